@@ -1,0 +1,308 @@
+//! Every simple command a script can run, what each touches, and what cannot be read.
+//!
+//! This file says what an inventory is; [`collect`] decides what the text runs.
+
+pub(crate) mod collect;
+mod directory;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::span::Span;
+use crate::word::{Value, Word};
+
+/// What a script would make bash run. Only [`crate::inventory`] makes one, so what it says is about exactly the
+/// text that it holds.
+#[derive(Debug, Serialize)]
+pub struct Inventory {
+    #[serde(skip)]
+    pub(crate) script: Vec<u8>,
+    pub(crate) commands: Vec<Command>,
+    #[serde(rename = "undeterminable")]
+    pub(crate) opaque: Vec<Opaque>,
+    pub(crate) parser: Parser,
+    pub(crate) truncated: bool,
+}
+
+impl Inventory {
+    /// The script, byte for byte as it was submitted.
+    pub fn script(&self) -> &[u8] {
+        &self.script
+    }
+    /// Every simple command, in the order of the text; [`CommandId`] is the index.
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+    /// Everything that could not be read. Never silently dropped: policy has to allow each one explicitly.
+    pub fn opaque(&self) -> &[Opaque] {
+        &self.opaque
+    }
+    /// Whether the text was read completely: no syntax error, no limit exceeded, nothing of an unknown kind.
+    pub fn parsed(&self) -> bool {
+        self.parser.ts && !self.truncated
+    }
+}
+
+/// Which parsers accepted the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Parser {
+    /// tree-sitter-bash, without an ERROR or MISSING node and with every leaf accounted for.
+    pub ts: bool,
+}
+
+/// Names one simple command of an inventory: its index in [`Inventory::commands`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct CommandId(pub u32);
+
+/// One simple command, wrappers (`sudo`, `env`, `timeout`, …) taken off: a wrapper and what it runs are two commands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Command {
+    /// Its name in this inventory.
+    pub id: CommandId,
+    /// Where it stands, its own redirections and prefix assignments included.
+    pub span: Span,
+    /// The command that runs this one (a wrapper, a shell given code), if any.
+    pub parent: Option<CommandId>,
+    /// How bash gets to it.
+    pub via: Via,
+    /// The command word.
+    pub program: Word,
+    /// What kind of thing the command word names, as far as the text tells.
+    pub resolved: Resolved,
+    /// All words, the command word first.
+    pub argv: Vec<Word>,
+    /// What the program's table makes of the words.
+    #[serde(flatten)]
+    pub invocation: Invocation,
+    /// Assignments: before the command word, or standing alone.
+    #[serde(rename = "env")]
+    pub assignments: Vec<Assignment>,
+    /// Redirections, in order; those that open a file also stand in `effects`.
+    #[serde(rename = "redirects")]
+    pub redirections: Vec<Redirection>,
+    /// What it touches, by redirection and by operand.
+    pub effects: Vec<Effect>,
+    /// The working directory it runs in.
+    pub cwd: Cwd,
+    /// It may not run at all: it stands behind `&&`, `||` or in a branch.
+    pub conditional: bool,
+    /// It runs in the background (`&`).
+    pub background: bool,
+    /// Nesting: 0 is the top level of the submitted script.
+    pub depth: u32,
+    /// Commands whose output is its standard input or its code.
+    pub upstream: Vec<CommandId>,
+    /// Commands that read its output.
+    pub downstream: Vec<CommandId>,
+}
+
+/// How bash gets to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// It is written in the script.
+    Top,
+    /// It is the n-th part of a pipeline, counted from 0.
+    Pipe(u32),
+    /// A wrapper runs it: the wrapper's program words (`git bisect`).
+    Wrapper(String),
+    /// A shell runs it from literal code that it was given (`bash -c '…'`): the shell's name.
+    Code(String),
+}
+
+/// Serialised as `top`, `pipe(0)`, `wrapper(sudo)`, `code(bash)`.
+impl Serialize for Via {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Top => serializer.serialize_str("top"),
+            Self::Pipe(part) => serializer.collect_str(&format_args!("pipe({part})")),
+            Self::Wrapper(words) => serializer.collect_str(&format_args!("wrapper({words})")),
+            Self::Code(shell) => serializer.collect_str(&format_args!("code({shell})")),
+        }
+    }
+}
+
+/// What kind of thing a command word names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolved {
+    /// A bash builtin, taken before any program of that name.
+    Builtin,
+    /// A program given by a path: it has a `/` in it.
+    Path,
+    /// A program looked up in `PATH`.
+    Name,
+    /// No command word: assignments or redirections alone.
+    #[default]
+    None,
+    /// Not known before it runs.
+    Unknown,
+}
+
+/// What a program's table says of one invocation. Everything is empty for a program without a table (a leaf).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Invocation {
+    /// Program ids as policies name them, widest first: `["git", "git remote", "git remote add"]`. Empty if the
+    /// command word is not literal. For a program given by path, its last component.
+    pub words: Vec<String>,
+    /// Command groups that this very invocation belongs to: `read-only`, `network`, …
+    pub groups: BTreeSet<String>,
+    /// Options in their canonical long form where the table knows it: `--recursive`.
+    pub flags: BTreeSet<String>,
+    /// Literal values of options, by canonical name.
+    pub options: BTreeMap<String, BTreeSet<String>>,
+    /// Words that are neither options, their values nor subcommands.
+    pub operands: Vec<Word>,
+    /// It is given code as an argument: `sh -c`, `python -c`, an awk program.
+    pub inline_code: bool,
+}
+
+/// One `NAME=value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assignment {
+    /// Where it stands.
+    pub span: Span,
+    /// The variable's name.
+    pub name: String,
+    /// What is assigned.
+    pub value: Word,
+    /// It outlives the command: there is no command word behind it, or a builtin such as `export` makes it.
+    pub persistent: bool,
+}
+
+/// One redirection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redirection {
+    /// Where it stands.
+    pub span: Span,
+    /// The descriptor it changes, where it is written or implied.
+    pub fd: Option<u32>,
+    /// The operator as written: `>`, `>>`, `<`, `<>`, `>|`, `&>`, `>&`, `<&`, `<<`, `<<-`, `<<<`.
+    pub op: String,
+    /// The word behind it; for here-documents the delimiter.
+    pub target: Word,
+}
+
+/// Something that a command touches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    /// What is done.
+    pub kind: EffectKind,
+    /// To what: a path, a URL or host, a variable's name.
+    pub target: Word,
+    /// It reaches everything below the target: a recursive option, a rename, an archive.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tree: bool,
+    /// For [`EffectKind::Connect`]: the peer, where the text tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
+}
+
+/// What is done to an effect's target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffectKind {
+    /// A file or directory is read or listed.
+    Read,
+    /// A file is created, changed or truncated.
+    Write,
+    /// A file or directory is removed.
+    Delete,
+    /// A file is run or loaded as code.
+    Execute,
+    /// A network peer is talked to.
+    Connect,
+}
+
+/// A network peer named in the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// Host name or address, lower case, without brackets.
+    pub host: String,
+    /// Port, the scheme's own if none is written.
+    pub port: u16,
+}
+
+/// The working directory of a command, told as the steps that lead to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cwd {
+    /// From where the script starts, each step in turn; no step: where the script starts.
+    Known(Vec<Step>),
+    /// Not known before it runs.
+    Unknown,
+}
+
+/// One literal `cd`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Where to; never [`Value::Dynamic`] or [`Value::Pattern`].
+    pub to: Value,
+    /// The script goes on if the `cd` fails (`cd x; …`): whoever resolves this step must take the directory as
+    /// unknown unless it can be entered now.
+    pub must_exist: bool,
+}
+
+/// Something in the script that could not be read or is not known before it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Opaque {
+    /// Where it stands.
+    pub span: Span,
+    /// Why.
+    #[serde(rename = "reason_code")]
+    pub reason: OpaqueReason,
+    /// The text, shortened to at most 200 bytes at a character boundary; invalid UTF-8 is replaced.
+    pub text: String,
+    /// What is wrong and what would help, for a person.
+    pub detail: String,
+    /// The command it belongs to; `None` if it stands for something of which no command could be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandId>,
+}
+
+/// Why something is opaque; the names are those of the schema's `Opaque` entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpaqueReason {
+    /// The command word itself is computed.
+    DynamicProgram,
+    /// A computed word could be an option, for a program whose options can run or write something.
+    DynamicOption,
+    /// Code in an argument that is not ours to read (`python -c`), or shell code that is not literal.
+    InlineCode,
+    /// A program takes its code from standard input.
+    StdinCode,
+    /// A program runs a file whose content is not in the text.
+    ScriptFile,
+    /// An option that the program's table does not know, where options can run or write something.
+    UnknownOption,
+    /// Arithmetic or a subscript that may evaluate a variable's value as code.
+    Arithmetic,
+    /// A variable named by another (`declare -n`, `${!x}`, `printf -v "$x"`).
+    IndirectName,
+    /// A variable that changes what bash itself does is set by other means than an assignment.
+    ReservedVariable,
+    /// The script runs a file that it wrote itself.
+    WrittenThenRun,
+    /// A syntax error, a limit exceeded, or a construct that we cannot vouch for.
+    UnknownSyntax,
+}
+
+impl OpaqueReason {
+    /// The id of the schema's `Opaque` entity, which is also the `reason` in a verdict.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DynamicProgram => "dynamic-program",
+            Self::DynamicOption => "dynamic-option",
+            Self::InlineCode => "inline-code",
+            Self::StdinCode => "stdin-code",
+            Self::ScriptFile => "script-file",
+            Self::UnknownOption => "unknown-option",
+            Self::Arithmetic => "arithmetic",
+            Self::IndirectName => "indirect-name",
+            Self::ReservedVariable => "reserved-variable",
+            Self::WrittenThenRun => "written-then-run",
+            Self::UnknownSyntax => "unknown-syntax",
+        }
+    }
+}

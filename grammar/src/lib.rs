@@ -1,0 +1,59 @@
+//! Reads a shell script the way bash does and lists everything that it would run.
+//!
+//! ```text
+//!          ┌─ reader + word ─▶ ast ──┐                                        ┌─ programs/*.toml
+//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ inventory/collect ┤
+//!          └─ tree-sitter ─▶ lower ──┘                            │           └─ program
+//!                                                                 └─▶ Inventory { commands, opaque }
+//! ```
+//!
+//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `word` for
+//! quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
+//! or command names, nothing is said about the script but that. What neither can read becomes an [`Opaque`] item with
+//! its place and reason: nothing is dropped, nothing is guessed.
+//!
+//! `inventory/collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
+//! (`inventory/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
+//! `program`. A wrapper such as `sudo` and the command that it runs are two commands, so no rule about the one speaks
+//! for the other.
+//!
+//! Nothing here opens a file, reads the environment or knows a policy; the only clock is the parse deadline.
+//!
+//! ```
+//! let inventory = palisade_grammar::inventory(b"cd build && sudo rm -rf \"$TARGET\"");
+//! let programs: Vec<_> = inventory.commands().iter().flat_map(|command| command.invocation.words.first()).collect();
+//! assert_eq!(programs, ["cd", "sudo", "rm"]);
+//! assert!(inventory.parsed() && inventory.opaque().is_empty());
+//!
+//! let unfinished = palisade_grammar::inventory(b"echo 'a");
+//! assert!(!unfinished.parsed() && unfinished.commands().is_empty());
+//! assert_eq!(unfinished.opaque()[0].detail, "unterminated single quote");
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod ast;
+mod inventory;
+mod lower;
+mod program;
+mod reader;
+mod span;
+mod word;
+
+#[cfg(test)]
+mod tests;
+
+pub use inventory::{
+    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
+    Redirection, Resolved, Step, Via,
+};
+pub use span::Span;
+pub use word::{Value, Word};
+
+/// What a script would make bash run. Never fails: damage, excess and doubt become [`Opaque`] items.
+///
+/// A script over 64 KiB, with a NUL byte or invalid UTF-8, nested deeper than 64, slower to parse than 250 ms, empty,
+/// or with a syntax error anywhere gives no commands and one item that says what is wrong.
+pub fn inventory(script: &[u8]) -> Inventory {
+    inventory::collect::inventory(script)
+}

@@ -1,0 +1,781 @@
+//! One invocation, read with its program's table: groups, options, operands, what it runs, reads, writes and fetches.
+//!
+//! This file decides how words become options and operands. What they mean to a program is data, in `programs/*.toml`;
+//! no program's name stands here but those of builtins.
+
+pub(crate) mod peer;
+mod role;
+pub(crate) mod table;
+mod vouch;
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::ast::{Count, Note};
+use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, Resolved};
+use crate::span::Span;
+use crate::word::{Value, Word};
+use table::{Arity, Builtin, DirectoryRole, Entry, Implied, Opt, Role, Slot, Tables, Unknown};
+
+/// A word as a program gets it, and how many words bash may make of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Arg {
+    pub(crate) word: Word,
+    pub(crate) count: Count,
+}
+
+/// What one invocation comes to.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) resolved: Resolved,
+    pub(crate) invocation: Invocation,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) opaque: Vec<Note>,
+    pub(crate) assignments: Vec<Assignment>,
+    pub(crate) children: Vec<Child>,
+    /// Where it takes the shell.
+    pub(crate) directory: Option<Directory>,
+    /// Where it goes itself (`-C`).
+    pub(crate) cwd: Option<Directory>,
+}
+
+/// A directory that is changed to.
+pub(crate) enum Directory {
+    To(Value),
+    Unknown,
+}
+
+/// Something that a command runs.
+pub(crate) enum Child {
+    /// These words, as a command.
+    Command {
+        words: Vec<Arg>,
+        assignments: Vec<Assignment>,
+        /// It runs in a directory of the wrapper's choice.
+        elsewhere: bool,
+        /// The shell itself looks it up.
+        shell: bool,
+    },
+    /// This shell code, which the word holds literally.
+    Code { text: String, word: Word },
+}
+
+/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first.
+pub(crate) fn read(args: &[Arg], shell: bool) -> Reading {
+    let Some(program) = args.first() else { return Reading::default() };
+    let name = match &program.word.value {
+        Value::Literal(path) | Value::Home(path) if program.count == Count::One => last_component(path),
+        _ => return computed_program(args, shell),
+    };
+    let by_path = matches!(program.word.value, Value::Home(_)) || program.word.value.prefix().contains('/');
+    let builtin = shell && !by_path && BUILTINS.binary_search(&name.as_str()).is_ok();
+    let resolved = match (by_path, builtin) {
+        (true, _) => Resolved::Path,
+        (false, true) => Resolved::Builtin,
+        (false, false) => Resolved::Name,
+    };
+    let mut reading = Reading { resolved, ..Reading::default() };
+    reading.invocation.words = vec![name.clone()];
+    let tables = match Tables::shared() {
+        Ok(tables) => tables,
+        Err(error) => {
+            reading.note(OpaqueReason::UnknownSyntax, program.word.span, format!("the program tables: {error}"));
+            return reading;
+        }
+    };
+    match tables.find(&name).filter(|entry| builtin || entry.builtin != Builtin::Only) {
+        Some(entry) => Parse::new(entry, args, shell, reading).finish(),
+        None => leaf(reading, args, builtin),
+    }
+}
+
+/// A word of which nothing is known and nothing is written.
+pub(crate) fn empty_word() -> Word {
+    Word { span: Span::default(), raw: String::new(), value: Value::Literal(String::new()), quoted: false }
+}
+
+/// The builtins of bash 5.2, sorted.
+const BUILTINS: [&str; 61] = [
+    ".",
+    ":",
+    "[",
+    "alias",
+    "bg",
+    "bind",
+    "break",
+    "builtin",
+    "caller",
+    "cd",
+    "command",
+    "compgen",
+    "complete",
+    "compopt",
+    "continue",
+    "declare",
+    "dirs",
+    "disown",
+    "echo",
+    "enable",
+    "eval",
+    "exec",
+    "exit",
+    "export",
+    "false",
+    "fc",
+    "fg",
+    "getopts",
+    "hash",
+    "help",
+    "history",
+    "jobs",
+    "kill",
+    "let",
+    "local",
+    "logout",
+    "mapfile",
+    "popd",
+    "printf",
+    "pushd",
+    "pwd",
+    "read",
+    "readarray",
+    "readonly",
+    "return",
+    "set",
+    "shift",
+    "shopt",
+    "source",
+    "suspend",
+    "test",
+    "times",
+    "trap",
+    "true",
+    "type",
+    "typeset",
+    "ulimit",
+    "umask",
+    "unalias",
+    "unset",
+    "wait",
+];
+
+/// A program without a table: its words are judged as they are.
+fn leaf(mut reading: Reading, args: &[Arg], builtin: bool) -> Reading {
+    if builtin {
+        let span = args.first().map_or(Span::default(), |arg| arg.word.span);
+        reading.note(OpaqueReason::UnknownSyntax, span, "a builtin that no table describes".to_owned());
+        reading.directory = Some(Directory::Unknown);
+    }
+    for arg in args.iter().skip(1) {
+        match arg.word.value.literal() {
+            Some(text) if text.starts_with('-') && text.len() > 1 => {
+                _ = reading.invocation.flags.insert(text.to_owned())
+            }
+            _ => reading.invocation.operands.push(arg.word.clone()),
+        }
+    }
+    reading
+}
+
+fn computed_program(args: &[Arg], shell: bool) -> Reading {
+    let mut reading = Reading { resolved: Resolved::Unknown, ..Reading::default() };
+    if let Some(program) = args.first() {
+        let detail = "which program this is, is not known before it runs; write its name out".to_owned();
+        reading.note(OpaqueReason::DynamicProgram, program.word.span, detail);
+    }
+    reading.invocation.operands = args.iter().skip(1).map(|arg| arg.word.clone()).collect();
+    reading.directory = shell.then_some(Directory::Unknown); // it may be `cd`
+    reading
+}
+
+impl Reading {
+    fn note(&mut self, reason: OpaqueReason, span: Span, detail: String) {
+        // One word may be seen to be doubtful in two ways, one after the other.
+        if !self.opaque.iter().rev().take(4).any(|known| known.reason == reason && known.span == span) {
+            self.opaque.push(Note { reason, span, detail });
+        }
+    }
+}
+
+/// Words being sorted into options and operands.
+struct Parse<'t, 'a> {
+    entry: &'t Entry,
+    args: &'a [Arg],
+    at: usize,
+    shell: bool,
+    reading: Reading,
+    chosen: Vec<&'t Opt>,
+    operands: Vec<Arg>,
+    leading: Vec<Assignment>,
+    options_ended: bool,
+    /// A computed word may be any option.
+    maybe_option: bool,
+    /// An option is there that the table does not know.
+    unfamiliar: bool,
+    /// Code was given that we cannot vouch for.
+    unvouched: bool,
+    placeholder: Option<String>,
+    /// The port that an option names; `Some(None)` if it is not known.
+    port: Option<Option<u16>>,
+    connects: Vec<Word>,
+}
+
+impl<'t, 'a> Parse<'t, 'a> {
+    fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, reading: Reading) -> Self {
+        Self {
+            entry,
+            args,
+            at: 1,
+            shell,
+            reading,
+            chosen: Vec::new(),
+            operands: Vec::new(),
+            leading: Vec::new(),
+            options_ended: entry.plain,
+            maybe_option: false,
+            unfamiliar: false,
+            unvouched: false,
+            placeholder: None,
+            port: None,
+            connects: Vec::new(),
+        }
+    }
+
+    fn finish(mut self) -> Reading {
+        self.words();
+        self.operand_roles();
+        self.checks();
+        self.always();
+        self.reading.invocation.groups = self.groups();
+        self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
+        self.reading
+    }
+
+    fn words(&mut self) {
+        if self.entry.bundled {
+            self.bundle();
+        }
+        while let Some(arg) = self.args.get(self.at) {
+            self.at += 1;
+            let option = !self.options_ended && self.option(arg);
+            if !option && self.operand(arg) {
+                return;
+            }
+        }
+    }
+
+    /// Takes a word for an option if it can be one. A computed word that may be one stays an operand as well.
+    fn option(&mut self, arg: &Arg) -> bool {
+        let marks: &[char] = if self.entry.plus { &['-', '+'] } else { &['-'] };
+        match &arg.word.value {
+            Value::Literal(text) if text == "--" => {
+                self.options_ended = true;
+                true
+            }
+            Value::Literal(text) if text.starts_with(marks) => {
+                if text.len() > 1 || self.exact(text).is_some() {
+                    self.literal_option(text, arg);
+                    return true;
+                }
+                false
+            }
+            Value::Literal(_) | Value::Home(_) => false,
+            Value::Dynamic { prefix }
+                if arg.count == Count::One && prefix.starts_with("--") && prefix.contains('=') =>
+            {
+                let (name, known) = prefix.split_once('=').unwrap_or((prefix, ""));
+                let value = Value::Dynamic { prefix: known.to_owned() };
+                let value = Arg { word: Word { value, ..arg.word.clone() }, count: Count::One };
+                self.long(name, Some(value), arg);
+                true
+            }
+            Value::Dynamic { prefix } | Value::Pattern { prefix } => {
+                let splits = matches!(arg.word.value, Value::Dynamic { .. }) && arg.count != Count::One;
+                if prefix.is_empty() || prefix.starts_with(marks) || splits {
+                    self.may_be_option(arg);
+                }
+                false
+            }
+        }
+    }
+
+    fn may_be_option(&mut self, arg: &Arg) {
+        self.maybe_option = true;
+        if self.entry.unknown_option == Unknown::Opaque {
+            let detail = "this word may turn out to be an option; put it behind `--`, or write it out";
+            self.note(OpaqueReason::DynamicOption, arg, detail);
+        }
+    }
+
+    fn literal_option(&mut self, text: &str, arg: &Arg) {
+        if let Some(option) = self.exact(text) {
+            self.choose(option, None, arg);
+        } else if let Some((name, value)) = text.split_once('=').filter(|_| text.starts_with("--")) {
+            self.long(name, Some(decoded(arg, value)), arg);
+        } else if text.starts_with("--") {
+            self.long(text, None, arg);
+        } else if let Some((option, rest)) = self.single_dash(text) {
+            self.choose(option, Some(decoded(arg, rest)), arg);
+        } else if self.entry.numeric && text.len() > 1 && text.bytes().skip(1).all(|byte| byte.is_ascii_digit()) {
+            self.reading.invocation.flags.insert(text.to_owned());
+        } else if self.entry.clusters {
+            self.cluster(text, arg, false);
+        } else {
+            self.unknown_option(text, arg);
+        }
+    }
+
+    /// `-name=value` and wildcard forms of programs whose long options have one dash; wildcards of all.
+    fn single_dash<'s>(&self, text: &'s str) -> Option<(&'t Opt, &'s str)> {
+        if let Some((name, value)) = text.split_once('=').filter(|_| !self.entry.clusters)
+            && let Some(option) = self.exact(name).filter(|option| option.value != Arity::None)
+        {
+            return Some((option, value));
+        }
+        let matches = self.entry.options.iter().flat_map(|option| {
+            let stems = option.forms.iter().filter_map(|form| form.strip_suffix('*'));
+            stems.filter_map(move |stem| Some((stem.len(), option, text.strip_prefix(stem)?)))
+        });
+        matches.max_by_key(|(length, ..)| *length).map(|(_, option, rest)| (option, rest))
+    }
+
+    fn exact(&self, text: &str) -> Option<&'t Opt> {
+        self.entry.options.iter().find(|option| option.forms.iter().any(|form| form == text))
+    }
+
+    fn long(&mut self, name: &str, value: Option<Arg>, arg: &Arg) {
+        let option = self.exact(name).or_else(|| self.abbreviated(name)).or_else(|| Some(self.single_dash(name)?.0));
+        match option {
+            Some(option) if value.is_some() && option.value == Arity::None && !wild(option) => {
+                self.unknown_option(name, arg);
+            }
+            Some(option) => self.choose(option, value, arg),
+            None => self.unknown_option(name, arg),
+        }
+    }
+
+    /// The only option whose long form begins so.
+    fn abbreviated(&self, name: &str) -> Option<&'t Opt> {
+        if !self.entry.abbreviations || name.len() < 3 {
+            return None;
+        }
+        let begins = |option: &&Opt| option.forms.iter().any(|form| form.starts_with(name));
+        let mut candidates = self.entry.options.iter().filter(begins);
+        candidates.next().filter(|_| candidates.next().is_none())
+    }
+
+    /// `-abc`; `bundled` words have no dash and take all values from the words behind them.
+    fn cluster(&mut self, text: &str, arg: &Arg, bundled: bool) {
+        let dash = text.get(..1).filter(|_| !bundled).unwrap_or("-");
+        let letters = if bundled { text } else { text.get(1..).unwrap_or_default() };
+        for (index, letter) in letters.char_indices() {
+            let form = format!("{dash}{letter}");
+            let Some(option) = self.exact(&form) else {
+                self.unknown_option(&form, arg);
+                if self.entry.unknown_option == Unknown::Opaque {
+                    return;
+                }
+                continue;
+            };
+            let rest = letters.get(index + letter.len_utf8()..).unwrap_or_default();
+            let attached =
+                option.value != Arity::None && !bundled && !(rest.is_empty() && option.value != Arity::Optional);
+            let value = (attached && !rest.is_empty()).then(|| decoded(arg, rest));
+            self.choose(option, value, arg);
+            if attached {
+                return;
+            }
+        }
+    }
+
+    /// The first word of `tar xzf file` and `ps aux`.
+    fn bundle(&mut self) {
+        let Some(arg) = self.args.get(self.at) else { return };
+        match arg.word.value.literal() {
+            Some(text) if text.starts_with('-') => {}
+            Some(text) => {
+                self.at += 1;
+                self.cluster(text, arg, true);
+            }
+            None => self.may_be_option(arg),
+        }
+    }
+
+    fn unknown_option(&mut self, name: &str, arg: &Arg) {
+        self.reading.invocation.flags.insert(name.to_owned());
+        self.unfamiliar = true;
+        if self.entry.unknown_option == Unknown::Opaque {
+            let program = self.program();
+            self.note(OpaqueReason::UnknownOption, arg, &format!("what `{name}` of `{program}` does is not known"));
+        }
+    }
+
+    fn choose(&mut self, option: &'t Opt, attached: Option<Arg>, arg: &Arg) {
+        let written = arg.word.value.literal().filter(|_| wild(option));
+        self.reading.invocation.flags.insert(written.unwrap_or(option.canonical()).to_owned());
+        self.chosen.push(option);
+        for implied in &option.effects {
+            self.implied(implied, arg);
+        }
+        if let Some(reason) = option.opaque {
+            let (name, program) = (option.canonical(), self.program());
+            self.note(reason, arg, &format!("`{name}` of `{program}` {}", why(reason)));
+        }
+        if option.role == Role::CommandUntil {
+            return self.command_until(option, arg);
+        }
+        let value = match option.value {
+            Arity::None => None,
+            Arity::Optional => attached,
+            Arity::Required => attached.or_else(|| self.next_value(arg)),
+            Arity::Pair => {
+                self.next_value(arg);
+                self.next_value(arg)
+            }
+        };
+        let Some(value) = value else {
+            if option.role == Role::Placeholder {
+                self.placeholder = Some("{}".to_owned());
+            }
+            return;
+        };
+        if let Some(text) = value.word.value.literal() {
+            let values = self.reading.invocation.options.entry(option.canonical().to_owned()).or_default();
+            values.insert(text.to_owned());
+        }
+        self.allowed_value(option, &value);
+        self.apply(option.role, &value, option.tree);
+    }
+
+    fn next_value(&mut self, arg: &Arg) -> Option<Arg> {
+        let Some(value) = self.args.get(self.at).cloned() else {
+            self.note(OpaqueReason::UnknownOption, arg, "the value of this option is missing");
+            return None;
+        };
+        self.at += 1;
+        if value.count == Count::Any || value.count == Count::Some {
+            self.may_be_option(&value); // further words of it stand where options are
+        }
+        Some(value)
+    }
+
+    fn allowed_value(&mut self, option: &Opt, value: &Arg) {
+        let fits = |text: &str, allowed: &String| match allowed.strip_suffix('*') {
+            Some(prefix) => text.starts_with(prefix),
+            None => text == allowed,
+        };
+        let known = match &value.word.value {
+            _ if option.values.is_empty() => true,
+            Value::Literal(text) => option.values.iter().any(|allowed| fits(text, allowed)),
+            other => {
+                let open =
+                    |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| other.prefix().starts_with(stem));
+                option.values.iter().any(open)
+            }
+        };
+        if !known {
+            let (name, program) = (option.canonical(), self.program());
+            self.note(
+                OpaqueReason::UnknownOption,
+                value,
+                &format!("what this value of `{name}` of `{program}` does is not known"),
+            );
+        }
+    }
+
+    /// Takes a word for an operand. True if it and all behind it are no operands of this program.
+    fn operand(&mut self, arg: &Arg) -> bool {
+        if self.entry.leading_assignments && self.operands.is_empty() && self.leading_assignment(arg) {
+            return false;
+        }
+        if arg.word.value.literal().is_some_and(|text| self.entry.ignore.iter().any(|word| word == text)) {
+            return false;
+        }
+        if !self.entry.subcommands.is_empty() {
+            return self.subcommand(arg);
+        }
+        let slots = self.slots();
+        if slots.get(self.operands.len()).is_some_and(|slot| slot.role == Role::Command) {
+            let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
+            if earlier {
+                self.note(OpaqueReason::DynamicOption, arg, "where the command begins depends on the words before it");
+            }
+            let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
+            self.child(words, false);
+            return true;
+        }
+        self.operands.push(arg.clone());
+        if !self.entry.permute {
+            self.options_ended = true;
+        }
+        false
+    }
+
+    fn leading_assignment(&mut self, arg: &Arg) -> bool {
+        let Some((name, rest)) = arg.word.value.prefix().split_once('=') else { return false };
+        let value = match &arg.word.value {
+            Value::Literal(_) => Value::Literal(rest.to_owned()),
+            _ => Value::Dynamic { prefix: rest.to_owned() },
+        };
+        if arg.count != Count::One {
+            self.note(
+                OpaqueReason::DynamicOption,
+                arg,
+                "this word may become several, of which the next is the command",
+            );
+        }
+        let value = Word { value, ..arg.word.clone() };
+        self.leading.push(Assignment { span: arg.word.span, name: name.to_owned(), value, persistent: false });
+        self.options_ended = true;
+        true
+    }
+
+    fn subcommand(&mut self, arg: &Arg) -> bool {
+        let parent = self.program();
+        let Some(name) = arg.word.value.literal() else {
+            self.note(
+                OpaqueReason::DynamicOption,
+                arg,
+                &format!("which subcommand of `{parent}` this is, is not known"),
+            );
+            self.operands.push(arg.clone());
+            return false;
+        };
+        let words = format!("{parent} {name}");
+        self.reading.invocation.words.push(words.clone());
+        let Some(entry) = self.entry.subcommand(name) else {
+            self.note(OpaqueReason::UnknownOption, arg, &format!("what `{words}` does is not known"));
+            self.operands = self.args.get(self.at..).unwrap_or_default().to_vec();
+            self.at = self.args.len();
+            return true;
+        };
+        self.always();
+        self.entry = entry;
+        self.options_ended = entry.plain;
+        self.chosen.retain(|option| option.groups.is_some());
+        self.words();
+        true
+    }
+
+    fn command_until(&mut self, option: &Opt, arg: &Arg) {
+        let rest = self.args.get(self.at..).unwrap_or_default();
+        let is = |arg: &Arg, text: &str| arg.word.value.literal() == Some(text);
+        let end = rest.iter().enumerate().position(|(index, word)| {
+            let braces = index > 0 && rest.get(index - 1).is_some_and(|before| is(before, "{}"));
+            is(word, ";") || is(word, "+") && braces
+        });
+        let Some(end) = end else {
+            self.at = self.args.len();
+            return self.note(
+                OpaqueReason::UnknownOption,
+                arg,
+                "the command behind this is not ended by `;` or `{} +`",
+            );
+        };
+        let words = rest.get(..end).unwrap_or_default().to_vec();
+        self.at += end + 1;
+        for word in words.iter().filter(|word| word.word.value.literal().is_none()) {
+            if word.count != Count::One || word.word.value.prefix().is_empty() {
+                self.note(OpaqueReason::DynamicOption, word, "this word may end the command that stands here");
+            }
+        }
+        self.placeholder = Some("{}".to_owned());
+        self.child(words, option.elsewhere);
+    }
+
+    fn child(&mut self, words: Vec<Arg>, elsewhere: bool) {
+        let mut words = words;
+        if let Some(placeholder) = self.placeholder.clone() {
+            for arg in &mut words {
+                fill_in(arg, &placeholder);
+            }
+        } else if self.entry.appends {
+            let end = words.last().map_or(0, |arg| arg.word.span.end);
+            let value = Value::Dynamic { prefix: String::new() };
+            words.push(Arg { word: Word { span: Span::new(end, end), value, ..empty_word() }, count: Count::Any });
+        }
+        let assignments = std::mem::take(&mut self.leading);
+        let shell = self.entry.runs_builtins;
+        self.reading.children.push(Child::Command { words, assignments, elsewhere, shell });
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let instead = self.chosen.iter().rev().find_map(|option| option.operands.as_ref());
+        instead.unwrap_or(&self.entry.operands).clone()
+    }
+
+    fn operand_roles(&mut self) {
+        let slots = self.slots();
+        let tree = self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options();
+        let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
+        let operands = self.operands.clone();
+        let mut touched = false;
+        for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
+            for role in roles {
+                self.apply(role, arg, tree);
+                touched |= role.is_path();
+                if role.is_path() {
+                    also.iter().for_each(|role| self.apply(*role, arg, tree));
+                }
+            }
+        }
+        let implicit =
+            self.chosen.iter().rev().find_map(|option| option.implicit.as_ref()).or(self.entry.implicit.as_ref());
+        if let (false, Some(path), Some(program)) = (touched, implicit, self.args.first()) {
+            let role = slots.iter().map(|slot| slot.role).find(|role| role.is_path()).unwrap_or(Role::Read);
+            let arg = decoded(program, path);
+            self.apply(role, &arg, tree);
+            also.iter().for_each(|role| self.apply(*role, &arg, tree));
+        }
+    }
+
+    /// What holds for every invocation of the table at hand.
+    fn always(&mut self) {
+        let Some(program) = self.args.first() else { return };
+        if !self.chosen.iter().any(|option| option.instead) {
+            for implied in &self.entry.effects {
+                self.implied(implied, program);
+            }
+        }
+        if let Some(reason) = self.entry.opaque {
+            let name = self.program();
+            self.note(reason, program, &format!("`{name}` {}", why(reason)));
+        }
+        match self.entry.directory {
+            None => {}
+            Some(DirectoryRole::Unknown) => self.reading.directory = self.shell.then_some(Directory::Unknown),
+            Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
+        }
+        let port = self.port.unwrap_or(self.entry.port);
+        for target in std::mem::take(&mut self.connects) {
+            let peer = target.value.literal().zip(port).and_then(|(text, port)| peer::host_and_port(text, port));
+            self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, peer });
+        }
+    }
+
+    fn changed_directory(&self) -> Directory {
+        let certain = !self.maybe_option && !self.unfamiliar;
+        match self.operands.as_slice() {
+            [] if certain => Directory::To(Value::Home(String::new())),
+            [to] if certain && to.count == Count::One => match &to.word.value {
+                Value::Literal(path) if path == "-" || path.is_empty() => Directory::Unknown,
+                value @ (Value::Literal(_) | Value::Home(_)) => Directory::To(value.clone()),
+                _ => Directory::Unknown,
+            },
+            _ => Directory::Unknown,
+        }
+    }
+
+    fn groups(&self) -> BTreeSet<String> {
+        let entry = self.entry;
+        let overrides: Vec<&Vec<String>> = self.chosen.iter().filter_map(|option| option.groups.as_ref()).collect();
+        let sets = match (&entry.code_groups, overrides.as_slice(), &entry.operand_groups) {
+            (Some(groups), ..) if self.unvouched => vec![groups],
+            (_, [], Some(groups)) if !self.operands.is_empty() => vec![groups],
+            (_, [], _) => vec![&entry.groups],
+            (_, overrides, _) => overrides.to_vec(),
+        };
+        let mut groups: BTreeSet<String> = sets.iter().flat_map(|set| set.iter().cloned()).collect();
+        if !sets.iter().all(|set| set.iter().any(|group| group == "read-only")) {
+            groups.remove("read-only");
+        }
+        groups
+    }
+
+    fn implied(&mut self, implied: &Implied, arg: &Arg) {
+        let target = decoded(arg, &implied.path);
+        self.apply(implied.role, &target, false);
+    }
+
+    fn note(&mut self, reason: OpaqueReason, arg: &Arg, detail: &str) {
+        self.reading.note(reason, arg.word.span, detail.to_owned());
+    }
+
+    fn program(&self) -> String {
+        self.reading.invocation.words.last().cloned().unwrap_or_default()
+    }
+}
+
+/// The roles that each operand may have, given that some may become several words, or none.
+fn possible_roles(slots: &[Slot], operands: &[Arg]) -> Vec<BTreeSet<Role>> {
+    let repeat = slots.iter().position(|slot| slot.repeats);
+    let front = slots.get(..repeat.unwrap_or(slots.len())).unwrap_or_default();
+    let back = repeat.and_then(|at| slots.get(at + 1..)).unwrap_or_default();
+    let before = words_before(operands.iter());
+    let behind = words_before(operands.iter().rev());
+    let places = before.into_iter().zip(behind.into_iter().rev());
+    let roles = places.map(|(before, behind)| {
+        let from_front = front.iter().enumerate().filter(|(at, _)| before.contains(at)).map(|(_, slot)| slot.role);
+        let mut roles: BTreeSet<Role> = from_front.collect();
+        if *before.end() >= front.len() {
+            let from_end = back.iter().rev().enumerate();
+            roles.extend(from_end.filter(|(at, _)| behind.contains(at)).map(|(_, slot)| slot.role));
+            if *behind.end() >= back.len() {
+                roles.extend(repeat.and_then(|at| slots.get(at)).map(|slot| slot.role));
+            }
+        }
+        roles
+    });
+    roles.collect()
+}
+
+/// How many words may stand before each word that bash makes of an operand.
+fn words_before<'a>(operands: impl Iterator<Item = &'a Arg>) -> Vec<RangeInclusive<usize>> {
+    let (mut least, mut most) = (0, 0_usize);
+    let places = operands.map(|operand| {
+        let one = operand.count == Count::One;
+        let place = least..=if one { most } else { usize::MAX };
+        least += usize::from(operand.count != Count::Any);
+        most = if one { most.saturating_add(1) } else { usize::MAX };
+        place
+    });
+    places.collect()
+}
+
+/// Replaces the placeholder in a word by something that is not known.
+fn fill_in(arg: &mut Arg, placeholder: &str) {
+    let known = arg.word.value.prefix();
+    match known.find(placeholder) {
+        Some(at) => {
+            let prefix = known.get(..at).unwrap_or_default().to_owned();
+            arg.word.value = Value::Dynamic { prefix };
+        }
+        None if arg.word.value.literal().is_none() => {
+            // What it becomes may hold the placeholder; it is not known either way.
+            let prefix = if matches!(arg.word.value, Value::Home(_)) { String::new() } else { known.to_owned() };
+            arg.word.value = Value::Dynamic { prefix };
+        }
+        None => {}
+    }
+}
+
+/// A word that says this, standing where the argument stands.
+fn decoded(arg: &Arg, text: &str) -> Arg {
+    let word = Word { value: Value::Literal(text.to_owned()), ..arg.word.clone() };
+    Arg { word, count: Count::One }
+}
+
+fn wild(option: &Opt) -> bool {
+    option.forms.iter().any(|form| form.ends_with('*'))
+}
+
+fn last_component(path: &str) -> String {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What is wrong with something of this reason, as the end of a sentence.
+fn why(reason: OpaqueReason) -> &'static str {
+    match reason {
+        OpaqueReason::DynamicProgram => "runs a program that is not known before it runs",
+        OpaqueReason::DynamicOption => "takes options that are not known before it runs",
+        OpaqueReason::InlineCode => "runs code that is not read",
+        OpaqueReason::StdinCode => "takes code from standard input",
+        OpaqueReason::ScriptFile => "runs files whose content is not in the text",
+        OpaqueReason::UnknownOption => "can run or write things that are not in the text",
+        OpaqueReason::Arithmetic => "evaluates text as arithmetic, which can run code",
+        OpaqueReason::IndirectName => "names a variable by another one",
+        OpaqueReason::ReservedVariable => "sets variables that change what bash does",
+        OpaqueReason::WrittenThenRun => "runs what the script wrote",
+        OpaqueReason::UnknownSyntax => "changes how later text is read",
+    }
+}

@@ -1,0 +1,126 @@
+//! Network peers as words name them: URLs, `host`, `user@host:path`, `/dev/tcp/host/port`.
+//!
+//! This file decides which peer a word surely names. A form that could be read in two ways names none.
+
+use crate::inventory::Peer;
+use crate::word::Value;
+
+/// What a redirection to one of bash's network devices leads to.
+pub(crate) enum Device {
+    Known(Peer),
+    Unknown,
+}
+
+impl Device {
+    pub(crate) fn known(self) -> Option<Peer> {
+        match self {
+            Self::Known(peer) => Some(peer),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// `/dev/tcp/host/port` and `/dev/udp/host/port`, which bash takes for connections.
+pub(crate) fn device(target: &Value) -> Option<Device> {
+    let rest = ["/dev/tcp/", "/dev/udp/"].into_iter().find_map(|prefix| target.prefix().strip_prefix(prefix))?;
+    let literal = target.literal().and(rest.split_once('/'));
+    Some(
+        literal
+            .and_then(|(name, port)| Some(Peer { host: host(name)?, port: port.parse().ok()? }))
+            .map_or(Device::Unknown, Device::Known),
+    )
+}
+
+/// What a URL names.
+pub(crate) enum Url {
+    /// `file://…`: this path.
+    File(String),
+    /// The peer, if it is surely that one.
+    Peer(Option<Peer>),
+}
+
+/// Reads a URL as curl and wget do; without a scheme it is `http`.
+pub(crate) fn url(text: &str) -> Url {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme == "file" {
+        let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
+        return Url::File(path.to_owned());
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Url::Peer(default_port(&scheme).and_then(|port| host_and_port(authority, port)))
+}
+
+/// `[user@]host[:port]`.
+pub(crate) fn host_and_port(text: &str, default: u16) -> Option<Peer> {
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((name, rest)) => (name, rest.strip_prefix(':').or(rest.is_empty().then_some(""))?),
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let port = if port.is_empty() { default } else { port.parse().ok()? };
+    Some(Peer { host: host(name)?, port })
+}
+
+/// The host of `[user@]host:path`, the form that scp and git take for a remote file; `None` for a local path.
+pub(crate) fn remote(text: &str) -> Option<&str> {
+    let colon = text.find(':')?;
+    let before = text.get(..colon)?;
+    (!before.is_empty() && !before.contains('/')).then_some(before)
+}
+
+fn host(text: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    (!text.is_empty() && text.bytes().all(plain) && !text.starts_with('-')).then(|| text.to_ascii_lowercase())
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        "ftp" => Some(21),
+        "ftps" => Some(990),
+        "ssh" | "scp" | "sftp" | "git+ssh" => Some(22),
+        "git" => Some(9418),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (text, expected) in [
+            ("https://Example.com/x", "example.com:443"),
+            ("http://u:p@h:8080/a@b", "h:8080"),
+            ("example.com", "example.com:80"),
+            ("http://[::1]:81/", "::1:81"),
+            ("http://a?@b", "a:80"),
+            ("http://{a,b}/", "?"),
+            ("http://a\\@b/", "b:80"),
+            ("gopher://a/", "?"),
+            ("http://a:b/", "?"),
+            ("file:///etc/passwd", "file /etc/passwd"),
+            ("FILE://localhost/etc/passwd", "file /etc/passwd"),
+        ] {
+            let read = match url(text) {
+                Url::File(path) => format!("file {path}"),
+                Url::Peer(None) => "?".to_owned(),
+                Url::Peer(Some(peer)) => format!("{}:{}", peer.host, peer.port),
+            };
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn remotes() {
+        for (text, expected) in
+            [("h:x", Some("h")), ("u@h:/x", Some("u@h")), ("./a:b", None), ("a", None), (":x", None)]
+        {
+            assert_eq!(remote(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,940 @@
+//! Whole inventories: tables of scripts and what must be said of them.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+#![expect(clippy::disallowed_types, reason = "bash itself is the oracle for quote removal")]
+
+use std::collections::BTreeSet;
+use std::process::{Command as Process, Stdio};
+
+use proptest::prelude::*;
+
+use crate::inventory::collect::MAX_BYTES;
+use crate::reader::{self, MAX_DEPTH};
+use crate::{Cwd, Effect, EffectKind, Inventory, OpaqueReason, Resolved, Value, Via, ast, inventory, program};
+
+/// The one place that knows the API: what an inventory says, in a line. Words, effects and opaque items have a group
+/// each, in order; a group that is empty is left out.
+fn told(script: &str) -> String {
+    let inventory = inventory(script.as_bytes());
+    let opaque: Vec<&str> = inventory.opaque().iter().map(|item| item.reason.as_str()).collect();
+    let groups = [("", programs(&inventory)), ("+ ", effects(&inventory)), ("! ", opaque.join(", "))];
+    let shown = groups.iter().filter(|(_, text)| !text.is_empty()).map(|(sign, text)| format!("{sign}{text}"));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn check(script: &str, expected: &str) {
+    check_all(&[(script, expected)]);
+}
+
+fn check_all(rows: &[(&str, &str)]) {
+    let differs = |(script, expected): &&(&str, &str)| told(script) != *expected;
+    let wrong: Vec<_> = rows.iter().filter(differs).map(|row| (row, told(row.0))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The program of each command, `?` for one that is not known.
+fn programs(inventory: &Inventory) -> String {
+    let ran = inventory.commands().iter().filter(|command| command.resolved != Resolved::None);
+    ran.map(|command| command.invocation.words.first().map_or("?", String::as_str)).collect::<Vec<_>>().join(" ")
+}
+
+fn effects(inventory: &Inventory) -> String {
+    let all = inventory.commands().iter().flat_map(|command| &command.effects);
+    all.map(effect).collect::<Vec<_>>().join(", ")
+}
+
+fn effect(effect: &Effect) -> String {
+    let kind = match effect.kind {
+        EffectKind::Read => "read",
+        EffectKind::Write => "write",
+        EffectKind::Delete => "delete",
+        EffectKind::Execute => "execute",
+        EffectKind::Connect => {
+            let peer = effect.peer.as_ref().map(|peer| format!("{}:{}", peer.host, peer.port));
+            return format!("connect {}", peer.unwrap_or_else(|| "?".to_owned()));
+        }
+    };
+    format!("{kind}{} {}", if effect.tree { "-tree" } else { "" }, value(&effect.target.value))
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Literal(text) => text.clone(),
+        Value::Home(rest) => format!("~{rest}"),
+        Value::Pattern { prefix } => format!("{prefix}*"),
+        Value::Dynamic { prefix } => format!("?{prefix}"),
+    }
+}
+
+#[test]
+fn examples_of_the_tables() {
+    let mut examples = 0;
+    let mut wrong = Vec::new();
+    for (file, entry) in program::table::each_file() {
+        let entry = entry.unwrap();
+        assert!(!entry.about.is_empty(), "{file}: why is it there?");
+        assert!(!entry.example.is_empty(), "{file}: no example");
+        for example in &entry.example {
+            examples += 1;
+            let inventory = inventory(example.script.as_bytes());
+            let opaque: Vec<OpaqueReason> = inventory.opaque().iter().map(|item| item.reason).collect();
+            let mut differs = |what: &str, is: String, said: String| {
+                if is != said {
+                    wrong.push(format!("{file}: {}\n  {what} is   {is}\n  {what} said {said}", example.script));
+                }
+            };
+            differs("runs", programs(&inventory), example.runs.join(" "));
+            differs("opaque", format!("{opaque:?}"), format!("{:?}", example.opaque));
+            if let Some(said) = &example.effects {
+                differs("effects", effects(&inventory), said.join(", "));
+            }
+            let first = inventory.commands().first().map(|command| command.invocation.clone()).unwrap_or_default();
+            if let Some(said) = &example.flags {
+                differs("flags", format!("{:?}", first.flags), format!("{:?}", said.iter().collect::<BTreeSet<_>>()));
+            }
+            if let Some(said) = &example.groups {
+                differs("groups", format!("{:?}", first.groups), format!("{:?}", said.iter().collect::<BTreeSet<_>>()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {examples} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(examples > 150, "only {examples} examples");
+}
+
+#[test]
+fn shapes() {
+    check_all(&[
+        ("ls", "ls + read ."),
+        ("ls;ls", "ls ls + read ., read ."),
+        ("ls a&&ls b||ls c", "ls ls ls + read a, read b, read c"),
+        ("ls a\nls b # c `rm`\n\n# d\n", "ls ls + read a, read b"),
+        ("echo a |& cat | wc -l", "echo cat wc"),
+        ("echo a |\n cat", "echo cat"),
+        ("echo a && # why\n cat b", "echo cat + read b"),
+        ("sleep 1 & cat a", "sleep cat + read a"),
+        ("! grep -q a b", "grep + read b"),
+        ("(cd a; ls) > out", "cd ls + read ., write out"),
+        ("{ echo a; echo b; } 2>&1 >>out", "echo echo + write out"),
+        ("( ( ls a ) )", "ls + read a"),
+        ("A=1 B='x y' env", "env"),
+        ("A=1", ""),
+        (">out", "+ write out"),
+        ("cat <in >out 2>>err", "cat + read in, write out, write err"),
+        ("cat &>a", "cat + write a"),
+        ("cat &>>a", "cat + write a"),
+        ("cat >|a", "cat + write a"),
+        ("cat >& a", "cat + write a"),
+        ("cat 2>&1 <&3 >&- 3<&-", "cat"),
+        ("cat <<< \"$x\" y", "cat + read y"),
+        ("cat > \"$x\"", "cat + write ?"),
+        ("cat > a*", "cat + write a*"),
+        ("cat > ~/a", "cat + write ~/a"),
+        ("cat > /dev/tcp/Example.com/80", "cat + connect example.com:80"),
+        ("cat < /dev/udp/$h/53", "cat + connect ?"),
+        ("cat <<EOF\na $x ${y} \\$(rm) \\`rm\\`\nEOF\nls", "cat ls + read ."),
+        ("cat <<'EOF'\n$(rm x)\nEOF", "cat"),
+        ("cat <<\\EOF\n`rm x`\nEOF", "cat"),
+        ("cat <<-EOF\n\ta\n\tEOF\nls", "cat ls + read ."),
+        ("cat <<A\na\nA\ncat <<B\nb\nB\nls", "cat cat ls + read ."),
+        ("cat <<EOF && rm x\na\nEOF", "cat rm + delete x"),
+        ("echo \"$(cat a)\" $(cat b)", "echo cat cat + read a, read b"),
+        ("echo \"$(echo \"$(cat a)\")\"", "echo echo cat + read a"),
+        ("echo $(<a)", "echo + read a"),
+        ("x=$(cat a) cat b", "cat cat + read b, read a"),
+        ("cat > $(echo f)", "cat echo + write ?"),
+        ("echo $((1 + 2)) \"${x:-a b}\" ${x%.*} ${#x} ${a[0]} $? $$", "echo"),
+        ("\\time -p rm x", "time rm + delete x"),
+        ("time rm x", "rm + delete x"),
+        ("time -p -- A=1 rm x | cat", "rm cat + delete x"),
+        ("/bin/rm -rf x", "rm + delete-tree x"),
+        ("'r'm x", "rm + delete x"),
+        ("ls \\\n  a", "ls + read a"),
+        ("\"ls\" $'\\x61'", "ls + read a"),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_read_is_opaque() {
+    check_all(&[
+        ("ls a; for i in b; do rm c; done; ls d", "ls + read a ! unknown-syntax"),
+        ("ls a && if rm b; then :; fi", "! unknown-syntax"),
+        ("while rm x; do :; done", "! unknown-syntax"),
+        ("until rm x; do :; done", "! unknown-syntax"),
+        ("case x in x) rm a;; esac", "! unknown-syntax"),
+        ("select x in a; do rm b; done", "! unknown-syntax"),
+        ("f() { rm x; }; f", "! unknown-syntax"),
+        ("function f { rm x; }; f", "! unknown-syntax"),
+        ("[[ -v 'a[$(rm x)]' ]]", "! unknown-syntax"),
+        ("((x=1)); rm y", "! unknown-syntax"),
+        ("coproc rm x", "! unknown-syntax"),
+        ("coproc { rm x; }", "! unknown-syntax"),
+        ("a[$(rm x)]=1", "! arithmetic"),
+        ("declare a[1]=x", "! arithmetic"),
+        ("a=(1 2)", "! unknown-syntax"),
+        ("echo `date`", "! unknown-syntax"),
+        ("diff <(ls a) <(ls b)", "! unknown-syntax"),
+        ("echo a>(rm x)", "! unknown-syntax"),
+        ("echo ${x:-$(rm y)}", "! unknown-syntax"),
+        ("echo ${x@P}", "! unknown-syntax"),
+        ("echo $[a]", "! unknown-syntax"),
+        ("echo $((a[1]))", "! unknown-syntax"),
+        ("echo $((echo 1); (rm x))", "! unknown-syntax"),
+        ("echo $((rm) + (x))", "! unknown-syntax"),
+        ("cat <<EOF\n$(rm x)\nEOF", "! unknown-syntax"),
+        ("cat <<EOF\n\t`rm x`\nEOF", "! unknown-syntax"),
+        ("cat <<EOF\nEO\\\nF\nrm x", "! unknown-syntax"),
+        ("cat <<$x\n$x\n", "! unknown-syntax"),
+        ("cat <<A <<B\na\nA\nb\nB\nls", "! unknown-syntax"),
+        ("echo $(cat <<'E'\nEx; rm y)\nE\n)", "! unknown-syntax"),
+        ("{fd}>x rm y", "! unknown-syntax"),
+        ("> x time rm y", "! unknown-syntax"),
+        ("true | time rm y", "! unknown-syntax"),
+        ("A=1 ! rm y", "! unknown-syntax"),
+        ("$x", "? ! dynamic-program"),
+        ("$(cat a) b", "? cat + read a ! dynamic-program"),
+        ("/bin/r[m] x", "? ! dynamic-program"),
+        ("r{m,} x", "? ! dynamic-program"),
+        ("~root/x", "? ! dynamic-program"),
+        ("echo $((a))", "echo ! arithmetic"),
+        ("echo ${a[i]}", "echo ! arithmetic"),
+        ("echo ${x:i}", "echo ! arithmetic"),
+        ("echo ${!x}", "echo ! indirect-name"),
+        ("echo ${PATH:=.}", "echo ! reserved-variable"),
+        ("echo $'\\xff'", "echo ! unknown-syntax"),
+        ("echo x > ./run; ./run", "echo run + write ./run ! written-then-run"),
+        ("sh < x", "sh + read x ! stdin-code"),
+    ]);
+}
+
+/// Forms that tree-sitter-bash reads without an error and wrongly. Each runs `rm`, as bash was seen to do.
+#[test]
+fn silent_misreads_hide_nothing() {
+    for script in [
+        "\"${x:-`rm y`}\"",
+        "echo ${z#$(rm y)}",
+        "echo ${z##$(rm y)}",
+        "echo ${z%$(rm y)}",
+        "echo ${z%%$(rm y)}",
+        "echo ${z^$(rm y)}",
+        "echo ${z,,$(rm y)}",
+        "echo ${z//b/`rm y`}",
+        "cat <<EOF\n`rm y`\nEOF",
+        "cat <<EOF\n $(rm y)\nEOF",
+        "cat <<-EOF\n\t$(rm y)\n\tEOF",
+        "echo `date` `rm y`",
+        "ls `pwd`/`rm y`",
+        "r\\\nm y",
+        "echo \"$\\\n(rm y)\"",
+        "echo $\\\n(rm y)",
+        "echo \\`echo \\\\\\`rm y\\\\\\`\\`; rm y",
+        "time rm y",
+        "time -p -- rm y",
+        "time ! rm y",
+        "time { rm y; }",
+        "! { rm y; }",
+        "coproc { rm y; }",
+        "_=1 rm y",
+        "if time rm y; then :; fi",
+        "\\ egrep; rm y",
+        "[abc]; rm y",
+        "[rm] y",
+        "--x=\"1\" rm y",
+        "$'rm\\0zzz' y",
+        "a&\\\n&rm y",
+        "true|\\\n|rm y",
+        "echo <\\\n(rm y)",
+        "ls\\\n;rm y",
+        "echo $(\\\n(rm y))",
+        "echo \"a\"#b; rm y",
+        "echo a\\\n#b; rm y",
+        "echo {fd}>x; rm y",
+        "echo 2\\\n>x; rm y",
+        "true \\\n&& rm y",
+        "cat <<'E F'\nE F\nrm y",
+        "cat << E\nE \nE\nrm y",
+        "cat <<\"\"\n\nrm y",
+        "cat <<E\\\nE\nEE\nrm y",
+        "echo $(case a in a) rm y;; esac)",
+        "echo $(echo ')'; rm y)",
+        "echo $(# )\nrm y)",
+        "echo \"$(echo \")\"; rm y)\"",
+        "echo '\\'; rm y; echo '\\'",
+        "echo \"\\\\\"; rm y; echo \"\\\\\"",
+        "echo $'\\''; rm y; echo $'\\''",
+        "echo \"$'\"; rm y; echo \"'\"",
+        "echo a b\\ ; rm y",
+        "echo ${x}; rm y # }",
+        "2>&1 rm y",
+        "<x >y rm z",
+        "{ rm y; }",
+        "( rm y )",
+        "rm y &",
+    ] {
+        let inventory = inventory(script.as_bytes());
+        let shown = inventory
+            .commands()
+            .iter()
+            .any(|command| command.invocation.words.first().is_some_and(|word| word == "rm"));
+        assert!(shown || !inventory.opaque().is_empty(), "{script}\n{inventory:#?}");
+    }
+}
+
+/// Where two readings differ nothing is said: each of these is read differently by tree-sitter-bash.
+#[test]
+fn readings_that_differ_say_nothing() {
+    for script in ["\\ egrep x", "--x=\"1\" ls", "1a=b", "[abc]"] {
+        let inventory = inventory(script.as_bytes());
+        assert!(inventory.commands().is_empty() && inventory.truncated, "{script}");
+        assert!(inventory.opaque()[0].detail.contains("differently"), "{script}: {}", inventory.opaque()[0].detail);
+    }
+}
+
+#[test]
+fn limits() {
+    let deep = |open: &str, close: &str, times: usize| format!("{}true{}", open.repeat(times), close.repeat(times));
+    let most = MAX_DEPTH as usize;
+    for (script, detail) in [
+        (vec![b'a'; MAX_BYTES + 1024], "the command is 66560 bytes long; the limit is 65536"),
+        (b"echo a\0b".to_vec(), "there is a NUL byte at byte 6"),
+        (b"echo \xff".to_vec(), "not valid UTF-8 at byte 5"),
+        (Vec::new(), "the command is empty"),
+        (b" \t\n# only this\n".to_vec(), "the command is empty"),
+        (deep("true $(", ")", most + 1).into_bytes(), "nested deeper than the limit of 64"),
+        (deep("( ", ")", most + 1).into_bytes(), "nested deeper than the limit of 64"),
+        (deep("{ ", ";}", 20_000 / 2).into_bytes(), "nested deeper than the limit of 64"),
+        (deep("\"$(", ")\"", 10_000).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("{}true", "sudo ".repeat(10_000)).into_bytes(), "nested deeper than the limit of 64"),
+        (b"echo 'a".to_vec(), "unterminated single quote"),
+        (b"echo \"a".to_vec(), "unterminated double quote"),
+        (b"echo $'a".to_vec(), "unterminated `$'`"),
+        (b"echo $(a".to_vec(), "never closed"),
+        (b"(ls".to_vec(), "never closed"),
+        (b"ls )".to_vec(), "syntax error"),
+        (b"ls && ; ls".to_vec(), "a command is missing"),
+        (b"| ls".to_vec(), "a command is missing"),
+        (b"ls > ".to_vec(), "a redirection without a target"),
+        (b"cat <<EOF\na".to_vec(), "the here-document `EOF` is not closed"),
+        (b"cat <<EOF".to_vec(), "the here-document `EOF` has no body"),
+        (b"ls ;; rm x".to_vec(), "`;;` outside of `case`"),
+        (b"ls \\".to_vec(), "a backslash at the very end"),
+        (b"if true; then ls".to_vec(), "syntax error"),
+        (format!("{}true", "true | ".repeat(400)).into_bytes(), "pairs of commands feed each other"),
+    ] {
+        let inventory = inventory(&script);
+        let shown = String::from_utf8_lossy(&script).chars().take(40).collect::<String>();
+        assert!(inventory.commands().is_empty() && inventory.truncated && !inventory.parsed(), "{shown}");
+        assert_eq!(inventory.opaque().len(), 1, "{shown}");
+        let item = &inventory.opaque()[0];
+        assert_eq!((item.reason, item.command), (OpaqueReason::UnknownSyntax, None), "{shown}");
+        assert!(item.detail.contains(detail), "{shown}: {}", item.detail);
+        assert!(item.text.len() <= 200 && item.span.end <= script.len(), "{shown}");
+    }
+    assert!(inventory(deep("true $(", ")", most).as_bytes()).parsed());
+    assert!(inventory(&[b"true ".repeat(MAX_BYTES / 5), b"a".to_vec()].concat()).parsed());
+}
+
+#[test]
+fn assignments() {
+    for (script, expected) in [
+        ("A=1", "A=1!"),
+        ("A=1 ls", "A=1"),
+        ("A= ls", "A="),
+        ("A+=x", "A=?!"),
+        ("PATH=~/bin:$PATH", "PATH=?!"),
+        ("A=~/x ls", "A=~/x"),
+        ("A=a:~/x ls", "A=?a:"),
+        ("A='b c'd\"$e\" ls", "A=?b cd"),
+        ("export A=1 B=$x C", "A=1! B=?!"),
+        ("export 'A=x y'", "A=x y!"),
+        ("export A+=x", "A=?!"),
+        ("readonly A=1", "A=1!"),
+        ("local A=1", "A=1!"),
+        ("env A=1 B='x y' ls", "A=1 B=x y"),
+        ("sudo A=1 ls", "A=1"),
+        ("command export A=1", "A=1!"),
+        ("env export A=1", ""),
+        ("read -r A B", "A=?! B=?!"),
+        ("printf -v A x", "A=?!"),
+        ("unset A", "A=!"),
+    ] {
+        let inventory = inventory(script.as_bytes());
+        let all = inventory.commands().iter().flat_map(|command| &command.assignments);
+        let told = |one: &crate::Assignment| {
+            format!("{}={}{}", one.name, value(&one.value.value), if one.persistent { "!" } else { "" })
+        };
+        assert_eq!(all.map(told).collect::<Vec<_>>().join(" "), expected, "{script}");
+    }
+}
+
+/// The directory of the last command: steps, `?` behind one that must be enterable.
+#[test]
+fn directories() {
+    for (script, expected) in [
+        ("x", ""),
+        ("cd a && x", "a"),
+        ("cd a; x", "a?"),
+        ("cd a\nx", "a?"),
+        ("cd a & x", ""),
+        ("cd a || x", ""),
+        ("cd a || y; x", "a?"),
+        ("! cd a && x", ""),
+        ("cd a && cd b && x", "a b"),
+        ("cd a && cd b; x", "a? b?"),
+        ("cd a; cd b; x", "a? b?"),
+        ("echo && cd a && x", "a"),
+        ("echo && cd a; x", "unknown"),
+        ("cd a | x", ""),
+        ("cd a | true; x", ""),
+        ("(cd a); x", ""),
+        ("(cd a && x)", "a"),
+        ("{ cd a; }; x", "a?"),
+        ("{ cd a; } && x", "a?"),
+        ("echo $(cd a) && x", ""),
+        ("cd && x", "~"),
+        ("cd ~/a && x", "~/a"),
+        ("cd -P -- -a && x", "-a"),
+        ("cd - && x", "unknown"),
+        ("cd '' && x", "unknown"),
+        ("cd a b && x", "unknown"),
+        ("cd $a && x", "unknown"),
+        ("cd a* && x", "unknown"),
+        ("cd -@ a && x", "unknown"),
+        ("HOME=/y cd && x", "unknown"),
+        ("CDPATH=/ cd a && x", "unknown"),
+        ("HOME=/y builtin cd && x", "unknown"),
+        ("pushd a && x", "unknown"),
+        ("popd; x", "unknown"),
+        ("eval 'cd a'; x", "unknown"),
+        (". ./f; x", "unknown"),
+        ("$y; x", "unknown"),
+        ("builtin cd a && x", "a"),
+        ("command cd a && x", "a"),
+        ("env cd a && x", ""),
+        ("mkdir a; cd a; x", "a?"),
+        ("mv a b; cd a; x", "unknown"),
+        ("y; cd a; x", "unknown"),
+        ("y; cd a && x", "a"),
+        ("env -C a x", "a"),
+        ("cd a && env -C b x", "a b"),
+        ("env -C $a x", "unknown"),
+        ("find . -execdir x \\;", "unknown"),
+        ("cd a && bash -c 'cd b && x'", "a b"),
+        ("cd a && bash -c 'cd b'; x", "a?"),
+    ] {
+        let inventory = inventory(script.as_bytes());
+        let last =
+            inventory.commands().iter().rev().find(|command| command.program.value.literal() == Some("x")).unwrap();
+        let told = match &last.cwd {
+            Cwd::Unknown => "unknown".to_owned(),
+            Cwd::Known(steps) => {
+                let step =
+                    |step: &crate::Step| format!("{}{}", value(&step.to), if step.must_exist { "?" } else { "" });
+                steps.iter().map(step).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(told, expected, "{script}");
+    }
+}
+
+/// A relative redirection is opened where the shell is, not where `-C` leads.
+#[test]
+fn redirections_stay_behind_when_a_program_moves() {
+    check("git -C a log > b", "git + write ?");
+    check("git -C a log > /b", "git + write /b");
+    check("make -C a 2> ~/b", "make + write ~/b");
+}
+
+/// Where commands stand and what feeds them: `name(via parent flags <upstream >downstream)`.
+#[test]
+fn positions_and_flows() {
+    for (script, expected) in [
+        ("a", "a(top)"),
+        ("a && b || c; d", "a(top) b(top cond) c(top cond) d(top)"),
+        ("a & b", "a(top bg) b(top)"),
+        ("a && b &", "a(top bg) b(top cond bg)"),
+        ("a | b | c", "a(pipe0 >12) b(pipe1 <0 >2) c(pipe2 <01)"),
+        ("(a; b) | c", "a(pipe0 d1 >2) b(pipe0 d1 >2) c(pipe1 <01)"),
+        ("{ a | b; } | c", "a(pipe0 d1 >12) b(pipe1 d1 <0 >2) c(pipe1 <01)"),
+        ("a | sudo b | c", "a(pipe0 >123) sudo(pipe1 <0 >3) b(sudo^1 <0 >3) c(pipe2 <012)"),
+        ("a | xargs -n1 b", "a(pipe0 >12) xargs(pipe1 <0) b(xargs^1 <0)"),
+        ("echo $(a) | b", "echo(pipe0 >2) a(top d1 >2) b(pipe1 <01)"),
+        ("bash -c 'a | b'", "bash(top) a(pipe0^0 d1 >2) b(pipe1^0 d1 <1)"),
+        ("bash -c \"$(a)\"", "bash(top <1) a(top d1 >0)"),
+        ("bash <<< \"$(a)\"", "bash(top <1) a(top d1 >0)"),
+        ("$(a)", "?(top <1) a(top d1 >0)"),
+        ("eval \"$(a)\"", "eval(top <1) a(top d1 >0)"),
+        ("echo \"$(a)\"", "echo(top) a(top d1)"),
+        ("sudo env A=1 b", "sudo(top) env(sudo^0) b(env^1)"),
+        ("true && bash -c 'a' &", "true(top bg) bash(top cond bg) a(bash'^1 d1 cond bg)"),
+        ("find . -exec a {} \\; -exec b {} +", "find(top) a(find^0) b(find^0)"),
+    ] {
+        let inventory = inventory(script.as_bytes());
+        let ids = |sign: &str, ids: &[crate::CommandId]| {
+            let digits: String = ids.iter().map(|id| id.0.to_string()).collect();
+            if digits.is_empty() { String::new() } else { format!(" {sign}{digits}") }
+        };
+        let told = inventory.commands().iter().map(|command| {
+            let via = match &command.via {
+                Via::Top => "top".to_owned(),
+                Via::Pipe(part) => format!("pipe{part}"),
+                Via::Wrapper(words) => words.clone(),
+                Via::Code(shell) => format!("{shell}'"),
+            };
+            let parent = command.parent.map(|id| format!("^{}", id.0)).unwrap_or_default();
+            let depth = if command.depth > 0 { format!(" d{}", command.depth) } else { String::new() };
+            let name = command.invocation.words.first().map_or("?", String::as_str);
+            let flags = [(command.conditional, " cond"), (command.background, " bg")];
+            let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
+            let (up, down) = (ids("<", &command.upstream), ids(">", &command.downstream));
+            format!("{name}({via}{parent}{depth}{flags}{up}{down})")
+        });
+        assert_eq!(told.collect::<Vec<_>>().join(" "), expected, "{script}");
+    }
+}
+
+#[test]
+fn spans_point_into_the_script() {
+    for (script, program, expected) in [
+        ("ls; A=1 rm -rf x >y; ls", "rm", "A=1 rm -rf x >y"),
+        ("sudo -u x rm y", "rm", "rm y"),
+        ("bash -c 'ls; rm y'", "rm", "rm y"),
+        ("bash -c \"ls; rm y\"", "rm", "rm y"),
+        ("bash -c 'ls; 'rm\\ y", "rm", "'ls; 'rm\\ y"),
+        ("bash -c \"bash -c 'rm y'\"", "rm", "rm y"),
+        ("echo \"$(rm y)\"", "rm", "rm y"),
+        ("echo é; rm y", "rm", "rm y"),
+    ] {
+        let inventory = inventory(script.as_bytes());
+        let command =
+            inventory.commands().iter().find(|one| one.invocation.words.first().is_some_and(|word| word == program));
+        let span = command.unwrap().span;
+        assert_eq!(&script[span.start..span.end], expected, "{script}");
+    }
+}
+
+#[test]
+fn unread_code_says_where_it_stands() {
+    let inventory = inventory(b"ls; bash -c 'ls; for x in y; do rm z; done'; if true; then rm a; fi");
+    let told: Vec<_> =
+        inventory.opaque().iter().map(|item| (item.text.as_str(), item.command.map(|id| id.0))).collect();
+    assert_eq!(told, [("for x in y; do rm z; done", Some(1)), ("if true; then rm a; fi", None)]);
+}
+
+#[test]
+fn json_shape() {
+    let json = serde_json::to_value(inventory(b"A=1 cat <in | wc -l")).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&json), "commands parser truncated undeterminable");
+    assert_eq!(json["parser"]["ts"], true);
+    let command = &json["commands"][0];
+    assert_eq!(
+        keys(command),
+        "argv background conditional cwd depth downstream effects env flags groups id inline_code operands options parent \
+         program redirects resolved span upstream via words"
+    );
+    assert_eq!(command["span"], serde_json::json!([0, 11]));
+    assert_eq!(command["via"], "pipe(0)");
+    assert_eq!(command["program"]["value"], serde_json::json!({"literal": "cat"}));
+    assert_eq!(command["effects"][0]["kind"], "read");
+    assert_eq!(command["cwd"], serde_json::json!({"known": []}));
+}
+
+/// Every builtin of the bash at hand is one of ours, and has a table: none can pass for a harmless program.
+#[test]
+fn builtins_are_known() {
+    let listed = bash("compgen -b", &[]);
+    for name in std::str::from_utf8(&listed).unwrap().lines() {
+        let quoted = format!("'{name}'");
+        let inventory = inventory(quoted.as_bytes());
+        assert_eq!(inventory.commands()[0].resolved, Resolved::Builtin, "{name}");
+        let untold = inventory.opaque().iter().any(|item| item.detail.contains("no table"));
+        assert!(!untold, "{name} has no table");
+    }
+}
+
+/// What bash makes of each word; a NUL ends it.
+fn bash_words(words: &str) -> Vec<String> {
+    let printed = bash(&format!("printf '%s\\0' {words}"), &[("LC_ALL", "C.UTF-8"), ("HOME", "/h")]);
+    let mut words: Vec<_> =
+        printed.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    words.pop();
+    words
+}
+
+fn bash(code: &str, environment: &[(&str, &str)]) -> Vec<u8> {
+    let mut shell = Process::new("bash");
+    // Nothing can be made in this directory, and nothing that comes and goes is there for a pattern to match.
+    shell.args(["--norc", "--noprofile", "-c", code]).current_dir("/proc/self/task").stdin(Stdio::null());
+    shell.envs(environment.iter().copied()).stderr(Stdio::null()).output().unwrap().stdout
+}
+
+/// The literal words that we read, if all are.
+fn our_words(words: &str) -> Option<Vec<String>> {
+    let script = format!("printf '%s\\0' {words}");
+    let reading = reader::read(script.as_bytes(), 0).ok().filter(|reading| reading.rest.is_none())?;
+    let [statement] = reading.script.statements.as_slice() else { return None };
+    let [ast::Part::Simple(command)] = statement.first.parts.as_slice() else { return None };
+    let literal = |arg: &ast::Arg| match &arg.word.value {
+        Value::Literal(text) => Some(text.clone()),
+        Value::Home(rest) => Some(format!("/h{rest}")),
+        _ => None,
+    };
+    command.words.iter().skip(2).map(literal).collect()
+}
+
+#[test]
+fn quotes_are_removed_as_bash_does() {
+    let literal = [
+        "a",
+        "'a b'",
+        "\"a b\"",
+        "a'b'\"c\"d",
+        "\\a\\ \\'\\\"\\\\",
+        "\"\\a\\$\\`\\\"\\\\\"",
+        "''",
+        "\"\"",
+        "a''b",
+        "'a'\\''b'",
+        "$'a\\nb\\tc'",
+        "$'\\a\\b\\e\\E\\f\\r\\v'",
+        "$'\\'\\\"\\\\\\?'",
+        "$'\\101\\60\\7'",
+        "$'\\x41\\x4a\\x7'",
+        "$'\\u41\\U00000042'",
+        "$'a\\0b'c",
+        "$'\\400x'y",
+        "$'\\x0z'",
+        "$'\\ca\\cZ'",
+        "$'\\q\\9'",
+        "$'\\xg'",
+        "$'\\ug'",
+        "$'é\\x41'",
+        "$'\\303\\251'",
+        "a$",
+        "$",
+        "\"$\"",
+        "\"a$ b\"",
+        "$%a",
+        "\"$'a'\"",
+        "a#b",
+        "a~",
+        "a~b",
+        "{}",
+        "{a}",
+        "a{b",
+        "}",
+        "a}b",
+        "[",
+        "a]",
+        "a=b",
+        "A=b",
+        "-x",
+        "--",
+        "-",
+        "!",
+        "a!b",
+        "%1",
+        "^a",
+        "a,b",
+        "a:b",
+        "@",
+        "+a",
+        "~",
+        "~/a\\ b",
+        "~/'*'",
+        "'~'",
+        "\\~",
+        "\"~/a\"",
+        "'*'",
+        "\\*",
+        "\"?\"",
+        "\\{a,b}",
+        "'{a,b}'",
+        "é",
+        "日本",
+        "'\u{1F600}'",
+        "\"a\nb\"",
+        "'a\nb'",
+        "\"a\\\nb\"",
+        "a\rb",
+        "\"\t\"",
+        "a\\\tb",
+        "in",
+        "]]",
+        "if",
+        "time",
+        "a\u{a0}b",
+        "a\x0bb",
+        "'a'$'b'\"c\"",
+        "\"a\"'b'\\c$'d'",
+    ];
+    for word in literal {
+        assert_eq!(our_words(word), Some(bash_words(word)), "{word:?}");
+    }
+}
+
+/// Words that bash expands, or that depend on the machine, are never literal.
+#[test]
+fn what_bash_expands_is_not_literal() {
+    for word in [
+        "$x",
+        "\"$x\"",
+        "${x}",
+        "a$1",
+        "$@",
+        "\"$*\"",
+        "$?",
+        "$$",
+        "$!",
+        "$-",
+        "$_",
+        "$((1))",
+        "*",
+        "a?",
+        "[a]",
+        "a[b]c",
+        "[\"]\"a]",
+        "{a,b}",
+        "{1..3}",
+        "{a,'b'}",
+        "a{b,c}d",
+        "{a,b",
+        "~root",
+        "~+",
+        "~-",
+        "~\"/x\"",
+        "A=~/b",
+        "A=b:~",
+        "$\"a\"",
+        "$'\\u00e9'",
+        "$'\\xff'",
+        "$'\\c\\\\'",
+        "$'\\x{41}'",
+        "~/*",
+        "$x*",
+        "{$x,b}",
+    ] {
+        assert_eq!(our_words(word), None, "{word:?}");
+    }
+}
+
+/// Pieces from which words are made that no expansion touches.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-zA-Z0-9_./:%@^,=+-]{1,4}",
+        "'[^'\\x00]{0,4}'",
+        "\"[^\"\\\\$`\\x00]{0,4}\"",
+        r#""\\[$`"\\a-z ]""#,
+        r"\\[^\n\x00]",
+        r"\$'([a-z ]|\\[abefnrtv\\'0-7x])[a-f0-9]{0,2}'",
+        Just("\"\\\n\"".to_owned()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn literal_words_are_what_bash_makes_of_them(words in prop::collection::vec(prop::collection::vec(piece(), 1..4), 1..4)) {
+        let words = words.iter().map(|pieces| pieces.concat()).collect::<Vec<_>>().join(" ");
+        if let Some(ours) = our_words(&words) {
+            prop_assert_eq!(ours, bash_words(&words), "{:?}", words);
+        }
+    }
+
+    #[test]
+    fn nothing_panics_and_nothing_is_lost(script in script()) {
+        let inventory = inventory(script.as_bytes());
+        prop_assert!(!inventory.commands().is_empty() || !inventory.opaque().is_empty());
+        for (index, command) in inventory.commands().iter().enumerate() {
+            prop_assert_eq!(command.id.0 as usize, index);
+            prop_assert!(command.span.start <= command.span.end && command.span.end <= script.len());
+            prop_assert!(command.parent.is_none_or(|parent| (parent.0 as usize) < index));
+        }
+        for item in inventory.opaque() {
+            prop_assert!(item.span.end <= script.len() && !item.detail.is_empty());
+        }
+        prop_assert_eq!(inventory.parsed(), !inventory.opaque().iter().any(|item| item.reason == OpaqueReason::UnknownSyntax));
+    }
+
+    #[test]
+    fn no_bytes_panic(script in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = inventory(&script);
+    }
+
+    /// Whatever stands around it: a program that bash starts is in the inventory, or something is opaque.
+    #[test]
+    fn what_bash_runs_is_listed(script in prop_oneof![script(), well_formed()]) {
+        let marker = "command_not_found_handle() { printf '%s\\0' \"$1\" >&9; }; PATH=/nowhere; exec 9>&1 >/dev/null 2>&1\n";
+        let inventory = inventory(script.as_bytes());
+        if inventory.opaque().is_empty() {
+            let printed = bash(&format!("{marker}{script}\nwait"), &[]);
+            let printed = String::from_utf8_lossy(&printed);
+            for ran in printed.split('\0').filter(|name| !name.is_empty()) {
+                let listed = inventory.commands().iter().any(|command| command.argv.first().is_some_and(|word| word.value.literal() == Some(ran)));
+                prop_assert!(listed, "{ran:?} ran, but is not listed: {script:?}");
+            }
+        }
+    }
+}
+
+/// Scripts from the pieces that matter to the grammar, many of them broken.
+fn script() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "aa",
+        "bb",
+        "cc",
+        " ",
+        " ",
+        " ",
+        "\n",
+        ";",
+        "; ",
+        " && ",
+        " || ",
+        " | ",
+        " |& ",
+        " & ",
+        "(",
+        ")",
+        "( ",
+        " )",
+        "{ ",
+        "; }",
+        "$(",
+        ")",
+        "\"",
+        "\"",
+        "'",
+        "'",
+        "\\",
+        "\\\n",
+        "$",
+        "$x",
+        "${x}",
+        "${x:-",
+        "}",
+        "$((",
+        "))",
+        "`",
+        "#",
+        " #",
+        "=",
+        "A=",
+        "A=1 ",
+        "!",
+        "! ",
+        "time ",
+        "time -p ",
+        " > /dev/null",
+        " 2>&1",
+        " < /dev/null",
+        " >&2",
+        "<<E",
+        "<<'E'\n",
+        "\nE\n",
+        "<<-E",
+        "<<<",
+        "<(",
+        "[",
+        "]",
+        "[ ",
+        " ]",
+        "[[ ",
+        " ]]",
+        "if ",
+        "then ",
+        "fi",
+        "for ",
+        "do ",
+        "done",
+        "case ",
+        "esac",
+        "coproc ",
+        "function ",
+        "~",
+        "*",
+        "?",
+        "{a,b}",
+        "$'",
+        "\\'",
+        "\\\"",
+        "\t",
+        "env ",
+        "command ",
+        "exec ",
+        "eval ",
+        "bash -c ",
+        "xargs ",
+        "cd ",
+        "é",
+        "--x=1 ",
+        "_=1 ",
+        "-",
+        "echo ",
+        "builtin ",
+        "\r",
+    ]);
+    prop::collection::vec(pieces, 1..14).prop_map(|pieces| pieces.concat())
+}
+
+/// Scripts that bash accepts, mostly, with commands in every place where the grammar allows them.
+fn well_formed() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "aa",
+        "b'b'",
+        "\\cc",
+        "\"d\"d",
+        "$'e\\x65'",
+        "f''f",
+        "echo",
+        "true",
+        "command gg",
+        "! hh",
+        "time ii",
+        "A=1 jj",
+        "A='1 2' B=$x kk",
+    ]);
+    let simple = name.clone().prop_map(str::to_owned);
+    simple.prop_recursive(4, 24, 3, move |script| {
+        let join = prop::sample::select(vec![
+            " && ",
+            " || ",
+            " | ",
+            "|&",
+            "; ",
+            " & ",
+            "\n",
+            " # x' \"\n",
+            " \\\n && ",
+            ";\n\n",
+        ]);
+        let around = prop::sample::select(vec![
+            ("( ", " )"),
+            ("{ ", "; }"),
+            ("echo $(", ")"),
+            ("echo \"a $(", ") b\""),
+            ("A=$(", ") mm"),
+            ("A=\"$(", ")\""),
+            ("nn 2>&1 \"$(", ")\" >/dev/null"),
+            ("cat <<'E'\n$(zz)\nE\n", ""),
+            ("oo <<E\n\\$(zz) $x\nE\n", ""),
+            ("echo \"$(cat <<'E'\n'\" ) `zz\nE\n)\"; ", ""),
+            ("eval '", "'"),
+            ("command ", ""),
+            ("builtin ", ""),
+            ("pp \\\n ", ""),
+            ("echo $((1 + 2)) ${x:-zz} '", "'"),
+            ("echo \"\\$(", ")\""),
+            ("echo \\$\\(", "\\)"),
+            ("true || ", ""),
+            ("! ", ""),
+            ("{ ", "; } </dev/null 2>&1 | qq"),
+            ("( ", " ) >/dev/null & rr"),
+        ]);
+        prop_oneof![
+            (script.clone(), join, script.clone()).prop_map(|(one, join, two)| format!("{one}{join}{two}")),
+            (around, script.clone()).prop_map(|((before, behind), inner)| format!("{before}{inner}{behind}")),
+            (name.clone(), script).prop_map(|(name, inner)| format!("{name} $({inner}) x")),
+        ]
+    })
+}
