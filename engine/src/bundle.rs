@@ -1,0 +1,496 @@
+//! Policy sources to a validated policy set with a fingerprint.
+//!
+//! What passes here is the only thing that [`crate::Engine`] decides with: the guards, and one profile or the
+//! operator's own files, strictly validated, warnings included, each policy with a unique `@id`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use cedar_policy::{Effect, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
+use sha2::{Digest, Sha256};
+
+/// Bytes that one policy file may have.
+const MAX_FILE: usize = 4 * 1024 * 1024;
+
+/// How deep brackets may nest in a policy file. Cedar's parser recurses, and overflows an 8 MiB stack between 500 and
+/// 700 levels; server threads have 2 MiB.
+const MAX_NESTING: usize = 100;
+
+/// Entity dereferences that a policy may chain: `principal.user in …` needs two. Beyond it the validator cannot tell
+/// which entities a request has to bring.
+const MAX_DEREFERENCE: u32 = 2;
+
+/// One policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// What diagnostics call it: a path, or a name inside Palisade.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A validated set of policies.
+pub struct Bundle {
+    pub(crate) schema: Schema,
+    pub(crate) policies: PolicySet,
+    pub(crate) actions: Vec<Entity>,
+    pub(crate) path_literals: Vec<String>,
+    pub(crate) permits: Vec<Permit>,
+    notes: BTreeMap<String, Note>,
+    fingerprint: String,
+    schema_fingerprint: String,
+}
+
+/// What a policy says about itself, and where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// File and line, `developer.cedar:12`.
+    pub place: String,
+    /// Its `@reason`, for whoever is denied.
+    pub reason: String,
+    /// Its `@suggest`: what would be allowed.
+    pub suggest: String,
+}
+
+/// A permit without its conditions, to find out what nearly allowed a request.
+pub(crate) struct Permit {
+    pub(crate) id: String,
+    pub(crate) bare: PolicySet,
+    pub(crate) conditions: String,
+}
+
+/// Why a set of policy files was refused.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum BundleError {
+    /// No file was given.
+    #[error("there is no policy file in `{0}`")]
+    #[diagnostic(help("a policy directory holds files that end in `.cedar`"))]
+    Empty(String),
+    /// No profile of that name is shipped.
+    #[error("no profile is called `{name}`")]
+    #[diagnostic(help("the profiles are: {known}; your own policies are given with `--policies`"))]
+    UnknownProfile {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// One or more policies are wrong.
+    #[error("{0}")]
+    #[diagnostic(help(
+        "the attributes and actions that a policy can use are listed in `policies/palisade.cedarschema`"
+    ))]
+    Invalid(Findings),
+    /// The shipped schema does not parse.
+    #[error("the built-in schema is broken: {0}")]
+    Schema(String),
+}
+
+/// Everything that is wrong with a set of policies.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Findings(pub Vec<Finding>);
+
+/// One thing that is wrong with a policy file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file's name.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// What is wrong, in Cedar's words where they are Cedar's.
+    pub message: String,
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(formatter, "{separator}{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Bundle {
+    /// The guards and a shipped profile.
+    ///
+    /// # Errors
+    /// If no profile has that name.
+    pub fn profile(name: &str) -> Result<Self, BundleError> {
+        let Some((_, (file, text))) = palisade_policies::PROFILES.iter().find(|(profile, _)| *profile == name) else {
+            let known: Vec<_> = palisade_policies::PROFILES.iter().map(|(profile, _)| format!("`{profile}`")).collect();
+            return Err(BundleError::UnknownProfile { name: name.to_owned(), known: known.join(", ") });
+        };
+        Self::load(vec![Source { name: (*file).to_owned(), text: (*text).to_owned() }])
+    }
+
+    /// The guards and the given files.
+    ///
+    /// # Errors
+    /// If a file does not parse, a policy has no `@id` or one that is taken, or the strict validator finds an error or
+    /// a warning: then nothing of the set is used.
+    pub fn load(sources: Vec<Source>) -> Result<Self, BundleError> {
+        let guards = palisade_policies::GUARDS
+            .iter()
+            .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() });
+        let sources: Vec<Source> = guards.chain(sources).collect();
+        let (schema, _warnings) = Schema::from_cedarschema_str(palisade_policies::SCHEMA)
+            .map_err(|error| BundleError::Schema(error.to_string()))?;
+        let parsed = parse_all(&sources)?;
+        validate(&schema, &parsed, &sources)?;
+        let actions =
+            schema.action_entities().map_err(|error| BundleError::Schema(error.to_string()))?.iter().cloned().collect();
+        Ok(Self {
+            actions,
+            path_literals: path_literals(&parsed.set),
+            permits: parsed.set.policies().filter_map(Permit::of).collect(),
+            fingerprint: fingerprint(&sources),
+            schema_fingerprint: fingerprint(&[]),
+            notes: parsed.notes,
+            policies: parsed.set,
+            schema,
+        })
+    }
+
+    /// SHA-256 over the schema and every source with its name, as `sha256:<hex>`: two bundles with the same
+    /// fingerprint decide alike.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// SHA-256 of the schema alone, in the same form.
+    pub fn schema_fingerprint(&self) -> &str {
+        &self.schema_fingerprint
+    }
+
+    /// What a policy says about itself; empty for an unknown id.
+    pub fn note(&self, id: &str) -> Note {
+        self.notes.get(id).cloned().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Bundle").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+    }
+}
+
+struct Parsed {
+    set: PolicySet,
+    notes: BTreeMap<String, Note>,
+    /// Index of the source that each policy stands in.
+    home: BTreeMap<String, usize>,
+}
+
+fn parse_all(sources: &[Source]) -> Result<Parsed, BundleError> {
+    let mut parsed = Parsed { set: PolicySet::new(), notes: BTreeMap::new(), home: BTreeMap::new() };
+    let mut findings = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        match parse_one(source) {
+            Ok(policies) => {
+                for policy in policies {
+                    if let Err(finding) = parsed.add(policy, index, source) {
+                        findings.push(finding);
+                    }
+                }
+            }
+            Err(found) => findings.extend(found),
+        }
+    }
+    if findings.is_empty() { Ok(parsed) } else { Err(BundleError::Invalid(Findings(findings))) }
+}
+
+fn parse_one(source: &Source) -> Result<Vec<Policy>, Vec<Finding>> {
+    if source.text.len() > MAX_FILE {
+        return Err(vec![source.finding(0, format!("the file has more than {MAX_FILE} bytes"))]);
+    }
+    if let Some(offset) = too_deep(&source.text) {
+        return Err(vec![source.finding(offset, format!("brackets nest more than {MAX_NESTING} deep"))]);
+    }
+    let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
+        errors.iter().map(|error| source.finding(first_label(error), error.to_string())).collect::<Vec<_>>()
+    })?;
+    if let Some(template) = set.templates().next() {
+        let message = format!("`{}` is a template; Palisade links none", template.id());
+        return Err(vec![source.finding(0, message)]);
+    }
+    Ok(set.policies().cloned().collect())
+}
+
+impl Parsed {
+    fn add(&mut self, policy: Policy, index: usize, source: &Source) -> Result<(), Finding> {
+        let annotation = |key: &str| policy.annotation(key).unwrap_or_default().to_owned();
+        let id = annotation("id");
+        if id.is_empty() {
+            let offset = source.text.find(first_line(&policy.to_string())).unwrap_or_default();
+            return Err(source.finding(offset, "this policy has no `@id(\"…\")`".to_owned()));
+        }
+        let offset = source.text.find(&format!("@id(\"{id}\")")).unwrap_or_default();
+        if let Some(other) = self.notes.get(&id) {
+            return Err(source.finding(offset, format!("the id `{id}` is already taken at {}", other.place)));
+        }
+        let (line, _) = line_and_column(&source.text, offset);
+        let place = format!("{}:{line}", source.name);
+        let note = Note { place, reason: annotation("reason"), suggest: annotation("suggest") };
+        self.set.add(policy.new_id(PolicyId::new(&id))).map_err(|error| source.finding(offset, error.to_string()))?;
+        self.notes.insert(id.clone(), note);
+        self.home.insert(id, index);
+        Ok(())
+    }
+}
+
+fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), BundleError> {
+    let result =
+        Validator::new(schema.clone()).validate_with_level(&parsed.set, ValidationMode::Strict, MAX_DEREFERENCE);
+    let place = |id: &PolicyId, diagnostic: &dyn Diagnostic, message: String| {
+        let source = parsed.home.get::<str>(id.as_ref()).and_then(|index| sources.get(*index));
+        match source {
+            Some(source) => source.finding(first_label(diagnostic), message),
+            None => Finding { file: id.to_string(), line: 1, column: 1, message },
+        }
+    };
+    let errors = result.validation_errors().map(|error| place(error.policy_id(), error, error.to_string()));
+    let warnings = result.validation_warnings().map(|warning| place(warning.policy_id(), warning, warning.to_string()));
+    let findings: Vec<_> = errors.chain(warnings).collect();
+    if findings.is_empty() { Ok(()) } else { Err(BundleError::Invalid(Findings(findings))) }
+}
+
+impl Source {
+    fn finding(&self, offset: usize, message: String) -> Finding {
+        let (line, column) = line_and_column(&self.text, offset);
+        Finding { file: self.name.clone(), line, column, message }
+    }
+}
+
+impl Permit {
+    /// `None` for a forbid, and for a policy that Cedar cannot hand back.
+    fn of(policy: &Policy) -> Option<Self> {
+        if policy.effect() != Effect::Permit {
+            return None;
+        }
+        let mut json = policy.to_json().ok()?;
+        *json.get_mut("conditions")? = serde_json::Value::Array(Vec::new());
+        let bare = Policy::from_json(Some(policy.id().clone()), json).ok()?;
+        let conditions = conditions(&policy.to_string());
+        Some(Self { id: policy.id().to_string(), bare: PolicySet::from_policies([bare]).ok()?, conditions })
+    }
+}
+
+/// A policy's conditions on one line, as they are written: what stands behind the scope's closing bracket.
+fn conditions(policy: &str) -> String {
+    let behind_scope = |at: &usize| policy.get(..*at).is_some_and(|before| before.trim_end().ends_with(')'));
+    let starts = ["when", "unless"].iter().flat_map(|keyword| policy.match_indices(keyword)).map(|(at, _)| at);
+    let text = starts.filter(behind_scope).min().and_then(|at| policy.get(at..)).unwrap_or_default();
+    text.trim_end_matches(';').split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The `Path` ids that policies name: an operation on a tree is asked for each of them below it.
+fn path_literals(set: &PolicySet) -> Vec<String> {
+    let mut literals: Vec<String> = set
+        .policies()
+        .flat_map(Policy::entity_literals)
+        .filter(|uid: &EntityUid| uid.type_name().to_string() == "Path")
+        .map(|uid| uid.id().unescaped().to_owned())
+        .collect();
+    literals.sort();
+    literals.dedup();
+    literals
+}
+
+fn fingerprint(sources: &[Source]) -> String {
+    let mut hash = Sha256::new();
+    let parts = std::iter::once(("palisade.cedarschema", palisade_policies::SCHEMA))
+        .chain(sources.iter().map(|source| (source.name.as_str(), source.text.as_str())));
+    for (name, text) in parts {
+        // Lengths first, so that no two lists of files run together to the same bytes.
+        for part in [name, text] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// The offset at which a policy nests too deep for the parser's stack: by brackets, by a run of `!` or `-`, or by `if`.
+fn too_deep(text: &str) -> Option<usize> {
+    let (mut brackets, mut run, mut conditionals) = (0_usize, 0_usize, 0_usize);
+    let mut word = String::new();
+    for (offset, character) in code(text) {
+        match character {
+            '(' | '[' | '{' => brackets += 1,
+            ')' | ']' | '}' => brackets = brackets.saturating_sub(1),
+            ';' => conditionals = 0,
+            _ => {}
+        }
+        match character {
+            '!' | '-' => run += 1,
+            other if other.is_whitespace() => {}
+            _ => run = 0,
+        }
+        if character.is_alphanumeric() || character == '_' {
+            word.push(character);
+        } else if std::mem::take(&mut word) == "if" {
+            conditionals += 1;
+        }
+        if brackets.max(run).max(conditionals) > MAX_NESTING {
+            return Some(offset);
+        }
+    }
+    None
+}
+
+/// The characters of a policy file that stand outside strings and comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut characters = text.char_indices().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let (offset, character) = characters.next()?;
+            match character {
+                '"' => skip_string(&mut characters),
+                '/' if characters.peek().is_some_and(|(_, next)| *next == '/') => {
+                    characters.find(|(_, inside)| *inside == '\n');
+                }
+                _ => return Some((offset, character)),
+            }
+        }
+    })
+}
+
+fn skip_string(characters: &mut impl Iterator<Item = (usize, char)>) {
+    while let Some((_, character)) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '"' => return,
+            _ => {}
+        }
+    }
+}
+
+fn first_label(diagnostic: &dyn Diagnostic) -> usize {
+    diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset())
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before: String =
+        text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character).collect();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Bundle, BundleError> {
+        Bundle::load(vec![Source { name: "site.cedar".to_owned(), text: text.to_owned() }])
+    }
+
+    fn finding(text: &str) -> Finding {
+        match load(text) {
+            Err(BundleError::Invalid(findings)) => findings.0.into_iter().next().unwrap(),
+            other => panic!("expected findings, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_shipped_profile_validates_without_a_warning() {
+        for (name, _) in palisade_policies::PROFILES {
+            let bundle = Bundle::profile(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(bundle.note("guard-opaque").place.starts_with("guards/guards.cedar:"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_profile_names_the_known_ones() {
+        let error = Bundle::profile("devloper").unwrap_err();
+        assert_eq!(error.to_string(), "no profile is called `devloper`");
+        assert!(error.help().unwrap().to_string().contains("`developer`"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, line, column, message) in [
+            ("@id(\"a\")\npermit(principal, action, resource", 2, 35, "unexpected end of input"),
+            ("\npermit(principal, action, resource);", 2, 1, "this policy has no `@id(\"…\")`"),
+            (
+                "@id(\"a\") permit(principal, action, resource);\n@id(\"a\") forbid(principal, action, resource);",
+                1,
+                1,
+                "the id `a` is already taken at site.cedar:1",
+            ),
+            (
+                "@id(\"guard-opaque\") permit(principal, action, resource);",
+                1,
+                1,
+                "already taken at guards/guards.cedar:",
+            ),
+            (
+                "@id(\"a\")\npermit(principal, action == Action::\"exec\", resource)\nwhen { resource.nope };",
+                3,
+                8,
+                "attribute `nope` on entity type `Command` not found",
+            ),
+            (
+                "@id(\"a\") permit(principal, action == Action::\"exek\", resource);",
+                1,
+                1,
+                "unrecognized action `Action::\"exek\"`",
+            ),
+            ("@id(\"a\") permit(principal == ?principal, action, resource);", 1, 1, "is a template"),
+        ] {
+            let found = finding(text);
+            assert!(found.message.contains(message), "{text}\n{found:?}");
+            assert_eq!((found.file.as_str(), found.line), ("site.cedar", line), "{text}\n{found:?}");
+            assert!(column == 1 || found.column == column, "{text}\n{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_warning_refuses_the_set() {
+        // A Cyrillic letter in an id: valid Cedar, and never what it looks like.
+        let found =
+            finding("@id(\"a\") forbid(principal, action == Action::\"exec\", resource in Program::\"r\u{43c}\");");
+        assert!(found.message.contains("mixed scripts"), "{found:?}");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_it_reaches_the_parser() {
+        for nested in [
+            format!("{}true{}", "(".repeat(700), ")".repeat(700)),
+            format!("{}true", "!".repeat(5000)),
+            format!("1 == {}1", "- ".repeat(5000)),
+            format!("\"http://\" == \"\" && {}true", "!".repeat(5000)),
+            format!("{}true", "if true then true else ".repeat(5000)),
+        ] {
+            let found = finding(&format!("@id(\"a\") permit(principal, action, resource) when {{ {nested} }};"));
+            assert!(found.message.contains("nest more than 100"), "{found:?}");
+        }
+        // Brackets in strings and comments do not count.
+        let harmless = format!(
+            "// {}\n@id(\"a\") permit(principal == Agent::\"{}\", action, resource);",
+            "(".repeat(500),
+            "(".repeat(500)
+        );
+        assert!(load(&harmless).is_ok(), "{:?}", load(&harmless));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_sources_apart() {
+        let one = load("@id(\"a\") permit(principal, action, resource);").unwrap();
+        let same = load("@id(\"a\") permit(principal, action, resource);").unwrap();
+        let other = load("@id(\"b\") permit(principal, action, resource);").unwrap();
+        assert_eq!(one.fingerprint(), same.fingerprint());
+        assert_ne!(one.fingerprint(), other.fingerprint());
+        assert!(one.fingerprint().starts_with("sha256:") && one.fingerprint().len() == 71);
+    }
+}

@@ -1,0 +1,185 @@
+//! What is known of the world at the moment of a decision, as plain data.
+//!
+//! The engine opens no file and reads no clock: whoever asks brings the facts. What is missing here counts as unknown,
+//! and unknown takes the value that forbids most.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_grammar::CommandId;
+
+use crate::path::AbsolutePath;
+
+/// The facts that one script is judged on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Who asks.
+    pub principal: Principal,
+    /// How commands reach the shell.
+    pub transport: Transport,
+    /// The id of the host that the session is on: `localhost`, `docker/<name>`, or a host name.
+    pub host: String,
+    /// The agent's directory.
+    pub workspace: AbsolutePath,
+    /// Where the script starts.
+    pub cwd: AbsolutePath,
+    /// The session's temporary directory, a member of the path group `temp`.
+    pub temp: Option<AbsolutePath>,
+    /// The session.
+    pub session: Session,
+    /// The time.
+    pub clock: Clock,
+    /// Where each command's program was found. A command that is not in here has a program of unknown origin.
+    pub programs: BTreeMap<CommandId, Program>,
+    /// What the n-th effect of a command would open. A file effect that is not in here has an unknown path.
+    pub paths: BTreeMap<(CommandId, usize), AbsolutePath>,
+    /// The working directory of each command. One that is not in here is unknown.
+    pub directories: BTreeMap<CommandId, AbsolutePath>,
+}
+
+/// Who asks: proven facts, but for `client`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The agent's name, as the operator's settings or its credentials give it.
+    pub agent: String,
+    /// On whose behalf it acts.
+    pub user: String,
+    /// The agent's roles.
+    pub roles: BTreeSet<String>,
+    /// The identity is proven by `auth`; false: self-declared only.
+    pub verified: bool,
+    /// How the identity was proven.
+    pub auth: Auth,
+    /// OAuth scopes; empty otherwise.
+    pub scopes: BTreeSet<String>,
+    /// The MCP client's own name for itself: never a reason to permit.
+    pub client: String,
+}
+
+/// How an identity was proven; the schema's `AuthMethod` entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// By the operating system: who started the process, or peer credentials.
+    OsUser,
+    /// Not at all.
+    None,
+}
+
+impl Auth {
+    /// The id of the schema's entity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OsUser => "os-user",
+            Self::None => "none",
+        }
+    }
+}
+
+/// How commands reach a shell; the schema's `Transport` entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// A shell on this machine.
+    #[default]
+    Local,
+    /// A shell on another machine, over SSH.
+    Ssh,
+    /// A shell in a container.
+    Docker,
+}
+
+impl Transport {
+    /// The id of the schema's entity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Ssh => "ssh",
+            Self::Docker => "docker",
+        }
+    }
+
+    /// The transport that has this id.
+    pub fn from_id(id: &str) -> Option<Self> {
+        [Self::Local, Self::Ssh, Self::Docker].into_iter().find(|transport| transport.as_str() == id)
+    }
+}
+
+/// The session that a script is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: String,
+    /// How long it has lived, in milliseconds.
+    pub age_ms: u64,
+    /// Scripts it has run before this one.
+    pub commands: u64,
+    /// Sticky facts about what it has already done; ids of the schema's `Label` entities.
+    pub labels: BTreeSet<String>,
+    /// Landlock and seccomp are in force.
+    pub sandboxed: bool,
+    /// Every `execve` of the session is decided again before the new program's first instruction.
+    pub guarded: bool,
+    /// The kernel holds every path rule of the policy set, for new files too.
+    pub paths_held: bool,
+}
+
+/// The time of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// UTC, as Cedar's `datetime` takes it: `2026-11-21T05:19:59.999Z`.
+    pub now: String,
+    /// Milliseconds since midnight in the operator's time zone.
+    pub time_of_day_ms: u32,
+    /// Day of the week in the operator's time zone: 0 is Monday.
+    pub weekday: u8,
+}
+
+/// Where a program was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Absolute path of the file; `None` for builtins, and for a name that this machine lacks.
+    pub path: Option<AbsolutePath>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a program comes from; the schema's `Origin` entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Built into bash.
+    Builtin,
+    /// A directory of the installed system.
+    System,
+    /// A directory that the operator trusts.
+    Toolchain,
+    /// The workspace.
+    Workspace,
+    /// The session's temporary directory.
+    Temp,
+    /// Another machine, where only the name is known.
+    Remote,
+    /// Anywhere else.
+    Unknown,
+}
+
+impl Origin {
+    /// The id of the schema's entity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::System => "system",
+            Self::Toolchain => "toolchain",
+            Self::Workspace => "workspace",
+            Self::Temp => "temp",
+            Self::Remote => "remote",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a program from there is what its name says: only then is it a member of `Program::"<name>"` and of
+    /// command groups, so that a permit for `git` never fits `./git`.
+    pub fn is_trusted(self) -> bool {
+        match self {
+            Self::Builtin | Self::System | Self::Toolchain | Self::Remote => true,
+            Self::Workspace | Self::Temp | Self::Unknown => false,
+        }
+    }
+}

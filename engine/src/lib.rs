@@ -1,0 +1,98 @@
+//! The policy decision point: an [`Inventory`] and [`Facts`] to a [`Verdict`], by Cedar policies.
+//!
+//! ```text
+//! Source ──▶ Bundle ─┐
+//! groups ─▶ Vocabulary ─▶ Engine ◀── Inventory (palisade-grammar)
+//!                          │    ◀── Facts (gathered by the runner)
+//!                          ▼
+//!          Verdict::{Allow(Grant), Ask(Question), Deny(Denial)}
+//! ```
+//!
+//! Pure: nothing here opens a file, reads a clock or the environment, or starts anything. Given the same inventory,
+//! facts and bundle, the verdict is the same.
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod explain;
+mod facts;
+mod path;
+mod request;
+mod verdict;
+mod vocabulary;
+
+use palisade_grammar::Inventory;
+
+pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
+pub use crate::facts::{Auth, Clock, Facts, Origin, Principal, Program, Session, Transport};
+pub use crate::path::AbsolutePath;
+pub use crate::request::FileAction;
+pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
+pub use crate::vocabulary::{Vocabulary, VocabularyError};
+
+use crate::request::Asker;
+
+/// Decides scripts: a validated set of policies, and the groups that they name.
+#[derive(Debug)]
+pub struct Engine {
+    bundle: Bundle,
+    vocabulary: Vocabulary,
+}
+
+impl Engine {
+    /// An engine that decides with these policies and groups.
+    pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
+        Self { bundle, vocabulary }
+    }
+
+    /// Judges a script: allowed if every request that it raises is allowed.
+    pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
+        verdict::decide(&self.bundle, &self.vocabulary, inventory, facts)
+    }
+
+    /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
+    pub fn rehearse(&self, inventory: Inventory, facts: &Facts, approved: bool) -> Report {
+        verdict::rehearse(&self.bundle, &self.vocabulary, inventory, facts, approved)
+    }
+
+    /// Judges a script again after a person's yes, on the facts that the person was shown. Never [`Verdict::Ask`].
+    pub fn approve(&self, question: Question, approval: &Approval) -> Verdict {
+        verdict::approve(&self.bundle, &self.vocabulary, question, approval)
+    }
+
+    /// Whether the principal may do `action` to exactly `path`, no approval given: what kernel rules are made from.
+    pub fn permits_path(&self, facts: &Facts, action: FileAction, path: &AbsolutePath) -> bool {
+        let asker = self.asker(facts);
+        verdict::permits(&self.bundle, &asker, &asker.path(action, path))
+    }
+
+    /// Whether the principal may open a session on the facts' host.
+    pub fn permits_session(&self, facts: &Facts) -> bool {
+        let asker = self.asker(facts);
+        verdict::permits(&self.bundle, &asker, &asker.session())
+    }
+
+    /// Whether the principal may call this MCP tool.
+    pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
+        let asker = self.asker(facts);
+        verdict::permits(&self.bundle, &asker, &asker.tool(tool))
+    }
+
+    /// The groups that policies can name.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Fingerprint of the policy set: `sha256:<hex>`.
+    pub fn policy_set(&self) -> &str {
+        self.bundle.fingerprint()
+    }
+
+    /// SHA-256 of the schema: `sha256:<hex>`.
+    pub fn schema(&self) -> &str {
+        self.bundle.schema_fingerprint()
+    }
+
+    fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {
+        Asker::new(&self.bundle, &self.vocabulary, facts)
+    }
+}

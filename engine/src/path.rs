@@ -1,0 +1,135 @@
+//! Absolute paths in normal form: the only paths that policies are asked about.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// An absolute path as text: begins with `/`, has no `.` or `..` component, no doubled and no trailing slash.
+///
+/// Policies compare paths as exact strings, so two spellings of one file would be two files to them; [`Self::new`] is
+/// the only door.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct AbsolutePath(String);
+
+impl AbsolutePath {
+    /// The root directory.
+    pub fn root() -> Self {
+        Self("/".to_owned())
+    }
+
+    /// Takes `path` if it is absolute; `//` and `/./` are folded, `..` is refused because only the file system knows
+    /// where it leads. Returns `None` for anything else, a NUL byte included.
+    pub fn new(path: &str) -> Option<Self> {
+        if !path.starts_with('/') || path.contains('\0') {
+            return None;
+        }
+        let mut text = String::with_capacity(path.len());
+        for component in path.split('/') {
+            match component {
+                "" | "." => {}
+                ".." => return None,
+                name => {
+                    text.push('/');
+                    text.push_str(name);
+                }
+            }
+        }
+        Some(if text.is_empty() { Self::root() } else { Self(text) })
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last component; empty for the root directory.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The part of the name behind its last dot, without the dot; empty if there is none or the name begins with it.
+    pub fn extension(&self) -> &str {
+        match self.name().rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => extension,
+            _ => "",
+        }
+    }
+
+    /// The path that `name` has in this directory. `None` if `name` is not one plain component.
+    pub fn child(&self, name: &str) -> Option<Self> {
+        if name.is_empty() || name.contains('/') {
+            return None;
+        }
+        Self::new(&format!("{}/{name}", self.0))
+    }
+
+    /// Every directory above this path, the nearest first, the root directory last.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        let mut rest = if self.0 == "/" { None } else { Some(self.0.as_str()) };
+        std::iter::from_fn(move || {
+            let (parent, _) = rest?.rsplit_once('/')?;
+            rest = if parent.is_empty() { None } else { Some(parent) };
+            Some(if parent.is_empty() { Self::root() } else { Self(parent.to_owned()) })
+        })
+    }
+
+    /// Whether this path is `directory` or lies below it.
+    pub fn is_within(&self, directory: &Self) -> bool {
+        directory.0 == "/"
+            || self.0.strip_prefix(&directory.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl fmt::Display for AbsolutePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::AbsolutePath;
+
+    #[test]
+    fn only_absolute_paths_without_parent_steps_are_taken() {
+        for (given, expected) in [
+            ("/", Some("/")),
+            ("//srv//app/", Some("/srv/app")),
+            ("/srv/./app", Some("/srv/app")),
+            ("/srv/../etc", None),
+            ("srv", None),
+            ("", None),
+            ("/a\0b", None),
+            ("/..a/b..", Some("/..a/b..")),
+        ] {
+            assert_eq!(AbsolutePath::new(given).as_ref().map(AbsolutePath::as_str), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn ancestors_end_at_the_root() {
+        let path = AbsolutePath::new("/a/b/c").unwrap();
+        let above: Vec<_> = path.ancestors().map(|path| path.to_string()).collect();
+        assert_eq!(above, ["/a/b", "/a", "/"]);
+        assert_eq!(AbsolutePath::root().ancestors().count(), 0);
+    }
+
+    #[test]
+    fn within_is_by_component_not_by_prefix() {
+        let directory = AbsolutePath::new("/srv/app").unwrap();
+        for (path, within) in [("/srv/app", true), ("/srv/app/x", true), ("/srv/appshop", false), ("/srv", false)] {
+            assert_eq!(AbsolutePath::new(path).unwrap().is_within(&directory), within, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_and_extensions() {
+        for (path, name, extension) in
+            [("/", "", ""), ("/a/b.tar.gz", "b.tar.gz", "gz"), ("/.env", ".env", ""), ("/a.", "a.", "")]
+        {
+            let path = AbsolutePath::new(path).unwrap();
+            assert_eq!((path.name(), path.extension()), (name, extension));
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Many answers to one verdict. Makes [`Grant`] and [`Denial`]; errors and opaque items deny.
+//!
+//! Cedar skips a policy whose evaluation errs, so that a broken forbid would open the door. [`answer`] is the one
+//! function that knows this: an answer with any error is a denial.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Authorizer, Decision as CedarDecision};
+use palisade_grammar::{Inventory, OpaqueReason, Span};
+use serde::Serialize;
+
+use crate::bundle::Bundle;
+use crate::explain;
+use crate::facts::Facts;
+use crate::request::{Asker, Built, Draft};
+use crate::vocabulary::Vocabulary;
+
+/// Our answer to a whole script.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may run.
+    Allow(Grant),
+    /// It may run once a person has said yes.
+    Ask(Question),
+    /// It may not run.
+    Deny(Denial),
+}
+
+impl Verdict {
+    /// What was asked and answered, whatever the answer.
+    pub fn report(&self) -> &Report {
+        match self {
+            Self::Allow(grant) => &grant.report,
+            Self::Ask(question) => &question.report,
+            Self::Deny(denial) => &denial.report,
+        }
+    }
+}
+
+/// Proof that one script was allowed for one session. Only [`crate::Engine`] makes one, and running uses it up.
+#[must_use = "a grant that is dropped allows nothing"]
+#[derive(Debug)]
+pub struct Grant {
+    inventory: Inventory,
+    report: Report,
+    session: String,
+}
+
+impl Grant {
+    /// The session that the script was judged for; it must run in no other.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// What was asked and answered.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Uses the proof up and hands out what it allows: exactly the text that was judged.
+    pub fn spend(self) -> Vec<u8> {
+        self.inventory.script().to_vec()
+    }
+}
+
+/// A script that a person may allow: each of its denied requests would be allowed with `context.approved`.
+#[derive(Debug)]
+pub struct Question {
+    inventory: Inventory,
+    facts: Box<Facts>,
+    report: Report,
+}
+
+impl Question {
+    /// What was asked and answered.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The facts that the person is shown an answer to.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// A script that may not run, and why.
+#[derive(Debug)]
+pub struct Denial {
+    report: Report,
+}
+
+impl Denial {
+    /// What was asked and answered.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+/// A person's yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Who said it: a user's name as policies know it, proven by whoever took the answer.
+    pub user: String,
+    /// That user's roles.
+    pub roles: BTreeSet<String>,
+}
+
+/// Cedar's answer to one request, or ours to a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// Permitted, and nothing forbids it.
+    Allow,
+    /// Denied as it stands, allowed once `context.approved` is true.
+    Ask,
+    /// Denied.
+    Deny,
+}
+
+/// Everything that was asked about one script, and the answers: plain text that has not passed a redactor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The strictest of the requests' decisions.
+    pub decision: Decision,
+    /// The script, invalid UTF-8 replaced.
+    pub command: String,
+    /// Fingerprint of the policy set that decided.
+    pub policy_set: String,
+    /// Each request, in the order of the text.
+    pub requests: Vec<Judged>,
+    /// What could not be read.
+    pub opaque: Vec<Unread>,
+    /// Why it is not allowed; empty for an allow.
+    pub reasons: Vec<Reason>,
+}
+
+/// One request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The action's id.
+    pub action: &'static str,
+    /// The resource, for people: a command's text, a path, a peer, a variable.
+    pub resource: String,
+    /// The program it is about; empty if none is known.
+    pub program: String,
+    /// Where it stands in the script.
+    pub span: Span,
+    /// The wrappers around it, outermost first.
+    pub via: Vec<String>,
+    /// The answer.
+    pub decision: Decision,
+    /// Ids of the policies that made it, sorted. Empty for a deny that nothing permits.
+    pub determining: Vec<String>,
+    /// Policies that erred: any of them denies.
+    pub errors: Vec<String>,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Why.
+    pub reason: OpaqueReason,
+    /// Where it stands.
+    pub span: Span,
+    /// Its text.
+    pub text: String,
+    /// What is wrong and what would help.
+    pub detail: String,
+}
+
+/// One cause of a denial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The policy's id; empty if nothing permits the request.
+    pub policy: String,
+    /// File and line of the policy; empty with `policy`.
+    pub place: String,
+    /// What was denied, for people.
+    pub text: String,
+    /// Where that stands in the script.
+    pub span: Span,
+    /// Why, in the policy's words.
+    pub reason: String,
+    /// What would be allowed; may be empty.
+    pub suggest: String,
+}
+
+/// Asks everything about a script and makes the verdict.
+pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Inventory, facts: &Facts) -> Verdict {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let drafts = asker.script(&inventory);
+    let judged: Vec<Judged> = drafts.iter().map(|draft| judge(bundle, &asker, draft)).collect();
+    // A script that raises no question is one that we did not understand.
+    let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
+    let report = report(bundle, &asker, &inventory, &drafts, judged, decision);
+    match decision {
+        Decision::Allow => Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() }),
+        Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
+        Decision::Deny => Verdict::Deny(Denial { report }),
+    }
+}
+
+/// The report alone, with every request asked as approved where `approved`.
+pub(crate) fn rehearse(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    inventory: Inventory,
+    facts: &Facts,
+    approved: bool,
+) -> Report {
+    if !approved {
+        return decide(bundle, vocabulary, inventory, facts).report().clone();
+    }
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let drafts = asker.script(&inventory);
+    let answers = drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(draft, true))));
+    let judged: Vec<Judged> = answers.collect();
+    let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
+    report(bundle, &asker, &inventory, &drafts, judged, decision)
+}
+
+/// Lifts what a person was shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
+/// authorised by `Action::"approve"`. Requests that were not shown as `ask` are asked again without approval.
+pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Question, approval: &Approval) -> Verdict {
+    let Question { inventory, facts, report: shown } = question;
+    let asker = Asker::new(bundle, vocabulary, &facts);
+    let drafts = asker.script(&inventory);
+    let judged: Vec<Judged> = drafts
+        .iter()
+        .zip(&shown.requests)
+        .map(|(draft, shown)| match shown.decision {
+            Decision::Ask => lift(bundle, &asker, draft, approval),
+            Decision::Allow | Decision::Deny => judge(bundle, &asker, draft),
+        })
+        .collect();
+    let complete = judged.len() == drafts.len() && judged.len() == shown.requests.len();
+    let allowed = complete && !judged.is_empty() && judged.iter().all(|judged| judged.decision == Decision::Allow);
+    let decision = if allowed { Decision::Allow } else { Decision::Deny };
+    let report = report(bundle, &asker, &inventory, &drafts, judged, decision);
+    if allowed {
+        Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() })
+    } else {
+        Verdict::Deny(Denial { report })
+    }
+}
+
+/// The answer to one request of the runner's own, which no approval can lift.
+pub(crate) fn permits(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> bool {
+    answer(bundle, asker.pose(draft, false)).decision == Decision::Allow
+}
+
+fn judge(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> Judged {
+    let now = answer(bundle, asker.pose(draft, false));
+    let decision = match now.decision {
+        Decision::Allow => Decision::Allow,
+        Decision::Ask | Decision::Deny => match answer(bundle, asker.pose(draft, true)).decision {
+            Decision::Allow if now.errors.is_empty() => Decision::Ask,
+            Decision::Allow | Decision::Ask | Decision::Deny => Decision::Deny,
+        },
+    };
+    judged(draft, Answer { decision, ..now })
+}
+
+fn lift(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, approval: &Approval) -> Judged {
+    let authorised = answer(bundle, asker.approval(draft, &approval.user, &approval.roles));
+    if authorised.decision != Decision::Allow {
+        return judged(draft, authorised);
+    }
+    judged(draft, answer(bundle, asker.pose(draft, true)))
+}
+
+struct Answer {
+    decision: Decision,
+    determining: Vec<String>,
+    errors: Vec<String>,
+}
+
+/// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
+/// the schema, is a denial.
+fn answer(bundle: &Bundle, posed: Built<(cedar_policy::Request, cedar_policy::Entities)>) -> Answer {
+    let (request, entities) = match posed {
+        Ok(posed) => posed,
+        Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
+    };
+    let response = Authorizer::new().is_authorized(&request, &bundle.policies, &entities);
+    let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    // Cedar gives them in no particular order.
+    determining.sort();
+    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+    let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
+    Answer { decision: if allowed { Decision::Allow } else { Decision::Deny }, determining, errors }
+}
+
+fn judged(draft: &Draft, answer: Answer) -> Judged {
+    Judged {
+        action: draft.action,
+        resource: draft.resource.clone(),
+        program: draft.program.clone(),
+        span: draft.span,
+        via: draft.via.clone(),
+        decision: answer.decision,
+        // What permits stands in the way of nothing when an error denies.
+        determining: if answer.errors.is_empty() { answer.determining } else { Vec::new() },
+        errors: answer.errors,
+    }
+}
+
+fn report(
+    bundle: &Bundle,
+    asker: &Asker<'_>,
+    inventory: &Inventory,
+    drafts: &[Draft],
+    requests: Vec<Judged>,
+    decision: Decision,
+) -> Report {
+    let written = |span: Span| {
+        let bytes = inventory.script().get(span.start..span.end).unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let opaque = inventory.opaque().iter().map(|opaque| Unread {
+        reason: opaque.reason,
+        span: opaque.span,
+        text: written(opaque.span),
+        detail: opaque.detail.clone(),
+    });
+    Report {
+        decision,
+        command: String::from_utf8_lossy(inventory.script()).into_owned(),
+        policy_set: bundle.fingerprint().to_owned(),
+        opaque: opaque.collect(),
+        reasons: explain::reasons(bundle, asker, drafts, &requests),
+        requests,
+    }
+}

@@ -1,0 +1,231 @@
+//! Verdicts on facts made by hand: what is missing counts as unknown, and nothing fails open.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_engine::{
+    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Origin, Principal, Program,
+    Session, Source, Transport, Verdict, Vocabulary,
+};
+use palisade_grammar::{CommandId, inventory};
+
+/// Permits everything that the guards do not forbid.
+const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+fn path(text: &str) -> AbsolutePath {
+    AbsolutePath::new(text).unwrap()
+}
+
+fn vocabulary() -> Vocabulary {
+    let (file, text) = palisade_policies::GROUPS;
+    Vocabulary::parse(file, text, &path("/home/u")).unwrap()
+}
+
+fn developer() -> Engine {
+    Engine::new(Bundle::profile("developer").unwrap(), vocabulary())
+}
+
+fn site(text: &str) -> Engine {
+    let source = Source { name: "site.cedar".to_owned(), text: text.to_owned() };
+    Engine::new(Bundle::load(vec![source]).unwrap(), vocabulary())
+}
+
+/// Facts in which every program is the installed one and every path a file of the workspace.
+fn facts() -> Facts {
+    let ids = || (0..16).map(CommandId);
+    let program = Program { path: Some(path("/usr/bin/x")), origin: Origin::System };
+    Facts {
+        principal: Principal {
+            agent: "agent".to_owned(),
+            user: "u".to_owned(),
+            roles: BTreeSet::from(["developer".to_owned()]),
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        },
+        transport: Transport::Local,
+        host: "localhost".to_owned(),
+        workspace: path("/srv/app"),
+        cwd: path("/srv/app"),
+        temp: None,
+        session: Session {
+            id: "s-1".to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: true,
+            guarded: false,
+            paths_held: false,
+        },
+        clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 },
+        programs: ids().map(|id| (id, program.clone())).collect(),
+        paths: ids().flat_map(|id| (0..4).map(move |index| ((id, index), path("/srv/app/file")))).collect(),
+        directories: ids().map(|id| (id, path("/srv/app"))).collect(),
+    }
+}
+
+fn decide(engine: &Engine, script: &str, facts: &Facts) -> Verdict {
+    engine.decide(inventory(script.as_bytes()), facts)
+}
+
+fn decision(engine: &Engine, script: &str, facts: &Facts) -> Decision {
+    decide(engine, script, facts).report().decision
+}
+
+#[test]
+fn a_script_is_allowed_only_if_every_request_is() {
+    let (engine, facts) = (developer(), facts());
+    for (script, expected) in [
+        ("git status", Decision::Allow),
+        ("git status; git push", Decision::Ask),
+        ("git status; git push; sudo ls", Decision::Deny),
+        ("ls (", Decision::Deny),
+        ("", Decision::Deny),
+    ] {
+        assert_eq!(decision(&engine, script, &facts), expected, "{script}");
+    }
+}
+
+#[test]
+fn a_policy_that_errs_denies() {
+    // The strict validator lets an overflow pass, and Cedar skips the forbid at run time.
+    let overflow = "@id(\"overflow\") forbid (principal, action == Action::\"exec\", resource) \
+                    when { 9223372036854775807 + resource.operandCount == 0 };";
+    let engine = site(&format!("{ALL}\n{overflow}"));
+    assert_eq!(decision(&engine, "echo", &facts()), Decision::Allow);
+    let verdict = decide(&engine, "echo one", &facts());
+    let request = verdict.report().requests.first().unwrap();
+    assert_eq!((request.decision, request.errors.len()), (Decision::Deny, 1), "{request:?}");
+    assert!(request.determining.is_empty());
+    // An approval does not help what cannot be decided.
+    assert_eq!(engine.rehearse(inventory(b"echo one"), &facts(), true).decision, Decision::Deny);
+}
+
+#[test]
+fn facts_that_do_not_conform_deny() {
+    let engine = site(ALL);
+    let mut odd = facts();
+    odd.session.labels.insert("no-such-label".to_owned());
+    assert_eq!(decision(&engine, "echo", &odd), Decision::Deny);
+    let mut odd = facts();
+    odd.clock.now = "yesterday".to_owned();
+    assert_eq!(decision(&engine, "echo", &odd), Decision::Deny);
+    let mut odd = facts();
+    odd.clock.weekday = 7;
+    assert_eq!(decision(&engine, "echo", &odd), Decision::Deny);
+}
+
+#[test]
+fn what_is_missing_is_unknown() {
+    let engine = developer();
+    let mut unknown_program = facts();
+    unknown_program.programs.clear();
+    assert_eq!(decision(&engine, "git status", &unknown_program), Decision::Ask);
+    let mut unknown_path = facts();
+    unknown_path.paths.clear();
+    assert_eq!(decision(&engine, "cat file", &unknown_path), Decision::Ask);
+    let mut unknown_directory = facts();
+    unknown_directory.directories.clear();
+    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Ask);
+    // Where nobody can be asked, each is a no.
+    for facts in [&unknown_program, &unknown_path] {
+        let verdict = decide(&site(ALL), "cat file", facts);
+        let policies: Vec<&str> = verdict.report().reasons.iter().map(|reason| reason.policy.as_str()).collect();
+        assert!(policies == ["guard-unknown-binary"] || policies == ["guard-unknown-path"], "{policies:?}");
+    }
+}
+
+#[test]
+fn only_a_trusted_program_is_what_its_name_says() {
+    let engine = developer();
+    for (origin, expected) in [
+        (Origin::System, Decision::Allow),
+        (Origin::Toolchain, Decision::Allow),
+        // A file of the workspace is run as what it is: a program of the workspace's own.
+        (Origin::Workspace, Decision::Allow),
+        (Origin::Temp, Decision::Ask),
+        (Origin::Unknown, Decision::Ask),
+    ] {
+        let mut facts = facts();
+        facts.programs.insert(CommandId(0), Program { path: None, origin });
+        let verdict = decide(&engine, "git status", &facts);
+        assert_eq!(verdict.report().decision, expected, "{origin:?}");
+        let by_name = verdict
+            .report()
+            .requests
+            .iter()
+            .any(|request| request.determining.contains(&"dev-read-only-commands".to_owned()));
+        assert_eq!(by_name, origin.is_trusted(), "{origin:?}");
+    }
+}
+
+#[test]
+fn a_tree_asks_for_what_lies_below_it() {
+    let engine = site(&format!(
+        "{ALL}\n@id(\"no-vault\") forbid (principal, action == Action::\"read\", resource == Path::\"/srv/app/vault\");\n\
+         @id(\"nothing-below\") forbid (principal, action == Action::\"read\", resource) \
+         when {{ resource.contains.contains(PathGroup::\"secrets\") }};"
+    ));
+    let mut whole = facts();
+    // The resource is the workspace itself, which stands in every request's context too.
+    whole.paths = BTreeMap::from([((CommandId(0), 0), path("/srv/app"))]);
+    let verdict = decide(&engine, "grep -r x .", &whole);
+    let policies: Vec<&str> = verdict.report().reasons.iter().map(|reason| reason.policy.as_str()).collect();
+    assert!(policies.contains(&"no-vault") && policies.contains(&"nothing-below"), "{policies:?}");
+    assert_eq!(decision(&engine, "cat x", &whole), Decision::Allow);
+}
+
+#[test]
+fn a_grant_is_for_one_session_and_holds_the_judged_text() {
+    let Verdict::Allow(grant) = decide(&developer(), "git status", &facts()) else { panic!("not allowed") };
+    assert_eq!(grant.session(), "s-1");
+    assert_eq!(grant.spend(), b"git status");
+}
+
+#[test]
+fn a_persons_yes_is_itself_authorised() {
+    let engine = developer();
+    let ask = || match decide(&engine, "git push", &facts()) {
+        Verdict::Ask(question) => question,
+        other => panic!("{other:?}"),
+    };
+    let approval = |user: &str| Approval { user: user.to_owned(), roles: BTreeSet::new() };
+    assert!(matches!(engine.approve(ask(), &approval("u")), Verdict::Allow(_)));
+    // Policy lets only the person approve that the agent works for.
+    assert!(matches!(engine.approve(ask(), &approval("somebody-else")), Verdict::Deny(_)));
+}
+
+#[test]
+fn kernel_rules_come_from_the_same_policies() {
+    let (engine, facts) = (developer(), facts());
+    for (action, file, expected) in [
+        (FileAction::Write, "/srv/app/x", true),
+        (FileAction::Delete, "/srv/app/x", true),
+        (FileAction::Read, "/usr/bin/ls", true),
+        (FileAction::Execute, "/usr/bin/ls", true),
+        (FileAction::Write, "/usr/bin/ls", false),
+        (FileAction::Read, "/home/u/.ssh/id_ed25519", false),
+        (FileAction::Read, "/etc/shadow", false),
+        (FileAction::Read, "/srv/app/.env", false),
+        (FileAction::Write, "/srv/app/.git/hooks/pre-commit", false),
+        (FileAction::Read, "/srv/other", false),
+    ] {
+        assert_eq!(engine.permits_path(&facts, action, &path(file)), expected, "{action:?} {file}");
+    }
+}
+
+#[test]
+fn the_reasons_of_a_default_deny_name_the_nearest_permit() {
+    let engine = site(
+        "@id(\"mine\") permit (principal, action == Action::\"exec\", resource) when { context.cwd == context.workspace };",
+    );
+    let mut elsewhere = facts();
+    elsewhere.directories.insert(CommandId(0), path("/srv"));
+    let verdict = decide(&engine, "ls /x", &elsewhere);
+    let reason = verdict.report().reasons.first().unwrap();
+    assert_eq!(reason.policy, "");
+    assert!(reason.reason.contains("`mine` (site.cedar:1)"), "{}", reason.reason);
+    assert!(reason.reason.contains("context.cwd == context.workspace"), "{}", reason.reason);
+}
