@@ -1,0 +1,186 @@
+//! Takes terminal control out of output: decides which bytes are text and which only move a cursor or paint.
+//!
+//! Text is never lost to a sequence that does not end: one that grows too long or meets a line break was none, and what
+//! it had swallowed is text again. Bytes of 0x80 and above are left alone, for they are UTF-8 far more often than 8-bit
+//! control codes.
+
+const ESC: u8 = 0x1b;
+const BEL: u8 = 0x07;
+
+/// A sequence that reports or paints is short; longer ones are no sequences.
+const LONGEST_CSI: usize = 64;
+/// Titles, links and pictures may take this many bytes.
+const LONGEST_STRING: usize = 4096;
+
+/// Strips escape sequences and control codes from a stream, whatever the chunks it comes in.
+///
+/// Kept are line feed, tab, carriage return and everything from space on but DEL.
+#[derive(Debug, Default)]
+pub struct Stripper {
+    state: State,
+    /// What an open sequence has swallowed so far.
+    held: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Text,
+    /// ESC has been read, and then perhaps intermediate bytes.
+    Escape,
+    /// ESC `[`: parameters until a final byte.
+    Csi,
+    /// ESC `]`: until BEL or ESC `\`.
+    Osc,
+    /// ESC `P`, `X`, `^` or `_`: until ESC `\`.
+    String,
+    /// ESC within one of the last two.
+    StringEscape,
+}
+
+impl Stripper {
+    /// Takes the next bytes and returns the text in them.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let [byte, tail @ ..] = rest {
+            if self.state == State::Text {
+                let plain = rest.iter().take_while(|&&byte| is_text(byte)).count();
+                text.extend_from_slice(rest.get(..plain).unwrap_or_default());
+                rest = rest.get(plain..).unwrap_or_default();
+                if let [control, tail @ ..] = rest {
+                    self.step(*control, &mut text);
+                    rest = tail;
+                }
+            } else {
+                self.step(*byte, &mut text);
+                rest = tail;
+            }
+        }
+        text
+    }
+
+    /// Ends the stream and returns what an unfinished sequence had swallowed.
+    pub fn finish(self) -> Vec<u8> {
+        self.held
+    }
+
+    fn step(&mut self, byte: u8, text: &mut Vec<u8>) {
+        match (self.state, byte) {
+            (State::Text, ESC) => self.state = State::Escape,
+            (State::Text, _) => keep(byte, text),
+            (State::Escape, b'[') if self.held.is_empty() => self.state = State::Csi,
+            (State::Escape, b']') if self.held.is_empty() => self.state = State::Osc,
+            (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => self.state = State::String,
+            (State::Escape, 0x20..=0x2f) => self.hold(byte, LONGEST_CSI, text),
+            (State::Escape, 0x30..=0x7e) | (State::Csi, 0x40..=0x7e) | (State::Osc, BEL) => self.close(),
+            (State::Csi, 0x20..=0x3f) => self.hold(byte, LONGEST_CSI, text),
+            (State::Osc | State::String, ESC) => self.state = State::StringEscape,
+            (State::Osc | State::String, b'\t' | 0x20..=0x7e | 0x80..) => self.hold(byte, LONGEST_STRING, text),
+            (State::StringEscape, b'\\') => self.close(),
+            (State::StringEscape, _) => {
+                self.give_up(text);
+                self.state = State::Escape;
+                self.step(byte, text);
+            }
+            (State::Escape | State::Csi | State::Osc | State::String, _) => {
+                self.give_up(text);
+                self.step(byte, text);
+            }
+        }
+    }
+
+    fn hold(&mut self, byte: u8, most: usize, text: &mut Vec<u8>) {
+        self.held.push(byte);
+        if self.held.len() >= most {
+            self.give_up(text);
+        }
+    }
+
+    fn close(&mut self) {
+        self.held.clear();
+        self.state = State::Text;
+    }
+
+    fn give_up(&mut self, text: &mut Vec<u8>) {
+        text.append(&mut self.held);
+        self.state = State::Text;
+    }
+}
+
+fn keep(byte: u8, text: &mut Vec<u8>) {
+    if is_text(byte) {
+        text.push(byte);
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..)
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn strip<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut stripper = Stripper::default();
+        let mut text: Vec<u8> = chunks.into_iter().flat_map(|chunk| stripper.push(chunk)).collect();
+        text.extend(stripper.finish());
+        text
+    }
+
+    #[test]
+    fn sequences_go_and_text_stays() {
+        for (raw, text) in [
+            ("plain\ttext\r\n", "plain\ttext\r\n"),
+            ("\x1b[1;31mred\x1b[0m", "red"),
+            ("\x1b[?25l\x1b[2K\x1b[38:2:1:2:3mx", "x"),
+            ("\x1b]0;a title\x07x\x1b]8;;http://e\x1b\\link\x1b]8;;\x1b\\", "xlink"),
+            ("\x1bPq#0;2;0~-\x1b\\x\x1b_apc\x1b\\\x1b^pm\x1b\\y", "xy"),
+            ("\x1b(B\x1b7\x1b8\x1bMx\x1b#8", "x"),
+            ("a\x08b\x00c\x07d\x7fe\x0bf", "abcdef"),
+            ("caf\u{e9} \u{9b}31m \u{1f600}", "caf\u{e9} \u{9b}31m \u{1f600}"),
+            ("\x1b[31\nnext line", "31\nnext line"),
+            ("\x1b]0;never closed\nnext line", "0;never closed\nnext line"),
+            ("\x1b]0;cut by\x1b[1mcolour", "0;cut bycolour"),
+            ("\x1b]0;cancelled\x18 text", "0;cancelled text"),
+            ("\x1b\x1b[1mx", "x"),
+            ("\x1b]0;at the end", "0;at the end"),
+            ("\x1b", ""),
+            ("\x1b\u{e9}", "\u{e9}"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&strip([raw.as_bytes()])), text, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_string_swallows_no_more_than_its_bound() {
+        for opener in ["\x1b]", "\x1bP", "\x1b_"] {
+            let mut stripper = Stripper::default();
+            let raw = format!("{opener}{}", "x".repeat(100_000));
+            assert_eq!(stripper.push(raw.as_bytes()).len(), 100_000, "nothing is held back after the bound");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_the_same(
+            pieces in prop::collection::vec(prop_oneof![
+                Just(b"\x1b".to_vec()), Just(b"\x1b]0;t".to_vec()), Just(b"\x1b\\".to_vec()), Just(b"\x07\n".to_vec()),
+                Just(b"\x1b[1;3".to_vec()), Just(b"m".to_vec()), Just(b"\x1bP".to_vec()), Just(vec![b'y'; 5000]),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ], 0..20),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        ) {
+            let raw = pieces.concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(raw.len() + 1)).chain([0, raw.len()]).collect();
+            cuts.sort_unstable();
+            let chunked = strip(cuts.windows(2).map(|cut| &raw[cut[0]..cut[1]]));
+            prop_assert_eq!(&chunked, &strip([raw.as_slice()]));
+            prop_assert_eq!(&chunked, &strip(raw.chunks(1)));
+            prop_assert!(chunked.iter().all(|&byte| is_text(byte)));
+        }
+    }
+}

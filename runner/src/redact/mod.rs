@@ -1,0 +1,376 @@
+//! Decides what may leave: every byte that a command printed, and every text about it, passes here first.
+//!
+//! [`Redacted`] and [`RedactedBytes`] can only be made by a [`Redactor`], so a result, an error or a record that is built
+//! from them cannot hold raw output. What a secret looks like is data (`runner/secrets/`, see `rules`); which bytes of a
+//! stream are one, whatever the chunks they come in, is decided in `stream`; which line belongs to a private key, in
+//! `key_block`; which values of the environment are searched for, in `known`.
+//!
+//! Marks survive a second pass. What stands directly after the mark of a known value, or between the lines of a key that
+//! was redacted before, may then go as well: a second pass can take more, never less.
+//!
+//! What this does not do: it finds what looks like a secret, not what somebody has encoded in order to get it out.
+//! Against intent only files that cannot be read help, and that is the sandbox's work.
+
+mod key_block;
+mod known;
+mod rules;
+mod stream;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::{Anchored, dfa};
+use serde::{Serialize, Serializer};
+
+pub use known::{KnownValue, RefusedValue, UnfitValue};
+pub use rules::{Rules, RulesError, Unfit};
+pub use stream::Stream;
+
+use rules::Rule;
+
+/// How every mark begins; the id of the rule and `]` follow.
+const MARK: &str = "[redacted:";
+/// The longest id in a mark, in bytes.
+const MARK_ID: usize = 64;
+/// How many bytes of a known value stand in the automaton; the rest is compared.
+const KNOWN_ANCHOR: usize = 8;
+
+/// Text that has passed the redactor: the only text a result, an error for the agent or a record can hold.
+///
+/// There is deliberately no `From<String>`, `FromStr` or `Deserialize`.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Redacted(String);
+
+impl Redacted {
+    /// Fixed words of the program itself. A literal of ours holds no secret; data never comes this way.
+    pub fn from_static(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The safe text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Appends text that is safe as well.
+    pub fn push(&mut self, other: &Self) {
+        self.0.push_str(&other.0);
+    }
+
+    /// Appends fixed words of the program; see [`Redacted::from_static`].
+    pub fn push_static(&mut self, text: &'static str) {
+        self.0.push_str(text);
+    }
+
+    /// Appends a count that Palisade itself has made.
+    pub fn push_count(&mut self, count: u64) {
+        self.0.push_str(&count.to_string());
+    }
+
+    /// The first `characters` of it, with `…` behind them if there are more. Cutting is fine here: it is redacted.
+    #[must_use]
+    pub fn shortened(mut self, characters: usize) -> Self {
+        if let Some((at, _)) = self.0.char_indices().nth(characters) {
+            self.0.truncate(at);
+            self.0.push('…');
+        }
+        self
+    }
+}
+
+impl fmt::Display for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Redacted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Bytes that have left a [`Stream`]. They may be cut: a secret can no longer be cut in half.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RedactedBytes(Vec<u8>);
+
+impl RedactedBytes {
+    /// The safe bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Appends bytes that have left a stream as well.
+    pub fn append(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// Keeps the first `at` bytes and returns the rest; beyond the end nothing is cut off.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        Self(self.0.split_off(at.min(self.0.len())))
+    }
+
+    /// Drops the first `count` bytes, all of them if there are fewer.
+    pub fn drop_front(&mut self, count: usize) {
+        self.0.drain(..count.min(self.0.len()));
+    }
+
+    /// Drops all bytes from `length` on.
+    pub fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+
+    /// The bytes as text, and whether some were no UTF-8 and are now U+FFFD.
+    pub fn to_text(&self) -> (Redacted, bool) {
+        match String::from_utf8_lossy(&self.0) {
+            Cow::Borrowed(text) => (Redacted(text.to_owned()), false),
+            Cow::Owned(text) => (Redacted(text), true),
+        }
+    }
+}
+
+impl fmt::Debug for RedactedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(&self.0).fmt(f)
+    }
+}
+
+/// Takes secrets out of text. Cheap to clone: all clones share the compiled rules.
+#[derive(Clone)]
+pub struct Redactor {
+    matcher: Arc<Matcher>,
+}
+
+impl Redactor {
+    /// A redactor for these rules and these values. Values that would blank ordinary text are not searched for;
+    /// [`Redactor::refused`] names them.
+    ///
+    /// # Errors
+    /// If the anchors of all rules and values are too much for one automaton.
+    pub fn new(rules: Rules, known: Vec<KnownValue>) -> Result<Self, RulesError> {
+        Matcher::new(rules.list, known).map(|matcher| Self { matcher: Arc::new(matcher) })
+    }
+
+    /// A redactor for the rules that Palisade ships, without known values.
+    ///
+    /// # Errors
+    /// Those of [`Rules::builtin`] and [`Redactor::new`].
+    pub fn builtin() -> Result<Self, RulesError> {
+        Self::new(Rules::builtin()?, Vec::new())
+    }
+
+    /// Known values that were offered but are not searched for, and why.
+    pub fn refused(&self) -> &[RefusedValue] {
+        &self.matcher.refused
+    }
+
+    /// Runs the examples of every rule and returns those that do not come out as their table says. Of the shipped rules
+    /// there are none; a site that brings rules of its own can ask before it relies on them.
+    pub fn failed_examples(&self) -> Vec<FailedExample> {
+        let rules = self.matcher.rules.iter();
+        rules
+            .flat_map(|rule| rule.cases().map(move |case| (rule, case)))
+            .filter_map(|case| self.failure(case))
+            .collect()
+    }
+
+    fn failure(&self, (rule, (input, expected)): (&Rule, (String, String))) -> Option<FailedExample> {
+        let result = self.text(&input);
+        let failed =
+            || FailedExample { rule: rule.id.clone(), input, expected: expected.clone(), result: result.clone() };
+        (result.as_str() != expected).then(failed)
+    }
+
+    /// Redacts a text that is whole. Text that comes in pieces needs a [`Stream`].
+    pub fn text(&self, text: &str) -> Redacted {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Redacts a path; bytes in it that are no UTF-8 become U+FFFD.
+    pub fn path(&self, path: &Path) -> Redacted {
+        self.bytes(path.as_os_str().as_bytes())
+    }
+
+    /// Redacts bytes that are whole; those that are no UTF-8 become U+FFFD.
+    pub fn bytes(&self, bytes: &[u8]) -> Redacted {
+        let mut stream = self.stream();
+        let mut safe = stream.push(bytes);
+        safe.append(&stream.finish());
+        safe.to_text().0
+    }
+
+    /// A new stream. Each of stdout and stderr needs its own: a secret split over the two is not seen.
+    pub fn stream(&self) -> Stream {
+        Stream::new(Arc::clone(&self.matcher))
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rules, known) = (self.matcher.rules.len(), self.matcher.known.len());
+        f.debug_struct("Redactor").field("rules", &rules).field("known", &known).finish_non_exhaustive()
+    }
+}
+
+/// An example that a rule does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedExample {
+    /// The rule's id.
+    pub rule: String,
+    /// The example as it went in.
+    pub input: String,
+    /// What should have come out.
+    pub expected: String,
+    /// What came out.
+    pub result: Redacted,
+}
+
+/// Rules and known values, ready to run; shared by all streams.
+struct Matcher {
+    /// All anchors, letter case ignored. A DFA by name: the automatic choice gives up on it beyond 100 anchors and
+    /// takes an automaton of a third of the speed.
+    automaton: dfa::DFA,
+    start: StateID,
+    /// What each anchor stands for, in the order of the automaton's patterns.
+    targets: Vec<Target>,
+    rules: Vec<Rule>,
+    known: Vec<Known>,
+    refused: Vec<RefusedValue>,
+    /// How many bytes after an anchor's end any decision about it may look at.
+    ahead: usize,
+    /// How many bytes before an anchor's start any decision about it may look at.
+    back: usize,
+    /// A position is decided once so many bytes after it are there.
+    hold: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Rule(usize),
+    BlockEnd(usize),
+    Known(usize),
+}
+
+/// A known value, or a piece of a long one.
+struct Known {
+    id: String,
+    value: Vec<u8>,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.value.fill(0);
+        std::hint::black_box(&self.value); // see `KnownValue`
+    }
+}
+
+impl Matcher {
+    fn new(rules: Vec<Rule>, offered: Vec<KnownValue>) -> Result<Self, RulesError> {
+        let (known, refused) = admit(&rules, offered);
+        let (targets, anchors): (Vec<_>, Vec<_>) = anchors(&rules, &known).unzip();
+        let automaton = dfa::DFA::builder()
+            .ascii_case_insensitive(true)
+            .prefilter(false)
+            .build(&anchors)
+            .map_err(|error| RulesError::Anchors(Box::new(error)))?;
+        let longest_anchor = anchors.iter().map(|anchor| anchor.len()).max().unwrap_or(0);
+        let reaches = rules.iter().flat_map(|rule| [rule.reach, rule.block_end.as_ref().map_or(0, |end| end.reach)]);
+        let lengths = known.iter().map(|known| known.value.len());
+        // One byte more on each side: patterns and checks may ask what stands next to a match.
+        let ahead = reaches.chain(lengths).chain([key_block::LINE_LOOK]).max().unwrap_or(0) + 1;
+        let max_back = rules.iter().map(|rule| rule.max_back).max().unwrap_or(0) + 1;
+        Ok(Self {
+            start: automaton.start_state(Anchored::No).unwrap_or_default(),
+            automaton,
+            hold: ahead + longest_anchor + max_back,
+            back: max_back + MARK.len() + MARK_ID,
+            ahead,
+            targets,
+            rules,
+            known,
+            refused,
+        })
+    }
+
+    /// The name in the mark. Known values count after all rules.
+    fn id(&self, index: usize) -> &str {
+        let rule = self.rules.get(index).map(|rule| rule.id.as_str());
+        let known = || self.known.get(index - self.rules.len()).map(|known| known.id.as_str());
+        rule.or_else(known).unwrap_or_default()
+    }
+}
+
+/// What stands in the place of a secret.
+fn mark(id: &str) -> String {
+    format!("{MARK}{id}]")
+}
+
+/// Takes the values that can be searched for and says why the others cannot.
+fn admit(rules: &[Rule], offered: Vec<KnownValue>) -> (Vec<Known>, Vec<RefusedValue>) {
+    let ids: Vec<String> = offered.iter().map(KnownValue::id).collect();
+    let marks: Vec<String> =
+        rules.iter().map(|rule| &rule.id).chain(&ids).map(|id| mark(id).to_ascii_lowercase()).collect();
+    let (mut known, mut refused) = (Vec::new(), Vec::new());
+    for (offer, id) in offered.iter().zip(&ids) {
+        let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
+        match offer.unfit().or_else(in_mark) {
+            Some(why) => refused.push(RefusedValue { name: id.clone(), why }),
+            None => known.extend(offer.pieces().map(|piece| Known { id: id.clone(), value: piece.to_vec() })),
+        }
+    }
+    (known, refused)
+}
+
+/// Redacting such a value would redact marks, each time anew.
+fn is_in_mark(value: &[u8], marks: &[String]) -> bool {
+    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+    value.contains(MARK) || marks.iter().any(|mark| mark.contains(&value))
+}
+
+fn anchors<'a>(rules: &'a [Rule], known: &'a [Known]) -> impl Iterator<Item = (Target, &'a [u8])> {
+    let of_rules = rules.iter().enumerate().flat_map(|(index, rule)| {
+        let begins = rule.anchors.iter().map(move |anchor| (Target::Rule(index), anchor.as_bytes()));
+        let ends = rule.block_end.iter().map(move |end| (Target::BlockEnd(index), end.anchor.as_bytes()));
+        begins.chain(ends)
+    });
+    let of_known = known.iter().enumerate().map(|(index, known)| {
+        let length = known.value.len().min(KNOWN_ANCHOR);
+        (Target::Known(index), known.value.get(..length).unwrap_or_default())
+    });
+    of_rules.chain(of_known)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+mod tests;
