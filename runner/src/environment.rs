@@ -1,0 +1,270 @@
+//! Which variables a child sees.
+//!
+//! A child's environment is made anew: a short built-in list, the names that the settings add, and the values that Palisade sets
+//! itself. Variables that change what a command *means* — which library a program loads, what a shell runs before the script —
+//! are refused even to the settings, since the decision was about the script as it reads. Values are bytes and pass unchanged.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// The places that a session's variables speak of. `TMPDIR` is each session's own and is added when one opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// `HOME`.
+    pub home: PathBuf,
+    /// Where the agent works and can write.
+    pub workspace: PathBuf,
+}
+
+/// The whole environment of a session's first program: the built-in names and those `passed` by the settings, as far as the
+/// server's own environment `parent` has them, and what Palisade sets.
+///
+/// # Errors
+///
+/// The settings name a variable that Palisade does not pass on, or something that is no name.
+pub fn child_environment(
+    parent: impl Iterator<Item = (OsString, OsString)>,
+    passed: &[String],
+    places: &Places,
+) -> Result<Vec<(OsString, OsString)>, EnvironmentError> {
+    passed.iter().try_for_each(|name| permitted(name))?;
+    let mut path = OsString::new();
+    let mut variables = Vec::new();
+    for (name, value) in parent {
+        if name == "PATH" {
+            path = value;
+        } else if is_listed(&name) || passed.iter().any(|passed| name == passed.as_str()) {
+            variables.push((name, value));
+        }
+    }
+    variables.push(("PATH".into(), search_path(&path, places)));
+    variables.push(("HOME".into(), places.home.clone().into()));
+    variables.extend(SET.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
+    Ok(variables)
+}
+
+/// Why the settings' list of variables is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// It would change what commands mean.
+    #[error("the variable `{name}` cannot be passed on: {reason}")]
+    Refused {
+        /// As the settings spell it.
+        name: String,
+        /// What it does.
+        reason: &'static str,
+    },
+    /// It names no variable.
+    #[error("`{name}` is not the name of a variable")]
+    NotAName {
+        /// As the settings spell it.
+        name: String,
+    },
+}
+
+fn permitted(name: &str) -> Result<(), EnvironmentError> {
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let mut bytes = name.bytes();
+    // Bash's exported functions (`BASH_FUNC_x%%`) are no names, and get the clearer answer below.
+    let is_name = bytes.next().is_some_and(letter) && bytes.all(|byte| letter(byte) || byte.is_ascii_digit());
+    let refused = |(_, reason): &(&str, &'static str)| EnvironmentError::Refused { name: name.to_owned(), reason };
+    match REFUSED.iter().find(|(pattern, _)| matches(pattern, name.as_bytes())) {
+        Some(row) => Err(refused(row)),
+        None if SET.iter().any(|(own, _)| *own == name) || PLACES.contains(&name) => {
+            Err(refused(&(name, "Palisade sets it itself")))
+        }
+        None if !is_name => Err(EnvironmentError::NotAName { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn is_listed(name: &OsStr) -> bool {
+    LISTED.iter().any(|pattern| matches(pattern, name.as_bytes()))
+}
+
+/// Whether `name` is the pattern, or begins with what stands before its `*`.
+fn matches(pattern: &str, name: &[u8]) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix.as_bytes()),
+        None => name == pattern.as_bytes(),
+    }
+}
+
+/// `PATH` without the entries that an agent can fill with programs of its own: relative ones (the empty one is the current
+/// directory) and those inside the workspace. Never empty: a shell without `PATH` makes up its own, and some
+/// have the current directory in it.
+fn search_path(path: &OsStr, places: &Places) -> OsString {
+    let own = &places.workspace;
+    let safe = |entry: &&[u8]| {
+        let entry = Path::new(OsStr::from_bytes(entry));
+        let plain = entry.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        entry.is_absolute() && plain && !entry.starts_with(own)
+    };
+    let kept: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b':').filter(safe).collect();
+    if kept.is_empty() { SYSTEM_PATH.into() } else { OsString::from_vec(kept.join(&b':')) }
+}
+
+/// Passed on without being asked for. A `*` at the end stands for anything.
+const LISTED: [&str; 8] = ["USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "LC_*", "TZ"];
+
+/// Set from the session's places.
+const PLACES: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
+
+const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Set for every session: nobody is there to page through output or to answer a prompt.
+const SET: [(&str, &str); 5] = [
+    ("PAGER", "cat"),
+    ("MANPAGER", "cat"),
+    ("SYSTEMD_PAGER", "cat"),
+    ("GIT_PAGER", "cat"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+];
+
+/// Refused to the settings, with the reason.
+const REFUSED: [(&str, &str); 44] = [
+    ("LD_*", "it makes programs load other libraries"),
+    ("GCONV_PATH", "it makes programs load other libraries"),
+    ("LOCPATH", "it makes programs read other locale data"),
+    ("NLSPATH", "it makes programs read other messages, format strings among them"),
+    ("GLIBC_TUNABLES", "it changes the C library that every program uses"),
+    ("MALLOC_*", "it changes the C library that every program uses"),
+    ("HOSTALIASES", "it changes which host a name means"),
+    ("RES_OPTIONS", "it changes which host a name means"),
+    ("LOCALDOMAIN", "it changes which host a name means"),
+    ("BASH_ENV", "bash runs the file before the script"),
+    ("ENV", "sh runs the file before the script"),
+    ("ZDOTDIR", "zsh runs files from there before the script"),
+    ("BASH_FUNC_*", "it puts a function in the place of a command"),
+    ("BASH_LOADABLES_PATH", "bash loads builtins from there"),
+    ("BASH_COMPAT", "it changes how bash reads a script"),
+    ("BASH_XTRACEFD", "it changes where bash writes"),
+    ("BASHOPTS", "it changes how bash reads a script"),
+    ("SHELLOPTS", "it changes how a shell reads a script"),
+    ("POSIXLY_CORRECT", "it changes how bash reads a script"),
+    ("IFS", "it changes how a shell splits words"),
+    ("PS0", "bash expands it, commands included"),
+    ("PS1", "bash expands it, commands included"),
+    ("PS2", "bash expands it, commands included"),
+    ("PS4", "bash expands it, commands included"),
+    ("PROMPT_COMMAND", "bash runs it before each prompt"),
+    ("INPUTRC", "it binds keys to text that nobody typed"),
+    ("CDPATH", "it changes which directory `cd` means"),
+    ("GLOBIGNORE", "it changes which files a pattern means"),
+    ("EXECIGNORE", "it changes which program a name means"),
+    ("GIT_*", "git runs programs and uses repositories that such variables name"),
+    ("SSH_ASKPASS*", "ssh runs the program"),
+    ("LESSOPEN", "less runs it"),
+    ("LESSCLOSE", "less runs it"),
+    ("MAKEFLAGS", "make takes options and definitions from it"),
+    ("PERL5OPT", "perl runs code from it"),
+    ("PERL5DB", "perl runs code from it"),
+    ("RUBYOPT", "ruby runs code from it"),
+    ("NODE_OPTIONS", "node runs code from it"),
+    ("PYTHONSTARTUP", "python runs the file"),
+    ("PYTHONINSPECT", "python goes on to read commands after a script"),
+    ("JAVA_TOOL_OPTIONS", "java loads agents from it"),
+    ("JDK_JAVA_OPTIONS", "java loads agents from it"),
+    ("_JAVA_OPTIONS", "java loads agents from it"),
+    ("TMOUT", "it changes how long a shell waits"),
+];
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn places() -> Places {
+        Places { home: "/home/alice".into(), workspace: "/srv/app".into() }
+    }
+
+    fn child(parent: &[(&str, &str)], passed: &[&str]) -> Result<BTreeMap<OsString, OsString>, EnvironmentError> {
+        let parent = parent.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let passed: Vec<String> = passed.iter().map(ToString::to_string).collect();
+        let variables = child_environment(parent, &passed, &places())?;
+        let unique: BTreeMap<_, _> = variables.iter().cloned().collect();
+        assert_eq!(unique.len(), variables.len(), "a name stands twice");
+        Ok(unique)
+    }
+
+    /// Parent variable, its value, names passed by the settings, value in the child.
+    const VALUES: &[(&str, &str, &[&str], Option<&str>)] = &[
+        ("TERM", "xterm", &[], Some("xterm")),
+        ("LANG", "C.UTF-8", &[], Some("C.UTF-8")),
+        ("LC_ALL", "C", &[], Some("C")),
+        ("USER", "alice", &[], Some("alice")),
+        ("TZ", "Europe/Paris", &[], Some("Europe/Paris")),
+        ("CARGO_HOME", "/c", &["CARGO_HOME"], Some("/c")),
+        ("CARGO_HOME", "/c", &["CARGO"], None),
+        ("AWS_SECRET_ACCESS_KEY", "x", &[], None),
+        ("LD_PRELOAD", "/x.so", &[], None),
+        ("BASH_ENV", "/x", &[], None),
+        ("BASH_FUNC_ls%%", "() { rm; }", &[], None),
+        ("LANGUAGEX", "x", &[], None),
+        ("HOME", "/root", &[], Some("/home/alice")),
+        ("TMPDIR", "/var/tmp", &[], None),
+        ("PAGER", "less", &[], Some("cat")),
+        ("GIT_PAGER", "less", &[], Some("cat")),
+        ("GIT_TERMINAL_PROMPT", "1", &[], Some("0")),
+        ("GIT_SSH_COMMAND", "x", &[], None),
+        ("PATH", "/usr/bin:/bin", &[], Some("/usr/bin:/bin")),
+        ("PATH", ":/usr/bin::.:bin:/bin:", &[], Some("/usr/bin:/bin")),
+        ("PATH", "/srv/app/bin:/usr/bin:/srv/app:/srv/application", &[], Some("/usr/bin:/srv/application")),
+        ("PATH", "/usr/../srv/app/bin:/usr/bin", &[], Some("/usr/bin")),
+        ("PATH", "/srv//app/bin:/srv/./app:/usr/bin", &[], Some("/usr/bin")),
+        ("PATH", "", &[], Some(SYSTEM_PATH)),
+        ("PATH", ".", &[], Some(SYSTEM_PATH)),
+        ("OTHER", "", &[], None),
+    ];
+
+    #[test]
+    fn values_pass_as_the_table_says() {
+        for (name, value, passed, expected) in VALUES {
+            let variables = child(&[(name, value)], passed).unwrap();
+            assert_eq!(variables.get(OsStr::new(name)), expected.map(OsString::from).as_ref(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_child_always_has_a_search_path() {
+        assert_eq!(child(&[], &[]).unwrap().get(OsStr::new("PATH")), Some(&OsString::from(SYSTEM_PATH)));
+    }
+
+    #[test]
+    fn settings_are_refused_what_changes_meaning() {
+        let refused = ["LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "BASH_FUNC_ls%%", "SHELLOPTS", "PS4"]
+            .into_iter()
+            .chain(["PROMPT_COMMAND", "IFS", "GIT_DIR", "GIT_PAGER", "PATH", "HOME", "TMPDIR", "PAGER"]);
+        for name in refused {
+            let error = child(&[], &["CARGO_HOME", name]).unwrap_err();
+            assert!(
+                matches!(&error, EnvironmentError::Refused { name: named, .. } if named == name),
+                "{name}: {error}"
+            );
+        }
+        for name in ["", "A=B", "1A", "A B", "A*", "É"] {
+            assert_eq!(child(&[], &[name]), Err(EnvironmentError::NotAName { name: name.to_owned() }));
+        }
+    }
+
+    #[test]
+    fn every_refusal_holds() {
+        for (pattern, reason) in REFUSED {
+            let name = pattern.replace('*', "X");
+            assert_eq!(permitted(&name), Err(EnvironmentError::Refused { name: name.clone(), reason }));
+            assert!(!is_listed(OsStr::new(&name)), "{name} is on both lists");
+        }
+    }
+
+    #[test]
+    fn values_are_bytes() {
+        let value = OsString::from_vec(vec![b'a', 0xFF, b'b']);
+        let parent = [("TERM".into(), value.clone())].into_iter();
+        let variables = child_environment(parent, &[], &places()).unwrap();
+        assert!(variables.contains(&("TERM".into(), value)));
+    }
+}

@@ -1,0 +1,740 @@
+//! When the fences take hold: the steps of a new process, from `clone` to its program's first instruction.
+//!
+//! The child is a copy of one thread of a server with many. Another thread may have held any lock at that moment, the
+//! allocator's among them, so the child allocates nothing, locks nothing and never panics: everything it needs was made before,
+//! and what it does is system calls. The two lists, [`ARRIVE`] and [`FENCE`], are those calls in their order. A step that fails
+//! is told to the server by name, and the program does not start.
+//!
+//! ```text
+//! launcher ── clone ─▶ first process: ARRIVE ── fork ─▶ program: FENCE, execve
+//!                      then waits and passes signals on
+//! ```
+//!
+//! Without a PID namespace there is no first process; its steps are the program's.
+#![expect(unsafe_code, reason = "a process is split in two here, and only raw system calls are safe in the new half")]
+
+use std::ffi::{CString, c_char, c_int, c_long, c_uint};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::{LazyLock, mpsc};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, getegid, geteuid, getpid, pidfd_open};
+use seccompiler::BpfProgram;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::process::{Lead, Process};
+use super::{Enforced, Limit, Namespaces, SandboxError, out_of_the_way};
+
+/// A program with its sandbox, ready to start once. Made by [`prepare`](super::prepare) alone.
+#[must_use]
+pub struct Prepared {
+    pub(super) program: CString,
+    pub(super) argv: Vec<CString>,
+    pub(super) env: Vec<CString>,
+    pub(super) cwd: CString,
+    /// What the program holds, and at which number; all are numbered above every such number.
+    pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
+    pub(super) controlling_terminal: bool,
+    pub(super) limits: Vec<Limit>,
+    pub(super) ruleset: OwnedFd,
+    pub(super) filters: Vec<BpfProgram>,
+    pub(super) namespaces: Namespaces,
+    pub(super) enforced: Enforced,
+}
+
+impl Prepared {
+    /// What the session will get.
+    #[must_use]
+    pub fn enforced(&self) -> &Enforced {
+        &self.enforced
+    }
+}
+
+/// Without the environment, which may hold secrets.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Prepared");
+        shown.field("program", &self.program).field("enforced", &self.enforced).finish_non_exhaustive()
+    }
+}
+
+/// Starts the program inside its sandbox, and returns once it runs. Blocks for as long as the steps take: some milliseconds.
+///
+/// # Errors
+///
+/// No process could be made, or one of its steps failed; then nothing of the program has run.
+pub fn spawn(prepared: Prepared) -> Result<Process, SandboxError> {
+    let namespaces = prepared.namespaces;
+    start(namespaces, Some(prepared))
+}
+
+/// Makes a process in these namespaces and ends it again.
+pub(super) fn attempt(namespaces: Namespaces) -> Result<(), SandboxError> {
+    start(namespaces, None)?.reap().map(drop).map_err(server("wait for a process"))
+}
+
+fn start(namespaces: Namespaces, prepared: Option<Prepared>) -> Result<Process, SandboxError> {
+    let (failure, failing) = pipe()?;
+    let (status, ending) = pipe()?;
+    let clone = move || launch(namespaces, prepared.as_ref(), &failing, &ending);
+    let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
+    let lead = if namespaces == Namespaces::None { Lead::Session } else { Lead::Namespace(status) };
+    let process = Process::new(pid, pidfd, lead);
+    match failed_step(failure)? {
+        None => Ok(process),
+        Some((step, source)) => {
+            process.reap().map_err(server("wait for a process"))?;
+            Err(SandboxError::Enforce { step, source })
+        }
+    }
+}
+
+/// A pipe whose writing end is out of the way of the program's descriptors.
+fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
+    let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| server("make a pipe")(errno.into()))?;
+    Ok((reading, out_of_the_way(writing)?))
+}
+
+/// What the child wrote into the pipe: nothing, once `execve` has closed it.
+fn failed_step(pipe: OwnedFd) -> Result<Option<(Step, io::Error)>, SandboxError> {
+    let mut report = Vec::new();
+    File::from(pipe).read_to_end(&mut report).map_err(server("read from a pipe"))?;
+    let Some((step, errno)) = report.split_first() else { return Ok(None) };
+    let step = Step::ALL.into_iter().find(|known| *known as u8 == *step).unwrap_or(Step::Program);
+    let errno = <[u8; 4]>::try_from(errno).map_or(libc::EIO, i32::from_ne_bytes);
+    Ok(Some((step, io::Error::from_raw_os_error(errno))))
+}
+
+fn server(what: &'static str) -> impl Fn(io::Error) -> SandboxError {
+    move |source| SandboxError::Server { what, source }
+}
+
+/// A step of a new process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Step {
+    /// It is killed when the server dies.
+    DieWithServer = 1,
+    /// It is the same user inside its user namespace as outside.
+    MapUser,
+    /// Its copy of the server's memory is closed to others.
+    HideMemory,
+    /// It has no capabilities and gets none.
+    DropCapabilities,
+    /// Executing a file gives it no privileges.
+    NoNewPrivileges,
+    /// It makes the process that becomes the program.
+    Fork,
+    /// Signals do what they do by default, and none is blocked.
+    DefaultSignals,
+    /// It leads a terminal session and a process group of its own.
+    OwnSession,
+    /// It holds the descriptors that it was given and no others.
+    Descriptors,
+    /// Its standard input is its terminal.
+    Terminal,
+    /// It stands in its working directory.
+    Directory,
+    /// It and its children use no more than this.
+    Limits,
+    /// Files that it makes are not writable by others.
+    FileMode,
+    /// It touches no file but those of the rules.
+    Landlock,
+    /// It makes no system call that the filters refuse.
+    Filters,
+    /// It becomes the program.
+    Program,
+}
+
+impl Step {
+    const ALL: [Self; 16] = [
+        Self::DieWithServer,
+        Self::MapUser,
+        Self::HideMemory,
+        Self::DropCapabilities,
+        Self::NoNewPrivileges,
+        Self::Fork,
+        Self::DefaultSignals,
+        Self::OwnSession,
+        Self::Descriptors,
+        Self::Terminal,
+        Self::Directory,
+        Self::Limits,
+        Self::FileMode,
+        Self::Landlock,
+        Self::Filters,
+        Self::Program,
+    ];
+}
+
+/// What the process was to do, to stand after “cannot”.
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::DieWithServer => "tie the process to the server",
+            Self::MapUser => "map the user into the user namespace",
+            Self::HideMemory => "hide the process's memory",
+            Self::DropCapabilities => "drop capabilities",
+            Self::NoNewPrivileges => "renounce new privileges",
+            Self::Fork => "make the program's process",
+            Self::DefaultSignals => "reset signals",
+            Self::OwnSession => "open a terminal session",
+            Self::Descriptors => "arrange the descriptors",
+            Self::Terminal => "take control of the terminal",
+            Self::Directory => "enter the working directory",
+            Self::Limits => "set the limits",
+            Self::FileMode => "set the file mode mask",
+            Self::Landlock => "put the Landlock rules in force",
+            Self::Filters => "put the system call filters in force",
+            Self::Program => "start the program",
+        })
+    }
+}
+
+/// The steps of the process that `clone` makes, in their order.
+///
+/// - The server's death first: what comes later must not outlive it.
+/// - Capabilities go as soon as the user is mapped, the last thing that needs one, so that no later step succeeds by privilege:
+///   entering the working directory, for one, must be the session's own right.
+const ARRIVE: [(Step, Act); 5] = [
+    (Step::DieWithServer, die_with_server),
+    (Step::MapUser, map_user),
+    (Step::HideMemory, hide_memory),
+    (Step::DropCapabilities, drop_capabilities),
+    (Step::NoNewPrivileges, no_new_privileges),
+];
+
+/// The steps of the process that becomes the program, in their order.
+///
+/// - Landlock after everything that opens or enters a path, filters after everything that they refuse.
+/// - Room is left for the mount namespace before the working directory, and for the exec guard's filter after the others: it
+///   must be the last, and its first question is about this very program.
+const FENCE: [(Step, Act); 10] = [
+    (Step::DefaultSignals, default_signals),
+    (Step::OwnSession, own_session),
+    (Step::Descriptors, arrange_descriptors),
+    (Step::Terminal, take_terminal),
+    (Step::Directory, enter_directory),
+    (Step::Limits, set_limits),
+    (Step::FileMode, set_file_mode),
+    (Step::Landlock, restrict_paths),
+    (Step::Filters, install_filters),
+    (Step::Program, execute),
+];
+
+type Act = fn(&Child<'_>) -> Done;
+type Done = Result<(), Errno>;
+type Errno = c_int;
+
+/// What the child's steps need, as bare numbers and pointers into what the launcher keeps alive until after `clone`; the child
+/// has its own copy of it all.
+struct Child<'a> {
+    namespaces: Namespaces,
+    /// A descriptor of the server's process.
+    server: RawFd,
+    /// Where a failed step is told.
+    failing: RawFd,
+    /// Where the first process of a namespace tells the program's status.
+    ending: RawFd,
+    /// The line that maps the user, and the one for the group.
+    maps: [&'a [u8]; 2],
+    /// None where the process is only made to see whether it can be.
+    program: Option<Program<'a>>,
+}
+
+struct Program<'a> {
+    path: *const c_char,
+    /// With a null pointer at the end, as `env`.
+    argv: &'a [*const c_char],
+    env: &'a [*const c_char],
+    cwd: *const c_char,
+    descriptors: &'a [(RawFd, RawFd)],
+    controlling_terminal: bool,
+    limits: &'a [Limit],
+    ruleset: RawFd,
+    filters: &'a [libc::sock_fprog],
+}
+
+/// Runs `errand` on the launcher, the one thread that makes processes.
+///
+/// The kernel ties a child's death signal to the *thread* that made it. A thread of the runtime's pool may end while the server
+/// lives, and would take its sessions with it; this one ends with the process. It also keeps all signals blocked, so that no
+/// handler of the server ever runs in a child.
+fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -> Result<T, SandboxError> {
+    static LAUNCHER: LazyLock<Option<mpsc::Sender<Errand>>> = LazyLock::new(|| {
+        let (sender, errands) = mpsc::channel::<Errand>();
+        let work = move || {
+            if set_signal_mask(u64::MAX).is_ok() {
+                errands.into_iter().for_each(|errand| errand());
+            }
+        };
+        std::thread::Builder::new().name("palisade-launcher".to_owned()).spawn(work).ok()?;
+        Some(sender)
+    });
+    let gone = || server("reach the thread that starts processes")(io::ErrorKind::BrokenPipe.into());
+    let (answer, result) = mpsc::sync_channel(1);
+    // A caller that no longer waits for the answer drops it, and with it the process.
+    let errand = Box::new(move || drop(answer.send(errand())));
+    LAUNCHER.as_ref().ok_or_else(gone)?.send(errand).map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())
+}
+
+type Errand = Box<dyn FnOnce() + Send>;
+
+/// Lays out what the child needs and makes it.
+fn launch(
+    namespaces: Namespaces,
+    prepared: Option<&Prepared>,
+    failing: &OwnedFd,
+    ending: &OwnedFd,
+) -> io::Result<(Pid, OwnedFd)> {
+    let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let argv = prepared.map(|prepared| pointers(&prepared.argv)).unwrap_or_default();
+    let env = prepared.map(|prepared| pointers(&prepared.env)).unwrap_or_default();
+    let descriptors: Vec<_> = prepared
+        .iter()
+        .flat_map(|prepared| &prepared.descriptors)
+        .map(|(descriptor, number)| (descriptor.as_raw_fd(), *number))
+        .collect();
+    let filters =
+        prepared.iter().flat_map(|prepared| &prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let maps = [format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")];
+    let server = pidfd_open(getpid(), PidfdFlags::empty())?;
+
+    let child = Child {
+        namespaces,
+        server: server.as_raw_fd(),
+        failing: failing.as_raw_fd(),
+        ending: ending.as_raw_fd(),
+        maps: maps.each_ref().map(String::as_bytes),
+        program: prepared.map(|prepared| Program {
+            path: prepared.program.as_ptr(),
+            argv: &argv,
+            env: &env,
+            cwd: prepared.cwd.as_ptr(),
+            descriptors: &descriptors,
+            controlling_terminal: prepared.controlling_terminal,
+            limits: &prepared.limits,
+            ruleset: prepared.ruleset.as_raw_fd(),
+            filters: &filters,
+        }),
+    };
+    match clone_process(clone_flags(namespaces)).map_err(io::Error::from_raw_os_error)? {
+        Some(made) => Ok(made),
+        None => child.run(),
+    }
+}
+
+fn as_kernel_filter(program: &BpfProgram) -> io::Result<libc::sock_fprog> {
+    let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    // The two types are the same struct of `linux/filter.h`, and the kernel only reads.
+    Ok(libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() })
+}
+
+fn clone_flags(namespaces: Namespaces) -> c_int {
+    let own = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
+    match namespaces {
+        Namespaces::Root => own,
+        Namespaces::User => own | libc::CLONE_NEWUSER,
+        Namespaces::None => 0,
+    }
+}
+
+// From here to the end of `impl Child` and its acts everything runs in the child.
+
+impl Child<'_> {
+    fn run(&self) -> ! {
+        self.follow(&ARRIVE);
+        if self.namespaces != Namespaces::None {
+            match fork() {
+                Ok(0) => {}
+                Ok(program) => become_first_process(program, self.ending),
+                Err(errno) => self.fail(Step::Fork, errno),
+            }
+        }
+        if self.program.is_some() {
+            self.follow(&FENCE);
+        }
+        exit(0)
+    }
+
+    fn follow(&self, steps: &[(Step, Act)]) {
+        for (step, act) in steps {
+            if let Err(errno) = act(self) {
+                self.fail(*step, errno);
+            }
+        }
+    }
+
+    fn fail(&self, step: Step, errno: Errno) -> ! {
+        let [a, b, c, d] = errno.to_ne_bytes();
+        let _ = write(self.failing, &[step as u8, a, b, c, d]);
+        exit(EXIT_FAILED)
+    }
+
+    fn program(&self) -> Result<&Program<'_>, Errno> {
+        self.program.as_ref().ok_or(libc::EINVAL)
+    }
+}
+
+/// Never seen by anyone: whoever ends with it has told the server why.
+const EXIT_FAILED: c_int = 125;
+
+fn die_with_server(child: &Child<'_>) -> Done {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
+    // The server may have died before that call, and `getppid` cannot tell across namespaces.
+    if is_readable(child.server)? { Err(libc::ESRCH) } else { Ok(()) }
+}
+
+/// The files belong to root while the process is not dumpable, as a hardened server's children are not: so it is, for the
+/// moment. Groups are given up as far as the kernel demands it for an unprivileged map.
+fn map_user(child: &Child<'_>) -> Done {
+    if child.namespaces != Namespaces::User {
+        return Ok(());
+    }
+    prctl(libc::PR_SET_DUMPABLE, 1)?;
+    let [uid, gid] = child.maps;
+    write_file(c"/proc/self/setgroups", b"deny")?;
+    write_file(c"/proc/self/uid_map", uid)?;
+    write_file(c"/proc/self/gid_map", gid)
+}
+
+/// The process holds a copy of the server's memory: until `execve` the program's process, the first process for good.
+fn hide_memory(_: &Child<'_>) -> Done {
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// The bounding set too, so that not even root's next `execve` brings one back. A process without the right to do that has no
+/// capabilities to begin with, and with no new privileges never gets any.
+fn drop_capabilities(_: &Child<'_>) -> Done {
+    let held = capabilities()?;
+    if held.effective & (1 << CAP_SETPCAP) != 0 {
+        for capability in 0..u64::from(u32::BITS) * 2 {
+            match prctl_value(libc::PR_CAPBSET_READ, capability) {
+                Ok(0) => {}
+                Ok(_) => prctl(libc::PR_CAPBSET_DROP, capability)?,
+                Err(libc::EINVAL) => break, // past the last one that this kernel knows
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL.unsigned_abs().into())?;
+    set_no_capabilities()?;
+    if capabilities()? == Capabilities::default() { Ok(()) } else { Err(libc::EPERM) }
+}
+
+fn no_new_privileges(_: &Child<'_>) -> Done {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+fn default_signals(_: &Child<'_>) -> Done {
+    for signal in 1..=LAST_SIGNAL {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            set_default_action(signal)?;
+        }
+    }
+    set_signal_mask(0)
+}
+
+fn own_session(_: &Child<'_>) -> Done {
+    setsid()
+}
+
+/// First everything is marked to close at `execve`, then the program's own descriptors are made without that mark: nothing has
+/// to be listed to be closed.
+fn arrange_descriptors(child: &Child<'_>) -> Done {
+    close_range(0, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)?;
+    child.program()?.descriptors.iter().try_for_each(|(from, to)| duplicate(*from, *to))
+}
+
+fn take_terminal(child: &Child<'_>) -> Done {
+    if child.program()?.controlling_terminal {
+        // SAFETY: TIOCSCTTY takes a number, not a pointer.
+        unsafe { call(libc::SYS_ioctl, [0, TIOCSCTTY, 0, 0, 0]) }?;
+    }
+    Ok(())
+}
+
+/// The C libraries do not agree on the type.
+const TIOCSCTTY: usize = libc::TIOCSCTTY as usize;
+
+fn enter_directory(child: &Child<'_>) -> Done {
+    // SAFETY: the path is a C string that the launcher made and this process has its own copy of.
+    unsafe { call(libc::SYS_chdir, [child.program()?.cwd.addr(), 0, 0, 0, 0]) }.map(drop)
+}
+
+fn set_limits(child: &Child<'_>) -> Done {
+    child.program()?.limits.iter().try_for_each(|limit| set_limit(limit.resource, limit.value))
+}
+
+/// What people expect, and what the server's own mask withholds besides.
+fn set_file_mode(_: &Child<'_>) -> Done {
+    let inherited = umask(WRITABLE_BY_OWNER_ONLY)?;
+    umask(inherited | WRITABLE_BY_OWNER_ONLY).map(drop)
+}
+
+const WRITABLE_BY_OWNER_ONLY: usize = 0o022;
+
+fn restrict_paths(child: &Child<'_>) -> Done {
+    // SAFETY: a descriptor and flags; no memory.
+    unsafe { call(libc::SYS_landlock_restrict_self, [word(child.program()?.ruleset), 0, 0, 0, 0]) }.map(drop)
+}
+
+fn install_filters(child: &Child<'_>) -> Done {
+    child.program()?.filters.iter().try_for_each(|filter| {
+        // SAFETY: the filter points to as many instructions as it says, in memory that this process has its own copy of.
+        unsafe { call(libc::SYS_seccomp, [word(libc::SECCOMP_SET_MODE_FILTER), 0, ptr::from_ref(filter).addr(), 0, 0]) }
+            .map(drop)
+    })
+}
+
+/// Returns only to say why it could not.
+fn execute(child: &Child<'_>) -> Done {
+    let program = child.program()?;
+    let [argv, env] = [program.argv.as_ptr().addr(), program.env.as_ptr().addr()];
+    // SAFETY: the path is a C string, the others arrays of C strings with a null pointer at the end, all in this process.
+    unsafe { call(libc::SYS_execve, [program.path.addr(), argv, env, 0, 0]) }.map(drop)
+}
+
+/// The life of a namespace's first process: waits for every child, passes signals on to the program's group, and when the program
+/// has ended tells its status and ends, whereupon the kernel ends what is left. It has all signals blocked, and so gets even those
+/// whose default action the kernel would spare a first process.
+///
+/// A program in its place would not be killed by signals that kill any other, `kill $$` among them.
+fn become_first_process(program: c_int, ending: RawFd) -> ! {
+    let Ok(number) = c_uint::try_from(ending) else { exit(EXIT_FAILED) };
+    let alone =
+        setsid().and_then(|()| close_range(0, number - 1, 0)).and_then(|()| close_range(number + 1, c_uint::MAX, 0));
+    if alone.is_err() {
+        exit(EXIT_FAILED);
+    }
+    loop {
+        match next_signal() {
+            Ok(libc::SIGCHLD) => {
+                while let Ok((pid, status)) = next_ended_child()
+                    && pid > 0
+                {
+                    if pid == program {
+                        let _ = write(ending, &status.to_ne_bytes());
+                        exit(0);
+                    }
+                }
+            }
+            // Until the program leads its own group, it is reached alone.
+            Ok(signal) => drop(kill(-program, signal).or_else(|_| kill(program, signal))),
+            Err(libc::EINTR) => {}
+            Err(_) => exit(EXIT_FAILED),
+        }
+    }
+}
+
+/// The version of the kernel's Landlock; 0 where it has none.
+pub(super) fn landlock_version() -> u32 {
+    const VERSION: usize = 1; // LANDLOCK_CREATE_RULESET_VERSION
+    // SAFETY: with that flag the kernel wants a null pointer and a length of zero, and makes nothing.
+    let version = unsafe { call(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0]) };
+    version.ok().and_then(|version| u32::try_from(version).ok()).unwrap_or(0)
+}
+
+/// Whether the kernel knows filters, and this answer of theirs.
+pub(super) fn filter_can_answer(action: u32) -> bool {
+    let arguments = [word(libc::SECCOMP_GET_ACTION_AVAIL), 0, ptr::from_ref(&action).addr(), 0, 0];
+    // SAFETY: the kernel reads one `u32` behind the pointer, which outlives the call.
+    unsafe { call(libc::SYS_seccomp, arguments) }.is_ok()
+}
+
+/// A descriptor that tokio watches until it is readable. Needs a runtime with I/O.
+pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor goes into the watch and nobody can close it before.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
+// System calls. Each passes pointers only to its own locals or to what its caller lends it for the call.
+
+/// A copy of this process: in the parent its number and descriptor, in the child nothing.
+fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+    let mut pidfd: c_int = -1;
+    let flags = word(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM the child runs in a copy of this memory and on a copy of this stack, and by the rule at the top
+    // of this file does nothing but system calls there. The kernel writes one `c_int` behind the third argument.
+    match unsafe { call(libc::SYS_clone, [flags, 0, ptr::from_mut(&mut pidfd).addr(), 0, 0]) }? {
+        0 => Ok(None),
+        pid => {
+            // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(c_int::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| (pid, pidfd)))
+        }
+    }
+}
+
+/// 0 in the copy, the copy's number in the original.
+fn fork() -> Result<c_int, Errno> {
+    // SAFETY: as in `clone_process`; no pointers at all.
+    let pid = unsafe { call(libc::SYS_clone, [word(libc::SIGCHLD), 0, 0, 0, 0]) }?;
+    c_int::try_from(pid).map_err(|_| libc::ERANGE)
+}
+
+fn exit(status: c_int) -> ! {
+    loop {
+        // SAFETY: no memory; ends the process without running anything of the C library's.
+        let _ = unsafe { call(libc::SYS_exit_group, [word(status), 0, 0, 0, 0]) };
+    }
+}
+
+fn prctl(option: c_int, value: u64) -> Done {
+    prctl_value(option, value).map(drop)
+}
+
+fn prctl_value(option: c_int, value: u64) -> Result<usize, Errno> {
+    let value = usize::try_from(value).map_err(|_| libc::EINVAL)?;
+    // SAFETY: the options of this file take numbers, not pointers; the unused arguments must be zero.
+    unsafe { call(libc::SYS_prctl, [word(option), value, 0, 0, 0]) }
+}
+
+fn is_readable(descriptor: RawFd) -> Result<bool, Errno> {
+    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let arguments = [ptr::from_mut(&mut poll).addr(), 1, ptr::from_ref(&at_once).addr(), 0, 0];
+    // SAFETY: one `pollfd`, as the second argument says, and a time; both outlive the call.
+    unsafe { call(libc::SYS_ppoll, arguments) }.map(|ready| ready > 0)
+}
+
+fn write_file(path: &std::ffi::CStr, text: &[u8]) -> Done {
+    let flags = word(libc::O_WRONLY | libc::O_CLOEXEC);
+    // SAFETY: the path is a C string.
+    let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, 0, 0]) }?;
+    write(c_int::try_from(file).map_err(|_| libc::EBADF)?, text)
+}
+
+/// Writes all of the few bytes at once, or fails.
+fn write(descriptor: RawFd, bytes: &[u8]) -> Done {
+    // SAFETY: pointer and length are one slice's.
+    let written = unsafe { call(libc::SYS_write, [word(descriptor), bytes.as_ptr().addr(), bytes.len(), 0, 0]) }?;
+    if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
+}
+
+#[derive(Default, PartialEq, Eq)]
+#[repr(C)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+    /// The same three for capabilities 32 and up.
+    upper: [u32; 3],
+}
+
+const CAP_SETPCAP: u32 = 8;
+
+/// `_LINUX_CAPABILITY_VERSION_3`, and 0 for this process.
+const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
+fn capabilities() -> Result<Capabilities, Errno> {
+    let mut header = CAPABILITY_HEADER;
+    let mut sets = Capabilities::default();
+    let arguments = [header.as_mut_ptr().addr(), ptr::from_mut(&mut sets).addr(), 0, 0, 0];
+    // SAFETY: of this version the kernel writes two structs of three `u32`, which is what `Capabilities` is, and maybe the header.
+    unsafe { call(libc::SYS_capget, arguments) }?;
+    Ok(sets)
+}
+
+fn set_no_capabilities() -> Done {
+    let mut header = CAPABILITY_HEADER;
+    let none = Capabilities::default();
+    let arguments = [header.as_mut_ptr().addr(), ptr::from_ref(&none).addr(), 0, 0, 0];
+    // SAFETY: as in `capabilities`, the kernel reading.
+    unsafe { call(libc::SYS_capset, arguments) }.map(drop)
+}
+
+const LAST_SIGNAL: c_int = 64;
+
+/// Size in bytes of the kernel's set of signals.
+const SIGNAL_SET: usize = size_of::<u64>();
+
+fn set_default_action(signal: c_int) -> Done {
+    // The kernel's `struct sigaction`: handler, flags, restorer and mask, where zero means SIG_DFL and nothing special.
+    let action = [0_u64; 4];
+    let arguments = [word(signal), action.as_ptr().addr(), 0, SIGNAL_SET, 0];
+    // SAFETY: the kernel reads one struct, no longer than the array.
+    unsafe { call(libc::SYS_rt_sigaction, arguments) }.map(drop)
+}
+
+fn set_signal_mask(mask: u64) -> Done {
+    let arguments = [word(libc::SIG_SETMASK), ptr::from_ref(&mask).addr(), 0, SIGNAL_SET, 0];
+    // SAFETY: the kernel reads one set of the size given.
+    unsafe { call(libc::SYS_rt_sigprocmask, arguments) }.map(drop)
+}
+
+/// Waits for any signal and takes it.
+fn next_signal() -> Result<c_int, Errno> {
+    let all = u64::MAX;
+    let arguments = [ptr::from_ref(&all).addr(), 0, 0, SIGNAL_SET, 0];
+    // SAFETY: the kernel reads one set of the size given; it tells no details and waits without limit.
+    let signal = unsafe { call(libc::SYS_rt_sigtimedwait, arguments) }?;
+    c_int::try_from(signal).map_err(|_| libc::ERANGE)
+}
+
+/// The number and status of a child that has ended, number 0 where none has.
+fn next_ended_child() -> Result<(c_int, c_int), Errno> {
+    let mut status: c_int = 0;
+    let options = word(libc::WNOHANG | libc::__WALL);
+    // SAFETY: the kernel writes one `c_int`.
+    let pid = unsafe { call(libc::SYS_wait4, [word(-1), ptr::from_mut(&mut status).addr(), options, 0, 0]) }?;
+    Ok((c_int::try_from(pid).map_err(|_| libc::ERANGE)?, status))
+}
+
+fn setsid() -> Done {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(libc::SYS_setsid, [0; 5]) }.map(drop)
+}
+
+fn kill(pid: c_int, signal: c_int) -> Done {
+    // SAFETY: no memory.
+    unsafe { call(libc::SYS_kill, [word(pid), word(signal), 0, 0, 0]) }.map(drop)
+}
+
+fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> Done {
+    // SAFETY: no memory. Descriptors of this process alone, of which nothing that owns one runs on.
+    unsafe { call(libc::SYS_close_range, [word(first), word(last), word(flags), 0, 0]) }.map(drop)
+}
+
+fn duplicate(from: RawFd, to: RawFd) -> Done {
+    // SAFETY: as in `close_range`.
+    unsafe { call(libc::SYS_dup3, [word(from), word(to), 0, 0, 0]) }.map(drop)
+}
+
+fn set_limit(resource: c_uint, value: u64) -> Done {
+    let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+    // SAFETY: the kernel reads one limit, and writes none behind the null pointer.
+    unsafe { call(libc::SYS_prlimit64, [0, word(resource), ptr::from_ref(&limit).addr(), 0, 0]) }.map(drop)
+}
+
+fn umask(mask: usize) -> Result<usize, Errno> {
+    // SAFETY: no memory.
+    unsafe { call(libc::SYS_umask, [mask, 0, 0, 0, 0]) }
+}
+
+/// One system call. Safe between `clone` and `execve`: it takes no lock and allocates nothing.
+///
+/// # Safety
+///
+/// The arguments are what this call takes, and its pointers are good for it.
+unsafe fn call(number: c_long, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise; a sixth argument, where a call has one, is zero.
+    let answer = unsafe { libc::syscall(number, a, b, c, d, e, 0_usize) };
+    // SAFETY: the C library's `errno` of this thread, which always exists; a child has its copy.
+    usize::try_from(answer).map_err(|_| unsafe { *libc::__errno_location() })
+}
+
+/// A number as a register holds it, its sign kept.
+fn word<N: Into<i64>>(number: N) -> usize {
+    let signed: i64 = number.into();
+    signed as usize
+}

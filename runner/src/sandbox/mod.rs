@@ -1,0 +1,310 @@
+//! The fences that the kernel holds around a session: what this machine offers, what a session got, and the way in.
+//!
+//! ```text
+//! SandboxPlan ─┐                       ruleset (landlock.rs)
+//!              ├─ prepare ─▶ Prepared ─ filters (seccomp.rs) ─ spawn ─▶ the child's steps (enforce.rs) ─▶ Process
+//! Launch ──────┘                       argv, environment, descriptors
+//! ```
+//!
+//! Everything that can be refused or go wrong does so in `prepare`, in the server, with a sentence for the reader. After that
+//! the child takes its steps in order, and one that fails is reported by name and nothing runs. There is no way to start a
+//! program without a plan, and none to get less than the plan's level asks for.
+//!
+//! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
+
+mod enforce;
+mod landlock;
+mod offer;
+pub mod plan;
+mod process;
+mod seccomp;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use serde::Serialize;
+
+pub use self::enforce::{Prepared, Step, spawn};
+pub use self::offer::{Finding, Namespaces, Offer, probe};
+use self::plan::{Level, Limits, SandboxPlan};
+pub use self::process::{Ending, Process};
+
+/// What to start, and with what in its hands. Nothing else of the server's reaches it.
+#[derive(Debug)]
+pub struct Launch {
+    /// The file to execute; no search in `PATH`.
+    pub program: PathBuf,
+    /// All arguments, the program's own name first.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: PathBuf,
+    /// Descriptor 0.
+    pub stdin: OwnedFd,
+    /// Descriptor 1.
+    pub stdout: OwnedFd,
+    /// Descriptor 2.
+    pub stderr: OwnedFd,
+    /// Further descriptors and the numbers, 3 to 255, at which the program finds them.
+    pub extra: Vec<(OwnedFd, RawFd)>,
+    /// Whether descriptor 0 is a terminal that shall control the new session.
+    pub controlling_terminal: bool,
+}
+
+/// What a session got, layer by layer: for results and for the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Enforced {
+    /// The level that was asked for.
+    pub level: Level,
+    /// The Landlock version whose rights are all in force.
+    pub landlock_abi: u32,
+    /// Digest of the system call filters.
+    pub seccomp: String,
+    /// Which namespaces are the session's own: of `user`, `pid`, `ipc`, `net`.
+    pub namespaces: &'static [&'static str],
+    /// Whether no program can gain privileges by being executed.
+    pub no_new_privs: bool,
+    /// The capabilities it holds or can get: `none`.
+    pub capabilities: &'static str,
+    /// Which limits of the plan the kernel holds: of `processes`, `file-size`, `open-files`.
+    pub limits: Vec<&'static str>,
+    /// Whether every `execve` is decided again.
+    pub guarded: bool,
+}
+
+/// Turns a plan and a launch into something that only needs to be started. Opens the paths of the plan; starts nothing.
+///
+/// # Errors
+///
+/// This machine offers less than the plan's level asks for, a path of the plan cannot be opened, or the launch cannot be
+/// expressed (a NUL byte, a descriptor number out of range).
+pub fn prepare(plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
+    prepare_in(probe().namespaces, plan, launch)
+}
+
+/// `prepare` for a session in these namespaces, which the machine must offer.
+fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
+    let offer = probe();
+    offer.meets(plan.level)?;
+    let ruleset = landlock::ruleset(&plan.rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let filters = seccomp::filters(namespaces)?;
+    let limits = limits(&plan.limits, namespaces, offer.root);
+    let enforced = Enforced {
+        level: plan.level,
+        landlock_abi: landlock::in_force(offer.landlock_abi),
+        seccomp: filters.digest,
+        namespaces: namespaces.names(),
+        no_new_privs: true,
+        capabilities: "none",
+        limits: limits.iter().filter_map(|limit| limit.name).collect(),
+        guarded: false,
+    };
+    Ok(Prepared {
+        program: text("program", launch.program.into())?,
+        cwd: text("working directory", launch.cwd.into())?,
+        argv: launch.argv.into_iter().map(|argument| text("argument", argument)).collect::<Result<_, _>>()?,
+        env: launch.env.into_iter().map(variable).collect::<Result<_, _>>()?,
+        descriptors: descriptors([(launch.stdin, 0), (launch.stdout, 1), (launch.stderr, 2)], launch.extra)?,
+        controlling_terminal: launch.controlling_terminal,
+        limits,
+        ruleset: out_of_the_way(&ruleset)?,
+        filters: filters.programs,
+        namespaces,
+        enforced,
+    })
+}
+
+/// Makes the memory, descriptors and environment of this process unreadable to others of its user (`/proc/PID/mem`, `environ`,
+/// `fd`; also by ptrace), and forbids it to leave them in a core file. For the server, before it reads any secret.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn harden_server() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}
+
+/// Why no sandbox could be put on. [`advice`](SandboxError::advice) says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// Landlock is not compiled in, or not switched on at boot.
+    #[error("the kernel offers no Landlock (Linux {kernel})")]
+    NoLandlock {
+        /// The running kernel's release.
+        kernel: String,
+    },
+    /// Landlock is there and mediates too little.
+    #[error("level `{level}` needs Landlock {needed} and the kernel ({kernel}) offers {offered}")]
+    LandlockTooOld {
+        /// The level asked for.
+        level: Level,
+        /// The Landlock version that it needs.
+        needed: u32,
+        /// The one that the kernel offers.
+        offered: u32,
+        /// The running kernel's release.
+        kernel: String,
+    },
+    /// System call filters are not compiled in.
+    #[error("the kernel offers no system call filters")]
+    NoSeccomp,
+    /// Level `strict` on a machine that lets us make no namespaces.
+    #[error("level `strict` needs namespaces and the kernel refuses them: {reason}")]
+    NoNamespaces {
+        /// What the kernel answered to the trial.
+        reason: String,
+    },
+    /// A rule of the plan is about a path that cannot be opened.
+    #[error("cannot make a rule for `{}`", path.display())]
+    Path {
+        /// The rule's path.
+        path: PathBuf,
+        /// What opening it answered.
+        source: io::Error,
+    },
+    /// The kernel takes no ruleset or rule.
+    #[error("cannot make the Landlock rules")]
+    Ruleset(#[source] ::landlock::RulesetError),
+    /// The system call filters cannot be made.
+    #[error("cannot make the system call filters: {reason}")]
+    Filters {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Text for the new program that the kernel cannot pass on.
+    #[error("the {what} `{}` cannot be passed to a program", .text.to_string_lossy())]
+    Text {
+        /// What the text is.
+        what: &'static str,
+        /// The text.
+        text: OsString,
+    },
+    /// A number at which no descriptor can be passed, or passed twice.
+    #[error("descriptor {number} is out of range or given twice")]
+    Descriptor {
+        /// The number asked for.
+        number: RawFd,
+    },
+    /// The server lacks what it needs to start a process at all.
+    #[error("cannot {what}")]
+    Server {
+        /// What it tried.
+        what: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The new process could not take one of its steps, and ended before its program began.
+    #[error("cannot {step}")]
+    Enforce {
+        /// The step.
+        step: Step,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+impl SandboxError {
+    /// What the reader can do about it, where there is something.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::NoLandlock { .. } => Some(
+                "use a kernel with CONFIG_SECURITY_LANDLOCK (Linux 6.12 or newer for level `default`), and add `landlock` to the `lsm=` boot parameter",
+            ),
+            Self::LandlockTooOld { level: Level::Compat, .. } => Some("upgrade to Linux 6.2 or newer"),
+            Self::LandlockTooOld { .. } => {
+                Some("upgrade to Linux 6.12 or newer; `level = \"compat\"` accepts Linux 6.2, and what it leaves open")
+            }
+            Self::NoSeccomp => Some("use a kernel with CONFIG_SECCOMP_FILTER"),
+            Self::NoNamespaces { .. } => Some(
+                "allow unprivileged user namespaces (`sysctl user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`), or use `level = \"default\"`",
+            ),
+            Self::Path { source, .. } if source.raw_os_error() == Some(libc::ELOOP) => {
+                Some("the path passes through a symbolic link; name the place it leads to")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A limit as the kernel takes it.
+struct Limit {
+    /// As the settings name it; none for those that every session has.
+    name: Option<&'static str>,
+    resource: libc::c_uint,
+    value: u64,
+}
+
+/// No core files, and the plan's limits as far as the kernel can hold them, none above what the server itself has.
+fn limits(plan: &Limits, namespaces: Namespaces, root: bool) -> Vec<Limit> {
+    // The kernel counts processes per user and user namespace, and never for root: anywhere else the server and the person's
+    // desktop would be counted with the session.
+    let processes = plan.processes.filter(|_| namespaces == Namespaces::User && !root);
+    let rows = [
+        (None, libc::RLIMIT_CORE, Resource::Core, Some(0)),
+        (Some("processes"), libc::RLIMIT_NPROC, Resource::Nproc, processes),
+        (Some("file-size"), libc::RLIMIT_FSIZE, Resource::Fsize, plan.file_size),
+        (Some("open-files"), libc::RLIMIT_NOFILE, Resource::Nofile, plan.open_files),
+    ];
+    let lowered = |resource, value: u64| value.min(getrlimit(resource).maximum.unwrap_or(u64::MAX));
+    rows.into_iter()
+        .filter_map(|(name, number, resource, value)| {
+            value.map(|value| Limit { name, resource: number, value: lowered(resource, value) })
+        })
+        .collect()
+}
+
+fn text(what: &'static str, text: OsString) -> Result<CString, SandboxError> {
+    CString::new(text.into_vec())
+        .map_err(|error| SandboxError::Text { what, text: OsString::from_vec(error.into_vec()) })
+}
+
+fn variable((name, value): (OsString, OsString)) -> Result<CString, SandboxError> {
+    if name.is_empty() || name.as_bytes().contains(&b'=') {
+        return Err(SandboxError::Text { what: "variable name", text: name });
+    }
+    text("variable", [name.as_os_str(), OsStr::new("="), value.as_os_str()].into_iter().collect())
+}
+
+/// Copies of the descriptors with numbers above every target, so that the child can put each in its place without closing
+/// another that it still needs.
+fn descriptors(
+    standard: [(OwnedFd, RawFd); 3],
+    extra: Vec<(OwnedFd, RawFd)>,
+) -> Result<Vec<(OwnedFd, RawFd)>, SandboxError> {
+    let mut taken = Vec::new();
+    let mut copies = Vec::new();
+    for (position, (descriptor, number)) in standard.into_iter().chain(extra).enumerate() {
+        let lowest = if position < 3 { 0 } else { 3 };
+        if !(lowest..FIRST_OUT_OF_THE_WAY).contains(&number) || taken.contains(&number) {
+            return Err(SandboxError::Descriptor { number });
+        }
+        taken.push(number);
+        copies.push((out_of_the_way(&descriptor)?, number));
+    }
+    Ok(copies)
+}
+
+/// The first descriptor number that no program is promised.
+const FIRST_OUT_OF_THE_WAY: RawFd = 256;
+
+fn out_of_the_way(descriptor: impl AsFd) -> Result<OwnedFd, SandboxError> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_OUT_OF_THE_WAY)
+        .map_err(|errno| SandboxError::Server { what: "copy a descriptor", source: errno.into() })
+}
+
+/// An error and its causes as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

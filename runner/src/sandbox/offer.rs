@@ -1,0 +1,157 @@
+//! What this machine can enforce. Asked of the kernel by trying, once: a version number or a setting tells less than a refusal.
+
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use super::plan::Level;
+use super::{SandboxError, enforce, landlock};
+
+/// What this machine can enforce.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// The running kernel's release.
+    pub kernel: String,
+    /// The kernel's Landlock version; 0 where it has none.
+    pub landlock_abi: u32,
+    /// Whether system calls can be filtered.
+    pub seccomp_filter: bool,
+    /// Whether a filter can ask another process, which the exec guard needs.
+    pub user_notify: bool,
+    /// Which namespaces a session can have.
+    pub namespaces: Namespaces,
+    /// What the kernel answered where it refuses namespaces, else empty.
+    pub namespaces_refused: String,
+    /// Whether the server runs as root.
+    pub root: bool,
+}
+
+/// The namespaces that a session has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Namespaces {
+    /// Processes, IPC objects and network, made with the server's own privilege.
+    Root,
+    /// The same, and users: what lets an unprivileged server make the others.
+    User,
+    /// None; processes that leave their session by `setsid` may outlive it.
+    None,
+}
+
+impl Namespaces {
+    /// Their names.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Root => &["pid", "ipc", "net"],
+            Self::User => &["user", "pid", "ipc", "net"],
+            Self::None => &[],
+        }
+    }
+}
+
+/// One thing that was looked for, as a line for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked for.
+    pub layer: &'static str,
+    /// Whether it is there.
+    pub present: bool,
+    /// What was found, as a sentence.
+    pub text: String,
+}
+
+/// What this machine can enforce. Asked once, at the first call, by making a process in each kind of namespace.
+pub fn probe() -> &'static Offer {
+    static OFFER: LazyLock<Offer> = LazyLock::new(ask);
+    &OFFER
+}
+
+impl Offer {
+    /// Whether a session of this level can start here.
+    ///
+    /// # Errors
+    ///
+    /// The first layer that is missing.
+    pub fn meets(&self, level: Level) -> Result<(), SandboxError> {
+        landlock::demand(level, self.landlock_abi, &self.kernel)?;
+        if !self.seccomp_filter {
+            return Err(SandboxError::NoSeccomp);
+        }
+        if level == Level::Strict && self.namespaces == Namespaces::None {
+            return Err(SandboxError::NoNamespaces { reason: self.namespaces_refused.clone() });
+        }
+        Ok(())
+    }
+
+    /// A line for each layer.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let finding = |layer, present, text: String| Finding { layer, present, text };
+        let landlock = self.landlock_abi > 0;
+        let namespaces = self.namespaces != Namespaces::None;
+        vec![
+            finding("kernel", true, format!("Linux {}", self.kernel)),
+            finding(
+                "landlock",
+                landlock,
+                if landlock {
+                    format!("version {}; {} in force", self.landlock_abi, landlock::in_force(self.landlock_abi))
+                } else {
+                    "not compiled in, or not in the `lsm=` boot parameter".to_owned()
+                },
+            ),
+            finding("seccomp", self.seccomp_filter, yes(self.seccomp_filter, "system calls can be filtered")),
+            finding("user-notify", self.user_notify, yes(self.user_notify, "the exec guard can be asked")),
+            finding(
+                "namespaces",
+                namespaces,
+                if namespaces {
+                    self.namespaces.names().join(", ")
+                } else {
+                    format!("refused: {}; processes that leave their session may outlive it", self.namespaces_refused)
+                },
+            ),
+            finding(
+                "user",
+                !self.root,
+                if self.root {
+                    "the server runs as root: file permissions protect nothing from sessions, the rules of the sandbox alone do"
+                } else {
+                    "the server is unprivileged"
+                }
+                .to_owned(),
+            ),
+        ]
+    }
+}
+
+fn yes(present: bool, sentence: &str) -> String {
+    if present { sentence.to_owned() } else { format!("missing: {sentence} with a newer kernel") }
+}
+
+fn ask() -> Offer {
+    let (namespaces, namespaces_refused) = usable_namespaces();
+    Offer {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        landlock_abi: enforce::landlock_version(),
+        seccomp_filter: enforce::filter_can_answer(libc::SECCOMP_RET_ERRNO),
+        user_notify: enforce::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
+        namespaces,
+        namespaces_refused,
+        root: rustix::process::geteuid().is_root(),
+    }
+}
+
+/// The first kind that works, and else what the kernel answered last. Root in a container often may make none of its own and
+/// yet some in a user namespace.
+fn usable_namespaces() -> (Namespaces, String) {
+    let mut refused = String::new();
+    for namespaces in [Namespaces::Root, Namespaces::User] {
+        match enforce::attempt(namespaces) {
+            Ok(()) => return (namespaces, String::new()),
+            Err(error) => refused = super::chain(&error),
+        }
+    }
+    (Namespaces::None, refused)
+}

@@ -1,0 +1,192 @@
+//! What a sandbox may touch, as plain data.
+//!
+//! The plan says *what*; `landlock.rs` and `seccomp.rs` turn it into kernel rules and `enforce.rs` puts them on. A path that
+//! no rule names is out of reach: there is no rule that takes away, so nothing depends on the order of the rules.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+use std::path::PathBuf;
+
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction};
+use serde::{Deserialize, Serialize};
+
+/// Everything that one session's processes may touch, and how much they may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxPlan {
+    /// What may be touched; the rights of all rules that cover a file add up.
+    pub rules: Vec<PathRule>,
+    /// How much may be used.
+    pub limits: Limits,
+    /// What the kernel must offer for the session to start at all.
+    pub level: Level,
+}
+
+/// Rights on one file, or on a directory and everything below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    /// An absolute path without symbolic links (`/usr/bin`, not `/bin`, where the latter is a link): a link would let whoever
+    /// can replace it choose what the rule is about.
+    pub path: PathBuf,
+    /// What may be done there.
+    pub rights: Rights,
+    /// Whether the rule is left out if nothing has that path; otherwise that is an error.
+    pub optional: bool,
+}
+
+/// What may be done with a path: any combination of [`READ`](Rights::READ), [`WRITE`](Rights::WRITE),
+/// [`DELETE`](Rights::DELETE) and [`EXECUTE`](Rights::EXECUTE).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Read files and list directories.
+    pub const READ: Self = Self(1);
+    /// Create, fill and empty files and directories; together with `DELETE` also move them between directories.
+    pub const WRITE: Self = Self(2);
+    /// Remove files and directories.
+    pub const DELETE: Self = Self(4);
+    /// Start programs.
+    pub const EXECUTE: Self = Self(8);
+    /// `WRITE` and `DELETE` in one: also move between directories.
+    pub const MOVE: Self = Self(2 | 4);
+
+    /// Whether all of `other` is in here.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether nothing is in here.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Rights {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Rights {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+/// One letter for each right, a dash for each missing one: `rwdx`, `r--x`.
+impl fmt::Display for Rights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letters = [(Self::READ, 'r'), (Self::WRITE, 'w'), (Self::DELETE, 'd'), (Self::EXECUTE, 'x')];
+        letters.iter().try_for_each(|(right, letter)| {
+            let shown = if self.contains(*right) { letter } else { &'-' };
+            write!(formatter, "{shown}")
+        })
+    }
+}
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Rights({self})")
+    }
+}
+
+/// How much a session's processes may use. `None` leaves the server's own limit in place; no value raises it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes and threads at a time. Held only in a user namespace of an unprivileged server: elsewhere the kernel counts
+    /// all processes of the user, or for root none.
+    pub processes: Option<u64>,
+    /// Memory in bytes. Not held yet: a limit on address space breaks programs that reserve much and use little.
+    pub memory: Option<u64>,
+    /// Size in bytes of a file that is written.
+    pub file_size: Option<u64>,
+    /// Open descriptors of each process.
+    pub open_files: Option<u64>,
+}
+
+/// What the kernel must offer before a session starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Everything of `default`, and namespaces.
+    Strict,
+    /// Landlock 6 (Linux 6.12) and system call filters; namespaces where the kernel lets us.
+    #[default]
+    Default,
+    /// Landlock 3 (Linux 6.2) and system call filters: signals and abstract sockets between processes of one user, and
+    /// controls of devices that may be opened, are not mediated.
+    Compat,
+}
+
+/// As settings spell it.
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Strict => "strict",
+            Self::Default => "default",
+            Self::Compat => "compat",
+        })
+    }
+}
+
+/// What a local session is told to hold, for policies to read. Only what is really kept may say true here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// Landlock and seccomp are in force.
+    pub sandboxed: bool,
+    /// Every `execve` is decided again.
+    pub guarded: bool,
+    /// The kernel holds every path rule of the policy set.
+    pub paths_held: bool,
+}
+
+/// What this version keeps for local sessions. Programs that a command starts are not decided again yet, and a forbid
+/// below a permit (`.git/hooks` in a workspace) is held by the decision, not by the kernel.
+pub const LOCAL: Promise = Promise { sandboxed: true, guarded: false, paths_held: false };
+
+/// The kernel rules that follow from the policies for these facts: each root that a path group names, the workspace and
+/// the session's temporary directory, with the rights that policy gives both to the root itself and to a file below it
+/// that has no other property. Pure but for the existence of the roots, which the caller has resolved.
+pub fn derive(
+    engine: &Engine,
+    facts: &Facts,
+    roots: &BTreeSet<AbsolutePath>,
+    level: Level,
+    limits: Limits,
+) -> SandboxPlan {
+    let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
+    let roots: BTreeSet<AbsolutePath> = roots.iter().cloned().chain(own).collect();
+    let rules = roots.iter().filter_map(|root| {
+        let rights = rights(engine, facts, root);
+        (!rights.is_empty()).then(|| PathRule { path: root.as_str().into(), rights, optional: true })
+    });
+    SandboxPlan { rules: rules.collect(), limits, level }
+}
+
+fn rights(engine: &Engine, facts: &Facts, root: &AbsolutePath) -> Rights {
+    // A name that no pattern is made for: what policy says of it, it says of any file there.
+    let Some(below) = root.child("palisade-probe") else { return Rights::NONE };
+    let mut rights = Rights::NONE;
+    for (action, right) in [
+        (FileAction::Read, Rights::READ),
+        (FileAction::Write, Rights::WRITE),
+        (FileAction::Delete, Rights::DELETE),
+        (FileAction::Execute, Rights::EXECUTE),
+    ] {
+        let permits = |path: &AbsolutePath| engine.permits_path(facts, action, path);
+        // Deleting the workspace itself may be forbidden where deleting in it is not; the kernel asks for the right on
+        // the directory above in any case.
+        let on_root = action == FileAction::Delete || permits(root);
+        if on_root && permits(&below) {
+            rights |= right;
+        }
+    }
+    rights
+}

@@ -1,0 +1,209 @@
+//! Which system calls a session's programs can make.
+//!
+//! The rules are data, `seccomp/<architecture>.json`, with a reason for each call. They deny and let the rest pass, because an
+//! agent's shell runs whatever a developer's would; two ways round a deny list are closed by a filter of our own that comes
+//! first: numbers that are newer than the list, or that name the same call by another convention (x32). The filters are compiled
+//! here, in the server; the child only installs them.
+//!
+//! A filter answers with one error, so there are several: `EPERM` for what is refused, `ENOSYS` where programs have another way
+//! and take it, `EACCES` for the network.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use seccompiler::{BpfProgram, TargetArch, sock_filter};
+use sha2::{Digest, Sha256};
+
+use super::{Namespaces, SandboxError};
+
+/// Compiled filters in the order of their installation.
+pub(super) struct Filters {
+    pub(super) programs: Vec<BpfProgram>,
+    /// `sha256:` and the hash of all instructions: two sessions with the same digest can make the same calls.
+    pub(super) digest: String,
+}
+
+/// The filters for a session in these namespaces.
+///
+/// # Errors
+///
+/// There are no rules for this architecture, or they cannot be read.
+pub(super) fn filters(namespaces: Namespaces) -> Result<Filters, SandboxError> {
+    let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
+    let mut programs = vec![known_numbers(machine()?)];
+    for (name, always) in FILTERS {
+        if always || namespaces == Namespaces::None {
+            let program = compiled.get(name);
+            programs.push(
+                program.cloned().ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?,
+            );
+        }
+    }
+    let digest = digest(&programs);
+    Ok(Filters { programs, digest })
+}
+
+/// The filters of the data file, and whether each is always installed. The others are for sessions without namespaces: with
+/// process numbers and IPC objects of its own a session reaches nobody else by them, and databases and thread pools need them.
+const FILTERS: [(&str, bool); 5] =
+    [("refused", true), ("absent", true), ("network", true), ("other-processes", false), ("shared-ipc", false)];
+
+static COMPILED: LazyLock<Result<HashMap<String, BpfProgram>, String>> = LazyLock::new(|| {
+    let machine = machine().map_err(|error| error.to_string())?;
+    compile(machine)
+});
+
+fn compile(machine: &Machine) -> Result<HashMap<String, BpfProgram>, String> {
+    seccompiler::compile_from_json(machine.rules.as_bytes(), machine.target).map_err(|error| error.to_string())
+}
+
+/// What differs between processor architectures.
+struct Machine {
+    /// As the compiler's standard library names it.
+    name: &'static str,
+    target: TargetArch,
+    /// The number by which the kernel tells a filter which convention a call uses (`AUDIT_ARCH_*`).
+    convention: u32,
+    rules: &'static str,
+}
+
+const MACHINES: [Machine; 2] = [
+    Machine {
+        name: "x86_64",
+        target: TargetArch::x86_64,
+        convention: 0xC000_003E,
+        rules: include_str!("../../seccomp/x86_64.json"),
+    },
+    Machine {
+        name: "aarch64",
+        target: TargetArch::aarch64,
+        convention: 0xC000_00B7,
+        rules: include_str!("../../seccomp/aarch64.json"),
+    },
+];
+
+fn machine() -> Result<&'static Machine, SandboxError> {
+    let name = std::env::consts::ARCH;
+    let unknown = || SandboxError::Filters { reason: format!("no rules exist for the architecture `{name}`") };
+    MACHINES.iter().find(|machine| machine.name == name).ok_or_else(unknown)
+}
+
+/// The highest system call number that the rules were written for: `mseal`, Linux 6.10, the same on every architecture. Raise it
+/// only after reading what was added. x32 sets bit 30 and so lies above it as well.
+const NEWEST: u32 = 462;
+
+/// Kills a process that calls by another convention (32-bit code on a 64-bit kernel), and takes numbers above [`NEWEST`] for
+/// calls that do not exist, as an older kernel would.
+fn known_numbers(machine: &Machine) -> BpfProgram {
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    vec![
+        step(LOAD, 0, 0, OFFSET_OF_CONVENTION),
+        step(JUMP_IF_EQUAL, 1, 0, machine.convention),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(LOAD, 0, 0, OFFSET_OF_NUMBER),
+        step(JUMP_IF_GREATER, 0, 1, NEWEST),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | ENOSYS),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+// The instructions, as `linux/bpf_common.h` composes them, and the places in `struct seccomp_data` that they read.
+const LOAD: u16 = 0x20;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_GREATER: u16 = 0x25;
+const RETURN: u16 = 0x06;
+const OFFSET_OF_NUMBER: u32 = 0;
+const OFFSET_OF_CONVENTION: u32 = 4;
+const ENOSYS: u32 = libc::ENOSYS.unsigned_abs();
+
+fn digest(programs: &[BpfProgram]) -> String {
+    let mut hash = Sha256::new();
+    for program in programs {
+        hash.update(program.len().to_le_bytes());
+        for step in program {
+            hash.update(step.code.to_le_bytes());
+            hash.update([step.jt, step.jf]);
+            hash.update(step.k.to_le_bytes());
+        }
+    }
+    let hexadecimal: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hexadecimal}")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn rows(machine: &Machine) -> Vec<(String, Value)> {
+        let filters: BTreeMap<String, Value> = serde_json::from_str(machine.rules).unwrap();
+        let of = |(name, filter): (String, Value)| {
+            filter["filter"].as_array().unwrap().iter().map(|row| (name.clone(), row.clone())).collect::<Vec<_>>()
+        };
+        filters.into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn every_file_holds_every_filter_and_nothing_else() {
+        let expected: BTreeSet<&str> = FILTERS.iter().map(|(name, _)| *name).collect();
+        for machine in &MACHINES {
+            let compiled = compile(machine).unwrap();
+            assert_eq!(compiled.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected, "{}", machine.name);
+        }
+    }
+
+    #[test]
+    fn every_row_gives_its_reason() {
+        for machine in &MACHINES {
+            for (filter, row) in rows(machine) {
+                assert!(row["comment"].as_str().is_some_and(|reason| reason.contains(' ')), "{filter}: {row}");
+            }
+        }
+    }
+
+    /// Of two filters with different errors the kernel takes the answer of the one installed last: not to be relied on.
+    #[test]
+    fn a_call_is_in_one_filter_only() {
+        for machine in &MACHINES {
+            let mut seen = BTreeMap::new();
+            for (filter, row) in rows(machine) {
+                let call = row["syscall"].as_str().unwrap().to_owned();
+                assert_eq!(seen.entry(call.clone()).or_insert_with(|| filter.clone()), &filter, "{call}");
+            }
+        }
+    }
+
+    /// Registers are 64 bits wide; the kernel looks at the low half of the arguments that we judge.
+    #[test]
+    fn arguments_are_compared_by_their_low_half() {
+        for machine in &MACHINES {
+            for (_, row) in rows(machine) {
+                for argument in row["args"].as_array().into_iter().flatten() {
+                    assert_eq!(argument["type"], "dword", "{row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn architectures_differ_by_what_only_one_has() {
+        let x86_only = ["iopl", "ioperm", "modify_ldt", "uselib"];
+        let [x86_64, aarch64] = &MACHINES;
+        let shared: Vec<_> =
+            rows(x86_64).into_iter().filter(|(_, row)| !x86_only.contains(&row["syscall"].as_str().unwrap())).collect();
+        assert_eq!(shared, rows(aarch64));
+    }
+
+    #[test]
+    fn namespaces_lift_the_filters_that_they_replace() {
+        let fenced = filters(Namespaces::Root).unwrap();
+        let shared = filters(Namespaces::None).unwrap();
+        assert_eq!((fenced.programs.len(), shared.programs.len()), (4, 6));
+        assert_ne!(fenced.digest, shared.digest);
+        assert_eq!(fenced.digest, filters(Namespaces::User).unwrap().digest);
+    }
+}
