@@ -1,0 +1,113 @@
+//! Judges scripts for people who write policies: nothing runs, nothing is recorded, no directory need exist.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use palisade_engine::{AbsolutePath, Session as SessionFacts, Transport};
+
+use crate::facts::{Occasion, real_directory};
+use crate::pipeline::Settings;
+use crate::result::Explained;
+use crate::sandbox::plan;
+
+/// One script and the circumstances to judge it in.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The script, as bytes.
+    pub script: Vec<u8>,
+    /// The agent's name.
+    pub agent: String,
+    /// The user it acts for.
+    pub user: String,
+    /// The agent's roles.
+    pub roles: BTreeSet<String>,
+    /// A person has said yes.
+    pub approved: bool,
+    /// Every program start is decided again.
+    pub guarded: bool,
+    transport: Transport,
+    host: String,
+    workspace: AbsolutePath,
+    cwd: AbsolutePath,
+}
+
+impl Case {
+    /// An empty script in the settings' own circumstances.
+    pub fn of(settings: &Settings) -> Self {
+        let principal = &settings.surroundings.principal;
+        Self {
+            script: Vec::new(),
+            agent: principal.agent.clone(),
+            user: principal.user.clone(),
+            roles: principal.roles.clone(),
+            approved: false,
+            guarded: plan::LOCAL.guarded,
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            workspace: settings.surroundings.workspace.clone(),
+            cwd: settings.cwd.clone(),
+        }
+    }
+
+    /// Judges as over another transport; an unknown one changes nothing but that nothing is guarded.
+    pub fn set_transport(&mut self, transport: &str, target: Option<&str>) {
+        self.transport = Transport::from_id(transport).unwrap_or(Transport::Ssh);
+        self.host = match self.transport {
+            Transport::Local => "localhost".to_owned(),
+            Transport::Ssh => target.unwrap_or("unnamed").to_owned(),
+            Transport::Docker => format!("docker/{}", target.unwrap_or("unnamed")),
+        };
+        if self.transport != Transport::Local {
+            self.guarded = false;
+        }
+    }
+
+    /// Moves the workspace, and the working directory with it. `None` if the path is not absolute.
+    pub fn set_workspace(&mut self, path: &str) -> Option<()> {
+        self.workspace = named(path)?;
+        self.cwd = self.workspace.clone();
+        Some(())
+    }
+
+    /// Moves the working directory. `None` if the path is not absolute.
+    pub fn set_cwd(&mut self, path: &str) -> Option<()> {
+        self.cwd = named(path)?;
+        Some(())
+    }
+}
+
+/// Judges one case.
+pub fn judge(settings: &Settings, case: &Case) -> Explained {
+    let inventory = palisade_grammar::inventory(&case.script);
+    let mut surroundings = settings.surroundings.clone();
+    surroundings.workspace = case.workspace.clone();
+    surroundings.principal.agent.clone_from(&case.agent);
+    surroundings.principal.user.clone_from(&case.user);
+    surroundings.principal.roles.clone_from(&case.roles);
+    let occasion = Occasion {
+        transport: case.transport,
+        host: case.host.clone(),
+        session: SessionFacts {
+            id: "dry-run".to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: case.transport == Transport::Local && plan::LOCAL.sandboxed,
+            guarded: case.guarded,
+            paths_held: case.transport == Transport::Local && plan::LOCAL.paths_held,
+        },
+        cwd: case.cwd.clone(),
+        temp: None,
+    };
+    let facts = surroundings.gather(&occasion, &inventory);
+    let report = settings.engine.rehearse(inventory, &facts, case.approved);
+    Explained::of(&report, &settings.redactor)
+}
+
+/// The real path where there is one, else the name: resolved as far as the file system allows.
+fn named(path: &str) -> Option<AbsolutePath> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    real_directory(Path::new(path)).or_else(|| AbsolutePath::new(path))
+}

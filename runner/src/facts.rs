@@ -1,0 +1,379 @@
+//! Gathers the facts that a script is judged on (the PIP): real paths, programs, directories, the time.
+//!
+//! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
+//! and the engine takes what is missing for unknown.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport};
+use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
+
+/// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// Directories whose programs belong to the installed system.
+const SYSTEM_BIN: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/lib",
+    "/usr/libexec",
+    "/opt",
+];
+
+/// Programs that make symbolic links, or unpack them: behind one of these, what a path that does not exist yet will
+/// lead to is not known.
+const MAKES_LINKS: &[&str] = &["ln", "cp", "mv", "tar", "unzip", "rsync", "git", "cpio", "7z"];
+
+/// Where things are, as the operator's settings and the machine have it.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Who asks.
+    pub principal: Principal,
+    /// The agent's directory, real.
+    pub workspace: AbsolutePath,
+    /// What `~` stands for.
+    pub home: AbsolutePath,
+    /// Directories whose programs the operator trusts to be what their names say.
+    pub trusted: Vec<AbsolutePath>,
+    /// The `PATH` that commands run with.
+    pub search: Vec<PathBuf>,
+}
+
+/// What a script is judged for.
+#[derive(Clone, Debug)]
+pub struct Occasion {
+    /// How commands reach the shell.
+    pub transport: Transport,
+    /// The id of the host that the session is on.
+    pub host: String,
+    /// The session.
+    pub session: Session,
+    /// Where the script starts, real.
+    pub cwd: AbsolutePath,
+    /// The session's temporary directory, if it has one yet.
+    pub temp: Option<AbsolutePath>,
+}
+
+impl Surroundings {
+    /// The facts for one script.
+    pub fn gather(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
+        let mut facts = self.facts(occasion);
+        let mut made = Vec::new();
+        let mut links = false;
+        for command in inventory.commands() {
+            let directory = self.directory(occasion, command, &made);
+            if let Some(directory) = &directory {
+                facts.directories.insert(command.id, directory.clone());
+            }
+            facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
+            for (index, path) in self.effects(command, directory.as_ref(), links) {
+                if makes_directory(command) {
+                    made.push(path.clone());
+                }
+                facts.paths.insert((command.id, index), path);
+            }
+            links |= makes_links(command);
+        }
+        facts
+    }
+
+    /// The facts without any script: for questions of the runner's own.
+    pub fn facts(&self, occasion: &Occasion) -> Facts {
+        Facts {
+            principal: self.principal.clone(),
+            transport: occasion.transport,
+            host: occasion.host.clone(),
+            workspace: self.workspace.clone(),
+            cwd: occasion.cwd.clone(),
+            temp: occasion.temp.clone(),
+            session: occasion.session.clone(),
+            clock: clock(),
+            programs: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            directories: BTreeMap::<CommandId, AbsolutePath>::new(),
+        }
+    }
+
+    /// Follows the literal `cd`s before a command. Sessions run with `set -o physical`, so that `..` means here what it
+    /// means to bash.
+    fn directory(&self, occasion: &Occasion, command: &Command, made: &[AbsolutePath]) -> Option<AbsolutePath> {
+        let Cwd::Known(steps) = &command.cwd else { return None };
+        let mut current = occasion.cwd.clone();
+        for step in steps {
+            let next = self.locate(&step.to, Some(&current), Last::Followed)?;
+            let can_enter = Path::new(next.path.as_str()).is_dir();
+            // A directory that `mkdir` makes in this very script is there once `&&` lets the script get to it.
+            let will_be = !step.must_exist && made.contains(&next.path);
+            if !can_enter && !will_be {
+                return None;
+            }
+            current = next.path;
+        }
+        Some(current)
+    }
+
+    fn program(&self, occasion: &Occasion, command: &Command, directory: Option<&AbsolutePath>) -> Program {
+        let name = command.program.value.literal();
+        if occasion.transport != Transport::Local && command.resolved == Resolved::Name {
+            return Program { path: None, origin: Origin::Remote };
+        }
+        let unknown = Program { path: None, origin: Origin::Unknown };
+        match (command.resolved, name) {
+            (Resolved::Builtin | Resolved::None, _) => Program { path: None, origin: Origin::Builtin },
+            (Resolved::Path, Some(_)) => match self.locate(&command.program.value, directory, Last::Kept) {
+                Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
+                None => unknown,
+            },
+            (Resolved::Path, None) if matches!(command.program.value, Value::Home(_)) => {
+                match self.locate(&command.program.value, directory, Last::Kept) {
+                    Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
+                    None => unknown,
+                }
+            }
+            (Resolved::Name, Some(name)) => self.look_up(occasion, name),
+            (Resolved::Path | Resolved::Name | Resolved::Unknown, _) => unknown,
+        }
+    }
+
+    /// The first executable file of that name in the search path. A name that this machine lacks is taken for an
+    /// installed program: bash will say that it cannot find it, which is what the agent has to hear.
+    fn look_up(&self, occasion: &Occasion, name: &str) -> Program {
+        let found = self.search.iter().map(|directory| directory.join(name)).find(|path| is_executable(path));
+        let Some(found) = found else { return Program { path: None, origin: Origin::System } };
+        // The directory's real place counts, not that of the file behind a link in it: whoever may write the
+        // directory decides what the name means.
+        match real(&found, Last::Kept) {
+            Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
+            None => Program { path: None, origin: Origin::Unknown },
+        }
+    }
+
+    fn origin(&self, occasion: &Occasion, path: &AbsolutePath) -> Origin {
+        let within = |directories: &[AbsolutePath]| directories.iter().any(|directory| path.is_within(directory));
+        let system: Vec<AbsolutePath> =
+            SYSTEM_BIN.iter().filter_map(|directory| AbsolutePath::new(directory)).collect();
+        // The agent's own directories first: a workspace below /opt is still a workspace.
+        if path.is_within(&self.workspace) {
+            Origin::Workspace
+        } else if occasion.temp.as_ref().is_some_and(|temp| path.is_within(temp)) {
+            Origin::Temp
+        } else if within(&self.trusted) {
+            Origin::Toolchain
+        } else if within(&system) {
+            Origin::System
+        } else {
+            Origin::Unknown
+        }
+    }
+
+    fn effects(&self, command: &Command, directory: Option<&AbsolutePath>, links: bool) -> Vec<(usize, AbsolutePath)> {
+        let mut paths = Vec::new();
+        for (index, effect) in command.effects.iter().enumerate() {
+            let last = match effect.kind {
+                EffectKind::Connect => continue,
+                // unlink(2) and rename(2) take the link itself.
+                EffectKind::Delete => Last::Kept,
+                EffectKind::Read | EffectKind::Write | EffectKind::Execute => Last::Followed,
+            };
+            match self.locate(&effect.target.value, directory, last) {
+                Some(place) if place.exists || !links => paths.push((index, place.path)),
+                _ => {}
+            }
+        }
+        paths
+    }
+
+    fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last) -> Option<Place> {
+        let path = match value {
+            Value::Literal(text) if text.is_empty() => return None,
+            Value::Literal(text) if text.starts_with('/') => PathBuf::from(text),
+            Value::Literal(text) => Path::new(directory?.as_str()).join(text),
+            Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
+            Value::Pattern { .. } | Value::Dynamic { .. } => return None,
+        };
+        real(&path, last)
+    }
+}
+
+/// The search path among a child's variables.
+pub fn search_path(environment: &[(OsString, OsString)]) -> Vec<PathBuf> {
+    let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    std::env::split_paths(&path.unwrap_or_default()).collect()
+}
+
+/// The real path of something that exists.
+pub fn real_directory(path: &Path) -> Option<AbsolutePath> {
+    real(path, Last::Followed).filter(|place| place.exists).map(|place| place.path)
+}
+
+/// What becomes of the last component if it is a symbolic link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Followed,
+    Kept,
+}
+
+struct Place {
+    path: AbsolutePath,
+    exists: bool,
+}
+
+/// The file that the kernel would open for an absolute path. `None` if that cannot be told: not UTF-8, too many links,
+/// a directory that may not be searched, `..` behind something that does not exist, or a link below /proc, which means
+/// something else to every process.
+fn real(path: &Path, last: Last) -> Option<Place> {
+    if let Some(stream) = standard_stream(path) {
+        return Some(Place { path: stream, exists: true });
+    }
+    let mut pending: VecDeque<OsString> = names(path)?;
+    let mut found = PathBuf::from("/");
+    let mut links = 0;
+    let mut exists = true;
+    while let Some(name) = pending.pop_front() {
+        if name == ".." {
+            if !exists {
+                return None;
+            }
+            found.pop();
+            continue;
+        }
+        let next = found.join(&name);
+        let metadata = if exists { std::fs::symlink_metadata(&next) } else { Err(not_found()) };
+        match metadata {
+            Ok(metadata) if metadata.is_symlink() && !(pending.is_empty() && last == Last::Kept) => {
+                links += 1;
+                if links > MAX_LINKS || found.starts_with("/proc") {
+                    return None;
+                }
+                let target = std::fs::read_link(&next).ok()?;
+                if target.is_absolute() {
+                    found = PathBuf::from("/");
+                }
+                for name in names(&target)?.into_iter().rev() {
+                    pending.push_front(name);
+                }
+            }
+            Ok(_) => found = next,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                exists = false;
+                found = next;
+            }
+            Err(_) => return None,
+        }
+    }
+    Some(Place { path: AbsolutePath::new(found.to_str()?)?, exists })
+}
+
+/// `/dev/stdout` and its kin name a descriptor that the command already has; where they link to is its own affair.
+fn standard_stream(path: &Path) -> Option<AbsolutePath> {
+    let text = path.to_str()?;
+    let is_descriptor = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_stream = matches!(text, "/dev/stdin" | "/dev/stdout" | "/dev/stderr")
+        || text.strip_prefix("/dev/fd/").is_some_and(is_descriptor);
+    if is_stream { AbsolutePath::new(text) } else { None }
+}
+
+fn names(path: &Path) -> Option<VecDeque<OsString>> {
+    let mut names = VecDeque::new();
+    for component in path.components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir => names.push_back("..".into()),
+            Component::Normal(name) => names.push_back(name.to_owned()),
+            Component::Prefix(_) => return None,
+        }
+    }
+    Some(names)
+}
+
+fn not_found() -> std::io::Error {
+    std::io::ErrorKind::NotFound.into()
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+fn makes_directory(command: &Command) -> bool {
+    command.invocation.words.first().is_some_and(|name| name == "mkdir")
+}
+
+fn makes_links(command: &Command) -> bool {
+    let invocation = &command.invocation;
+    match invocation.words.first() {
+        Some(name) => MAKES_LINKS.contains(&name.as_str()) || invocation.groups.contains("interpreter"),
+        None => command.resolved != Resolved::None,
+    }
+}
+
+fn clock() -> Clock {
+    let now = jiff::Zoned::now();
+    let time = now.time();
+    let since_midnight = |hour: i8, minute: i8, second: i8, milli: i16| {
+        ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1000 + i64::from(milli)
+    };
+    let time_of_day = since_midnight(time.hour(), time.minute(), time.second(), time.millisecond());
+    Clock {
+        now: format!("{:.3}", now.timestamp()),
+        // What is out of range is refused by the engine.
+        time_of_day_ms: u32::try_from(time_of_day).unwrap_or(u32::MAX),
+        weekday: u8::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(u8::MAX),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn shown(path: &Path, last: Last) -> Option<String> {
+        real(path, last).map(|place| place.path.to_string())
+    }
+
+    #[test]
+    fn paths_lead_where_the_kernel_would_go() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        symlink("a", root.join("link")).unwrap();
+        symlink("/etc", root.join("out")).unwrap();
+        symlink("gone/x", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let at = |rest: &str| root.join(rest);
+        let inside = |rest: &str| Some(format!("{}/{rest}", root.display()));
+        for (given, last, expected) in [
+            (at("link/file"), Last::Followed, inside("a/file")),
+            (at("link/../a/./file"), Last::Followed, inside("a/file")),
+            (at("out/passwd"), Last::Followed, Some("/etc/passwd".to_owned())),
+            (at("out"), Last::Followed, Some("/etc".to_owned())),
+            (at("out"), Last::Kept, inside("out")),
+            (at("out/../root"), Last::Followed, Some("/root".to_owned())),
+            (at("dangling"), Last::Followed, inside("gone/x")),
+            (at("new/deep"), Last::Followed, inside("new/deep")),
+            (at("new/../a"), Last::Followed, None),
+            (at("loop"), Last::Followed, None),
+            (at("a/file/x"), Last::Followed, None),
+            (PathBuf::from("/proc/self/cwd/x"), Last::Followed, None),
+            (PathBuf::from("/dev/stdout"), Last::Followed, Some("/dev/stdout".to_owned())),
+            (PathBuf::from("/dev/fd/../../etc/passwd"), Last::Followed, None),
+        ] {
+            assert_eq!(shown(&given, last), expected, "{}", given.display());
+        }
+    }
+
+    #[test]
+    fn the_clock_is_written_as_cedar_reads_it() {
+        let now = clock().now;
+        assert!(now.len() == 24 && now.ends_with('Z'), "{now}");
+    }
+}

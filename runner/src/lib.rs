@@ -1,0 +1,33 @@
+//! Runs what was granted, redacted and on record: the policy enforcement point.
+//!
+//! ```text
+//! Call ─▶ pipeline ─▶ Outcome
+//!           │  facts.rs       what paths and names mean here
+//!           │  audit/         no record, no run
+//!           │  session/       one shell · registry · framing
+//!           │  transport/     how bytes reach it
+//!           │  sandbox/       what the kernel holds
+//!           │  output/        escapes off, bounded
+//!           ▼  redact/        what may leave
+//! ```
+
+pub mod audit;
+mod diagnostics;
+pub mod dry_run;
+pub mod environment;
+pub mod facts;
+pub mod output;
+pub mod pipeline;
+mod record;
+pub mod redact;
+pub mod result;
+pub mod sandbox;
+pub mod session;
+pub mod transport;
+
+pub use palisade_engine::Decision;
+
+pub use crate::pipeline::{Budget, Call, Client, Failure, OpenError, Opened, Pending, Pipeline, SessionNote, Settings};
+pub use crate::redact::Redacted;
+pub use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
+pub use crate::session::{Chunk, Stop, StreamName};

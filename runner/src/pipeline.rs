@@ -1,0 +1,633 @@
+//! The flow, once: inventory → facts → decide → record → run(grant) → redact → bound → result → record.
+//!
+//! The only caller of [`Session::run`]. MCP tools and the command line both come through here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use palisade_engine::{
+    AbsolutePath, Approval, Engine, Facts, Grant, Question, Session as SessionFacts, Transport, Verdict,
+};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
+use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::record;
+use crate::redact::{Redacted, Redactor};
+use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
+use crate::sandbox::Enforced;
+use crate::sandbox::plan::{self, Level, Limits};
+use crate::session::registry::{Lease, Sessions};
+use crate::session::{Captured, Chunk, Session, SessionError, SessionId, Stop, Terms};
+use crate::transport::local::{End, Place, SessionDirectory};
+
+/// Everything that the operator decided.
+#[derive(Debug)]
+pub struct Settings {
+    /// The policies and groups.
+    pub engine: Engine,
+    /// Who asks, and where things are.
+    pub surroundings: Surroundings,
+    /// Where commands start.
+    pub cwd: AbsolutePath,
+    /// The variables that commands see.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How much the kernel has to hold.
+    pub level: Level,
+    /// Limits of one session.
+    pub limits: Limits,
+    /// How long a command may take unless it says otherwise.
+    pub timeout: Duration,
+    /// How much output is kept and shown.
+    pub budget: Budget,
+    /// Sessions open at once.
+    pub max_sessions: usize,
+    /// The verb that Palisade was started with, for the record.
+    pub verb: &'static str,
+    /// Where the record goes.
+    pub audit: audit::Settings,
+    /// What counts as a secret.
+    pub redactor: Redactor,
+}
+
+/// How much output is kept and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Characters of each stream in a result.
+    pub max_chars: usize,
+    /// Bytes of each stream that are kept, head and tail.
+    pub keep_bytes: usize,
+}
+
+/// Who calls, beyond the principal: what an MCP client says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client(String);
+
+impl Client {
+    /// A name that is nobody's proof.
+    pub fn self_declared(name: String) -> Self {
+        Self(name)
+    }
+}
+
+/// A script to be judged and run.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// The script, as bytes: what is wrong with it is the grammar's to say.
+    pub script: Vec<u8>,
+    /// The session to run it in; none: a fresh one that ends with it.
+    pub session: Option<String>,
+    /// Where to run it.
+    pub cwd: Option<String>,
+    /// How long it may take; none: as the settings say.
+    pub timeout: Option<Duration>,
+    /// Characters to show of each stream; none: as the settings say.
+    pub max_chars: Option<usize>,
+    /// The agent's own words, for the record.
+    pub reason: String,
+    /// Who calls.
+    pub client: Client,
+    /// Where output goes as it comes.
+    pub live: Option<mpsc::Sender<Chunk>>,
+    /// What ends it early.
+    pub stop: Stop,
+}
+
+/// A script that waits for a person's yes.
+pub struct Pending {
+    question: Question,
+    call: Call,
+    req: RequestId,
+    explained: Explained,
+    decision: DecisionNote,
+    anchor: Anchor,
+}
+
+/// Something that could not be done, told so that an agent may read it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What, in one line.
+    pub what: Redacted,
+    /// What to do about it; may be empty.
+    pub help: Redacted,
+}
+
+/// A session that was opened.
+#[derive(Debug, Serialize)]
+pub struct Opened {
+    /// Its name.
+    pub session: Redacted,
+    /// Where it starts.
+    pub cwd: Redacted,
+    /// What the kernel holds it to.
+    pub sandbox: Enforced,
+    /// The record's head behind it.
+    #[serde(skip)]
+    pub anchor: Anchor,
+}
+
+/// An open session.
+#[derive(Debug, Serialize)]
+pub struct SessionNote {
+    /// Its name.
+    pub session: Redacted,
+    /// The working directory.
+    pub cwd: Redacted,
+    /// Scripts that it has run.
+    pub commands: u64,
+    /// Its age in seconds.
+    pub age_s: u64,
+}
+
+/// The one flow, and what it needs.
+#[derive(Debug)]
+pub struct Pipeline {
+    settings: Settings,
+    audit: Audit,
+    sessions: Sessions,
+}
+
+impl Pipeline {
+    /// Opens the record and is ready. The sandbox is probed here, so that a machine that cannot hold what the settings
+    /// ask for is told before anything is judged.
+    ///
+    /// # Errors
+    /// If the record cannot be written, or the kernel lacks what the level asks for.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        crate::sandbox::probe().meets(settings.level)?;
+        let audit = Audit::open(&settings.audit, record::start(&settings))?;
+        let sessions = Sessions::new(settings.max_sessions);
+        Ok(Arc::new(Self { settings, audit, sessions }))
+    }
+
+    /// Judges a script and, if it is allowed, runs it.
+    ///
+    /// # Errors
+    /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
+    /// if it was the outcome that could not be recorded, its result is withheld.
+    pub async fn submit(&self, call: Call) -> Result<Outcome, Failure> {
+        let inventory = palisade_grammar::inventory(&call.script);
+        let mut seat = self.seat(&call).await?;
+        let facts = self.settings.surroundings.gather(&seat.occasion, &inventory).with(&call.client);
+        let started = Instant::now();
+        let verdict = self.settings.engine.decide(inventory, &facts);
+        let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
+        match verdict {
+            Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
+            Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
+                question,
+                call,
+                req: decided.req,
+                explained: decided.explained,
+                decision: decided.note,
+                anchor: decided.anchor,
+            }))),
+            Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
+                explained: decided.explained,
+                decision: decided.note,
+                anchor: decided.anchor,
+            })),
+        }
+    }
+
+    /// Judges a script again after a person's yes and, if policy lets that person approve it, runs it.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn approve(&self, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
+        let Pending { question, call, explained, req, .. } = pending;
+        let facts = question.facts().clone();
+        let mut seat = match &call.session {
+            Some(id) => self.seat_in(&call, id).await?,
+            None => self.seat_fresh(&call, SessionId::of(&facts.session))?,
+        };
+        // A yes is to what the person was shown; a session that has moved on since is another matter.
+        if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
+            return Err(Failure::of("the session has changed since this was asked; submit the command again"));
+        }
+        let entry = record::approved(&self.settings, req, approval, &explained);
+        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let started = Instant::now();
+        let verdict = self.settings.engine.approve(question, approval);
+        let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
+        match verdict {
+            Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
+            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
+                explained: decided.explained,
+                decision: decided.note,
+                anchor: decided.anchor,
+            })),
+        }
+    }
+
+    /// Judges a script without running or recording it.
+    ///
+    /// # Errors
+    /// If there is no such session or directory.
+    pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
+        let inventory = palisade_grammar::inventory(&call.script);
+        let seat = self.seat(call).await?;
+        let facts = self.settings.surroundings.gather(&seat.occasion, &inventory).with(&call.client);
+        let verdict = self.settings.engine.decide(inventory, &facts);
+        Ok(Explained::of(verdict.report(), &self.settings.redactor))
+    }
+
+    /// Opens a session that keeps its state between scripts.
+    ///
+    /// # Errors
+    /// If policy does not permit it, all places are taken, or no shell can be started.
+    pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
+        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let cwd = self.directory(cwd, &self.settings.cwd)?;
+        let id = SessionId::new().map_err(|error| self.failure(&error))?;
+        let occasion = self.occasion(&id, cwd, None);
+        let facts = self.settings.surroundings.facts(&occasion).with(client);
+        if !self.settings.engine.permits_session(&facts) {
+            return Err(Failure::of("no policy permits this principal to open a session here"));
+        }
+        let session = self.start(&id, &facts).await?;
+        let enforced = session.enforced().clone();
+        let cwd = self.settings.redactor.text(session.cwd().as_str());
+        let entry = record::opened(&self.settings, &id, &cwd, &enforced);
+        let anchor = match self.audit.append(entry).await {
+            Ok(anchor) => anchor,
+            Err(error) => {
+                session.close().await;
+                return Err(self.failure(&error));
+            }
+        };
+        self.sessions.insert(session, place);
+        Ok(Opened { session: self.settings.redactor.text(id.as_str()), cwd, sandbox: enforced, anchor })
+    }
+
+    /// Ends a session and everything in it.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its end cannot be recorded.
+    pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
+        self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
+        let entry = record::closed(id, "closed");
+        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// The open sessions.
+    pub async fn sessions(&self) -> Vec<SessionNote> {
+        let redactor = &self.settings.redactor;
+        let notes = self.sessions.notes();
+        let note = |note: &crate::session::registry::Note| SessionNote {
+            session: redactor.text(&note.id),
+            cwd: redactor.text(note.cwd.as_str()),
+            commands: note.commands,
+            age_s: note.opened.elapsed().as_secs(),
+        };
+        notes.iter().map(note).collect()
+    }
+
+    /// Whether the principal may use an MCP tool.
+    pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
+        let Ok(id) = SessionId::new() else { return false };
+        let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
+        let facts = self.settings.surroundings.facts(&occasion).with(client);
+        self.settings.engine.permits_tool(&facts, tool)
+    }
+
+    /// The head of the record.
+    pub fn anchor(&self) -> Anchor {
+        self.audit.head()
+    }
+
+    /// What may be shown of a text.
+    pub fn redact(&self, text: &str) -> Redacted {
+        self.settings.redactor.text(text)
+    }
+
+    /// Ends every session and closes the record.
+    ///
+    /// # Errors
+    /// If the end cannot be recorded.
+    pub async fn shut_down(&self) -> Result<(), Failure> {
+        for id in self.sessions.close_all().await {
+            let entry = record::closed(&id, "shutdown");
+            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        }
+        self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// No record, no run.
+    async fn record_decision(
+        &self,
+        call: &Call,
+        seat: &Seat<'_>,
+        verdict: &Verdict,
+        elapsed: Duration,
+    ) -> Result<Decided, Failure> {
+        let req = self.audit.request();
+        let report = verdict.report();
+        let explained = Explained::of(report, &self.settings.redactor);
+        let entry = record::decided(&self.settings, call, &seat.occasion, req, report, &explained, elapsed);
+        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let note = explained.note(self.settings.redactor.text(&req.to_string()));
+        Ok(Decided { req, explained, note, anchor })
+    }
+
+    async fn run(
+        &self,
+        seat: &mut Seat<'_>,
+        facts: Facts,
+        grant: Grant,
+        decided: Decided,
+        call: Call,
+    ) -> Result<ExecResult, Failure> {
+        let budget =
+            Budget { max_chars: call.max_chars.unwrap_or(self.settings.budget.max_chars), ..self.settings.budget };
+        let terms = Terms {
+            directory: seat.directory.take(),
+            timeout: call.timeout.unwrap_or(self.settings.timeout),
+            keep_bytes: budget.keep_bytes,
+            live: call.live,
+            stop: call.stop,
+        };
+        let req = decided.req;
+        let ran = match seat.lease.take() {
+            Some(lease) => self.run_in(lease, grant, terms).await,
+            None => self.run_alone(&seat.id, facts, grant, terms, seat.place.take()).await,
+        };
+        let captured = match ran {
+            Ok(captured) => captured,
+            Err(failure) => {
+                self.audit.append(record::not_started(req)).await.map_err(|error| self.failure(&error))?;
+                return Err(failure);
+            }
+        };
+        let mut result = self.shape(captured, budget, decided, seat.persistent);
+        let entry = record::finished(&seat.id, seat.persistent, req, &result);
+        result.anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        Ok(result)
+    }
+
+    /// In a shell of its own that ends with the script.
+    async fn run_alone(
+        &self,
+        id: &SessionId,
+        facts: Facts,
+        grant: Grant,
+        terms: Terms,
+        _place: Option<crate::session::registry::Place>,
+    ) -> Result<Captured, Failure> {
+        let mut session = self.start(id, &facts).await?;
+        let captured = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
+        session.close().await;
+        captured
+    }
+
+    /// In a session that lives on, unless the script ends it or somebody closes it meanwhile.
+    async fn run_in(&self, mut lease: Lease<'_>, grant: Grant, mut terms: Terms) -> Result<Captured, Failure> {
+        terms.stop.listen(lease.closing());
+        let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
+        let ran = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
+        match &ran {
+            Ok(captured) if matches!(captured.end, End::Status(_)) => lease.give_back(),
+            Ok(_) | Err(_) => lease.end().await,
+        }
+        ran
+    }
+
+    /// Starts a shell under the rules that the same policies give for these facts.
+    async fn start(&self, id: &SessionId, facts: &Facts) -> Result<Session, Failure> {
+        let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
+        let mut facts = facts.clone();
+        facts.temp = Some(directory.temp().clone());
+        let settings = &self.settings;
+        let roots = existing_roots(&settings.engine);
+        let plan = plan::derive(&settings.engine, &facts, &roots, settings.level, settings.limits);
+        let place = Place { plan, environment: settings.environment.clone(), cwd: facts.cwd.clone(), directory };
+        Session::open(id.clone(), place).await.map_err(|error| self.failure(&error))
+    }
+
+    fn shape(&self, captured: Captured, budget: Budget, decided: Decided, persistent: bool) -> ExecResult {
+        let stdout = captured.stdout.shape(budget.max_chars);
+        let stderr = captured.stderr.shape(budget.max_chars);
+        let omitted = [("stdout", Omitted::of(&stdout)), ("stderr", Omitted::of(&stderr))];
+        let redactor = &self.settings.redactor;
+        let (status, exit_code, signal, lost) = match captured.end {
+            End::Status(code) => (Status::Done, Some(code), None, None),
+            End::ShellExited(code) if !persistent => (Status::Done, Some(code), None, None),
+            End::ShellKilled(signal) if !persistent => (Status::Done, None, Some(signal), None),
+            End::ShellExited(code) => {
+                (Status::SessionLost, Some(code), None, Some("the script ended the session's shell"))
+            }
+            End::ShellKilled(signal) => {
+                (Status::SessionLost, None, Some(signal), Some("the session's shell was killed"))
+            }
+            End::TimedOut => (
+                Status::TimedOut,
+                None,
+                None,
+                persistent.then_some("the time was up; the session was ended with everything in it"),
+            ),
+            End::Cancelled => {
+                (Status::Cancelled, None, None, persistent.then_some("the session was ended with everything in it"))
+            }
+            End::Forged => {
+                (Status::SessionLost, None, None, Some("something interfered with the session's report channel"))
+            }
+        };
+        let totals = BTreeMap::from([("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)]);
+        ExecResult {
+            totals,
+            status,
+            exit_code,
+            signal,
+            stdout: stdout.text,
+            stderr: stderr.text,
+            cwd: captured.cwd.map_or_else(|| Redacted::from_static(""), |cwd| redactor.text(cwd.as_str())),
+            duration: captured.duration,
+            omitted: omitted.into_iter().filter_map(|(name, omitted)| Some((name, omitted?))).collect(),
+            redactions: captured.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
+            lost: lost.map(Redacted::from_static),
+            decision: decided.note,
+            anchor: decided.anchor,
+        }
+    }
+
+    /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
+    async fn seat(&self, call: &Call) -> Result<Seat<'_>, Failure> {
+        match &call.session {
+            Some(id) => self.seat_in(call, id).await,
+            None => {
+                let id = SessionId::new().map_err(|error| self.failure(&error))?;
+                self.seat_fresh(call, id)
+            }
+        }
+    }
+
+    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat<'_>, Failure> {
+        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let cwd = self.directory(call.cwd.as_deref(), &self.settings.cwd)?;
+        let occasion = self.occasion(&id, cwd, None);
+        Ok(Seat { id, occasion, lease: None, place: Some(place), directory: None, persistent: false })
+    }
+
+    async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat<'_>, Failure> {
+        let mut lease = self.sessions.lease(id).await.map_err(|error| self.failure(&error))?;
+        let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
+        let cwd = self.directory(call.cwd.as_deref(), session.cwd());
+        let (id, commands, opened, temp) =
+            (session.id().clone(), session.commands(), session.opened(), session.temp().clone());
+        let cwd = match cwd {
+            Ok(cwd) => cwd,
+            Err(failure) => {
+                lease.give_back();
+                return Err(failure);
+            }
+        };
+        let directory = call.cwd.is_some().then(|| cwd.clone());
+        let mut occasion = self.occasion(&id, cwd, Some(temp));
+        occasion.session.commands = commands;
+        occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, persistent: true })
+    }
+
+    fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        Occasion {
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            session: SessionFacts {
+                id: id.as_str().to_owned(),
+                age_ms: 0,
+                commands: 0,
+                labels: BTreeSet::new(),
+                sandboxed: plan::LOCAL.sandboxed,
+                guarded: plan::LOCAL.guarded,
+                paths_held: plan::LOCAL.paths_held,
+            },
+            cwd,
+            temp,
+        }
+    }
+
+    /// A directory that a call names, relative to where it would otherwise run.
+    fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
+        let Some(named) = named else { return Ok(base.clone()) };
+        let path = Path::new(base.as_str()).join(named);
+        let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
+        found.ok_or_else(|| Failure {
+            what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
+            help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
+        })
+    }
+
+    fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
+        Failure::explain(error, &self.settings.redactor)
+    }
+}
+
+/// Where one call is judged and runs.
+struct Seat<'a> {
+    id: SessionId,
+    occasion: Occasion,
+    lease: Option<Lease<'a>>,
+    place: Option<crate::session::registry::Place>,
+    directory: Option<AbsolutePath>,
+    persistent: bool,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        // Judged but not run: the session is as it was.
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+    }
+}
+
+/// A decision that is on record.
+struct Decided {
+    req: RequestId,
+    explained: Explained,
+    note: DecisionNote,
+    anchor: Anchor,
+}
+
+impl Pending {
+    /// What was asked and answered.
+    pub fn explained(&self) -> &Explained {
+        &self.explained
+    }
+
+    /// The decision in short.
+    pub fn decision(&self) -> &DecisionNote {
+        &self.decision
+    }
+
+    /// The record's head behind it.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pending").field("decision", &self.decision).finish_non_exhaustive()
+    }
+}
+
+impl Failure {
+    /// A failure in our own words.
+    pub fn of(what: &'static str) -> Self {
+        Self { what: Redacted::from_static(what), help: Redacted::from_static("") }
+    }
+
+    /// An error with its causes and its help, redacted.
+    pub fn explain(error: &(impl miette::Diagnostic + ?Sized), redactor: &Redactor) -> Self {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            what.push_str(": ");
+            what.push_str(&next.to_string());
+            cause = next.source();
+        }
+        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+        Self { what: redactor.text(&what), help: redactor.text(&help) }
+    }
+}
+
+/// Why the flow could not be set up.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum OpenError {
+    /// The record cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Audit(#[from] AuditError),
+    /// The kernel lacks what the level asks for.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+}
+
+/// The roots that path groups name, as the kernel knows them. What does not exist can have no rule, and what lies
+/// behind a link below /proc (`/dev/stdin`) is another file for every process.
+fn existing_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
+    let roots = engine.vocabulary().roots();
+    let real = roots.iter().filter_map(|root| real_directory(Path::new(root.as_str())));
+    let has_own_file =
+        |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| !file.is_symlink());
+    real.filter(has_own_file).collect()
+}
+
+/// Facts that also say who calls.
+trait WithClient {
+    fn with(self, client: &Client) -> Self;
+}
+
+impl WithClient for Facts {
+    fn with(mut self, client: &Client) -> Self {
+        self.principal.client.clone_from(&client.0);
+        self
+    }
+}

@@ -1,0 +1,202 @@
+//! What of the flow goes on record, and in which fields. Builds entries; writes nothing.
+
+use palisade_engine::{Approval, Decision, Report, Transport};
+
+use crate::audit::{
+    Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
+    Redactions, RequestId, Sandbox, Start, Stopped, Stream, Term, Transport as Reach, Who,
+};
+use crate::facts::Occasion;
+use crate::pipeline::{Call, Settings};
+use crate::redact::Redacted;
+use crate::result::{ExecResult, Explained, Status};
+use crate::sandbox::plan::Level;
+use crate::sandbox::{Enforced, probe};
+use crate::session::SessionId;
+
+/// The beginning of a chain.
+pub(crate) fn start(settings: &Settings) -> Start {
+    let engine = &settings.engine;
+    Start::new(
+        env!("CARGO_PKG_VERSION"),
+        Term::new(settings.verb),
+        digest(engine.policy_set()),
+        digest(engine.schema()),
+    )
+}
+
+/// A session that was opened.
+pub(crate) fn opened(settings: &Settings, id: &SessionId, cwd: &Redacted, enforced: &Enforced) -> Entry {
+    Opened {
+        session: session(id.as_str()),
+        who: who(settings),
+        transport: reach(Transport::Local),
+        cwd: cwd.clone(),
+        sandbox: held(enforced),
+    }
+    .into()
+}
+
+/// A verdict, and how long it took to make.
+pub(crate) fn decided(
+    settings: &Settings,
+    call: &Call,
+    occasion: &Occasion,
+    req: RequestId,
+    report: &Report,
+    explained: &Explained,
+    elapsed: std::time::Duration,
+) -> Entry {
+    let redactor = &settings.redactor;
+    let mut determining: Vec<Redacted> =
+        explained.requests.iter().flat_map(|request| request.determining.iter().cloned()).collect();
+    determining.sort();
+    determining.dedup();
+    let errors = explained.requests.iter().flat_map(|request| request.errors.iter().cloned());
+    let programs = explained.requests.iter().filter(|request| request.action == "exec");
+    Decided {
+        req,
+        session: call.session.as_ref().map(|_| session(&occasion.session.id)),
+        who: who(settings),
+        transport: reach(occasion.transport),
+        cwd: redactor.text(occasion.cwd.as_str()),
+        reason: (!call.reason.is_empty()).then(|| redactor.text(&call.reason)),
+        command: Command::shown(explained.command.clone()),
+        inv: programs.map(|request| request.program.clone()).collect(),
+        opaque: report.opaque.iter().map(|opaque| Term::new(opaque.reason.as_str())).collect(),
+        decision: Verdict {
+            effect: effect(report.decision),
+            determining,
+            errors: errors.collect(),
+            us: micros(elapsed),
+        },
+        policy_set: digest(settings.engine.policy_set()),
+        schema: digest(settings.engine.schema()),
+        sandbox: offered(settings.level),
+    }
+    .into()
+}
+
+/// A person's yes to a decision.
+pub(crate) fn approved(settings: &Settings, of: RequestId, approval: &Approval, explained: &Explained) -> Entry {
+    let lifted = explained.reasons.iter().map(|reason| reason.policy.clone()).filter(|policy| !policy.is_empty());
+    Approved { of, by: settings.redactor.text(&approval.user), lifted: lifted.collect() }.into()
+}
+
+/// What a script came to.
+pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result: &ExecResult) -> Entry {
+    let exit = match (result.status, result.exit_code, result.signal) {
+        (Status::Done | Status::SessionLost, Some(code), _) => Exit::Code(code),
+        (Status::Done | Status::SessionLost, None, Some(signal)) => Exit::Signal(signal),
+        (status, _, _) => Exit::Reason(Term::new(status.as_str())),
+    };
+    let stream = |text: &Redacted, name: &str| {
+        let omitted = result.omitted.get(name).map_or(0, |omitted| omitted.bytes);
+        Stream::new(text, result.totals.get(name).copied().unwrap_or_default(), omitted)
+    };
+    Finished {
+        req,
+        session: persistent.then(|| session(id.as_str())),
+        exit,
+        dur_us: micros(result.duration),
+        out: stream(&result.stdout, "stdout"),
+        err: stream(&result.stderr, "stderr"),
+        redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
+    }
+    .into()
+}
+
+/// A script that was allowed and then could not be started.
+pub(crate) fn not_started(req: RequestId) -> Entry {
+    let nothing = || Stream::new(&Redacted::from_static(""), 0, 0);
+    Finished {
+        req,
+        session: None,
+        exit: Exit::Reason(Term::new("not_started")),
+        dur_us: 0,
+        out: nothing(),
+        err: nothing(),
+        redactions: Redactions::default(),
+    }
+    .into()
+}
+
+/// A session that was closed.
+pub(crate) fn closed(id: &str, reason: &'static str) -> Entry {
+    Closed { session: session(id), reason: Term::new(reason) }.into()
+}
+
+/// The end of a chain.
+pub(crate) fn stop() -> Entry {
+    Stopped { reason: Term::new("shutdown") }.into()
+}
+
+fn who(settings: &Settings) -> Who {
+    let principal = &settings.surroundings.principal;
+    let redactor = &settings.redactor;
+    Who {
+        agent: redactor.text(&principal.agent),
+        user: redactor.text(&principal.user),
+        roles: principal.roles.iter().map(|role| redactor.text(role)).collect(),
+        verified: principal.verified,
+        auth: Term::new(principal.auth.as_str()),
+    }
+}
+
+fn reach(transport: Transport) -> Reach {
+    Reach { kind: Term::new(transport.as_str()), target: None }
+}
+
+fn held(enforced: &Enforced) -> Sandbox {
+    let namespaces = enforced.namespaces.iter().copied();
+    let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities"].into_iter().chain(namespaces);
+    Sandbox {
+        level: level(enforced.level),
+        landlock_abi: Some(enforced.landlock_abi),
+        layers: layers.map(Term::new).collect(),
+        degraded: Vec::new(),
+    }
+}
+
+/// What would hold a session that is not open yet.
+fn offered(asked: Level) -> Sandbox {
+    let offer = probe();
+    let namespaces = offer.namespaces.names().iter().copied();
+    let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities"].into_iter().chain(namespaces);
+    Sandbox {
+        level: level(asked),
+        landlock_abi: Some(offer.landlock_abi),
+        layers: layers.map(Term::new).collect(),
+        degraded: Vec::new(),
+    }
+}
+
+fn level(level: Level) -> Term {
+    Term::new(match level {
+        Level::Strict => "strict",
+        Level::Default => "default",
+        Level::Compat => "compat",
+    })
+}
+
+fn effect(decision: Decision) -> Effect {
+    match decision {
+        Decision::Allow => Effect::Allow,
+        Decision::Ask => Effect::Ask,
+        Decision::Deny => Effect::Deny,
+    }
+}
+
+/// A session's name; one that is none of ours would be a fault, and shows as what it is.
+fn session(id: &str) -> Id {
+    Id::new(id).unwrap_or_else(Id::unknown)
+}
+
+/// A fingerprint of the engine's, which is always a SHA-256.
+fn digest(fingerprint: &str) -> Digest {
+    fingerprint.parse().unwrap_or(Digest::ZERO)
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,274 @@
+//! What leaves: results and explanations, holding [`Redacted`] text only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use palisade_engine::{Decision, Report};
+use serde::{Serialize, Serializer};
+
+use crate::audit::Anchor;
+use crate::output::Shown;
+use crate::redact::{Redacted, Redactor};
+
+/// Characters of one text in an explanation; a script itself is shown whole.
+const MAX_TEXT: usize = 2_000;
+
+/// How a submitted script ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ran.
+    Ran(ExecResult),
+    /// It was denied; nothing has run.
+    Denied(Refusal),
+    /// A person has to say yes first; nothing has run.
+    Ask(Box<crate::pipeline::Pending>),
+}
+
+/// The result of a script that ran. Text in it has passed the redactor, by type.
+#[derive(Debug, Serialize)]
+pub struct ExecResult {
+    /// How it ended.
+    pub status: Status,
+    /// The exit code, if the script came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the shell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Standard output, escape sequences removed, cut to the budget.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub stdout: Redacted,
+    /// Standard error, likewise.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub stderr: Redacted,
+    /// The working directory after it, as the kernel has it.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub cwd: Redacted,
+    /// From the start to the end, in milliseconds.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
+    pub duration: Duration,
+    /// What the streams held beyond what is shown.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub omitted: BTreeMap<&'static str, Omitted>,
+    /// Bytes that each stream had in all, after redaction.
+    #[serde(skip)]
+    pub totals: BTreeMap<&'static str, u64>,
+    /// Redactions per secret rule.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub redactions: BTreeMap<Redacted, u64>,
+    /// Why the session ended, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Redacted>,
+    /// The decision that let it run.
+    pub decision: DecisionNote,
+    /// The record's head behind this result.
+    #[serde(skip)]
+    pub anchor: Anchor,
+}
+
+/// How a script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It came to its end; its exit code may be anything.
+    Done,
+    /// The time was up, and everything it had started was ended.
+    TimedOut,
+    /// Somebody stopped it, and everything it had started was ended.
+    Cancelled,
+    /// The session ended under it.
+    SessionLost,
+}
+
+impl Status {
+    /// The status as results spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::SessionLost => "session_lost",
+        }
+    }
+}
+
+/// What is left out of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Omitted {
+    /// Bytes left out.
+    pub bytes: u64,
+    /// Lines left out.
+    pub lines: u64,
+}
+
+impl Omitted {
+    /// What a shown stream leaves out; `None` if it is all there.
+    pub fn of(shown: &Shown) -> Option<Self> {
+        (shown.omitted_bytes > 0).then_some(Self { bytes: shown.omitted_bytes, lines: shown.omitted_lines })
+    }
+}
+
+/// The decision in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionNote {
+    /// Its name in the record.
+    pub id: Redacted,
+    /// The answer.
+    pub effect: Decision,
+    /// The policies that made it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Redacted>,
+    /// Why, for a denial.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub reason: Redacted,
+    /// What would be allowed.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub suggest: Redacted,
+}
+
+/// A script that was not allowed.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What was asked and answered.
+    pub explained: Explained,
+    /// The decision in short.
+    pub decision: DecisionNote,
+    /// The record's head behind it.
+    pub anchor: Anchor,
+}
+
+/// A verdict that may be shown: what `check --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// The strictest of the requests' decisions.
+    pub decision: Decision,
+    /// The script.
+    pub command: Redacted,
+    /// Fingerprint of the policy set.
+    #[serde(rename = "policySet")]
+    pub policy_set: Redacted,
+    /// Each request, in the order of the text.
+    pub requests: Vec<ExplainedRequest>,
+    /// What could not be read.
+    pub opaque: Vec<ExplainedOpaque>,
+    /// Why it is not allowed.
+    pub reasons: Vec<ExplainedReason>,
+}
+
+/// One request and its answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedRequest {
+    /// The action.
+    pub action: &'static str,
+    /// The resource.
+    pub resource: Redacted,
+    /// The program it is about.
+    pub program: Redacted,
+    /// Where it stands in the script, in bytes.
+    pub span: [usize; 2],
+    /// The wrappers around it.
+    pub via: Vec<Redacted>,
+    /// The answer.
+    pub decision: Decision,
+    /// The policies that made it, sorted.
+    pub determining: Vec<Redacted>,
+    /// Policies that erred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Redacted>,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedOpaque {
+    /// Why.
+    pub reason: &'static str,
+    /// Where it stands, in bytes.
+    pub span: [usize; 2],
+    /// Its text.
+    pub text: Redacted,
+    /// What is wrong, and what would help.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub detail: Redacted,
+}
+
+/// One cause of a denial.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedReason {
+    /// The policy; empty if nothing permits the request.
+    pub policy: Redacted,
+    /// The policy's file and line.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub place: Redacted,
+    /// What was denied.
+    pub text: Redacted,
+    /// Where that stands in the script, in bytes.
+    pub span: [usize; 2],
+    /// Why.
+    pub reason: Redacted,
+    /// What would be allowed.
+    pub suggest: Redacted,
+}
+
+impl Explained {
+    /// The report with every text redacted, and only then shortened: half a secret is still a secret.
+    pub fn of(report: &Report, redactor: &Redactor) -> Self {
+        let safe = |text: &str| redactor.text(text);
+        let short = |text: &str| redactor.text(text).shortened(MAX_TEXT);
+        let all = |texts: &[String]| texts.iter().map(|text| redactor.text(text)).collect();
+        let requests = report.requests.iter().map(|request| ExplainedRequest {
+            action: request.action,
+            resource: short(&request.resource),
+            program: safe(&request.program),
+            span: [request.span.start, request.span.end],
+            via: all(&request.via),
+            decision: request.decision,
+            determining: all(&request.determining),
+            errors: all(&request.errors),
+        });
+        let opaque = report.opaque.iter().map(|opaque| ExplainedOpaque {
+            reason: opaque.reason.as_str(),
+            span: [opaque.span.start, opaque.span.end],
+            text: short(&opaque.text),
+            detail: safe(&opaque.detail),
+        });
+        let reasons = report.reasons.iter().map(|reason| ExplainedReason {
+            policy: safe(&reason.policy),
+            place: safe(&reason.place),
+            text: short(&reason.text),
+            span: [reason.span.start, reason.span.end],
+            reason: short(&reason.reason),
+            suggest: safe(&reason.suggest),
+        });
+        Self {
+            decision: report.decision,
+            command: safe(&report.command),
+            policy_set: safe(&report.policy_set),
+            requests: requests.collect(),
+            opaque: opaque.collect(),
+            reasons: reasons.collect(),
+        }
+    }
+
+    /// The decision in short, under the name that the record gives it.
+    pub fn note(&self, id: Redacted) -> DecisionNote {
+        let mut policies: Vec<Redacted> = match self.decision {
+            Decision::Allow => self.requests.iter().flat_map(|request| request.determining.clone()).collect(),
+            Decision::Ask | Decision::Deny => self.reasons.iter().map(|reason| reason.policy.clone()).collect(),
+        };
+        policies.retain(|policy| !policy.is_empty());
+        policies.sort();
+        policies.dedup();
+        let first = self.reasons.first();
+        DecisionNote {
+            id,
+            effect: self.decision,
+            policies,
+            reason: first.map_or_else(|| Redacted::from_static(""), |reason| reason.reason.clone()),
+            suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
+        }
+    }
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
