@@ -1,0 +1,173 @@
+//! Results as JSON and as compact text: clients show one or the other, so that every fact stands in both.
+//!
+//! Only [`Redacted`] text, numbers and our own words go in.
+
+use std::fmt::Write as _;
+
+use palisade_runner::audit::Anchor;
+use palisade_runner::{
+    Decision, DecisionNote, ExecResult, Explained, Failure, Omitted, Opened, Pending, Redacted, Refusal, SessionNote,
+    Status,
+};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
+use serde_json::{Value, json};
+
+/// A tool's answer.
+pub(crate) struct Reply {
+    structured: Value,
+    text: String,
+    is_error: bool,
+    anchor: Option<Anchor>,
+}
+
+impl Reply {
+    /// Arguments that do not fit the tool.
+    pub(crate) fn bad_argument(error: &Redacted) -> Self {
+        let text = format!("[error] the arguments do not fit: {error}");
+        Self { structured: json!({ "status": "failed", "error": text }), text, is_error: true, anchor: None }
+    }
+
+    pub(crate) fn into_response(self, head: Anchor) -> CallToolResponse {
+        let anchor = self.anchor.unwrap_or(head);
+        let mut result = CallToolResult::success(vec![ContentBlock::text(self.text)]);
+        result.structured_content = Some(self.structured);
+        result.is_error = Some(self.is_error);
+        let mut meta = JsonObject::new();
+        meta.insert("audit".to_owned(), json!({ "seq": anchor.seq, "head": anchor.head.to_string() }));
+        result.meta = Some(MetaObject(meta));
+        CallToolResponse::Complete(result)
+    }
+}
+
+/// A script that ran. A non-zero exit is a result, not an error.
+pub(crate) fn ran(result: &ExecResult) -> Reply {
+    let mut text = format!("[{}]\n", header(result));
+    if let Some(lost) = &result.lost {
+        let _ = writeln!(text, "[session lost] {lost}");
+    }
+    text.push_str(result.stdout.as_str());
+    if !result.stderr.is_empty() {
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let _ = write!(text, "[stderr]\n{}", result.stderr);
+    }
+    Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor) }
+}
+
+fn header(result: &ExecResult) -> String {
+    let mut parts = Vec::new();
+    match (result.status, result.exit_code, result.signal) {
+        (Status::TimedOut, _, _) => parts.push("timed out".to_owned()),
+        (Status::Cancelled, _, _) => parts.push("cancelled".to_owned()),
+        (_, Some(code), _) => parts.push(format!("exit {code}")),
+        (_, None, Some(signal)) => parts.push(format!("signal {signal}")),
+        (status, None, None) => parts.push(status.as_str().to_owned()),
+    }
+    parts.push(format!("{} ms", result.duration.as_millis()));
+    if !result.cwd.is_empty() {
+        parts.push(result.cwd.to_string());
+    }
+    for (stream, Omitted { bytes, lines }) in &result.omitted {
+        parts.push(format!("{stream}: {bytes} bytes, {lines} lines omitted"));
+    }
+    for (rule, count) in &result.redactions {
+        parts.push(format!("redacted {rule}: {count}"));
+    }
+    parts.push(note(&result.decision));
+    parts.join(" · ")
+}
+
+fn note(decision: &DecisionNote) -> String {
+    let policies: Vec<&str> = decision.policies.iter().map(Redacted::as_str).collect();
+    if policies.is_empty() { decision.id.to_string() } else { format!("{} by {}", decision.id, policies.join(", ")) }
+}
+
+/// A script that was denied.
+pub(crate) fn denied(refusal: &Refusal) -> Reply {
+    refused("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
+}
+
+/// A script that needs a person's yes. Nobody is asked here yet: the operator can allow it by policy, or run it.
+pub(crate) fn approval_required(pending: &Pending) -> Reply {
+    refused("approval_required", pending.explained(), pending.decision(), pending.anchor())
+}
+
+fn refused(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
+    let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
+    reasons(explained, &mut text);
+    let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(explained) });
+    Reply { structured, text, is_error: true, anchor: Some(*anchor) }
+}
+
+fn reasons(explained: &Explained, text: &mut String) {
+    for reason in &explained.reasons {
+        let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
+        let _ = writeln!(text, "{policy}: {} — `{}`", reason.reason, reason.text);
+        if !reason.suggest.is_empty() {
+            let _ = writeln!(text, "  instead: {}", reason.suggest);
+        }
+    }
+    for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
+        let _ = writeln!(text, "{}: {}", opaque.reason, opaque.detail);
+    }
+}
+
+/// A dry run.
+pub(crate) fn explained(explained: &Explained) -> Reply {
+    let word = |decision: Decision| match decision {
+        Decision::Allow => "allow",
+        Decision::Ask => "ask",
+        Decision::Deny => "deny",
+    };
+    let mut text = format!("[{} · {}]\n", word(explained.decision), explained.policy_set);
+    for request in &explained.requests {
+        let determining: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
+        let _ = writeln!(
+            text,
+            "{} {} `{}` ({})",
+            word(request.decision),
+            request.action,
+            request.resource,
+            if determining.is_empty() { "no permit".to_owned() } else { determining.join(", ") }
+        );
+    }
+    reasons(explained, &mut text);
+    Reply { structured: to_value(explained), text, is_error: false, anchor: None }
+}
+
+/// A session that was opened.
+pub(crate) fn opened(opened: &Opened) -> Reply {
+    let sandbox = to_value(&opened.sandbox);
+    let layers = sandbox.as_object().into_iter().flatten().map(|(layer, value)| format!("{layer} {value}"));
+    let text = format!("[session {} · {}]\n{}", opened.session, opened.cwd, layers.collect::<Vec<_>>().join(" · "));
+    Reply { structured: to_value(opened), text, is_error: false, anchor: Some(opened.anchor) }
+}
+
+/// A session that was closed.
+pub(crate) fn closed() -> Reply {
+    Reply { structured: json!({ "closed": true }), text: "[closed]".to_owned(), is_error: false, anchor: None }
+}
+
+/// The open sessions.
+pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
+    let mut text = format!("[{} sessions]\n", notes.len());
+    for note in notes {
+        let _ = writeln!(text, "{} · {} · {} commands · {} s", note.session, note.cwd, note.commands, note.age_s);
+    }
+    Reply { structured: json!({ "sessions": to_value(&notes) }), text, is_error: false, anchor: None }
+}
+
+/// Something that could not be done.
+pub(crate) fn failed(failure: &Failure) -> Reply {
+    let mut text = format!("[error] {}", failure.what);
+    if !failure.help.is_empty() {
+        let _ = write!(text, "\nhelp: {}", failure.help);
+    }
+    let structured = json!({ "status": "failed", "error": text });
+    Reply { structured, text, is_error: true, anchor: None }
+}
+
+fn to_value(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|_| json!({ "status": "failed" }))
+}

@@ -1,0 +1,160 @@
+//! The MCP server: one handler for both eras of the protocol.
+
+use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use palisade_runner::{Pipeline, Stop};
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
+    ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::watch;
+
+use crate::{identity, tools};
+
+/// What every client tells its model about this server.
+const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
+                            and everything is recorded. A denial names the policy and what would be allowed.";
+
+/// Why serving ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The client did not speak MCP.
+    #[error("the client could not be understood: {0}")]
+    Protocol(String),
+    /// The serving task failed.
+    #[error("the server stopped unexpectedly: {0}")]
+    Stopped(String),
+}
+
+/// Serves one client on standard input and output until it hangs up, or until `stop` is done; then ends every session.
+///
+/// # Errors
+/// If the client does not speak MCP, or serving fails.
+pub async fn serve_stdio(pipeline: Arc<Pipeline>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let (reader, writer) = rmcp::transport::io::stdio_pipes();
+    let (hang_up, gone) = watch::channel(false);
+    // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
+    let reader = Watched { reader, hang_up: hang_up.clone() };
+    let handler = Handler { pipeline: Arc::clone(&pipeline), gone };
+    tokio::pin!(stop);
+    let running = tokio::select! {
+        running = handler.serve((reader, writer)) => match running {
+            Ok(running) => running,
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(ServeError::Protocol(error.to_string())),
+        },
+        () = &mut stop => return Ok(()),
+    };
+    let cancel = running.cancellation_token();
+    let waiting = running.waiting();
+    tokio::pin!(waiting);
+    let ended = tokio::select! {
+        ended = &mut waiting => ended,
+        () = &mut stop => {
+            hang_up.send_replace(true);
+            cancel.cancel();
+            waiting.await
+        }
+    };
+    ended.map(|_| ()).map_err(|error| ServeError::Stopped(error.to_string()))
+}
+
+struct Handler {
+    pipeline: Arc<Pipeline>,
+    /// True once the client is gone or the server is told to stop.
+    gone: watch::Receiver<bool>,
+}
+
+/// A reader that tells when it has come to its end.
+struct Watched<R> {
+    reader: R,
+    hang_up: watch::Sender<bool>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.reader).poll_read(context, buffer);
+        let ended = match &read {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            self.hang_up.send_replace(true);
+        }
+        read
+    }
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let server = Implementation::new("palisade", env!("CARGO_PKG_VERSION"));
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(server)
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let client = identity::client(&context);
+        let mut result = ListToolsResult::with_all_items(tools::list(|tool| self.pipeline.permits_tool(tool, &client)));
+        // The list depends on who asks.
+        result.cache_scope = Some(CacheScope::Private);
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let name: Cow<'static, str> = request.name;
+        let client = identity::client(&context);
+        if !tools::exists(&name) || !self.pipeline.permits_tool(&name, &client) {
+            return Err(ErrorData::invalid_params("unknown tool", None));
+        }
+        let pipeline = &self.pipeline;
+        let (switch, stopped) = watch::channel(false);
+        let mut stop = Stop::default();
+        stop.listen(stopped);
+        stop.listen(self.gone.clone());
+        let work = async {
+            match name.as_ref() {
+                "exec" => tools::exec::call(pipeline, client, stop, request.arguments).await,
+                "explain" => tools::explain::call(pipeline, client, request.arguments).await,
+                "session_open" => tools::session::open(pipeline, client, request.arguments).await,
+                "session_close" => tools::session::close(pipeline, request.arguments).await,
+                _ => tools::list::call(pipeline, request.arguments).await,
+            }
+        };
+        tokio::pin!(work);
+        // A cancelled command is ended with everything it started, and its end is recorded, before the call returns.
+        let reply = tokio::select! {
+            reply = &mut work => reply,
+            () = context.ct.cancelled() => {
+                switch.send_replace(true);
+                work.await
+            }
+        };
+        Ok(reply.into_response(pipeline.anchor()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        tools::list(|tool| tool == name).pop()
+    }
+}

@@ -1,0 +1,34 @@
+//! `list`: what there is.
+
+use palisade_runner::Pipeline;
+use rmcp::model::JsonObject;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::render::{self, Reply};
+use crate::tools::{arguments, object};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    #[serde(default)]
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Sessions,
+}
+
+pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
+    match arguments::<Arguments>(pipeline, given) {
+        Ok(Arguments { kind: Kind::Sessions }) => render::sessions(&pipeline.sessions().await),
+        Err(reply) => *reply,
+    }
+}
+
+pub(crate) fn schema() -> Value {
+    object(&json!({ "sessions": { "type": "array" }, "error": { "type": "string" } }), &[])
+}

@@ -1,0 +1,163 @@
+//! The tools: one table of what clients see, one file a tool for what it does.
+
+pub(crate) mod exec;
+pub(crate) mod explain;
+pub(crate) mod list;
+pub(crate) mod session;
+
+use std::sync::Arc;
+
+use palisade_runner::Pipeline;
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::render::Reply;
+
+/// One tool as clients see it.
+struct Entry {
+    name: &'static str,
+    description: &'static str,
+    /// Read-only, destructive, idempotent, open world: all four are always told, since clients take the worst for a
+    /// missing one.
+    hints: [bool; 4],
+    /// Parameters as (name, JSON type, description, required).
+    parameters: &'static [(&'static str, &'static str, &'static str, bool)],
+    output: fn() -> Value,
+}
+
+const TOOLS: &[Entry] = &[
+    Entry {
+        name: "exec",
+        description: "Run a bash command in a sandbox. It is judged first; a denial says why and what would be allowed. \
+                      Without `session` it runs in a fresh shell; with it, cwd, variables and functions carry over.",
+        hints: [false, true, false, true],
+        parameters: &[
+            ("command", "string", "the command, as for bash -c", true),
+            ("session", "string", "from session_open", false),
+            ("cwd", "string", "directory to run in", false),
+            ("timeout_ms", "integer", "default 120000", false),
+            ("max_output", "integer", "characters shown per stream, default 20000", false),
+            ("reason", "string", "why, for the record", false),
+        ],
+        output: exec::schema,
+    },
+    Entry {
+        name: "explain",
+        description: "Judge a command without running it: every request, the decision, the policies behind it.",
+        hints: [true, false, true, false],
+        parameters: &[
+            ("command", "string", "the command", true),
+            ("session", "string", "judge it in this session", false),
+            ("cwd", "string", "judge it in this directory", false),
+        ],
+        output: explain::schema,
+    },
+    Entry {
+        name: "session_open",
+        description: "Open a shell that keeps its state between commands.",
+        hints: [false, false, false, true],
+        parameters: &[("cwd", "string", "where it starts; default the workspace", false)],
+        output: session::opened_schema,
+    },
+    Entry {
+        name: "session_close",
+        description: "End a session and everything that runs in it.",
+        hints: [false, true, true, false],
+        parameters: &[("session", "string", "from session_open", true)],
+        output: session::closed_schema,
+    },
+    Entry {
+        name: "list",
+        description: "List open sessions.",
+        hints: [true, false, true, false],
+        parameters: &[("kind", "string", "sessions", false)],
+        output: list::schema,
+    },
+];
+
+/// The tools that `permitted` lets through, in their fixed order.
+pub(crate) fn list(permitted: impl Fn(&str) -> bool) -> Vec<Tool> {
+    TOOLS.iter().filter(|entry| permitted(entry.name)).map(Entry::tool).collect()
+}
+
+/// Whether there is such a tool at all.
+pub(crate) fn exists(name: &str) -> bool {
+    TOOLS.iter().any(|entry| entry.name == name)
+}
+
+/// A tool's arguments. What does not fit is told in full: the agent has to be able to mend it.
+pub(crate) fn arguments<T: DeserializeOwned>(
+    pipeline: &Pipeline,
+    arguments: Option<JsonObject>,
+) -> Result<T, Box<Reply>> {
+    // The message may quote what was sent.
+    serde_json::from_value(Value::Object(arguments.unwrap_or_default()))
+        .map_err(|error| Box::new(Reply::bad_argument(&pipeline.redact(&error.to_string()))))
+}
+
+/// An object schema with these properties, the first `required` of which are.
+pub(crate) fn object(properties: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+impl Entry {
+    fn tool(&self) -> Tool {
+        let [read_only, destructive, idempotent, open_world] = self.hints;
+        let annotations = ToolAnnotations::new()
+            .read_only(read_only)
+            .destructive(destructive)
+            .idempotent(idempotent)
+            .open_world(open_world);
+        Tool::new(self.name, self.description, self.input())
+            .with_raw_output_schema(Arc::new(as_object((self.output)())))
+            .with_annotations(annotations)
+    }
+
+    fn input(&self) -> JsonObject {
+        let properties: JsonObject = self
+            .parameters
+            .iter()
+            .map(|(name, kind, description, _)| {
+                ((*name).to_owned(), json!({ "type": kind, "description": description }))
+            })
+            .collect();
+        let required: Vec<&str> =
+            self.parameters.iter().filter(|(_, _, _, required)| *required).map(|(name, ..)| *name).collect();
+        as_object(json!({
+            "type": "object", "properties": properties, "required": required, "additionalProperties": false
+        }))
+    }
+}
+
+fn as_object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        _ => JsonObject::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_tells_all_hints_and_both_schemas() {
+        let tools = list(|_| true);
+        assert_eq!(tools.len(), TOOLS.len());
+        for tool in &tools {
+            assert!(tool.name.len() <= 20, "{}", tool.name);
+            let hints = tool.annotations.as_ref().map(|hints| {
+                [hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint]
+            });
+            assert!(hints.is_some_and(|hints| hints.iter().all(Option::is_some)), "{}", tool.name);
+            assert!(tool.output_schema.is_some(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn what_the_principal_may_not_use_is_not_listed() {
+        let names: Vec<String> = list(|name| name == "explain").iter().map(|tool| tool.name.to_string()).collect();
+        assert_eq!(names, ["explain"]);
+    }
+}

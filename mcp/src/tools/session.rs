@@ -1,0 +1,59 @@
+//! `session_open` and `session_close`.
+
+use palisade_runner::{Client, Pipeline};
+use rmcp::model::JsonObject;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::render::{self, Reply};
+use crate::tools::{arguments, object};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Open {
+    cwd: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Close {
+    session: String,
+}
+
+pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
+    let given: Open = match arguments(pipeline, given) {
+        Ok(given) => given,
+        Err(reply) => return *reply,
+    };
+    match pipeline.open_session(given.cwd.as_deref(), &client).await {
+        Ok(opened) => render::opened(&opened),
+        Err(failure) => render::failed(&failure),
+    }
+}
+
+pub(crate) async fn close(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
+    let given: Close = match arguments(pipeline, given) {
+        Ok(given) => given,
+        Err(reply) => return *reply,
+    };
+    match pipeline.close_session(&given.session).await {
+        Ok(()) => render::closed(),
+        Err(failure) => render::failed(&failure),
+    }
+}
+
+pub(crate) fn opened_schema() -> Value {
+    object(
+        &json!({
+            "session": { "type": "string" },
+            "cwd": { "type": "string" },
+            "sandbox": { "type": "object" },
+            "error": { "type": "string" },
+        }),
+        &[],
+    )
+}
+
+pub(crate) fn closed_schema() -> Value {
+    object(&json!({ "closed": { "type": "boolean" }, "error": { "type": "string" } }), &[])
+}
