@@ -1,0 +1,174 @@
+//! What can be typed. No logic: `config.rs` says what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs an AI agent's commands under Cedar policies, a kernel sandbox and a tamper-evident record.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Judge a command and say why; runs nothing
+    Check(Check),
+    /// Print what a command would run, without any policy
+    Inventory(Inventory),
+    /// Judge a command and, if it is allowed, run it in a sandbox
+    Run(Run),
+    /// Serve MCP clients on standard input and output
+    Serve(Serve),
+    /// Replace secrets in a stream: standard input to standard output
+    Redact(Redact),
+    /// Look at the record
+    Audit(Audit),
+    /// Say what this machine can enforce, and what is missing
+    Doctor(Doctor),
+}
+
+/// Who asks, where, and under which policies.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Context")]
+pub(crate) struct Context {
+    /// Settings file [default: $PALISADE_CONFIG, then the user's, then the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A `.cedar` file, or a directory of them, in place of the profile; the guards stay
+    #[arg(long, value_name = "PATH", conflicts_with = "profile")]
+    pub(crate) policies: Option<PathBuf>,
+    /// A profile that Palisade ships [default: developer]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The agent's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// The user it acts for [default: the operating system's user]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// A role of the agent; repeatable [default: developer]
+    #[arg(long = "role", value_name = "NAME")]
+    pub(crate) roles: Vec<String>,
+    /// How commands reach the shell [default: local]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) transport: Option<Transport>,
+    /// A target that the settings name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// The agent's directory [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Where commands start [default: the workspace]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// How long a command may take, such as 30s or 5m [default: 120s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
+    /// A directory that the agent may also read; repeatable
+    #[arg(long = "read", value_name = "DIR")]
+    pub(crate) reads: Vec<PathBuf>,
+    /// A directory that the agent may also change; repeatable
+    #[arg(long = "write", value_name = "DIR")]
+    pub(crate) writes: Vec<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Local,
+    Ssh,
+    Docker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) context: Context,
+    /// The command
+    #[arg(value_name = "COMMAND", required_unless_present = "batch", conflicts_with = "batch")]
+    pub(crate) command: Option<OsString>,
+    /// Judge JSON lines from standard input, one verdict a line
+    #[arg(long)]
+    pub(crate) batch: bool,
+    /// Judge as if a person had said yes
+    #[arg(long)]
+    pub(crate) approved: bool,
+    /// Judge as on a transport where nothing checks each program start
+    #[arg(long)]
+    pub(crate) unguarded: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inventory {
+    /// The command
+    #[arg(value_name = "COMMAND", required_unless_present = "batch", conflicts_with = "batch")]
+    pub(crate) command: Option<OsString>,
+    /// Read JSON lines from standard input, one inventory a line
+    #[arg(long)]
+    pub(crate) batch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) context: Context,
+    /// The command, as one text
+    #[arg(value_name = "COMMAND", required_unless_present = "words", conflicts_with = "words")]
+    pub(crate) command: Option<OsString>,
+    /// A program and its arguments, taken literally
+    #[arg(last = true, value_name = "PROG")]
+    pub(crate) words: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Redact {
+    /// Read JSON lines {"id","data","cuts","known"}, write {"id","out"}; bytes are base64
+    #[arg(long)]
+    pub(crate) batch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) action: AuditAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditAction {
+    /// Check that nobody changed a record
+    Verify(AuditVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerify {
+    /// A record file, or a directory of them [default: where the settings put the record]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// A head that was noted elsewhere, as `seq:hash`; needs one file
+    #[arg(long, value_name = "SEQ:HASH", requires = "path")]
+    pub(crate) anchor: Option<String>,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) context: Context,
+}

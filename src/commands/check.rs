@@ -1,0 +1,124 @@
+//! `check`: a dry run.
+
+use std::io::BufRead;
+use std::os::unix::ffi::OsStrExt;
+
+use palisade_runner::dry_run::{Case, judge};
+use palisade_runner::{Decision, Explained, Redacted, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::args::{Check, Transport};
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+use crate::{commands, config};
+
+/// One line of batch input; the flags give what is left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(default)]
+    id: Option<String>,
+    command: String,
+    agent: Option<String>,
+    user: Option<String>,
+    roles: Option<Vec<String>>,
+    transport: Option<String>,
+    target: Option<String>,
+    workspace: Option<String>,
+    cwd: Option<String>,
+    approved: Option<bool>,
+    guarded: Option<bool>,
+}
+
+/// A verdict under the name that its line gave it.
+#[derive(Debug, Serialize)]
+struct Named<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Redacted>,
+    #[serde(flatten)]
+    explained: &'a Explained,
+}
+
+pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
+    let settings = config::load_for_check(&args.context)?;
+    let base = base(args, &settings);
+    if args.batch {
+        return batch(&settings, &base);
+    }
+    let mut case = base;
+    case.script = args.command.as_ref().map(|command| command.as_bytes().to_vec()).unwrap_or_default();
+    let explained = judge(&settings, &case);
+    let text = if args.context.json {
+        commands::json(&Named { id: None, explained: &explained })?
+    } else {
+        report::verdict(&explained)
+    };
+    report::print(&text);
+    Ok(match explained.decision {
+        Decision::Allow => Exit::Fine,
+        Decision::Ask => Exit::Ask,
+        Decision::Deny => Exit::Findings,
+    })
+}
+
+fn base(args: &Check, settings: &Settings) -> Case {
+    let mut case = Case::of(settings);
+    case.approved = args.approved;
+    match args.context.transport {
+        None | Some(Transport::Local) => {}
+        Some(Transport::Ssh) => case.set_transport("ssh", args.context.target.as_deref()),
+        Some(Transport::Docker) => case.set_transport("docker", args.context.target.as_deref()),
+    }
+    if args.unguarded {
+        case.guarded = false;
+    }
+    case
+}
+
+fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
+    let mut exit = Exit::Fine;
+    for (index, line) in std::io::stdin().lock().split(b'\n').enumerate() {
+        let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let text = match judge_line(settings, base, &line) {
+            Ok(text) => text,
+            Err(error) => {
+                exit = Exit::Error;
+                commands::json(&serde_json::json!({ "error": format!("line {}: {error}", index + 1) }))?
+            }
+        };
+        if !report::print(&text) {
+            return Ok(exit);
+        }
+    }
+    Ok(exit)
+}
+
+fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, String> {
+    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let id = line.id.as_deref().map(|id| settings.redactor.text(id));
+    let mut case = base.clone();
+    if let Some(transport) = &line.transport {
+        if !["local", "ssh", "docker"].contains(&transport.as_str()) {
+            return Err(format!("`transport` is `{transport}`, which is none of local, ssh, docker"));
+        }
+        case.set_transport(transport, line.target.as_deref().filter(|target| !target.is_empty()));
+    }
+    case.agent = line.agent.unwrap_or(case.agent);
+    case.user = line.user.unwrap_or(case.user);
+    case.roles = line.roles.map(|roles| roles.into_iter().collect()).unwrap_or(case.roles);
+    if let Some(workspace) = &line.workspace {
+        case.set_workspace(workspace)
+            .ok_or_else(|| format!("`workspace` is `{workspace}`, which is not an absolute path"))?;
+    }
+    if let Some(cwd) = &line.cwd {
+        case.set_cwd(cwd).ok_or_else(|| format!("`cwd` is `{cwd}`, which is not an absolute path"))?;
+    }
+    case.approved = line.approved.unwrap_or(case.approved);
+    case.guarded = line.guarded.unwrap_or(case.guarded);
+    case.script = line.command.into_bytes();
+    let explained = judge(settings, &case);
+    commands::json(&Named { id, explained: &explained }).map_err(|_| "the verdict cannot be written as JSON".to_owned())
+}

@@ -1,0 +1,197 @@
+//! `run`: judge a command and, if it is allowed, run it in a fresh session, printing as it prints.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use palisade_engine::Approval;
+use palisade_runner::{
+    Call, Chunk, Client, ExecResult, Outcome, Pending, Pipeline, Redacted, Refusal, Status, Stop, StreamName,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::args::Run;
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+use crate::{commands, config};
+
+/// Chunks of output on their way to the terminal.
+const QUEUE: usize = 64;
+
+pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
+    let settings = config::load(&args.context)?;
+    let person =
+        Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };
+    commands::runtime()?.block_on(async {
+        let pipeline = Pipeline::open(settings)?;
+        let exit = submit(&pipeline, args, &person).await;
+        // The record says that this process ended, whatever became of the command.
+        pipeline.shut_down().await?;
+        exit
+    })
+}
+
+async fn submit(pipeline: &Pipeline, args: &Run, person: &Approval) -> Result<Exit, Trouble> {
+    let (switch, stopped) = watch::channel(false);
+    let signalled = stop_on_signals(switch.clone())?;
+    let mut stop = Stop::default();
+    stop.listen(stopped);
+    let (live, printer) = if args.context.json {
+        (None, None)
+    } else {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Some(sender), Some(tokio::task::spawn_blocking(move || print_live(receiver, &switch))))
+    };
+    let call = Call { script: script(args), live, stop, client: Client::default(), ..Call::default() };
+    let outcome = match pipeline.submit(call).await? {
+        Outcome::Ask(pending) if report::has_person() => match ask(&pending)? {
+            true => pipeline.approve(*pending, person).await?,
+            false => Outcome::Ask(pending),
+        },
+        outcome => outcome,
+    };
+    let ended = match outcome {
+        Outcome::Ran(result) => {
+            // The last of the output is printed before anything is said about it.
+            if let Some(printer) = printer {
+                let _panicked = printer.await;
+            }
+            finished(args, &result, *signalled.borrow())
+        }
+        Outcome::Denied(refusal) => denied(args, &refusal),
+        Outcome::Ask(pending) => unanswered(args, &pending),
+    };
+    Ok(ended)
+}
+
+/// The command as text, or words made into a text that means exactly them.
+fn script(args: &Run) -> Vec<u8> {
+    match &args.command {
+        Some(command) => command.as_bytes().to_vec(),
+        None => args.words.iter().map(quote).collect::<Vec<_>>().join(&b' '),
+    }
+}
+
+fn quote(word: &OsString) -> Vec<u8> {
+    let bytes = word.as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(byte);
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return bytes.to_vec();
+    }
+    let mut quoted = vec![b'\''];
+    for &byte in bytes {
+        match byte {
+            b'\'' => quoted.extend(br"'\''"),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+/// Prints output as it comes. When nobody reads it any more the command is stopped: `palisade run yes | head -1` ends.
+fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>) {
+    while let Some(chunk) = chunks.blocking_recv() {
+        let written = match chunk.stream {
+            StreamName::Stdout => write(&mut io::stdout().lock(), chunk.bytes.as_bytes()),
+            StreamName::Stderr => write(&mut io::stderr().lock(), chunk.bytes.as_bytes()),
+        };
+        if written.is_err() {
+            switch.send_replace(true);
+            return;
+        }
+    }
+}
+
+fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+/// Ctrl-C and its kin stop the command; the receiver holds true once one came.
+fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>, Trouble> {
+    let (seen, receiver) = watch::channel(false);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals =
+            signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))?;
+        let (switch, seen) = (switch.clone(), seen.clone());
+        tokio::spawn(async move {
+            signals.recv().await;
+            seen.send_replace(true);
+            switch.send_replace(true);
+        });
+    }
+    Ok(receiver)
+}
+
+/// Shows what was parsed, never the agent's story about it, and takes nothing but `yes` for a yes.
+fn ask(pending: &Pending) -> Result<bool, Trouble> {
+    report::complain(&report::verdict(pending.explained()));
+    report::complain("Run it once? Type yes to allow: ");
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
+    Ok(answer.trim() == "yes")
+}
+
+fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
+    if args.context.json {
+        print_json(result);
+    }
+    for (rule, count) in &result.redactions {
+        report::complain(&format!("palisade: redacted {rule}: {count}\n"));
+    }
+    match result.status {
+        Status::Done => match (result.exit_code, result.signal) {
+            (Some(code), _) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
+            (None, Some(signal)) => {
+                Exit::Command(u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)))
+            }
+            (None, None) => Exit::Failed,
+        },
+        Status::TimedOut => {
+            report::complain("palisade: timed out; everything it had started was ended\n");
+            Exit::TimedOut
+        }
+        // As a shell reports a command that Ctrl-C ended; quietly, if it was only that nobody reads on.
+        Status::Cancelled if signalled => Exit::Command(130),
+        Status::Cancelled => Exit::Command(141),
+        Status::SessionLost => {
+            let why = result.lost.as_ref().map_or("the session was lost", Redacted::as_str);
+            report::complain(&format!("error: {why}\n"));
+            Exit::Failed
+        }
+    }
+}
+
+fn denied(args: &Run, refusal: &Refusal) -> Exit {
+    if args.context.json {
+        print_json(
+            &serde_json::json!({ "status": "denied", "decision": refusal.decision, "verdict": refusal.explained }),
+        );
+    }
+    report::complain(&format!("palisade: denied ({})\n{}", refusal.decision.id, report::reasons(&refusal.explained)));
+    Exit::Denied
+}
+
+fn unanswered(args: &Run, pending: &Pending) -> Exit {
+    if args.context.json {
+        let (decision, verdict) = (pending.decision(), pending.explained());
+        print_json(&serde_json::json!({ "status": "approval_required", "decision": decision, "verdict": verdict }));
+    }
+    let reasons = report::reasons(pending.explained());
+    report::complain(&format!(
+        "palisade: needs a person's yes, and nobody gave it ({})\n{reasons}",
+        pending.decision().id
+    ));
+    Exit::Denied
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    if let Ok(text) = commands::json(value) {
+        report::print(&text);
+    }
+}

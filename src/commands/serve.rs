@@ -1,0 +1,42 @@
+//! `serve`: the MCP server on standard input and output.
+
+use std::sync::Arc;
+
+use palisade_runner::Pipeline;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Serve;
+use crate::exit::Exit;
+use crate::report::Trouble;
+use crate::{commands, config};
+
+pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
+    let settings = config::load(&args.context)?;
+    let runtime = commands::runtime()?;
+    let ended = runtime.block_on(async {
+        let pipeline = Pipeline::open(settings)?;
+        let served = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?).await;
+        pipeline.shut_down().await?;
+        served.map_err(|error| {
+            Trouble::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
+        })
+    });
+    // A reader thread may still wait for standard input, which need never come.
+    runtime.shutdown_background();
+    ended.map(|()| Exit::Fine)
+}
+
+/// Done once the process is told to stop.
+fn stopped() -> Result<impl Future<Output = ()>, Trouble> {
+    let listen = |kind| signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,730 @@
+//! What the operator set: the only reader of settings files, flags and the operator's environment.
+//!
+//! Decides which settings hold: the enforced file before flags, flags before the settings file, that before defaults.
+//! Settings are never looked for in the working directory or the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use miette::Diagnostic;
+use palisade_engine::{
+    AbsolutePath, Auth, Bundle, BundleError, Engine, Principal, Source, Vocabulary, VocabularyError,
+};
+use palisade_runner::audit;
+use palisade_runner::environment::{EnvironmentError, Places, child_environment};
+use palisade_runner::facts::{self, Surroundings};
+use palisade_runner::redact::{KnownValue, Redactor, Rules};
+use palisade_runner::sandbox::plan::{Level, Limits};
+use palisade_runner::{Budget, Settings};
+use serde::Deserialize;
+
+use crate::args::{Context, Transport};
+
+/// Always read; nothing overrides it.
+const ENFORCED: &str = "/etc/palisade/enforced.toml";
+
+/// The last place where settings are looked for.
+const SYSTEM: &str = "/etc/palisade/palisade.toml";
+
+/// Directories that hold toolchains and are trusted where they exist.
+const TRUSTED: &[&str] =
+    &["~/.cargo/bin", "~/.rustup/toolchains", "~/.nvm/versions", "~/.pyenv/versions", "~/.pyenv/shims"];
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum ConfigError {
+    #[error("cannot read `{path}`")]
+    Read { path: String, source: std::io::Error },
+    #[error("{place}: {message}")]
+    #[diagnostic(help("the settings and their values are listed in docs/settings.md"))]
+    Toml { place: String, message: String },
+    #[error("{place}: `{key}` is not supported by this version")]
+    #[diagnostic(help("take it out; a setting without effect would promise what is not kept"))]
+    Unsupported { place: String, key: String },
+    #[error("`{key}` is `{value}`, which is not {expected}")]
+    Value { key: String, value: String, expected: &'static str },
+    #[error("the workspace `{0}` does not exist")]
+    #[diagnostic(help("give a directory with `--workspace`, or run in the one that the agent shall work in"))]
+    NoWorkspace(String),
+    #[error("the workspace `{0}` is not a directory")]
+    WorkspaceNotDirectory(String),
+    #[error("the {what} `{path}` does not exist or is not a directory")]
+    Directory { what: &'static str, path: String },
+    #[error("the {what} `{path}` lies inside the workspace, where the agent could change it")]
+    #[diagnostic(help("move it, or name another workspace with `--workspace`"))]
+    WithinReach { what: &'static str, path: String },
+    #[error("transport `{0}` is not supported by this version")]
+    #[diagnostic(help("leave `--transport` and `--target` out: commands then run on this machine"))]
+    Transport(&'static str),
+    #[error("cannot tell the home directory: HOME is not set to an absolute path")]
+    Home,
+    #[error(transparent)]
+    #[diagnostic(help("take it out of `sandbox.environment`"))]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    #[error("the secret rules are broken: {0}")]
+    Rules(String),
+}
+
+/// A settings file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    profile: Option<String>,
+    policies: Option<PathBuf>,
+    #[serde(default)]
+    agent: AgentTable,
+    #[serde(default)]
+    workspace: WorkspaceTable,
+    #[serde(default)]
+    sandbox: SandboxTable,
+    #[serde(default)]
+    session: SessionTable,
+    #[serde(default)]
+    output: OutputTable,
+    #[serde(default)]
+    redact: RedactTable,
+    #[serde(default)]
+    audit: AuditTable,
+    #[serde(default)]
+    groups: GroupsTable,
+    #[serde(default)]
+    targets: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentTable {
+    name: Option<String>,
+    user: Option<String>,
+    roles: Option<BTreeSet<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkspaceTable {
+    path: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SandboxTable {
+    level: Option<LevelName>,
+    environment: Option<Vec<String>>,
+    trusted: Option<Vec<String>>,
+    accept: Option<Vec<String>>,
+    #[serde(default)]
+    limits: LimitsTable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LevelName {
+    Strict,
+    Default,
+    Compat,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LimitsTable {
+    processes: Option<u64>,
+    memory: Option<String>,
+    file_size: Option<String>,
+    open_files: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionTable {
+    max: Option<usize>,
+    idle: Option<String>,
+    timeout: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct OutputTable {
+    max_chars: Option<usize>,
+    keep_bytes: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedactTable {
+    environment: Option<Vec<String>>,
+    files: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTable {
+    path: Option<String>,
+    sync: Option<SyncName>,
+    retention: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SyncName {
+    Always,
+    Group,
+    None,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupsTable {
+    #[serde(default)]
+    paths: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    hosts: BTreeMap<String, Vec<String>>,
+}
+
+/// Files and flags, in the order in which they hold.
+struct Layers<'a> {
+    enforced: Option<(PathBuf, File)>,
+    file: Option<(PathBuf, File)>,
+    flags: &'a Context,
+}
+
+/// The settings for a verb that may run commands.
+///
+/// # Errors
+/// If a file cannot be read, a key is unknown, a value makes no sense, the policies are refused, the workspace is not
+/// a directory, or something that the agent must not change lies inside the workspace.
+pub(crate) fn load(flags: &Context) -> Result<Settings, ConfigError> {
+    Layers::read(flags)?.settings(Purpose::Run)
+}
+
+/// The settings for a dry run: the workspace need not exist, and policies may lie inside it.
+///
+/// # Errors
+/// As [`load`], without what concerns running.
+pub(crate) fn load_for_check(flags: &Context) -> Result<Settings, ConfigError> {
+    Layers::read(flags)?.settings(Purpose::Check)
+}
+
+/// Where the settings put the record.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn audit_directory(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let flags = Context { config: config.map(Path::to_owned), ..Context::default() };
+    Layers::read(&flags)?.audit_directory()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Check,
+    Run,
+}
+
+impl Purpose {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Run => "run",
+        }
+    }
+}
+
+impl<'a> Layers<'a> {
+    fn read(flags: &'a Context) -> Result<Self, ConfigError> {
+        let enforced = Path::new(ENFORCED);
+        let enforced = if exists(enforced)? { Some((enforced.to_owned(), File::read(enforced)?)) } else { None };
+        let file = match settings_file(flags)? {
+            Some(path) => Some((path.clone(), File::read(&path)?)),
+            None => None,
+        };
+        Ok(Self { enforced, file, flags })
+    }
+
+    fn settings(&self, purpose: Purpose) -> Result<Settings, ConfigError> {
+        if purpose == Purpose::Run {
+            self.transport()?;
+        }
+        let home = home()?;
+        let user = os_user();
+        let agent =
+            self.text(|file| file.agent.name.clone(), self.flags.agent.clone()).unwrap_or_else(|| "agent".to_owned());
+        let workspace = self.workspace(purpose, &agent)?;
+        let cwd = self.cwd(purpose, &workspace)?;
+        let (policies, bundle) = self.bundle()?;
+        let audit = self.audit_directory()?;
+        let vocabulary = self.vocabulary(&home, policies.as_deref(), &audit)?;
+        if purpose == Purpose::Run {
+            self.out_of_reach(&workspace, policies.as_deref(), &audit)?;
+        }
+        let environment = self.environment(&home, &workspace)?;
+        let trusted = self.trusted(&home);
+        let principal = Principal {
+            agent,
+            user: self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or(user),
+            roles: self.roles(),
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        };
+        let search = facts::search_path(&environment);
+        Ok(Settings {
+            engine: Engine::new(bundle, vocabulary),
+            surroundings: Surroundings { principal, workspace, home, trusted, search },
+            cwd,
+            environment,
+            level: self.level(),
+            limits: self.limits()?,
+            timeout: self.timeout()?,
+            budget: self.budget()?,
+            max_sessions: self.pick(|file| file.session.max).unwrap_or(64),
+            verb: purpose.verb(),
+            audit: audit::Settings { directory: audit, sync: self.sync() },
+            redactor: self.redactor()?,
+        })
+    }
+
+    /// The value of the enforced file, else of the settings file.
+    fn pick<T>(&self, get: impl Fn(&File) -> Option<T>) -> Option<T> {
+        let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
+        from(&self.enforced).or_else(|| from(&self.file))
+    }
+
+    /// The value of the enforced file, else the flag's, else that of the settings file.
+    fn text<T>(&self, get: impl Fn(&File) -> Option<T>, flag: Option<T>) -> Option<T> {
+        let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
+        from(&self.enforced).or(flag).or_else(|| from(&self.file))
+    }
+
+    fn transport(&self) -> Result<(), ConfigError> {
+        match (self.flags.transport, &self.flags.target) {
+            (None | Some(Transport::Local), None) => Ok(()),
+            (Some(Transport::Ssh), _) => Err(ConfigError::Transport("ssh")),
+            (Some(Transport::Docker), _) => Err(ConfigError::Transport("docker")),
+            (_, Some(_)) => Err(ConfigError::Transport("target")),
+        }
+    }
+
+    fn roles(&self) -> BTreeSet<String> {
+        let flags = &self.flags.roles;
+        let flag = if flags.is_empty() { None } else { Some(flags.iter().cloned().collect()) };
+        self.text(|file| file.agent.roles.clone(), flag).unwrap_or_else(|| BTreeSet::from(["developer".to_owned()]))
+    }
+
+    fn workspace(&self, purpose: Purpose, agent: &str) -> Result<AbsolutePath, ConfigError> {
+        let flag = self.flags.workspace.clone();
+        let set = self
+            .text(|file| file.workspace.path.as_ref().map(|path| PathBuf::from(path.replace("{agent}", agent))), flag);
+        let path = set.unwrap_or_else(|| PathBuf::from("."));
+        match facts::real_directory(&absolute(&path)?) {
+            Some(real) if Path::new(real.as_str()).is_dir() => Ok(real),
+            Some(_) => Err(ConfigError::WorkspaceNotDirectory(path.display().to_string())),
+            None => match purpose {
+                // A dry run is about names: they need not exist.
+                Purpose::Check => named(&path).ok_or_else(|| ConfigError::NoWorkspace(path.display().to_string())),
+                Purpose::Run => Err(ConfigError::NoWorkspace(path.display().to_string())),
+            },
+        }
+    }
+
+    fn cwd(&self, purpose: Purpose, workspace: &AbsolutePath) -> Result<AbsolutePath, ConfigError> {
+        let Some(path) = &self.flags.cwd else { return Ok(workspace.clone()) };
+        let error = || ConfigError::Directory { what: "starting directory", path: path.display().to_string() };
+        match facts::real_directory(&absolute(path)?) {
+            Some(real) if Path::new(real.as_str()).is_dir() => Ok(real),
+            None if purpose == Purpose::Check => named(path).ok_or_else(error),
+            _ => Err(error()),
+        }
+    }
+
+    fn bundle(&self) -> Result<(Option<PathBuf>, Bundle), ConfigError> {
+        // An enforced profile shuts out a flag's policies, and the other way round.
+        let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
+        let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
+        let (profile, policies) = match (enforced, flagged, &self.file) {
+            (Some((path, file)), _, _) => (file.profile.clone(), beside(path, file.policies.as_deref())),
+            (None, true, _) => (self.flags.profile.clone(), self.flags.policies.clone()),
+            (None, false, Some((path, file))) => (file.profile.clone(), beside(path, file.policies.as_deref())),
+            (None, false, None) => (None, None),
+        };
+        match policies {
+            Some(path) => {
+                let bundle = Bundle::load(policy_sources(&path)?)?;
+                Ok((Some(path), bundle))
+            }
+            None => Ok((None, Bundle::profile(profile.as_deref().unwrap_or("developer"))?)),
+        }
+    }
+
+    fn vocabulary(
+        &self,
+        home: &AbsolutePath,
+        policies: Option<&Path>,
+        audit: &Path,
+    ) -> Result<Vocabulary, ConfigError> {
+        let (file, text) = palisade_policies::GROUPS;
+        let mut vocabulary = Vocabulary::parse(file, text, home)?;
+        for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            for (group, patterns) in &file.groups.paths {
+                vocabulary.declare(group);
+                for pattern in patterns {
+                    vocabulary.add(group, pattern, home)?;
+                }
+            }
+        }
+        let own = self.own_files(policies, audit);
+        for path in own.iter().filter_map(|path| facts::real_directory(path).or_else(|| named(path))) {
+            vocabulary.add_directory("palisade", &path);
+        }
+        for (group, paths) in [("granted-read", &self.flags.reads), ("granted-write", &self.flags.writes)] {
+            for path in paths {
+                let error = || ConfigError::Directory { what: "granted directory", path: path.display().to_string() };
+                let real = facts::real_directory(&absolute(path)?).ok_or_else(error)?;
+                vocabulary.add_directory(group, &real);
+            }
+        }
+        vocabulary.add_real_paths(|path| facts::real_directory(Path::new(path.as_str())));
+        Ok(vocabulary)
+    }
+
+    /// What is Palisade's own among the files of this run.
+    fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Vec<PathBuf> {
+        let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
+        settings.chain(policies.map(Path::to_owned)).chain([audit.to_owned()]).collect()
+    }
+
+    fn out_of_reach(&self, workspace: &AbsolutePath, policies: Option<&Path>, audit: &Path) -> Result<(), ConfigError> {
+        let settings = self.file.as_ref().map(|(path, _)| path.as_path());
+        for (what, path) in [("settings file", settings), ("policy path", policies), ("record directory", Some(audit))]
+        {
+            let Some(path) = path else { continue };
+            let place = facts::real_directory(&absolute(path)?).or_else(|| named(path));
+            let granted = self.flags.writes.iter().filter_map(|path| facts::real_directory(path));
+            let writable = |place: &AbsolutePath| {
+                place.is_within(workspace) || granted.clone().any(|directory| place.is_within(&directory))
+            };
+            if place.as_ref().is_none_or(writable) {
+                return Err(ConfigError::WithinReach { what, path: path.display().to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn environment(
+        &self,
+        home: &AbsolutePath,
+        workspace: &AbsolutePath,
+    ) -> Result<Vec<(OsString, OsString)>, ConfigError> {
+        let passed = self.pick(|file| file.sandbox.environment.clone()).unwrap_or_default();
+        let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
+        Ok(child_environment(std::env::vars_os(), &passed, &places)?)
+    }
+
+    fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
+        let set = self.pick(|file| file.sandbox.trusted.clone()).unwrap_or_default();
+        let built_in = TRUSTED.iter().map(|path| (*path).to_owned());
+        built_in.chain(set).filter_map(|path| facts::real_directory(&expand(&path, home))).collect()
+    }
+
+    fn level(&self) -> Level {
+        match self.pick(|file| file.sandbox.level).unwrap_or(LevelName::Default) {
+            LevelName::Strict => Level::Strict,
+            LevelName::Default => Level::Default,
+            LevelName::Compat => Level::Compat,
+        }
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let bytes = |key: &str, text: Option<String>| text.map(|text| size(key, &text)).transpose();
+        Ok(Limits {
+            processes: self.pick(|file| file.sandbox.limits.processes),
+            memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?,
+            file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
+            open_files: self.pick(|file| file.sandbox.limits.open_files),
+        })
+    }
+
+    fn timeout(&self) -> Result<Duration, ConfigError> {
+        match self.text(|file| file.session.timeout.clone(), self.flags.timeout.clone()) {
+            Some(text) => duration("timeout", &text),
+            None => Ok(Duration::from_secs(120)),
+        }
+    }
+
+    fn budget(&self) -> Result<Budget, ConfigError> {
+        let keep = self.pick(|file| file.output.keep_bytes.clone()).unwrap_or_else(|| "256KiB".to_owned());
+        let keep_bytes = usize::try_from(size("output.keep-bytes", &keep)?).unwrap_or(usize::MAX);
+        Ok(Budget { max_chars: self.pick(|file| file.output.max_chars).unwrap_or(20_000), keep_bytes })
+    }
+
+    fn audit_directory(&self) -> Result<PathBuf, ConfigError> {
+        for (path, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            if let Some(directory) = &file.audit.path {
+                let home = home()?;
+                let expanded = expand(directory, &home);
+                return Ok(beside(path, Some(&expanded)).unwrap_or(expanded));
+            }
+        }
+        let state = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
+            Some(path) if path.is_absolute() => path,
+            _ => Path::new(home()?.as_str()).join(".local/state"),
+        };
+        Ok(state.join("palisade/audit"))
+    }
+
+    fn sync(&self) -> audit::Sync {
+        match self.pick(|file| file.audit.sync).unwrap_or(SyncName::Group) {
+            SyncName::Always => audit::Sync::Always,
+            SyncName::Group => audit::Sync::Group,
+            SyncName::None => audit::Sync::None,
+        }
+    }
+
+    /// Values that count as secrets although no rule knows their shape.
+    fn redactor(&self) -> Result<Redactor, ConfigError> {
+        let mut known = Vec::new();
+        let patterns = self.pick(|file| file.redact.environment.clone()).unwrap_or_default();
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if patterns.iter().any(|pattern| fits(pattern, &name)) {
+                known.push(KnownValue::new(name, value.into_encoded_bytes()));
+            }
+        }
+        let rules = Rules::builtin().map_err(|error| ConfigError::Rules(error.to_string()))?;
+        Redactor::new(rules, known).map_err(|error| ConfigError::Rules(error.to_string()))
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        let parsed: Self = toml::from_str(&text).map_err(|error| {
+            let place = place(path, &text, error.span().map_or(0, |span| span.start));
+            ConfigError::Toml { place, message: error.message().to_owned() }
+        })?;
+        parsed.refuse_unsupported(path, &text)?;
+        Ok(parsed)
+    }
+
+    /// A setting that is read and then ignored would be a promise that is not kept.
+    fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        for (key, word, present) in [
+            ("session.idle", "idle", self.session.idle.is_some()),
+            ("audit.retention", "retention", self.audit.retention.is_some()),
+            ("redact.files", "files", self.redact.files.is_some()),
+            ("sandbox.accept", "accept", self.sandbox.accept.is_some()),
+            ("groups.hosts", "groups.hosts", !self.groups.hosts.is_empty()),
+            ("targets", "targets", !self.targets.is_empty()),
+        ] {
+            if present {
+                let place = place(path, text, text.find(word).unwrap_or_default());
+                return Err(ConfigError::Unsupported { place, key: key.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `--config`, `$PALISADE_CONFIG`, the user's file, the system's. One that is named has to exist.
+fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigError> {
+    let named = flags.config.clone().or_else(|| std::env::var_os("PALISADE_CONFIG").map(PathBuf::from));
+    if named.is_some() {
+        return Ok(named);
+    }
+    let user = match std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Some(path),
+        _ => home().ok().map(|home| Path::new(home.as_str()).join(".config")),
+    };
+    for path in user.map(|path| path.join("palisade/palisade.toml")).into_iter().chain([PathBuf::from(SYSTEM)]) {
+        if exists(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether there is a file; one that cannot be told apart from none is an error, or settings could be hidden.
+fn exists(path: &Path) -> Result<bool, ConfigError> {
+    path.try_exists().map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+}
+
+/// A `.cedar` file, or all of them below a directory in the order of their names.
+fn policy_sources(path: &Path) -> Result<Vec<Source>, ConfigError> {
+    let error = |path: &Path, source| ConfigError::Read { path: path.display().to_string(), source };
+    let mut files = Vec::new();
+    let mut pending = vec![path.to_owned()];
+    while let Some(next) = pending.pop() {
+        if next.is_dir() {
+            for entry in std::fs::read_dir(&next).map_err(|source| error(&next, source))? {
+                pending.push(entry.map_err(|source| error(&next, source))?.path());
+            }
+        } else if next == path || next.extension() == Some(OsStr::new("cedar")) {
+            files.push(next);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(BundleError::Empty(path.display().to_string()).into());
+    }
+    let read = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).map_err(|source| error(file, source))?;
+        Ok(Source { name: file.display().to_string(), text })
+    };
+    files.iter().map(read).collect()
+}
+
+/// A path in a settings file is relative to that file.
+fn beside(file: &Path, path: Option<&Path>) -> Option<PathBuf> {
+    path.map(|path| file.parent().unwrap_or(Path::new("/")).join(path))
+}
+
+fn expand(path: &str, home: &AbsolutePath) -> PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => Path::new(home.as_str()).join(rest),
+        None => PathBuf::from(path),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+}
+
+/// A path that need not exist, in normal form.
+fn named(path: &Path) -> Option<AbsolutePath> {
+    AbsolutePath::new(std::path::absolute(path).ok()?.to_str()?)
+}
+
+fn home() -> Result<AbsolutePath, ConfigError> {
+    let home = std::env::var_os("HOME").and_then(|home| AbsolutePath::new(home.to_str()?));
+    let home = home.ok_or(ConfigError::Home)?;
+    Ok(facts::real_directory(Path::new(home.as_str())).unwrap_or(home))
+}
+
+/// The name of the user that runs Palisade, as the system's user database has it.
+fn os_user() -> String {
+    let uid = nix::unistd::getuid();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => format!("uid:{uid}"),
+    }
+}
+
+fn place(path: &Path, text: &str, offset: usize) -> String {
+    let before: String =
+        text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character).collect();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("{}:{line}:{column}", path.display())
+}
+
+/// `*` fits any run of characters.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in middle {
+        match rest.split_once(piece) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// `90`, `90s`, `500ms`, `5m`, `2h`, `30d`.
+fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
+    let (number, unit) = split_unit(text);
+    let factor = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    let value = number.and_then(|number| number.checked_mul(factor)).filter(|value| *value > 0);
+    let expected = "a time such as `30s`, `5m` or `2h`";
+    value.map(Duration::from_millis).ok_or_else(|| ConfigError::Value {
+        key: key.to_owned(),
+        value: text.to_owned(),
+        expected,
+    })
+}
+
+/// `4096`, `64KiB`, `4MiB`, `2GiB`.
+fn size(key: &str, text: &str) -> Result<u64, ConfigError> {
+    let (number, unit) = split_unit(text);
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let value = number.and_then(|number| number.checked_mul(factor)).filter(|value| *value > 0);
+    let expected = "a size such as `64KiB` or `2GiB`";
+    value.ok_or_else(|| ConfigError::Value { key: key.to_owned(), value: text.to_owned(), expected })
+}
+
+fn split_unit(text: &str) -> (Option<u64>, &str) {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    match text.split_at_checked(digits) {
+        Some((number, unit)) => (number.parse().ok(), unit),
+        None => (None, text),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes() {
+        for (text, expected) in
+            [("90", Some(90_000)), ("5m", Some(300_000)), ("250ms", Some(250)), ("0s", None), ("s", None), ("1w", None)]
+        {
+            assert_eq!(duration("k", text).ok().map(|time| time.as_millis()), expected, "{text}");
+        }
+        for (text, expected) in
+            [("1", Some(1)), ("2KiB", Some(2048)), ("1GiB", Some(1 << 30)), ("1GB", None), ("-1", None)]
+        {
+            assert_eq!(size("k", text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn name_patterns() {
+        for (pattern, name, expected) in [
+            ("*_TOKEN", "GH_TOKEN", true),
+            ("*_TOKEN", "TOKEN", false),
+            ("A*B*C", "AxByC", true),
+            ("HOME", "HOMES", false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn what_is_enforced_holds_before_flags_and_flags_before_the_file() {
+        let file = |text: &str| Some((PathBuf::from("/etc/palisade/x.toml"), toml::from_str::<File>(text).unwrap()));
+        let flags = Context { agent: Some("flag".to_owned()), timeout: Some("7s".to_owned()), ..Context::default() };
+        let layers = Layers {
+            enforced: file("[agent]\nname = 'enforced'"),
+            file: file("[session]\ntimeout = '9s'\nmax = 3\n[agent]\nname = 'file'"),
+            flags: &flags,
+        };
+        assert_eq!(layers.text(|file| file.agent.name.clone(), flags.agent.clone()).unwrap(), "enforced");
+        assert_eq!(layers.timeout().unwrap(), Duration::from_secs(7));
+        assert_eq!(layers.pick(|file| file.session.max), Some(3));
+    }
+}

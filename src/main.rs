@@ -1,0 +1,79 @@
+//! `palisade`: arguments, settings, terminal, exit statuses. It decides nothing.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod config;
+mod exit;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Verb};
+use crate::exit::Exit;
+use crate::report::Trouble;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // Before anything secret is in memory: no core files, and nobody of the same user reads it.
+    if let Err(error) = palisade_runner::sandbox::harden_server() {
+        Trouble::new(format!("cannot make this process unreadable to others: {error}"), "").print();
+        return Exit::Failed.into();
+    }
+    // What goes wrong is told once, by the verb itself; a server has nobody else to tell.
+    logging(if matches!(cli.verb, Verb::Serve(_)) { "warn" } else { "off" });
+    let ended = match &cli.verb {
+        Verb::Check(args) => commands::check::run(args),
+        Verb::Inventory(args) => commands::inventory::run(args),
+        Verb::Run(args) => commands::run::run(args),
+        Verb::Serve(args) => commands::serve::run(args),
+        Verb::Redact(args) => commands::redact::run(args),
+        Verb::Audit(args) => commands::audit::run(args),
+        Verb::Doctor(args) => commands::doctor::run(args),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            trouble.print();
+            // `run` keeps the small numbers for the command's own use.
+            let failed = if matches!(cli.verb, Verb::Run(_)) { Exit::Failed } else { Exit::Error };
+            failed.into()
+        }
+    }
+}
+
+/// Help and version go to stdout and are fine; wrong use is an error like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    let shown = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            report::print(&shown);
+            Exit::Fine.into()
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            report::complain(&shown);
+            Exit::Error.into()
+        }
+        _ => {
+            report::complain(&shown);
+            let is_run = std::env::args_os().nth(1).is_some_and(|verb| verb == "run");
+            if is_run { Exit::Failed.into() } else { Exit::Error.into() }
+        }
+    }
+}
+
+/// Logs go to stderr, and only on request. The protocol library prints whole messages, secrets included, at its lower
+/// levels: it stays at errors whatever is asked for.
+fn logging(default: &str) {
+    use tracing_subscriber::EnvFilter;
+    let asked = std::env::var("PALISADE_LOG").unwrap_or_else(|_| default.to_owned());
+    let filter = |asked: &str| EnvFilter::try_new(format!("{asked},rmcp=error"));
+    let filter = filter(&asked).or_else(|_| filter(default)).unwrap_or_default();
+    let _already_set = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

@@ -1,0 +1,172 @@
+//! What a person sees: errors with their help, verdicts with a caret under the text.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use miette::Diagnostic;
+use palisade_runner::{Decision, Explained, Failure, OpenError, Redacted};
+
+use crate::config::ConfigError;
+
+/// Why a verb could not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    what: String,
+    help: String,
+}
+
+impl Trouble {
+    /// Something in our own words.
+    pub(crate) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { what: what.into(), help: help.into() }
+    }
+
+    /// An error with its causes and help.
+    pub(crate) fn of(error: &(impl Diagnostic + ?Sized)) -> Self {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            let _ = write!(what, ": {next}");
+            cause = next.source();
+        }
+        Self { what, help: error.help().map(|help| help.to_string()).unwrap_or_default() }
+    }
+
+    /// Prints `error: …` and, where there is one, `help: …` to stderr.
+    pub(crate) fn print(&self) {
+        let mut text = format!("error: {}\n", self.what);
+        if !self.help.is_empty() {
+            let _ = writeln!(text, "help: {}", self.help);
+        }
+        // Nobody reads stderr: there is nobody left to tell.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.what.to_string(), failure.help.to_string())
+    }
+}
+
+impl From<ConfigError> for Trouble {
+    fn from(error: ConfigError) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<OpenError> for Trouble {
+    fn from(error: OpenError) -> Self {
+        Self::of(&error)
+    }
+}
+
+/// Writes to standard output; false if nobody reads it any more.
+pub(crate) fn print(text: &str) -> bool {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+}
+
+/// Writes to standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Whether a person sits in front of standard input and standard error.
+pub(crate) fn has_person() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// A verdict for a person: each request on a line, then each reason with a caret under the text.
+pub(crate) fn verdict(explained: &Explained) -> String {
+    let mut text = format!("{}: {}\n", word(explained.decision), one_line(explained.command.as_str()));
+    for request in &explained.requests {
+        let policies: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
+        let policies = if policies.is_empty() { "nothing permits it".to_owned() } else { policies.join(", ") };
+        let via: Vec<&str> = request.via.iter().map(Redacted::as_str).collect();
+        let via = if via.is_empty() { String::new() } else { format!(" via {}", via.join(" › ")) };
+        let _ = writeln!(
+            text,
+            "  {:5} {:8} {}{via}  ({policies})",
+            word(request.decision),
+            request.action,
+            one_line(request.resource.as_str())
+        );
+    }
+    text.push_str(&reasons(explained));
+    text
+}
+
+/// Why a script is not allowed.
+pub(crate) fn reasons(explained: &Explained) -> String {
+    let mut text = String::new();
+    for reason in &explained.reasons {
+        let policy = match (reason.policy.is_empty(), reason.place.is_empty()) {
+            (true, _) => "no permit".to_owned(),
+            (false, true) => reason.policy.to_string(),
+            (false, false) => format!("{} ({})", reason.policy, reason.place),
+        };
+        let _ = writeln!(text, "{policy}: {}", reason.reason);
+        text.push_str(&caret(explained.command.as_str(), reason.span));
+        if !reason.suggest.is_empty() {
+            let _ = writeln!(text, "  instead: {}", reason.suggest);
+        }
+    }
+    for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
+        let _ = writeln!(text, "{}: {}", opaque.reason, opaque.detail);
+    }
+    text
+}
+
+/// The line that a span stands in, with a caret under each of its characters. Nothing if the text shown is not the text
+/// that the span was measured in, as when something was redacted.
+fn caret(script: &str, [start, end]: [usize; 2]) -> String {
+    let (Some(before), Some(inside)) = (script.get(..start), script.get(start..end)) else { return String::new() };
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let Some(line) = script.get(line_start..).and_then(|rest| rest.lines().next()) else { return String::new() };
+    if line.chars().count() > 200 || script.contains("[redacted:") || inside.is_empty() {
+        return String::new();
+    }
+    let indent = before.get(line_start..).unwrap_or_default().chars().count();
+    let width = inside.lines().next().unwrap_or_default().chars().count().max(1);
+    format!("  {}\n  {}{}\n", printable(line), " ".repeat(indent), "^".repeat(width))
+}
+
+/// Control characters would let an agent's text move the cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().take(160).collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    printable(&line.replace('\n', "⏎"))
+}
+
+/// A decision in one word.
+pub(crate) fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allow",
+        Decision::Ask => "ask",
+        Decision::Deny => "deny",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_text_it_means() {
+        assert_eq!(caret("ls\nsudo ls é", [3, 10]), "  sudo ls é\n  ^^^^^^^\n");
+        assert_eq!(caret("é sudo", [3, 7]), "  é sudo\n    ^^^^\n");
+        assert_eq!(caret("x", [5, 9]), "");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb⏎c");
+    }
+}
