@@ -1,0 +1,47 @@
+//! Any bytes cut into any chunks: what leaves is the same as if they had come in one piece. A secret that shows when
+//! a read happens to end inside it is a leak.
+//!
+//! An input is a list of chunk lengths (one byte each, used in turn; 0 stands for an empty chunk), a 0xff byte, and the
+//! text.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use palisade_runner::redact::Redactor;
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));
+
+fuzz_target!(|input: &[u8]| {
+    let Some(end) = input.iter().position(|byte| *byte == 0xff) else { return };
+    let (lengths, text) = (&input[..end], &input[end + 1..]);
+    // Empty chunks alone would never get to the end of the text.
+    if lengths.iter().all(|length| *length == 0) {
+        return;
+    }
+    assert_eq!(redact(chunks(text, lengths)), redact([text]), "chunks of {lengths:?}");
+});
+
+fn redact<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut stream = REDACTOR.stream();
+    let mut out = Vec::new();
+    for chunk in chunks {
+        out.extend_from_slice(stream.push(chunk).as_bytes());
+    }
+    out.extend_from_slice(stream.finish().as_bytes());
+    out
+}
+
+fn chunks<'a>(mut text: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
+    for length in lengths.iter().cycle() {
+        if text.is_empty() {
+            break;
+        }
+        let (chunk, rest) = text.split_at(text.len().min(usize::from(*length)));
+        chunks.push(chunk);
+        text = rest;
+    }
+    chunks
+}

@@ -1,0 +1,235 @@
+//! `check` and `inventory`: verdicts, exit statuses, JSON, bad input.
+
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::world::{Ended, World};
+
+/// Judges each command in one batch.
+fn batch(world: &World, arguments: &[&str], lines: &[Value]) -> Vec<Value> {
+    let mut child = world.palisade();
+    child.arg("check").arg("--batch").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("the binary starts");
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+fn policies(verdict: &Value) -> Vec<String> {
+    let reasons = verdict["reasons"].as_array().expect("reasons");
+    let mut policies: Vec<String> =
+        reasons.iter().map(|reason| reason["policy"].as_str().unwrap_or("?").to_owned()).collect();
+    policies.sort();
+    policies.dedup();
+    policies
+}
+
+#[test]
+fn everyday_commands_under_the_developer_profile() {
+    let world = World::new();
+    world.link_toolchain();
+    std::fs::create_dir(world.path("work/sub")).expect("a directory");
+    let table: &[(&str, &str, &[&str])] = &[
+        ("git status; ls", "allow", &[]),
+        ("git log --oneline | head -5", "allow", &[]),
+        ("cargo metadata --format-version 1", "allow", &[]),
+        ("cargo build && cargo test", "allow", &[]),
+        ("cat > notes.txt <<'EOF'\nsudo rm -rf /\nEOF", "allow", &[]),
+        ("false | cat", "allow", &[]),
+        ("cd sub && ls", "allow", &[]),
+        ("cd \"$(git rev-parse --show-toplevel)\" && git status", "allow", &[]),
+        ("mkdir -p a && cd a && touch b", "allow", &[]),
+        ("echo \"$HOME\" 'rm -rf /' \\$x", "allow", &[]),
+        ("grep foo file.txt > /dev/null 2>&1", "allow", &[]),
+        ("rm -f build/a.o", "allow", &[]),
+        ("cat /usr/share/doc/x /etc/passwd", "allow", &[]),
+        ("sudo ls", "deny", &["no-sudo"]),
+        ("cat ~/.ssh/id_ed25519", "deny", &["secrets-unreadable"]),
+        ("cat < ~/.ssh/id_ed25519", "deny", &["secrets-unreadable"]),
+        ("cat .env", "deny", &["secrets-unreadable"]),
+        ("echo x > /etc/palisade-test", "deny", &["ask-write-outside-workspace", "no-system-state-changes"]),
+        ("echo x > .git/hooks/pre-commit", "deny", &["no-hook-changes"]),
+        (
+            "rm -rf /",
+            "deny",
+            &["guard-client-config-below", "guard-own-files-below", "no-delete-outside-workspace", "secrets-not-below"],
+        ),
+        ("rm -rf \"$x\"", "deny", &[]),
+        ("git push --force origin main", "deny", &["ask-git-push", "no-force-push"]),
+        ("LD_PRELOAD=./x.so ls", "deny", &["guard-loader-env"]),
+        ("export PATH=/tmp:$PATH", "deny", &["guard-loader-env"]),
+        ("git push origin main", "ask", &["ask-git-push"]),
+        ("echo x > ../outside.txt", "ask", &["ask-write-outside-workspace"]),
+        ("npm install", "deny", &["lockfile-installs-only"]),
+        // The workspace itself as a tree: it may hold a `.env`, and nothing but this decision keeps grep from it.
+        ("grep -r foo .", "deny", &["secrets-not-below"]),
+        ("grep -r foo src", "deny", &["secrets-not-below"]),
+    ];
+    let lines: Vec<Value> = table.iter().map(|(command, ..)| json!({ "command": command })).collect();
+    for ((command, decision, by), verdict) in table.iter().zip(batch(&world, &[], &lines)) {
+        assert_eq!(verdict["decision"], *decision, "{command}\n{verdict:#}");
+        if !by.is_empty() {
+            assert_eq!(policies(&verdict), *by, "{command}\n{verdict:#}");
+        }
+    }
+}
+
+#[test]
+fn download_to_shell_is_denied_by_name() {
+    let world = World::new();
+    let verdict = world.call(&["check", "--json", "curl http://127.0.0.1:1/ | sh"]);
+    assert_eq!(verdict.code, Some(2), "{verdict:?}");
+    assert!(policies(&verdict.json()).contains(&"no-download-to-shell".to_owned()), "{}", verdict.stdout);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_allowed() {
+    let world = World::new();
+    let commands = [
+        "eval \"$x\"",
+        "$x",
+        "\"$(cat cmd)\" y",
+        "`rm x`",
+        "bash -c \"$x\"",
+        "echo \"${x:-`rm y`}\"",
+        "for f in *; do rm $f; done",
+        "f() { rm x; }; f",
+        "source ./x",
+        "trap 'rm x' EXIT",
+        "alias ls=rm",
+        "ls &\nwait -p 'a[$(rm x)]'",
+        "echo ${x#$(rm y)}",
+        "if true; then sudo ls; fi",
+        "coproc rm x",
+        "(( x = a[$(rm)] ))",
+        "exec 5<>/dev/tcp/127.0.0.1/1",
+    ];
+    let lines: Vec<Value> = commands.iter().map(|command| json!({ "command": command })).collect();
+    for (command, verdict) in commands.iter().zip(batch(&world, &[], &lines)) {
+        assert_ne!(verdict["decision"], "allow", "{command}\n{verdict:#}");
+    }
+}
+
+#[test]
+fn the_verdict_has_the_shape_that_scripts_rely_on() {
+    let world = World::new();
+    let ended = world.call(&["check", "--json", "sudo rm -rf /"]);
+    assert_eq!(ended.code, Some(2));
+    let verdict = ended.json();
+    assert_eq!(verdict["decision"], "deny");
+    assert_eq!(verdict["command"], "sudo rm -rf /");
+    assert!(verdict["policySet"].as_str().is_some_and(|set| set.starts_with("sha256:")));
+    let requests = verdict["requests"].as_array().expect("requests");
+    let find = |action: &str, program: &str| {
+        requests.iter().find(|request| request["action"] == action && request["program"] == program).expect("a request")
+    };
+    let sudo = find("exec", "sudo");
+    assert_eq!(
+        (&sudo["resource"], &sudo["span"], &sudo["via"]),
+        (&json!("sudo rm -rf /"), &json!([0, 13]), &json!([]))
+    );
+    assert_eq!((&sudo["decision"], &sudo["determining"]), (&json!("deny"), &json!(["no-sudo"])));
+    let rm = find("exec", "rm");
+    assert_eq!((&rm["resource"], &rm["span"], &rm["via"]), (&json!("rm -rf /"), &json!([5, 13]), &json!(["sudo"])));
+    assert_eq!((&rm["decision"], &rm["determining"]), (&json!("allow"), &json!(["dev-toolchain"])));
+    let delete = find("delete", "rm");
+    assert_eq!(
+        (&delete["resource"], &delete["span"], &delete["via"]),
+        (&json!("/"), &json!([12, 13]), &json!(["sudo"]))
+    );
+    let determining: Vec<&str> =
+        delete["determining"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(determining.contains(&"no-delete-outside-workspace") && determining.is_sorted(), "{determining:?}");
+    let reason = &verdict["reasons"][0];
+    assert_eq!((&reason["policy"], &reason["text"]), (&json!("no-sudo"), &json!("sudo rm -rf /")));
+    assert_eq!(reason["reason"], "No privilege escalation.");
+}
+
+#[test]
+fn the_exit_status_tells_the_decision() {
+    let world = World::new();
+    for (arguments, code) in [
+        (&["check", "ls"][..], 0),
+        (&["check", "sudo ls"], 2),
+        (&["check", "git push"], 3),
+        (&["check", "--approved", "git push"], 0),
+        (&["check", "--approved", "git push --force"], 2),
+        (&["check"], 1),
+        (&["check", "--no-such-flag", "ls"], 1),
+        (&["inventory", "ls"], 0),
+        (&["inventory", "ls ("], 0),
+    ] {
+        assert_eq!(world.call(arguments).code, Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_person_reads_which_policy_and_where() {
+    let world = World::new();
+    let ended = world.call(&["check", "ls; sudo ls"]);
+    assert!(ended.stdout.contains("no-sudo (profiles/developer.cedar:"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("  ls; sudo ls\n      ^^^^^^^\n"), "{}", ended.stdout);
+    let ended = world.call(&["check", "no-such-program-at-all"]);
+    assert!(ended.stdout.contains("No policy permits `no-such-program-at-all`"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_bad_batch_line_is_told_and_the_others_are_judged() {
+    let world = World::new();
+    let mut child = world.palisade();
+    child.args(["check", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("the binary starts");
+    let input = "{\"id\":\"1\",\"command\":\"ls\"}\nnot json\n{\"command\":\"ls\",\"no-such-key\":1}\n{\"id\":\"4\",\"command\":\"a\\u0000b\"}\n";
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["id"], &lines[0]["decision"]), (&json!("1"), &json!("allow")));
+    assert!(lines[1]["error"].as_str().is_some_and(|error| error.starts_with("line 2: ")), "{}", lines[1]);
+    assert!(lines[2]["error"].as_str().is_some_and(|error| error.contains("no-such-key")), "{}", lines[2]);
+    assert_eq!((&lines[3]["id"], &lines[3]["decision"]), (&json!("4"), &json!("deny")));
+    assert!(lines[3]["opaque"][0]["detail"].as_str().is_some_and(|detail| detail.contains("NUL")), "{}", lines[3]);
+}
+
+#[test]
+fn a_command_that_is_no_command_is_denied_and_told_why() {
+    let world = World::new();
+    let too_long = format!("echo {}", "x".repeat(66_560));
+    let invalid = std::ffi::OsStr::from_bytes(b"echo \xff");
+    for (command, said) in [
+        (std::ffi::OsStr::new(&too_long), "65536"),
+        (invalid, "UTF-8"),
+        (std::ffi::OsStr::new(""), "empty"),
+        (std::ffi::OsStr::new("  # nothing"), "empty"),
+        (std::ffi::OsStr::new("echo 'abc"), "unterminated single quote"),
+        (std::ffi::OsStr::new("ls | | wc"), "syntax"),
+    ] {
+        let checked = Ended::of(world.palisade().arg("check").arg("--json").arg(command));
+        assert_eq!(checked.code, Some(2), "{said}: {checked:?}");
+        let verdict = checked.json();
+        let told = verdict["opaque"][0]["detail"].as_str().unwrap_or_default();
+        assert!(told.contains(said), "{said}: {told}");
+        assert_eq!(verdict["opaque"][0]["reason"], "unknown-syntax");
+        let ran = Ended::of(world.palisade().arg("run").arg(command));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(126), ""), "{said}: {ran:?}");
+        assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn secrets_in_a_judged_command_are_not_echoed() {
+    let world = World::new();
+    let token = format!("ghp_{}", "0123456789abcdefghijABCDEFGHIJ012345");
+    for verb in ["check", "inventory"] {
+        let ended = world.call(&[verb, &format!("sudo curl -H 'x: {token}' http://127.0.0.1:1/")]);
+        assert!(!ended.stdout.contains(&token) && !ended.stderr.contains(&token), "{verb}: {ended:?}");
+        assert!(ended.stdout.contains("[redacted:"), "{verb}: {ended:?}");
+    }
+}

@@ -1,0 +1,13 @@
+//! A grant is used once.
+//! error: E0382
+
+use palisade_engine::Grant;
+use palisade_runner::redact::Redactor;
+use palisade_runner::session::{Session, Terms};
+
+async fn run(session: &mut Session, grant: Grant, redactor: &Redactor, once: Terms, again: Terms) {
+    let _ = session.run(grant, redactor, once).await;
+    let _ = session.run(grant, redactor, again).await;
+}
+
+fn main() {}

@@ -1,0 +1,95 @@
+//! Every command that the documents show is run as it stands there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::world::{Ended, World, repository};
+
+/// Commands that are run by other means: the one builds what is tested here, the other runs this test.
+const ELSEWHERE: [&str; 2] = ["cargo run --release -- run 'git status; ls'", "tests/run"];
+
+#[test]
+fn the_readmes_commands_do_what_it_says() {
+    let text = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let blocks = shell_blocks(&text);
+    assert!(blocks.len() >= 4, "{blocks:?}");
+    let world = World::new();
+    workspace(&world);
+    let binary = Path::new(env!("CARGO_BIN_EXE_palisade"));
+    let path =
+        format!("{}:{}", binary.parent().expect("a directory").display(), std::env::var("PATH").unwrap_or_default());
+    for block in blocks {
+        let commands: String =
+            block.lines().filter(|line| !ELSEWHERE.contains(line)).map(|line| format!("{line}\n")).collect();
+        for (command, status) in statements(&commands) {
+            let mut bash = Command::new("bash");
+            let envs = world.palisade();
+            bash.current_dir(world.workspace()).arg("-c").arg(&command).env("PATH", &path);
+            for (name, value) in envs.get_envs() {
+                match value {
+                    Some(value) => bash.env(name, value),
+                    None => bash.env_remove(name),
+                };
+            }
+            if let Some(home) = std::env::var_os("HOME").filter(|_| command.contains("cargo")) {
+                bash.env("HOME", home);
+            }
+            let ended = Ended::of(&mut bash);
+            assert_eq!(ended.code, Some(status), "{command}\n{ended:?}");
+        }
+    }
+    let main_job = world.run("git status; ls");
+    assert_eq!(main_job.code, Some(0), "{main_job:?}");
+}
+
+/// A small repository with a crate in it, as a reader's project would be.
+fn workspace(world: &World) {
+    fs::create_dir_all(world.path("work/sub")).expect("a directory");
+    fs::create_dir_all(world.path("work/src")).expect("a directory");
+    world.write("work/Cargo.toml", "[package]\nname = \"example\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    world.write("work/src/lib.rs", "");
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"];
+        let status = Command::new("git").args(identity).args(arguments).current_dir(world.workspace()).status();
+        assert!(status.is_ok_and(|status| status.success()), "git {arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "first"]);
+}
+
+fn shell_blocks(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some((_, behind)) = rest.split_once("```sh\n") {
+        let Some((block, after)) = behind.split_once("```") else { break };
+        blocks.push(block.to_owned());
+        rest = after;
+    }
+    blocks
+}
+
+/// A block's statements with the exit status that each must have: here-documents stay whole.
+fn statements(block: &str) -> Vec<(String, i32)> {
+    let mut statements = Vec::new();
+    let mut lines = block.lines();
+    while let Some(line) = lines.next() {
+        let mut statement = line.to_owned();
+        if line.contains("<<'EOF'") {
+            for inside in lines.by_ref() {
+                statement.push('\n');
+                statement.push_str(inside);
+                if inside == "EOF" {
+                    break;
+                }
+            }
+        }
+        let status =
+            if line.starts_with("palisade check") && (line.contains("sudo") || line.contains("| sh")) { 2 } else { 0 };
+        if !statement.trim().is_empty() {
+            statements.push((statement, status));
+        }
+    }
+    statements
+}

@@ -1,0 +1,19 @@
+//! Whole-program tests: the wiring of what the crates' own tests cover piece by piece.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod check;
+mod compile_fail;
+mod documents;
+mod record;
+mod run;
+mod serve;
+mod services;
+mod settings;
+mod support;

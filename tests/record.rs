@@ -1,0 +1,109 @@
+//! The record: there before anything runs, and telling when it was changed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::world::{Ended, World};
+
+fn kinds(record: &[Value]) -> Vec<&str> {
+    record.iter().map(|line| line["kind"].as_str().unwrap_or("?")).collect()
+}
+
+#[test]
+fn a_run_leaves_a_decision_and_an_outcome() {
+    let world = World::new();
+    assert_eq!(world.run("echo hello; false").code, Some(1));
+    let record = world.record();
+    assert_eq!(kinds(&record), ["start", "decision", "outcome", "stop"]);
+    let (decision, outcome) = (&record[1], &record[2]);
+    assert_eq!((&decision["cmd"], &decision["decision"]["effect"]), (&json!("echo hello; false"), &json!("allow")));
+    assert_eq!(decision["inv"], json!(["echo", "false"]));
+    assert_eq!((&outcome["req"], &outcome["exit"]["code"]), (&decision["req"], &json!(1)));
+    let seqs: Vec<u64> = record.iter().filter_map(|line| line["seq"].as_u64()).collect();
+    assert_eq!(seqs, [1, 2, 3, 4]);
+
+    assert_eq!(world.run("sudo ls").code, Some(126));
+    let record = world.record();
+    assert_eq!(kinds(&record), ["start", "decision", "stop"]);
+    assert_eq!(record[1]["decision"]["effect"], "deny");
+}
+
+#[test]
+fn nothing_runs_off_the_record() {
+    let world = World::new();
+    let audit = world.path("state/palisade/audit");
+    // A file where the directory has to be.
+    fs::create_dir_all(audit.parent().expect("a parent")).expect("a directory");
+    fs::write(&audit, "").expect("a file");
+    let ended = world.run("touch ran");
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("error: ") && ended.stderr.contains("help: "), "{ended:?}");
+    assert!(!world.path("work/ran").exists());
+
+    // A directory that others can write.
+    fs::remove_file(&audit).expect("removed");
+    fs::create_dir(&audit).expect("a directory");
+    fs::set_permissions(&audit, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let ended = world.run("touch ran");
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("can be written by others"), "{ended:?}");
+    assert!(!world.path("work/ran").exists());
+}
+
+#[test]
+fn the_record_is_out_of_the_agents_reach() {
+    let world = World::new();
+    // A workspace that holds the record is refused.
+    let root = world.path("");
+    let ended = world.call(&["run", "--workspace", root.to_str().expect("UTF-8"), "ls"]);
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("lies inside the workspace"), "{ended:?}");
+    assert_eq!(world.run("ls").code, Some(0));
+    let file = world.records().pop().expect("a record");
+    assert_eq!(fs::metadata(&file).expect("metadata").permissions().mode() & 0o777, 0o600);
+    let ended = world.run(&format!("cat {}", file.display()));
+    assert_eq!(ended.code, Some(126), "{ended:?}");
+    assert!(ended.stderr.contains("guard-own-files"), "{ended:?}");
+}
+
+#[test]
+fn verify_names_the_first_bad_record() {
+    let world = World::new();
+    for command in ["echo one", "echo two"] {
+        assert_eq!(world.run(command).code, Some(0));
+    }
+    let good = world.call(&["audit", "verify"]);
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert_eq!(good.stdout.lines().count(), 2, "{good:?}");
+
+    let file = world.records().pop().expect("a record");
+    let path = file.to_str().expect("UTF-8").to_owned();
+    let text = fs::read_to_string(&file).expect("readable");
+    let head = Ended::of(world.palisade().args(["audit", "verify", "--json", &path])).json();
+    let head = head["head"].as_str().expect("a head").to_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let without_second = format!("{}\n{}\n{}\n", lines[0], lines[2], lines[3]);
+    let without_tail = format!("{}\n{}\n", lines[0], lines[1]);
+    for (changed, anchor, said) in [
+        (text.replace("echo two", "echo owt"), None, "record 3"),
+        (without_second, None, "record 2"),
+        (without_tail.clone(), Some(head.as_str()), "record"),
+        (text.trim_end().to_owned(), None, "record 4"),
+    ] {
+        fs::write(&file, &changed).expect("written");
+        let mut arguments = vec!["audit", "verify", path.as_str()];
+        arguments.extend(anchor.iter().flat_map(|anchor| ["--anchor", *anchor]));
+        let ended = world.call(&arguments);
+        assert_eq!(ended.code, Some(2), "{said}: {ended:?}");
+        assert!(ended.stdout.contains(said), "{said}: {ended:?}");
+    }
+    // Without an anchor a dropped tail cannot be told from a writer that is still at work.
+    fs::write(&file, &without_tail).expect("written");
+    let ended = world.call(&["audit", "verify", &path]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("has not ended"), "{ended:?}");
+
+    assert_eq!(world.call(&["audit", "verify", "/no/such/file"]).code, Some(1));
+}

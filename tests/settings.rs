@@ -1,0 +1,171 @@
+//! Settings, flags and what is wrong with them.
+
+use std::fs;
+
+use crate::support::world::World;
+
+#[test]
+fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
+    let world = World::new();
+    let file = world.write("state/palisade.toml", "");
+    let file = file.to_str().expect("UTF-8");
+    for (text, said) in [
+        ("profil = \"developer\"\n", "palisade.toml:1:1: unknown field `profil`"),
+        ("[agent]\nname = 3\n", "palisade.toml:2:8: "),
+        ("[sandbox]\nlevel = \"lax\"\n", "palisade.toml:2:9: unknown variant `lax`"),
+        ("[session]\ntimeout = \"soon\"\n", "`timeout` is `soon`, which is not a time"),
+        ("[targets.web]\nssh = { host = \"h\" }\n", "`targets` is not supported by this version"),
+        ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "LD_PRELOAD"),
+        ("[groups.paths]\nx = [\"relative\"]\n", "path pattern `relative` of group `x`"),
+        ("profile = \"developr\"\n", "no profile is called `developr`"),
+        ("policies = \"no-such-directory\"\n", "no-such-directory"),
+        ("this is not TOML\n", "palisade.toml:1:"),
+    ] {
+        fs::write(file, text).expect("written");
+        let ended = world.call(&["run", "--config", file, "touch ran"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(125), ""), "{text}: {ended:?}");
+        assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(said), "{text}: {ended:?}");
+        let ended = world.call(&["check", "--config", file, "ls"]);
+        assert_eq!(ended.code, Some(1), "{text}: {ended:?}");
+        assert!(!world.path("work/ran").exists(), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_policy_is_told_with_its_place_and_nothing_runs() {
+    let world = World::new();
+    let policy = |text: &str| world.write("state/site.cedar", text);
+    for (text, said) in [
+        ("@id(\"a\")\npermit (principal, action, resource", "site.cedar:2:36: unexpected end of input"),
+        (
+            "@id(\"a\")\npermit (principal, action == Action::\"exec\", resource)\nwhen { resource.colour };",
+            "site.cedar:3:8: ",
+        ),
+        ("permit (principal, action, resource);", "site.cedar:1:1: this policy has no `@id"),
+        ("@id(\"guard-opaque\") permit (principal, action, resource);", "already taken"),
+    ] {
+        let path = policy(text);
+        let path = path.to_str().expect("UTF-8");
+        let ended = world.call(&["run", "--policies", path, "touch ran"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(125), ""), "{text}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{text}: {ended:?}");
+        assert!(!world.path("work/ran").exists(), "{text}");
+    }
+}
+
+#[test]
+fn a_workspace_has_to_be_a_directory() {
+    let world = World::new();
+    let file = world.write("state/file", "");
+    for (workspace, said) in
+        [("/no/such/directory", "does not exist"), (file.to_str().expect("UTF-8"), "is not a directory")]
+    {
+        let ended = world.call(&["run", "--workspace", workspace, "ls"]);
+        assert_eq!(ended.code, Some(125), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_cloned_repository_does_not_bring_its_own_rules() {
+    let world = World::new();
+    world.write("work/palisade.toml", "this would be an error if it were read");
+    assert_eq!(world.run("ls").code, Some(0));
+    // Rules that the agent could change are not used to run anything.
+    world.write("work/site.cedar", "@id(\"all\") permit (principal, action, resource);");
+    let ended = world.call(&["run", "--policies", "site.cedar", "ls"]);
+    assert_eq!(ended.code, Some(125), "{ended:?}");
+    assert!(ended.stderr.contains("lies inside the workspace"), "{ended:?}");
+    // To look at them is another matter.
+    assert_eq!(world.call(&["check", "--policies", "site.cedar", "ls"]).code, Some(0));
+}
+
+#[test]
+fn site_policies_replace_the_profile_but_not_the_guards() {
+    let world = World::new();
+    let path = world.write("state/site.cedar", "@id(\"all\") permit (principal, action, resource);");
+    let path = path.to_str().expect("UTF-8");
+    let judge = |command: &str| world.call(&["check", "--policies", path, command]);
+    assert_eq!(judge("sudo ls").code, Some(0));
+    for command in ["LD_PRELOAD=x ls", "cat ~/.config/palisade/palisade.toml", "ls ("] {
+        assert_eq!(judge(command).code, Some(2), "{command}");
+    }
+}
+
+#[test]
+fn granted_directories_are_readable_or_writable_and_no_more() {
+    let world = World::new();
+    fs::create_dir(world.path("shared")).expect("a directory");
+    world.write("shared/file", "shared\n");
+    let shared = world.path("shared");
+    let shared = shared.to_str().expect("UTF-8");
+    let read = format!("cat {shared}/file");
+    let write = format!("echo new > {shared}/new");
+    let call = |flags: &[&str], command: &str| {
+        let mut arguments = vec!["run"];
+        arguments.extend(flags);
+        arguments.push(command);
+        world.call(&arguments).code
+    };
+    assert_eq!(call(&[], &read), Some(126));
+    assert_eq!(call(&["--read", shared], &read), Some(0));
+    assert_eq!(call(&["--read", shared], &write), Some(126));
+    assert!(!world.path("shared/new").exists());
+    assert_eq!(call(&["--write", shared], &write), Some(0));
+    assert!(world.path("shared/new").exists());
+}
+
+#[test]
+fn values_of_named_variables_are_secrets() {
+    let world = World::new();
+    world.program("say", "#!/bin/sh\necho 'it is correct-horse-battery'\n");
+    let file = world.write("state/palisade.toml", "[redact]\nenvironment = [\"*_PHRASE\"]\n");
+    let mut command = world.palisade();
+    command.env("MY_PHRASE", "correct-horse-battery").args(["run", "--config"]).arg(file).arg("./say");
+    let ended = crate::support::world::Ended::of(&mut command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains("correct-horse") && ended.stdout.contains("[redacted:"), "{ended:?}");
+}
+
+#[test]
+fn doctor_says_what_this_machine_can_enforce() {
+    let world = World::new();
+    let ended = world.call(&["doctor"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("landlock") && ended.stdout.ends_with("ready\n"), "{ended:?}");
+    let json = world.call(&["doctor", "--json"]).json();
+    assert!(json["landlock_abi"].as_u64().is_some_and(|abi| abi >= 6), "{json}");
+}
+
+#[test]
+fn redact_takes_secrets_out_of_a_stream() {
+    let world = World::new();
+    let token = format!("ghp_{}", "0123456789abcdefghijABCDEFGHIJ012345");
+    let input = world.write("state/input", &format!("a {token} b\nordinary line\n"));
+    let mut command = world.palisade();
+    command.arg("redact").stdin(fs::File::open(input).expect("a file"));
+    let ended = crate::support::world::Ended::of(&mut command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains(&token) && ended.stdout.ends_with(" b\nordinary line\n"), "{ended:?}");
+
+    let line = serde_json::json!({
+        "id": "1", "data": base64("a hunter2hunter2 b"), "cuts": [4, 9],
+        "known": [{ "name": "PASS", "b": base64("hunter2hunter2") }],
+    });
+    let input = world.write("state/batch", &format!("{line}\nnonsense\n"));
+    let mut command = world.palisade();
+    command.args(["redact", "--batch"]).stdin(fs::File::open(input).expect("a file"));
+    let ended = crate::support::world::Ended::of(&mut command);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let mut lines = ended.stdout.lines();
+    let first: serde_json::Value = serde_json::from_str(lines.next().unwrap_or_default()).expect("JSON");
+    assert_eq!(first["id"], "1");
+    let out = first["out"].as_str().expect("base64");
+    assert!(out != base64("a hunter2hunter2 b") && out.starts_with(&base64("a [")[..3]), "{first}");
+    assert!(lines.next().is_some_and(|line| line.contains("line 2: ")));
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}

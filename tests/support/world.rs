@@ -1,0 +1,129 @@
+//! A home, a workspace and the binary, apart from the machine's own.
+
+#![expect(clippy::panic, clippy::expect_used, reason = "a world that cannot be set up fails its test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// Directories of one test's own.
+pub(crate) struct World {
+    root: TempDir,
+}
+
+impl World {
+    /// An empty workspace, and a home with a private key in it.
+    pub(crate) fn new() -> Self {
+        let world = Self { root: tempfile::tempdir().expect("a temporary directory") };
+        for directory in ["work", "home/.ssh", "state"] {
+            fs::create_dir_all(world.root.path().join(directory)).expect("a directory");
+        }
+        world.write("home/.ssh/id_ed25519", "the private key");
+        world
+    }
+
+    /// The agent's directory.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.path("work")
+    }
+
+    /// A path of this world.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().canonicalize().expect("a real path").join(name)
+    }
+
+    /// Writes a file and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// Writes an executable script into the workspace.
+    pub(crate) fn program(&self, name: &str, text: &str) {
+        let path = self.write(&format!("work/{name}"), text);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+
+    /// The binary, to be run in the workspace with this world's home and record.
+    pub(crate) fn palisade(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        command
+            .current_dir(self.workspace())
+            .env("HOME", self.path("home"))
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("PALISADE_CONFIG")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs one verb with arguments to its end.
+    pub(crate) fn call(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.palisade().args(arguments))
+    }
+
+    /// `palisade run COMMAND`.
+    pub(crate) fn run(&self, command: &str) -> Ended {
+        self.call(&["run", command])
+    }
+
+    /// Makes the machine's cargo and rustup reachable from this world's home, as they are from a person's.
+    pub(crate) fn link_toolchain(&self) {
+        let home = PathBuf::from(std::env::var_os("HOME").expect("a home"));
+        for name in [".cargo", ".rustup"] {
+            if home.join(name).exists() {
+                std::os::unix::fs::symlink(home.join(name), self.path("home").join(name)).expect("a link");
+            }
+        }
+    }
+
+    /// The record files, oldest first.
+    pub(crate) fn records(&self) -> Vec<PathBuf> {
+        let directory = self.path("state/palisade/audit");
+        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        files.sort();
+        files
+    }
+
+    /// The newest record, line by line.
+    pub(crate) fn record(&self) -> Vec<serde_json::Value> {
+        let Some(file) = self.records().pop() else { return Vec::new() };
+        let text = fs::read_to_string(file).expect("a record");
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+    }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+        Self {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+
+    /// Standard output as one JSON value.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// This repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
