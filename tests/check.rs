@@ -58,7 +58,13 @@ fn everyday_commands_under_the_developer_profile() {
         (
             "rm -rf /",
             "deny",
-            &["guard-client-config-below", "guard-own-files-below", "no-delete-outside-workspace", "secrets-not-below"],
+            &[
+                "ask-write-outside-workspace",
+                "guard-client-config-below",
+                "guard-own-files-below",
+                "no-delete-outside-workspace",
+                "secrets-not-below",
+            ],
         ),
         ("rm -rf \"$x\"", "deny", &[]),
         ("git push --force origin main", "deny", &["ask-git-push", "no-force-push"]),

@@ -164,6 +164,14 @@ struct Server {
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
+impl Drop for Server {
+    /// Hangs up and waits, so that the world outlives the server.
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _reaped = self.child.wait();
+    }
+}
+
 impl Server {
     fn start(world: &World) -> Self {
         let mut child =
