@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::span::Span;
 use crate::word::{Value, Word};
 
-/// What a script would make bash run. Only [`crate::inventory`] makes one, so what it says is about exactly the
+/// What a script would make bash run. Only [`crate::inventory()`] makes one, so what it says is about exactly the
 /// text that it holds.
 #[derive(Debug, Serialize)]
 pub struct Inventory {

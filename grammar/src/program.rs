@@ -15,7 +15,7 @@ use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, Resolved};
 use crate::span::Span;
 use crate::word::{Value, Word};
-use table::{Arity, Builtin, DirectoryRole, Entry, Implied, Opt, Role, Slot, Tables, Unknown};
+use table::{Arity, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Tables, Unknown};
 
 /// A word as a program gets it, and how many words bash may make of it.
 #[derive(Clone, Debug)]
@@ -218,6 +218,7 @@ struct Parse<'t, 'a> {
     /// The port that an option names; `Some(None)` if it is not known.
     port: Option<Option<u16>>,
     connects: Vec<Word>,
+    archives: Vec<Arg>,
 }
 
 impl<'t, 'a> Parse<'t, 'a> {
@@ -238,6 +239,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             placeholder: None,
             port: None,
             connects: Vec::new(),
+            archives: Vec::new(),
         }
     }
 
@@ -460,26 +462,10 @@ impl<'t, 'a> Parse<'t, 'a> {
     }
 
     fn allowed_value(&mut self, option: &Opt, value: &Arg) {
-        let fits = |text: &str, allowed: &String| match allowed.strip_suffix('*') {
-            Some(prefix) => text.starts_with(prefix),
-            None => text == allowed,
-        };
-        let known = match &value.word.value {
-            _ if option.values.is_empty() => true,
-            Value::Literal(text) => option.values.iter().any(|allowed| fits(text, allowed)),
-            other => {
-                let open =
-                    |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| other.prefix().starts_with(stem));
-                option.values.iter().any(open)
-            }
-        };
-        if !known {
+        if !allows(&option.values, &value.word.value) {
             let (name, program) = (option.canonical(), self.program());
-            self.note(
-                OpaqueReason::UnknownOption,
-                value,
-                &format!("what this value of `{name}` of `{program}` does is not known"),
-            );
+            let detail = format!("what this value of `{name}` of `{program}` does is not known");
+            self.note(OpaqueReason::UnknownOption, value, &detail);
         }
     }
 
@@ -609,11 +595,12 @@ impl<'t, 'a> Parse<'t, 'a> {
         let tree = self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options();
         let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
         let operands = self.operands.clone();
+        operands.iter().for_each(|arg| self.operand_meaning(arg));
         let mut touched = false;
         for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
             for role in roles {
                 self.apply(role, arg, tree);
-                touched |= role.is_path();
+                touched |= role.is_path() || role == Role::Remote;
                 if role.is_path() {
                     also.iter().for_each(|role| self.apply(*role, arg, tree));
                 }
@@ -622,10 +609,26 @@ impl<'t, 'a> Parse<'t, 'a> {
         let implicit =
             self.chosen.iter().rev().find_map(|option| option.implicit.as_ref()).or(self.entry.implicit.as_ref());
         if let (false, Some(path), Some(program)) = (touched, implicit, self.args.first()) {
-            let role = slots.iter().map(|slot| slot.role).find(|role| role.is_path()).unwrap_or(Role::Read);
+            let role = slots.iter().map(|slot| slot.role).find(|role| role.is_path() || *role == Role::Remote);
+            let role = role.unwrap_or(Role::Read);
             let arg = decoded(program, path);
             self.apply(role, &arg, tree);
             also.iter().for_each(|role| self.apply(*role, &arg, tree));
+        }
+    }
+
+    /// Operands that are as good as options, and operands that nothing is known of.
+    fn operand_meaning(&mut self, arg: &Arg) {
+        let known = arg.word.value.prefix();
+        for OperandFlag { prefix, flag } in &self.entry.operand_flags {
+            let open = arg.word.value.literal().is_none() && prefix.starts_with(known);
+            if known.starts_with(prefix) || open {
+                self.reading.invocation.flags.insert(flag.clone());
+            }
+        }
+        if !allows(&self.entry.operand_values, &arg.word.value) {
+            let program = self.program();
+            self.note(OpaqueReason::UnknownOption, arg, &format!("what this operand of `{program}` does is not known"));
         }
     }
 
@@ -645,6 +648,12 @@ impl<'t, 'a> Parse<'t, 'a> {
             None => {}
             Some(DirectoryRole::Unknown) => self.reading.directory = self.shell.then_some(Directory::Unknown),
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
+        }
+        let moved = self.reading.cwd.is_some();
+        for arg in std::mem::take(&mut self.archives) {
+            let here = !moved || arg.word.value.prefix().starts_with('/') || matches!(arg.word.value, Value::Home(_));
+            let target = if here { arg } else { role::unknown(&arg) };
+            self.apply(Role::ReadWrite, &target, false);
         }
         let port = self.port.unwrap_or(self.entry.port);
         for target in std::mem::take(&mut self.connects) {
@@ -753,6 +762,12 @@ fn fill_in(arg: &mut Arg, placeholder: &str) {
 fn decoded(arg: &Arg, text: &str) -> Arg {
     let word = Word { value: Value::Literal(text.to_owned()), ..arg.word.clone() };
     Arg { word, count: Count::One }
+}
+
+/// Whether a list of allowed texts, if there is one, has this value; a trailing `*` stands for anything.
+fn allows(list: &[String], value: &Value) -> bool {
+    let stem = |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| value.prefix().starts_with(stem));
+    list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
 }
 
 fn wild(option: &Opt) -> bool {

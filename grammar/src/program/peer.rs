@@ -47,6 +47,9 @@ pub(crate) fn url(text: &str) -> Url {
         let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
         return Url::File(path.to_owned());
     }
+    if rest.contains(['\\', ' ']) || rest.contains(char::is_control) {
+        return Url::Peer(None); // what a client makes of these differs
+    }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Url::Peer(default_port(&scheme).and_then(|port| host_and_port(authority, port)))
@@ -100,7 +103,7 @@ mod tests {
             ("http://[::1]:81/", "::1:81"),
             ("http://a?@b", "a:80"),
             ("http://{a,b}/", "?"),
-            ("http://a\\@b/", "b:80"),
+            ("http://a\\@b/", "?"),
             ("gopher://a/", "?"),
             ("http://a:b/", "?"),
             ("file:///etc/passwd", "file /etc/passwd"),

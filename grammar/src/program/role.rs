@@ -30,6 +30,7 @@ impl Parse<'_, '_> {
                 self.effect(EffectKind::Read, arg, true);
                 self.effect(EffectKind::Delete, arg, true);
             }
+            Role::Archive => self.archive(arg, stdio),
             Role::Replace => self.replaced(arg),
             Role::LinkTarget => self.linked(arg),
             Role::AtFile => match &arg.word.value {
@@ -59,7 +60,8 @@ impl Parse<'_, '_> {
                 Some(text) => self.placeholder = Some(text.to_owned()),
                 None => self.note(OpaqueReason::DynamicOption, arg, "what is replaced in the command is not known"),
             },
-            Role::ShellCode => self.shell_code(arg),
+            Role::ShellCode => self.shell_code(arg, |_| true),
+            Role::PosixShellCode => self.shell_code(arg, vouch::posix_shell),
             Role::Code => self.code(arg),
             Role::Awk => self.vouched(arg, vouch::awk),
             Role::Sed => self.vouched(arg, vouch::sed),
@@ -73,6 +75,18 @@ impl Parse<'_, '_> {
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
         self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+    }
+
+    fn archive(&mut self, arg: &Arg, stdio: bool) {
+        match arg.word.value.literal() {
+            Some(_) if stdio => return,
+            Some(text) if text.contains(':') => {
+                self.note(OpaqueReason::UnknownOption, arg, "a remote archive is reached by running another program");
+            }
+            Some(_) => {}
+            None => self.note(OpaqueReason::DynamicOption, arg, "this archive may turn out to be a remote one"),
+        }
+        self.archives.push(arg.clone());
     }
 
     /// `gzip f` makes `f.gz` and removes `f`, `gzip -d f.gz` the other way round: both begin with the stem.
@@ -147,9 +161,12 @@ impl Parse<'_, '_> {
         self.connect(arg.word.clone(), peer);
     }
 
-    fn shell_code(&mut self, arg: &Arg) {
+    fn shell_code(&mut self, arg: &Arg, readable: fn(&str) -> bool) {
         self.reading.invocation.inline_code = true;
         match &arg.word.value {
+            Value::Literal(text) if !readable(text) => {
+                self.note(OpaqueReason::InlineCode, arg, "shells do not agree about what this code is; use `bash -c`");
+            }
             Value::Literal(text) if arg.count == Count::One => {
                 self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone() });
             }
@@ -249,12 +266,12 @@ impl Parse<'_, '_> {
             }
             None => {}
         }
+        let operands = self.operands.iter().filter(|arg| arg.count != Count::Any).count();
         let code = match self.entry.stdin {
             Stdin::Data => false,
             Stdin::Code => true,
-            Stdin::CodeWithoutOperands => {
-                self.operands.is_empty() || self.operands.iter().all(|arg| arg.count == Count::Any)
-            }
+            Stdin::CodeWithoutOperands => operands == 0,
+            Stdin::CodeWithOneOperand => operands <= 1,
         };
         let given = self.chosen.iter().any(|option| option.code_given);
         if let Some(program) = self.args.first().filter(|_| code && !given) {
@@ -283,7 +300,7 @@ impl Parse<'_, '_> {
 }
 
 /// A word of which nothing is known, standing where the argument stands.
-fn unknown(arg: &Arg) -> Arg {
+pub(super) fn unknown(arg: &Arg) -> Arg {
     let word = Word { value: Value::Dynamic { prefix: String::new() }, ..arg.word.clone() };
     Arg { word, count: arg.count }
 }

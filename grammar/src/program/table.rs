@@ -72,9 +72,13 @@ pub(crate) struct Entry {
     pub(crate) option_sets: HashMap<String, Vec<Opt>>,
     /// What each operand is, by position.
     pub(crate) operands: Vec<Slot>,
+    /// Operands that mean what an option says (`git push origin +main` is a forced push).
+    pub(crate) operand_flags: Vec<OperandFlag>,
+    /// Only these operands are known; a trailing `*` stands for anything.
+    pub(crate) operand_values: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
-    /// Read if no operand is there.
+    /// The operand that is meant if none is there.
     pub(crate) implicit: Option<String>,
     /// What it always touches.
     pub(crate) effects: Vec<Implied>,
@@ -127,6 +131,8 @@ impl Default for Entry {
             uses: Vec::new(),
             option_sets: HashMap::new(),
             operands: Vec::new(),
+            operand_flags: Vec::new(),
+            operand_values: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -267,6 +273,16 @@ impl Opt {
     }
 }
 
+/// An operand that means what an option says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperandFlag {
+    /// How the operand begins.
+    pub(crate) prefix: String,
+    /// The option's canonical name.
+    pub(crate) flag: String,
+}
+
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -294,6 +310,8 @@ pub(crate) enum Role {
     Delete,
     DeleteTree,
     ReadWrite,
+    /// A file that is read or written before the program changes its directory; `host:file` is remote (tar).
+    Archive,
     /// The source of a rename: read and deleted with all below it.
     Move,
     /// Replaced by a file of a similar name (gzip).
@@ -320,8 +338,10 @@ pub(crate) enum Role {
     CommandUntil,
     /// The word that stands for what is appended.
     Placeholder,
-    /// Code of the shell.
+    /// Code of this shell.
     ShellCode,
+    /// Code of a shell that may be another one: read only as far as all agree.
+    PosixShellCode,
     /// Code of another language.
     Code,
     Awk,
@@ -420,6 +440,8 @@ pub(crate) enum Stdin {
     Data,
     Code,
     CodeWithoutOperands,
+    /// One operand says where the code runs (ssh).
+    CodeWithOneOperand,
 }
 
 /// A check of all words together.
