@@ -32,6 +32,9 @@ pub struct Facts {
     pub programs: BTreeMap<CommandId, Program>,
     /// What the n-th effect of a command would open. A file effect that is not in here has an unknown path.
     pub paths: BTreeMap<(CommandId, usize), AbsolutePath>,
+    /// The path groups that have members below what the n-th effect of a command reaches as a tree. For one that is not
+    /// in here, every group that may have is taken to have.
+    pub below: BTreeMap<(CommandId, usize), BTreeSet<String>>,
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
 }

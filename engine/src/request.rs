@@ -105,7 +105,7 @@ impl<'a> Asker<'a> {
 
     /// May the principal do this to this very path?
     pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
-        let body = self.path_body(Some(path), false, "", Some(&self.facts.cwd));
+        let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd));
         Draft::of_nothing_written(action.as_str(), path.as_str(), body)
     }
 
@@ -320,18 +320,24 @@ impl<'a> Asker<'a> {
         let path = self.facts.paths.get(&(command.id, index));
         let directory = self.facts.directories.get(&command.id);
         let program = self.trusted_program(command);
-        let draft = |path: Option<&AbsolutePath>, tree: bool| Draft {
+        let below = self.facts.below.get(&(command.id, index));
+        let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| Draft {
             action: action.as_str(),
             resource: path.map_or_else(|| effect.target.raw.clone(), ToString::to_string),
-            ..Draft::within(inventory, command, effect.target.span, self.path_body(path, tree, program, directory))
+            ..Draft::within(inventory, command, effect.target.span, self.path_body(path, reach, program, directory))
         };
-        let mut drafts = vec![draft(path, effect.tree)];
+        let reach = match (effect.tree, below) {
+            (false, _) => Reach::Itself,
+            (true, Some(groups)) => Reach::Known(groups),
+            (true, None) => Reach::Unknown,
+        };
+        let mut drafts = vec![draft(path, reach)];
         if let (Some(path), true) = (path, effect.tree) {
             let below = self.bundle.path_literals.iter().filter_map(|literal| AbsolutePath::new(literal));
             drafts.extend(
                 below
                     .filter(|anchor| anchor.is_within(path) && anchor != path)
-                    .map(|anchor| draft(Some(&anchor), false)),
+                    .map(|anchor| draft(Some(&anchor), Reach::Itself)),
             );
         }
         drafts
@@ -346,11 +352,11 @@ impl<'a> Asker<'a> {
     fn path_body(
         &self,
         path: Option<&AbsolutePath>,
-        tree: bool,
+        reach: Reach<'_>,
         program: &str,
         directory: Option<&AbsolutePath>,
     ) -> Built<Body> {
-        let (resource, entity) = self.path_entity(path, tree)?;
+        let (resource, entity) = self.path_entity(path, reach)?;
         let mut entities = vec![entity];
         let cwd = self.cwd(directory, &mut entities)?;
         let program = ("program".to_owned(), RestrictedExpression::new_entity_uid(uid("Program", program)?));
@@ -358,7 +364,7 @@ impl<'a> Asker<'a> {
     }
 
     /// `None` is the unknown path: it has the empty id, no parent that could permit it, and every group below it.
-    fn path_entity(&self, path: Option<&AbsolutePath>, tree: bool) -> Built<(EntityUid, Entity)> {
+    fn path_entity(&self, path: Option<&AbsolutePath>, reach: Reach<'_>) -> Built<(EntityUid, Entity)> {
         let resource = uid("Path", path.map_or("", AbsolutePath::as_str))?;
         let mut parents = HashSet::new();
         let mut contains: BTreeSet<&str> = BTreeSet::new();
@@ -372,11 +378,13 @@ impl<'a> Asker<'a> {
                 for group in self.groups_of(path) {
                     parents.insert(uid("PathGroup", group)?);
                 }
-                if tree {
-                    contains = self.vocabulary.groups_below(path);
+                match reach {
+                    Reach::Itself => {}
+                    Reach::Known(groups) => contains = groups.iter().map(String::as_str).collect(),
+                    Reach::Unknown => contains = self.vocabulary.groups_below(path),
                 }
             }
-            None if tree => contains = self.vocabulary.names().collect(),
+            None if reach != Reach::Itself => contains = self.vocabulary.names().collect(),
             None => {}
         }
         let attributes = [
@@ -450,7 +458,7 @@ impl<'a> Asker<'a> {
         directory: Option<&AbsolutePath>,
         entities: &mut Vec<Entity>,
     ) -> Built<(String, RestrictedExpression)> {
-        let (uid, entity) = self.path_entity(directory, false)?;
+        let (uid, entity) = self.path_entity(directory, Reach::Itself)?;
         // The resource may be this very path, and then it may say more (`contains`).
         if entities.iter().all(|known| known.uid() != uid) {
             entities.push(entity);
@@ -515,7 +523,7 @@ impl<'a> Asker<'a> {
         let loopback = self.facts.transport == Transport::Local;
         let host = host_attributes(&self.facts.host, self.facts.transport, loopback)?;
         let host = Entity::new_with_tags(uid("Host", &self.facts.host)?, host, [], []).map_err(text)?;
-        let (_, workspace) = self.path_entity(Some(&self.facts.workspace), false)?;
+        let (_, workspace) = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
         Ok(vec![agent, user, host, workspace, self.session_entity()?, self.clock_entity()?])
     }
 }
@@ -543,6 +551,17 @@ impl Draft {
             body,
         }
     }
+}
+
+/// How much of what lies below a path an operation gets to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach<'a> {
+    /// Nothing: the path alone.
+    Itself,
+    /// All of it, in which these groups have members.
+    Known(&'a BTreeSet<String>),
+    /// All of it, and what is there is not known.
+    Unknown,
 }
 
 /// What the commands on the other end of a pipe are.

@@ -108,22 +108,46 @@ impl Vocabulary {
 
     /// The groups that `path` is a member of: it, or a directory above it, fits a pattern.
     pub fn groups_of<'a>(&'a self, path: &AbsolutePath) -> impl Iterator<Item = &'a str> {
-        let components: Vec<String> = components(path.as_str()).map(str::to_owned).collect();
-        self.groups
-            .iter()
-            .filter(move |(_, patterns)| patterns.iter().any(|pattern| pattern.fits(&components)))
-            .map(|(name, _)| name.as_str())
+        let names: Vec<&str> = components(path.as_str()).collect();
+        let fits = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.fits(&names));
+        let groups: Vec<&str> =
+            self.groups.iter().filter(|(_, patterns)| fits(patterns)).map(|(name, _)| name.as_str()).collect();
+        groups.into_iter()
     }
 
     /// The groups that have, or may have, members below `directory`: a pattern reaches below it, or could, as name
     /// patterns always can.
     pub fn groups_below(&self, directory: &AbsolutePath) -> BTreeSet<&str> {
-        let components: Vec<String> = components(directory.as_str()).map(str::to_owned).collect();
-        self.groups
+        let names: Vec<&str> = components(directory.as_str()).collect();
+        self.groups_with(|pattern| pattern.may_reach_below(&names))
+    }
+
+    /// The groups that have members below `directory`, given everything that is there: those whose patterns reach below
+    /// it by their place, and those whose name patterns one of the paths fits.
+    pub fn groups_among<'p>(&self, directory: &AbsolutePath, paths: impl Iterator<Item = &'p str>) -> BTreeSet<&str> {
+        let names: Vec<&str> = components(directory.as_str()).collect();
+        let mut found = self.groups_with(|pattern| pattern.reaches_below(&names));
+        let mut open: Vec<(&str, Vec<&Pattern>)> = self
+            .groups
             .iter()
-            .filter(|(_, patterns)| patterns.iter().any(|pattern| pattern.may_reach_below(&components)))
-            .map(|(name, _)| name.as_str())
-            .collect()
+            .map(|(name, patterns)| (name.as_str(), patterns.iter().filter(|pattern| pattern.anywhere).collect()))
+            .collect();
+        for path in paths {
+            let names: Vec<&str> = components(path).collect();
+            open.retain(|(group, patterns)| {
+                let fits = patterns.iter().any(|pattern| pattern.fits_end(&names));
+                if fits {
+                    found.insert(group);
+                }
+                !fits
+            });
+        }
+        found
+    }
+
+    fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {
+        let groups = self.groups.iter().filter(|(_, patterns)| patterns.iter().any(&fits));
+        groups.map(|(name, _)| name.as_str()).collect()
     }
 
     /// The absolute patterns of all groups as paths, up to their first wildcard: where kernel rules may begin.
@@ -136,7 +160,7 @@ impl Vocabulary {
 #[derive(Clone, Debug)]
 struct Pattern {
     anywhere: bool,
-    components: Vec<String>,
+    components: Vec<Component>,
 }
 
 impl Pattern {
@@ -150,73 +174,101 @@ impl Pattern {
         } else {
             return None;
         };
-        let components: Vec<String> = components(&rest).map(str::to_owned).collect();
-        if components.iter().any(|component| component == ".." || component.contains("**")) {
+        if components(&rest).any(|component| component == ".." || component.contains("**")) {
             return None;
         }
+        let components: Vec<Component> = components(&rest).map(Component::parse).collect();
         (!components.is_empty()).then_some(Self { anywhere, components })
     }
 
     fn literal(directory: &AbsolutePath) -> Self {
-        // A directory may be called `*`: escaped, so that it fits only itself.
-        let components = components(directory.as_str()).map(|component| component.replace('*', "\\*")).collect();
+        let components = components(directory.as_str()).map(Component::literal).collect();
         Self { anywhere: false, components }
     }
 
-    fn fits(&self, path: &[String]) -> bool {
+    /// The path, or a directory above it, fits.
+    fn fits(&self, path: &[&str]) -> bool {
         let starts = if self.anywhere { path.len() } else { 1 };
-        (0..starts.max(1)).any(|start| path.get(start..).is_some_and(|rest| fits_prefix(&self.components, rest)))
+        (0..starts.max(1)).any(|start| path.get(start..).is_some_and(|rest| self.fits_start(rest)))
     }
 
-    fn may_reach_below(&self, directory: &[String]) -> bool {
-        self.anywhere
-            || self.fits(directory)
-            || (self.components.len() > directory.len()
-                && directory.iter().zip(&self.components).all(|(name, pattern)| fits_component(pattern, name)))
+    fn fits_start(&self, path: &[&str]) -> bool {
+        path.len() >= self.components.len()
+            && self.components.iter().zip(path).all(|(component, name)| component.fits(name))
+    }
+
+    /// The path itself fits, to its last component.
+    fn fits_end(&self, path: &[&str]) -> bool {
+        let start = path.len().checked_sub(self.components.len());
+        start.filter(|start| self.anywhere || *start == 0).is_some_and(|start| {
+            // From the end: names of files differ more than those of the directories above them.
+            let tail = path.get(start..).unwrap_or_default();
+            self.components.iter().zip(tail).rev().all(|(component, name)| component.fits(name))
+        })
+    }
+
+    fn may_reach_below(&self, directory: &[&str]) -> bool {
+        self.anywhere || self.reaches_below(directory)
+    }
+
+    /// By its place alone: the pattern holds the directory, or goes on below it.
+    fn reaches_below(&self, directory: &[&str]) -> bool {
+        self.fits(directory)
+            || (!self.anywhere
+                && self.components.len() > directory.len()
+                && directory.iter().zip(&self.components).all(|(name, component)| component.fits(name)))
     }
 
     fn root(&self) -> Option<AbsolutePath> {
         if self.anywhere {
             return None;
         }
-        let literal: Vec<_> = self.components.iter().take_while(|component| !component.contains('*')).collect();
-        if literal.len() < self.components.len() {
-            return None;
+        let names: Option<String> =
+            self.components.iter().map(|component| component.as_literal().map(|name| format!("/{name}"))).collect();
+        AbsolutePath::new(&names?)
+    }
+}
+
+/// One component: literal pieces with any run of characters between them.
+#[derive(Clone, Debug)]
+struct Component {
+    /// Each followed by a `*`.
+    pieces: Vec<String>,
+    /// Behind the last `*`, or all there is.
+    last: String,
+}
+
+impl Component {
+    fn parse(text: &str) -> Self {
+        let mut pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
+        let last = pieces.pop().unwrap_or_default();
+        Self { pieces, last }
+    }
+
+    /// A directory may be called `*`, and then it is itself only.
+    fn literal(name: &str) -> Self {
+        Self { pieces: Vec::new(), last: name.to_owned() }
+    }
+
+    fn as_literal(&self) -> Option<&str> {
+        self.pieces.is_empty().then_some(self.last.as_str())
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        let Some((first, middle)) = self.pieces.split_first() else { return self.last == name };
+        let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
+        for piece in middle {
+            match rest.split_once(piece.as_str()) {
+                Some((_, behind)) => rest = behind,
+                None => return false,
+            }
         }
-        let text: String = literal.iter().map(|component| format!("/{component}")).collect();
-        AbsolutePath::new(&text)
+        rest.ends_with(self.last.as_str())
     }
 }
 
 fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|component| !component.is_empty() && *component != ".")
-}
-
-fn fits_prefix(pattern: &[String], path: &[String]) -> bool {
-    path.len() >= pattern.len() && pattern.iter().zip(path).all(|(pattern, name)| fits_component(pattern, name))
-}
-
-/// `*` fits any run of characters; `\*` is a star.
-fn fits_component(pattern: &str, name: &str) -> bool {
-    let mut literal = String::new();
-    let mut pieces = Vec::new();
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => literal.extend(characters.next()),
-            '*' => pieces.push(std::mem::take(&mut literal)),
-            other => literal.push(other),
-        }
-    }
-    let Some((first, middle)) = pieces.split_first() else { return literal == name };
-    let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
-    for piece in middle {
-        match rest.split_once(piece.as_str()) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    rest.ends_with(literal.as_str())
 }
 
 #[cfg(test)]
@@ -275,6 +327,26 @@ mod tests {
                 expected,
                 "{pattern} {directory}"
             );
+        }
+    }
+
+    #[test]
+    fn what_lies_below_as_it_is() {
+        let there = ["/w/src/a.rs", "/w/src/deep", "/w/src/deep/.env", "/w/.git", "/w/.git/hooks"];
+        for (pattern, expected) in [
+            ("**/.env", true),
+            ("**/*.pem", false),
+            ("**/.git/hooks", true),
+            ("**/hooks/x", false),
+            ("/w/src/not-there", true),
+            ("/x", false),
+            ("/", false),
+        ] {
+            let mut vocabulary = Vocabulary::default();
+            let parsed = vocabulary.add("g", pattern, &path("/home/u"));
+            assert_eq!(parsed.is_err(), pattern == "/", "{pattern}");
+            let found = !vocabulary.groups_among(&path("/w"), there.into_iter()).is_empty();
+            assert_eq!(found, expected, "{pattern}");
         }
     }
 

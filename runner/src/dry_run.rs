@@ -99,7 +99,7 @@ pub fn judge(settings: &Settings, case: &Case) -> Explained {
         cwd: case.cwd.clone(),
         temp: None,
     };
-    let facts = surroundings.gather(&occasion, &inventory);
+    let facts = surroundings.gather(&occasion, &inventory, settings.engine.vocabulary());
     let report = settings.engine.rehearse(inventory, &facts, case.approved);
     Explained::of(&report, &settings.redactor)
 }

@@ -3,16 +3,20 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport};
+use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary};
 use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
+
+/// Files and directories that are looked through below one that a command reaches as a tree; a large build directory
+/// has some 100,000.
+const MAX_TREE: usize = 250_000;
 
 /// Directories whose programs belong to the installed system.
 const SYSTEM_BIN: &[&str] = &[
@@ -63,7 +67,10 @@ pub struct Occasion {
 
 impl Surroundings {
     /// The facts for one script.
-    pub fn gather(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
+    ///
+    /// A tree that an effect reaches is looked through for members of the groups in `vocabulary`, so that `rm -r build`
+    /// is not taken for the removal of whatever a name pattern could mean.
+    pub fn gather(&self, occasion: &Occasion, inventory: &Inventory, vocabulary: &Vocabulary) -> Facts {
         let mut facts = self.facts(occasion);
         let mut made = Vec::new();
         let mut links = false;
@@ -76,6 +83,11 @@ impl Surroundings {
             for (index, path) in self.effects(command, directory.as_ref(), links) {
                 if makes_directory(command) {
                     made.push(path.clone());
+                }
+                let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
+                // What an earlier command of this script unpacks or fetches is not there to be seen yet.
+                if let Some(groups) = (is_tree && !links).then(|| groups_below(vocabulary, &path)).flatten() {
+                    facts.below.insert((command.id, index), groups);
                 }
                 facts.paths.insert((command.id, index), path);
             }
@@ -97,6 +109,7 @@ impl Surroundings {
             clock: clock(),
             programs: BTreeMap::new(),
             paths: BTreeMap::new(),
+            below: BTreeMap::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
         }
     }
@@ -200,6 +213,38 @@ impl Surroundings {
         };
         real(&path, last)
     }
+}
+
+/// The groups that have members below a directory now. `None` if it cannot be looked through whole: too much is there,
+/// a part may not be read, or a name is not UTF-8. Links are not followed: what they lead to is not below.
+fn groups_below(vocabulary: &Vocabulary, directory: &AbsolutePath) -> Option<BTreeSet<String>> {
+    let mut paths = Vec::new();
+    let mut pending = vec![PathBuf::from(directory.as_str())];
+    while let Some(next) = pending.pop() {
+        let entries = match std::fs::read_dir(&next) {
+            Ok(entries) => entries,
+            // A file has nothing below it, and what does not exist neither.
+            Err(error) if next == Path::new(directory.as_str()) && is_no_directory(&error) => break,
+            Err(_) => return None,
+        };
+        for entry in entries {
+            let entry = entry.ok()?;
+            let path = entry.path();
+            if entry.file_type().ok()?.is_dir() {
+                pending.push(path.clone());
+            }
+            paths.push(path.into_os_string().into_string().ok()?);
+            if paths.len() > MAX_TREE {
+                return None;
+            }
+        }
+    }
+    let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
+    Some(groups.into_iter().map(str::to_owned).collect())
+}
+
+fn is_no_directory(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotADirectory | std::io::ErrorKind::NotFound)
 }
 
 /// The search path among a child's variables.

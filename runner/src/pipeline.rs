@@ -173,7 +173,11 @@ impl Pipeline {
     pub async fn submit(&self, call: Call) -> Result<Outcome, Failure> {
         let inventory = palisade_grammar::inventory(&call.script);
         let mut seat = self.seat(&call).await?;
-        let facts = self.settings.surroundings.gather(&seat.occasion, &inventory).with(&call.client);
+        let facts = self
+            .settings
+            .surroundings
+            .gather(&seat.occasion, &inventory, self.settings.engine.vocabulary())
+            .with(&call.client);
         let started = Instant::now();
         let verdict = self.settings.engine.decide(inventory, &facts);
         let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
@@ -232,7 +236,11 @@ impl Pipeline {
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         let inventory = palisade_grammar::inventory(&call.script);
         let seat = self.seat(call).await?;
-        let facts = self.settings.surroundings.gather(&seat.occasion, &inventory).with(&call.client);
+        let facts = self
+            .settings
+            .surroundings
+            .gather(&seat.occasion, &inventory, self.settings.engine.vocabulary())
+            .with(&call.client);
         let verdict = self.settings.engine.decide(inventory, &facts);
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
