@@ -25,6 +25,7 @@ fn policies(verdict: &Value) -> Vec<String> {
     let reasons = verdict["reasons"].as_array().expect("reasons");
     let mut policies: Vec<String> =
         reasons.iter().map(|reason| reason["policy"].as_str().unwrap_or("?").to_owned()).collect();
+    policies.retain(|policy| !policy.is_empty());
     policies.sort();
     policies.dedup();
     policies
@@ -34,7 +35,12 @@ fn policies(verdict: &Value) -> Vec<String> {
 fn everyday_commands_under_the_developer_profile() {
     let world = World::new();
     world.link_toolchain();
-    std::fs::create_dir(world.path("work/sub")).expect("a directory");
+    for directory in ["sub", "src", "build/deep"] {
+        std::fs::create_dir_all(world.workspace().join(directory)).expect("a directory");
+    }
+    for file in ["sub/.env", "src/a.rs", "build/deep/b.o"] {
+        world.write(&format!("work/{file}"), "");
+    }
     let table: &[(&str, &str, &[&str])] = &[
         ("git status; ls", "allow", &[]),
         ("git log --oneline | head -5", "allow", &[]),
@@ -69,13 +75,19 @@ fn everyday_commands_under_the_developer_profile() {
         ("rm -rf \"$x\"", "deny", &[]),
         ("git push --force origin main", "deny", &["ask-git-push", "no-force-push"]),
         ("LD_PRELOAD=./x.so ls", "deny", &["guard-loader-env"]),
-        ("export PATH=/tmp:$PATH", "deny", &["guard-loader-env"]),
+        ("export PATH=/tmp:$PATH", "deny", &["guard-loader-env", "guard-opaque"]),
+        ("LC_ALL=C sort x; LANG=de_DE.UTF-8 ls", "allow", &[]),
+        ("LC_ALL=ja_JP.SJIS ls", "deny", &["guard-locale"]),
         ("git push origin main", "ask", &["ask-git-push"]),
         ("echo x > ../outside.txt", "ask", &["ask-write-outside-workspace"]),
         ("npm install", "deny", &["lockfile-installs-only"]),
-        // The workspace itself as a tree: it may hold a `.env`, and nothing but this decision keeps grep from it.
+        ("rm -rf build", "allow", &[]),
+        ("grep -r foo src", "allow", &[]),
+        // The workspace itself as a tree: it holds a `.env`, and nothing but this decision keeps grep from it.
         ("grep -r foo .", "deny", &["secrets-not-below"]),
-        ("grep -r foo src", "deny", &["secrets-not-below"]),
+        ("grep -r foo sub", "deny", &["secrets-not-below"]),
+        // What an archive holds is not known before it is unpacked.
+        ("tar xf a.tar && grep -r foo src", "deny", &[]),
     ];
     let lines: Vec<Value> = table.iter().map(|(command, ..)| json!({ "command": command })).collect();
     for ((command, decision, by), verdict) in table.iter().zip(batch(&world, &[], &lines)) {
