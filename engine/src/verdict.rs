@@ -15,6 +15,9 @@ use crate::facts::Facts;
 use crate::request::{Asker, Built, Draft};
 use crate::vocabulary::Vocabulary;
 
+/// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
+const MAX_REQUESTS: usize = 1_000;
+
 /// Our answer to a whole script.
 #[derive(Debug)]
 pub enum Verdict {
@@ -189,6 +192,9 @@ pub struct Reason {
 pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Inventory, facts: &Facts) -> Verdict {
     let asker = Asker::new(bundle, vocabulary, facts);
     let drafts = asker.script(&inventory);
+    if drafts.len() > MAX_REQUESTS {
+        return Verdict::Deny(Denial { report: too_many(bundle, &inventory, drafts.len()) });
+    }
     let judged: Vec<Judged> = drafts.iter().map(|draft| judge(bundle, &asker, draft)).collect();
     // A script that raises no question is one that we did not understand.
     let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
@@ -213,6 +219,9 @@ pub(crate) fn rehearse(
     }
     let asker = Asker::new(bundle, vocabulary, facts);
     let drafts = asker.script(&inventory);
+    if drafts.len() > MAX_REQUESTS {
+        return too_many(bundle, &inventory, drafts.len());
+    }
     let answers = drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(draft, true))));
     let judged: Vec<Judged> = answers.collect();
     let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
@@ -241,6 +250,27 @@ pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Questi
         Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() })
     } else {
         Verdict::Deny(Denial { report })
+    }
+}
+
+/// Denies a script that is too long to be judged, without judging any of it.
+fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
+    let command = String::from_utf8_lossy(inventory.script()).into_owned();
+    let reason = Reason {
+        policy: String::new(),
+        place: String::new(),
+        text: "the whole script".to_owned(),
+        span: Span::new(0, inventory.script().len()),
+        reason: format!("It raises {requests} questions, and {MAX_REQUESTS} is the limit."),
+        suggest: "Split it, or put it into a file in the workspace.".to_owned(),
+    };
+    Report {
+        decision: Decision::Deny,
+        command,
+        policy_set: bundle.fingerprint().to_owned(),
+        requests: Vec::new(),
+        opaque: Vec::new(),
+        reasons: vec![reason],
     }
 }
 

@@ -90,6 +90,17 @@ fn a_script_is_allowed_only_if_every_request_is() {
 }
 
 #[test]
+fn a_script_that_asks_too_much_is_denied_at_once() {
+    let engine = site(ALL);
+    assert_eq!(decision(&engine, &"true;".repeat(500), &facts()), Decision::Ask);
+    let verdict = decide(&engine, &"true;".repeat(1001), &facts());
+    let report = verdict.report();
+    assert_eq!((report.decision, report.requests.len()), (Decision::Deny, 0));
+    assert!(report.reasons.first().unwrap().reason.contains("1001 questions"), "{:?}", report.reasons);
+    assert_eq!(engine.rehearse(inventory("true;".repeat(1001).as_bytes()), &facts(), true).decision, Decision::Deny);
+}
+
+#[test]
 fn a_policy_that_errs_denies() {
     // The strict validator lets an overflow pass, and Cedar skips the forbid at run time.
     let overflow = "@id(\"overflow\") forbid (principal, action == Action::\"exec\", resource) \
