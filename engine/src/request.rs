@@ -3,7 +3,8 @@
 //!
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
 use std::str::FromStr;
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
@@ -76,11 +77,13 @@ pub(crate) struct Asker<'a> {
     facts: &'a Facts,
     /// Path groups with the session's own directories in them.
     temp: Option<&'a AbsolutePath>,
+    /// The entities that every request refers to, checked once.
+    common: OnceCell<Built<Entities>>,
 }
 
 impl<'a> Asker<'a> {
     pub(crate) fn new(bundle: &'a Bundle, vocabulary: &'a Vocabulary, facts: &'a Facts) -> Self {
-        Self { bundle, vocabulary, facts, temp: facts.temp.as_ref() }
+        Self { bundle, vocabulary, facts, temp: facts.temp.as_ref(), common: OnceCell::new() }
     }
 
     /// Every question that a script raises, in the order of the text. Empty only if the inventory is.
@@ -135,7 +138,7 @@ impl<'a> Asker<'a> {
         let principal = uid("Agent", &self.facts.principal.agent)?;
         let schema = &self.bundle.schema;
         let request = Request::new(principal, action, body.resource.clone(), context, Some(schema)).map_err(text)?;
-        Ok((request, self.store(body.entities.iter().cloned().chain(self.surroundings()?))?))
+        Ok((request, self.store(body.entities.iter().cloned())?))
     }
 
     /// The request by which a person's yes is itself authorised.
@@ -159,19 +162,19 @@ impl<'a> Asker<'a> {
             Request::new(principal.clone(), uid("Action", "approve")?, body.resource.clone(), context, Some(schema))
                 .map_err(text)?;
         let approver = Entity::new_no_attrs(principal, role_uids(roles)?);
-        let entities = [approver].into_iter().chain(body.entities.iter().cloned()).chain(self.surroundings()?);
+        let entities = body.entities.iter().cloned().chain([approver]);
         Ok((request, self.store(entities)?))
     }
 
-    /// Two entities of one id are an error to Cedar even if they say the same: the first of each is kept. The resource
-    /// comes first, for only its entity says what lies below it, and it may be the workspace too.
+    /// The store for one request: what all requests have in common, and what this one is about. The resource's entity
+    /// takes the place of one of the same id, for only it says what lies below it, and it may be the workspace too.
     fn store(&self, entities: impl Iterator<Item = Entity>) -> Built<Entities> {
-        let mut distinct: BTreeMap<String, Entity> = BTreeMap::new();
-        // A store built without the schema's action entities makes `action in Action::"…"` silently false.
-        for entity in entities.chain(self.bundle.actions.iter().cloned()) {
-            distinct.entry(entity.uid().to_string()).or_insert(entity);
-        }
-        Entities::from_entities(distinct.into_values(), Some(&self.bundle.schema)).map_err(text)
+        let common = self.common.get_or_init(|| {
+            // A store built without the schema's action entities makes `action in Action::"…"` silently false.
+            let entities = self.surroundings()?.into_iter().chain(self.bundle.actions.iter().cloned());
+            Entities::from_entities(entities, Some(&self.bundle.schema)).map_err(text)
+        });
+        common.clone()?.upsert_entities(entities, Some(&self.bundle.schema)).map_err(text)
     }
 
     fn command(&self, inventory: &Inventory, command: &Command, opaque: &[&Opaque]) -> Draft {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
 
-use palisade_engine::{AbsolutePath, Engine, Facts, FileAction};
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
 use serde::{Deserialize, Serialize};
 
 /// Everything that one session's processes may touch, and how much they may use.
@@ -163,14 +163,15 @@ pub fn derive(
 ) -> SandboxPlan {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
     let roots: BTreeSet<AbsolutePath> = roots.iter().cloned().chain(own).collect();
+    let permissions = engine.permissions(facts);
     let rules = roots.iter().filter_map(|root| {
-        let rights = rights(engine, facts, root);
+        let rights = rights(&permissions, root);
         (!rights.is_empty()).then(|| PathRule { path: root.as_str().into(), rights, optional: true })
     });
     SandboxPlan { rules: rules.collect(), limits, level }
 }
 
-fn rights(engine: &Engine, facts: &Facts, root: &AbsolutePath) -> Rights {
+fn rights(permissions: &Permissions<'_>, root: &AbsolutePath) -> Rights {
     // A name that no pattern is made for: what policy says of it, it says of any file there.
     let Some(below) = root.child("palisade-probe") else { return Rights::NONE };
     let mut rights = Rights::NONE;
@@ -180,7 +181,7 @@ fn rights(engine: &Engine, facts: &Facts, root: &AbsolutePath) -> Rights {
         (FileAction::Delete, Rights::DELETE),
         (FileAction::Execute, Rights::EXECUTE),
     ] {
-        let permits = |path: &AbsolutePath| engine.permits_path(facts, action, path);
+        let permits = |path: &AbsolutePath| permissions.permits(action, path);
         // Deleting the workspace itself may be forbidden where deleting in it is not; the kernel asks for the right on
         // the directory above in any case.
         let on_root = action == FileAction::Delete || permits(root);
