@@ -171,8 +171,9 @@ impl Pipeline {
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
     pub async fn submit(&self, call: Call) -> Result<Outcome, Failure> {
-        let inventory = palisade_grammar::inventory(&call.script);
+        // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
+        let inventory = palisade_grammar::inventory(&call.script);
         let facts = self
             .settings
             .surroundings
@@ -408,11 +409,16 @@ impl Pipeline {
     /// Starts a shell under the rules that the same policies give for these facts.
     async fn start(&self, id: &SessionId, facts: &Facts) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
+        let settings = &self.settings;
+        let granted = |group: &str| group.starts_with("granted-");
+        if directory.temp().is_within(&facts.workspace) || settings.engine.vocabulary().groups_of(directory.temp()).any(granted) {
+            return Err(self.failure(&SessionError::TemporaryWithinReach(directory.temp().clone())));
+        }
         let mut facts = facts.clone();
         facts.temp = Some(directory.temp().clone());
-        let settings = &self.settings;
         let roots = existing_roots(&settings.engine);
-        let plan = plan::derive(&settings.engine, &facts, &roots, settings.level, settings.limits);
+        let plan = plan::derive(&settings.engine, &facts, &roots, settings.level, settings.limits)
+            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         let place = Place { plan, environment: settings.environment.clone(), cwd: facts.cwd.clone(), directory };
         Session::open(id.clone(), place).await.map_err(|error| self.failure(&error))
     }
@@ -424,6 +430,10 @@ impl Pipeline {
         let redactor = &self.settings.redactor;
         let (status, exit_code, signal, lost) = match captured.end {
             End::Status(code) => (Status::Done, Some(code), None, None),
+            End::Nowhere(code) if !persistent => (Status::Done, Some(code), None, None),
+            End::Nowhere(code) => {
+                (Status::SessionLost, Some(code), None, Some("the session's working directory is gone or cannot be named"))
+            }
             End::ShellExited(code) if !persistent => (Status::Done, Some(code), None, None),
             End::ShellKilled(signal) if !persistent => (Status::Done, None, Some(signal), None),
             End::ShellExited(code) => {

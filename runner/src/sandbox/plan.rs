@@ -3,7 +3,7 @@
 //! The plan says *what*; `landlock.rs` and `seccomp.rs` turn it into kernel rules and `enforce.rs` puts them on. A path that
 //! no rule names is out of reach: there is no rule that takes away, so nothing depends on the order of the rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
@@ -154,21 +154,38 @@ pub const LOCAL: Promise = Promise { sandboxed: true, guarded: false, paths_held
 /// The kernel rules that follow from the policies for these facts: each root that a path group names, the workspace and
 /// the session's temporary directory, with the rights that policy gives both to the root itself and to a file below it
 /// that has no other property. Pure but for the existence of the roots, which the caller has resolved.
+///
+/// # Errors
+/// A root is forbidden what a root above it may do: Landlock cannot take back below what it grants above.
 pub fn derive(
     engine: &Engine,
     facts: &Facts,
     roots: &BTreeSet<AbsolutePath>,
     level: Level,
     limits: Limits,
-) -> SandboxPlan {
+) -> Result<SandboxPlan, Hole> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
-    let roots: BTreeSet<AbsolutePath> = roots.iter().cloned().chain(own).collect();
     let permissions = engine.permissions(facts);
-    let rules = roots.iter().filter_map(|root| {
-        let rights = rights(&permissions, root);
-        (!rights.is_empty()).then(|| PathRule { path: root.as_str().into(), rights, optional: true })
-    });
-    SandboxPlan { rules: rules.collect(), limits, level }
+    let rights: BTreeMap<AbsolutePath, Rights> =
+        roots.iter().cloned().chain(own).map(|root| (root.clone(), rights(&permissions, &root))).collect();
+    for (inner, allowed) in &rights {
+        let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
+        if let Some(outer) = inner.ancestors().find(wider) {
+            return Err(Hole { outer, inner: inner.clone() });
+        }
+    }
+    let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
+    let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
+    Ok(SandboxPlan { rules: rules.collect(), limits, level })
+}
+
+/// A path that policy forbids below one that it permits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hole {
+    /// What may be used.
+    pub outer: AbsolutePath,
+    /// What lies below and may not.
+    pub inner: AbsolutePath,
 }
 
 fn rights(permissions: &Permissions<'_>, root: &AbsolutePath) -> Rights {

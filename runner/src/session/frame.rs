@@ -1,9 +1,10 @@
 //! How one command is put to a running bash, and how its end is read back. No I/O.
 //!
 //! Two lines go down the shell's standard input in one write. The first runs the command at the top level, with
-//! channels of its own. The second, which bash reads only when the first is done, reports the end with a fresh nonce
-//! on a descriptor that the command never had: neither its text, nor a child, nor a file can contain that nonce, so
-//! that no output can forge an end.
+//! channels of its own. The second reports the end with a fresh nonce on a descriptor that is closed for the command:
+//! neither its text, nor a child, nor a file can contain that nonce, so that no output can forge an end. The shell's
+//! input and the report's descriptor are sockets, which cannot be opened again through `/proc`; what is left is code in
+//! the shell itself that reads descriptors it did not open, and that is an opaque item to the grammar.
 
 use std::fmt::Write as _;
 
@@ -24,10 +25,10 @@ pub fn boot(nonce: &Nonce) -> Vec<u8> {
     text.push_str("set +o history +H +m -o physical; shopt -u expand_aliases sourcepath progcomp checkwinsize; ");
     // An interactive shell says `exit` on standard error when it is left; the agent did not write that.
     text.push_str("exit() { builtin exit \"$@\" 2>/dev/null; }; ");
-    // The status goes on to the next command as `$?`.
+    // Arguments only: a variable could be read-only with a value of the agent's. The status goes on as `$?`.
     let _ = writeln!(
         text,
-        "{REPORT}() {{ builtin local s=$?; builtin printf '%s %s\\n' \"$1\" \"$s\" >&{CONTROL_FD}; builtin return \"$s\"; }}; builtin readonly -f {REPORT}"
+        "{REPORT}() {{ builtin printf '%s %s\\n' \"$1\" \"$2\" >&{CONTROL_FD}; builtin return \"$2\"; }}; builtin readonly -f {REPORT}"
     );
     text.push_str(&report(nonce));
     text.into_bytes()
@@ -61,7 +62,7 @@ pub fn status(line: &[u8], nonce: &Nonce) -> Option<i32> {
 }
 
 fn report(nonce: &Nonce) -> String {
-    format!("{REPORT} {}\n", nonce.as_str())
+    format!("{REPORT} {} \"$?\"\n", nonce.as_str())
 }
 
 /// `$'…'` with every byte that is not plain ASCII as an octal escape: one line, whatever the text holds.

@@ -89,6 +89,23 @@ pub enum SessionError {
     #[error("the shell did not become ready")]
     #[diagnostic(help("`palisade doctor` says what a session needs"))]
     NotReady,
+    /// Where the shell stands cannot be told.
+    #[error("the session's working directory cannot be told")]
+    #[diagnostic(help("sessions need `/proc` with `/proc/PID/task/TID/children`, and a directory whose name is UTF-8"))]
+    NoDirectory,
+    /// A kernel rule would open what policy forbids.
+    #[error("policy forbids `{inner}`, and the kernel cannot keep it from a session that may use `{outer}`")]
+    #[diagnostic(help("choose a workspace or a granted directory that does not hold it"))]
+    Hole {
+        /// The directory that the session may use.
+        outer: AbsolutePath,
+        /// What lies below it and is forbidden.
+        inner: AbsolutePath,
+    },
+    /// The session's own directory would lie where the agent can write.
+    #[error("the temporary directory `{0}` lies where the agent can write")]
+    #[diagnostic(help("set TMPDIR to a directory outside the workspace"))]
+    TemporaryWithinReach(AbsolutePath),
     /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes")]
     NoRandomness,

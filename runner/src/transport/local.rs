@@ -1,19 +1,21 @@
 //! A bash on this machine, under the sandbox.
 //!
 //! Output comes over a pair of named pipes that exist for one script only, so that what an earlier script left in the
-//! background cannot write into a later result; the end comes over a descriptor that scripts do not have.
+//! background does not write into a later result unless it means to; the end comes over a descriptor that scripts do
+//! not have.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use palisade_engine::AbsolutePath;
 use rustix::fs::{CWD, Mode};
-use rustix::pipe::{PipeFlags, pipe_with};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
@@ -94,6 +96,9 @@ impl SessionDirectory {
 pub enum End {
     /// The shell lives and reports this status.
     Status(i32),
+    /// The script came to its end with this status, but the shell's working directory is gone or cannot be named;
+    /// everything was killed.
+    Nowhere(i32),
     /// The shell ended with this code.
     ShellExited(i32),
     /// The shell was ended by this signal.
@@ -110,8 +115,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct LocalShell {
     process: Process,
-    stdin: pipe::Sender,
-    control: pipe::Receiver,
+    stdin: UnixStream,
+    control: UnixStream,
     directory: SessionDirectory,
     enforced: Enforced,
     /// The shell's own number as this process sees it.
@@ -127,7 +132,9 @@ impl LocalShell {
         let Place { mut plan, mut environment, cwd, directory } = place;
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
-        let (stdin_child, stdin) = channel("the shell's input")?;
+        // Sockets, not pipes: what a session's programs find under /proc of the shell cannot be opened again, so that
+        // none of them can type into it or report for it.
+        let (stdin, stdin_child) = channel("the shell's input")?;
         let (control, control_child) = channel("the report channel")?;
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null: OwnedFd = null.map_err(|source| SessionError::Channel { what: "the null device", source })?.into();
@@ -145,12 +152,14 @@ impl LocalShell {
         let prepared = sandbox::prepare(&plan, launch)?;
         let enforced = prepared.enforced().clone();
         let process = sandbox::spawn(prepared)?;
-        let receiver = |fd| pipe::Receiver::from_owned_fd(fd).map_err(channel_error("the report channel"));
-        let sender = |fd| pipe::Sender::from_owned_fd(fd).map_err(channel_error("the shell's input"));
-        let (stdin, control) = (sender(stdin)?, receiver(control)?);
         let mut shell = Self { process, stdin, control, directory, enforced, pid: None };
         shell.boot().await?;
         shell.pid = shell.find_shell();
+        // Without it nobody can tell where the shell stands, and every relative path would be judged in the wrong place.
+        if shell.cwd().is_none() {
+            shell.end_everything().await;
+            return Err(SessionError::NoDirectory);
+        }
         Ok(shell)
     }
 
@@ -193,7 +202,20 @@ impl LocalShell {
         stderr.drain();
         let cwd = match end {
             End::Status(_) => self.cwd(),
-            End::ShellExited(_) | End::ShellKilled(_) | End::TimedOut | End::Cancelled | End::Forged => None,
+            End::Nowhere(_)
+            | End::ShellExited(_)
+            | End::ShellKilled(_)
+            | End::TimedOut
+            | End::Cancelled
+            | End::Forged => None,
+        };
+        // A shell that stands nowhere that can be named cannot be judged for: every relative path would be another file.
+        let end = match (end, &cwd) {
+            (End::Status(code), None) => {
+                self.end_everything().await;
+                End::Nowhere(code)
+            }
+            (end, _) => end,
         };
         let (stdout, mut redactions) = stdout.finish().await;
         let (stderr, more) = stderr.finish().await;
@@ -284,8 +306,12 @@ impl LocalShell {
 
     /// The working directory, as the kernel has it; a directory that was removed is none.
     fn cwd(&self) -> Option<AbsolutePath> {
-        let link = std::fs::read_link(format!("/proc/{}/cwd", self.pid?)).ok()?;
-        real_directory(&link)
+        let link = PathBuf::from(format!("/proc/{}/cwd", self.pid?));
+        let path = real_directory(&std::fs::read_link(&link).ok()?)?;
+        // The name of a removed directory ends in ` (deleted)`, which may be the name of another one.
+        let same = |file: &std::fs::Metadata| (file.dev(), file.ino());
+        let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::metadata(path.as_str()).ok()?);
+        (same(&there) == same(&named)).then_some(path)
     }
 
     /// The report channel is closed: the shell has ended, or is about to.
@@ -323,7 +349,7 @@ enum Closed {
 }
 
 /// Reads on; `None` while the line is not complete. Safe to drop at any time: what was read stays in `report`.
-async fn read_report(control: &pipe::Receiver, report: &mut Vec<u8>, nonce: &Nonce) -> Option<Result<i32, Closed>> {
+async fn read_report(control: &UnixStream, report: &mut Vec<u8>, nonce: &Nonce) -> Option<Result<i32, Closed>> {
     let mut buffer = [0_u8; MAX_REPORT];
     if control.readable().await.is_err() {
         return Some(Err(Closed::Ended));
@@ -505,9 +531,11 @@ impl Channel {
     }
 }
 
-/// A pipe as (reader, writer), both closed on exec.
-fn channel(what: &'static str) -> Result<(OwnedFd, OwnedFd), SessionError> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|error| SessionError::Channel { what, source: error.into() })
+/// A socket pair as (ours, the child's), both closed on exec.
+fn channel(what: &'static str) -> Result<(UnixStream, OwnedFd), SessionError> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(channel_error(what))?;
+    ours.set_nonblocking(true).map_err(channel_error(what))?;
+    Ok((UnixStream::from_std(ours).map_err(channel_error(what))?, theirs.into()))
 }
 
 fn channel_error(what: &'static str) -> impl FnOnce(std::io::Error) -> SessionError {
