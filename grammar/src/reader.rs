@@ -7,7 +7,7 @@
 use crate::ast::{Arg, Assign, Join, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
 use crate::inventory::OpaqueReason;
 use crate::span::Span;
-use crate::word::{self, is_break, is_name, starts_name};
+use crate::word::{self, Value, is_break, is_name, starts_name};
 
 /// Nesting of brackets, substitutions, wrappers and code in code that is read. bash itself needs half a minute for 500
 /// nested substitutions; nobody writes 64.
@@ -418,6 +418,11 @@ impl<'a, 'm> Reader<'a, 'm> {
             return Err(self.refuse("syntax error: a redirection without a target"));
         }
         let target = self.word()?;
+        let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word.value);
+        if fd.is_some_and(|fd| fd >= SHELLS_OWN) || (duplicates && !is_low_descriptor(&target.word.value)) {
+            let detail = "descriptors from 10 up are the shell's own, and which one this is must be written out";
+            return Err(Stop::unsupported(start, self.at, detail));
+        }
         if op == "<<" || op == "<<-" {
             self.open_heredoc(&target, op == "<<-")?;
         }
@@ -603,4 +608,19 @@ fn heredoc_line(line: &[u8], start: usize) -> Result<(), Stop> {
         };
     }
     Ok(())
+}
+
+/// From here up bash keeps what it needs for itself: its input, and where it reports that a command is done.
+const SHELLS_OWN: u32 = 10;
+
+/// Literal text that is neither digits nor `-`: `>&file`.
+fn names_a_file(value: &Value) -> bool {
+    value.literal().is_some_and(|text| text.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'-'))
+}
+
+/// `<&3`, `>&2-`, `<&-`.
+fn is_low_descriptor(value: &Value) -> bool {
+    let Some(text) = value.literal() else { return false };
+    let number = text.strip_suffix('-').unwrap_or(text);
+    number.is_empty() || number.parse::<u32>().is_ok_and(|number| number < SHELLS_OWN)
 }
