@@ -15,6 +15,7 @@
 mod bundle;
 mod explain;
 mod facts;
+mod host;
 mod path;
 mod request;
 mod verdict;

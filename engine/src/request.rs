@@ -428,7 +428,9 @@ impl<'a> Asker<'a> {
 
     /// A network peer; `None` is the unknown one, with the empty id and no domain.
     fn host(&self, peer: Option<&Peer>) -> Built<(EntityUid, Entity)> {
-        let name = peer.map_or("", |peer| peer.host.as_str());
+        // A numeric name that is no address is nothing that can be vouched for: it is asked as the unknown peer.
+        let name = peer.and_then(|peer| crate::host::canonical(&peer.host)).unwrap_or_default();
+        let name = name.as_str();
         let address = name.parse::<std::net::IpAddr>().ok();
         let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
         let mut parents = HashSet::new();
