@@ -52,8 +52,8 @@ pub(crate) enum ConfigError {
     WorkspaceNotDirectory(String),
     #[error("the {what} `{path}` does not exist or is not a directory")]
     Directory { what: &'static str, path: String },
-    #[error("the {what} `{path}` lies inside the workspace, where the agent could change it")]
-    #[diagnostic(help("move it, or name another workspace with `--workspace`"))]
+    #[error("the {what} `{path}` lies inside the workspace or a granted directory, within the agent's reach")]
+    #[diagnostic(help("move it, or name another workspace with `--workspace`, or grant less"))]
     WithinReach { what: &'static str, path: String },
     #[error("transport `{0}` is not supported by this version")]
     #[diagnostic(help("leave `--transport` and `--target` out: commands then run on this machine"))]
@@ -221,6 +221,14 @@ pub(crate) fn audit_directory(config: Option<&Path>) -> Result<PathBuf, ConfigEr
     Layers::read(&flags)?.audit_directory()
 }
 
+/// What counts as a secret here, for verbs that judge nothing.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn redactor() -> Result<Redactor, ConfigError> {
+    Layers::read(&Context::default())?.redactor()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Check,
@@ -265,6 +273,8 @@ impl<'a> Layers<'a> {
         }
         let environment = self.environment(&home, &workspace)?;
         let trusted = self.trusted(&home);
+        let writable =
+            self.flags.writes.iter().filter_map(|path| facts::real_directory(&absolute(path).ok()?)).collect();
         let principal = Principal {
             agent,
             user: self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or(user),
@@ -277,7 +287,7 @@ impl<'a> Layers<'a> {
         let search = facts::search_path(&environment);
         Ok(Settings {
             engine: Engine::new(bundle, vocabulary),
-            surroundings: Surroundings { principal, workspace, home, trusted, search },
+            surroundings: Surroundings { principal, workspace, home, trusted, writable, search },
             cwd,
             environment,
             level: self.level(),
@@ -406,11 +416,12 @@ impl<'a> Layers<'a> {
         {
             let Some(path) = path else { continue };
             let place = facts::real_directory(&absolute(path)?).or_else(|| named(path));
-            let granted = self.flags.writes.iter().filter_map(|path| facts::real_directory(path));
-            let writable = |place: &AbsolutePath| {
-                place.is_within(workspace) || granted.clone().any(|directory| place.is_within(&directory))
+            let granted = || self.flags.writes.iter().chain(&self.flags.reads);
+            let granted = || granted().filter_map(|path| facts::real_directory(&absolute(path).ok()?));
+            let reachable = |place: &AbsolutePath| {
+                place.is_within(workspace) || granted().any(|directory| place.is_within(&directory))
             };
-            if place.as_ref().is_none_or(writable) {
+            if place.as_ref().is_none_or(reachable) {
                 return Err(ConfigError::WithinReach { what, path: path.display().to_string() });
             }
         }

@@ -84,7 +84,7 @@ pub(crate) fn verdict(explained: &Explained) -> String {
         let policies: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
         let policies = if policies.is_empty() { "nothing permits it".to_owned() } else { policies.join(", ") };
         let via: Vec<&str> = request.via.iter().map(Redacted::as_str).collect();
-        let via = if via.is_empty() { String::new() } else { format!(" via {}", via.join(" › ")) };
+        let via = if via.is_empty() { String::new() } else { printable(&format!(" via {}", via.join(" › "))) };
         let _ = writeln!(
             text,
             "  {:5} {:8} {}{via}  ({policies})",
@@ -106,14 +106,14 @@ pub(crate) fn reasons(explained: &Explained) -> String {
             (false, true) => reason.policy.to_string(),
             (false, false) => format!("{} ({})", reason.policy, reason.place),
         };
-        let _ = writeln!(text, "{policy}: {}", reason.reason);
+        let _ = writeln!(text, "{policy}: {}", printable(reason.reason.as_str()));
         text.push_str(&caret(explained.command.as_str(), reason.span));
         if !reason.suggest.is_empty() {
-            let _ = writeln!(text, "  instead: {}", reason.suggest);
+            let _ = writeln!(text, "  instead: {}", printable(reason.suggest.as_str()));
         }
     }
     for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
-        let _ = writeln!(text, "{}: {}", opaque.reason, opaque.detail);
+        let _ = writeln!(text, "{}: {}", opaque.reason, printable(opaque.detail.as_str()));
     }
     text
 }
@@ -132,9 +132,24 @@ fn caret(script: &str, [start, end]: [usize; 2]) -> String {
     format!("  {}\n  {}{}\n", printable(line), " ".repeat(indent), "^".repeat(width))
 }
 
-/// Control characters would let an agent's text move the cursor.
+/// An agent's text must not move the cursor, nor turn or hide what stands beside it.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    let shows = |character: char| !character.is_control() && !is_invisible(character);
+    text.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
+}
+
+/// Characters that change the direction of text or have no width: Unicode's format characters as far as they can deceive.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// The whole script, each line marked, so that nobody says yes to what was cut off.
+pub(crate) fn script(explained: &Explained) -> String {
+    explained.command.as_str().split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
 }
 
 fn one_line(text: &str) -> String {
@@ -168,5 +183,6 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb⏎c");
+        assert_eq!(printable("a\u{202e}b\u{200b}é"), "a\u{fffd}b\u{fffd}é");
     }
 }

@@ -84,6 +84,7 @@ impl Bench {
                 workspace: workspace.clone(),
                 home,
                 trusted: Vec::new(),
+                writable: Vec::new(),
                 search: facts::search_path(&environment),
             },
             cwd: workspace,

@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub home: AbsolutePath,
     /// Directories whose programs the operator trusts to be what their names say.
     pub trusted: Vec<AbsolutePath>,
+    /// Directories besides the workspace that the agent may change: what lies there is nobody's word for anything.
+    pub writable: Vec<AbsolutePath>,
     /// The `PATH` that commands run with.
     pub search: Vec<PathBuf>,
 }
@@ -177,6 +179,8 @@ impl Surroundings {
             Origin::Workspace
         } else if occasion.temp.as_ref().is_some_and(|temp| path.is_within(temp)) {
             Origin::Temp
+        } else if within(&self.writable) {
+            Origin::Unknown
         } else if within(&self.trusted) {
             Origin::Toolchain
         } else if within(&system) {
@@ -319,7 +323,8 @@ fn real(path: &Path, last: Last) -> Option<Place> {
 /// `/dev/stdout` and its kin name a descriptor that the command already has; where they link to is its own affair.
 fn standard_stream(path: &Path) -> Option<AbsolutePath> {
     let text = path.to_str()?;
-    let is_descriptor = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    // From 10 up they are the shell's own.
+    let is_descriptor = |number: &str| number.len() == 1 && number.bytes().all(|byte| byte.is_ascii_digit());
     let is_stream = matches!(text, "/dev/stdin" | "/dev/stdout" | "/dev/stderr")
         || text.strip_prefix("/dev/fd/").is_some_and(is_descriptor);
     if is_stream { AbsolutePath::new(text) } else { None }

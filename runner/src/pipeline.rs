@@ -215,7 +215,7 @@ impl Pipeline {
         if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
             return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
-        let entry = record::approved(&self.settings, req, approval, &explained);
+        let entry = record::answered(&self.settings, req, true, approval, &explained);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let started = Instant::now();
         let verdict = self.settings.engine.approve(question, approval);
@@ -230,13 +230,26 @@ impl Pipeline {
         }
     }
 
+    /// Puts a person's no on record.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
+        let entry = record::answered(&self.settings, pending.req, false, person, &pending.explained);
+        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
     /// Judges a script without running or recording it.
     ///
     /// # Errors
     /// If there is no such session or directory.
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         let inventory = palisade_grammar::inventory(&call.script);
-        let seat = self.seat(call).await?;
+        let seat = match &call.session {
+            Some(id) => self.seat_in(call, id).await?,
+            // Nothing will run: it takes no place from those who want one.
+            None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
+        };
         let facts = self
             .settings
             .surroundings
@@ -411,7 +424,9 @@ impl Pipeline {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let settings = &self.settings;
         let granted = |group: &str| group.starts_with("granted-");
-        if directory.temp().is_within(&facts.workspace) || settings.engine.vocabulary().groups_of(directory.temp()).any(granted) {
+        if directory.temp().is_within(&facts.workspace)
+            || settings.engine.vocabulary().groups_of(directory.temp()).any(granted)
+        {
             return Err(self.failure(&SessionError::TemporaryWithinReach(directory.temp().clone())));
         }
         let mut facts = facts.clone();
@@ -431,9 +446,12 @@ impl Pipeline {
         let (status, exit_code, signal, lost) = match captured.end {
             End::Status(code) => (Status::Done, Some(code), None, None),
             End::Nowhere(code) if !persistent => (Status::Done, Some(code), None, None),
-            End::Nowhere(code) => {
-                (Status::SessionLost, Some(code), None, Some("the session's working directory is gone or cannot be named"))
-            }
+            End::Nowhere(code) => (
+                Status::SessionLost,
+                Some(code),
+                None,
+                Some("the session's working directory is gone or cannot be named"),
+            ),
             End::ShellExited(code) if !persistent => (Status::Done, Some(code), None, None),
             End::ShellKilled(signal) if !persistent => (Status::Done, None, Some(signal), None),
             End::ShellExited(code) => {
@@ -486,9 +504,18 @@ impl Pipeline {
 
     fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat<'_>, Failure> {
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        self.seat_at(call, id, Some(place))
+    }
+
+    fn seat_at(
+        &self,
+        call: &Call,
+        id: SessionId,
+        place: Option<crate::session::registry::Place>,
+    ) -> Result<Seat<'_>, Failure> {
         let cwd = self.directory(call.cwd.as_deref(), &self.settings.cwd)?;
         let occasion = self.occasion(&id, cwd, None);
-        Ok(Seat { id, occasion, lease: None, place: Some(place), directory: None, persistent: false })
+        Ok(Seat { id, occasion, lease: None, place, directory: None, persistent: false })
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat<'_>, Failure> {

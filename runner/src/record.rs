@@ -77,10 +77,16 @@ pub(crate) fn decided(
     .into()
 }
 
-/// A person's yes to a decision.
-pub(crate) fn approved(settings: &Settings, of: RequestId, approval: &Approval, explained: &Explained) -> Entry {
+/// A person's answer to a decision.
+pub(crate) fn answered(
+    settings: &Settings,
+    of: RequestId,
+    granted: bool,
+    approval: &Approval,
+    explained: &Explained,
+) -> Entry {
     let lifted = explained.reasons.iter().map(|reason| reason.policy.clone()).filter(|policy| !policy.is_empty());
-    Approved { of, by: settings.redactor.text(&approval.user), lifted: lifted.collect() }.into()
+    Approved { of, granted, by: settings.redactor.text(&approval.user), lifted: lifted.collect() }.into()
 }
 
 /// What a script came to.

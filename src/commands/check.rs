@@ -86,7 +86,7 @@ fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
             Ok(text) => text,
             Err(error) => {
                 exit = Exit::Error;
-                commands::json(&serde_json::json!({ "error": format!("line {}: {error}", index + 1) }))?
+                commands::bad_line(&line, index + 1, &error, &settings.redactor)?
             }
         };
         if !report::print(&text) {

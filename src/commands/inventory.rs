@@ -7,9 +7,9 @@ use palisade_runner::redact::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Inventory;
-use crate::commands;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
+use crate::{commands, config};
 
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -26,15 +26,15 @@ struct Named<'a> {
 }
 
 pub(crate) fn run(args: &Inventory) -> Result<Exit, Trouble> {
-    let redactor =
-        Redactor::builtin().map_err(|error| Trouble::new(format!("the secret rules are broken: {error}"), ""))?;
+    let redactor = config::redactor()?;
     if args.batch {
         return batch(&redactor);
     }
     let command = args.command.as_ref().map(|command| command.as_bytes()).unwrap_or_default();
     let inventory = palisade_grammar::inventory(command);
-    let text = serde_json::to_string_pretty(&inventory).map_err(|error| Trouble::new(error.to_string(), ""))?;
-    report::print(&format!("{}\n", redactor.text(&text)));
+    let safe = commands::redacted(&inventory, &redactor)?;
+    // And once more as a whole: a name and its value are two texts here.
+    report::print(&format!("{}\n", redactor.text(&format!("{safe:#}"))));
     Ok(Exit::Fine)
 }
 
@@ -48,11 +48,11 @@ fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
         let text = match serde_json::from_slice::<Line>(&line) {
             Ok(line) => {
                 let inventory = palisade_grammar::inventory(line.command.as_bytes());
-                commands::json(&Named { id: line.id, inventory: &inventory })?
+                commands::json(&commands::redacted(&Named { id: line.id, inventory: &inventory }, redactor)?)?
             }
             Err(error) => {
                 exit = Exit::Error;
-                commands::json(&serde_json::json!({ "error": format!("line {}: {error}", index + 1) }))?
+                commands::bad_line(&line, index + 1, &error.to_string(), redactor)?
             }
         };
         if !report::print(redactor.text(&text).as_str()) {

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+use palisade_runner::redact::Redactor;
 use serde::Serialize;
 
 use crate::report::Trouble;
@@ -16,6 +17,36 @@ pub(crate) mod serve;
 fn json(value: &impl Serialize) -> Result<String, Trouble> {
     let text = serde_json::to_string(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
     Ok(format!("{text}\n"))
+}
+
+/// A value as JSON with every text in it redacted: each by itself, since escaped text is not what a rule looks for.
+fn redacted(value: &impl Serialize, redactor: &Redactor) -> Result<serde_json::Value, Trouble> {
+    let value = serde_json::to_value(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
+    Ok(redact_texts(value, redactor))
+}
+
+fn redact_texts(value: serde_json::Value, redactor: &Redactor) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(redactor.text(&text).to_string()),
+        Value::Array(values) => values.into_iter().map(|value| redact_texts(value, redactor)).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (redactor.text(&name).to_string(), redact_texts(value, redactor)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+/// What is wrong with a line of batch input, under its id where that can be read.
+fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Result<String, Trouble> {
+    let id = serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|value| value.get("id").cloned());
+    let error = format!("line {number}: {error}");
+    let answer = match id {
+        Some(id) => serde_json::json!({ "id": id, "error": error }),
+        None => serde_json::json!({ "error": error }),
+    };
+    json(&redacted(&answer, redactor)?)
 }
 
 /// The runtime that the asynchronous verbs run on.

@@ -10,9 +10,9 @@ use palisade_runner::redact::{KnownValue, Redactor, Rules};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Redact;
-use crate::commands;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
+use crate::{commands, config};
 
 /// Silence after which what is held back is let go, so that prompts appear.
 const IDLE: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
 }
 
 fn stream() -> Result<Exit, Trouble> {
-    let redactor = Redactor::builtin().map_err(|error| broken_rules(&error))?;
+    let redactor = config::redactor()?;
     let (sender, chunks) = sync_channel::<io::Result<Vec<u8>>>(4);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -94,6 +94,7 @@ fn write(bytes: &[u8]) -> Result<bool, Trouble> {
 }
 
 fn batch() -> Result<Exit, Trouble> {
+    let redactor = config::redactor()?;
     let mut exit = Exit::Fine;
     for (index, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
@@ -104,7 +105,7 @@ fn batch() -> Result<Exit, Trouble> {
             Ok(answer) => commands::json(&answer)?,
             Err(error) => {
                 exit = Exit::Error;
-                commands::json(&serde_json::json!({ "error": format!("line {}: {error}", index + 1) }))?
+                commands::bad_line(&line, index + 1, &error, &redactor)?
             }
         };
         if !report::print(&text) {
@@ -134,8 +135,4 @@ fn redact_line(line: &[u8]) -> Result<Answer, String> {
     let rest = stream.finish();
     out.extend_from_slice(rest.as_bytes());
     Ok(Answer { id: line.id, out: STANDARD.encode(out) })
-}
-
-fn broken_rules(error: &impl std::fmt::Display) -> Trouble {
-    Trouble::new(format!("the secret rules are broken: {error}"), "")
 }

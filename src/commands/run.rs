@@ -47,7 +47,10 @@ async fn submit(pipeline: &Pipeline, args: &Run, person: &Approval) -> Result<Ex
     let outcome = match pipeline.submit(call).await? {
         Outcome::Ask(pending) if report::has_person() => match ask(&pending)? {
             true => pipeline.approve(*pending, person).await?,
-            false => Outcome::Ask(pending),
+            false => {
+                pipeline.decline(&pending, person).await?;
+                Outcome::Ask(pending)
+            }
         },
         outcome => outcome,
     };
@@ -69,14 +72,19 @@ async fn submit(pipeline: &Pipeline, args: &Run, person: &Approval) -> Result<Ex
 fn script(args: &Run) -> Vec<u8> {
     match &args.command {
         Some(command) => command.as_bytes().to_vec(),
-        None => args.words.iter().map(quote).collect::<Vec<_>>().join(&b' '),
+        None => {
+            // The first word is quoted whatever it is, so that `time`, `if` or `A=1` is the name of a program.
+            let rest = args.words.iter().skip(1).map(|word| quote(word, false));
+            let first = args.words.iter().take(1).map(|word| quote(word, true));
+            first.chain(rest).collect::<Vec<_>>().join(&b' ')
+        }
     }
 }
 
-fn quote(word: &OsString) -> Vec<u8> {
+fn quote(word: &OsString, always: bool) -> Vec<u8> {
     let bytes = word.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(byte);
-    if !bytes.is_empty() && bytes.iter().all(plain) {
+    if !always && !bytes.is_empty() && bytes.iter().all(plain) {
         return bytes.to_vec();
     }
     let mut quoted = vec![b'\''];
@@ -128,6 +136,7 @@ fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>,
 /// Shows what was parsed, never the agent's story about it, and takes nothing but `yes` for a yes.
 fn ask(pending: &Pending) -> Result<bool, Trouble> {
     report::complain(&report::verdict(pending.explained()));
+    report::complain(&format!("The whole script:\n{}", report::script(pending.explained())));
     report::complain("Run it once? Type yes to allow: ");
     let mut answer = String::new();
     io::stdin()

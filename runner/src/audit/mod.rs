@@ -154,7 +154,7 @@ pub enum Entry {
     Open(Box<Opened>),
     /// A script was judged. Its command starts only when this is on record.
     Decision(Box<Decided>),
-    /// A person said yes to a decision that asked for it.
+    /// A person answered a decision that asked for it.
     Approval(Box<Approved>),
     /// What a decided script came to.
     Outcome(Box<Finished>),
@@ -256,11 +256,13 @@ pub struct Decided {
     pub sandbox: Sandbox,
 }
 
-/// A person's yes.
+/// A person's answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Approved {
     /// The decision that it answers.
     pub of: RequestId,
+    /// It was a yes. Whether policy lets that person say it is in the decision that follows.
+    pub granted: bool,
     /// Who said it.
     pub by: Redacted,
     /// The policies that stood in the way.

@@ -91,7 +91,9 @@ pub enum SessionError {
     NotReady,
     /// Where the shell stands cannot be told.
     #[error("the session's working directory cannot be told")]
-    #[diagnostic(help("sessions need `/proc` with `/proc/PID/task/TID/children`, and a directory whose name is UTF-8"))]
+    #[diagnostic(help(
+        "sessions need `/proc` with `/proc/PID/task/TID/children`, and a directory whose name is UTF-8"
+    ))]
     NoDirectory,
     /// A kernel rule would open what policy forbids.
     #[error("policy forbids `{inner}`, and the kernel cannot keep it from a session that may use `{outer}`")]
