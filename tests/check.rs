@@ -127,6 +127,11 @@ fn what_cannot_be_read_is_not_allowed() {
         "coproc rm x",
         "(( x = a[$(rm)] ))",
         "exec 5<>/dev/tcp/127.0.0.1/1",
+        "read l <&10",
+        "echo x >&198",
+        "cat <&$x",
+        "exec 11>/dev/null",
+        "cat /dev/fd/10",
     ];
     let lines: Vec<Value> = commands.iter().map(|command| json!({ "command": command })).collect();
     for (command, verdict) in commands.iter().zip(batch(&world, &[], &lines)) {

@@ -45,6 +45,8 @@ fn text_streams_and_status_come_through() {
         ("set -o pipefail; false | cat", 1, "", ""),
         ("./both", 7, "out\n", "err\n"),
         ("exit 3", 3, "", ""),
+        // Nothing of the agent's gets into the report of its own end.
+        ("readonly s=0 status=0; false", 1, "", ""),
         ("echo one; false; echo two", 0, "one\ntwo\n", ""),
         ("printf 'no newline'", 0, "no newline", ""),
         ("echo \"$HOME\" | wc -l; pwd | grep -c work", 0, "1\n1\n", ""),
@@ -55,6 +57,11 @@ fn text_streams_and_status_come_through() {
     }
     let words = world.call(&["run", "--", "printf", "%s|", "a b", "$x", "it's", ""]);
     assert_eq!((words.code, words.stdout.as_str()), (Some(0), "a b|$x|it's||"), "{words:?}");
+    // The first word is a program's name, whatever it would be to a shell.
+    for word in ["A=1", "if"] {
+        let ended = world.call(&["run", "--", word, "ls"]);
+        assert_eq!(ended.code, Some(126), "{word}: {ended:?}");
+    }
 }
 
 #[test]
@@ -274,9 +281,10 @@ fn at_a_terminal_a_person_is_asked_once_and_recorded() {
         let shown = String::from_utf8_lossy(&output.stdout);
         assert!(shown.contains("Run it once?"), "{shown}");
         assert_eq!((output.status.code(), world.path("work/ran").exists()), (Some(code), ran), "{answer:?}: {shown}");
-        let kinds: Vec<String> =
-            world.record().iter().map(|line| line["kind"].as_str().unwrap_or("?").to_owned()).collect();
-        assert_eq!(kinds.contains(&"approval".to_owned()), ran, "{kinds:?}");
+        let record = world.record();
+        let kinds: Vec<&str> = record.iter().map(|line| line["kind"].as_str().unwrap_or("?")).collect();
+        let answer = record.iter().find(|line| line["kind"] == "approval").expect("an answer on record");
+        assert_eq!((&answer["granted"], &answer["of"]), (&ran.into(), &record[1]["req"]), "{kinds:?}");
         let _ = fs::remove_file(world.path("work/ran"));
     }
 }

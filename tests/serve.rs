@@ -196,7 +196,11 @@ impl Server {
     }
 
     fn exec(&mut self, id: u64, command: &str) {
-        let params = json!({ "name": "exec", "arguments": { "command": command } });
+        self.call(id, "exec", &json!({ "command": command }));
+    }
+
+    fn call(&mut self, id: u64, tool: &str, arguments: &Value) {
+        let params = json!({ "name": tool, "arguments": arguments });
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
     }
 }
@@ -221,6 +225,35 @@ fn a_command_cannot_write_to_the_protocol() {
     writeln!(server.child.stdin.as_mut().expect("a pipe"), "{{not json").expect("written");
     server.exec(2, "echo still here");
     assert_eq!(server.receive()["id"], 2);
+}
+
+#[test]
+fn a_session_cannot_be_typed_into_or_led_astray() {
+    let world = World::new();
+    // From /proc of the shell: whoever can open its input can run what was never judged.
+    let typed = "#!/bin/bash\nread -r _ _ _ shell _ < /proc/self/stat\nfor fd in 0 1 2 10 11 12 13 14 198; do\n\
+                 echo 'echo TYPED' > /proc/$shell/fd/$fd\ndone 2>/dev/null\nls /proc/$shell/fd >/dev/null && echo tried\n";
+    world.program("type", typed);
+    let mut server = Server::start(&world);
+    server.call(1, "session_open", &json!({}));
+    let opened = server.receive();
+    let session = opened["result"]["structuredContent"]["session"].as_str().expect("a session").to_owned();
+    let mut id = 1;
+    let mut run = |command: &str| {
+        id += 1;
+        server.call(id, "exec", &json!({ "command": command, "session": session, "timeout_ms": 20_000 }));
+        let answer = server.receive();
+        assert_eq!(answer["id"], id, "{answer}");
+        answer["result"]["structuredContent"].clone()
+    };
+    assert!(run("./type")["stdout"].as_str().is_some_and(|out| out.ends_with("tried\n")));
+    assert_eq!(run("echo judged")["stdout"], "judged\n");
+    assert_eq!(run("mkdir -p .git/x hooks && cd .git/x")["exit_code"], 0);
+    // The shell stands nowhere now; what is relative would be judged as a file of the last place known.
+    let gone = run(&format!("rmdir {}", world.path("work/.git/x").display()));
+    assert_eq!((&gone["status"], &gone["exit_code"]), (&json!("session_lost"), &json!(0)), "{gone}");
+    assert_eq!(run("echo evil > ../hooks/pre-commit")["status"], "failed");
+    assert!(!world.path("work/.git/hooks").exists());
 }
 
 #[test]

@@ -113,6 +113,17 @@ fn granted_directories_are_readable_or_writable_and_no_more() {
     assert!(!world.path("shared/new").exists());
     assert_eq!(call(&["--write", shared], &write), Some(0));
     assert!(world.path("shared/new").exists());
+    // What the agent may change is nobody's word for what a program is.
+    world.write("shared/git", "#!/bin/sh\n");
+    let judged = world.call(&["check", "--write", shared, &format!("{shared}/git status")]);
+    assert_eq!(judged.code, Some(3), "{judged:?}");
+    // A grant that would open the record, or a key below it, is refused.
+    let state = world.path("state");
+    let ended = world.call(&["run", "--read", state.to_str().expect("UTF-8"), "ls"]);
+    assert_eq!((ended.code, ended.stderr.contains("within the agent's reach")), (Some(125), true), "{ended:?}");
+    let home = world.path("home");
+    let ended = world.call(&["run", "--read", home.to_str().expect("UTF-8"), "ls"]);
+    assert_eq!((ended.code, ended.stderr.contains("policy forbids")), (Some(125), true), "{ended:?}");
 }
 
 #[test]
