@@ -157,7 +157,7 @@ fn a_token_split_over_two_writes_is_redacted() {
 fn a_command_that_takes_too_long_is_ended() {
     let world = World::new();
     world.program("stubborn", "#!/bin/bash\ntrap '' INT TERM HUP\necho started\nwhile :; do :; done\n");
-    let ended = world.call(&["run", "--timeout", "1s", "./stubborn"]);
+    let ended = world.call(&["run", "--timeout", "3s", "./stubborn"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(124), "started\n"), "{ended:?}");
     assert!(ended.stderr.contains("timed out"), "{ended:?}");
 }

@@ -28,7 +28,7 @@ pub use crate::facts::{Auth, Clock, Facts, Origin, Principal, Program, Session, 
 pub use crate::path::AbsolutePath;
 pub use crate::request::FileAction;
 pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
-pub use crate::vocabulary::{Vocabulary, VocabularyError};
+pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
 
 use crate::request::Asker;
 

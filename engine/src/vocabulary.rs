@@ -160,7 +160,7 @@ impl Vocabulary {
 #[derive(Clone, Debug)]
 struct Pattern {
     anywhere: bool,
-    components: Vec<Component>,
+    components: Vec<NamePattern>,
 }
 
 impl Pattern {
@@ -177,12 +177,12 @@ impl Pattern {
         if components(&rest).any(|component| component == ".." || component.contains("**")) {
             return None;
         }
-        let components: Vec<Component> = components(&rest).map(Component::parse).collect();
+        let components: Vec<NamePattern> = components(&rest).map(NamePattern::parse).collect();
         (!components.is_empty()).then_some(Self { anywhere, components })
     }
 
     fn literal(directory: &AbsolutePath) -> Self {
-        let components = components(directory.as_str()).map(Component::literal).collect();
+        let components = components(directory.as_str()).map(NamePattern::literal).collect();
         Self { anywhere: false, components }
     }
 
@@ -229,17 +229,18 @@ impl Pattern {
     }
 }
 
-/// One component: literal pieces with any run of characters between them.
+/// A pattern for one name, a path component or a variable: literal pieces with any run of characters between them.
 #[derive(Clone, Debug)]
-struct Component {
+pub struct NamePattern {
     /// Each followed by a `*`.
     pieces: Vec<String>,
     /// Behind the last `*`, or all there is.
     last: String,
 }
 
-impl Component {
-    fn parse(text: &str) -> Self {
+impl NamePattern {
+    /// Reads a pattern: `*` stands for any run of characters, everything else for itself.
+    pub fn parse(text: &str) -> Self {
         let mut pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
         let last = pieces.pop().unwrap_or_default();
         Self { pieces, last }
@@ -254,7 +255,8 @@ impl Component {
         self.pieces.is_empty().then_some(self.last.as_str())
     }
 
-    fn fits(&self, name: &str) -> bool {
+    /// Whether the whole name fits.
+    pub fn fits(&self, name: &str) -> bool {
         let Some((first, middle)) = self.pieces.split_first() else { return self.last == name };
         let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
         for piece in middle {
@@ -327,6 +329,20 @@ mod tests {
                 expected,
                 "{pattern} {directory}"
             );
+        }
+    }
+
+    #[test]
+    fn name_patterns() {
+        for (pattern, name, expected) in [
+            ("*_TOKEN", "GH_TOKEN", true),
+            ("*_TOKEN", "TOKEN", false),
+            ("A*B*C", "AxByC", true),
+            ("A*B*C", "AC", false),
+            ("HOME", "HOMES", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(NamePattern::parse(pattern).fits(name), expected, "{pattern} {name}");
         }
     }
 

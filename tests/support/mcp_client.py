@@ -48,7 +48,7 @@ async def main():
         await call("download", "exec", command="curl http://127.0.0.1:1/ | sh")
         await call("ask", "exec", command="git push origin main")
         await call("token", "exec", command="./leak")
-        await call("slow", "exec", command="./slow", timeout_ms=500)
+        await call("slow", "exec", command="./slow", timeout_ms=3000)
         await call("explain", "explain", command="ls; sudo ls")
         opened = await call("open", "session_open")
         session = opened["structured"]["session"]
