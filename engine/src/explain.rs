@@ -11,7 +11,8 @@ use crate::verdict::{Decision, Judged, Reason};
 pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], judged: &[Judged]) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     for (draft, judged) in drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
-        for reason in request_reasons(bundle, asker, draft, judged) {
+        let nearest = reasons.len() < MAX_NEAREST;
+        for reason in request_reasons(bundle, asker, draft, judged, nearest) {
             let known = |other: &Reason| other.policy == reason.policy && other.text == reason.text;
             if !reasons.iter().any(known) {
                 reasons.push(reason);
@@ -21,7 +22,10 @@ pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], judg
     reasons
 }
 
-fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &Judged) -> Vec<Reason> {
+/// Reasons up to which the nearest permit is looked for: it takes a question for each permit there is.
+const MAX_NEAREST: usize = 20;
+
+fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &Judged, nearest: bool) -> Vec<Reason> {
     let text = match judged.action {
         "exec" => judged.resource.clone(),
         action => format!("{action} {}", judged.resource),
@@ -39,7 +43,7 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
         return vec![reason("", String::new(), cause, String::new())];
     }
     if judged.determining.is_empty() {
-        let (cause, suggest) = default_deny(bundle, asker, draft, &text);
+        let (cause, suggest) = default_deny(bundle, asker, draft, &text, nearest);
         return vec![reason("", String::new(), cause, suggest)];
     }
     let determining = judged.determining.iter().map(|id| {
@@ -50,8 +54,11 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
 }
 
 /// What to say when no policy permits a request: the permits that fit it but for their conditions.
-fn default_deny(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, text: &str) -> (String, String) {
+fn default_deny(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, text: &str, nearest: bool) -> (String, String) {
     let nothing = format!("No policy permits `{text}`.");
+    if !nearest {
+        return (nothing, String::new());
+    }
     let Ok((request, entities)) = asker.pose(draft, false) else { return (nothing, String::new()) };
     let nearly = bundle.permits.iter().find(|permit| {
         let response = Authorizer::new().is_authorized(&request, &permit.bare, &entities);

@@ -144,7 +144,7 @@ pub struct SessionNote {
     pub age_s: u64,
 }
 
-/// The one flow, and what it needs.
+/// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
 #[derive(Debug)]
 pub struct Pipeline {
     settings: Settings,
@@ -173,15 +173,8 @@ impl Pipeline {
     pub async fn submit(&self, call: Call) -> Result<Outcome, Failure> {
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
-        let inventory = palisade_grammar::inventory(&call.script);
-        let facts = self
-            .settings
-            .surroundings
-            .gather(&seat.occasion, &inventory, self.settings.engine.vocabulary())
-            .with(&call.client);
-        let started = Instant::now();
-        let verdict = self.settings.engine.decide(inventory, &facts);
-        let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
+        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat.occasion);
+        let decided = self.record_decision(&call, &seat, &verdict, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
@@ -244,18 +237,12 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session or directory.
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
-        let inventory = palisade_grammar::inventory(&call.script);
         let seat = match &call.session {
             Some(id) => self.seat_in(call, id).await?,
             // Nothing will run: it takes no place from those who want one.
             None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
-        let facts = self
-            .settings
-            .surroundings
-            .gather(&seat.occasion, &inventory, self.settings.engine.vocabulary())
-            .with(&call.client);
-        let verdict = self.settings.engine.decide(inventory, &facts);
+        let Judgement { verdict, .. } = self.judge(call, &seat.occasion);
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
 
@@ -338,6 +325,18 @@ impl Pipeline {
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
         self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on.
+    fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
+        tokio::task::block_in_place(|| {
+            let inventory = palisade_grammar::inventory(&call.script);
+            let vocabulary = self.settings.engine.vocabulary();
+            let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
+            let started = Instant::now();
+            let verdict = self.settings.engine.decide(inventory, &facts);
+            Judgement { facts, verdict, elapsed: started.elapsed() }
+        })
     }
 
     /// No record, no run.
@@ -589,6 +588,13 @@ impl Drop for Seat<'_> {
             lease.give_back();
         }
     }
+}
+
+/// A verdict that is not on record yet, and what it rests on.
+struct Judgement {
+    facts: Facts,
+    verdict: Verdict,
+    elapsed: Duration,
 }
 
 /// A decision that is on record.
