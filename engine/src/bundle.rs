@@ -10,6 +10,8 @@ use cedar_policy::{Effect, Entity, EntityUid, Policy, PolicyId, PolicySet, Schem
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
+use crate::path::AbsolutePath;
+
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
@@ -252,9 +254,19 @@ fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), 
             None => Finding { file: id.to_string(), line: 1, column: 1, message },
         }
     };
+    let misspelt = parsed.set.policies().flat_map(|policy| misspelt_paths(policy).map(|path| (policy.id(), path)));
+    let misspelt = misspelt.map(|(id, path)| {
+        let source = parsed.home.get::<str>(id.as_ref()).and_then(|index| sources.get(*index));
+        let message =
+            format!("the path `{path}` can fit no file: paths are absolute, without `.`, `..` or a final slash");
+        match source {
+            Some(source) => source.finding(source.text.find(&path).unwrap_or_default(), message),
+            None => Finding { file: id.to_string(), line: 1, column: 1, message },
+        }
+    });
     let errors = result.validation_errors().map(|error| place(error.policy_id(), error, error.to_string()));
     let warnings = result.validation_warnings().map(|warning| place(warning.policy_id(), warning, warning.to_string()));
-    let findings: Vec<_> = errors.chain(warnings).collect();
+    let findings: Vec<_> = errors.chain(warnings).chain(misspelt).collect();
     if findings.is_empty() { Ok(()) } else { Err(BundleError::Invalid(Findings(findings))) }
 }
 
@@ -285,6 +297,13 @@ fn conditions(policy: &str) -> String {
     let starts = ["when", "unless"].iter().flat_map(|keyword| policy.match_indices(keyword)).map(|(at, _)| at);
     let text = starts.filter(behind_scope).min().and_then(|at| policy.get(at..)).unwrap_or_default();
     text.trim_end_matches(';').split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `Path` ids that no path in normal form equals: a forbid with one would never hold.
+fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
+    let literals = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "Path");
+    let ids = literals.map(|uid| uid.id().unescaped().to_owned());
+    ids.filter(|id| AbsolutePath::new(id).is_none_or(|path| path.as_str() != id))
 }
 
 /// The `Path` ids that policies name: an operation on a tree is asked for each of them below it.
@@ -447,6 +466,18 @@ mod tests {
                 "unrecognized action `Action::\"exek\"`",
             ),
             ("@id(\"a\") permit(principal == ?principal, action, resource);", 1, 1, "is a template"),
+            (
+                "@id(\"a\")\nforbid(principal, action == Action::\"read\", resource in Path::\"/srv/app/\");",
+                2,
+                1,
+                "the path `/srv/app/` can fit no file",
+            ),
+            (
+                "@id(\"a\")\nforbid(principal, action == Action::\"read\", resource in Path::\"/srv/../etc\");",
+                2,
+                1,
+                "the path `/srv/../etc` can fit no file",
+            ),
         ] {
             let found = finding(text);
             assert!(found.message.contains(message), "{text}\n{found:?}");

@@ -150,6 +150,19 @@ fn what_is_missing_is_unknown() {
 }
 
 #[test]
+fn a_peer_that_is_not_known_is_not_covered_by_a_wide_permit() {
+    let engine = site(ALL);
+    assert_eq!(decision(&engine, "curl https://example.com/", &facts()), Decision::Allow);
+    for script in ["curl \"$u\"", "curl http://1.2.3.4.5/"] {
+        assert_ne!(decision(&engine, script, &facts()), Decision::Allow, "{script}");
+    }
+    for script in ["curl http://169.254.169.254/", "curl http://0xa9fea9fe/", "curl 'http://[::ffff:169.254.169.254]/'"]
+    {
+        assert_eq!(decision(&engine, script, &facts()), Decision::Deny, "{script}");
+    }
+}
+
+#[test]
 fn only_a_trusted_program_is_what_its_name_says() {
     let engine = developer();
     for (origin, expected) in [
