@@ -134,13 +134,15 @@ impl ServerHandler for Handler {
         stop.listen(stopped);
         stop.listen(self.gone.clone());
         let work = async {
-            match name.as_ref() {
+            let reply = match name.as_ref() {
                 "exec" => tools::exec::call(pipeline, client, stop, request.arguments).await,
                 "explain" => tools::explain::call(pipeline, client, request.arguments).await,
                 "session_open" => tools::session::open(pipeline, client, request.arguments).await,
                 "session_close" => tools::session::close(pipeline, request.arguments).await,
-                _ => tools::list::call(pipeline, request.arguments).await,
-            }
+                "list" => tools::list::call(pipeline, request.arguments).await,
+                _ => return Err(ErrorData::invalid_params("unknown tool", None)),
+            };
+            Ok(reply)
         };
         tokio::pin!(work);
         // A cancelled command is ended with everything it started, and its end is recorded, before the call returns.
@@ -151,7 +153,7 @@ impl ServerHandler for Handler {
                 work.await
             }
         };
-        Ok(reply.into_response(pipeline.anchor()))
+        Ok(reply?.into_response(pipeline.anchor()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
