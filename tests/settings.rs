@@ -136,6 +136,13 @@ fn values_of_named_variables_are_secrets() {
     let ended = crate::support::world::Ended::of(&mut command);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stdout.contains("correct-horse") && ended.stdout.contains("[redacted:"), "{ended:?}");
+
+    // One that is too short to be searched for is not passed over in silence.
+    let file = world.path("state/palisade.toml");
+    let mut command = world.palisade();
+    command.env("MY_PHRASE", "abc").args(["doctor", "--config"]).arg(file);
+    let ended = crate::support::world::Ended::of(&mut command);
+    assert!(ended.stderr.contains("the value of `MY_PHRASE` is not redacted"), "{ended:?}");
 }
 
 #[test]

@@ -262,6 +262,11 @@ pub fn real_directory(path: &Path) -> Option<AbsolutePath> {
     real(path, Last::Followed).filter(|place| place.exists).map(|place| place.path)
 }
 
+/// The real path of something, whether or not it exists.
+pub fn real_path(path: &Path) -> Option<AbsolutePath> {
+    real(path, Last::Followed).map(|place| place.path)
+}
+
 /// What becomes of the last component if it is a symbolic link.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {

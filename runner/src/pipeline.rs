@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
-use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::facts::{Occasion, Surroundings, real_directory, real_path};
 use crate::record;
 use crate::redact::{Redacted, Redactor};
 use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
@@ -430,7 +430,7 @@ impl Pipeline {
         }
         let mut facts = facts.clone();
         facts.temp = Some(directory.temp().clone());
-        let roots = existing_roots(&settings.engine);
+        let roots = real_roots(&settings.engine);
         let plan = plan::derive(&settings.engine, &facts, &roots, settings.level, settings.limits)
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         let place = Place { plan, environment: settings.environment.clone(), cwd: facts.cwd.clone(), directory };
@@ -661,14 +661,13 @@ pub enum OpenError {
     Sandbox(#[from] crate::sandbox::SandboxError),
 }
 
-/// The roots that path groups name, as the kernel knows them. What does not exist can have no rule, and what lies
-/// behind a link below /proc (`/dev/stdin`) is another file for every process.
-fn existing_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
+/// The roots that path groups name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
+/// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
+fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
     let roots = engine.vocabulary().roots();
-    let real = roots.iter().filter_map(|root| real_directory(Path::new(root.as_str())));
-    let has_own_file =
-        |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| !file.is_symlink());
-    real.filter(has_own_file).collect()
+    let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
+    let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
+    real.filter(|root| !is_link(root)).collect()
 }
 
 /// Facts that also say who calls.

@@ -23,6 +23,10 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
         };
         report::print(&findings.iter().map(line).collect::<String>());
     }
+    // A value that cannot be searched for is a secret that nothing hides: the operator has to know.
+    for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {
+        report::complain(&format!("warning: the value of `{}` is not redacted: {}\n", refused.name, refused.why));
+    }
     let mut ready = true;
     if let Err(error) = settings {
         Trouble::from(error).print();
