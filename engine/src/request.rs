@@ -92,7 +92,9 @@ impl<'a> Asker<'a> {
         for command in inventory.commands() {
             let opaque: Vec<&Opaque> =
                 inventory.opaque().iter().filter(|opaque| opaque.command == Some(command.id)).collect();
-            if command.resolved != Resolved::None || !opaque.is_empty() {
+            // What a function runs is told by its body, which is listed by itself.
+            let runs = !matches!(command.resolved, Resolved::None | Resolved::Function);
+            if runs || !opaque.is_empty() {
                 drafts.push(self.command(inventory, command, &opaque));
             }
             drafts.extend(command.assignments.iter().map(|assignment| self.assignment(inventory, command, assignment)));

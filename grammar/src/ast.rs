@@ -1,10 +1,13 @@
 //! Our own tree: what was written, with every word decoded and nothing interpreted.
 //!
 //! A script is statements, a statement is pipelines joined by `&&` and `||`, a pipeline is parts, a part is a simple
-//! command or a list in brackets. What is not in this file cannot be read, and becomes opaque.
+//! command, a compound one, or a definition. What is not in this file cannot be read, and becomes opaque.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 use crate::inventory::OpaqueReason;
-use crate::span::Span;
+use crate::span::{Frame, Span};
 use crate::word;
 
 /// Statements in order.
@@ -41,10 +44,9 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 pub(crate) enum Part {
     Simple(SimpleCommand),
-    /// `( … )` with its redirections.
-    Subshell(Script, Vec<Redirect>),
-    /// `{ …; }` with its redirections.
-    Group(Script, Vec<Redirect>),
+    Compound(Box<Compound>),
+    Function(Function),
+    Coproc(Coproc),
 }
 
 /// Assignments, words and redirections; at least one of them.
@@ -56,14 +58,69 @@ pub(crate) struct SimpleCommand {
     pub(crate) redirects: Vec<Redirect>,
 }
 
-/// `NAME=value` or `NAME+=value` before the command word.
+/// A compound command with the redirections behind it.
+#[derive(Debug)]
+pub(crate) struct Compound {
+    pub(crate) span: Span,
+    pub(crate) kind: CompoundKind,
+    pub(crate) redirects: Vec<Redirect>,
+}
+
+#[derive(Debug)]
+pub(crate) enum CompoundKind {
+    /// `( … )`
+    Subshell(Script),
+    /// `{ …; }`
+    Group(Script),
+    /// `if` and each `elif` with its condition, then `else`.
+    If { arms: Vec<(Script, Script)>, otherwise: Option<Script> },
+    /// `while` and `until`.
+    While { condition: Script, body: Script },
+    /// `for NAME in …` and `select NAME in …`; without `in` the words are the positional parameters.
+    For { name: String, words: Option<Vec<Arg>>, body: Script },
+    /// `for (( …; …; … ))`: what runs once, and what runs at each turn.
+    Arithmetic { first: Box<Arg>, again: Box<Arg>, body: Script },
+    /// `case … in … esac`
+    Case { subject: Box<Arg>, arms: Vec<Arm> },
+    /// `[[ … ]]`: its words, and what is compared as numbers.
+    Test { words: Vec<Arg> },
+    /// `(( … ))`
+    Evaluate(Box<Arg>),
+}
+
+/// One arm of `case`.
+#[derive(Debug)]
+pub(crate) struct Arm {
+    pub(crate) patterns: Vec<Arg>,
+    pub(crate) body: Script,
+    /// It ends with `;&` or `;;&`: the next arm may run as well.
+    pub(crate) falls: bool,
+}
+
+/// `NAME () body`
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) body: Rc<Compound>,
+}
+
+/// `coproc [NAME] command`
+#[derive(Debug)]
+pub(crate) struct Coproc {
+    pub(crate) name: String,
+    pub(crate) body: Box<Part>,
+}
+
+/// `NAME=value`, `NAME+=value`, `NAME[…]=value` or `NAME=( … )`.
 #[derive(Debug)]
 pub(crate) struct Assign {
     pub(crate) span: Span,
     pub(crate) name: String,
-    /// It is `+=`: what the variable holds afterwards is not known.
-    pub(crate) append: bool,
+    /// Only a part of the variable is set: what it holds afterwards is not known.
+    pub(crate) partial: bool,
     pub(crate) value: Arg,
+    /// Its value is nothing but arithmetic: whatever it comes to is a number.
+    pub(crate) number: bool,
 }
 
 /// One redirection.
@@ -71,8 +128,12 @@ pub(crate) struct Assign {
 pub(crate) struct Redirect {
     pub(crate) span: Span,
     pub(crate) fd: Option<u32>,
+    /// The descriptor goes into a variable (`{name}>file`).
+    pub(crate) variable: Option<String>,
     pub(crate) op: &'static str,
     pub(crate) target: Arg,
+    /// The here-document's text.
+    pub(crate) body: Option<Rc<OnceCell<Arg>>>,
 }
 
 /// One word as a command gets it.
@@ -80,9 +141,63 @@ pub(crate) struct Redirect {
 pub(crate) struct Arg {
     pub(crate) word: word::Word,
     pub(crate) count: Count,
-    /// The scripts of its `$( … )`, in order.
-    pub(crate) substitutions: Vec<Script>,
+    /// The decoded text, expansions left out.
+    pub(crate) text: String,
+    /// Where expansions stand in the text.
+    pub(crate) holes: Vec<Hole>,
+    /// Offset of the first unquoted pattern character in the text.
+    pub(crate) pattern: Option<usize>,
+    /// It begins with an unquoted `~`, which stands in the text.
+    pub(crate) home: bool,
+    /// The scripts in it, in order.
+    pub(crate) nested: Vec<Nested>,
+    pub(crate) arithmetic: Vec<Arithmetic>,
     pub(crate) notes: Vec<Note>,
+}
+
+/// An expansion in a word.
+#[derive(Clone, Debug)]
+pub(crate) struct Hole {
+    /// Offset in the word's text.
+    pub(crate) at: usize,
+    /// The variable whose value stands here, if that is all there is to it.
+    pub(crate) name: Option<String>,
+    pub(crate) quoted: bool,
+    /// Whatever it is, it is a number.
+    pub(crate) number: bool,
+}
+
+/// A script inside a word.
+#[derive(Debug)]
+pub(crate) struct Nested {
+    pub(crate) kind: NestedKind,
+    pub(crate) script: Script,
+    pub(crate) frame: Frame,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NestedKind {
+    /// `$( … )` and backticks
+    Substitution,
+    /// `<( … )`
+    Input,
+    /// `>( … )`
+    Output,
+}
+
+/// Something that bash evaluates as arithmetic: every variable in it is evaluated in turn, and a value such as
+/// `a[$(rm)]` then runs code.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arithmetic {
+    pub(crate) span: Span,
+    /// Variables whose values are evaluated.
+    pub(crate) names: Vec<String>,
+    /// Variables that it sets.
+    pub(crate) assigns: Vec<String>,
+    /// Text of which nothing is known is evaluated.
+    pub(crate) unknown: bool,
+    /// It only sets its variables, to text (`${x:=text}`).
+    pub(crate) unset: bool,
 }
 
 /// How many words bash may make of one.

@@ -3,7 +3,10 @@
 //! This file says what an inventory is; [`collect`] decides what the text runs.
 
 pub(crate) mod collect;
+mod compound;
 mod directory;
+mod state;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,6 +111,20 @@ pub enum Via {
     Wrapper(String),
     /// A shell runs it from literal code that it was given (`bash -c '…'`): the shell's name.
     Code(String),
+    /// In a command substitution.
+    Substitution,
+    /// In a process substitution.
+    ProcessSubstitution,
+    /// In a subshell.
+    Subshell,
+    /// In the body of this function.
+    Function(String),
+    /// In the text of an alias.
+    Alias,
+    /// In the code of a trap.
+    Trap,
+    /// In a coprocess.
+    Coproc,
 }
 
 /// Serialised as `top`, `pipe(0)`, `wrapper(sudo)`, `code(bash)`.
@@ -117,6 +134,13 @@ impl Serialize for Via {
             Self::Top => serializer.serialize_str("top"),
             Self::Pipe(part) => serializer.collect_str(&format_args!("pipe({part})")),
             Self::Wrapper(words) => serializer.collect_str(&format_args!("wrapper({words})")),
+            Self::Substitution => serializer.serialize_str("subst"),
+            Self::ProcessSubstitution => serializer.serialize_str("procsub"),
+            Self::Subshell => serializer.serialize_str("subshell"),
+            Self::Function(name) => serializer.collect_str(&format_args!("function({name})")),
+            Self::Alias => serializer.serialize_str("alias"),
+            Self::Trap => serializer.serialize_str("trap"),
+            Self::Coproc => serializer.serialize_str("coproc"),
             Self::Code(shell) => serializer.collect_str(&format_args!("code({shell})")),
         }
     }
@@ -128,6 +152,8 @@ impl Serialize for Via {
 pub enum Resolved {
     /// A bash builtin, taken before any program of that name.
     Builtin,
+    /// A function that the script defines: its body is listed by itself.
+    Function,
     /// A program given by a path: it has a `/` in it.
     Path,
     /// A program looked up in `PATH`.

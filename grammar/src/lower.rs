@@ -21,33 +21,42 @@ pub(crate) struct Outline {
     pub(crate) unknown: Option<Span>,
 }
 
-/// Parses the text and flattens the tree.
-pub(crate) fn outline(text: &[u8], deadline: Instant) -> Result<Outline, Stop> {
-    let tree = parse(text, deadline)?;
-    if tree.root_node().has_error() {
-        return Err(syntax_error(text, &tree));
-    }
-    let mut walk = Walk { marks: Vec::new(), unknown: None };
-    walk.tree(tree.root_node());
-    walk.marks.sort_unstable();
-    Ok(Outline { marks: merge_touching(walk.marks), unknown: walk.unknown })
+/// The second reader, used for every text of one script.
+#[derive(Default)]
+pub(crate) struct Outliner {
+    parser: Option<Parser>,
 }
 
-fn parse(text: &[u8], deadline: Instant) -> Result<Tree, Stop> {
-    let mut parser = Parser::new();
-    if parser.set_language(&tree_sitter_bash::LANGUAGE.into()).is_err() {
-        return Err(Stop::refuse(0, "the grammar for bash does not fit the parser"));
+impl Outliner {
+    /// Parses the text and flattens the tree.
+    pub(crate) fn outline(&mut self, text: &[u8], deadline: Instant) -> Result<Outline, Stop> {
+        let tree = self.parse(text, deadline)?;
+        if tree.root_node().has_error() {
+            return Err(syntax_error(text, &tree));
+        }
+        let mut walk = Walk { marks: Vec::new(), unknown: None };
+        walk.tree(tree.root_node());
+        walk.marks.sort_unstable();
+        Ok(Outline { marks: merge_touching(walk.marks), unknown: walk.unknown })
     }
-    let mut expired = |_: &_| match Instant::now() < deadline {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
-    };
-    let options = ParseOptions::new().progress_callback(&mut expired);
-    let mut read = |at: usize, _| text.get(at..).unwrap_or_default();
-    parser.parse_with_options(&mut read, None, Some(options)).ok_or_else(|| {
-        let limit = PARSE_DEADLINE.as_millis();
-        Stop::refuse(0, &format!("reading the command takes longer than the limit of {limit} ms"))
-    })
+
+    fn parse(&mut self, text: &[u8], deadline: Instant) -> Result<Tree, Stop> {
+        let parser = self.parser.get_or_insert_with(Parser::new);
+        if parser.language().is_none() && parser.set_language(&tree_sitter_bash::LANGUAGE.into()).is_err() {
+            return Err(Stop::refuse(0, "the grammar for bash does not fit the parser"));
+        }
+        let mut expired = |_: &_| match Instant::now() < deadline {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let options = ParseOptions::new().progress_callback(&mut expired);
+        let mut read = |at: usize, _| text.get(at..).unwrap_or_default();
+        parser.parse_with_options(&mut read, None, Some(options)).ok_or_else(|| {
+            parser.reset();
+            let limit = PARSE_DEADLINE.as_millis();
+            Stop::refuse(0, &format!("reading the command takes longer than the limit of {limit} ms"))
+        })
+    }
 }
 
 /// The first ERROR or MISSING node, told by the text that stands there.
@@ -83,12 +92,8 @@ struct Walk {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Around {
     Statements,
-    /// Directly in `$( … )`, whose own brackets are part of a word.
-    Substitution,
     /// The arguments of `[`: operators are words there.
     Test,
-    /// The inside of a word, where only substitutions count.
-    Word,
 }
 
 impl Walk {
@@ -103,14 +108,7 @@ impl Walk {
 
     /// Leaves the marks of one node. Returns what its children are surrounded by, if they count.
     fn node(&mut self, node: Node<'_>, around: Around) -> Option<Around> {
-        let around = match (node.kind(), around) {
-            ("$(" | "`" | ")", Around::Substitution) => return None,
-            (_, Around::Substitution) => Around::Statements,
-            _ => around,
-        };
         match (node.kind(), around) {
-            ("command_substitution", Around::Word) => Some(Around::Substitution),
-            (_, Around::Word) => Some(Around::Word),
             (
                 "program"
                 | "list"
@@ -124,22 +122,26 @@ impl Walk {
                 | "unset_command"
                 | "variable_assignments"
                 | "file_redirect"
-                | "heredoc_redirect"
-                | "herestring_redirect",
+                | "herestring_redirect"
+                | "if_statement"
+                | "elif_clause"
+                | "else_clause"
+                | "while_statement"
+                | "for_statement"
+                | "do_group"
+                | "case_statement"
+                | "case_item",
                 Around::Statements,
             ) => Some(Around::Statements),
             ("test_command", Around::Statements) => Some(Around::Test),
             ("unary_expression" | "binary_expression" | "parenthesized_expression", Around::Test) => Some(Around::Test),
-            ("comment" | "heredoc_body" | "heredoc_end" | "\n", Around::Statements) => None,
+            ("comment" | "\n", Around::Statements) => None,
             ("command_name", Around::Statements) => {
                 self.mark(node, MarkKind::Program);
                 self.mark(node, MarkKind::Word);
-                Some(Around::Word)
+                None
             }
-            ("command_substitution", _) => {
-                self.mark(node, MarkKind::Word);
-                Some(Around::Substitution)
-            }
+            // Whatever a word holds is ours to read: only where it begins and ends is compared.
             (
                 "word"
                 | "string"
@@ -155,15 +157,13 @@ impl Walk {
                 | "variable_assignment"
                 | "variable_name"
                 | "special_variable_name"
-                | "process_substitution"
                 | "test_operator"
                 | "extglob_pattern"
-                | "regex"
-                | "heredoc_start",
+                | "regex",
                 _,
             ) => {
                 self.mark(node, MarkKind::Word);
-                Some(Around::Word)
+                None
             }
             ("file_descriptor", Around::Statements) => {
                 self.mark(node, MarkKind::Descriptor);
@@ -195,7 +195,8 @@ impl Walk {
             }
             (
                 "&&" | "||" | "|" | "|&" | ";" | "&" | "(" | ")" | "{" | "}" | "!" | "<" | ">" | ">>" | "&>" | "&>>"
-                | "<&" | ">&" | ">|" | "<<" | "<<-" | "<<<",
+                | "<&" | ">&" | ">|" | "<<<" | ";;" | ";&" | ";;&" | "if" | "then" | "elif" | "else" | "fi" | "while"
+                | "until" | "for" | "select" | "in" | "do" | "done" | "case" | "esac",
                 _,
             ) => self.mark(node, MarkKind::Operator),
             ("<&-" | ">&-", _) => {

@@ -33,6 +33,8 @@ pub(crate) struct Reading {
     pub(crate) opaque: Vec<Note>,
     pub(crate) assignments: Vec<Assignment>,
     pub(crate) children: Vec<Child>,
+    /// Names that it makes an alias for.
+    pub(crate) aliases: Vec<String>,
     /// Where it takes the shell.
     pub(crate) directory: Option<Directory>,
     /// Where it goes itself (`-C`).
@@ -57,11 +59,25 @@ pub(crate) enum Child {
         shell: bool,
     },
     /// This shell code, which the word holds literally.
-    Code { text: String, word: Word },
+    Code { text: String, word: Word, runs: Runs },
 }
 
-/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first.
-pub(crate) fn read(args: &[Arg], shell: bool) -> Reading {
+/// Where and when shell code runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// In a shell of its own.
+    Elsewhere,
+    /// In the shell that runs the command, at once.
+    Here,
+    /// In that shell, at a time of its own (`trap`).
+    Later,
+    /// Where a word stands that is an alias.
+    Alias,
+}
+
+/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first; `stdin` is what
+/// the program finds on standard input, if that is literal text.
+pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     let Some(program) = args.first() else { return Reading::default() };
     let name = match &program.word.value {
         Value::Literal(path) | Value::Home(path) if program.count == Count::One => last_component(path),
@@ -84,7 +100,7 @@ pub(crate) fn read(args: &[Arg], shell: bool) -> Reading {
         }
     };
     match tables.find(&name).filter(|entry| builtin || entry.builtin != Builtin::Only) {
-        Some(entry) => Parse::new(entry, args, shell, reading).finish(),
+        Some(entry) => Parse::new(entry, args, shell, stdin, reading).finish(),
         None => leaf(reading, args, builtin),
     }
 }
@@ -189,6 +205,14 @@ fn computed_program(args: &[Arg], shell: bool) -> Reading {
 }
 
 impl Reading {
+    /// A word that is surely a function of the script: what it runs is told by its body.
+    pub(crate) fn of_function(name: &str, args: &[Arg]) -> Self {
+        let mut reading = Self { resolved: Resolved::Function, ..Self::default() };
+        reading.invocation.words = vec![name.to_owned()];
+        reading.invocation.operands = args.iter().skip(1).map(|arg| arg.word.clone()).collect();
+        reading
+    }
+
     fn note(&mut self, reason: OpaqueReason, span: Span, detail: String) {
         // One word may be seen to be doubtful in two ways, one after the other.
         if !self.opaque.iter().rev().take(4).any(|known| known.reason == reason && known.span == span) {
@@ -203,6 +227,7 @@ struct Parse<'t, 'a> {
     args: &'a [Arg],
     at: usize,
     shell: bool,
+    stdin: Option<&'a str>,
     reading: Reading,
     chosen: Vec<&'t Opt>,
     operands: Vec<Arg>,
@@ -222,12 +247,13 @@ struct Parse<'t, 'a> {
 }
 
 impl<'t, 'a> Parse<'t, 'a> {
-    fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, reading: Reading) -> Self {
+    fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, stdin: Option<&'a str>, reading: Reading) -> Self {
         Self {
             entry,
             args,
             at: 1,
             shell,
+            stdin,
             reading,
             chosen: Vec::new(),
             operands: Vec::new(),
@@ -281,7 +307,7 @@ impl<'t, 'a> Parse<'t, 'a> {
                 }
                 false
             }
-            Value::Literal(_) | Value::Home(_) => false,
+            Value::Literal(_) | Value::Home(_) | Value::Pipe { .. } => false,
             Value::Dynamic { prefix }
                 if arg.count == Count::One && prefix.starts_with("--") && prefix.contains('=') =>
             {

@@ -1,13 +1,23 @@
 //! Our own reading of a script, by bash's grammar, from the raw bytes: text → [`crate::ast`].
 //!
-//! This file decides how words, operators and here-documents make up commands. It reads a part of the language exactly
-//! and stops at anything else: [`Stop::Unsupported`] where bash would go on, [`Stop::Refuse`] where nothing can be said
-//! at all. While it reads it leaves a [`Mark`] for each token, which [`crate::lower`] compares with a second reading.
+//! This file decides how words and operators make up commands; [`compound`] reads what begins with a reserved word,
+//! [`heredoc`] the bodies of here-documents. What is not read exactly stops the reading: [`Stop::Unsupported`] where
+//! bash would go on, [`Stop::Refuse`] where nothing can be said at all. While it reads it leaves a [`Page`] for each
+//! text, which [`crate::lower`] compares with a second reading.
+
+mod compound;
+mod heredoc;
+mod page;
+
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 use crate::ast::{Arg, Assign, Join, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
 use crate::inventory::OpaqueReason;
-use crate::span::Span;
-use crate::word::{self, Value, is_break, is_name, starts_name};
+use crate::span::{Frame, Span};
+use crate::word::{self, Mode, Value, is_break, is_name, starts_name};
+use heredoc::Heredoc;
+pub(crate) use page::{Fill, Mark, MarkKind, Page};
 
 /// Nesting of brackets, substitutions, wrappers and code in code that is read. bash itself needs half a minute for 500
 /// nested substitutions; nobody writes 64.
@@ -16,7 +26,8 @@ pub(crate) const MAX_DEPTH: u32 = 64;
 /// What was read before the end or the first thing that is not supported.
 pub(crate) struct Reading {
     pub(crate) script: Script,
-    pub(crate) marks: Vec<Mark>,
+    /// The text, and each text nested in it that was read by itself.
+    pub(crate) pages: Vec<Page>,
     /// The statement that could not be read; it reaches to the end of the text.
     pub(crate) rest: Option<Rest>,
 }
@@ -26,22 +37,6 @@ pub(crate) struct Rest {
     pub(crate) span: Span,
     pub(crate) reason: OpaqueReason,
     pub(crate) detail: String,
-}
-
-/// One token: what two readings of a script must agree about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Mark {
-    pub(crate) span: Span,
-    pub(crate) kind: MarkKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum MarkKind {
-    Word,
-    Operator,
-    Descriptor,
-    /// This word is the name of a command.
-    Program,
 }
 
 /// Why reading ended early.
@@ -62,12 +57,20 @@ impl Stop {
     pub(crate) fn refuse(at: usize, detail: &str) -> Self {
         Self::Refuse { span: Span::new(at, at + 1), detail: detail.to_owned() }
     }
+
+    /// The same, told about the text that holds the code.
+    pub(crate) fn within(self, frame: Frame) -> Self {
+        match self {
+            Self::Unsupported { span, reason, detail } => Self::Unsupported { span: frame.map(span), reason, detail },
+            Self::Refuse { span, detail } => Self::Refuse { span: frame.map(span), detail },
+        }
+    }
 }
 
 /// Reads a whole script that is nested `depth` deep.
 pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
-    let mut marks = Vec::new();
-    let mut reader = Reader::new(text, 0, depth, None, &mut marks)?;
+    let mut pages = Vec::new();
+    let mut reader = Reader::new(text, 0, depth, &mut pages)?;
     let mut script = Script::default();
     let mut rest = None;
     loop {
@@ -77,11 +80,9 @@ pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
             break;
         }
         let start = reader.at;
-        let known = reader.marks.len();
-        match reader.statement() {
+        match reader.statement(&End::TEXT) {
             Ok(statement) => script.statements.push(statement),
             Err(Stop::Unsupported { span, reason, detail }) => {
-                reader.marks.truncate(known);
                 let detail = format!("{detail} (at byte {})", span.start);
                 rest = Some(Rest { span: Span::new(start, text.len()), reason, detail });
                 break;
@@ -89,22 +90,48 @@ pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
             Err(refused @ Stop::Refuse { .. }) => return Err(refused),
         }
     }
-    Ok(Reading { script, marks, rest })
+    let read_to = rest.as_ref().map_or(text.len(), |rest| rest.span.start);
+    let page = reader.page.finish(text, read_to);
+    pages.push(page);
+    Ok(Reading { script, pages, rest })
 }
 
-/// Reads the inside of `$( … )`, which begins at `start`. Returns it with the offset behind its closing bracket.
+/// Reads the inside of `$( … )`, `<( … )` or `>( … )`, which begins at `start`. Returns it with the offset behind its
+/// closing bracket.
 pub(crate) fn substitution(
     text: &[u8],
     start: usize,
     depth: u32,
-    marks: &mut Vec<Mark>,
+    pages: &mut Vec<Page>,
 ) -> Result<(Script, usize), Stop> {
-    let mut reader = Reader::new(text, start, depth, Some(b')'), marks)?;
-    let script = reader.list()?;
+    let mut reader = Reader::new(text, start, depth, pages)?;
+    reader.in_substitution = true;
+    let script = reader.list(&End { bracket: true, missing: "unterminated `$(`", ..End::TEXT })?;
     if reader.peek(0) != Some(b')') {
         return Err(Stop::refuse(start.saturating_sub(2), "unterminated `$(`"));
     }
-    Ok((script, reader.at + 1))
+    let end = reader.at;
+    reader.no_open_heredoc()?;
+    let page = reader.page.finish(text, end);
+    pages.push(page);
+    Ok((script, end + 1))
+}
+
+/// What ends a list of statements besides the end of the text. Nothing of it is consumed.
+struct End {
+    /// `)`
+    bracket: bool,
+    /// `;;`, `;&` and `;;&`
+    arm: bool,
+    /// Reserved words.
+    words: &'static [&'static [u8]],
+    /// What is wrong with a text that ends before it.
+    missing: &'static str,
+}
+
+impl End {
+    const TEXT: Self =
+        Self { bracket: false, arm: false, words: &[], missing: "syntax error: the command ends too early" };
 }
 
 /// Words that bash takes for syntax where a command can begin.
@@ -133,6 +160,11 @@ const RESERVED: [&[u8]; 22] = [
     b"while",
 ];
 
+/// Whether bash takes this word for syntax where a command can begin.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word.as_bytes())
+}
+
 /// Builtins whose operands are assignments: `[` behind a name begins a subscript there, blanks and all.
 const DECLARATIONS: [&[u8]; 5] = [b"declare", b"export", b"local", b"readonly", b"typeset"];
 
@@ -143,54 +175,49 @@ struct Reader<'a, 'm> {
     text: &'a [u8],
     at: usize,
     depth: u32,
-    closing: Option<u8>,
+    /// The text ends with a closing bracket.
+    in_substitution: bool,
     /// Here-documents whose bodies begin behind the next newline.
     heredocs: Vec<Heredoc>,
-    /// The next command word belongs to `time`, which a second reading takes for the program.
-    timed: bool,
-    marks: &'m mut Vec<Mark>,
-}
-
-struct Heredoc {
-    span: Span,
-    delimiter: String,
-    quoted: bool,
-    strip_tabs: bool,
+    page: Page,
+    pages: &'m mut Vec<Page>,
 }
 
 impl<'a, 'm> Reader<'a, 'm> {
-    fn new(text: &'a [u8], at: usize, depth: u32, closing: Option<u8>, marks: &'m mut Vec<Mark>) -> Result<Self, Stop> {
-        if depth > MAX_DEPTH {
-            return Err(Stop::refuse(at, &format!("nested deeper than the limit of {MAX_DEPTH}")));
-        }
-        Ok(Self { text, at, depth, closing, heredocs: Vec::new(), timed: false, marks })
+    fn new(text: &'a [u8], at: usize, depth: u32, pages: &'m mut Vec<Page>) -> Result<Self, Stop> {
+        too_deep(at, depth)?;
+        Ok(Self { text, at, depth, in_substitution: false, heredocs: Vec::new(), page: Page::new(at), pages })
     }
 
-    /// Statements up to the closing bracket, which is not consumed.
-    fn list(&mut self) -> Result<Script, Stop> {
+    /// Statements up to one of the ends.
+    fn list(&mut self, end: &End) -> Result<Script, Stop> {
         let mut script = Script::default();
         loop {
             self.skip_newlines()?;
             match self.peek(0) {
-                None => return Err(self.refuse("an opening bracket is never closed")),
-                Some(b')') if self.closing == Some(b')') => break,
-                Some(b'}') if self.closing == Some(b'}') && self.plain_word() == b"}" => break,
-                Some(_) => script.statements.push(self.statement()?),
+                None => return Err(self.refuse(end.missing)),
+                Some(_) if self.ends(end) => return Ok(script),
+                Some(_) => script.statements.push(self.statement(end)?),
             }
         }
-        if self.heredocs.is_empty() {
-            return Ok(script);
-        }
-        Err(self.unsupported("a here-document whose body begins behind a closing bracket"))
     }
 
-    fn statement(&mut self) -> Result<Statement, Stop> {
+    fn ends(&self, end: &End) -> bool {
+        match (self.peek(0), self.peek(1)) {
+            (Some(b')'), _) => end.bracket,
+            (Some(b';'), Some(b';' | b'&')) => end.arm,
+            _ => end.words.contains(&self.plain_word()),
+        }
+    }
+
+    fn statement(&mut self, end: &End) -> Result<Statement, Stop> {
         let first = self.pipeline()?;
         let mut rest = Vec::new();
         let mut background = false;
         loop {
             self.skip_blanks();
             match (self.peek(0), self.peek(1)) {
+                _ if self.ends(end) => break,
                 (Some(b'&'), Some(b'&')) => self.operator(2)?,
                 (Some(b'|'), Some(b'|')) => self.operator(2)?,
                 (Some(b'&'), _) => {
@@ -204,7 +231,6 @@ impl<'a, 'm> Reader<'a, 'm> {
                     break;
                 }
                 (None | Some(b'\n'), _) => break,
-                (Some(b')'), _) if self.closing == Some(b')') => break,
                 _ => return Err(self.refuse("syntax error: this cannot stand behind a command")),
             }
             let join = if self.text.get(self.at - 1) == Some(&b'&') { Join::And } else { Join::Or };
@@ -216,14 +242,16 @@ impl<'a, 'm> Reader<'a, 'm> {
 
     fn pipeline(&mut self) -> Result<Pipeline, Stop> {
         let mut negated = false;
-        self.skip_blanks();
-        while self.plain_word() == b"!" {
-            negated = !negated;
-            self.operator(1)?;
+        loop {
             self.skip_blanks();
-        }
-        if self.plain_word() == b"time" {
-            self.time()?;
+            match self.plain_word() {
+                b"!" => {
+                    negated = !negated;
+                    self.operator(1)?;
+                }
+                b"time" => self.time(),
+                _ => break,
+            }
         }
         let mut parts = vec![self.part()?];
         loop {
@@ -241,57 +269,31 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// The reserved word `time`, with its own option and `--`; what follows runs as if it were not there.
-    fn time(&mut self) -> Result<(), Stop> {
-        self.mark(MarkKind::Program, self.at, self.at + 4);
+    fn time(&mut self) {
         for option in [&b"time"[..], b"-p", b"--"] {
             if self.plain_word() == option {
-                self.mark(MarkKind::Word, self.at, self.at + option.len());
+                self.page.fill(self.at, self.at + option.len(), Fill::Blank);
                 self.at += option.len();
                 self.skip_blanks();
             }
         }
-        let next = self.plain_word();
-        let plain = next.first().is_some_and(|byte| !b"-~$'\"`\\".contains(byte)) && !RESERVED.contains(&next);
-        if !plain {
-            return Err(self.unsupported("`time` before anything but a simple command"));
-        }
-        self.timed = true;
-        Ok(())
     }
 
     fn part(&mut self) -> Result<Part, Stop> {
         self.skip_blanks();
-        match self.peek(0) {
-            Some(b'(') if self.peek(1) == Some(b'(') => {
-                Err(self.unsupported("`((`; for a subshell in a subshell put a blank between the brackets"))
-            }
-            Some(b'(') => {
-                self.operator(1)?;
-                let script = self.nested(b')')?;
-                Ok(Part::Subshell(script, self.redirects_only()?))
-            }
-            Some(b'{') if self.plain_word() == b"{" => {
-                self.operator(1)?;
-                let script = self.nested(b'}')?;
-                Ok(Part::Group(script, self.redirects_only()?))
-            }
-            _ => self.simple_command().map(Part::Simple),
+        match self.compound()? {
+            Some(part) => Ok(part),
+            None => self.simple_command(),
         }
     }
 
-    fn nested(&mut self, closing: u8) -> Result<Script, Stop> {
-        if !self.heredocs.is_empty() {
-            return Err(self.unsupported("a bracket behind a here-document on the same line"));
-        }
-        let opening = self.at;
-        let mut inner = Reader::new(self.text, self.at, self.depth + 1, Some(closing), self.marks)?;
-        let script = inner.list()?;
-        self.at = inner.at;
-        if script.statements.is_empty() {
-            return Err(Stop::refuse(opening, "syntax error: nothing stands in these brackets"));
-        }
-        self.operator(1)?;
-        Ok(script)
+    /// Reads something nested one level deeper.
+    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.depth += 1;
+        too_deep(self.at, self.depth)?;
+        let inside = read(self)?;
+        self.depth -= 1;
+        Ok(inside)
     }
 
     fn redirects_only(&mut self) -> Result<Vec<Redirect>, Stop> {
@@ -305,9 +307,9 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    fn simple_command(&mut self) -> Result<SimpleCommand, Stop> {
+    fn simple_command(&mut self) -> Result<Part, Stop> {
         let start = self.at;
-        let (mut assignments, mut words, mut redirects) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut assignments, mut words, mut redirects) = (Vec::new(), Vec::<Arg>::new(), Vec::new());
         let mut end = start;
         let mut declaration = false;
         loop {
@@ -315,23 +317,26 @@ impl<'a, 'm> Reader<'a, 'm> {
             if let Some(redirect) = self.redirect()? {
                 redirects.push(redirect);
             } else if self.peek(0) == Some(b'(') {
-                return Err(self.unsupported("a function definition, or a bracket where bash allows none"));
-            } else if self.peek(0).is_none_or(is_break) {
+                let alone = assignments.is_empty() && redirects.is_empty() && words.len() == 1;
+                return match words.pop().filter(|_| alone) {
+                    Some(name) => self.function(start, &name),
+                    None => Err(self.unsupported("a bracket where bash allows none")),
+                };
+            } else if self.peek(0).is_none_or(is_break) && !self.process_substitution() {
                 break;
             } else if let Some(assign) = if words.is_empty() { self.assignment()? } else { None } {
                 assignments.push(assign);
             } else {
-                let word_start = self.at;
-                if words.is_empty() && RESERVED.contains(&self.plain_word()) {
+                let first = words.is_empty();
+                if first && RESERVED.contains(&self.plain_word()) {
                     return Err(self.reserved());
                 }
                 declaration |= DECLARATIONS.contains(&self.plain_word());
-                if (declaration || words.is_empty()) && self.subscript() {
-                    return Err(self.arithmetic("an array element: its subscript is arithmetic, which can run code"));
-                }
-                let arg = self.word()?;
-                if words.is_empty() && !std::mem::take(&mut self.timed) {
-                    self.mark(MarkKind::Program, word_start, self.at);
+                let word_start = self.at;
+                let arg = self.word(if declaration { Mode::Declaration } else { Mode::Plain })?;
+                if first {
+                    self.continued(word_start)?;
+                    self.page.mark(MarkKind::Program, word_start, self.at);
                 }
                 words.push(arg);
             }
@@ -340,43 +345,71 @@ impl<'a, 'm> Reader<'a, 'm> {
         if assignments.is_empty() && words.is_empty() && redirects.is_empty() {
             return Err(self.refuse("syntax error: a command is missing here"));
         }
-        self.timed = false;
-        Ok(SimpleCommand { span: Span::new(start, end), assignments, words, redirects })
+        Ok(Part::Simple(SimpleCommand { span: Span::new(start, end), assignments, words, redirects }))
     }
 
-    /// `NAME=value` or `NAME+=value`; before the command word only.
+    /// A word that is cut by a line continuation may be a reserved word or an assignment once it is joined.
+    fn continued(&self, start: usize) -> Result<(), Stop> {
+        let raw = self.text.get(start..self.at).unwrap_or_default();
+        if raw.windows(2).any(|pair| pair == b"\\\n") {
+            return Err(Stop::unsupported(
+                start,
+                self.at,
+                "a line continuation inside a command's name; join the lines",
+            ));
+        }
+        Ok(())
+    }
+
+    /// `NAME=value`, `NAME+=value`, `NAME[…]=value`; before the command word only.
     fn assignment(&mut self) -> Result<Option<Assign>, Stop> {
         let start = self.at;
         let ahead = self.text.get(start..).unwrap_or_default();
         let length = ahead.iter().take_while(|byte| is_name(**byte)).count();
         let name = ahead.get(..length).unwrap_or_default();
-        let append = matches!(ahead.get(length..), Some([b'+', b'=', ..]));
-        let assigns = append || ahead.get(length) == Some(&b'=');
-        if !assigns || !name.first().copied().is_some_and(starts_name) {
+        if !name.first().copied().is_some_and(starts_name) {
             return Ok(None);
         }
-        let value_start = start + length + 1 + usize::from(append);
-        let (value, end) = word::scan(self.text, value_start, self.depth, self.marks)?;
+        let mut at = start + length;
+        let mut subscript = None;
+        if self.text.get(at) == Some(&b'[') {
+            let (arithmetic, nested, end) = word::subscript(self.text, at, self.depth, self.pages)?;
+            self.page.fill(at, end, Fill::Word);
+            subscript = Some((arithmetic, nested));
+            at = end;
+        }
+        let append = matches!(self.text.get(at..), Some([b'+', b'=', ..]));
+        if !append && self.text.get(at) != Some(&b'=') {
+            return match subscript {
+                None => Ok(None),
+                Some(_) => Err(Stop::unsupported(start, at, "a word with a bracket in a command's place; quote it")),
+            };
+        }
+        at += 1 + usize::from(append);
+        let (mut value, end) = word::scan(self.text, at, self.depth, Mode::Value, self.pages, &mut self.page)?;
         self.at = end;
         self.heredoc_allows(start)?;
-        self.mark(MarkKind::Word, start, end);
+        self.page.mark(MarkKind::Word, start, end);
+        let number = subscript.is_none() && !append && value.is_number();
+        let partial = append || subscript.is_some();
+        if let Some((arithmetic, nested)) = subscript {
+            value.arithmetic.push(arithmetic);
+            value.nested.extend(nested);
+        }
         let name = String::from_utf8_lossy(name).into_owned();
-        Ok(Some(Assign { span: Span::new(start, end), name, append, value }))
+        Ok(Some(Assign { span: Span::new(start, end), name, partial, value, number }))
     }
 
-    /// `NAME[` stands here.
-    fn subscript(&self) -> bool {
-        let ahead = self.text.get(self.at..).unwrap_or_default();
-        let length = ahead.iter().take_while(|byte| is_name(**byte)).count();
-        ahead.first().copied().is_some_and(starts_name) && ahead.get(length) == Some(&b'[')
-    }
-
-    fn word(&mut self) -> Result<Arg, Stop> {
+    fn word(&mut self, mode: Mode) -> Result<Arg, Stop> {
         let start = self.at;
-        let (arg, end) = word::scan(self.text, start, self.depth, self.marks)?;
+        let (arg, end) = word::scan(self.text, start, self.depth, mode, self.pages, &mut self.page)?;
         self.at = end;
         self.heredoc_allows(start)?;
-        self.mark(MarkKind::Word, start, end);
+        self.page.mark(MarkKind::Word, start, end);
+        let joined = self.text.get(..end).is_some_and(|read| read.ends_with(b"\\\n"));
+        if joined && matches!(self.peek(0), Some(b'<' | b'>' | b'(')) {
+            return Err(Stop::unsupported(start, end, "a line continuation before an operator; put a blank before it"));
+        }
         Ok(arg)
     }
 
@@ -389,112 +422,72 @@ impl<'a, 'm> Reader<'a, 'm> {
         Ok(())
     }
 
+    /// `<(` or `>(` stands here, which begins a word.
+    fn process_substitution(&self) -> bool {
+        matches!(self.peek(0), Some(b'<' | b'>')) && self.peek(1) == Some(b'(')
+    }
+
     fn redirect(&mut self) -> Result<Option<Redirect>, Stop> {
         let start = self.at;
+        let variable = self.named_descriptor();
         let ahead = self.text.get(start..).unwrap_or_default();
-        let digits = ahead.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = match &variable {
+            Some(name) => name.len() + 2,
+            None => ahead.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        };
         let behind = ahead.get(digits..).unwrap_or_default();
         if matches!(behind, [b'<' | b'>', b'(', ..]) {
-            return Err(self.unsupported("process substitution is not read yet; use a file or a pipe"));
+            return match digits {
+                0 => Ok(None), // process substitution: a word
+                _ => Err(self.unsupported("a process substitution behind a number; put a blank between them")),
+            };
         }
-        let Some(op) = REDIRECTIONS.into_iter().find(|op| behind.starts_with(op.as_bytes())) else {
-            return self.no_named_descriptor();
-        };
+        let Some(op) = REDIRECTIONS.into_iter().find(|op| behind.starts_with(op.as_bytes())) else { return Ok(None) };
         if digits > 0 && op.starts_with('&') {
             return Ok(None); // `2&>f`: the digits are a word
         }
         let fd = match std::str::from_utf8(ahead.get(..digits).unwrap_or_default()).map(str::parse::<u32>) {
+            _ if variable.is_some() => None,
             Ok(Ok(fd)) => Some(fd),
             _ if digits > 0 => return Err(self.unsupported("a descriptor number out of range")),
             _ => implied_descriptor(op),
         };
-        if digits > 0 {
-            self.mark(MarkKind::Descriptor, start, start + digits);
+        if variable.is_some() {
+            self.page.fill(start, start + digits, Fill::Blank);
+        } else if digits > 0 {
+            self.page.mark(MarkKind::Descriptor, start, start + digits);
         }
         self.at = start + digits;
-        self.operator(op.len())?;
+        let document = op == "<<" || op == "<<-";
+        if op.starts_with("<<") {
+            self.page.fill(self.at + 1, self.at + op.len(), Fill::Blank); // the second reading sees `< word`
+            self.page.mark(MarkKind::Operator, self.at, self.at + 1);
+            self.at += op.len();
+            self.not_continued()?;
+        } else {
+            self.operator(op.len())?;
+        }
         self.skip_blanks();
-        if self.peek(0).is_none_or(is_break) {
+        if self.peek(0).is_none_or(is_break) && !self.process_substitution() {
             return Err(self.refuse("syntax error: a redirection without a target"));
         }
-        let target = self.word()?;
+        let target = self.word(Mode::Plain)?;
         let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word.value);
         if fd.is_some_and(|fd| fd >= SHELLS_OWN) || (duplicates && !is_low_descriptor(&target.word.value)) {
             let detail = "descriptors from 10 up are the shell's own, and which one this is must be written out";
             return Err(Stop::unsupported(start, self.at, detail));
         }
-        if op == "<<" || op == "<<-" {
-            self.open_heredoc(&target, op == "<<-")?;
-        }
-        Ok(Some(Redirect { span: Span::new(start, self.at), fd, op, target }))
+        let body = if document { Some(self.open_heredoc(&target, op == "<<-")?) } else { None };
+        Ok(Some(Redirect { span: Span::new(start, self.at), fd, variable, op, target, body }))
     }
 
     /// `{name}>file` opens a descriptor of bash's choice.
-    fn no_named_descriptor(&self) -> Result<Option<Redirect>, Stop> {
-        let word = self.plain_word();
-        let behind = self.text.get(self.at + word.len());
-        if word.starts_with(b"{") && word.ends_with(b"}") && matches!(behind, Some(b'<' | b'>')) {
-            return Err(self.unsupported("a redirection with a descriptor in a variable"));
-        }
-        Ok(None)
-    }
-
-    fn open_heredoc(&mut self, target: &Arg, strip_tabs: bool) -> Result<(), Stop> {
-        let span = target.word.span;
-        let literal = target.word.value.literal().filter(|delimiter| !delimiter.contains('\n'));
-        let Some(delimiter) = literal.filter(|_| !target.word.raw.contains('$')) else {
-            return Err(Stop::unsupported(span.start, span.end, "a here-document with a computed delimiter"));
-        };
-        let quoted = target.word.quoted;
-        self.heredocs.push(Heredoc { span, delimiter: delimiter.to_owned(), quoted, strip_tabs });
-        Ok(())
-    }
-
-    /// A newline, and the bodies of the here-documents that it begins.
-    fn newline(&mut self) -> Result<(), Stop> {
-        self.at += 1;
-        for heredoc in std::mem::take(&mut self.heredocs) {
-            self.heredoc_body(&heredoc)?;
-        }
-        Ok(())
-    }
-
-    fn heredoc_body(&mut self, heredoc: &Heredoc) -> Result<(), Stop> {
-        loop {
-            let ahead = self.text.get(self.at..).unwrap_or_default();
-            if ahead.is_empty() {
-                return Err(Stop::Refuse {
-                    span: heredoc.span,
-                    detail: format!("the here-document `{}` is not closed", heredoc.delimiter),
-                });
-            }
-            let length = ahead.iter().position(|byte| *byte == b'\n').unwrap_or(ahead.len());
-            let line = ahead.get(..length).unwrap_or_default();
-            let start = self.at;
-            self.at = (start + length + 1).min(self.text.len());
-            let tabs = if heredoc.strip_tabs { line.iter().take_while(|byte| **byte == b'\t').count() } else { 0 };
-            let content = line.get(tabs..).unwrap_or_default();
-            if content == heredoc.delimiter.as_bytes() {
-                return Ok(());
-            }
-            if self.depth > 0 && content.starts_with(heredoc.delimiter.as_bytes()) {
-                // Inside `$( … )` bash may end the document at such a line and read on behind the delimiter.
-                return Err(Stop::unsupported(start, self.at, "a line that begins like the delimiter in `$( … )`"));
-            }
-            if !heredoc.quoted {
-                heredoc_line(line, start)?;
-            }
-        }
-    }
-
-    fn no_open_heredoc(&self) -> Result<(), Stop> {
-        match self.heredocs.first() {
-            None => Ok(()),
-            Some(open) => Err(Stop::Refuse {
-                span: open.span,
-                detail: format!("the here-document `{}` has no body", open.delimiter),
-            }),
-        }
+    fn named_descriptor(&self) -> Option<String> {
+        let inside = self.text.get(self.at..)?.strip_prefix(b"{")?;
+        let length = inside.iter().take_while(|byte| is_name(**byte)).count();
+        let named = inside.first().copied().is_some_and(starts_name);
+        let fits = matches!(inside.get(length..), Some([b'}', b'<' | b'>', ..]));
+        (named && fits).then(|| String::from_utf8_lossy(inside.get(..length).unwrap_or_default()).into_owned())
     }
 
     fn skip_newlines(&mut self) -> Result<(), Stop> {
@@ -522,12 +515,32 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
     }
 
-    /// Consumes an operator. bash removes line continuations before it looks for operators, so none may touch it.
+    /// Consumes an operator.
     fn operator(&mut self, length: usize) -> Result<(), Stop> {
-        self.mark(MarkKind::Operator, self.at, self.at + length);
+        self.page.mark(MarkKind::Operator, self.at, self.at + length);
         self.at += length;
-        if self.peek(0) == Some(b'\\') && self.peek(1) == Some(b'\n') {
-            return Err(self.unsupported("a line continuation directly behind an operator; put a blank before it"));
+        self.not_continued()
+    }
+
+    /// Consumes a reserved word that stands here.
+    fn keyword(&mut self, word: &[u8]) -> Result<(), Stop> {
+        if self.plain_word() != word {
+            let word = String::from_utf8_lossy(word);
+            return Err(self.refuse(&format!("syntax error: `{word}` is missing here")));
+        }
+        self.page.mark(MarkKind::Operator, self.at, self.at + word.len());
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// bash removes line continuations before it looks for operators, so behind one an operator may go on.
+    fn not_continued(&self) -> Result<(), Stop> {
+        let mut at = 0;
+        while self.peek(at) == Some(b'\\') && self.peek(at + 1) == Some(b'\n') {
+            at += 2;
+        }
+        if at > 0 && self.peek(at).is_some_and(|byte| b"&|;<>()-".contains(&byte)) {
+            return Err(self.unsupported("a line continuation between two operators; put a blank before it"));
         }
         Ok(())
     }
@@ -540,28 +553,13 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     fn reserved(&self) -> Stop {
-        let word = String::from_utf8_lossy(self.plain_word()).into_owned();
-        let detail = match word.as_str() {
-            "for" | "while" | "until" | "select" => format!("`{word}` loops are not read yet; write the commands out"),
-            "if" | "case" => format!("`{word}` is not read yet; use `&&` and `||`, or separate commands"),
-            "function" => "functions are not read yet; write the commands out".to_owned(),
-            "[[" => "`[[` is not read yet; use `[`".to_owned(),
-            other => format!("the reserved word `{other}` stands where it is not read"),
-        };
-        Stop::unsupported(self.at, self.at + word.len(), &detail)
-    }
-
-    fn arithmetic(&self, detail: &str) -> Stop {
-        let span = Span::new(self.at, self.at + self.plain_word().len());
-        Stop::Unsupported { span, reason: OpaqueReason::Arithmetic, detail: detail.to_owned() }
+        let word = self.plain_word();
+        let detail = format!("syntax error: the reserved word `{}` stands here", String::from_utf8_lossy(word));
+        Stop::Refuse { span: Span::new(self.at, self.at + word.len()), detail }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
-    }
-
-    fn mark(&mut self, kind: MarkKind, start: usize, end: usize) {
-        self.marks.push(Mark { span: Span::new(start, end), kind });
     }
 
     fn unsupported(&self, detail: &str) -> Stop {
@@ -573,6 +571,13 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 }
 
+fn too_deep(at: usize, depth: u32) -> Result<(), Stop> {
+    if depth > MAX_DEPTH {
+        return Err(Stop::refuse(at, &format!("nested deeper than the limit of {MAX_DEPTH}")));
+    }
+    Ok(())
+}
+
 /// The descriptor that an operator changes when none is written.
 fn implied_descriptor(op: &str) -> Option<u32> {
     match op {
@@ -580,34 +585,6 @@ fn implied_descriptor(op: &str) -> Option<u32> {
         ">" | ">>" | ">|" | ">&" => Some(1),
         _ => None,
     }
-}
-
-/// A line of a here-document in which bash expands: only plain parameters pass.
-fn heredoc_line(line: &[u8], start: usize) -> Result<(), Stop> {
-    let mut at = 0;
-    while let Some(byte) = line.get(at) {
-        at += match (byte, line.get(at + 1)) {
-            (b'\\', None) => {
-                return Err(Stop::unsupported(start, start + at, "a line continuation in a here-document"));
-            }
-            (b'\\', Some(_)) => 2,
-            (b'$', Some(next)) if starts_name(*next) || next.is_ascii_digit() => 2,
-            (b'$', Some(b'{')) => {
-                let name = line.get(at + 2..).unwrap_or_default();
-                let length = name.iter().take_while(|byte| is_name(**byte)).count();
-                if length == 0 || name.get(length) != Some(&b'}') {
-                    return Err(Stop::unsupported(start, start + at, "an expansion in a here-document"));
-                }
-                length + 3
-            }
-            (b'$', Some(b'(' | b'[')) | (b'`', _) => {
-                let detail = "a substitution in a here-document; quote the delimiter if it is meant as text";
-                return Err(Stop::unsupported(start + at, start + at + 1, detail));
-            }
-            _ => 1,
-        };
-    }
-    Ok(())
 }
 
 /// From here up bash keeps what it needs for itself: its input, and where it reports that a command is done.
@@ -624,3 +601,6 @@ fn is_low_descriptor(value: &Value) -> bool {
     let number = text.strip_suffix('-').unwrap_or(text);
     number.is_empty() || number.parse::<u32>().is_ok_and(|number| number < SHELLS_OWN)
 }
+
+/// What a here-document's redirection and the reading of its body share.
+pub(crate) type Body = Rc<OnceCell<Arg>>;

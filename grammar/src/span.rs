@@ -30,3 +30,31 @@ impl Serialize for Span {
         [self.start, self.end].serialize(serializer)
     }
 }
+
+/// How the spans of a piece of code relate to the text that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// The code stands in the text as it is, from this byte on.
+    At(usize),
+    /// The code is decoded: everything in it is said to stand where its word stands.
+    Within(Span),
+}
+
+impl Frame {
+    /// Where something in the code stands in the text.
+    pub(crate) fn map(self, span: Span) -> Span {
+        match self {
+            Self::At(start) => Span::new(span.start + start, span.end + start),
+            Self::Within(whole) => whole,
+        }
+    }
+
+    /// The frame of code inside this code.
+    pub(crate) fn around(self, inner: Self) -> Self {
+        match (self, inner) {
+            (Self::At(outer), Self::At(start)) => Self::At(outer + start),
+            (_, Self::Within(whole)) => Self::Within(self.map(whole)),
+            (Self::Within(whole), Self::At(_)) => Self::Within(whole),
+        }
+    }
+}

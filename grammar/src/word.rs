@@ -1,14 +1,22 @@
 //! Quote removal: what bash makes of one word, decoded from the raw bytes.
 //!
-//! This file decides where a word ends and what it says. It never trusts a parser's idea of a word, and every form
-//! that it does not know stops the reading.
+//! This file decides where a word ends and what it says; `parameter` reads `${ … }`, `arithmetic` what is evaluated,
+//! `ansi_c` the escapes of `$'…'`. Nothing here trusts a parser's idea of a word, and every form that it does not know
+//! stops the reading.
+
+mod ansi_c;
+mod arithmetic;
+mod parameter;
+
+use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::ast::{Arg, Count, Note, Script};
+pub(crate) use self::arithmetic::{arithmetic_end, evaluate, subscript};
+use crate::ast::{Arg, Arithmetic, Count, Hole, Nested, NestedKind, Note};
 use crate::inventory::OpaqueReason;
-use crate::reader::{self, Mark, Stop};
-use crate::span::Span;
+use crate::reader::{self, Fill, Page, Stop};
+use crate::span::{Frame, Span};
 
 /// One shell word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +44,11 @@ pub enum Value {
         /// The text before the first pattern character.
         prefix: String,
     },
+    /// A process substitution: a pipe from or to commands that are listed themselves.
+    Pipe {
+        /// What can be read from it, where the text tells.
+        text: Option<String>,
+    },
     /// Known only at run time: it holds a parameter, command or arithmetic expansion.
     Dynamic {
         /// The literal text before the first expansion.
@@ -48,8 +61,13 @@ impl Value {
     pub fn literal(&self) -> Option<&str> {
         match self {
             Self::Literal(text) => Some(text),
-            Self::Home(_) | Self::Pattern { .. } | Self::Dynamic { .. } => None,
+            Self::Home(_) | Self::Pipe { .. } | Self::Pattern { .. } | Self::Dynamic { .. } => None,
         }
+    }
+
+    /// It is a process substitution, which is no file.
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self, Self::Pipe { .. })
     }
 
     /// The text that it is known to begin with; nothing is known of what `~` stands for.
@@ -57,35 +75,62 @@ impl Value {
         match self {
             Self::Literal(text) => text,
             Self::Home(_) => "",
+            Self::Pipe { .. } => "/dev/fd/",
             Self::Pattern { prefix } | Self::Dynamic { prefix } => prefix,
         }
     }
 }
 
+/// Where a word stands, which decides what ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Plain,
+    /// Behind `NAME=`: `(` begins an array.
+    Value,
+    /// An operand of `declare` and its kind: `(` behind `=` begins an array.
+    Declaration,
+    /// In `[[ … ]]`.
+    Test,
+    /// Behind `==` in `[[ … ]]`: extended patterns.
+    Pattern,
+    /// Behind `=~`.
+    Regex,
+}
+
 /// Reads the word that begins at `start`, which is not a blank, a newline or an operator. Returns it with
 /// the offset behind it.
-pub(crate) fn scan(text: &[u8], start: usize, depth: u32, marks: &mut Vec<Mark>) -> Result<(Arg, usize), Stop> {
-    let mut scanner = Scanner {
-        text,
-        start,
-        at: start,
-        depth,
-        marks,
-        out: Vec::new(),
-        dynamic: None,
-        pattern: None,
-        brace: None,
-        bracket: None,
-        braced: false,
-        home: false,
-        quoted: false,
-        count: Count::One,
-        substitutions: Vec::new(),
-        notes: Vec::new(),
-    };
-    scanner.unquoted()?;
+pub(crate) fn scan(
+    text: &[u8],
+    start: usize,
+    depth: u32,
+    mode: Mode,
+    pages: &mut Vec<Page>,
+    page: &mut Page,
+) -> Result<(Arg, usize), Stop> {
+    let mut scanner = Scanner::new(text, start, depth, mode, pages, page);
+    if mode == Mode::Value && scanner.peek(0) == Some(b'(') {
+        scanner.array()?;
+    } else {
+        scanner.unquoted()?;
+    }
     let end = scanner.at;
     Ok((scanner.finish(), end))
+}
+
+/// The body of a here-document, which stands in this range.
+pub(crate) fn document(
+    text: &[u8],
+    range: Range<usize>,
+    quoted: bool,
+    strip_tabs: bool,
+    depth: u32,
+    pages: &mut Vec<Page>,
+) -> Result<Arg, Stop> {
+    let mut unseen = Page::new(range.start);
+    let whole = text.get(..range.end).unwrap_or_default();
+    let mut scanner = Scanner::new(whole, range.start, depth, Mode::Plain, pages, &mut unseen);
+    scanner.document(quoted, strip_tabs)?;
+    Ok(scanner.finish())
 }
 
 /// Where an unquoted word ends.
@@ -108,11 +153,12 @@ struct Scanner<'a, 'm> {
     start: usize,
     at: usize,
     depth: u32,
-    marks: &'m mut Vec<Mark>,
-    /// The decoded bytes so far; behind an expansion they only matter as context.
+    mode: Mode,
+    pages: &'m mut Vec<Page>,
+    page: &'m mut Page,
+    /// The decoded bytes, expansions left out.
     out: Vec<u8>,
-    /// Length of `out` at the first expansion.
-    dynamic: Option<usize>,
+    holes: Vec<Hole>,
     /// Length of `out` at the first pattern character.
     pattern: Option<usize>,
     /// Length of `out` at the first unquoted `{`.
@@ -123,34 +169,68 @@ struct Scanner<'a, 'm> {
     home: bool,
     quoted: bool,
     count: Count,
-    substitutions: Vec<Script>,
+    /// Inside an expansion, whose own text is no text of the word.
+    muted: u32,
+    nested: Vec<Nested>,
+    arithmetic: Vec<Arithmetic>,
     notes: Vec<Note>,
 }
 
-impl Scanner<'_, '_> {
+impl<'a, 'm> Scanner<'a, 'm> {
+    fn new(text: &'a [u8], start: usize, depth: u32, mode: Mode, pages: &'m mut Vec<Page>, page: &'m mut Page) -> Self {
+        Self {
+            text,
+            start,
+            at: start,
+            depth,
+            mode,
+            pages,
+            page,
+            out: Vec::new(),
+            holes: Vec::new(),
+            pattern: None,
+            brace: None,
+            bracket: None,
+            braced: false,
+            home: false,
+            quoted: false,
+            count: Count::One,
+            muted: 0,
+            nested: Vec::new(),
+            arithmetic: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     fn unquoted(&mut self) -> Result<(), Stop> {
+        let mut open = 0_u32;
         while let Some(byte) = self.peek(0) {
             match byte {
-                b'<' | b'>' if self.peek(1) == Some(b'(') => {
-                    return Err(self.unsupported(2, "process substitution is not read yet; use a file or a pipe"));
+                b'<' | b'>' if self.peek(1) == Some(b'(') => self.process_substitution()?,
+                b'(' if self.extended(open) => {
+                    open += 1;
+                    self.glob(byte);
                 }
-                b'(' => return Err(self.unsupported(1, "an unquoted `(` inside a word (array, function or pattern)")),
+                b'(' if self.mode == Mode::Declaration && self.out.last() == Some(&b'=') && !self.quoted => {
+                    self.array()?;
+                }
+                b'(' if self.at > self.start => {
+                    return if self.function_name() { Ok(()) } else { Err(self.bracket_in_word()) };
+                }
+                b')' | b'|' | b' ' | b'\t' if open > 0 => {
+                    open -= u32::from(byte == b')');
+                    self.glob(byte);
+                }
+                b'|' if self.mode == Mode::Regex && self.peek(1) != Some(b'|') => self.glob(byte),
+                _ if is_break(byte) && open > 0 => return Err(self.bracket_in_word()),
                 byte if is_break(byte) => break,
-                b'\\' => {
-                    if self.escape()? {
-                        break;
-                    }
-                }
+                b'\\' => self.escape()?,
                 b'\'' => self.single()?,
                 b'"' => self.double()?,
-                b'`' => return Err(self.backtick()),
+                b'`' => self.backtick(false)?,
                 b'$' => self.dollar(false)?,
                 b'~' => self.tilde(),
-                b'*' | b'?' => {
-                    self.pattern.get_or_insert(self.out.len());
-                    self.count = self.count.max(Count::Some);
-                    self.take(byte);
-                }
+                b'*' | b'?' => self.glob(byte),
                 b'[' => {
                     self.bracket.get_or_insert(self.out.len());
                     self.take(byte);
@@ -162,51 +242,120 @@ impl Scanner<'_, '_> {
                 _ => self.take(byte),
             }
         }
+        if open > 0 {
+            return Err(self.refuse("unterminated `(` in a pattern"));
+        }
         Ok(())
+    }
+
+    /// `(` goes on with an extended pattern or a regular expression here.
+    fn extended(&self, open: u32) -> bool {
+        let lead = self.at.checked_sub(1).and_then(|at| self.text.get(at));
+        match self.mode {
+            Mode::Regex => true,
+            Mode::Pattern => open > 0 || self.at > self.start && lead.is_some_and(|byte| b"@!+*?".contains(byte)),
+            _ => false,
+        }
+    }
+
+    /// Everything so far is a plain name, which the reader takes for that of a function.
+    fn function_name(&self) -> bool {
+        self.mode == Mode::Plain && self.holes.is_empty() && !self.quoted && self.pattern.is_none()
+    }
+
+    fn bracket_in_word(&self) -> Stop {
+        Stop::unsupported(self.at, self.at + 1, "an unquoted bracket inside a word")
     }
 
     fn finish(self) -> Arg {
         let span = Span::new(self.start, self.at);
         let raw = String::from_utf8_lossy(self.text.get(self.start..self.at).unwrap_or_default()).into_owned();
         let mut notes = self.notes;
-        let prefix_end = self.dynamic.unwrap_or(usize::MAX).min(self.pattern.unwrap_or(usize::MAX)).min(self.out.len());
-        let prefix = || match (self.home, std::str::from_utf8(self.out.get(..prefix_end).unwrap_or_default())) {
-            (false, Ok(known)) => known.to_owned(),
-            _ => String::new(),
-        };
-        let value = match std::str::from_utf8(&self.out) {
-            _ if self.dynamic.is_some() => Value::Dynamic { prefix: prefix() },
-            _ if self.pattern.is_some() && self.home => Value::Dynamic { prefix: String::new() },
-            _ if self.pattern.is_some() => Value::Pattern { prefix: prefix() },
-            Ok(decoded) if self.home => Value::Home(decoded.strip_prefix('~').unwrap_or(decoded).to_owned()),
-            Ok(decoded) => Value::Literal(decoded.to_owned()),
-            Err(_) => {
-                let detail = "this word is not valid UTF-8 once its escapes are resolved".to_owned();
-                notes.push(Note { reason: OpaqueReason::UnknownSyntax, span, detail });
-                Value::Dynamic { prefix: String::new() }
-            }
-        };
-        let mut count = self.count;
-        if self.braced && prefix_end == 0 {
-            count = Count::Any; // `{,}` leaves no word at all
+        let text = String::from_utf8(self.out).unwrap_or_else(|_| {
+            let detail = "this word is not valid UTF-8 once its escapes are resolved".to_owned();
+            notes.push(Note { reason: OpaqueReason::UnknownSyntax, span, detail });
+            String::new()
+        });
+        let broken = notes.iter().any(|note| note.reason == OpaqueReason::UnknownSyntax);
+        let only_pipe = text.is_empty()
+            && matches!(self.nested.as_slice(), [Nested { kind: NestedKind::Input | NestedKind::Output, .. }])
+            && self.holes.len() == 1
+            && raw.starts_with(['<', '>']);
+        let mut holes = self.holes;
+        if broken && holes.is_empty() {
+            holes.push(Hole { at: 0, name: None, quoted: true, number: false });
         }
-        if count == Count::Any && !value.prefix().is_empty() {
-            count = Count::Some;
+        let mut arg = Arg {
+            word: Word { span, raw, value: Value::Literal(String::new()), quoted: self.quoted },
+            count: self.count,
+            text,
+            holes,
+            pattern: self.pattern,
+            home: self.home,
+            nested: self.nested,
+            arithmetic: self.arithmetic,
+            notes,
+        };
+        arg.word.value = if only_pipe { Value::Pipe { text: None } } else { arg.plain_value() };
+        if self.braced && arg.word.value.prefix().is_empty() {
+            arg.count = Count::Any; // `{,}` leaves no word at all
         }
-        Arg { word: Word { span, raw, value, quoted: self.quoted }, count, substitutions: self.substitutions, notes }
+        if matches!(arg.word.value, Value::Home(_)) && !arg.home {
+            arg.count = Count::One; // `$HOME`
+        }
+        if arg.count == Count::Any && !arg.word.value.prefix().is_empty() {
+            arg.count = Count::Some;
+        }
+        arg
     }
 
-    /// A backslash outside quotes. True if the word ends here: a line continuation with a blank behind it.
-    fn escape(&mut self) -> Result<bool, Stop> {
-        match (self.peek(1), self.peek(2)) {
-            (None, _) => Err(self.refuse("a backslash at the very end escapes nothing")),
-            (Some(b'\n'), Some(b' ' | b'\t')) => Ok(true),
-            (Some(b'\n'), _) => Err(self.unsupported(2, "a line continuation inside a word; join the lines")),
-            (Some(byte), _) => {
+    fn document(&mut self, quoted: bool, strip_tabs: bool) -> Result<(), Stop> {
+        let mut line_start = true;
+        while let Some(byte) = self.peek(0) {
+            if line_start && strip_tabs && byte == b'\t' {
+                self.at += 1;
+                continue;
+            }
+            line_start = byte == b'\n';
+            let nested = self.nested.len();
+            let from = self.at;
+            match byte {
+                _ if quoted => self.take(byte),
+                b'\\' => match self.peek(1) {
+                    Some(byte @ (b'$' | b'`' | b'\\')) => {
+                        self.at += 1;
+                        self.take(byte);
+                    }
+                    Some(b'\n') => self.at += 2,
+                    _ => self.take(byte),
+                },
+                b'`' => self.backtick(false)?,
+                b'$' if matches!(self.peek(1), Some(b'\'' | b'"')) => self.take(byte),
+                b'$' => self.dollar(true)?,
+                _ => self.take(byte),
+            }
+            let inside = self.text.get(from..self.at).unwrap_or_default();
+            if strip_tabs && self.nested.len() > nested && inside.windows(2).any(|pair| pair == b"\n\t") {
+                return Err(Stop::unsupported(from, self.at, "a substitution of several lines in a `<<-` document"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A backslash outside quotes.
+    fn escape(&mut self) -> Result<(), Stop> {
+        match self.peek(1) {
+            None => Err(self.refuse("a backslash at the very end escapes nothing")),
+            Some(b'\n') => {
+                self.page.fill(self.at, self.at + 2, Fill::Word);
+                self.at += 2;
+                Ok(())
+            }
+            Some(byte) => {
                 self.quoted = true;
                 self.at += 1;
                 self.take(byte);
-                Ok(false)
+                Ok(())
             }
         }
     }
@@ -234,7 +383,7 @@ impl Scanner<'_, '_> {
             match self.peek(0) {
                 None => return Err(Stop::refuse(opening, "unterminated double quote")),
                 Some(b'"') => break,
-                Some(b'`') => return Err(self.backtick()),
+                Some(b'`') => self.backtick(true)?,
                 Some(b'$') => self.dollar(true)?,
                 Some(b'\\') => match self.peek(1) {
                     Some(byte @ (b'$' | b'`' | b'"' | b'\\')) => {
@@ -258,10 +407,10 @@ impl Scanner<'_, '_> {
             if ends {
                 self.home = true;
             } else {
-                self.expansion(Count::One); // `~user`, `~+`, `~-`, or literal because of a quote: not ours to know
+                self.unknown(Count::One); // `~user`, `~+`, `~-`, or literal because of a quote: not ours to know
             }
         } else if matches!(self.out.last(), Some(b'=' | b':')) {
-            self.expansion(Count::One);
+            self.unknown(Count::One);
         }
         self.take(b'~');
     }
@@ -269,13 +418,16 @@ impl Scanner<'_, '_> {
     fn dollar(&mut self, quoted: bool) -> Result<(), Stop> {
         let splits = if quoted { Count::One } else { Count::Any };
         match self.peek(1) {
-            Some(b'(') if self.peek(2) == Some(b'(') => self.arithmetic(),
+            Some(b'(') if self.peek(2) == Some(b'(') => match arithmetic_end(self.text, self.at + 3)? {
+                Some(end) => self.expansion(end),
+                None => self.substitution(splits),
+            },
             Some(b'(') => self.substitution(splits),
-            Some(b'{') => self.parameter(splits),
+            Some(b'{') => self.parameter(quoted),
             Some(b'[') => Err(self.unsupported(2, "the old arithmetic form `$[ … ]`; write `$(( … ))`")),
             Some(b'\'') if !quoted => self.ansi_c(),
             Some(b'"') if !quoted => {
-                self.expansion(Count::One); // translated by a message catalogue that we cannot see
+                self.unknown(Count::One); // translated by a message catalogue that we cannot see
                 self.at += 1;
                 self.double()
             }
@@ -283,17 +435,29 @@ impl Scanner<'_, '_> {
                 Err(self.unsupported(3, "a line continuation behind `$`; join the lines"))
             }
             Some(byte) if starts_name(byte) => {
-                self.expansion(splits);
-                self.at += 1;
+                let start = self.at + 1;
+                self.at = start;
                 self.skip_name();
+                if self.peek(0) == Some(b'\\') && self.peek(1) == Some(b'\n') {
+                    return Err(self.unsupported(2, "a line continuation behind a variable's name; join the lines"));
+                }
+                let name = self.slice(start..self.at);
+                self.hole(Some(name), quoted, false, splits);
                 Ok(())
             }
             Some(byte) if byte.is_ascii_digit() || b"@*#?$!-".contains(&byte) => {
-                self.expansion(match byte {
-                    b'@' => Count::Any,
-                    b'#' | b'?' | b'$' => Count::One, // digits never split under an unchanged IFS
-                    _ => splits,
-                });
+                let number = b"#?$".contains(&byte);
+                let named = byte == b'@' || byte.is_ascii_digit();
+                self.hole(
+                    named.then(|| char::from(byte).to_string()),
+                    quoted,
+                    number,
+                    match byte {
+                        b'@' => Count::Any,
+                        _ if number => Count::One, // digits never split under an unchanged IFS
+                        _ => splits,
+                    },
+                );
                 self.at += 2;
                 Ok(())
             }
@@ -305,196 +469,129 @@ impl Scanner<'_, '_> {
     }
 
     fn substitution(&mut self, splits: Count) -> Result<(), Stop> {
+        self.nested_script(NestedKind::Substitution)?;
+        self.unknown(splits);
+        Ok(())
+    }
+
+    fn process_substitution(&mut self) -> Result<(), Stop> {
+        let kind = if self.peek(0) == Some(b'<') { NestedKind::Input } else { NestedKind::Output };
+        self.nested_script(kind)?;
+        self.unknown(Count::One);
+        Ok(())
+    }
+
+    /// `$(`, `<(` or `>(` stands here.
+    fn nested_script(&mut self, kind: NestedKind) -> Result<(), Stop> {
+        let start = self.at;
         if self.peek(2) == Some(b'\\') && self.peek(3) == Some(b'\n') {
-            return Err(self.unsupported(4, "a line continuation behind `$(`; join the lines"));
+            return Err(self.unsupported(4, "a line continuation behind an opening bracket; join the lines"));
         }
-        self.expansion(splits);
-        let (script, end) = reader::substitution(self.text, self.at + 2, self.depth + 1, self.marks)?;
-        self.substitutions.push(script);
+        let (script, end) = reader::substitution(self.text, start + 2, self.depth + 1, self.pages)?;
+        self.nested.push(Nested { kind, script, frame: Frame::At(0) });
         self.at = end;
+        self.page.fill(start, end, Fill::Word);
         Ok(())
     }
 
-    /// `$(( … ))`: bash takes it for arithmetic only if the bracket that closes the inner one is followed at once by
-    /// another; else it is a command substitution with a subshell in it.
-    fn arithmetic(&mut self) -> Result<(), Stop> {
-        let opening = self.at;
-        let (mut at, mut open, mut variable) = (self.at + 3, 1_u32, false);
+    /// Backticks, whose text is read once its own escapes are resolved.
+    fn backtick(&mut self, quoted: bool) -> Result<(), Stop> {
+        let start = self.at;
+        let mut code = Vec::new();
+        let mut escapes = false;
+        self.at += 1;
         loop {
-            let byte = self.text.get(at).copied();
-            match byte {
-                Some(b'(') => open += 1,
-                Some(b')') => open -= 1,
-                Some(byte) if starts_name(byte) => variable = true,
-                Some(b'$') if self.text.get(at + 1).copied().is_some_and(starts_name) => {}
-                Some(byte) if byte.is_ascii_digit() || b" \t+-*/%<>=!&|^~?:,".contains(&byte) => {}
-                _ => return Err(Stop::unsupported(opening, at + 1, "arithmetic that is not plain numbers and names")),
-            }
-            at += 1;
-            if open == 0 {
-                break;
-            }
-        }
-        if self.text.get(at) != Some(&b')') {
-            return Err(Stop::unsupported(opening, at, "`$((` that is not closed by `))`; put a blank behind `$(`"));
-        }
-        self.expansion(Count::One);
-        self.at = at + 1;
-        if variable {
-            self.note(OpaqueReason::Arithmetic, opening, "arithmetic runs code that a variable's value may hold");
-        }
-        Ok(())
-    }
-
-    /// `${ … }`, of which only forms without anything nested are read.
-    fn parameter(&mut self, mut splits: Count) -> Result<(), Stop> {
-        let opening = self.at;
-        let length = self.text.get(opening + 2..).unwrap_or_default().iter().position(|byte| *byte == b'}');
-        let Some(end) = length.map(|length| opening + 2 + length) else {
-            return Err(Stop::refuse(opening, "unterminated `${`"));
-        };
-        let whole = self.text.get(opening + 2..end).unwrap_or_default();
-        if whole.iter().any(|byte| b"`$(){'\"\\<>\n".contains(byte)) {
-            return Err(Stop::unsupported(opening, end + 1, "a parameter expansion with something nested in it"));
-        }
-        let counts = whole.first() == Some(&b'#') && whole.get(1).copied().is_some_and(starts_name);
-        let indirect = whole.first() == Some(&b'!') && whole.len() > 1;
-        let body = whole.get(usize::from(counts || indirect)..).unwrap_or_default();
-        let name_length = match body.first() {
-            Some(byte) if starts_name(*byte) => body.iter().take_while(|byte| is_name(**byte)).count(),
-            Some(byte) if byte.is_ascii_digit() => body.iter().take_while(|byte| byte.is_ascii_digit()).count(),
-            Some(byte) if b"@*#?$!-".contains(byte) => 1,
-            _ => return Err(Stop::unsupported(opening, end + 1, "a parameter expansion of an unknown form")),
-        };
-        if body.first() == Some(&b'@') {
-            splits = Count::Any;
-        }
-        let mut rest = body.get(name_length..).unwrap_or_default();
-        if rest.first() == Some(&b'[') {
-            let close = rest.iter().position(|byte| *byte == b']').unwrap_or_default();
-            match rest.get(1..close) {
-                Some(b"@") => splits = Count::Any,
-                Some(b"*") => {}
-                Some(index) if !index.is_empty() && index.iter().all(u8::is_ascii_digit) => {}
-                Some(index) if !index.is_empty() && index.iter().all(|byte| is_name(*byte)) => {
-                    self.note(
-                        OpaqueReason::Arithmetic,
-                        opening,
-                        "a subscript runs code that a variable's value may hold",
-                    );
+            match (self.peek(0), self.peek(1)) {
+                (None, _) => return Err(Stop::refuse(start, "unterminated backtick")),
+                (Some(b'`'), _) => break,
+                (Some(b'\\'), Some(byte)) if b"$`\\".contains(&byte) || quoted && byte == b'"' => {
+                    escapes = true;
+                    code.push(byte);
+                    self.at += 2;
                 }
-                _ => return Err(Stop::unsupported(opening, end + 1, "a subscript that is not a number or a name")),
-            }
-            rest = rest.get(close + 1..).unwrap_or_default();
-        }
-        if indirect {
-            self.note(OpaqueReason::IndirectName, opening, "`${!…}` reads a variable that another one names");
-            splits = Count::Any;
-        }
-        match rest {
-            [] => {}
-            _ if counts => return Err(Stop::unsupported(opening, end + 1, "a length expansion of an unknown form")),
-            [b'=', ..] | [b':', b'=', ..] => {
-                self.note(OpaqueReason::ReservedVariable, opening, "`${…=…}` assigns; write the assignment out");
-            }
-            [b'-' | b'+' | b'?' | b'#' | b'%' | b'/' | b'^' | b',', ..] | [b':', b'-' | b'+' | b'?', ..] => {}
-            [b'@', b'Q' | b'U' | b'u' | b'L'] => {}
-            [b':', offset @ ..] if offset.iter().all(|byte| byte.is_ascii_digit() || b" :-".contains(byte)) => {}
-            [b':', offset @ ..] if offset.iter().all(|byte| is_name(*byte) || b" :+-*".contains(byte)) => {
-                self.note(OpaqueReason::Arithmetic, opening, "an offset runs code that a variable's value may hold");
-            }
-            _ => return Err(Stop::unsupported(opening, end + 1, "a parameter expansion of an unknown form")),
-        }
-        self.expansion(if counts { Count::One } else { splits });
-        self.at = end + 1;
-        Ok(())
-    }
-
-    /// `$'…'`: C escapes; a NUL cuts the rest off, as it does in bash.
-    fn ansi_c(&mut self) -> Result<(), Stop> {
-        self.quoted = true;
-        let opening = self.at;
-        self.at += 2;
-        let mut cut = false;
-        loop {
-            let decoded = match self.peek(0) {
-                None => return Err(Stop::refuse(opening, "unterminated `$'`")),
-                Some(b'\'') => break,
-                Some(b'\\') => self.c_escape(opening)?,
-                Some(byte) => {
+                (Some(b'\\'), Some(byte)) => {
+                    code.extend([b'\\', byte]);
+                    self.at += 2;
+                }
+                (Some(byte), _) => {
+                    code.push(byte);
                     self.at += 1;
-                    Decoded::Byte(byte)
                 }
-            };
-            match decoded {
-                Decoded::Byte(0) => cut = true,
-                Decoded::Byte(byte) if !cut => self.push(byte),
-                Decoded::Kept(byte) if !cut => {
-                    self.push(b'\\');
-                    self.push(byte);
-                }
-                Decoded::Unknown if !cut => self.expansion(Count::One),
-                _ => {}
             }
         }
         self.at += 1;
+        let whole = Span::new(start, self.at);
+        let frame = if escapes { Frame::Within(whole) } else { Frame::At(start + 1) };
+        let reading = reader::read(&code, self.depth + 1).map_err(|stop| stop.within(frame))?;
+        if let Some(rest) = reading.rest {
+            return Err(Stop::Unsupported { span: frame.map(rest.span), reason: rest.reason, detail: rest.detail });
+        }
+        self.pages.extend(reading.pages.into_iter().map(|page| page.within(frame)));
+        self.nested.push(Nested { kind: NestedKind::Substitution, script: reading.script, frame });
+        self.page.fill(start, self.at, Fill::Word);
+        self.unknown(if quoted { Count::One } else { Count::Any });
         Ok(())
     }
 
-    fn c_escape(&mut self, opening: usize) -> Result<Decoded, Stop> {
-        let Some(byte) = self.peek(1) else {
-            return Err(Stop::refuse(opening, "unterminated `$'`"));
-        };
-        self.at += 2;
-        Ok(match byte {
-            b'a' => Decoded::Byte(0x07),
-            b'b' => Decoded::Byte(0x08),
-            b'e' | b'E' => Decoded::Byte(0x1b),
-            b'f' => Decoded::Byte(0x0c),
-            b'n' => Decoded::Byte(b'\n'),
-            b'r' => Decoded::Byte(b'\r'),
-            b't' => Decoded::Byte(b'\t'),
-            b'v' => Decoded::Byte(0x0b),
-            b'\\' | b'\'' | b'"' | b'?' => Decoded::Byte(byte),
-            b'0'..=b'7' => {
-                self.at -= 1;
-                Decoded::Byte(self.number(8, 3).1.to_le_bytes()[0])
-            }
-            b'x' if self.peek(0) == Some(b'{') => Decoded::Unknown,
-            b'x' => match self.number(16, 2) {
-                (0, _) => Decoded::Kept(b'x'),
-                (_, code) => Decoded::Byte(code.to_le_bytes()[0]),
-            },
-            b'u' | b'U' => match self.number(16, if byte == b'u' { 4 } else { 8 }) {
-                (0, _) => Decoded::Kept(byte),
-                (_, code @ 0..0x80) => Decoded::Byte(code.to_le_bytes()[0]),
-                _ => Decoded::Unknown, // what it becomes depends on the locale
-            },
-            b'c' => match self.peek(0) {
-                Some(letter) if letter.is_ascii_alphabetic() => {
-                    self.at += 1;
-                    Decoded::Byte(letter & 0x1f)
+    /// `( … )` behind `NAME=`: words, whose values are not kept.
+    fn array(&mut self) -> Result<(), Stop> {
+        let opening = self.at;
+        self.at += 1;
+        loop {
+            match (self.peek(0), self.peek(1)) {
+                (None, _) => return Err(Stop::refuse(opening, "unterminated `(`")),
+                (Some(b' ' | b'\t' | b'\n'), _) => self.at += 1,
+                (Some(b'\\'), Some(b'\n')) => self.at += 2,
+                (Some(b'#'), _) => {
+                    while self.peek(0).is_some_and(|byte| byte != b'\n') {
+                        self.at += 1;
+                    }
                 }
-                _ => Decoded::Unknown,
-            },
-            other => Decoded::Kept(other),
-        })
+                (Some(b')'), _) => break,
+                (Some(b'['), _) => self.keyed_element()?,
+                (Some(byte), next) if is_break(byte) && !(b"<>".contains(&byte) && next == Some(b'(')) => {
+                    return Err(self.unsupported(1, "an operator inside an array"));
+                }
+                _ => self.element()?,
+            }
+        }
+        self.at += 1;
+        self.page.fill(opening, self.at, Fill::Word);
+        self.unknown(Count::One);
+        Ok(())
     }
 
-    /// At most `most` digits: how many there are, and their value.
-    fn number(&mut self, radix: u32, most: u32) -> (u32, u32) {
-        let (mut digits, mut value) = (0, 0_u32);
-        while digits < most {
-            let Some(digit) = self.peek(0).and_then(|byte| char::from(byte).to_digit(radix)) else { break };
-            value = value.wrapping_mul(radix).wrapping_add(digit);
-            digits += 1;
-            self.at += 1;
+    fn element(&mut self) -> Result<(), Stop> {
+        let (arg, end) = scan(self.text, self.at, self.depth, Mode::Plain, self.pages, self.page)?;
+        if end == self.at || self.text.get(end) == Some(&b'(') {
+            return Err(self.unsupported(1, "a bracket inside an array"));
         }
-        (digits, value)
+        self.at = end;
+        self.nested.extend(arg.nested);
+        self.arithmetic.extend(arg.arithmetic);
+        self.notes.extend(arg.notes);
+        Ok(())
+    }
+
+    /// `[key]=value`; without `=` it is a pattern.
+    fn keyed_element(&mut self) -> Result<(), Stop> {
+        let (arithmetic, nested, end) = subscript(self.text, self.at, self.depth, self.pages)?;
+        let behind = self.text.get(end..).unwrap_or_default();
+        if !behind.starts_with(b"=") && !behind.starts_with(b"+=") {
+            return Err(self.unsupported(1, "a pattern with brackets inside an array; quote it"));
+        }
+        self.arithmetic.push(arithmetic);
+        self.nested.extend(nested);
+        self.at = end + if behind.starts_with(b"+") { 2 } else { 1 };
+        if self.peek(0).is_none_or(is_break) { Ok(()) } else { self.element() }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.text.get(self.at + ahead).copied()
+    }
+
+    fn slice(&self, range: Range<usize>) -> String {
+        String::from_utf8_lossy(self.text.get(range).unwrap_or_default()).into_owned()
     }
 
     /// Decodes one byte to itself.
@@ -503,9 +600,21 @@ impl Scanner<'_, '_> {
         self.at += 1;
     }
 
+    /// A byte that makes the word a pattern.
+    fn glob(&mut self, byte: u8) {
+        if self.muted == 0 {
+            self.pattern.get_or_insert(self.out.len());
+            self.count = self.count.max(Count::Some);
+        }
+        self.take(byte);
+    }
+
     /// Quoted or not, a byte can complete a pattern that an unquoted bracket or brace began: taking one pattern too
     /// many is safe, one too few is not.
     fn push(&mut self, byte: u8) {
+        if self.muted > 0 {
+            return;
+        }
         if let (b']', Some(bracket)) = (byte, self.bracket) {
             self.pattern = Some(self.pattern.unwrap_or(bracket).min(bracket));
             self.count = self.count.max(Count::Some);
@@ -518,9 +627,16 @@ impl Scanner<'_, '_> {
         self.out.push(byte);
     }
 
-    fn expansion(&mut self, count: Count) {
-        self.dynamic.get_or_insert(self.out.len());
-        self.count = self.count.max(count);
+    /// An expansion of which nothing is known.
+    fn unknown(&mut self, count: Count) {
+        self.hole(None, count == Count::One, false, count);
+    }
+
+    fn hole(&mut self, name: Option<String>, quoted: bool, number: bool, count: Count) {
+        if self.muted == 0 {
+            self.holes.push(Hole { at: self.out.len(), name, quoted, number });
+            self.count = self.count.max(count);
+        }
     }
 
     fn skip_name(&mut self) {
@@ -534,10 +650,6 @@ impl Scanner<'_, '_> {
         self.notes.push(Note { reason, span, detail: detail.to_owned() });
     }
 
-    fn backtick(&self) -> Stop {
-        Stop::unsupported(self.at, self.at + 1, "a command substitution in backticks; write `$( … )`")
-    }
-
     fn unsupported(&self, length: usize, detail: &str) -> Stop {
         Stop::unsupported(self.at, self.at + length, detail)
     }
@@ -547,10 +659,56 @@ impl Scanner<'_, '_> {
     }
 }
 
-/// What one escape in `$'…'` stands for.
-enum Decoded {
-    Byte(u8),
-    /// No escape that bash knows: the backslash stays.
-    Kept(u8),
-    Unknown,
+impl Arg {
+    /// A word that says nothing, for what stands where no word is.
+    pub(crate) fn nothing(span: Span) -> Self {
+        Self {
+            word: Word { span, raw: String::new(), value: Value::Literal(String::new()), quoted: false },
+            count: Count::One,
+            text: String::new(),
+            holes: Vec::new(),
+            pattern: None,
+            home: false,
+            nested: Vec::new(),
+            arithmetic: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What the word is if nothing is known of any variable.
+    pub(crate) fn plain_value(&self) -> Value {
+        let first_hole = self.holes.first().map(|hole| hole.at);
+        let prefix_end = first_hole.unwrap_or(usize::MAX).min(self.pattern.unwrap_or(usize::MAX)).min(self.text.len());
+        let prefix = if self.home { "" } else { self.text.get(..prefix_end).unwrap_or_default() };
+        match (first_hole, self.pattern) {
+            (Some(_), _) if self.is_home_variable() => Value::Home(self.text.clone()),
+            (Some(_), _) => Value::Dynamic { prefix: prefix.to_owned() },
+            (None, Some(_)) if self.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) => Value::Pattern { prefix: prefix.to_owned() },
+            (None, None) if self.home => Value::Home(self.text.strip_prefix('~').unwrap_or(&self.text).to_owned()),
+            (None, None) => Value::Literal(self.text.clone()),
+        }
+    }
+
+    /// `$HOME` with nothing but a path behind it.
+    pub(crate) fn is_home_variable(&self) -> bool {
+        let [hole] = self.holes.as_slice() else { return false };
+        let path = self.text.is_empty() || self.text.starts_with('/');
+        hole.at == 0 && hole.name.as_deref() == Some("HOME") && path && self.pattern.is_none()
+    }
+
+    /// Whatever its expansions come to, it is a number.
+    pub(crate) fn is_number(&self) -> bool {
+        match self.holes.as_slice() {
+            [] => is_integer(&self.text) && self.pattern.is_none() && !self.home,
+            [hole] => hole.number && self.text.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// A decimal number that arithmetic takes for nothing else.
+pub(crate) fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -141,7 +141,9 @@ impl Surroundings {
         }
         let unknown = Program { path: None, origin: Origin::Unknown };
         match (command.resolved, name) {
-            (Resolved::Builtin | Resolved::None, _) => Program { path: None, origin: Origin::Builtin },
+            (Resolved::Builtin | Resolved::Function | Resolved::None, _) => {
+                Program { path: None, origin: Origin::Builtin }
+            }
             (Resolved::Path, Some(_)) => match self.locate(&command.program.value, directory, Last::Kept) {
                 Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
                 None => unknown,
@@ -213,7 +215,7 @@ impl Surroundings {
             Value::Literal(text) if text.starts_with('/') => PathBuf::from(text),
             Value::Literal(text) => Path::new(directory?.as_str()).join(text),
             Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
-            Value::Pattern { .. } | Value::Dynamic { .. } => return None,
+            Value::Pipe { .. } | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
         };
         real(&path, last)
     }

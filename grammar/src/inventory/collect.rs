@@ -1,22 +1,27 @@
 //! Ast → inventory: every simple command, how bash gets to it, what feeds it and where it runs.
 //!
-//! This file decides what the text runs. It owns recursion into code that the text holds, and every limit. What a
-//! program makes of its words is [`crate::program`]'s decision.
+//! This file decides what the text runs. It owns recursion into code that the text holds, and every limit.
+//! [`compound`](super::compound) walks what branches and repeats; what a program makes of its words is
+//! [`crate::program`]'s decision.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Instant;
 
-use crate::ast::{Arg, Assign, Join, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
+use crate::ast::{
+    Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
+};
 use crate::inventory::directory::Place;
+use crate::inventory::state::{Known, State};
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
     Via,
 };
 use crate::lower;
-use crate::program::{self, Child, Directory, peer};
-use crate::reader::{self, MAX_DEPTH, Mark, MarkKind, Stop};
-use crate::span::Span;
+use crate::program::{self, Child, Directory, Runs, peer};
+use crate::reader::{self, MAX_DEPTH, Mark, Page, Stop};
+use crate::span::{Frame, Span};
 use crate::word::{Value, Word};
 
 /// Bytes that a script may have; every real command seen is far below.
@@ -24,6 +29,9 @@ pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// Pairs of commands of which one feeds the other; beyond it a script is refused rather than described in gigabytes.
 const MAX_FLOWS: usize = 65_536;
+
+/// Commands beyond which loops are not unrolled and functions not followed any more.
+pub(super) const MANY_COMMANDS: usize = 2_000;
 
 /// Bytes of a script that an opaque item quotes.
 const MAX_QUOTE: usize = 200;
@@ -33,8 +41,12 @@ pub(crate) fn inventory(script: &[u8]) -> Inventory {
     let mut collector = Collector {
         text: script,
         deadline: Instant::now() + lower::PARSE_DEADLINE,
+        parser: lower::Outliner::default(),
         commands: Vec::new(),
         opaque: Vec::new(),
+        definitions: Vec::new(),
+        later: Vec::new(),
+        following: Vec::new(),
         flows: 0,
         settled: true,
     };
@@ -58,53 +70,57 @@ fn refused(script: &[u8], span: Span, detail: String) -> Inventory {
 }
 
 /// Why a whole script is refused.
-struct Refusal {
-    span: Span,
-    detail: String,
+pub(super) struct Refusal {
+    pub(super) span: Span,
+    pub(super) detail: String,
 }
 
-struct Collector<'a> {
-    text: &'a [u8],
+pub(super) struct Collector<'a> {
+    pub(super) text: &'a [u8],
     deadline: Instant,
-    commands: Vec<Command>,
+    parser: lower::Outliner,
+    pub(super) commands: Vec<Command>,
     opaque: Vec<Opaque>,
+    /// Functions that the text defines, in order.
+    pub(super) definitions: Vec<Definition>,
+    /// Code that runs at a time of its own (traps), read when everything else is known.
+    later: Vec<(String, Word, Setting)>,
+    /// Functions that are being followed right now.
+    pub(super) following: Vec<usize>,
     flows: usize,
     /// Nothing so far can have made or removed a directory other than by `mkdir`.
     settled: bool,
 }
 
+/// A function that the text defines.
+pub(super) struct Definition {
+    pub(super) name: String,
+    pub(super) body: Rc<crate::ast::Compound>,
+    pub(super) setting: Setting,
+    pub(super) state: State,
+    /// Some call of it was followed.
+    pub(super) called: bool,
+}
+
 /// What a command inherits from where it stands.
 #[derive(Clone)]
-struct Setting {
-    parent: Option<CommandId>,
-    via: Via,
-    depth: u32,
+pub(super) struct Setting {
+    pub(super) parent: Option<CommandId>,
+    pub(super) via: Via,
+    pub(super) depth: u32,
     /// Wrappers and code around it, which count towards the nesting limit with `depth`.
-    wrapped: u32,
-    conditional: bool,
-    background: bool,
-    frame: Frame,
+    pub(super) wrapped: u32,
+    pub(super) conditional: bool,
+    pub(super) background: bool,
+    pub(super) frame: Frame,
     /// bash itself looks the command up, so that a builtin goes before a program.
-    shell: bool,
+    pub(super) shell: bool,
+    /// Functions and aliases go before everything else.
+    pub(super) functions: bool,
 }
 
-/// How spans of a piece of code relate to the submitted script.
-#[derive(Clone, Copy)]
-enum Frame {
-    /// The code stands in the script as it is, from this byte on.
-    At(usize),
-    /// The code is decoded: everything in it is said to stand where its word stands.
-    Within(Span),
-}
-
-impl Frame {
-    fn map(self, span: Span) -> Span {
-        match self {
-            Self::At(start) => Span::new(span.start + start, span.end + start),
-            Self::Within(whole) => whole,
-        }
-    }
-}
+/// Where the shell is when something succeeds, and when it fails.
+pub(super) type Ends = (State, State);
 
 impl Collector<'_> {
     fn top(&mut self) -> Result<(), Refusal> {
@@ -114,6 +130,7 @@ impl Collector<'_> {
         let (script, rest) = self.agreed(text, 0).map_err(|stop| match stop {
             Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. } => Refusal { span, detail },
         })?;
+        let empty = script.statements.is_empty() && rest.is_none();
         let setting = Setting {
             parent: None,
             via: Via::Top,
@@ -123,14 +140,42 @@ impl Collector<'_> {
             background: false,
             frame: Frame::At(0),
             shell: true,
+            functions: true,
         };
-        self.script(&script, &setting, Place::start())?;
+        let state = self.script(&script, &setting, State::start())?;
         if let Some(rest) = rest {
             self.unread(rest, &setting);
         }
-        if self.commands.is_empty() && self.opaque.is_empty() {
+        self.afterwards(state)?;
+        if empty {
             let detail = "the command is empty; write a command besides blanks and comments".to_owned();
             return Err(Refusal { span: whole, detail });
+        }
+        Ok(())
+    }
+
+    /// What runs at a time of its own, and functions that nothing in the text calls: something else may.
+    fn afterwards(&mut self, state: State) -> Result<(), Refusal> {
+        let mut state = State { place: Place::Unknown, stdin: None, ..state };
+        state.forget();
+        for (index, definition) in self.definitions.iter().enumerate() {
+            if !state.function(&definition.name).is_some_and(|defined| defined.bodies.contains(&index)) {
+                state.define(&definition.name, index, false);
+            }
+        }
+        for (text, word, setting) in std::mem::take(&mut self.later) {
+            self.code(&text, &word, &setting, state.clone())?;
+        }
+        let mut index = 0;
+        while let Some(definition) = self.definitions.get_mut(index) {
+            if !std::mem::replace(&mut definition.called, true) {
+                let (body, state) = (Rc::clone(&definition.body), definition.state.clone());
+                let setting = Setting { conditional: true, ..definition.setting.clone() };
+                self.following.push(index);
+                self.compound(&body, &setting, state)?;
+                self.following.pop();
+            }
+            index += 1;
         }
         Ok(())
     }
@@ -155,21 +200,26 @@ impl Collector<'_> {
     }
 
     /// Two readings of one text. Where they differ nothing is said about any of it.
-    fn agreed(&self, text: &[u8], depth: u32) -> Result<(Script, Option<reader::Rest>), Stop> {
+    fn agreed(&mut self, text: &[u8], depth: u32) -> Result<(Script, Option<reader::Rest>), Stop> {
         let reading = reader::read(text, depth)?;
-        let outline = lower::outline(text, self.deadline)?;
-        let read_to = reading.rest.as_ref().map_or(usize::MAX, |rest| rest.span.start);
-        if let Some(span) = outline.unknown.filter(|span| span.start < read_to) {
-            return Err(Stop::Refuse { span, detail: "a construct that one of two parsers does not know".to_owned() });
+        for page in &reading.pages {
+            self.compare(page)?;
         }
-        let mut ours = reading.marks;
-        ours.sort_unstable();
-        let theirs = outline.marks.into_iter().filter(|mark| mark.span.start < read_to);
-        if let Some(span) = first_difference(text, &ours, theirs) {
+        Ok((reading.script, reading.rest))
+    }
+
+    fn compare(&mut self, page: &Page) -> Result<(), Stop> {
+        let outline = self.parser.outline(&page.text, self.deadline).map_err(|stop| page.stop(stop))?;
+        if let Some(span) = outline.unknown {
+            let detail = "a construct that one of two parsers does not know".to_owned();
+            return Err(Stop::Refuse { span: page.place(span), detail });
+        }
+        if let Some(span) = first_difference(&page.marks, &outline.marks) {
+            let span = page.place(span);
             let detail = format!("two parsers read this differently, at byte {}; write it more plainly", span.start);
             return Err(Stop::Refuse { span, detail });
         }
-        Ok((reading.script, reading.rest))
+        Ok(())
     }
 
     fn unread(&mut self, rest: reader::Rest, setting: &Setting) {
@@ -178,18 +228,36 @@ impl Collector<'_> {
         self.opaque.push(Opaque { span, reason, text, detail: rest.detail, command: setting.parent });
     }
 
-    fn script(&mut self, script: &Script, setting: &Setting, mut place: Place) -> Result<Place, Refusal> {
+    pub(super) fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
         for statement in &script.statements {
-            place = self.statement(statement, setting, place)?;
+            state = self.statement(statement, setting, state)?;
         }
-        Ok(place)
+        Ok(state)
     }
 
-    fn statement(&mut self, statement: &Statement, setting: &Setting, place: Place) -> Result<Place, Refusal> {
+    /// The script as a condition: where the shell is if it succeeds, and if it fails.
+    pub(super) fn condition(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+        let Some((last, before)) = script.statements.split_last() else { return Ok((state.clone(), state)) };
+        for statement in before {
+            state = self.statement(statement, setting, state)?;
+        }
+        self.outcome(last, setting, state)
+    }
+
+    fn statement(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<State, Refusal> {
+        let (succeeded, failed) = self.outcome(statement, setting, state)?;
+        Ok(succeeded.meet(failed))
+    }
+
+    fn outcome(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+        let alone = statement.rest.is_empty();
+        if alone && !statement.background {
+            return self.pipeline(&statement.first, setting, state);
+        }
         let mut setting = setting.clone();
         setting.background |= statement.background;
-        let (mut succeeded, mut failed) = self.pipeline(&statement.first, &setting, place.clone())?;
-        setting.conditional |= !statement.rest.is_empty();
+        let (mut succeeded, mut failed) = self.pipeline(&statement.first, &setting, state.clone())?;
+        setting.conditional |= !alone;
         for (join, pipeline) in &statement.rest {
             match join {
                 Join::And => {
@@ -202,20 +270,23 @@ impl Collector<'_> {
                 }
             }
         }
-        Ok(if statement.background { place } else { succeeded.meet(failed) })
+        Ok(if statement.background { (state.clone(), state) } else { (succeeded, failed) })
     }
 
     /// Returns where the shell is if the pipeline succeeds, and if it fails.
-    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, place: Place) -> Result<(Place, Place), Refusal> {
+    fn pipeline(&mut self, pipeline: &Pipeline, setting: &Setting, state: State) -> Result<Ends, Refusal> {
         if let [part] = pipeline.parts.as_slice() {
-            let (succeeded, failed) = self.part(part, setting, place)?;
+            let (succeeded, failed) = self.part(part, setting, state)?;
             return Ok(if pipeline.negated { (failed, succeeded) } else { (succeeded, failed) });
         }
         let mut ranges = Vec::new();
+        let mut stdin = state.stdin.clone();
         for (index, part) in (0..).zip(&pipeline.parts) {
             let start = self.commands.len();
             let setting = Setting { via: Via::Pipe(index), ..setting.clone() };
-            self.part(part, &setting, place.clone())?; // each part is a process of its own: its `cd` stays in it
+            let inside = State { stdin, ..state.clone() };
+            stdin = inside.printed(part);
+            self.part(part, &setting, inside)?; // each part is a process of its own: what it changes stays in it
             ranges.push(start..self.commands.len());
         }
         for (upper, from) in ranges.iter().enumerate() {
@@ -223,11 +294,12 @@ impl Collector<'_> {
                 self.flow(from.clone(), to.clone())?;
             }
         }
-        Ok((place.clone(), place))
+        let state = State { stdin: None, ..state };
+        Ok((state.clone(), state))
     }
 
     /// The output of the first commands reaches the second ones.
-    fn flow(&mut self, from: Range<usize>, to: Range<usize>) -> Result<(), Refusal> {
+    pub(super) fn flow(&mut self, from: Range<usize>, to: Range<usize>) -> Result<(), Refusal> {
         self.flows += from.len() * to.len();
         if self.flows > MAX_FLOWS {
             let detail = format!("more than {MAX_FLOWS} pairs of commands feed each other; split the pipeline");
@@ -243,68 +315,187 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn part(&mut self, part: &Part, setting: &Setting, place: Place) -> Result<(Place, Place), Refusal> {
-        let (script, redirects) = match part {
-            Part::Simple(command) => return self.simple(command, setting, place),
-            Part::Subshell(script, redirects) | Part::Group(script, redirects) => (script, redirects),
-        };
-        let inside = Setting { depth: setting.depth + 1, ..setting.clone() };
-        let start = self.commands.len();
-        let end = self.script(script, &inside, place.clone())?;
-        let last = self.commands.len();
-        if let (Some(first), Some(final_)) = (redirects.first(), redirects.last()) {
-            let span = first.span.to(final_.span);
-            let opened = SimpleCommand { span, assignments: Vec::new(), words: Vec::new(), redirects: Vec::new() };
-            self.command(&opened, redirects, setting, place.clone())?;
-            self.flow(last..self.commands.len(), start..last)?;
+    fn part(&mut self, part: &Part, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+        match part {
+            Part::Simple(command) => self.simple(command, setting, state),
+            Part::Compound(compound) => self.compound(compound, setting, state),
+            Part::Function(function) => Ok(self.define(function, setting, state)),
+            Part::Coproc(coproc) => {
+                let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
+                self.part(&coproc.body, &inside, State { stdin: None, ..state.clone() })?;
+                let mut state = state;
+                state.set(&coproc.name, Known::Unknown);
+                state.set(&format!("{}_PID", coproc.name), Known::Number);
+                Ok((state.clone(), state))
+            }
         }
-        Ok(match part {
-            Part::Group(..) => (end.clone(), end),
-            _ => (place.clone(), place),
-        })
     }
 
-    fn simple(&mut self, command: &SimpleCommand, setting: &Setting, place: Place) -> Result<(Place, Place), Refusal> {
-        self.command(command, &command.redirects, setting, place)
-    }
-
-    /// One simple command with the redirections that apply to it, its substitutions, and what it runs.
-    fn command(
-        &mut self,
-        simple: &SimpleCommand,
-        redirects: &[Redirect],
-        setting: &Setting,
-        place: Place,
-    ) -> Result<(Place, Place), Refusal> {
+    fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
         let index = self.commands.len();
-        let assigned = simple.assignments.iter().map(|assign| &assign.value);
-        let texts = || redirects.iter().map(|redirect| &redirect.target);
-        let nested = || assigned.clone().chain(&simple.words).chain(texts()).flat_map(|arg| &arg.substitutions);
-        let notes = || assigned.clone().chain(&simple.words).chain(texts()).flat_map(|arg| &arg.notes);
-
-        let words: Vec<program::Arg> = simple.words.iter().map(|arg| mapped(arg, setting.frame)).collect();
-        let run = Run {
-            span: setting.frame.map(simple.span),
-            words: &words,
-            assignments: simple.assignments.iter().map(|assign| self.assignment(assign, simple, setting)).collect(),
-            redirects,
-            assigns: !simple.assignments.is_empty(),
-        };
         let known = self.opaque.len();
-        let ran = self.run(run, setting, &place)?;
-        for note in notes() {
-            let note = Note { span: setting.frame.map(note.span), ..note.clone() };
-            self.finding(note, command_id(index));
+        let mut before = state.clone();
+        let persistent = simple.words.is_empty();
+        let mut assignments = Vec::new();
+        let mut words = Vec::with_capacity(simple.words.len());
+        for arg in &simple.words {
+            assignments.extend(self.evaluated(arg, index, setting, &mut state));
+            words.extend(state.words(arg, setting.frame));
+        }
+        for arg in simple.redirects.iter().flat_map(redirect_args) {
+            assignments.extend(self.evaluated(arg, index, setting, &mut state));
+        }
+        let stdin = state.input(&simple.redirects);
+        let kept = state.clone();
+        for assign in &simple.assignments {
+            assignments.extend(self.evaluated(&assign.value, index, setting, &mut state));
+            assignments.push(assignment(assign, persistent, setting, &state));
+            // A prefix is seen by the command alone; what it is to code that the command runs here is not followed.
+            let lasts = persistent && !assign.partial;
+            let value = if lasts { state.assigned(&assign.value, assign.number) } else { Known::Unknown };
+            state.set(&assign.name, value);
+        }
+        if words.is_empty() && !persistent {
+            state.forget(); // all words vanish, so that the assignments last
+        }
+        let span = setting.frame.map(simple.span);
+        let assigns = !simple.assignments.is_empty();
+        let redirects = &simple.redirects;
+        let run = Run { span, words: &words, assignments, redirects, assigns, stdin };
+        let (mut succeeded, mut failed) = self.run(run, setting, state)?;
+        if !persistent {
+            for assign in &simple.assignments {
+                let lasts = self.commands.get(index).is_none_or(|command| may_keep(command, &assign.name));
+                for state in [&mut succeeded, &mut failed] {
+                    state.restore(&assign.name, &kept, lasts);
+                }
+            }
+        }
+        if persistent
+            && simple.redirects.is_empty()
+            && simple.assignments.iter().all(|assign| assign.value.nested.is_empty())
+        {
+            failed = failed.never(); // an assignment ends well, or the script ends
+        }
+        if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) {
+            (succeeded, failed) = (succeeded.never(), failed.never());
         }
         let substitutions = self.commands.len();
-        let inside = Setting { via: Via::Top, depth: setting.depth + 1, shell: true, ..setting.clone() };
-        for script in nested() {
-            self.script(script, &inside, place.clone())?;
-        }
+        self.inside(simple, index, setting, &mut before)?;
         if self.runs_what_it_is_given(known) {
             self.flow(substitutions..self.commands.len(), index..substitutions)?;
         }
-        Ok(ran)
+        Ok((succeeded, failed))
+    }
+
+    /// What a word evaluates, and the variables that it sets by that.
+    fn evaluated(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &mut State) -> Vec<Assignment> {
+        for note in &arg.notes {
+            let note = Note { span: setting.frame.map(note.span), ..note.clone() };
+            self.finding(note, command_id(index));
+        }
+        let mut assignments = Vec::new();
+        for arithmetic in &arg.arithmetic {
+            let plain = state.is_plain(arithmetic);
+            let span = setting.frame.map(arithmetic.span);
+            if !plain {
+                let detail = "arithmetic runs code that a variable's value, or text from elsewhere, may hold";
+                let note = Note { reason: OpaqueReason::Arithmetic, span, detail: detail.to_owned() };
+                self.finding(note, command_id(index));
+            }
+            for name in &arithmetic.assigns {
+                state.set(name, if plain && !arithmetic.unset { Known::Number } else { Known::Unknown });
+                let value = Value::Dynamic { prefix: String::new() };
+                let value = Word { span, value, ..program::empty_word() };
+                assignments.push(Assignment { span, name: name.clone(), value, persistent: true });
+            }
+        }
+        assignments
+    }
+
+    /// Words and redirections that stand without a command of their own: what is in them runs all the same.
+    pub(super) fn carried(
+        &mut self,
+        span: Span,
+        words: Vec<&Arg>,
+        redirects: &[Redirect],
+        setting: &Setting,
+        state: &mut State,
+    ) -> Result<Range<usize>, Refusal> {
+        self.carried_with(span, words, redirects, None, setting, state)
+    }
+
+    /// The same, with something that has to be answered for in any case.
+    pub(super) fn carried_with(
+        &mut self,
+        span: Span,
+        words: Vec<&Arg>,
+        redirects: &[Redirect],
+        doubt: Option<Note>,
+        setting: &Setting,
+        state: &mut State,
+    ) -> Result<Range<usize>, Refusal> {
+        let index = self.commands.len();
+        let quiet = |arg: &&Arg| arg.nested.is_empty() && arg.arithmetic.is_empty() && arg.notes.is_empty();
+        if redirects.is_empty() && doubt.is_none() && words.iter().all(quiet) {
+            return Ok(index..index);
+        }
+        let before = state.clone();
+        let mut assignments = Vec::new();
+        if let Some(doubt) = doubt {
+            self.finding(doubt, command_id(index));
+        }
+        let all: Vec<&Arg> = words.into_iter().chain(redirects.iter().flat_map(redirect_args)).collect();
+        for arg in &all {
+            assignments.extend(self.evaluated(arg, index, setting, state));
+        }
+        let stdin = state.input(redirects);
+        let span = setting.frame.map(span);
+        let run = Run { span, words: &[], assignments, redirects, assigns: false, stdin };
+        let (after, _) = self.run(run, setting, state.clone())?;
+        *state = after;
+        let own = index..self.commands.len();
+        for arg in all {
+            self.nested(arg, index, setting, &before)?;
+        }
+        Ok(own)
+    }
+
+    /// The scripts inside the words of a command.
+    fn inside(
+        &mut self,
+        simple: &SimpleCommand,
+        index: usize,
+        setting: &Setting,
+        state: &mut State,
+    ) -> Result<(), Refusal> {
+        let assigned = simple.assignments.iter().map(|assign| &assign.value);
+        let redirected = simple.redirects.iter().flat_map(redirect_args);
+        for arg in assigned.chain(&simple.words).chain(redirected) {
+            self.nested(arg, index, setting, state)?;
+        }
+        Ok(())
+    }
+
+    fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &State) -> Result<(), Refusal> {
+        for Nested { kind, script, frame } in &arg.nested {
+            let via = match kind {
+                NestedKind::Substitution => Via::Substitution,
+                NestedKind::Input | NestedKind::Output => Via::ProcessSubstitution,
+            };
+            let frame = setting.frame.around(*frame);
+            let (depth, shell, functions) = (setting.depth + 1, true, true);
+            let inside = Setting { via, depth, shell, functions, frame, ..setting.clone() };
+            let start = self.commands.len();
+            self.script(script, &inside, State { stdin: None, ..state.clone() })?;
+            let ran = start..self.commands.len();
+            match kind {
+                NestedKind::Substitution => {}
+                NestedKind::Input => self.flow(ran, index..index + 1)?,
+                NestedKind::Output => self.flow(index..index + 1, ran)?,
+            }
+        }
+        Ok(())
     }
 
     /// One of the opaque items from this one on takes code, or a program's name, from what substitutions print.
@@ -315,25 +506,40 @@ impl Collector<'_> {
     }
 
     /// Lists one command and what it runs. Returns where the shell is if it succeeds, and if it fails.
-    fn run(&mut self, run: Run<'_>, setting: &Setting, place: &Place) -> Result<(Place, Place), Refusal> {
+    fn run(&mut self, run: Run<'_>, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
         if setting.depth + setting.wrapped > MAX_DEPTH {
             let detail = format!("nested deeper than the limit of {MAX_DEPTH}");
             return Err(Refusal { span: run.span, detail });
         }
-        let reading = program::read(run.words, setting.shell);
+        let own_name = run.words.first().filter(|arg| arg.count == Count::One);
+        let own_name = own_name.and_then(|arg| arg.word.value.literal()).filter(|_| setting.functions);
+        let defined = own_name.and_then(|name| state.function(name)).cloned().unwrap_or_default();
+        let alias = own_name.is_some_and(|name| state.is_alias(name));
+        let stdin = run.stdin.as_deref();
+        let mut reading = if defined.certain {
+            program::Reading::of_function(own_name.unwrap_or_default(), run.words)
+        } else {
+            program::read(run.words, setting.shell, stdin)
+        };
+        if alias {
+            let detail = "an alias changes what this is read as; write the command itself".to_owned();
+            reading.opaque.push(Note { reason: OpaqueReason::UnknownSyntax, span: run.span, detail });
+        }
         let id = command_id(self.commands.len());
         let moved = reading.cwd.is_some();
-        let own_place = match reading.cwd {
-            None => place.clone(),
-            Some(Directory::To(to)) => place.change(&to, self.settled).0,
+        let own_place = match reading.cwd.take() {
+            None => state.place.clone(),
+            Some(Directory::To(to)) => state.place.change(&to, self.settled).0,
             Some(Directory::Unknown) => Place::Unknown,
         };
-        let after = match reading.directory {
-            None => (place.clone(), place.clone()),
-            Some(Directory::To(to)) if !run.assigns => place.change(&to, self.settled),
+        let directory = reading.directory.take();
+        self.changed(&reading, setting, &mut state);
+        let (entered, stayed) = match directory {
+            None => (state.place.clone(), state.place.clone()),
+            Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.settled),
             Some(_) => (Place::Unknown, Place::Unknown),
         };
-        let (redirections, opened) = redirections(run.redirects, setting.frame, moved);
+        let (redirections, opened) = redirections(run.redirects, setting.frame, moved, &state);
         let replaces_stdin = redirections.iter().any(|redirection| redirection.fd == Some(0));
         let reopens = reading.invocation.words == ["exec"] && reading.children.is_empty() && replaces_stdin;
         let nothing = || Word { span: Span::new(run.span.start, run.span.start), ..program::empty_word() };
@@ -357,6 +563,7 @@ impl Collector<'_> {
             downstream: Vec::new(),
         };
         self.settled &= leaves_directories(&command);
+        let consumes = !leaves_stdin(&command);
         self.commands.push(command);
         for finding in reading.opaque {
             self.finding(finding, id);
@@ -365,11 +572,72 @@ impl Collector<'_> {
             let detail = "the shell's own standard input changes, which may be where it reads commands from".to_owned();
             self.finding(Note { reason: OpaqueReason::StdinCode, span: run.span, detail }, id);
         }
-        let mut ended = after;
+        let inner = State { place: own_place, stdin: run.stdin.clone(), ..state.clone() };
+        if consumes {
+            state.stdin = None;
+        }
+        let mut ended = (State { place: entered, ..state.clone() }, State { place: stayed, ..state });
         for child in reading.children {
-            ended = self.child(child, id, run.assigns, setting, &own_place)?.unwrap_or(ended);
+            let after = self.child(child, id, run.assigns, setting, &inner)?;
+            ended = after.unwrap_or(ended);
+        }
+        if !defined.bodies.is_empty() {
+            let through = self.call(own_name.unwrap_or_default(), &defined, id, run.words, setting, inner)?;
+            let through = (through.clone(), through);
+            ended = match defined.certain {
+                true => through,
+                false => (ended.0.meet(through.0), ended.1.meet(through.1)),
+            };
         }
         Ok(ended)
+    }
+
+    /// What a command does to the shell that runs it, besides changing its directory.
+    fn changed(&mut self, reading: &program::Reading, setting: &Setting, state: &mut State) {
+        if !setting.shell {
+            return;
+        }
+        let first = reading.invocation.words.first().map(String::as_str);
+        if reading.resolved == Resolved::Builtin {
+            let lasting = !reading.invocation.flags.is_empty() && first != Some("export") || first == Some("readonly");
+            for assignment in &reading.assignments {
+                let value = match assignment.value.value.literal() {
+                    _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
+                    Some(text) if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
+                        Known::Text(text.into())
+                    }
+                    _ => Known::Unknown,
+                };
+                state.set(&assignment.name, value);
+            }
+            for operand in reading.invocation.operands.iter().filter(|_| lasting) {
+                if let Some(name) = operand.value.literal() {
+                    state.set(name, Known::Fixed); // `readonly x`: set before, and not any more
+                }
+            }
+            let named = |name: &str| reading.invocation.operands.iter().any(|word| word.value.literal() == Some(name));
+            if first == Some("shopt") && named("nullglob") {
+                state.let_patterns_vanish();
+            }
+            if matches!(first, Some("set" | "shift")) {
+                state.set_arguments(None);
+            }
+            for name in &reading.aliases {
+                state.alias(name);
+            }
+        }
+        let here = matches!(reading.resolved, Resolved::Builtin | Resolved::Unknown);
+        let unread =
+            |note: &Note| note.reason != OpaqueReason::Arithmetic || first != Some("test") && first != Some("[");
+        if here && reading.opaque.iter().any(unread) {
+            state.forget();
+        }
+        use OpaqueReason::{DynamicProgram, InlineCode, ScriptFile, StdinCode, UnknownSyntax};
+        let code =
+            |note: &Note| matches!(note.reason, DynamicProgram | InlineCode | ScriptFile | StdinCode | UnknownSyntax);
+        if here && reading.opaque.iter().any(code) {
+            state.place = Place::Unknown;
+        }
     }
 
     /// What a command runs. Returns where the shell is afterwards if it runs in the shell itself.
@@ -379,59 +647,69 @@ impl Collector<'_> {
         parent: CommandId,
         assigns: bool,
         setting: &Setting,
-        place: &Place,
-    ) -> Result<Option<(Place, Place)>, Refusal> {
+        state: &State,
+    ) -> Result<Option<Ends>, Refusal> {
         let name = self.name_of(parent);
-        let inherited = Setting { parent: Some(parent), wrapped: setting.wrapped + 1, ..setting.clone() };
+        let wrapped = setting.wrapped + 1;
+        let inherited = Setting { parent: Some(parent), wrapped, functions: false, ..setting.clone() };
         match child {
             Child::Command { words, assignments, elsewhere, shell } => {
                 let Some(span) = words.iter().map(|arg| arg.word.span).reduce(Span::to) else { return Ok(None) };
-                let place = if elsewhere { Place::Unknown } else { place.clone() };
+                let place = if elsewhere { Place::Unknown } else { state.place.clone() };
                 let inside = Setting { via: Via::Wrapper(name), shell: shell && setting.shell, ..inherited };
                 let assigns = assigns || !assignments.is_empty();
-                let run = Run { span, words: &words, assigns, assignments, redirects: &[] };
-                let after = self.run(run, &inside, &place)?;
-                Ok(inside.shell.then_some(after))
+                let stdin = state.stdin.clone();
+                let run = Run { span, words: &words, assigns, assignments, redirects: &[], stdin };
+                let ends = self.run(run, &inside, State { place, ..state.clone() })?;
+                Ok(inside.shell.then_some(ends))
             }
-            Child::Code { text, word } => {
-                let inside = Setting { via: Via::Code(name), depth: setting.depth + 1, shell: true, ..inherited };
-                self.code(&text, &word, &inside, place)?;
-                Ok(None)
+            Child::Code { text, word, runs } => {
+                let via = match runs {
+                    Runs::Elsewhere | Runs::Here => Via::Code(name),
+                    Runs::Later => Via::Trap,
+                    Runs::Alias => Via::Alias,
+                };
+                let here = runs == Runs::Here && setting.shell;
+                let functions = here || runs == Runs::Later;
+                let depth = setting.depth + 1;
+                let mut inside = Setting { via, depth, shell: true, functions, ..inherited };
+                inside.conditional |= matches!(runs, Runs::Later | Runs::Alias);
+                if runs == Runs::Later {
+                    self.later.push((text, word, inside));
+                    return Ok(None);
+                }
+                let state = if runs == Runs::Elsewhere { state.elsewhere() } else { state.clone() };
+                let after = self.code(&text, &word, &inside, state)?;
+                Ok(here.then(|| (after.clone(), after)))
             }
         }
     }
 
-    /// Shell code that the text holds literally: read by the same rules as the script itself.
-    fn code(&mut self, text: &str, word: &Word, setting: &Setting, place: &Place) -> Result<(), Refusal> {
+    /// Shell code that the text holds literally: read by the same rules as the script itself. Returns where the shell
+    /// is that runs it.
+    fn code(&mut self, text: &str, word: &Word, setting: &Setting, mut state: State) -> Result<State, Refusal> {
         let setting = Setting { frame: code_frame(self.text, text, word), ..setting.clone() };
         if let Err(detail) = limits(text.as_bytes()) {
             return Err(Refusal { span: word.span, detail });
         }
-        match self.agreed(text.as_bytes(), setting.depth) {
+        let rest = match self.agreed(text.as_bytes(), setting.depth) {
             Ok((script, rest)) => {
-                self.script(&script, &setting, place.clone())?;
-                if let Some(rest) = rest {
-                    self.unread(rest, &setting);
-                }
+                state = self.script(&script, &setting, state)?;
+                rest
             }
             Err(Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. }) => {
                 if Instant::now() >= self.deadline {
                     return Err(Refusal { span: word.span, detail });
                 }
-                let rest = reader::Rest { span, reason: OpaqueReason::UnknownSyntax, detail };
-                self.unread(rest, &setting);
+                Some(reader::Rest { span, reason: OpaqueReason::UnknownSyntax, detail })
             }
+        };
+        if let Some(rest) = rest {
+            state.forget();
+            state.place = Place::Unknown;
+            self.unread(rest, &setting);
         }
-        Ok(())
-    }
-
-    fn assignment(&self, assign: &Assign, simple: &SimpleCommand, setting: &Setting) -> Assignment {
-        let mut value = mapped(&assign.value, setting.frame).word;
-        if assign.append {
-            value.value = Value::Dynamic { prefix: String::new() };
-        }
-        let (span, name) = (setting.frame.map(assign.span), assign.name.clone());
-        Assignment { span, name, value, persistent: simple.words.is_empty() }
+        Ok(state)
     }
 
     fn finding(&mut self, note: Note, id: CommandId) {
@@ -454,6 +732,38 @@ struct Run<'w> {
     redirects: &'w [Redirect],
     /// Assignments stand before it, which may change what a builtin does.
     assigns: bool,
+    /// What it finds on standard input, if that is literal text.
+    stdin: Option<Rc<str>>,
+}
+
+/// Code that a command runs in the shell, or the command itself, may keep what a prefix sets.
+fn may_keep(command: &Command, name: &str) -> bool {
+    let first = command.invocation.words.first().map(String::as_str);
+    let runs_code = matches!(first, Some("eval" | "." | "source" | "command" | "builtin" | "exec"));
+    let sets = command.assignments.iter().any(|assignment| assignment.persistent && assignment.name == name);
+    match command.resolved {
+        Resolved::Name | Resolved::Path => false,
+        Resolved::Builtin => runs_code || sets,
+        Resolved::None | Resolved::Function | Resolved::Unknown => true,
+    }
+}
+
+fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
+    let body = redirect.body.as_ref().and_then(|body| body.get());
+    // The delimiter of a here-document is no word that bash expands.
+    Some(&redirect.target).filter(|_| redirect.body.is_none()).into_iter().chain(body)
+}
+
+fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &State) -> Assignment {
+    let mut value = assign.value.word.clone();
+    value.span = setting.frame.map(value.span);
+    value.value = match state.assigned(&assign.value, false) {
+        _ if assign.partial => Value::Dynamic { prefix: String::new() },
+        Known::Text(text) => Value::Literal(text.as_ref().to_owned()),
+        _ => value.value,
+    };
+    let (span, name) = (setting.frame.map(assign.span), assign.name.clone());
+    Assignment { span, name, value, persistent }
 }
 
 /// What the limits have to say against a text.
@@ -471,21 +781,12 @@ fn limits(text: &[u8]) -> Result<(), String> {
 }
 
 /// Where two sorted token lists begin to differ.
-fn first_difference(text: &[u8], ours: &[Mark], theirs: impl Iterator<Item = Mark>) -> Option<Span> {
-    // tree-sitter-bash loses a `-` that stands alone before `<<`; no reading makes anything but an operand of it.
-    let dash = |mark: &Mark| mark.kind == MarkKind::Word && text.get(mark.span.start..mark.span.end) == Some(b"-");
-    let mut ours = ours.iter().copied().peekable();
-    let mut theirs = theirs.peekable();
-    loop {
-        if ours.peek() != theirs.peek() && ours.next_if(dash).is_some() {
-            continue;
-        }
-        match (ours.next(), theirs.next()) {
-            (None, None) => return None,
-            (Some(our), Some(their)) if our == their => {}
-            (Some(our), Some(their)) => return Some(our.min(their).span),
-            (Some(one), None) | (None, Some(one)) => return Some(one.span),
-        }
+fn first_difference(ours: &[Mark], theirs: &[Mark]) -> Option<Span> {
+    let differ = ours.iter().zip(theirs).find(|(our, their)| our != their);
+    match differ {
+        Some((our, their)) => Some(our.min(their).span),
+        None if ours.len() == theirs.len() => None,
+        None => ours.get(theirs.len()).or(theirs.get(ours.len())).map(|mark| mark.span),
     }
 }
 
@@ -496,10 +797,33 @@ fn leaves_directories(command: &Command) -> bool {
     alone || matches!(first, Some("cd" | "mkdir")) || command.invocation.groups.contains("read-only")
 }
 
-fn redirections(redirects: &[Redirect], frame: Frame, moved: bool) -> (Vec<Redirection>, Vec<Effect>) {
+/// `exit` with at most a number: nothing behind it runs.
+fn leaves(command: &Command, redirects: &[Redirect]) -> bool {
+    let [_, status @ ..] = command.argv.as_slice() else { return false };
+    let plain = |word: &Word| word.value.literal().is_some_and(|text| !text.starts_with('-'));
+    command.resolved == Resolved::Builtin
+        && command.invocation.words == ["exit"]
+        && redirects.is_empty()
+        && status.len() <= 1
+        && status.iter().all(plain)
+}
+
+/// It surely reads nothing from standard input.
+fn leaves_stdin(command: &Command) -> bool {
+    const QUIET: [&str; 12] =
+        [":", "true", "false", "echo", "printf", "cd", "test", "[", "export", "set", "pwd", "trap"];
+    let first = command.invocation.words.first().map(String::as_str);
+    command.resolved == Resolved::None
+        || command.resolved == Resolved::Builtin && first.is_some_and(|name| QUIET.contains(&name))
+}
+
+fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State) -> (Vec<Redirection>, Vec<Effect>) {
     let (mut redirections, mut effects) = (Vec::new(), Vec::new());
     for redirect in redirects {
-        let target = mapped(&redirect.target, frame).word;
+        let target = match redirect.body {
+            Some(_) => Word { span: frame.map(redirect.target.word.span), ..redirect.target.word.clone() },
+            None => state.target(&redirect.target, frame),
+        };
         effects.extend(opened(redirect, &target, moved));
         let (span, op) = (frame.map(redirect.span), redirect.op.to_owned());
         redirections.push(Redirection { span, fd: redirect.fd, op, target });
@@ -520,6 +844,9 @@ fn opened(redirect: &Redirect, target: &Word, moved: bool) -> Vec<Effect> {
         "<&" | "<<" | "<<-" | "<<<" => &[],
         _ => &[EffectKind::Read, EffectKind::Write],
     };
+    if target.value.is_pipe() {
+        return Vec::new();
+    }
     if let (Some(device), false) = (peer::device(&target.value), kinds.is_empty()) {
         return vec![Effect { kind: EffectKind::Connect, target: target.clone(), tree: false, peer: device.known() }];
     }
@@ -564,12 +891,6 @@ fn code_frame(script: &[u8], code: &str, word: &Word) -> Frame {
     exact.or_else(|| if fits(0) { at(0) } else { None }).unwrap_or(Frame::Within(word.span))
 }
 
-fn mapped(arg: &Arg, frame: Frame) -> program::Arg {
-    let mut word = arg.word.clone();
-    word.span = frame.map(word.span);
-    program::Arg { word, count: arg.count }
-}
-
 /// The script's text at a span, shortened at a character boundary.
 fn quote(script: &[u8], span: Span) -> String {
     let mut text = String::from_utf8_lossy(script.get(span.start..span.end).unwrap_or_default()).into_owned();
@@ -580,7 +901,7 @@ fn quote(script: &[u8], span: Span) -> String {
     text
 }
 
-fn command_id(index: usize) -> CommandId {
+pub(super) fn command_id(index: usize) -> CommandId {
     CommandId(u32::try_from(index).unwrap_or(u32::MAX))
 }
 

@@ -3,16 +3,23 @@
 //! This file decides what each role of the tables means. A word whose value is not known gets the widest meaning that
 //! its role allows.
 
-use super::table::{Check, Role, Stdin};
-use super::{Arg, Child, Directory, Parse, decoded, peer, vouch};
+use super::table::{Check, Language, Role, Stdin};
+use super::{Arg, Child, Directory, Parse, Runs, decoded, peer, vouch};
 use crate::ast::Count;
 use crate::inventory::{Assignment, Effect, EffectKind, OpaqueReason, Peer, Resolved};
+use crate::reader::is_reserved;
+use crate::span::Span;
 use crate::word::{Value, Word, is_name, starts_name};
 
 impl Parse<'_, '_> {
     /// What a word in this role comes to.
     pub(super) fn apply(&mut self, role: Role, arg: &Arg, tree: bool) {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
+        if arg.word.value.is_pipe()
+            && (role.is_path() || matches!(role, Role::Source | Role::Destination | Role::Archive))
+        {
+            return; // no file: what is at its other end is listed by itself
+        }
         match role {
             Role::Data | Role::Command | Role::CommandUntil => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
@@ -163,12 +170,18 @@ impl Parse<'_, '_> {
 
     fn shell_code(&mut self, arg: &Arg, readable: fn(&str) -> bool) {
         self.reading.invocation.inline_code = true;
+        self.read_code(arg, readable);
+    }
+
+    /// Shell code in an argument, on standard input or behind a pipe.
+    fn read_code(&mut self, arg: &Arg, readable: fn(&str) -> bool) {
         match &arg.word.value {
             Value::Literal(text) if !readable(text) => {
                 self.note(OpaqueReason::InlineCode, arg, "shells do not agree about what this code is; use `bash -c`");
             }
             Value::Literal(text) if arg.count == Count::One => {
-                self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone() });
+                let runs = if self.entry.runs_builtins { Runs::Here } else { Runs::Elsewhere };
+                self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone(), runs });
             }
             _ => self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs"),
         }
@@ -188,8 +201,69 @@ impl Parse<'_, '_> {
         }
     }
 
+    /// `trap CODE SIGNAL…`: without a signal, and as `-`, the first word is no code.
+    fn trap(&mut self) {
+        let operands = self.operands.clone();
+        let [code, signals @ ..] = operands.as_slice() else { return };
+        let literal = code.word.value.literal();
+        if signals.is_empty() && literal.is_some() || matches!(literal, Some("" | "-")) || self.chosen_any() {
+            return;
+        }
+        self.reading.invocation.inline_code = true;
+        match literal {
+            Some(text) if code.count == Count::One => {
+                let (text, word) = (text.to_owned(), code.word.clone());
+                self.reading.children.push(Child::Code { text, word, runs: Runs::Later });
+            }
+            _ => self.note(OpaqueReason::InlineCode, code, "the code of this trap is not known before it runs"),
+        }
+    }
+
+    /// An option that only prints was given.
+    fn chosen_any(&self) -> bool {
+        !self.chosen.is_empty()
+    }
+
+    /// `eval` joins its words with blanks.
+    fn eval(&mut self) {
+        let operands = self.operands.clone();
+        let Some(first) = operands.first() else { return };
+        self.reading.invocation.inline_code = true;
+        let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let texts: Option<Vec<String>> = operands.iter().map(literal).collect();
+        let Some(texts) = texts else {
+            return self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
+        };
+        let span = operands.iter().map(|arg| arg.word.span).reduce(Span::to).unwrap_or_default();
+        let word = if operands.len() == 1 { first.word.clone() } else { Word { span, ..super::empty_word() } };
+        self.reading.children.push(Child::Code { text: texts.join(" "), word, runs: Runs::Here });
+    }
+
+    /// `alias name=value`: the value is read as a command, and later uses of the name are not.
+    fn alias(&mut self) {
+        for arg in self.operands.clone() {
+            let bytes = |name: &str| name.bytes().all(|byte| is_name(byte) || b".+-".contains(&byte));
+            let plain = |name: &str| !name.is_empty() && bytes(name) && !is_reserved(name);
+            match arg.word.value.literal().map(|text| text.split_once('=')) {
+                Some(None) if arg.count == Count::One => {} // it is only shown
+                Some(Some((name, value))) if arg.count == Count::One && plain(name) => {
+                    self.reading.aliases.push(name.to_owned());
+                    let word = Word { value: Value::Literal(value.to_owned()), ..arg.word.clone() };
+                    self.reading.children.push(Child::Code { text: value.to_owned(), word, runs: Runs::Alias });
+                }
+                _ => self.note(OpaqueReason::UnknownSyntax, &arg, "this alias changes how later text is read"),
+            }
+        }
+    }
+
     fn script_file(&mut self, arg: &Arg) {
+        if let (Value::Pipe { text: Some(text) }, Some(readable)) = (&arg.word.value, readable(self.entry.language)) {
+            return self.read_code(&decoded(arg, text), readable);
+        }
         self.unvouched = true;
+        if arg.word.value.is_pipe() {
+            return self.note(OpaqueReason::StdinCode, arg, "it takes its code from a pipe");
+        }
         if arg.word.value.literal() == Some("-") {
             return self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
         }
@@ -217,7 +291,7 @@ impl Parse<'_, '_> {
                 let value = if literal { Value::Literal(prefix) } else { Value::Dynamic { prefix } };
                 self.assign(arg, name.to_owned(), value);
             }
-            (_, Value::Literal(_)) if known.contains('[') => {
+            _ if known.contains('[') && !splits => {
                 self.note(OpaqueReason::Arithmetic, arg, "a subscript in this word is evaluated as code");
             }
             _ => {
@@ -256,6 +330,9 @@ impl Parse<'_, '_> {
                     }
                 }
             }
+            Some(Check::Trap) => self.trap(),
+            Some(Check::Eval) => self.eval(),
+            Some(Check::Alias) => self.alias(),
             Some(Check::PlusCommands) => {
                 for arg in self.operands.clone() {
                     let prefix = arg.word.value.prefix();
@@ -273,8 +350,12 @@ impl Parse<'_, '_> {
             Stdin::CodeWithoutOperands => operands == 0,
             Stdin::CodeWithOneOperand => operands <= 1,
         };
+        let code = code || self.chosen.iter().any(|option| option.code_from_stdin);
         let given = self.chosen.iter().any(|option| option.code_given);
         if let Some(program) = self.args.first().filter(|_| code && !given) {
+            if let (Some(text), Some(readable)) = (self.stdin, readable(self.entry.language)) {
+                return self.read_code(&decoded(program, text), readable);
+            }
             self.unvouched = true;
             self.note(OpaqueReason::StdinCode, program, "it takes its code from standard input");
         }
@@ -296,6 +377,15 @@ impl Parse<'_, '_> {
         for arg in words.iter().filter(|arg| arg.count != Count::One) {
             self.note(OpaqueReason::Arithmetic, arg, "this word may become several, `-v` among them; quote it");
         }
+    }
+}
+
+/// Which code of this language is read as bash reads it.
+fn readable(language: Language) -> Option<fn(&str) -> bool> {
+    match language {
+        Language::Other => None,
+        Language::Shell => Some(|_| true),
+        Language::PosixShell => Some(vouch::posix_shell),
     }
 }
 

@@ -106,6 +106,8 @@ pub(crate) struct Entry {
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
     pub(crate) stdin: Stdin,
+    /// The language of its code.
+    pub(crate) language: Language,
     /// It is always opaque.
     pub(crate) opaque: Option<OpaqueReason>,
     pub(crate) check: Option<Check>,
@@ -149,6 +151,7 @@ impl Default for Entry {
             appends: false,
             runs_builtins: false,
             stdin: Stdin::Data,
+            language: Language::Other,
             opaque: None,
             check: None,
             directory: None,
@@ -254,6 +257,8 @@ pub(crate) struct Opt {
     pub(crate) instead: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
+    /// Standard input is code, whatever operands are there.
+    pub(crate) code_from_stdin: bool,
     /// The command it runs does not run here (`-execdir`).
     pub(crate) elsewhere: bool,
     /// It cannot be vouched for.
@@ -269,7 +274,11 @@ impl Opt {
 
     /// Its presence changes more than how results look.
     pub(crate) fn acts(&self) -> bool {
-        self.also.is_some() || self.opaque.is_some() || !self.effects.is_empty() || self.role.acts()
+        self.also.is_some()
+            || self.code_from_stdin
+            || self.opaque.is_some()
+            || !self.effects.is_empty()
+            || self.role.acts()
     }
 }
 
@@ -444,6 +453,19 @@ pub(crate) enum Stdin {
     CodeWithOneOperand,
 }
 
+/// What the code is that a program reads from standard input or a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Language {
+    /// Not ours to read.
+    #[default]
+    Other,
+    /// What bash reads.
+    Shell,
+    /// What some other shell reads as bash does.
+    PosixShell,
+}
+
 /// A check of all words together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -454,6 +476,12 @@ pub(crate) enum Check {
     MakeVariables,
     /// Words that begin with `+` are commands (vim, less).
     PlusCommands,
+    /// The first word is code that runs when one of the others happens.
+    Trap,
+    /// The words, joined by blanks, are code.
+    Eval,
+    /// `name=value`, the value being code.
+    Alias,
 }
 
 /// What a builtin does to the shell's working directory.

@@ -1,0 +1,470 @@
+//! What branches, repeats and is called: compound commands and functions.
+//!
+//! This file decides which ways a script can take through them, and what is still known behind them. A loop over
+//! literal words is followed word by word; before any other loop everything that its body may change is forgotten.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::ast::{
+    Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
+};
+use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting};
+use crate::inventory::directory::Place;
+use crate::inventory::state::{Defined, Known, State};
+use crate::inventory::{CommandId, OpaqueReason, Via};
+use crate::program;
+use crate::span::Span;
+use crate::word::{Value, Word, is_integer, is_name};
+
+/// Words of a loop that are followed one by one.
+const MAX_TURNS: usize = 32;
+
+impl Collector<'_> {
+    pub(super) fn compound(&mut self, compound: &Compound, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+        let inside = Setting { depth: setting.depth + 1, functions: true, shell: true, ..setting.clone() };
+        let start = self.commands.len();
+        let outer = state.clone();
+        let entered = State { stdin: state.input(&compound.redirects), ..state };
+        let ends = self.kind(compound, &inside, entered)?;
+        let ran = start..self.commands.len();
+        let mut around = outer.clone();
+        let own = self.carried(
+            span_of(&compound.redirects, compound.span),
+            Vec::new(),
+            &compound.redirects,
+            setting,
+            &mut around,
+        )?;
+        self.flow(own, ran)?;
+        Ok(match &compound.kind {
+            CompoundKind::Subshell(_) => (outer.clone(), outer),
+            _ if compound.redirects.is_empty() => ends,
+            _ => {
+                let restored = |end: State| State { stdin: outer.stdin.clone().filter(|_| end.stdin.is_some()), ..end };
+                (restored(ends.0), restored(ends.1))
+            }
+        })
+    }
+
+    fn kind(&mut self, compound: &Compound, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+        match &compound.kind {
+            CompoundKind::Subshell(script) => {
+                let via = if setting.via == Via::Top { Via::Subshell } else { setting.via.clone() };
+                let setting = Setting { via, ..setting.clone() };
+                self.script(script, &setting, state).map(both)
+            }
+            CompoundKind::Group(script) => self.condition(script, setting, state),
+            CompoundKind::If { arms, otherwise } => self.branches(arms, otherwise.as_ref(), setting, state),
+            CompoundKind::While { condition, body } => self.repeat(&[condition, body], setting, state),
+            CompoundKind::For { name, words, body, .. } => {
+                self.carried(compound.span, words.iter().flatten().collect(), &[], setting, &mut state)?;
+                self.each(name, words.as_deref(), body, setting, state)
+            }
+            CompoundKind::Arithmetic { first, again, body } => {
+                self.carried(compound.span, vec![first], &[], setting, &mut state)?;
+                let changed = self.changes(&[body], &state).apply(state.clone());
+                let mut at = state.meet(changed.clone());
+                self.carried(compound.span, vec![again], &[], setting, &mut at)?;
+                let setting = Setting { conditional: true, ..setting.clone() };
+                let end = self.script(body, &setting, at.clone())?;
+                Ok(both(at.meet(changed).meet(end)))
+            }
+            CompoundKind::Case { subject, arms } => self.case(compound.span, subject, arms, setting, state),
+            CompoundKind::Test { words } => {
+                let doubt = compared(words, &state).map(|word| {
+                    let detail = "what stands here is evaluated as arithmetic, which runs code that a value may hold";
+                    let span = setting.frame.map(word.word.span);
+                    Note { reason: OpaqueReason::Arithmetic, span, detail: detail.to_owned() }
+                });
+                self.carried_with(compound.span, words.iter().collect(), &[], doubt, setting, &mut state)?;
+                state.set("BASH_REMATCH", Known::Unknown);
+                Ok(both(state))
+            }
+            CompoundKind::Evaluate(expression) => {
+                self.carried(compound.span, vec![expression], &[], setting, &mut state)?;
+                Ok(both(state))
+            }
+        }
+    }
+
+    fn branches(
+        &mut self,
+        arms: &[(Script, Script)],
+        otherwise: Option<&Script>,
+        setting: &Setting,
+        mut state: State,
+    ) -> Result<Ends, Refusal> {
+        let mut setting = setting.clone();
+        let mut ends: Option<State> = None;
+        for (condition, body) in arms {
+            let (held, failed) = self.condition(condition, &setting, state)?;
+            setting.conditional = true;
+            let end = self.script(body, &setting, held)?;
+            ends = Some(ends.map_or(end.clone(), |ends| ends.meet(end)));
+            state = failed;
+        }
+        if let Some(otherwise) = otherwise {
+            state = self.script(otherwise, &setting, state)?;
+        }
+        Ok(both(ends.map_or(state.clone(), |ends| ends.meet(state))))
+    }
+
+    /// A loop of which nobody knows how often it turns.
+    fn repeat(&mut self, scripts: &[&Script], setting: &Setting, state: State) -> Result<Ends, Refusal> {
+        let changed = self.changes(scripts, &state).apply(state.clone());
+        let mut at = state.meet(changed.clone());
+        let mut setting = setting.clone();
+        for script in scripts {
+            at = self.script(script, &setting, at)?;
+            setting.conditional = true;
+        }
+        Ok(both(changed.meet(at)))
+    }
+
+    /// `for name in words`
+    fn each(
+        &mut self,
+        name: &str,
+        words: Option<&[Arg]>,
+        body: &Script,
+        setting: &Setting,
+        mut state: State,
+    ) -> Result<Ends, Refusal> {
+        let changes = self.changes(&[body], &state);
+        let setting = Setting { conditional: true, ..setting.clone() };
+        let values = words.and_then(|words| literal_words(&state, words));
+        let few = values.filter(|values| values.len() <= MAX_TURNS && self.commands.len() < MANY_COMMANDS);
+        let Some(values) = few.filter(|_| !changes.jumps) else {
+            let numbers = words.is_some_and(|words| {
+                literal_words(&state, words).is_some_and(|values| values.iter().all(|value| is_integer(value)))
+            });
+            let mut changed = changes.apply(state.clone());
+            let value = if numbers { Known::Number } else { Known::Unknown };
+            changed.set(name, value.clone());
+            let mut at = state.meet(changed.clone());
+            at.set(name, value);
+            let end = self.script(body, &setting, at)?;
+            return Ok(both(changed.meet(end)));
+        };
+        for value in values {
+            state.set(name, Known::Text(value.into()));
+            state = self.script(body, &setting, state)?;
+        }
+        Ok(both(state))
+    }
+
+    fn case(
+        &mut self,
+        span: Span,
+        subject: &Arg,
+        arms: &[Arm],
+        setting: &Setting,
+        mut state: State,
+    ) -> Result<Ends, Refusal> {
+        let patterns = arms.iter().flat_map(|arm| &arm.patterns);
+        self.carried(span, [subject].into_iter().chain(patterns).collect(), &[], setting, &mut state)?;
+        let setting = Setting { conditional: true, ..setting.clone() };
+        let mut ends = state.clone();
+        let mut fallen: Option<State> = None;
+        for arm in arms {
+            let entry = fallen.take().map_or(state.clone(), |fallen| fallen.meet(state.clone()));
+            let end = self.script(&arm.body, &setting, entry)?;
+            if arm.falls {
+                fallen = Some(end.clone());
+            }
+            ends = ends.meet(end);
+        }
+        Ok(both(ends))
+    }
+
+    pub(super) fn define(&mut self, function: &Function, setting: &Setting, mut state: State) -> Ends {
+        let index = self.definitions.len();
+        let via = Via::Function(function.name.clone());
+        self.definitions.push(Definition {
+            name: function.name.clone(),
+            body: Rc::clone(&function.body),
+            setting: Setting { via, parent: setting.parent, ..setting.clone() },
+            state: State { stdin: None, ..state.clone() },
+            called: false,
+        });
+        state.define(&function.name, index, !setting.conditional);
+        both(state)
+    }
+
+    /// A call of a function: its body runs here, with what is known here.
+    pub(super) fn call(
+        &mut self,
+        name: &str,
+        defined: &Defined,
+        caller: CommandId,
+        words: &[program::Arg],
+        setting: &Setting,
+        state: State,
+    ) -> Result<State, Refusal> {
+        let mut ended: Option<State> = None;
+        for index in defined.bodies.iter().copied() {
+            let Some(definition) = self.definitions.get_mut(index) else { continue };
+            if self.following.contains(&index) || self.commands.len() > MANY_COMMANDS {
+                let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
+                lost.forget();
+                ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
+                continue;
+            }
+            definition.called = true;
+            let body = Rc::clone(&definition.body);
+            let inside = Setting {
+                via: Via::Function(name.to_owned()),
+                parent: Some(caller),
+                depth: setting.depth + 1,
+                wrapped: setting.wrapped + 1,
+                frame: definition.setting.frame,
+                conditional: setting.conditional || defined.bodies.len() > 1 || !defined.certain,
+                ..setting.clone()
+            };
+            let mut entered = state.clone();
+            entered.set_arguments(arguments(words));
+            self.following.push(index);
+            let (succeeded, failed) = self.compound(&body, &inside, entered)?;
+            self.following.pop();
+            let mut end = succeeded.meet(failed);
+            end.blur(&state); // a local variable is gone again
+            if returns(&body) && end.place != state.place {
+                end.place = Place::Unknown;
+            }
+            end.set_arguments(None);
+            ended = Some(ended.map_or(end.clone(), |ended| ended.meet(end)));
+        }
+        Ok(ended.unwrap_or(state))
+    }
+
+    /// What a loop's body may change.
+    fn changes(&self, scripts: &[&Script], state: &State) -> Changes {
+        let mut changes = Changes::default();
+        for script in scripts {
+            changes.script(script, state);
+        }
+        changes
+    }
+}
+
+/// A word of `[[ … ]]` that is evaluated and may hold code: a side of `-eq`, a name behind `-v` and `-R`.
+fn compared<'w>(words: &'w [Arg], state: &State) -> Option<&'w Arg> {
+    const NUMERIC: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+    words.iter().enumerate().find_map(|(index, word)| {
+        let next = words.get(index + 1);
+        match word.word.value.literal() {
+            Some(operator) if NUMERIC.contains(&operator) => {
+                let sides = [index.checked_sub(1).and_then(|at| words.get(at)), next];
+                sides.into_iter().flatten().find(|side| !is_number(side, state))
+            }
+            Some("-v" | "-R") => next.filter(|name| name.word.value.literal().is_none_or(|name| name.contains('['))),
+            _ => None,
+        }
+    })
+}
+
+fn is_number(word: &Arg, state: &State) -> bool {
+    match state.assigned(word, word.is_number()) {
+        Known::Number => true,
+        Known::Text(text) => is_integer(&text),
+        Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
+    }
+}
+
+/// What a script may change, whichever way it takes.
+#[derive(Default)]
+struct Changes {
+    names: BTreeSet<String>,
+    /// Set to something that is no number.
+    texts: BTreeSet<String>,
+    /// Any variable.
+    any: bool,
+    /// The directory.
+    moves: bool,
+    /// Standard input is read.
+    reads: bool,
+    /// It may leave early: `break`, `continue`, `return`.
+    jumps: bool,
+}
+
+impl Changes {
+    fn script(&mut self, script: &Script, state: &State) {
+        for statement in &script.statements {
+            let pipelines = [&statement.first].into_iter().chain(statement.rest.iter().map(|(_, pipeline)| pipeline));
+            pipelines.for_each(|pipeline| self.pipeline(pipeline, state));
+        }
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline, state: &State) {
+        for part in &pipeline.parts {
+            match part {
+                Part::Simple(command) => self.simple(command, state),
+                Part::Compound(compound) => self.compound(compound, state),
+                Part::Function(_) => self.any = true, // what is called may be another function in the next turn
+                Part::Coproc(coproc) => self.set(&coproc.name, false),
+            }
+        }
+    }
+
+    fn compound(&mut self, compound: &Compound, state: &State) {
+        self.redirects(&compound.redirects);
+        match &compound.kind {
+            CompoundKind::Subshell(_) => self.reads = true,
+            CompoundKind::Group(script) => self.script(script, state),
+            CompoundKind::If { arms, otherwise } => {
+                let scripts = arms.iter().flat_map(|(condition, body)| [condition, body]).chain(otherwise);
+                scripts.for_each(|script| self.script(script, state));
+            }
+            CompoundKind::While { condition, body } => {
+                self.script(condition, state);
+                self.script(body, state);
+            }
+            CompoundKind::For { name, words, body, .. } => {
+                words.iter().flatten().for_each(|word| self.word(word));
+                self.set(name, false);
+                self.script(body, state);
+            }
+            CompoundKind::Arithmetic { first, again, body } => {
+                self.word(first);
+                self.word(again);
+                self.script(body, state);
+            }
+            CompoundKind::Case { subject, arms } => {
+                self.word(subject);
+                for arm in arms {
+                    arm.patterns.iter().for_each(|pattern| self.word(pattern));
+                    self.script(&arm.body, state);
+                }
+            }
+            CompoundKind::Test { words } => {
+                words.iter().for_each(|word| self.word(word));
+            }
+            CompoundKind::Evaluate(expression) => self.word(expression),
+        }
+    }
+
+    fn simple(&mut self, command: &SimpleCommand, state: &State) {
+        for Assign { name, value, number, partial, .. } in &command.assignments {
+            self.word(value);
+            self.set(name, *number && !partial);
+        }
+        command.words.iter().for_each(|word| self.word(word));
+        self.redirects(&command.redirects);
+        let Some(program) = command.words.first() else { return };
+        let Some(name) = program.word.value.literal().filter(|_| program.count == Count::One) else {
+            return self.everything();
+        };
+        match name {
+            _ if state.function(name).is_some() || state.is_alias(name) => self.everything(),
+            "eval" | "." | "source" | "builtin" | "command" | "trap" | "alias" | "unalias" | "shopt" | "set"
+            | "shift" | "enable" => self.everything(),
+            "cd" | "pushd" | "popd" => self.moves = true,
+            "break" | "continue" | "return" => self.jumps = true,
+            "read" | "mapfile" | "readarray" | "getopts" | "printf" | "declare" | "typeset" | "local" | "export"
+            | "readonly" | "unset" | "let" | "wait" => {
+                self.reads = true;
+                self.declared(&command.words);
+            }
+            ":" | "true" | "false" | "echo" | "test" | "[" | "pwd" | "exit" => {}
+            _ => self.reads = true,
+        }
+    }
+
+    /// Operands of a builtin that sets variables by their names.
+    fn declared(&mut self, words: &[Arg]) {
+        for word in words.iter().skip(1) {
+            let known = word.word.value.prefix();
+            let length = known.bytes().take_while(|byte| is_name(*byte)).count();
+            match known.get(..length) {
+                Some(name) if length > 0 && (length < known.len() || word.word.value.literal().is_some()) => {
+                    self.set(name, false);
+                }
+                Some(_) if known.starts_with('-') && word.word.value.literal().is_some() => {}
+                Some(_) if word.word.value.literal().is_some() => {}
+                _ => self.any = true,
+            }
+        }
+    }
+
+    fn redirects(&mut self, redirects: &[Redirect]) {
+        for redirect in redirects {
+            self.word(&redirect.target);
+            if let Some(name) = &redirect.variable {
+                self.set(name, true);
+            }
+            if let Some(body) = redirect.body.as_ref().and_then(|body| body.get()) {
+                self.word(body);
+            }
+        }
+    }
+
+    fn word(&mut self, word: &Arg) {
+        for arithmetic in &word.arithmetic {
+            arithmetic.assigns.iter().for_each(|name| self.set(name, !arithmetic.unset));
+        }
+    }
+
+    fn set(&mut self, name: &str, number: bool) {
+        self.names.insert(name.to_owned());
+        if !number {
+            self.texts.insert(name.to_owned());
+        }
+    }
+
+    fn everything(&mut self) {
+        (self.any, self.moves, self.reads, self.jumps) = (true, true, true, true);
+    }
+
+    /// What is known after any number of turns.
+    fn apply(&self, mut state: State) -> State {
+        let before = state.clone();
+        for name in &self.names {
+            let number = !self.texts.contains(name) && before.value(name).is_some_and(Known::is_number);
+            state.set(name, if number { Known::Number } else { Known::Unknown });
+        }
+        if self.any {
+            state.forget_values();
+        }
+        if self.moves {
+            state.place = Place::Unknown;
+        }
+        if self.reads {
+            state.stdin = None;
+        }
+        state
+    }
+}
+
+/// The words of a loop, if each is literal.
+fn literal_words(state: &State, words: &[Arg]) -> Option<Vec<String>> {
+    let words = words.iter().flat_map(|word| state.expand(word));
+    words
+        .map(|(word, count): (Word, Count)| match word.value {
+            Value::Literal(text) if count == Count::One => Some(text),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The words of a call behind the function's name, if there are as many as are written.
+fn arguments(words: &[program::Arg]) -> Option<Vec<Word>> {
+    let words = words.iter().skip(1);
+    words.map(|arg| (arg.count == Count::One).then(|| arg.word.clone())).collect()
+}
+
+fn both(state: State) -> Ends {
+    (state.clone(), state)
+}
+
+/// The place of some redirections, or of what they belong to.
+fn span_of(redirects: &[Redirect], whole: Span) -> Span {
+    redirects.iter().map(|redirect| redirect.span).reduce(Span::to).unwrap_or(whole)
+}
+
+/// Whether a function's body may end before its last command.
+fn returns(body: &Compound) -> bool {
+    let mut changes = Changes::default();
+    changes.compound(body, &State::start());
+    changes.jumps
+}

@@ -1,0 +1,408 @@
+//! What is known of the shell while a script runs: its directory, its variables, its functions and aliases.
+//!
+//! This file decides what two ways through a script agree about where they meet, and what a word comes to given what is
+//! known. A variable is known only as long as nothing that was not read can have changed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::ast::{Arg, Arithmetic, Count, Hole};
+use crate::inventory::directory::Place;
+use crate::word::{Value, Word, is_integer};
+
+/// The shell at one point of a script.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) place: Place,
+    /// What standard input holds, if that is literal text of which nothing has been read.
+    pub(crate) stdin: Option<Rc<str>>,
+    pub(super) variables: Rc<BTreeMap<String, Known>>,
+    /// The positional parameters, where they are known: inside a function.
+    pub(super) arguments: Option<Rc<Vec<Word>>>,
+    pub(super) functions: Rc<BTreeMap<String, Defined>>,
+    pub(super) aliases: Rc<BTreeSet<String>>,
+    /// Something that was not read may have changed any variable, or may do so later.
+    pub(super) wild: bool,
+    /// No way leads here.
+    pub(super) dead: bool,
+    /// A pattern that matches nothing leaves no word (`nullglob`).
+    pub(super) vanishing: bool,
+}
+
+/// What a variable holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Text(Rc<str>),
+    /// Some decimal number.
+    Number,
+    /// It was set, to something that is not known.
+    Unknown,
+    /// It has an attribute (`readonly`, `declare -i`), so that no assignment says what it holds.
+    Fixed,
+}
+
+/// What a function's name may stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Defined {
+    /// Indices of definitions, of which any may be the last one.
+    pub(crate) bodies: Vec<usize>,
+    /// It is surely a function, not a program.
+    pub(crate) certain: bool,
+}
+
+/// Variables that bash itself changes, or that change what bash does: never known by their assignment.
+const SPECIAL: [&str; 34] = [
+    "_",
+    "COLUMNS",
+    "COMP_WORDBREAKS",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HISTCMD",
+    "IFS",
+    "LINENO",
+    "LINES",
+    "MAPFILE",
+    "OLDPWD",
+    "OPTARG",
+    "OPTERR",
+    "OPTIND",
+    "PATH",
+    "PIPESTATUS",
+    "POSIXLY_CORRECT",
+    "PPID",
+    "PWD",
+    "RANDOM",
+    "READLINE_LINE",
+    "REPLY",
+    "SECONDS",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "TMOUT",
+    "TMPDIR",
+    "UID",
+    "HISTFILE",
+];
+
+impl State {
+    pub(crate) fn start() -> Self {
+        Self {
+            place: Place::start(),
+            stdin: None,
+            variables: Rc::default(),
+            arguments: None,
+            functions: Rc::default(),
+            aliases: Rc::default(),
+            wild: false,
+            dead: false,
+            vanishing: false,
+        }
+    }
+
+    /// What both of two ways leave true.
+    pub(crate) fn meet(self, other: Self) -> Self {
+        if self.dead {
+            return other;
+        }
+        if other.dead {
+            return self;
+        }
+        Self {
+            place: self.place.meet(other.place),
+            stdin: self.stdin.filter(|text| other.stdin.as_ref() == Some(text)),
+            variables: meet_maps(self.variables, &other.variables, |ours, theirs| match (ours, theirs) {
+                (Some(a), Some(b)) if a == b => a.clone(),
+                (Some(Known::Fixed), _) | (_, Some(Known::Fixed)) => Known::Fixed,
+                (Some(a), Some(b)) if a.is_number() && b.is_number() => Known::Number,
+                _ => Known::Unknown,
+            }),
+            arguments: self.arguments.filter(|ours| other.arguments.as_ref() == Some(ours)),
+            functions: meet_maps(self.functions, &other.functions, |ours, theirs| {
+                let both = || [ours, theirs].into_iter().flatten();
+                let bodies: BTreeSet<usize> = both().flat_map(|defined| defined.bodies.iter().copied()).collect();
+                let certain = both().count() == 2 && both().all(|defined| defined.certain);
+                Defined { bodies: bodies.into_iter().collect(), certain }
+            }),
+            aliases: if self.aliases == other.aliases {
+                self.aliases
+            } else {
+                Rc::new(self.aliases.union(&other.aliases).cloned().collect())
+            },
+            wild: self.wild || other.wild,
+            dead: self.dead && other.dead,
+            vanishing: self.vanishing || other.vanishing,
+        }
+    }
+
+    /// The value of a variable, if it is known.
+    pub(crate) fn value(&self, name: &str) -> Option<&Known> {
+        self.variables.get(name).filter(|_| !self.wild)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Known) {
+        let special = SPECIAL.contains(&name) || name.starts_with("BASH") || name.starts_with("COMP");
+        let value = if special || self.wild { Known::Unknown } else { value };
+        let fixed = self.variables.get(name) == Some(&Known::Fixed);
+        Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
+    }
+
+    /// The positional parameters are these, or not known.
+    pub(crate) fn set_arguments(&mut self, words: Option<Vec<Word>>) {
+        self.arguments = words.map(Rc::new);
+    }
+
+    /// Every variable may have changed; what is assigned from here on lasts.
+    pub(crate) fn forget_values(&mut self) {
+        let names: Vec<String> = self.variables.keys().cloned().chain(["HOME".to_owned(), "IFS".to_owned()]).collect();
+        names.iter().for_each(|name| self.set(name, Known::Unknown));
+        self.arguments = None;
+    }
+
+    /// Gives a variable back what it held before, unless that may not have happened.
+    pub(crate) fn restore(&mut self, name: &str, before: &Self, uncertain: bool) {
+        match before.variables.get(name) {
+            _ if uncertain => self.set(name, Known::Unknown),
+            Some(value) => _ = Rc::make_mut(&mut self.variables).insert(name.to_owned(), value.clone()),
+            None => _ = Rc::make_mut(&mut self.variables).remove(name),
+        }
+    }
+
+    /// Patterns that match nothing may vanish from here on.
+    pub(crate) fn let_patterns_vanish(&mut self) {
+        self.vanishing = true;
+    }
+
+    /// The state behind something that does not end this way.
+    pub(crate) fn never(self) -> Self {
+        Self { dead: true, ..self }
+    }
+
+    /// The same place in a shell of its own, which inherits nothing but the directory.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { place: self.place.clone(), stdin: self.stdin.clone(), ..Self::start() }
+    }
+
+    /// Any variable may have changed, and what is assigned from here on may not last either.
+    pub(crate) fn forget(&mut self) {
+        self.wild = true;
+    }
+
+    /// Variables that differ from what they were before something ran which may have undone its own changes.
+    pub(crate) fn blur(&mut self, before: &Self) {
+        if Rc::ptr_eq(&self.variables, &before.variables) {
+            return;
+        }
+        let kept = |name: &String, value: &Known| before.variables.get(name) == Some(value);
+        for (name, value) in Rc::make_mut(&mut self.variables) {
+            if !kept(name, value) && *value != Known::Fixed {
+                *value = Known::Unknown;
+            }
+        }
+    }
+
+    pub(crate) fn define(&mut self, name: &str, body: usize, certain: bool) {
+        let defined = Rc::make_mut(&mut self.functions).entry(name.to_owned()).or_default();
+        if certain {
+            *defined = Defined { bodies: vec![body], certain };
+        } else {
+            defined.bodies.push(body);
+        }
+    }
+
+    /// What the name of a function may stand for.
+    pub(crate) fn function(&self, name: &str) -> Option<&Defined> {
+        self.functions.get(name)
+    }
+
+    pub(crate) fn alias(&mut self, name: &str) {
+        Rc::make_mut(&mut self.aliases).insert(name.to_owned());
+    }
+
+    pub(crate) fn is_alias(&self, name: &str) -> bool {
+        self.aliases.contains(name)
+    }
+
+    /// Whether every variable that an expression evaluates is known to hold a number.
+    pub(crate) fn is_plain(&self, arithmetic: &Arithmetic) -> bool {
+        let number = |name: &String| self.value(name).is_some_and(Known::is_number);
+        !arithmetic.unknown && arithmetic.names.iter().all(number)
+    }
+
+    /// The words that bash makes of one, as far as they are known.
+    pub(crate) fn expand(&self, arg: &Arg) -> Vec<(Word, Count)> {
+        if arg.holes.is_empty() || arg.word.value.is_pipe() {
+            return vec![(arg.word.clone(), arg.count)];
+        }
+        if arg.is_home_variable() && !self.variables.contains_key("HOME") && !self.wild {
+            return vec![(arg.word.clone(), arg.count)];
+        }
+        if let Some(words) = self.all_arguments(arg).or_else(|| self.split(arg)) {
+            return words;
+        }
+        let mut filled = Filled::default();
+        let mut copied = 0;
+        for hole in &arg.holes {
+            filled.copy(arg, copied..hole.at);
+            copied = hole.at;
+            match self.content(hole) {
+                Some(Known::Text(text)) if hole.quoted || !needs_splitting(&text) && !self.splits_oddly() => {
+                    filled.text.push_str(&text);
+                }
+                Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
+                _ => filled.unknown(if hole.number { Count::One } else { arg.count }),
+            }
+        }
+        filled.copy(arg, copied..arg.text.len());
+        if filled.text.is_empty() && filled.first_unknown.is_none() && !arg.word.quoted {
+            return Vec::new();
+        }
+        vec![filled.finish(arg)]
+    }
+
+    fn content(&self, hole: &Hole) -> Option<Known> {
+        let name = hole.name.as_deref()?;
+        let Ok(position) = name.parse::<usize>() else { return self.value(name).cloned() };
+        let word = self.arguments.as_ref()?.get(position.checked_sub(1)?)?;
+        word.value.literal().map(|text| Known::Text(text.into()))
+    }
+
+    /// `"$@"` and nothing else.
+    fn all_arguments(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
+        let [hole] = arg.holes.as_slice() else { return None };
+        if hole.name.as_deref() != Some("@") || !hole.quoted || !arg.text.is_empty() {
+            return None;
+        }
+        let place = |word: &Word| (Word { span: arg.word.span, ..word.clone() }, Count::One);
+        self.arguments.as_ref().map(|words| words.iter().map(place).collect())
+    }
+
+    /// A word that is nothing but one unquoted variable: its value becomes several words.
+    fn split(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
+        let [hole] = arg.holes.as_slice() else { return None };
+        let Some(Known::Text(text)) = self.content(hole) else { return None };
+        if hole.quoted || arg.word.quoted || !arg.text.is_empty() || self.splits_oddly() {
+            return None;
+        }
+        let words = text.split([' ', '\t', '\n']).filter(|word| !word.is_empty());
+        let words = words.map(|word| match word.find(['*', '?', '[', '\\']) {
+            None => (Word { value: Value::Literal(word.to_owned()), ..arg.word.clone() }, Count::One),
+            Some(at) => {
+                let prefix = word.get(..at).unwrap_or_default().to_owned();
+                (Word { value: Value::Pattern { prefix }, ..arg.word.clone() }, Count::Some)
+            }
+        });
+        Some(words.collect())
+    }
+
+    /// `IFS` was changed, so that words are cut elsewhere.
+    fn splits_oddly(&self) -> bool {
+        self.wild || self.variables.contains_key("IFS")
+    }
+
+    /// What an assignment leaves in its variable.
+    pub(crate) fn assigned(&self, value: &Arg, number: bool) -> Known {
+        if number && value.arithmetic.iter().all(|arithmetic| self.is_plain(arithmetic)) && !value.holes.is_empty() {
+            return Known::Number;
+        }
+        let quoted = |hole: &Hole| matches!(self.content(hole), Some(Known::Text(_) | Known::Number));
+        if !value.notes.is_empty() || value.home || !value.nested.is_empty() || !value.holes.iter().all(quoted) {
+            return Known::Unknown;
+        }
+        // Neither splitting nor patterns in an assignment.
+        let mut text = String::new();
+        let mut copied = 0;
+        for hole in &value.holes {
+            text.push_str(value.text.get(copied..hole.at).unwrap_or_default());
+            copied = hole.at;
+            match self.content(hole) {
+                Some(Known::Text(known)) => text.push_str(&known),
+                _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
+                _ => return Known::Unknown,
+            }
+        }
+        text.push_str(value.text.get(copied..).unwrap_or_default());
+        Known::Text(text.into())
+    }
+}
+
+impl Known {
+    pub(crate) fn is_number(&self) -> bool {
+        match self {
+            Self::Text(text) => is_integer(text),
+            Self::Number => true,
+            Self::Unknown | Self::Fixed => false,
+        }
+    }
+}
+
+/// A word whose expansions are being filled in.
+#[derive(Default)]
+struct Filled {
+    text: String,
+    first_unknown: Option<usize>,
+    pattern: Option<usize>,
+    count: Option<Count>,
+}
+
+impl Filled {
+    /// Takes over a part of the word's own text.
+    fn copy(&mut self, arg: &Arg, range: std::ops::Range<usize>) {
+        let last = range.end == arg.text.len();
+        if let Some(at) = arg.pattern.filter(|at| range.contains(at) || last && *at == range.end) {
+            self.pattern.get_or_insert(self.text.len() + at - range.start);
+        }
+        self.text.push_str(arg.text.get(range).unwrap_or_default());
+    }
+
+    fn unknown(&mut self, count: Count) {
+        self.first_unknown.get_or_insert(self.text.len());
+        self.count = self.count.max(Some(count));
+    }
+
+    fn finish(self, arg: &Arg) -> (Word, Count) {
+        let Self { text, first_unknown, pattern, count } = self;
+        let known = first_unknown.unwrap_or(text.len()).min(pattern.unwrap_or(text.len()));
+        let prefix = || if arg.home { String::new() } else { text.get(..known).unwrap_or_default().to_owned() };
+        let value = match (first_unknown, pattern) {
+            (Some(_), _) => Value::Dynamic { prefix: prefix() },
+            (None, Some(_)) if arg.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) => Value::Pattern { prefix: prefix() },
+            (None, None) if arg.home => Value::Home(text.strip_prefix('~').unwrap_or(&text).to_owned()),
+            (None, None) => Value::Literal(text.clone()),
+        };
+        let least = if pattern.is_some() { Count::Some } else { Count::One };
+        let count = match count.unwrap_or(Count::One).max(least) {
+            Count::Any if !value.prefix().is_empty() => Count::Some,
+            Count::Some if pattern.is_some() && value.prefix().is_empty() => arg.count,
+            count => count,
+        };
+        (Word { value, ..arg.word.clone() }, count)
+    }
+}
+
+/// Unquoted, this text becomes several words or a pattern.
+fn needs_splitting(text: &str) -> bool {
+    text.is_empty() || text.contains([' ', '\t', '\n', '*', '?', '[', '\\'])
+}
+
+/// Joins two maps key by key.
+fn meet_maps<V: Clone + PartialEq>(
+    mut ours: Rc<BTreeMap<String, V>>,
+    theirs: &Rc<BTreeMap<String, V>>,
+    join: impl Fn(Option<&V>, Option<&V>) -> V,
+) -> Rc<BTreeMap<String, V>> {
+    if Rc::ptr_eq(&ours, theirs) || ours == *theirs {
+        return ours;
+    }
+    let names: BTreeSet<String> = ours.keys().chain(theirs.keys()).cloned().collect();
+    let map = Rc::make_mut(&mut ours);
+    for name in names {
+        let value = join(map.get(&name), theirs.get(&name));
+        map.insert(name, value);
+    }
+    ours
+}

@@ -1,0 +1,170 @@
+//! What the words of a command come to, given what is known of the shell; and what a command prints, where the text
+//! tells: `echo 'rm x' | bash` runs `rm x`.
+//!
+//! This file decides which output is surely literal. It knows `echo`, `printf` and `cat` with here-documents, and no
+//! more of them than is the same under every shell option.
+
+use std::rc::Rc;
+
+use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
+use crate::inventory::state::{Known, State};
+use crate::program;
+use crate::span::Frame;
+use crate::word::{Value, Word};
+
+/// Bytes of literal output that are followed.
+const MAX_PRINTED: usize = 64 * 1024;
+
+impl State {
+    /// The words that bash makes of one, as a program gets them.
+    pub(crate) fn words(&self, arg: &Arg, frame: Frame) -> Vec<program::Arg> {
+        let place = |(mut word, mut count): (Word, Count)| {
+            if self.vanishing && count == Count::Some {
+                count = Count::Any;
+            }
+            word.span = frame.map(word.span);
+            if let Value::Pipe { text } = &mut word.value {
+                *text = self.given(arg);
+            }
+            program::Arg { word, count }
+        };
+        self.expand(arg).into_iter().map(place).collect()
+    }
+
+    /// The target of a redirection, which is one word or an error.
+    pub(crate) fn target(&self, arg: &Arg, frame: Frame) -> Word {
+        let mut words = self.words(arg, frame);
+        match words.pop() {
+            Some(program::Arg { word, .. }) if words.is_empty() => word,
+            _ => {
+                let value = Value::Dynamic { prefix: String::new() };
+                Word { span: frame.map(arg.word.span), value, ..arg.word.clone() }
+            }
+        }
+    }
+
+    /// What a process substitution yields.
+    fn given(&self, arg: &Arg) -> Option<String> {
+        match arg.nested.as_slice() {
+            [nested] if nested.kind == NestedKind::Input => self.script_prints(&nested.script),
+            _ => None,
+        }
+    }
+
+    /// What a command with these redirections finds on standard input, if that is literal text.
+    pub(crate) fn input(&self, redirects: &[Redirect]) -> Option<Rc<str>> {
+        let Some(last) = redirects.iter().rev().find(|redirect| redirect.fd == Some(0)) else {
+            return self.stdin.clone();
+        };
+        match (last.op, &last.body) {
+            (_, Some(body)) => body.get().and_then(|body| self.literal(body)).map(Into::into),
+            ("<<<", _) => self.literal(&last.target).map(|text| format!("{text}\n").into()),
+            ("<", _) if last.target.word.value.is_pipe() => self.given(&last.target).map(Into::into),
+            _ => None,
+        }
+    }
+
+    /// The text of a word that is neither split nor a pattern.
+    fn literal(&self, arg: &Arg) -> Option<String> {
+        match self.assigned(arg, false) {
+            Known::Text(text) => Some(text.as_ref().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What a part of a pipeline prints.
+    pub(crate) fn printed(&self, part: &Part) -> Option<Rc<str>> {
+        self.part_prints(part).filter(|text| text.len() <= MAX_PRINTED).map(Into::into)
+    }
+
+    fn part_prints(&self, part: &Part) -> Option<String> {
+        match part {
+            Part::Simple(command) => self.command_prints(command),
+            Part::Compound(compound) if compound.redirects.is_empty() => match &compound.kind {
+                CompoundKind::Group(script) | CompoundKind::Subshell(script) => self.script_prints(script),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn script_prints(&self, script: &Script) -> Option<String> {
+        let mut printed = String::new();
+        for statement in &script.statements {
+            let [part] = statement.first.parts.as_slice() else { return None };
+            if !statement.rest.is_empty() || statement.background {
+                return None;
+            }
+            printed.push_str(&self.part_prints(part)?);
+        }
+        Some(printed)
+    }
+
+    fn command_prints(&self, command: &SimpleCommand) -> Option<String> {
+        let input_only = command.redirects.iter().all(|redirect| redirect.fd == Some(0));
+        if !command.assignments.is_empty() || !input_only {
+            return None;
+        }
+        let words: Vec<program::Arg> = command.words.iter().flat_map(|arg| self.words(arg, Frame::At(0))).collect();
+        let known =
+            |arg: &program::Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let words: Option<Vec<String>> = words.iter().map(known).collect();
+        let words = words?;
+        let (name, rest) = words.split_first()?;
+        if self.function(name).is_some() || self.is_alias(name) {
+            return None;
+        }
+        match name.as_str() {
+            "echo" => echo(rest),
+            "printf" => printf(rest),
+            "cat" if rest.is_empty() || rest == ["-"] => {
+                self.input(&command.redirects).map(|text| text.as_ref().to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Text without a backslash is the same with `-e`, `-E` and under `xpg_echo`.
+fn echo(words: &[String]) -> Option<String> {
+    let option = |word: &&String| {
+        word.len() > 1 && word.starts_with('-') && word.bytes().skip(1).all(|byte| b"neE".contains(&byte))
+    };
+    let options = words.iter().take_while(option).count();
+    let newline = !words.iter().take(options).any(|word| word.contains('n'));
+    let text = words.get(options..)?.join(" ");
+    (!text.contains('\\')).then(|| if newline { text + "\n" } else { text })
+}
+
+/// Formats of plain text, `%s`, `%%` and `\n`.
+fn printf(words: &[String]) -> Option<String> {
+    let (format, arguments) = words.split_first()?;
+    if format.starts_with('-') {
+        return None;
+    }
+    let mut arguments = arguments.iter();
+    let mut printed = String::new();
+    loop {
+        let left = arguments.len();
+        let mut letters = format.chars();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '%' => match letters.next()? {
+                    's' => printed.push_str(arguments.next().map_or("", String::as_str)),
+                    '%' => printed.push('%'),
+                    _ => return None,
+                },
+                '\\' => match letters.next()? {
+                    'n' => printed.push('\n'),
+                    't' => printed.push('\t'),
+                    '\\' => printed.push('\\'),
+                    _ => return None,
+                },
+                letter => printed.push(letter),
+            }
+        }
+        if arguments.len() == 0 || arguments.len() == left || printed.len() > MAX_PRINTED {
+            return (arguments.len() == 0).then_some(printed);
+        }
+    }
+}
