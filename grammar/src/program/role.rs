@@ -14,12 +14,19 @@ impl Parse<'_, '_> {
     pub(super) fn apply(&mut self, role: Role, arg: &Arg, tree: bool) {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
         match role {
-            Role::Data | Role::Command | Role::CommandUntil => {}
+            Role::Data | Role::Command | Role::CommandUntil | Role::CommandToEnd => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
+            Role::WritePrefix => {
+                let home = matches!(arg.word.value, Value::Home(_));
+                let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
+                let value = Value::Dynamic { prefix };
+                let target = Arg { word: Word { value, ..arg.word.clone() }, count: arg.count };
+                self.effect(EffectKind::Write, &target, false);
+            }
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {
@@ -32,6 +39,10 @@ impl Parse<'_, '_> {
             }
             Role::Archive => self.archive(arg, stdio),
             Role::Replace => self.replaced(arg),
+            Role::Beside => {
+                self.effect(EffectKind::Read, arg, false);
+                self.written_beside(arg);
+            }
             Role::LinkTarget => self.linked(arg),
             Role::AtFile => match &arg.word.value {
                 Value::Literal(text) => {
@@ -66,6 +77,10 @@ impl Parse<'_, '_> {
             Role::Awk => self.vouched(arg, vouch::awk),
             Role::Sed => self.vouched(arg, vouch::sed),
             Role::Jq => self.vouched(arg, vouch::jq),
+            Role::Yq => {
+                self.effect(EffectKind::Read, arg, false);
+                self.vouched(arg, vouch::yq);
+            }
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -93,6 +108,11 @@ impl Parse<'_, '_> {
     fn replaced(&mut self, arg: &Arg) {
         self.effect(EffectKind::Read, arg, false);
         self.effect(EffectKind::Delete, arg, false);
+        self.written_beside(arg);
+    }
+
+    /// Another extension, so that only the stem is known.
+    fn written_beside(&mut self, arg: &Arg) {
         let prefix = arg.word.value.prefix();
         let stem = prefix.rsplit_once('.').filter(|(_, rest)| !rest.contains('/')).map_or(prefix, |(stem, _)| stem);
         let value = Value::Dynamic { prefix: stem.to_owned() };
@@ -261,6 +281,14 @@ impl Parse<'_, '_> {
                     let prefix = arg.word.value.prefix();
                     if prefix.starts_with('+') || prefix.is_empty() && arg.word.value.literal().is_none() {
                         self.note(OpaqueReason::InlineCode, &arg, "a word that begins with `+` is a command");
+                    }
+                }
+            }
+            Some(Check::AtFiles) => {
+                for arg in self.args.iter().skip(1) {
+                    let known = arg.word.value.prefix();
+                    if known.starts_with('@') || known.is_empty() && arg.word.value.literal().is_none() {
+                        self.note(OpaqueReason::DynamicOption, arg, "a word that begins with `@` is a file of options");
                     }
                 }
             }

@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     pub(crate) operand_flags: Vec<OperandFlag>,
     /// Only these operands are known; a trailing `*` stands for anything.
     pub(crate) operand_values: Vec<String>,
+    /// Operands that say what they are (`if=file` of dd).
+    pub(crate) named: Vec<Named>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -133,6 +135,7 @@ impl Default for Entry {
             operands: Vec::new(),
             operand_flags: Vec::new(),
             operand_values: Vec::new(),
+            named: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -184,7 +187,7 @@ impl Entry {
             }
             if option.value == Arity::None
                 && (option.role != Role::Data || !option.values.is_empty())
-                && option.role != Role::CommandUntil
+                && !matches!(option.role, Role::CommandUntil | Role::CommandToEnd)
             {
                 return Err(format!("`{name}`: `{form}` has a role for a value, but no value"));
             }
@@ -283,6 +286,16 @@ pub(crate) struct OperandFlag {
     pub(crate) flag: String,
 }
 
+/// An operand that begins with its own name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Named {
+    /// How the operand begins.
+    pub(crate) prefix: String,
+    /// What stands behind that.
+    pub(crate) role: Role,
+}
+
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -307,6 +320,8 @@ pub(crate) enum Role {
     ReadTree,
     Write,
     WriteTree,
+    /// How the names of the files that are written begin (split).
+    WritePrefix,
     Delete,
     DeleteTree,
     ReadWrite,
@@ -316,6 +331,8 @@ pub(crate) enum Role {
     Move,
     /// Replaced by a file of a similar name (gzip).
     Replace,
+    /// Read, and a file of a similar name is written (pdftotext).
+    Beside,
     /// What a new link leads to: whoever uses the link reaches it.
     LinkTarget,
     /// `@file` is read, anything else is data (curl -d).
@@ -336,6 +353,8 @@ pub(crate) enum Role {
     Command,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
+    /// The words up to `;` or the last are a command to run; it gets more words if none of its own has a brace (fd).
+    CommandToEnd,
     /// The word that stands for what is appended.
     Placeholder,
     /// Code of this shell.
@@ -347,6 +366,8 @@ pub(crate) enum Role {
     Awk,
     Sed,
     Jq,
+    /// An expression of one of the two yq, or a file if there is one of that name.
+    Yq,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -369,6 +390,7 @@ impl Role {
                 | Self::Delete
                 | Self::DeleteTree
                 | Self::ReadWrite
+                | Self::Yq
         )
     }
 
@@ -454,6 +476,8 @@ pub(crate) enum Check {
     MakeVariables,
     /// Words that begin with `+` are commands (vim, less).
     PlusCommands,
+    /// Words that begin with `@` are files of further words (binutils).
+    AtFiles,
 }
 
 /// What a builtin does to the shell's working directory.

@@ -28,7 +28,12 @@ pub(crate) fn posix_shell(code: &str) -> bool {
 
 /// A jq program that reads no module or data file by itself.
 pub(crate) fn jq(program: &str) -> bool {
-    !program.contains("import") && !program.contains("include")
+    !["import", "include", "modulemeta"].iter().any(|word| program.contains(word))
+}
+
+/// A yq expression that names no file, builds no expression and runs nothing, whichever yq it is for.
+pub(crate) fn yq(expression: &str) -> bool {
+    jq(expression) && !["load", "eval", "system"].iter().any(|word| expression.contains(word))
 }
 
 /// A sed script of addresses and the commands that only edit: no `e`, `r`, `w`, `R`, `W`, `F`, no flag `e` or `w`.
@@ -247,6 +252,24 @@ mod tests {
     #[test]
     fn jq_programs() {
         assert!(jq(".a[] | select(.b > 1)"));
-        assert!(!jq("import \"/etc/secret\" as $s; $s"));
+        for program in ["import \"/etc/secret\" as $s; $s", "include \"x\"; f", "\"x\" | modulemeta"] {
+            assert!(!jq(program), "{program}");
+        }
+    }
+
+    #[test]
+    fn yq_expressions() {
+        for expression in [".a.b", ".a = 1 | .b += [\"x\"]", "select(.a > 1) | keys"] {
+            assert!(yq(expression), "{expression}");
+        }
+        for expression in [
+            "load(\"/etc/shadow\")",
+            "load_str(\"x\")",
+            "eval(\"lo\" + \"ad(.a)\")",
+            "system(\"rm\")",
+            "include \"x\"; f",
+        ] {
+            assert!(!yq(expression), "{expression}");
+        }
     }
 }
