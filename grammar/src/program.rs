@@ -219,6 +219,8 @@ struct Parse<'t, 'a> {
     port: Option<Option<u16>>,
     connects: Vec<Word>,
     archives: Vec<Arg>,
+    /// Where operands are copied to, and whether they are moved with all below them.
+    copies: Vec<(Arg, bool)>,
 }
 
 impl<'t, 'a> Parse<'t, 'a> {
@@ -240,6 +242,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             port: None,
             connects: Vec::new(),
             archives: Vec::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -614,7 +617,7 @@ impl<'t, 'a> Parse<'t, 'a> {
 
     fn operand_roles(&mut self) {
         let slots = self.slots();
-        let tree = self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options();
+        let tree = self.tree();
         let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
         let operands = self.operands.clone();
         operands.iter().for_each(|arg| self.operand_meaning(arg));
@@ -640,6 +643,14 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.apply(role, &arg, tree);
             also.iter().for_each(|role| self.apply(*role, &arg, tree));
         }
+        for (to, moves) in std::mem::take(&mut self.copies) {
+            self.copied_to(&to, moves || tree);
+        }
+    }
+
+    /// Whether operands are meant with all that is below them.
+    fn tree(&self) -> bool {
+        self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options()
     }
 
     /// Takes an operand for what it says that it is.
@@ -721,6 +732,7 @@ impl<'t, 'a> Parse<'t, 'a> {
     fn groups(&self) -> BTreeSet<String> {
         let entry = self.entry;
         let overrides: Vec<&Vec<String>> = self.chosen.iter().filter_map(|option| option.groups.as_ref()).collect();
+        let does = |kinds: &[EffectKind]| self.reading.effects.iter().any(|effect| kinds.contains(&effect.kind));
         let sets = match (&entry.code_groups, overrides.as_slice(), &entry.operand_groups) {
             (Some(groups), ..) if self.unvouched => vec![groups],
             (_, [], Some(groups)) if !self.operands.is_empty() => vec![groups],
@@ -730,6 +742,11 @@ impl<'t, 'a> Parse<'t, 'a> {
         let mut groups: BTreeSet<String> = sets.iter().flat_map(|set| set.iter().cloned()).collect();
         if !sets.iter().all(|set| set.iter().any(|group| group == "read-only")) {
             groups.remove("read-only");
+        }
+        let (changes, connects) = (does(&[EffectKind::Write, EffectKind::Delete]), does(&[EffectKind::Connect]));
+        if (changes || connects) && groups.remove("read-only") {
+            groups.extend(changes.then(|| "toolchain".to_owned()));
+            groups.extend(connects.then(|| "network".to_owned()));
         }
         groups
     }

@@ -20,6 +20,9 @@ impl Parse<'_, '_> {
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
+            Role::Into | Role::IntoTree => {
+                self.copies.push((arg.clone(), role == Role::IntoTree));
+            }
             Role::WritePrefix => {
                 let home = matches!(arg.word.value, Value::Home(_));
                 let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
@@ -90,6 +93,21 @@ impl Parse<'_, '_> {
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
         self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+    }
+
+    /// Where the other operands are copied to: `cp x/.envrc .` writes `./.envrc`. Whether a directory of that name is
+    /// there is not known, but for those that always are.
+    pub(super) fn copied_to(&mut self, to: &Arg, tree: bool) {
+        let sources: Vec<&Arg> = self.operands.iter().filter(|arg| arg.word.span != to.word.span).collect();
+        let option = sources.len() == self.operands.len();
+        let last = to.word.value.prefix().rsplit('/').next().unwrap_or_default();
+        let directory = option || matches!(to.word.value, Value::Literal(_)) && matches!(last, "." | "..");
+        let places: Option<Vec<Arg>> = sources.iter().map(|source| place(to, source)).collect();
+        let Some(places) = places else { return self.effect(EffectKind::Write, to, true) };
+        if !directory || places.is_empty() {
+            self.effect(EffectKind::Write, to, tree);
+        }
+        places.iter().for_each(|place| self.effect(EffectKind::Write, place, tree));
     }
 
     fn archive(&mut self, arg: &Arg, stdio: bool) {
@@ -325,6 +343,20 @@ impl Parse<'_, '_> {
             self.note(OpaqueReason::Arithmetic, arg, "this word may become several, `-v` among them; quote it");
         }
     }
+}
+
+/// The file of the source's name below a directory, if both are known.
+fn place(directory: &Arg, source: &Arg) -> Option<Arg> {
+    let (Value::Literal(path) | Value::Home(path)) = &source.word.value else { return None };
+    let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."))?;
+    let below = |path: &str| format!("{}/{name}", path.trim_end_matches('/'));
+    let value = match &directory.word.value {
+        Value::Literal(path) => Value::Literal(below(path)),
+        Value::Home(path) => Value::Home(below(path)),
+        _ => return None,
+    };
+    let known = source.count == Count::One && directory.count == Count::One;
+    known.then(|| Arg { word: Word { value, ..directory.word.clone() }, count: Count::One })
 }
 
 /// A word of which nothing is known, standing where the argument stands.

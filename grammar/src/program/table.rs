@@ -320,6 +320,10 @@ pub(crate) enum Role {
     ReadTree,
     Write,
     WriteTree,
+    /// Where copies go: a file that is written, or a directory in which files of the other operands' names are.
+    Into,
+    /// The same with all below it (mv).
+    IntoTree,
     /// How the names of the files that are written begin (split).
     WritePrefix,
     Delete,
