@@ -309,7 +309,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         if self.entry.unknown_option == Unknown::Opaque {
             let detail = "this word may turn out to be an option; put it behind `--`, or write it out";
             self.note(OpaqueReason::DynamicOption, arg, detail);
-        } else if self.entry.options.iter().any(|option| matches!(option.role, Role::Read | Role::ReadTree)) {
+        } else if self.entry.options.iter().any(Opt::reads) {
             self.apply(Role::Read, &role::unknown(arg), false); // the option may be one that reads
         }
     }

@@ -23,13 +23,8 @@ impl Parse<'_, '_> {
             Role::Into | Role::IntoTree => {
                 self.copies.push((arg.clone(), role == Role::IntoTree));
             }
-            Role::WritePrefix => {
-                let home = matches!(arg.word.value, Value::Home(_));
-                let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
-                let value = Value::Dynamic { prefix };
-                let target = Arg { word: Word { value, ..arg.word.clone() }, count: arg.count };
-                self.effect(EffectKind::Write, &target, false);
-            }
+            Role::ReadPrefix => self.effect(EffectKind::Read, &only_begins(arg), false),
+            Role::WritePrefix => self.effect(EffectKind::Write, &only_begins(arg), false),
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {
@@ -44,7 +39,10 @@ impl Parse<'_, '_> {
             Role::Replace => self.replaced(arg),
             Role::Beside => {
                 self.effect(EffectKind::Read, arg, false);
-                self.written_beside(arg);
+                let operands = self.operands.iter().filter(|arg| arg.count == Count::One).count();
+                if operands < 2 || self.maybe_option {
+                    self.written_beside(arg);
+                }
             }
             Role::LinkTarget => self.linked(arg),
             Role::AtFile => match &arg.word.value {
@@ -105,7 +103,7 @@ impl Parse<'_, '_> {
         let places: Option<Vec<Arg>> = sources.iter().map(|source| place(to, source)).collect();
         let Some(places) = places else { return self.effect(EffectKind::Write, to, true) };
         if !directory || places.is_empty() {
-            self.effect(EffectKind::Write, to, tree);
+            self.effect(EffectKind::Write, to, tree || to.count != Count::One);
         }
         places.iter().for_each(|place| self.effect(EffectKind::Write, place, tree));
     }
@@ -357,6 +355,13 @@ fn place(directory: &Arg, source: &Arg) -> Option<Arg> {
     };
     let known = source.count == Count::One && directory.count == Count::One;
     known.then(|| Arg { word: Word { value, ..directory.word.clone() }, count: Count::One })
+}
+
+/// Words that begin as the argument does.
+fn only_begins(arg: &Arg) -> Arg {
+    let home = matches!(arg.word.value, Value::Home(_));
+    let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
+    Arg { word: Word { value: Value::Dynamic { prefix }, ..arg.word.clone() }, count: arg.count }
 }
 
 /// A word of which nothing is known, standing where the argument stands.

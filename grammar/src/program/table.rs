@@ -272,7 +272,13 @@ impl Opt {
 
     /// Its presence changes more than how results look.
     pub(crate) fn acts(&self) -> bool {
-        self.also.is_some() || self.opaque.is_some() || !self.effects.is_empty() || self.role.acts()
+        let effects = self.effects.iter().any(|implied| implied.role.acts());
+        self.also.is_some() || self.opaque.is_some() || effects || self.role.acts()
+    }
+
+    /// It reads more than operands.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self.role, Role::Read | Role::ReadTree) || !self.effects.is_empty()
     }
 }
 
@@ -318,6 +324,8 @@ pub(crate) enum Role {
     Data,
     Read,
     ReadTree,
+    /// How the names of the files that are read begin; nothing known of them if it is empty (`wc --files0-from`).
+    ReadPrefix,
     Write,
     WriteTree,
     /// Where copies go: a file that is written, or a directory in which files of the other operands' names are.
@@ -335,7 +343,7 @@ pub(crate) enum Role {
     Move,
     /// Replaced by a file of a similar name (gzip).
     Replace,
-    /// Read, and a file of a similar name is written (pdftotext).
+    /// Read, and a file of a similar name is written unless another operand says where (pdftotext).
     Beside,
     /// What a new link leads to: whoever uses the link reaches it.
     LinkTarget,
@@ -402,7 +410,14 @@ impl Role {
     pub(crate) fn acts(self) -> bool {
         !matches!(
             self,
-            Self::Data | Self::Read | Self::ReadTree | Self::Cwd | Self::Port | Self::Placeholder | Self::Jq
+            Self::Data
+                | Self::Read
+                | Self::ReadTree
+                | Self::ReadPrefix
+                | Self::Cwd
+                | Self::Port
+                | Self::Placeholder
+                | Self::Jq
         )
     }
 }

@@ -44,7 +44,8 @@ pub(crate) fn jq(program: &str) -> bool {
 
 /// A yq expression that names no file, builds no expression and runs nothing, whichever yq it is for.
 pub(crate) fn yq(expression: &str) -> bool {
-    jq(expression) && !["load", "eval", "system"].iter().any(|word| expression.contains(word))
+    let subcommand = matches!(expression, "e" | "eval" | "ea" | "eval-all");
+    subcommand || jq(expression) && !["load", "eval", "system"].iter().any(|word| expression.contains(word))
 }
 
 /// A sed script of addresses and the commands that only edit: no `e`, `r`, `w`, `R`, `W`, `F`, no flag `e` or `w`.
