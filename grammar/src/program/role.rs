@@ -66,6 +66,14 @@ impl Parse<'_, '_> {
             Role::Host => self.connects.push(arg.word.clone()),
             Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
             Role::Source => self.transferred(EffectKind::Read, arg),
+            Role::Media => {
+                let text = arg.word.value.literal().unwrap_or_default();
+                let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+                if scheme.map_or(text.contains(':'), |scheme| !scheme.bytes().all(is_name)) {
+                    self.note(OpaqueReason::UnknownOption, arg, "a protocol of this name can open other files");
+                }
+                self.transferred(EffectKind::Read, arg);
+            }
             Role::Destination => self.transferred(EffectKind::Write, arg),
             Role::Remote => self.remote(arg),
             Role::Placeholder => match arg.word.value.literal().filter(|text| !text.is_empty()) {

@@ -357,6 +357,8 @@ pub(crate) enum Role {
     Port,
     /// A local file that is read, or a remote one (scp, rsync).
     Source,
+    /// A file or URL; a name with another colon may mean any other file, or several (ffmpeg).
+    Media,
     /// A local file that is written, or a remote one.
     Destination,
     /// A git remote: a URL, `host:path`, or a configured name.
