@@ -244,6 +244,8 @@ struct Parse<'t, 'a> {
     port: Option<Option<u16>>,
     connects: Vec<Word>,
     archives: Vec<Arg>,
+    /// Where operands are copied to, and whether they are moved with all below them.
+    copies: Vec<(Arg, bool)>,
 }
 
 impl<'t, 'a> Parse<'t, 'a> {
@@ -266,6 +268,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             port: None,
             connects: Vec::new(),
             archives: Vec::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -332,6 +335,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         if self.entry.unknown_option == Unknown::Opaque {
             let detail = "this word may turn out to be an option; put it behind `--`, or write it out";
             self.note(OpaqueReason::DynamicOption, arg, detail);
+        } else if self.entry.options.iter().any(Opt::reads) {
+            self.apply(Role::Read, &role::unknown(arg), false); // the option may be one that reads
         }
     }
 
@@ -449,8 +454,10 @@ impl<'t, 'a> Parse<'t, 'a> {
             let (name, program) = (option.canonical(), self.program());
             self.note(reason, arg, &format!("`{name}` of `{program}` {}", why(reason)));
         }
-        if option.role == Role::CommandUntil {
-            return self.command_until(option, arg);
+        match option.role {
+            Role::CommandUntil => return self.command_until(option, arg),
+            Role::CommandToEnd => return self.command_to_end(option),
+            _ => {}
         }
         let value = match option.value {
             Arity::None => None,
@@ -595,6 +602,24 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.child(words, option.elsewhere);
     }
 
+    fn command_to_end(&mut self, option: &Opt) {
+        let rest = self.args.get(self.at..).unwrap_or_default();
+        let end = rest.iter().position(|arg| arg.word.value.literal() == Some(";")).unwrap_or(rest.len());
+        let mut words = rest.get(..end).unwrap_or_default().to_vec();
+        self.at += end + 1;
+        for word in words.iter().filter(|word| word.word.value.literal().is_none()) {
+            if word.count != Count::One || word.word.value.prefix().is_empty() {
+                self.note(OpaqueReason::DynamicOption, word, "this word may end the command that stands here");
+            }
+        }
+        let named = words.iter().any(|arg| arg.word.value.prefix().contains('{'));
+        if let Some(last) = words.last().filter(|_| !named) {
+            words.push(role::unknown(last));
+        }
+        self.placeholder = Some("{".to_owned());
+        self.child(words, option.elsewhere);
+    }
+
     fn child(&mut self, words: Vec<Arg>, elsewhere: bool) {
         let mut words = words;
         if let Some(placeholder) = self.placeholder.clone() {
@@ -618,12 +643,15 @@ impl<'t, 'a> Parse<'t, 'a> {
 
     fn operand_roles(&mut self) {
         let slots = self.slots();
-        let tree = self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options();
+        let tree = self.tree();
         let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
         let operands = self.operands.clone();
         operands.iter().for_each(|arg| self.operand_meaning(arg));
         let mut touched = false;
         for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
+            if self.named(arg) {
+                continue;
+            }
             for role in roles {
                 self.apply(role, arg, tree);
                 touched |= role.is_path() || role == Role::Remote;
@@ -641,6 +669,32 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.apply(role, &arg, tree);
             also.iter().for_each(|role| self.apply(*role, &arg, tree));
         }
+        for (to, moves) in std::mem::take(&mut self.copies) {
+            self.copied_to(&to, moves || tree);
+        }
+    }
+
+    /// Whether operands are meant with all that is below them.
+    fn tree(&self) -> bool {
+        self.chosen.iter().any(|option| option.tree) || self.maybe_option && self.entry.tree_options()
+    }
+
+    /// Takes an operand for what it says that it is.
+    fn named(&mut self, arg: &Arg) -> bool {
+        let known = arg.word.value.prefix();
+        let Some((named, rest)) =
+            self.entry.named.iter().find_map(|named| Some((named, known.strip_prefix(named.prefix.as_str())?)))
+        else {
+            return false;
+        };
+        if arg.count != Count::One {
+            self.note(OpaqueReason::DynamicOption, arg, "this word may become several; quote it");
+        }
+        let prefix = rest.to_owned();
+        let value = if arg.word.value.literal().is_some() { Value::Literal(prefix) } else { Value::Dynamic { prefix } };
+        let rest = Arg { word: Word { value, ..arg.word.clone() }, count: Count::One };
+        self.apply(named.role, &rest, false);
+        true
     }
 
     /// Operands that are as good as options, and operands that nothing is known of.
@@ -704,6 +758,7 @@ impl<'t, 'a> Parse<'t, 'a> {
     fn groups(&self) -> BTreeSet<String> {
         let entry = self.entry;
         let overrides: Vec<&Vec<String>> = self.chosen.iter().filter_map(|option| option.groups.as_ref()).collect();
+        let does = |kinds: &[EffectKind]| self.reading.effects.iter().any(|effect| kinds.contains(&effect.kind));
         let sets = match (&entry.code_groups, overrides.as_slice(), &entry.operand_groups) {
             (Some(groups), ..) if self.unvouched => vec![groups],
             (_, [], Some(groups)) if !self.operands.is_empty() => vec![groups],
@@ -713,6 +768,11 @@ impl<'t, 'a> Parse<'t, 'a> {
         let mut groups: BTreeSet<String> = sets.iter().flat_map(|set| set.iter().cloned()).collect();
         if !sets.iter().all(|set| set.iter().any(|group| group == "read-only")) {
             groups.remove("read-only");
+        }
+        let (changes, connects) = (does(&[EffectKind::Write, EffectKind::Delete]), does(&[EffectKind::Connect]));
+        if (changes || connects) && groups.remove("read-only") {
+            groups.extend(changes.then(|| "toolchain".to_owned()));
+            groups.extend(connects.then(|| "network".to_owned()));
         }
         groups
     }

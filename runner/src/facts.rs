@@ -33,7 +33,7 @@ const SYSTEM_BIN: &[&str] = &[
 
 /// Programs that make symbolic links, or unpack them: behind one of these, what a path that does not exist yet will
 /// lead to is not known.
-const MAKES_LINKS: &[&str] = &["ln", "cp", "mv", "tar", "unzip", "rsync", "git", "cpio", "7z"];
+const MAKES_LINKS: &[&str] = &["ln", "link", "cp", "mv", "tar", "unzip", "rsync", "git", "cpio", "pax", "7z", "patch"];
 
 /// Where things are, as the operator's settings and the machine have it.
 #[derive(Clone, Debug)]

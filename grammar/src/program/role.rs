@@ -21,12 +21,17 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::Command | Role::CommandUntil => {}
+            Role::Data | Role::Command | Role::CommandUntil | Role::CommandToEnd => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
+            Role::Into | Role::IntoTree => {
+                self.copies.push((arg.clone(), role == Role::IntoTree));
+            }
+            Role::ReadPrefix => self.effect(EffectKind::Read, &only_begins(arg), false),
+            Role::WritePrefix => self.effect(EffectKind::Write, &only_begins(arg), false),
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {
@@ -39,6 +44,13 @@ impl Parse<'_, '_> {
             }
             Role::Archive => self.archive(arg, stdio),
             Role::Replace => self.replaced(arg),
+            Role::Beside => {
+                self.effect(EffectKind::Read, arg, false);
+                let operands = self.operands.iter().filter(|arg| arg.count == Count::One).count();
+                if operands < 2 || self.maybe_option {
+                    self.written_beside(arg);
+                }
+            }
             Role::LinkTarget => self.linked(arg),
             Role::AtFile => match &arg.word.value {
                 Value::Literal(text) => {
@@ -61,6 +73,14 @@ impl Parse<'_, '_> {
             Role::Host => self.connects.push(arg.word.clone()),
             Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
             Role::Source => self.transferred(EffectKind::Read, arg),
+            Role::Media => {
+                let text = arg.word.value.literal().unwrap_or_default();
+                let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+                if scheme.map_or(text.contains(':'), |scheme| !scheme.bytes().all(is_name)) {
+                    self.note(OpaqueReason::UnknownOption, arg, "a protocol of this name can open other files");
+                }
+                self.transferred(EffectKind::Read, arg);
+            }
             Role::Destination => self.transferred(EffectKind::Write, arg),
             Role::Remote => self.remote(arg),
             Role::Placeholder => match arg.word.value.literal().filter(|text| !text.is_empty()) {
@@ -73,6 +93,10 @@ impl Parse<'_, '_> {
             Role::Awk => self.vouched(arg, vouch::awk),
             Role::Sed => self.vouched(arg, vouch::sed),
             Role::Jq => self.vouched(arg, vouch::jq),
+            Role::Yq => {
+                self.effect(EffectKind::Read, arg, false);
+                self.vouched(arg, vouch::yq);
+            }
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -82,6 +106,21 @@ impl Parse<'_, '_> {
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
         self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+    }
+
+    /// Where the other operands are copied to: `cp x/.envrc .` writes `./.envrc`. Whether a directory of that name is
+    /// there is not known, but for those that always are.
+    pub(super) fn copied_to(&mut self, to: &Arg, tree: bool) {
+        let sources: Vec<&Arg> = self.operands.iter().filter(|arg| arg.word.span != to.word.span).collect();
+        let option = sources.len() == self.operands.len();
+        let last = to.word.value.prefix().rsplit('/').next().unwrap_or_default();
+        let directory = option || matches!(to.word.value, Value::Literal(_)) && matches!(last, "." | "..");
+        let places: Option<Vec<Arg>> = sources.iter().map(|source| place(to, source)).collect();
+        let Some(places) = places else { return self.effect(EffectKind::Write, to, true) };
+        if !directory || places.is_empty() {
+            self.effect(EffectKind::Write, to, tree || to.count != Count::One);
+        }
+        places.iter().for_each(|place| self.effect(EffectKind::Write, place, tree));
     }
 
     fn archive(&mut self, arg: &Arg, stdio: bool) {
@@ -100,6 +139,11 @@ impl Parse<'_, '_> {
     fn replaced(&mut self, arg: &Arg) {
         self.effect(EffectKind::Read, arg, false);
         self.effect(EffectKind::Delete, arg, false);
+        self.written_beside(arg);
+    }
+
+    /// Another extension, so that only the stem is known.
+    fn written_beside(&mut self, arg: &Arg) {
         let prefix = arg.word.value.prefix();
         let stem = prefix.rsplit_once('.').filter(|(_, rest)| !rest.contains('/')).map_or(prefix, |(stem, _)| stem);
         let value = Value::Dynamic { prefix: stem.to_owned() };
@@ -341,6 +385,14 @@ impl Parse<'_, '_> {
                     }
                 }
             }
+            Some(Check::AtFiles) => {
+                for arg in self.args.iter().skip(1) {
+                    let known = arg.word.value.prefix();
+                    if known.starts_with('@') || known.is_empty() && arg.word.value.literal().is_none() {
+                        self.note(OpaqueReason::DynamicOption, arg, "a word that begins with `@` is a file of options");
+                    }
+                }
+            }
             None => {}
         }
         let operands = self.operands.iter().filter(|arg| arg.count != Count::Any).count();
@@ -387,6 +439,27 @@ fn readable(language: Language) -> Option<fn(&str) -> bool> {
         Language::Shell => Some(|_| true),
         Language::PosixShell => Some(vouch::posix_shell),
     }
+}
+
+/// The file of the source's name below a directory, if both are known.
+fn place(directory: &Arg, source: &Arg) -> Option<Arg> {
+    let (Value::Literal(path) | Value::Home(path)) = &source.word.value else { return None };
+    let name = path.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."))?;
+    let below = |path: &str| format!("{}/{name}", path.trim_end_matches('/'));
+    let value = match &directory.word.value {
+        Value::Literal(path) => Value::Literal(below(path)),
+        Value::Home(path) => Value::Home(below(path)),
+        _ => return None,
+    };
+    let known = source.count == Count::One && directory.count == Count::One;
+    known.then(|| Arg { word: Word { value, ..directory.word.clone() }, count: Count::One })
+}
+
+/// Words that begin as the argument does.
+fn only_begins(arg: &Arg) -> Arg {
+    let home = matches!(arg.word.value, Value::Home(_));
+    let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
+    Arg { word: Word { value: Value::Dynamic { prefix }, ..arg.word.clone() }, count: arg.count }
 }
 
 /// A word of which nothing is known, standing where the argument stands.

@@ -76,6 +76,8 @@ pub(crate) struct Entry {
     pub(crate) operand_flags: Vec<OperandFlag>,
     /// Only these operands are known; a trailing `*` stands for anything.
     pub(crate) operand_values: Vec<String>,
+    /// Operands that say what they are (`if=file` of dd).
+    pub(crate) named: Vec<Named>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -135,6 +137,7 @@ impl Default for Entry {
             operands: Vec::new(),
             operand_flags: Vec::new(),
             operand_values: Vec::new(),
+            named: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -187,7 +190,7 @@ impl Entry {
             }
             if option.value == Arity::None
                 && (option.role != Role::Data || !option.values.is_empty())
-                && option.role != Role::CommandUntil
+                && !matches!(option.role, Role::CommandUntil | Role::CommandToEnd)
             {
                 return Err(format!("`{name}`: `{form}` has a role for a value, but no value"));
             }
@@ -274,11 +277,13 @@ impl Opt {
 
     /// Its presence changes more than how results look.
     pub(crate) fn acts(&self) -> bool {
-        self.also.is_some()
-            || self.code_from_stdin
-            || self.opaque.is_some()
-            || !self.effects.is_empty()
-            || self.role.acts()
+        let effects = self.effects.iter().any(|implied| implied.role.acts());
+        self.also.is_some() || self.code_from_stdin || self.opaque.is_some() || effects || self.role.acts()
+    }
+
+    /// It reads more than operands.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self.role, Role::Read | Role::ReadTree) || !self.effects.is_empty()
     }
 }
 
@@ -290,6 +295,16 @@ pub(crate) struct OperandFlag {
     pub(crate) prefix: String,
     /// The option's canonical name.
     pub(crate) flag: String,
+}
+
+/// An operand that begins with its own name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Named {
+    /// How the operand begins.
+    pub(crate) prefix: String,
+    /// What stands behind that.
+    pub(crate) role: Role,
 }
 
 /// Whether an option has a value.
@@ -314,8 +329,16 @@ pub(crate) enum Role {
     Data,
     Read,
     ReadTree,
+    /// How the names of the files that are read begin; nothing known of them if it is empty (`wc --files0-from`).
+    ReadPrefix,
     Write,
     WriteTree,
+    /// Where copies go: a file that is written, or a directory in which files of the other operands' names are.
+    Into,
+    /// The same with all below it (mv).
+    IntoTree,
+    /// How the names of the files that are written begin (split).
+    WritePrefix,
     Delete,
     DeleteTree,
     ReadWrite,
@@ -325,6 +348,8 @@ pub(crate) enum Role {
     Move,
     /// Replaced by a file of a similar name (gzip).
     Replace,
+    /// Read, and a file of a similar name is written unless another operand says where (pdftotext).
+    Beside,
     /// What a new link leads to: whoever uses the link reaches it.
     LinkTarget,
     /// `@file` is read, anything else is data (curl -d).
@@ -337,6 +362,8 @@ pub(crate) enum Role {
     Port,
     /// A local file that is read, or a remote one (scp, rsync).
     Source,
+    /// A file or URL; a name with another colon may mean any other file, or several (ffmpeg).
+    Media,
     /// A local file that is written, or a remote one.
     Destination,
     /// A git remote: a URL, `host:path`, or a configured name.
@@ -345,6 +372,8 @@ pub(crate) enum Role {
     Command,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
+    /// The words up to `;` or the last are a command to run; it gets more words if none of its own has a brace (fd).
+    CommandToEnd,
     /// The word that stands for what is appended.
     Placeholder,
     /// Code of this shell.
@@ -356,6 +385,8 @@ pub(crate) enum Role {
     Awk,
     Sed,
     Jq,
+    /// An expression of one of the two yq, or a file if there is one of that name.
+    Yq,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -378,6 +409,7 @@ impl Role {
                 | Self::Delete
                 | Self::DeleteTree
                 | Self::ReadWrite
+                | Self::Yq
         )
     }
 
@@ -385,7 +417,14 @@ impl Role {
     pub(crate) fn acts(self) -> bool {
         !matches!(
             self,
-            Self::Data | Self::Read | Self::ReadTree | Self::Cwd | Self::Port | Self::Placeholder | Self::Jq
+            Self::Data
+                | Self::Read
+                | Self::ReadTree
+                | Self::ReadPrefix
+                | Self::Cwd
+                | Self::Port
+                | Self::Placeholder
+                | Self::Jq
         )
     }
 }
@@ -482,6 +521,8 @@ pub(crate) enum Check {
     Eval,
     /// `name=value`, the value being code.
     Alias,
+    /// Words that begin with `@` are files of further words (binutils).
+    AtFiles,
 }
 
 /// What a builtin does to the shell's working directory.

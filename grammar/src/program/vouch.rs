@@ -7,8 +7,19 @@
 pub(crate) fn awk(program: &str) -> bool {
     const FORBIDDEN: [&str; 8] = ["system", "getline", "ARGV", "ARGC", "SYMTAB", "PROCINFO", "close", "fflush"];
     let without_or = program.replace("||", "  ");
-    !without_or.contains(['|', '>', '@', '`', '\\']) && !FORBIDDEN.iter().any(|word| program.contains(word))
-        || awk_with_escapes(program)
+    let plain = !without_or.contains(['|', '@', '`', '\\']) && compares(&without_or);
+    plain && !FORBIDDEN.iter().any(|word| program.contains(word)) || awk_with_escapes(program)
+}
+
+/// Whether each `>` compares: only behind `print` and `printf` it names a file. Where such a statement ends is read
+/// from text in which no string, regular expression or comment can begin.
+fn compares(program: &str) -> bool {
+    program.match_indices('>').all(|(at, _)| {
+        let before = program.get(..at).unwrap_or_default();
+        before
+            .rsplit_once("print")
+            .is_none_or(|(_, since)| !since.contains(['"', '/', '#']) && since.contains([';', '}']))
+    })
 }
 
 /// Escapes are harmless inside a program that holds none of the characters and names above even when unescaped.
@@ -28,16 +39,25 @@ pub(crate) fn posix_shell(code: &str) -> bool {
 
 /// A jq program that reads no module or data file by itself.
 pub(crate) fn jq(program: &str) -> bool {
-    !program.contains("import") && !program.contains("include")
+    !["import", "include", "modulemeta"].iter().any(|word| program.contains(word))
+}
+
+/// A yq expression that names no file, builds no expression and runs nothing, whichever yq it is for.
+pub(crate) fn yq(expression: &str) -> bool {
+    let subcommand = matches!(expression, "e" | "eval" | "ea" | "eval-all");
+    subcommand || jq(expression) && !["load", "eval", "system"].iter().any(|word| expression.contains(word))
 }
 
 /// A sed script of addresses and the commands that only edit: no `e`, `r`, `w`, `R`, `W`, `F`, no flag `e` or `w`.
 pub(crate) fn sed(script: &str) -> bool {
-    Sed { rest: script.as_bytes() }.script()
+    let mut sed = Sed { rest: script.as_bytes(), labels: false };
+    // Some versions take a label to the end of its line: no other line may then begin as something else.
+    sed.script() && !(sed.labels && script.contains('\n'))
 }
 
 struct Sed<'a> {
     rest: &'a [u8],
+    labels: bool,
 }
 
 impl Sed<'_> {
@@ -67,6 +87,10 @@ impl Sed<'_> {
             Some(b's') => self.delimited(2) && self.flags() && self.ends(),
             Some(b'y') => self.delimited(2) && self.ends(),
             Some(b'a' | b'i' | b'c') => self.text(),
+            Some(b':' | b'b' | b't' | b'T') => {
+                self.labels = true;
+                self.label()
+            }
             _ => false,
         }
     }
@@ -128,6 +152,14 @@ impl Sed<'_> {
         true
     }
 
+    fn label(&mut self) -> bool {
+        self.skip(b" ");
+        while self.rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            self.next();
+        }
+        self.ends()
+    }
+
     /// One line of text, which must not go on behind a backslash.
     fn text(&mut self) -> bool {
         let length = self.rest.iter().position(|byte| *byte == b'\n').unwrap_or(self.rest.len());
@@ -178,6 +210,9 @@ mod tests {
             "s/e/w/2",
             "y/abc/xyz/",
             "/a/{s/b/c/;p}",
+            ":a;N;$!ba;s/x/ /g",
+            ":a;s/x/y/;ta",
+            "/a/b;d",
             "",
         ] {
             assert!(sed(script), "{script}");
@@ -202,7 +237,10 @@ mod tests {
             "a\\\ne rm",
             "l 5",
             "v",
-            "b x",
+            "b x e",
+            ":a\ne rm",
+            "/x/b;e rm",
+            ":a;s/x\n e rm/y/",
             "s/a/b/m;e",
             "\\,x,e",
             "s/[/]/e/",
@@ -214,7 +252,15 @@ mod tests {
 
     #[test]
     fn awk_programs() {
-        for program in ["{print $1}", "{print \"rm\", $1}", "NR==1||NR==2", "BEGIN{FS=\"\\t\"}{n+=$2}END{print n}"] {
+        for program in [
+            "{print $1}",
+            "{print \"rm\", $1}",
+            "NR==1||NR==2",
+            "BEGIN{FS=\"\\t\"}{n+=$2}END{print n}",
+            "NR>1",
+            "$3>=100{print $1}",
+            "{print $1; if ($2 > 3) n++}",
+        ] {
             assert!(awk(program), "{program}");
         }
         for program in [
@@ -228,6 +274,13 @@ mod tests {
             "BEGIN{f=\"sys\\x74em\"}",
             "{print |& \"sh\"}",
             "a|||b",
+            "{print $1 > 5}",
+            "{print \";\" > \"f\"}",
+            "/\"/{print \";\">\"f\"}",
+            "{print $1 # ;\n > \"f\"}",
+            "{printf(\"x\") > \"f\"}",
+            "{print $1,\n$2 > \"f\"}",
+            "{print; print $1 >> $2}",
             "sys\\\ntem(1)",
         ] {
             assert!(!awk(program), "{program}");
@@ -247,6 +300,24 @@ mod tests {
     #[test]
     fn jq_programs() {
         assert!(jq(".a[] | select(.b > 1)"));
-        assert!(!jq("import \"/etc/secret\" as $s; $s"));
+        for program in ["import \"/etc/secret\" as $s; $s", "include \"x\"; f", "\"x\" | modulemeta"] {
+            assert!(!jq(program), "{program}");
+        }
+    }
+
+    #[test]
+    fn yq_expressions() {
+        for expression in [".a.b", ".a = 1 | .b += [\"x\"]", "select(.a > 1) | keys"] {
+            assert!(yq(expression), "{expression}");
+        }
+        for expression in [
+            "load(\"/etc/shadow\")",
+            "load_str(\"x\")",
+            "eval(\"lo\" + \"ad(.a)\")",
+            "system(\"rm\")",
+            "include \"x\"; f",
+        ] {
+            assert!(!yq(expression), "{expression}");
+        }
     }
 }
