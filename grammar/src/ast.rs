@@ -37,6 +37,8 @@ pub(crate) enum Join {
 pub(crate) struct Pipeline {
     /// An odd number of `!` stands before it.
     pub(crate) negated: bool,
+    /// How many of its bars are `|&`.
+    pub(crate) both: usize,
     pub(crate) parts: Vec<Part>,
 }
 
@@ -115,6 +117,8 @@ pub(crate) struct Coproc {
 #[derive(Debug)]
 pub(crate) struct Assign {
     pub(crate) span: Span,
+    /// As written.
+    pub(crate) raw: String,
     pub(crate) name: String,
     /// Only a part of the variable is set: what it holds afterwards is not known.
     pub(crate) partial: bool,

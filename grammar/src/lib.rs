@@ -32,7 +32,9 @@
 
 #![forbid(unsafe_code)]
 
+mod agree;
 mod ast;
+mod brush;
 mod inventory;
 mod lower;
 mod program;

@@ -5,15 +5,13 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
+use crate::agree::PARSE_DEADLINE;
 use crate::reader::{Mark, MarkKind, Stop};
 use crate::span::Span;
-
-/// How long one submitted script may be parsed, code in code included.
-pub(crate) const PARSE_DEADLINE: Duration = Duration::from_millis(250);
 
 /// The tokens that tree-sitter sees, in order, and the first node of an unknown kind.
 pub(crate) struct Outline {

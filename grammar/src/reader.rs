@@ -254,18 +254,22 @@ impl<'a, 'm> Reader<'a, 'm> {
             }
         }
         let mut parts = vec![self.part()?];
+        let mut both = 0;
         loop {
             self.skip_blanks();
             match (self.peek(0), self.peek(1)) {
                 (Some(b'|'), Some(b'|')) => break,
-                (Some(b'|'), Some(b'&')) => self.operator(2)?,
+                (Some(b'|'), Some(b'&')) => {
+                    self.operator(2)?;
+                    both += 1;
+                }
                 (Some(b'|'), _) => self.operator(1)?,
                 _ => break,
             }
             self.skip_newlines()?;
             parts.push(self.part()?);
         }
-        Ok(Pipeline { negated, parts })
+        Ok(Pipeline { negated, both, parts })
     }
 
     /// The reserved word `time`, with its own option and `--`; what follows runs as if it were not there.
@@ -397,7 +401,8 @@ impl<'a, 'm> Reader<'a, 'm> {
             value.nested.extend(nested);
         }
         let name = String::from_utf8_lossy(name).into_owned();
-        Ok(Some(Assign { span: Span::new(start, end), name, partial, value, number }))
+        let raw = String::from_utf8_lossy(self.text.get(start..end).unwrap_or_default()).into_owned();
+        Ok(Some(Assign { span: Span::new(start, end), raw, name, partial, value, number }))
     }
 
     fn word(&mut self, mode: Mode) -> Result<Arg, Stop> {

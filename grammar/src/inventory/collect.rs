@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::agree::{PARSE_DEADLINE, Readers};
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
@@ -18,9 +19,8 @@ use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
     Via,
 };
-use crate::lower;
 use crate::program::{self, Child, Directory, Runs, peer};
-use crate::reader::{self, MAX_DEPTH, Mark, Page, Stop};
+use crate::reader::{self, MAX_DEPTH, Stop};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word};
 
@@ -40,8 +40,8 @@ const MAX_QUOTE: usize = 200;
 pub(crate) fn inventory(script: &[u8]) -> Inventory {
     let mut collector = Collector {
         text: script,
-        deadline: Instant::now() + lower::PARSE_DEADLINE,
-        parser: lower::Outliner::default(),
+        deadline: Instant::now() + PARSE_DEADLINE,
+        readers: Readers::default(),
         commands: Vec::new(),
         opaque: Vec::new(),
         definitions: Vec::new(),
@@ -78,7 +78,7 @@ pub(super) struct Refusal {
 pub(super) struct Collector<'a> {
     pub(super) text: &'a [u8],
     deadline: Instant,
-    parser: lower::Outliner,
+    readers: Readers,
     pub(super) commands: Vec<Command>,
     opaque: Vec<Opaque>,
     /// Functions that the text defines, in order.
@@ -127,7 +127,7 @@ impl Collector<'_> {
         let text = self.text;
         let whole = Span::new(0, text.len());
         limits(text).map_err(|detail| Refusal { span: whole, detail })?;
-        let (script, rest) = self.agreed(text, 0).map_err(|stop| match stop {
+        let (script, rest) = self.readers.read(text, 0, self.deadline).map_err(|stop| match stop {
             Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. } => Refusal { span, detail },
         })?;
         let empty = script.statements.is_empty() && rest.is_none();
@@ -197,29 +197,6 @@ impl Collector<'_> {
                 command.invocation.groups.remove("read-only");
             }
         }
-    }
-
-    /// Two readings of one text. Where they differ nothing is said about any of it.
-    fn agreed(&mut self, text: &[u8], depth: u32) -> Result<(Script, Option<reader::Rest>), Stop> {
-        let reading = reader::read(text, depth)?;
-        for page in &reading.pages {
-            self.compare(page)?;
-        }
-        Ok((reading.script, reading.rest))
-    }
-
-    fn compare(&mut self, page: &Page) -> Result<(), Stop> {
-        let outline = self.parser.outline(&page.text, self.deadline).map_err(|stop| page.stop(stop))?;
-        if let Some(span) = outline.unknown {
-            let detail = "a construct that one of two parsers does not know".to_owned();
-            return Err(Stop::Refuse { span: page.place(span), detail });
-        }
-        if let Some(span) = first_difference(&page.marks, &outline.marks) {
-            let span = page.place(span);
-            let detail = format!("two parsers read this differently, at byte {}; write it more plainly", span.start);
-            return Err(Stop::Refuse { span, detail });
-        }
-        Ok(())
     }
 
     fn unread(&mut self, rest: reader::Rest, setting: &Setting) {
@@ -692,7 +669,7 @@ impl Collector<'_> {
         if let Err(detail) = limits(text.as_bytes()) {
             return Err(Refusal { span: word.span, detail });
         }
-        let rest = match self.agreed(text.as_bytes(), setting.depth) {
+        let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
             Ok((script, rest)) => {
                 state = self.script(&script, &setting, state)?;
                 rest
@@ -778,16 +755,6 @@ fn limits(text: &[u8]) -> Result<(), String> {
         return Err(format!("the command is not valid UTF-8 at byte {}", error.valid_up_to()));
     }
     Ok(())
-}
-
-/// Where two sorted token lists begin to differ.
-fn first_difference(ours: &[Mark], theirs: &[Mark]) -> Option<Span> {
-    let differ = ours.iter().zip(theirs).find(|(our, their)| our != their);
-    match differ {
-        Some((our, their)) => Some(our.min(their).span),
-        None if ours.len() == theirs.len() => None,
-        None => ours.get(theirs.len()).or(theirs.get(ours.len())).map(|mark| mark.span),
-    }
 }
 
 /// Nothing that it does can make a later `cd` fail that would succeed now.
