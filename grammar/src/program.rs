@@ -236,7 +236,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             maybe_option: false,
             unfamiliar: false,
             unvouched: false,
-            placeholder: None,
+            placeholder: entry.placeholder.clone(),
             port: None,
             connects: Vec::new(),
             archives: Vec::new(),
@@ -481,13 +481,19 @@ impl<'t, 'a> Parse<'t, 'a> {
             return self.subcommand(arg);
         }
         let slots = self.slots();
-        if slots.get(self.operands.len()).is_some_and(|slot| slot.role == Role::Command) {
+        let role = slots.get(self.operands.len()).map(|slot| slot.role);
+        if let Some(role @ (Role::Command | Role::CommandOrCode | Role::JoinedShellCode | Role::Jobs)) = role {
             let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
             if earlier {
                 self.note(OpaqueReason::DynamicOption, arg, "where the command begins depends on the words before it");
             }
             let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
-            self.child(words, false);
+            match role {
+                Role::JoinedShellCode => self.joined_code(&words),
+                Role::Jobs => self.jobs(&words),
+                Role::CommandOrCode => self.command_or_code(words),
+                _ => self.command(words),
+            }
             return true;
         }
         self.operands.push(arg.clone());
@@ -543,6 +549,14 @@ impl<'t, 'a> Parse<'t, 'a> {
         true
     }
 
+    fn command(&mut self, words: Vec<Arg>) {
+        if let Some(program) = words.first().filter(|program| !allows(&self.entry.commands, &program.word.value)) {
+            let detail = format!("what this command of `{}` does is not known", self.program());
+            self.note(OpaqueReason::UnknownOption, program, &detail);
+        }
+        self.child(words, false);
+    }
+
     fn command_until(&mut self, option: &Opt, arg: &Arg) {
         let rest = self.args.get(self.at..).unwrap_or_default();
         let is = |arg: &Arg, text: &str| arg.word.value.literal() == Some(text);
@@ -571,6 +585,9 @@ impl<'t, 'a> Parse<'t, 'a> {
 
     fn child(&mut self, words: Vec<Arg>, elsewhere: bool) {
         let mut words = words;
+        if let Some(first) = words.first().cloned() {
+            words.splice(0..0, self.entry.prefix.iter().map(|text| decoded(&first, text)));
+        }
         if let Some(placeholder) = self.placeholder.clone() {
             for arg in &mut words {
                 fill_in(arg, &placeholder);

@@ -103,6 +103,12 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
+    /// It can run only these commands; a multi-call program is not known beyond them.
+    pub(crate) commands: Vec<String>,
+    /// Words that stand in front of the command it runs (`capsh -- -c x` is `bash -c x`).
+    pub(crate) prefix: Vec<String>,
+    /// What stands for a file of its choice in the command it runs (`/_` of entr).
+    pub(crate) placeholder: Option<String>,
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
     pub(crate) stdin: Stdin,
@@ -147,6 +153,9 @@ impl Default for Entry {
             dash_is_stdio: false,
             leading_assignments: false,
             appends: false,
+            commands: Vec::new(),
+            prefix: Vec::new(),
+            placeholder: None,
             runs_builtins: false,
             stdin: Stdin::Data,
             opaque: None,
@@ -323,6 +332,8 @@ pub(crate) enum Role {
     /// The program changes there before it does anything else.
     Cwd,
     Url,
+    /// A URL, with or without its scheme, or a local file (lynx).
+    Page,
     /// A peer, with the table's port.
     Host,
     Port,
@@ -334,6 +345,8 @@ pub(crate) enum Role {
     Remote,
     /// Every further word is a command to run.
     Command,
+    /// A program that it runs, with words of the program's own if the table `appends`.
+    Program,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
     /// The word that stands for what is appended.
@@ -342,6 +355,18 @@ pub(crate) enum Role {
     ShellCode,
     /// Code of a shell that may be another one: read only as far as all agree.
     PosixShellCode,
+    /// Code of a shell of another family: read only as far as it is plain words.
+    PlainShellCode,
+    /// This and every further word, joined with blanks, are code of a shell that may be another one.
+    JoinedShellCode,
+    /// Every further word is a command to run, or one word is code of a shell that may be another one (tmux).
+    CommandOrCode,
+    /// The words up to `:::` are joined to such code, in which words from elsewhere are filled in (parallel).
+    Jobs,
+    /// A file that is written; behind `|` or `!` it is code.
+    FileOrPipe,
+    /// A file that is written, of whose name `%` and what stands behind it are not known.
+    WritePattern,
     /// Code of another language.
     Code,
     Awk,
@@ -440,6 +465,8 @@ pub(crate) enum Stdin {
     Data,
     Code,
     CodeWithoutOperands,
+    /// It starts a shell if it is given nothing to run (`unshare`).
+    CodeWithoutCommand,
     /// One operand says where the code runs (ssh).
     CodeWithOneOperand,
 }
@@ -454,6 +481,8 @@ pub(crate) enum Check {
     MakeVariables,
     /// Words that begin with `+` are commands (vim, less).
     PlusCommands,
+    /// A word that ends with `;` ends one of several commands, one with `#(` holds code (tmux).
+    CommandWords,
 }
 
 /// What a builtin does to the shell's working directory.
