@@ -549,10 +549,19 @@ impl<'t, 'a> Parse<'t, 'a> {
         true
     }
 
-    fn command(&mut self, words: Vec<Arg>) {
+    pub(super) fn command(&mut self, words: Vec<Arg>) {
         if let Some(program) = words.first().filter(|program| !allows(&self.entry.commands, &program.word.value)) {
             let detail = format!("what this command of `{}` does is not known", self.program());
             self.note(OpaqueReason::UnknownOption, program, &detail);
+        }
+        let known = |arg: &Arg| arg.word.value.literal().is_some() || !arg.word.value.prefix().is_empty();
+        let taken = |arg: &&Arg| !known(arg) || arg.word.value.prefix().starts_with('-');
+        if self.entry.mixes
+            && !self.options_ended
+            && let Some(option) = words.iter().skip(1).find(taken)
+        {
+            let detail = "this option may not be the command's; put the command behind `--`";
+            self.note(OpaqueReason::UnknownOption, option, detail);
         }
         self.child(words, false);
     }

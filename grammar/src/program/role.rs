@@ -15,7 +15,7 @@ impl Parse<'_, '_> {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
         match role {
             Role::Data | Role::Command | Role::CommandUntil => {}
-            Role::Program => self.child(vec![arg.clone()], false),
+            Role::Program => self.command(vec![arg.clone()]),
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
             Role::Jobs => self.jobs(std::slice::from_ref(arg)),
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}

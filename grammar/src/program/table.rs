@@ -103,6 +103,8 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
+    /// It takes options from among the words of the command it runs, unless `--` stands before that.
+    pub(crate) mixes: bool,
     /// It can run only these commands; a multi-call program is not known beyond them.
     pub(crate) commands: Vec<String>,
     /// Words that stand in front of the command it runs (`capsh -- -c x` is `bash -c x`).
@@ -153,6 +155,7 @@ impl Default for Entry {
             dash_is_stdio: false,
             leading_assignments: false,
             appends: false,
+            mixes: false,
             commands: Vec::new(),
             prefix: Vec::new(),
             placeholder: None,
