@@ -675,6 +675,10 @@ impl<'t, 'a> Parse<'t, 'a> {
             Some(DirectoryRole::Unknown) => self.reading.directory = self.shell.then_some(Directory::Unknown),
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
         }
+        let moves = self.chosen.iter().any(|option| option.elsewhere && option.role != Role::CommandUntil);
+        if moves || self.entry.elsewhere && self.reading.cwd.is_none() {
+            self.reading.cwd = Some(Directory::Unknown);
+        }
         let moved = self.reading.cwd.is_some();
         for arg in std::mem::take(&mut self.archives) {
             let here = !moved || arg.word.value.prefix().starts_with('/') || matches!(arg.word.value, Value::Home(_));

@@ -103,6 +103,8 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
+    /// What it runs does not run here, unless an option says where (`start-stop-daemon`).
+    pub(crate) elsewhere: bool,
     /// It takes options from among the words of the command it runs, unless `--` stands before that.
     pub(crate) mixes: bool,
     /// It can run only these commands; a multi-call program is not known beyond them.
@@ -155,6 +157,7 @@ impl Default for Entry {
             dash_is_stdio: false,
             leading_assignments: false,
             appends: false,
+            elsewhere: false,
             mixes: false,
             commands: Vec::new(),
             prefix: Vec::new(),
@@ -266,7 +269,7 @@ pub(crate) struct Opt {
     pub(crate) instead: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
-    /// The command it runs does not run here (`-execdir`).
+    /// What it runs does not run here (`find -execdir`, `su -l`).
     pub(crate) elsewhere: bool,
     /// It cannot be vouched for.
     pub(crate) opaque: Option<OpaqueReason>,
