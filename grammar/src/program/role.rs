@@ -14,7 +14,8 @@ impl Parse<'_, '_> {
     pub(super) fn apply(&mut self, role: Role, arg: &Arg, tree: bool) {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
         match role {
-            Role::Data | Role::Command | Role::CommandUntil => {}
+            Role::Data | Role::CommandUntil => {}
+            Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
             Role::Jobs => self.jobs(std::slice::from_ref(arg)),
@@ -207,6 +208,15 @@ impl Parse<'_, '_> {
         };
         let word = Word { span, value, ..empty_word() };
         self.shell_code(&Arg { word, count: Count::One }, vouch::posix_shell);
+    }
+
+    /// `gdb ./a --args b`: an option behind this word made a command of it.
+    fn late_command(&mut self, arg: &Arg) {
+        if arg.word.value.literal().is_some() {
+            let detail = "an option behind this word makes it a command; put the option before it";
+            self.note(OpaqueReason::UnknownOption, arg, detail);
+            self.command(vec![arg.clone()]);
+        }
     }
 
     /// One word goes to `sh -c`, several are run as they are: they must not turn out to be one.
