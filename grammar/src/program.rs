@@ -264,7 +264,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             maybe_option: false,
             unfamiliar: false,
             unvouched: false,
-            placeholder: None,
+            placeholder: entry.placeholder.clone(),
             port: None,
             connects: Vec::new(),
             archives: Vec::new(),
@@ -514,13 +514,19 @@ impl<'t, 'a> Parse<'t, 'a> {
             return self.subcommand(arg);
         }
         let slots = self.slots();
-        if slots.get(self.operands.len()).is_some_and(|slot| slot.role == Role::Command) {
+        let role = slots.get(self.operands.len()).map(|slot| slot.role);
+        if let Some(role @ (Role::Command | Role::CommandOrCode | Role::JoinedShellCode | Role::Jobs)) = role {
             let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
             if earlier {
                 self.note(OpaqueReason::DynamicOption, arg, "where the command begins depends on the words before it");
             }
             let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
-            self.child(words, false);
+            match role {
+                Role::JoinedShellCode => self.joined_code(&words),
+                Role::Jobs => self.jobs(&words),
+                Role::CommandOrCode => self.command_or_code(words),
+                _ => self.command(words),
+            }
             return true;
         }
         self.operands.push(arg.clone());
@@ -576,6 +582,23 @@ impl<'t, 'a> Parse<'t, 'a> {
         true
     }
 
+    pub(super) fn command(&mut self, words: Vec<Arg>) {
+        if let Some(program) = words.first().filter(|program| !allows(&self.entry.commands, &program.word.value)) {
+            let detail = format!("what this command of `{}` does is not known", self.program());
+            self.note(OpaqueReason::UnknownOption, program, &detail);
+        }
+        let known = |arg: &Arg| arg.word.value.literal().is_some() || !arg.word.value.prefix().is_empty();
+        let taken = |arg: &&Arg| !known(arg) || arg.word.value.prefix().starts_with('-');
+        if self.entry.mixes
+            && !self.options_ended
+            && let Some(option) = words.iter().skip(1).find(taken)
+        {
+            let detail = "this option may not be the command's; put the command behind `--`";
+            self.note(OpaqueReason::UnknownOption, option, detail);
+        }
+        self.child(words, false);
+    }
+
     fn command_until(&mut self, option: &Opt, arg: &Arg) {
         let rest = self.args.get(self.at..).unwrap_or_default();
         let is = |arg: &Arg, text: &str| arg.word.value.literal() == Some(text);
@@ -622,6 +645,9 @@ impl<'t, 'a> Parse<'t, 'a> {
 
     fn child(&mut self, words: Vec<Arg>, elsewhere: bool) {
         let mut words = words;
+        if let Some(first) = words.first().cloned() {
+            words.splice(0..0, self.entry.prefix.iter().map(|text| decoded(&first, text)));
+        }
         if let Some(placeholder) = self.placeholder.clone() {
             for arg in &mut words {
                 fill_in(arg, &placeholder);
@@ -728,6 +754,10 @@ impl<'t, 'a> Parse<'t, 'a> {
             None => {}
             Some(DirectoryRole::Unknown) => self.reading.directory = self.shell.then_some(Directory::Unknown),
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
+        }
+        let moves = self.chosen.iter().any(|option| option.elsewhere && option.role != Role::CommandUntil);
+        if moves || self.entry.elsewhere && self.reading.cwd.is_none() {
+            self.reading.cwd = Some(Directory::Unknown);
         }
         let moved = self.reading.cwd.is_some();
         for arg in std::mem::take(&mut self.archives) {

@@ -566,6 +566,11 @@ fn directories() {
         ("cd a && env -C b x", "a b"),
         ("env -C $a x", "unknown"),
         ("find . -execdir x \\;", "unknown"),
+        ("su bob -c x", ""),
+        ("su - bob -c x", "unknown"),
+        ("pkexec x", "unknown"),
+        ("start-stop-daemon -S -x x", "unknown"),
+        ("start-stop-daemon -d /a -S -x x", "/a"),
         ("cd a && bash -c 'cd b && x'", "a b"),
         ("cd a && bash -c 'cd b'; x", "a?"),
     ] {

@@ -4,7 +4,7 @@
 //! its role allows.
 
 use super::table::{Check, Language, Role, Stdin};
-use super::{Arg, Child, Directory, Parse, Runs, decoded, peer, vouch};
+use super::{Arg, Child, Directory, Parse, Runs, decoded, empty_word, peer, vouch};
 use crate::ast::Count;
 use crate::inventory::{Assignment, Effect, EffectKind, OpaqueReason, Peer, Resolved};
 use crate::reader::is_reserved;
@@ -21,7 +21,11 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::Command | Role::CommandUntil | Role::CommandToEnd => {}
+            Role::Data | Role::CommandUntil | Role::CommandToEnd => {}
+            Role::Command => self.late_command(arg),
+            Role::Program => self.command(vec![arg.clone()]),
+            Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
+            Role::Jobs => self.jobs(std::slice::from_ref(arg)),
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
@@ -70,6 +74,7 @@ impl Parse<'_, '_> {
                 self.reading.cwd = Some(directory);
             }
             Role::Url => self.url(arg),
+            Role::Page => self.page(arg),
             Role::Host => self.connects.push(arg.word.clone()),
             Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
             Role::Source => self.transferred(EffectKind::Read, arg),
@@ -89,6 +94,9 @@ impl Parse<'_, '_> {
             },
             Role::ShellCode => self.shell_code(arg, |_| true),
             Role::PosixShellCode => self.shell_code(arg, vouch::posix_shell),
+            Role::PlainShellCode => self.shell_code(arg, vouch::plain_shell),
+            Role::FileOrPipe => self.file_or_pipe(arg),
+            Role::WritePattern => self.write_pattern(arg),
             Role::Code => self.code(arg),
             Role::Awk => self.vouched(arg, vouch::awk),
             Role::Sed => self.vouched(arg, vouch::sed),
@@ -176,6 +184,17 @@ impl Parse<'_, '_> {
         self.connect(target, peer);
     }
 
+    fn page(&mut self, arg: &Arg) {
+        let text = arg.word.value.prefix();
+        let file = matches!(arg.word.value, Value::Home(_)) || text.starts_with(['/', '.']);
+        if file || !text.contains("://") {
+            self.effect(EffectKind::Read, arg, false);
+        }
+        if !file {
+            self.url(arg);
+        }
+    }
+
     fn connect(&mut self, target: Word, peer: Option<Peer>) {
         self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, peer });
     }
@@ -228,6 +247,101 @@ impl Parse<'_, '_> {
                 self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone(), runs });
             }
             _ => self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs"),
+        }
+    }
+
+    /// `watch 'ls;' rm x`: where the words come from is lost when `sh -c` gets them as one.
+    pub(super) fn joined_code(&mut self, words: &[Arg]) {
+        let Some((first, rest)) = words.split_first() else { return };
+        if rest.is_empty() {
+            return self.shell_code(first, vouch::posix_shell);
+        }
+        let known = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let text: Option<Vec<String>> = words.iter().map(known).collect();
+        let span = rest.iter().fold(first.word.span, |span, arg| span.to(arg.word.span));
+        let value = match text {
+            Some(text) => Value::Literal(text.join(" ")),
+            None => Value::Dynamic { prefix: String::new() },
+        };
+        let word = Word { span, value, ..empty_word() };
+        self.shell_code(&Arg { word, count: Count::One }, vouch::posix_shell);
+    }
+
+    /// `gdb ./a --args b`: an option behind this word made a command of it.
+    fn late_command(&mut self, arg: &Arg) {
+        if arg.word.value.literal().is_some() {
+            let detail = "an option behind this word makes it a command; put the option before it";
+            self.note(OpaqueReason::UnknownOption, arg, detail);
+            self.command(vec![arg.clone()]);
+        }
+    }
+
+    /// One word goes to `sh -c`, several are run as they are: they must not turn out to be one.
+    pub(super) fn command_or_code(&mut self, words: Vec<Arg>) {
+        if let Some(arg) = words.iter().find(|arg| arg.count != Count::One) {
+            self.note(OpaqueReason::DynamicOption, arg, "one word would be code, several are a command");
+        }
+        match words.as_slice() {
+            [_] => self.joined_code(&words),
+            _ => self.child(words, false),
+        }
+    }
+
+    /// Code is told from what is filled in only where nothing quotes: then each place is one word, or more.
+    pub(super) fn jobs(&mut self, words: &[Arg]) {
+        let is = |arg: &Arg, texts: &[&str]| arg.word.value.literal().is_some_and(|text| texts.contains(&text));
+        let end = words.iter().position(|arg| is(arg, &[":::", "::::", ":::+", "::::+"])).unwrap_or(words.len());
+        let (template, inputs) = words.split_at_checked(end).unwrap_or((words, &[]));
+        let mut files = false;
+        for arg in inputs {
+            match arg.word.value.literal() {
+                Some(":::" | ":::+") => files = false,
+                Some("::::" | "::::+") => files = true,
+                _ if files => self.effect(EffectKind::Read, arg, false),
+                _ => {}
+            }
+        }
+        let texts: Option<Vec<String>> = template.iter().map(filled_in).collect();
+        let Some(first) = words.first() else { return };
+        if self.args.iter().any(|arg| is(arg, &["--"])) {
+            return self.code(first); // another program of the same name has commands behind it
+        }
+        let (Some(texts), Some(program)) = (texts.filter(|texts| !texts.is_empty()), template.first()) else {
+            return self.code(first);
+        };
+        let text = texts.join(" ");
+        let text = if text.contains(FILLED) { text } else { format!("{text} {FILLED}") };
+        let span = template.iter().fold(program.word.span, |span, arg| span.to(arg.word.span));
+        let word = Word { span, value: Value::Literal(text), ..empty_word() };
+        self.shell_code(&Arg { word, count: Count::One }, vouch::posix_shell);
+    }
+
+    fn write_pattern(&mut self, arg: &Arg) {
+        let known = arg.word.value.prefix();
+        match known.split_once('%') {
+            Some((prefix, _)) => {
+                let value = Value::Dynamic { prefix: prefix.to_owned() };
+                let file = Arg { word: Word { value, ..arg.word.clone() }, count: arg.count };
+                self.effect(EffectKind::Write, &file, false);
+            }
+            None => self.effect(EffectKind::Write, arg, false),
+        }
+    }
+
+    /// `strace -o '|cmd'` runs cmd.
+    fn file_or_pipe(&mut self, arg: &Arg) {
+        let marks = ['|', '!'];
+        match &arg.word.value {
+            Value::Literal(text) => match text.strip_prefix(marks) {
+                Some(code) => self.shell_code(&decoded(arg, code), vouch::posix_shell),
+                None => self.effect(EffectKind::Write, arg, false),
+            },
+            value => {
+                if value.prefix().is_empty() || value.prefix().starts_with(marks) {
+                    self.note(OpaqueReason::InlineCode, arg, "what begins with `|` or `!` is run, not written");
+                }
+                self.effect(EffectKind::Write, arg, false);
+            }
         }
     }
 
@@ -393,6 +507,17 @@ impl Parse<'_, '_> {
                     }
                 }
             }
+            Some(Check::CommandWords) => {
+                for arg in self.args {
+                    if arg.word.value.literal().is_none_or(|text| text.ends_with(';') || text.contains("#(")) {
+                        self.note(
+                            OpaqueReason::InlineCode,
+                            arg,
+                            "a word that ends with `;` or holds `#(` runs something else",
+                        );
+                    }
+                }
+            }
             None => {}
         }
         let operands = self.operands.iter().filter(|arg| arg.count != Count::Any).count();
@@ -401,6 +526,7 @@ impl Parse<'_, '_> {
             Stdin::Code => true,
             Stdin::CodeWithoutOperands => operands == 0,
             Stdin::CodeWithOneOperand => operands <= 1,
+            Stdin::CodeWithoutCommand => self.reading.children.is_empty() && !self.reading.invocation.inline_code,
         };
         let code = code || self.chosen.iter().any(|option| option.code_from_stdin);
         let given = self.chosen.iter().any(|option| option.code_given);
@@ -460,6 +586,26 @@ fn only_begins(arg: &Arg) -> Arg {
     let home = matches!(arg.word.value, Value::Home(_));
     let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
     Arg { word: Word { value: Value::Dynamic { prefix }, ..arg.word.clone() }, count: arg.count }
+}
+
+/// What a job's input is to the code that it is filled into.
+const FILLED: &str = "\"$@\"";
+
+/// A word of a job in which every `{…}` stands for input, `None` if it is not certain where that ends up.
+fn filled_in(arg: &Arg) -> Option<String> {
+    let text = arg.word.value.literal().filter(|_| arg.count == Count::One)?;
+    let mut pieces = text.split('{');
+    let mut filled = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once('}')?;
+        if !name.bytes().all(|byte| b"0123456789./#%-".contains(&byte)) {
+            return None;
+        }
+        filled.push_str(FILLED);
+        filled.push_str(rest);
+    }
+    let code = text.replace(['{', '}'], "");
+    (!code.contains(['\'', '"', '\\', '$', '`', '(', '#', '*', '?', '[', '~', '\n'])).then_some(filled)
 }
 
 /// A word of which nothing is known, standing where the argument stands.

@@ -105,6 +105,16 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
+    /// What it runs does not run here, unless an option says where (`start-stop-daemon`).
+    pub(crate) elsewhere: bool,
+    /// It takes options from among the words of the command it runs, unless `--` stands before that.
+    pub(crate) mixes: bool,
+    /// It can run only these commands; a multi-call program is not known beyond them.
+    pub(crate) commands: Vec<String>,
+    /// Words that stand in front of the command it runs (`capsh -- -c x` is `bash -c x`).
+    pub(crate) prefix: Vec<String>,
+    /// What stands for a file of its choice in the command it runs (`/_` of entr).
+    pub(crate) placeholder: Option<String>,
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
     pub(crate) stdin: Stdin,
@@ -152,6 +162,11 @@ impl Default for Entry {
             dash_is_stdio: false,
             leading_assignments: false,
             appends: false,
+            elsewhere: false,
+            mixes: false,
+            commands: Vec::new(),
+            prefix: Vec::new(),
+            placeholder: None,
             runs_builtins: false,
             stdin: Stdin::Data,
             language: Language::Other,
@@ -262,7 +277,7 @@ pub(crate) struct Opt {
     pub(crate) code_given: bool,
     /// Standard input is code, whatever operands are there.
     pub(crate) code_from_stdin: bool,
-    /// The command it runs does not run here (`-execdir`).
+    /// What it runs does not run here (`find -execdir`, `su -l`).
     pub(crate) elsewhere: bool,
     /// It cannot be vouched for.
     pub(crate) opaque: Option<OpaqueReason>,
@@ -357,6 +372,8 @@ pub(crate) enum Role {
     /// The program changes there before it does anything else.
     Cwd,
     Url,
+    /// A URL, with or without its scheme, or a local file (lynx).
+    Page,
     /// A peer, with the table's port.
     Host,
     Port,
@@ -370,6 +387,8 @@ pub(crate) enum Role {
     Remote,
     /// Every further word is a command to run.
     Command,
+    /// A program that it runs, with words of the program's own if the table `appends`.
+    Program,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
     /// The words up to `;` or the last are a command to run; it gets more words if none of its own has a brace (fd).
@@ -380,6 +399,18 @@ pub(crate) enum Role {
     ShellCode,
     /// Code of a shell that may be another one: read only as far as all agree.
     PosixShellCode,
+    /// Code of a shell of another family: read only as far as it is plain words.
+    PlainShellCode,
+    /// This and every further word, joined with blanks, are code of a shell that may be another one.
+    JoinedShellCode,
+    /// Every further word is a command to run, or one word is code of a shell that may be another one (tmux).
+    CommandOrCode,
+    /// The words up to `:::` are joined to such code, in which words from elsewhere are filled in (parallel).
+    Jobs,
+    /// A file that is written; behind `|` or `!` it is code.
+    FileOrPipe,
+    /// A file that is written, of whose name `%` and what stands behind it are not known.
+    WritePattern,
     /// Code of another language.
     Code,
     Awk,
@@ -488,6 +519,8 @@ pub(crate) enum Stdin {
     Data,
     Code,
     CodeWithoutOperands,
+    /// It starts a shell if it is given nothing to run (`unshare`).
+    CodeWithoutCommand,
     /// One operand says where the code runs (ssh).
     CodeWithOneOperand,
 }
@@ -523,6 +556,8 @@ pub(crate) enum Check {
     Alias,
     /// Words that begin with `@` are files of further words (binutils).
     AtFiles,
+    /// A word that ends with `;` ends one of several commands, one with `#(` holds code (tmux).
+    CommandWords,
 }
 
 /// What a builtin does to the shell's working directory.
