@@ -481,13 +481,21 @@ impl<'t, 'a> Parse<'t, 'a> {
             return self.subcommand(arg);
         }
         let slots = self.slots();
-        if slots.get(self.operands.len()).is_some_and(|slot| slot.role == Role::Command) {
+        let role = slots.get(self.operands.len()).map(|slot| slot.role);
+        if role == Some(Role::RemoteShell) {
+            let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
+            self.remote_shell(&words);
+            self.operands.extend(words);
+            self.at = self.args.len();
+            return true;
+        }
+        if role == Some(Role::Command) {
             let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
             if earlier {
                 self.note(OpaqueReason::DynamicOption, arg, "where the command begins depends on the words before it");
             }
             let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
-            self.child(words, false);
+            self.child(words, self.entry.elsewhere);
             return true;
         }
         self.operands.push(arg.clone());
@@ -596,6 +604,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
         let operands = self.operands.clone();
         operands.iter().for_each(|arg| self.operand_meaning(arg));
+        self.setting(&operands);
         let mut touched = false;
         for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
             for role in roles {
@@ -629,6 +638,23 @@ impl<'t, 'a> Parse<'t, 'a> {
         if !allows(&self.entry.operand_values, &arg.word.value) {
             let program = self.program();
             self.note(OpaqueReason::UnknownOption, arg, &format!("what this operand of `{program}` does is not known"));
+        }
+    }
+
+    /// A setting that may name a program, set to something.
+    fn setting(&mut self, operands: &[Arg]) {
+        let Some(first) = operands.first().filter(|_| !self.entry.settings.is_empty()) else { return };
+        let set = operands.len() > 1 || first.count != Count::One;
+        let name = first.word.value.literal().map(str::to_ascii_lowercase);
+        let known = |setting: &String| {
+            let setting = setting.to_ascii_lowercase();
+            match setting.strip_suffix('*') {
+                Some(stem) => name.as_ref().is_some_and(|name| name.starts_with(stem)),
+                None => name.as_ref() == Some(&setting),
+            }
+        };
+        if set && !self.entry.settings.iter().any(known) {
+            self.note(OpaqueReason::InlineCode, first, "this setting may name something that runs later");
         }
     }
 
@@ -692,7 +718,10 @@ impl<'t, 'a> Parse<'t, 'a> {
     }
 
     fn implied(&mut self, implied: &Implied, arg: &Arg) {
-        let target = decoded(arg, &implied.path);
+        let mut target = decoded(arg, &implied.path);
+        if let Some(rest) = implied.path.strip_prefix('~') {
+            target.word.value = Value::Home(rest.to_owned());
+        }
         self.apply(implied.role, &target, false);
     }
 

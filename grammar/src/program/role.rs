@@ -14,7 +14,7 @@ impl Parse<'_, '_> {
     pub(super) fn apply(&mut self, role: Role, arg: &Arg, tree: bool) {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
         match role {
-            Role::Data | Role::Command | Role::CommandUntil => {}
+            Role::Data | Role::Command | Role::CommandUntil | Role::RemoteShell => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
@@ -66,6 +66,8 @@ impl Parse<'_, '_> {
             Role::Awk => self.vouched(arg, vouch::awk),
             Role::Sed => self.vouched(arg, vouch::sed),
             Role::Jq => self.vouched(arg, vouch::jq),
+            Role::Sql => self.vouched(arg, vouch::sql),
+            Role::Database => self.database(arg),
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -136,6 +138,8 @@ impl Parse<'_, '_> {
         };
         if text.contains("://") {
             self.url(arg);
+        } else if peer::remote(text).is_some() && text.contains("::") {
+            self.connect(arg.word.clone(), None); // a daemon of rsync, or an odd path: the ports differ
         } else if let Some(host) = peer::remote(text) {
             let host = Word { value: Value::Literal(host.to_owned()), ..arg.word.clone() };
             self.connects.push(host);
@@ -159,6 +163,41 @@ impl Parse<'_, '_> {
             return self.effect(EffectKind::Write, arg, true);
         }
         self.connect(arg.word.clone(), peer);
+    }
+
+    /// The words of a command for another machine, whose login shell gets them as one text. Which programs they name
+    /// is listed as far as shells agree; what is there, nobody here knows.
+    pub(super) fn remote_shell(&mut self, words: &[Arg]) {
+        let Some(first) = words.first() else { return };
+        self.reading.invocation.inline_code = true;
+        self.note(OpaqueReason::InlineCode, first, "this runs on another machine, where nothing checks it");
+        let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else { return };
+        let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
+        let word = match words {
+            [only] => only.word.clone(),
+            _ => Word { span, raw: String::new(), value: Value::Literal(texts.join(" ")), quoted: true },
+        };
+        let fixed = |text: &str| decoded(first, text);
+        let words = vec![fixed("sh"), fixed("-c"), Arg { word, count: Count::One }];
+        self.reading.children.push(Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false });
+    }
+
+    /// SQLite takes `file:` for a URI with parameters, `:memory:` and an empty name for no file.
+    fn database(&mut self, arg: &Arg) {
+        match arg.word.value.literal() {
+            Some(":memory:" | "") => return,
+            Some(text) if text.starts_with("file:") => {
+                return self.note(OpaqueReason::UnknownOption, arg, "a URI says more than which file this is");
+            }
+            _ => {}
+        }
+        self.effect(EffectKind::Read, arg, false);
+        self.effect(EffectKind::Write, arg, false);
+        let journal = Value::Dynamic { prefix: format!("{}-", arg.word.value.prefix()) };
+        let known = arg.word.value.literal().is_some();
+        let journal = Arg { word: Word { value: journal, ..arg.word.clone() }, count: arg.count };
+        self.effect(EffectKind::Write, if known { &journal } else { arg }, false);
     }
 
     fn shell_code(&mut self, arg: &Arg, readable: fn(&str) -> bool) {

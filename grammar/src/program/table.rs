@@ -65,10 +65,12 @@ pub(crate) struct Entry {
     pub(crate) operand_groups: Option<Vec<String>>,
     /// Groups instead, if its code cannot be vouched for.
     pub(crate) code_groups: Option<Vec<String>>,
+    #[serde(deserialize_with = "short::options")]
     pub(crate) options: Vec<Opt>,
     /// Options of `option-sets` that it has as well.
     pub(crate) uses: Vec<String>,
     /// Options that several subcommands have.
+    #[serde(deserialize_with = "short::option_sets")]
     pub(crate) option_sets: HashMap<String, Vec<Opt>>,
     /// What each operand is, by position.
     pub(crate) operands: Vec<Slot>,
@@ -76,6 +78,9 @@ pub(crate) struct Entry {
     pub(crate) operand_flags: Vec<OperandFlag>,
     /// Only these operands are known; a trailing `*` stands for anything.
     pub(crate) operand_values: Vec<String>,
+    /// The first operand names a setting. Once something stands behind it, only these names are known; a trailing `*`
+    /// stands for anything, and case does not count.
+    pub(crate) settings: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -105,6 +110,8 @@ pub(crate) struct Entry {
     pub(crate) appends: bool,
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
+    /// The command it runs does not run here, but in a container or on another machine.
+    pub(crate) elsewhere: bool,
     pub(crate) stdin: Stdin,
     /// It is always opaque.
     pub(crate) opaque: Option<OpaqueReason>,
@@ -133,6 +140,7 @@ impl Default for Entry {
             operands: Vec::new(),
             operand_flags: Vec::new(),
             operand_values: Vec::new(),
+            settings: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -148,6 +156,7 @@ impl Default for Entry {
             leading_assignments: false,
             appends: false,
             runs_builtins: false,
+            elsewhere: false,
             stdin: Stdin::Data,
             opaque: None,
             check: None,
@@ -273,6 +282,64 @@ impl Opt {
     }
 }
 
+/// How an option that touches nothing may be written: `"-q --quiet"`, with a value `"-n --lines="`, with one that can
+/// only be attached `"--color=?"`.
+mod short {
+    use std::collections::HashMap;
+    use std::fmt;
+
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{Error, MapAccess, Visitor};
+    use serde::{Deserialize, Deserializer};
+
+    use super::{Arity, Opt};
+
+    pub(super) fn options<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Opt>, D::Error> {
+        Ok(Vec::<Written>::deserialize(from)?.into_iter().map(|Written(option)| option).collect())
+    }
+
+    pub(super) fn option_sets<'de, D: Deserializer<'de>>(from: D) -> Result<HashMap<String, Vec<Opt>>, D::Error> {
+        let sets = HashMap::<String, Vec<Written>>::deserialize(from)?;
+        Ok(sets
+            .into_iter()
+            .map(|(name, set)| (name, set.into_iter().map(|Written(option)| option).collect()))
+            .collect())
+    }
+
+    struct Written(Opt);
+
+    impl<'de> Deserialize<'de> for Written {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_any(Either)
+        }
+    }
+
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Written;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an option, as a text or a table")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
+            let optional = text.strip_suffix("=?").map(|forms| (forms, Arity::Optional));
+            let required = || text.strip_suffix('=').map(|forms| (forms, Arity::Required));
+            let (forms, value) = optional.or_else(required).unwrap_or((text, Arity::None));
+            if let Some(odd) = forms.split(' ').find(|form| form.is_empty() || form.contains('=')) {
+                return Err(E::custom(format!("`{text}` is no list of forms because of `{odd}`")));
+            }
+            let forms = forms.split(' ').map(str::to_owned).collect();
+            Ok(Written(Opt { forms, value, ..Opt::default() }))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
+            Opt::deserialize(MapAccessDeserializer::new(map)).map(Written)
+        }
+    }
+}
+
 /// An operand that means what an option says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -334,6 +401,8 @@ pub(crate) enum Role {
     Remote,
     /// Every further word is a command to run.
     Command,
+    /// This word and all behind it, joined by blanks, are code of a shell on another machine.
+    RemoteShell,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
     /// The word that stands for what is appended.
@@ -347,6 +416,10 @@ pub(crate) enum Role {
     Awk,
     Sed,
     Jq,
+    /// SQL, which a database client may mix with commands of its own.
+    Sql,
+    /// The file of a database, next to which there are files of similar names.
+    Database,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -503,11 +576,29 @@ mod tests {
             ("name = \"x\"\noptions = [{ forms = [\"-a\"] }, { forms = [\"-b\", \"-a\"] }]", "`-a` stands twice"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], role = \"read\" }]", "no value"),
             ("name = \"x\"\nunknown-option = \"flag\"\noptions = [{ forms = [\"-a\"], also = \"write\" }]", "acts"),
+            ("name = \"x\"\noptions = [\"-a  --all\"]", "no list of forms"),
+            ("name = \"x\"\noptions = [\"-a= --all=\"]", "no list of forms"),
+            ("name = \"x\"\noptions = [\"-a --all\", \"--all=\"]", "`--all` stands twice"),
             ("name = \"x\"\noperands = [\"read...\", \"data...\"]", "repeat"),
             ("name = \"x\"\n[[subcommands]]\nname = \"a\"\n[[subcommands]]\nname = \"a\"", "`a` stands twice"),
         ] {
             let error = Tables::parse(&[("x.toml", text)]).err().unwrap_or_default();
             assert!(error.contains(complaint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_option_may_be_a_text() {
+        for (text, forms, value) in [
+            ("-q --quiet", ["-q", "--quiet"].as_slice(), Arity::None),
+            ("-n --lines=", &["-n", "--lines"], Arity::Required),
+            ("--color=?", &["--color"], Arity::Optional),
+            ("-?", &["-?"], Arity::None),
+        ] {
+            let entry: Entry = toml::from_str(&format!("name = \"x\"\noptions = [\"{text}\"]")).unwrap();
+            let [option] = entry.options.as_slice() else { unreachable!("{text}") };
+            assert_eq!(option.forms, forms, "{text}");
+            assert_eq!(option.value, value, "{text}");
         }
     }
 
