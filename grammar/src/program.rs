@@ -416,8 +416,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         let written = arg.word.value.literal().filter(|_| wild(option));
         self.reading.invocation.flags.insert(written.unwrap_or(option.canonical()).to_owned());
         self.chosen.push(option);
-        for implied in &option.effects {
-            self.implied(implied, arg);
+        if self.entry.settings.is_empty() {
+            option.effects.iter().for_each(|implied| self.implied(implied, arg));
         }
         if let Some(reason) = option.opaque {
             let (name, program) = (option.canonical(), self.program());
@@ -543,7 +543,9 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.at = self.args.len();
             return true;
         };
-        self.always();
+        if let (Some(reason), Some(first)) = (self.entry.opaque, self.args.first()) {
+            self.note(reason, first, &format!("`{parent}` {}", why(reason)));
+        }
         self.entry = entry;
         self.options_ended = entry.plain;
         self.chosen.retain(|option| option.groups.is_some());
@@ -653,16 +655,25 @@ impl<'t, 'a> Parse<'t, 'a> {
                 None => name.as_ref() == Some(&setting),
             }
         };
-        if set && !self.entry.settings.iter().any(known) {
+        if !set {
+            return;
+        }
+        if !self.entry.settings.iter().any(known) {
             self.note(OpaqueReason::InlineCode, first, "this setting may name something that runs later");
+        }
+        let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
+        let usual = self.entry.effects.iter().filter(|_| chosen.is_empty());
+        for implied in usual.chain(chosen.iter().copied()) {
+            self.implied(implied, first);
         }
     }
 
     /// What holds for every invocation of the table at hand.
     fn always(&mut self) {
         let Some(program) = self.args.first() else { return };
-        if !self.chosen.iter().any(|option| option.instead) {
-            for implied in &self.entry.effects {
+        let entry = self.entry;
+        if entry.settings.is_empty() && !self.chosen.iter().any(|option| option.instead) {
+            for implied in &entry.effects {
                 self.implied(implied, program);
             }
         }

@@ -67,7 +67,7 @@ pub(crate) struct Entry {
     pub(crate) code_groups: Option<Vec<String>>,
     #[serde(deserialize_with = "short::options")]
     pub(crate) options: Vec<Opt>,
-    /// Options of `option-sets` that it has as well.
+    /// Options of `option-sets` that it has as well, without the forms that its own options have.
     pub(crate) uses: Vec<String>,
     /// Options that several subcommands have.
     #[serde(deserialize_with = "short::option_sets")]
@@ -85,7 +85,8 @@ pub(crate) struct Entry {
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
     pub(crate) implicit: Option<String>,
-    /// What it always touches.
+    /// What it always touches: of a table with subcommands if none of them is there, of one with settings if one of
+    /// them is set (where effects of options stand in for these).
     pub(crate) effects: Vec<Implied>,
     pub(crate) unknown_option: Unknown,
     /// It has no options at all: every word is an operand.
@@ -172,9 +173,13 @@ impl Entry {
     /// Copies the shared options to where they are used.
     fn share_options(&mut self, outer: &HashMap<String, Vec<Opt>>) -> Result<(), String> {
         let sets = if self.option_sets.is_empty() { outer.clone() } else { std::mem::take(&mut self.option_sets) };
+        let own: HashSet<String> = self.options.iter().flat_map(|option| option.forms.iter().cloned()).collect();
         for set in &self.uses {
             let shared = sets.get(set).ok_or_else(|| format!("no option set is called `{set}`"))?;
-            self.options.extend(shared.iter().cloned());
+            for mut option in shared.iter().cloned() {
+                option.forms.retain(|form| !own.contains(form));
+                self.options.extend(Some(option).filter(|option| !option.forms.is_empty()));
+            }
         }
         self.subcommands.iter_mut().try_for_each(|subcommand| subcommand.share_options(&sets))
     }
@@ -571,6 +576,7 @@ mod tests {
             ("name = \"x\"\noperands = [\"raed\"]", "raed"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], valeu = \"required\" }]", "valeu"),
             ("name = \"x\"\nuses = [\"none\"]", "none"),
+            ("name = \"x\"\nuses = [\"a\", \"b\"]\noption-sets = { a = [\"-a\"], b = [\"-a\"] }", "`-a` stands twice"),
             ("name = \"x\"\naliases = [\"x\"]", "two tables"),
             ("about = \"x\"", "without a name"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"] }, { forms = [\"-b\", \"-a\"] }]", "`-a` stands twice"),
@@ -595,10 +601,11 @@ mod tests {
             ("--color=?", &["--color"], Arity::Optional),
             ("-?", &["-?"], Arity::None),
         ] {
-            let entry: Entry = toml::from_str(&format!("name = \"x\"\noptions = [\"{text}\"]")).unwrap();
-            let [option] = entry.options.as_slice() else { unreachable!("{text}") };
-            assert_eq!(option.forms, forms, "{text}");
-            assert_eq!(option.value, value, "{text}");
+            let entry = toml::from_str::<Entry>(&format!("name = \"x\"\noptions = [\"{text}\"]"));
+            let read =
+                entry.map(|entry| entry.options.into_iter().map(|option| (option.forms, option.value)).collect());
+            let expected = vec![(forms.iter().map(|form| (*form).to_owned()).collect(), value)];
+            assert_eq!(read, Ok::<Vec<(Vec<String>, Arity)>, _>(expected), "{text}");
         }
     }
 
