@@ -44,6 +44,9 @@ impl Parse<'_, '_> {
                 }
                 _ => {}
             },
+            Role::Field => self.field(arg),
+            Role::Upload => self.named(EffectKind::Read, arg, &['{', '[']),
+            Role::Output => self.named(EffectKind::Write, arg, &['#']),
             Role::Cwd => {
                 let known = matches!(arg.word.value, Value::Literal(_) | Value::Home(_));
                 let first = self.reading.cwd.is_none() && known;
@@ -55,6 +58,12 @@ impl Parse<'_, '_> {
             Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
             Role::Source => self.transferred(EffectKind::Read, arg),
             Role::Destination => self.transferred(EffectKind::Write, arg),
+            Role::Mirror => {
+                self.transferred(EffectKind::Write, arg);
+                if arg.word.value.literal().is_none_or(|text| peer::remote(text).is_none() && !text.contains("://")) {
+                    self.effect(EffectKind::Delete, arg, true);
+                }
+            }
             Role::Remote => self.remote(arg),
             Role::Placeholder => match arg.word.value.literal().filter(|text| !text.is_empty()) {
                 Some(text) => self.placeholder = Some(text.to_owned()),
@@ -114,7 +123,39 @@ impl Parse<'_, '_> {
         self.effect(EffectKind::Write, &target, true);
     }
 
+    /// A file whose name may hold signs that stand for something else.
+    fn named(&mut self, kind: EffectKind, arg: &Arg, signs: &[char]) {
+        match arg.word.value.literal() {
+            Some("-" | ".") => {}
+            Some(text) if text.contains(signs) => self.effect(kind, &unknown(arg), false),
+            _ => self.effect(kind, arg, false),
+        }
+    }
+
+    /// Which sign of an item counts depends on the program: a file that any of them would name is listed.
+    fn field(&mut self, arg: &Arg) {
+        let Some(text) = arg.word.value.literal() else {
+            return self.effect(EffectKind::Read, &unknown(arg), false);
+        };
+        let behind = |sign: char| text.split_once(sign).map(|(_, rest)| rest.trim_start_matches([':', '=']));
+        let marked = |rest: &str| rest.strip_prefix(['@', '<']).map(str::to_owned);
+        let bare = text.split_once('@').filter(|(name, _)| !name.contains('=')).map(|(_, path)| path.to_owned());
+        let files = [behind('=').and_then(marked), behind(':').and_then(marked), bare];
+        for file in files.into_iter().flatten().collect::<std::collections::BTreeSet<_>>() {
+            let (path, rest) = file.split_once(';').unwrap_or((&file, ""));
+            if path.contains(['"', ',', '\\']) || rest.contains(['@', '<']) {
+                self.effect(EffectKind::Read, &unknown(arg), false);
+            } else if path != "-" {
+                self.effect(EffectKind::Read, &decoded(arg, path), false);
+            }
+        }
+    }
+
     fn url(&mut self, arg: &Arg) {
+        if let Some(path) = arg.word.value.literal().and_then(|text| text.strip_prefix('@')) {
+            self.effect(EffectKind::Read, &decoded(arg, path), false);
+            return self.note(OpaqueReason::UnknownOption, arg, "the URLs are in a file");
+        }
         let target = arg.word.clone();
         let peer = match target.value.literal().map(peer::url) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), false),

@@ -392,6 +392,12 @@ pub(crate) enum Role {
     LinkTarget,
     /// `@file` is read, anything else is data (curl -d).
     AtFile,
+    /// An item of a form: `name=@file`, `name=<file`, `name@file`, `name:=@file`; anything else is data.
+    Field,
+    /// A file that is read, where braces and brackets stand for several (curl -T).
+    Upload,
+    /// A file that is written, where `#1` stands for a part of a URL (curl -o).
+    Output,
     /// The program changes there before it does anything else.
     Cwd,
     Url,
@@ -402,6 +408,8 @@ pub(crate) enum Role {
     Source,
     /// A local file that is written, or a remote one.
     Destination,
+    /// A destination that becomes like its sources: what they lack is deleted.
+    Mirror,
     /// A git remote: a URL, `host:path`, or a configured name.
     Remote,
     /// Every further word is a command to run.
