@@ -548,7 +548,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
         self.entry = entry;
         self.options_ended = entry.plain;
-        self.chosen.retain(|option| option.groups.is_some());
+        self.chosen.retain(|option| option.groups.is_some() || option.instead);
         self.words();
         true
     }
@@ -687,10 +687,12 @@ impl<'t, 'a> Parse<'t, 'a> {
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
         }
         let moved = self.reading.cwd.is_some();
+        let extracts = self.chosen.iter().any(|option| option.extracts);
+        let role = if extracts { Role::Read } else { Role::ReadWrite };
         for arg in std::mem::take(&mut self.archives) {
             let here = !moved || arg.word.value.prefix().starts_with('/') || matches!(arg.word.value, Value::Home(_));
             let target = if here { arg } else { role::unknown(&arg) };
-            self.apply(Role::ReadWrite, &target, false);
+            self.apply(role, &target, false);
         }
         let port = self.port.unwrap_or(self.entry.port);
         for target in std::mem::take(&mut self.connects) {

@@ -55,7 +55,22 @@ impl Parse<'_, '_> {
             }
             Role::Url => self.url(arg),
             Role::Host => self.connects.push(arg.word.clone()),
-            Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
+            Role::Port => {
+                let only = self.port.is_none(); // of several, which one counts depends on the program
+                let port = arg.word.value.literal().and_then(|text| text.parse().ok());
+                self.port = Some(port.filter(|_| only));
+            }
+            Role::AtHost => match arg.word.value.literal() {
+                Some(text) => self.connects.extend(text.strip_prefix('@').map(|host| decoded(arg, host).word)),
+                None => self.connect(arg.word.clone(), None),
+            },
+            Role::TreeOrList => {
+                self.effect(EffectKind::Read, arg, true);
+                if arg.word.value.literal().is_none_or(|text| text.starts_with('@')) {
+                    self.note(OpaqueReason::UnknownOption, arg, "a word that begins with `@` lists files elsewhere");
+                }
+            }
+            Role::Address => self.address(arg),
             Role::Source => self.transferred(EffectKind::Read, arg),
             Role::Destination => self.transferred(EffectKind::Write, arg),
             Role::Mirror => {
@@ -121,6 +136,25 @@ impl Parse<'_, '_> {
         let target = if climbs { unknown(arg) } else { arg.clone() };
         self.effect(EffectKind::Read, &target, true);
         self.effect(EffectKind::Write, &target, true);
+    }
+
+    /// Standard streams, files and sockets without options are known, of the many kinds of addresses that there are.
+    fn address(&mut self, arg: &Arg) {
+        let text = arg.word.value.literal().unwrap_or("?");
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        let plain = !rest.contains([',', '!', '\\', '"', '\'']);
+        match kind.to_ascii_uppercase().as_str() {
+            "-" | "STDIO" | "STDIN" | "STDOUT" | "STDERR" if rest.is_empty() => {}
+            "TCP" | "TCP4" | "TCP6" | "TCP-CONNECT" | "UDP" | "UDP4" | "UDP6" | "OPENSSL" | "SSL" if plain => {
+                let peer = rest.contains(':').then(|| peer::host_and_port(rest, 0)).flatten();
+                self.connect(arg.word.clone(), peer.filter(|peer| peer.port != 0));
+            }
+            "OPEN" | "FILE" | "GOPEN" | "CREATE" | "UNIX" | "UNIX-CONNECT" if plain => {
+                self.effect(EffectKind::Read, &decoded(arg, rest), false);
+                self.effect(EffectKind::Write, &decoded(arg, rest), false);
+            }
+            _ => self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known"),
+        }
     }
 
     /// A file whose name may hold signs that stand for something else.

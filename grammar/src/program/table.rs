@@ -266,6 +266,8 @@ pub(crate) struct Opt {
     pub(crate) effects: Vec<Implied>,
     /// The table's own `effects` do not happen.
     pub(crate) instead: bool,
+    /// Archives are read and stay as they are.
+    pub(crate) extracts: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
     /// The command it runs does not run here (`-execdir`).
@@ -403,6 +405,12 @@ pub(crate) enum Role {
     Url,
     /// A peer, with the table's port.
     Host,
+    /// `@host` is a peer, with the table's port; anything else is data (dig).
+    AtHost,
+    /// `@file` lists files that are not in the text; anything else is read with all below it (7z).
+    TreeOrList,
+    /// What to connect to what, as `KIND:words,options` (socat).
+    Address,
     Port,
     /// A local file that is read, or a remote one (scp, rsync).
     Source,
