@@ -70,6 +70,7 @@ impl Parse<'_, '_> {
                     self.note(OpaqueReason::UnknownOption, arg, "a word that begins with `@` lists files elsewhere");
                 }
             }
+            Role::Mount => self.mount(arg),
             Role::Address => self.address(arg),
             Role::Source => self.transferred(EffectKind::Read, arg),
             Role::Destination => self.transferred(EffectKind::Write, arg),
@@ -136,6 +137,26 @@ impl Parse<'_, '_> {
         let target = if climbs { unknown(arg) } else { arg.clone() };
         self.effect(EffectKind::Read, &target, true);
         self.effect(EffectKind::Write, &target, true);
+    }
+
+    /// What a container is given it can change, unless every reading of the word says otherwise.
+    fn mount(&mut self, arg: &Arg) {
+        let Some(text) = arg.word.value.literal() else {
+            self.effect(EffectKind::Read, &unknown(arg), true);
+            return self.effect(EffectKind::Write, &unknown(arg), true);
+        };
+        let fields = || text.split(',').filter_map(|field| field.split_once('='));
+        let named = fields().find(|(key, _)| matches!(key.trim(), "source" | "src")).map(|(_, path)| path);
+        let volume = fields().any(|(key, kind)| key == "type" && matches!(kind, "volume" | "tmpfs"));
+        let first = text.split(':').next().unwrap_or_default();
+        let here = named.or((!text.contains('=')).then_some(first)).unwrap_or(text);
+        if volume || !text.contains([':', '=']) || named.is_none() && !here.contains(['/', '.', '~']) {
+            return;
+        }
+        self.effect(EffectKind::Read, &decoded(arg, here), true);
+        if !text.ends_with(":ro") && !text.ends_with(",readonly") {
+            self.effect(EffectKind::Write, &decoded(arg, here), true);
+        }
     }
 
     /// Standard streams, files and sockets without options are known, of the many kinds of addresses that there are.

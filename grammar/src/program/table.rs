@@ -409,6 +409,8 @@ pub(crate) enum Role {
     AtHost,
     /// `@file` lists files that are not in the text; anything else is read with all below it (7z).
     TreeOrList,
+    /// A directory that a container gets: `/here:/there`, `type=bind,source=/here,…`; a mere name is a volume.
+    Mount,
     /// What to connect to what, as `KIND:words,options` (socat).
     Address,
     Port,
