@@ -103,6 +103,8 @@ fn default_port(scheme: &str) -> Option<u16> {
         "ftps" => Some(990),
         "ssh" | "scp" | "sftp" | "git+ssh" => Some(22),
         "git" => Some(9418),
+        "postgres" | "postgresql" => Some(5432),
+        "redis" | "rediss" => Some(6379),
         _ => None,
     }
 }
@@ -125,6 +127,8 @@ mod tests {
             ("http://a:b/", "?"),
             ("file:/etc/passwd", "file /etc/passwd"),
             ("File:x", "file x"),
+            ("postgres://u:p@h/db", "h:5432"),
+            ("redis://h", "h:6379"),
             ("http:/h/x", "?"),
             ("http:h", "?"),
             ("http:///h", "?"),

@@ -16,6 +16,7 @@ impl Parse<'_, '_> {
         match role {
             Role::Data | Role::Command | Role::CommandUntil | Role::RemoteShell => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
+            Role::Source | Role::Destination if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
@@ -93,6 +94,17 @@ impl Parse<'_, '_> {
             Role::Jq => self.vouched(arg, vouch::jq),
             Role::Sql => self.vouched(arg, vouch::sql),
             Role::Database => self.database(arg),
+            Role::DatabaseName => match arg.word.value.literal() {
+                Some(text) if !text.contains(['=', '/']) => {}
+                Some(text) => {
+                    let peer = match text.contains("://").then(|| peer::url(text)) {
+                        Some(peer::Url::Peer(peer)) if !text.contains(['?', ',']) => peer,
+                        _ => None,
+                    };
+                    self.connect(arg.word.clone(), peer);
+                }
+                None => self.connect(arg.word.clone(), None),
+            },
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -141,7 +153,7 @@ impl Parse<'_, '_> {
 
     /// What a container is given it can change, unless every reading of the word says otherwise.
     fn mount(&mut self, arg: &Arg) {
-        let Some(text) = arg.word.value.literal() else {
+        let Some(text) = arg.word.value.literal().filter(|text| !text.contains('"')) else {
             self.effect(EffectKind::Read, &unknown(arg), true);
             return self.effect(EffectKind::Write, &unknown(arg), true);
         };

@@ -441,6 +441,8 @@ pub(crate) enum Role {
     Jq,
     /// SQL, which a database client may mix with commands of its own.
     Sql,
+    /// A database by its name, or by a URI or words like `host=h` that name its server.
+    DatabaseName,
     /// The file of a database, next to which there are files of similar names.
     Database,
     /// A file with code.

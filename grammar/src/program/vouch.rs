@@ -92,11 +92,22 @@ pub(crate) fn sql(code: &str) -> bool {
         "writefile",
         "zipfile",
     ];
+    if shows_schema(code) {
+        return true;
+    }
     let code = code.to_ascii_lowercase();
     let mut words = code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let harmless = |word: &str| !REFUSED.contains(&word) && !STEMS.iter().any(|stem| word.starts_with(stem));
     let client = code.lines().any(|line| line.trim_start().starts_with(['.', '!', '#'])) || code.contains('\\');
     !client && words.all(harmless) && !code.contains("library") && !code.contains("preload")
+}
+
+/// A dot command of SQLite that only shows what the data base is like, or how results look.
+fn shows_schema(command: &str) -> bool {
+    const SHOWS: [&str; 9] =
+        [".databases", ".dbinfo", ".dump", ".fullschema", ".headers", ".indexes", ".mode", ".schema", ".tables"];
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._ ".contains(letter);
+    command.chars().all(plain) && command.split(' ').next().is_some_and(|name| SHOWS.contains(&name))
 }
 
 /// A sed script of addresses and the commands that only edit: no `e`, `r`, `w`, `R`, `W`, `F`, no flag `e` or `w`.
@@ -322,11 +333,15 @@ mod tests {
             "PRAGMA table_info(t)",
             "explain analyze select 1",
             "show tables",
+            ".tables",
+            ".schema users",
         ] {
             assert!(sql(code), "{code}");
         }
         for code in [
             ".shell rm x",
+            ".schema |rm",
+            ".tables\n.shell rm x",
             "select 1;\n .system rm x",
             "\\! rm x",
             "select 1; \\! rm x",
