@@ -45,6 +45,12 @@ impl Parse<'_, '_> {
                 }
                 _ => {}
             },
+            Role::Report => {
+                self.apply(Role::AtFile, arg, tree);
+                if arg.word.value.literal().is_none_or(|text| text.starts_with('@') || text.contains("%output")) {
+                    self.effect(EffectKind::Write, &unknown(arg), false);
+                }
+            }
             Role::Field => self.field(arg),
             Role::Upload => self.named(EffectKind::Read, arg, &['{', '[']),
             Role::Output => self.named(EffectKind::Write, arg, &['#']),

@@ -396,6 +396,8 @@ pub(crate) enum Role {
     AtFile,
     /// An item of a form: `name=@file`, `name=<file`, `name@file`, `name:=@file`; anything else is data.
     Field,
+    /// What is told at the end, in which `%output{file}` writes; `@file` is read and may say the same (curl -w).
+    Report,
     /// A file that is read, where braces and brackets stand for several (curl -T).
     Upload,
     /// A file that is written, where `#1` stands for a part of a URL (curl -o).
