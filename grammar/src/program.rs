@@ -447,8 +447,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         let written = arg.word.value.literal().filter(|_| wild(option));
         self.reading.invocation.flags.insert(written.unwrap_or(option.canonical()).to_owned());
         self.chosen.push(option);
-        for implied in &option.effects {
-            self.implied(implied, arg);
+        if self.entry.settings.is_empty() {
+            option.effects.iter().for_each(|implied| self.implied(implied, arg));
         }
         if let Some(reason) = option.opaque {
             let (name, program) = (option.canonical(), self.program());
@@ -515,6 +515,13 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
         let slots = self.slots();
         let role = slots.get(self.operands.len()).map(|slot| slot.role);
+        if role == Some(Role::RemoteShell) {
+            let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
+            self.remote_shell(&words);
+            self.operands.extend(words);
+            self.at = self.args.len();
+            return true;
+        }
         if let Some(role @ (Role::Command | Role::CommandOrCode | Role::JoinedShellCode | Role::Jobs)) = role {
             let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
             if earlier {
@@ -574,10 +581,12 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.at = self.args.len();
             return true;
         };
-        self.always();
+        if let (Some(reason), Some(first)) = (self.entry.opaque, self.args.first()) {
+            self.note(reason, first, &format!("`{parent}` {}", why(reason)));
+        }
         self.entry = entry;
         self.options_ended = entry.plain;
-        self.chosen.retain(|option| option.groups.is_some());
+        self.chosen.retain(|option| option.groups.is_some() || option.instead);
         self.words();
         true
     }
@@ -596,7 +605,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             let detail = "this option may not be the command's; put the command behind `--`";
             self.note(OpaqueReason::UnknownOption, option, detail);
         }
-        self.child(words, false);
+        self.child(words, self.entry.elsewhere && self.reading.cwd.is_none());
     }
 
     fn command_until(&mut self, option: &Opt, arg: &Arg) {
@@ -673,6 +682,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let also: Vec<Role> = self.chosen.iter().filter_map(|option| option.also).collect();
         let operands = self.operands.clone();
         operands.iter().for_each(|arg| self.operand_meaning(arg));
+        self.setting(&operands);
         let mut touched = false;
         for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
             if self.named(arg) {
@@ -738,11 +748,37 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
     }
 
+    /// A setting that may name a program, set to something.
+    fn setting(&mut self, operands: &[Arg]) {
+        let Some(first) = operands.first().filter(|_| !self.entry.settings.is_empty()) else { return };
+        let set = operands.len() > 1 || first.count != Count::One;
+        let name = first.word.value.literal().map(str::to_ascii_lowercase);
+        let known = |setting: &String| {
+            let setting = setting.to_ascii_lowercase();
+            match setting.strip_suffix('*') {
+                Some(stem) => name.as_ref().is_some_and(|name| name.starts_with(stem)),
+                None => name.as_ref() == Some(&setting),
+            }
+        };
+        if !set {
+            return;
+        }
+        if !self.entry.settings.iter().any(known) {
+            self.note(OpaqueReason::InlineCode, first, "this setting may name something that runs later");
+        }
+        let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
+        let usual = self.entry.effects.iter().filter(|_| chosen.is_empty());
+        for implied in usual.chain(chosen.iter().copied()) {
+            self.implied(implied, first);
+        }
+    }
+
     /// What holds for every invocation of the table at hand.
     fn always(&mut self) {
         let Some(program) = self.args.first() else { return };
-        if !self.chosen.iter().any(|option| option.instead) {
-            for implied in &self.entry.effects {
+        let entry = self.entry;
+        if entry.settings.is_empty() && !self.chosen.iter().any(|option| option.instead) {
+            for implied in &entry.effects {
                 self.implied(implied, program);
             }
         }
@@ -756,14 +792,16 @@ impl<'t, 'a> Parse<'t, 'a> {
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
         }
         let moves = self.chosen.iter().any(|option| option.elsewhere && option.role != Role::CommandUntil);
-        if moves || self.entry.elsewhere && self.reading.cwd.is_none() {
+        if moves {
             self.reading.cwd = Some(Directory::Unknown);
         }
         let moved = self.reading.cwd.is_some();
+        let extracts = self.chosen.iter().any(|option| option.extracts);
+        let role = if extracts { Role::Read } else { Role::ReadWrite };
         for arg in std::mem::take(&mut self.archives) {
             let here = !moved || arg.word.value.prefix().starts_with('/') || matches!(arg.word.value, Value::Home(_));
             let target = if here { arg } else { role::unknown(&arg) };
-            self.apply(Role::ReadWrite, &target, false);
+            self.apply(role, &target, false);
         }
         let port = self.port.unwrap_or(self.entry.port);
         for target in std::mem::take(&mut self.connects) {
@@ -808,7 +846,10 @@ impl<'t, 'a> Parse<'t, 'a> {
     }
 
     fn implied(&mut self, implied: &Implied, arg: &Arg) {
-        let target = decoded(arg, &implied.path);
+        let mut target = decoded(arg, &implied.path);
+        if let Some(rest) = implied.path.strip_prefix('~') {
+            target.word.value = Value::Home(rest.to_owned());
+        }
         self.apply(implied.role, &target, false);
     }
 

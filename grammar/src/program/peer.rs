@@ -41,7 +41,12 @@ pub(crate) enum Url {
 
 /// Reads a URL as curl and wget do; without a scheme it is `http`.
 pub(crate) fn url(text: &str) -> Url {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let Some((scheme, rest)) = text.split_once("://").or_else(|| without_scheme(text)) else {
+        return match text.split_once(':') {
+            Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") => Url::File(path.to_owned()),
+            _ => Url::Peer(None),
+        };
+    };
     let scheme = scheme.to_ascii_lowercase();
     if scheme == "file" {
         let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
@@ -53,6 +58,18 @@ pub(crate) fn url(text: &str) -> Url {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     Url::Peer(default_port(&scheme).and_then(|port| host_and_port(authority, port)))
+}
+
+/// A URL with nothing before the host is one of `http`. Clients take `file:/x`, `http:/h` and `h:/x` for other things
+/// than one another, and guess from names like `ftp.h`.
+fn without_scheme(text: &str) -> Option<(&str, &str)> {
+    const GUESSED: [&str; 6] = ["dict.", "ftp.", "imap.", "ldap.", "pop3.", "smtp."];
+    let lower = text.to_ascii_lowercase();
+    let authority = lower.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = authority.rsplit_once(':').map_or("80", |(_, port)| port);
+    let plain = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) || authority.ends_with(']');
+    (plain && !GUESSED.iter().any(|name| authority.starts_with(name))).then_some(("http", text))
 }
 
 /// `[user@]host[:port]`.
@@ -86,6 +103,8 @@ fn default_port(scheme: &str) -> Option<u16> {
         "ftps" => Some(990),
         "ssh" | "scp" | "sftp" | "git+ssh" => Some(22),
         "git" => Some(9418),
+        "postgres" | "postgresql" => Some(5432),
+        "redis" | "rediss" => Some(6379),
         _ => None,
     }
 }
@@ -106,6 +125,17 @@ mod tests {
             ("http://a\\@b/", "?"),
             ("gopher://a/", "?"),
             ("http://a:b/", "?"),
+            ("file:/etc/passwd", "file /etc/passwd"),
+            ("File:x", "file x"),
+            ("postgres://u:p@h/db", "h:5432"),
+            ("redis://h", "h:6379"),
+            ("http:/h/x", "?"),
+            ("http:h", "?"),
+            ("http:///h", "?"),
+            ("h:/x", "?"),
+            ("u:p@h:81/x:y", "h:81"),
+            ("[::1]/x", "::1:80"),
+            ("FTP.example.com/x", "?"),
             ("file:///etc/passwd", "file /etc/passwd"),
             ("FILE://localhost/etc/passwd", "file /etc/passwd"),
         ] {

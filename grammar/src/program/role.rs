@@ -21,12 +21,13 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::CommandUntil | Role::CommandToEnd => {}
+            Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell => {}
             Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
             Role::Jobs => self.jobs(std::slice::from_ref(arg)),
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
+            Role::Source | Role::Destination if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
@@ -67,6 +68,15 @@ impl Parse<'_, '_> {
                 }
                 _ => {}
             },
+            Role::Report => {
+                self.apply(Role::AtFile, arg, tree);
+                if arg.word.value.literal().is_none_or(|text| text.starts_with('@') || text.contains("%output")) {
+                    self.effect(EffectKind::Write, &unknown(arg), false);
+                }
+            }
+            Role::Field => self.field(arg),
+            Role::Upload => self.globbed(EffectKind::Read, arg, &['{', '[']),
+            Role::Output => self.globbed(EffectKind::Write, arg, &['#']),
             Role::Cwd => {
                 let known = matches!(arg.word.value, Value::Literal(_) | Value::Home(_));
                 let first = self.reading.cwd.is_none() && known;
@@ -76,7 +86,23 @@ impl Parse<'_, '_> {
             Role::Url => self.url(arg),
             Role::Page => self.page(arg),
             Role::Host => self.connects.push(arg.word.clone()),
-            Role::Port => self.port = Some(arg.word.value.literal().and_then(|text| text.parse().ok())),
+            Role::Port => {
+                let only = self.port.is_none(); // of several, which one counts depends on the program
+                let port = arg.word.value.literal().and_then(|text| text.parse().ok());
+                self.port = Some(port.filter(|_| only));
+            }
+            Role::AtHost => match arg.word.value.literal() {
+                Some(text) => self.connects.extend(text.strip_prefix('@').map(|host| decoded(arg, host).word)),
+                None => self.connect(arg.word.clone(), None),
+            },
+            Role::TreeOrList => {
+                self.effect(EffectKind::Read, arg, true);
+                if arg.word.value.literal().is_none_or(|text| text.starts_with('@')) {
+                    self.note(OpaqueReason::UnknownOption, arg, "a word that begins with `@` lists files elsewhere");
+                }
+            }
+            Role::Mount => self.mount(arg),
+            Role::Address => self.address(arg),
             Role::Source => self.transferred(EffectKind::Read, arg),
             Role::Media => {
                 let text = arg.word.value.literal().unwrap_or_default();
@@ -87,6 +113,12 @@ impl Parse<'_, '_> {
                 self.transferred(EffectKind::Read, arg);
             }
             Role::Destination => self.transferred(EffectKind::Write, arg),
+            Role::Mirror => {
+                self.transferred(EffectKind::Write, arg);
+                if arg.word.value.literal().is_none_or(|text| peer::remote(text).is_none() && !text.contains("://")) {
+                    self.effect(EffectKind::Delete, arg, true);
+                }
+            }
             Role::Remote => self.remote(arg),
             Role::Placeholder => match arg.word.value.literal().filter(|text| !text.is_empty()) {
                 Some(text) => self.placeholder = Some(text.to_owned()),
@@ -105,6 +137,19 @@ impl Parse<'_, '_> {
                 self.effect(EffectKind::Read, arg, false);
                 self.vouched(arg, vouch::yq);
             }
+            Role::Sql => self.vouched(arg, vouch::sql),
+            Role::Database => self.database(arg),
+            Role::DatabaseName => match arg.word.value.literal() {
+                Some(text) if !text.contains(['=', '/']) => {}
+                Some(text) => {
+                    let peer = match text.contains("://").then(|| peer::url(text)) {
+                        Some(peer::Url::Peer(peer)) if !text.contains(['?', ',']) => peer,
+                        _ => None,
+                    };
+                    self.connect(arg.word.clone(), peer);
+                }
+                None => self.connect(arg.word.clone(), None),
+            },
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -171,7 +216,78 @@ impl Parse<'_, '_> {
         self.effect(EffectKind::Write, &target, true);
     }
 
+    /// What a container is given it can change, unless every reading of the word says otherwise.
+    fn mount(&mut self, arg: &Arg) {
+        let Some(text) = arg.word.value.literal().filter(|text| !text.contains('"')) else {
+            self.effect(EffectKind::Read, &unknown(arg), true);
+            return self.effect(EffectKind::Write, &unknown(arg), true);
+        };
+        let fields = || text.split(',').filter_map(|field| field.split_once('='));
+        let named = fields().find(|(key, _)| matches!(key.trim(), "source" | "src")).map(|(_, path)| path);
+        let volume = fields().any(|(key, kind)| key == "type" && matches!(kind, "volume" | "tmpfs"));
+        let first = text.split(':').next().unwrap_or_default();
+        let here = named.or((!text.contains('=')).then_some(first)).unwrap_or(text);
+        if volume || !text.contains([':', '=']) || named.is_none() && !here.contains(['/', '.', '~']) {
+            return;
+        }
+        self.effect(EffectKind::Read, &decoded(arg, here), true);
+        if !text.ends_with(":ro") && !text.ends_with(",readonly") {
+            self.effect(EffectKind::Write, &decoded(arg, here), true);
+        }
+    }
+
+    /// Standard streams, files and sockets without options are known, of the many kinds of addresses that there are.
+    fn address(&mut self, arg: &Arg) {
+        let text = arg.word.value.literal().unwrap_or("?");
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        let plain = !rest.contains([',', '!', '\\', '"', '\'']);
+        match kind.to_ascii_uppercase().as_str() {
+            "-" | "STDIO" | "STDIN" | "STDOUT" | "STDERR" if rest.is_empty() => {}
+            "TCP" | "TCP4" | "TCP6" | "TCP-CONNECT" | "UDP" | "UDP4" | "UDP6" | "OPENSSL" | "SSL" if plain => {
+                let peer = rest.contains(':').then(|| peer::host_and_port(rest, 0)).flatten();
+                self.connect(arg.word.clone(), peer.filter(|peer| peer.port != 0));
+            }
+            "OPEN" | "FILE" | "GOPEN" | "CREATE" | "UNIX" | "UNIX-CONNECT" if plain => {
+                self.effect(EffectKind::Read, &decoded(arg, rest), false);
+                self.effect(EffectKind::Write, &decoded(arg, rest), false);
+            }
+            _ => self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known"),
+        }
+    }
+
+    /// A file whose name may hold signs that stand for something else.
+    fn globbed(&mut self, kind: EffectKind, arg: &Arg, signs: &[char]) {
+        match arg.word.value.literal() {
+            Some("-" | ".") => {}
+            Some(text) if text.contains(signs) => self.effect(kind, &unknown(arg), false),
+            _ => self.effect(kind, arg, false),
+        }
+    }
+
+    /// Which sign of an item counts depends on the program: a file that any of them would name is listed.
+    fn field(&mut self, arg: &Arg) {
+        let Some(text) = arg.word.value.literal() else {
+            return self.effect(EffectKind::Read, &unknown(arg), false);
+        };
+        let behind = |sign: char| text.split_once(sign).map(|(_, rest)| rest.trim_start_matches([':', '=']));
+        let marked = |rest: &str| rest.strip_prefix(['@', '<']).map(str::to_owned);
+        let bare = text.split_once('@').filter(|(name, _)| !name.contains('=')).map(|(_, path)| path.to_owned());
+        let files = [behind('=').and_then(marked), behind(':').and_then(marked), bare];
+        for file in files.into_iter().flatten().collect::<std::collections::BTreeSet<_>>() {
+            let (path, rest) = file.split_once(';').unwrap_or((&file, ""));
+            if path.contains(['"', ',', '\\']) || rest.contains(['@', '<']) {
+                self.effect(EffectKind::Read, &unknown(arg), false);
+            } else if path != "-" {
+                self.effect(EffectKind::Read, &decoded(arg, path), false);
+            }
+        }
+    }
+
     fn url(&mut self, arg: &Arg) {
+        if let Some(path) = arg.word.value.literal().and_then(|text| text.strip_prefix('@')) {
+            self.effect(EffectKind::Read, &decoded(arg, path), false);
+            return self.note(OpaqueReason::UnknownOption, arg, "the URLs are in a file");
+        }
         let target = arg.word.clone();
         let peer = match target.value.literal().map(peer::url) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), false),
@@ -206,6 +322,8 @@ impl Parse<'_, '_> {
         };
         if text.contains("://") {
             self.url(arg);
+        } else if peer::remote(text).is_some() && text.contains("::") {
+            self.connect(arg.word.clone(), None); // a daemon of rsync, or an odd path: the ports differ
         } else if let Some(host) = peer::remote(text) {
             let host = Word { value: Value::Literal(host.to_owned()), ..arg.word.clone() };
             self.connects.push(host);
@@ -229,6 +347,41 @@ impl Parse<'_, '_> {
             return self.effect(EffectKind::Write, arg, true);
         }
         self.connect(arg.word.clone(), peer);
+    }
+
+    /// The words of a command for another machine, whose login shell gets them as one text. Which programs they name
+    /// is listed as far as shells agree; what is there, nobody here knows.
+    pub(super) fn remote_shell(&mut self, words: &[Arg]) {
+        let Some(first) = words.first() else { return };
+        self.reading.invocation.inline_code = true;
+        self.note(OpaqueReason::InlineCode, first, "this runs on another machine, where nothing checks it");
+        let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else { return };
+        let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
+        let word = match words {
+            [only] => only.word.clone(),
+            _ => Word { span, raw: String::new(), value: Value::Literal(texts.join(" ")), quoted: true },
+        };
+        let fixed = |text: &str| decoded(first, text);
+        let words = vec![fixed("sh"), fixed("-c"), Arg { word, count: Count::One }];
+        self.reading.children.push(Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false });
+    }
+
+    /// SQLite takes `file:` for a URI with parameters, `:memory:` and an empty name for no file.
+    fn database(&mut self, arg: &Arg) {
+        match arg.word.value.literal() {
+            Some(":memory:" | "") => return,
+            Some(text) if text.starts_with("file:") => {
+                return self.note(OpaqueReason::UnknownOption, arg, "a URI says more than which file this is");
+            }
+            _ => {}
+        }
+        self.effect(EffectKind::Read, arg, false);
+        self.effect(EffectKind::Write, arg, false);
+        let journal = Value::Dynamic { prefix: format!("{}-", arg.word.value.prefix()) };
+        let known = arg.word.value.literal().is_some();
+        let journal = Arg { word: Word { value: journal, ..arg.word.clone() }, count: arg.count };
+        self.effect(EffectKind::Write, if known { &journal } else { arg }, false);
     }
 
     fn shell_code(&mut self, arg: &Arg, readable: fn(&str) -> bool) {
@@ -283,7 +436,7 @@ impl Parse<'_, '_> {
         }
         match words.as_slice() {
             [_] => self.joined_code(&words),
-            _ => self.child(words, false),
+            _ => self.child(words, self.entry.elsewhere && self.reading.cwd.is_none()),
         }
     }
 

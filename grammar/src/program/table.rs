@@ -65,10 +65,12 @@ pub(crate) struct Entry {
     pub(crate) operand_groups: Option<Vec<String>>,
     /// Groups instead, if its code cannot be vouched for.
     pub(crate) code_groups: Option<Vec<String>>,
+    #[serde(deserialize_with = "short::options")]
     pub(crate) options: Vec<Opt>,
-    /// Options of `option-sets` that it has as well.
+    /// Options of `option-sets` that it has as well, without the forms that its own options have.
     pub(crate) uses: Vec<String>,
     /// Options that several subcommands have.
+    #[serde(deserialize_with = "short::option_sets")]
     pub(crate) option_sets: HashMap<String, Vec<Opt>>,
     /// What each operand is, by position.
     pub(crate) operands: Vec<Slot>,
@@ -78,11 +80,15 @@ pub(crate) struct Entry {
     pub(crate) operand_values: Vec<String>,
     /// Operands that say what they are (`if=file` of dd).
     pub(crate) named: Vec<Named>,
+    /// The first operand names a setting. Once something stands behind it, only these names are known; a trailing `*`
+    /// stands for anything, and case does not count.
+    pub(crate) settings: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
     pub(crate) implicit: Option<String>,
-    /// What it always touches.
+    /// What it always touches: of a table with subcommands if none of them is there, of one with settings if one of
+    /// them is set (where effects of options stand in for these).
     pub(crate) effects: Vec<Implied>,
     pub(crate) unknown_option: Unknown,
     /// It has no options at all: every word is an operand.
@@ -105,7 +111,7 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
-    /// What it runs does not run here, unless an option says where (`start-stop-daemon`).
+    /// What it runs does not run here: in another directory, a container, or on another machine.
     pub(crate) elsewhere: bool,
     /// It takes options from among the words of the command it runs, unless `--` stands before that.
     pub(crate) mixes: bool,
@@ -148,6 +154,7 @@ impl Default for Entry {
             operand_flags: Vec::new(),
             operand_values: Vec::new(),
             named: Vec::new(),
+            settings: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -184,9 +191,13 @@ impl Entry {
     /// Copies the shared options to where they are used.
     fn share_options(&mut self, outer: &HashMap<String, Vec<Opt>>) -> Result<(), String> {
         let sets = if self.option_sets.is_empty() { outer.clone() } else { std::mem::take(&mut self.option_sets) };
+        let own: HashSet<String> = self.options.iter().flat_map(|option| option.forms.iter().cloned()).collect();
         for set in &self.uses {
             let shared = sets.get(set).ok_or_else(|| format!("no option set is called `{set}`"))?;
-            self.options.extend(shared.iter().cloned());
+            for mut option in shared.iter().cloned() {
+                option.forms.retain(|form| !own.contains(form));
+                self.options.extend(Some(option).filter(|option| !option.forms.is_empty()));
+            }
         }
         self.subcommands.iter_mut().try_for_each(|subcommand| subcommand.share_options(&sets))
     }
@@ -273,6 +284,8 @@ pub(crate) struct Opt {
     pub(crate) effects: Vec<Implied>,
     /// The table's own `effects` do not happen.
     pub(crate) instead: bool,
+    /// Archives are read and stay as they are.
+    pub(crate) extracts: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
     /// Standard input is code, whatever operands are there.
@@ -299,6 +312,64 @@ impl Opt {
     /// It reads more than operands.
     pub(crate) fn reads(&self) -> bool {
         matches!(self.role, Role::Read | Role::ReadTree) || !self.effects.is_empty()
+    }
+}
+
+/// How an option that touches nothing may be written: `"-q --quiet"`, with a value `"-n --lines="`, with one that can
+/// only be attached `"--color=?"`.
+mod short {
+    use std::collections::HashMap;
+    use std::fmt;
+
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{Error, MapAccess, Visitor};
+    use serde::{Deserialize, Deserializer};
+
+    use super::{Arity, Opt};
+
+    pub(super) fn options<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Opt>, D::Error> {
+        Ok(Vec::<Written>::deserialize(from)?.into_iter().map(|Written(option)| option).collect())
+    }
+
+    pub(super) fn option_sets<'de, D: Deserializer<'de>>(from: D) -> Result<HashMap<String, Vec<Opt>>, D::Error> {
+        let sets = HashMap::<String, Vec<Written>>::deserialize(from)?;
+        Ok(sets
+            .into_iter()
+            .map(|(name, set)| (name, set.into_iter().map(|Written(option)| option).collect()))
+            .collect())
+    }
+
+    struct Written(Opt);
+
+    impl<'de> Deserialize<'de> for Written {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_any(Either)
+        }
+    }
+
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Written;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an option, as a text or a table")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
+            let optional = text.strip_suffix("=?").map(|forms| (forms, Arity::Optional));
+            let required = || text.strip_suffix('=').map(|forms| (forms, Arity::Required));
+            let (forms, value) = optional.or_else(required).unwrap_or((text, Arity::None));
+            if let Some(odd) = forms.split(' ').find(|form| form.is_empty() || form.contains('=')) {
+                return Err(E::custom(format!("`{text}` is no list of forms because of `{odd}`")));
+            }
+            let forms = forms.split(' ').map(str::to_owned).collect();
+            Ok(Written(Opt { forms, value, ..Opt::default() }))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
+            Opt::deserialize(MapAccessDeserializer::new(map)).map(Written)
+        }
     }
 }
 
@@ -369,6 +440,14 @@ pub(crate) enum Role {
     LinkTarget,
     /// `@file` is read, anything else is data (curl -d).
     AtFile,
+    /// An item of a form: `name=@file`, `name=<file`, `name@file`, `name:=@file`; anything else is data.
+    Field,
+    /// What is told at the end, in which `%output{file}` writes; `@file` is read and may say the same (curl -w).
+    Report,
+    /// A file that is read, where braces and brackets stand for several (curl -T).
+    Upload,
+    /// A file that is written, where `#1` stands for a part of a URL (curl -o).
+    Output,
     /// The program changes there before it does anything else.
     Cwd,
     Url,
@@ -376,6 +455,14 @@ pub(crate) enum Role {
     Page,
     /// A peer, with the table's port.
     Host,
+    /// `@host` is a peer, with the table's port; anything else is data (dig).
+    AtHost,
+    /// `@file` lists files that are not in the text; anything else is read with all below it (7z).
+    TreeOrList,
+    /// A directory that a container gets: `/here:/there`, `type=bind,source=/here,…`; a mere name is a volume.
+    Mount,
+    /// What to connect to what, as `KIND:words,options` (socat).
+    Address,
     Port,
     /// A local file that is read, or a remote one (scp, rsync).
     Source,
@@ -383,12 +470,16 @@ pub(crate) enum Role {
     Media,
     /// A local file that is written, or a remote one.
     Destination,
+    /// A destination that becomes like its sources: what they lack is deleted.
+    Mirror,
     /// A git remote: a URL, `host:path`, or a configured name.
     Remote,
     /// Every further word is a command to run.
     Command,
     /// A program that it runs, with words of the program's own if the table `appends`.
     Program,
+    /// This word and all behind it, joined by blanks, are code of a shell on another machine.
+    RemoteShell,
     /// The words up to `;` or `{} +` are a command to run.
     CommandUntil,
     /// The words up to `;` or the last are a command to run; it gets more words if none of its own has a brace (fd).
@@ -418,6 +509,12 @@ pub(crate) enum Role {
     Jq,
     /// An expression of one of the two yq, or a file if there is one of that name.
     Yq,
+    /// SQL, which a database client may mix with commands of its own.
+    Sql,
+    /// A database by its name, or by a URI or words like `host=h` that name its server.
+    DatabaseName,
+    /// The file of a database, next to which there are files of similar names.
+    Database,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -602,16 +699,36 @@ mod tests {
             ("name = \"x\"\noperands = [\"raed\"]", "raed"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], valeu = \"required\" }]", "valeu"),
             ("name = \"x\"\nuses = [\"none\"]", "none"),
+            ("name = \"x\"\nuses = [\"a\", \"b\"]\noption-sets = { a = [\"-a\"], b = [\"-a\"] }", "`-a` stands twice"),
             ("name = \"x\"\naliases = [\"x\"]", "two tables"),
             ("about = \"x\"", "without a name"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"] }, { forms = [\"-b\", \"-a\"] }]", "`-a` stands twice"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], role = \"read\" }]", "no value"),
             ("name = \"x\"\nunknown-option = \"flag\"\noptions = [{ forms = [\"-a\"], also = \"write\" }]", "acts"),
+            ("name = \"x\"\noptions = [\"-a  --all\"]", "no list of forms"),
+            ("name = \"x\"\noptions = [\"-a= --all=\"]", "no list of forms"),
+            ("name = \"x\"\noptions = [\"-a --all\", \"--all=\"]", "`--all` stands twice"),
             ("name = \"x\"\noperands = [\"read...\", \"data...\"]", "repeat"),
             ("name = \"x\"\n[[subcommands]]\nname = \"a\"\n[[subcommands]]\nname = \"a\"", "`a` stands twice"),
         ] {
             let error = Tables::parse(&[("x.toml", text)]).err().unwrap_or_default();
             assert!(error.contains(complaint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_option_may_be_a_text() {
+        for (text, forms, value) in [
+            ("-q --quiet", ["-q", "--quiet"].as_slice(), Arity::None),
+            ("-n --lines=", &["-n", "--lines"], Arity::Required),
+            ("--color=?", &["--color"], Arity::Optional),
+            ("-?", &["-?"], Arity::None),
+        ] {
+            let entry = toml::from_str::<Entry>(&format!("name = \"x\"\noptions = [\"{text}\"]"));
+            let read =
+                entry.map(|entry| entry.options.into_iter().map(|option| (option.forms, option.value)).collect());
+            let expected = vec![(forms.iter().map(|form| (*form).to_owned()).collect(), value)];
+            assert_eq!(read, Ok::<Vec<(Vec<String>, Arity)>, _>(expected), "{text}");
         }
     }
 
