@@ -141,7 +141,7 @@ impl Drop for Batch {
 }
 
 /// Programs that run for what they are; every other name does nothing.
-const REAL: &str = include_str!("real.txt");
+pub(crate) const REAL: &str = include_str!("real.txt");
 
 /// Every name that a program of these scripts could have: to be found is what makes bash execute it.
 fn stubs(scripts: &[&str]) -> String {

@@ -127,11 +127,11 @@ run_scripts() { # inside the new root
     done
 }
 
-run_script() ( # NAME TEXT: at most five seconds, one gigabyte and eight megabytes a file
+run_script() ( # NAME TEXT: at most three seconds, one gigabyte and eight megabytes a file
     ulimit -v 1048576 -f 16384 -c 0 2>/dev/null || true
     exec </dev/null >/dev/null 2>&1
     export PATH=/usr/bin HOME=/home/user LC_CTYPE=C.UTF-8 FUNCNEST=30
-    exec /real/bin/timeout -s KILL 5 /real/bin/unshare --mount --pid --fork --kill-child --mount-proc \
+    exec /real/bin/timeout -s KILL 3 /real/bin/unshare --mount --pid --fork --kill-child --mount-proc \
         /real/bin/strace -f --seccomp-bpf -y -xx -s 70000 -e signal=none -e trace=$CALLS -o "/given/log/$1" \
         /usr/bin/bash -c "$2"
 )

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use palisade_grammar::{
-    Command, CommandId, Cwd, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Resolved, Value, Word,
+    Command, CommandId, Cwd, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Resolved, Step, Value, Word,
 };
 use serde::Deserialize;
 
@@ -115,9 +115,26 @@ impl Cover<'_> {
         path.strip_prefix(&self.ran.cwd).map_or(path, |rest| rest.trim_start_matches('/'))
     }
 
+    /// Builtins and functions execute nothing: one of that name does not tell of a program. Neither does a program of
+    /// that name in another place, or in another directory than the one that the command claims to run in.
     fn tells(&self, command: &Command, exec: &Exec) -> bool {
-        let same = path(&command.program.value).is_some_and(|name| base(&name) == base(&exec.path));
-        same && fits(command.argv.get(1..).unwrap_or_default(), exec.argv.get(1..).unwrap_or_default())
+        let Some(name) = path(&command.program.value) else { return false };
+        let same = match command.resolved {
+            Resolved::Path => exec.path == name,
+            Resolved::Name => exec.path.strip_suffix(&name).is_some_and(|folder| SEARCHED.contains(&folder)),
+            _ => false,
+        };
+        same && self.starts(command, &exec.cwd)
+            && fits(command.argv.get(1..).unwrap_or_default(), exec.argv.get(1..).unwrap_or_default())
+    }
+
+    fn starts(&self, command: &Command, cwd: &str) -> bool {
+        let Cwd::Known(steps) = &command.cwd else { return true };
+        // A program that is told to move itself has not done so when it begins.
+        let moves = ["-C", "--chdir", "--directory"].iter().any(|flag| command.invocation.flags.contains(*flag));
+        let before = steps.split_last().filter(|_| moves).map(|(_, steps)| steps);
+        let is = |steps: &[Step]| self.walk(steps).is_none_or(|directory| directory == cwd);
+        is(steps) || before.is_some_and(is)
     }
 
     fn ordinary(&self, touch: &Touch) -> bool {
@@ -138,13 +155,22 @@ impl Cover<'_> {
 
     /// Where a command runs; `None` if the text does not tell.
     fn directory(&self, cwd: &Cwd) -> Option<String> {
-        let Cwd::Known(steps) = cwd else { return None };
+        match cwd {
+            Cwd::Known(steps) => self.walk(steps),
+            Cwd::Unknown => None,
+        }
+    }
+
+    fn walk(&self, steps: &[Step]) -> Option<String> {
         steps.iter().try_fold(self.ran.cwd.clone(), |at, step| {
             let to = resolve(&at, &path(&step.to)?);
             (!step.must_exist || self.ran.has_directory(&to)).then_some(to)
         })
     }
 }
+
+/// Where a program is looked up, should `PATH` be gone as well.
+const SEARCHED: [&str; 6] = ["/usr/bin/", "/bin/", "/usr/local/bin/", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"];
 
 fn absolute(effect: &Effect) -> bool {
     matches!(effect.target.value, Value::Home(_))

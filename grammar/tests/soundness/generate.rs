@@ -40,7 +40,9 @@ impl Random {
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64) -> String {
-    let mut maker = Maker { random: Random::new(seed), room: 14 };
+    let mut random = Random::new(seed);
+    let room = random.between(1, 12);
+    let mut maker = Maker { random, room };
     let mut script = maker.list(0);
     if maker.random.once_in(4) {
         for _ in 0..maker.random.between(1, 2) {

@@ -13,6 +13,7 @@
 mod cage;
 mod cover;
 mod generate;
+mod options;
 mod shrink;
 mod trace;
 mod words;
@@ -31,15 +32,20 @@ fn check(cage: Cage, what: &str, scripts: &BTreeSet<String>) -> usize {
     let wrong: Vec<_> = claimed.iter().zip(ran).map(|(script, ran)| (*script, missed(script, &ran))).collect();
     let known = gaps();
     let open = |script: &str, misses: &BTreeSet<String>| {
-        known.iter().any(|gap| gap.script == script && gap.misses.iter().eq(misses))
+        misses.iter().all(|miss| known.iter().any(|gap| gap.holds(script, miss)))
     };
     let wrong: Vec<_> =
         wrong.into_iter().filter(|(script, misses)| !misses.is_empty() && !open(script, misses)).collect();
     eprintln!("{what}: {} of {} scripts claim to be determined; {programs} programs ran", claimed.len(), scripts.len());
-    let shown: Vec<String> = wrong.iter().take(20).map(|(script, misses)| report(cage, script, misses)).collect();
+    let shown = wrong.iter().take(SHRUNK).map(|(script, misses)| report(cage, script, misses));
+    let more = wrong.iter().skip(SHRUNK).map(|(script, misses)| format!("--- {script:?}: {misses:?}"));
+    let shown: Vec<String> = shown.chain(more).collect();
     assert!(wrong.is_empty(), "{} scripts did what their inventories do not tell\n{}", wrong.len(), shown.join("\n"));
     programs
 }
+
+/// Failures that are cut down before they are told: that takes seconds each.
+const SHRUNK: usize = 10;
 
 /// What the script's own inventory does not tell, where it claims to tell all.
 fn missed(script: &str, ran: &Ran) -> BTreeSet<String> {
@@ -77,23 +83,21 @@ struct Gaps {
 struct Gap {
     script: String,
     misses: Vec<String>,
+    /// How such a miss begins in other scripts, where other options or names stand around it.
+    everywhere: Option<String>,
     #[serde(rename = "reason")]
     _reason: String,
 }
 
+impl Gap {
+    fn holds(&self, script: &str, miss: &str) -> bool {
+        self.script == script && self.misses.iter().any(|known| known == miss)
+            || self.everywhere.as_ref().is_some_and(|begin| miss.starts_with(begin))
+    }
+}
+
 fn gaps() -> Vec<Gap> {
     toml::from_str::<Gaps>(include_str!("gaps.toml")).unwrap().gap
-}
-
-/// The part of a program table that is of interest here.
-#[derive(Deserialize)]
-struct Table {
-    example: Vec<Example>,
-}
-
-#[derive(Deserialize)]
-struct Example {
-    script: String,
 }
 
 #[derive(Deserialize)]
@@ -113,15 +117,27 @@ struct Category {
 #[test]
 fn examples_of_the_tables() {
     let Some(cage) = Cage::available() else { return };
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/programs");
-    let mut scripts = BTreeSet::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let table: Table = toml::from_str(&text).unwrap();
-        scripts.extend(table.example.into_iter().map(|example| example.script));
-    }
+    let scripts = tables().into_iter().flat_map(|table| table.example).map(|example| example.script).collect();
     let programs = check(cage, "examples of the tables", &scripts);
     assert!(programs > 100, "only {programs} programs ran");
+}
+
+#[test]
+fn options_of_the_tables() {
+    let Some(cage) = Cage::available() else { return };
+    let scripts: BTreeSet<String> = tables().iter().flat_map(options::scripts).collect();
+    // Neighbours differ little: what is left out is much like what is tried, and every run by a seed tries others.
+    let (seed, count) = amount();
+    let every = (scripts.len() as u64).div_ceil(count).max(1);
+    let chosen =
+        (0_u64..).zip(scripts).filter(|(index, _)| index % every == seed % every).map(|(_, script)| script).collect();
+    check(cage, "options of the tables", &chosen);
+}
+
+fn tables() -> Vec<options::Table> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/programs");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()).collect()
 }
 
 #[test]
@@ -230,6 +246,12 @@ fn what_is_not_told_is_a_miss() {
         ("m0 a b", "m0 a", "executed [\"m0\", \"a\", \"b\"]"),
         ("m0 a", "m0 b$x", "executed [\"m0\", \"a\"]"),
         ("m0 a b", "m0 \"$x\"", "executed [\"m0\", \"a\", \"b\"]"),
+        ("m0", "./m0", "executed [\"m0\"]"),
+        ("./m0", "m0", "executed [\"./m0\"]"),
+        ("cd dir && m0", "m0", "executed [\"m0\"]"),
+        ("m0", "cd dir && m0", "executed [\"m0\"]"),
+        ("env -C dir m0", "env -C dir m0", ""),
+        ("m0() { m1; }; command m0", "command -v m0; m1", "executed [\"m0\"]"),
         ("find . -name a -exec m0 {} \\;", "find . -name a -exec m1 {} \\;", "executed"),
         ("echo > f", "echo > g", "bash wrote f"),
         ("cd dir; echo > f", "echo > f", "bash wrote dir/f"),

@@ -21,6 +21,8 @@ pub(crate) struct Exec {
     pub(crate) path: String,
     /// All words, the first included.
     pub(crate) argv: Vec<String>,
+    /// The directory it began in.
+    pub(crate) cwd: String,
     /// What the process, or the one that it was forked from, was running before: an index.
     pub(crate) by: Option<usize>,
 }
@@ -157,7 +159,7 @@ impl Reader {
 
     fn exec(&mut self, call: &Call, process: &Process, first: usize) {
         let argv = call.arguments.get(first + 1).map(|raw| list(raw)).unwrap_or_default();
-        self.trace.execs.push(Exec { path: call.text(first), argv, by: process.exec });
+        self.trace.execs.push(Exec { path: call.text(first), argv, cwd: process.cwd.clone(), by: process.exec });
         // A file without `#!` is a script to bash, which reads it in this very process.
         if (call.number() == Some(0) || call.result.contains("ENOEXEC"))
             && let Some(process) = self.processes.get_mut(&call.process)
