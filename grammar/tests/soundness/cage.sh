@@ -133,7 +133,7 @@ run_script() ( # NAME TEXT: at most three seconds, one gigabyte and eight megaby
     export PATH=/usr/bin HOME=/home/user LC_CTYPE=C.UTF-8 FUNCNEST=30
     exec /real/bin/timeout -s KILL 3 /real/bin/unshare --mount --pid --fork --kill-child --mount-proc \
         /real/bin/strace -f --seccomp-bpf -y -xx -s 70000 -e signal=none -e trace=$CALLS -o "/given/log/$1" \
-        /usr/bin/bash -c "$2"
+        /usr/bin/bash -c -- "$2"
 )
 
 main "$@"
