@@ -195,7 +195,7 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-const SERVICES: [&str; 3] = ["sshd", "docker", "mcp-client"];
+const SERVICES: [&str; 4] = ["sshd", "docker", "mcp-client", "soundness"]; // the last is the grammar's own
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]
