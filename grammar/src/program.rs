@@ -60,8 +60,9 @@ pub(crate) enum Child {
     Code { text: String, word: Word },
 }
 
-/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first.
-pub(crate) fn read(args: &[Arg], shell: bool) -> Reading {
+/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first; `stdin` is all of
+/// its standard input, where the text tells it.
+pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     let Some(program) = args.first() else { return Reading::default() };
     let name = match &program.word.value {
         Value::Literal(path) | Value::Home(path) if program.count == Count::One => last_component(path),
@@ -84,7 +85,7 @@ pub(crate) fn read(args: &[Arg], shell: bool) -> Reading {
         }
     };
     match tables.find(&name).filter(|entry| builtin || entry.builtin != Builtin::Only) {
-        Some(entry) => Parse::new(entry, args, shell, reading).finish(),
+        Some(entry) => Parse::new(entry, args, shell, stdin, reading).finish(),
         None => leaf(reading, args, builtin),
     }
 }
@@ -203,6 +204,8 @@ struct Parse<'t, 'a> {
     args: &'a [Arg],
     at: usize,
     shell: bool,
+    /// All of its standard input, if it is known.
+    stdin: Option<&'a str>,
     reading: Reading,
     chosen: Vec<&'t Opt>,
     operands: Vec<Arg>,
@@ -212,7 +215,7 @@ struct Parse<'t, 'a> {
     maybe_option: bool,
     /// An option is there that the table does not know.
     unfamiliar: bool,
-    /// Code was given that we cannot vouch for.
+    /// Code was given that we cannot vouch for, or that changes files.
     unvouched: bool,
     placeholder: Option<String>,
     /// The port that an option names; `Some(None)` if it is not known.
@@ -222,12 +225,13 @@ struct Parse<'t, 'a> {
 }
 
 impl<'t, 'a> Parse<'t, 'a> {
-    fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, reading: Reading) -> Self {
+    fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, stdin: Option<&'a str>, reading: Reading) -> Self {
         Self {
             entry,
             args,
             at: 1,
             shell,
+            stdin,
             reading,
             chosen: Vec::new(),
             operands: Vec::new(),
@@ -416,6 +420,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let written = arg.word.value.literal().filter(|_| wild(option));
         self.reading.invocation.flags.insert(written.unwrap_or(option.canonical()).to_owned());
         self.chosen.push(option);
+        self.options_ended |= option.last;
         for implied in &option.effects {
             self.implied(implied, arg);
         }
@@ -446,6 +451,9 @@ impl<'t, 'a> Parse<'t, 'a> {
             values.insert(text.to_owned());
         }
         self.allowed_value(option, &value);
+        if option.role == Role::Module {
+            return self.module(option, &value);
+        }
         self.apply(option.role, &value, option.tree);
     }
 
@@ -541,6 +549,32 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.chosen.retain(|option| option.groups.is_some());
         self.words();
         true
+    }
+
+    /// `python -m NAME`: the words behind it are the module's, or those of the program that it is.
+    fn module(&mut self, option: &Opt, arg: &Arg) {
+        let (parent, option) = (self.program(), option.canonical());
+        self.code_effects(arg);
+        let Some(entry) = arg.word.value.literal().and_then(|name| self.entry.module(name)) else {
+            self.unvouched = true;
+            self.options_ended = true;
+            return self.note(
+                OpaqueReason::ScriptFile,
+                arg,
+                &format!("what this module of `{parent}` does is not known"),
+            );
+        };
+        self.always();
+        self.reading.invocation.words.push(format!("{parent} {option} {}", entry.name));
+        if let Some(program) = &entry.stands_for {
+            let rest = self.args.get(self.at..).unwrap_or_default();
+            let words = std::iter::once(decoded(arg, program)).chain(rest.iter().cloned()).collect();
+            self.at = self.args.len();
+            self.child(words, false);
+        }
+        self.entry = entry;
+        self.options_ended = entry.plain;
+        self.chosen.retain(|option| option.groups.is_some());
     }
 
     fn command_until(&mut self, option: &Opt, arg: &Arg) {

@@ -320,7 +320,7 @@ impl Collector<'_> {
             let detail = format!("nested deeper than the limit of {MAX_DEPTH}");
             return Err(Refusal { span: run.span, detail });
         }
-        let reading = program::read(run.words, setting.shell);
+        let reading = program::read(run.words, setting.shell, None);
         let id = command_id(self.commands.len());
         let moved = reading.cwd.is_some();
         let own_place = match reading.cwd {

@@ -4,6 +4,7 @@
 //! its role allows.
 
 use super::table::{Check, Role, Stdin};
+use super::vouch::Touched;
 use super::{Arg, Child, Directory, Parse, decoded, peer, vouch};
 use crate::ast::Count;
 use crate::inventory::{Assignment, Effect, EffectKind, OpaqueReason, Peer, Resolved};
@@ -14,12 +15,13 @@ impl Parse<'_, '_> {
     pub(super) fn apply(&mut self, role: Role, arg: &Arg, tree: bool) {
         let stdio = self.entry.dash_is_stdio && arg.word.value.literal() == Some("-");
         match role {
-            Role::Data | Role::Command | Role::CommandUntil => {}
+            Role::Data | Role::Command | Role::CommandUntil | Role::Module => {}
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
+            Role::Execute => self.effect(EffectKind::Execute, arg, tree),
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {
@@ -63,9 +65,9 @@ impl Parse<'_, '_> {
             Role::ShellCode => self.shell_code(arg, |_| true),
             Role::PosixShellCode => self.shell_code(arg, vouch::posix_shell),
             Role::Code => self.code(arg),
-            Role::Awk => self.vouched(arg, vouch::awk),
-            Role::Sed => self.vouched(arg, vouch::sed),
-            Role::Jq => self.vouched(arg, vouch::jq),
+            Role::Awk | Role::Sed | Role::Jq | Role::Python | Role::Perl | Role::Node | Role::Ruby | Role::Php => {
+                self.vouched(role, arg)
+            }
             Role::Script => self.script_file(arg),
             Role::Assignment => self.declared(arg),
             Role::Variable => self.variable(arg, Value::Dynamic { prefix: String::new() }),
@@ -181,18 +183,56 @@ impl Parse<'_, '_> {
         self.note(OpaqueReason::InlineCode, arg, &format!("code of `{program}` is not read"));
     }
 
-    fn vouched(&mut self, arg: &Arg, harmless: fn(&str) -> bool) {
-        match &arg.word.value {
-            Value::Literal(text) if arg.count == Count::One && harmless(text) => {}
-            _ => self.code(arg),
+    fn vouched(&mut self, role: Role, arg: &Arg) {
+        let text = arg.word.value.literal().filter(|_| arg.count == Count::One);
+        match text.and_then(|text| touched(role, text)) {
+            Some(touched) => self.touches(touched, arg),
+            None => self.code(arg),
         }
     }
 
-    fn script_file(&mut self, arg: &Arg) {
-        self.unvouched = true;
-        if arg.word.value.literal() == Some("-") {
-            return self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+    /// What code that is vouched for does to files.
+    fn touches(&mut self, touched: Vec<Touched>, arg: &Arg) {
+        self.code_effects(arg);
+        for (kind, path) in touched {
+            self.unvouched |= kind != EffectKind::Read; // it is not read-only then
+            self.effect(kind, &decoded(arg, &path), false);
         }
+    }
+
+    pub(super) fn code_effects(&mut self, arg: &Arg) {
+        if !self.chosen.iter().any(|option| option.instead) {
+            self.entry.code_effects.iter().for_each(|implied| self.implied(implied, arg));
+        }
+    }
+
+    /// Code on standard input: read if the text tells it, else not known.
+    fn stdin_code(&mut self, arg: &Arg) {
+        let role = self.entry.stdin_role;
+        let known = self.stdin.filter(|_| !self.chosen.iter().any(|option| option.opaque.is_some()));
+        match known {
+            // A shell reads on line by line, so what an earlier line runs may swallow the beginning of a later one.
+            Some(text) if reads_alike(role) && text.trim_end().lines().count() > 1 => {}
+            Some(text) if reads_alike(role) && (role == Role::ShellCode || vouch::posix_shell(text)) => {
+                self.reading.children.push(Child::Code { text: text.to_owned(), word: arg.word.clone() });
+                return;
+            }
+            Some(text) => {
+                if let Some(touched) = touched(role, text) {
+                    return self.touches(touched, arg);
+                }
+            }
+            None => {}
+        }
+        self.unvouched = true;
+        self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+    }
+
+    fn script_file(&mut self, arg: &Arg) {
+        if arg.word.value.literal() == Some("-") {
+            return self.stdin_code(arg);
+        }
+        self.unvouched = true;
         self.effect(EffectKind::Read, arg, false);
         self.note(OpaqueReason::ScriptFile, arg, "what this file holds is not in the text");
     }
@@ -274,9 +314,9 @@ impl Parse<'_, '_> {
             Stdin::CodeWithOneOperand => operands <= 1,
         };
         let given = self.chosen.iter().any(|option| option.code_given);
-        if let Some(program) = self.args.first().filter(|_| code && !given) {
-            self.unvouched = true;
-            self.note(OpaqueReason::StdinCode, program, "it takes its code from standard input");
+        let taken = self.chosen.iter().any(|option| option.takes_stdin);
+        if let Some(program) = self.args.first().filter(|_| code && !given || taken) {
+            self.stdin_code(program);
         }
     }
 
@@ -299,8 +339,78 @@ impl Parse<'_, '_> {
     }
 }
 
+/// What code of this kind does to files, if it does nothing else of note.
+fn touched(role: Role, text: &str) -> Option<Vec<Touched>> {
+    let nothing = |harmless: bool| harmless.then(Vec::new);
+    match role {
+        Role::Awk => nothing(vouch::awk(text)),
+        Role::Sed => nothing(vouch::sed(text)),
+        Role::Jq => nothing(vouch::jq(text)),
+        Role::Python => vouch::python(text),
+        Role::Perl => nothing(vouch::perl(text)),
+        Role::Node => vouch::node(text),
+        Role::Ruby => nothing(vouch::ruby(text)),
+        Role::Php => nothing(vouch::php(text)),
+        _ => None,
+    }
+}
+
+/// Code that is read by the rules of this shell.
+fn reads_alike(role: Role) -> bool {
+    matches!(role, Role::ShellCode | Role::PosixShellCode)
+}
+
 /// A word of which nothing is known, standing where the argument stands.
 pub(super) fn unknown(arg: &Arg) -> Arg {
     let word = Word { value: Value::Dynamic { prefix: String::new() }, ..arg.word.clone() };
     Arg { word, count: arg.count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Reading, empty_word, read};
+    use super::*;
+
+    fn reading(words: &str, stdin: Option<&str>) -> Reading {
+        let arg = |text: &str| Arg {
+            word: Word { value: Value::Literal(text.to_owned()), ..empty_word() },
+            count: Count::One,
+        };
+        read(&words.split(' ').map(arg).collect::<Vec<_>>(), true, stdin)
+    }
+
+    #[test]
+    fn code_on_standard_input() {
+        for (words, stdin, said) in [
+            ("python3", "print(1)", "read-only"),
+            ("python3 -", "import json\nprint(json.dumps(1))", "read-only"),
+            ("python3 - a b", "print(1)", "read-only"),
+            ("python3", "import os; os.system('x')", "opaque"),
+            ("python3 -i", "print(1)", "opaque"),
+            ("python3 -i -c 1", "print(1)", "opaque"),
+            ("python3 -", "open('a', 'w')", "interpreter"),
+            ("python3 x.py", "print(1)", "opaque"),
+            ("bash", "rm x", "code rm x"),
+            ("bash -s a b", "rm x\n", "code rm x"),
+            ("bash -", "rm x", "code rm x"),
+            ("bash", "head -c 9\nrm x", "opaque"),
+            ("bash x.sh", "rm x", "opaque"),
+            ("bash -i", "rm x", "opaque"),
+            ("sh", "rm x", "code rm x"),
+            ("sh", "x &> y", "opaque"),
+        ] {
+            let with = |stdin| {
+                let reading = reading(words, stdin);
+                let code = reading.children.iter().find_map(|child| match child {
+                    Child::Code { text, .. } => Some(format!("code {}", text.trim_end())),
+                    Child::Command { .. } => None,
+                });
+                let opaque = (!reading.opaque.is_empty()).then(|| "opaque".to_owned());
+                let groups = || reading.invocation.groups.iter().cloned().collect::<Vec<_>>().join(" ");
+                opaque.or(code).unwrap_or_else(groups)
+            };
+            assert_eq!(with(Some(stdin)), said, "{words} <<< {stdin}");
+            assert_eq!(with(None), "opaque", "{words}");
+        }
+    }
 }

@@ -106,6 +106,14 @@ pub(crate) struct Entry {
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
     pub(crate) stdin: Stdin,
+    /// What the code on standard input is, if it is there to be read.
+    pub(crate) stdin_role: Role,
+    /// What code touches even if it can be vouched for, unless an option with `instead` is there.
+    pub(crate) code_effects: Vec<Implied>,
+    /// What the value of an option in the role `module` stands for (`python -m`).
+    pub(crate) modules: Vec<Entry>,
+    /// It is the program of this name: the words behind it are that program's.
+    pub(crate) stands_for: Option<String>,
     /// It is always opaque.
     pub(crate) opaque: Option<OpaqueReason>,
     pub(crate) check: Option<Check>,
@@ -149,6 +157,10 @@ impl Default for Entry {
             appends: false,
             runs_builtins: false,
             stdin: Stdin::Data,
+            stdin_role: Role::Data,
+            code_effects: Vec::new(),
+            modules: Vec::new(),
+            stands_for: None,
             opaque: None,
             check: None,
             directory: None,
@@ -167,7 +179,8 @@ impl Entry {
             let shared = sets.get(set).ok_or_else(|| format!("no option set is called `{set}`"))?;
             self.options.extend(shared.iter().cloned());
         }
-        self.subcommands.iter_mut().try_for_each(|subcommand| subcommand.share_options(&sets))
+        let inner = self.subcommands.iter_mut().chain(&mut self.modules);
+        inner.into_iter().try_for_each(|entry| entry.share_options(&sets))
     }
 
     /// Contradictions that would make a table say less than is true.
@@ -200,12 +213,17 @@ impl Entry {
         if let Some(twice) = subcommands.into_iter().find(|name| !names.insert(name.as_str())) {
             return Err(format!("`{name}`: the subcommand `{twice}` stands twice"));
         }
-        self.subcommands.iter().try_for_each(Self::validate)
+        self.subcommands.iter().chain(&self.modules).try_for_each(Self::validate)
     }
 
     /// The subcommand of this name.
     pub(crate) fn subcommand(&self, name: &str) -> Option<&Self> {
         self.subcommands.iter().find(|entry| entry.name == name || entry.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// The module of this name.
+    pub(crate) fn module(&self, name: &str) -> Option<&Self> {
+        self.modules.iter().find(|entry| entry.name == name || entry.aliases.iter().any(|alias| alias == name))
     }
 
     /// Options whose mere presence can matter: one of them may hide in a computed word.
@@ -254,6 +272,10 @@ pub(crate) struct Opt {
     pub(crate) instead: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
+    /// Standard input is code, whatever else is there.
+    pub(crate) takes_stdin: bool,
+    /// All words behind it and its value are operands.
+    pub(crate) last: bool,
     /// The command it runs does not run here (`-execdir`).
     pub(crate) elsewhere: bool,
     /// It cannot be vouched for.
@@ -310,6 +332,8 @@ pub(crate) enum Role {
     Delete,
     DeleteTree,
     ReadWrite,
+    /// A file, or what a directory holds, that is run or loaded as code.
+    Execute,
     /// A file that is read or written before the program changes its directory; `host:file` is remote (tar).
     Archive,
     /// The source of a rename: read and deleted with all below it.
@@ -347,6 +371,14 @@ pub(crate) enum Role {
     Awk,
     Sed,
     Jq,
+    Python,
+    Perl,
+
+    Node,
+    Ruby,
+    Php,
+    /// One of the table's modules, which says what the words behind it are.
+    Module,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -369,6 +401,7 @@ impl Role {
                 | Self::Delete
                 | Self::DeleteTree
                 | Self::ReadWrite
+                | Self::Execute
         )
     }
 

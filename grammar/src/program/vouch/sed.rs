@@ -27,14 +27,30 @@ impl Sed<'_> {
             return false;
         }
         match self.next() {
-            Some(b'p' | b'd' | b'n' | b'N' | b'g' | b'G' | b'h' | b'H' | b'x' | b'D' | b'P' | b'=') => self.ends(),
-            Some(b'{' | b'}') => true,
+            Some(b'p' | b'd' | b'n' | b'N' | b'g' | b'G' | b'h' | b'H' | b'x' | b'D' | b'P' | b'=' | b'z') => {
+                self.ends()
+            }
+            Some(b'l' | b'L') => {
+                self.skip(b" 0123456789");
+                self.ends()
+            }
+            Some(b':') => self.label() && self.ends(),
+            Some(b'b' | b't' | b'T') => {
+                self.label();
+                self.ends()
+            }
+            Some(b'#') => {
+                while self.next().is_some_and(|byte| byte != b'\n') {}
+                true
+            }
+            Some(b'{') => true,
+            Some(b'}') => self.ends(),
             Some(b'q' | b'Q') => {
                 self.skip(b"0123456789 ");
                 self.ends()
             }
-            Some(b's') => self.delimited(2) && self.flags() && self.ends(),
-            Some(b'y') => self.delimited(2) && self.ends(),
+            Some(b's') => self.pattern(true) && self.flags() && self.ends(),
+            Some(b'y') => self.letters() && self.ends(),
             Some(b'a' | b'i' | b'c') => self.text(),
             _ => false,
         }
@@ -62,11 +78,14 @@ impl Sed<'_> {
     fn address(&mut self) -> bool {
         match self.rest.first() {
             Some(b'$') => _ = self.next(),
-            Some(b'/') => {
-                if !self.delimited(1) {
+            Some(b'/' | b'\\') => {
+                if self.rest.first() == Some(&b'\\') {
+                    self.next();
+                }
+                if !self.pattern(false) {
                     return false;
                 }
-                self.skip(b"I");
+                self.skip(b"IM");
             }
             _ => self.skip(b"0123456789~"),
         }
@@ -74,26 +93,85 @@ impl Sed<'_> {
         true
     }
 
-    /// The delimiter, then so many parts that each end with it; a backslash keeps the next character from ending one.
-    fn delimited(&mut self, parts: usize) -> bool {
-        let Some(delimiter) = self.next().filter(|byte| !b"\\\n".contains(byte) && byte.is_ascii()) else {
-            return false;
-        };
-        for _ in 0..parts {
-            loop {
-                match self.next() {
-                    None => return false,
-                    Some(b'\\') if self.next().is_none() => return false,
-                    Some(byte) if byte == delimiter => break,
-                    Some(_) => {}
-                }
+    /// The delimiter, a pattern, and for `s` a text, each of which ends with the delimiter.
+    fn pattern(&mut self, text: bool) -> bool {
+        let Some(delimiter) = self.delimiter() else { return false };
+        loop {
+            match self.next() {
+                None => return false,
+                Some(b'\\') if self.next().is_none() => return false,
+                Some(byte) if byte == delimiter => break,
+                Some(b'[') if !self.brackets(delimiter) => return false,
+                Some(_) => {}
             }
         }
-        true
+        !text || self.part(delimiter)
+    }
+
+    /// Some seds take a delimiter in brackets for a character. To the others the pattern ends inside the brackets, which
+    /// is an error that ends the whole script before it runs.
+    fn brackets(&mut self, delimiter: u8) -> bool {
+        if self.rest.first() == Some(&b'^') {
+            self.next();
+        }
+        let (mut first, mut delimited, mut class) = (true, false, false);
+        loop {
+            match self.next() {
+                None | Some(b'\n') => return false,
+                Some(b']') if !first => return true,
+                Some(b'\\') if matches!(self.next(), None | Some(b']')) => return false,
+                Some(b'[') => {
+                    let named = self.rest.first().copied().filter(|byte| b":.=".contains(byte));
+                    if let Some(mark) = named {
+                        self.next();
+                        self.skip(b"abcdefghijklmnopqrstuvwxyz");
+                        if self.next() != Some(mark) || self.next() != Some(b']') {
+                            return false;
+                        }
+                        class = true;
+                    }
+                }
+                Some(byte) => delimited |= byte == delimiter,
+            }
+            if class && delimited {
+                return false;
+            }
+            first = false;
+        }
+    }
+
+    fn delimiter(&mut self) -> Option<u8> {
+        self.next().filter(|byte| !b"\\\n[]".contains(byte) && byte.is_ascii())
+    }
+
+    /// Up to the delimiter; a backslash keeps the next character from being one.
+    fn part(&mut self, delimiter: u8) -> bool {
+        loop {
+            match self.next() {
+                None => return false,
+                Some(b'\\') if self.next().is_none() => return false,
+                Some(byte) if byte == delimiter => return true,
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn letters(&mut self) -> bool {
+        self.delimiter().is_some_and(|delimiter| self.part(delimiter) && self.part(delimiter))
+    }
+
+    /// `:a`, `b a`. What some take for the end of a label is not a part of it.
+    fn label(&mut self) -> bool {
+        self.skip(b" ");
+        let before = self.rest.len();
+        while self.rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            self.next();
+        }
+        self.rest.len() < before
     }
 
     fn flags(&mut self) -> bool {
-        self.skip(b"gpiI0123456789");
+        self.skip(b"gpiImM0123456789");
         true
     }
 
@@ -101,7 +179,7 @@ impl Sed<'_> {
     fn text(&mut self) -> bool {
         let length = self.rest.iter().position(|byte| *byte == b'\n').unwrap_or(self.rest.len());
         let line = self.rest.get(..length).unwrap_or_default();
-        let plain = !line.contains(&b'\\');
+        let plain = line.last() != Some(&b'\\');
         self.rest = self.rest.get(length..).unwrap_or_default();
         plain
     }
@@ -147,6 +225,31 @@ mod tests {
             "s/e/w/2",
             "y/abc/xyz/",
             "/a/{s/b/c/;p}",
+            ":a;N;$!ba;s/\\n/ /g",
+            ":a\ns/x/y/\nta",
+            "/x/b;s/a/b/",
+            "/x/bend\ns/a/b/\n:end",
+            "s/a/b/;t;s/c/d/",
+            "# a comment; e rm\np",
+            "\\|a/b|d",
+            "/a/Id;/b/Md",
+            "$!{N;D}",
+            "1a a\\tb",
+            "l",
+            "/a/,/b/{//!d}",
+            "s/[a-z]*/x/;s/[^/]*$//",
+            "s/[]x]/y/",
+            "s/\\[/x/",
+            "s#/usr#/opt#g",
+            "/^$/d",
+            "$ a text",
+            "5q1",
+            "s/[/]/e/",
+            "s/[^/]*$//",
+            "s/[]/]/e/",
+            "s/[\\/]/e/",
+            "s/[[:space:]]*$//",
+            "z;s/^/x/",
             "",
         ] {
             assert!(sed(script), "{script}");
@@ -169,12 +272,31 @@ mod tests {
             "/a",
             "s\\a\\b\\",
             "a\\\ne rm",
-            "l 5",
             "v",
-            "b x",
+            ":a e",
+            "b x y",
+            "}e",
+            "1!{e}",
+            ":a;e",
+            "bx;e",
+            "t\ne",
+            "# x\ne",
+            "\\|a|e",
+            "s/[/]/x/;w f",
+            "s/[/b/;s/]x/;w f/e",
+            "s/[[:alpha:]/]/x/",
+            "s/[\\]/]/x/",
+            "s/[/x/",
+            "y/[/]/;w f/",
+            "z;w f",
+            "a x\ne rm",
+            "s/a/b/mw f",
+            "s/a/b/Me",
+            "M",
+            "f x",
+            "}w f",
             "s/a/b/m;e",
             "\\,x,e",
-            "s/[/]/e/",
             "i\\",
         ] {
             assert!(!sed(script), "{script}");
