@@ -19,6 +19,7 @@ impl Parse<'_, '_> {
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
+            Role::Input => self.input(arg),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
             Role::Execute => self.effect(EffectKind::Execute, arg, tree),
@@ -77,6 +78,18 @@ impl Parse<'_, '_> {
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
         self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+    }
+
+    fn input(&mut self, arg: &Arg) {
+        let plain = |text: &str| !text.contains(['<', '>', '|', '&']) && text.trim() == text;
+        match arg.word.value.literal() {
+            Some(text) if plain(text) => self.effect(EffectKind::Read, arg, false),
+            Some(_) => self.code(arg), // `rm x|` is a command here
+            None => {
+                self.note(OpaqueReason::DynamicOption, arg, "a name that ends with `|` is a command here; write it out");
+                self.effect(EffectKind::Read, arg, false);
+            }
+        }
     }
 
     fn archive(&mut self, arg: &Arg, stdio: bool) {
@@ -293,6 +306,18 @@ impl Parse<'_, '_> {
                 for arg in self.operands.clone() {
                     if arg.word.value.literal().is_none_or(|text| text.contains('=')) {
                         self.note(OpaqueReason::InlineCode, &arg, "a variable given here may change what is run");
+                    }
+                }
+            }
+            Some(Check::ResponseFiles) => {
+                for arg in self.args.iter().skip(1) {
+                    let prefix = arg.word.value.prefix();
+                    if prefix.starts_with('@') || prefix.is_empty() && arg.word.value.literal().is_none() {
+                        self.note(
+                            OpaqueReason::UnknownOption,
+                            arg,
+                            "a word that begins with `@` names a file with options",
+                        );
                     }
                 }
             }

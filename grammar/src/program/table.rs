@@ -327,6 +327,8 @@ pub(crate) enum Role {
     Data,
     Read,
     ReadTree,
+    /// A file that is read, or a command that is run if the name says so (perl's `<>`).
+    Input,
     Write,
     WriteTree,
     Delete,
@@ -402,6 +404,7 @@ impl Role {
                 | Self::DeleteTree
                 | Self::ReadWrite
                 | Self::Execute
+                | Self::Input
         )
     }
 
@@ -485,6 +488,8 @@ pub(crate) enum Check {
     Test,
     /// make's `NAME=value` operands change what it runs.
     MakeVariables,
+    /// Words that begin with `@` name files with more words (gcc).
+    ResponseFiles,
     /// Words that begin with `+` are commands (vim, less).
     PlusCommands,
 }
