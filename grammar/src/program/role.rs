@@ -86,7 +86,11 @@ impl Parse<'_, '_> {
             Some(text) if plain(text) => self.effect(EffectKind::Read, arg, false),
             Some(_) => self.code(arg), // `rm x|` is a command here
             None => {
-                self.note(OpaqueReason::DynamicOption, arg, "a name that ends with `|` is a command here; write it out");
+                self.note(
+                    OpaqueReason::DynamicOption,
+                    arg,
+                    "a name that ends with `|` is a command here; write it out",
+                );
                 self.effect(EffectKind::Read, arg, false);
             }
         }
@@ -197,7 +201,10 @@ impl Parse<'_, '_> {
     }
 
     fn vouched(&mut self, role: Role, arg: &Arg) {
-        let text = arg.word.value.literal().filter(|_| arg.count == Count::One);
+        // Pieces are read one by one, but a `/` at the beginning of one may divide what ends the piece before.
+        let pieces = self.chosen.iter().filter(|option| option.role == role).count();
+        let whole = pieces < 2 || !matches!(role, Role::Perl | Role::Ruby | Role::Php | Role::Node);
+        let text = arg.word.value.literal().filter(|_| arg.count == Count::One && whole);
         match text.and_then(|text| touched(role, text)) {
             Some(touched) => self.touches(touched, arg),
             None => self.code(arg),

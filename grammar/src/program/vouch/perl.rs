@@ -305,7 +305,7 @@ fn interpolated(text: &str) -> Option<()> {
                 let rest: String = chars.clone().take_while(|c| *c != ']').collect();
                 let field =
                     rest.strip_prefix('[').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-                if rest.starts_with(['{', '-', ':', '\'']) || rest.starts_with('[') && !field {
+                if rest.starts_with("::") || rest.starts_with(['{', '-', '\'']) || rest.starts_with('[') && !field {
                     return None;
                 }
             }
@@ -340,6 +340,7 @@ mod tests {
             "print $1 if /(\\d+)/",
             "print \"$1\\n\" if /(a|b)/",
             "print \"rm -rf /\\n\"",
+            "print \"$.: $_\"",
             "print 'rm -rf /'",
             "print 1+1",
             "print 2**10, \"\\n\"",
