@@ -67,6 +67,8 @@ pub(crate) enum Child {
 pub(crate) enum Runs {
     /// In a shell of its own.
     Elsewhere,
+    /// In a shell of its own, whose commands can read on where the code was read.
+    Stdin,
     /// In the shell that runs the command, at once.
     Here,
     /// In that shell, at a time of its own (`trap`).
@@ -75,8 +77,8 @@ pub(crate) enum Runs {
     Alias,
 }
 
-/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first; `stdin` is what
-/// the program finds on standard input, if that is literal text.
+/// Reads one invocation. `shell` says that bash looks the command word up, so that builtins go first; `stdin` is all of
+/// its standard input, where the text tells it.
 pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     let Some(program) = args.first() else { return Reading::default() };
     let name = match &program.word.value {
@@ -227,6 +229,7 @@ struct Parse<'t, 'a> {
     args: &'a [Arg],
     at: usize,
     shell: bool,
+    /// All of its standard input, if it is known.
     stdin: Option<&'a str>,
     reading: Reading,
     chosen: Vec<&'t Opt>,
@@ -237,7 +240,7 @@ struct Parse<'t, 'a> {
     maybe_option: bool,
     /// An option is there that the table does not know.
     unfamiliar: bool,
-    /// Code was given that we cannot vouch for.
+    /// Code was given that we cannot vouch for, or that changes files.
     unvouched: bool,
     placeholder: Option<String>,
     /// The port that an option names; `Some(None)` if it is not known.
@@ -447,6 +450,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let written = arg.word.value.literal().filter(|_| wild(option));
         self.reading.invocation.flags.insert(written.unwrap_or(option.canonical()).to_owned());
         self.chosen.push(option);
+        self.options_ended |= option.last;
         if self.entry.settings.is_empty() {
             option.effects.iter().for_each(|implied| self.implied(implied, arg));
         }
@@ -479,6 +483,9 @@ impl<'t, 'a> Parse<'t, 'a> {
             values.insert(text.to_owned());
         }
         self.allowed_value(option, &value);
+        if option.role == Role::Module {
+            return self.module(option, &value);
+        }
         self.apply(option.role, &value, option.tree);
     }
 
@@ -606,6 +613,32 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.note(OpaqueReason::UnknownOption, option, detail);
         }
         self.child(words, self.entry.elsewhere && self.reading.cwd.is_none());
+    }
+
+    /// `python -m NAME`: the words behind it are the module's, or those of the program that it is.
+    fn module(&mut self, option: &Opt, arg: &Arg) {
+        let (parent, option) = (self.program(), option.canonical());
+        self.code_effects(arg);
+        let Some(entry) = arg.word.value.literal().and_then(|name| self.entry.module(name)) else {
+            self.unvouched = true;
+            self.options_ended = true;
+            return self.note(
+                OpaqueReason::ScriptFile,
+                arg,
+                &format!("what this module of `{parent}` does is not known"),
+            );
+        };
+        self.always();
+        self.reading.invocation.words.push(format!("{parent} {option} {}", entry.name));
+        if let Some(program) = &entry.stands_for {
+            let rest = self.args.get(self.at..).unwrap_or_default();
+            let words = std::iter::once(decoded(arg, program)).chain(rest.iter().cloned()).collect();
+            self.at = self.args.len();
+            self.child(words, false);
+        }
+        self.entry = entry;
+        self.options_ended = entry.plain;
+        self.chosen.retain(|option| option.groups.is_some());
     }
 
     fn command_until(&mut self, option: &Opt, arg: &Arg) {

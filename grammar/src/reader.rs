@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::ast::{Arg, Assign, Join, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
 use crate::inventory::OpaqueReason;
 use crate::span::{Frame, Span};
-use crate::word::{self, Mode, Value, is_break, is_name, starts_name};
+use crate::word::{self, Mode, Value, Word, is_break, is_name, starts_name};
 use heredoc::Heredoc;
 pub(crate) use page::{Fill, Mark, MarkKind, Page};
 
@@ -472,12 +472,17 @@ impl<'a, 'm> Reader<'a, 'm> {
         } else {
             self.operator(op.len())?;
         }
+        let closes = (op == "<&" || op == ">&") && self.peek(0) == Some(b'-');
         self.skip_blanks();
         if self.peek(0).is_none_or(is_break) && !self.process_substitution() {
             return Err(self.refuse("syntax error: a redirection without a target"));
         }
         let target = self.word(Mode::Plain)?;
-        let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word.value);
+        if closes && target.word.raw != "-" {
+            // The operator is `>&-`, and what follows is a word of the command.
+            return Err(Stop::unsupported(start, self.at, "a word right behind `>&-`; put a blank before it"));
+        }
+        let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word);
         if fd.is_some_and(|fd| fd >= SHELLS_OWN) || (duplicates && !is_low_descriptor(&target.word.value)) {
             let detail = "descriptors from 10 up are the shell's own, and which one this is must be written out";
             return Err(Stop::unsupported(start, self.at, detail));
@@ -595,9 +600,10 @@ fn implied_descriptor(op: &str) -> Option<u32> {
 /// From here up bash keeps what it needs for itself: its input, and where it reports that a command is done.
 const SHELLS_OWN: u32 = 10;
 
-/// Literal text that is neither digits nor `-`: `>&file`.
-fn names_a_file(value: &Value) -> bool {
-    value.literal().is_some_and(|text| text.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'-'))
+/// Literal text that is no number, with or without `-` behind it: `>&file`. Quotes make a file of any word.
+fn names_a_file(word: &Word) -> bool {
+    let number = |text: &str| text.strip_suffix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+    word.value.literal().is_some_and(|text| !number(text) || text != word.raw && text.ends_with('-'))
 }
 
 /// `<&3`, `>&2-`, `<&-`.

@@ -642,7 +642,7 @@ impl Collector<'_> {
             }
             Child::Code { text, word, runs } => {
                 let via = match runs {
-                    Runs::Elsewhere | Runs::Here => Via::Code(name),
+                    Runs::Elsewhere | Runs::Stdin | Runs::Here => Via::Code(name),
                     Runs::Later => Via::Trap,
                     Runs::Alias => Via::Alias,
                 };
@@ -655,11 +655,31 @@ impl Collector<'_> {
                     self.later.push((text, word, inside));
                     return Ok(None);
                 }
-                let state = if runs == Runs::Elsewhere { state.elsewhere() } else { state.clone() };
+                let other = matches!(runs, Runs::Elsewhere | Runs::Stdin);
+                let state = if other { state.elsewhere() } else { state.clone() };
+                let state = if runs == Runs::Stdin { State { stdin: None, ..state } } else { state };
+                let start = self.commands.len();
                 let after = self.code(&text, &word, &inside, state)?;
+                if runs == Runs::Stdin && text.trim_end().contains('\n') {
+                    self.read_on(start, parent, &word);
+                }
                 Ok(here.then(|| (after.clone(), after)))
             }
         }
+    }
+
+    /// A shell reads its code line by line: what an earlier line runs may swallow the beginning of a later one.
+    fn read_on(&mut self, start: usize, shell: CommandId, word: &Word) {
+        let Some((_, earlier)) = self.commands.get(start..).and_then(<[Command]>::split_last) else { return };
+        let fed = |command: &Command| {
+            let redirected = command.redirections.iter().any(|redirection| redirection.fd == Some(0));
+            redirected || matches!(command.via, Via::Pipe(part) if part > 0) || command.parent != Some(shell)
+        };
+        if earlier.iter().all(|command| leaves_stdin(command) || fed(command)) {
+            return;
+        }
+        let detail = "a command in this code may read the lines behind it, which then begin elsewhere".to_owned();
+        self.finding(Note { reason: OpaqueReason::StdinCode, span: word.span, detail }, shell);
     }
 
     /// Shell code that the text holds literally: read by the same rules as the script itself. Returns where the shell
@@ -777,11 +797,19 @@ fn leaves(command: &Command, redirects: &[Redirect]) -> bool {
 
 /// It surely reads nothing from standard input.
 fn leaves_stdin(command: &Command) -> bool {
-    const QUIET: [&str; 12] =
+    const BUILTINS: [&str; 12] =
         [":", "true", "false", "echo", "printf", "cd", "test", "[", "export", "set", "pwd", "trap"];
-    let first = command.invocation.words.first().map(String::as_str);
-    command.resolved == Resolved::None
-        || command.resolved == Resolved::Builtin && first.is_some_and(|name| QUIET.contains(&name))
+    const PROGRAMS: [&str; 14] = [
+        "basename", "date", "df", "dirname", "du", "id", "ls", "mkdir", "seq", "sleep", "stat", "touch", "uname",
+        "whoami",
+    ];
+    let first = command.invocation.words.first().map_or("", String::as_str);
+    match command.resolved {
+        Resolved::None => true,
+        Resolved::Builtin => BUILTINS.contains(&first),
+        Resolved::Name => PROGRAMS.contains(&first),
+        Resolved::Function | Resolved::Path | Resolved::Unknown => false,
+    }
 }
 
 fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State) -> (Vec<Redirection>, Vec<Effect>) {
@@ -801,7 +829,11 @@ fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State
 /// What a redirection opens. If the command then moves elsewhere, a relative target is not what its own words would
 /// mean by that name, and so is not known.
 fn opened(redirect: &Redirect, target: &Word, moved: bool) -> Vec<Effect> {
-    let duplicates = |text: &str| text.strip_suffix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+    // bash looks at the word as it is written: `>&'2-'` opens a file.
+    let duplicates = |text: &str| {
+        let number = text.strip_suffix('-').unwrap_or(text);
+        target.raw == text && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let kinds: &[EffectKind] = match redirect.op {
         "<" => &[EffectKind::Read],
         "<>" => &[EffectKind::Read, EffectKind::Write],

@@ -3,7 +3,8 @@
 //! This file decides what each role of the tables means. A word whose value is not known gets the widest meaning that
 //! its role allows.
 
-use super::table::{Check, Language, Role, Stdin};
+use super::table::{Check, Role, Stdin};
+use super::vouch::Touched;
 use super::{Arg, Child, Directory, Parse, Runs, decoded, empty_word, peer, vouch};
 use crate::ast::Count;
 use crate::inventory::{Assignment, Effect, EffectKind, OpaqueReason, Peer, Resolved};
@@ -21,7 +22,7 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell => {}
+            Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell | Role::Module => {}
             Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
@@ -30,6 +31,7 @@ impl Parse<'_, '_> {
             Role::Source | Role::Destination if stdio => {}
             Role::Read => self.effect(EffectKind::Read, arg, tree),
             Role::ReadTree => self.effect(EffectKind::Read, arg, true),
+            Role::Input => self.input(arg),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
             Role::Into | Role::IntoTree => {
@@ -37,6 +39,7 @@ impl Parse<'_, '_> {
             }
             Role::ReadPrefix => self.effect(EffectKind::Read, &only_begins(arg), false),
             Role::WritePrefix => self.effect(EffectKind::Write, &only_begins(arg), false),
+            Role::Execute => self.effect(EffectKind::Execute, arg, tree),
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {
@@ -130,14 +133,14 @@ impl Parse<'_, '_> {
             Role::FileOrPipe => self.file_or_pipe(arg),
             Role::WritePattern => self.write_pattern(arg),
             Role::Code => self.code(arg),
-            Role::Awk => self.vouched(arg, vouch::awk),
-            Role::Sed => self.vouched(arg, vouch::sed),
-            Role::Jq => self.vouched(arg, vouch::jq),
+            Role::Awk | Role::Sed | Role::Jq | Role::Python | Role::Perl | Role::Node | Role::Ruby | Role::Php => {
+                self.vouched(role, arg)
+            }
             Role::Yq => {
                 self.effect(EffectKind::Read, arg, false);
-                self.vouched(arg, vouch::yq);
+                self.vouched(role, arg);
             }
-            Role::Sql => self.vouched(arg, vouch::sql),
+            Role::Sql => self.vouched(role, arg),
             Role::Database => self.database(arg),
             Role::DatabaseName => match arg.word.value.literal() {
                 Some(text) if !text.contains(['=', '/']) => {}
@@ -174,6 +177,22 @@ impl Parse<'_, '_> {
             self.effect(EffectKind::Write, to, tree || to.count != Count::One);
         }
         places.iter().for_each(|place| self.effect(EffectKind::Write, place, tree));
+    }
+
+    fn input(&mut self, arg: &Arg) {
+        let plain = |text: &str| !text.contains(['<', '>', '|', '&']) && text.trim() == text;
+        match arg.word.value.literal() {
+            Some(text) if plain(text) => self.effect(EffectKind::Read, arg, false),
+            Some(_) => self.code(arg), // `rm x|` is a command here
+            None => {
+                self.note(
+                    OpaqueReason::DynamicOption,
+                    arg,
+                    "a name that ends with `|` is a command here; write it out",
+                );
+                self.effect(EffectKind::Read, arg, false);
+            }
+        }
     }
 
     fn archive(&mut self, arg: &Arg, stdio: bool) {
@@ -505,10 +524,14 @@ impl Parse<'_, '_> {
         self.note(OpaqueReason::InlineCode, arg, &format!("code of `{program}` is not read"));
     }
 
-    fn vouched(&mut self, arg: &Arg, harmless: fn(&str) -> bool) {
-        match &arg.word.value {
-            Value::Literal(text) if arg.count == Count::One && harmless(text) => {}
-            _ => self.code(arg),
+    fn vouched(&mut self, role: Role, arg: &Arg) {
+        // Pieces are read one by one, but a `/` at the beginning of one may divide what ends the piece before.
+        let pieces = self.chosen.iter().filter(|option| option.role == role).count();
+        let whole = pieces < 2 || !matches!(role, Role::Perl | Role::Ruby | Role::Php | Role::Node);
+        let text = arg.word.value.literal().filter(|_| arg.count == Count::One && whole);
+        match text.and_then(|text| touched(role, text)) {
+            Some(touched) => self.touches(touched, arg),
+            None => self.code(arg),
         }
     }
 
@@ -567,17 +590,66 @@ impl Parse<'_, '_> {
         }
     }
 
-    fn script_file(&mut self, arg: &Arg) {
-        if let (Value::Pipe { text: Some(text) }, Some(readable)) = (&arg.word.value, readable(self.entry.language)) {
-            return self.read_code(&decoded(arg, text), readable);
+    /// What code that is vouched for does to files.
+    fn touches(&mut self, touched: Vec<Touched>, arg: &Arg) {
+        self.code_effects(arg);
+        for (kind, path) in touched {
+            self.unvouched |= kind != EffectKind::Read; // it is not read-only then
+            self.effect(kind, &decoded(arg, &path), false);
+        }
+    }
+
+    pub(super) fn code_effects(&mut self, arg: &Arg) {
+        if !self.chosen.iter().any(|option| option.instead) {
+            self.entry.code_effects.iter().for_each(|implied| self.implied(implied, arg));
+        }
+    }
+
+    /// Code on standard input: read if the text tells it, else not known.
+    fn stdin_code(&mut self, arg: &Arg) {
+        let role = self.entry.stdin_role;
+        let known = self.stdin.filter(|_| !self.chosen.iter().any(|option| option.opaque.is_some()));
+        match known {
+            Some(text) if reads_alike(role, text) => {
+                let (text, word) = (text.to_owned(), arg.word.clone());
+                self.reading.children.push(Child::Code { text, word, runs: Runs::Stdin });
+                return;
+            }
+            Some(text) => {
+                if let Some(touched) = touched(role, text) {
+                    return self.touches(touched, arg);
+                }
+            }
+            None => {}
         }
         self.unvouched = true;
-        if arg.word.value.is_pipe() {
-            return self.note(OpaqueReason::StdinCode, arg, "it takes its code from a pipe");
+        self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+    }
+
+    /// A process substitution in a script's place.
+    fn piped_code(&mut self, text: Option<&str>, arg: &Arg) {
+        let role = self.entry.stdin_role;
+        match text {
+            Some(text) if reads_alike(role, text) => {
+                let runs = if self.entry.runs_builtins { Runs::Here } else { Runs::Elsewhere };
+                let (text, word) = (text.to_owned(), arg.word.clone());
+                self.reading.children.push(Child::Code { text, word, runs });
+            }
+            _ => {
+                self.unvouched = true;
+                self.note(OpaqueReason::StdinCode, arg, "it takes its code from a pipe");
+            }
         }
+    }
+
+    fn script_file(&mut self, arg: &Arg) {
         if arg.word.value.literal() == Some("-") {
-            return self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+            return self.stdin_code(arg);
         }
+        if let Value::Pipe { text } = &arg.word.value {
+            return self.piped_code(text.as_deref(), arg);
+        }
+        self.unvouched = true;
         self.effect(EffectKind::Read, arg, false);
         self.note(OpaqueReason::ScriptFile, arg, "what this file holds is not in the text");
     }
@@ -655,8 +727,10 @@ impl Parse<'_, '_> {
             Some(Check::AtFiles) => {
                 for arg in self.args.iter().skip(1) {
                     let known = arg.word.value.prefix();
+                    let literal = arg.word.value.literal().is_some();
+                    let reason = if literal { OpaqueReason::UnknownOption } else { OpaqueReason::DynamicOption };
                     if known.starts_with('@') || known.is_empty() && arg.word.value.literal().is_none() {
-                        self.note(OpaqueReason::DynamicOption, arg, "a word that begins with `@` is a file of options");
+                        self.note(reason, arg, "a word that begins with `@` is a file of options");
                     }
                 }
             }
@@ -681,14 +755,10 @@ impl Parse<'_, '_> {
             Stdin::CodeWithOneOperand => operands <= 1,
             Stdin::CodeWithoutCommand => self.reading.children.is_empty() && !self.reading.invocation.inline_code,
         };
-        let code = code || self.chosen.iter().any(|option| option.code_from_stdin);
         let given = self.chosen.iter().any(|option| option.code_given);
-        if let Some(program) = self.args.first().filter(|_| code && !given) {
-            if let (Some(text), Some(readable)) = (self.stdin, readable(self.entry.language)) {
-                return self.read_code(&decoded(program, text), readable);
-            }
-            self.unvouched = true;
-            self.note(OpaqueReason::StdinCode, program, "it takes its code from standard input");
+        let taken = self.chosen.iter().any(|option| option.takes_stdin);
+        if let Some(program) = self.args.first().filter(|_| code && !given || taken) {
+            self.stdin_code(program);
         }
     }
 
@@ -708,15 +778,6 @@ impl Parse<'_, '_> {
         for arg in words.iter().filter(|arg| arg.count != Count::One) {
             self.note(OpaqueReason::Arithmetic, arg, "this word may become several, `-v` among them; quote it");
         }
-    }
-}
-
-/// Which code of this language is read as bash reads it.
-fn readable(language: Language) -> Option<fn(&str) -> bool> {
-    match language {
-        Language::Other => None,
-        Language::Shell => Some(|_| true),
-        Language::PosixShell => Some(vouch::posix_shell),
     }
 }
 
@@ -761,8 +822,84 @@ fn filled_in(arg: &Arg) -> Option<String> {
     (!code.contains(['\'', '"', '\\', '$', '`', '(', '#', '*', '?', '[', '~', '\n'])).then_some(filled)
 }
 
+/// What code of this kind does to files, if it does nothing else of note.
+fn touched(role: Role, text: &str) -> Option<Vec<Touched>> {
+    let nothing = |harmless: bool| harmless.then(Vec::new);
+    match role {
+        Role::Awk => nothing(vouch::awk(text)),
+        Role::Sed => nothing(vouch::sed(text)),
+        Role::Jq => nothing(vouch::jq(text)),
+        Role::Yq => nothing(vouch::yq(text)),
+        Role::Sql => nothing(vouch::sql(text)),
+        Role::Python => vouch::python(text),
+        Role::Perl => nothing(vouch::perl(text)),
+        Role::Node => vouch::node(text),
+        Role::Ruby => nothing(vouch::ruby(text)),
+        Role::Php => nothing(vouch::php(text)),
+        _ => None,
+    }
+}
+
+/// Code that a shell reads as this one does.
+fn reads_alike(role: Role, code: &str) -> bool {
+    match role {
+        Role::ShellCode => true,
+        Role::PosixShellCode => vouch::posix_shell(code),
+        _ => false,
+    }
+}
+
 /// A word of which nothing is known, standing where the argument stands.
 pub(super) fn unknown(arg: &Arg) -> Arg {
     let word = Word { value: Value::Dynamic { prefix: String::new() }, ..arg.word.clone() };
     Arg { word, count: arg.count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Reading, empty_word, read};
+    use super::*;
+
+    fn reading(words: &str, stdin: Option<&str>) -> Reading {
+        let arg = |text: &str| Arg {
+            word: Word { value: Value::Literal(text.to_owned()), ..empty_word() },
+            count: Count::One,
+        };
+        read(&words.split(' ').map(arg).collect::<Vec<_>>(), true, stdin)
+    }
+
+    #[test]
+    fn code_on_standard_input() {
+        for (words, stdin, said) in [
+            ("python3", "print(1)", "read-only"),
+            ("python3 -", "import json\nprint(json.dumps(1))", "read-only"),
+            ("python3 - a b", "print(1)", "read-only"),
+            ("python3", "import os; os.system('x')", "opaque"),
+            ("python3 -i", "print(1)", "opaque"),
+            ("python3 -i -c 1", "print(1)", "opaque"),
+            ("python3 -", "open('a', 'w')", "interpreter"),
+            ("python3 x.py", "print(1)", "opaque"),
+            ("bash", "rm x", "code rm x"),
+            ("bash -s a b", "rm x\n", "code rm x"),
+            ("bash -", "rm x", "code rm x"),
+            ("bash", "head -c 9\nrm x", "code head -c 9\nrm x"), // the collector sees to what `head` swallows
+            ("bash x.sh", "rm x", "opaque"),
+            ("bash -i", "rm x", "opaque"),
+            ("sh", "rm x", "code rm x"),
+            ("sh", "x &> y", "opaque"),
+        ] {
+            let with = |stdin| {
+                let reading = reading(words, stdin);
+                let code = reading.children.iter().find_map(|child| match child {
+                    Child::Code { text, .. } => Some(format!("code {}", text.trim_end())),
+                    Child::Command { .. } => None,
+                });
+                let opaque = (!reading.opaque.is_empty()).then(|| "opaque".to_owned());
+                let groups = || reading.invocation.groups.iter().cloned().collect::<Vec<_>>().join(" ");
+                opaque.or(code).unwrap_or_else(groups)
+            };
+            assert_eq!(with(Some(stdin)), said, "{words} <<< {stdin}");
+            assert_eq!(with(None), "opaque", "{words}");
+        }
+    }
 }

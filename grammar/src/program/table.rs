@@ -124,8 +124,14 @@ pub(crate) struct Entry {
     /// The command it runs is looked up by the shell.
     pub(crate) runs_builtins: bool,
     pub(crate) stdin: Stdin,
-    /// The language of its code.
-    pub(crate) language: Language,
+    /// What the code on standard input is, if it is there to be read.
+    pub(crate) stdin_role: Role,
+    /// What code touches even if it can be vouched for, unless an option with `instead` is there.
+    pub(crate) code_effects: Vec<Implied>,
+    /// What the value of an option in the role `module` stands for (`python -m`).
+    pub(crate) modules: Vec<Entry>,
+    /// It is the program of this name: the words behind it are that program's.
+    pub(crate) stands_for: Option<String>,
     /// It is always opaque.
     pub(crate) opaque: Option<OpaqueReason>,
     pub(crate) check: Option<Check>,
@@ -176,7 +182,10 @@ impl Default for Entry {
             placeholder: None,
             runs_builtins: false,
             stdin: Stdin::Data,
-            language: Language::Other,
+            stdin_role: Role::Data,
+            code_effects: Vec::new(),
+            modules: Vec::new(),
+            stands_for: None,
             opaque: None,
             check: None,
             directory: None,
@@ -199,7 +208,8 @@ impl Entry {
                 self.options.extend(Some(option).filter(|option| !option.forms.is_empty()));
             }
         }
-        self.subcommands.iter_mut().try_for_each(|subcommand| subcommand.share_options(&sets))
+        let inner = self.subcommands.iter_mut().chain(&mut self.modules);
+        inner.into_iter().try_for_each(|entry| entry.share_options(&sets))
     }
 
     /// Contradictions that would make a table say less than is true.
@@ -232,12 +242,17 @@ impl Entry {
         if let Some(twice) = subcommands.into_iter().find(|name| !names.insert(name.as_str())) {
             return Err(format!("`{name}`: the subcommand `{twice}` stands twice"));
         }
-        self.subcommands.iter().try_for_each(Self::validate)
+        self.subcommands.iter().chain(&self.modules).try_for_each(Self::validate)
     }
 
     /// The subcommand of this name.
     pub(crate) fn subcommand(&self, name: &str) -> Option<&Self> {
         self.subcommands.iter().find(|entry| entry.name == name || entry.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// The module of this name.
+    pub(crate) fn module(&self, name: &str) -> Option<&Self> {
+        self.modules.iter().find(|entry| entry.name == name || entry.aliases.iter().any(|alias| alias == name))
     }
 
     /// Options whose mere presence can matter: one of them may hide in a computed word.
@@ -288,8 +303,10 @@ pub(crate) struct Opt {
     pub(crate) extracts: bool,
     /// Standard input is no code any more.
     pub(crate) code_given: bool,
-    /// Standard input is code, whatever operands are there.
-    pub(crate) code_from_stdin: bool,
+    /// Standard input is code, whatever else is there.
+    pub(crate) takes_stdin: bool,
+    /// All words behind it and its value are operands.
+    pub(crate) last: bool,
     /// What it runs does not run here (`find -execdir`, `su -l`).
     pub(crate) elsewhere: bool,
     /// It cannot be vouched for.
@@ -306,7 +323,7 @@ impl Opt {
     /// Its presence changes more than how results look.
     pub(crate) fn acts(&self) -> bool {
         let effects = self.effects.iter().any(|implied| implied.role.acts());
-        self.also.is_some() || self.code_from_stdin || self.opaque.is_some() || effects || self.role.acts()
+        self.also.is_some() || self.takes_stdin || self.opaque.is_some() || effects || self.role.acts()
     }
 
     /// It reads more than operands.
@@ -417,6 +434,8 @@ pub(crate) enum Role {
     ReadTree,
     /// How the names of the files that are read begin; nothing known of them if it is empty (`wc --files0-from`).
     ReadPrefix,
+    /// A file that is read, or a command that is run if the name says so (perl's `<>`).
+    Input,
     Write,
     WriteTree,
     /// Where copies go: a file that is written, or a directory in which files of the other operands' names are.
@@ -428,6 +447,8 @@ pub(crate) enum Role {
     Delete,
     DeleteTree,
     ReadWrite,
+    /// A file, or what a directory holds, that is run or loaded as code.
+    Execute,
     /// A file that is read or written before the program changes its directory; `host:file` is remote (tar).
     Archive,
     /// The source of a rename: read and deleted with all below it.
@@ -515,6 +536,13 @@ pub(crate) enum Role {
     DatabaseName,
     /// The file of a database, next to which there are files of similar names.
     Database,
+    Python,
+    Perl,
+    Node,
+    Ruby,
+    Php,
+    /// One of the table's modules, which says what the words behind it are.
+    Module,
     /// A file with code.
     Script,
     /// `NAME=value` or `NAME`, set for good.
@@ -538,6 +566,8 @@ impl Role {
                 | Self::DeleteTree
                 | Self::ReadWrite
                 | Self::Yq
+                | Self::Execute
+                | Self::Input
         )
     }
 
@@ -620,19 +650,6 @@ pub(crate) enum Stdin {
     CodeWithoutCommand,
     /// One operand says where the code runs (ssh).
     CodeWithOneOperand,
-}
-
-/// What the code is that a program reads from standard input or a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Language {
-    /// Not ours to read.
-    #[default]
-    Other,
-    /// What bash reads.
-    Shell,
-    /// What some other shell reads as bash does.
-    PosixShell,
 }
 
 /// A check of all words together.

@@ -181,7 +181,7 @@ fn path(value: &Value) -> Option<String> {
     match value {
         Value::Literal(path) => Some(path.clone()),
         Value::Home(rest) => Some(format!("{HOME}{rest}")),
-        Value::Pattern { .. } | Value::Dynamic { .. } => None,
+        Value::Pipe { .. } | Value::Pattern { .. } | Value::Dynamic { .. } => None,
     }
 }
 
@@ -205,6 +205,7 @@ fn reaches(effect: &Effect, cwd: &str, touched: &str) -> bool {
 
 fn prefix(value: &Value) -> &str {
     match value {
+        Value::Pipe { .. } => "/dev/fd/",
         Value::Pattern { prefix } | Value::Dynamic { prefix } => prefix,
         Value::Literal(text) | Value::Home(text) => text,
     }
