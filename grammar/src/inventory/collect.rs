@@ -596,6 +596,9 @@ impl Collector<'_> {
             if first == Some("shopt") && named("nullglob") {
                 state.let_patterns_vanish();
             }
+            if first == Some("unset") {
+                state.doubt_functions();
+            }
             if matches!(first, Some("set" | "shift")) {
                 state.set_arguments(None);
             }

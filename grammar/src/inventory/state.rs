@@ -213,6 +213,13 @@ impl State {
         }
     }
 
+    /// Any function may be gone.
+    pub(crate) fn doubt_functions(&mut self) {
+        if self.functions.values().any(|defined| defined.certain) {
+            Rc::make_mut(&mut self.functions).values_mut().for_each(|defined| defined.certain = false);
+        }
+    }
+
     /// What the name of a function may stand for.
     pub(crate) fn function(&self, name: &str) -> Option<&Defined> {
         self.functions.get(name)

@@ -560,7 +560,10 @@ impl Parse<'_, '_> {
 
     /// `eval` joins its words with blanks.
     fn eval(&mut self) {
-        let operands = self.operands.clone();
+        let mut operands = self.operands.clone();
+        if operands.first().is_some_and(|arg| arg.word.value.literal() == Some("--")) {
+            operands.remove(0);
+        }
         let Some(first) = operands.first() else { return };
         self.reading.invocation.inline_code = true;
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);

@@ -116,7 +116,7 @@ impl Scanner<'_, '_> {
             (Some(b'@'), Some(letter)) if self.peek(2) == Some(b'}') => {
                 match letter {
                     b'Q' | b'U' | b'u' | b'L' | b'l' | b'E' | b'A' | b'K' | b'k' | b'a' => {}
-                    b'P' => self.note(OpaqueReason::InlineCode, opening, "`@P` runs the substitutions in a value"),
+                    b'P' => self.note(OpaqueReason::UnknownSyntax, opening, "`@P` runs the substitutions in a value"),
                     _ => return Err(Stop::unsupported(opening, self.at, "a transformation that is not known")),
                 }
                 self.at += 2;

@@ -140,7 +140,8 @@ impl Cover<'_> {
     fn ordinary(&self, touch: &Touch) -> bool {
         let device = ["/dev/null", "/dev/tty", "/dev/zero", "/dev/full"].contains(&touch.path.as_str());
         let program = self.program(touch.by);
-        device || INTERNAL.file.iter().any(|row| row.of == program && row.names(&touch.path))
+        let pipe = touch.path.starts_with("/dev/fd/"); // a process substitution, which is no file
+        device || pipe || INTERNAL.file.iter().any(|row| row.of == program && row.names(&touch.path))
     }
 
     fn reaches(&self, kind: EffectKind, path: &str) -> bool {

@@ -26,10 +26,35 @@ struct Subcommand {
 }
 
 #[derive(Deserialize)]
+#[serde(from = "Written")]
 struct Opt {
     forms: Vec<String>,
-    #[serde(default)]
     value: Arity,
+}
+
+/// An option as it is written: a text where it touches nothing.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Table {
+        forms: Vec<String>,
+        #[serde(default)]
+        value: Arity,
+    },
+}
+
+impl From<Written> for Opt {
+    fn from(written: Written) -> Self {
+        let text = match written {
+            Written::Table { forms, value } => return Self { forms, value },
+            Written::Text(text) => text,
+        };
+        let optional = text.strip_suffix("=?").map(|forms| (forms, Arity::Optional));
+        let required = || text.strip_suffix('=').map(|forms| (forms, Arity::Required));
+        let (forms, value) = optional.or_else(required).unwrap_or((text.as_str(), Arity::None));
+        Self { forms: forms.split(' ').map(str::to_owned).collect(), value }
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
