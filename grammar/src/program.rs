@@ -313,7 +313,7 @@ impl<'t, 'a> Parse<'t, 'a> {
                 }
                 false
             }
-            Value::Literal(_) | Value::Home(_) | Value::Pipe { .. } => false,
+            Value::Literal(_) | Value::Home(_) | Value::Pipe { .. } | Value::Below(_) => false,
             Value::Dynamic { prefix }
                 if arg.count == Count::One && prefix.starts_with("--") && prefix.contains('=') =>
             {
@@ -664,7 +664,30 @@ impl<'t, 'a> Parse<'t, 'a> {
             }
         }
         self.placeholder = Some("{}".to_owned());
+        let many = self.args.get(self.at - 1).is_some_and(|end| is(end, "+"));
+        let words = if option.elsewhere { words } else { self.found(words, many) };
         self.child(words, option.elsewhere);
+    }
+
+    /// What is found stands below where the search begins: `{}` is a path there.
+    fn found(&self, words: Vec<Arg>, many: bool) -> Vec<Arg> {
+        let implicit = self.entry.implicit.iter().map(|path| Value::Literal(path.clone()));
+        let written = self.operands.iter().map(|arg| arg.word.value.clone());
+        let roots: Vec<Value> = if self.operands.is_empty() { implicit.collect() } else { written.collect() };
+        let known = roots.iter().all(|root| matches!(root, Value::Literal(_) | Value::Home(_)));
+        if !known || self.maybe_option {
+            return words;
+        }
+        let count = match roots.len() {
+            1 if many => Count::Some,
+            1 => Count::One,
+            _ => Count::Any,
+        };
+        let place = |arg: Arg| match arg.word.value.literal() {
+            Some("{}") => roots.iter().map(|root| found_below(root, &arg, count)).collect(),
+            _ => vec![arg],
+        };
+        words.into_iter().flat_map(place).collect()
     }
 
     fn command_to_end(&mut self, option: &Opt) {
@@ -931,8 +954,15 @@ fn words_before<'a>(operands: impl Iterator<Item = &'a Arg>) -> Vec<RangeInclusi
     places.collect()
 }
 
+fn found_below(root: &Value, arg: &Arg, count: Count) -> Arg {
+    Arg { word: Word { value: Value::Below(Box::new(root.clone())), ..arg.word.clone() }, count }
+}
+
 /// Replaces the placeholder in a word by something that is not known.
 fn fill_in(arg: &mut Arg, placeholder: &str) {
+    if matches!(arg.word.value, Value::Below(_)) {
+        return;
+    }
     let known = arg.word.value.prefix();
     match known.find(placeholder) {
         Some(at) => {

@@ -61,6 +61,7 @@ fn value(value: &Value) -> String {
         Value::Literal(text) => text.clone(),
         Value::Home(rest) => format!("~{rest}"),
         Value::Pipe { .. } => "|".to_owned(),
+        Value::Below(root) => format!("{}/*", self::value(root)),
         Value::Pattern { prefix } => format!("{prefix}*"),
         Value::Dynamic { prefix } => format!("?{prefix}"),
     }

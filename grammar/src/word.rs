@@ -49,6 +49,8 @@ pub enum Value {
         /// What can be read from it, where the text tells.
         text: Option<String>,
     },
+    /// This path or one below it: what find puts in the place of `{}`.
+    Below(Box<Value>),
     /// Known only at run time: it holds a parameter, command or arithmetic expansion.
     Dynamic {
         /// The literal text before the first expansion.
@@ -61,7 +63,7 @@ impl Value {
     pub fn literal(&self) -> Option<&str> {
         match self {
             Self::Literal(text) => Some(text),
-            Self::Home(_) | Self::Pipe { .. } | Self::Pattern { .. } | Self::Dynamic { .. } => None,
+            Self::Home(_) | Self::Pipe { .. } | Self::Below(_) | Self::Pattern { .. } | Self::Dynamic { .. } => None,
         }
     }
 
@@ -76,6 +78,7 @@ impl Value {
             Self::Literal(text) => text,
             Self::Home(_) => "",
             Self::Pipe { .. } => "/dev/fd/",
+            Self::Below(root) => root.prefix(),
             Self::Pattern { prefix } | Self::Dynamic { prefix } => prefix,
         }
     }

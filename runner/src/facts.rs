@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary};
-use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
+use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value, Word};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -88,8 +88,12 @@ impl Surroundings {
                 }
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
-                if let Some(groups) = (is_tree && !links).then(|| groups_below(vocabulary, &path)).flatten() {
-                    facts.below.insert((command.id, index), groups);
+                let below = (is_tree && !links).then(|| Below::look(vocabulary, &path)).flatten();
+                if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
+                    continue; // a link that is found is opened through, wherever it leads
+                }
+                if let Some(below) = below {
+                    facts.below.insert((command.id, index), below.groups);
                 }
                 facts.paths.insert((command.id, index), path);
             }
@@ -215,38 +219,57 @@ impl Surroundings {
             Value::Literal(text) if text.starts_with('/') => PathBuf::from(text),
             Value::Literal(text) => Path::new(directory?.as_str()).join(text),
             Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
-            Value::Pipe { .. } | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
+            Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
         };
         real(&path, last)
     }
 }
 
-/// The groups that have members below a directory now. `None` if it cannot be looked through whole: too much is there,
-/// a part may not be read, or a name is not UTF-8. Links are not followed: what they lead to is not below.
-fn groups_below(vocabulary: &Vocabulary, directory: &AbsolutePath) -> Option<BTreeSet<String>> {
-    let mut paths = Vec::new();
-    let mut pending = vec![PathBuf::from(directory.as_str())];
-    while let Some(next) = pending.pop() {
-        let entries = match std::fs::read_dir(&next) {
-            Ok(entries) => entries,
-            // A file has nothing below it, and what does not exist neither.
-            Err(error) if next == Path::new(directory.as_str()) && is_no_directory(&error) => break,
-            Err(_) => return None,
-        };
-        for entry in entries {
-            let entry = entry.ok()?;
-            let path = entry.path();
-            if entry.file_type().ok()?.is_dir() {
-                pending.push(path.clone());
-            }
-            paths.push(path.into_os_string().into_string().ok()?);
-            if paths.len() > MAX_TREE {
-                return None;
+/// What is below a directory now.
+struct Below {
+    /// The groups that have members there.
+    groups: BTreeSet<String>,
+    /// A symbolic link is among it.
+    links: bool,
+}
+
+impl Below {
+    /// `None` if the directory cannot be looked through whole: too much is there, a part may not be read, or a name is
+    /// not UTF-8. Links are not followed: what they lead to is not below.
+    fn look(vocabulary: &Vocabulary, directory: &AbsolutePath) -> Option<Self> {
+        let mut paths = Vec::new();
+        let mut links = false;
+        let mut pending = vec![PathBuf::from(directory.as_str())];
+        while let Some(next) = pending.pop() {
+            let entries = match std::fs::read_dir(&next) {
+                Ok(entries) => entries,
+                // A file has nothing below it, and what does not exist neither.
+                Err(error) if next == Path::new(directory.as_str()) && is_no_directory(&error) => break,
+                Err(_) => return None,
+            };
+            for entry in entries {
+                let entry = entry.ok()?;
+                let (path, kind) = (entry.path(), entry.file_type().ok()?);
+                links |= kind.is_symlink();
+                if kind.is_dir() {
+                    pending.push(path.clone());
+                }
+                paths.push(path.into_os_string().into_string().ok()?);
+                if paths.len() > MAX_TREE {
+                    return None;
+                }
             }
         }
+        let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
+        Some(Self { groups: groups.into_iter().map(str::to_owned).collect(), links })
     }
-    let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
-    Some(groups.into_iter().map(str::to_owned).collect())
+}
+
+/// The effect is on a path that `find` fills in, and not on the directory where it searches.
+fn opens_what_is_found(command: &Command, effect: usize) -> bool {
+    let Some(effect) = command.effects.get(effect) else { return false };
+    let found = |word: &Word| matches!(word.value, Value::Below(_)) && word.span == effect.target.span;
+    effect.kind != EffectKind::Delete && command.argv.iter().any(found)
 }
 
 fn is_no_directory(error: &std::io::Error) -> bool {

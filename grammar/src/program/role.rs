@@ -161,7 +161,11 @@ impl Parse<'_, '_> {
     }
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
-        self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+        let (target, tree) = match &arg.word.value {
+            Value::Below(root) => (Word { value: root.as_ref().clone(), ..arg.word.clone() }, true),
+            _ => (arg.word.clone(), tree),
+        };
+        self.reading.effects.push(Effect { kind, target, tree, peer: None });
     }
 
     /// Where the other operands are copied to: `cp x/.envrc .` writes `./.envrc`. Whether a directory of that name is

@@ -182,7 +182,7 @@ fn path(value: &Value) -> Option<String> {
     match value {
         Value::Literal(path) => Some(path.clone()),
         Value::Home(rest) => Some(format!("{HOME}{rest}")),
-        Value::Pipe { .. } | Value::Pattern { .. } | Value::Dynamic { .. } => None,
+        Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } | Value::Dynamic { .. } => None,
     }
 }
 
@@ -207,6 +207,7 @@ fn reaches(effect: &Effect, cwd: &str, touched: &str) -> bool {
 fn prefix(value: &Value) -> &str {
     match value {
         Value::Pipe { .. } => "/dev/fd/",
+        Value::Below(root) => prefix(root),
         Value::Pattern { prefix } | Value::Dynamic { prefix } => prefix,
         Value::Literal(text) | Value::Home(text) => text,
     }
