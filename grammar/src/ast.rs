@@ -103,6 +103,8 @@ pub(crate) struct Arm {
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) name: String,
+    /// The whole definition as written.
+    pub(crate) raw: Rc<str>,
     pub(crate) body: Rc<Compound>,
 }
 

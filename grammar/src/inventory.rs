@@ -5,12 +5,15 @@
 pub(crate) mod collect;
 mod compound;
 mod directory;
+mod shell;
 mod state;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
+
+pub use shell::Shell;
 
 use crate::span::Span;
 use crate::word::{Value, Word};
@@ -26,6 +29,8 @@ pub struct Inventory {
     pub(crate) opaque: Vec<Opaque>,
     pub(crate) parser: Parser,
     pub(crate) truncated: bool,
+    #[serde(skip)]
+    pub(crate) shell: Shell,
 }
 
 impl Inventory {
@@ -40,6 +45,10 @@ impl Inventory {
     /// Everything that could not be read. Never silently dropped: policy has to allow each one explicitly.
     pub fn opaque(&self) -> &[Opaque] {
         &self.opaque
+    }
+    /// The shell that ran the script, as the next script in it will find it.
+    pub fn leaves(&self) -> &Shell {
+        &self.shell
     }
     /// Whether the text was read completely: no syntax error, no limit exceeded, nothing of an unknown kind.
     pub fn parsed(&self) -> bool {

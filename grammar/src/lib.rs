@@ -47,7 +47,7 @@ mod tests;
 
 pub use inventory::{
     Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
-    Redirection, Resolved, Step, Via,
+    Redirection, Resolved, Shell, Step, Via,
 };
 pub use span::Span;
 pub use word::{Value, Word};
@@ -57,5 +57,11 @@ pub use word::{Value, Word};
 /// A script over 64 KiB, with a NUL byte or invalid UTF-8, nested deeper than 64, slower to parse than 250 ms, empty,
 /// or with a syntax error anywhere gives no commands and one item that says what is wrong.
 pub fn inventory(script: &[u8]) -> Inventory {
-    inventory::collect::inventory(script)
+    inventory_in(script, &Shell::new())
+}
+
+/// The same for a shell in which other scripts ran before: their functions and aliases stand in the place of programs,
+/// and their options change what words come to.
+pub fn inventory_in(script: &[u8], shell: &Shell) -> Inventory {
+    inventory::collect::inventory(script, shell)
 }

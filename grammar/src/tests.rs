@@ -14,9 +14,12 @@ use crate::{Cwd, Effect, EffectKind, Inventory, OpaqueReason, Resolved, Value, V
 /// The one place that knows the API: what an inventory says, in a line. Words, effects and opaque items have a group
 /// each, in order; a group that is empty is left out.
 fn told(script: &str) -> String {
-    let inventory = inventory(script.as_bytes());
+    tell(&inventory(script.as_bytes()))
+}
+
+fn tell(inventory: &Inventory) -> String {
     let opaque: Vec<&str> = inventory.opaque().iter().map(|item| item.reason.as_str()).collect();
-    let groups = [("", programs(&inventory)), ("+ ", effects(&inventory)), ("! ", opaque.join(", "))];
+    let groups = [("", programs(inventory)), ("+ ", effects(inventory)), ("! ", opaque.join(", "))];
     let shown = groups.iter().filter(|(_, text)| !text.is_empty()).map(|(sign, text)| format!("{sign}{text}"));
     shown.collect::<Vec<_>>().join(" ")
 }
@@ -280,6 +283,40 @@ fn functions_and_aliases() {
         ("alias l='ls -l'\nl", "alias ls l + read . ! unknown-syntax"),
         ("eval 'f() { rm x; }'; f", "eval f rm + delete x"),
     ]);
+}
+
+/// What one script leaves behind changes what the next one in the same shell comes to.
+#[test]
+fn scripts_of_one_shell() {
+    for (first, second, expected) in [
+        ("f() { cat a \"$1\"; }", "cd b; f c", "cd f cat + read a, read c"),
+        ("f() { rm x; }; unset -f f", "f", "f rm + delete x"),
+        ("a && f() { rm x; }", "f", "f rm + delete x"),
+        ("(f() { rm x; })", "f", "f"),
+        ("f() { g; }; g() { rm x; }", "f", "f g rm + delete x"),
+        ("alias l='ls -l'", "l x", "l ! unknown-syntax"),
+        ("readonly d=x", "d=y; cat $d", "cat + read ?"),
+        ("declare -i d", "d=y; cat $d", "cat + read ?"),
+        ("d=x", "cat $d", "cat + read ?"),
+        ("IFS=/", "d=a/b; cat $d", "cat + read ?"),
+        ("HOME=/x", "cat $HOME", "cat + read ?"),
+        (". ./x", "d=a; cat $d; ls", "cat ls + read ?, read ."),
+        ("ls", "d=a; cat $d", "cat + read a"),
+        ("ls 'a", "d=a; cat $d", "cat + read ?"),
+    ] {
+        let before = inventory(first.as_bytes());
+        let told = tell(&crate::inventory_in(second.as_bytes(), before.leaves()));
+        assert_eq!(told, expected, "{first} / {second}");
+    }
+}
+
+#[test]
+fn a_shell_adds_up() {
+    let first = inventory(b"shopt -s nullglob; f() { :; }");
+    let second = crate::inventory_in(b"g() { :; }", first.leaves());
+    assert!(second.leaves().vanishing);
+    assert_eq!(second.leaves().functions.keys().collect::<Vec<_>>(), ["f", "g"]);
+    assert_eq!(tell(&crate::inventory_in(b"f; g", second.leaves())), "f : g :");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::inventory::directory::Place;
 use crate::inventory::state::{Known, State};
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
-    Via,
+    Shell, Via,
 };
 use crate::program::{self, Child, Directory, Runs, peer};
 use crate::reader::{self, MAX_DEPTH, Stop};
@@ -37,9 +37,10 @@ pub(super) const MANY_COMMANDS: usize = 2_000;
 const MAX_QUOTE: usize = 200;
 
 /// Reads a script. What is wrong with it becomes opaque items; it never fails.
-pub(crate) fn inventory(script: &[u8]) -> Inventory {
+pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
     let mut collector = Collector {
         text: script,
+        shell: shell.clone(),
         deadline: Instant::now() + PARSE_DEADLINE,
         readers: Readers::default(),
         commands: Vec::new(),
@@ -52,12 +53,12 @@ pub(crate) fn inventory(script: &[u8]) -> Inventory {
     };
     match collector.top() {
         Ok(()) => collector.finish(),
-        Err(Refusal { span, detail }) => refused(script, span, detail),
+        Err(Refusal { span, detail }) => refused(script, shell, span, detail),
     }
 }
 
 /// Nothing is said about a script but why.
-fn refused(script: &[u8], span: Span, detail: String) -> Inventory {
+fn refused(script: &[u8], shell: &Shell, span: Span, detail: String) -> Inventory {
     let span = Span::new(span.start.min(script.len()), span.end.min(script.len()));
     let (reason, text) = (OpaqueReason::UnknownSyntax, quote(script, span));
     Inventory {
@@ -66,6 +67,7 @@ fn refused(script: &[u8], span: Span, detail: String) -> Inventory {
         opaque: vec![Opaque { span, reason, text, detail, command: None }],
         parser: Parser { ts: false },
         truncated: true,
+        shell: Shell { unread: true, ..shell.clone() },
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Refusal {
 
 pub(super) struct Collector<'a> {
     pub(super) text: &'a [u8],
+    /// The shell before the script, and then the one behind it.
+    shell: Shell,
     deadline: Instant,
     readers: Readers,
     pub(super) commands: Vec<Command>,
@@ -95,6 +99,8 @@ pub(super) struct Collector<'a> {
 /// A function that the text defines.
 pub(super) struct Definition {
     pub(super) name: String,
+    /// As written.
+    pub(super) raw: Rc<str>,
     pub(super) body: Rc<crate::ast::Compound>,
     pub(super) setting: Setting,
     pub(super) state: State,
@@ -142,16 +148,56 @@ impl Collector<'_> {
             shell: true,
             functions: true,
         };
-        let state = self.script(&script, &setting, State::start())?;
+        let state = self.inherited(&setting);
+        let mut state = self.script(&script, &setting, state)?;
         if let Some(rest) = rest {
+            state.forget();
             self.unread(rest, &setting);
         }
+        self.leave(&state);
         self.afterwards(state)?;
         if empty {
             let detail = "the command is empty; write a command besides blanks and comments".to_owned();
             return Err(Refusal { span: whole, detail });
         }
         Ok(())
+    }
+
+    /// What earlier scripts of the shell left behind. Their functions were judged where they were defined, and are
+    /// judged again where they are called.
+    fn inherited(&mut self, setting: &Setting) -> State {
+        let mut state = self.shell.state();
+        for (name, (texts, certain)) in &self.shell.functions.clone() {
+            for text in texts {
+                let read = self.readers.read(text.as_bytes(), 0, self.deadline);
+                let Ok((script, None)) = read else { continue };
+                let parts = script.statements.iter().flat_map(|statement| &statement.first.parts);
+                for part in parts {
+                    let Part::Function(function) = part else { continue };
+                    let index = self.definitions.len();
+                    let whole = Setting { frame: Frame::Within(Span::new(0, self.text.len())), ..setting.clone() };
+                    (state, _) = self.define(function, &whole, state);
+                    if let Some(definition) = self.definitions.get_mut(index) {
+                        definition.called = true;
+                    }
+                }
+            }
+            if !certain || self.shell.unread {
+                state.doubt_function(name);
+            }
+        }
+        state
+    }
+
+    /// What the script leaves behind.
+    fn leave(&mut self, state: &State) {
+        let mut shell = self.shell.then(state);
+        for (name, defined) in state.functions() {
+            let bodies = defined.bodies.iter().filter_map(|index| self.definitions.get(*index));
+            let texts = bodies.map(|definition| definition.raw.as_ref().to_owned()).collect();
+            shell.functions.insert(name.clone(), (texts, defined.certain));
+        }
+        self.shell = shell;
     }
 
     /// What runs at a time of its own, and functions that nothing in the text calls: something else may.
@@ -185,7 +231,8 @@ impl Collector<'_> {
         self.disclaim();
         let ts = !self.opaque.iter().any(|item| item.reason == OpaqueReason::UnknownSyntax);
         let script = self.text.to_vec();
-        Inventory { script, commands: self.commands, opaque: self.opaque, parser: Parser { ts }, truncated: false }
+        let (commands, opaque, shell) = (self.commands, self.opaque, self.shell);
+        Inventory { script, commands, opaque, parser: Parser { ts }, truncated: false, shell }
     }
 
     /// What cannot be vouched for is not read-only either. A computed word alone is no reason where the program is

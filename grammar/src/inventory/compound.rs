@@ -183,6 +183,7 @@ impl Collector<'_> {
         let via = Via::Function(function.name.clone());
         self.definitions.push(Definition {
             name: function.name.clone(),
+            raw: Rc::clone(&function.raw),
             body: Rc::clone(&function.body),
             setting: Setting { via, parent: setting.parent, ..setting.clone() },
             state: State { stdin: None, ..state.clone() },

@@ -145,7 +145,7 @@ impl State {
 
     pub(crate) fn set(&mut self, name: &str, value: Known) {
         let special = SPECIAL.contains(&name) || name.starts_with("BASH") || name.starts_with("COMP");
-        let value = if special || self.wild { Known::Unknown } else { value };
+        let value = if (special || self.wild) && value != Known::Fixed { Known::Unknown } else { value };
         let fixed = self.variables.get(name) == Some(&Known::Fixed);
         Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
     }
@@ -186,6 +186,26 @@ impl State {
         Self { place: self.place.clone(), stdin: self.stdin.clone(), ..Self::start() }
     }
 
+    /// No assignment says what this variable holds.
+    pub(crate) fn fix(&mut self, name: &str) {
+        self.set(name, Known::Fixed);
+    }
+
+    /// The variables of which no assignment says what they hold.
+    pub(crate) fn fixed(&self) -> impl Iterator<Item = String> {
+        self.variables.iter().filter(|(_, value)| **value == Known::Fixed).map(|(name, _)| name.clone())
+    }
+
+    /// Something was done to this variable.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.variables.contains_key(name)
+    }
+
+    /// Every function that may be there.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = (&String, &Defined)> {
+        self.functions.iter()
+    }
+
     /// Any variable may have changed, and what is assigned from here on may not last either.
     pub(crate) fn forget(&mut self) {
         self.wild = true;
@@ -210,6 +230,13 @@ impl State {
             *defined = Defined { bodies: vec![body], certain };
         } else {
             defined.bodies.push(body);
+        }
+    }
+
+    /// The function of this name may be gone.
+    pub(crate) fn doubt_function(&mut self, name: &str) {
+        if let Some(defined) = Rc::make_mut(&mut self.functions).get_mut(name) {
+            defined.certain = false;
         }
     }
 

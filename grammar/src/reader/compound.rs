@@ -344,7 +344,8 @@ impl Reader<'_, '_> {
         let Some(body) = body else {
             return Err(self.unsupported("a function whose body is not a compound command"));
         };
-        Ok(Part::Function(Function { name, body: Rc::new(body) }))
+        let raw = String::from_utf8_lossy(self.text.get(start..body.span.end).unwrap_or_default()).into();
+        Ok(Part::Function(Function { name, raw, body: Rc::new(body) }))
     }
 
     fn coproc(&mut self) -> Result<Part, Stop> {

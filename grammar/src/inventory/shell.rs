@@ -1,0 +1,69 @@
+//! What one script leaves behind for the next one in the same shell.
+//!
+//! This file decides what of a shell's state changes what later text means: functions and aliases that stand in a
+//! program's place, variables that do not hold what is assigned to them, options. Directories and values are not told:
+//! the next script begins with none of them known but what the session says itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::inventory::state::State;
+
+/// A shell between two scripts: [`crate::inventory_in`] reads a script in it, [`crate::Inventory::leaves`] says what it
+/// is afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shell {
+    /// Functions by name: every definition that may be in force, as written, and whether one of them surely is.
+    pub(crate) functions: BTreeMap<String, (Vec<String>, bool)>,
+    pub(crate) aliases: BTreeSet<String>,
+    /// Variables of which no assignment says what they hold.
+    pub(crate) fixed: BTreeSet<String>,
+    /// Patterns that match nothing may leave no word.
+    pub(crate) vanishing: bool,
+    /// `IFS` was set.
+    pub(crate) splits_oddly: bool,
+    /// `HOME` was set.
+    pub(crate) moved_home: bool,
+    /// Something ran in the shell that was not read: nothing of all this is certain.
+    pub(crate) unread: bool,
+}
+
+impl Shell {
+    /// A shell as it starts, without anything of its user's.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is known at the beginning of a script, functions left out.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::start();
+        self.aliases.iter().for_each(|name| state.alias(name));
+        self.fixed.iter().for_each(|name| state.fix(name));
+        if self.splits_oddly {
+            state.fix("IFS");
+        }
+        if self.moved_home {
+            state.fix("HOME");
+        }
+        if self.vanishing {
+            state.let_patterns_vanish();
+        }
+        if self.unread {
+            state.forget();
+        }
+        state
+    }
+
+    /// The shell behind a script that ended in this state, functions left out. What was so before stays so: the script
+    /// may have stopped anywhere.
+    pub(crate) fn then(&self, state: &State) -> Self {
+        Self {
+            functions: BTreeMap::new(),
+            aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
+            fixed: self.fixed.iter().cloned().chain(state.fixed()).collect(),
+            vanishing: self.vanishing || state.vanishing,
+            splits_oddly: self.splits_oddly || state.is_set("IFS"),
+            moved_home: self.moved_home || state.is_set("HOME"),
+            unread: self.unread || state.wild,
+        }
+    }
+}
