@@ -1,18 +1,22 @@
 //! Why a script is not allowed, as data: policy ids, places, spans, and what would be allowed instead.
 
-use cedar_policy::{Authorizer, Decision as CedarDecision};
-
 use crate::bundle::Bundle;
-use crate::request::{Asker, Draft};
+use crate::request::{Asker, Draft, Posed, Sheet};
 use crate::verdict::{Decision, Judged, Reason};
 
+/// Reasons up to which the nearest permits are looked for: each takes questions of its own.
+const MAX_NEAREST: usize = 20;
+
+/// Permits that are named for one request.
+const MAX_PERMITS: usize = 3;
+
 /// One reason for each policy that stands in the way of a request, in the order of the text. A request that nothing
-/// permits names the permit that came nearest.
-pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], judged: &[Judged]) -> Vec<Reason> {
+/// permits names the permits that came nearest.
+pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
-    for (draft, judged) in drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
+    for (draft, judged) in sheet.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
         let nearest = reasons.len() < MAX_NEAREST;
-        for reason in request_reasons(bundle, asker, draft, judged, nearest) {
+        for reason in request_reasons(bundle, asker, sheet, draft, judged, nearest) {
             let known = |other: &Reason| other.policy == reason.policy && other.text == reason.text;
             if !reasons.iter().any(known) {
                 reasons.push(reason);
@@ -22,12 +26,18 @@ pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], judg
     reasons
 }
 
-/// Reasons up to which the nearest permit is looked for: it takes a question for each permit there is.
-const MAX_NEAREST: usize = 20;
-
-fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &Judged, nearest: bool) -> Vec<Reason> {
+fn request_reasons(
+    bundle: &Bundle,
+    asker: &Asker<'_>,
+    sheet: &Sheet,
+    draft: &Draft,
+    judged: &Judged,
+    nearest: bool,
+) -> Vec<Reason> {
     let text = match judged.action {
-        "exec" => judged.resource.clone(),
+        "exec" | "useTool" | "openSession" | "checkpoint" | "restore" | "signal" | "sendInput" => {
+            judged.resource.clone()
+        }
         action => format!("{action} {}", judged.resource),
     };
     let reason = |policy: &str, place: String, reason: String, suggest: String| Reason {
@@ -43,7 +53,8 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
         return vec![reason("", String::new(), cause, String::new())];
     }
     if judged.determining.is_empty() {
-        let (cause, suggest) = default_deny(bundle, asker, draft, &text, nearest);
+        let posed = if nearest { asker.pose(sheet, draft, false).ok() } else { None };
+        let (cause, suggest) = default_deny(bundle, posed.as_ref(), &text);
         return vec![reason("", String::new(), cause, suggest)];
     }
     let determining = judged.determining.iter().map(|id| {
@@ -53,26 +64,28 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
     determining.collect()
 }
 
-/// What to say when no policy permits a request: the permits that fit it but for their conditions.
-fn default_deny(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, text: &str, nearest: bool) -> (String, String) {
+/// What to say when no policy permits a request: the permits whose scope fits it, and what in their conditions does not.
+fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String) {
     let nothing = format!("No policy permits `{text}`.");
-    if !nearest {
-        return (nothing, String::new());
-    }
-    let Ok((request, entities)) = asker.pose(draft, false) else { return (nothing, String::new()) };
-    let nearly = bundle.permits.iter().find(|permit| {
-        let response = Authorizer::new().is_authorized(&request, &permit.bare, &entities);
-        response.decision() == CedarDecision::Allow
-    });
-    match nearly {
-        None => (nothing, String::new()),
-        Some(permit) => {
-            let note = bundle.note(&permit.id);
-            let cause = format!(
-                "{nothing} Nearest is `{}` ({}), which holds only {}",
-                permit.id, note.place, permit.conditions
-            );
-            (cause, note.suggest)
+    let Some(posed) = posed else { return (nothing, String::new()) };
+    let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
+    for at in &posed.slice(bundle).members {
+        let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
+        if anatomy.is_permit {
+            let obstacles = anatomy.obstacles(posed);
+            // One without is there only if its condition cannot be split: it says nothing that helps.
+            if !obstacles.is_empty() {
+                nearest.push((obstacles.len(), policy.id().to_string(), obstacles));
+            }
         }
     }
+    nearest.sort();
+    nearest.truncate(MAX_PERMITS);
+    let Some((_, first, _)) = nearest.first() else { return (nothing, String::new()) };
+    let suggest = bundle.note(first).suggest;
+    let named: Vec<String> = nearest
+        .iter()
+        .map(|(_, id, obstacles)| format!("`{id}` ({}) would, but {}", bundle.note(id).place, obstacles.join(" and ")))
+        .collect();
+    (format!("{nothing} {}.", named.join("; ")), suggest)
 }

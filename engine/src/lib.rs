@@ -12,23 +12,32 @@
 //! facts and bundle, the verdict is the same.
 #![forbid(unsafe_code)]
 
+mod anatomy;
 mod bundle;
+mod case;
+mod coverage;
 mod explain;
 mod facts;
 mod host;
 mod path;
 mod request;
+mod slice;
+mod terms;
 mod verdict;
 mod vocabulary;
+mod world;
 
 use palisade_grammar::Inventory;
 
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
-pub use crate::facts::{Auth, Clock, Facts, Origin, Principal, Program, Session, Transport};
+pub use crate::case::{Case, CaseError, Cases, Checked};
+pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+pub use crate::facts::{Auth, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport};
 pub use crate::path::AbsolutePath;
-pub use crate::request::FileAction;
+pub use crate::request::{Act, FileAction};
 pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
+pub use crate::world::makes_links;
 
 use crate::request::Asker;
 
@@ -65,16 +74,29 @@ impl Engine {
         Permissions { bundle: &self.bundle, asker: self.asker(facts) }
     }
 
+    /// Judges something other than a script, as if a person had said yes where `approved`.
+    pub fn judge(&self, facts: &Facts, act: &Act, approved: bool) -> Report {
+        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
+    }
+
     /// Whether the principal may open a session on the facts' host.
     pub fn permits_session(&self, facts: &Facts) -> bool {
-        let asker = self.asker(facts);
-        verdict::permits(&self.bundle, &asker, &asker.session())
+        self.permits(facts, &Act::OpenSession)
     }
 
     /// Whether the principal may call this MCP tool.
     pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
+        self.permits(facts, &Act::UseTool(tool.to_owned()))
+    }
+
+    fn permits(&self, facts: &Facts, act: &Act) -> bool {
         let asker = self.asker(facts);
-        verdict::permits(&self.bundle, &asker, &asker.tool(tool))
+        verdict::permits(&self.bundle, &asker, &asker.act(act))
+    }
+
+    /// The policies that decide.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
     }
 
     /// The groups that policies can name.

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_engine::{
-    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Origin, Principal, Program,
-    Session, Source, Transport, Verdict, Vocabulary,
+    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Machine, Origin, Principal,
+    Program, Session, Source, Transport, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -64,6 +64,8 @@ fn facts() -> Facts {
         paths: ids().flat_map(|id| (0..4).map(move |index| ((id, index), path("/srv/app/file")))).collect(),
         below: BTreeMap::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),
+        started_by: None,
+        machine: Machine::default(),
     }
 }
 
@@ -140,7 +142,11 @@ fn what_is_missing_is_unknown() {
     assert_eq!(decision(&engine, "cat file", &unknown_path), Decision::Ask);
     let mut unknown_directory = facts();
     unknown_directory.directories.clear();
-    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Ask);
+    // In a sandbox the kernel says where `make` gets to; elsewhere an unknown directory is not the workspace.
+    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Allow);
+    unknown_directory.transport = Transport::Ssh;
+    unknown_directory.session.sandboxed = false;
+    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Deny);
     // Where nobody can be asked, each is a no.
     for facts in [&unknown_program, &unknown_path] {
         let verdict = decide(&site(ALL), "cat file", facts);

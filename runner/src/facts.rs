@@ -8,7 +8,9 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary};
+use palisade_engine::{
+    AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
+};
 use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -30,10 +32,6 @@ const SYSTEM_BIN: &[&str] = &[
     "/usr/libexec",
     "/opt",
 ];
-
-/// Programs that make symbolic links, or unpack them: behind one of these, what a path that does not exist yet will
-/// lead to is not known.
-const MAKES_LINKS: &[&str] = &["ln", "cp", "mv", "tar", "unzip", "rsync", "git", "cpio", "7z"];
 
 /// Where things are, as the operator's settings and the machine have it.
 #[derive(Clone, Debug)]
@@ -113,6 +111,8 @@ impl Surroundings {
             paths: BTreeMap::new(),
             below: BTreeMap::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
+            started_by: None,
+            machine: Machine::default(),
         }
     }
 
@@ -358,14 +358,6 @@ fn is_executable(path: &Path) -> bool {
 
 fn makes_directory(command: &Command) -> bool {
     command.invocation.words.first().is_some_and(|name| name == "mkdir")
-}
-
-fn makes_links(command: &Command) -> bool {
-    let invocation = &command.invocation;
-    match invocation.words.first() {
-        Some(name) => MAKES_LINKS.contains(&name.as_str()) || invocation.groups.contains("interpreter"),
-        None => command.resolved != Resolved::None,
-    }
 }
 
 fn clock() -> Clock {
