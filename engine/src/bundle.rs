@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
 use crate::anatomy::Anatomy;
 use crate::path::AbsolutePath;
+use crate::request::Lasting;
 use crate::slice::Index;
 
 /// Bytes that one policy file may have.
@@ -40,6 +41,7 @@ pub struct Bundle {
     pub(crate) schema: Schema,
     pub(crate) index: Index,
     pub(crate) literals: Literals,
+    pub(crate) lasting: Mutex<Vec<(Lasting, Entities)>>,
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
     notes: BTreeMap<String, Note>,
@@ -172,6 +174,7 @@ impl Bundle {
         let index = Index::new(&parsed.set, &schema).map_err(BundleError::Schema)?;
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            lasting: Mutex::default(),
             literals: Literals::of_policies(index.policies().iter()),
             index,
             fingerprint: fingerprint(&sources),

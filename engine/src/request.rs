@@ -5,6 +5,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::PoisonError;
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use palisade_grammar::{
@@ -12,7 +13,7 @@ use palisade_grammar::{
 };
 
 use crate::bundle::Bundle;
-use crate::facts::{Facts, Machine, Origin, Program, Transport};
+use crate::facts::{Facts, Machine, Origin, Principal, Program, Transport};
 use crate::path::AbsolutePath;
 use crate::terms::{
     Built, bool, clamped, duration, entity, long, named, none, role_uids, string, strings, text, uid, uids,
@@ -21,6 +22,21 @@ use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
 const CLOCK: &str = "now";
+
+/// Principals and places whose entities are kept.
+const MAX_LASTING: usize = 16;
+
+/// What the entities that outlast a script are made of.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Lasting {
+    principal: Principal,
+    transport: Transport,
+    host: String,
+    machine: Machine,
+    workspace: AbsolutePath,
+    path_groups: Vec<String>,
+    host_groups: Vec<String>,
+}
 
 /// A request before the answer to "approved?" is known.
 pub(crate) struct Draft {
@@ -349,10 +365,6 @@ impl<'a> Asker<'a> {
     where
         Self: 'b,
     {
-        let common = self
-            .common
-            .get_or_init(|| Entities::from_entities(self.surroundings()?, Some(&self.bundle.schema)).map_err(text));
-        let common = common.as_ref().map_err(Clone::clone)?;
         let mut added: HashMap<EntityUid, Entity> = HashMap::new();
         for body in bodies {
             let directory = self.directory_entity(body.directory.as_ref())?;
@@ -364,10 +376,44 @@ impl<'a> Asker<'a> {
                 added.entry(resource.uid()).or_insert(resource);
             }
         }
-        if !over {
-            added.retain(|uid, _| common.get(uid).is_none());
+        let schema = Some(&self.bundle.schema);
+        if over {
+            let common =
+                self.common.get_or_init(|| self.lasting()?.upsert_entities(self.passing()?, schema).map_err(text));
+            return common.clone()?.upsert_entities(added.into_values(), schema).map_err(text);
         }
-        common.clone().upsert_entities(added.into_values(), Some(&self.bundle.schema)).map_err(text)
+        let lasting = self.lasting()?;
+        added.retain(|uid, _| lasting.get(uid).is_none());
+        lasting.upsert_entities(self.passing()?.into_iter().chain(added.into_values()), schema).map_err(text)
+    }
+
+    /// The entities that stay the same from one script to the next, checked once for many.
+    fn lasting(&self) -> Built<Entities> {
+        let facts = self.facts;
+        let key = Lasting {
+            principal: facts.principal.clone(),
+            transport: facts.transport,
+            host: facts.host.clone(),
+            machine: facts.machine.clone(),
+            workspace: facts.workspace.clone(),
+            path_groups: self.groups_of(&facts.workspace).into_iter().map(str::to_owned).collect(),
+            host_groups: self.vocabulary.host_groups_of(&facts.host).map(str::to_owned).collect(),
+        };
+        let mut kept = self.bundle.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entities)) = kept.iter().find(|(other, _)| *other == key) {
+            return Ok(entities.clone());
+        }
+        let entities = Entities::from_entities(self.surroundings()?, Some(&self.bundle.schema)).map_err(text)?;
+        if kept.len() >= MAX_LASTING {
+            kept.clear();
+        }
+        kept.push((key, entities.clone()));
+        Ok(entities)
+    }
+
+    /// The entities that every request refers to and that change all the time.
+    fn passing(&self) -> Built<[Entity; 2]> {
+        Ok([self.session_entity()?, self.clock_entity()?])
     }
 
     fn directory_entity(&self, directory: Option<&AbsolutePath>) -> Built<Entity> {
@@ -674,8 +720,7 @@ impl<'a> Asker<'a> {
         Entity::new_with_tags(uid("Clock", CLOCK)?, attributes, [], []).map_err(text)
     }
 
-    /// Entities that every request refers to: the agent with its user and roles, the host, the
-    /// workspace, the session and the time.
+    /// The agent with its user and roles, the host and the workspace.
     fn surroundings(&self) -> Built<Vec<Entity>> {
         let principal = &self.facts.principal;
         let user = uid("User", &principal.user)?;
@@ -690,7 +735,7 @@ impl<'a> Asker<'a> {
         let agent = Entity::new_with_tags(agent, attributes, role_uids(&principal.roles)?, []).map_err(text)?;
         let user = Entity::new_no_attrs(user, HashSet::new());
         let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
-        Ok(vec![agent, user, self.own_host()?, workspace, self.session_entity()?, self.clock_entity()?])
+        Ok(vec![agent, user, self.own_host()?, workspace])
     }
 }
 
