@@ -156,3 +156,41 @@ impl Index {
         *self.keys.entry(uid).or_insert(next)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use cedar_policy::{Authorizer, PolicySet};
+
+    use crate::{Bundle, Cases, Engine, Vocabulary};
+
+    #[test]
+    fn a_slice_answers_as_the_whole_set_does() {
+        let mut asked = 0;
+        for (file, text) in palisade_policies::CASES {
+            let cases = Cases::parse(file, text).unwrap();
+            let (groups, table) = palisade_policies::GROUPS;
+            for (profile, _) in palisade_policies::PROFILES {
+                let vocabulary = Vocabulary::parse(groups, table, cases.home()).unwrap();
+                let engine = Engine::new(Bundle::profile(profile).unwrap(), vocabulary);
+                let whole = PolicySet::from_policies(engine.bundle.index.policies().iter().cloned()).unwrap();
+                for case in cases.cases() {
+                    case.trace(&engine, |posed| {
+                        let slice = posed.slice(&engine.bundle);
+                        let answer = |set: &PolicySet| {
+                            let response = Authorizer::new().is_authorized(&posed.request, set, &posed.entities);
+                            let mut ids: Vec<String> =
+                                response.diagnostics().reason().map(ToString::to_string).collect();
+                            ids.sort();
+                            (response.decision(), ids, response.diagnostics().errors().count())
+                        };
+                        assert_eq!(answer(&slice.set), answer(&whole), "{}", case.text());
+                        assert!(slice.members.len() < engine.bundle.index.policies().len());
+                        asked += 1;
+                    });
+                }
+            }
+        }
+        assert!(asked > 1_000, "{asked}");
+    }
+}
