@@ -47,6 +47,7 @@ pub use inventory::{
     Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
     Redirection, Resolved, Step, Via,
 };
+pub use program::catalogue::Catalogue;
 pub use span::Span;
 pub use word::{Value, Word};
 

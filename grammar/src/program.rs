@@ -3,6 +3,7 @@
 //! This file decides how words become options and operands. What they mean to a program is data, in `programs/*.toml`;
 //! no program's name stands here but those of builtins.
 
+pub(crate) mod catalogue;
 pub(crate) mod peer;
 mod role;
 pub(crate) mod table;

@@ -25,6 +25,11 @@ impl Tables {
         TABLES.as_ref().map_err(String::as_str)
     }
 
+    /// Every table, by program name and alias.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.by_name.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
     /// The table of a program.
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
         self.by_name.get(name)
