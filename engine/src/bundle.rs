@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, OnceLock};
 
 use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
@@ -215,6 +216,33 @@ impl Bundle {
     /// What a policy says about itself; empty for an unknown id.
     pub fn note(&self, id: &str) -> Note {
         self.notes.get(id).cloned().unwrap_or_default()
+    }
+}
+
+impl Source {
+    /// The file laid out as all Cedar tools lay it out; comments stay. Says the same as before, or it is an error.
+    ///
+    /// # Errors
+    /// If it does not parse, or cannot be laid out without changing what it says.
+    pub fn formatted(&self) -> Result<String, BundleError> {
+        let refused = |findings| BundleError::Invalid(Findings(findings));
+        // First our own limits: the formatter's parser recurses too.
+        parse_one(self).map_err(refused)?;
+        let (header, body) = split_header(&self.text);
+        let config = Config { line_width: 80, indent_width: 2 };
+        let body = policies_str_to_pretty(body, &config)
+            .map_err(|error| refused(vec![self.finding(0, format!("cannot be laid out: {error}"))]))?;
+        Ok(format!("{header}{body}"))
+    }
+}
+
+/// The comment that a file begins with, with the empty line behind it, and the rest. The formatter would join it to the
+/// first policy's own comment.
+fn split_header(text: &str) -> (&str, &str) {
+    let end = text.find("\n\n").map_or(0, |at| at + 2);
+    match text.split_at_checked(end) {
+        Some((header, body)) if header.lines().all(|line| line.is_empty() || line.starts_with("//")) => (header, body),
+        _ => ("", text),
     }
 }
 

@@ -320,6 +320,12 @@ impl Case {
         &self.name
     }
 
+    /// The roles that the case gives to somebody.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let approver = self.approver.iter().flat_map(|approver| &approver.roles);
+        self.facts.principal.roles.iter().chain(approver).map(String::as_str)
+    }
+
     /// What is done, for people: the script, or the action.
     pub fn text(&self) -> String {
         match &self.step {

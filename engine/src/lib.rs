@@ -28,6 +28,7 @@ mod verdict;
 mod vocabulary;
 mod world;
 
+use cedar_policy::{Effect, Policy};
 use palisade_grammar::Inventory;
 
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
@@ -101,6 +102,19 @@ impl Engine {
         &self.bundle
     }
 
+    /// Forbids on files by a name pattern: Landlock knows directories, not names, so that these are held by the decision
+    /// alone. Each with the groups that it names.
+    pub fn held_by_decision_alone(&self) -> Vec<(String, Vec<String>)> {
+        let forbids = self.bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
+        let patterned = |policy: &Policy| -> Vec<String> {
+            let groups = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "PathGroup");
+            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<std::collections::BTreeSet<_>>();
+            groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect()
+        };
+        let found = forbids.map(|policy| (policy.id().to_string(), patterned(policy)));
+        found.filter(|(_, groups)| !groups.is_empty()).collect()
+    }
+
     /// The groups that policies can name.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
@@ -131,6 +145,11 @@ impl Permissions<'_> {
     /// Whether the principal may do `action` to exactly `path`.
     pub fn permits(&self, action: FileAction, path: &AbsolutePath) -> bool {
         verdict::permits(self.bundle, &self.asker, &self.asker.path(action, path))
+    }
+
+    /// The same with the policies that decide it.
+    pub fn because(&self, action: FileAction, path: &AbsolutePath) -> (bool, Vec<String>) {
+        verdict::because(self.bundle, &self.asker, &self.asker.path(action, path))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{Effect, Policy};
+use cedar_policy::{Effect, Policy, ResourceConstraint};
 use palisade_grammar::Catalogue;
 use serde_json::Value;
 
@@ -271,14 +271,21 @@ impl Linter<'_> {
 
     fn options(&mut self, facts: &Read) {
         let catalogue = Catalogue::shared();
-        let programs: Vec<String> = self.literals("Program").filter(|id| catalogue.has_program(id)).collect();
+        // Only the scope says whose options are meant.
+        let scope = self.policy.resource_constraint();
+        let scope = match &scope {
+            ResourceConstraint::In(uid) if uid.type_name().to_string() == "Program" => Some(uid.id().unescaped()),
+            _ => None,
+        };
+        let programs: Vec<String> =
+            scope.filter(|id| catalogue.has_program(id)).map(str::to_owned).into_iter().collect();
         let known: BTreeSet<&str> = if programs.is_empty() {
             catalogue.programs().flat_map(|program| catalogue.options(program)).collect()
         } else {
             programs.iter().flat_map(|program| catalogue.options(program)).collect()
         };
         // A program without a table has its options as they are written.
-        let untabled = self.literals("Program").any(|id| !catalogue.has_program(&id));
+        let untabled = scope.is_some() && programs.is_empty();
         for option in facts.options.iter().filter(|option| !untabled && !known.contains(option.as_str())) {
             let near = nearest(option, known.iter().copied());
             let whose = if programs.is_empty() { "no program".to_owned() } else { programs.join(", ") };

@@ -371,6 +371,12 @@ pub(crate) fn permits(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> bool
     answer(bundle, asker.pose_alone(draft, false)).decision == Decision::Allow
 }
 
+/// The same with the policies that decided.
+pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (bool, Vec<String>) {
+    let answer = answer(bundle, asker.pose_alone(draft, false));
+    (answer.decision == Decision::Allow, answer.determining)
+}
+
 fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
     let now = answer(bundle, asker.pose(sheet, draft, false));
     let decision = match now.decision {

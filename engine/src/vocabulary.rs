@@ -197,6 +197,11 @@ impl Vocabulary {
         found
     }
 
+    /// Whether a group has members by name, wherever they lie.
+    pub fn has_name_patterns(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|patterns| patterns.iter().any(|pattern| pattern.anywhere))
+    }
+
     fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {
         let groups = self.groups.iter().filter(|(_, patterns)| patterns.iter().any(&fits));
         groups.map(|(name, _)| name.as_str()).collect()
