@@ -663,7 +663,7 @@ pub enum OpenError {
 
 /// The roots that path groups name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
 /// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
-fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
+pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
     let roots = engine.vocabulary().roots();
     let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
     let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
