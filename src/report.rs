@@ -152,7 +152,7 @@ pub(crate) fn script(explained: &Explained) -> String {
     explained.command.as_str().split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(160).collect();
     if line.len() < text.len() {
         line.push('…');
