@@ -164,6 +164,14 @@ impl Bundle {
     /// If a file does not parse, a policy has no `@id` or one that is taken, or the strict validator finds an error or
     /// a warning: then nothing of the set is used.
     pub fn load(sources: Vec<Source>) -> Result<Self, BundleError> {
+        Self::with_groups(sources, None)
+    }
+
+    /// The same, with the group table that lies beside the files counted into the fingerprint.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_groups(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
         let guards = palisade_policies::GUARDS
             .iter()
             .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() });
@@ -178,8 +186,8 @@ impl Bundle {
             lasting: Mutex::default(),
             literals: Literals::of_policies(index.policies().iter()),
             index,
-            fingerprint: fingerprint(&sources),
-            schema_fingerprint: fingerprint(&[]),
+            fingerprint: fingerprint(sources.iter().chain(&groups)),
+            schema_fingerprint: fingerprint(std::iter::empty()),
             notes: parsed.notes,
             sources,
             schema,
@@ -356,10 +364,10 @@ fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
     ids.filter(|id| AbsolutePath::new(id).is_none_or(|path| path.as_str() != id))
 }
 
-fn fingerprint(sources: &[Source]) -> String {
+fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
     let mut hash = Sha256::new();
     let parts = std::iter::once(("palisade.cedarschema", palisade_policies::SCHEMA))
-        .chain(sources.iter().map(|source| (source.name.as_str(), source.text.as_str())));
+        .chain(sources.map(|source| (source.name.as_str(), source.text.as_str())));
     for (name, text) in parts {
         // Lengths first, so that no two lists of files run together to the same bytes.
         for part in [name, text] {

@@ -379,10 +379,8 @@ impl Read {
                 self.negated.extend(attribute.map(|(_, attribute)| attribute));
             }
             "like" => self.like_on_text |= attribute_of(inner, "left").as_deref() == Some("text"),
-            "contains" | "containsAny" | "containsAll" => {
-                if attribute_of(inner, "left").as_deref() == Some("flags") {
-                    self.literals(inner.get("right"));
-                }
+            "contains" | "containsAny" | "containsAll" if attribute_of(inner, "left").as_deref() == Some("flags") => {
+                self.literals(inner.get("right"));
             }
             "getTag" | "hasTag" => self.literals(inner.get("right")),
             _ => {}
