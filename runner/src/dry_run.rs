@@ -86,8 +86,9 @@ pub fn facts(settings: &Settings) -> Facts {
 pub fn judge(settings: &Settings, case: &Case) -> Explained {
     let inventory = palisade_grammar::inventory(&case.script);
     let (surroundings, occasion) = circumstances(settings, case);
-    let facts = surroundings.gather(&occasion, &inventory, settings.engine.vocabulary());
-    let report = settings.engine.rehearse(inventory, &facts, case.approved);
+    let engine = settings.engine.now();
+    let facts = surroundings.gather(&occasion, &inventory, engine.vocabulary());
+    let report = engine.rehearse(inventory, &facts, case.approved);
     Explained::of(&report, &settings.redactor)
 }
 
