@@ -18,7 +18,7 @@ use palisade_runner::environment::{EnvironmentError, Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor, Rules};
 use palisade_runner::sandbox::plan::{Level, Limits};
-use palisade_runner::{Budget, Settings};
+use palisade_runner::{Budget, Policies, Settings};
 use serde::Deserialize;
 
 use crate::args::{Context, PolicySet, Transport};
@@ -209,6 +209,14 @@ pub(crate) fn load(flags: &Context) -> Result<Settings, ConfigError> {
     Layers::read(flags)?.settings(Purpose::Run)
 }
 
+/// The engine that [`load`] would make now.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_engine(flags: &Context) -> Result<Engine, ConfigError> {
+    Layers::read(flags)?.engine_for_running()
+}
+
 /// The settings for a dry run: the workspace need not exist, and policies may lie inside it.
 ///
 /// # Errors
@@ -273,6 +281,21 @@ impl Authored {
         Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
     }
 
+    /// What the context of a running verb names.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn running(flags: &Context) -> Result<Self, ConfigError> {
+        let layers = Layers::read(flags)?;
+        let chosen = layers.chosen();
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
+    }
+
+    /// The set.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
     /// The roles that the settings give.
     pub(crate) fn roles(&self) -> BTreeSet<String> {
         let files = [&self.enforced, &self.layers_file].into_iter().flatten();
@@ -291,7 +314,10 @@ impl Authored {
     /// If they are not there or not valid.
     pub(crate) fn bundle(&self) -> Result<Bundle, ConfigError> {
         Ok(match &self.chosen {
-            Chosen::Files(path) => Bundle::load(PolicyFiles::read(path)?.sources)?,
+            Chosen::Files(path) => {
+                let files = PolicyFiles::read(path)?;
+                Bundle::with_groups(files.sources, files.groups)?
+            }
             Chosen::Profile(name) => Bundle::profile(name)?,
         })
     }
@@ -399,7 +425,7 @@ impl<'a> Layers<'a> {
         };
         let search = facts::search_path(&environment);
         Ok(Settings {
-            engine: Engine::new(bundle, vocabulary),
+            engine: Policies::new(Engine::new(bundle, vocabulary)),
             surroundings: Surroundings { principal, workspace, home, trusted, writable, search },
             cwd,
             environment,
@@ -412,6 +438,13 @@ impl<'a> Layers<'a> {
             audit: audit::Settings { directory: audit, sync: self.sync() },
             redactor: self.redactor()?,
         })
+    }
+
+    fn engine_for_running(&self) -> Result<Engine, ConfigError> {
+        let home = home()?;
+        let (policies, bundle) = self.bundle()?;
+        let vocabulary = self.vocabulary(&home, policies.as_deref(), &self.audit_directory()?)?;
+        Ok(Engine::new(bundle, vocabulary))
     }
 
     /// The value of the enforced file, else of the settings file.
@@ -486,7 +519,8 @@ impl<'a> Layers<'a> {
     fn bundle(&self) -> Result<(Option<PathBuf>, Bundle), ConfigError> {
         match self.chosen() {
             Chosen::Files(path) => {
-                let bundle = Bundle::load(PolicyFiles::read(&path)?.sources)?;
+                let files = PolicyFiles::read(&path)?;
+                let bundle = Bundle::with_groups(files.sources, files.groups)?;
                 Ok((Some(path), bundle))
             }
             Chosen::Profile(name) => Ok((None, Bundle::profile(&name)?)),

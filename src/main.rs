@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod exit;
 mod policies;
+mod reload;
 mod report;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use palisade_engine::{BundleError, Source};
 use crate::config::ConfigError;
 
 /// The files of a policy directory, or one `.cedar` file alone.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PolicyFiles {
     /// Every `.cedar` file, in the order of their names.
     pub(crate) sources: Vec<Source>,

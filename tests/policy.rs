@@ -207,3 +207,59 @@ fn the_sandbox_is_explained_with_its_policies() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stdout.contains(&format!("{workspace}/vault in {workspace}")), "{}", ended.stdout);
 }
+
+/// Waits until the newest record holds a line that fits.
+fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        // The last line may be half written.
+        let text = world.records().pop().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if let Some(found) = lines.into_iter().rev().find(&fits) {
+            return found;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{what} is not on record:\n{text}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_running_server_takes_only_policies_that_pass() {
+    let world = World::new();
+    let case = "[defaults]\nsandboxed = true\n[[case]]\nname = 'look'\nrun = 'ls'\nexpect = 'allow'\n";
+    let path = directory(&world, "live", &[("p.cedar", PERMIT), ("cases/c.toml", case)]);
+    let set = |world: &World| world.call(&["policy", "validate", "--json", &path]).json()["policySet"].clone();
+    let first = set(&world);
+    let mut server = world.palisade();
+    server.args(["serve", "--policies", &path]).stdin(std::process::Stdio::piped());
+    let mut server = server.stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
+    let digest = |value: &Value| value.as_str().map(|text| text.trim_start_matches("sha256:").to_owned());
+    recorded(&world, "the start", |line| line["kind"] == "start");
+    let look = |text: &str| {
+        std::fs::write(world.path("live/p.cedar"), text).expect("written");
+        let hangup = || std::process::Command::new("kill").args(["-HUP", &server.id().to_string()]).status();
+        // Once to see the change, once to see that it stays.
+        assert!(hangup().is_ok_and(|status| status.success()));
+        assert!(hangup().is_ok_and(|status| status.success()));
+    };
+    let forbid = "@id(\"no-ls\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in";
+    for (name, text, said) in [
+        ("does not parse", "permit (".to_owned(), "p.cedar:1"),
+        ("has a lint error", format!("{PERMIT}{forbid} CommandGroup::\"nothing\");"), "nothing is in CommandGroup"),
+        ("fails its case", format!("{PERMIT}{forbid} Program::\"ls\");"), "the case `look` fails"),
+    ] {
+        look(&text);
+        let refused = recorded(&world, name, |line| {
+            line["kind"] == "policy_reload" && line["refused"].as_str().is_some_and(|why| why.contains(said))
+        });
+        assert_eq!(digest(&refused["policy_set"]), digest(&first), "{refused}");
+    }
+    look(&format!("{PERMIT}{forbid} Program::\"cat\");"));
+    let taken = recorded(&world, "the change", |line| line["kind"] == "policy_reload" && line["refused"].is_null());
+    assert_eq!((digest(&taken["before"]), digest(&taken["policy_set"])), (digest(&first), digest(&set(&world))));
+    assert_ne!(digest(&first), digest(&taken["policy_set"]));
+    drop(server.stdin.take());
+    assert!(server.wait().is_ok_and(|status| status.success()));
+    let record = world.records().pop().expect("a record").display().to_string();
+    assert_eq!(world.call(&["audit", "verify", &record]).code, Some(0));
+}

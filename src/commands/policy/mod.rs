@@ -2,7 +2,7 @@
 
 mod diff;
 mod fmt;
-mod lint;
+pub(crate) mod lint;
 mod sandbox;
 mod test;
 mod validate;

@@ -17,8 +17,9 @@ use crate::{commands, config};
 pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let settings = config::load_for_check(&args.context)?;
     let facts = dry_run::facts(&settings);
-    let origins = plan::explain(&settings.engine, &facts, &real_roots(&settings.engine));
-    let unheld = settings.engine.held_by_decision_alone();
+    let engine = settings.engine.now();
+    let origins = plan::explain(&engine, &facts, &real_roots(&engine));
+    let unheld = engine.held_by_decision_alone();
     let text = if args.context.json { commands::json(&machine(&origins, &unheld))? } else { human(&origins, &unheld) };
     report::print(&text);
     let holes = origins.iter().any(|origin| origin.hole_in.is_some());
