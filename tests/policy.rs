@@ -263,3 +263,44 @@ fn a_running_server_takes_only_policies_that_pass() {
     let record = world.records().pop().expect("a record").display().to_string();
     assert_eq!(world.call(&["audit", "verify", &record]).code, Some(0));
 }
+
+/// Every block of the authors' guide, in order: files are written, commands run with the exit status that is told.
+#[test]
+fn the_authors_guide_works_as_it_stands() {
+    let world = World::new();
+    let guide = std::fs::read_to_string(repository().join("docs/authoring.md")).expect("the guide");
+    let (mut files, mut commands) = (0, 0);
+    let mut parts = guide.split("\n```");
+    while let (Some(_prose), Some(block)) = (parts.next(), parts.next()) {
+        let (head, body) = block.split_once('\n').expect("a block");
+        let mut words = head.split(' ');
+        let kind = words.next().unwrap_or_default();
+        if let Some(file) = words.next().and_then(|word| word.strip_prefix("file=")) {
+            let path = world.path("site").join(file);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            let before = std::fs::read_to_string(&path).unwrap_or_default();
+            let before = if words.next() == Some("append") { format!("{before}\n\n") } else { String::new() };
+            std::fs::write(&path, format!("{before}{body}\n")).expect("written");
+            files += 1;
+            continue;
+        }
+        assert_eq!(kind, "console", "a block that nothing runs: {block}");
+        for line in body.lines() {
+            let line = line.strip_prefix("$ palisade ").expect("a command");
+            let (line, code) = line.split_once("  # exit ").unwrap_or((line, "0"));
+            let code: i32 = code.trim().parse().expect("a status");
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-c", &format!("{} {line}", env!("CARGO_BIN_EXE_palisade"))]);
+            for (name, value) in world.palisade().get_envs() {
+                match value {
+                    Some(value) => bash.env(name, value),
+                    None => bash.env_remove(name),
+                };
+            }
+            let ended = Ended::of(bash.current_dir(world.path("")));
+            assert_eq!(ended.code, Some(code), "{line}\n{}{}", ended.stdout, ended.stderr);
+            commands += 1;
+        }
+    }
+    assert!(files >= 6 && commands >= 8, "{files} files, {commands} commands");
+}
