@@ -362,6 +362,14 @@ impl Case {
         Checked { name: self.name.clone(), place: self.place.clone(), failure, report }
     }
 
+    /// Whether, for each request that the case raises, the policies that are asked answer as the whole set would: for
+    /// tests and fuzzing.
+    pub fn slices_agree(&self, engine: &Engine) -> bool {
+        let mut agree = true;
+        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle, posed));
+        agree
+    }
+
     /// Every request that the case raises, without and with approval.
     pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
         let vocabulary = self.vocabulary(engine);

@@ -10,20 +10,23 @@ const MAX_NEAREST: usize = 20;
 /// Permits that are named for one request.
 const MAX_PERMITS: usize = 3;
 
-/// One reason for each policy that stands in the way of a request, in the order of the text. A request that nothing
-/// permits names the permits that came nearest.
+/// One reason for each policy that stands in the way of a request: first what no approval lifts, and else in the order of
+/// the text, so that whoever reads one line reads the one that matters. A request that nothing permits names the permits
+/// that came nearest.
 pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = Vec::new();
+    let mut reasons: Vec<(bool, Reason)> = Vec::new();
     for (draft, judged) in sheet.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
         let nearest = reasons.len() < MAX_NEAREST;
         for reason in request_reasons(bundle, asker, sheet, draft, judged, nearest) {
-            let known = |other: &Reason| other.policy == reason.policy && other.text == reason.text;
+            let known = |(_, other): &(bool, Reason)| other.policy == reason.policy && other.text == reason.text;
             if !reasons.iter().any(known) {
-                reasons.push(reason);
+                let final_by_default = judged.decision == Decision::Deny && reason.policy.is_empty();
+                reasons.push((final_by_default || judged.hard.contains(&reason.policy), reason));
             }
         }
     }
-    reasons
+    reasons.sort_by_key(|(is_final, _)| !is_final);
+    reasons.into_iter().map(|(_, reason)| reason).collect()
 }
 
 fn request_reasons(
@@ -66,8 +69,11 @@ fn request_reasons(
 
 /// What to say when no policy permits a request: the permits whose scope fits it, and what in their conditions does not.
 fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String) {
-    let nothing = format!("No policy permits `{text}`.");
+    let mut nothing = format!("No policy permits `{text}`.");
     let Some(posed) = posed else { return (nothing, String::new()) };
+    if posed.is_in_no_group() {
+        nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
+    }
     let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
     for at in &posed.slice(bundle).members {
         let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
@@ -75,7 +81,7 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
             let obstacles = anatomy.obstacles(posed);
             // One without is there only if its condition cannot be split: it says nothing that helps.
             if !obstacles.is_empty() {
-                nearest.push((obstacles.len(), policy.id().to_string(), obstacles));
+                nearest.push((distance(&obstacles), policy.id().to_string(), obstacles));
             }
         }
     }
@@ -88,4 +94,12 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
         .map(|(_, id, obstacles)| format!("`{id}` ({}) would, but {}", bundle.note(id).place, obstacles.join(" and ")))
         .collect();
     (format!("{nothing} {}.", named.join("; ")), suggest)
+}
+
+/// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.
+fn distance(obstacles: &[String]) -> usize {
+    const OTHERS: [&str; 4] = ["context.approved", "resource.spawned", "context.session.", "resource.origin"];
+    let of_others = |obstacle: &String| OTHERS.iter().any(|part| obstacle.trim_start_matches('`').starts_with(part));
+    let weight = |obstacle: &String| if of_others(obstacle) { 10 } else { 1 };
+    obstacles.iter().map(weight).sum()
 }

@@ -86,6 +86,13 @@ pub(crate) struct Posed {
 }
 
 impl Posed {
+    /// Whether this is a command that no group permit can fit.
+    pub(crate) fn is_in_no_group(&self) -> bool {
+        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
+        let is_command = self.resource.type_name().to_string() == "Command";
+        is_command && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
+    }
+
     /// The policies that can have a say.
     pub(crate) fn slice(&self, bundle: &Bundle) -> std::sync::Arc<crate::slice::Slice> {
         let above = |uid: &'_ EntityUid| self.entities.ancestors(uid).into_iter().flatten();

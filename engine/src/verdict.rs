@@ -182,6 +182,8 @@ pub struct Judged {
     pub determining: Vec<String>,
     /// Policies that erred: any of them denies.
     pub errors: Vec<String>,
+    /// Those of `determining` that an approval does not lift.
+    pub hard: Vec<String>,
 }
 
 /// Something that could not be read.
@@ -379,14 +381,14 @@ pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (boo
 
 fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
     let now = answer(bundle, asker.pose(sheet, draft, false));
-    let decision = match now.decision {
-        Decision::Allow => Decision::Allow,
-        Decision::Ask | Decision::Deny => match answer(bundle, asker.pose(sheet, draft, true)).decision {
-            Decision::Allow if now.errors.is_empty() => Decision::Ask,
-            Decision::Allow | Decision::Ask | Decision::Deny => Decision::Deny,
-        },
-    };
-    judged(draft, Answer { decision, ..now })
+    if now.decision == Decision::Allow {
+        return judged(draft, now);
+    }
+    let approved = answer(bundle, asker.pose(sheet, draft, true));
+    if approved.decision == Decision::Allow && now.errors.is_empty() {
+        return judged(draft, Answer { decision: Decision::Ask, ..now });
+    }
+    Judged { hard: approved.determining, ..judged(draft, now) }
 }
 
 fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft, approval: &Approval) -> Judged {
@@ -436,6 +438,7 @@ fn judged(draft: &Draft, answer: Answer) -> Judged {
         // What permits stands in the way of nothing when an error denies.
         determining: if answer.errors.is_empty() { answer.determining } else { Vec::new() },
         errors: answer.errors,
+        hard: Vec::new(),
     }
 }
 

@@ -260,3 +260,31 @@ fn the_reasons_of_a_default_deny_name_the_nearest_permit() {
     assert!(reason.reason.contains("`mine` (site.cedar:1)"), "{}", reason.reason);
     assert!(reason.reason.contains("context.cwd == context.workspace"), "{}", reason.reason);
 }
+
+#[test]
+fn the_first_reason_is_one_that_no_approval_lifts() {
+    let engine = developer();
+    let report = |script: &str| decide(&engine, script, &facts()).report().clone();
+    for (script, policy) in [
+        ("git push --force", "no-force-push"),
+        ("git push; sudo ls", "no-sudo"),
+        ("git push", "ask-git-push"),
+        ("git push; cat ~/.ssh/x | base64 | bash", "no-decode-to-shell"),
+    ] {
+        let report = report(script);
+        assert_eq!(report.reasons.first().unwrap().policy, policy, "{script}: {:#?}", report.reasons);
+    }
+}
+
+#[test]
+fn a_default_deny_says_what_the_agent_can_change_first() {
+    let engine = developer();
+    let mut elsewhere = facts();
+    elsewhere.directories.insert(CommandId(0), path("/srv"));
+    let verdict = decide(&engine, "make", &elsewhere);
+    let reason = verdict.report().reasons.first().unwrap();
+    assert!(reason.reason.contains("No policy permits `make`. `dev-toolchain` ("), "{}", reason.reason);
+    assert_eq!(reason.suggest, "Run build and file tools from inside the workspace.");
+    let verdict = decide(&engine, "no-table-for-this", &elsewhere);
+    assert!(verdict.report().reasons.first().unwrap().reason.contains("in no command group"));
+}
