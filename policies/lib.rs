@@ -11,9 +11,23 @@ pub type File = (&'static str, &'static str);
 /// The guards: loaded with every policy set, whatever profile or site directory is used.
 pub const GUARDS: &[File] = &[("guards/guards.cedar", include_str!("guards/guards.cedar"))];
 
-/// The profiles that `--profile` and the setting `profile` name.
-pub const PROFILES: &[(&str, File)] =
-    &[("developer", ("profiles/developer.cedar", include_str!("profiles/developer.cedar")))];
+/// What no profile permits: loaded with each of them.
+pub const BASE: &[File] = &[("base/never.cedar", include_str!("base/never.cedar"))];
 
-/// The path groups that policies can name, as TOML: `policies/groups.toml`.
+/// The profiles that `--profile` and the setting `profile` name.
+pub const PROFILES: &[(&str, File)] = &[
+    ("developer", ("profiles/developer.cedar", include_str!("profiles/developer.cedar"))),
+    ("readonly", ("profiles/readonly.cedar", include_str!("profiles/readonly.cedar"))),
+    ("regulated", ("profiles/regulated.cedar", include_str!("profiles/regulated.cedar"))),
+];
+
+/// Cases that the guards and profiles must pass, as TOML.
+pub const CASES: &[File] = &[
+    ("cases/guards.toml", include_str!("cases/guards.toml")),
+    ("cases/developer.toml", include_str!("cases/developer.toml")),
+    ("cases/readonly.toml", include_str!("cases/readonly.toml")),
+    ("cases/regulated.toml", include_str!("cases/regulated.toml")),
+];
+
+/// The path and host groups that policies can name, as TOML: `policies/groups.toml`.
 pub const GROUPS: File = ("groups.toml", include_str!("groups.toml"));

@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     Redact(Redact),
     /// Look at the record
     Audit(Audit),
+    /// Work on policies: validate, test, lint, format, compare
+    Policy(Policy),
     /// Say what this machine can enforce, and what is missing
     Doctor(Doctor),
 }
@@ -169,6 +171,125 @@ pub(crate) struct AuditVerify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    pub(crate) action: PolicyAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Parse and strictly validate; warnings are errors
+    Validate(PolicyValidate),
+    /// Judge the cases beside the policies
+    Test(PolicyTest),
+    /// Look for what is valid and yet wrong
+    Lint(PolicyLint),
+    /// Lay policy files out in one way
+    Fmt(PolicyFmt),
+    /// Say which decisions change from one set to another
+    Diff(PolicyDiff),
+    /// Say which kernel rules a session would get, and from which policies
+    ExplainSandbox(PolicyExplainSandbox),
+}
+
+/// Which policies.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PolicySet {
+    /// A `.cedar` file or a policy directory [default: what the settings name]
+    #[arg(value_name = "PATH", conflicts_with = "profile")]
+    pub(crate) path: Option<PathBuf>,
+    /// A profile that Palisade ships
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Settings file, for the groups in it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyValidate {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyTest {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: TestFormat,
+    /// Also say what no case tries
+    #[arg(long)]
+    pub(crate) coverage: bool,
+    /// The coverage in percent below which it fails
+    #[arg(long, value_name = "N", requires = "coverage")]
+    pub(crate) min: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    Human,
+    Json,
+    Junit,
+    Tap,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyLint {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: LintFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintFormat {
+    Human,
+    Json,
+    Sarif,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyFmt {
+    /// `.cedar` files, or directories of them
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Change nothing; say which files would change
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiff {
+    /// The set in force: a policy directory, a `.cedar` file, or a profile's name
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+    /// The set that would take its place
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// Compare on the commands of this record instead of the cases
+    #[arg(long, value_name = "RECORD")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Settings file, for the groups in it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyExplainSandbox {
     #[command(flatten)]
     pub(crate) context: Context,
 }

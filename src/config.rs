@@ -4,23 +4,25 @@
 //! Settings are never looked for in the working directory or the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miette::Diagnostic;
 use palisade_engine::{
-    AbsolutePath, Auth, Bundle, BundleError, Engine, NamePattern, Principal, Source, Vocabulary, VocabularyError,
+    AbsolutePath, Auth, Bundle, BundleError, CaseError, Cases, Engine, NamePattern, Principal, Source, Vocabulary,
+    VocabularyError,
 };
 use palisade_runner::audit;
 use palisade_runner::environment::{EnvironmentError, Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor, Rules};
 use palisade_runner::sandbox::plan::{Level, Limits};
-use palisade_runner::{Budget, Settings};
+use palisade_runner::{Budget, Policies, Settings};
 use serde::Deserialize;
 
-use crate::args::{Context, Transport};
+use crate::args::{Context, PolicySet, Transport};
+use crate::policies::PolicyFiles;
 
 /// Always read; nothing overrides it.
 const ENFORCED: &str = "/etc/palisade/enforced.toml";
@@ -69,6 +71,9 @@ pub(crate) enum ConfigError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Vocabulary(#[from] VocabularyError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Case(#[from] CaseError),
     #[error("the secret rules are broken: {0}")]
     Rules(String),
 }
@@ -204,6 +209,14 @@ pub(crate) fn load(flags: &Context) -> Result<Settings, ConfigError> {
     Layers::read(flags)?.settings(Purpose::Run)
 }
 
+/// The engine that [`load`] would make now.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_engine(flags: &Context) -> Result<Engine, ConfigError> {
+    Layers::read(flags)?.engine_for_running()
+}
+
 /// The settings for a dry run: the workspace need not exist, and policies may lie inside it.
 ///
 /// # Errors
@@ -227,6 +240,132 @@ pub(crate) fn audit_directory(config: Option<&Path>) -> Result<PathBuf, ConfigEr
 /// As [`load`], for the settings files alone.
 pub(crate) fn redactor() -> Result<Redactor, ConfigError> {
     Layers::read(&Context::default())?.redactor()
+}
+
+/// A policy set with its cases and what its groups are made of: for those who write policies.
+#[derive(Debug)]
+pub(crate) struct Authored {
+    layers_file: Option<(PathBuf, File)>,
+    enforced: Option<(PathBuf, File)>,
+    chosen: Chosen,
+}
+
+/// Which policies are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// One that Palisade ships.
+    Profile(String),
+    /// A `.cedar` file or a policy directory.
+    Files(PathBuf),
+}
+
+impl Authored {
+    /// What the arguments name, else what the settings name.
+    ///
+    /// # Errors
+    /// If a settings file cannot be read or is wrong.
+    pub(crate) fn of(set: &PolicySet) -> Result<Self, ConfigError> {
+        let flags = Context {
+            config: set.config.clone(),
+            policies: set.path.clone(),
+            profile: set.profile.clone(),
+            ..Context::default()
+        };
+        let layers = Layers::read(&flags)?;
+        // Whoever names a set means that one, whatever is enforced for running.
+        let chosen = match (&set.path, &set.profile) {
+            (Some(path), _) => Chosen::Files(path.clone()),
+            (None, Some(name)) => Chosen::Profile(name.clone()),
+            (None, None) => layers.chosen(),
+        };
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
+    }
+
+    /// What the context of a running verb names.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn running(flags: &Context) -> Result<Self, ConfigError> {
+        let layers = Layers::read(flags)?;
+        let chosen = layers.chosen();
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
+    }
+
+    /// The set.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// The roles that the settings give.
+    pub(crate) fn roles(&self) -> BTreeSet<String> {
+        let files = [&self.enforced, &self.layers_file].into_iter().flatten();
+        let roles = files.filter_map(|(_, file)| file.agent.roles.clone()).flatten();
+        roles.chain(["developer".to_owned()]).collect()
+    }
+
+    /// Another set with the same settings.
+    pub(crate) fn with(&self, chosen: Chosen) -> Self {
+        Self { layers_file: self.layers_file.clone(), enforced: self.enforced.clone(), chosen }
+    }
+
+    /// The policies, validated.
+    ///
+    /// # Errors
+    /// If they are not there or not valid.
+    pub(crate) fn bundle(&self) -> Result<Bundle, ConfigError> {
+        Ok(match &self.chosen {
+            Chosen::Files(path) => {
+                let files = PolicyFiles::read(path)?;
+                Bundle::with_groups(files.sources, files.groups)?
+            }
+            Chosen::Profile(name) => Bundle::profile(name)?,
+        })
+    }
+
+    /// An engine in which `~` is `home`, whatever this machine's is.
+    ///
+    /// # Errors
+    /// If policies or groups are refused.
+    pub(crate) fn engine(&self, home: &AbsolutePath) -> Result<Engine, ConfigError> {
+        let flags = Context::default();
+        let layers = Layers { enforced: self.enforced.clone(), file: self.layers_file.clone(), flags: &flags };
+        let path = match &self.chosen {
+            Chosen::Files(path) => Some(path.as_path()),
+            Chosen::Profile(_) => None,
+        };
+        Ok(Engine::new(self.bundle()?, layers.groups(home, path)?))
+    }
+
+    /// The cases beside the policies; for a profile those that are shipped with it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is wrong.
+    pub(crate) fn cases(&self) -> Result<Vec<Cases>, ConfigError> {
+        match &self.chosen {
+            Chosen::Files(path) => {
+                let files = PolicyFiles::read(path)?;
+                Ok(files.cases.iter().map(|file| Cases::parse(&file.name, &file.text)).collect::<Result<_, _>>()?)
+            }
+            Chosen::Profile(name) => {
+                let shipped = self.all_cases()?;
+                Ok(shipped.into_iter().filter(|cases| cases.profile() == Some(name)).collect())
+            }
+        }
+    }
+
+    /// The same, and for a profile those of the others too, which try what all profiles have in common.
+    ///
+    /// # Errors
+    /// As [`Self::cases`].
+    pub(crate) fn all_cases(&self) -> Result<Vec<Cases>, ConfigError> {
+        match &self.chosen {
+            Chosen::Files(_) => self.cases(),
+            Chosen::Profile(_) => {
+                let shipped = palisade_policies::CASES.iter().map(|(file, text)| Cases::parse(file, text));
+                Ok(shipped.collect::<Result<_, _>>()?)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -286,7 +425,7 @@ impl<'a> Layers<'a> {
         };
         let search = facts::search_path(&environment);
         Ok(Settings {
-            engine: Engine::new(bundle, vocabulary),
+            engine: Policies::new(Engine::new(bundle, vocabulary)),
             surroundings: Surroundings { principal, workspace, home, trusted, writable, search },
             cwd,
             environment,
@@ -299,6 +438,13 @@ impl<'a> Layers<'a> {
             audit: audit::Settings { directory: audit, sync: self.sync() },
             redactor: self.redactor()?,
         })
+    }
+
+    fn engine_for_running(&self) -> Result<Engine, ConfigError> {
+        let home = home()?;
+        let (policies, bundle) = self.bundle()?;
+        let vocabulary = self.vocabulary(&home, policies.as_deref(), &self.audit_directory()?)?;
+        Ok(Engine::new(bundle, vocabulary))
     }
 
     /// The value of the enforced file, else of the settings file.
@@ -354,7 +500,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    fn bundle(&self) -> Result<(Option<PathBuf>, Bundle), ConfigError> {
+    fn chosen(&self) -> Chosen {
         // An enforced profile shuts out a flag's policies, and the other way round.
         let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
         let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
@@ -365,12 +511,44 @@ impl<'a> Layers<'a> {
             (None, false, None) => (None, None),
         };
         match policies {
-            Some(path) => {
-                let bundle = Bundle::load(policy_sources(&path)?)?;
+            Some(path) => Chosen::Files(path),
+            None => Chosen::Profile(profile.unwrap_or_else(|| "developer".to_owned())),
+        }
+    }
+
+    fn bundle(&self) -> Result<(Option<PathBuf>, Bundle), ConfigError> {
+        match self.chosen() {
+            Chosen::Files(path) => {
+                let files = PolicyFiles::read(&path)?;
+                let bundle = Bundle::with_groups(files.sources, files.groups)?;
                 Ok((Some(path), bundle))
             }
-            None => Ok((None, Bundle::profile(profile.as_deref().unwrap_or("developer"))?)),
+            Chosen::Profile(name) => Ok((None, Bundle::profile(&name)?)),
         }
+    }
+
+    /// The groups that the shipped table, the policy directory and the settings name.
+    fn groups(&self, home: &AbsolutePath, policies: Option<&Path>) -> Result<Vocabulary, ConfigError> {
+        let (file, text) = palisade_policies::GROUPS;
+        let mut vocabulary = Vocabulary::parse(file, text, home)?;
+        if let Some(Source { name, text }) = policies.map(PolicyFiles::read).transpose()?.and_then(|files| files.groups)
+        {
+            vocabulary.extend(&name, &text, home)?;
+        }
+        for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            for (group, patterns) in &file.groups.paths {
+                vocabulary.declare(group);
+                for pattern in patterns {
+                    vocabulary.add(group, pattern, home)?;
+                }
+            }
+            for (group, patterns) in &file.groups.hosts {
+                for pattern in patterns {
+                    vocabulary.add_host(group, pattern)?;
+                }
+            }
+        }
+        Ok(vocabulary)
     }
 
     fn vocabulary(
@@ -379,16 +557,7 @@ impl<'a> Layers<'a> {
         policies: Option<&Path>,
         audit: &Path,
     ) -> Result<Vocabulary, ConfigError> {
-        let (file, text) = palisade_policies::GROUPS;
-        let mut vocabulary = Vocabulary::parse(file, text, home)?;
-        for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
-            for (group, patterns) in &file.groups.paths {
-                vocabulary.declare(group);
-                for pattern in patterns {
-                    vocabulary.add(group, pattern, home)?;
-                }
-            }
-        }
+        let mut vocabulary = self.groups(home, policies)?;
         let own = self.own_files(policies, audit);
         for path in own.iter().filter_map(|path| facts::real_directory(path).or_else(|| named(path))) {
             vocabulary.add_directory("palisade", &path);
@@ -533,7 +702,6 @@ impl File {
             ("audit.retention", "retention", self.audit.retention.is_some()),
             ("redact.files", "files", self.redact.files.is_some()),
             ("sandbox.accept", "accept", self.sandbox.accept.is_some()),
-            ("groups.hosts", "groups.hosts", !self.groups.hosts.is_empty()),
             ("targets", "targets", !self.targets.is_empty()),
         ] {
             if present {
@@ -566,31 +734,6 @@ fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigError> {
 /// Whether there is a file; one that cannot be told apart from none is an error, or settings could be hidden.
 fn exists(path: &Path) -> Result<bool, ConfigError> {
     path.try_exists().map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
-}
-
-/// A `.cedar` file, or all of them below a directory in the order of their names.
-fn policy_sources(path: &Path) -> Result<Vec<Source>, ConfigError> {
-    let error = |path: &Path, source| ConfigError::Read { path: path.display().to_string(), source };
-    let mut files = Vec::new();
-    let mut pending = vec![path.to_owned()];
-    while let Some(next) = pending.pop() {
-        if next.is_dir() {
-            for entry in std::fs::read_dir(&next).map_err(|source| error(&next, source))? {
-                pending.push(entry.map_err(|source| error(&next, source))?.path());
-            }
-        } else if next == path || next.extension() == Some(OsStr::new("cedar")) {
-            files.push(next);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(BundleError::Empty(path.display().to_string()).into());
-    }
-    let read = |file: &PathBuf| {
-        let text = std::fs::read_to_string(file).map_err(|source| error(file, source))?;
-        Ok(Source { name: file.display().to_string(), text })
-    };
-    files.iter().map(read).collect()
 }
 
 /// A path in a settings file is relative to that file.

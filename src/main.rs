@@ -5,6 +5,8 @@ mod args;
 mod commands;
 mod config;
 mod exit;
+mod policies;
+mod reload;
 mod report;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Serve(args) => commands::serve::run(args),
         Verb::Redact(args) => commands::redact::run(args),
         Verb::Audit(args) => commands::audit::run(args),
+        Verb::Policy(args) => commands::policy::run(args),
         Verb::Doctor(args) => commands::doctor::run(args),
     };
     match ended {

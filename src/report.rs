@@ -1,6 +1,6 @@
 //! What a person sees: errors with their help, verdicts with a caret under the text.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use miette::Diagnostic;
@@ -40,6 +40,12 @@ impl Trouble {
         }
         // Nobody reads stderr: there is nobody left to tell.
         let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)
     }
 }
 
@@ -152,7 +158,7 @@ pub(crate) fn script(explained: &Explained) -> String {
     explained.command.as_str().split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(160).collect();
     if line.len() < text.len() {
         line.push('…');

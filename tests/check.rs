@@ -196,7 +196,7 @@ fn the_exit_status_tells_the_decision() {
 fn a_person_reads_which_policy_and_where() {
     let world = World::new();
     let ended = world.call(&["check", "ls; sudo ls"]);
-    assert!(ended.stdout.contains("no-sudo (profiles/developer.cedar:"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("no-sudo (base/never.cedar:"), "{}", ended.stdout);
     assert!(ended.stdout.contains("  ls; sudo ls\n      ^^^^^^^\n"), "{}", ended.stdout);
     let ended = world.call(&["check", "no-such-program-at-all"]);
     assert!(ended.stdout.contains("No policy permits `no-such-program-at-all`"), "{}", ended.stdout);

@@ -11,6 +11,7 @@
 mod check;
 mod compile_fail;
 mod documents;
+mod policy;
 mod record;
 mod run;
 mod serve;

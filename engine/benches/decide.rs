@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request, Schema};
 use divan::{Bencher, black_box};
 use palisade_engine::{
-    AbsolutePath, Auth, Bundle, Clock, Engine, Facts, Origin, Principal, Program, Session, Transport, Vocabulary,
+    AbsolutePath, Auth, Bundle, Clock, Engine, Facts, Machine, Origin, Principal, Program, Session, Source, Transport,
+    Vocabulary,
 };
 use palisade_grammar::CommandId;
 
@@ -55,8 +57,95 @@ fn facts(commands: u32) -> Facts {
         programs: ids().map(|id| (id, system.clone())).collect(),
         paths: ids().map(|id| ((id, 0), path("/srv/app/file"))).collect(),
         below: BTreeMap::new(),
+        inert: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),
+        started_by: None,
+        machine: Machine::default(),
     }
+}
+
+/// The guards, and policies of a site's own up to `count`: `unscoped` of them name no resource in their scope.
+fn site(count: usize, unscoped: usize) -> (Engine, String) {
+    let guards: usize = palisade_policies::GUARDS.iter().map(|(_, text)| text.matches("@id(").count()).sum();
+    let mut text = "@id(\"all\") permit (principal in Role::\"developer\", action, resource);\n".to_owned();
+    for index in 0..count.saturating_sub(guards + 1) {
+        let scope = match index {
+            index if index < unscoped => {
+                format!("action == Action::\"exec\", resource) when {{ resource.operandCount > {} }};", 1000 + index)
+            }
+            index if index % 5 < 3 => format!(
+                "action == Action::\"exec\", resource in Program::\"tool-{index}\") \
+                 when {{ resource.flags.contains(\"--force\") }};"
+            ),
+            index => format!("action in Action::\"fileChange\", resource in Path::\"/srv/data/{index}\");"),
+        };
+        text.push_str(&format!("@id(\"p{index}\") @reason(\"r\") forbid (principal, {scope}\n"));
+    }
+    let (file, groups) = palisade_policies::GROUPS;
+    let vocabulary = Vocabulary::parse(file, groups, &path("/home/u")).expect("the shipped groups");
+    let source = Source { name: "site.cedar".to_owned(), text: text.clone() };
+    (Engine::new(Bundle::load(vec![source]).expect("valid policies"), vocabulary), text)
+}
+
+/// One request from facts to verdict: entities, conformance checks and slicing included, the inventory not.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn one_request(bencher: Bencher<'_, '_>, policies: usize) {
+    let (engine, _) = site(policies, 0);
+    let facts = facts(8);
+    bencher
+        .with_inputs(|| palisade_grammar::inventory(b"git status --short"))
+        .bench_local_values(|inventory| engine.decide(inventory, &facts));
+}
+
+/// The same with so many policies that name no resource in their scope.
+#[divan::bench(args = [0, 10, 50])]
+fn one_request_unscoped(bencher: Bencher<'_, '_>, unscoped: usize) {
+    let (engine, _) = site(100, unscoped);
+    let facts = facts(8);
+    bencher
+        .with_inputs(|| palisade_grammar::inventory(b"git status --short"))
+        .bench_local_values(|inventory| engine.decide(inventory, &facts));
+}
+
+/// What Cedar's own authorizer takes for one request on the whole set: no entities built, nothing checked.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn plain_authorizer(bencher: Bencher<'_, '_>, policies: usize) {
+    let (_, text) = site(policies, 0);
+    let guards = palisade_policies::GUARDS.iter().map(|(_, text)| *text);
+    let all: Vec<&str> = guards.chain([text.as_str()]).collect();
+    let set: PolicySet = all.join("\n").parse().expect("valid policies");
+    let uid = |text: &str| text.parse::<EntityUid>().expect("an id");
+    let (schema, _) = Schema::from_cedarschema_str(palisade_policies::SCHEMA).expect("the schema");
+    let entities = serde_json::json!([
+        { "uid": { "type": "Agent", "id": "agent" }, "parents": [{ "type": "Role", "id": "developer" }], "attrs": {
+            "user": { "__entity": { "type": "User", "id": "u" } }, "verified": true, "scopes": [], "client": "",
+            "auth": { "__entity": { "type": "AuthMethod", "id": "os-user" } } } },
+        { "uid": { "type": "EnvVar", "id": "X" }, "parents": [], "attrs": { "name": "X" } },
+    ]);
+    let entities = Entities::from_json_value(entities, Some(&schema)).expect("entities");
+    let request =
+        Request::new(uid("Agent::\"agent\""), uid("Action::\"exec\""), uid("Command::\"0\""), Context::empty(), None)
+            .expect("a request");
+    bencher.bench_local(|| Authorizer::new().is_authorized(black_box(&request), &set, &entities));
+}
+
+/// Parsing and strictly validating so many policies.
+#[divan::bench(args = [100, 1_000], sample_count = 10)]
+fn load(bencher: Bencher<'_, '_>, policies: usize) {
+    let (_, text) = site(policies, 0);
+    bencher.bench_local(|| {
+        let source = Source { name: "site.cedar".to_owned(), text: text.clone() };
+        Bundle::load(vec![source]).expect("valid policies")
+    });
+}
+
+/// Five commands and three paths, from text to verdict.
+#[divan::bench]
+fn five_commands_three_paths(bencher: Bencher<'_, '_>) {
+    let engine = engine();
+    let facts = facts(8);
+    let script = b"cat a | grep b > c && git add -A && git status && cat d";
+    bencher.bench(|| engine.decide(palisade_grammar::inventory(black_box(script)), &facts));
 }
 
 /// From text to verdict, the inventory included.

@@ -3,14 +3,19 @@
 //! What passes here is the only thing that [`crate::Engine`] decides with: the guards, and one profile or the
 //! operator's own files, strictly validated, warnings included, each policy with a unique `@id`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Mutex, OnceLock};
 
-use cedar_policy::{Effect, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
+use crate::anatomy::Anatomy;
 use crate::path::AbsolutePath;
+use crate::request::Lasting;
+use crate::slice::Index;
 
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -35,10 +40,11 @@ pub struct Source {
 /// A validated set of policies.
 pub struct Bundle {
     pub(crate) schema: Schema,
-    pub(crate) policies: PolicySet,
-    pub(crate) actions: Vec<Entity>,
-    pub(crate) path_literals: Vec<String>,
-    pub(crate) permits: Vec<Permit>,
+    pub(crate) index: Index,
+    pub(crate) literals: Literals,
+    pub(crate) lasting: Mutex<Vec<(Lasting, Entities)>>,
+    anatomies: Vec<OnceLock<Anatomy>>,
+    sources: Vec<Source>,
     notes: BTreeMap<String, Note>,
     fingerprint: String,
     schema_fingerprint: String,
@@ -55,11 +61,24 @@ pub struct Note {
     pub suggest: String,
 }
 
-/// A permit without its conditions, to find out what nearly allowed a request.
-pub(crate) struct Permit {
-    pub(crate) id: String,
-    pub(crate) bare: PolicySet,
-    pub(crate) conditions: String,
+/// The ids that policies name, by entity type.
+#[derive(Default)]
+pub(crate) struct Literals(BTreeMap<String, BTreeSet<String>>);
+
+impl Literals {
+    fn of_policies<'p>(policies: impl Iterator<Item = &'p Policy>) -> Self {
+        let mut literals = Self::default();
+        for uid in policies.flat_map(Policy::entity_literals) {
+            let ids = literals.0.entry(uid.type_name().to_string()).or_default();
+            ids.insert(uid.id().unescaped().to_owned());
+        }
+        literals
+    }
+
+    /// The ids of one type.
+    pub(crate) fn of(&self, kind: &str) -> impl Iterator<Item = &str> {
+        self.0.get(kind).into_iter().flatten().map(String::as_str)
+    }
 }
 
 /// Why a set of policy files was refused.
@@ -126,7 +145,17 @@ impl Bundle {
             let known: Vec<_> = palisade_policies::PROFILES.iter().map(|(profile, _)| format!("`{profile}`")).collect();
             return Err(BundleError::UnknownProfile { name: name.to_owned(), known: known.join(", ") });
         };
-        Self::load(vec![Source { name: (*file).to_owned(), text: (*text).to_owned() }])
+        let files = palisade_policies::BASE.iter().copied().chain([(*file, *text)]);
+        Self::load(files.map(|(name, text)| Source { name: name.to_owned(), text: text.to_owned() }).collect())
+    }
+
+    /// The guards, and a permit for everything that they do not forbid: what their own cases are judged with.
+    ///
+    /// # Errors
+    /// If the guards are broken.
+    pub fn behind_guards() -> Result<Self, BundleError> {
+        let text = "@id(\"everything\") permit (principal, action, resource);";
+        Self::load(vec![Source { name: "everything.cedar".to_owned(), text: text.to_owned() }])
     }
 
     /// The guards and the given files.
@@ -135,6 +164,14 @@ impl Bundle {
     /// If a file does not parse, a policy has no `@id` or one that is taken, or the strict validator finds an error or
     /// a warning: then nothing of the set is used.
     pub fn load(sources: Vec<Source>) -> Result<Self, BundleError> {
+        Self::with_groups(sources, None)
+    }
+
+    /// The same, with the group table that lies beside the files counted into the fingerprint.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_groups(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
         let guards = palisade_policies::GUARDS
             .iter()
             .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() });
@@ -143,18 +180,34 @@ impl Bundle {
             .map_err(|error| BundleError::Schema(error.to_string()))?;
         let parsed = parse_all(&sources)?;
         validate(&schema, &parsed, &sources)?;
-        let actions =
-            schema.action_entities().map_err(|error| BundleError::Schema(error.to_string()))?.iter().cloned().collect();
+        let index = Index::new(&parsed.set, &schema).map_err(BundleError::Schema)?;
         Ok(Self {
-            actions,
-            path_literals: path_literals(&parsed.set),
-            permits: parsed.set.policies().filter_map(Permit::of).collect(),
-            fingerprint: fingerprint(&sources),
-            schema_fingerprint: fingerprint(&[]),
+            anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            lasting: Mutex::default(),
+            literals: Literals::of_policies(index.policies().iter()),
+            index,
+            fingerprint: fingerprint(sources.iter().chain(&groups)),
+            schema_fingerprint: fingerprint(std::iter::empty()),
             notes: parsed.notes,
-            policies: parsed.set,
+            sources,
             schema,
         })
+    }
+
+    /// Every policy, taken apart on first use.
+    pub(crate) fn anatomy(&self, at: usize) -> Option<&Anatomy> {
+        let policy = self.index.policy(at)?;
+        Some(self.anatomies.get(at)?.get_or_init(|| Anatomy::of(policy)))
+    }
+
+    /// The files that the set was made of, the guards first.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The ids of all policies, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.notes.keys().map(String::as_str)
     }
 
     /// SHA-256 over the schema and every source with its name, as `sha256:<hex>`: two bundles with the same
@@ -171,6 +224,33 @@ impl Bundle {
     /// What a policy says about itself; empty for an unknown id.
     pub fn note(&self, id: &str) -> Note {
         self.notes.get(id).cloned().unwrap_or_default()
+    }
+}
+
+impl Source {
+    /// The file laid out as all Cedar tools lay it out; comments stay. Says the same as before, or it is an error.
+    ///
+    /// # Errors
+    /// If it does not parse, or cannot be laid out without changing what it says.
+    pub fn formatted(&self) -> Result<String, BundleError> {
+        let refused = |findings| BundleError::Invalid(Findings(findings));
+        // First our own limits: the formatter's parser recurses too.
+        parse_one(self).map_err(refused)?;
+        let (header, body) = split_header(&self.text);
+        let config = Config { line_width: 80, indent_width: 2 };
+        let body = policies_str_to_pretty(body, &config)
+            .map_err(|error| refused(vec![self.finding(0, format!("cannot be laid out: {error}"))]))?;
+        Ok(format!("{header}{body}"))
+    }
+}
+
+/// The comment that a file begins with, with the empty line behind it, and the rest. The formatter would join it to the
+/// first policy's own comment.
+fn split_header(text: &str) -> (&str, &str) {
+    let end = text.find("\n\n").map_or(0, |at| at + 2);
+    match text.split_at_checked(end) {
+        Some((header, body)) if header.lines().all(|line| line.is_empty() || line.starts_with("//")) => (header, body),
+        _ => ("", text),
     }
 }
 
@@ -277,28 +357,6 @@ impl Source {
     }
 }
 
-impl Permit {
-    /// `None` for a forbid, and for a policy that Cedar cannot hand back.
-    fn of(policy: &Policy) -> Option<Self> {
-        if policy.effect() != Effect::Permit {
-            return None;
-        }
-        let mut json = policy.to_json().ok()?;
-        *json.get_mut("conditions")? = serde_json::Value::Array(Vec::new());
-        let bare = Policy::from_json(Some(policy.id().clone()), json).ok()?;
-        let conditions = conditions(&policy.to_string());
-        Some(Self { id: policy.id().to_string(), bare: PolicySet::from_policies([bare]).ok()?, conditions })
-    }
-}
-
-/// A policy's conditions on one line, as they are written: what stands behind the scope's closing bracket.
-fn conditions(policy: &str) -> String {
-    let behind_scope = |at: &usize| policy.get(..*at).is_some_and(|before| before.trim_end().ends_with(')'));
-    let starts = ["when", "unless"].iter().flat_map(|keyword| policy.match_indices(keyword)).map(|(at, _)| at);
-    let text = starts.filter(behind_scope).min().and_then(|at| policy.get(at..)).unwrap_or_default();
-    text.trim_end_matches(';').split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// `Path` ids that no path in normal form equals: a forbid with one would never hold.
 fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
     let literals = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "Path");
@@ -306,23 +364,10 @@ fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
     ids.filter(|id| AbsolutePath::new(id).is_none_or(|path| path.as_str() != id))
 }
 
-/// The `Path` ids that policies name: an operation on a tree is asked for each of them below it.
-fn path_literals(set: &PolicySet) -> Vec<String> {
-    let mut literals: Vec<String> = set
-        .policies()
-        .flat_map(Policy::entity_literals)
-        .filter(|uid: &EntityUid| uid.type_name().to_string() == "Path")
-        .map(|uid| uid.id().unescaped().to_owned())
-        .collect();
-    literals.sort();
-    literals.dedup();
-    literals
-}
-
-fn fingerprint(sources: &[Source]) -> String {
+fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
     let mut hash = Sha256::new();
     let parts = std::iter::once(("palisade.cedarschema", palisade_policies::SCHEMA))
-        .chain(sources.iter().map(|source| (source.name.as_str(), source.text.as_str())));
+        .chain(sources.map(|source| (source.name.as_str(), source.text.as_str())));
     for (name, text) in parts {
         // Lengths first, so that no two lists of files run together to the same bytes.
         for part in [name, text] {

@@ -1,33 +1,46 @@
 //! Why a script is not allowed, as data: policy ids, places, spans, and what would be allowed instead.
 
-use cedar_policy::{Authorizer, Decision as CedarDecision};
-
 use crate::bundle::Bundle;
-use crate::request::{Asker, Draft};
+use crate::request::{Asker, Draft, Posed, Sheet};
 use crate::verdict::{Decision, Judged, Reason};
 
-/// One reason for each policy that stands in the way of a request, in the order of the text. A request that nothing
-/// permits names the permit that came nearest.
-pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], judged: &[Judged]) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = Vec::new();
-    for (draft, judged) in drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
+/// Reasons up to which the nearest permits are looked for: each takes questions of its own.
+const MAX_NEAREST: usize = 20;
+
+/// Permits that are named for one request.
+const MAX_PERMITS: usize = 3;
+
+/// One reason for each policy that stands in the way of a request: first what no approval lifts, and else in the order of
+/// the text, so that whoever reads one line reads the one that matters. A request that nothing permits names the permits
+/// that came nearest.
+pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
+    let mut reasons: Vec<(bool, Reason)> = Vec::new();
+    for (draft, judged) in sheet.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
         let nearest = reasons.len() < MAX_NEAREST;
-        for reason in request_reasons(bundle, asker, draft, judged, nearest) {
-            let known = |other: &Reason| other.policy == reason.policy && other.text == reason.text;
+        for reason in request_reasons(bundle, asker, sheet, draft, judged, nearest) {
+            let known = |(_, other): &(bool, Reason)| other.policy == reason.policy && other.text == reason.text;
             if !reasons.iter().any(known) {
-                reasons.push(reason);
+                let final_by_default = judged.decision == Decision::Deny && reason.policy.is_empty();
+                reasons.push((final_by_default || judged.hard.contains(&reason.policy), reason));
             }
         }
     }
-    reasons
+    reasons.sort_by_key(|(is_final, _)| !is_final);
+    reasons.into_iter().map(|(_, reason)| reason).collect()
 }
 
-/// Reasons up to which the nearest permit is looked for: it takes a question for each permit there is.
-const MAX_NEAREST: usize = 20;
-
-fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &Judged, nearest: bool) -> Vec<Reason> {
+fn request_reasons(
+    bundle: &Bundle,
+    asker: &Asker<'_>,
+    sheet: &Sheet,
+    draft: &Draft,
+    judged: &Judged,
+    nearest: bool,
+) -> Vec<Reason> {
     let text = match judged.action {
-        "exec" => judged.resource.clone(),
+        "exec" | "useTool" | "openSession" | "checkpoint" | "restore" | "signal" | "sendInput" => {
+            judged.resource.clone()
+        }
         action => format!("{action} {}", judged.resource),
     };
     let reason = |policy: &str, place: String, reason: String, suggest: String| Reason {
@@ -43,7 +56,8 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
         return vec![reason("", String::new(), cause, String::new())];
     }
     if judged.determining.is_empty() {
-        let (cause, suggest) = default_deny(bundle, asker, draft, &text, nearest);
+        let posed = if nearest { asker.pose(sheet, draft, false).ok() } else { None };
+        let (cause, suggest) = default_deny(bundle, posed.as_ref(), &text);
         return vec![reason("", String::new(), cause, suggest)];
     }
     let determining = judged.determining.iter().map(|id| {
@@ -53,26 +67,39 @@ fn request_reasons(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, judged: &J
     determining.collect()
 }
 
-/// What to say when no policy permits a request: the permits that fit it but for their conditions.
-fn default_deny(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, text: &str, nearest: bool) -> (String, String) {
-    let nothing = format!("No policy permits `{text}`.");
-    if !nearest {
-        return (nothing, String::new());
+/// What to say when no policy permits a request: the permits whose scope fits it, and what in their conditions does not.
+fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String) {
+    let mut nothing = format!("No policy permits `{text}`.");
+    let Some(posed) = posed else { return (nothing, String::new()) };
+    if posed.is_in_no_group() {
+        nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
     }
-    let Ok((request, entities)) = asker.pose(draft, false) else { return (nothing, String::new()) };
-    let nearly = bundle.permits.iter().find(|permit| {
-        let response = Authorizer::new().is_authorized(&request, &permit.bare, &entities);
-        response.decision() == CedarDecision::Allow
-    });
-    match nearly {
-        None => (nothing, String::new()),
-        Some(permit) => {
-            let note = bundle.note(&permit.id);
-            let cause = format!(
-                "{nothing} Nearest is `{}` ({}), which holds only {}",
-                permit.id, note.place, permit.conditions
-            );
-            (cause, note.suggest)
+    let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
+    for at in &posed.slice(bundle).members {
+        let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
+        if anatomy.is_permit {
+            let obstacles = anatomy.obstacles(posed);
+            // One without is there only if its condition cannot be split: it says nothing that helps.
+            if !obstacles.is_empty() {
+                nearest.push((distance(&obstacles), policy.id().to_string(), obstacles));
+            }
         }
     }
+    nearest.sort();
+    nearest.truncate(MAX_PERMITS);
+    let Some((_, first, _)) = nearest.first() else { return (nothing, String::new()) };
+    let suggest = bundle.note(first).suggest;
+    let named: Vec<String> = nearest
+        .iter()
+        .map(|(_, id, obstacles)| format!("`{id}` ({}) would, but {}", bundle.note(id).place, obstacles.join(" and ")))
+        .collect();
+    (format!("{nothing} {}.", named.join("; ")), suggest)
+}
+
+/// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.
+fn distance(obstacles: &[String]) -> usize {
+    const OTHERS: [&str; 4] = ["context.approved", "resource.spawned", "context.session.", "resource.origin"];
+    let of_others = |obstacle: &String| OTHERS.iter().any(|part| obstacle.trim_start_matches('`').starts_with(part));
+    let weight = |obstacle: &String| if of_others(obstacle) { 10 } else { 1 };
+    obstacles.iter().map(weight).sum()
 }

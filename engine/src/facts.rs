@@ -35,8 +35,35 @@ pub struct Facts {
     /// The path groups that have members below what the n-th effect of a command reaches as a tree. For one that is not
     /// in here, every group that may have is taken to have.
     pub below: BTreeMap<(CommandId, usize), BTreeSet<String>>,
+    /// Effects that surely come to nothing: [`palisade_grammar::EffectKind::Import`] from a directory in which nothing
+    /// can be taken for a module of Python's own.
+    pub inert: BTreeSet<(CommandId, usize)>,
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
+    /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:
+    /// the agent wrote them.
+    pub started_by: Option<BTreeSet<String>>,
+    /// What is known of the machine at the other end of the transport.
+    pub machine: Machine,
+}
+
+/// The machine at the other end of a transport; the default is what forbids most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The user that a session there runs as; empty for the default.
+    pub user: String,
+    /// The host's key is in the known hosts.
+    pub key_verified: bool,
+    /// A container's image, `name@sha256:…` if it is pinned.
+    pub image: String,
+    /// A container with the host's privileges, namespaces or control socket.
+    pub privileged: bool,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { user: String::new(), key_verified: false, image: String::new(), privileged: true }
+    }
 }
 
 /// Who asks: proven facts, but for `client`.
@@ -61,6 +88,12 @@ pub struct Principal {
 /// How an identity was proven; the schema's `AuthMethod` entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
+    /// By an OAuth access token.
+    OAuth,
+    /// By a client certificate.
+    MutualTls,
+    /// By a token that the operator gave out.
+    StaticToken,
     /// By the operating system: who started the process, or peer credentials.
     OsUser,
     /// Not at all.
@@ -71,9 +104,18 @@ impl Auth {
     /// The id of the schema's entity.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::OAuth => "oauth",
+            Self::MutualTls => "mtls",
+            Self::StaticToken => "static-token",
             Self::OsUser => "os-user",
             Self::None => "none",
         }
+    }
+
+    /// The way of proof that has this id.
+    pub fn from_id(id: &str) -> Option<Self> {
+        let all = [Self::OAuth, Self::MutualTls, Self::StaticToken, Self::OsUser, Self::None];
+        all.into_iter().find(|auth| auth.as_str() == id)
     }
 }
 

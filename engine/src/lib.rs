@@ -12,23 +12,35 @@
 //! facts and bundle, the verdict is the same.
 #![forbid(unsafe_code)]
 
+mod anatomy;
 mod bundle;
+mod case;
+mod coverage;
 mod explain;
 mod facts;
 mod host;
+mod lint;
 mod path;
 mod request;
+mod slice;
+mod terms;
 mod verdict;
 mod vocabulary;
+mod world;
 
+use cedar_policy::{Effect, Policy};
 use palisade_grammar::Inventory;
 
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
-pub use crate::facts::{Auth, Clock, Facts, Origin, Principal, Program, Session, Transport};
+pub use crate::case::{Case, CaseError, Cases, Checked};
+pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+pub use crate::facts::{Auth, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport};
+pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;
-pub use crate::request::FileAction;
+pub use crate::request::{Act, FileAction};
 pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
+pub use crate::world::{makes_links, writes_module};
 
 use crate::request::Asker;
 
@@ -65,16 +77,42 @@ impl Engine {
         Permissions { bundle: &self.bundle, asker: self.asker(facts) }
     }
 
+    /// Judges something other than a script, as if a person had said yes where `approved`.
+    pub fn judge(&self, facts: &Facts, act: &Act, approved: bool) -> Report {
+        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
+    }
+
     /// Whether the principal may open a session on the facts' host.
     pub fn permits_session(&self, facts: &Facts) -> bool {
-        let asker = self.asker(facts);
-        verdict::permits(&self.bundle, &asker, &asker.session())
+        self.permits(facts, &Act::OpenSession)
     }
 
     /// Whether the principal may call this MCP tool.
     pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
+        self.permits(facts, &Act::UseTool(tool.to_owned()))
+    }
+
+    fn permits(&self, facts: &Facts, act: &Act) -> bool {
         let asker = self.asker(facts);
-        verdict::permits(&self.bundle, &asker, &asker.tool(tool))
+        verdict::permits(&self.bundle, &asker, &asker.act(act))
+    }
+
+    /// The policies that decide.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Forbids on files by a name pattern: Landlock knows directories, not names, so that these are held by the decision
+    /// alone. Each with the groups that it names.
+    pub fn held_by_decision_alone(&self) -> Vec<(String, Vec<String>)> {
+        let forbids = self.bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
+        let patterned = |policy: &Policy| -> Vec<String> {
+            let groups = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "PathGroup");
+            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<std::collections::BTreeSet<_>>();
+            groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect()
+        };
+        let found = forbids.map(|policy| (policy.id().to_string(), patterned(policy)));
+        found.filter(|(_, groups)| !groups.is_empty()).collect()
     }
 
     /// The groups that policies can name.
@@ -107,6 +145,11 @@ impl Permissions<'_> {
     /// Whether the principal may do `action` to exactly `path`.
     pub fn permits(&self, action: FileAction, path: &AbsolutePath) -> bool {
         verdict::permits(self.bundle, &self.asker, &self.asker.path(action, path))
+    }
+
+    /// The same with the policies that decide it.
+    pub fn because(&self, action: FileAction, path: &AbsolutePath) -> (bool, Vec<String>) {
+        verdict::because(self.bundle, &self.asker, &self.asker.path(action, path))
     }
 }
 

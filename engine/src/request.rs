@@ -1,24 +1,42 @@
-//! What Cedar is asked: one item of an inventory to one request. The only place where entity ids, attributes and
-//! context records are built.
+//! What Cedar is asked: one item of an inventory to one request. The only place where entities, attributes and
+//! context records are put together.
 //!
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashSet};
-use std::str::FromStr;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::PoisonError;
 
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
 use palisade_grammar::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Peer, Resolved, Span, Value, Word,
 };
 
 use crate::bundle::Bundle;
-use crate::facts::{Facts, Origin, Program, Transport};
+use crate::facts::{Facts, Machine, Origin, Principal, Program, Transport};
 use crate::path::AbsolutePath;
+use crate::terms::{
+    Built, bool, clamped, duration, entity, long, named, none, role_uids, string, strings, text, uid, uids,
+};
 use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
 const CLOCK: &str = "now";
+
+/// Principals and places whose entities are kept.
+const MAX_LASTING: usize = 16;
+
+/// What the entities that outlast a script are made of.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Lasting {
+    principal: Principal,
+    transport: Transport,
+    host: String,
+    machine: Machine,
+    workspace: AbsolutePath,
+    path_groups: Vec<String>,
+    host_groups: Vec<String>,
+}
 
 /// A request before the answer to "approved?" is known.
 pub(crate) struct Draft {
@@ -37,13 +55,54 @@ pub(crate) struct Draft {
 }
 
 struct Body {
-    resource: EntityUid,
-    entities: Vec<Entity>,
+    /// The resource's entity, with everything above it as direct parents.
+    entity: Entity,
+    /// The entity says more than another of the same id that the script may need: it goes into a store of its own.
+    apart: bool,
+    /// The working directory; `None` is unknown.
+    directory: Option<AbsolutePath>,
+    /// What the context holds beyond what all actions share.
     context: Vec<(String, RestrictedExpression)>,
 }
 
-/// A request could not be put into Cedar's terms: the reason, for the record.
-pub(crate) type Built<T> = Result<T, String>;
+impl Body {
+    fn new(entity: Entity, directory: Option<&AbsolutePath>) -> Self {
+        Self { entity, apart: false, directory: directory.cloned(), context: Vec::new() }
+    }
+
+    fn with(mut self, name: &str, value: RestrictedExpression) -> Self {
+        self.context.push((name.to_owned(), value));
+        self
+    }
+}
+
+/// A request and its entity store, complete for everything that a policy may dereference.
+pub(crate) struct Posed {
+    pub(crate) request: Request,
+    pub(crate) entities: Entities,
+    principal: EntityUid,
+    action: EntityUid,
+    resource: EntityUid,
+}
+
+impl Posed {
+    /// Whether this is a command that no group permit can fit.
+    pub(crate) fn is_in_no_group(&self) -> bool {
+        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
+        let is_command = self.resource.type_name().to_string() == "Command";
+        is_command && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
+    }
+
+    /// The policies that can have a say.
+    pub(crate) fn slice(&self, bundle: &Bundle) -> std::sync::Arc<crate::slice::Slice> {
+        let above = |uid: &'_ EntityUid| self.entities.ancestors(uid).into_iter().flatten();
+        bundle.index.slice(
+            &self.action,
+            above(&self.principal).chain([&self.principal]),
+            above(&self.resource).chain([&self.resource]),
+        )
+    }
+}
 
 /// What an action on a file is called in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,32 +129,119 @@ impl FileAction {
     }
 }
 
+/// Something that the principal wants done, but for running a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Open a session on the facts' host.
+    OpenSession,
+    /// Call an MCP tool.
+    UseTool(String),
+    /// Give a command a variable.
+    SetEnv {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Send a signal to a process.
+    Signal {
+        /// What it runs.
+        program: String,
+        /// The session that it belongs to.
+        session: String,
+        /// `TERM`, without `SIG`.
+        signal: String,
+    },
+    /// Write to a process's standard input.
+    SendInput {
+        /// What it runs.
+        program: String,
+        /// The session that it belongs to.
+        session: String,
+        /// It takes what is written for code; unknown counts as true.
+        interpreter: bool,
+        /// What is written.
+        text: String,
+    },
+    /// Take a snapshot of the workspace.
+    Checkpoint,
+    /// Go back to one.
+    Restore,
+}
+
+impl Act {
+    /// The action's id in the schema.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::OpenSession => "openSession",
+            Self::UseTool(_) => "useTool",
+            Self::SetEnv { .. } => "setEnv",
+            Self::Signal { .. } => "signal",
+            Self::SendInput { .. } => "sendInput",
+            Self::Checkpoint => "checkpoint",
+            Self::Restore => "restore",
+        }
+    }
+
+    /// The act, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::OpenSession | Self::Checkpoint | Self::Restore => self.action().to_owned(),
+            Self::UseTool(tool) => format!("useTool {tool}"),
+            Self::SetEnv { name, value } => format!("{name}={value}"),
+            Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
+            Self::SendInput { program, .. } => format!("sendInput to {program}"),
+        }
+    }
+}
+
 /// Builds requests for one script, or for one question of the runner's own.
 pub(crate) struct Asker<'a> {
     bundle: &'a Bundle,
     vocabulary: &'a Vocabulary,
     facts: &'a Facts,
-    /// Path groups with the session's own directories in them.
-    temp: Option<&'a AbsolutePath>,
     /// The entities that every request refers to, checked once.
     common: OnceCell<Built<Entities>>,
+    /// The part of the context that all requests share, without and with approval.
+    circumstances: [OnceCell<Built<Context>>; 2],
+    /// The entities of the directories that commands run in.
+    directories: RefCell<HashMap<Option<AbsolutePath>, Built<Entity>>>,
+}
+
+/// The questions that belong together, and one store for them.
+pub(crate) struct Sheet {
+    /// The questions.
+    pub(crate) drafts: Vec<Draft>,
+    store: Built<Entities>,
 }
 
 impl<'a> Asker<'a> {
     pub(crate) fn new(bundle: &'a Bundle, vocabulary: &'a Vocabulary, facts: &'a Facts) -> Self {
-        Self { bundle, vocabulary, facts, temp: facts.temp.as_ref(), common: OnceCell::new() }
+        Self {
+            bundle,
+            vocabulary,
+            facts,
+            common: OnceCell::new(),
+            circumstances: [OnceCell::new(), OnceCell::new()],
+            directories: RefCell::default(),
+        }
     }
 
     /// Every question that a script raises, in the order of the text. Empty only if the inventory is.
     pub(crate) fn script(&self, inventory: &Inventory) -> Vec<Draft> {
         let mut drafts = Vec::new();
+        let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
+        for item in inventory.opaque() {
+            if let Some(command) = item.command {
+                opaque.entry(command).or_default().push(item);
+            }
+        }
         for command in inventory.commands() {
-            let opaque: Vec<&Opaque> =
-                inventory.opaque().iter().filter(|opaque| opaque.command == Some(command.id)).collect();
+            let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
             // What a function runs is told by its body, which is listed by itself.
             let runs = !matches!(command.resolved, Resolved::None | Resolved::Function);
             if runs || !opaque.is_empty() {
-                drafts.push(self.command(inventory, command, &opaque));
+                drafts.push(self.command(inventory, command, opaque));
             }
             drafts.extend(command.assignments.iter().map(|assignment| self.assignment(inventory, command, assignment)));
             for (index, effect) in command.effects.iter().enumerate() {
@@ -108,75 +254,181 @@ impl<'a> Asker<'a> {
         drafts
     }
 
+    /// Questions with a store that holds what they refer to.
+    pub(crate) fn sheet(&self, drafts: Vec<Draft>) -> Sheet {
+        let store = self.shared_store(&drafts);
+        Sheet { drafts, store }
+    }
+
     /// May the principal do this to this very path?
     pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
         let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd));
         Draft::of_nothing_written(action.as_str(), path.as_str(), body)
     }
 
-    /// May the principal open this session?
-    pub(crate) fn session(&self) -> Draft {
-        let body = self.session_body();
-        Draft::of_nothing_written("openSession", &self.facts.host, body)
+    /// May the principal do this?
+    pub(crate) fn act(&self, act: &Act) -> Draft {
+        let mut draft = Draft::of_nothing_written(act.action(), &act.text(), self.act_body(act));
+        draft.span = Span::new(0, act.text().len());
+        draft
     }
 
-    /// May the principal use this tool?
-    pub(crate) fn tool(&self, tool: &str) -> Draft {
-        let body = uid("Tool", tool).and_then(|resource| {
-            let mut entities = vec![Entity::new_no_attrs(resource.clone(), HashSet::new())];
-            let cwd = self.cwd(Some(&self.facts.cwd), &mut entities)?;
-            Ok(Body { resource, entities, context: vec![cwd] })
-        });
-        Draft::of_nothing_written("useTool", tool, body)
+    fn act_body(&self, act: &Act) -> Built<Body> {
+        let here = Some(&self.facts.cwd);
+        match act {
+            Act::OpenSession => {
+                Ok(Body::new(self.own_host()?, here).with("remoteUser", string(&self.facts.machine.user)))
+            }
+            Act::UseTool(tool) => Ok(Body::new(Entity::new_no_attrs(uid("Tool", tool)?, HashSet::new()), here)),
+            Act::SetEnv { name, value } => Ok(Body::new(variable(name)?, here).with("value", string(value))),
+            Act::Signal { program, session, signal } => {
+                Ok(Body::new(process(program, session, true)?, here).with("signal", entity("Signal", signal)?))
+            }
+            Act::SendInput { program, session, interpreter, text } => {
+                Ok(Body::new(process(program, session, *interpreter)?, here).with("text", string(text)))
+            }
+            Act::Checkpoint | Act::Restore => {
+                let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
+                Ok(Body::new(workspace, here))
+            }
+        }
     }
 
-    /// The request and its entity store, complete for everything that a policy may dereference.
-    pub(crate) fn pose(&self, draft: &Draft, approved: bool) -> Built<(Request, Entities)> {
+    /// The request, with the store of the sheet that the draft stands on.
+    pub(crate) fn pose(&self, sheet: &Sheet, draft: &Draft, approved: bool) -> Built<Posed> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
-        let mut context = self.circumstances(approved)?;
-        context.extend(body.context.iter().cloned());
-        let context = Context::from_pairs(context).map_err(text)?;
-        let action = uid("Action", draft.action)?;
+        let entities = if body.apart { self.store(std::iter::once(body), true)? } else { sheet.store.clone()? };
+        self.pose_in(entities, draft.action, body, approved)
+    }
+
+    /// The request, with a store of its own.
+    pub(crate) fn pose_alone(&self, draft: &Draft, approved: bool) -> Built<Posed> {
+        let body = draft.body.as_ref().map_err(Clone::clone)?;
+        let entities = self.store(std::iter::once(body), true)?;
+        self.pose_in(entities, draft.action, body, approved)
+    }
+
+    fn pose_in(&self, entities: Entities, action: &str, body: &Body, approved: bool) -> Built<Posed> {
+        let action = uid("Action", action)?;
         let principal = uid("Agent", &self.facts.principal.agent)?;
-        let schema = &self.bundle.schema;
-        let request = Request::new(principal, action, body.resource.clone(), context, Some(schema)).map_err(text)?;
-        Ok((request, self.store(body.entities.iter().cloned())?))
+        let resource = body.entity.uid();
+        let cwd = uid("Path", body.directory.as_ref().map_or("", AbsolutePath::as_str))?;
+        self.complete(&entities, [&principal, &action, &resource, &cwd])?;
+        let own = body.context.iter().cloned();
+        let own = own.chain([("cwd".to_owned(), RestrictedExpression::new_entity_uid(cwd))]);
+        let context = self.circumstances(approved)?.merge(own_context(own)?).map_err(text)?;
+        let schema = Some(&self.bundle.schema);
+        let request =
+            Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
+        Ok(Posed { request, entities, principal, action, resource })
     }
 
     /// The request by which a person's yes is itself authorised.
-    pub(crate) fn approval(
-        &self,
-        draft: &Draft,
-        approver: &str,
-        roles: &BTreeSet<String>,
-    ) -> Built<(Request, Entities)> {
+    pub(crate) fn approval(&self, draft: &Draft, approver: &str, roles: &BTreeSet<String>) -> Built<Posed> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
         let principal = uid("User", approver)?;
+        let action = uid("Action", "approve")?;
+        let resource = body.entity.uid();
         let agent = uid("Agent", &self.facts.principal.agent)?;
-        let context = Context::from_pairs([
+        let context = own_context([
             ("agent".to_owned(), RestrictedExpression::new_entity_uid(agent)),
             ("clock".to_owned(), entity("Clock", CLOCK)?),
             ("requested".to_owned(), string(draft.action)),
-        ])
-        .map_err(text)?;
-        let schema = &self.bundle.schema;
+        ])?;
+        let schema = Some(&self.bundle.schema);
         let request =
-            Request::new(principal.clone(), uid("Action", "approve")?, body.resource.clone(), context, Some(schema))
-                .map_err(text)?;
-        let approver = Entity::new_no_attrs(principal, role_uids(roles)?);
-        let entities = body.entities.iter().cloned().chain([approver]);
-        Ok((request, self.store(entities)?))
+            Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
+        let approver = Entity::new_no_attrs(principal.clone(), role_uids(roles)?);
+        let entities = self.store(std::iter::once(body), true)?;
+        let entities = entities.upsert_entities([approver], schema).map_err(text)?;
+        self.complete(&entities, [&principal, &action, &resource])?;
+        Ok(Posed { request, entities, principal, action, resource })
     }
 
-    /// The store for one request: what all requests have in common, and what this one is about. The resource's entity
-    /// takes the place of one of the same id, for only it says what lies below it, and it may be the workspace too.
-    fn store(&self, entities: impl Iterator<Item = Entity>) -> Built<Entities> {
-        let common = self.common.get_or_init(|| {
-            // A store built without the schema's action entities makes `action in Action::"…"` silently false.
-            let entities = self.surroundings()?.into_iter().chain(self.bundle.actions.iter().cloned());
-            Entities::from_entities(entities, Some(&self.bundle.schema)).map_err(text)
-        });
-        common.clone()?.upsert_entities(entities, Some(&self.bundle.schema)).map_err(text)
+    /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is
+    /// silently false, without any error, and a forbid would not hold. One step beyond the request's own ids suffices,
+    /// for the validator lets a policy go no further.
+    fn complete<const N: usize>(&self, store: &Entities, own: [&EntityUid; N]) -> Built<()> {
+        let facts = self.facts;
+        let shared = [
+            uid("Agent", &facts.principal.agent)?,
+            uid("User", &facts.principal.user)?,
+            uid("Host", &facts.host)?,
+            uid("Path", facts.workspace.as_str())?,
+            uid("Session", &facts.session.id)?,
+            uid("Clock", CLOCK)?,
+        ];
+        let missing = own.into_iter().chain(&shared).find(|uid| store.get(uid).is_none());
+        missing.map_or(Ok(()), |uid| Err(format!("the entity store lacks `{uid}`")))
+    }
+
+    /// One store for all drafts of a script but those that need one of their own.
+    fn shared_store(&self, drafts: &[Draft]) -> Built<Entities> {
+        let bodies = drafts.iter().filter_map(|draft| draft.body.as_ref().ok());
+        self.store(bodies.filter(|body| !body.apart), false)
+    }
+
+    /// What all requests refer to, and what these are about. A resource's entity takes the place of another of the same
+    /// id where `over`: only it says what lies below it.
+    fn store<'b>(&self, bodies: impl Iterator<Item = &'b Body>, over: bool) -> Built<Entities>
+    where
+        Self: 'b,
+    {
+        let mut added: HashMap<EntityUid, Entity> = HashMap::new();
+        for body in bodies {
+            let directory = self.directory_entity(body.directory.as_ref())?;
+            added.entry(directory.uid()).or_insert(directory);
+            let resource = body.entity.clone();
+            if over {
+                added.insert(resource.uid(), resource);
+            } else {
+                added.entry(resource.uid()).or_insert(resource);
+            }
+        }
+        let schema = Some(&self.bundle.schema);
+        if over {
+            let common =
+                self.common.get_or_init(|| self.lasting()?.upsert_entities(self.passing()?, schema).map_err(text));
+            return common.clone()?.upsert_entities(added.into_values(), schema).map_err(text);
+        }
+        let lasting = self.lasting()?;
+        added.retain(|uid, _| lasting.get(uid).is_none());
+        lasting.upsert_entities(self.passing()?.into_iter().chain(added.into_values()), schema).map_err(text)
+    }
+
+    /// The entities that stay the same from one script to the next, checked once for many.
+    fn lasting(&self) -> Built<Entities> {
+        let facts = self.facts;
+        let key = Lasting {
+            principal: facts.principal.clone(),
+            transport: facts.transport,
+            host: facts.host.clone(),
+            machine: facts.machine.clone(),
+            workspace: facts.workspace.clone(),
+            path_groups: self.groups_of(&facts.workspace).into_iter().map(str::to_owned).collect(),
+            host_groups: self.vocabulary.host_groups_of(&facts.host).map(str::to_owned).collect(),
+        };
+        let mut kept = self.bundle.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entities)) = kept.iter().find(|(other, _)| *other == key) {
+            return Ok(entities.clone());
+        }
+        let entities = Entities::from_entities(self.surroundings()?, Some(&self.bundle.schema)).map_err(text)?;
+        if kept.len() >= MAX_LASTING {
+            kept.clear();
+        }
+        kept.push((key, entities.clone()));
+        Ok(entities)
+    }
+
+    /// The entities that every request refers to and that change all the time.
+    fn passing(&self) -> Built<[Entity; 2]> {
+        Ok([self.session_entity()?, self.clock_entity()?])
+    }
+
+    fn directory_entity(&self, directory: Option<&AbsolutePath>) -> Built<Entity> {
+        let mut known = self.directories.borrow_mut();
+        let entity = known.entry(directory.cloned()).or_insert_with(|| self.path_entity(directory, Reach::Itself));
+        entity.clone()
     }
 
     fn command(&self, inventory: &Inventory, command: &Command, opaque: &[&Opaque]) -> Draft {
@@ -199,7 +451,7 @@ impl<'a> Asker<'a> {
             }
         }
         let wrappers = wrappers(inventory, command);
-        let neighbours = |ids: &[CommandId]| Neighbours::of(inventory, ids);
+        let neighbours = |ids: &[CommandId]| Neighbours::of(self.bundle, inventory, ids);
         let upstream = neighbours(&command.upstream);
         let downstream = neighbours(&command.downstream);
         let operands: Vec<String> = invocation.operands.iter().map(known_text).collect();
@@ -220,19 +472,19 @@ impl<'a> Asker<'a> {
             ("upstreamGroups", uids("CommandGroup", &upstream.groups)?),
             ("downstream", uids("Program", &downstream.programs)?),
             ("downstreamGroups", uids("CommandGroup", &downstream.groups)?),
-            ("inlineCode", RestrictedExpression::new_bool(invocation.inline_code)),
-            ("dynamic", RestrictedExpression::new_bool(command.argv.iter().any(|word| !is_literal(word)))),
-            ("dynamicProgram", RestrictedExpression::new_bool(dynamic_program)),
+            ("inlineCode", bool(invocation.inline_code)),
+            ("dynamic", bool(command.argv.iter().any(|word| !is_literal(word)))),
+            ("dynamicProgram", bool(dynamic_program)),
             ("opaque", uids("Opaque", opaque.iter().map(|opaque| opaque.reason.as_str()))?),
-            ("spawned", RestrictedExpression::new_bool(false)),
-            ("startedBy", RestrictedExpression::new_set([])),
-            ("background", RestrictedExpression::new_bool(command.background)),
+            ("spawned", bool(self.facts.started_by.is_some())),
+            ("startedBy", uids("Program", self.facts.started_by.iter().flatten())?),
+            ("background", bool(command.background)),
             ("depth", long(command.depth as usize)),
         ];
         let tags = invocation.options.iter().map(|(name, values)| (name.clone(), strings(values)));
-        let entity = Entity::new_with_tags(resource.clone(), named(attributes), parents, tags).map_err(text)?;
+        let entity = Entity::new_with_tags(resource, named(attributes), parents, tags).map_err(text)?;
         let directory = self.facts.directories.get(&command.id);
-        self.exec_body(inventory, resource, entity, directory)
+        exec_body(inventory, entity, directory)
     }
 
     /// Something that no command could be made of: asked as a command about which nothing is known.
@@ -246,7 +498,6 @@ impl<'a> Asker<'a> {
 
     fn unread_body(&self, inventory: &Inventory, opaque: &Opaque) -> Built<Body> {
         let resource = uid("Command", &format!("unread-{}", opaque.span.start))?;
-        let none = || RestrictedExpression::new_set([]);
         let attributes = [
             ("program", string("")),
             ("path", string("")),
@@ -264,53 +515,29 @@ impl<'a> Asker<'a> {
             ("upstreamGroups", none()),
             ("downstream", none()),
             ("downstreamGroups", none()),
-            ("inlineCode", RestrictedExpression::new_bool(true)),
-            ("dynamic", RestrictedExpression::new_bool(true)),
-            ("dynamicProgram", RestrictedExpression::new_bool(true)),
+            ("inlineCode", bool(true)),
+            ("dynamic", bool(true)),
+            ("dynamicProgram", bool(true)),
             ("opaque", uids("Opaque", [opaque.reason.as_str()])?),
-            ("spawned", RestrictedExpression::new_bool(false)),
+            ("spawned", bool(false)),
             ("startedBy", none()),
-            ("background", RestrictedExpression::new_bool(true)),
+            ("background", bool(true)),
             ("depth", long(0)),
         ];
-        let entity = Entity::new_with_tags(resource.clone(), named(attributes), [], []).map_err(text)?;
-        self.exec_body(inventory, resource, entity, None)
-    }
-
-    fn exec_body(
-        &self,
-        inventory: &Inventory,
-        resource: EntityUid,
-        command: Entity,
-        directory: Option<&AbsolutePath>,
-    ) -> Built<Body> {
-        let mut entities = vec![command];
-        let cwd = self.cwd(directory, &mut entities)?;
-        let script = RestrictedExpression::new_record(named([
-            ("parsed", RestrictedExpression::new_bool(inventory.parsed())),
-            ("commands", long(inventory.commands().len())),
-            ("dynamic", RestrictedExpression::new_bool(!inventory.opaque().is_empty())),
-        ]))
-        .map_err(text)?;
-        Ok(Body { resource, entities, context: vec![cwd, ("script".to_owned(), script)] })
+        let entity = Entity::new_with_tags(resource, named(attributes), [], []).map_err(text)?;
+        exec_body(inventory, entity, None)
     }
 
     fn assignment(&self, inventory: &Inventory, command: &Command, assignment: &Assignment) -> Draft {
-        let build = || {
-            let resource = uid("EnvVar", &assignment.name)?;
-            let name = named([("name", string(&assignment.name))]);
-            let entity = Entity::new_with_tags(resource.clone(), name, [], []).map_err(text)?;
-            let mut entities = vec![entity];
-            let cwd = self.cwd(self.facts.directories.get(&command.id), &mut entities)?;
-            // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values
-            // that a policy may list.
-            let value = ("value".to_owned(), string(&known_text(&assignment.value)));
-            Ok(Body { resource, entities, context: vec![cwd, value] })
-        };
+        let directory = self.facts.directories.get(&command.id);
+        // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
+        // policy may list.
+        let value = string(&known_text(&assignment.value));
+        let body = variable(&assignment.name).map(|entity| Body::new(entity, directory).with("value", value));
         Draft {
             action: "setEnv",
             resource: assignment.name.clone(),
-            ..Draft::within(inventory, command, assignment.span, build())
+            ..Draft::within(inventory, command, assignment.span, body)
         }
     }
 
@@ -319,7 +546,8 @@ impl<'a> Asker<'a> {
             EffectKind::Read => FileAction::Read,
             EffectKind::Write => FileAction::Write,
             EffectKind::Delete => FileAction::Delete,
-            EffectKind::Execute => FileAction::Execute,
+            EffectKind::Import if self.facts.inert.contains(&(command.id, index)) => return Vec::new(),
+            EffectKind::Execute | EffectKind::Import => FileAction::Execute,
             EffectKind::Connect => return vec![self.connect(inventory, command, effect)],
         };
         let path = self.facts.paths.get(&(command.id, index));
@@ -338,7 +566,7 @@ impl<'a> Asker<'a> {
         };
         let mut drafts = vec![draft(path, reach)];
         if let (Some(path), true) = (path, effect.tree) {
-            let below = self.bundle.path_literals.iter().filter_map(|literal| AbsolutePath::new(literal));
+            let below = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
             drafts.extend(
                 below
                     .filter(|anchor| anchor.is_within(path) && anchor != path)
@@ -361,15 +589,13 @@ impl<'a> Asker<'a> {
         program: &str,
         directory: Option<&AbsolutePath>,
     ) -> Built<Body> {
-        let (resource, entity) = self.path_entity(path, reach)?;
-        let mut entities = vec![entity];
-        let cwd = self.cwd(directory, &mut entities)?;
-        let program = ("program".to_owned(), RestrictedExpression::new_entity_uid(uid("Program", program)?));
-        Ok(Body { resource, entities, context: vec![cwd, program] })
+        let entity = self.path_entity(path, reach)?;
+        let program = RestrictedExpression::new_entity_uid(uid("Program", program)?);
+        Ok(Body { apart: reach != Reach::Itself, ..Body::new(entity, directory).with("program", program) })
     }
 
     /// `None` is the unknown path: it has the empty id, no parent that could permit it, and every group below it.
-    fn path_entity(&self, path: Option<&AbsolutePath>, reach: Reach<'_>) -> Built<(EntityUid, Entity)> {
+    fn path_entity(&self, path: Option<&AbsolutePath>, reach: Reach<'_>) -> Built<Entity> {
         let resource = uid("Path", path.map_or("", AbsolutePath::as_str))?;
         let mut parents = HashSet::new();
         let mut contains: BTreeSet<&str> = BTreeSet::new();
@@ -396,15 +622,14 @@ impl<'a> Asker<'a> {
             ("path", string(path.map_or("", AbsolutePath::as_str))),
             ("name", string(path.map_or("", AbsolutePath::name))),
             ("extension", string(path.map_or("", AbsolutePath::extension))),
-            ("unknown", RestrictedExpression::new_bool(path.is_none())),
+            ("unknown", bool(path.is_none())),
             ("contains", uids("PathGroup", contains)?),
         ];
-        let entity = Entity::new_with_tags(resource.clone(), named(attributes), parents, []).map_err(text)?;
-        Ok((resource, entity))
+        Entity::new_with_tags(resource, named(attributes), parents, []).map_err(text)
     }
 
     fn groups_of(&self, path: &AbsolutePath) -> BTreeSet<&str> {
-        let temp = self.temp.filter(|temp| path.is_within(temp)).map(|_| "temp");
+        let temp = self.facts.temp.as_ref().filter(|temp| path.is_within(temp)).map(|_| "temp");
         self.vocabulary.groups_of(path).chain(temp).collect()
     }
 
@@ -414,76 +639,69 @@ impl<'a> Asker<'a> {
             .as_ref()
             .map_or_else(|| effect.target.raw.clone(), |peer| format!("{}:{}", peer.host, peer.port));
         let build = || {
-            let (resource, entity) = self.host(effect.peer.as_ref())?;
-            let mut entities = vec![entity];
-            let cwd = self.cwd(self.facts.directories.get(&command.id), &mut entities)?;
+            let entity = self.peer(effect.peer.as_ref())?;
             let program = RestrictedExpression::new_entity_uid(uid("Program", self.trusted_program(command))?);
             let port = long(effect.peer.as_ref().map_or(0, |peer| usize::from(peer.port)));
-            Ok(Body {
-                resource,
-                entities,
-                context: vec![cwd, ("program".to_owned(), program), ("port".to_owned(), port)],
-            })
+            // The session's own host is in every store, as a host that is reached in another way.
+            let apart = entity.uid() == uid("Host", &self.facts.host)?;
+            let directory = self.facts.directories.get(&command.id);
+            Ok(Body { apart, ..Body::new(entity, directory).with("program", program).with("port", port) })
         };
         Draft { action: "connect", resource: shown, ..Draft::within(inventory, command, effect.target.span, build()) }
     }
 
     /// A network peer; `None` is the unknown one, with the empty id and no domain.
-    fn host(&self, peer: Option<&Peer>) -> Built<(EntityUid, Entity)> {
+    fn peer(&self, peer: Option<&Peer>) -> Built<Entity> {
         // A numeric name that is no address is nothing that can be vouched for: it is asked as the unknown peer.
         let name = peer.and_then(|peer| crate::host::canonical(&peer.host)).unwrap_or_default();
-        let name = name.as_str();
         let address = name.parse::<std::net::IpAddr>().ok();
         let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
+        let mut attributes = host_attributes(&name, Transport::Local, loopback, &Machine::default())?;
+        if let Some(address) = address {
+            attributes.push(("ip".to_owned(), RestrictedExpression::new_ip(address.to_string())));
+        }
+        Entity::new_with_tags(uid("Host", &name)?, attributes, self.above_host(&name)?, []).map_err(text)
+    }
+
+    /// The host that the session is on.
+    fn own_host(&self) -> Built<Entity> {
+        let host = &self.facts.host;
+        let attributes =
+            host_attributes(host, self.facts.transport, self.facts.transport == Transport::Local, &self.facts.machine)?;
+        Entity::new_with_tags(uid("Host", host)?, attributes, self.above_host(host)?, []).map_err(text)
+    }
+
+    /// The domains of a name and the groups that it belongs to, each listed directly.
+    fn above_host(&self, name: &str) -> Built<HashSet<EntityUid>> {
         let mut parents = HashSet::new();
-        if address.is_none() {
+        if name.parse::<std::net::IpAddr>().is_err() {
             let mut rest = name;
             while let Some((_, suffix)) = rest.split_once('.') {
                 parents.insert(uid("Host", suffix)?);
                 rest = suffix;
             }
         }
-        let resource = uid("Host", name)?;
-        let mut attributes = host_attributes(name, Transport::Local, loopback)?;
-        if let Some(address) = address {
-            attributes.push(("ip".to_owned(), RestrictedExpression::new_ip(address.to_string())));
+        for group in self.vocabulary.host_groups_of(name) {
+            parents.insert(uid("HostGroup", group)?);
         }
-        let entity = Entity::new_with_tags(resource.clone(), attributes, parents, []).map_err(text)?;
-        Ok((resource, entity))
-    }
-
-    fn session_body(&self) -> Built<Body> {
-        let resource = uid("Host", &self.facts.host)?;
-        let mut entities = Vec::new();
-        let cwd = self.cwd(Some(&self.facts.cwd), &mut entities)?;
-        Ok(Body { resource, entities, context: vec![cwd, ("remoteUser".to_owned(), string(""))] })
-    }
-
-    /// The context's `cwd`, with its entity added to `entities`.
-    fn cwd(
-        &self,
-        directory: Option<&AbsolutePath>,
-        entities: &mut Vec<Entity>,
-    ) -> Built<(String, RestrictedExpression)> {
-        let (uid, entity) = self.path_entity(directory, Reach::Itself)?;
-        // The resource may be this very path, and then it may say more (`contains`).
-        if entities.iter().all(|known| known.uid() != uid) {
-            entities.push(entity);
-        }
-        Ok(("cwd".to_owned(), RestrictedExpression::new_entity_uid(uid)))
+        Ok(parents)
     }
 
     /// The part of the context that all requests share.
-    fn circumstances(&self, approved: bool) -> Built<Vec<(String, RestrictedExpression)>> {
-        let facts = self.facts;
-        Ok(named([
-            ("approved", RestrictedExpression::new_bool(approved)),
-            ("transport", entity("Transport", facts.transport.as_str())?),
-            ("host", entity("Host", &facts.host)?),
-            ("workspace", entity("Path", facts.workspace.as_str())?),
-            ("session", entity("Session", &facts.session.id)?),
-            ("clock", entity("Clock", CLOCK)?),
-        ]))
+    fn circumstances(&self, approved: bool) -> Built<Context> {
+        let [refused, granted] = &self.circumstances;
+        let made = if approved { granted } else { refused }.get_or_init(|| {
+            let facts = self.facts;
+            own_context(named([
+                ("approved", bool(approved)),
+                ("transport", entity("Transport", facts.transport.as_str())?),
+                ("host", entity("Host", &facts.host)?),
+                ("workspace", entity("Path", facts.workspace.as_str())?),
+                ("session", entity("Session", &facts.session.id)?),
+                ("clock", entity("Clock", CLOCK)?),
+            ]))
+        });
+        made.clone()
     }
 
     fn session_entity(&self) -> Built<Entity> {
@@ -491,11 +709,11 @@ impl<'a> Asker<'a> {
         let attributes = named([
             ("id", string(&session.id)),
             ("age", duration(session.age_ms)),
-            ("commands", RestrictedExpression::new_long(clamp(session.commands))),
+            ("commands", clamped(session.commands)),
             ("labels", uids("Label", &session.labels)?),
-            ("sandboxed", RestrictedExpression::new_bool(session.sandboxed)),
-            ("guarded", RestrictedExpression::new_bool(session.guarded)),
-            ("pathsHeld", RestrictedExpression::new_bool(session.paths_held)),
+            ("sandboxed", bool(session.sandboxed)),
+            ("guarded", bool(session.guarded)),
+            ("pathsHeld", bool(session.paths_held)),
         ]);
         Entity::new_with_tags(uid("Session", &session.id)?, attributes, [], []).map_err(text)
     }
@@ -512,14 +730,13 @@ impl<'a> Asker<'a> {
         Entity::new_with_tags(uid("Clock", CLOCK)?, attributes, [], []).map_err(text)
     }
 
-    /// Entities that every request refers to: the agent with its user and roles, the host, the
-    /// workspace, the session and the time.
+    /// The agent with its user and roles, the host and the workspace.
     fn surroundings(&self) -> Built<Vec<Entity>> {
         let principal = &self.facts.principal;
         let user = uid("User", &principal.user)?;
         let attributes = named([
             ("user", RestrictedExpression::new_entity_uid(user.clone())),
-            ("verified", RestrictedExpression::new_bool(principal.verified)),
+            ("verified", bool(principal.verified)),
             ("auth", entity("AuthMethod", principal.auth.as_str())?),
             ("scopes", strings(&principal.scopes)),
             ("client", string(&principal.client)),
@@ -527,11 +744,8 @@ impl<'a> Asker<'a> {
         let agent = uid("Agent", &principal.agent)?;
         let agent = Entity::new_with_tags(agent, attributes, role_uids(&principal.roles)?, []).map_err(text)?;
         let user = Entity::new_no_attrs(user, HashSet::new());
-        let loopback = self.facts.transport == Transport::Local;
-        let host = host_attributes(&self.facts.host, self.facts.transport, loopback)?;
-        let host = Entity::new_with_tags(uid("Host", &self.facts.host)?, host, [], []).map_err(text)?;
-        let (_, workspace) = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
-        Ok(vec![agent, user, host, workspace, self.session_entity()?, self.clock_entity()?])
+        let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
+        Ok(vec![agent, user, self.own_host()?, workspace])
     }
 }
 
@@ -572,19 +786,24 @@ enum Reach<'a> {
 }
 
 /// What the commands on the other end of a pipe are.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Neighbours<'a> {
     programs: BTreeSet<&'a str>,
     groups: BTreeSet<&'a str>,
 }
 
 impl<'a> Neighbours<'a> {
-    /// By name, whatever the origin: these attributes are there for forbids.
-    fn of(inventory: &'a Inventory, ids: &[CommandId]) -> Self {
+    /// By name, whatever the origin: these attributes are there for forbids. A program that is not known may be any
+    /// that a policy names.
+    fn of(bundle: &'a Bundle, inventory: &'a Inventory, ids: &[CommandId]) -> Self {
         let mut neighbours = Self::default();
-        for command in inventory.commands().iter().filter(|command| ids.contains(&command.id)) {
+        for command in ids.iter().filter_map(|id| inventory.commands().get(id.0 as usize)) {
             neighbours.programs.extend(command.invocation.words.iter().map(String::as_str));
             neighbours.groups.extend(command.invocation.groups.iter().map(String::as_str));
+            if command.resolved == Resolved::Unknown {
+                neighbours.programs.extend(bundle.literals.of("Program"));
+                neighbours.groups.extend(bundle.literals.of("CommandGroup"));
+            }
         }
         neighbours
     }
@@ -626,62 +845,50 @@ fn is_literal(word: &Word) -> bool {
     matches!(word.value, Value::Literal(_) | Value::Home(_))
 }
 
-fn host_attributes(name: &str, transport: Transport, loopback: bool) -> Built<Vec<(String, RestrictedExpression)>> {
+fn exec_body(inventory: &Inventory, command: Entity, directory: Option<&AbsolutePath>) -> Built<Body> {
+    let script = RestrictedExpression::new_record(named([
+        ("parsed", bool(inventory.parsed())),
+        ("commands", long(inventory.commands().len())),
+        ("dynamic", bool(!inventory.opaque().is_empty())),
+    ]))
+    .map_err(text)?;
+    Ok(Body::new(command, directory).with("script", script))
+}
+
+fn variable(name: &str) -> Built<Entity> {
+    let attributes = named([("name", string(name))]);
+    Entity::new_with_tags(uid("EnvVar", name)?, attributes, [], []).map_err(text)
+}
+
+fn process(program: &str, session: &str, interpreter: bool) -> Built<Entity> {
+    let attributes = named([
+        ("program", entity("Program", program)?),
+        ("session", string(session)),
+        ("interpreter", bool(interpreter)),
+    ]);
+    Entity::new_with_tags(uid("Process", &format!("{session}/{program}"))?, attributes, [], []).map_err(text)
+}
+
+fn own_context(pairs: impl IntoIterator<Item = (String, RestrictedExpression)>) -> Built<Context> {
+    Context::from_pairs(pairs).map_err(text)
+}
+
+fn host_attributes(
+    name: &str,
+    transport: Transport,
+    loopback: bool,
+    machine: &Machine,
+) -> Built<Vec<(String, RestrictedExpression)>> {
+    let pinned = machine.image.rsplit_once("@sha256:").is_some_and(|(_, digest)| !digest.is_empty());
     Ok(named([
         ("name", string(name)),
         ("transport", entity("Transport", transport.as_str())?),
-        ("loopback", RestrictedExpression::new_bool(loopback)),
-        ("keyVerified", RestrictedExpression::new_bool(false)),
-        ("image", string("")),
-        ("imagePinned", RestrictedExpression::new_bool(false)),
-        ("privileged", RestrictedExpression::new_bool(transport != Transport::Local)),
+        ("loopback", bool(loopback)),
+        ("keyVerified", bool(machine.key_verified)),
+        ("image", string(&machine.image)),
+        ("imagePinned", bool(pinned)),
+        ("privileged", bool(transport != Transport::Local && machine.privileged)),
     ]))
-}
-
-fn role_uids(roles: &BTreeSet<String>) -> Built<HashSet<EntityUid>> {
-    roles.iter().map(|role| uid("Role", role)).collect()
-}
-
-fn uid(kind: &str, id: &str) -> Built<EntityUid> {
-    let kind = EntityTypeName::from_str(kind).map_err(text)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-fn entity(kind: &str, id: &str) -> Built<RestrictedExpression> {
-    uid(kind, id).map(RestrictedExpression::new_entity_uid)
-}
-
-fn uids<T: AsRef<str>>(kind: &str, ids: impl IntoIterator<Item = T>) -> Built<RestrictedExpression> {
-    let set: Vec<_> = ids.into_iter().map(|id| entity(kind, id.as_ref())).collect::<Built<_>>()?;
-    Ok(RestrictedExpression::new_set(set))
-}
-
-fn named<const N: usize>(pairs: [(&str, RestrictedExpression); N]) -> Vec<(String, RestrictedExpression)> {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn string(text: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(text.to_owned())
-}
-
-fn strings<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> RestrictedExpression {
-    RestrictedExpression::new_set(texts.into_iter().map(|text| string(text.as_ref())))
-}
-
-fn long(count: usize) -> RestrictedExpression {
-    RestrictedExpression::new_long(i64::try_from(count).unwrap_or(i64::MAX))
-}
-
-fn clamp(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn duration(milliseconds: u64) -> RestrictedExpression {
-    RestrictedExpression::new_duration(format!("{}ms", clamp(milliseconds)))
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 #[cfg(test)]

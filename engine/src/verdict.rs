@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::bundle::Bundle;
 use crate::explain;
 use crate::facts::Facts;
-use crate::request::{Asker, Built, Draft};
+use crate::request::{Act, Asker, Draft, Posed, Sheet};
+use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
@@ -120,6 +121,17 @@ pub enum Decision {
     Deny,
 }
 
+impl Decision {
+    /// The decision in one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// Everything that was asked about one script, and the answers: plain text that has not passed a redactor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -135,6 +147,20 @@ pub struct Report {
     pub opaque: Vec<Unread>,
     /// Why it is not allowed; empty for an allow.
     pub reasons: Vec<Reason>,
+}
+
+impl Report {
+    /// The policies that made the decision: for an allow those that permit, else those that stand in the way.
+    pub fn policies(&self) -> BTreeSet<String> {
+        let permitting = || self.requests.iter().flat_map(|request| request.determining.iter().cloned());
+        match self.decision {
+            Decision::Allow => permitting().collect(),
+            Decision::Ask | Decision::Deny => {
+                let named = self.reasons.iter().map(|reason| reason.policy.clone());
+                named.filter(|policy| !policy.is_empty()).collect()
+            }
+        }
+    }
 }
 
 /// One request and its answer.
@@ -156,6 +182,8 @@ pub struct Judged {
     pub determining: Vec<String>,
     /// Policies that erred: any of them denies.
     pub errors: Vec<String>,
+    /// Those of `determining` that an approval does not lift.
+    pub hard: Vec<String>,
 }
 
 /// Something that could not be read.
@@ -195,11 +223,10 @@ pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Invent
     if drafts.len() > MAX_REQUESTS {
         return Verdict::Deny(Denial { report: too_many(bundle, &inventory, drafts.len()) });
     }
-    let judged: Vec<Judged> = drafts.iter().map(|draft| judge(bundle, &asker, draft)).collect();
-    // A script that raises no question is one that we did not understand.
-    let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
-    let report = report(bundle, &asker, &inventory, &drafts, judged, decision);
-    match decision {
+    let sheet = asker.sheet(drafts);
+    let judged = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
+    let report = report(bundle, &asker, &inventory, &sheet, judged);
+    match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() }),
         Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
         Decision::Deny => Verdict::Deny(Denial { report }),
@@ -222,10 +249,78 @@ pub(crate) fn rehearse(
     if drafts.len() > MAX_REQUESTS {
         return too_many(bundle, &inventory, drafts.len());
     }
-    let answers = drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(draft, true))));
-    let judged: Vec<Judged> = answers.collect();
-    let decision = judged.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny);
-    report(bundle, &asker, &inventory, &drafts, judged, decision)
+    let sheet = asker.sheet(drafts);
+    let judged = sheet.drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, true))));
+    let judged = judged.collect();
+    report(bundle, &asker, &inventory, &sheet, judged)
+}
+
+/// The report on something other than a script, asked as approved where `approved`.
+pub(crate) fn rehearse_act(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    act: &Act,
+    approved: bool,
+) -> Report {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let sheet = asker.sheet(vec![asker.act(act)]);
+    let judge = |draft| match approved {
+        false => judge(bundle, &asker, &sheet, draft),
+        true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
+    };
+    let requests: Vec<Judged> = sheet.drafts.iter().map(judge).collect();
+    Report {
+        decision: strictest(&requests),
+        command: act.text(),
+        policy_set: bundle.fingerprint().to_owned(),
+        opaque: Vec::new(),
+        reasons: explain::reasons(bundle, &asker, &sheet, &requests),
+        requests,
+    }
+}
+
+/// Every request of a script, asked as it stands, as approved, and whether `approver` may approve it: what coverage is
+/// counted on.
+pub(crate) fn trace(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    inventory: &Inventory,
+    facts: &Facts,
+    approver: Option<&Approval>,
+    mut seen: impl FnMut(&Posed),
+) {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let sheet = asker.sheet(asker.script(inventory));
+    trace_sheet(&asker, &sheet, &mut seen);
+    let Some(approver) = approver else { return };
+    for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
+        if let Ok(posed) = asker.approval(draft, &approver.user, &approver.roles) {
+            seen(&posed);
+        }
+    }
+}
+
+/// As [`trace`], for an act.
+pub(crate) fn trace_act(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    act: &Act,
+    mut seen: impl FnMut(&Posed),
+) {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    trace_sheet(&asker, &asker.sheet(vec![asker.act(act)]), &mut seen);
+}
+
+fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) {
+    for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
+        for approved in [false, true] {
+            if let Ok(posed) = asker.pose(sheet, draft, approved) {
+                seen(&posed);
+            }
+        }
+    }
 }
 
 /// Lifts what a person was shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
@@ -233,24 +328,23 @@ pub(crate) fn rehearse(
 pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Question, approval: &Approval) -> Verdict {
     let Question { inventory, facts, report: shown } = question;
     let asker = Asker::new(bundle, vocabulary, &facts);
-    let drafts = asker.script(&inventory);
-    let judged: Vec<Judged> = drafts
+    let sheet = asker.sheet(asker.script(&inventory));
+    let judged: Vec<Judged> = sheet
+        .drafts
         .iter()
         .zip(&shown.requests)
         .map(|(draft, shown)| match shown.decision {
-            Decision::Ask => lift(bundle, &asker, draft, approval),
-            Decision::Allow | Decision::Deny => judge(bundle, &asker, draft),
+            Decision::Ask => lift(bundle, &asker, &sheet, draft, approval),
+            Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
         })
         .collect();
-    let complete = judged.len() == drafts.len() && judged.len() == shown.requests.len();
-    let allowed = complete && !judged.is_empty() && judged.iter().all(|judged| judged.decision == Decision::Allow);
-    let decision = if allowed { Decision::Allow } else { Decision::Deny };
-    let report = report(bundle, &asker, &inventory, &drafts, judged, decision);
-    if allowed {
-        Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() })
-    } else {
-        Verdict::Deny(Denial { report })
+    let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
+    let mut report = report(bundle, &asker, &inventory, &sheet, judged);
+    if complete && report.decision == Decision::Allow {
+        return Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() });
     }
+    report.decision = Decision::Deny;
+    Verdict::Deny(Denial { report })
 }
 
 /// Denies a script that is too long to be judged, without judging any of it.
@@ -276,27 +370,38 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
 
 /// The answer to one request of the runner's own, which no approval can lift.
 pub(crate) fn permits(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> bool {
-    answer(bundle, asker.pose(draft, false)).decision == Decision::Allow
+    answer(bundle, asker.pose_alone(draft, false)).decision == Decision::Allow
 }
 
-fn judge(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> Judged {
-    let now = answer(bundle, asker.pose(draft, false));
-    let decision = match now.decision {
-        Decision::Allow => Decision::Allow,
-        Decision::Ask | Decision::Deny => match answer(bundle, asker.pose(draft, true)).decision {
-            Decision::Allow if now.errors.is_empty() => Decision::Ask,
-            Decision::Allow | Decision::Ask | Decision::Deny => Decision::Deny,
-        },
-    };
-    judged(draft, Answer { decision, ..now })
+/// The same with the policies that decided.
+pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (bool, Vec<String>) {
+    let answer = answer(bundle, asker.pose_alone(draft, false));
+    (answer.decision == Decision::Allow, answer.determining)
 }
 
-fn lift(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, approval: &Approval) -> Judged {
+fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
+    let now = answer(bundle, asker.pose(sheet, draft, false));
+    if now.decision == Decision::Allow {
+        return judged(draft, now);
+    }
+    let approved = answer(bundle, asker.pose(sheet, draft, true));
+    if approved.decision == Decision::Allow && now.errors.is_empty() {
+        return judged(draft, Answer { decision: Decision::Ask, ..now });
+    }
+    Judged { hard: approved.determining, ..judged(draft, now) }
+}
+
+fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft, approval: &Approval) -> Judged {
     let authorised = answer(bundle, asker.approval(draft, &approval.user, &approval.roles));
     if authorised.decision != Decision::Allow {
         return judged(draft, authorised);
     }
-    judged(draft, answer(bundle, asker.pose(draft, true)))
+    judged(draft, answer(bundle, asker.pose(sheet, draft, true)))
+}
+
+/// A script that raises no question is one that we did not understand.
+fn strictest(requests: &[Judged]) -> Decision {
+    requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
 }
 
 struct Answer {
@@ -307,12 +412,13 @@ struct Answer {
 
 /// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
 /// the schema, is a denial.
-fn answer(bundle: &Bundle, posed: Built<(cedar_policy::Request, cedar_policy::Entities)>) -> Answer {
-    let (request, entities) = match posed {
+fn answer(bundle: &Bundle, posed: Built<Posed>) -> Answer {
+    let posed = match posed {
         Ok(posed) => posed,
         Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
     };
-    let response = Authorizer::new().is_authorized(&request, &bundle.policies, &entities);
+    let slice = posed.slice(bundle);
+    let response = Authorizer::new().is_authorized(&posed.request, &slice.set, &posed.entities);
     let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
     // Cedar gives them in no particular order.
     determining.sort();
@@ -332,17 +438,11 @@ fn judged(draft: &Draft, answer: Answer) -> Judged {
         // What permits stands in the way of nothing when an error denies.
         determining: if answer.errors.is_empty() { answer.determining } else { Vec::new() },
         errors: answer.errors,
+        hard: Vec::new(),
     }
 }
 
-fn report(
-    bundle: &Bundle,
-    asker: &Asker<'_>,
-    inventory: &Inventory,
-    drafts: &[Draft],
-    requests: Vec<Judged>,
-    decision: Decision,
-) -> Report {
+fn report(bundle: &Bundle, asker: &Asker<'_>, inventory: &Inventory, sheet: &Sheet, requests: Vec<Judged>) -> Report {
     let written = |span: Span| {
         let bytes = inventory.script().get(span.start..span.end).unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()
@@ -354,11 +454,11 @@ fn report(
         detail: opaque.detail.clone(),
     });
     Report {
-        decision,
+        decision: strictest(&requests),
         command: String::from_utf8_lossy(inventory.script()).into_owned(),
         policy_set: bundle.fingerprint().to_owned(),
         opaque: opaque.collect(),
-        reasons: explain::reasons(bundle, asker, drafts, &requests),
+        reasons: explain::reasons(bundle, asker, sheet, &requests),
         requests,
     }
 }

@@ -1,4 +1,4 @@
-//! Path groups: the open vocabulary that the operator gives to policies.
+//! Path and host groups: the open vocabulary that the operator gives to policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 use crate::path::AbsolutePath;
 
-/// Named sets of path patterns.
+/// Named sets of path patterns and of host names.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     groups: BTreeMap<String, Vec<Pattern>>,
+    hosts: BTreeMap<String, Vec<HostPattern>>,
 }
 
 /// Why a group table was refused.
@@ -32,12 +33,24 @@ pub enum VocabularyError {
         /// The pattern as written.
         pattern: String,
     },
+    /// A host pattern is no host.
+    #[error("host pattern `{pattern}` of group `{group}` is neither a host nor `*.` and a domain")]
+    #[diagnostic(help("write `db.example.com`, `10.0.0.7` or `*.staging.example.com`"))]
+    Host {
+        /// The group it stands in.
+        group: String,
+        /// The pattern as written.
+        pattern: String,
+    },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupsFile {
+    #[serde(default)]
     paths: BTreeMap<String, GroupTable>,
+    #[serde(default)]
+    hosts: BTreeMap<String, GroupTable>,
 }
 
 #[derive(Deserialize)]
@@ -54,16 +67,55 @@ impl Vocabulary {
     /// # Errors
     /// If the text is not such a table, or a pattern is neither absolute nor begins with `~/` or `**/`.
     pub fn parse(file: &str, text: &str, home: &AbsolutePath) -> Result<Self, VocabularyError> {
+        let mut vocabulary = Self::default();
+        vocabulary.extend(file, text, home)?;
+        Ok(vocabulary)
+    }
+
+    /// Adds what a further group table has: a site's, which can take nothing away.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn extend(&mut self, file: &str, text: &str, home: &AbsolutePath) -> Result<(), VocabularyError> {
         let parsed: GroupsFile = toml::from_str(text)
             .map_err(|error| VocabularyError::Toml { file: file.to_owned(), message: error.to_string() })?;
-        let mut vocabulary = Self::default();
         for (group, table) in &parsed.paths {
-            vocabulary.declare(group);
+            self.declare(group);
             for pattern in &table.patterns {
-                vocabulary.add(group, pattern, home)?;
+                self.add(group, pattern, home)?;
             }
         }
-        Ok(vocabulary)
+        for (group, table) in &parsed.hosts {
+            self.hosts.entry(group.clone()).or_default();
+            for pattern in &table.patterns {
+                self.add_host(group, pattern)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a host, or `*.` and a domain, to a host group.
+    ///
+    /// # Errors
+    /// If the pattern is neither.
+    pub fn add_host(&mut self, group: &str, pattern: &str) -> Result<(), VocabularyError> {
+        let parsed = HostPattern::parse(pattern)
+            .ok_or_else(|| VocabularyError::Host { group: group.to_owned(), pattern: pattern.to_owned() })?;
+        self.hosts.entry(group.to_owned()).or_default().push(parsed);
+        Ok(())
+    }
+
+    /// The host groups that a host, in its canonical spelling, is a member of.
+    pub fn host_groups_of<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a str> {
+        let fits = |patterns: &[HostPattern]| patterns.iter().any(|pattern| pattern.fits(host));
+        let groups: Vec<&str> =
+            self.hosts.iter().filter(|(_, patterns)| fits(patterns)).map(|(name, _)| name.as_str()).collect();
+        groups.into_iter()
+    }
+
+    /// The names of all host groups.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(String::as_str)
     }
 
     /// Makes `group` known, with no member yet.
@@ -143,6 +195,11 @@ impl Vocabulary {
             });
         }
         found
+    }
+
+    /// Whether a group has members by name, wherever they lie.
+    pub fn has_name_patterns(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|patterns| patterns.iter().any(|pattern| pattern.anywhere))
     }
 
     fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {
@@ -229,6 +286,32 @@ impl Pattern {
     }
 }
 
+/// A host, or everything below a domain.
+#[derive(Clone, Debug)]
+enum HostPattern {
+    Exactly(String),
+    Below(String),
+}
+
+impl HostPattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (below, name) = match text.strip_prefix("*.") {
+            Some(domain) => (true, domain),
+            None => (false, text),
+        };
+        let wild = name.contains(['*', '?', '/', ' ']) || name.is_empty();
+        let name = crate::host::canonical(name).filter(|name| !wild && !name.is_empty())?;
+        Some(if below { Self::Below(format!(".{name}")) } else { Self::Exactly(name) })
+    }
+
+    fn fits(&self, host: &str) -> bool {
+        match self {
+            Self::Exactly(name) => host == name,
+            Self::Below(domain) => host.ends_with(domain.as_str()),
+        }
+    }
+}
+
 /// A pattern for one name, a path component or a variable: literal pieces with any run of characters between them.
 #[derive(Clone, Debug)]
 pub struct NamePattern {
@@ -310,6 +393,29 @@ mod tests {
         ] {
             let is_member = vocabulary(pattern).groups_of(&path(member)).next().is_some();
             assert_eq!(is_member, expected, "{member} in {pattern}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let mut vocabulary = Vocabulary::default();
+        for pattern in ["*.Staging.example.com", "db.example.com.", "10.0.0.7"] {
+            vocabulary.add_host("g", pattern).unwrap();
+        }
+        for (host, expected) in [
+            ("a.staging.example.com", true),
+            ("a.b.staging.example.com", true),
+            ("staging.example.com", false),
+            ("evilstaging.example.com", false),
+            ("db.example.com", true),
+            ("10.0.0.7", true),
+            ("10.0.0.70", false),
+            ("", false),
+        ] {
+            assert_eq!(vocabulary.host_groups_of(host).next().is_some(), expected, "{host}");
+        }
+        for pattern in ["", "*", "*.", "a*.example.com", "https://x/"] {
+            assert!(vocabulary.add_host("g", pattern).is_err(), "{pattern}");
         }
     }
 

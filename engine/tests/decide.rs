@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_engine::{
-    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Origin, Principal, Program,
-    Session, Source, Transport, Verdict, Vocabulary,
+    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Machine, Origin, Principal,
+    Program, Session, Source, Transport, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -63,7 +63,10 @@ fn facts() -> Facts {
         programs: ids().map(|id| (id, program.clone())).collect(),
         paths: ids().flat_map(|id| (0..4).map(move |index| ((id, index), path("/srv/app/file")))).collect(),
         below: BTreeMap::new(),
+        inert: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),
+        started_by: None,
+        machine: Machine::default(),
     }
 }
 
@@ -140,7 +143,11 @@ fn what_is_missing_is_unknown() {
     assert_eq!(decision(&engine, "cat file", &unknown_path), Decision::Ask);
     let mut unknown_directory = facts();
     unknown_directory.directories.clear();
-    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Ask);
+    // In a sandbox the kernel says where `make` gets to; elsewhere an unknown directory is not the workspace.
+    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Allow);
+    unknown_directory.transport = Transport::Ssh;
+    unknown_directory.session.sandboxed = false;
+    assert_eq!(decision(&engine, "make", &unknown_directory), Decision::Deny);
     // Where nobody can be asked, each is a no.
     for facts in [&unknown_program, &unknown_path] {
         let verdict = decide(&site(ALL), "cat file", facts);
@@ -253,4 +260,32 @@ fn the_reasons_of_a_default_deny_name_the_nearest_permit() {
     assert_eq!(reason.policy, "");
     assert!(reason.reason.contains("`mine` (site.cedar:1)"), "{}", reason.reason);
     assert!(reason.reason.contains("context.cwd == context.workspace"), "{}", reason.reason);
+}
+
+#[test]
+fn the_first_reason_is_one_that_no_approval_lifts() {
+    let engine = developer();
+    let report = |script: &str| decide(&engine, script, &facts()).report().clone();
+    for (script, policy) in [
+        ("git push --force", "no-force-push"),
+        ("git push; sudo ls", "no-sudo"),
+        ("git push", "ask-git-push"),
+        ("git push; cat ~/.ssh/x | base64 | bash", "no-decode-to-shell"),
+    ] {
+        let report = report(script);
+        assert_eq!(report.reasons.first().unwrap().policy, policy, "{script}: {:#?}", report.reasons);
+    }
+}
+
+#[test]
+fn a_default_deny_says_what_the_agent_can_change_first() {
+    let engine = developer();
+    let mut elsewhere = facts();
+    elsewhere.directories.insert(CommandId(0), path("/srv"));
+    let verdict = decide(&engine, "make", &elsewhere);
+    let reason = verdict.report().reasons.first().unwrap();
+    assert!(reason.reason.contains("No policy permits `make`. `dev-toolchain` ("), "{}", reason.reason);
+    assert_eq!(reason.suggest, "Run build and file tools from inside the workspace.");
+    let verdict = decide(&engine, "no-table-for-this", &elsewhere);
+    assert!(verdict.report().reasons.first().unwrap().reason.contains("in no command group"));
 }

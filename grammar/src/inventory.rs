@@ -245,6 +245,8 @@ pub enum EffectKind {
     Delete,
     /// A file is run or loaded as code.
     Execute,
+    /// Modules of the names that Python's own library has may be loaded from this directory, before those.
+    Import,
     /// A network peer is talked to.
     Connect,
 }

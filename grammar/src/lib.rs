@@ -49,8 +49,15 @@ pub use inventory::{
     Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
     Redirection, Resolved, Shell, Step, Via,
 };
+pub use program::catalogue::Catalogue;
 pub use span::Span;
 pub use word::{Value, Word};
+
+/// Whether Python would load a directory entry of this name in the place of a module of its own library: what an
+/// [`EffectKind::Import`] is about.
+pub fn shadows_python_module(entry: &str) -> bool {
+    program::shadows_python_module(entry)
+}
 
 /// What a script would make bash run. Never fails: damage, excess and doubt become [`Opaque`] items.
 ///

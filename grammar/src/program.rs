@@ -3,6 +3,7 @@
 //! This file decides how words become options and operands. What they mean to a program is data, in `programs/*.toml`;
 //! no program's name stands here but those of builtins.
 
+pub(crate) mod catalogue;
 pub(crate) mod peer;
 mod role;
 pub(crate) mod table;
@@ -105,6 +106,11 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
         Some(entry) => Parse::new(entry, args, shell, stdin, reading).finish(),
         None => leaf(reading, args, builtin),
     }
+}
+
+/// Whether Python would load a directory entry of this name in the place of a module of its own library.
+pub(crate) fn shadows_python_module(entry: &str) -> bool {
+    vouch::shadows(entry)
 }
 
 /// A word of which nothing is known and nothing is written.

@@ -51,6 +51,7 @@ fn effect(effect: &Effect) -> String {
         EffectKind::Write => "write",
         EffectKind::Delete => "delete",
         EffectKind::Execute => "execute",
+        EffectKind::Import => "import",
         EffectKind::Connect => {
             let peer = effect.peer.as_ref().map(|peer| format!("{}:{}", peer.host, peer.port));
             return format!("connect {}", peer.unwrap_or_else(|| "?".to_owned()));

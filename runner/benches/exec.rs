@@ -15,7 +15,7 @@ use palisade_runner::environment::{Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::Redactor;
 use palisade_runner::sandbox::plan::{Level, Limits};
-use palisade_runner::{Budget, Call, Client, Outcome, Pipeline, Settings};
+use palisade_runner::{Budget, Call, Client, Outcome, Pipeline, Policies, Settings};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -70,7 +70,7 @@ impl Bench {
         let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
         let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
         let settings = Settings {
-            engine: Engine::new(Bundle::profile("developer").expect("the shipped profile"), vocabulary),
+            engine: Policies::new(Engine::new(Bundle::profile("developer").expect("the shipped profile"), vocabulary)),
             surroundings: Surroundings {
                 principal: Principal {
                     agent: "bench".to_owned(),

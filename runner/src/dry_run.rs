@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Session as SessionFacts, Transport};
+use palisade_engine::{AbsolutePath, Facts, Session as SessionFacts, Transport};
 
-use crate::facts::{Occasion, real_directory};
+use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
 use crate::sandbox::plan;
@@ -76,9 +76,23 @@ impl Case {
     }
 }
 
+/// The facts of an empty script in the settings' own circumstances.
+pub fn facts(settings: &Settings) -> Facts {
+    let (surroundings, occasion) = circumstances(settings, &Case::of(settings));
+    surroundings.facts(&occasion)
+}
+
 /// Judges one case.
 pub fn judge(settings: &Settings, case: &Case) -> Explained {
     let inventory = palisade_grammar::inventory(&case.script);
+    let (surroundings, occasion) = circumstances(settings, case);
+    let engine = settings.engine.now();
+    let facts = surroundings.gather(&occasion, &inventory, engine.vocabulary());
+    let report = engine.rehearse(inventory, &facts, case.approved);
+    Explained::of(&report, &settings.redactor)
+}
+
+fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     let mut surroundings = settings.surroundings.clone();
     surroundings.workspace = case.workspace.clone();
     surroundings.principal.agent.clone_from(&case.agent);
@@ -99,9 +113,7 @@ pub fn judge(settings: &Settings, case: &Case) -> Explained {
         cwd: case.cwd.clone(),
         temp: None,
     };
-    let facts = surroundings.gather(&occasion, &inventory, settings.engine.vocabulary());
-    let report = settings.engine.rehearse(inventory, &facts, case.approved);
-    Explained::of(&report, &settings.redactor)
+    (surroundings, occasion)
 }
 
 /// The real path where there is one, else the name: resolved as far as the file system allows.

@@ -8,8 +8,11 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary};
-use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value, Word};
+use palisade_engine::{
+    AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
+    writes_module,
+};
+use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value, Word, shadows_python_module};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -30,10 +33,6 @@ const SYSTEM_BIN: &[&str] = &[
     "/usr/libexec",
     "/opt",
 ];
-
-/// Programs that make symbolic links, or unpack them: behind one of these, what a path that does not exist yet will
-/// lead to is not known.
-const MAKES_LINKS: &[&str] = &["ln", "link", "cp", "mv", "tar", "unzip", "rsync", "git", "cpio", "pax", "7z", "patch"];
 
 /// Where things are, as the operator's settings and the machine have it.
 #[derive(Clone, Debug)]
@@ -89,6 +88,9 @@ impl Surroundings {
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
                 let below = (is_tree && !links).then(|| Below::look(vocabulary, &path)).flatten();
+                if imports_nothing(command, index, &path) && !writes_module(inventory) {
+                    facts.inert.insert((command.id, index));
+                }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
                     continue; // a link that is found is opened through, wherever it leads
                 }
@@ -116,7 +118,10 @@ impl Surroundings {
             programs: BTreeMap::new(),
             paths: BTreeMap::new(),
             below: BTreeMap::new(),
+            inert: BTreeSet::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
+            started_by: None,
+            machine: Machine::default(),
         }
     }
 
@@ -203,7 +208,7 @@ impl Surroundings {
                 EffectKind::Connect => continue,
                 // unlink(2) and rename(2) take the link itself.
                 EffectKind::Delete => Last::Kept,
-                EffectKind::Read | EffectKind::Write | EffectKind::Execute => Last::Followed,
+                EffectKind::Read | EffectKind::Write | EffectKind::Execute | EffectKind::Import => Last::Followed,
             };
             match self.locate(&effect.target.value, directory, last) {
                 Some(place) if place.exists || !links => paths.push((index, place.path)),
@@ -263,6 +268,15 @@ impl Below {
         let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
         Some(Self { groups: groups.into_iter().map(str::to_owned).collect(), links })
     }
+}
+
+/// The effect is the loading of modules from a directory in which nothing can be taken for one of Python's own.
+fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath) -> bool {
+    let imports = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Import);
+    let shadow = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map_or(true, |entry| entry.file_name().to_str().is_some_and(shadows_python_module))
+    };
+    imports && std::fs::read_dir(directory.as_str()).is_ok_and(|mut entries| !entries.any(shadow))
 }
 
 /// The effect is on a path that `find` fills in, and not on the directory where it searches.
@@ -383,14 +397,6 @@ fn is_executable(path: &Path) -> bool {
 
 fn makes_directory(command: &Command) -> bool {
     command.invocation.words.first().is_some_and(|name| name == "mkdir")
-}
-
-fn makes_links(command: &Command) -> bool {
-    let invocation = &command.invocation;
-    match invocation.words.first() {
-        Some(name) => MAKES_LINKS.contains(&name.as_str()) || invocation.groups.contains("interpreter"),
-        None => command.resolved != Resolved::None,
-    }
 }
 
 fn clock() -> Clock {

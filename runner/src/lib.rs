@@ -27,7 +27,9 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
-pub use crate::pipeline::{Budget, Call, Client, Failure, OpenError, Opened, Pending, Pipeline, SessionNote, Settings};
+pub use crate::pipeline::{
+    Budget, Call, Client, Failure, OpenError, Opened, Pending, Pipeline, Policies, SessionNote, Settings,
+};
 pub use crate::redact::Redacted;
 pub use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
 pub use crate::session::{Chunk, Stop, StreamName};

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{
@@ -30,7 +31,7 @@ use crate::transport::local::{End, Place, SessionDirectory};
 #[derive(Debug)]
 pub struct Settings {
     /// The policies and groups.
-    pub engine: Engine,
+    pub engine: Policies,
     /// Who asks, and where things are.
     pub surroundings: Surroundings,
     /// Where commands start.
@@ -53,6 +54,27 @@ pub struct Settings {
     pub audit: audit::Settings,
     /// What counts as a secret.
     pub redactor: Redactor,
+}
+
+/// The engine that decides: one at a time, exchanged as a whole.
+#[derive(Debug)]
+pub struct Policies(RwLock<Arc<Engine>>);
+
+impl Policies {
+    /// These, until others take their place.
+    pub fn new(engine: Engine) -> Self {
+        Self(RwLock::new(Arc::new(engine)))
+    }
+
+    /// The engine that decides now; whoever asks several questions asks this one all of them.
+    pub fn now(&self) -> Arc<Engine> {
+        // Nothing that holds the lock can fail half-way.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, engine: Engine) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    }
 }
 
 /// How much output is kept and shown.
@@ -150,6 +172,8 @@ pub struct Pipeline {
     settings: Settings,
     audit: Audit,
     sessions: Sessions,
+    /// How often other policies have taken their place.
+    reloads: AtomicU64,
 }
 
 impl Pipeline {
@@ -162,7 +186,7 @@ impl Pipeline {
         crate::sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);
-        Ok(Arc::new(Self { settings, audit, sessions }))
+        Ok(Arc::new(Self { settings, audit, sessions, reloads: AtomicU64::new(0) }))
     }
 
     /// Judges a script and, if it is allowed, runs it.
@@ -208,10 +232,14 @@ impl Pipeline {
         if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
             return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
+        let engine = self.settings.engine.now();
+        if question.report().policy_set != engine.policy_set() {
+            return Err(Failure::of("the policies have changed since this was asked; submit the command again"));
+        }
         let entry = record::answered(&self.settings, req, true, approval, &explained);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let started = Instant::now();
-        let verdict = self.settings.engine.approve(question, approval);
+        let verdict = engine.approve(question, approval);
         let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
@@ -256,7 +284,8 @@ impl Pipeline {
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
         let occasion = self.occasion(&id, cwd, None);
         let facts = self.settings.surroundings.facts(&occasion).with(client);
-        if !self.settings.engine.permits_session(&facts) {
+        let reloads = self.reloads.load(Ordering::Acquire);
+        if !self.settings.engine.now().permits_session(&facts) {
             return Err(Failure::of("no policy permits this principal to open a session here"));
         }
         let session = self.start(&id, &facts).await?;
@@ -271,6 +300,11 @@ impl Pipeline {
             }
         };
         self.sessions.insert(session, place);
+        if self.reloads.load(Ordering::Acquire) != reloads {
+            // It may have been started under the kernel rules of the policies before.
+            let _gone_already = self.sessions.close(id.as_str()).await;
+            return Err(Failure::of("the policies have changed meanwhile; open the session again"));
+        }
         Ok(Opened { session: self.settings.redactor.text(id.as_str()), cwd, sandbox: enforced, anchor })
     }
 
@@ -302,7 +336,48 @@ impl Pipeline {
         let Ok(id) = SessionId::new() else { return false };
         let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
         let facts = self.settings.surroundings.facts(&occasion).with(client);
-        self.settings.engine.permits_tool(&facts, tool)
+        self.settings.engine.now().permits_tool(&facts, tool)
+    }
+
+    /// Lets other policies decide from now on, once that is on record. Sessions whose kernel rules would be others under
+    /// them are ended: a process can be held to more, never to less, and never to something else.
+    ///
+    /// # Errors
+    /// If it cannot be recorded: then the policies stay.
+    pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
+        let before = self.settings.engine.now();
+        let entry = record::reloaded(before.policy_set(), engine.policy_set(), None);
+        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let same_rules = self.kernel_rules(&before) == self.kernel_rules(&engine);
+        self.settings.engine.replace(engine);
+        if !same_rules {
+            self.reloads.fetch_add(1, Ordering::Release);
+            for id in self.sessions.close_all().await {
+                let entry = record::closed(&id, "policy-reload");
+                self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts on record that other policies were found, and why they are not used.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn refuse_reload(&self, why: &str) -> Result<(), Failure> {
+        let engine = self.settings.engine.now();
+        let why = self.settings.redactor.text(why);
+        tracing::warn!("the policies stay as they are: {why}");
+        let entry = record::reloaded(engine.policy_set(), engine.policy_set(), Some(why));
+        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// What the kernel would hold a session to; `None` if none would start.
+    fn kernel_rules(&self, engine: &Engine) -> Option<plan::SandboxPlan> {
+        let id = SessionId::new().ok()?;
+        let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
+        let facts = self.settings.surroundings.facts(&occasion);
+        plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
     }
 
     /// The head of the record.
@@ -331,10 +406,11 @@ impl Pipeline {
     fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
         tokio::task::block_in_place(|| {
             let inventory = palisade_grammar::inventory(&call.script);
-            let vocabulary = self.settings.engine.vocabulary();
+            let engine = self.settings.engine.now();
+            let vocabulary = engine.vocabulary();
             let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
             let started = Instant::now();
-            let verdict = self.settings.engine.decide(inventory, &facts);
+            let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
         })
     }
@@ -422,16 +498,16 @@ impl Pipeline {
     async fn start(&self, id: &SessionId, facts: &Facts) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let settings = &self.settings;
+        let engine = settings.engine.now();
         let granted = |group: &str| group.starts_with("granted-");
-        if directory.temp().is_within(&facts.workspace)
-            || settings.engine.vocabulary().groups_of(directory.temp()).any(granted)
+        if directory.temp().is_within(&facts.workspace) || engine.vocabulary().groups_of(directory.temp()).any(granted)
         {
             return Err(self.failure(&SessionError::TemporaryWithinReach(directory.temp().clone())));
         }
         let mut facts = facts.clone();
         facts.temp = Some(directory.temp().clone());
-        let roots = real_roots(&settings.engine);
-        let plan = plan::derive(&settings.engine, &facts, &roots, settings.level, settings.limits)
+        let roots = real_roots(&engine);
+        let plan = plan::derive(&engine, &facts, &roots, settings.level, settings.limits)
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         let place = Place { plan, environment: settings.environment.clone(), cwd: facts.cwd.clone(), directory };
         Session::open(id.clone(), place).await.map_err(|error| self.failure(&error))
@@ -663,7 +739,7 @@ pub enum OpenError {
 
 /// The roots that path groups name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
 /// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
-fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
+pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
     let roots = engine.vocabulary().roots();
     let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
     let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());

@@ -4,7 +4,7 @@ use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
     Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
-    Redactions, RequestId, Sandbox, Start, Stopped, Stream, Term, Transport as Reach, Who,
+    Redactions, Reloaded, RequestId, Sandbox, Start, Stopped, Stream, Term, Transport as Reach, Who,
 };
 use crate::facts::Occasion;
 use crate::pipeline::{Call, Settings};
@@ -16,7 +16,7 @@ use crate::session::SessionId;
 
 /// The beginning of a chain.
 pub(crate) fn start(settings: &Settings) -> Start {
-    let engine = &settings.engine;
+    let engine = settings.engine.now();
     Start::new(
         env!("CARGO_PKG_VERSION"),
         Term::new(settings.verb),
@@ -70,8 +70,8 @@ pub(crate) fn decided(
             errors: errors.collect(),
             us: micros(elapsed),
         },
-        policy_set: digest(settings.engine.policy_set()),
-        schema: digest(settings.engine.schema()),
+        policy_set: digest(&report.policy_set),
+        schema: digest(settings.engine.now().schema()),
         sandbox: offered(settings.level),
     }
     .into()
@@ -133,6 +133,10 @@ pub(crate) fn closed(id: &str, reason: &'static str) -> Entry {
 }
 
 /// The end of a chain.
+pub(crate) fn reloaded(before: &str, after: &str, refused: Option<Redacted>) -> Entry {
+    Reloaded { policy_set: digest(after), before: digest(before), refused }.into()
+}
+
 pub(crate) fn stop() -> Entry {
     Stopped { reason: Term::new("shutdown") }.into()
 }

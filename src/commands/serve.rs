@@ -8,14 +8,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Serve;
 use crate::exit::Exit;
 use crate::report::Trouble;
-use crate::{commands, config};
+use crate::{commands, config, reload};
 
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
     let settings = config::load(&args.context)?;
     let runtime = commands::runtime()?;
     let ended = runtime.block_on(async {
         let pipeline = Pipeline::open(settings)?;
-        let served = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?).await;
+        let serve = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?);
+        let served = tokio::select! {
+            served = serve => served,
+            () = reload::watch(&pipeline, &args.context) => Ok(()),
+        };
         pipeline.shut_down().await?;
         served.map_err(|error| {
             Trouble::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
@@ -31,12 +35,11 @@ fn stopped() -> Result<impl Future<Output = ()>, Trouble> {
     let listen = |kind| signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
+    // SIGHUP looks at the policies again; without its client a server ends as its input does.
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
         }
     })
 }

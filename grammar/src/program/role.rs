@@ -40,6 +40,7 @@ impl Parse<'_, '_> {
             Role::ReadPrefix => self.effect(EffectKind::Read, &only_begins(arg), false),
             Role::WritePrefix => self.effect(EffectKind::Write, &only_begins(arg), false),
             Role::Execute => self.effect(EffectKind::Execute, arg, tree),
+            Role::Import => self.effect(EffectKind::Import, arg, tree),
             Role::Delete => self.effect(EffectKind::Delete, arg, tree),
             Role::DeleteTree => self.effect(EffectKind::Delete, arg, true),
             Role::ReadWrite => {

@@ -25,6 +25,11 @@ impl Tables {
         TABLES.as_ref().map_err(String::as_str)
     }
 
+    /// Every table, by program name and alias.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.by_name.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
     /// The table of a program.
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
         self.by_name.get(name)
@@ -449,6 +454,8 @@ pub(crate) enum Role {
     ReadWrite,
     /// A file, or what a directory holds, that is run or loaded as code.
     Execute,
+    /// A directory from which modules of the names of Python's own may be loaded.
+    Import,
     /// A file that is read or written before the program changes its directory; `host:file` is remote (tar).
     Archive,
     /// The source of a rename: read and deleted with all below it.
@@ -567,6 +574,7 @@ impl Role {
                 | Self::ReadWrite
                 | Self::Yq
                 | Self::Execute
+                | Self::Import
                 | Self::Input
         )
     }

@@ -160,6 +160,8 @@ pub enum Entry {
     Outcome(Box<Finished>),
     /// A session was closed.
     Close(Closed),
+    /// Policies were taken in place of others, or refused.
+    PolicyReload(Box<Reloaded>),
     /// The chain ends: nothing can follow.
     Stop(Stopped),
     /// Records could not be written for a time, and can be again. The handle writes it by itself.
@@ -181,6 +183,7 @@ into_entry! {
     Decision(Decided) Box::new;
     Approval(Approved) Box::new;
     Outcome(Finished) Box::new;
+    PolicyReload(Reloaded) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
 }
@@ -297,6 +300,18 @@ pub struct Closed {
     pub session: Id,
     /// Why.
     pub reason: Term,
+}
+
+/// Other policies were found while the process ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reloaded {
+    /// The set that decides from here on.
+    pub policy_set: Digest,
+    /// The set that decided before.
+    pub before: Digest,
+    /// Why what was found is not used; `None`: it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Redacted>,
 }
 
 /// The last record of a chain.

@@ -188,16 +188,52 @@ pub struct Hole {
     pub inner: AbsolutePath,
 }
 
+/// The rights on one root, and the policies that give or refuse each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The root.
+    pub path: AbsolutePath,
+    /// What a session may do there.
+    pub rights: Rights,
+    /// For each action, in the order of the letters of [`Rights`]: the policies that decide it.
+    pub because: Vec<(FileAction, Vec<String>)>,
+    /// The root above it that may do more: Landlock cannot take back below what it grants above.
+    pub hole_in: Option<AbsolutePath>,
+}
+
+/// What [`derive`] would make of each root, and why, holes included.
+pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> Vec<Origin> {
+    let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
+    let permissions = engine.permissions(facts);
+    let roots: BTreeSet<AbsolutePath> = roots.iter().cloned().chain(own).collect();
+    let rights: BTreeMap<AbsolutePath, Rights> =
+        roots.into_iter().map(|root| (root.clone(), rights(&permissions, &root))).collect();
+    let explained = rights.iter().map(|(root, allowed)| {
+        let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
+        let below = root.child("palisade-probe").unwrap_or_else(|| root.clone());
+        let because = ACTIONS.iter().map(|(action, _)| (*action, permissions.because(*action, &below).1));
+        Origin {
+            path: root.clone(),
+            rights: *allowed,
+            because: because.collect(),
+            hole_in: root.ancestors().find(wider),
+        }
+    });
+    explained.collect()
+}
+
+const ACTIONS: [(FileAction, Rights); 4] = [
+    (FileAction::Read, Rights::READ),
+    (FileAction::Write, Rights::WRITE),
+    (FileAction::Delete, Rights::DELETE),
+    (FileAction::Execute, Rights::EXECUTE),
+];
+
 fn rights(permissions: &Permissions<'_>, root: &AbsolutePath) -> Rights {
     // A name that no pattern is made for: what policy says of it, it says of any file there.
     let Some(below) = root.child("palisade-probe") else { return Rights::NONE };
     let mut rights = Rights::NONE;
-    for (action, right) in [
-        (FileAction::Read, Rights::READ),
-        (FileAction::Write, Rights::WRITE),
-        (FileAction::Delete, Rights::DELETE),
-        (FileAction::Execute, Rights::EXECUTE),
-    ] {
+    for (action, right) in ACTIONS {
         let permits = |path: &AbsolutePath| permissions.permits(action, path);
         // Deleting the workspace itself may be forbidden where deleting in it is not; the kernel asks for the right on
         // the directory above in any case.

@@ -18,7 +18,7 @@ pub(crate) use awk::awk;
 pub(crate) use jq::{jq, yq};
 pub(crate) use perl::perl;
 pub(crate) use plain::{node, php, ruby};
-pub(crate) use python::python;
+pub(crate) use python::{python, shadows};
 pub(crate) use sed::sed;
 pub(crate) use shell::{plain_shell, posix_shell};
 pub(crate) use sql::sql;

@@ -15,6 +15,16 @@ use crate::inventory::EffectKind;
 use names::{ATTRIBUTES, BUILTINS, FILE_FUNCTIONS, KEYWORDS, NOT_ALLOWED};
 use token::{Text, Token};
 
+/// Modules of Python's own library, one a line.
+const OWN_MODULES: &str = include_str!("modules.txt");
+
+/// Whether Python would load a directory entry of this name, or a package in it, in the place of a module of its own.
+pub(crate) fn shadows(entry: &str) -> bool {
+    let (stem, rest) = entry.split_once('.').unwrap_or((entry, ""));
+    let code = rest.is_empty() || rest.ends_with("py") || rest.ends_with("pyc") || rest.ends_with("so");
+    code && OWN_MODULES.lines().any(|name| name == stem)
+}
+
 /// What a harmless program does to files. `None` if it is not vouched for.
 pub(crate) fn python(code: &str) -> Option<Vec<Touched>> {
     if code.len() > MAX_CODE {

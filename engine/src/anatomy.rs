@@ -1,0 +1,134 @@
+//! A policy taken apart: its clauses, each as a question of its own, to say which of them decided.
+//!
+//! Decides nothing about a request: what is asked here explains an answer that Cedar has given already.
+
+use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
+use serde_json::{Value, json};
+
+use crate::request::Posed;
+
+/// A policy's conditions, in the order in which they are written.
+#[derive(Default)]
+pub(crate) struct Anatomy {
+    pub(crate) is_permit: bool,
+    pub(crate) clauses: Vec<Clause>,
+}
+
+/// One `when` or `unless`.
+pub(crate) struct Clause {
+    /// `when { … }`, on one line.
+    pub(crate) text: String,
+    pub(crate) is_when: bool,
+    whole: Question,
+    /// What must hold, or must not, each by itself: the two sides of `&&` in a `when`, of `||` in an `unless`.
+    parts: Vec<Part>,
+}
+
+struct Part {
+    text: String,
+    must_hold: bool,
+    question: Question,
+}
+
+/// A policy set that allows exactly if an expression is true. `None`: Cedar could not make one of it.
+struct Question(Option<PolicySet>);
+
+impl Anatomy {
+    pub(crate) fn of(policy: &Policy) -> Self {
+        let json = policy.to_json().unwrap_or_default();
+        let conditions = json.get("conditions").and_then(Value::as_array);
+        Self {
+            is_permit: policy.effect() == Effect::Permit,
+            clauses: conditions.into_iter().flatten().filter_map(Clause::of).collect(),
+        }
+    }
+
+    /// What in the conditions stands in the way of the policy, in words; empty if nothing does.
+    pub(crate) fn obstacles(&self, posed: &Posed) -> Vec<String> {
+        let parts = self.clauses.iter().flat_map(|clause| &clause.parts);
+        let fails = |part: &&Part| part.question.holds(posed) == Some(!part.must_hold);
+        parts
+            .filter(fails)
+            .map(|part| format!("`{}` is {}", part.text, if part.must_hold { "false" } else { "true" }))
+            .collect()
+    }
+}
+
+impl Clause {
+    fn of(condition: &Value) -> Option<Self> {
+        let is_when = condition.get("kind")?.as_str()? == "when";
+        let body = condition.get("body")?;
+        let (whole, text) = Question::of(body);
+        let mut sides = Vec::new();
+        split(body, if is_when { "&&" } else { "||" }, &mut sides);
+        let part = |side: &&Value| {
+            // `!x` must hold: x must not.
+            let (inner, must_hold) = match side.get("!").and_then(|not| not.get("arg")) {
+                Some(inner) => (inner, !is_when),
+                None => (*side, is_when),
+            };
+            let (question, text) = Question::of(inner);
+            Part { text, must_hold, question }
+        };
+        let text = format!("{} {{ {text} }}", if is_when { "when" } else { "unless" });
+        Some(Self { text, is_when, whole, parts: sides.iter().map(part).collect() })
+    }
+
+    /// Whether its expression is true of a request; `None` if that cannot be said.
+    pub(crate) fn holds(&self, posed: &Posed) -> Option<bool> {
+        self.whole.holds(posed)
+    }
+}
+
+impl Question {
+    /// The question, and the expression on one line.
+    fn of(expression: &Value) -> (Self, String) {
+        let any = json!({ "op": "All" });
+        let policy = json!({
+            "effect": "permit", "principal": any, "action": any, "resource": any,
+            "conditions": [{ "kind": "when", "body": expression }],
+        });
+        let Ok(policy) = Policy::from_json(Some(PolicyId::new("question")), policy) else {
+            return (Self(None), String::new());
+        };
+        let shown = policy.to_string();
+        let inner = shown.split_once("when {").map_or("", |(_, rest)| rest);
+        let inner = inner.trim_end().trim_end_matches(';').trim_end().trim_end_matches('}');
+        let text = inner.split_whitespace().collect::<Vec<_>>().join(" ");
+        (Self(PolicySet::from_policies([policy]).ok()), unwrapped(&text).to_owned())
+    }
+
+    fn holds(&self, posed: &Posed) -> Option<bool> {
+        let response = Authorizer::new().is_authorized(&posed.request, self.0.as_ref()?, &posed.entities);
+        let erred = response.diagnostics().errors().next().is_some();
+        (!erred).then_some(response.decision() == Decision::Allow)
+    }
+}
+
+fn split<'v>(expression: &'v Value, operator: &str, sides: &mut Vec<&'v Value>) {
+    let operands = expression.get(operator);
+    match operands.and_then(|both| Some((both.get("left")?, both.get("right")?))) {
+        Some((left, right)) => {
+            split(left, operator, sides);
+            split(right, operator, sides);
+        }
+        None => sides.push(expression),
+    }
+}
+
+/// Without brackets around the whole.
+fn unwrapped(text: &str) -> &str {
+    let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else { return text };
+    let mut depth = 0_i32;
+    for character in inner.chars() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            return text;
+        }
+    }
+    inner
+}

@@ -1,0 +1,696 @@
+//! A policy case: who, what they do, and what must come of it. Reads case files and checks each case.
+//!
+//! A case is judged in a machine that it tells of, never in the one that it is judged on. What a case does not say is
+//! taken from the file's `[defaults]`, and what those do not say takes the value that forbids most.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use miette::Diagnostic;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::value::Datetime;
+
+use crate::Engine;
+use crate::facts::{Auth, Clock, Facts, Machine, Principal, Session, Transport};
+use crate::path::AbsolutePath;
+use crate::request::{Act, Posed};
+use crate::verdict::{self, Approval, Decision, Report, Verdict};
+use crate::vocabulary::Vocabulary;
+use crate::world::World;
+
+/// When cases happen that do not say so: a Wednesday, during the day.
+const NOW: Moment = Moment { year: 2026, month: 11, day: 18, hour: 10, minute: 0, second: 0 };
+
+/// One file of cases.
+#[derive(Debug)]
+pub struct Cases {
+    file: String,
+    profile: Option<String>,
+    home: AbsolutePath,
+    cases: Vec<Case>,
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    name: String,
+    place: String,
+    facts: Facts,
+    world: World,
+    readable: Vec<AbsolutePath>,
+    hosts: Vec<(String, String)>,
+    step: Step,
+    approved: bool,
+    approver: Option<Approval>,
+    expect: Decision,
+    by: Option<By>,
+}
+
+/// What came of a case.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The case's name.
+    pub name: String,
+    /// File and line.
+    pub place: String,
+    /// What is wrong; `None`: it came out as expected.
+    pub failure: Option<String>,
+    /// What was asked and answered.
+    pub report: Report,
+}
+
+/// Why a file of cases was refused.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{place}: {message}")]
+#[diagnostic(help("docs/authoring.md lists what a case can say"))]
+pub struct CaseError {
+    place: String,
+    message: String,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Run(String),
+    Act(Act),
+}
+
+#[derive(Clone, Debug)]
+enum By {
+    Exactly(BTreeSet<String>),
+    AtLeast(BTreeSet<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTable {
+    policies: Option<String>,
+    #[serde(default)]
+    defaults: Table,
+    #[serde(default)]
+    case: Vec<CaseTable>,
+}
+
+/// The circumstances of a case.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Table {
+    home: Option<String>,
+    r#as: Option<Who>,
+    transport: Option<String>,
+    target: Option<String>,
+    workspace: Option<String>,
+    cwd: Option<String>,
+    temp: Option<String>,
+    files: Option<Vec<String>>,
+    programs: Option<BTreeMap<String, String>>,
+    trusted: Option<Vec<String>>,
+    read: Option<Vec<String>>,
+    write: Option<Vec<String>>,
+    guarded: Option<bool>,
+    sandboxed: Option<bool>,
+    paths_held: Option<bool>,
+    approved: Option<bool>,
+    at: Option<Datetime>,
+    age: Option<String>,
+    commands: Option<u64>,
+    labels: Option<BTreeSet<String>>,
+    started_by: Option<BTreeSet<String>>,
+    host_groups: Option<BTreeMap<String, Vec<String>>>,
+    host: Option<HostTable>,
+}
+
+/// One `[[case]]`: every key of [`Table`] but `home`, which holds for a file, and what is done and expected. Written out
+/// because serde cannot refuse unknown keys in a flattened table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct CaseTable {
+    name: Spanned<String>,
+    run: Option<String>,
+    tool: Option<String>,
+    #[serde(default)]
+    open_session: bool,
+    #[serde(default)]
+    checkpoint: bool,
+    #[serde(default)]
+    restore: bool,
+    signal: Option<SignalTable>,
+    input: Option<InputTable>,
+    env: Option<BTreeMap<String, String>>,
+    approver: Option<Who>,
+    expect: Expect,
+    by: Option<BTreeSet<String>>,
+    by_at_least: Option<BTreeSet<String>>,
+    r#as: Option<Who>,
+    transport: Option<String>,
+    target: Option<String>,
+    workspace: Option<String>,
+    cwd: Option<String>,
+    temp: Option<String>,
+    files: Option<Vec<String>>,
+    programs: Option<BTreeMap<String, String>>,
+    trusted: Option<Vec<String>>,
+    read: Option<Vec<String>>,
+    write: Option<Vec<String>>,
+    guarded: Option<bool>,
+    sandboxed: Option<bool>,
+    paths_held: Option<bool>,
+    approved: Option<bool>,
+    at: Option<Datetime>,
+    age: Option<String>,
+    commands: Option<u64>,
+    labels: Option<BTreeSet<String>>,
+    started_by: Option<BTreeSet<String>>,
+    host_groups: Option<BTreeMap<String, Vec<String>>>,
+    host: Option<HostTable>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Who {
+    agent: Option<String>,
+    user: Option<String>,
+    roles: BTreeSet<String>,
+    verified: Option<bool>,
+    auth: Option<String>,
+    scopes: BTreeSet<String>,
+    client: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalTable {
+    name: String,
+    program: String,
+    session: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputTable {
+    text: String,
+    program: String,
+    session: Option<String>,
+    #[serde(default)]
+    interpreter: bool,
+}
+
+/// The machine at the other end of a transport.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct HostTable {
+    user: String,
+    key_verified: bool,
+    image: String,
+    privileged: Option<bool>,
+}
+
+impl HostTable {
+    fn machine(self) -> Machine {
+        let Self { user, key_verified, image, privileged } = self;
+        Machine { user, key_verified, image, privileged: privileged.unwrap_or(true) }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Expect {
+    Allow,
+    Ask,
+    Deny,
+}
+
+impl Cases {
+    /// Reads a file of cases.
+    ///
+    /// # Errors
+    /// If the text is no such file, a key is unknown, or a case says nothing or two things to do.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CaseError> {
+        let at = |offset: usize, message: String| CaseError { place: place(file, text, offset), message };
+        let table: FileTable = toml::from_str(text)
+            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        let home = absolute(table.defaults.home.as_deref().unwrap_or("/home/agent")).map_err(|error| at(0, error))?;
+        let mut cases = Vec::new();
+        for case in table.case {
+            let offset = case.name.span().start;
+            let place = place(file, text, offset);
+            cases.push(Case::of(case, &table.defaults, &home, place).map_err(|error| at(offset, error))?);
+        }
+        Ok(Self { file: file.to_owned(), profile: table.policies, home, cases })
+    }
+
+    /// The file's name.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The profile that the cases are about; `None`: the policies that they lie beside.
+    pub fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
+    /// What `~` stands for in the groups that the cases are judged with.
+    pub fn home(&self) -> &AbsolutePath {
+        &self.home
+    }
+
+    /// The cases, in the order of the file.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+}
+
+impl Case {
+    fn of(mut table: CaseTable, defaults: &Table, home: &AbsolutePath, place: String) -> Result<Self, String> {
+        let own = Table {
+            home: None,
+            r#as: table.r#as.take(),
+            transport: table.transport.take(),
+            target: table.target.take(),
+            workspace: table.workspace.take(),
+            cwd: table.cwd.take(),
+            temp: table.temp.take(),
+            files: table.files.take(),
+            programs: table.programs.take(),
+            trusted: table.trusted.take(),
+            read: table.read.take(),
+            write: table.write.take(),
+            guarded: table.guarded,
+            sandboxed: table.sandboxed,
+            paths_held: table.paths_held,
+            approved: table.approved,
+            at: table.at,
+            age: table.age.take(),
+            commands: table.commands,
+            labels: table.labels.take(),
+            started_by: table.started_by.take(),
+            host_groups: table.host_groups.take(),
+            host: table.host.take(),
+        };
+        let setting = own.over(defaults);
+        let facts = setting.facts(home)?;
+        let step = table.step(&facts)?;
+        let by = match (table.by, table.by_at_least) {
+            (None, None) => None,
+            (Some(by), None) => Some(By::Exactly(by)),
+            (None, Some(by)) => Some(By::AtLeast(by)),
+            (Some(_), Some(_)) => return Err("`by` and `by-at-least` exclude each other".to_owned()),
+        };
+        let approver = table.approver.map(|who| Approval { user: who.user.unwrap_or_default(), roles: who.roles });
+        Ok(Self {
+            name: table.name.into_inner(),
+            place,
+            readable: setting.paths(setting.read.as_deref(), &facts, home)?,
+            world: setting.world(&facts, home)?,
+            hosts: setting.hosts()?,
+            facts,
+            step,
+            approved: setting.approved.unwrap_or_default(),
+            approver,
+            expect: match table.expect {
+                Expect::Allow => Decision::Allow,
+                Expect::Ask => Decision::Ask,
+                Expect::Deny => Decision::Deny,
+            },
+            by,
+        })
+    }
+
+    /// The case's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The roles that the case gives to somebody.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let approver = self.approver.iter().flat_map(|approver| &approver.roles);
+        self.facts.principal.roles.iter().chain(approver).map(String::as_str)
+    }
+
+    /// What is done, for people: the script, or the action.
+    pub fn text(&self) -> String {
+        match &self.step {
+            Step::Run(script) => script.clone(),
+            Step::Act(act) => act.text(),
+        }
+    }
+
+    /// Judges the case with an engine's policies and groups.
+    pub fn judge(&self, engine: &Engine) -> Report {
+        let vocabulary = self.vocabulary(engine);
+        match &self.step {
+            Step::Act(act) => verdict::rehearse_act(&engine.bundle, &vocabulary, &self.facts, act, self.approved),
+            Step::Run(script) => {
+                let inventory = palisade_grammar::inventory(script.as_bytes());
+                let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
+                let Some(approver) = &self.approver else {
+                    return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
+                };
+                match verdict::decide(&engine.bundle, &vocabulary, inventory, &facts) {
+                    Verdict::Ask(question) => {
+                        verdict::approve(&engine.bundle, &vocabulary, question, approver).report().clone()
+                    }
+                    decided => decided.report().clone(),
+                }
+            }
+        }
+    }
+
+    /// Judges the case and compares with what it expects.
+    pub fn check(&self, engine: &Engine) -> Checked {
+        let report = self.judge(engine);
+        let failure = self.failure(&report);
+        Checked { name: self.name.clone(), place: self.place.clone(), failure, report }
+    }
+
+    /// Whether, for each request that the case raises, the policies that are asked answer as the whole set would: for
+    /// tests and fuzzing.
+    pub fn slices_agree(&self, engine: &Engine) -> bool {
+        let mut agree = true;
+        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle, posed));
+        agree
+    }
+
+    /// Every request that the case raises, without and with approval.
+    pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
+        let vocabulary = self.vocabulary(engine);
+        match &self.step {
+            Step::Act(act) => verdict::trace_act(&engine.bundle, &vocabulary, &self.facts, act, seen),
+            Step::Run(script) => {
+                let inventory = palisade_grammar::inventory(script.as_bytes());
+                let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
+                verdict::trace(&engine.bundle, &vocabulary, &inventory, &facts, self.approver.as_ref(), seen);
+            }
+        }
+    }
+
+    fn vocabulary(&self, engine: &Engine) -> Vocabulary {
+        let mut vocabulary = engine.vocabulary.clone();
+        for (group, directories) in [("granted-read", &self.readable), ("granted-write", &self.world.writable)] {
+            for directory in directories {
+                vocabulary.add_directory(group, directory);
+            }
+        }
+        for (group, host) in &self.hosts {
+            // Checked when the case was read.
+            let _ = vocabulary.add_host(group, host);
+        }
+        vocabulary
+    }
+
+    fn failure(&self, report: &Report) -> Option<String> {
+        let policies = report.policies();
+        let shown = |policies: &BTreeSet<String>| {
+            let shown: Vec<&str> = policies.iter().map(String::as_str).collect();
+            if shown.is_empty() { "no policy".to_owned() } else { shown.join(", ") }
+        };
+        if report.decision != self.expect {
+            return Some(format!(
+                "expected {}, got {} by {}",
+                self.expect.as_str(),
+                report.decision.as_str(),
+                shown(&policies)
+            ));
+        }
+        match &self.by {
+            Some(By::Exactly(by)) if *by != policies => {
+                Some(format!("expected by {}, got by {}", shown(by), shown(&policies)))
+            }
+            Some(By::AtLeast(by)) if !by.is_subset(&policies) => {
+                Some(format!("expected at least by {}, got by {}", shown(by), shown(&policies)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl CaseTable {
+    fn step(&mut self, facts: &Facts) -> Result<Step, String> {
+        let own = &facts.session.id;
+        let mut steps: Vec<Step> = Vec::new();
+        steps.extend(self.run.take().map(Step::Run));
+        steps.extend(self.tool.take().map(|name| Step::Act(Act::UseTool(name))));
+        steps.extend(self.open_session.then_some(Step::Act(Act::OpenSession)));
+        steps.extend(self.checkpoint.then_some(Step::Act(Act::Checkpoint)));
+        steps.extend(self.restore.then_some(Step::Act(Act::Restore)));
+        steps.extend(self.signal.take().map(|signal| {
+            let session = signal.session.unwrap_or_else(|| own.clone());
+            Step::Act(Act::Signal { program: signal.program, session, signal: signal.name })
+        }));
+        steps.extend(self.input.take().map(|input| {
+            let session = input.session.unwrap_or_else(|| own.clone());
+            let InputTable { text, program, interpreter, .. } = input;
+            Step::Act(Act::SendInput { program, session, interpreter, text })
+        }));
+        for (name, value) in self.env.take().into_iter().flatten() {
+            steps.push(Step::Act(Act::SetEnv { name, value }));
+        }
+        match (steps.pop(), steps.is_empty()) {
+            (Some(step), true) => Ok(step),
+            _ => Err("a case does one thing: `run`, `tool`, `open-session`, `checkpoint`, `restore`, `signal`, \
+                      `input` or `env` with one variable"
+                .to_owned()),
+        }
+    }
+}
+
+impl Table {
+    fn over(self, defaults: &Self) -> Self {
+        let under = defaults.clone();
+        Self {
+            home: None,
+            r#as: self.r#as.or(under.r#as),
+            transport: self.transport.or(under.transport),
+            target: self.target.or(under.target),
+            workspace: self.workspace.or(under.workspace),
+            cwd: self.cwd.or(under.cwd),
+            temp: self.temp.or(under.temp),
+            files: self.files.or(under.files),
+            programs: self.programs.or(under.programs),
+            trusted: self.trusted.or(under.trusted),
+            read: self.read.or(under.read),
+            write: self.write.or(under.write),
+            guarded: self.guarded.or(under.guarded),
+            sandboxed: self.sandboxed.or(under.sandboxed),
+            paths_held: self.paths_held.or(under.paths_held),
+            approved: self.approved.or(under.approved),
+            at: self.at.or(under.at),
+            age: self.age.or(under.age),
+            commands: self.commands.or(under.commands),
+            labels: self.labels.or(under.labels),
+            started_by: self.started_by.or(under.started_by),
+            host_groups: self.host_groups.or(under.host_groups),
+            host: self.host.or(under.host),
+        }
+    }
+
+    fn facts(&self, home: &AbsolutePath) -> Result<Facts, String> {
+        let transport = match self.transport.as_deref() {
+            None => Transport::Local,
+            Some(id) => {
+                Transport::from_id(id).ok_or(format!("`transport` is `{id}`, which is none of local, ssh, docker"))?
+            }
+        };
+        let target = self.target.as_deref().unwrap_or("unnamed");
+        let host = match transport {
+            Transport::Local => "localhost".to_owned(),
+            Transport::Ssh => target.to_owned(),
+            Transport::Docker => format!("docker/{target}"),
+        };
+        let workspace = match self.workspace.as_deref() {
+            Some(path) => absolute(path)?,
+            None => home.child("app").ok_or("the home directory cannot hold a workspace")?,
+        };
+        let cwd = match self.cwd.as_deref() {
+            Some(path) => join(path, &workspace, home)?,
+            None => workspace.clone(),
+        };
+        Ok(Facts {
+            principal: self.r#as.clone().unwrap_or_default().principal()?,
+            transport,
+            host,
+            workspace,
+            cwd,
+            temp: self.temp.as_deref().map(absolute).transpose()?,
+            session: Session {
+                id: "case".to_owned(),
+                age_ms: self.age.as_deref().map_or(Ok(0), milliseconds)?,
+                commands: self.commands.unwrap_or_default(),
+                labels: self.labels.clone().unwrap_or_default(),
+                sandboxed: self.sandboxed.unwrap_or_default(),
+                guarded: self.guarded.unwrap_or_default(),
+                paths_held: self.paths_held.unwrap_or_default(),
+            },
+            clock: self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock(),
+            programs: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            below: BTreeMap::new(),
+            inert: BTreeSet::new(),
+            directories: BTreeMap::new(),
+            started_by: self.started_by.clone(),
+            machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),
+        })
+    }
+
+    fn world(&self, facts: &Facts, home: &AbsolutePath) -> Result<World, String> {
+        let files = match &self.files {
+            Some(files) => Some(self.paths(Some(files), facts, home)?.into_iter().collect()),
+            None => None,
+        };
+        let mut programs = BTreeMap::new();
+        for (name, path) in self.programs.iter().flatten() {
+            programs.insert(name.clone(), join(path, &facts.workspace, home)?);
+        }
+        Ok(World {
+            home: home.clone(),
+            files,
+            trusted: self.paths(self.trusted.as_deref(), facts, home)?,
+            writable: self.paths(self.write.as_deref(), facts, home)?,
+            programs,
+        })
+    }
+
+    fn hosts(&self) -> Result<Vec<(String, String)>, String> {
+        let groups = self.host_groups.iter().flatten();
+        let hosts: Vec<(String, String)> =
+            groups.flat_map(|(group, hosts)| hosts.iter().map(|host| (group.clone(), host.clone()))).collect();
+        let mut checked = Vocabulary::default();
+        for (group, host) in &hosts {
+            checked.add_host(group, host).map_err(|error| error.to_string())?;
+        }
+        Ok(hosts)
+    }
+
+    fn paths(&self, paths: Option<&[String]>, facts: &Facts, home: &AbsolutePath) -> Result<Vec<AbsolutePath>, String> {
+        paths.unwrap_or_default().iter().map(|path| join(path, &facts.workspace, home)).collect()
+    }
+}
+
+impl Who {
+    fn principal(self) -> Result<Principal, String> {
+        let auth = match self.auth.as_deref() {
+            None => Auth::OsUser,
+            Some(id) => Auth::from_id(id).ok_or(format!("`auth` is `{id}`, which is no way to prove an identity"))?,
+        };
+        Ok(Principal {
+            agent: self.agent.unwrap_or_else(|| "agent".to_owned()),
+            user: self.user.unwrap_or_else(|| "user".to_owned()),
+            roles: self.roles,
+            verified: self.verified.unwrap_or(true),
+            auth,
+            scopes: self.scopes,
+            client: self.client,
+        })
+    }
+}
+
+/// A moment in UTC, which is also the operator's time zone.
+#[derive(Clone, Copy)]
+struct Moment {
+    year: u32,
+    month: u32,
+    day: u32,
+    hour: u32,
+    minute: u32,
+    second: u32,
+}
+
+impl Moment {
+    fn of(datetime: &Datetime) -> Result<Self, String> {
+        let date = datetime.date.ok_or("`at` has no date")?;
+        let (hour, minute, second) =
+            datetime.time.map_or((0, 0, 0), |time| (time.hour, time.minute, time.second.unwrap_or_default()));
+        if datetime.offset.is_some_and(|offset| offset != toml::value::Offset::Z) {
+            return Err("`at` is in UTC: leave the offset out or write `Z`".to_owned());
+        }
+        Ok(Self {
+            year: u32::from(date.year),
+            month: u32::from(date.month),
+            day: u32::from(date.day),
+            hour: u32::from(hour),
+            minute: u32::from(minute),
+            second: u32::from(second),
+        })
+    }
+
+    fn clock(self) -> Clock {
+        let Self { year, month, day, hour, minute, second } = self;
+        Clock {
+            now: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z"),
+            time_of_day_ms: ((hour * 60 + minute) * 60 + second) * 1000,
+            weekday: u8::try_from(weekday(year, month, day)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Days since a Monday, by Zeller's way of letting the year begin in March; 0 is Monday.
+fn weekday(year: u32, month: u32, day: u32) -> u32 {
+    let (year, month) = if month < 3 { (year.saturating_sub(1), month + 12) } else { (year, month) };
+    (day + 13 * (month + 1) / 5 + year + year / 4 + year / 400 + 5 - year / 100 % 7 + 7) % 7
+}
+
+/// `90s`, `15m`, `8h`.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let factor = match text.chars().last() {
+        Some('s') => 1_000,
+        Some('m') => 60_000,
+        Some('h') => 3_600_000,
+        _ => 0,
+    };
+    let number = text.strip_suffix(['s', 'm', 'h']).and_then(|number| number.parse::<u64>().ok());
+    let value = number.and_then(|number| number.checked_mul(factor));
+    value.ok_or(format!("`age` is `{text}`, which is not a time such as `90s`, `15m` or `8h`"))
+}
+
+fn absolute(path: &str) -> Result<AbsolutePath, String> {
+    AbsolutePath::new(path).ok_or(format!("`{path}` is not an absolute path"))
+}
+
+/// Relative paths are the workspace's, and `~` is the home.
+fn join(path: &str, workspace: &AbsolutePath, home: &AbsolutePath) -> Result<AbsolutePath, String> {
+    match path.strip_prefix("~/") {
+        Some(rest) => absolute(&format!("{home}/{rest}")),
+        None if path.starts_with('/') => absolute(path),
+        None => absolute(&format!("{workspace}/{path}")),
+    }
+}
+
+fn place(file: &str, text: &str, offset: usize) -> String {
+    let lines = text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    format!("{file}:{}", lines + 1)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_the_week() {
+        for (year, month, day, expected) in [
+            (2026, 11, 21, 5),
+            (2026, 11, 18, 2),
+            (2024, 2, 29, 3),
+            (2000, 1, 1, 5),
+            (1999, 12, 31, 4),
+            (2027, 1, 4, 0),
+        ] {
+            assert_eq!(weekday(year, month, day), expected, "{year}-{month}-{day}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_refused_with_its_line() {
+        for (text, line, said) in [
+            ("[[case]]\nname = 'a'\nexpect = 'allow'", 2, "does one thing"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\ntool = 'exec'\nexpect = 'allow'", 2, "does one thing"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpekt = 'allow'", 4, "expekt"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'maybe'", 4, "maybe"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nby = []\nby-at-least = []", 2, "exclude"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\ntransport = 'sssh'", 2, "sssh"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nat = 2026-01-01T10:00:00+02:00", 2, "UTC"),
+        ] {
+            let error = Cases::parse("c.toml", text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("c.toml:{line}: ")) && error.contains(said), "{error}\n{text}");
+        }
+    }
+}

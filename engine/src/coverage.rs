@@ -1,0 +1,109 @@
+//! Which policies a set of cases has tried, clause by clause.
+
+use std::collections::BTreeMap;
+
+use crate::Engine;
+use crate::anatomy::Clause;
+use crate::case::Case;
+use crate::request::Posed;
+
+/// What cases have tried of a policy set.
+#[derive(Debug, Default)]
+pub struct Coverage(BTreeMap<String, PolicyCoverage>);
+
+/// What has been tried of one policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyCoverage {
+    /// File and line.
+    pub place: String,
+    /// Requests that its scope fitted.
+    pub considered: usize,
+    /// Requests that it held for.
+    pub held: usize,
+    /// Its clauses.
+    pub clauses: Vec<ClauseCoverage>,
+}
+
+/// What has been tried of one `when` or `unless`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClauseCoverage {
+    /// The clause, on one line.
+    pub text: String,
+    /// Its expression was true of some request.
+    pub seen_true: bool,
+    /// Its expression was false of some request.
+    pub seen_false: bool,
+}
+
+impl PolicyCoverage {
+    /// Everything of it has been tried: it held, and each clause was seen true and seen false.
+    pub fn is_full(&self) -> bool {
+        self.held > 0 && self.clauses.iter().all(|clause| clause.seen_true && clause.seen_false)
+    }
+
+    fn points(&self) -> (usize, usize) {
+        let clauses = self.clauses.iter().flat_map(|clause| [clause.seen_true, clause.seen_false]);
+        let all: Vec<bool> = clauses.chain([self.held > 0]).collect();
+        (all.iter().filter(|point| **point).count(), all.len())
+    }
+}
+
+impl Coverage {
+    /// Nothing tried yet of an engine's policies. The guards have cases of their own and are left out.
+    pub fn of(engine: &Engine) -> Self {
+        let bundle = &engine.bundle;
+        let policies = bundle.index.policies().iter().enumerate().filter_map(|(at, policy)| {
+            let id = policy.id().to_string();
+            let place = bundle.note(&id).place;
+            if palisade_policies::GUARDS.iter().any(|(file, _)| place.starts_with(file)) {
+                return None;
+            }
+            let clauses = bundle.anatomy(at)?.clauses.iter();
+            let clauses = clauses.map(|clause| ClauseCoverage { text: clause.text.clone(), ..Default::default() });
+            let policy = PolicyCoverage { place, clauses: clauses.collect(), ..Default::default() };
+            Some((id, policy))
+        });
+        Self(policies.collect())
+    }
+
+    /// Counts what a case tries.
+    pub fn add(&mut self, engine: &Engine, case: &Case) {
+        case.trace(engine, |posed| self.count(engine, posed));
+    }
+
+    /// By policy id.
+    pub fn policies(&self) -> &BTreeMap<String, PolicyCoverage> {
+        &self.0
+    }
+
+    /// How much has been tried, in percent, rounded down: of each policy that it held at least once, and of each clause
+    /// that it was true and that it was false.
+    pub fn percent(&self) -> usize {
+        let points = self.0.values().map(PolicyCoverage::points);
+        let (tried, all) = points.fold((0, 0), |(tried, all), (more, of)| (tried + more, all + of));
+        (tried * 100).checked_div(all).unwrap_or(100)
+    }
+
+    fn count(&mut self, engine: &Engine, posed: &Posed) {
+        for at in &posed.slice(&engine.bundle).members {
+            let (Some(policy), Some(anatomy)) = (engine.bundle.index.policy(*at), engine.bundle.anatomy(*at)) else {
+                continue;
+            };
+            let id: &str = policy.id().as_ref();
+            let Some(counted) = self.0.get_mut(id) else { continue };
+            counted.considered += 1;
+            let mut held = true;
+            for (clause, seen) in anatomy.clauses.iter().zip(&mut counted.clauses) {
+                held &= see(clause, seen, posed);
+            }
+            counted.held += usize::from(held);
+        }
+    }
+}
+
+fn see(clause: &Clause, seen: &mut ClauseCoverage, posed: &Posed) -> bool {
+    let Some(holds) = clause.holds(posed) else { return false };
+    seen.seen_true |= holds;
+    seen.seen_false |= !holds;
+    holds == clause.is_when
+}

@@ -1,0 +1,208 @@
+//! The facts of a policy case: a machine that is only told of, so that a case means the same everywhere.
+//!
+//! Decides what a path, a program and a directory are in such a machine. It has no symbolic links; what a case does
+//! not tell takes the value that forbids most, but for existence: without a list of files everything that is named is
+//! there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Value};
+
+use crate::facts::{Facts, Origin, Program, Transport};
+use crate::path::AbsolutePath;
+use crate::vocabulary::Vocabulary;
+
+/// Where the installed system keeps its programs.
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/opt"];
+
+/// A machine as a case tells of it.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// What `~` stands for.
+    pub(crate) home: AbsolutePath,
+    /// Every file and directory below the workspace and the home; `None`: whatever is named is there.
+    pub(crate) files: Option<BTreeSet<AbsolutePath>>,
+    /// Directories whose programs the operator trusts.
+    pub(crate) trusted: Vec<AbsolutePath>,
+    /// Directories besides the workspace that the agent may change.
+    pub(crate) writable: Vec<AbsolutePath>,
+    /// Programs found by name elsewhere than in the system's directories.
+    pub(crate) programs: BTreeMap<String, AbsolutePath>,
+}
+
+impl World {
+    /// Completes `facts` with what `inventory` means here.
+    pub(crate) fn gather(&self, mut facts: Facts, inventory: &Inventory, vocabulary: &Vocabulary) -> Facts {
+        let mut made = BTreeSet::new();
+        let mut links = false;
+        for command in inventory.commands() {
+            let directory = self.directory(&facts, command, &made);
+            if let Some(directory) = &directory {
+                facts.directories.insert(command.id, directory.clone());
+            }
+            facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
+            for (index, effect) in command.effects.iter().enumerate() {
+                if effect.kind == EffectKind::Connect {
+                    continue;
+                }
+                let Some(path) = self.locate(&effect.target.value, directory.as_ref()) else { continue };
+                if links && !self.exists(&facts, &path) && !made.contains(&path) {
+                    continue;
+                }
+                if is_called(command, &["mkdir"]) {
+                    made.insert(path.clone());
+                }
+                if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
+                    facts.inert.insert((command.id, index));
+                }
+                if effect.tree && !links {
+                    facts.below.insert((command.id, index), self.groups_below(vocabulary, &path));
+                }
+                facts.paths.insert((command.id, index), path);
+            }
+            links |= makes_links(command);
+        }
+        facts
+    }
+
+    fn directory(&self, facts: &Facts, command: &Command, made: &BTreeSet<AbsolutePath>) -> Option<AbsolutePath> {
+        let Cwd::Known(steps) = &command.cwd else { return None };
+        let mut current = facts.cwd.clone();
+        for step in steps {
+            let next = self.locate(&step.to, Some(&current))?;
+            let will_be = !step.must_exist && made.contains(&next);
+            if !self.exists(facts, &next) && !will_be {
+                return None;
+            }
+            current = next;
+        }
+        Some(current)
+    }
+
+    fn program(&self, facts: &Facts, command: &Command, directory: Option<&AbsolutePath>) -> Program {
+        let at = |path: Option<AbsolutePath>| match path {
+            Some(path) => Program { origin: self.origin(facts, &path), path: Some(path) },
+            None => Program { path: None, origin: Origin::Unknown },
+        };
+        let name = command.program.value.literal();
+        match (command.resolved, name) {
+            (Resolved::Name, _) if facts.transport != Transport::Local => {
+                Program { path: None, origin: Origin::Remote }
+            }
+            (Resolved::Builtin | Resolved::Function | Resolved::None, _) => {
+                Program { path: None, origin: Origin::Builtin }
+            }
+            (Resolved::Path, _) => at(self.locate(&command.program.value, directory)),
+            (Resolved::Name, Some(name)) => match self.programs.get(name) {
+                Some(path) => at(Some(path.clone())),
+                None => Program { path: None, origin: Origin::System },
+            },
+            (Resolved::Name | Resolved::Unknown, _) => at(None),
+        }
+    }
+
+    fn origin(&self, facts: &Facts, path: &AbsolutePath) -> Origin {
+        let within = |directories: &[AbsolutePath]| directories.iter().any(|directory| path.is_within(directory));
+        let in_system = || SYSTEM.iter().filter_map(|root| AbsolutePath::new(root)).any(|root| path.is_within(&root));
+        if path.is_within(&facts.workspace) {
+            Origin::Workspace
+        } else if facts.temp.as_ref().is_some_and(|temp| path.is_within(temp)) {
+            Origin::Temp
+        } else if within(&self.writable) {
+            Origin::Unknown
+        } else if within(&self.trusted) {
+            Origin::Toolchain
+        } else if in_system() {
+            Origin::System
+        } else {
+            Origin::Unknown
+        }
+    }
+
+    fn locate(&self, value: &Value, directory: Option<&AbsolutePath>) -> Option<AbsolutePath> {
+        match value {
+            Value::Literal(text) if text.is_empty() => None,
+            Value::Literal(text) if text.starts_with('/') => fold(text),
+            Value::Literal(text) => fold(&format!("{}/{text}", directory?)),
+            Value::Home(rest) => fold(&format!("{}{rest}", self.home)),
+            Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } | Value::Dynamic { .. } => None,
+        }
+    }
+
+    /// A file is told of that Python would take for a module of its own.
+    fn shadows(&self, directory: &AbsolutePath) -> bool {
+        let files = self.files.iter().flatten().filter(|file| file.is_within(directory) && *file != directory);
+        let entry = |file: &AbsolutePath| {
+            let below = file.as_str().strip_prefix(directory.as_str()).unwrap_or_default().trim_start_matches('/');
+            below.split('/').next().unwrap_or_default().to_owned()
+        };
+        files.map(entry).any(|entry| palisade_grammar::shadows_python_module(&entry))
+    }
+
+    /// Outside the workspace and the home everything is there.
+    fn exists(&self, facts: &Facts, path: &AbsolutePath) -> bool {
+        let Some(files) = &self.files else { return true };
+        let told_of = path.is_within(&facts.workspace) || path.is_within(&self.home);
+        !told_of || facts.workspace.is_within(path) || files.iter().any(|file| file.is_within(path))
+    }
+
+    fn groups_below(&self, vocabulary: &Vocabulary, directory: &AbsolutePath) -> BTreeSet<String> {
+        let all = self.files.iter().flatten();
+        let mut paths: BTreeSet<String> = BTreeSet::new();
+        for file in all.filter(|file| file.is_within(directory) && *file != directory) {
+            let between = file.ancestors().take_while(|above| above != directory).map(|above| above.to_string());
+            paths.extend(between.chain([file.to_string()]));
+        }
+        let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
+        groups.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// `..` taken off by name: there are no links here that could lead it elsewhere.
+fn fold(path: &str) -> Option<AbsolutePath> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    AbsolutePath::new(&format!("/{}", names.join("/")))
+}
+
+fn is_called(command: &Command, names: &[&str]) -> bool {
+    command.invocation.words.first().is_some_and(|name| names.contains(&name.as_str()))
+}
+
+/// Whether a script may itself write something that Python would take for a module of its own.
+pub fn writes_module(inventory: &Inventory) -> bool {
+    let effects = inventory.commands().iter().flat_map(|command| &command.effects);
+    effects.filter(|effect| effect.kind == EffectKind::Write).any(|effect| match &effect.target.value {
+        _ if effect.tree => true,
+        Value::Literal(path) | Value::Home(path) => {
+            let mut names = path.rsplit('/').filter(|name| !name.is_empty());
+            names.any(palisade_grammar::shadows_python_module)
+        }
+        _ => true,
+    })
+}
+
+/// Whether a command may make symbolic links, or unpack them: behind one that does, what a path leads to is not known
+/// unless it is there already.
+pub fn makes_links(command: &Command) -> bool {
+    const ALWAYS: &[&str] = &["ln", "link", "mv", "tar", "unzip", "rsync", "cpio", "pax", "7z", "patch"];
+    const GIT_NEVER: &[&str] = &["git add", "git commit", "git fetch", "git push", "git tag", "git branch", "git init"];
+    // A plain copy reads through links and writes files.
+    const COPY_NEVER: &[&str] = &["--force", "--verbose", "--no-clobber", "--interactive", "--parents", "--update"];
+    let invocation = &command.invocation;
+    match invocation.words.first().map(String::as_str) {
+        None => command.resolved != Resolved::None,
+        Some("cp") => invocation.flags.iter().any(|flag| !COPY_NEVER.contains(&flag.as_str())),
+        Some("git") => {
+            let harmless = |word: &String| GIT_NEVER.contains(&word.as_str());
+            !invocation.groups.contains("read-only") && !invocation.words.iter().any(harmless)
+        }
+        Some(name) => ALWAYS.contains(&name) || invocation.groups.contains("interpreter"),
+    }
+}

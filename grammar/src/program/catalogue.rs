@@ -1,0 +1,80 @@
+//! Which programs, options and groups the tables know: what a policy can name without a typo.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use crate::program::table::{Entry, Tables};
+
+/// The names that the program tables know.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    programs: BTreeMap<String, BTreeSet<String>>,
+    groups: BTreeSet<String>,
+}
+
+impl Catalogue {
+    /// The catalogue of this build.
+    pub fn shared() -> &'static Self {
+        static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+            let mut catalogue = Catalogue::default();
+            for (name, entry) in Tables::shared().into_iter().flat_map(Tables::all) {
+                catalogue.add(name, entry);
+            }
+            catalogue
+        });
+        &CATALOGUE
+    }
+
+    /// Whether this is a program, or a program and its subcommands (`git remote add`), that a table describes.
+    pub fn has_program(&self, id: &str) -> bool {
+        self.programs.contains_key(id)
+    }
+
+    /// Every program id.
+    pub fn programs(&self) -> impl Iterator<Item = &str> {
+        self.programs.keys().map(String::as_str)
+    }
+
+    /// The canonical names of the options that a program or one of its subcommands has.
+    pub fn options<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        let within =
+            move |program: &str| program.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let programs = self.programs.iter().filter(move |(program, _)| within(program));
+        programs.flat_map(|(_, options)| options.iter().map(String::as_str))
+    }
+
+    /// Every command group that a table puts some invocation into.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
+    }
+
+    fn add(&mut self, id: &str, entry: &Entry) {
+        let groups = [Some(&entry.groups), entry.operand_groups.as_ref(), entry.code_groups.as_ref()];
+        let optional = entry.options.iter().map(|option| option.groups.as_ref());
+        self.groups.extend(groups.into_iter().chain(optional).flatten().flatten().cloned());
+        let options = entry.options.iter().map(|option| option.canonical().to_owned());
+        let implied = entry.operand_flags.iter().map(|operand| operand.flag.clone());
+        self.programs.entry(id.to_owned()).or_default().extend(options.chain(implied));
+        for subcommand in &entry.subcommands {
+            for name in subcommand.aliases.iter().chain([&subcommand.name]) {
+                self.add(&format!("{id} {name}"), subcommand);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Catalogue;
+
+    #[test]
+    fn programs_options_and_groups_are_known() {
+        let catalogue = Catalogue::shared();
+        for (id, known) in [("git", true), ("git push", true), ("git remote add", true), ("git psuh", false)] {
+            assert_eq!(catalogue.has_program(id), known, "{id}");
+        }
+        assert!(catalogue.options("git push").any(|option| option == "--force"));
+        assert!(catalogue.options("git").any(|option| option == "--force"), "a subcommand's count for the program");
+        assert!(catalogue.groups().any(|group| group == "read-only"));
+    }
+}

@@ -1,0 +1,23 @@
+//! `policy`: what people who write policies need. One file per verb.
+
+mod diff;
+mod fmt;
+pub(crate) mod lint;
+mod sandbox;
+mod test;
+mod validate;
+
+use crate::args::{Policy, PolicyAction};
+use crate::exit::Exit;
+use crate::report::Trouble;
+
+pub(crate) fn run(args: &Policy) -> Result<Exit, Trouble> {
+    match &args.action {
+        PolicyAction::Validate(args) => validate::run(args),
+        PolicyAction::Test(args) => test::run(args),
+        PolicyAction::Lint(args) => lint::run(args),
+        PolicyAction::Fmt(args) => fmt::run(args),
+        PolicyAction::Diff(args) => diff::run(args),
+        PolicyAction::ExplainSandbox(args) => sandbox::run(args),
+    }
+}

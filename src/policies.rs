@@ -1,0 +1,68 @@
+//! A policy directory as it lies on disk: policies, group table, cases.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use palisade_engine::{BundleError, Source};
+
+use crate::config::ConfigError;
+
+/// The files of a policy directory, or one `.cedar` file alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyFiles {
+    /// Every `.cedar` file, in the order of their names.
+    pub(crate) sources: Vec<Source>,
+    /// The group table.
+    pub(crate) groups: Option<Source>,
+    /// Every `.toml` file below a directory `cases`.
+    pub(crate) cases: Vec<Source>,
+}
+
+impl PolicyFiles {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// If one cannot be read or there is no policy among them.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let files = walk(path)?;
+        let is_case = |file: &&PathBuf| {
+            let inside = file.strip_prefix(path).unwrap_or(Path::new(""));
+            file.extension() == Some(OsStr::new("toml")) && inside.starts_with("cases")
+        };
+        let is_policy = |file: &&PathBuf| *file == path || file.extension() == Some(OsStr::new("cedar"));
+        let sources: Vec<Source> = files.iter().filter(is_policy).map(source).collect::<Result<_, _>>()?;
+        if sources.is_empty() {
+            return Err(BundleError::Empty(path.display().to_string()).into());
+        }
+        let groups = path.join("groups.toml");
+        Ok(Self {
+            sources,
+            groups: if files.contains(&groups) { Some(source(&groups)?) } else { None },
+            cases: files.iter().filter(is_case).map(source).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Every file below a directory in the order of their names, or the file itself.
+pub(crate) fn walk(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let error = |path: &Path, source| ConfigError::Read { path: path.display().to_string(), source };
+    let mut files = Vec::new();
+    let mut pending = vec![path.to_owned()];
+    while let Some(next) = pending.pop() {
+        if next.is_dir() {
+            for entry in std::fs::read_dir(&next).map_err(|source| error(&next, source))? {
+                pending.push(entry.map_err(|source| error(&next, source))?.path());
+            }
+        } else {
+            files.push(next);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn source(file: &PathBuf) -> Result<Source, ConfigError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|source| ConfigError::Read { path: file.display().to_string(), source })?;
+    Ok(Source { name: file.display().to_string(), text })
+}

@@ -1,0 +1,306 @@
+//! `policy`: validate, test, lint, format, compare; over the example directory and over directories that are wrong.
+
+use serde_json::Value;
+
+use crate::support::world::{Ended, World, repository};
+
+fn example() -> String {
+    repository().join("policies/example").display().to_string()
+}
+
+/// A policy directory with these files.
+fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> String {
+    for (file, text) in files {
+        let path = world.path(name).join(file);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(&path, text).expect("written");
+    }
+    world.path(name).display().to_string()
+}
+
+const PERMIT: &str = "@id(\"all\") @reason(\"r\") permit (principal, action, resource);\n";
+
+#[test]
+fn valid_and_invalid_sets() {
+    let world = World::new();
+    for (name, text, code, said) in [
+        ("good", PERMIT, 0, "policies are valid"),
+        ("parse", "permit (principal, action resource);", 2, "p.cedar:1:"),
+        ("id", "permit (principal, action, resource);", 2, "has no `@id"),
+        ("twice", &format!("{PERMIT}{PERMIT}"), 2, "already taken"),
+        ("guard", "@id(\"guard-opaque\") permit (principal, action, resource);", 2, "already taken"),
+        ("typo", "@id(\"a\") permit (principal, action == Action::\"exce\", resource);", 2, "exce"),
+    ] {
+        let path = directory(&world, name, &[("p.cedar", text)]);
+        let ended = world.call(&["policy", "validate", &path]);
+        assert_eq!(ended.code, Some(code), "{name}: {ended:?}");
+        assert!(ended.stdout.contains(said), "{name}: {ended:?}");
+        let json: Value = world.call(&["policy", "validate", "--json", &path]).json();
+        assert_eq!(json["findings"].as_array().map(Vec::is_empty), Some(code == 0), "{json}");
+    }
+    assert_eq!(world.call(&["policy", "validate", &example()]).code, Some(0));
+    assert_eq!(world.call(&["policy", "validate", "/no/such/place"]).code, Some(1));
+    for profile in ["developer", "readonly", "regulated"] {
+        assert_eq!(world.call(&["policy", "validate", "--profile", profile]).code, Some(0), "{profile}");
+    }
+}
+
+#[test]
+fn cases_in_every_format() {
+    let world = World::new();
+    let case = |name: &str, run: &str, expect: &str| {
+        format!("[[case]]\nname = '{name}'\nrun = '{run}'\nexpect = '{expect}'\n")
+    };
+    let cases = format!("{}{}", case("a <good> one", "ls", "allow"), case("a bad one", "ls", "deny"));
+    let path = directory(&world, "site", &[("p.cedar", PERMIT), ("cases/c.toml", &cases)]);
+    let test = |format: &str| {
+        let ended = world.call(&["policy", "test", "--format", format, &path]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        ended.stdout
+    };
+    let human = test("human");
+    assert!(human.contains("FAILED a bad one") && human.contains("c.toml:6"), "{human}");
+    assert!(human.contains("expected deny, got allow by all") && human.ends_with("2 cases, 1 failed\n"), "{human}");
+    let json: Value = serde_json::from_str(&test("json")).expect("JSON");
+    assert_eq!((&json["total"], &json["failed"]), (&2.into(), &1.into()));
+    assert_eq!(json["cases"][1]["decision"], "allow");
+    let junit = test("junit");
+    assert!(junit.contains("a &lt;good&gt; one") && junit.contains("failures=\"1\""), "{junit}");
+    let tap = test("tap");
+    assert!(tap.starts_with("TAP version 14\n1..2\nok 1 - a <good> one\nnot ok 2 - a bad one\n"), "{tap}");
+}
+
+#[test]
+fn the_example_passes_and_is_covered() {
+    let world = World::new();
+    let ended = world.call(&["policy", "test", "--coverage", "--min", "85", &example()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    let ended = world.call(&["policy", "test", "--coverage", "--min", "101", &example()]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stdout);
+    assert!(ended.stderr.contains("--min"), "{ended:?}");
+    for profile in ["developer", "readonly", "regulated"] {
+        let ended: Ended = world.call(&["policy", "test", "--profile", profile]);
+        assert_eq!(ended.code, Some(0), "{profile}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn cases_that_cannot_be_read_are_an_error() {
+    let world = World::new();
+    for (name, files, said) in [
+        ("none", &[("p.cedar", PERMIT)][..], "no case"),
+        ("typo", &[("p.cedar", PERMIT), ("cases/c.toml", "[[case]]\nname = 'x'\nrunn = 'ls'\n")], "c.toml:3"),
+        ("group", &[("p.cedar", PERMIT), ("groups.toml", "[paths.x]\npatterns = []\n")], "reason"),
+    ] {
+        let path = directory(&world, name, files);
+        let verb = if name == "group" { "validate" } else { "test" };
+        let files = if name == "group" { directory(&world, name, &[("cases/c.toml", "")]) } else { path };
+        let ended = world.call(&["policy", verb, &files]);
+        assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{name}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_ships_is_clean() {
+    let world = World::new();
+    for profile in ["developer", "readonly", "regulated"] {
+        let ended = world.call(&["policy", "lint", "--profile", profile]);
+        assert_eq!(ended.code, Some(0), "{profile}: {}", ended.stdout);
+    }
+    assert_eq!(world.call(&["policy", "lint", &example()]).code, Some(0));
+    let policies = repository().join("policies").display().to_string();
+    let ended = world.call(&["policy", "fmt", "--check", &policies]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+}
+
+#[test]
+fn findings_in_every_format() {
+    let world = World::new();
+    let bad = "// A header.\n\n@id(\"p\")\nforbid (principal, action == Action::\"exec\", resource in CommandGroup::\"priviledge\");\n";
+    let path = directory(&world, "bad", &[("p.cedar", bad)]);
+    let ended = world.call(&["policy", "lint", &path]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stdout.contains("p.cedar:3: p: nothing is in CommandGroup `priviledge`; did you mean `privilege`?"));
+    let json = world.call(&["policy", "lint", "--format", "json", &path]).json();
+    assert_eq!((&json[0]["rule"], &json[0]["line"]), (&"unknown-group".into(), &3.into()), "{json}");
+    let sarif = world.call(&["policy", "lint", "--format", "sarif", &path]).json();
+    assert_eq!(sarif["version"], "2.1.0");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"unknown-group".into(), &"error".into()));
+    let location = &result["locations"][0]["physicalLocation"];
+    assert!(location["artifactLocation"]["uri"].as_str().is_some_and(|uri| uri.starts_with("file:///")), "{result}");
+    assert_eq!(location["region"]["startLine"], 3);
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().expect("rules");
+    assert!(rules.iter().any(|rule| rule["id"] == "unknown-group"));
+}
+
+#[test]
+fn formatting_changes_the_layout_and_nothing_else() {
+    let world = World::new();
+    let ugly =
+        "// A header.\n\n// About p.\n@id(\"p\")   permit(principal,action,\nresource)   when{context has approved};\n";
+    let ugly = ugly.replace("context has approved", "true == principal.verified");
+    let path = directory(&world, "ugly", &[("p.cedar", &ugly.replace("action,", "action == Action::\"exec\","))]);
+    let print = |world: &World| world.call(&["policy", "validate", "--json", &path]).json()["policies"].clone();
+    let before = print(&world);
+    assert_eq!(world.call(&["policy", "fmt", "--check", &path]).code, Some(2));
+    assert_eq!(world.call(&["policy", "fmt", &path]).code, Some(0));
+    assert_eq!(world.call(&["policy", "fmt", "--check", &path]).code, Some(0));
+    assert_eq!(print(&world), before);
+    let text = std::fs::read_to_string(world.path("ugly/p.cedar")).expect("read");
+    assert!(text.starts_with("// A header.\n\n// About p.\n@id(\"p\")\npermit (\n"), "{text}");
+    let broken = directory(&world, "broken", &[("p.cedar", "permit (")]);
+    let ended = world.call(&["policy", "fmt", &broken]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(world.path("broken/p.cedar")).expect("read"), "permit (");
+}
+
+#[test]
+fn decisions_that_change_are_named_with_their_policies() {
+    let world = World::new();
+    let cases = "[[case]]\nname = 'push'\nrun = 'git push https://x.example.com/a main'\nexpect = 'allow'\n\
+                 [[case]]\nname = 'look'\nrun = 'ls'\nexpect = 'allow'\n";
+    let cases = format!("[defaults]\nguarded = true\n{cases}");
+    let old = directory(&world, "old", &[("p.cedar", PERMIT), ("cases/c.toml", &cases)]);
+    let forbid = "@id(\"no-push\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in Program::\"git push\");";
+    let new = directory(&world, "new", &[("p.cedar", &format!("{PERMIT}{forbid}"))]);
+    let ended = world.call(&["policy", "diff", &old, &new]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stdout.contains("- all, + no-push\n  allow → deny  git push"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("2 compared, 1 decided otherwise"), "{}", ended.stdout);
+    assert_eq!(world.call(&["policy", "diff", &old, &old]).code, Some(0));
+    let record = [
+        "{\"kind\":\"start\"}",
+        "{\"kind\":\"decision\",\"cmd\":\"git push https://x.example.com/a main\",\"cwd\":\"/tmp\",\"who\":{\"agent\":\"a\",\"user\":\"u\",\"roles\":[]},\"transport\":{\"kind\":\"local\"}}",
+        "{\"kind\":\"decision\",\"cmd\":\"echo [redacted:x]\"}",
+        "{\"kind\":\"decision\",\"cmd\":\"ls\"}",
+    ];
+    let record = world.write("record.jsonl", &record.join("\n")).display().to_string();
+    let json = world.call(&["policy", "diff", "--json", "--replay", &record, &old, &new]).json();
+    assert_eq!((&json["compared"], &json["skipped"]), (&2.into(), &1.into()), "{json}");
+    assert_eq!(
+        (&json["changes"][0]["old"]["decision"], &json["changes"][0]["new"]["decision"]),
+        (&"allow".into(), &"deny".into())
+    );
+}
+
+#[test]
+fn the_sandbox_is_explained_with_its_policies() {
+    let world = World::new();
+    let ended = world.call(&["policy", "explain-sandbox"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let workspace = world.workspace().canonicalize().expect("real").display().to_string();
+    assert!(ended.stdout.contains(&format!("rwdx {workspace}  (dev-files-in-workspace)")), "{}", ended.stdout);
+    assert!(ended.stdout.contains("secrets-unreadable  (secrets)"), "{}", ended.stdout);
+    let readonly = world.call(&["policy", "explain-sandbox", "--profile", "readonly", "--json"]).json();
+    let rules = readonly["rules"].as_array().expect("rules");
+    let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
+    assert_eq!(own["rights"], "r---");
+    // A forbid below a permit is a hole: it is told, with the policy that makes it.
+    let hole = format!(
+        "{PERMIT}@id(\"f\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource in PathGroup::\"vault\");"
+    );
+    let groups = format!("[paths.vault]\nreason = \"r\"\npatterns = [\"{workspace}/vault\"]\n");
+    let policies = directory(&world, "hole", &[("p.cedar", &hole), ("groups.toml", &groups)]);
+    let ended = world.call(&["policy", "explain-sandbox", "--policies", &policies]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stdout.contains(&format!("{workspace}/vault in {workspace}")), "{}", ended.stdout);
+}
+
+/// Waits until the newest record holds a line that fits.
+fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let begun = std::time::Instant::now();
+    loop {
+        // The last line may be half written.
+        let text = world.records().pop().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if let Some(found) = lines.into_iter().rev().find(&fits) {
+            return found;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{what} is not on record:\n{text}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_running_server_takes_only_policies_that_pass() {
+    let world = World::new();
+    let case = "[defaults]\nsandboxed = true\n[[case]]\nname = 'look'\nrun = 'ls'\nexpect = 'allow'\n";
+    let path = directory(&world, "live", &[("p.cedar", PERMIT), ("cases/c.toml", case)]);
+    let set = |world: &World| world.call(&["policy", "validate", "--json", &path]).json()["policySet"].clone();
+    let first = set(&world);
+    let mut server = world.palisade();
+    server.args(["serve", "--policies", &path]).stdin(std::process::Stdio::piped());
+    let mut server = server.stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
+    let digest = |value: &Value| value.as_str().map(|text| text.trim_start_matches("sha256:").to_owned());
+    recorded(&world, "the start", |line| line["kind"] == "start");
+    let look = |text: &str| {
+        std::fs::write(world.path("live/p.cedar"), text).expect("written");
+        let hangup = || std::process::Command::new("kill").args(["-HUP", &server.id().to_string()]).status();
+        // Once to see the change, once to see that it stays.
+        assert!(hangup().is_ok_and(|status| status.success()));
+        assert!(hangup().is_ok_and(|status| status.success()));
+    };
+    let forbid = "@id(\"no-ls\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in";
+    for (name, text, said) in [
+        ("does not parse", "permit (".to_owned(), "p.cedar:1"),
+        ("has a lint error", format!("{PERMIT}{forbid} CommandGroup::\"nothing\");"), "nothing is in CommandGroup"),
+        ("fails its case", format!("{PERMIT}{forbid} Program::\"ls\");"), "the case `look` fails"),
+    ] {
+        look(&text);
+        let refused = recorded(&world, name, |line| {
+            line["kind"] == "policy_reload" && line["refused"].as_str().is_some_and(|why| why.contains(said))
+        });
+        assert_eq!(digest(&refused["policy_set"]), digest(&first), "{refused}");
+    }
+    look(&format!("{PERMIT}{forbid} Program::\"cat\");"));
+    let taken = recorded(&world, "the change", |line| line["kind"] == "policy_reload" && line["refused"].is_null());
+    assert_eq!((digest(&taken["before"]), digest(&taken["policy_set"])), (digest(&first), digest(&set(&world))));
+    assert_ne!(digest(&first), digest(&taken["policy_set"]));
+    drop(server.stdin.take());
+    assert!(server.wait().is_ok_and(|status| status.success()));
+    let record = world.records().pop().expect("a record").display().to_string();
+    assert_eq!(world.call(&["audit", "verify", &record]).code, Some(0));
+}
+
+/// Every block of the authors' guide, in order: files are written, commands run with the exit status that is told.
+#[test]
+fn the_authors_guide_works_as_it_stands() {
+    let world = World::new();
+    let guide = std::fs::read_to_string(repository().join("docs/authoring.md")).expect("the guide");
+    let (mut files, mut commands) = (0, 0);
+    let mut parts = guide.split("\n```");
+    while let (Some(_prose), Some(block)) = (parts.next(), parts.next()) {
+        let (head, body) = block.split_once('\n').expect("a block");
+        let mut words = head.split(' ');
+        let kind = words.next().unwrap_or_default();
+        if let Some(file) = words.next().and_then(|word| word.strip_prefix("file=")) {
+            let path = world.path("site").join(file);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            let before = std::fs::read_to_string(&path).unwrap_or_default();
+            let before = if words.next() == Some("append") { format!("{before}\n\n") } else { String::new() };
+            std::fs::write(&path, format!("{before}{body}\n")).expect("written");
+            files += 1;
+            continue;
+        }
+        assert_eq!(kind, "console", "a block that nothing runs: {block}");
+        for line in body.lines() {
+            let line = line.strip_prefix("$ palisade ").expect("a command");
+            let (line, code) = line.split_once("  # exit ").unwrap_or((line, "0"));
+            let code: i32 = code.trim().parse().expect("a status");
+            let mut bash = std::process::Command::new("bash");
+            bash.args(["-c", &format!("{} {line}", env!("CARGO_BIN_EXE_palisade"))]);
+            for (name, value) in world.palisade().get_envs() {
+                match value {
+                    Some(value) => bash.env(name, value),
+                    None => bash.env_remove(name),
+                };
+            }
+            let ended = Ended::of(bash.current_dir(world.path("")));
+            assert_eq!(ended.code, Some(code), "{line}\n{}{}", ended.stdout, ended.stderr);
+            commands += 1;
+        }
+    }
+    assert!(files >= 6 && commands >= 8, "{files} files, {commands} commands");
+}
