@@ -304,3 +304,64 @@ fn the_authors_guide_works_as_it_stands() {
     }
     assert!(files >= 6 && commands >= 8, "{files} files, {commands} commands");
 }
+
+/// A case means what a real machine with those files would say: the shipped cases, each judged in both.
+#[test]
+fn a_case_says_what_a_machine_with_those_files_does() {
+    let world = World::new();
+    let home = world.path("home").display().to_string();
+    let mut compared = 0;
+    for profile in ["developer", "readonly", "regulated"] {
+        let file = repository().join(format!("policies/cases/{profile}.toml"));
+        let text = std::fs::read_to_string(file).expect("cases").replace("/home/alice", &home);
+        let table: toml::Table = text.parse().expect("TOML");
+        let defaults = table["defaults"].as_table().expect("defaults");
+        for path in defaults["files"].as_array().expect("files").iter().filter_map(toml::Value::as_str) {
+            let path = path.strip_prefix("~/").map_or_else(|| format!("app/{path}"), str::to_owned);
+            let path = world.path("home").join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            std::fs::write(path, "").expect("written");
+        }
+        let cases: Vec<&toml::Table> =
+            table["case"].as_array().expect("cases").iter().filter_map(toml::Value::as_table).collect();
+        // What the command line cannot say is left out, and so is what this machine may have elsewhere.
+        let plain = |case: &&&toml::Table| {
+            let known = ["name", "run", "expect", "by", "by-at-least", "guarded", "approved"];
+            let run = case.get("run").and_then(toml::Value::as_str).unwrap_or_default();
+            case.contains_key("run")
+                && case.keys().all(|key| known.contains(&key.as_str()))
+                && !["/tmp/palisade", "just", "/usr/src", "api.example.com"].iter().any(|text| run.contains(text))
+        };
+        let cases: Vec<&&toml::Table> = cases.iter().filter(plain).collect();
+        let lines: String = cases
+            .iter()
+            .map(|case| {
+                let flag = |key: &str, default: bool| case.get(key).and_then(toml::Value::as_bool).unwrap_or(default);
+                let line = serde_json::json!({ "command": case["run"].as_str(), "workspace": format!("{home}/app"),
+                    "user": "alice", "roles": ["developer"], "guarded": flag("guarded", true), "approved": flag("approved", false) });
+                format!("{line}\n")
+            })
+            .collect();
+        let mut check = world.palisade();
+        check
+            .env("PATH", "/usr/bin:/bin")
+            .args(["check", "--batch", "--profile", profile])
+            .stdin(std::process::Stdio::piped());
+        let mut child = check.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, lines.as_bytes()));
+        let output = child.wait_with_output().expect("it ends");
+        assert!(writer.join().is_ok_and(|written| written.is_ok()));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let mut differ = Vec::new();
+        for (case, line) in cases.iter().zip(text.lines()) {
+            let verdict: Value = serde_json::from_str(line).expect("JSON");
+            if verdict["decision"].as_str() != case["expect"].as_str() {
+                differ.push(format!("{profile}: {:?}: {:?}\n{:#}", case["name"], case["run"], verdict["reasons"]));
+            }
+            compared += 1;
+        }
+        assert!(differ.is_empty(), "{}", differ.join("\n"));
+    }
+    assert!(compared > 150, "{compared}");
+}
