@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use palisade_engine::{
@@ -194,11 +194,24 @@ impl Surroundings {
             Origin::Unknown
         } else if within(&self.trusted) {
             Origin::Toolchain
-        } else if within(&system) {
+        } else if within(&system) || self.is_installed(path) {
             Origin::System
         } else {
             Origin::Unknown
         }
+    }
+
+    /// The program lies in a directory of the search path that only root can change, and so can nobody who stands
+    /// above it.
+    fn is_installed(&self, program: &AbsolutePath) -> bool {
+        let path = Path::new(program.as_str());
+        let Some(directory) = path.parent() else { return false };
+        let searched = self.search.iter().filter_map(|searched| real_directory(searched));
+        let on_path = searched.into_iter().any(|searched| Path::new(searched.as_str()) == directory);
+        let fixed = |at: &Path| {
+            std::fs::symlink_metadata(at).is_ok_and(|found| found.uid() == 0 && found.permissions().mode() & 0o022 == 0)
+        };
+        on_path && directory.ancestors().all(fixed)
     }
 
     fn effects(&self, command: &Command, directory: Option<&AbsolutePath>, links: bool) -> Vec<(usize, AbsolutePath)> {
@@ -221,13 +234,38 @@ impl Surroundings {
     fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last) -> Option<Place> {
         let path = match value {
             Value::Literal(text) if text.is_empty() => return None,
-            Value::Literal(text) if text.starts_with('/') => PathBuf::from(text),
+            Value::Literal(text) if text.starts_with('/') => match own_link(text) {
+                Some((Link::Root, rest)) => PathBuf::from("/").join(rest),
+                Some((Link::Directory, rest)) => Path::new(directory?.as_str()).join(rest),
+                None => PathBuf::from(text),
+            },
             Value::Literal(text) => Path::new(directory?.as_str()).join(text),
             Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
             Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
         };
         real(&path, last)
     }
+}
+
+/// A link of /proc that means the same to whoever opens it.
+enum Link {
+    Root,
+    Directory,
+}
+
+/// `/proc/self/root` and `/proc/self/cwd`, with the path behind them.
+fn own_link(path: &str) -> Option<(Link, PathBuf)> {
+    let mut names = Path::new(path).components();
+    names.next()?; // the root
+    let mut next = || names.next().and_then(|name| name.as_os_str().to_str());
+    let process = next().filter(|name| *name == "proc").and(next());
+    process.filter(|name| matches!(*name, "self" | "thread-self"))?;
+    let link = match next()? {
+        "root" => Link::Root,
+        "cwd" => Link::Directory,
+        _ => return None,
+    };
+    Some((link, names.as_path().to_path_buf()))
 }
 
 /// What is below a directory now.
@@ -454,6 +492,24 @@ mod tests {
             (PathBuf::from("/dev/fd/../../etc/passwd"), Last::Followed, None),
         ] {
             assert_eq!(shown(&given, last), expected, "{}", given.display());
+        }
+    }
+
+    #[test]
+    fn own_links_of_proc() {
+        for (path, expected) in [
+            ("/proc/self/root/etc/shadow", Some("root etc/shadow")),
+            ("//proc/./thread-self/root", Some("root ")),
+            ("/proc/self/cwd/../x", Some("cwd ../x")),
+            ("/proc/self/fd/3", None),
+            ("/proc/1/root/etc", None),
+            ("/procself/root", None),
+        ] {
+            let told = own_link(path).map(|(link, rest)| match link {
+                Link::Root => format!("root {}", rest.display()),
+                Link::Directory => format!("cwd {}", rest.display()),
+            });
+            assert_eq!(told.as_deref(), expected, "{path}");
         }
     }
 
