@@ -61,6 +61,11 @@ impl Grant {
         &self.report
     }
 
+    /// What the script leaves behind in its shell.
+    pub fn leaves(&self) -> &palisade_grammar::Shell {
+        self.inventory.leaves()
+    }
+
     /// Uses the proof up and hands out what it allows: exactly the text that was judged.
     pub fn spend(self) -> Vec<u8> {
         self.inventory.script().to_vec()

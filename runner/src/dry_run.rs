@@ -112,6 +112,7 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
         },
         cwd: case.cwd.clone(),
         temp: None,
+        left: palisade_grammar::Shell::new(),
     };
     (surroundings, occasion)
 }

@@ -12,7 +12,9 @@ use palisade_engine::{
     AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
     writes_module,
 };
-use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value, Word, shadows_python_module};
+use palisade_grammar::{
+    Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module,
+};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -64,6 +66,8 @@ pub struct Occasion {
     pub cwd: AbsolutePath,
     /// The session's temporary directory, if it has one yet.
     pub temp: Option<AbsolutePath>,
+    /// What earlier scripts have left behind in the shell.
+    pub left: Shell,
 }
 
 impl Surroundings {

@@ -405,7 +405,7 @@ impl Pipeline {
     /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on.
     fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
         tokio::task::block_in_place(|| {
-            let inventory = palisade_grammar::inventory(&call.script);
+            let inventory = palisade_grammar::inventory_in(&call.script, &occasion.left);
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
             let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
@@ -599,6 +599,7 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
         let (id, commands, opened, temp) =
             (session.id().clone(), session.commands(), session.opened(), session.temp().clone());
+        let left = session.left().clone();
         let cwd = match cwd {
             Ok(cwd) => cwd,
             Err(failure) => {
@@ -608,6 +609,7 @@ impl Pipeline {
         };
         let directory = call.cwd.is_some().then(|| cwd.clone());
         let mut occasion = self.occasion(&id, cwd, Some(temp));
+        occasion.left = left;
         occasion.session.commands = commands;
         occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, persistent: true })
@@ -628,6 +630,7 @@ impl Pipeline {
             },
             cwd,
             temp,
+            left: palisade_grammar::Shell::new(),
         }
     }
 

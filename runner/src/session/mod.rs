@@ -215,6 +215,8 @@ pub struct Session {
     opened: Instant,
     commands: u64,
     cwd: AbsolutePath,
+    /// What its scripts have left behind that changes what the next one means.
+    left: palisade_grammar::Shell,
 }
 
 impl Session {
@@ -225,7 +227,7 @@ impl Session {
     pub async fn open(id: SessionId, place: Place) -> Result<Self, SessionError> {
         let cwd = place.cwd.clone();
         let shell = LocalShell::start(place).await?;
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd })
+        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left: palisade_grammar::Shell::new() })
     }
 
     /// Its name.
@@ -248,6 +250,11 @@ impl Session {
         &self.cwd
     }
 
+    /// What its scripts have left behind.
+    pub fn left(&self) -> &palisade_grammar::Shell {
+        &self.left
+    }
+
     /// The session's temporary directory.
     pub fn temp(&self) -> &AbsolutePath {
         self.shell.temp()
@@ -266,6 +273,8 @@ impl Session {
         if grant.session() != self.id.as_str() {
             return Err(SessionError::WrongSession);
         }
+        // From here on: a script that is cut short may have come far enough.
+        self.left = grant.leaves().clone();
         let script = grant.spend();
         let captured = self.shell.run(&script, redactor, terms).await?;
         self.commands += 1;
