@@ -111,6 +111,7 @@ pub(crate) struct Function {
 /// `coproc [NAME] command`
 #[derive(Debug)]
 pub(crate) struct Coproc {
+    pub(crate) span: Span,
     pub(crate) name: String,
     pub(crate) body: Box<Part>,
 }
@@ -153,6 +154,8 @@ pub(crate) struct Arg {
     pub(crate) holes: Vec<Hole>,
     /// Offset of the first unquoted pattern character in the text.
     pub(crate) pattern: Option<usize>,
+    /// Unquoted braces may make several words of it.
+    pub(crate) braced: bool,
     /// It begins with an unquoted `~`, which stands in the text.
     pub(crate) home: bool,
     /// The scripts in it, in order.
@@ -171,6 +174,8 @@ pub(crate) struct Hole {
     pub(crate) quoted: bool,
     /// Whatever it is, it is a number.
     pub(crate) number: bool,
+    /// The command substitution that it is, as an index of the word's nested scripts.
+    pub(crate) nested: Option<usize>,
 }
 
 /// A script inside a word.

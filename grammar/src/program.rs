@@ -852,6 +852,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             None => {}
             Some(DirectoryRole::Unknown) => self.reading.directory = self.shell.then_some(Directory::Unknown),
             Some(DirectoryRole::Cd) => self.reading.directory = self.shell.then(|| self.changed_directory()),
+            Some(DirectoryRole::Push) => self.reading.directory = self.shell.then(|| self.pushed_directory()),
         }
         let moves = self.chosen.iter().any(|option| option.elsewhere && option.role != Role::CommandUntil);
         if moves {
@@ -869,6 +870,14 @@ impl<'t, 'a> Parse<'t, 'a> {
         for target in std::mem::take(&mut self.connects) {
             let peer = target.value.literal().zip(port).and_then(|(text, port)| peer::host_and_port(text, port));
             self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, peer });
+        }
+    }
+
+    fn pushed_directory(&self) -> Directory {
+        let stack = |arg: &Arg| arg.word.value.prefix().starts_with(['+', '-']);
+        match self.operands.as_slice() {
+            [to] if !stack(to) => self.changed_directory(),
+            _ => Directory::Unknown,
         }
     }
 

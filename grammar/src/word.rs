@@ -6,6 +6,7 @@
 
 mod ansi_c;
 mod arithmetic;
+mod brace;
 mod parameter;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 pub(crate) use self::arithmetic::{arithmetic_end, evaluate, subscript};
+pub(crate) use self::brace::expanded;
 use crate::ast::{Arg, Arithmetic, Count, Hole, Nested, NestedKind, Note};
 use crate::inventory::OpaqueReason;
 use crate::reader::{self, Fill, Page, Stop};
@@ -286,7 +288,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
             && raw.starts_with(['<', '>']);
         let mut holes = self.holes;
         if broken && holes.is_empty() {
-            holes.push(Hole { at: 0, name: None, quoted: true, number: false });
+            holes.push(Hole { at: 0, name: None, quoted: true, number: false, nested: None });
         }
         let mut arg = Arg {
             word: Word { span, raw, value: Value::Literal(String::new()), quoted: self.quoted },
@@ -294,6 +296,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
             text,
             holes,
             pattern: self.pattern,
+            braced: self.braced,
             home: self.home,
             nested: self.nested,
             arithmetic: self.arithmetic,
@@ -474,7 +477,16 @@ impl<'a, 'm> Scanner<'a, 'm> {
     fn substitution(&mut self, splits: Count) -> Result<(), Stop> {
         self.nested_script(NestedKind::Substitution)?;
         self.unknown(splits);
+        self.is_substitution();
         Ok(())
+    }
+
+    /// The hole just made is the substitution just read.
+    fn is_substitution(&mut self) {
+        let nested = self.nested.len().checked_sub(1);
+        if let Some(hole) = self.holes.last_mut().filter(|_| self.muted == 0) {
+            hole.nested = nested;
+        }
     }
 
     fn process_substitution(&mut self) -> Result<(), Stop> {
@@ -533,6 +545,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         self.nested.push(Nested { kind: NestedKind::Substitution, script: reading.script, frame });
         self.page.fill(start, self.at, Fill::Word);
         self.unknown(if quoted { Count::One } else { Count::Any });
+        self.is_substitution();
         Ok(())
     }
 
@@ -637,7 +650,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
 
     fn hole(&mut self, name: Option<String>, quoted: bool, number: bool, count: Count) {
         if self.muted == 0 {
-            self.holes.push(Hole { at: self.out.len(), name, quoted, number });
+            self.holes.push(Hole { at: self.out.len(), name, quoted, number, nested: None });
             self.count = self.count.max(count);
         }
     }
@@ -671,6 +684,7 @@ impl Arg {
             text: String::new(),
             holes: Vec::new(),
             pattern: None,
+            braced: false,
             home: false,
             nested: Vec::new(),
             arithmetic: Vec::new(),
@@ -687,10 +701,17 @@ impl Arg {
             (Some(_), _) if self.is_home_variable() => Value::Home(self.text.clone()),
             (Some(_), _) => Value::Dynamic { prefix: prefix.to_owned() },
             (None, Some(_)) if self.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) if !self.stays_below() => Value::Dynamic { prefix: prefix.to_owned() },
             (None, Some(_)) => Value::Pattern { prefix: prefix.to_owned() },
             (None, None) if self.home => Value::Home(self.text.strip_prefix('~').unwrap_or(&self.text).to_owned()),
             (None, None) => Value::Literal(self.text.clone()),
         }
+    }
+
+    /// What a pattern matches begins with its literal prefix and does not climb out of there again. Braces can name
+    /// anything.
+    pub(crate) fn stays_below(&self) -> bool {
+        !self.braced && !self.text.split('/').any(|name| name == "..")
     }
 
     /// `$HOME` with nothing but a path behind it.

@@ -209,7 +209,8 @@ impl Collector<'_> {
                 state.define(&definition.name, index, false);
             }
         }
-        for (text, word, setting) in std::mem::take(&mut self.later) {
+        // A trap may set a trap: each is deeper than the one before.
+        while let Some((text, word, setting)) = self.later.pop() {
             self.code(&text, &word, &setting, state.clone())?;
         }
         let mut index = 0;
@@ -348,7 +349,7 @@ impl Collector<'_> {
                 let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
                 self.part(&coproc.body, &inside, State { stdin: None, ..state.clone() })?;
                 let mut state = state;
-                state.set(&coproc.name, Known::Unknown);
+                self.named(&coproc.name, coproc.span, setting, &mut state)?;
                 state.set(&format!("{}_PID", coproc.name), Known::Number);
                 Ok((state.clone(), state))
             }
@@ -435,6 +436,23 @@ impl Collector<'_> {
             }
         }
         assignments
+    }
+
+    /// A variable that syntax sets (`for`, `coproc`), to something that is not known.
+    pub(super) fn named(
+        &mut self,
+        name: &str,
+        span: Span,
+        setting: &Setting,
+        state: &mut State,
+    ) -> Result<(), Refusal> {
+        let span = setting.frame.map(span);
+        let value = Word { span, value: Value::Dynamic { prefix: String::new() }, ..program::empty_word() };
+        let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
+        let run = Run { span, words: &[], assignments, redirects: &[], assigns: false, stdin: None };
+        self.run(run, setting, state.clone())?;
+        state.set(name, Known::Unknown);
+        Ok(())
     }
 
     /// Words and redirections that stand without a command of their own: what is in them runs all the same.

@@ -59,6 +59,7 @@ impl Collector<'_> {
             CompoundKind::While { condition, body } => self.repeat(&[condition, body], setting, state),
             CompoundKind::For { name, words, body, .. } => {
                 self.carried(compound.span, words.iter().flatten().collect(), &[], setting, &mut state)?;
+                self.named(name, compound.span, setting, &mut state)?;
                 self.each(name, words.as_deref(), body, setting, state)
             }
             CompoundKind::Arithmetic { first, again, body } => {
@@ -140,7 +141,8 @@ impl Collector<'_> {
                 literal_words(&state, words).is_some_and(|values| values.iter().all(|value| is_integer(value)))
             });
             let mut changed = changes.apply(state.clone());
-            let value = if numbers { Known::Number } else { Known::Unknown };
+            let matches = words.and_then(|words| matched(&state, words)).map(|prefix| Known::Match(prefix.into()));
+            let value = if numbers { Known::Number } else { matches.unwrap_or(Known::Unknown) };
             changed.set(name, value.clone());
             let mut at = state.meet(changed.clone());
             at.set(name, value);
@@ -269,7 +271,7 @@ fn is_number(word: &Arg, state: &State) -> bool {
     match state.assigned(word, word.is_number()) {
         Known::Number => true,
         Known::Text(text) => is_integer(&text),
-        Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
+        Known::Match(_) | Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
     }
 }
 
@@ -452,6 +454,15 @@ fn literal_words(state: &State, words: &[Arg]) -> Option<Vec<String>> {
 fn arguments(words: &[program::Arg]) -> Option<Vec<Word>> {
     let words = words.iter().skip(1);
     words.map(|arg| (arg.count == Count::One).then(|| arg.word.clone())).collect()
+}
+
+/// How everything begins that a loop goes over, if that is a pattern.
+fn matched(state: &State, words: &[Arg]) -> Option<String> {
+    let [word] = words else { return None };
+    match state.expand(word).as_slice() {
+        [(Word { value: Value::Pattern { prefix }, .. }, _)] => Some(prefix.clone()),
+        _ => None,
+    }
 }
 
 fn both(state: State) -> Ends {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::inventory::directory::Place;
-use crate::word::{Value, Word, is_integer};
+use crate::word::{Value, Word, expanded, is_integer};
 
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(super) aliases: Rc<BTreeSet<String>>,
     /// Something that was not read may have changed any variable, or may do so later.
     pub(super) wild: bool,
+    /// Substitutions around what is being told.
+    pub(super) printing: u8,
     /// No way leads here.
     pub(super) dead: bool,
     /// A pattern that matches nothing leaves no word (`nullglob`).
@@ -35,6 +37,8 @@ pub(crate) enum Known {
     Text(Rc<str>),
     /// Some decimal number.
     Number,
+    /// Something that a pattern matched which begins so.
+    Match(Rc<str>),
     /// It was set, to something that is not known.
     Unknown,
     /// It has an attribute (`readonly`, `declare -i`), so that no assignment says what it holds.
@@ -88,6 +92,9 @@ const SPECIAL: [&str; 34] = [
     "HISTFILE",
 ];
 
+/// Substitutions in substitutions whose output is followed.
+const MAX_PRINTING: u8 = 3;
+
 impl State {
     pub(crate) fn start() -> Self {
         Self {
@@ -98,6 +105,7 @@ impl State {
             functions: Rc::default(),
             aliases: Rc::default(),
             wild: false,
+            printing: 0,
             dead: false,
             vanishing: false,
         }
@@ -133,6 +141,7 @@ impl State {
                 Rc::new(self.aliases.union(&other.aliases).cloned().collect())
             },
             wild: self.wild || other.wild,
+            printing: self.printing,
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
         }
@@ -268,6 +277,9 @@ impl State {
 
     /// The words that bash makes of one, as far as they are known.
     pub(crate) fn expand(&self, arg: &Arg) -> Vec<(Word, Count)> {
+        if let Some(words) = braces(arg) {
+            return words;
+        }
         if arg.holes.is_empty() || arg.word.value.is_pipe() {
             return vec![(arg.word.clone(), arg.count)];
         }
@@ -282,11 +294,16 @@ impl State {
         for hole in &arg.holes {
             filled.copy(arg, copied..hole.at);
             copied = hole.at;
-            match self.content(hole) {
+            match self.content(arg, hole) {
                 Some(Known::Text(text)) if hole.quoted || !needs_splitting(&text) && !self.splits_oddly() => {
                     filled.text.push_str(&text);
                 }
                 Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
+                Some(Known::Match(text)) if hole.quoted => {
+                    filled.pattern.get_or_insert(filled.text.len() + text.len());
+                    filled.text.push_str(&text);
+                    filled.matched = true;
+                }
                 _ => filled.unknown(if hole.number { Count::One } else { arg.count }),
             }
         }
@@ -297,7 +314,13 @@ impl State {
         vec![filled.finish(arg)]
     }
 
-    fn content(&self, hole: &Hole) -> Option<Known> {
+    fn content(&self, arg: &Arg, hole: &Hole) -> Option<Known> {
+        if let Some(nested) = hole.nested.and_then(|index| arg.nested.get(index)) {
+            // Each level is looked at more than once: a tower of them would take forever.
+            let inner = Self { printing: self.printing + 1, ..self.clone() };
+            let printed = if inner.printing > MAX_PRINTING { None } else { inner.script_prints(&nested.script) }?;
+            return Some(Known::Text(printed.trim_end_matches('\n').into()));
+        }
         let name = hole.name.as_deref()?;
         let Ok(position) = name.parse::<usize>() else { return self.value(name).cloned() };
         let word = self.arguments.as_ref()?.get(position.checked_sub(1)?)?;
@@ -317,7 +340,7 @@ impl State {
     /// A word that is nothing but one unquoted variable: its value becomes several words.
     fn split(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
         let [hole] = arg.holes.as_slice() else { return None };
-        let Some(Known::Text(text)) = self.content(hole) else { return None };
+        let Some(Known::Text(text)) = self.content(arg, hole) else { return None };
         if hole.quoted || arg.word.quoted || !arg.text.is_empty() || self.splits_oddly() {
             return None;
         }
@@ -326,7 +349,9 @@ impl State {
             None => (Word { value: Value::Literal(word.to_owned()), ..arg.word.clone() }, Count::One),
             Some(at) => {
                 let prefix = word.get(..at).unwrap_or_default().to_owned();
-                (Word { value: Value::Pattern { prefix }, ..arg.word.clone() }, Count::Some)
+                let climbs = word.split('/').any(|name| name == "..");
+                let value = if climbs { Value::Dynamic { prefix } } else { Value::Pattern { prefix } };
+                (Word { value, ..arg.word.clone() }, Count::Some)
             }
         });
         Some(words.collect())
@@ -342,8 +367,8 @@ impl State {
         if number && value.arithmetic.iter().all(|arithmetic| self.is_plain(arithmetic)) && !value.holes.is_empty() {
             return Known::Number;
         }
-        let quoted = |hole: &Hole| matches!(self.content(hole), Some(Known::Text(_) | Known::Number));
-        if !value.notes.is_empty() || value.home || !value.nested.is_empty() || !value.holes.iter().all(quoted) {
+        let known = |hole: &Hole| matches!(self.content(value, hole), Some(Known::Text(_) | Known::Number));
+        if !value.notes.is_empty() || value.home || !value.holes.iter().all(known) {
             return Known::Unknown;
         }
         // Neither splitting nor patterns in an assignment.
@@ -352,7 +377,7 @@ impl State {
         for hole in &value.holes {
             text.push_str(value.text.get(copied..hole.at).unwrap_or_default());
             copied = hole.at;
-            match self.content(hole) {
+            match self.content(value, hole) {
                 Some(Known::Text(known)) => text.push_str(&known),
                 _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
                 _ => return Known::Unknown,
@@ -368,7 +393,7 @@ impl Known {
         match self {
             Self::Text(text) => is_integer(text),
             Self::Number => true,
-            Self::Unknown | Self::Fixed => false,
+            Self::Match(_) | Self::Unknown | Self::Fixed => false,
         }
     }
 }
@@ -380,6 +405,8 @@ struct Filled {
     first_unknown: Option<usize>,
     pattern: Option<usize>,
     count: Option<Count>,
+    /// Part of it is what a pattern matched: one word, and no pattern any more.
+    matched: bool,
 }
 
 impl Filled {
@@ -398,17 +425,19 @@ impl Filled {
     }
 
     fn finish(self, arg: &Arg) -> (Word, Count) {
-        let Self { text, first_unknown, pattern, count } = self;
+        let Self { text, first_unknown, pattern, count, matched } = self;
+        let climbs = !arg.stays_below() || text.split('/').any(|name| name == "..");
         let known = first_unknown.unwrap_or(text.len()).min(pattern.unwrap_or(text.len()));
         let prefix = || if arg.home { String::new() } else { text.get(..known).unwrap_or_default().to_owned() };
         let value = match (first_unknown, pattern) {
             (Some(_), _) => Value::Dynamic { prefix: prefix() },
             (None, Some(_)) if arg.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) if climbs => Value::Dynamic { prefix: prefix() },
             (None, Some(_)) => Value::Pattern { prefix: prefix() },
             (None, None) if arg.home => Value::Home(text.strip_prefix('~').unwrap_or(&text).to_owned()),
             (None, None) => Value::Literal(text.clone()),
         };
-        let least = if pattern.is_some() { Count::Some } else { Count::One };
+        let least = if pattern.is_some() && !matched { Count::Some } else { Count::One };
         let count = match count.unwrap_or(Count::One).max(least) {
             Count::Any if !value.prefix().is_empty() => Count::Some,
             Count::Some if pattern.is_some() && value.prefix().is_empty() => arg.count,
@@ -416,6 +445,21 @@ impl Filled {
         };
         (Word { value, ..arg.word.clone() }, count)
     }
+}
+
+/// The words that braces make of a plain one.
+fn braces(arg: &Arg) -> Option<Vec<(Word, Count)>> {
+    let words = expanded(&arg.word.raw).filter(|_| arg.braced && arg.holes.is_empty())?;
+    let place = |text: String| match text.find(['*', '?']) {
+        None => (Word { value: Value::Literal(text), ..arg.word.clone() }, Count::One),
+        Some(at) => {
+            let prefix = text.get(..at).unwrap_or_default().to_owned();
+            let climbs = text.split('/').any(|name| name == "..");
+            let value = if climbs { Value::Dynamic { prefix } } else { Value::Pattern { prefix } };
+            (Word { value, ..arg.word.clone() }, Count::Some)
+        }
+    };
+    Some(words.into_iter().map(place).collect())
 }
 
 /// Unquoted, this text becomes several words or a pattern.

@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    fn script_prints(&self, script: &Script) -> Option<String> {
+    pub(super) fn script_prints(&self, script: &Script) -> Option<String> {
         let mut printed = String::new();
         for statement in &script.statements {
             let [part] = statement.first.parts.as_slice() else { return None };
@@ -103,6 +103,10 @@ impl State {
     fn command_prints(&self, command: &SimpleCommand) -> Option<String> {
         let input_only = command.redirects.iter().all(|redirect| redirect.fd == Some(0));
         if !command.assignments.is_empty() || !input_only {
+            return None;
+        }
+        let name = command.words.first().and_then(|word| word.word.value.literal());
+        if !matches!(name, Some("echo" | "printf" | "cat")) {
             return None;
         }
         let words: Vec<program::Arg> = command.words.iter().flat_map(|arg| self.words(arg, Frame::At(0))).collect();

@@ -651,7 +651,7 @@ impl Parse<'_, '_> {
     }
 
     fn script_file(&mut self, arg: &Arg) {
-        if arg.word.value.literal() == Some("-") {
+        if matches!(arg.word.value.literal(), Some("-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0")) {
             return self.stdin_code(arg);
         }
         if let Value::Pipe { text } = &arg.word.value {

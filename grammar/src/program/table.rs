@@ -687,6 +687,8 @@ pub(crate) enum Check {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DirectoryRole {
     Cd,
+    /// As `cd`, if there is one operand that is no place in the stack.
+    Push,
     Unknown,
 }
 

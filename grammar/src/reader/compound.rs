@@ -367,7 +367,7 @@ impl Reader<'_, '_> {
         }
         self.page.fill(start, self.at, Fill::Blank);
         let body = Box::new(self.part()?);
-        Ok(Part::Coproc(Coproc { name, body }))
+        Ok(Part::Coproc(Coproc { span: Span::new(start, self.at), name, body }))
     }
 }
 
