@@ -4,6 +4,7 @@
 //! its role allows.
 
 use super::table::{Check, Role, Stdin};
+use super::told::{self, Told};
 use super::vouch::Touched;
 use super::{Arg, Child, Directory, Parse, Runs, decoded, empty_word, peer, vouch};
 use crate::ast::Count;
@@ -25,6 +26,11 @@ impl Parse<'_, '_> {
             Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell | Role::Module => {}
             Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
+            Role::CommaCommand => {
+                let texts = arg.word.value.prefix().split(',');
+                let words = texts.map(|text| decoded(arg, text)).collect();
+                self.child(words, false);
+            }
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
             Role::Jobs => self.jobs(std::slice::from_ref(arg)),
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
@@ -132,7 +138,11 @@ impl Parse<'_, '_> {
             Role::PlainShellCode => self.shell_code(arg, vouch::plain_shell),
             Role::FileOrPipe => self.file_or_pipe(arg),
             Role::WritePattern => self.write_pattern(arg),
-            Role::Code => self.code(arg),
+            Role::Code | Role::Commands => self.code(role, arg),
+            Role::Setting => {
+                self.note(OpaqueReason::InlineCode, arg, "this setting may name something that is run");
+                self.tell(role, arg);
+            }
             Role::Awk | Role::Sed | Role::Jq | Role::Python | Role::Perl | Role::Node | Role::Ruby | Role::Php => {
                 self.vouched(role, arg)
             }
@@ -183,7 +193,11 @@ impl Parse<'_, '_> {
         let plain = |text: &str| !text.contains(['<', '>', '|', '&']) && text.trim() == text;
         match arg.word.value.literal() {
             Some(text) if plain(text) => self.effect(EffectKind::Read, arg, false),
-            Some(_) => self.code(arg), // `rm x|` is a command here
+            Some(text) => {
+                let code = text.trim().trim_matches(['|', '<', '>', '&']).to_owned();
+                self.code(Role::Input, arg); // `rm x|` is a command here
+                self.tell_code(code, arg);
+            }
             None => {
                 self.note(
                     OpaqueReason::DynamicOption,
@@ -270,7 +284,13 @@ impl Parse<'_, '_> {
                 self.effect(EffectKind::Read, &decoded(arg, rest), false);
                 self.effect(EffectKind::Write, &decoded(arg, rest), false);
             }
-            _ => self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known"),
+            kind => {
+                self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known");
+                if matches!(kind, "EXEC" | "SYSTEM" | "SHELL") {
+                    let code = rest.rsplit_once(',').map_or(rest, |(code, _)| code);
+                    self.tell_code(code.replace(['"', '\''], ""), arg);
+                }
+            }
         }
     }
 
@@ -354,7 +374,12 @@ impl Parse<'_, '_> {
     fn remote(&mut self, arg: &Arg) {
         let text = arg.word.value.literal().unwrap_or_default();
         if text.contains("::") {
-            return self.note(OpaqueReason::InlineCode, arg, "a remote of the form `helper::…` runs a program");
+            self.note(OpaqueReason::InlineCode, arg, "a remote of the form `helper::…` runs a program");
+            let helper = text.split_once("::").map_or(text, |(helper, _)| helper);
+            return match text.strip_prefix("ext::") {
+                Some(code) => self.tell_code(code.replace("% ", " "), arg),
+                None => self.tell_code(format!("git-remote-{helper}"), arg),
+            };
         }
         let peer = match text.contains("://").then(|| peer::url(text)) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), true),
@@ -375,7 +400,11 @@ impl Parse<'_, '_> {
         self.reading.invocation.inline_code = true;
         self.note(OpaqueReason::InlineCode, first, "this runs on another machine, where nothing checks it");
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
-        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else { return };
+        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else {
+            let known: Vec<&str> = words.iter().map_while(literal_text).collect();
+            let next = words.get(known.len()).map_or("", |arg| arg.word.value.prefix());
+            return self.tell_code(certain(&format!("{} {next}", known.join(" "))), first);
+        };
         let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
         let word = match words {
             [only] => only.word.clone(),
@@ -413,12 +442,17 @@ impl Parse<'_, '_> {
         match &arg.word.value {
             Value::Literal(text) if !readable(text) => {
                 self.note(OpaqueReason::InlineCode, arg, "shells do not agree about what this code is; use `bash -c`");
+                self.tell_code(text.clone(), arg);
             }
             Value::Literal(text) if arg.count == Count::One => {
                 let runs = if self.entry.runs_builtins { Runs::Here } else { Runs::Elsewhere };
                 self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone(), runs });
             }
-            _ => self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs"),
+            value => {
+                let known = certain(value.prefix());
+                self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs");
+                self.tell_code(known, arg);
+            }
         }
     }
 
@@ -433,7 +467,11 @@ impl Parse<'_, '_> {
         let span = rest.iter().fold(first.word.span, |span, arg| span.to(arg.word.span));
         let value = match text {
             Some(text) => Value::Literal(text.join(" ")),
-            None => Value::Dynamic { prefix: String::new() },
+            None => {
+                let known: Vec<&str> = words.iter().map_while(literal_text).collect();
+                let next = words.get(known.len()).map_or("", |arg| arg.word.value.prefix());
+                Value::Dynamic { prefix: format!("{} {next}", known.join(" ")) }
+            }
         };
         let word = Word { span, value, ..empty_word() };
         self.shell_code(&Arg { word, count: Count::One }, vouch::posix_shell);
@@ -476,10 +514,13 @@ impl Parse<'_, '_> {
         let texts: Option<Vec<String>> = template.iter().map(filled_in).collect();
         let Some(first) = words.first() else { return };
         if self.args.iter().any(|arg| is(arg, &["--"])) {
-            return self.code(first); // another program of the same name has commands behind it
+            let commands = words.iter().filter(|arg| !is(arg, &["--"])).cloned().collect::<Vec<_>>();
+            self.tell_joined(&commands);
+            return self.code(Role::Jobs, first); // another program of the same name has commands behind it
         }
         let (Some(texts), Some(program)) = (texts.filter(|texts| !texts.is_empty()), template.first()) else {
-            return self.code(first);
+            self.tell_joined(template);
+            return self.code(Role::Jobs, first);
         };
         let text = texts.join(" ");
         let text = if text.contains(FILLED) { text } else { format!("{text} {FILLED}") };
@@ -517,11 +558,59 @@ impl Parse<'_, '_> {
         }
     }
 
-    fn code(&mut self, arg: &Arg) {
+    fn code(&mut self, role: Role, arg: &Arg) {
         self.reading.invocation.inline_code = true;
         self.unvouched = true;
         let program = self.program();
         self.note(OpaqueReason::InlineCode, arg, &format!("code of `{program}` is not read"));
+        self.tell(role, arg);
+    }
+
+    /// Lists what code that is opaque all the same would run, as far as its text tells.
+    pub(super) fn tell(&mut self, role: Role, arg: &Arg) {
+        let Some(text) = arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned) else {
+            return;
+        };
+        if role == Role::Setting {
+            return self.tell_setting(&text, arg);
+        }
+        for told in told::told(role, &text) {
+            match told {
+                Told::Code(code) => self.tell_code(code, arg),
+                Told::Words(words) => {
+                    let words = words.iter().map(|word| decoded(arg, word)).collect();
+                    let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
+                    self.reading.children.push(child);
+                }
+            }
+        }
+    }
+
+    /// Shell code that something else is said about already.
+    pub(super) fn tell_code(&mut self, text: String, arg: &Arg) {
+        if !text.trim().is_empty() {
+            self.reading.children.push(Child::Code { text, word: arg.word.clone(), runs: Runs::Elsewhere });
+        }
+    }
+
+    /// Words that some shell gets as one text.
+    fn tell_joined(&mut self, words: &[Arg]) {
+        let texts: Option<Vec<&str>> = words.iter().map(|arg| arg.word.value.literal()).collect();
+        if let (Some(texts), Some(first)) = (texts, words.first()) {
+            self.tell_code(texts.join(" "), first);
+        }
+    }
+
+    /// `core.pager=rm x`: the table says of which settings the value is run.
+    pub(super) fn tell_setting(&mut self, text: &str, arg: &Arg) {
+        let code = ['=', ' '].into_iter().find_map(|sign| {
+            let (name, value) = text.split_once(sign)?;
+            let value = value.trim_start_matches(['=', ' ']);
+            self.table.runs.iter().find_map(|setting| setting.code(name.trim(), value))
+        });
+        if let Some(code) = code {
+            self.tell_code(code, arg);
+        }
     }
 
     fn vouched(&mut self, role: Role, arg: &Arg) {
@@ -531,7 +620,7 @@ impl Parse<'_, '_> {
         let text = arg.word.value.literal().filter(|_| arg.count == Count::One && whole);
         match text.and_then(|text| touched(role, text)) {
             Some(touched) => self.touches(touched, arg),
-            None => self.code(arg),
+            None => self.code(role, arg),
         }
     }
 
@@ -569,7 +658,10 @@ impl Parse<'_, '_> {
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
         let texts: Option<Vec<String>> = operands.iter().map(literal).collect();
         let Some(texts) = texts else {
-            return self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
+            self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
+            let known: Vec<&str> = operands.iter().map_while(literal_text).collect();
+            let next = operands.get(known.len()).map_or("", |arg| arg.word.value.prefix());
+            return self.tell_code(certain(&format!("{} {next}", known.join(" "))), first);
         };
         let span = operands.iter().map(|arg| arg.word.span).reduce(Span::to).unwrap_or_default();
         let word = if operands.len() == 1 { first.word.clone() } else { Word { span, ..super::empty_word() } };
@@ -627,6 +719,18 @@ impl Parse<'_, '_> {
         }
         self.unvouched = true;
         self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+        if let Some(text) = self.stdin.map(str::to_owned) {
+            self.tell_stream(text, arg);
+        }
+    }
+
+    /// Code from a stream, of which something else is said already.
+    fn tell_stream(&mut self, text: String, arg: &Arg) {
+        use Role::{PlainShellCode, PosixShellCode, RemoteShell, ShellCode};
+        match self.entry.stdin_role {
+            ShellCode | PosixShellCode | PlainShellCode | RemoteShell => self.tell_code(text, arg),
+            role => self.tell(role, &decoded(arg, &text)),
+        }
     }
 
     /// A process substitution in a script's place.
@@ -641,6 +745,9 @@ impl Parse<'_, '_> {
             _ => {
                 self.unvouched = true;
                 self.note(OpaqueReason::StdinCode, arg, "it takes its code from a pipe");
+                if let Some(text) = text.map(str::to_owned) {
+                    self.tell_stream(text, arg);
+                }
             }
         }
     }
@@ -713,6 +820,7 @@ impl Parse<'_, '_> {
                 for arg in self.operands.clone() {
                     if arg.word.value.literal().is_none_or(|text| text.contains('=')) {
                         self.note(OpaqueReason::InlineCode, &arg, "a variable given here may change what is run");
+                        self.tell(Role::Setting, &arg);
                     }
                 }
             }
@@ -724,6 +832,7 @@ impl Parse<'_, '_> {
                     let prefix = arg.word.value.prefix();
                     if prefix.starts_with('+') || prefix.is_empty() && arg.word.value.literal().is_none() {
                         self.note(OpaqueReason::InlineCode, &arg, "a word that begins with `+` is a command");
+                        self.tell(Role::Commands, &decoded(&arg, prefix.trim_start_matches('+')));
                     }
                 }
             }
@@ -803,6 +912,20 @@ fn only_begins(arg: &Arg) -> Arg {
     let home = matches!(arg.word.value, Value::Home(_));
     let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
     Arg { word: Word { value: Value::Dynamic { prefix }, ..arg.word.clone() }, count: arg.count }
+}
+
+/// The word's text, if it is one word that is known.
+fn literal_text(arg: &Arg) -> Option<&str> {
+    arg.word.value.literal().filter(|_| arg.count == Count::One)
+}
+
+/// The words of code that begins so which are certain, whatever follows.
+fn certain(begins: &str) -> String {
+    let ends = [' ', '\t', '\n', ';', '|', '&'];
+    let whole = begins.rfind(ends).and_then(|at| begins.get(..at)).unwrap_or_default();
+    let open = ['"', '\''].into_iter().find(|quote| whole.matches(*quote).count() % 2 == 1);
+    let closed = open.and_then(|quote| whole.rfind(quote)).and_then(|at| whole.get(..at)).unwrap_or(whole);
+    closed.trim_end_matches(ends).to_owned()
 }
 
 /// What a job's input is to the code that it is filled into.
