@@ -284,6 +284,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.operand_roles();
         self.checks();
         self.always();
+        self.tell_behind();
         self.reading.invocation.groups = self.groups();
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
@@ -548,6 +549,15 @@ impl<'t, 'a> Parse<'t, 'a> {
         if role == Some(Role::RemoteShell) {
             let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
             self.remote_shell(&words);
+            self.operands.extend(words);
+            self.at = self.args.len();
+            return true;
+        }
+        if role == Some(Role::TypedCode) {
+            let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
+            self.reading.invocation.inline_code = true;
+            self.note(OpaqueReason::InlineCode, arg, "this is typed into a shell that runs elsewhere");
+            self.tell_joined(&words);
             self.operands.extend(words);
             self.at = self.args.len();
             return true;

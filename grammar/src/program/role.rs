@@ -23,7 +23,12 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell | Role::Module => {}
+            Role::Data
+            | Role::TypedCode
+            | Role::CommandUntil
+            | Role::CommandToEnd
+            | Role::RemoteShell
+            | Role::Module => {}
             Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
             Role::CommaCommand => {
@@ -568,21 +573,90 @@ impl Parse<'_, '_> {
 
     /// Lists what code that is opaque all the same would run, as far as its text tells.
     pub(super) fn tell(&mut self, role: Role, arg: &Arg) {
-        let Some(text) = arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned) else {
-            return;
+        let begins = arg.word.value.prefix();
+        // What is not known may be the rest of a text in quotes.
+        let texts = match literal_text(arg) {
+            Some(text) => vec![text.to_owned()],
+            None if role == Role::Setting => vec![certain(begins)],
+            None => vec![format!("{begins} \""), format!("{begins} '")],
         };
-        if role == Role::Setting {
-            return self.tell_setting(&text, arg);
+        for text in texts {
+            if role == Role::Setting {
+                self.tell_setting(&text, arg);
+            }
+            told::told(role, &text).into_iter().for_each(|told| self.tell_one(told, arg));
         }
-        for told in told::told(role, &text) {
-            match told {
-                Told::Code(code) => self.tell_code(code, arg),
-                Told::Words(words) => {
-                    let words = words.iter().map(|word| decoded(arg, word)).collect();
-                    let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
-                    self.reading.children.push(child);
+    }
+
+    fn tell_one(&mut self, told: Told, arg: &Arg) {
+        match told {
+            Told::Code(code) => self.tell_code(code, arg),
+            Told::Words(words) => {
+                let words = words.iter().map(|word| decoded(arg, word)).collect();
+                let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
+                self.reading.children.push(child);
+            }
+        }
+    }
+
+    /// Lists what stands behind a word that the table says is followed by a command, and what a program that is not
+    /// taken apart at all is given to run.
+    pub(super) fn tell_behind(&mut self) {
+        let args = self.args;
+        for (at, arg) in args.iter().enumerate().skip(1) {
+            let Some(text) = literal_text(arg) else { continue };
+            let tells = |text: &str| self.table.tells.iter().any(|word| word == text);
+            let (name, attached) = text.split_once('=').unwrap_or((text, ""));
+            let rest = args.get(at + 1..).unwrap_or_default();
+            let rest = match rest {
+                [dashes, rest @ ..] if literal_text(dashes) == Some("--") => rest,
+                rest => rest,
+            };
+            if tells(name) && !attached.is_empty() {
+                self.tell_value_of(attached, arg);
+            } else if tells(text) {
+                match rest {
+                    [] => {}
+                    [first, ..] if !self.table.runs.is_empty() || rest.len() == 1 => {
+                        self.tell_value_of(first.word.value.prefix(), first);
+                    }
+                    [first, ..] if first.word.value.prefix().contains(' ') => {
+                        self.tell_code(first.word.value.prefix().to_owned(), first);
+                    }
+                    words => {
+                        let (words, assignments) = (words.to_vec(), Vec::new());
+                        self.reading.children.push(Child::Command {
+                            words,
+                            assignments,
+                            elsewhere: true,
+                            shell: false,
+                        });
+                    }
+                }
+                return;
+            }
+            if text == "--" {
+                return;
+            }
+            if self.entry.plain && self.entry.opaque.is_some() {
+                match text.strip_prefix('!') {
+                    Some(code) => self.tell_code(code.to_owned(), arg),
+                    None => self.tell(Role::Code, arg),
                 }
             }
+        }
+        if let (true, Some(text), Some(first)) =
+            (self.entry.plain && self.entry.opaque.is_some(), self.stdin, args.first())
+        {
+            self.tell(Role::Commands, &decoded(first, text));
+        }
+    }
+
+    fn tell_value_of(&mut self, text: &str, arg: &Arg) {
+        if self.table.runs.is_empty() {
+            self.tell_code(text.to_owned(), arg);
+        } else {
+            self.tell_setting(text, arg);
         }
     }
 
@@ -594,7 +668,7 @@ impl Parse<'_, '_> {
     }
 
     /// Words that some shell gets as one text.
-    fn tell_joined(&mut self, words: &[Arg]) {
+    pub(super) fn tell_joined(&mut self, words: &[Arg]) {
         let texts: Option<Vec<&str>> = words.iter().map(|arg| arg.word.value.literal()).collect();
         if let (Some(texts), Some(first)) = (texts, words.first()) {
             self.tell_code(texts.join(" "), first);

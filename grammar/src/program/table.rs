@@ -86,6 +86,9 @@ pub(crate) struct Entry {
     /// Settings whose value is run, wherever the program takes a setting: `NAME`, of which a `*` stands for anything,
     /// `NAME=BEGIN` if only a value that begins so is run, and behind ` -> ` what the command begins with.
     pub(crate) runs: Vec<Setting>,
+    /// Words behind which the rest is a command, or one word is code of a shell, in a program that is not taken apart
+    /// there and stays opaque: these only make sure that the command is listed, too.
+    pub(crate) tells: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -165,6 +168,7 @@ impl Default for Entry {
             named: Vec::new(),
             settings: Vec::new(),
             runs: Vec::new(),
+            tells: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -537,6 +541,8 @@ pub(crate) enum Role {
     Program,
     /// The words of a command, parted by commas (gcc).
     CommaCommand,
+    /// This and every further word, joined with blanks, are typed into a shell that runs elsewhere: listed, and opaque.
+    TypedCode,
     /// This word and all behind it, joined by blanks, are code of a shell on another machine.
     RemoteShell,
     /// The words up to `;` or `{} +` are a command to run.

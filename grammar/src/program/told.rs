@@ -136,7 +136,7 @@ fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
         let known = CALLS.iter().any(|call| is(call)) && !python_code;
         let named = CALLS_OF.iter().any(|(call, with)| is(call) && code.contains(with));
         if known || named {
-            found.extend(call(behind));
+            found.extend(call(behind).or_else(|| variable(code, behind)).or_else(|| unquoted_call(&name, behind)));
         } else if is("open") || is("open3") || is("open2") {
             found.extend(opened(behind));
         } else if ["eval", "exec"].into_iter().any(is)
@@ -172,6 +172,23 @@ fn call(behind: &str) -> Option<Told> {
         (1, ..) | (_, false, true) => Some(Told::Code(first.trim_start_matches('!').to_owned())),
         _ => Some(Told::Words(texts)),
     }
+}
+
+/// `c = "rm x"; system(c)`.
+fn variable(code: &str, behind: &str) -> Option<Told> {
+    let word = behind.trim_start().strip_prefix('(')?.trim_start().trim_start_matches('$');
+    let name = word.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next()?;
+    let mut uses = code.match_indices(name).filter(|_| !name.is_empty());
+    uses.find_map(|(at, _)| {
+        let value = code.get(at + name.len()..)?.trim_start().strip_prefix('=')?;
+        call(value)
+    })
+}
+
+/// `syscmd(rm x)` of m4.
+fn unquoted_call(name: &str, behind: &str) -> Option<Told> {
+    let inner = behind.strip_prefix('(').filter(|_| name.ends_with("syscmd"))?;
+    inner.split(')').next().map(|code| Told::Code(code.to_owned()))
 }
 
 /// `open(F, "rm x|")`, `open("|rm x")`, `open(F, "-|", "rm", "x")`.
@@ -388,8 +405,13 @@ fn escape(line: &str, found: &mut Vec<Told>) {
         found.push(Told::Code(recipe.trim_start_matches(['@', '-', '+']).to_owned()));
     }
     let line = line.trim().trim_start_matches([':', ' ']);
-    let called = line.split("$(shell ").skip(1).filter_map(|rest| rest.split(')').next());
-    found.extend(called.map(|code| Told::Code(code.to_owned())));
+    for mark in ["$(shell ", "%("] {
+        let called = line.split(mark).skip(1).filter_map(|rest| rest.split(')').next());
+        found.extend(called.map(|code| Told::Code(code.to_owned())));
+    }
+    // `all: x; rm x` of make.
+    let recipe = line.split_once(':').and_then(|(_, rule)| rule.split_once(';')).map(|(_, recipe)| recipe);
+    found.extend(recipe.map(|code| Told::Code(code.to_owned())));
     let lower = line.to_ascii_lowercase();
     if let Some(word) = WORDS.iter().find(|word| lower.starts_with(&word.to_ascii_lowercase())) {
         let code = line.get(word.len()..).unwrap_or_default();
@@ -483,6 +505,7 @@ mod tests {
             (Role::Python, "exec(\"import os; os.system('rm x')\")", "rm x;"),
             (Role::Python, "import os; os.system('r' + 'm x')", "rm x;"),
             (Role::Python, "import os; os.system('\\x72m x')", "rm x;"),
+            (Role::Python, "c = 'rm x'; os.system(c)", "rm x;"),
             (Role::Python, "cursor.execute('rm x'); print('system')", ""),
             (Role::Node, "require('child_process').execSync('rm x', {encoding: 'utf8'})", "rm x;"),
             (Role::Node, "require(\"child_process\").spawn(\"rm\", [\"x\"])", "rm|x;"),
@@ -517,6 +540,10 @@ mod tests {
             (Role::Commands, "call system('rm x')", "rm x;"),
             (Role::Commands, "shell rm x", "rm x;"),
             (Role::Commands, "*/5 * * * * rm x", "rm x;"),
+            (Role::Commands, "all: a; rm x", " rm x;"),
+            (Role::Commands, "all:\n\trm x", "rm x;"),
+            (Role::Commands, "%(rm x)", "rm x;"),
+            (Role::Code, "syscmd(rm x)", "rm x;"),
             (Role::Commands, "1 2 !=a", ""),
             (Role::Sql, ".shell rm x", "rm x;"),
             (Role::Sql, ".output |rm x", "rm x;"),
