@@ -407,8 +407,8 @@ impl Parse<'_, '_> {
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
         let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else {
             let known: Vec<&str> = words.iter().map_while(literal_text).collect();
-            let next = words.get(known.len()).map_or("", |arg| arg.word.value.prefix());
-            return self.tell_code(certain(&format!("{} {next}", known.join(" "))), first);
+            let next = words.get(known.len()).map(guessed).unwrap_or_default();
+            return self.tell_code(format!("{} {next}", known.join(" ")), first);
         };
         let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
         let word = match words {
@@ -453,10 +453,9 @@ impl Parse<'_, '_> {
                 let runs = if self.entry.runs_builtins { Runs::Here } else { Runs::Elsewhere };
                 self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone(), runs });
             }
-            value => {
-                let known = certain(value.prefix());
+            _ => {
                 self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs");
-                self.tell_code(known, arg);
+                self.tell_code(guessed(arg), arg);
             }
         }
     }
@@ -522,6 +521,12 @@ impl Parse<'_, '_> {
             let commands = words.iter().filter(|arg| !is(arg, &["--"])).cloned().collect::<Vec<_>>();
             self.tell_joined(&commands);
             return self.code(Role::Jobs, first); // another program of the same name has commands behind it
+        }
+        if template.is_empty() {
+            inputs.iter().filter(|arg| !arg.word.value.prefix().starts_with(":::")).for_each(|arg| {
+                let code = literal_text(arg).unwrap_or_default().to_owned();
+                self.tell_code(code, arg);
+            });
         }
         let (Some(texts), Some(program)) = (texts.filter(|texts| !texts.is_empty()), template.first()) else {
             self.tell_joined(template);
@@ -712,7 +717,10 @@ impl Parse<'_, '_> {
                 let (text, word) = (text.to_owned(), code.word.clone());
                 self.reading.children.push(Child::Code { text, word, runs: Runs::Later });
             }
-            _ => self.note(OpaqueReason::InlineCode, code, "the code of this trap is not known before it runs"),
+            _ => {
+                self.note(OpaqueReason::InlineCode, code, "the code of this trap is not known before it runs");
+                self.tell_code(guessed(code), code);
+            }
         }
     }
 
@@ -734,8 +742,8 @@ impl Parse<'_, '_> {
         let Some(texts) = texts else {
             self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
             let known: Vec<&str> = operands.iter().map_while(literal_text).collect();
-            let next = operands.get(known.len()).map_or("", |arg| arg.word.value.prefix());
-            return self.tell_code(certain(&format!("{} {next}", known.join(" "))), first);
+            let next = operands.get(known.len()).map(guessed).unwrap_or_default();
+            return self.tell_code(format!("{} {next}", known.join(" ")), first);
         };
         let span = operands.iter().map(|arg| arg.word.span).reduce(Span::to).unwrap_or_default();
         let word = if operands.len() == 1 { first.word.clone() } else { Word { span, ..super::empty_word() } };
@@ -991,6 +999,16 @@ fn only_begins(arg: &Arg) -> Arg {
 /// The word's text, if it is one word that is known.
 fn literal_text(arg: &Arg) -> Option<&str> {
     arg.word.value.literal().filter(|_| arg.count == Count::One)
+}
+
+/// Code whose text is not known, as it is written: what is filled in is most likely a word or a part of one.
+fn guessed(arg: &Arg) -> String {
+    let inner = arg.word.raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    let plain = inner.map(|inner| inner.replace("\\\"", "\0").replace(['\\'], ""));
+    match plain.filter(|plain| !plain.contains(['"', '`']) && !plain.contains("$(") && plain.contains(' ')) {
+        Some(plain) => plain.replace('\0', "\""),
+        None => certain(arg.word.value.prefix()),
+    }
 }
 
 /// The words of code that begins so which are certain, whatever follows.

@@ -46,6 +46,7 @@ const CALLS: &[&str] = &[
     "execve",
     "execvp",
     "execvpe",
+    "Deno.Command",
     "getoutput",
     "getstatusoutput",
     "jobstart",
@@ -107,7 +108,8 @@ pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
         Role::Awk => awk(code, &mut found),
         Role::Sed => sed(code, &mut found),
         Role::Perl | Role::Ruby | Role::Php => backticks(code, &mut found),
-        Role::Commands | Role::Sql => code.lines().for_each(|line| escape(line, &mut found)),
+        Role::Commands => code.lines().for_each(|line| escape(line, &mut found)),
+        Role::Sql => code.lines().flat_map(|line| line.split(';')).for_each(|line| escape(line, &mut found)),
         Role::Code => bare(code, &mut found),
         _ => {}
     }
@@ -129,7 +131,13 @@ fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
         let path = rest.get(start..).unwrap_or_default();
         let length = path.find(|letter| !is_path(letter)).unwrap_or(path.len());
         let (name, behind) = path.split_at_checked(length).unwrap_or_default();
-        rest = behind;
+        // `getattr(os, "system")("rm x")`: the name stands in a text, behind which something may be called.
+        let within = rest.get(..start).unwrap_or_default().chars().next_back().filter(|quote| "'\"".contains(*quote));
+        let behind = match within.and_then(|quote| behind.strip_prefix(quote)) {
+            Some(after) => after.strip_prefix([')', ']']).filter(|after| after.starts_with('(')).unwrap_or_default(),
+            None => behind,
+        };
+        rest = path.get(length..).unwrap_or_default();
         let name = name.replace("::", ".").replace(':', ".");
         let is = |call: &str| name.strip_suffix(call).is_some_and(|before| before.is_empty() || before.ends_with('.'));
         let python_code = matches!(role, Role::Python | Role::Node) && name.ends_with("exec");
@@ -420,6 +428,12 @@ fn escape(line: &str, found: &mut Vec<Told>) {
     } else if line.starts_with(['.', '\\', '|']) && line.contains('|') {
         let code = line.rsplit('|').next().unwrap_or_default();
         found.push(Told::Code(code.trim_end_matches(['"', '\'']).to_owned()));
+    } else if let Some((_, (_, code))) = line
+        .split_once("\\g")
+        .or_else(|| line.split_once("\\o"))
+        .and_then(|(start, rest)| Some((start, rest.split_once('|')?)))
+    {
+        found.push(Told::Code(code.to_owned()));
     } else if let Some((_, code)) = line.split_once("\\!") {
         found.push(Told::Code(code.to_owned()));
     } else if let Some(code) = scheduled(line) {
@@ -470,13 +484,18 @@ fn programs(code: &str, found: &mut Vec<Told>) {
     for (at, word) in lower.match_indices("program") {
         let behind = code.get(at + word.len()..).unwrap_or_default().trim_start();
         found.extend(
-            Some(behind).filter(|behind| behind.starts_with('\'')).and_then(text).map(|(text, _)| Told::Code(text)),
+            Some(behind)
+                .filter(|behind| behind.starts_with(['\'', '"']))
+                .and_then(text)
+                .map(|(text, _)| Told::Code(text)),
         );
     }
 }
 
 /// `spawn rm x` and `exec rm x` of Tcl.
 fn bare(code: &str, found: &mut Vec<Told>) {
+    let shells = code.split("$`").skip(1).filter_map(|rest| rest.split('`').next());
+    found.extend(shells.map(|code| Told::Code(code.to_owned())));
     for command in code.split(['\n', ';', '[', '{']) {
         let words = ["spawn ", "exec ", "system "].into_iter().find_map(|word| command.trim_start().strip_prefix(word));
         let words = words.map(|words| words.split([']', '}']).next().unwrap_or_default().trim_start());
@@ -506,6 +525,7 @@ mod tests {
             (Role::Python, "import os; os.system('r' + 'm x')", "rm x;"),
             (Role::Python, "import os; os.system('\\x72m x')", "rm x;"),
             (Role::Python, "c = 'rm x'; os.system(c)", "rm x;"),
+            (Role::Python, "getattr(os, 'system')('rm x')", "rm x;"),
             (Role::Python, "cursor.execute('rm x'); print('system')", ""),
             (Role::Node, "require('child_process').execSync('rm x', {encoding: 'utf8'})", "rm x;"),
             (Role::Node, "require(\"child_process\").spawn(\"rm\", [\"x\"])", "rm|x;"),
@@ -548,6 +568,8 @@ mod tests {
             (Role::Sql, ".shell rm x", "rm x;"),
             (Role::Sql, ".output |rm x", "rm x;"),
             (Role::Sql, "select 1;\n\\! rm x", " rm x;"),
+            (Role::Sql, "select 1; system rm x", "rm x;"),
+            (Role::Sql, "select 1 \\g |rm x", "rm x;"),
             (Role::Sql, "COPY t TO PROGRAM 'rm x'", "rm x;"),
             (Role::Sql, "SELECT a != b FROM t", ""),
         ] {
