@@ -16,7 +16,7 @@ pub(crate) enum Told {
 }
 
 /// Longer code is not looked at.
-const MAX_CODE: usize = 64 * 1024;
+const MAX_CODE: usize = 16 * 1024;
 /// More is not listed of one piece of code.
 const MAX_TOLD: usize = 64;
 
@@ -224,13 +224,12 @@ fn literals(behind: &str) -> (Option<Vec<String>>, bool) {
     }
     let list = rest.starts_with(['[', '{']) && !rest.starts_with("[[");
     let mut texts = Vec::new();
-    loop {
-        let Some((mut text, mut behind)) = text(rest) else { break };
+    while let Some((mut first, mut behind)) = text(rest) {
         while let Some((more, end)) = joined(behind) {
-            text.push_str(&more);
+            first.push_str(&more);
             behind = end;
         }
-        texts.push(text);
+        texts.push(first);
         let Some(next) = behind.trim_start().strip_prefix(',') else { break };
         rest = next.trim_start();
     }
