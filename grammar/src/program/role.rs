@@ -1004,11 +1004,22 @@ fn literal_text(arg: &Arg) -> Option<&str> {
 /// Code whose text is not known, as it is written: what is filled in is most likely a word or a part of one.
 fn guessed(arg: &Arg) -> String {
     let inner = arg.word.raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
-    let plain = inner.map(|inner| inner.replace("\\\"", "\0").replace(['\\'], ""));
-    match plain.filter(|plain| !plain.contains(['"', '`']) && !plain.contains("$(") && plain.contains(' ')) {
-        Some(plain) => plain.replace('\0', "\""),
-        None => certain(arg.word.value.prefix()),
+    let guess = inner.and_then(unescaped).filter(|guess| guess.contains(' '));
+    guess.unwrap_or_else(|| certain(arg.word.value.prefix()))
+}
+
+/// What stands between double quotes, expansions as they are; none if it holds commands, which are listed already.
+fn unescaped(inner: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut letters = inner.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.peek()) {
+            ('\\', Some(next)) if "$`\"\\".contains(*next) => out.extend(letters.next()),
+            ('"' | '`', _) | ('$', Some('(')) => return None,
+            _ => out.push(letter),
+        }
     }
+    Some(out)
 }
 
 /// The words of code that begins so which are certain, whatever follows.

@@ -116,9 +116,16 @@ pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
     if role == Role::Sql {
         programs(code, &mut found);
     }
+    // Commands are parts of the code: more than there is of it would only be read again and again.
+    let mut left = code.len();
     let mut listed = Vec::new();
     for told in found.into_iter().take(MAX_TOLD) {
-        if !listed.contains(&told) {
+        let length = match &told {
+            Told::Code(code) => code.len(),
+            Told::Words(words) => words.iter().map(String::len).sum(),
+        };
+        if length <= left && !listed.contains(&told) {
+            left -= length;
             listed.push(told);
         }
     }
