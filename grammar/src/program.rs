@@ -7,6 +7,7 @@ pub(crate) mod catalogue;
 pub(crate) mod peer;
 mod role;
 pub(crate) mod table;
+mod told;
 mod vouch;
 
 use std::collections::BTreeSet;
@@ -231,6 +232,8 @@ impl Reading {
 
 /// Words being sorted into options and operands.
 struct Parse<'t, 'a> {
+    /// The program's table, of which `entry` may be a subcommand.
+    table: &'t Entry,
     entry: &'t Entry,
     args: &'a [Arg],
     at: usize,
@@ -260,6 +263,7 @@ struct Parse<'t, 'a> {
 impl<'t, 'a> Parse<'t, 'a> {
     fn new(entry: &'t Entry, args: &'a [Arg], shell: bool, stdin: Option<&'a str>, reading: Reading) -> Self {
         Self {
+            table: entry,
             entry,
             args,
             at: 1,
@@ -286,6 +290,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.operand_roles();
         self.checks();
         self.always();
+        self.tell_behind();
         self.reading.invocation.groups = self.groups();
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
@@ -488,7 +493,16 @@ impl<'t, 'a> Parse<'t, 'a> {
             let values = self.reading.invocation.options.entry(option.canonical().to_owned()).or_default();
             values.insert(text.to_owned());
         }
-        self.allowed_value(option, &value);
+        let allowed = self.allowed_value(option, &value);
+        if matches!(option.role, Role::Commands | Role::Setting | Role::PosixShellCode) && !option.values.is_empty() {
+            if !allowed {
+                self.tell_value(option, &value);
+            }
+            return;
+        }
+        if matches!(option.role, Role::Commands | Role::Setting) && option.opaque.is_some() {
+            return self.tell(option.role, &value);
+        }
         if option.role == Role::Module {
             return self.module(option, &value);
         }
@@ -507,11 +521,21 @@ impl<'t, 'a> Parse<'t, 'a> {
         Some(value)
     }
 
-    fn allowed_value(&mut self, option: &Opt, value: &Arg) {
-        if !allows(&option.values, &value.word.value) {
+    fn allowed_value(&mut self, option: &Opt, value: &Arg) -> bool {
+        let allowed = allows(&option.values, &value.word.value);
+        if !allowed {
             let (name, program) = (option.canonical(), self.program());
             let detail = format!("what this value of `{name}` of `{program}` does is not known");
             self.note(OpaqueReason::UnknownOption, value, &detail);
+        }
+        allowed
+    }
+
+    /// What a value that the table does not vouch for runs.
+    fn tell_value(&mut self, option: &Opt, value: &Arg) {
+        match option.role {
+            Role::PosixShellCode => self.apply(option.role, value, false),
+            role => self.tell(role, value),
         }
     }
 
@@ -531,6 +555,15 @@ impl<'t, 'a> Parse<'t, 'a> {
         if role == Some(Role::RemoteShell) {
             let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
             self.remote_shell(&words);
+            self.operands.extend(words);
+            self.at = self.args.len();
+            return true;
+        }
+        if role == Some(Role::TypedCode) {
+            let words = self.args.get(self.at - 1..).unwrap_or_default().to_vec();
+            self.reading.invocation.inline_code = true;
+            self.note(OpaqueReason::InlineCode, arg, "this is typed into a shell that runs elsewhere");
+            self.tell_joined(&words);
             self.operands.extend(words);
             self.at = self.args.len();
             return true;
@@ -828,10 +861,21 @@ impl<'t, 'a> Parse<'t, 'a> {
         if !self.entry.settings.iter().any(known) {
             self.note(OpaqueReason::InlineCode, first, "this setting may name something that runs later");
         }
+        self.set_to(operands);
         let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
         let usual = self.entry.effects.iter().filter(|_| chosen.is_empty());
         for implied in usual.chain(chosen.iter().copied()) {
             self.implied(implied, first);
+        }
+    }
+
+    /// Lists what a setting will run: `config [set] NAME VALUE`.
+    fn set_to(&mut self, operands: &[Arg]) {
+        let texts: Option<Vec<&str>> = operands.iter().map(|arg| arg.word.value.literal()).collect();
+        let (Some(texts), Some(last)) = (texts, operands.last()) else { return };
+        let words = texts.strip_prefix(&["set"]).unwrap_or(&texts);
+        if let [name, value, ..] = words {
+            self.tell_setting(&format!("{name}={value}"), last);
         }
     }
 

@@ -4,6 +4,7 @@
 //! its role allows.
 
 use super::table::{Check, Role, Stdin};
+use super::told::{self, Told};
 use super::vouch::Touched;
 use super::{Arg, Child, Directory, Parse, Runs, decoded, empty_word, peer, vouch};
 use crate::ast::Count;
@@ -22,9 +23,19 @@ impl Parse<'_, '_> {
             return; // no file: what is at its other end is listed by itself
         }
         match role {
-            Role::Data | Role::CommandUntil | Role::CommandToEnd | Role::RemoteShell | Role::Module => {}
+            Role::Data
+            | Role::TypedCode
+            | Role::CommandUntil
+            | Role::CommandToEnd
+            | Role::RemoteShell
+            | Role::Module => {}
             Role::Command => self.late_command(arg),
             Role::Program => self.command(vec![arg.clone()]),
+            Role::CommaCommand => {
+                let texts = arg.word.value.prefix().split(',');
+                let words = texts.map(|text| decoded(arg, text)).collect();
+                self.child(words, false);
+            }
             Role::JoinedShellCode | Role::CommandOrCode => self.joined_code(std::slice::from_ref(arg)),
             Role::Jobs => self.jobs(std::slice::from_ref(arg)),
             Role::Read | Role::Write | Role::ReadWrite | Role::ReadTree | Role::WriteTree if stdio => {}
@@ -133,7 +144,11 @@ impl Parse<'_, '_> {
             Role::PlainShellCode => self.shell_code(arg, vouch::plain_shell),
             Role::FileOrPipe => self.file_or_pipe(arg),
             Role::WritePattern => self.write_pattern(arg),
-            Role::Code => self.code(arg),
+            Role::Code | Role::Commands => self.code(role, arg),
+            Role::Setting => {
+                self.note(OpaqueReason::InlineCode, arg, "this setting may name something that is run");
+                self.tell(role, arg);
+            }
             Role::Awk | Role::Sed | Role::Jq | Role::Python | Role::Perl | Role::Node | Role::Ruby | Role::Php => {
                 self.vouched(role, arg)
             }
@@ -188,7 +203,11 @@ impl Parse<'_, '_> {
         let plain = |text: &str| !text.contains(['<', '>', '|', '&']) && text.trim() == text;
         match arg.word.value.literal() {
             Some(text) if plain(text) => self.effect(EffectKind::Read, arg, false),
-            Some(_) => self.code(arg), // `rm x|` is a command here
+            Some(text) => {
+                let code = text.trim().trim_matches(['|', '<', '>', '&']).to_owned();
+                self.code(Role::Input, arg); // `rm x|` is a command here
+                self.tell_code(code, arg);
+            }
             None => {
                 self.note(
                     OpaqueReason::DynamicOption,
@@ -275,7 +294,13 @@ impl Parse<'_, '_> {
                 self.effect(EffectKind::Read, &decoded(arg, rest), false);
                 self.effect(EffectKind::Write, &decoded(arg, rest), false);
             }
-            _ => self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known"),
+            kind => {
+                self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known");
+                if matches!(kind, "EXEC" | "SYSTEM" | "SHELL") {
+                    let code = rest.rsplit_once(',').map_or(rest, |(code, _)| code);
+                    self.tell_code(code.replace(['"', '\''], ""), arg);
+                }
+            }
         }
     }
 
@@ -359,7 +384,12 @@ impl Parse<'_, '_> {
     fn remote(&mut self, arg: &Arg) {
         let text = arg.word.value.literal().unwrap_or_default();
         if text.contains("::") {
-            return self.note(OpaqueReason::InlineCode, arg, "a remote of the form `helper::…` runs a program");
+            self.note(OpaqueReason::InlineCode, arg, "a remote of the form `helper::…` runs a program");
+            let helper = text.split_once("::").map_or(text, |(helper, _)| helper);
+            return match text.strip_prefix("ext::") {
+                Some(code) => self.tell_code(code.replace("% ", " "), arg),
+                None => self.tell_code(format!("git-remote-{helper}"), arg),
+            };
         }
         let peer = match text.contains("://").then(|| peer::url(text)) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), true),
@@ -380,7 +410,11 @@ impl Parse<'_, '_> {
         self.reading.invocation.inline_code = true;
         self.note(OpaqueReason::InlineCode, first, "this runs on another machine, where nothing checks it");
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
-        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else { return };
+        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else {
+            let known: Vec<&str> = words.iter().map_while(literal_text).collect();
+            let next = words.get(known.len()).map(guessed).unwrap_or_default();
+            return self.tell_code(format!("{} {next}", known.join(" ")), first);
+        };
         let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
         let word = match words {
             [only] => only.word.clone(),
@@ -418,12 +452,16 @@ impl Parse<'_, '_> {
         match &arg.word.value {
             Value::Literal(text) if !readable(text) => {
                 self.note(OpaqueReason::InlineCode, arg, "shells do not agree about what this code is; use `bash -c`");
+                self.tell_code(text.clone(), arg);
             }
             Value::Literal(text) if arg.count == Count::One => {
                 let runs = if self.entry.runs_builtins { Runs::Here } else { Runs::Elsewhere };
                 self.reading.children.push(Child::Code { text: text.clone(), word: arg.word.clone(), runs });
             }
-            _ => self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs"),
+            _ => {
+                self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs");
+                self.tell_code(guessed(arg), arg);
+            }
         }
     }
 
@@ -438,7 +476,11 @@ impl Parse<'_, '_> {
         let span = rest.iter().fold(first.word.span, |span, arg| span.to(arg.word.span));
         let value = match text {
             Some(text) => Value::Literal(text.join(" ")),
-            None => Value::Dynamic { prefix: String::new() },
+            None => {
+                let known: Vec<&str> = words.iter().map_while(literal_text).collect();
+                let next = words.get(known.len()).map_or("", |arg| arg.word.value.prefix());
+                Value::Dynamic { prefix: format!("{} {next}", known.join(" ")) }
+            }
         };
         let word = Word { span, value, ..empty_word() };
         self.shell_code(&Arg { word, count: Count::One }, vouch::posix_shell);
@@ -481,10 +523,19 @@ impl Parse<'_, '_> {
         let texts: Option<Vec<String>> = template.iter().map(filled_in).collect();
         let Some(first) = words.first() else { return };
         if self.args.iter().any(|arg| is(arg, &["--"])) {
-            return self.code(first); // another program of the same name has commands behind it
+            let commands = words.iter().filter(|arg| !is(arg, &["--"])).cloned().collect::<Vec<_>>();
+            self.tell_joined(&commands);
+            return self.code(Role::Jobs, first); // another program of the same name has commands behind it
+        }
+        if template.is_empty() {
+            inputs.iter().filter(|arg| !arg.word.value.prefix().starts_with(":::")).for_each(|arg| {
+                let code = literal_text(arg).unwrap_or_default().to_owned();
+                self.tell_code(code, arg);
+            });
         }
         let (Some(texts), Some(program)) = (texts.filter(|texts| !texts.is_empty()), template.first()) else {
-            return self.code(first);
+            self.tell_joined(template);
+            return self.code(Role::Jobs, first);
         };
         let text = texts.join(" ");
         let text = if text.contains(FILLED) { text } else { format!("{text} {FILLED}") };
@@ -522,11 +573,128 @@ impl Parse<'_, '_> {
         }
     }
 
-    fn code(&mut self, arg: &Arg) {
+    fn code(&mut self, role: Role, arg: &Arg) {
         self.reading.invocation.inline_code = true;
         self.unvouched = true;
         let program = self.program();
         self.note(OpaqueReason::InlineCode, arg, &format!("code of `{program}` is not read"));
+        self.tell(role, arg);
+    }
+
+    /// Lists what code that is opaque all the same would run, as far as its text tells.
+    pub(super) fn tell(&mut self, role: Role, arg: &Arg) {
+        let begins = arg.word.value.prefix();
+        // What is not known may be the rest of a text in quotes.
+        let texts = match literal_text(arg) {
+            Some(text) => vec![text.to_owned()],
+            None if role == Role::Setting => vec![certain(begins)],
+            None => vec![format!("{begins} \""), format!("{begins} '")],
+        };
+        for text in texts {
+            if role == Role::Setting {
+                self.tell_setting(&text, arg);
+            }
+            told::told(role, &text).into_iter().for_each(|told| self.tell_one(told, arg));
+        }
+    }
+
+    fn tell_one(&mut self, told: Told, arg: &Arg) {
+        match told {
+            Told::Code(code) => self.tell_code(code, arg),
+            Told::Words(words) => {
+                let words = words.iter().map(|word| decoded(arg, word)).collect();
+                let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
+                self.reading.children.push(child);
+            }
+        }
+    }
+
+    /// Lists what stands behind a word that the table says is followed by a command, and what a program that is not
+    /// taken apart at all is given to run.
+    pub(super) fn tell_behind(&mut self) {
+        let args = self.args;
+        for (at, arg) in args.iter().enumerate().skip(1) {
+            let Some(text) = literal_text(arg) else { continue };
+            let tells = |text: &str| self.table.tells.iter().any(|word| word == text);
+            let (name, attached) = text.split_once('=').unwrap_or((text, ""));
+            let rest = args.get(at + 1..).unwrap_or_default();
+            let rest = match rest {
+                [dashes, rest @ ..] if literal_text(dashes) == Some("--") => rest,
+                rest => rest,
+            };
+            if tells(name) && !attached.is_empty() {
+                self.tell_value_of(attached, arg);
+            } else if tells(text) {
+                match rest {
+                    [] => {}
+                    [first, ..] if !self.table.runs.is_empty() || rest.len() == 1 => {
+                        self.tell_value_of(first.word.value.prefix(), first);
+                    }
+                    [first, ..] if first.word.value.prefix().contains(' ') => {
+                        self.tell_code(first.word.value.prefix().to_owned(), first);
+                    }
+                    words => {
+                        let (words, assignments) = (words.to_vec(), Vec::new());
+                        self.reading.children.push(Child::Command {
+                            words,
+                            assignments,
+                            elsewhere: true,
+                            shell: false,
+                        });
+                    }
+                }
+                return;
+            }
+            if text == "--" {
+                return;
+            }
+            if self.entry.plain && self.entry.opaque.is_some() {
+                match text.strip_prefix('!') {
+                    Some(code) => self.tell_code(code.to_owned(), arg),
+                    None => self.tell(Role::Code, arg),
+                }
+            }
+        }
+        if let (true, Some(text), Some(first)) =
+            (self.entry.plain && self.entry.opaque.is_some(), self.stdin, args.first())
+        {
+            self.tell(Role::Commands, &decoded(first, text));
+        }
+    }
+
+    fn tell_value_of(&mut self, text: &str, arg: &Arg) {
+        if self.table.runs.is_empty() {
+            self.tell_code(text.to_owned(), arg);
+        } else {
+            self.tell_setting(text, arg);
+        }
+    }
+
+    /// Shell code that something else is said about already.
+    pub(super) fn tell_code(&mut self, text: String, arg: &Arg) {
+        if !text.trim().is_empty() {
+            self.reading.children.push(Child::Code { text, word: arg.word.clone(), runs: Runs::Elsewhere });
+        }
+    }
+
+    /// Words that some shell gets as one text.
+    pub(super) fn tell_joined(&mut self, words: &[Arg]) {
+        let texts: Option<Vec<&str>> = words.iter().map(|arg| arg.word.value.literal()).collect();
+        if let (Some(texts), Some(first)) = (texts, words.first()) {
+            self.tell_code(texts.join(" "), first);
+        }
+    }
+
+    /// `core.pager=rm x`: the table says of which settings the value is run.
+    pub(super) fn tell_setting(&mut self, text: &str, arg: &Arg) {
+        let code = ['=', ' '].into_iter().find_map(|sign| {
+            let (name, value) = text.split_once(sign)?;
+            let value = value.trim_start_matches(['=', ' ']);
+            self.table.runs.iter().find_map(|setting| setting.code(name.trim(), value))
+        });
+        if let Some(code) = code {
+            self.tell_code(code, arg);
+        }
     }
 
     fn vouched(&mut self, role: Role, arg: &Arg) {
@@ -536,7 +704,7 @@ impl Parse<'_, '_> {
         let text = arg.word.value.literal().filter(|_| arg.count == Count::One && whole);
         match text.and_then(|text| touched(role, text)) {
             Some(touched) => self.touches(touched, arg),
-            None => self.code(arg),
+            None => self.code(role, arg),
         }
     }
 
@@ -554,7 +722,10 @@ impl Parse<'_, '_> {
                 let (text, word) = (text.to_owned(), code.word.clone());
                 self.reading.children.push(Child::Code { text, word, runs: Runs::Later });
             }
-            _ => self.note(OpaqueReason::InlineCode, code, "the code of this trap is not known before it runs"),
+            _ => {
+                self.note(OpaqueReason::InlineCode, code, "the code of this trap is not known before it runs");
+                self.tell_code(guessed(code), code);
+            }
         }
     }
 
@@ -574,7 +745,10 @@ impl Parse<'_, '_> {
         let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
         let texts: Option<Vec<String>> = operands.iter().map(literal).collect();
         let Some(texts) = texts else {
-            return self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
+            self.note(OpaqueReason::InlineCode, first, "this shell code is not known before it runs");
+            let known: Vec<&str> = operands.iter().map_while(literal_text).collect();
+            let next = operands.get(known.len()).map(guessed).unwrap_or_default();
+            return self.tell_code(format!("{} {next}", known.join(" ")), first);
         };
         let span = operands.iter().map(|arg| arg.word.span).reduce(Span::to).unwrap_or_default();
         let word = if operands.len() == 1 { first.word.clone() } else { Word { span, ..super::empty_word() } };
@@ -632,6 +806,18 @@ impl Parse<'_, '_> {
         }
         self.unvouched = true;
         self.note(OpaqueReason::StdinCode, arg, "it takes its code from standard input");
+        if let Some(text) = self.stdin.map(str::to_owned) {
+            self.tell_stream(text, arg);
+        }
+    }
+
+    /// Code from a stream, of which something else is said already.
+    fn tell_stream(&mut self, text: String, arg: &Arg) {
+        use Role::{PlainShellCode, PosixShellCode, RemoteShell, ShellCode};
+        match self.entry.stdin_role {
+            ShellCode | PosixShellCode | PlainShellCode | RemoteShell => self.tell_code(text, arg),
+            role => self.tell(role, &decoded(arg, &text)),
+        }
     }
 
     /// A process substitution in a script's place.
@@ -646,6 +832,9 @@ impl Parse<'_, '_> {
             _ => {
                 self.unvouched = true;
                 self.note(OpaqueReason::StdinCode, arg, "it takes its code from a pipe");
+                if let Some(text) = text.map(str::to_owned) {
+                    self.tell_stream(text, arg);
+                }
             }
         }
     }
@@ -718,6 +907,7 @@ impl Parse<'_, '_> {
                 for arg in self.operands.clone() {
                     if arg.word.value.literal().is_none_or(|text| text.contains('=')) {
                         self.note(OpaqueReason::InlineCode, &arg, "a variable given here may change what is run");
+                        self.tell(Role::Setting, &arg);
                     }
                 }
             }
@@ -729,6 +919,7 @@ impl Parse<'_, '_> {
                     let prefix = arg.word.value.prefix();
                     if prefix.starts_with('+') || prefix.is_empty() && arg.word.value.literal().is_none() {
                         self.note(OpaqueReason::InlineCode, &arg, "a word that begins with `+` is a command");
+                        self.tell(Role::Commands, &decoded(&arg, prefix.trim_start_matches('+')));
                     }
                 }
             }
@@ -808,6 +999,41 @@ fn only_begins(arg: &Arg) -> Arg {
     let home = matches!(arg.word.value, Value::Home(_));
     let prefix = if home { String::new() } else { arg.word.value.prefix().to_owned() };
     Arg { word: Word { value: Value::Dynamic { prefix }, ..arg.word.clone() }, count: arg.count }
+}
+
+/// The word's text, if it is one word that is known.
+fn literal_text(arg: &Arg) -> Option<&str> {
+    arg.word.value.literal().filter(|_| arg.count == Count::One)
+}
+
+/// Code whose text is not known, as it is written: what is filled in is most likely a word or a part of one.
+fn guessed(arg: &Arg) -> String {
+    let inner = arg.word.raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    let guess = inner.and_then(unescaped).filter(|guess| guess.contains(' '));
+    guess.unwrap_or_else(|| certain(arg.word.value.prefix()))
+}
+
+/// What stands between double quotes, expansions as they are; none if it holds commands, which are listed already.
+fn unescaped(inner: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut letters = inner.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.peek()) {
+            ('\\', Some(next)) if "$`\"\\".contains(*next) => out.extend(letters.next()),
+            ('"' | '`', _) | ('$', Some('(')) => return None,
+            _ => out.push(letter),
+        }
+    }
+    Some(out)
+}
+
+/// The words of code that begins so which are certain, whatever follows.
+fn certain(begins: &str) -> String {
+    let ends = [' ', '\t', '\n', ';', '|', '&'];
+    let whole = begins.rfind(ends).and_then(|at| begins.get(..at)).unwrap_or_default();
+    let open = ['"', '\''].into_iter().find(|quote| whole.matches(*quote).count() % 2 == 1);
+    let closed = open.and_then(|quote| whole.rfind(quote)).and_then(|at| whole.get(..at)).unwrap_or(whole);
+    closed.trim_end_matches(ends).to_owned()
 }
 
 /// What a job's input is to the code that it is filled into.

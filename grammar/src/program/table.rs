@@ -88,6 +88,12 @@ pub(crate) struct Entry {
     /// The first operand names a setting. Once something stands behind it, only these names are known; a trailing `*`
     /// stands for anything, and case does not count.
     pub(crate) settings: Vec<String>,
+    /// Settings whose value is run, wherever the program takes a setting: `NAME`, of which a `*` stands for anything,
+    /// `NAME=BEGIN` if only a value that begins so is run, and behind ` -> ` what the command begins with.
+    pub(crate) runs: Vec<Setting>,
+    /// Words behind which the rest is a command, or one word is code of a shell, in a program that is not taken apart
+    /// there and stays opaque: these only make sure that the command is listed, too.
+    pub(crate) tells: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -166,6 +172,8 @@ impl Default for Entry {
             operand_values: Vec::new(),
             named: Vec::new(),
             settings: Vec::new(),
+            runs: Vec::new(),
+            tells: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
@@ -415,6 +423,38 @@ pub(crate) struct Named {
     pub(crate) role: Role,
 }
 
+/// A setting whose value is run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct Setting {
+    name: String,
+    /// How a value that is run begins; this is no part of the command.
+    mark: String,
+    /// How the command begins.
+    words: String,
+}
+
+impl From<String> for Setting {
+    fn from(text: String) -> Self {
+        let (setting, words) = text.split_once(" -> ").unwrap_or((&text, ""));
+        let (name, mark) = setting.split_once('=').unwrap_or((setting, ""));
+        Self { name: name.to_ascii_lowercase(), mark: mark.to_owned(), words: words.to_owned() }
+    }
+}
+
+impl Setting {
+    /// The shell code that this value of a setting of this name is.
+    pub(crate) fn code(&self, name: &str, value: &str) -> Option<String> {
+        let name = name.to_ascii_lowercase();
+        let matches = match self.name.split_once('*') {
+            Some((start, end)) => name.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
+            None => name == self.name,
+        };
+        let value = value.strip_prefix(self.mark.as_str()).filter(|_| matches)?;
+        Some(format!("{}{value}", self.words))
+    }
+}
+
 /// Whether an option has a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -506,6 +546,10 @@ pub(crate) enum Role {
     Command,
     /// A program that it runs, with words of the program's own if the table `appends`.
     Program,
+    /// The words of a command, parted by commas (gcc).
+    CommaCommand,
+    /// This and every further word, joined with blanks, are typed into a shell that runs elsewhere: listed, and opaque.
+    TypedCode,
     /// This word and all behind it, joined by blanks, are code of a shell on another machine.
     RemoteShell,
     /// The words up to `;` or `{} +` are a command to run.
@@ -532,6 +576,10 @@ pub(crate) enum Role {
     WritePattern,
     /// Code of another language.
     Code,
+    /// Commands of the program's own, a line of which may be run by a shell (ed, gdb, dc).
+    Commands,
+    /// `NAME=value`, which is run if the table says so of that name.
+    Setting,
     Awk,
     Sed,
     Jq,
@@ -740,6 +788,27 @@ mod tests {
         ] {
             let error = Tables::parse(&[("x.toml", text)]).err().unwrap_or_default();
             assert!(error.contains(complaint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_setting_may_be_run() {
+        for (setting, name, value, said) in [
+            ("core.pager", "core.pager", "rm x", Some("rm x")),
+            ("core.pager", "Core.Pager", "rm x", Some("rm x")),
+            ("core.pager", "core.editor", "rm x", None),
+            ("alias.*=!", "alias.a.b", "!rm x", Some("rm x")),
+            ("alias.*=!", "alias.a", "log", None),
+            ("alias.* -> git ", "alias.a", "log", Some("git log")),
+            ("diff.*.command", "diff.x.command", "rm", Some("rm")),
+            ("diff.*.command", "diff.x.textconv", "rm", None),
+            ("helper=/ -> /", "helper", "/bin/rm x", Some("/bin/rm x")),
+        ] {
+            assert_eq!(
+                Setting::from(setting.to_owned()).code(name, value).as_deref(),
+                said,
+                "{setting}: {name}={value}"
+            );
         }
     }
 
