@@ -3,13 +3,15 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
+mod pattern;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary};
-use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
+use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Invocation, Resolved, Value};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -82,6 +84,16 @@ impl Surroundings {
                 facts.directories.insert(command.id, directory.clone());
             }
             facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
+            // What an earlier command unpacks or fetches, or another machine holds, cannot be seen.
+            let seen = directory.as_ref().filter(|_| occasion.transport == Transport::Local && !links);
+            for (index, paths) in seen.map(|seen| self.matches(command, seen)).unwrap_or_default() {
+                let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
+                let below = paths.iter().map(|path| groups_below(vocabulary, path));
+                if let Some(groups) = is_tree.then(|| below.collect::<Option<Vec<_>>>()).flatten() {
+                    facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
+                }
+                facts.matches.insert((command.id, index), paths);
+            }
             for (index, path) in self.effects(command, directory.as_ref(), links) {
                 if makes_directory(command) {
                     made.push(path.clone());
@@ -111,6 +123,7 @@ impl Surroundings {
             clock: clock(),
             programs: BTreeMap::new(),
             paths: BTreeMap::new(),
+            matches: BTreeMap::new(),
             below: BTreeMap::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
         }
@@ -192,15 +205,31 @@ impl Surroundings {
         }
     }
 
+    /// What the patterns among the effects stand for now, seen from a command's directory.
+    fn matches(&self, command: &Command, directory: &AbsolutePath) -> Vec<(usize, Vec<AbsolutePath>)> {
+        let mut matches = Vec::new();
+        for (index, effect) in command.effects.iter().enumerate() {
+            // With `env -C` and its kind, bash looks for names elsewhere than the program for files: what is then made
+            // need not be there now.
+            let is_of_what_is_there = matches!(effect.kind, EffectKind::Read | EffectKind::Delete);
+            let (true, Some(last), Value::Pattern { prefix }) =
+                (is_of_what_is_there, last_of(effect.kind), &effect.target.value)
+            else {
+                continue;
+            };
+            let raw = effect.target.raw.as_str();
+            let base = if raw.starts_with('/') { "/" } else { directory.as_str() };
+            let paths: Option<Vec<AbsolutePath>> = pattern::expand(raw, prefix, Path::new(base))
+                .and_then(|found| found.iter().map(|path| real(path, last).map(|place| place.path)).collect());
+            matches.extend(paths.map(|paths| (index, paths)));
+        }
+        matches
+    }
+
     fn effects(&self, command: &Command, directory: Option<&AbsolutePath>, links: bool) -> Vec<(usize, AbsolutePath)> {
         let mut paths = Vec::new();
         for (index, effect) in command.effects.iter().enumerate() {
-            let last = match effect.kind {
-                EffectKind::Connect => continue,
-                // unlink(2) and rename(2) take the link itself.
-                EffectKind::Delete => Last::Kept,
-                EffectKind::Read | EffectKind::Write | EffectKind::Execute => Last::Followed,
-            };
+            let Some(last) = last_of(effect.kind) else { continue };
             match self.locate(&effect.target.value, directory, last) {
                 Some(place) if place.exists || !links => paths.push((index, place.path)),
                 _ => {}
@@ -212,7 +241,7 @@ impl Surroundings {
     fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last) -> Option<Place> {
         let path = match value {
             Value::Literal(text) if text.is_empty() => return None,
-            Value::Literal(text) if text.starts_with('/') => PathBuf::from(text),
+            Value::Literal(text) if text.starts_with('/') => own_process(text, directory),
             Value::Literal(text) => Path::new(directory?.as_str()).join(text),
             Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
             Value::Pipe { .. } | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
@@ -276,6 +305,15 @@ enum Last {
     Kept,
 }
 
+/// unlink(2) and rename(2) take the link itself; a peer is no file.
+fn last_of(kind: EffectKind) -> Option<Last> {
+    match kind {
+        EffectKind::Connect => None,
+        EffectKind::Delete => Some(Last::Kept),
+        EffectKind::Read | EffectKind::Write | EffectKind::Execute => Some(Last::Followed),
+    }
+}
+
 struct Place {
     path: AbsolutePath,
     exists: bool,
@@ -317,7 +355,8 @@ fn real(path: &Path, last: Last) -> Option<Place> {
                 }
             }
             Ok(_) => found = next,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // What lies below a file is not there, as what lies below nothing: `mv a b` may mean `b/a`.
+            Err(error) if is_no_directory(&error) => {
                 exists = false;
                 found = next;
             }
@@ -325,6 +364,19 @@ fn real(path: &Path, last: Last) -> Option<Place> {
         }
     }
     Some(Place { path: AbsolutePath::new(found.to_str()?)?, exists })
+}
+
+/// What a path through the opener's own entry in /proc leads to: every process has the session's root directory, and
+/// the directory of its command.
+fn own_process(text: &str, directory: Option<&AbsolutePath>) -> PathBuf {
+    let mut names = text.split('/').filter(|name| !matches!(*name, "" | "."));
+    let own = (names.next(), names.next(), names.next());
+    let start = match own {
+        (Some("proc"), Some("self" | "thread-self"), Some("root")) => Some("/"),
+        (Some("proc"), Some("self" | "thread-self"), Some("cwd")) => directory.map(AbsolutePath::as_str),
+        _ => None,
+    };
+    start.map_or_else(|| PathBuf::from(text), |start| names.fold(PathBuf::from(start), |path, name| path.join(name)))
 }
 
 /// `/dev/stdout` and its kin name a descriptor that the command already has; where they link to is its own affair.
@@ -364,9 +416,35 @@ fn makes_directory(command: &Command) -> bool {
 
 fn makes_links(command: &Command) -> bool {
     let invocation = &command.invocation;
+    if makes_no_links(invocation) {
+        return false;
+    }
     match invocation.words.first() {
         Some(name) => MAKES_LINKS.contains(&name.as_str()) || invocation.groups.contains("interpreter"),
         None => command.resolved != Resolved::None,
+    }
+}
+
+/// Options of `cp` under which a copy is a link, or may hold one, or an old link gets a new name.
+const COPIES_LINKS: &[&str] = &[
+    "--recursive",
+    "--archive",
+    "--no-dereference",
+    "-d",
+    "--preserve",
+    "--symbolic-link",
+    "--link",
+    "-b",
+    "--backup",
+];
+
+/// No new link can be there behind it: it changes nothing, copies what links lead to, or packs.
+fn makes_no_links(invocation: &Invocation) -> bool {
+    let has = |flags: &[&str]| flags.iter().any(|flag| invocation.flags.contains(*flag));
+    match invocation.words.first().map(String::as_str) {
+        Some("cp") => !has(COPIES_LINKS),
+        Some("tar") => has(&["--create", "--list"]) && !has(&["--extract"]),
+        _ => invocation.groups.contains("read-only"),
     }
 }
 
@@ -419,7 +497,8 @@ mod tests {
             (at("new/deep"), Last::Followed, inside("new/deep")),
             (at("new/../a"), Last::Followed, None),
             (at("loop"), Last::Followed, None),
-            (at("a/file/x"), Last::Followed, None),
+            (at("a/file/x"), Last::Followed, inside("a/file/x")),
+            (at("a/file/x/../y"), Last::Followed, None),
             (PathBuf::from("/proc/self/cwd/x"), Last::Followed, None),
             (PathBuf::from("/dev/stdout"), Last::Followed, Some("/dev/stdout".to_owned())),
             (PathBuf::from("/dev/fd/../../etc/passwd"), Last::Followed, None),
