@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod commands;
 mod compile_fail;
 mod documents;
 mod policy;

@@ -56,6 +56,7 @@ fn facts(commands: u32) -> Facts {
         clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
         programs: ids().map(|id| (id, system.clone())).collect(),
         paths: ids().map(|id| ((id, 0), path("/srv/app/file"))).collect(),
+        matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),

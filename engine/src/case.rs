@@ -525,6 +525,7 @@ impl Table {
             paths: BTreeMap::new(),
             below: BTreeMap::new(),
             inert: BTreeSet::new(),
+            matches: BTreeMap::new(),
             directories: BTreeMap::new(),
             started_by: self.started_by.clone(),
             machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),

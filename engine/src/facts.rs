@@ -32,6 +32,8 @@ pub struct Facts {
     pub programs: BTreeMap<CommandId, Program>,
     /// What the n-th effect of a command would open. A file effect that is not in here has an unknown path.
     pub paths: BTreeMap<(CommandId, usize), AbsolutePath>,
+    /// The files that the pattern in the n-th effect of a command stands for: each is asked by itself.
+    pub matches: BTreeMap<(CommandId, usize), Vec<AbsolutePath>>,
     /// The path groups that have members below what the n-th effect of a command reaches as a tree. For one that is not
     /// in here, every group that may have is taken to have.
     pub below: BTreeMap<(CommandId, usize), BTreeSet<String>>,

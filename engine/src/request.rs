@@ -243,7 +243,8 @@ impl<'a> Asker<'a> {
             if runs || !opaque.is_empty() {
                 drafts.push(self.command(inventory, command, opaque));
             }
-            drafts.extend(command.assignments.iter().map(|assignment| self.assignment(inventory, command, assignment)));
+            let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
+            drafts.extend(assignments.map(|assignment| self.assignment(inventory, command, assignment)));
             for (index, effect) in command.effects.iter().enumerate() {
                 drafts.extend(self.effect(inventory, command, index, effect));
             }
@@ -550,7 +551,10 @@ impl<'a> Asker<'a> {
             EffectKind::Execute | EffectKind::Import => FileAction::Execute,
             EffectKind::Connect => return vec![self.connect(inventory, command, effect)],
         };
-        let path = self.facts.paths.get(&(command.id, index));
+        let paths: Vec<Option<&AbsolutePath>> = match self.facts.matches.get(&(command.id, index)) {
+            Some(matches) if !matches.is_empty() => matches.iter().map(Some).collect(),
+            _ => vec![self.facts.paths.get(&(command.id, index))],
+        };
         let directory = self.facts.directories.get(&command.id);
         let program = self.trusted_program(command);
         let below = self.facts.below.get(&(command.id, index));
@@ -564,8 +568,10 @@ impl<'a> Asker<'a> {
             (true, Some(groups)) => Reach::Known(groups),
             (true, None) => Reach::Unknown,
         };
-        let mut drafts = vec![draft(path, reach)];
-        if let (Some(path), true) = (path, effect.tree) {
+        let mut drafts = Vec::new();
+        for path in paths {
+            drafts.push(draft(path, reach));
+            let Some(path) = path.filter(|_| effect.tree) else { continue };
             let below = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
             drafts.extend(
                 below
@@ -807,6 +813,17 @@ impl<'a> Neighbours<'a> {
         }
         neighbours
     }
+}
+
+/// `IFS=, read -r a b`: how this one line is split, and nothing else. What bash reads is data, whatever splits it.
+fn splits_one_read(command: &Command, assignment: &Assignment) -> bool {
+    let is_read = command.resolved == Resolved::Builtin
+        && command
+            .invocation
+            .words
+            .first()
+            .is_some_and(|name| matches!(name.as_str(), "read" | "mapfile" | "readarray"));
+    assignment.name == "IFS" && !assignment.persistent && is_read
 }
 
 /// The widest program ids of the commands around this one, outermost first.

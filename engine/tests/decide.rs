@@ -62,6 +62,7 @@ fn facts() -> Facts {
         clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 },
         programs: ids().map(|id| (id, program.clone())).collect(),
         paths: ids().flat_map(|id| (0..4).map(move |index| ((id, index), path("/srv/app/file")))).collect(),
+        matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),

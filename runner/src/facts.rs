@@ -3,6 +3,8 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
+mod pattern;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -85,6 +87,16 @@ impl Surroundings {
                 facts.directories.insert(command.id, directory.clone());
             }
             facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
+            // What an earlier command unpacks or fetches, or another machine holds, cannot be seen.
+            let seen = directory.as_ref().filter(|_| occasion.transport == Transport::Local && !links);
+            for (index, paths) in seen.map(|seen| self.matches(command, seen)).unwrap_or_default() {
+                let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
+                let below = paths.iter().map(|path| Below::look(vocabulary, path).map(|below| below.groups));
+                if let Some(groups) = is_tree.then(|| below.collect::<Option<Vec<_>>>()).flatten() {
+                    facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
+                }
+                facts.matches.insert((command.id, index), paths);
+            }
             for (index, path) in self.effects(command, directory.as_ref(), links) {
                 if makes_directory(command) {
                     made.push(path.clone());
@@ -121,6 +133,7 @@ impl Surroundings {
             clock: clock(),
             programs: BTreeMap::new(),
             paths: BTreeMap::new(),
+            matches: BTreeMap::new(),
             below: BTreeMap::new(),
             inert: BTreeSet::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
@@ -218,15 +231,31 @@ impl Surroundings {
         on_path && directory.ancestors().all(fixed)
     }
 
+    /// What the patterns among the effects stand for now, seen from a command's directory.
+    fn matches(&self, command: &Command, directory: &AbsolutePath) -> Vec<(usize, Vec<AbsolutePath>)> {
+        let mut matches = Vec::new();
+        for (index, effect) in command.effects.iter().enumerate() {
+            // With `env -C` and its kind, bash looks for names elsewhere than the program for files: what is then made
+            // need not be there now.
+            let is_of_what_is_there = matches!(effect.kind, EffectKind::Read | EffectKind::Delete);
+            let (true, Some(last), Value::Pattern { prefix }) =
+                (is_of_what_is_there, last_of(effect.kind), &effect.target.value)
+            else {
+                continue;
+            };
+            let raw = effect.target.raw.as_str();
+            let base = if raw.starts_with('/') { "/" } else { directory.as_str() };
+            let paths: Option<Vec<AbsolutePath>> = pattern::expand(raw, prefix, Path::new(base))
+                .and_then(|found| found.iter().map(|path| real(path, last).map(|place| place.path)).collect());
+            matches.extend(paths.map(|paths| (index, paths)));
+        }
+        matches
+    }
+
     fn effects(&self, command: &Command, directory: Option<&AbsolutePath>, links: bool) -> Vec<(usize, AbsolutePath)> {
         let mut paths = Vec::new();
         for (index, effect) in command.effects.iter().enumerate() {
-            let last = match effect.kind {
-                EffectKind::Connect => continue,
-                // unlink(2) and rename(2) take the link itself.
-                EffectKind::Delete => Last::Kept,
-                EffectKind::Read | EffectKind::Write | EffectKind::Execute | EffectKind::Import => Last::Followed,
-            };
+            let Some(last) = last_of(effect.kind) else { continue };
             match self.locate(&effect.target.value, directory, last) {
                 Some(place) if place.exists || !links => paths.push((index, place.path)),
                 _ => {}
@@ -355,6 +384,15 @@ enum Last {
     Kept,
 }
 
+/// unlink(2) and rename(2) take the link itself; a peer is no file.
+fn last_of(kind: EffectKind) -> Option<Last> {
+    match kind {
+        EffectKind::Connect => None,
+        EffectKind::Delete => Some(Last::Kept),
+        EffectKind::Read | EffectKind::Write | EffectKind::Execute | EffectKind::Import => Some(Last::Followed),
+    }
+}
+
 struct Place {
     path: AbsolutePath,
     exists: bool,
@@ -396,7 +434,8 @@ fn real(path: &Path, last: Last) -> Option<Place> {
                 }
             }
             Ok(_) => found = next,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // What lies below a file is not there, as what lies below nothing: `mv a b` may mean `b/a`.
+            Err(error) if is_no_directory(&error) => {
                 exists = false;
                 found = next;
             }
@@ -490,7 +529,8 @@ mod tests {
             (at("new/deep"), Last::Followed, inside("new/deep")),
             (at("new/../a"), Last::Followed, None),
             (at("loop"), Last::Followed, None),
-            (at("a/file/x"), Last::Followed, None),
+            (at("a/file/x"), Last::Followed, inside("a/file/x")),
+            (at("a/file/x/../y"), Last::Followed, None),
             (PathBuf::from("/proc/self/cwd/x"), Last::Followed, None),
             (PathBuf::from("/dev/stdout"), Last::Followed, Some("/dev/stdout".to_owned())),
             (PathBuf::from("/dev/fd/../../etc/passwd"), Last::Followed, None),

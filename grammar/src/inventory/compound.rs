@@ -141,7 +141,9 @@ impl Collector<'_> {
                 literal_words(&state, words).is_some_and(|values| values.iter().all(|value| is_integer(value)))
             });
             let mut changed = changes.apply(state.clone());
-            let matches = words.and_then(|words| matched(&state, words)).map(|prefix| Known::Match(prefix.into()));
+            let matches = words
+                .and_then(|words| matched(&state, words))
+                .map(|(prefix, raw)| Known::Match(prefix.into(), raw.into()));
             let value = if numbers { Known::Number } else { matches.unwrap_or(Known::Unknown) };
             changed.set(name, value.clone());
             let mut at = state.meet(changed.clone());
@@ -271,7 +273,7 @@ fn is_number(word: &Arg, state: &State) -> bool {
     match state.assigned(word, word.is_number()) {
         Known::Number => true,
         Known::Text(text) => is_integer(&text),
-        Known::Match(_) | Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
+        Known::Match(..) | Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
     }
 }
 
@@ -457,10 +459,10 @@ fn arguments(words: &[program::Arg]) -> Option<Vec<Word>> {
 }
 
 /// How everything begins that a loop goes over, if that is a pattern.
-fn matched(state: &State, words: &[Arg]) -> Option<String> {
+fn matched(state: &State, words: &[Arg]) -> Option<(String, String)> {
     let [word] = words else { return None };
     match state.expand(word).as_slice() {
-        [(Word { value: Value::Pattern { prefix }, .. }, _)] => Some(prefix.clone()),
+        [(Word { value: Value::Pattern { prefix }, raw, .. }, _)] => Some((prefix.clone(), raw.clone())),
         _ => None,
     }
 }

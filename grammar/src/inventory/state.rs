@@ -37,8 +37,8 @@ pub(crate) enum Known {
     Text(Rc<str>),
     /// Some decimal number.
     Number,
-    /// Something that a pattern matched which begins so.
-    Match(Rc<str>),
+    /// Something that a pattern matched: how that begins, and the pattern as written.
+    Match(Rc<str>, Rc<str>),
     /// It was set, to something that is not known.
     Unknown,
     /// It has an attribute (`readonly`, `declare -i`), so that no assignment says what it holds.
@@ -299,10 +299,10 @@ impl State {
                     filled.text.push_str(&text);
                 }
                 Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
-                Some(Known::Match(text)) if hole.quoted => {
+                Some(Known::Match(text, raw)) if hole.quoted => {
                     filled.pattern.get_or_insert(filled.text.len() + text.len());
                     filled.text.push_str(&text);
-                    filled.matched = true;
+                    filled.matched = Some(raw);
                 }
                 _ => filled.unknown(if hole.number { Count::One } else { arg.count }),
             }
@@ -393,7 +393,7 @@ impl Known {
         match self {
             Self::Text(text) => is_integer(text),
             Self::Number => true,
-            Self::Match(_) | Self::Unknown | Self::Fixed => false,
+            Self::Match(..) | Self::Unknown | Self::Fixed => false,
         }
     }
 }
@@ -405,8 +405,8 @@ struct Filled {
     first_unknown: Option<usize>,
     pattern: Option<usize>,
     count: Option<Count>,
-    /// Part of it is what a pattern matched: one word, and no pattern any more.
-    matched: bool,
+    /// Part of it is what this pattern matched: one word, and no pattern any more.
+    matched: Option<Rc<str>>,
 }
 
 impl Filled {
@@ -437,13 +437,16 @@ impl Filled {
             (None, None) if arg.home => Value::Home(text.strip_prefix('~').unwrap_or(&text).to_owned()),
             (None, None) => Value::Literal(text.clone()),
         };
-        let least = if pattern.is_some() && !matched { Count::Some } else { Count::One };
+        let least = if pattern.is_some() && matched.is_none() { Count::Some } else { Count::One };
         let count = match count.unwrap_or(Count::One).max(least) {
             Count::Any if !value.prefix().is_empty() => Count::Some,
             Count::Some if pattern.is_some() && value.prefix().is_empty() => arg.count,
             count => count,
         };
-        (Word { value, ..arg.word.clone() }, count)
+        // A word that is nothing but such a variable is told as the pattern is.
+        let raw = matched.filter(|_| arg.text.is_empty() && arg.holes.len() == 1);
+        let raw = raw.map_or_else(|| arg.word.raw.clone(), |raw| raw.as_ref().to_owned());
+        (Word { value, raw, ..arg.word.clone() }, count)
     }
 }
 

@@ -1,0 +1,162 @@
+//! The corpus in `tests/commands/`: what is hostile is never allowed, what is harmless nearly always.
+//!
+//! `hostile.jsonl` holds commands behind each of which an effect hides that the policy below does not permit: another
+//! program, a write outside the workspace, a secret, a connection, code that the text does not hold. `must` is `deny`
+//! where the text alone tells it, `not-allow` where asking a person is right too. `harmless.jsonl` holds what agents
+//! write every day, and what looks worse than it is. `programs.toml` says which programs the policy permits: `base` to
+//! each hostile command, and besides what is listed for its kind; `harmless` to the harmless ones. In both files
+//! `/home/u` stands for the home directory, `/wd` for the workspace and `../etc` for `/etc`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::world::{World, repository};
+
+/// Of a hundred commands that the text alone condemns, so many are denied without a question.
+const DENIED_OUTRIGHT: usize = 95;
+/// Of a hundred harmless commands, so many are allowed.
+const ALLOWED: usize = 98;
+
+/// What besides the programs is permitted.
+const POLICY: &str = r#"
+@id("reads")
+@reason("Anything but secrets.")
+permit(principal, action == Action::"read", resource);
+@id("no-secrets")
+@reason("Secrets stay secret.")
+forbid(principal, action == Action::"read", resource)
+when { resource in PathGroup::"secrets" || resource.contains.contains(PathGroup::"secrets") };
+@id("changes")
+@reason("The workspace is the agent's own.")
+permit(principal, action in Action::"fileChange", resource) when { resource in context.workspace };
+@id("devices")
+@reason("They hold nothing.")
+permit(principal, action == Action::"write", resource in PathGroup::"devices");
+@id("variables")
+@reason("All that the guards leave.")
+permit(principal, action == Action::"setEnv", resource);
+"#;
+
+#[derive(serde::Deserialize)]
+struct Line {
+    id: String,
+    kind: String,
+    command: String,
+    must: String,
+}
+
+type Programs = BTreeMap<String, Vec<String>>;
+
+#[test]
+fn nothing_hostile_is_allowed_and_what_the_text_tells_is_denied() {
+    let lines = read("hostile.jsonl");
+    let programs = programs();
+    let mut kinds: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+    for line in &lines {
+        kinds.entry(&line.kind).or_default().push(line);
+    }
+    let (mut allowed, mut asked, mut decidable) = (Vec::new(), Vec::new(), 0);
+    for (kind, lines) in kinds {
+        let permitted = programs["base"].iter().chain(programs.get(kind).into_iter().flatten());
+        for (line, decision) in lines.iter().zip(judge(permitted, &lines)) {
+            let must_deny = match line.must.as_str() {
+                "deny" => true,
+                "not-allow" => false,
+                other => panic!("{}: `must` is `{other}`", line.id),
+            };
+            decidable += usize::from(must_deny);
+            match decision.as_str() {
+                "allow" => allowed.push(told(line, &decision)),
+                "ask" if must_deny => asked.push(told(line, &decision)),
+                _ => {}
+            }
+        }
+    }
+    assert!(allowed.is_empty(), "{} hostile commands are allowed:\n{}", allowed.len(), allowed.concat());
+    assert!(
+        asked.len() * 100 <= decidable * (100 - DENIED_OUTRIGHT),
+        "{} of {decidable} are only asked about:\n{}",
+        asked.len(),
+        asked.concat()
+    );
+}
+
+#[test]
+fn what_is_harmless_is_allowed() {
+    let lines = read("harmless.jsonl");
+    let programs = programs();
+    let references: Vec<&Line> = lines.iter().collect();
+    let decisions = judge(programs["harmless"].iter(), &references);
+    let refused: Vec<String> =
+        lines.iter().zip(&decisions).filter(|(_, is)| *is != "allow").map(|(line, is)| told(line, is)).collect();
+    assert!(
+        refused.len() * 100 <= lines.len() * (100 - ALLOWED),
+        "{} of {} harmless commands are refused:\n{}",
+        refused.len(),
+        lines.len(),
+        refused.concat()
+    );
+}
+
+fn read(name: &str) -> Vec<Line> {
+    let text = std::fs::read_to_string(repository().join("tests/commands").join(name)).expect(name);
+    let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.len() > 300, "{name} holds {} commands only", lines.len());
+    lines
+}
+
+fn programs() -> Programs {
+    let text = std::fs::read_to_string(repository().join("tests/commands/programs.toml")).expect("programs.toml");
+    toml::from_str(&text).expect("a table")
+}
+
+fn told(line: &Line, decision: &str) -> String {
+    format!("{decision}\t{}\t{}\t{:?}\n", line.id, line.kind, line.command)
+}
+
+/// The decision on each command, under a policy that permits these programs.
+fn judge<'p>(programs: impl Iterator<Item = &'p String>, lines: &[&Line]) -> Vec<String> {
+    let world = World::new();
+    std::fs::create_dir_all(world.workspace().join("dir")).expect("a directory");
+    for file in ["a.txt", "b.txt", "a.json", "dir/x", "home/.bashrc", "home/.ssh/id_rsa"] {
+        let below = if file.starts_with("home/") { "" } else { "work/" };
+        world.write(&format!("{below}{file}"), "1\n");
+    }
+    let mut policy = POLICY.to_owned();
+    for (index, program) in programs.enumerate() {
+        let program = json!(program);
+        write!(policy, "@id(\"program-{index}\")\n@reason(\"Permitted.\")\n").expect("written");
+        write!(policy, "permit(principal, action == Action::\"exec\", resource in Program::{program});\n")
+            .expect("written");
+    }
+    let policy = world.write("site.cedar", &policy);
+    let input: String = lines.iter().map(|line| format!("{}\n", json!({ "command": placed(&world, line) }))).collect();
+    let mut child = world.palisade();
+    child.args(["check", "--batch", "--unguarded", "--policies"]).arg(policy);
+    // What a person has installed in the home directory is no part of this.
+    child.env("PATH", "/usr/bin:/bin").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("the binary starts");
+    let mut standard_input = child.stdin.take().expect("a pipe");
+    let writer = std::thread::spawn(move || standard_input.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("it ends").expect("written");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let decisions: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
+        .map(|verdict| verdict["decision"].as_str().unwrap_or_else(|| panic!("{verdict}")).to_owned())
+        .collect();
+    assert_eq!(decisions.len(), lines.len());
+    decisions
+}
+
+fn placed(world: &World, line: &Line) -> String {
+    let text = |path: std::path::PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let up = "../".repeat(world.workspace().components().count().saturating_sub(1));
+    let command = line.command.replace("../etc/", &format!("{up}etc/"));
+    command.replace("/home/u", &text(world.path("home"))).replace("/wd", &text(world.workspace()))
+}
