@@ -17,7 +17,7 @@ use crate::reader::MAX_DEPTH;
 /// Everything that a text would run and open, in any order: one line for each simple command and each redirection.
 /// `None` if brush does not read the text.
 pub(crate) fn told(text: &str) -> Option<Vec<String>> {
-    let mut walk = Walk { told: Vec::new(), depth: 0 };
+    let mut walk = Walk { told: Vec::new(), depth: 0, quoted: 0 };
     walk.text(text)?;
     Some(walk.told)
 }
@@ -33,11 +33,14 @@ pub(crate) const PIPE: &str = "<()";
 struct Walk {
     told: Vec<String>,
     depth: u32,
+    /// Double quotes around the piece at hand.
+    quoted: u32,
 }
 
 impl Walk {
     fn text(&mut self, text: &str) -> Option<()> {
         self.depth += 1;
+        let quoted = std::mem::take(&mut self.quoted);
         if self.depth > MAX_DEPTH + 2 {
             return None;
         }
@@ -45,6 +48,7 @@ impl Walk {
         let program = parse_tokens(&tokens, &options()).ok()?;
         program.complete_commands.iter().try_for_each(|list| self.list(list))?;
         self.depth -= 1;
+        self.quoted = quoted;
         Some(())
     }
 
@@ -248,12 +252,17 @@ impl Walk {
                 | WordPiece::TildeExpansion(_)
                 | WordPiece::EscapeSequence(_) => {}
                 WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => {
+                    self.quoted += 1;
                     self.pieces(inner)?;
+                    self.quoted -= 1;
                 }
                 WordPiece::ParameterExpansion(expression) => self.parameter(expression)?,
-                WordPiece::CommandSubstitution(code) | WordPiece::BackquotedCommandSubstitution(code) => {
-                    self.text(code)?;
+                WordPiece::CommandSubstitution(code) => self.text(code)?,
+                // In double quotes bash takes the backslash off a quote in backticks as well.
+                WordPiece::BackquotedCommandSubstitution(code) if self.quoted > 0 => {
+                    self.text(&code.replace("\\\"", "\""))?;
                 }
+                WordPiece::BackquotedCommandSubstitution(code) => self.text(code)?,
                 WordPiece::ArithmeticExpression(expression) => self.word(&expression.value)?,
             }
         }

@@ -315,7 +315,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         let start = self.at;
         let (mut assignments, mut words, mut redirects) = (Vec::new(), Vec::<Arg>::new(), Vec::new());
         let mut end = start;
-        let mut declaration = false;
+        let (mut declaration, mut test) = (false, false);
         loop {
             self.skip_blanks();
             if let Some(redirect) = self.redirect()? {
@@ -341,6 +341,13 @@ impl<'a, 'm> Reader<'a, 'm> {
                 if first {
                     self.continued(word_start)?;
                     self.page.mark(MarkKind::Program, word_start, self.at);
+                }
+                if first {
+                    test = self.text.get(word_start..self.at) == Some(b"[");
+                }
+                if test {
+                    // The second reading knows an expression there, and fewer forms of it than bash.
+                    self.page.fill(word_start, self.at, Fill::Word);
                 }
                 words.push(arg);
             }
@@ -394,6 +401,9 @@ impl<'a, 'm> Reader<'a, 'm> {
         self.at = end;
         self.heredoc_allows(start)?;
         self.page.mark(MarkKind::Word, start, end);
+        if !value.holes.is_empty() {
+            self.page.fill(at, end, Fill::Word); // the second reading cuts `$a/$b.c` up
+        }
         let number = subscript.is_none() && !append && value.is_number();
         let partial = append || subscript.is_some();
         if let Some((arithmetic, nested)) = subscript {

@@ -468,6 +468,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
                 Ok(())
             }
             _ => {
+                self.page.fill(self.at, self.at + 1, Fill::Word); // alone it is only a character
                 self.take(b'$');
                 Ok(())
             }

@@ -230,11 +230,14 @@ impl Reader<'_, '_> {
             let end = self.at;
             self.skip_blanks();
             match self.peek(0) {
-                Some(b'|') if self.peek(1) != Some(b'|') => self.at += 1,
-                Some(b')') => {
-                    if self.text.get(start..self.at).unwrap_or_default().contains(&b'\n') {
-                        return Err(Stop::unsupported(start, self.at, "patterns on several lines; join them"));
+                Some(b'|') if self.peek(1) != Some(b'|') => {
+                    self.at += 1;
+                    if !self.heredocs.is_empty() {
+                        return Err(self.unsupported("a here-document behind the patterns of `case`"));
                     }
+                    self.skip_newlines()?;
+                }
+                Some(b')') => {
                     self.page.fill(start, end, Fill::Word);
                     self.page.mark(MarkKind::Word, start, end);
                     break;
