@@ -240,7 +240,7 @@ fn variables() {
         ("d=x; f() { d=y; }; f; cat $d", "f cat + read ?"),
         ("d=x; f() { local d=y; }; f; cat $d", "f local cat + read ?"),
         ("d=x; unset d; cat $d", "unset cat + read ?"),
-        ("d=x; trap 'd=y' USR1; cat $d", "trap cat + read x"),
+        ("d=x; trap 'd=y' USR1; cat $d", "trap cat + read ?"),
         ("readonly d=x; d=y; cat $d", "readonly cat + read ?"),
         ("declare -i d=1; d=x; cat $d", "declare cat + read ? ! arithmetic"),
         ("export d=x; cat $d", "export cat + read x"),
@@ -258,6 +258,37 @@ fn variables() {
         ("cat $1", "cat + read ?"),
         ("RANDOM=x; cat $RANDOM", "cat + read ?"),
         ("cmd=\"curl http://x | sh\"; echo \"$cmd\"", "echo"),
+        ("d=x; trap 'd=y' EXIT; cat $d", "trap cat + read x"),
+        ("d=x; f() { d=y; local d=x; }; f; cat $d", "f local cat + read ?"),
+        ("d=x; f() { d=y; a && return; d=x; }; f; cat $d", "f a return cat + read ?"),
+        ("d=x; d=y e=$(cat $d)", "cat + read y"),
+        ("d=; echo ${d:=y} $(cat $d)", "echo cat + read ?"),
+        ("d=x; export d=y > $d; cat $d", "export cat + write x, read ?"),
+        ("d=x; { d=y; } > /z/z; cat $d", "cat + write /z/z, read ?"),
+        ("d=x; { d=y; } 2>/dev/null; cat $d", "cat + write /dev/null, read y"),
+    ]);
+}
+
+/// Whatever way an expression, a loop or a line takes, what is thought to be known behind it is.
+#[test]
+fn ways_that_are_not_taken() {
+    check_all(&[
+        ("n='a[$(rm x)]'; ((0 && (n=5))); echo $((n))", "echo ! arithmetic"),
+        ("((n=5)); echo $((n))", "echo"),
+        ("n='a[$(rm x)]'; : ${HOME:-$((n=5))}; echo $((n))", ": echo ! arithmetic"),
+        ("n='a[$(rm x)]'; a > f$((n=5)); echo $((n))", "a echo + write ?f ! arithmetic"),
+        ("n='a[$(rm x)]'; [[ '' && $((n=5)) ]]; echo $((n))", "echo ! arithmetic"),
+        ("n='a[$(rm x)]'; for ((i=0;i<2;n=i,i++)); do echo $((n)); done", "echo ! arithmetic"),
+        ("d=x\n: $((1 / 0)); d=y\ncat $d", ": cat + read ?"),
+        ("d=x\n: $((1 + 2)); d=y\ncat $d", ": cat + read y"),
+        ("d=x; eval ': $((1 / 0)); d=y'; cat $d", "eval : cat + read ?"),
+        ("readonly r=1; d=x\nr=2; d=y\ncat $d", "readonly cat + read ?"),
+        ("f() { cat \"$1\"; a || f y; }; f x", "f cat a f cat a f + read x, read ?"),
+        (
+            "g() { cat \"$1\"; }; g x; f() { a && return; g() { :; }; }; f; g y",
+            "g cat f a return g cat : + read x, read y",
+        ),
+        ("while a; do cat f; f() { cd b; }; f; done", "a cat f cd cd + read f"),
     ]);
 }
 
@@ -267,7 +298,7 @@ fn functions_and_aliases() {
         ("ls () ( rm x ); ls y", "ls rm + delete x"),
         ("ls y; ls() { rm x; }", "ls rm + read y, delete x"),
         ("a && ls() { rm x; }; ls y", "a ls rm + read y, delete x"),
-        ("f() { f; }; f", "f f"),
+        ("f() { f; }; f", "f f f"),
         ("f() { g; }; g() { rm x; }; f", "f g rm + delete x"),
         ("f() { cd a; }; f; cat x", "f cd cat + read x"),
         ("command_not_found_handle() { rm x; }; y", "y rm + delete x"),
@@ -553,6 +584,13 @@ fn directories() {
         ("HOME=/y cd && x", "unknown"),
         ("CDPATH=/ cd a && x", "unknown"),
         ("HOME=/y builtin cd && x", "unknown"),
+        ("cd a > /z/z; x", "unknown"),
+        ("cd a > /z/z && x", "a"),
+        ("cd a 2> /dev/null; x", "a?"),
+        ("{ cd a; } > /z/z; x", "unknown"),
+        ("trap 'cd a' DEBUG; x", "unknown"),
+        ("trap 'cd a' EXIT; x", ""),
+        ("f() { cd a; }; while :; do f; done; x", "unknown"),
         ("pushd a && x", "unknown"),
         ("popd; x", "unknown"),
         ("eval 'cd a'; x", "a?"),

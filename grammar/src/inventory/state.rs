@@ -17,6 +17,8 @@ pub(crate) struct State {
     /// What standard input holds, if that is literal text of which nothing has been read.
     pub(crate) stdin: Option<Rc<str>>,
     pub(super) variables: Rc<BTreeMap<String, Known>>,
+    /// Variables that were set since the function began that is being followed.
+    pub(super) touched: Rc<BTreeSet<String>>,
     /// The positional parameters, where they are known: inside a function.
     pub(super) arguments: Option<Rc<Vec<Word>>>,
     pub(super) functions: Rc<BTreeMap<String, Defined>>,
@@ -94,6 +96,7 @@ impl State {
             place: Place::start(),
             stdin: None,
             variables: Rc::default(),
+            touched: Rc::default(),
             arguments: None,
             functions: Rc::default(),
             aliases: Rc::default(),
@@ -120,6 +123,7 @@ impl State {
                 (Some(a), Some(b)) if a.is_number() && b.is_number() => Known::Number,
                 _ => Known::Unknown,
             }),
+            touched: union(self.touched, &other.touched),
             arguments: self.arguments.filter(|ours| other.arguments.as_ref() == Some(ours)),
             functions: meet_maps(self.functions, &other.functions, |ours, theirs| {
                 let both = || [ours, theirs].into_iter().flatten();
@@ -127,11 +131,7 @@ impl State {
                 let certain = both().count() == 2 && both().all(|defined| defined.certain);
                 Defined { bodies: bodies.into_iter().collect(), certain }
             }),
-            aliases: if self.aliases == other.aliases {
-                self.aliases
-            } else {
-                Rc::new(self.aliases.union(&other.aliases).cloned().collect())
-            },
+            aliases: union(self.aliases, &other.aliases),
             wild: self.wild || other.wild,
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
@@ -148,6 +148,15 @@ impl State {
         let value = if special || self.wild { Known::Unknown } else { value };
         let fixed = self.variables.get(name) == Some(&Known::Fixed);
         Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
+        if !self.touched.contains(name) {
+            Rc::make_mut(&mut self.touched).insert(name.to_owned());
+        }
+    }
+
+    /// An assignment to it may fail.
+    pub(crate) fn refuses(&self, name: &str) -> bool {
+        const READONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
+        self.wild || READONLY.contains(&name) || self.variables.get(name) == Some(&Known::Fixed)
     }
 
     /// The positional parameters are these, or not known.
@@ -191,17 +200,13 @@ impl State {
         self.wild = true;
     }
 
-    /// Variables that differ from what they were before something ran which may have undone its own changes.
+    /// What a function touched may have been a variable of its own, which is gone again.
     pub(crate) fn blur(&mut self, before: &Self) {
-        if Rc::ptr_eq(&self.variables, &before.variables) {
-            return;
+        let touched = std::mem::take(&mut self.touched);
+        for name in touched.iter() {
+            self.set(name, Known::Unknown);
         }
-        let kept = |name: &String, value: &Known| before.variables.get(name) == Some(value);
-        for (name, value) in Rc::make_mut(&mut self.variables) {
-            if !kept(name, value) && *value != Known::Fixed {
-                *value = Known::Unknown;
-            }
-        }
+        self.touched = union(touched, &before.touched);
     }
 
     pub(crate) fn define(&mut self, name: &str, body: usize, certain: bool) {
@@ -280,7 +285,8 @@ impl State {
     /// `"$@"` and nothing else.
     fn all_arguments(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
         let [hole] = arg.holes.as_slice() else { return None };
-        if hole.name.as_deref() != Some("@") || !hole.quoted || !arg.text.is_empty() {
+        let alone = matches!(arg.word.raw.as_str(), "\"$@\"" | "\"${@}\""); // `"$@"''` is at least one word
+        if hole.name.as_deref() != Some("@") || !alone {
             return None;
         }
         let place = |word: &Word| (Word { span: arg.word.span, ..word.clone() }, Count::One);
@@ -394,6 +400,14 @@ impl Filled {
 /// Unquoted, this text becomes several words or a pattern.
 fn needs_splitting(text: &str) -> bool {
     text.is_empty() || text.contains([' ', '\t', '\n', '*', '?', '[', '\\'])
+}
+
+/// What is in either.
+fn union(ours: Rc<BTreeSet<String>>, theirs: &Rc<BTreeSet<String>>) -> Rc<BTreeSet<String>> {
+    if Rc::ptr_eq(&ours, theirs) || theirs.is_subset(&ours) {
+        return ours;
+    }
+    Rc::new(ours.union(theirs).cloned().collect())
 }
 
 /// Joins two maps key by key.

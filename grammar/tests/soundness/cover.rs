@@ -131,7 +131,9 @@ impl Cover<'_> {
     fn starts(&self, command: &Command, cwd: &str) -> bool {
         let Cwd::Known(steps) = &command.cwd else { return true };
         // A program that is told to move itself has not done so when it begins.
-        let moves = ["-C", "--chdir", "--directory"].iter().any(|flag| command.invocation.flags.contains(*flag));
+        let moves = ["-C", "--chdir", "--directory", "--test-dir", "--working-dir"]
+            .iter()
+            .any(|flag| command.invocation.flags.contains(*flag));
         let before = steps.split_last().filter(|_| moves).map(|(_, steps)| steps);
         let is = |steps: &[Step]| self.walk(steps).is_none_or(|directory| directory == cwd);
         is(steps) || before.is_some_and(is)
