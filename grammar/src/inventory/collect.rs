@@ -700,6 +700,7 @@ impl Collector<'_> {
             for assignment in &reading.assignments {
                 let value = match assignment.value.value.literal() {
                     _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
+                    _ if first == Some("local") && !state.in_function => Known::Unknown,
                     Some(text) if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
                         Known::Text(text.into())
                     }
@@ -880,10 +881,11 @@ struct Run<'w> {
 fn may_keep(command: &Command, name: &str) -> bool {
     let first = command.invocation.words.first().map(String::as_str);
     let runs_code = matches!(first, Some("eval" | "." | "source" | "command" | "builtin" | "exec"));
+    let marks = matches!(first, Some("export" | "readonly" | "declare" | "typeset" | "local")); // `x=a export x`
     let sets = command.assignments.iter().any(|assignment| assignment.persistent && assignment.name == name);
     match command.resolved {
         Resolved::Name | Resolved::Path => false,
-        Resolved::Builtin => runs_code || sets,
+        Resolved::Builtin => runs_code || marks || sets,
         Resolved::None | Resolved::Function | Resolved::Unknown => true,
     }
 }

@@ -212,14 +212,12 @@ impl Collector<'_> {
         setting: &Setting,
         state: State,
     ) -> Result<State, Refusal> {
-        let mut ended: Option<State> = None;
+        let (mut ended, mut lost): (Option<State>, bool) = (None, false);
         for index in defined.bodies.iter().copied() {
             let Some(definition) = self.definitions.get_mut(index) else { continue };
             if self.following.contains(&index) || self.commands.len() > MANY_COMMANDS {
-                let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
-                lost.forget();
                 definition.open = true;
-                ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
+                lost = true;
                 continue;
             }
             definition.called = true;
@@ -236,6 +234,7 @@ impl Collector<'_> {
             let mut entered = state.clone();
             entered.set_arguments(arguments(words));
             entered.touched = Rc::default();
+            entered.in_function = true;
             let outer = (self.escaped.take(), self.returned.take());
             self.following.push(index);
             let (succeeded, failed) = self.compound(&body, &inside, entered)?;
@@ -247,13 +246,20 @@ impl Collector<'_> {
                 end = end.meet(returned);
             }
             end.blur(&state);
+            end.in_function = state.in_function;
             end.set_arguments(None);
             if let Some(mut escaped) = escaped {
                 escaped.blur(&state);
+                escaped.in_function = state.in_function;
                 escaped.set_arguments(None);
                 self.escape(escaped);
             }
             ended = Some(ended.map_or(end.clone(), |ended| ended.meet(end)));
+        }
+        if lost {
+            let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
+            lost.forget();
+            ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
         }
         Ok(ended.unwrap_or(state))
     }

@@ -10,6 +10,9 @@ use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::inventory::directory::Place;
 use crate::word::{Value, Word, is_integer};
 
+/// Variables that are followed; behind more of them nothing is known of any.
+const MAX_VARIABLES: usize = 128;
+
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -25,6 +28,8 @@ pub(crate) struct State {
     pub(super) aliases: Rc<BTreeSet<String>>,
     /// Something that was not read may have changed any variable, or may do so later.
     pub(super) wild: bool,
+    /// A function is being followed, so that `local` works.
+    pub(crate) in_function: bool,
     /// No way leads here.
     pub(super) dead: bool,
     /// A pattern that matches nothing leaves no word (`nullglob`).
@@ -101,6 +106,7 @@ impl State {
             functions: Rc::default(),
             aliases: Rc::default(),
             wild: false,
+            in_function: false,
             dead: false,
             vanishing: false,
         }
@@ -133,6 +139,7 @@ impl State {
             }),
             aliases: union(self.aliases, &other.aliases),
             wild: self.wild || other.wild,
+            in_function: self.in_function && other.in_function,
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
         }
@@ -144,8 +151,14 @@ impl State {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Known) {
+        if !self.variables.contains_key(name) && self.variables.len() >= MAX_VARIABLES {
+            self.forget();
+        }
+        if self.wild {
+            return;
+        }
         let special = SPECIAL.contains(&name) || name.starts_with("BASH") || name.starts_with("COMP");
-        let value = if special || self.wild { Known::Unknown } else { value };
+        let value = if special { Known::Unknown } else { value };
         let fixed = self.variables.get(name) == Some(&Known::Fixed);
         Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
         if !self.touched.contains(name) {
@@ -419,11 +432,14 @@ fn meet_maps<V: Clone + PartialEq>(
     if Rc::ptr_eq(&ours, theirs) || ours == *theirs {
         return ours;
     }
-    let names: BTreeSet<String> = ours.keys().chain(theirs.keys()).cloned().collect();
     let map = Rc::make_mut(&mut ours);
-    for name in names {
-        let value = join(map.get(&name), theirs.get(&name));
-        map.insert(name, value);
+    for (name, our) in map.iter_mut() {
+        *our = join(Some(our), theirs.get(name));
+    }
+    for (name, their) in theirs.iter() {
+        if !map.contains_key(name) {
+            map.insert(name.clone(), join(None, Some(their)));
+        }
     }
     ours
 }

@@ -124,8 +124,18 @@ impl Cover<'_> {
             Resolved::Name => exec.path.strip_suffix(&name).is_some_and(|folder| SEARCHED.contains(&folder)),
             _ => false,
         };
-        same && self.starts(command, &exec.cwd)
-            && fits(command.argv.get(1..).unwrap_or_default(), exec.argv.get(1..).unwrap_or_default())
+        let mut words = command.argv.get(1..).unwrap_or_default().to_vec();
+        if self.vanishing() {
+            let pattern = |word: &&mut Word| matches!(word.value, Value::Pattern { .. });
+            words.iter_mut().filter(pattern).for_each(|word| word.value = Value::Pattern { prefix: String::new() });
+        }
+        same && self.starts(command, &exec.cwd) && fits(&words, exec.argv.get(1..).unwrap_or_default())
+    }
+
+    /// Patterns that match nothing leave no word.
+    fn vanishing(&self) -> bool {
+        let names = |command: &Command| command.argv.iter().any(|word| word.value.literal() == Some("nullglob"));
+        self.inventory.commands().iter().any(names)
     }
 
     fn starts(&self, command: &Command, cwd: &str) -> bool {

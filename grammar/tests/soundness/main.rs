@@ -12,6 +12,7 @@
 
 mod cage;
 mod cover;
+mod follow;
 mod generate;
 mod options;
 mod shrink;
@@ -165,9 +166,12 @@ fn rows() {
 fn generated() {
     let Some(cage) = Cage::available() else { return };
     let (seed, count) = amount();
-    let scripts = (0..count).map(|index| generate::script(seed.wrapping_add(index))).collect();
-    let programs = check(cage, &format!("generated from {seed}"), &scripts);
-    assert!(programs as u64 * 20 >= count, "only {programs} programs ran in {count} scripts");
+    let seeds = || (0..count).map(|index| seed.wrapping_add(index));
+    for (what, make) in [("generated", generate::script as fn(u64) -> String), ("followed", follow::script)] {
+        let scripts = seeds().map(make).collect();
+        let programs = check(cage, &format!("{what} from {seed}"), &scripts);
+        assert!(programs as u64 * 20 >= count, "only {programs} programs ran in {count} scripts");
+    }
 }
 
 #[test]
