@@ -262,6 +262,8 @@ fn variables() {
         ("d=x; f() { d=y; local d=x; }; f; cat $d", "f local cat + read ?"),
         ("d=x; f() { d=y; a && return; d=x; }; f; cat $d", "f a return cat + read ?"),
         ("d=x; d=y e=$(cat $d)", "cat + read y"),
+        ("d=x; d=y export d; cat $d", "export cat + read ?"),
+        ("local d=x; cat $d", "local cat + read ?"),
         ("d=; echo ${d:=y} $(cat $d)", "echo cat + read ?"),
         ("d=x; export d=y > $d; cat $d", "export cat + write x, read ?"),
         ("d=x; { d=y; } > /z/z; cat $d", "cat + write /z/z, read ?"),

@@ -509,6 +509,10 @@ impl<'a, 'm> Scanner<'a, 'm> {
                     code.push(byte);
                     self.at += 2;
                 }
+                (Some(b'\\'), Some(b'\n')) => {
+                    // bash takes it out before it looks at quotes and comments.
+                    return Err(self.unsupported(2, "a line continuation inside backticks; write `$( … )`"));
+                }
                 (Some(b'\\'), Some(byte)) => {
                     code.extend([b'\\', byte]);
                     self.at += 2;
