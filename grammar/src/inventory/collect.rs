@@ -132,6 +132,15 @@ pub(super) struct Setting {
     pub(super) functions: bool,
 }
 
+/// How words stand that are carried by no command of their own.
+pub(super) struct Stands {
+    pub(super) span: Span,
+    /// All of them are expanded.
+    pub(super) sure: bool,
+    /// Something that has to be answered for in any case.
+    pub(super) doubt: Option<Note>,
+}
+
 /// Where the shell is when something succeeds, and when it fails.
 pub(super) type Ends = (State, State);
 
@@ -516,20 +525,19 @@ impl Collector<'_> {
         setting: &Setting,
         state: &mut State,
     ) -> Result<Range<usize>, Refusal> {
-        self.carried_with(span, words, redirects, true, None, setting, state)
+        self.carried_with(Stands { span, sure: true, doubt: None }, words, redirects, setting, state)
     }
 
     /// The same, with something that has to be answered for in any case.
     pub(super) fn carried_with(
         &mut self,
-        span: Span,
+        stands: Stands,
         words: Vec<&Arg>,
         redirects: &[Redirect],
-        sure: bool,
-        doubt: Option<Note>,
         setting: &Setting,
         state: &mut State,
     ) -> Result<Range<usize>, Refusal> {
+        let Stands { span, sure, doubt } = stands;
         let index = self.commands.len();
         let quiet = |arg: &&Arg| arg.nested.is_empty() && arg.arithmetic.is_empty() && arg.notes.is_empty();
         if redirects.is_empty() && doubt.is_none() && words.iter().all(quiet) {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, may_fail};
+use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, Stands, may_fail};
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};
 use crate::inventory::{CommandId, OpaqueReason, Via};
@@ -82,7 +82,8 @@ impl Collector<'_> {
                     let span = setting.frame.map(word.word.span);
                     Note { reason: OpaqueReason::Arithmetic, span, detail: detail.to_owned() }
                 });
-                self.carried_with(compound.span, words.iter().collect(), &[], false, doubt, setting, &mut state)?;
+                let stands = Stands { span: compound.span, sure: false, doubt };
+                self.carried_with(stands, words.iter().collect(), &[], setting, &mut state)?;
                 state.set("BASH_REMATCH", Known::Unknown);
                 Ok(both(state))
             }
@@ -173,7 +174,8 @@ impl Collector<'_> {
     ) -> Result<Ends, Refusal> {
         let patterns = arms.iter().flat_map(|arm| &arm.patterns);
         self.carried(span, vec![subject], &[], setting, &mut state)?;
-        self.carried_with(span, patterns.collect(), &[], false, None, setting, &mut state)?;
+        let stands = Stands { span, sure: false, doubt: None };
+        self.carried_with(stands, patterns.collect(), &[], setting, &mut state)?;
         let setting = Setting { conditional: true, ..setting.clone() };
         let mut ends = state.clone();
         let mut fallen: Option<State> = None;
