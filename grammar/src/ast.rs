@@ -23,6 +23,8 @@ pub(crate) struct Statement {
     pub(crate) rest: Vec<(Join, Pipeline)>,
     /// It ends with `&`.
     pub(crate) background: bool,
+    /// Nothing but a newline or the end of the text stands behind it.
+    pub(crate) ends_line: bool,
 }
 
 /// What stands between two pipelines of a statement.
@@ -205,6 +207,10 @@ pub(crate) struct Arithmetic {
     pub(crate) names: Vec<String>,
     /// Variables that it sets.
     pub(crate) assigns: Vec<String>,
+    /// Those of them that it sets whatever the way it takes, if it is evaluated at all.
+    pub(crate) sure: Vec<String>,
+    /// It may be wrong (a division by zero), so that bash gives up the line that it stands in.
+    pub(crate) fallible: bool,
     /// Text of which nothing is known is evaluated.
     pub(crate) unknown: bool,
     /// It only sets its variables, to text (`${x:=text}`).

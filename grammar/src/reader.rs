@@ -81,7 +81,11 @@ pub(crate) fn read(text: &[u8], depth: u32) -> Result<Reading, Stop> {
         }
         let start = reader.at;
         match reader.statement(&End::TEXT) {
-            Ok(statement) => script.statements.push(statement),
+            Ok(mut statement) => {
+                reader.skip_blanks();
+                statement.ends_line = reader.peek(0).is_none_or(|byte| byte == b'\n');
+                script.statements.push(statement);
+            }
             Err(Stop::Unsupported { span, reason, detail }) => {
                 let detail = format!("{detail} (at byte {})", span.start);
                 rest = Some(Rest { span: Span::new(start, text.len()), reason, detail });
@@ -237,7 +241,7 @@ impl<'a, 'm> Reader<'a, 'm> {
             self.skip_newlines()?;
             rest.push((join, self.pipeline()?));
         }
-        Ok(Statement { first, rest, background })
+        Ok(Statement { first, rest, background, ends_line: false })
     }
 
     fn pipeline(&mut self) -> Result<Pipeline, Stop> {

@@ -525,6 +525,10 @@ impl<'a, 'm> Scanner<'a, 'm> {
                     code.push(byte);
                     self.at += 2;
                 }
+                (Some(b'\\'), Some(b'\n')) => {
+                    // bash takes it out before it looks at quotes and comments.
+                    return Err(self.unsupported(2, "a line continuation inside backticks; write `$( … )`"));
+                }
                 (Some(b'\\'), Some(byte)) => {
                     code.extend([b'\\', byte]);
                     self.at += 2;
@@ -735,5 +739,8 @@ impl Arg {
 /// A decimal number that arithmetic takes for nothing else.
 pub(crate) fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty() && digits.len() <= 18 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    !digits.is_empty()
+        && digits.len() <= 18
+        && (digits == "0" || !digits.starts_with('0'))
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

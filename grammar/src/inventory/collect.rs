@@ -48,6 +48,10 @@ pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
         definitions: Vec::new(),
         later: Vec::new(),
         following: Vec::new(),
+        turning: 0,
+        escaped: None,
+        returned: None,
+        exports: false,
         flows: 0,
         settled: true,
     };
@@ -91,6 +95,14 @@ pub(super) struct Collector<'a> {
     later: Vec<(String, Word, Setting)>,
     /// Functions that are being followed right now.
     pub(super) following: Vec<usize>,
+    /// Loops around this place that are not followed turn by turn.
+    pub(super) turning: u32,
+    /// Where the shell may be when bash gives up the line that it runs.
+    pub(super) escaped: Option<State>,
+    /// Where the shell may be when the function ends early that is being followed.
+    pub(super) returned: Option<State>,
+    /// Functions may reach shells that the script starts (`set -a`).
+    exports: bool,
     flows: usize,
     /// Nothing so far can have made or removed a directory other than by `mkdir`.
     settled: bool,
@@ -103,9 +115,10 @@ pub(super) struct Definition {
     pub(super) raw: Rc<str>,
     pub(super) body: Rc<crate::ast::Compound>,
     pub(super) setting: Setting,
-    pub(super) state: State,
     /// Some call of it was followed.
     pub(super) called: bool,
+    /// Not every call of it was.
+    pub(super) open: bool,
 }
 
 /// What a command inherits from where it stands.
@@ -123,6 +136,15 @@ pub(super) struct Setting {
     pub(super) shell: bool,
     /// Functions and aliases go before everything else.
     pub(super) functions: bool,
+}
+
+/// How words stand that are carried by no command of their own.
+pub(super) struct Stands {
+    pub(super) span: Span,
+    /// All of them are expanded.
+    pub(super) sure: bool,
+    /// Something that has to be answered for in any case.
+    pub(super) doubt: Option<Note>,
 }
 
 /// Where the shell is when something succeeds, and when it fails.
@@ -149,7 +171,7 @@ impl Collector<'_> {
             functions: true,
         };
         let state = self.inherited(&setting);
-        let mut state = self.script(&script, &setting, state)?;
+        let mut state = self.lines(&script, &setting, state, true)?;
         if let Some(rest) = rest {
             state.forget();
             self.unread(rest, &setting);
@@ -209,17 +231,22 @@ impl Collector<'_> {
                 state.define(&definition.name, index, false);
             }
         }
+        if self.exports {
+            self.definitions.iter_mut().for_each(|definition| definition.open = true);
+        }
         // A trap may set a trap: each is deeper than the one before.
         while let Some((text, word, setting)) = self.later.pop() {
             self.code(&text, &word, &setting, state.clone())?;
         }
         let mut index = 0;
         while let Some(definition) = self.definitions.get_mut(index) {
-            if !std::mem::replace(&mut definition.called, true) {
-                let (body, state) = (Rc::clone(&definition.body), definition.state.clone());
+            // bash itself calls this one.
+            let open = definition.open || definition.name == "command_not_found_handle";
+            if !std::mem::replace(&mut definition.called, true) || open {
+                let body = Rc::clone(&definition.body);
                 let setting = Setting { conditional: true, ..definition.setting.clone() };
                 self.following.push(index);
-                self.compound(&body, &setting, state)?;
+                self.compound(&body, &setting, state.clone())?;
                 self.following.pop();
             }
             index += 1;
@@ -253,6 +280,41 @@ impl Collector<'_> {
         self.opaque.push(Opaque { span, reason, text, detail: rest.detail, command: setting.parent });
     }
 
+    /// A text that bash reads line by line: what goes wrong in one gives up the rest of that line, or of the whole text,
+    /// and the shell goes on behind it.
+    fn lines(&mut self, script: &Script, setting: &Setting, mut state: State, each: bool) -> Result<State, Refusal> {
+        let outer = self.escaped.take();
+        for statement in &script.statements {
+            state = self.statement(statement, setting, state)?;
+            if let Some(escaped) = self.escaped.clone().filter(|_| statement.ends_line) {
+                state = state.meet(escaped);
+                if each {
+                    self.escaped = None;
+                }
+            }
+        }
+        if let Some(escaped) = std::mem::replace(&mut self.escaped, outer) {
+            state = state.meet(escaped);
+        }
+        Ok(state)
+    }
+
+    /// bash may go on behind the line from here.
+    pub(super) fn escape(&mut self, state: State) {
+        self.escaped = Some(match self.escaped.take() {
+            Some(escaped) => escaped.meet(state),
+            None => state,
+        });
+    }
+
+    /// What runs in a process of its own: giving up there gives up nothing here.
+    pub(super) fn apart<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let outer = self.escaped.take();
+        let done = run(self)?;
+        self.escaped = outer;
+        Ok(done)
+    }
+
     pub(super) fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
@@ -274,14 +336,23 @@ impl Collector<'_> {
         Ok(succeeded.meet(failed))
     }
 
-    fn outcome(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<Ends, Refusal> {
+    fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+        if statement.background {
+            self.apart(|collector| collector.chain(statement, setting, state.clone()))?;
+            state.stdin = None; // it may have read some of it
+            return Ok((state.clone(), state));
+        }
+        self.chain(statement, setting, state)
+    }
+
+    fn chain(&mut self, statement: &Statement, setting: &Setting, state: State) -> Result<Ends, Refusal> {
         let alone = statement.rest.is_empty();
         if alone && !statement.background {
             return self.pipeline(&statement.first, setting, state);
         }
         let mut setting = setting.clone();
         setting.background |= statement.background;
-        let (mut succeeded, mut failed) = self.pipeline(&statement.first, &setting, state.clone())?;
+        let (mut succeeded, mut failed) = self.pipeline(&statement.first, &setting, state)?;
         setting.conditional |= !alone;
         for (join, pipeline) in &statement.rest {
             match join {
@@ -295,7 +366,7 @@ impl Collector<'_> {
                 }
             }
         }
-        Ok(if statement.background { (state.clone(), state) } else { (succeeded, failed) })
+        Ok((succeeded, failed))
     }
 
     /// Returns where the shell is if the pipeline succeeds, and if it fails.
@@ -310,8 +381,10 @@ impl Collector<'_> {
             let start = self.commands.len();
             let setting = Setting { via: Via::Pipe(index), ..setting.clone() };
             let inside = State { stdin, ..state.clone() };
-            stdin = inside.printed(part);
-            self.part(part, &setting, inside)?; // each part is a process of its own: what it changes stays in it
+            // What `set -x` shows goes through `|&` as well.
+            stdin = inside.printed(part).filter(|_| pipeline.both == 0);
+            // Each part is a process of its own: what it changes stays in it.
+            self.apart(|collector| collector.part(part, &setting, inside))?;
             ranges.push(start..self.commands.len());
         }
         for (upper, from) in ranges.iter().enumerate() {
@@ -347,10 +420,11 @@ impl Collector<'_> {
             Part::Function(function) => Ok(self.define(function, setting, state)),
             Part::Coproc(coproc) => {
                 let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
-                self.part(&coproc.body, &inside, State { stdin: None, ..state.clone() })?;
-                let mut state = state;
+                let entered = State { stdin: None, ..state.clone() };
+                self.apart(|collector| collector.part(&coproc.body, &inside, entered))?;
+                let mut state = State { stdin: None, ..state };
                 self.named(&coproc.name, coproc.span, setting, &mut state)?;
-                state.set(&format!("{}_PID", coproc.name), Known::Number);
+                state.set(&format!("{}_PID", coproc.name), Known::Unknown); // gone again when it ends
                 Ok((state.clone(), state))
             }
         }
@@ -359,30 +433,50 @@ impl Collector<'_> {
     fn simple(&mut self, simple: &SimpleCommand, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
         let index = self.commands.len();
         let known = self.opaque.len();
-        let mut before = state.clone();
         let persistent = simple.words.is_empty();
-        let mut assignments = Vec::new();
+        let (mut assignments, mut inside) = (Vec::new(), Vec::new());
         let mut words = Vec::with_capacity(simple.words.len());
         for arg in &simple.words {
-            assignments.extend(self.evaluated(arg, index, setting, &mut state));
-            words.extend(state.words(arg, setting.frame));
+            let during = self.expanded(arg, true, index, setting, &mut state, &mut assignments);
+            words.extend(during.as_ref().unwrap_or(&state).words(arg, setting.frame));
+            if !arg.nested.is_empty() {
+                inside.push((arg, during.unwrap_or_else(|| state.clone())));
+            }
+            if let Some((name, _)) = arg.word.raw.split_once("=(") {
+                state.set(name.trim_end_matches('+'), Known::Unknown);
+            }
         }
-        for arg in simple.redirects.iter().flat_map(redirect_args) {
-            assignments.extend(self.evaluated(arg, index, setting, &mut state));
+        if !inside.is_empty() || simple.assignments.iter().any(|assign| !assign.value.nested.is_empty()) {
+            state.stdin = None; // a substitution may have read some of it
         }
-        let stdin = state.input(&simple.redirects);
         let kept = state.clone();
         for assign in &simple.assignments {
-            assignments.extend(self.evaluated(&assign.value, index, setting, &mut state));
+            let during = self.expanded(&assign.value, true, index, setting, &mut state, &mut assignments);
+            if !assign.value.nested.is_empty() {
+                inside.push((&assign.value, during.unwrap_or_else(|| state.clone())));
+            }
+            if state.refuses(&assign.name) {
+                self.escape(state.clone());
+            }
             assignments.push(assignment(assign, persistent, setting, &state));
             // A prefix is seen by the command alone; what it is to code that the command runs here is not followed.
             let lasts = persistent && !assign.partial;
             let value = if lasts { state.assigned(&assign.value, assign.number) } else { Known::Unknown };
             state.set(&assign.name, value);
         }
+        for arg in simple.redirects.iter().flat_map(redirect_args) {
+            // Some are done in the process of the program, some are never come to.
+            let during = self.expanded(arg, false, index, setting, &mut state, &mut assignments);
+            if !arg.nested.is_empty() {
+                inside.push((arg, during.unwrap_or_else(|| state.clone()).meet(kept.clone())));
+                state.stdin = None;
+            }
+        }
+        let stdin = state.input(&simple.redirects);
         if words.is_empty() && !persistent {
             state.forget(); // all words vanish, so that the assignments last
         }
+        let unrun = if may_fail(&simple.redirects) { Some(state.clone().meet(kept.clone())) } else { None };
         let span = setting.frame.map(simple.span);
         let assigns = !simple.assignments.is_empty();
         let redirects = &simple.redirects;
@@ -405,16 +499,43 @@ impl Collector<'_> {
         if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) {
             (succeeded, failed) = (succeeded.never(), failed.never());
         }
+        if let Some(unrun) = unrun {
+            failed = failed.meet(unrun);
+        }
         let substitutions = self.commands.len();
-        self.inside(simple, index, setting, &mut before)?;
+        for (arg, state) in inside {
+            self.nested(arg, index, setting, &state)?;
+        }
         if self.runs_what_it_is_given(known) {
             self.flow(substitutions..self.commands.len(), index..substitutions)?;
         }
         Ok((succeeded, failed))
     }
 
-    /// What a word evaluates, and the variables that it sets by that.
-    fn evaluated(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &mut State) -> Vec<Assignment> {
+    /// What a word evaluates, and the variables that it sets by that. Returns what is known while that goes on, if that
+    /// is not what is known then.
+    fn expanded(
+        &mut self,
+        arg: &Arg,
+        sure: bool,
+        index: usize,
+        setting: &Setting,
+        state: &mut State,
+        assignments: &mut Vec<Assignment>,
+    ) -> Option<State> {
+        let before = if arg.arithmetic.is_empty() { None } else { Some(state.clone()) };
+        assignments.extend(self.evaluated(arg, sure, index, setting, state));
+        before.map(|before| before.meet(state.clone()))
+    }
+
+    fn evaluated(
+        &mut self,
+        arg: &Arg,
+        sure: bool,
+        index: usize,
+        setting: &Setting,
+        state: &mut State,
+    ) -> Vec<Assignment> {
         for note in &arg.notes {
             let note = Note { span: setting.frame.map(note.span), ..note.clone() };
             self.finding(note, command_id(index));
@@ -428,8 +549,13 @@ impl Collector<'_> {
                 let note = Note { reason: OpaqueReason::Arithmetic, span, detail: detail.to_owned() };
                 self.finding(note, command_id(index));
             }
+            if arithmetic.fallible || arithmetic.assigns.iter().any(|name| state.refuses(name)) {
+                self.escape(state.clone());
+            }
             for name in &arithmetic.assigns {
-                state.set(name, if plain && !arithmetic.unset { Known::Number } else { Known::Unknown });
+                let sure = sure && arithmetic.sure.contains(name) || state.value(name).is_some_and(Known::is_number);
+                let number = plain && sure && !arithmetic.unset;
+                state.set(name, if number { Known::Number } else { Known::Unknown });
                 let value = Value::Dynamic { prefix: String::new() };
                 let value = Word { span, value, ..program::empty_word() };
                 assignments.push(Assignment { span, name: name.clone(), value, persistent: true });
@@ -464,32 +590,35 @@ impl Collector<'_> {
         setting: &Setting,
         state: &mut State,
     ) -> Result<Range<usize>, Refusal> {
-        self.carried_with(span, words, redirects, None, setting, state)
+        self.carried_with(Stands { span, sure: true, doubt: None }, words, redirects, setting, state)
     }
 
     /// The same, with something that has to be answered for in any case.
     pub(super) fn carried_with(
         &mut self,
-        span: Span,
+        stands: Stands,
         words: Vec<&Arg>,
         redirects: &[Redirect],
-        doubt: Option<Note>,
         setting: &Setting,
         state: &mut State,
     ) -> Result<Range<usize>, Refusal> {
+        let Stands { span, sure, doubt } = stands;
         let index = self.commands.len();
         let quiet = |arg: &&Arg| arg.nested.is_empty() && arg.arithmetic.is_empty() && arg.notes.is_empty();
         if redirects.is_empty() && doubt.is_none() && words.iter().all(quiet) {
             return Ok(index..index);
         }
-        let before = state.clone();
-        let mut assignments = Vec::new();
+        let (mut assignments, mut inside) = (Vec::new(), Vec::new());
         if let Some(doubt) = doubt {
             self.finding(doubt, command_id(index));
         }
         let all: Vec<&Arg> = words.into_iter().chain(redirects.iter().flat_map(redirect_args)).collect();
         for arg in &all {
-            assignments.extend(self.evaluated(arg, index, setting, state));
+            let during = self.expanded(arg, sure, index, setting, state, &mut assignments);
+            if !arg.nested.is_empty() {
+                inside.push((*arg, during.unwrap_or_else(|| state.clone())));
+                state.stdin = None; // a substitution may have read some of it
+            }
         }
         let stdin = state.input(redirects);
         let span = setting.frame.map(span);
@@ -497,26 +626,10 @@ impl Collector<'_> {
         let (after, _) = self.run(run, setting, state.clone())?;
         *state = after;
         let own = index..self.commands.len();
-        for arg in all {
-            self.nested(arg, index, setting, &before)?;
+        for (arg, state) in inside {
+            self.nested(arg, index, setting, &state)?;
         }
         Ok(own)
-    }
-
-    /// The scripts inside the words of a command.
-    fn inside(
-        &mut self,
-        simple: &SimpleCommand,
-        index: usize,
-        setting: &Setting,
-        state: &mut State,
-    ) -> Result<(), Refusal> {
-        let assigned = simple.assignments.iter().map(|assign| &assign.value);
-        let redirected = simple.redirects.iter().flat_map(redirect_args);
-        for arg in assigned.chain(&simple.words).chain(redirected) {
-            self.nested(arg, index, setting, state)?;
-        }
-        Ok(())
     }
 
     fn nested(&mut self, arg: &Arg, index: usize, setting: &Setting, state: &State) -> Result<(), Refusal> {
@@ -529,7 +642,8 @@ impl Collector<'_> {
             let (depth, shell, functions) = (setting.depth + 1, true, true);
             let inside = Setting { via, depth, shell, functions, frame, ..setting.clone() };
             let start = self.commands.len();
-            self.script(script, &inside, State { stdin: None, ..state.clone() })?;
+            let entered = State { stdin: None, ..state.clone() };
+            self.apart(|collector| collector.script(script, &inside, entered))?;
             let ran = start..self.commands.len();
             match kind {
                 NestedKind::Substitution => {}
@@ -575,13 +689,14 @@ impl Collector<'_> {
             Some(Directory::Unknown) => Place::Unknown,
         };
         let directory = reading.directory.take();
+        let (redirections, opened) = redirections(run.redirects, setting.frame, moved, &state);
+        let outer_stdin = state.stdin.clone();
         self.changed(&reading, setting, &mut state);
         let (entered, stayed) = match directory {
             None => (state.place.clone(), state.place.clone()),
             Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.settled),
             Some(_) => (Place::Unknown, Place::Unknown),
         };
-        let (redirections, opened) = redirections(run.redirects, setting.frame, moved, &state);
         let replaces_stdin = redirections.iter().any(|redirection| redirection.fd == Some(0));
         let reopens = reading.invocation.words == ["exec"] && reading.children.is_empty() && replaces_stdin;
         let nothing = || Word { span: Span::new(run.span.start, run.span.start), ..program::empty_word() };
@@ -605,6 +720,12 @@ impl Collector<'_> {
             downstream: Vec::new(),
         };
         self.settled &= leaves_directories(&command);
+        if command.resolved == Resolved::Builtin && command.invocation.words == ["return"] {
+            self.returned = Some(match self.returned.take() {
+                Some(returned) => returned.meet(state.clone()),
+                None => state.clone(),
+            });
+        }
         let consumes = !leaves_stdin(&command);
         self.commands.push(command);
         for finding in reading.opaque {
@@ -631,6 +752,13 @@ impl Collector<'_> {
                 false => (ended.0.meet(through.0), ended.1.meet(through.1)),
             };
         }
+        if run.redirects.iter().any(|redirect| redirect.fd == Some(0)) {
+            // What the command read was its own; a copied descriptor may still be the outer one.
+            let copied = run.redirects.iter().any(|redirect| matches!(redirect.op, "<&" | ">&"));
+            for end in [&mut ended.0, &mut ended.1] {
+                end.stdin = outer_stdin.clone().filter(|_| !copied);
+            }
+        }
         Ok(ended)
     }
 
@@ -645,6 +773,7 @@ impl Collector<'_> {
             for assignment in &reading.assignments {
                 let value = match assignment.value.value.literal() {
                     _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
+                    _ if first == Some("local") && !state.in_function => Known::Unknown,
                     Some(text) if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
                         Known::Text(text.into())
                     }
@@ -661,6 +790,9 @@ impl Collector<'_> {
             if first == Some("shopt") && named("nullglob") {
                 state.let_patterns_vanish();
             }
+            let flags = &reading.invocation.flags;
+            let exports = || reading.invocation.options.get("-o").is_some_and(|values| values.contains("allexport"));
+            self.exports |= first == Some("set") && (flags.contains("-a") || exports());
             if first == Some("unset") {
                 state.doubt_functions();
             }
@@ -715,13 +847,13 @@ impl Collector<'_> {
                     Runs::Alias => Via::Alias,
                 };
                 let here = runs == Runs::Here && setting.shell;
-                let functions = here || runs == Runs::Later;
                 let depth = setting.depth + 1;
-                let mut inside = Setting { via, depth, shell: true, functions, ..inherited };
+                let mut inside = Setting { via, depth, shell: true, functions: true, ..inherited };
                 inside.conditional |= matches!(runs, Runs::Later | Runs::Alias);
                 if runs == Runs::Later {
+                    let after = self.trapped(&text, parent, &word, &inside, state.clone());
                     self.later.push((text, word, inside));
-                    return Ok(None);
+                    return Ok(Some((after.clone(), after)));
                 }
                 let other = matches!(runs, Runs::Elsewhere | Runs::Stdin);
                 let state = if other { state.elsewhere() } else { state.clone() };
@@ -732,6 +864,23 @@ impl Collector<'_> {
                     self.read_on(start, parent, &word);
                 }
                 Ok(here.then(|| (after.clone(), after)))
+            }
+        }
+    }
+
+    /// What is known behind a trap, which may run at any time unless it is one that runs at the end.
+    fn trapped(&mut self, text: &str, parent: CommandId, word: &Word, setting: &Setting, mut state: State) -> State {
+        let command = self.commands.get(parent.0 as usize);
+        let behind = |signal: &&Word| signal.span.start > word.span.start;
+        let mut signals = command.iter().flat_map(|command| &command.argv).filter(behind);
+        if signals.all(|signal| matches!(signal.value.literal(), Some("EXIT" | "0"))) {
+            return state;
+        }
+        match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
+            Ok((script, None)) => self.changes(&[&script], &state).at_any_time(state),
+            _ => {
+                state.forget();
+                State { place: Place::Unknown, ..state }
             }
         }
     }
@@ -759,7 +908,7 @@ impl Collector<'_> {
         }
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
             Ok((script, rest)) => {
-                state = self.script(&script, &setting, state)?;
+                state = self.lines(&script, &setting, state, false)?;
                 rest
             }
             Err(Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. }) => {
@@ -805,12 +954,28 @@ struct Run<'w> {
 fn may_keep(command: &Command, name: &str) -> bool {
     let first = command.invocation.words.first().map(String::as_str);
     let runs_code = matches!(first, Some("eval" | "." | "source" | "command" | "builtin" | "exec"));
+    let marks = matches!(first, Some("export" | "readonly" | "declare" | "typeset" | "local")); // `x=a export x`
     let sets = command.assignments.iter().any(|assignment| assignment.persistent && assignment.name == name);
     match command.resolved {
         Resolved::Name | Resolved::Path => false,
-        Resolved::Builtin => runs_code || sets,
+        Resolved::Builtin => runs_code || marks || sets,
         Resolved::None | Resolved::Function | Resolved::Unknown => true,
     }
+}
+
+/// One of them may not open, so that the command does not run at all.
+pub(super) fn may_fail(redirects: &[Redirect]) -> bool {
+    let mut opened = Vec::new();
+    !redirects.iter().all(|redirect| {
+        let target = redirect.target.word.value.literal();
+        let opens = match redirect.op {
+            "<&" | ">&" => target.and_then(|text| text.parse().ok()).is_some_and(|fd: u32| opened.contains(&fd)),
+            "<<" | "<<-" | "<<<" => true,
+            _ => target == Some("/dev/null"),
+        };
+        opened.extend(redirect.fd);
+        opens
+    })
 }
 
 fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {

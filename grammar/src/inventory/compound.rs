@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting};
+use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, Stands, may_fail};
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};
 use crate::inventory::{CommandId, OpaqueReason, Via};
@@ -37,8 +37,9 @@ impl Collector<'_> {
             &mut around,
         )?;
         self.flow(own, ran)?;
+        let ends = if may_fail(&compound.redirects) { (ends.0, ends.1.meet(around)) } else { ends };
         Ok(match &compound.kind {
-            CompoundKind::Subshell(_) => (outer.clone(), outer),
+            CompoundKind::Subshell(_) => both(State { stdin: None, ..outer }),
             _ if compound.redirects.is_empty() => ends,
             _ => {
                 let restored = |end: State| State { stdin: outer.stdin.clone().filter(|_| end.stdin.is_some()), ..end };
@@ -52,7 +53,7 @@ impl Collector<'_> {
             CompoundKind::Subshell(script) => {
                 let via = if setting.via == Via::Top { Via::Subshell } else { setting.via.clone() };
                 let setting = Setting { via, ..setting.clone() };
-                self.script(script, &setting, state).map(both)
+                self.apart(|collector| collector.script(script, &setting, state)).map(both)
             }
             CompoundKind::Group(script) => self.condition(script, setting, state),
             CompoundKind::If { arms, otherwise } => self.branches(arms, otherwise.as_ref(), setting, state),
@@ -65,10 +66,14 @@ impl Collector<'_> {
             CompoundKind::Arithmetic { first, again, body } => {
                 self.carried(compound.span, vec![first], &[], setting, &mut state)?;
                 let changed = self.changes(&[body], &state).apply(state.clone());
-                let mut at = state.meet(changed.clone());
+                let first = state.meet(changed.clone());
+                let mut at = first.clone();
+                self.turning += 1;
                 self.carried(compound.span, vec![again], &[], setting, &mut at)?;
+                at = at.meet(first); // the last expression only runs between two turns
                 let setting = Setting { conditional: true, ..setting.clone() };
                 let end = self.script(body, &setting, at.clone())?;
+                self.turning -= 1;
                 Ok(both(at.meet(changed).meet(end)))
             }
             CompoundKind::Case { subject, arms } => self.case(compound.span, subject, arms, setting, state),
@@ -78,7 +83,8 @@ impl Collector<'_> {
                     let span = setting.frame.map(word.word.span);
                     Note { reason: OpaqueReason::Arithmetic, span, detail: detail.to_owned() }
                 });
-                self.carried_with(compound.span, words.iter().collect(), &[], doubt, setting, &mut state)?;
+                let stands = Stands { span: compound.span, sure: false, doubt };
+                self.carried_with(stands, words.iter().collect(), &[], setting, &mut state)?;
                 state.set("BASH_REMATCH", Known::Unknown);
                 Ok(both(state))
             }
@@ -116,10 +122,12 @@ impl Collector<'_> {
         let changed = self.changes(scripts, &state).apply(state.clone());
         let mut at = state.meet(changed.clone());
         let mut setting = setting.clone();
+        self.turning += 1;
         for script in scripts {
             at = self.script(script, &setting, at)?;
             setting.conditional = true;
         }
+        self.turning -= 1;
         Ok(both(changed.meet(at)))
     }
 
@@ -134,7 +142,7 @@ impl Collector<'_> {
     ) -> Result<Ends, Refusal> {
         let changes = self.changes(&[body], &state);
         let setting = Setting { conditional: true, ..setting.clone() };
-        let values = words.and_then(|words| literal_words(&state, words));
+        let values = words.filter(|_| !state.refuses(name)).and_then(|words| literal_words(&state, words));
         let few = values.filter(|values| values.len() <= MAX_TURNS && self.commands.len() < MANY_COMMANDS);
         let Some(values) = few.filter(|_| !changes.jumps) else {
             let numbers = words.is_some_and(|words| {
@@ -148,7 +156,9 @@ impl Collector<'_> {
             changed.set(name, value.clone());
             let mut at = state.meet(changed.clone());
             at.set(name, value);
+            self.turning += 1;
             let end = self.script(body, &setting, at)?;
+            self.turning -= 1;
             return Ok(both(changed.meet(end)));
         };
         for value in values {
@@ -167,7 +177,9 @@ impl Collector<'_> {
         mut state: State,
     ) -> Result<Ends, Refusal> {
         let patterns = arms.iter().flat_map(|arm| &arm.patterns);
-        self.carried(span, [subject].into_iter().chain(patterns).collect(), &[], setting, &mut state)?;
+        self.carried(span, vec![subject], &[], setting, &mut state)?;
+        let stands = Stands { span, sure: false, doubt: None };
+        self.carried_with(stands, patterns.collect(), &[], setting, &mut state)?;
         let setting = Setting { conditional: true, ..setting.clone() };
         let mut ends = state.clone();
         let mut fallen: Option<State> = None;
@@ -190,8 +202,8 @@ impl Collector<'_> {
             raw: Rc::clone(&function.raw),
             body: Rc::clone(&function.body),
             setting: Setting { via, parent: setting.parent, ..setting.clone() },
-            state: State { stdin: None, ..state.clone() },
             called: false,
+            open: self.turning > 0,
         });
         state.define(&function.name, index, !setting.conditional);
         both(state)
@@ -207,13 +219,12 @@ impl Collector<'_> {
         setting: &Setting,
         state: State,
     ) -> Result<State, Refusal> {
-        let mut ended: Option<State> = None;
+        let (mut ended, mut lost): (Option<State>, bool) = (None, false);
         for index in defined.bodies.iter().copied() {
             let Some(definition) = self.definitions.get_mut(index) else { continue };
             if self.following.contains(&index) || self.commands.len() > MANY_COMMANDS {
-                let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
-                lost.forget();
-                ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
+                definition.open = true;
+                lost = true;
                 continue;
             }
             definition.called = true;
@@ -229,22 +240,39 @@ impl Collector<'_> {
             };
             let mut entered = state.clone();
             entered.set_arguments(arguments(words));
+            entered.touched = Rc::default();
+            entered.in_function = true;
+            let outer = (self.escaped.take(), self.returned.take());
             self.following.push(index);
             let (succeeded, failed) = self.compound(&body, &inside, entered)?;
             self.following.pop();
             let mut end = succeeded.meet(failed);
-            end.blur(&state); // a local variable is gone again
-            if returns(&body) && end.place != state.place {
-                end.place = Place::Unknown;
+            let (escaped, returned) = (self.escaped.take(), self.returned.take());
+            (self.escaped, self.returned) = outer;
+            if let Some(returned) = returned {
+                end = end.meet(returned);
             }
+            end.blur(&state);
+            end.in_function = state.in_function;
             end.set_arguments(None);
+            if let Some(mut escaped) = escaped {
+                escaped.blur(&state);
+                escaped.in_function = state.in_function;
+                escaped.set_arguments(None);
+                self.escape(escaped);
+            }
             ended = Some(ended.map_or(end.clone(), |ended| ended.meet(end)));
+        }
+        if lost {
+            let mut lost = State { place: Place::Unknown, stdin: None, ..state.clone() };
+            lost.forget();
+            ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
         }
         Ok(ended.unwrap_or(state))
     }
 
     /// What a loop's body may change.
-    fn changes(&self, scripts: &[&Script], state: &State) -> Changes {
+    pub(super) fn changes(&self, scripts: &[&Script], state: &State) -> Changes {
         let mut changes = Changes::default();
         for script in scripts {
             changes.script(script, state);
@@ -279,7 +307,7 @@ fn is_number(word: &Arg, state: &State) -> bool {
 
 /// What a script may change, whichever way it takes.
 #[derive(Default)]
-struct Changes {
+pub(super) struct Changes {
     names: BTreeSet<String>,
     /// Set to something that is no number.
     texts: BTreeSet<String>,
@@ -306,8 +334,12 @@ impl Changes {
             match part {
                 Part::Simple(command) => self.simple(command, state),
                 Part::Compound(compound) => self.compound(compound, state),
-                Part::Function(_) => self.any = true, // what is called may be another function in the next turn
-                Part::Coproc(coproc) => self.set(&coproc.name, false),
+                Part::Function(_) => self.everything(), // what is called may be another function in the next turn
+                Part::Coproc(coproc) => {
+                    self.set(&coproc.name, false);
+                    self.set(&format!("{}_PID", coproc.name), false);
+                    self.reads = true;
+                }
             }
         }
     }
@@ -366,8 +398,9 @@ impl Changes {
             | "shift" | "enable" => self.everything(),
             "cd" | "pushd" | "popd" => self.moves = true,
             "break" | "continue" | "return" => self.jumps = true,
+            "let" => self.any = true,
             "read" | "mapfile" | "readarray" | "getopts" | "printf" | "declare" | "typeset" | "local" | "export"
-            | "readonly" | "unset" | "let" | "wait" => {
+            | "readonly" | "unset" | "wait" => {
                 self.reads = true;
                 self.declared(&command.words);
             }
@@ -385,6 +418,11 @@ impl Changes {
                 Some(name) if length > 0 && (length < known.len() || word.word.value.literal().is_some()) => {
                     self.set(name, false);
                 }
+                // `-vname`, and `-n`, which makes another name of one.
+                Some(_) if known.starts_with('-') && known.contains(['v', 'a', 'p', 'n']) && known.len() > 2 => {
+                    self.any = true;
+                }
+                Some(_) if known == "-n" => self.any = true,
                 Some(_) if known.starts_with('-') && word.word.value.literal().is_some() => {}
                 Some(_) if word.word.value.literal().is_some() => {}
                 _ => self.any = true,
@@ -405,6 +443,7 @@ impl Changes {
     }
 
     fn word(&mut self, word: &Arg) {
+        self.reads |= !word.nested.is_empty();
         for arithmetic in &word.arithmetic {
             arithmetic.assigns.iter().for_each(|name| self.set(name, !arithmetic.unset));
         }
@@ -419,6 +458,17 @@ impl Changes {
 
     fn everything(&mut self) {
         (self.any, self.moves, self.reads, self.jumps) = (true, true, true, true);
+    }
+
+    /// What is known from now on, if all of this may happen whenever it likes.
+    pub(super) fn at_any_time(&self, mut state: State) -> State {
+        if self.any || !self.names.is_empty() {
+            state.forget();
+        }
+        if self.moves {
+            state.place = Place::Unknown;
+        }
+        state
     }
 
     /// What is known after any number of turns.
@@ -474,11 +524,4 @@ fn both(state: State) -> Ends {
 /// The place of some redirections, or of what they belong to.
 fn span_of(redirects: &[Redirect], whole: Span) -> Span {
     redirects.iter().map(|redirect| redirect.span).reduce(Span::to).unwrap_or(whole)
-}
-
-/// Whether a function's body may end before its last command.
-fn returns(body: &Compound) -> bool {
-    let mut changes = Changes::default();
-    changes.compound(body, &State::start());
-    changes.jumps
 }

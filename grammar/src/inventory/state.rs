@@ -10,6 +10,9 @@ use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::inventory::directory::Place;
 use crate::word::{Value, Word, expanded, is_integer};
 
+/// Variables that are followed; behind more of them nothing is known of any.
+const MAX_VARIABLES: usize = 128;
+
 /// The shell at one point of a script.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -17,6 +20,8 @@ pub(crate) struct State {
     /// What standard input holds, if that is literal text of which nothing has been read.
     pub(crate) stdin: Option<Rc<str>>,
     pub(super) variables: Rc<BTreeMap<String, Known>>,
+    /// Variables that were set since the function began that is being followed.
+    pub(super) touched: Rc<BTreeSet<String>>,
     /// The positional parameters, where they are known: inside a function.
     pub(super) arguments: Option<Rc<Vec<Word>>>,
     pub(super) functions: Rc<BTreeMap<String, Defined>>,
@@ -25,6 +30,8 @@ pub(crate) struct State {
     pub(super) wild: bool,
     /// Substitutions around what is being told.
     pub(super) printing: u8,
+    /// A function is being followed, so that `local` works.
+    pub(crate) in_function: bool,
     /// No way leads here.
     pub(super) dead: bool,
     /// A pattern that matches nothing leaves no word (`nullglob`).
@@ -101,11 +108,13 @@ impl State {
             place: Place::start(),
             stdin: None,
             variables: Rc::default(),
+            touched: Rc::default(),
             arguments: None,
             functions: Rc::default(),
             aliases: Rc::default(),
             wild: false,
             printing: 0,
+            in_function: false,
             dead: false,
             vanishing: false,
         }
@@ -128,6 +137,7 @@ impl State {
                 (Some(a), Some(b)) if a.is_number() && b.is_number() => Known::Number,
                 _ => Known::Unknown,
             }),
+            touched: union(self.touched, &other.touched),
             arguments: self.arguments.filter(|ours| other.arguments.as_ref() == Some(ours)),
             functions: meet_maps(self.functions, &other.functions, |ours, theirs| {
                 let both = || [ours, theirs].into_iter().flatten();
@@ -135,13 +145,10 @@ impl State {
                 let certain = both().count() == 2 && both().all(|defined| defined.certain);
                 Defined { bodies: bodies.into_iter().collect(), certain }
             }),
-            aliases: if self.aliases == other.aliases {
-                self.aliases
-            } else {
-                Rc::new(self.aliases.union(&other.aliases).cloned().collect())
-            },
+            aliases: union(self.aliases, &other.aliases),
             wild: self.wild || other.wild,
             printing: self.printing,
+            in_function: self.in_function && other.in_function,
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
         }
@@ -153,10 +160,25 @@ impl State {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Known) {
+        if !self.variables.contains_key(name) && self.variables.len() >= MAX_VARIABLES {
+            self.forget();
+        }
+        if self.wild {
+            return;
+        }
         let special = SPECIAL.contains(&name) || name.starts_with("BASH") || name.starts_with("COMP");
-        let value = if (special || self.wild) && value != Known::Fixed { Known::Unknown } else { value };
+        let value = if special && value != Known::Fixed { Known::Unknown } else { value };
         let fixed = self.variables.get(name) == Some(&Known::Fixed);
         Rc::make_mut(&mut self.variables).insert(name.to_owned(), if fixed { Known::Fixed } else { value });
+        if !self.touched.contains(name) {
+            Rc::make_mut(&mut self.touched).insert(name.to_owned());
+        }
+    }
+
+    /// An assignment to it may fail.
+    pub(crate) fn refuses(&self, name: &str) -> bool {
+        const READONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
+        self.wild || READONLY.contains(&name) || self.variables.get(name) == Some(&Known::Fixed)
     }
 
     /// The positional parameters are these, or not known.
@@ -220,17 +242,13 @@ impl State {
         self.wild = true;
     }
 
-    /// Variables that differ from what they were before something ran which may have undone its own changes.
+    /// What a function touched may have been a variable of its own, which is gone again.
     pub(crate) fn blur(&mut self, before: &Self) {
-        if Rc::ptr_eq(&self.variables, &before.variables) {
-            return;
+        let touched = std::mem::take(&mut self.touched);
+        for name in touched.iter() {
+            self.set(name, Known::Unknown);
         }
-        let kept = |name: &String, value: &Known| before.variables.get(name) == Some(value);
-        for (name, value) in Rc::make_mut(&mut self.variables) {
-            if !kept(name, value) && *value != Known::Fixed {
-                *value = Known::Unknown;
-            }
-        }
+        self.touched = union(touched, &before.touched);
     }
 
     pub(crate) fn define(&mut self, name: &str, body: usize, certain: bool) {
@@ -330,7 +348,8 @@ impl State {
     /// `"$@"` and nothing else.
     fn all_arguments(&self, arg: &Arg) -> Option<Vec<(Word, Count)>> {
         let [hole] = arg.holes.as_slice() else { return None };
-        if hole.name.as_deref() != Some("@") || !hole.quoted || !arg.text.is_empty() {
+        let alone = matches!(arg.word.raw.as_str(), "\"$@\"" | "\"${@}\""); // `"$@"''` is at least one word
+        if hole.name.as_deref() != Some("@") || !alone {
             return None;
         }
         let place = |word: &Word| (Word { span: arg.word.span, ..word.clone() }, Count::One);
@@ -470,6 +489,14 @@ fn needs_splitting(text: &str) -> bool {
     text.is_empty() || text.contains([' ', '\t', '\n', '*', '?', '[', '\\'])
 }
 
+/// What is in either.
+fn union(ours: Rc<BTreeSet<String>>, theirs: &Rc<BTreeSet<String>>) -> Rc<BTreeSet<String>> {
+    if Rc::ptr_eq(&ours, theirs) || theirs.is_subset(&ours) {
+        return ours;
+    }
+    Rc::new(ours.union(theirs).cloned().collect())
+}
+
 /// Joins two maps key by key.
 fn meet_maps<V: Clone + PartialEq>(
     mut ours: Rc<BTreeMap<String, V>>,
@@ -479,11 +506,14 @@ fn meet_maps<V: Clone + PartialEq>(
     if Rc::ptr_eq(&ours, theirs) || ours == *theirs {
         return ours;
     }
-    let names: BTreeSet<String> = ours.keys().chain(theirs.keys()).cloned().collect();
     let map = Rc::make_mut(&mut ours);
-    for name in names {
-        let value = join(map.get(&name), theirs.get(&name));
-        map.insert(name, value);
+    for (name, our) in map.iter_mut() {
+        *our = join(Some(our), theirs.get(name));
+    }
+    for (name, their) in theirs.iter() {
+        if !map.contains_key(name) {
+            map.insert(name.clone(), join(None, Some(their)));
+        }
     }
     ours
 }

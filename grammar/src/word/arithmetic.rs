@@ -69,7 +69,7 @@ pub(crate) fn subscript(
         arithmetic.add(inner);
     }
     let end = scanner.at + 1;
-    Ok((arithmetic, scanner.nested, end))
+    Ok((arithmetic.doubtful(), scanner.nested, end))
 }
 
 impl Arithmetic {
@@ -78,6 +78,14 @@ impl Arithmetic {
         self.names.extend(inner.names);
         self.assigns.extend(inner.assigns);
         self.unknown |= inner.unknown;
+        self.fallible |= inner.fallible;
+    }
+
+    /// A subscript or an offset: in some cases it is not evaluated, in others it is out of range.
+    pub(super) fn doubtful(mut self) -> Self {
+        self.sure.clear();
+        self.fallible = true;
+        self
     }
 }
 
@@ -151,6 +159,8 @@ impl Scanner<'_, '_> {
         for inner in self.arithmetic.split_off(known) {
             read.add(inner);
         }
+        read.sure = sure;
+        read.fallible |= !is_sound(self.text.get(start..self.at).unwrap_or_default());
         read.span = Span::new(start, self.at);
         Ok(read)
     }
@@ -216,4 +226,44 @@ impl Scanner<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Names and numbers between operators that cannot fail: nothing is divided, and no number is mistaken for an octal one.
+fn is_sound(text: &[u8]) -> bool {
+    let mut rest = text.trim_ascii();
+    if rest.is_empty() {
+        return true;
+    }
+    loop {
+        rest = after_any(rest, &[b"++", b"--", b"!", b"-", b"+"]).0;
+        rest = rest.strip_prefix(b"$").unwrap_or(rest);
+        let length = rest.iter().take_while(|byte| is_name(**byte)).count();
+        let (operand, behind) = rest.split_at_checked(length).unwrap_or_default();
+        let number = operand.iter().all(u8::is_ascii_digit) && (operand == b"0" || !operand.starts_with(b"0"));
+        let named = operand.first().copied().is_some_and(starts_name);
+        if operand.is_empty() || operand.len() > 18 || !(number || named) {
+            return false;
+        }
+        rest = behind.trim_ascii();
+        if named {
+            rest = after_any(rest, &[b"++", b"--"]).0;
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        let assignments: &[&[u8]] = if named { &[b"+=", b"-=", b"*=", b"="] } else { &[] };
+        let long: &[&[u8]] = &[b"==", b"!=", b"<=", b">="];
+        let short: &[&[u8]] = &[b"<", b">", b"+", b"-", b"*", b","];
+        // `a = b` is an assignment, so the longer operators are looked for first.
+        let found =
+            [long, assignments, short].into_iter().map(|heads| after_any(rest, heads)).find(|(_, found)| *found);
+        let Some((after, _)) = found else { return false };
+        rest = after;
+    }
+}
+
+/// What stands behind the first of these that the text begins with, and whether one did.
+fn after_any<'t>(text: &'t [u8], heads: &[&[u8]]) -> (&'t [u8], bool) {
+    let after = heads.iter().find_map(|head| text.strip_prefix(*head));
+    (after.map_or(text, <[u8]>::trim_ascii_start), after.is_some())
 }

@@ -70,7 +70,7 @@ impl Scanner<'_, '_> {
             return Ok(each);
         }
         let (arithmetic, nested, end) = super::subscript(self.text, self.at, self.depth, self.pages)?;
-        self.arithmetic.push(arithmetic);
+        self.arithmetic.push(arithmetic.doubtful());
         self.nested.extend(nested);
         self.at = end;
         Ok(false)
@@ -136,13 +136,22 @@ impl Scanner<'_, '_> {
         if self.text.get(opening..self.at).unwrap_or_default().contains(&b'?') {
             return Err(Stop::unsupported(opening, self.at, "a condition inside an offset"));
         }
-        self.arithmetic.push(arithmetic);
+        self.arithmetic.push(arithmetic.doubtful());
         Ok(())
     }
 
     /// The word behind an operator, up to the closing brace. In double quotes a single quote is a character like any
     /// other, except where the word is a pattern.
     fn operand(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), Stop> {
+        let known = self.arithmetic.len();
+        self.operand_text(opening, quoted, pattern)?;
+        for arithmetic in self.arithmetic.iter_mut().skip(known) {
+            arithmetic.sure.clear(); // nobody knows whether it is expanded
+        }
+        Ok(())
+    }
+
+    fn operand_text(&mut self, opening: usize, quoted: bool, pattern: bool) -> Result<(), Stop> {
         self.muted(|scanner| {
             loop {
                 match (scanner.peek(0), scanner.peek(1)) {

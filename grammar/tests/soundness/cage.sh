@@ -91,7 +91,8 @@ libraries() { # what programs load, where they look for it
 
 real() { # NAME: as this machine has it, wherever its links lead
     local path
-    path=$(PATH=$PATH:/usr/sbin:/sbin type -P "$1") || return 0
+    # This machine's own before what a version manager puts in front of it.
+    path=$(PATH=/usr/bin:/bin:$PATH:/usr/sbin:/sbin type -P "$1") || return 0
     path=$(realpath "$path")
     case $path in
     /usr/*) ln -sf "/real${path#/usr}" "usr/bin/$1" ;;

@@ -124,14 +124,26 @@ impl Cover<'_> {
             Resolved::Name => exec.path.strip_suffix(&name).is_some_and(|folder| SEARCHED.contains(&folder)),
             _ => false,
         };
-        same && self.starts(command, &exec.cwd)
-            && fits(command.argv.get(1..).unwrap_or_default(), exec.argv.get(1..).unwrap_or_default())
+        let mut words = command.argv.get(1..).unwrap_or_default().to_vec();
+        if self.vanishing() {
+            let pattern = |word: &&mut Word| matches!(word.value, Value::Pattern { .. });
+            words.iter_mut().filter(pattern).for_each(|word| word.value = Value::Pattern { prefix: String::new() });
+        }
+        same && self.starts(command, &exec.cwd) && fits(&words, exec.argv.get(1..).unwrap_or_default())
+    }
+
+    /// Patterns that match nothing leave no word.
+    fn vanishing(&self) -> bool {
+        let names = |command: &Command| command.argv.iter().any(|word| word.value.literal() == Some("nullglob"));
+        self.inventory.commands().iter().any(names)
     }
 
     fn starts(&self, command: &Command, cwd: &str) -> bool {
         let Cwd::Known(steps) = &command.cwd else { return true };
         // A program that is told to move itself has not done so when it begins.
-        let moves = ["-C", "--chdir", "--directory"].iter().any(|flag| command.invocation.flags.contains(*flag));
+        let moves = ["-C", "--chdir", "--directory", "--test-dir", "--working-dir"]
+            .iter()
+            .any(|flag| command.invocation.flags.contains(*flag));
         let before = steps.split_last().filter(|_| moves).map(|(_, steps)| steps);
         let is = |steps: &[Step]| self.walk(steps).is_none_or(|directory| directory == cwd);
         is(steps) || before.is_some_and(is)

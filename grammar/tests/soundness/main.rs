@@ -12,6 +12,7 @@
 
 mod cage;
 mod cover;
+mod follow;
 mod generate;
 mod options;
 mod shrink;
@@ -118,20 +119,23 @@ struct Category {
 fn examples_of_the_tables() {
     let Some(cage) = Cage::available() else { return };
     let scripts = tables().into_iter().flat_map(|table| table.example).map(|example| example.script).collect();
-    let programs = check(cage, "examples of the tables", &scripts);
+    let programs = check(cage, "examples of the tables", &chosen(scripts, 3));
     assert!(programs > 100, "only {programs} programs ran");
 }
 
 #[test]
 fn options_of_the_tables() {
     let Some(cage) = Cage::available() else { return };
-    let scripts: BTreeSet<String> = tables().iter().flat_map(options::scripts).collect();
-    // Neighbours differ little: what is left out is much like what is tried, and every run by a seed tries others.
+    let scripts = tables().iter().flat_map(options::scripts).collect();
+    check(cage, "options of the tables", &chosen(scripts, 1));
+}
+
+/// So many times the number of scripts that is asked for. Neighbours differ little: what is left out is much like what is
+/// tried, and every run by a seed tries others.
+fn chosen(scripts: BTreeSet<String>, times: u64) -> BTreeSet<String> {
     let (seed, count) = amount();
-    let every = (scripts.len() as u64).div_ceil(count).max(1);
-    let chosen =
-        (0_u64..).zip(scripts).filter(|(index, _)| index % every == seed % every).map(|(_, script)| script).collect();
-    check(cage, "options of the tables", &chosen);
+    let every = (scripts.len() as u64).div_ceil(count * times).max(1);
+    (0_u64..).zip(scripts).filter(|(index, _)| index % every == seed % every).map(|(_, script)| script).collect()
 }
 
 fn tables() -> Vec<options::Table> {
@@ -165,9 +169,12 @@ fn rows() {
 fn generated() {
     let Some(cage) = Cage::available() else { return };
     let (seed, count) = amount();
-    let scripts = (0..count).map(|index| generate::script(seed.wrapping_add(index))).collect();
-    let programs = check(cage, &format!("generated from {seed}"), &scripts);
-    assert!(programs as u64 * 20 >= count, "only {programs} programs ran in {count} scripts");
+    let seeds = || (0..count).map(|index| seed.wrapping_add(index));
+    for (what, make) in [("generated", generate::script as fn(u64) -> String), ("followed", follow::script)] {
+        let scripts = seeds().map(make).collect();
+        let programs = check(cage, &format!("{what} from {seed}"), &scripts);
+        assert!(programs as u64 * 20 >= count, "only {programs} programs ran in {count} scripts");
+    }
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn gaps_are_open() {
 fn amount() -> (u64, u64) {
     let asked = std::env::var("PALISADE_SOUNDNESS").unwrap_or_default();
     match (asked.as_str(), asked.split_once(':')) {
-        ("", _) => (1, 400),
+        ("", _) => (1, 250),
         ("all", _) => (1_000_000, 20_000),
         (_, Some((seed, count))) => (seed.parse().unwrap(), count.parse().unwrap()),
         _ => panic!("PALISADE_SOUNDNESS is `all` or `SEED:COUNT`, not `{asked}`"),

@@ -8,8 +8,37 @@ pub(crate) fn posix_shell(code: &str) -> bool {
     // `>&2` and `2>&1` are the same everywhere.
     let duplicates = |digit: char| format!(">&{digit}");
     let plain = ('0'..='9').fold(code.to_owned(), |plain, digit| plain.replace(&duplicates(digit), " "));
+    let brackets = plain.replace("$((", " ");
+    let mut words = plain.split(|letter: char| !letter.is_ascii_alphanumeric() && !"_.-/[".contains(letter));
     !DIFFER.iter().any(|form| plain.contains(form))
+        && !["((", "=(", "printf -v"].iter().any(|form| brackets.contains(form))
+        && !words.any(|word| BASH_ONLY.contains(&word))
 }
+
+/// Reserved words and builtins that POSIX shells take for programs.
+const BASH_ONLY: [&str; 21] = [
+    "[[",
+    "builtin",
+    "caller",
+    "coproc",
+    "declare",
+    "dirs",
+    "enable",
+    "function",
+    "history",
+    "let",
+    "logout",
+    "mapfile",
+    "popd",
+    "pushd",
+    "readarray",
+    "select",
+    "shopt",
+    "source",
+    "suspend",
+    "time",
+    "typeset",
+];
 
 /// Shell code of plain words, quotes and the few operators that csh, fish, zsh and bash all read alike: no expansion,
 /// no escape, no history, no descriptor.
