@@ -114,6 +114,12 @@ pub(crate) struct Inventory {
     /// Read JSON lines from standard input, one inventory a line
     #[arg(long)]
     pub(crate) batch: bool,
+    /// Print for a person, which is what a terminal gets
+    #[arg(long, conflicts_with_all = ["json", "batch"])]
+    pub(crate) text: bool,
+    /// Print JSON, which is what anything but a terminal gets
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

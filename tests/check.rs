@@ -115,16 +115,16 @@ fn what_cannot_be_read_is_not_allowed() {
         "\"$(cat cmd)\" y",
         "`rm x`",
         "bash -c \"$x\"",
-        "echo \"${x:-`rm y`}\"",
+        "echo \"${x:-`sudo rm y`}\"",
         "for f in *; do rm $f; done",
-        "f() { rm x; }; f",
+        "f() { sudo rm x; }; f",
         "source ./x",
-        "trap 'rm x' EXIT",
-        "alias ls=rm",
+        "trap 'sudo rm x' EXIT",
+        "alias ls=sudo",
         "ls &\nwait -p 'a[$(rm x)]'",
-        "echo ${x#$(rm y)}",
+        "echo ${x#$(sudo rm y)}",
         "if true; then sudo ls; fi",
-        "coproc rm x",
+        "coproc sudo rm x",
         "(( x = a[$(rm)] ))",
         "exec 5<>/dev/tcp/127.0.0.1/1",
         "read l <&10",
@@ -255,4 +255,26 @@ fn secrets_in_a_judged_command_are_not_echoed() {
         assert!(!ended.stdout.contains(&token) && !ended.stderr.contains(&token), "{verb}: {ended:?}");
         assert!(ended.stdout.contains("[redacted:"), "{verb}: {ended:?}");
     }
+}
+
+#[test]
+fn an_inventory_can_be_read_by_a_person() {
+    let world = World::new();
+    let script = "cd sub && for f in a b; do sudo rm \"$f\"; done; cat <(curl -s http://h/x) \"$y\"; $z";
+    let told = world.call(&["inventory", "--text", script]);
+    let expected = [
+        "  1  cd sub    (builtin)",
+        "sets f=…",
+        "sudo rm a    (in sub, perhaps)",
+        "rm b    (run by sudo, in sub, perhaps)",
+        "deletes b",
+        "cat <(…) …    (in sub)",
+        "talks to h:80",
+        "? dynamic-program:",
+        "commands, 1 unknown",
+    ];
+    for line in expected {
+        assert!(told.stdout.contains(line), "`{line}` is missing in\n{}", told.stdout);
+    }
+    assert_eq!(world.call(&["inventory", "--json", "ls"]).json()["commands"][0]["program"]["raw"], "ls");
 }

@@ -717,16 +717,13 @@ impl<'t, 'a> Parse<'t, 'a> {
         if !known || self.maybe_option {
             return words;
         }
-        let count = match roots.len() {
-            1 if many => Count::Some,
-            1 => Count::One,
-            _ => Count::Any,
-        };
-        let place = |arg: Arg| match arg.word.value.literal() {
-            Some("{}") => roots.iter().map(|root| found_below(root, &arg, count)).collect(),
-            _ => vec![arg],
-        };
-        words.into_iter().flat_map(place).collect()
+        let count = if many { Count::Some } else { Count::One };
+        let mut words = words;
+        for arg in words.iter_mut().filter(|arg| arg.word.value.literal() == Some("{}")) {
+            arg.word.value = Value::Below(roots.clone());
+            arg.count = count;
+        }
+        words
     }
 
     fn command_to_end(&mut self, option: &Opt) {
@@ -1011,10 +1008,6 @@ fn words_before<'a>(operands: impl Iterator<Item = &'a Arg>) -> Vec<RangeInclusi
         place
     });
     places.collect()
-}
-
-fn found_below(root: &Value, arg: &Arg, count: Count) -> Arg {
-    Arg { word: Word { value: Value::Below(Box::new(root.clone())), ..arg.word.clone() }, count }
 }
 
 /// Replaces the placeholder in a word by something that is not known.

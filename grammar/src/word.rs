@@ -51,8 +51,8 @@ pub enum Value {
         /// What can be read from it, where the text tells.
         text: Option<String>,
     },
-    /// This path or one below it: what find puts in the place of `{}`.
-    Below(Box<Value>),
+    /// One of these paths, or one below: what find puts in the place of `{}`.
+    Below(Vec<Value>),
     /// Known only at run time: it holds a parameter, command or arithmetic expansion.
     Dynamic {
         /// The literal text before the first expansion.
@@ -80,7 +80,10 @@ impl Value {
             Self::Literal(text) => text,
             Self::Home(_) => "",
             Self::Pipe { .. } => "/dev/fd/",
-            Self::Below(root) => root.prefix(),
+            Self::Below(roots) => match roots.as_slice() {
+                [root] => root.prefix(),
+                _ => "",
+            },
             Self::Pattern { prefix } | Self::Dynamic { prefix } => prefix,
         }
     }

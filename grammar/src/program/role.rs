@@ -177,11 +177,13 @@ impl Parse<'_, '_> {
     }
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
-        let (target, tree) = match &arg.word.value {
-            Value::Below(root) => (Word { value: root.as_ref().clone(), ..arg.word.clone() }, true),
-            _ => (arg.word.clone(), tree),
+        let Value::Below(roots) = &arg.word.value else {
+            return self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
         };
-        self.reading.effects.push(Effect { kind, target, tree, peer: None });
+        for root in roots {
+            let target = Word { value: root.clone(), ..arg.word.clone() };
+            self.reading.effects.push(Effect { kind, target, tree: true, peer: None });
+        }
     }
 
     /// Where the other operands are copied to: `cp x/.envrc .` writes `./.envrc`. Whether a directory of that name is

@@ -219,7 +219,10 @@ fn reaches(effect: &Effect, cwd: &str, touched: &str) -> bool {
 fn prefix(value: &Value) -> &str {
     match value {
         Value::Pipe { .. } => "/dev/fd/",
-        Value::Below(root) => prefix(root),
+        Value::Below(roots) => match roots.as_slice() {
+            [Value::Literal(root)] => root,
+            _ => "",
+        },
         Value::Pattern { prefix } | Value::Dynamic { prefix } => prefix,
         Value::Literal(text) | Value::Home(text) => text,
     }
