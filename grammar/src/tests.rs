@@ -693,7 +693,7 @@ fn directories() {
 fn redirections_stay_behind_when_a_program_moves() {
     check("git -C a log > b", "git + write ?");
     check("git -C a log > /b", "git + write /b");
-    check("make -C a 2> ~/b", "make + write ~/b");
+    check("make -C a 2> ~/b", "make + write ~/b ! script-file");
 }
 
 /// Where commands stand and what feeds them: `name(via parent flags <upstream >downstream)`.
