@@ -228,7 +228,8 @@ impl Surroundings {
         let fixed = |at: &Path| {
             std::fs::symlink_metadata(at).is_ok_and(|found| found.uid() == 0 && found.permissions().mode() & 0o022 == 0)
         };
-        on_path && directory.ancestors().all(fixed)
+        let linked = path.is_symlink(); // whose own mode says nothing
+        on_path && (linked || fixed(path)) && directory.ancestors().all(fixed)
     }
 
     /// What the patterns among the effects stand for now, seen from a command's directory.
@@ -537,6 +538,35 @@ mod tests {
         ] {
             assert_eq!(shown(&given, last), expected, "{}", given.display());
         }
+    }
+
+    #[test]
+    fn only_what_root_alone_can_change_is_installed() {
+        let place = |path: &str| AbsolutePath::new(path).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let theirs = root.path().canonicalize().unwrap();
+        std::fs::write(theirs.join("x"), "").unwrap();
+        let principal = Principal {
+            agent: "a".to_owned(),
+            user: "u".to_owned(),
+            roles: BTreeSet::new(),
+            verified: true,
+            auth: palisade_engine::Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        };
+        let surroundings = Surroundings {
+            principal,
+            workspace: place("/nowhere"),
+            home: place("/nowhere"),
+            trusted: Vec::new(),
+            writable: Vec::new(),
+            search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
+        };
+        assert!(surroundings.is_installed(&place("/usr/bin/env")));
+        assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");
+        let below_tmp = theirs.join("x");
+        assert!(!surroundings.is_installed(&place(below_tmp.to_str().unwrap())), "anybody can change what is above it");
     }
 
     #[test]
