@@ -201,7 +201,7 @@ pub struct Origin {
     pub hole_in: Option<AbsolutePath>,
 }
 
-/// What [`derive`] would make of each root, and why, holes included.
+/// What [`derive()`] would make of each root, and why, holes included.
 pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> Vec<Origin> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
     let permissions = engine.permissions(facts);
