@@ -117,16 +117,47 @@ fn plain_authorizer(bencher: Bencher<'_, '_>, policies: usize) {
     let set: PolicySet = all.join("\n").parse().expect("valid policies");
     let uid = |text: &str| text.parse::<EntityUid>().expect("an id");
     let (schema, _) = Schema::from_cedarschema_str(palisade_policies::SCHEMA).expect("the schema");
+    let entity = |kind: &str, id: &str| serde_json::json!({ "__entity": { "type": kind, "id": id } });
+    let plain = |kind: &str, id: &str| serde_json::json!({ "type": kind, "id": id });
+    let directory =
+        serde_json::json!({ "path": "/srv/app", "name": "app", "extension": "", "unknown": false, "contains": [] });
+    // The request that `one_request` makes, and nothing else in the store.
     let entities = serde_json::json!([
-        { "uid": { "type": "Agent", "id": "agent" }, "parents": [{ "type": "Role", "id": "developer" }], "attrs": {
-            "user": { "__entity": { "type": "User", "id": "u" } }, "verified": true, "scopes": [], "client": "",
-            "auth": { "__entity": { "type": "AuthMethod", "id": "os-user" } } } },
-        { "uid": { "type": "EnvVar", "id": "X" }, "parents": [], "attrs": { "name": "X" } },
+        { "uid": plain("Agent", "agent"), "parents": [plain("Role", "developer")], "attrs": {
+            "user": entity("User", "u"), "verified": true, "scopes": [], "client": "",
+            "auth": entity("AuthMethod", "os-user") } },
+        { "uid": plain("User", "u"), "parents": [], "attrs": {} },
+        { "uid": plain("Path", "/srv/app"), "parents": [plain("Path", "/srv"), plain("Path", "/")], "attrs": directory },
+        { "uid": plain("Host", "localhost"), "parents": [], "attrs": {
+            "name": "localhost", "transport": entity("Transport", "local"), "loopback": true, "keyVerified": false,
+            "image": "", "imagePinned": false, "privileged": false } },
+        { "uid": plain("Session", "s"), "parents": [], "attrs": {
+            "id": "s", "age": { "__extn": { "fn": "duration", "arg": "0ms" } }, "commands": 0, "labels": [],
+            "sandboxed": true, "guarded": false, "pathsHeld": false } },
+        { "uid": plain("Clock", "now"), "parents": [], "attrs": {
+            "now": { "__extn": { "fn": "datetime", "arg": "2026-11-21T12:00:00.000Z" } },
+            "timeOfDay": { "__extn": { "fn": "duration", "arg": "0ms" } }, "weekday": entity("Weekday", "Mon") } },
+        { "uid": plain("Command", "0"),
+          "parents": [plain("Program", "git"), plain("Program", "git status"), plain("CommandGroup", "read-only")],
+          "attrs": {
+            "program": "git", "path": "/usr/bin/git", "origin": entity("Origin", "system"), "text": "git status --short",
+            "flags": ["--short"], "operands": [], "firstOperand": "", "lastOperand": "", "operandCount": 0,
+            "envNames": [], "wrappers": [], "upstream": [], "upstreamGroups": [], "downstream": [],
+            "downstreamGroups": [], "inlineCode": false, "dynamic": false, "dynamicProgram": false, "opaque": [],
+            "spawned": false, "startedBy": [], "background": false, "depth": 0 } },
     ]);
     let entities = Entities::from_json_value(entities, Some(&schema)).expect("entities");
-    let request =
-        Request::new(uid("Agent::\"agent\""), uid("Action::\"exec\""), uid("Command::\"0\""), Context::empty(), None)
-            .expect("a request");
+    let context = serde_json::json!({
+        "approved": false, "transport": entity("Transport", "local"), "host": entity("Host", "localhost"),
+        "workspace": entity("Path", "/srv/app"), "cwd": entity("Path", "/srv/app"), "session": entity("Session", "s"),
+        "clock": entity("Clock", "now"), "script": { "parsed": true, "commands": 1, "dynamic": false },
+    });
+    let action = uid("Action::\"exec\"");
+    let context = Context::from_json_value(context, Some((&schema, &action))).expect("a context");
+    let request = Request::new(uid("Agent::\"agent\""), action, uid("Command::\"0\""), context, Some(&schema))
+        .expect("a request");
+    let response = Authorizer::new().is_authorized(&request, &set, &entities);
+    assert!(response.decision() == cedar_policy::Decision::Allow && response.diagnostics().errors().next().is_none());
     bencher.bench_local(|| Authorizer::new().is_authorized(black_box(&request), &set, &entities));
 }
 

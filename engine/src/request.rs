@@ -27,7 +27,6 @@ const CLOCK: &str = "now";
 const MAX_LASTING: usize = 16;
 
 /// What the entities that outlast a script are made of.
-#[derive(PartialEq, Eq)]
 pub(crate) struct Lasting {
     principal: Principal,
     transport: Transport,
@@ -204,6 +203,8 @@ pub(crate) struct Asker<'a> {
     common: OnceCell<Built<Entities>>,
     /// The part of the context that all requests share, without and with approval.
     circumstances: [OnceCell<Built<Context>>; 2],
+    /// The ids of the entities that every request refers to.
+    shared: OnceCell<Built<[EntityUid; 6]>>,
     /// The entities of the directories that commands run in.
     directories: RefCell<HashMap<Option<AbsolutePath>, Built<Entity>>>,
 }
@@ -223,6 +224,7 @@ impl<'a> Asker<'a> {
             facts,
             common: OnceCell::new(),
             circumstances: [OnceCell::new(), OnceCell::new()],
+            shared: OnceCell::new(),
             directories: RefCell::default(),
         }
     }
@@ -351,15 +353,18 @@ impl<'a> Asker<'a> {
     /// for the validator lets a policy go no further.
     fn complete<const N: usize>(&self, store: &Entities, own: [&EntityUid; N]) -> Built<()> {
         let facts = self.facts;
-        let shared = [
-            uid("Agent", &facts.principal.agent)?,
-            uid("User", &facts.principal.user)?,
-            uid("Host", &facts.host)?,
-            uid("Path", facts.workspace.as_str())?,
-            uid("Session", &facts.session.id)?,
-            uid("Clock", CLOCK)?,
-        ];
-        let missing = own.into_iter().chain(&shared).find(|uid| store.get(uid).is_none());
+        let shared = self.shared.get_or_init(|| {
+            Ok([
+                uid("Agent", &facts.principal.agent)?,
+                uid("User", &facts.principal.user)?,
+                uid("Host", &facts.host)?,
+                uid("Path", facts.workspace.as_str())?,
+                uid("Session", &facts.session.id)?,
+                uid("Clock", CLOCK)?,
+            ])
+        });
+        let shared = shared.as_ref().map_err(Clone::clone)?;
+        let missing = own.into_iter().chain(shared).find(|uid| store.get(uid).is_none());
         missing.map_or(Ok(()), |uid| Err(format!("the entity store lacks `{uid}`")))
     }
 
@@ -400,19 +405,28 @@ impl<'a> Asker<'a> {
     /// The entities that stay the same from one script to the next, checked once for many.
     fn lasting(&self) -> Built<Entities> {
         let facts = self.facts;
+        let path_groups = self.groups_of(&facts.workspace);
+        let host_groups: Vec<&str> = self.vocabulary.host_groups_of(&facts.host).collect();
+        let mut kept = self.bundle.lasting.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |key: &Lasting| {
+            key.principal == facts.principal
+                && (key.transport, &key.host, &key.machine) == (facts.transport, &facts.host, &facts.machine)
+                && key.workspace == facts.workspace
+                && key.path_groups.iter().eq(&path_groups)
+                && key.host_groups == host_groups
+        };
+        if let Some((_, entities)) = kept.iter().find(|(key, _)| same(key)) {
+            return Ok(entities.clone());
+        }
         let key = Lasting {
             principal: facts.principal.clone(),
             transport: facts.transport,
             host: facts.host.clone(),
             machine: facts.machine.clone(),
             workspace: facts.workspace.clone(),
-            path_groups: self.groups_of(&facts.workspace).into_iter().map(str::to_owned).collect(),
-            host_groups: self.vocabulary.host_groups_of(&facts.host).map(str::to_owned).collect(),
+            path_groups: path_groups.into_iter().map(str::to_owned).collect(),
+            host_groups: host_groups.into_iter().map(str::to_owned).collect(),
         };
-        let mut kept = self.bundle.lasting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, entities)) = kept.iter().find(|(other, _)| *other == key) {
-            return Ok(entities.clone());
-        }
         let entities = Entities::from_entities(self.surroundings()?, Some(&self.bundle.schema)).map_err(text)?;
         if kept.len() >= MAX_LASTING {
             kept.clear();
