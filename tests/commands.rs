@@ -130,7 +130,7 @@ fn judge<'p>(programs: impl Iterator<Item = &'p String>, lines: &[&Line]) -> Vec
     for (index, program) in programs.enumerate() {
         let program = json!(program);
         write!(policy, "@id(\"program-{index}\")\n@reason(\"Permitted.\")\n").expect("written");
-        write!(policy, "permit(principal, action == Action::\"exec\", resource in Program::{program});\n")
+        writeln!(policy, "permit(principal, action == Action::\"exec\", resource in Program::{program});")
             .expect("written");
     }
     let policy = world.write("site.cedar", &policy);
