@@ -14,7 +14,7 @@ use crate::trace::Trace;
 
 /// Where script number `n` of a batch starts.
 fn start(index: usize) -> String {
-    format!("/work/{index}")
+    format!("/scene/{index}")
 }
 
 /// A script that ran, with what it did.

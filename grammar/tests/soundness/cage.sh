@@ -118,11 +118,11 @@ fixture() { # where every script starts: a copy of this
 
 run_scripts() { # inside the new root
     local file name text
-    mkdir /work
+    mkdir /scene
     for file in /given/in/*; do
         name=${file##*/}
-        cp -r /fixture "/work/$name"
-        cd "/work/$name"
+        cp -r /fixture "/scene/$name"
+        cd "/scene/$name"
         IFS= read -r -d '' text <"$file" || true # to the very end: there is no NUL
         run_script "$name" "$text" || true
     done
