@@ -86,118 +86,97 @@ struct Walk {
     unknown: Option<Span>,
 }
 
-/// What surrounds a node, where that changes what it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Around {
-    Statements,
-    /// The arguments of `[`: operators are words there.
-    Test,
-}
-
 impl Walk {
     fn tree(&mut self, root: Node<'_>) {
-        let mut open = vec![(root, Around::Statements)];
-        while let Some((node, around)) = open.pop() {
-            let Some(inside) = self.node(node, around) else { continue };
-            let mut cursor = node.walk();
-            open.extend(node.children(&mut cursor).map(|child| (child, inside)));
+        let mut open = vec![root];
+        while let Some(node) = open.pop() {
+            if self.node(node) {
+                let mut cursor = node.walk();
+                open.extend(node.children(&mut cursor));
+            }
         }
     }
 
-    /// Leaves the marks of one node. Returns what its children are surrounded by, if they count.
-    fn node(&mut self, node: Node<'_>, around: Around) -> Option<Around> {
-        match (node.kind(), around) {
-            (
-                "program"
-                | "list"
-                | "pipeline"
-                | "redirected_statement"
-                | "command"
-                | "subshell"
-                | "compound_statement"
-                | "negated_command"
-                | "declaration_command"
-                | "unset_command"
-                | "variable_assignments"
-                | "file_redirect"
-                | "herestring_redirect"
-                | "if_statement"
-                | "elif_clause"
-                | "else_clause"
-                | "while_statement"
-                | "for_statement"
-                | "do_group"
-                | "case_statement"
-                | "case_item",
-                Around::Statements,
-            ) => Some(Around::Statements),
-            ("test_command", Around::Statements) => Some(Around::Test),
-            ("unary_expression" | "binary_expression" | "parenthesized_expression", Around::Test) => Some(Around::Test),
-            ("comment" | "\n", Around::Statements) => None,
-            ("command_name", Around::Statements) => {
+    /// Leaves the marks of one node. Returns whether its children count.
+    fn node(&mut self, node: Node<'_>) -> bool {
+        match node.kind() {
+            "program"
+            | "list"
+            | "pipeline"
+            | "redirected_statement"
+            | "command"
+            | "subshell"
+            | "compound_statement"
+            | "negated_command"
+            | "declaration_command"
+            | "unset_command"
+            | "variable_assignments"
+            | "file_redirect"
+            | "herestring_redirect"
+            | "if_statement"
+            | "elif_clause"
+            | "else_clause"
+            | "while_statement"
+            | "for_statement"
+            | "do_group"
+            | "case_statement"
+            | "case_item" => true,
+            "comment" | "\n" => false,
+            "command_name" => {
                 self.mark(node, MarkKind::Program);
                 self.mark(node, MarkKind::Word);
-                None
+                false
             }
             // Whatever a word holds is ours to read: only where it begins and ends is compared.
-            (
-                "word"
-                | "string"
-                | "raw_string"
-                | "ansi_c_string"
-                | "translated_string"
-                | "concatenation"
-                | "number"
-                | "simple_expansion"
-                | "expansion"
-                | "arithmetic_expansion"
-                | "brace_expression"
-                | "variable_assignment"
-                | "variable_name"
-                | "special_variable_name"
-                | "test_operator"
-                | "extglob_pattern"
-                | "regex",
-                _,
-            ) => {
+            "word"
+            | "string"
+            | "raw_string"
+            | "ansi_c_string"
+            | "translated_string"
+            | "concatenation"
+            | "number"
+            | "simple_expansion"
+            | "expansion"
+            | "arithmetic_expansion"
+            | "brace_expression"
+            | "variable_assignment"
+            | "variable_name"
+            | "special_variable_name"
+            | "test_operator"
+            | "extglob_pattern"
+            | "regex" => {
                 self.mark(node, MarkKind::Word);
-                None
+                false
             }
-            ("file_descriptor", Around::Statements) => {
+            "file_descriptor" => {
                 self.mark(node, MarkKind::Descriptor);
-                None
+                false
             }
-            (kind, around) if !node.is_named() => {
-                self.token(node, kind, around);
-                None
+            kind if !node.is_named() => {
+                self.token(node, kind);
+                false
             }
             _ => {
                 self.not_known(span_of(node));
-                None
+                false
             }
         }
     }
 
-    fn token(&mut self, node: Node<'_>, kind: &str, around: Around) {
-        match (kind, around) {
-            ("[", Around::Test) => {
-                // The opening bracket is the command; in this grammar no other bracket is a token of its own.
+    fn token(&mut self, node: Node<'_>, kind: &str) {
+        match kind {
+            "[[" | "]]" | "((" | "))" => self.not_known(span_of(node)),
+            "$" | "==" | "=~" => self.mark(node, MarkKind::Word),
+            "declare" | "typeset" | "export" | "readonly" | "local" | "unset" | "unsetenv" => {
                 self.mark(node, MarkKind::Program);
                 self.mark(node, MarkKind::Word);
             }
-            ("[[" | "]]" | "((" | "))", _) => self.not_known(span_of(node)),
-            (_, Around::Test) | ("$" | "==" | "=~", _) => self.mark(node, MarkKind::Word),
-            ("declare" | "typeset" | "export" | "readonly" | "local" | "unset" | "unsetenv", _) => {
-                self.mark(node, MarkKind::Program);
-                self.mark(node, MarkKind::Word);
+            "&&" | "||" | "|" | "|&" | ";" | "&" | "(" | ")" | "{" | "}" | "!" | "<" | ">" | ">>" | "&>" | "&>>"
+            | "<&" | ">&" | ">|" | "<<<" | ";;" | ";&" | ";;&" | "if" | "then" | "elif" | "else" | "fi" | "while"
+            | "until" | "for" | "select" | "in" | "do" | "done" | "case" | "esac" => {
+                self.mark(node, MarkKind::Operator)
             }
-            (
-                "&&" | "||" | "|" | "|&" | ";" | "&" | "(" | ")" | "{" | "}" | "!" | "<" | ">" | ">>" | "&>" | "&>>"
-                | "<&" | ">&" | ">|" | "<<<" | ";;" | ";&" | ";;&" | "if" | "then" | "elif" | "else" | "fi" | "while"
-                | "until" | "for" | "select" | "in" | "do" | "done" | "case" | "esac",
-                _,
-            ) => self.mark(node, MarkKind::Operator),
-            ("<&-" | ">&-", _) => {
+            "<&-" | ">&-" => {
                 let span = span_of(node);
                 self.marks.push(Mark { span: Span::new(span.start, span.start + 2), kind: MarkKind::Operator });
                 self.marks.push(Mark { span: Span::new(span.start + 2, span.end), kind: MarkKind::Word });

@@ -518,10 +518,15 @@ fn silent_misreads_hide_nothing() {
 /// Where two readings differ nothing is said: each of these is read differently by tree-sitter-bash.
 #[test]
 fn readings_that_differ_say_nothing() {
-    for script in ["\\ egrep x", "--x=\"1\" ls", "1a=b", "[abc]"] {
+    for (script, reason) in [
+        ("\\ egrep x", "differently"),
+        ("--x=\"1\" ls", "differently"),
+        ("1a=b", "differently"),
+        ("[abc]", "a construct that one of the parsers does not know"),
+    ] {
         let inventory = inventory(script.as_bytes());
         assert!(inventory.commands().is_empty() && inventory.truncated, "{script}");
-        assert!(inventory.opaque()[0].detail.contains("differently"), "{script}: {}", inventory.opaque()[0].detail);
+        assert!(inventory.opaque()[0].detail.contains(reason), "{script}: {}", inventory.opaque()[0].detail);
     }
 }
 
@@ -672,6 +677,12 @@ fn directories() {
         ("start-stop-daemon -d /a -S -x x", "/a"),
         ("cd a && bash -c 'cd b && x'", "a b"),
         ("cd a && bash -c 'cd b'; x", "a?"),
+        ("cd a || exit 1; x", "a"),
+        // bash refuses to leave while a job is stopped, and jobs stop under job control.
+        ("set -m; cd a || exit 1; x", "a?"),
+        ("set -o monitor; cd a || exit 1; x", "unknown"),
+        ("shopt -os monitor; cd a || exit 1; x", "unknown"),
+        ("set $o; cd a || exit 1; x", "unknown"),
     ] {
         let inventory = inventory(script.as_bytes());
         let last =
@@ -686,6 +697,21 @@ fn directories() {
         };
         assert_eq!(told, expected, "{script}");
     }
+}
+
+/// What a session still has is never left out of the next script's reading.
+#[test]
+fn a_function_that_cannot_be_read_again_refuses_the_script() {
+    let mut shell = crate::Shell::new();
+    shell.functions.insert("f".to_owned(), (vec!["f() {".to_owned()], true));
+    let told = crate::inventory_in(b"f", &shell);
+    assert_eq!(told.opaque().len(), 1);
+    assert!(told.opaque()[0].detail.contains("function `f` cannot be read"), "{}", told.opaque()[0].detail);
+    assert!(told.commands().is_empty());
+    let left = crate::inventory_in(b"set -m", &crate::Shell::new());
+    let next = crate::inventory_in(b"cd a || exit 1; x", left.leaves());
+    let stays = |steps: &[crate::Step]| steps[0].must_exist;
+    assert!(matches!(&next.commands().last().unwrap().cwd, Cwd::Known(steps) if stays(steps)), "it may have come back");
 }
 
 /// A relative redirection is opened where the shell is, not where `-C` leads.

@@ -104,7 +104,8 @@ impl Surroundings {
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
                 let below = (is_tree && !links).then(|| Below::look(vocabulary, &path)).flatten();
-                if imports_nothing(command, index, &path) && !writes_module(inventory) {
+                let seen = occasion.transport == Transport::Local;
+                if seen && imports_nothing(command, index, &path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
@@ -149,10 +150,12 @@ impl Surroundings {
         let mut current = occasion.cwd.clone();
         for step in steps {
             let next = self.locate(&step.to, Some(&current), Last::Followed)?;
-            let can_enter = Path::new(next.path.as_str()).is_dir();
             // A directory that `mkdir` makes in this very script is there once `&&` lets the script get to it.
-            let will_be = !step.must_exist && made.contains(&next.path);
-            if !can_enter && !will_be {
+            let gets_there = match step.must_exist {
+                true => surely_entered(Path::new(next.path.as_str())),
+                false => Path::new(next.path.as_str()).is_dir() || made.contains(&next.path),
+            };
+            if !gets_there {
                 return None;
             }
             current = next.path;
@@ -356,6 +359,20 @@ fn opens_what_is_found(command: &Command, effect: usize) -> bool {
     let Some(effect) = command.effects.get(effect) else { return false };
     let found = |word: &Word| matches!(word.value, Value::Below(_)) && word.span == effect.target.span;
     effect.kind != EffectKind::Delete && command.argv.iter().any(found)
+}
+
+/// Whether a process of this user without any capability gets into the directory: it may search every directory on the
+/// way (path_resolution(7)). Groups are not asked for, since a session may not have them all.
+fn surely_entered(directory: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    let searched = |place: &Path| {
+        std::fs::symlink_metadata(place).is_ok_and(|found| {
+            let (owner, group, other) = (0o100, 0o010, 0o001);
+            let asked = if found.uid() == user { owner } else { group | other };
+            found.is_dir() && found.permissions().mode() & asked == asked
+        })
+    };
+    directory.ancestors().all(searched)
 }
 
 fn is_no_directory(error: &std::io::Error) -> bool {
@@ -567,6 +584,24 @@ mod tests {
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");
         let below_tmp = theirs.join("x");
         assert!(!surroundings.is_installed(&place(below_tmp.to_str().unwrap())), "anybody can change what is above it");
+    }
+
+    #[test]
+    fn a_directory_that_may_not_be_searched_is_not_entered() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().canonicalize().unwrap().join("locked/inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let lock = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(inner.parent().unwrap(), mode).unwrap();
+        };
+        assert!(surely_entered(&inner));
+        lock(0o600);
+        assert!(!surely_entered(&inner), "what is above it cannot be passed");
+        assert!(!surely_entered(inner.parent().unwrap()));
+        lock(0o100);
+        assert!(surely_entered(&inner), "searching is enough");
+        assert!(!surely_entered(&inner.join("none")));
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Collector<'_> {
             shell: true,
             functions: true,
         };
-        let state = self.inherited(&setting);
+        let state = self.inherited(&setting)?;
         let mut state = self.lines(&script, &setting, state, true)?;
         if let Some(rest) = rest {
             state.forget();
@@ -186,13 +186,16 @@ impl Collector<'_> {
     }
 
     /// What earlier scripts of the shell left behind. Their functions were judged where they were defined, and are
-    /// judged again where they are called.
-    fn inherited(&mut self, setting: &Setting) -> State {
+    /// judged again where they are called: one that cannot be read in time would stand for a program that it is not.
+    fn inherited(&mut self, setting: &Setting) -> Result<State, Refusal> {
         let mut state = self.shell.state();
         for (name, (texts, certain)) in &self.shell.functions.clone() {
             for text in texts {
                 let read = self.readers.read(text.as_bytes(), 0, self.deadline);
-                let Ok((script, None)) = read else { continue };
+                let Ok((script, None)) = read else {
+                    let detail = format!("the session's function `{name}` cannot be read; open another session");
+                    return Err(Refusal { span: Span::new(0, self.text.len()), detail });
+                };
                 let parts = script.statements.iter().flat_map(|statement| &statement.first.parts);
                 for part in parts {
                     let Part::Function(function) = part else { continue };
@@ -208,7 +211,7 @@ impl Collector<'_> {
                 state.doubt_function(name);
             }
         }
-        state
+        Ok(state)
     }
 
     /// What the script leaves behind.
@@ -496,7 +499,7 @@ impl Collector<'_> {
         {
             failed = failed.never(); // an assignment ends well, or the script ends
         }
-        if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) {
+        if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) && !failed.may_stay() {
             (succeeded, failed) = (succeeded.never(), failed.never());
         }
         if let Some(unrun) = unrun {
@@ -523,24 +526,14 @@ impl Collector<'_> {
         state: &mut State,
         assignments: &mut Vec<Assignment>,
     ) -> Option<State> {
-        let before = if arg.arithmetic.is_empty() { None } else { Some(state.clone()) };
-        assignments.extend(self.evaluated(arg, sure, index, setting, state));
-        before.map(|before| before.meet(state.clone()))
-    }
-
-    fn evaluated(
-        &mut self,
-        arg: &Arg,
-        sure: bool,
-        index: usize,
-        setting: &Setting,
-        state: &mut State,
-    ) -> Vec<Assignment> {
         for note in &arg.notes {
             let note = Note { span: setting.frame.map(note.span), ..note.clone() };
             self.finding(note, command_id(index));
         }
-        let mut assignments = Vec::new();
+        if arg.arithmetic.is_empty() {
+            return None;
+        }
+        let before = state.clone();
         for arithmetic in &arg.arithmetic {
             let plain = state.is_plain(arithmetic);
             let span = setting.frame.map(arithmetic.span);
@@ -561,7 +554,7 @@ impl Collector<'_> {
                 assignments.push(Assignment { span, name: name.clone(), value, persistent: true });
             }
         }
-        assignments
+        Some(before.meet(state.clone()))
     }
 
     /// A variable that syntax sets (`for`, `coproc`), to something that is not known.
@@ -791,8 +784,14 @@ impl Collector<'_> {
                 state.let_patterns_vanish();
             }
             let flags = &reading.invocation.flags;
-            let exports = || reading.invocation.options.get("-o").is_some_and(|values| values.contains("allexport"));
-            self.exports |= first == Some("set") && (flags.contains("-a") || exports());
+            let option_named =
+                |name: &str| reading.invocation.options.get("-o").is_some_and(|values| values.contains(name));
+            self.exports |= first == Some("set") && (flags.contains("-a") || option_named("allexport"));
+            if matches!(first, Some("set" | "shopt"))
+                && (flags.contains("-m") || option_named("monitor") || named("monitor"))
+            {
+                state.monitor();
+            }
             if first == Some("unset") {
                 state.doubt_functions();
             }

@@ -19,6 +19,8 @@ pub struct Shell {
     pub(crate) fixed: BTreeSet<String>,
     /// Patterns that match nothing may leave no word.
     pub(crate) vanishing: bool,
+    /// Job control may be on.
+    pub(crate) monitors: bool,
     /// `IFS` was set.
     pub(crate) splits_oddly: bool,
     /// `HOME` was set.
@@ -47,6 +49,9 @@ impl Shell {
         if self.vanishing {
             state.let_patterns_vanish();
         }
+        if self.monitors {
+            state.monitor();
+        }
         if self.unread {
             state.forget();
         }
@@ -61,6 +66,7 @@ impl Shell {
             aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
             fixed: self.fixed.iter().cloned().chain(state.fixed()).collect(),
             vanishing: self.vanishing || state.vanishing,
+            monitors: self.monitors || state.monitors,
             splits_oddly: self.splits_oddly || state.is_set("IFS"),
             moved_home: self.moved_home || state.is_set("HOME"),
             unread: self.unread || state.wild,

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(super) dead: bool,
     /// A pattern that matches nothing leaves no word (`nullglob`).
     pub(super) vanishing: bool,
+    /// Jobs may be stopped (`set -m`): bash then refuses the first `exit`.
+    pub(super) monitors: bool,
 }
 
 /// What a variable holds.
@@ -117,6 +119,7 @@ impl State {
             in_function: false,
             dead: false,
             vanishing: false,
+            monitors: false,
         }
     }
 
@@ -151,6 +154,7 @@ impl State {
             in_function: self.in_function && other.in_function,
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
+            monitors: self.monitors || other.monitors,
         }
     }
 
@@ -205,6 +209,16 @@ impl State {
     /// Patterns that match nothing may vanish from here on.
     pub(crate) fn let_patterns_vanish(&mut self) {
         self.vanishing = true;
+    }
+
+    /// Job control may be on from here on.
+    pub(crate) fn monitor(&mut self) {
+        self.monitors = true;
+    }
+
+    /// `exit` may come back here: bash refuses it once while a job is stopped.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.monitors || self.wild
     }
 
     /// The state behind something that does not end this way.
