@@ -618,6 +618,11 @@ impl Parse<'_, '_> {
         for (at, arg) in args.iter().enumerate().skip(1) {
             let Some(text) = literal_text(arg) else { continue };
             let tells = |text: &str| self.table.tells.iter().any(|word| word == text);
+            if tells("*") && told::is_program(text) {
+                let words = args.get(at..).unwrap_or_default().to_vec();
+                let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
+                return self.reading.children.push(child);
+            }
             let (name, attached) = text.split_once('=').unwrap_or((text, ""));
             let rest = args.get(at + 1..).unwrap_or_default();
             let rest = match rest {

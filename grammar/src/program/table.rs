@@ -92,7 +92,8 @@ pub(crate) struct Entry {
     /// `NAME=BEGIN` if only a value that begins so is run, and behind ` -> ` what the command begins with.
     pub(crate) runs: Vec<Setting>,
     /// Words behind which the rest is a command, or one word is code of a shell, in a program that is not taken apart
-    /// there and stays opaque: these only make sure that the command is listed, too.
+    /// there and stays opaque: these only make sure that the command is listed, too. `*` stands for the first word that
+    /// is a program of some table.
     pub(crate) tells: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
