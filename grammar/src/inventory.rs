@@ -297,6 +297,16 @@ pub struct Opaque {
     pub command: Option<CommandId>,
 }
 
+/// The detail of a word that may be an option.
+pub(crate) const POSSIBLE_OPTION: &str = "this word may turn out to be an option; put it behind `--`, or write it out";
+
+impl Opaque {
+    /// The only doubt is that the word may turn out to be an option: who knows the word, knows whether it does.
+    pub fn is_possible_option(&self) -> bool {
+        self.reason == OpaqueReason::DynamicOption && self.detail == POSSIBLE_OPTION
+    }
+}
+
 /// Why something is opaque; the names are those of the schema's `Opaque` entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
