@@ -7,6 +7,7 @@ mod compound;
 mod directory;
 mod shell;
 mod state;
+mod variables;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +135,8 @@ pub enum Via {
     Trap,
     /// In a coprocess.
     Coproc,
+    /// In the value of this variable, which a program runs (`PAGER`).
+    Variable(String),
 }
 
 /// Serialised as `top`, `pipe(0)`, `wrapper(sudo)`, `code(bash)`.
@@ -150,6 +153,7 @@ impl Serialize for Via {
             Self::Alias => serializer.serialize_str("alias"),
             Self::Trap => serializer.serialize_str("trap"),
             Self::Coproc => serializer.serialize_str("coproc"),
+            Self::Variable(name) => serializer.collect_str(&format_args!("variable({name})")),
             Self::Code(shell) => serializer.collect_str(&format_args!("code({shell})")),
         }
     }
