@@ -338,6 +338,13 @@ impl<'t, 'a> Parse<'t, 'a> {
                 self.long(name, Some(value), arg);
                 true
             }
+            Value::Dynamic { prefix } if arg.count == Count::One && self.begins_with_value(prefix).is_some() => {
+                let value = Word { value: Value::Dynamic { prefix: String::new() }, ..arg.word.clone() };
+                if let Some(option) = self.begins_with_value(prefix) {
+                    self.choose(option, Some(Arg { word: value, count: Count::One }), arg);
+                }
+                true
+            }
             Value::Dynamic { prefix } | Value::Pattern { prefix } => {
                 let splits = matches!(arg.word.value, Value::Dynamic { .. }) && arg.count != Count::One;
                 if prefix.is_empty() || prefix.starts_with(marks) || splits {
@@ -346,6 +353,14 @@ impl<'t, 'a> Parse<'t, 'a> {
                 false
             }
         }
+    }
+
+    /// The option that `-j` in `-j$n` surely is: whatever comes behind it is its value. One that needs a value would take the
+    /// next word if `$n` is empty.
+    fn begins_with_value(&self, prefix: &str) -> Option<&'t Opt> {
+        let option = self.exact(prefix).filter(|option| option.value == Arity::Optional && self.entry.clusters)?;
+        let mut longer = self.entry.options.iter().flat_map(|option| &option.forms);
+        (prefix.len() == 2 && !longer.any(|form| form.len() > 2 && form.starts_with(prefix))).then_some(option)
     }
 
     fn may_be_option(&mut self, arg: &Arg) {

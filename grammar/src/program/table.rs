@@ -95,6 +95,9 @@ pub(crate) struct Entry {
     /// there and stays opaque: these only make sure that the command is listed, too. `*` stands for the first word that
     /// is a program of some table.
     pub(crate) tells: Vec<String>,
+    /// How a packed file is called, and what takes the place of that when it is unpacked (`.tgz=.tar`); the first is what
+    /// packing adds.
+    pub(crate) suffixes: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -175,6 +178,7 @@ impl Default for Entry {
             settings: Vec::new(),
             runs: Vec::new(),
             tells: Vec::new(),
+            suffixes: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),
