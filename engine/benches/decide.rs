@@ -59,6 +59,7 @@ fn facts(commands: u32) -> Facts {
         matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
+        no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),
         started_by: None,
         machine: Machine::default(),

@@ -38,8 +38,10 @@ pub struct Facts {
     /// in here, every group that may have is taken to have.
     pub below: BTreeMap<(CommandId, usize), BTreeSet<String>>,
     /// Effects that surely come to nothing: [`palisade_grammar::EffectKind::Import`] from a directory in which nothing
-    /// can be taken for a module of Python's own.
+    /// can be taken for a module of Python's own, or a read of what a pattern matches that looks like an option.
     pub inert: BTreeSet<(CommandId, usize)>,
+    /// Patterns among the words of a command, by where they begin, that surely match no name that looks like an option.
+    pub no_options: BTreeSet<(CommandId, usize)>,
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
     /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:

@@ -234,9 +234,11 @@ impl<'a> Asker<'a> {
         let mut drafts = Vec::new();
         let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
         for item in inventory.opaque() {
-            if let Some(command) = item.command {
-                opaque.entry(command).or_default().push(item);
+            let Some(command) = item.command else { continue };
+            if item.is_possible_option() && self.facts.no_options.contains(&(command, item.span.start)) {
+                continue;
             }
+            opaque.entry(command).or_default().push(item);
         }
         for command in inventory.commands() {
             let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
@@ -557,11 +559,13 @@ impl<'a> Asker<'a> {
     }
 
     fn effect(&self, inventory: &Inventory, command: &Command, index: usize, effect: &Effect) -> Vec<Draft> {
+        if self.facts.inert.contains(&(command.id, index)) {
+            return Vec::new();
+        }
         let action = match effect.kind {
             EffectKind::Read => FileAction::Read,
             EffectKind::Write => FileAction::Write,
             EffectKind::Delete => FileAction::Delete,
-            EffectKind::Import if self.facts.inert.contains(&(command.id, index)) => return Vec::new(),
             EffectKind::Execute | EffectKind::Import => FileAction::Execute,
             EffectKind::Connect => return vec![self.connect(inventory, command, effect)],
         };

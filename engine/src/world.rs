@@ -203,6 +203,16 @@ pub fn makes_links(command: &Command) -> bool {
             let harmless = |word: &String| GIT_NEVER.contains(&word.as_str());
             !invocation.groups.contains("read-only") && !invocation.words.iter().any(harmless)
         }
-        Some(name) => ALWAYS.contains(&name) || invocation.groups.contains("interpreter"),
+        Some("tar") => !packs_only(command),
+        Some(name) => {
+            ALWAYS.contains(&name) && !invocation.groups.contains("read-only")
+                || invocation.groups.contains("interpreter")
+        }
     }
+}
+
+/// tar reads files into an archive, or lists one.
+fn packs_only(command: &Command) -> bool {
+    let has = |flag: &str| command.invocation.flags.contains(flag);
+    (has("--create") || has("--list")) && !has("--extract")
 }
