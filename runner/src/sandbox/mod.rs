@@ -13,11 +13,13 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod enforce;
+mod first;
 mod landlock;
 mod offer;
 pub mod plan;
 mod process;
 mod seccomp;
+mod stat;
 #[cfg(test)]
 mod tests;
 
@@ -94,6 +96,10 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
     let offer = probe();
     offer.meets(plan.level)?;
     let ruleset = landlock::ruleset(&plan.rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let reach = match namespaces {
+        Namespaces::Root | Namespaces::User => None,
+        Namespaces::None => landlock::reach(offer.landlock_abi)?,
+    };
     let filters = seccomp::filters(namespaces)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let enforced = Enforced {
@@ -115,6 +121,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         controlling_terminal: launch.controlling_terminal,
         limits,
         ruleset: out_of_the_way(&ruleset)?,
+        reach,
         filters: filters.programs,
         namespaces,
         enforced,
