@@ -22,6 +22,7 @@ mod seccomp;
 mod stat;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -36,6 +37,7 @@ pub use self::enforce::{Prepared, Step, spawn};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
+pub use self::tree::Tree;
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
 #[derive(Debug)]

@@ -142,6 +142,21 @@ impl Process {
         }
     }
 
+    /// Does something for which the first process's number must stay its own; not once it has been reaped.
+    pub(super) fn unless_reaped<T>(&self, act: impl FnOnce(i32) -> T) -> Option<T> {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.is_none().then(|| act(self.first_pid()))
+    }
+
+    /// The program's number as the first process sees it.
+    pub(super) fn program(&self) -> Option<i32> {
+        self.program
+    }
+
+    pub(super) fn lead(&self) -> &Lead {
+        &self.lead
+    }
+
     /// Takes the status of the process, which blocks until it has ended.
     pub(super) fn reap(&self) -> io::Result<Ending> {
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod left_behind;
+mod tree;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -620,4 +621,16 @@ fn finish(process: &Process) -> Ending {
 fn becomes_readable(descriptor: &OwnedFd) -> bool {
     let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
     poll(&mut [PollFd::new(&descriptor.as_fd(), PollFlags::IN)], Some(&patience)).unwrap() > 0
+}
+
+/// Whether it does so, now or soon; for what no descriptor tells of.
+fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::time::Instant::now() < until {
+        if condition() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }
