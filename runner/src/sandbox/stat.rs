@@ -1,6 +1,10 @@
 //! What the kernel says of one process in `/proc/PID/stat`.
 
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+
+/// Room for a line, in bytes: 52 numbers of at most 20 digits, and a name of at most 64 bytes. The kernel gives it as a whole.
+const LONGEST: usize = 2048;
 
 /// The fields that are of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +30,13 @@ impl Stat {
     ///
     /// There is none (`NotFound`), or what is there cannot be read.
     pub(super) fn of(pid: i32) -> io::Result<Self> {
-        let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
+        let mut line = [0; LONGEST];
+        let length = match File::open(format!("/proc/{pid}/stat"))?.read(&mut line) {
             // It went between opening and reading.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(ErrorKind::NotFound.into()),
             read => read?,
         };
-        Self::parse(&stat).ok_or_else(|| ErrorKind::InvalidData.into())
+        line.get(..length).and_then(Self::parse).ok_or_else(|| ErrorKind::InvalidData.into())
     }
 
     /// The fields are separated by spaces; the second is a name in parentheses that the process chooses, and that may hold both.

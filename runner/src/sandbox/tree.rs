@@ -7,7 +7,8 @@
 //! Which processes a command may leave running is not decided here, nor the end of the whole session (`process.rs`).
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -226,10 +227,26 @@ fn children(pid: i32) -> io::Result<Vec<i32>> {
 }
 
 fn numbers(list: &Path) -> io::Result<Vec<i32>> {
-    match std::fs::read_to_string(list) {
-        Ok(list) => Ok(list.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()),
+    match read(list) {
+        Ok(text) => {
+            let numbers = text.split(u8::is_ascii_whitespace);
+            Ok(numbers.filter_map(|number| str::from_utf8(number).ok()?.parse().ok()).collect())
+        }
         Err(error) if is_gone(&error) => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+/// As `std::fs::read`, which first asks for a size that files of `/proc` do not have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(text),
+            length => text.extend(buffer.iter().take(length)),
+        }
     }
 }
 
