@@ -6,14 +6,14 @@
 //! is told to the server by name, and the program does not start.
 //!
 //! ```text
-//! launcher ── clone ─▶ first process: ARRIVE ── fork ─▶ program: FENCE, execve
+//! launcher ── clone ─▶ first process: ARRIVE ── vfork ─▶ program: FENCE, execve
 //!                      then lives as first.rs says
 //! ```
 //!
 //! The system calls stand at the end, as safe functions, for the first process too.
 #![expect(unsafe_code, reason = "a process is split in two here, and only raw system calls are safe in the new half")]
 
-use std::ffi::{CString, c_char, c_int, c_long, c_uint};
+use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -46,7 +46,7 @@ pub struct Prepared {
     pub(super) ruleset: OwnedFd,
     /// The first process's own rules, where it needs and can have them.
     pub(super) reach: Option<OwnedFd>,
-    pub(super) filters: Vec<BpfProgram>,
+    pub(super) filters: &'static [BpfProgram],
     pub(super) namespaces: Namespaces,
     pub(super) enforced: Enforced,
 }
@@ -147,6 +147,8 @@ pub enum Step {
     NoNewPrivileges,
     /// Its signals reach the session's processes and nobody else's.
     Reach,
+    /// Descendants that lose their parents become its children.
+    Orphans,
     /// It makes the process that becomes the program.
     Fork,
     /// Signals do what they do by default, and none is blocked.
@@ -172,13 +174,14 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
         Self::DropCapabilities,
         Self::NoNewPrivileges,
         Self::Reach,
+        Self::Orphans,
         Self::Fork,
         Self::DefaultSignals,
         Self::OwnSession,
@@ -203,6 +206,7 @@ impl fmt::Display for Step {
             Self::DropCapabilities => "drop capabilities",
             Self::NoNewPrivileges => "renounce new privileges",
             Self::Reach => "keep the first process's signals inside the session",
+            Self::Orphans => "take in the session's orphans",
             Self::Fork => "make the program's process",
             Self::DefaultSignals => "reset signals",
             Self::OwnSession => "open a terminal session",
@@ -223,7 +227,7 @@ impl fmt::Display for Step {
 /// - The server's death first: what comes later must not outlive it.
 /// - Capabilities go as soon as the user is mapped, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 7] = [
+const ARRIVE: [(Step, Act); 8] = [
     (Step::DieWithServer, die_with_server),
     (Step::MapUser, map_user),
     (Step::HideMemory, hide_memory),
@@ -231,6 +235,7 @@ const ARRIVE: [(Step, Act); 7] = [
     (Step::NoNewPrivileges, no_new_privileges),
     (Step::Reach, limit_reach),
     (Step::DefaultSignals, expect_children),
+    (Step::Orphans, adopt_orphans),
 ];
 
 /// The steps of the process that becomes the program, in their order.
@@ -324,7 +329,7 @@ fn launch(namespaces: Namespaces, prepared: Option<&Prepared>, posts: &Posts) ->
         .map(|(descriptor, number)| (descriptor.as_raw_fd(), *number))
         .collect();
     let filters =
-        prepared.iter().flat_map(|prepared| &prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
+        prepared.iter().flat_map(|prepared| prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let maps = [format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")];
     let server = out_of_the_way(pidfd_open(getpid(), PidfdFlags::empty())?).map_err(io::Error::other)?;
@@ -376,12 +381,29 @@ fn clone_flags(namespaces: Namespaces) -> c_int {
 impl Child<'_> {
     fn run(&self) -> ! {
         self.follow(&ARRIVE);
-        let first = own_number();
-        match fork() {
-            Ok(0) => {}
+        match self.fork(own_number()) {
             Ok(program) => first::live(program, &self.duty()),
             Err(errno) => self.fail(Step::Fork, errno),
         }
+    }
+
+    /// Makes the process that becomes the program, and gives its number once it has become it.
+    ///
+    /// Until then it works in this process's memory, and this one rests. A copy of its own, to be thrown away at once, would be
+    /// one of all the memory that the server has: the most expensive step of all.
+    fn fork(&self, first: c_int) -> Result<c_int, Errno> {
+        let mut stack = Stack([0; STACK]);
+        let newcomer = Newcomer { child: self, first };
+        let top = stack.0.as_mut_ptr_range().end.cast();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the new process has a stack of its own, aligned and of ample size, and this one does not go on, so that stack and
+        // argument outlive its use of them. The C library's function takes no lock and allocates nothing.
+        let pid = unsafe { libc::clone(Newcomer::begin, top, flags, ptr::from_ref(&newcomer).cast_mut().cast()) };
+        // SAFETY: as in `call`.
+        if pid > 0 { Ok(pid) } else { Err(unsafe { *libc::__errno_location() }) }
+    }
+
+    fn become_program(&self, first: c_int) -> ! {
         if let Err(errno) = die_with_first(first) {
             self.fail(Step::DieWithServer, errno);
         }
@@ -422,6 +444,27 @@ impl Child<'_> {
         self.program.as_ref().ok_or(libc::EINVAL)
     }
 }
+
+/// What a new process begins with in the memory of the first, whose number is `first`.
+struct Newcomer<'a> {
+    child: &'a Child<'a>,
+    first: c_int,
+}
+
+impl Newcomer<'_> {
+    extern "C" fn begin(newcomer: *mut c_void) -> c_int {
+        // SAFETY: `Child::fork` passes a pointer to one, which stays where it is while that function rests.
+        let newcomer = unsafe { &*newcomer.cast::<Newcomer<'_>>() };
+        newcomer.child.become_program(newcomer.first)
+    }
+}
+
+/// Aligned as every convention wants it.
+#[repr(align(16))]
+struct Stack([u8; STACK]);
+
+/// In bytes; the steps call few functions, with small frames.
+const STACK: usize = 64 << 10;
 
 /// Never seen by anyone: whoever ends with it has told the server why.
 pub(super) const EXIT_FAILED: c_int = 125;
@@ -500,6 +543,11 @@ fn expect_children(_: &Child<'_>) -> Done {
     set_default_action(libc::SIGCHLD)
 }
 
+/// Before there is a program, which may leave some at once.
+fn adopt_orphans(_: &Child<'_>) -> Done {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
 fn default_signals(_: &Child<'_>) -> Done {
     for signal in 1..=LAST_SIGNAL {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
@@ -532,7 +580,7 @@ fn take_terminal(child: &Child<'_>) -> Done {
 const TIOCSCTTY: usize = libc::TIOCSCTTY as usize;
 
 fn enter_directory(child: &Child<'_>) -> Done {
-    // SAFETY: the path is a C string that the launcher made and this process has its own copy of.
+    // SAFETY: the path is a C string that the launcher made, and nobody changes it meanwhile.
     unsafe { call(libc::SYS_chdir, [child.program()?.cwd.addr(), 0, 0, 0, 0]) }.map(drop)
 }
 
@@ -554,7 +602,7 @@ fn restrict_paths(child: &Child<'_>) -> Done {
 
 fn install_filters(child: &Child<'_>) -> Done {
     child.program()?.filters.iter().try_for_each(|filter| {
-        // SAFETY: the filter points to as many instructions as it says, in memory that this process has its own copy of.
+        // SAFETY: the filter points to as many instructions as it says, in memory that nobody changes meanwhile.
         unsafe { call(libc::SYS_seccomp, [word(libc::SECCOMP_SET_MODE_FILTER), 0, ptr::from_ref(filter).addr(), 0, 0]) }
             .map(drop)
     })
@@ -610,13 +658,6 @@ fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
             Ok(c_int::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| (pid, pidfd)))
         }
     }
-}
-
-/// 0 in the copy, the copy's number in the original.
-fn fork() -> Result<c_int, Errno> {
-    // SAFETY: as in `clone_process`; no pointers at all.
-    let pid = unsafe { call(libc::SYS_clone, [word(libc::SIGCHLD), 0, 0, 0, 0]) }?;
-    c_int::try_from(pid).map_err(|_| libc::ERANGE)
 }
 
 pub(super) fn own_number() -> c_int {
@@ -777,11 +818,6 @@ pub(super) fn next_ended_child() -> Result<(c_int, c_int), Errno> {
     Ok((c_int::try_from(pid).map_err(|_| libc::ERANGE)?, status))
 }
 
-/// Orphans among the descendants become children of this process.
-pub(super) fn become_subreaper() -> Done {
-    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
-}
-
 pub(super) fn setsid() -> Done {
     // SAFETY: no arguments, no memory.
     unsafe { call(libc::SYS_setsid, [0; 5]) }.map(drop)
@@ -790,6 +826,18 @@ pub(super) fn setsid() -> Done {
 pub(super) fn kill(pid: c_int, signal: c_int) -> Done {
     // SAFETY: no memory.
     unsafe { call(libc::SYS_kill, [word(pid), word(signal), 0, 0, 0]) }.map(drop)
+}
+
+/// A descriptor of a process.
+pub(super) fn open_process(pid: c_int) -> Result<RawFd, Errno> {
+    // SAFETY: no memory.
+    let descriptor = unsafe { call(libc::SYS_pidfd_open, [word(pid), 0, 0, 0, 0]) }?;
+    c_int::try_from(descriptor).map_err(|_| libc::EBADF)
+}
+
+pub(super) fn kill_opened(process: RawFd) -> Done {
+    // SAFETY: without details of the signal, no memory.
+    unsafe { call(libc::SYS_pidfd_send_signal, [word(process), word(libc::SIGKILL), 0, 0, 0]) }.map(drop)
 }
 
 pub(super) fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> Done {

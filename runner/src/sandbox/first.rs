@@ -9,7 +9,7 @@
 //! - in a PID namespace by ending itself; the kernel kills the rest;
 //! - in a Landlock domain of its own, out of which no signal gets, by one signal to all that it may signal: that is this session and
 //!   nothing else, and no `fork` gets in between;
-//! - where Landlock cannot hold signals, its children one by one. The orphans of those become its children, since it is a
+//! - where Landlock cannot hold signals, its children one by one, and theirs. The orphans of those become its children, since it is a
 //!   subreaper, and it goes on until it has none. Such a session can also kill its first process; what is left then is not found.
 //!
 //! A program in its place would not be killed by signals that kill any other, `kill $$` among them.
@@ -20,8 +20,8 @@ use std::ffi::{CStr, c_int, c_uint};
 use std::os::fd::RawFd;
 
 use super::enforce::{
-    Done, EXIT_FAILED, become_subreaper, close, close_range, duplicate, exit, kill, milliseconds, next_ended_child,
-    open_to_read, own_number, read, read_directory, setsid, signal_descriptor, wait_for, write,
+    Done, EXIT_FAILED, close, close_range, duplicate, exit, kill, kill_opened, milliseconds, next_ended_child,
+    open_process, open_to_read, own_number, read, read_directory, setsid, signal_descriptor, wait_for, write,
 };
 
 /// What a first process is told, as numbers alone.
@@ -85,7 +85,6 @@ pub(super) fn live(program: c_int, duty: &Duty) -> ! {
 /// Holds nothing of the server's but the three descriptors, and is nobody's to signal by group or terminal.
 fn settle(program: c_int, duty: &Duty) -> Result<RawFd, c_int> {
     setsid()?;
-    become_subreaper()?;
     for (from, to) in [(duty.telling, TELLING), (duty.server, SERVER), (duty.requested, REQUESTED)] {
         duplicate(from, to)?;
     }
@@ -127,8 +126,11 @@ fn reap(program: c_int) -> Reaped {
 
 fn end_all(program: c_int, reach: Reach, signals: RawFd) {
     let until = milliseconds() + PATIENCE;
-    while !reap(program).all && milliseconds() < until {
+    loop {
         kill_all(reach);
+        if reap(program).all || milliseconds() > until {
+            return;
+        }
         // A signal is a child's end, or of no interest any more.
         let _ = wait_for([signals], Some(PAUSE));
         while next_signal(signals).is_some() {}
@@ -142,11 +144,28 @@ fn kill_all(reach: Reach) {
     {
         let _ = kill(EVERYONE, libc::SIGKILL);
     } else {
-        // A child keeps its number until it is reaped, which nobody else does: it cannot be another process.
+        // A child keeps its number until it is reaped, which nobody else does: it cannot be another process's, nor another's group.
         each_child(&mut |child| {
+            let _ = kill(-child, libc::SIGKILL);
+            kill_children_of(child);
             let _ = kill(child, libc::SIGKILL);
         });
     }
+}
+
+/// Whoever always leaves a child behind and ends would stay ahead of a killer that sees it only then.
+fn kill_children_of(child: c_int) {
+    let number = Digits::of(child);
+    let list = Path::new(&[b"/proc/", number.bytes(), b"/task/", number.bytes(), b"/children"]);
+    let _ = listed_children(&list, &mut |grandchild| {
+        // Its parent may reap it, and its number pass on; not so once it is open and known to be that child still.
+        if let Ok(process) = open_process(grandchild) {
+            if parent(Digits::of(grandchild).bytes()) == Some(child) {
+                let _ = kill_opened(process);
+            }
+            close(process);
+        }
+    });
 }
 
 /// To `kill`: every process that may be signalled, but for the first of the namespace and the caller.
@@ -154,14 +173,14 @@ const EVERYONE: c_int = -1;
 
 /// Hands over the number of each child, ended ones too.
 fn each_child(visit: &mut dyn FnMut(c_int)) {
-    if listed_children(visit).is_err() {
+    if listed_children(&Path::new(&[b"/proc/thread-self/children"]), visit).is_err() {
         // A kernel without CONFIG_PROC_CHILDREN.
         let _ = searched_children(visit);
     }
 }
 
-fn listed_children(visit: &mut dyn FnMut(c_int)) -> Done {
-    let list = open_to_read(c"/proc/thread-self/children")?;
+fn listed_children(list: &Path, visit: &mut dyn FnMut(c_int)) -> Done {
+    let list = open_to_read(list.text().ok_or(libc::ENAMETOOLONG)?)?;
     let mut buffer = [0; 4096];
     let mut number = 0;
     while let Ok(length @ 1..) = read(list, &mut buffer) {
@@ -210,12 +229,7 @@ fn entry_size(entries: &[u8]) -> Option<usize> {
 
 /// The fourth field of `/proc/NUMBER/stat`; the second is a name in parentheses, in which anything may stand.
 fn parent(number: &[u8]) -> Option<c_int> {
-    let mut path = [0; 32];
-    let parts = [b"/proc/".as_slice(), number, b"/stat\0"];
-    for (place, byte) in path.iter_mut().zip(parts.into_iter().flatten()) {
-        *place = *byte;
-    }
-    let stat = open_to_read(CStr::from_bytes_until_nul(&path).ok()?).ok()?;
+    let stat = open_to_read(Path::new(&[b"/proc/", number, b"/stat"]).text()?).ok()?;
     let mut buffer = [0; 1024];
     let length = read(stat, &mut buffer);
     close(stat);
@@ -226,6 +240,51 @@ fn parent(number: &[u8]) -> Option<c_int> {
 
 fn with_digit(number: c_int, digit: u8) -> c_int {
     number.saturating_mul(10).saturating_add(c_int::from(digit.saturating_sub(b'0')))
+}
+
+/// A path that is put together where nothing can be allocated.
+struct Path([u8; 64]);
+
+impl Path {
+    fn new(parts: &[&[u8]]) -> Self {
+        let mut path = [0; 64];
+        for (place, byte) in path.iter_mut().zip(parts.iter().copied().flatten()) {
+            *place = *byte;
+        }
+        Self(path)
+    }
+
+    /// None if it was too long.
+    fn text(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.0).ok()
+    }
+}
+
+/// A positive number as it stands in a path.
+struct Digits {
+    /// Written from the end.
+    digits: [u8; 10],
+    unused: usize,
+}
+
+impl Digits {
+    fn of(number: c_int) -> Self {
+        let mut rest = number.unsigned_abs();
+        let mut written = Self { digits: [b'0'; 10], unused: 10 };
+        for place in written.digits.iter_mut().rev() {
+            if rest == 0 {
+                break;
+            }
+            *place += u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+            written.unused -= 1;
+        }
+        written
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.digits.get(self.unused..).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -239,7 +298,8 @@ mod tests {
     #[test]
     fn children_are_found_with_their_list_and_without() {
         let mut children: Vec<_> = (0..700).filter_map(|_| Command::new("/usr/bin/true").spawn().ok()).collect();
-        for search in [listed_children as Search, searched_children as Search] {
+        let list: Search = |visit| listed_children(&Path::new(&[b"/proc/thread-self/children"]), visit);
+        for search in [list, searched_children] {
             let mut found = Vec::new();
             assert_eq!(search(&mut |child| found.push(child)), Ok(()));
             assert!(children.iter().all(|child| found.contains(&child.id().cast_signed())), "{found:?}");
@@ -249,5 +309,14 @@ mod tests {
             assert!(child.wait().is_ok());
         }
         assert_eq!(children.len(), 700);
+    }
+
+    #[test]
+    fn paths_are_put_together() {
+        for (number, expected) in [(1, "/proc/1/stat"), (90, "/proc/90/stat"), (c_int::MAX, "/proc/2147483647/stat")] {
+            let path = Path::new(&[b"/proc/", Digits::of(number).bytes(), b"/stat"]);
+            assert_eq!(path.text().map(CStr::to_bytes), Some(expected.as_bytes()));
+        }
+        assert_eq!(Path::new(&[&[b'x'; 64]]).text(), None);
     }
 }

@@ -107,7 +107,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
     let enforced = Enforced {
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
-        seccomp: filters.digest,
+        seccomp: filters.digest.clone(),
         namespaces: namespaces.names(),
         no_new_privs: true,
         capabilities: "none",
@@ -124,7 +124,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         limits,
         ruleset: out_of_the_way(&ruleset)?,
         reach,
-        filters: filters.programs,
+        filters: &filters.programs,
         namespaces,
         enforced,
     })

@@ -18,8 +18,9 @@ if os.fork() == 0:
 os.wait()' "$up"
 "#;
 
-/// One that never has the same number for long, and one that always has a child more.
-const RUNAWAYS: &[&str] = &["hop() { hop & }; hop; wait; sleep 1000", "while :; do (sleep 60 &); done"];
+/// Those that never have the same number for long, with the leader of their group and without, and one that always has a child more.
+const RUNAWAYS: &[&str] =
+    &["hop() { hop & }; hop; wait; sleep 1000", "hop() { hop & }; hop & exit", "while :; do (sleep 60 &); done"];
 
 /// What holds the processes of a session together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
