@@ -27,6 +27,7 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
+pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Budget, Call, Client, Failure, OpenError, Opened, Pending, Pipeline, Policies, SessionNote, Settings,
 };

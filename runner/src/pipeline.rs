@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
+use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
 use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
@@ -514,8 +515,8 @@ impl Pipeline {
     }
 
     fn shape(&self, captured: Captured, budget: Budget, decided: Decided, persistent: bool) -> ExecResult {
-        let stdout = captured.stdout.shape(budget.max_chars);
-        let stderr = captured.stderr.shape(budget.max_chars);
+        let stdout = captured.stdout.shape(&View::chars(budget.max_chars));
+        let stderr = captured.stderr.shape(&View::chars(budget.max_chars));
         let omitted = [("stdout", Omitted::of(&stdout)), ("stderr", Omitted::of(&stderr))];
         let redactor = &self.settings.redactor;
         let (status, exit_code, signal, lost) = match captured.end {

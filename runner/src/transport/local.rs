@@ -517,6 +517,7 @@ impl Channel {
         let Self { name, path, redact, mut capture, live, mut mail, .. } = self;
         let (rest, counts) = redact.finish_counted();
         capture.push(&rest);
+        capture.flush();
         mail.push_back(rest);
         if let Some(live) = live {
             for bytes in mail.into_iter().filter(|bytes| !bytes.is_empty()) {
