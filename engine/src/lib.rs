@@ -19,6 +19,7 @@ mod coverage;
 mod explain;
 mod facts;
 mod host;
+mod kept;
 mod lint;
 mod path;
 mod request;

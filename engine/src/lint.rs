@@ -270,6 +270,9 @@ impl Linter<'_> {
     }
 
     fn options(&mut self, facts: &Read) {
+        if facts.options.is_empty() {
+            return;
+        }
         let catalogue = Catalogue::shared();
         // Only the scope says whose options are meant.
         let scope = self.policy.resource_constraint();
