@@ -17,6 +17,7 @@ use crate::anatomy::Anatomy;
 use crate::kept::Kept;
 use crate::path::AbsolutePath;
 use crate::slice::Index;
+use crate::stack::{DEEP, deep};
 
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -24,6 +25,10 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 /// How deep brackets may nest in a policy file. Cedar's parser recurses, and overflows an 8 MiB stack between 500 and
 /// 700 levels; server threads have 2 MiB.
 const MAX_NESTING: usize = 100;
+
+/// Characters of operators that one policy may have: a chain of them (`a && a && …`, `a.a.a…`) is as deep in memory as
+/// it is long, and some 50,000 overflow the stack of whoever walks it.
+const MAX_OPERATORS: usize = 2_000;
 
 /// Entity dereferences that a policy may chain: `principal.user in …` needs two. Beyond it the validator cannot tell
 /// which entities a request has to bring.
@@ -236,6 +241,10 @@ impl Bundle {
     /// # Errors
     /// As [`Self::load`].
     pub fn with_groups(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
+        deep(|| Self::made_of(sources, groups)).unwrap_or_else(|error| Err(BundleError::Unvalidated(error.to_string())))
+    }
+
+    fn made_of(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
         let guards = palisade_policies::GUARDS
             .iter()
             .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() });
@@ -262,7 +271,7 @@ impl Bundle {
     /// Every policy, taken apart on first use.
     pub(crate) fn anatomy(&self, at: usize) -> Option<&Anatomy> {
         let policy = self.index.policy(at)?;
-        Some(self.anatomies.get(at)?.get_or_init(|| Anatomy::of(policy)))
+        Some(self.anatomies.get(at)?.get_or_init(|| deep(|| Anatomy::of(policy)).unwrap_or_default()))
     }
 
     /// The files that the set was made of, the guards first.
@@ -303,6 +312,10 @@ impl Source {
     /// # Errors
     /// If it does not parse, or cannot be laid out without changing what it says.
     pub fn formatted(&self) -> Result<String, BundleError> {
+        deep(|| self.laid_out()).unwrap_or_else(|error| Err(BundleError::Unvalidated(error.to_string())))
+    }
+
+    fn laid_out(&self) -> Result<String, BundleError> {
         let refused = |findings| BundleError::Invalid(Findings(findings));
         // First our own limits: the formatter's parser recurses too.
         parse_one(self).map_err(refused)?;
@@ -360,8 +373,8 @@ fn parse_one(source: &Source) -> Result<Vec<Policy>, Vec<Finding>> {
     if source.text.len() > MAX_FILE {
         return Err(vec![source.finding(0, format!("the file has more than {MAX_FILE} bytes"))]);
     }
-    if let Some(offset) = too_deep(&source.text) {
-        return Err(vec![source.finding(offset, format!("brackets nest more than {MAX_NESTING} deep"))]);
+    if let Some((offset, message)) = too_deep(&source.text) {
+        return Err(vec![source.finding(offset, message)]);
     }
     let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
         errors.iter().map(|error| source.finding(first_label(error), error.to_string())).collect::<Vec<_>>()
@@ -461,10 +474,14 @@ fn validate_in_parts(schema: &Schema, set: &PolicySet) -> Result<Vec<ValidationR
         let size = policies.len().div_ceil(parts).max(SMALLEST_PART);
         let mut parts = policies.chunks(size);
         let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || validate(part))).collect();
-        let first = std::iter::once(Ok(validate(first)));
-        let done = first.chain(others.into_iter().map(std::thread::ScopedJoinHandle::join));
-        done.map(|part| part.unwrap_or_else(|_panic| Err(failed("the validator failed")))).collect()
+        let start = |part| std::thread::Builder::new().stack_size(DEEP).spawn_scoped(scope, move || validate(part));
+        let others: Vec<_> = parts.map(start).collect();
+        let first = std::iter::once(validate(first));
+        let others = others.into_iter().map(|thread| {
+            let thread = thread.map_err(|error| failed(&error.to_string()))?;
+            thread.join().unwrap_or_else(|_panic| Err(failed("the validator panicked")))
+        });
+        first.chain(others).collect()
     })
 }
 
@@ -497,15 +514,16 @@ fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
     format!("sha256:{hex}")
 }
 
-/// The offset at which a policy nests too deep for the parser's stack: by brackets, by a run of `!` or `-`, or by `if`.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut brackets, mut run, mut conditionals) = (0_usize, 0_usize, 0_usize);
+/// Where a policy nests too deep for the parser's stack, and how: by brackets, by a run of `!` or `-`, by `if`, or by a
+/// chain of operators.
+fn too_deep(text: &str) -> Option<(usize, String)> {
+    let (mut brackets, mut run, mut conditionals, mut operators) = (0_usize, 0_usize, 0_usize, 0_usize);
     let mut word = String::new();
     for (offset, character) in code(text) {
         match character {
             '(' | '[' | '{' => brackets += 1,
             ')' | ']' | '}' => brackets = brackets.saturating_sub(1),
-            ';' => conditionals = 0,
+            ';' => (conditionals, operators) = (0, 0),
             _ => {}
         }
         match character {
@@ -513,13 +531,21 @@ fn too_deep(text: &str) -> Option<usize> {
             other if other.is_whitespace() => {}
             _ => run = 0,
         }
+        operators += usize::from(".&|+-*[:=<>".contains(character));
         if character.is_alphanumeric() || character == '_' {
             word.push(character);
-        } else if std::mem::take(&mut word) == "if" {
-            conditionals += 1;
+        } else {
+            match std::mem::take(&mut word).as_str() {
+                "if" => conditionals += 1,
+                "when" | "unless" | "in" | "has" | "like" | "is" => operators += 1,
+                _ => {}
+            }
         }
         if brackets.max(run).max(conditionals) > MAX_NESTING {
-            return Some(offset);
+            return Some((offset, format!("brackets nest more than {MAX_NESTING} deep")));
+        }
+        if operators > MAX_OPERATORS {
+            return Some((offset, format!("a policy with more than {MAX_OPERATORS} characters of operators")));
         }
     }
     None
@@ -534,7 +560,8 @@ fn code(text: &str) -> impl Iterator<Item = (usize, char)> {
             match character {
                 '"' => skip_string(&mut characters),
                 '/' if characters.peek().is_some_and(|(_, next)| *next == '/') => {
-                    characters.find(|(_, inside)| *inside == '\n');
+                    // As for Cedar's lexer, a bare carriage return ends a comment too.
+                    characters.find(|(_, inside)| matches!(inside, '\n' | '\r'));
                 }
                 _ => return Some((offset, character)),
             }
@@ -669,6 +696,10 @@ mod tests {
             let found = finding(&format!("@id(\"a\") permit(principal, action, resource) when {{ {nested} }};"));
             assert!(found.message.contains("nest more than 100"), "{found:?}");
         }
+        // A comment ends where Cedar ends it.
+        let hidden = format!("true // \r && {}true{}", "(".repeat(3000), ")".repeat(3000));
+        let found = finding(&format!("@id(\"a\") permit(principal, action, resource) when {{ {hidden} }};"));
+        assert!(found.message.contains("nest more than 100"), "{found:?}");
         // Brackets in strings and comments do not count.
         let harmless = format!(
             "// {}\n@id(\"a\") permit(principal == Agent::\"{}\", action, resource);",
@@ -676,6 +707,36 @@ mod tests {
             "(".repeat(500)
         );
         assert!(load(&harmless).is_ok(), "{:?}", load(&harmless));
+    }
+
+    /// What is long without brackets is as deep in memory: refused while the stack of a test's thread still holds it.
+    #[test]
+    fn long_chains_are_refused_before_they_reach_the_parser() {
+        let policy = |condition: String| {
+            format!("@id(\"a\") permit(principal, action == Action::\"exec\", resource) {condition};")
+        };
+        let chains = |length: usize| {
+            [
+                format!("when {{ {} }}", vec!["resource.dynamic"; length].join(" && ")),
+                format!("when {{ {} }}", vec!["resource.dynamic"; length].join(" || ")),
+                format!("when {{ 1 == {} }}", vec!["1"; length].join(" + ")),
+                format!("when {{ 1 == {}1 }}", "1 * ".repeat(length)),
+                format!("when {{ resource{} }}", ".a".repeat(length)),
+                format!("when {{ resource{} }}", "[\"a\"]".repeat(length)),
+                format!("when {{ resource.flags{} }}", ".contains(1)".repeat(length)),
+                format!("when {{ principal in A{}::\"x\" }}", "::A".repeat(length)),
+                "when { resource.dynamic } ".repeat(length),
+                "unless { resource.dynamic } ".repeat(length),
+            ]
+        };
+        for chain in chains(MAX_OPERATORS + 1) {
+            assert!(finding(&policy(chain)).message.contains("characters of operators"));
+        }
+        // The longest that get past: whatever is thought of them, it is thought without a crash.
+        for chain in chains(MAX_OPERATORS / 4) {
+            let said = load(&policy(chain)).err().map(|error| error.to_string());
+            assert!(said.is_none_or(|said| !said.contains("characters of operators")));
+        }
     }
 
     /// The names of attributes, in every spelling that Cedar has for them.

@@ -24,6 +24,7 @@ mod lint;
 mod path;
 mod request;
 mod slice;
+mod stack;
 mod terms;
 mod verdict;
 mod vocabulary;

@@ -971,8 +971,118 @@ fn host_attributes(
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::quote;
+    use cedar_policy::{Authorizer, Decision, PolicySet};
+
+    use super::*;
+    use crate::facts::{Auth, Principal};
+    use crate::{Engine, Source};
+
+    fn facts() -> Facts {
+        let directory = |text: &str| AbsolutePath::new(text).unwrap();
+        let principal = Principal {
+            agent: "agent".to_owned(),
+            user: "user".to_owned(),
+            roles: BTreeSet::from(["role".to_owned()]),
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        };
+        let session = Session {
+            id: "session".to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: true,
+            guarded: true,
+            paths_held: true,
+        };
+        let program = Program { path: None, origin: Origin::System };
+        Facts {
+            principal,
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            workspace: directory("/srv/app"),
+            cwd: directory("/srv/app/sub"),
+            temp: None,
+            session,
+            clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
+            programs: [(CommandId(0), program)].into(),
+            paths: [((CommandId(0), 0), directory("/srv/app/sub/x"))].into(),
+            matches: std::collections::BTreeMap::new(),
+            below: std::collections::BTreeMap::new(),
+            inert: BTreeSet::new(),
+            directories: [(CommandId(0), directory("/srv/app/sub"))].into(),
+            started_by: None,
+            machine: Machine::default(),
+        }
+    }
+
+    fn engine(policies: &str) -> Engine {
+        let source = Source { name: "site.cedar".to_owned(), text: policies.to_owned() };
+        let (file, groups) = palisade_policies::GROUPS;
+        let vocabulary = Vocabulary::parse(file, groups, &AbsolutePath::new("/home/u").unwrap()).unwrap();
+        Engine::new(Bundle::load(vec![source]).unwrap(), vocabulary)
+    }
+
+    const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+    /// What a policy may look at, taken away in turn: Cedar allows without a word, and we do not ask it.
+    #[test]
+    fn a_store_that_lacks_something_is_not_asked() {
+        let facts = facts();
+        let engine = engine(ALL);
+        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let inventory = palisade_grammar::inventory(b"cat x");
+        let needed = [
+            ("Agent", "agent", "principal in Role::\"role\""),
+            ("User", "user", "principal.user in Role::\"role\""),
+            ("Action", "exec", "action in Action::\"activity\""),
+            ("Command", "0", "resource in Program::\"cat\""),
+            ("Path", "/srv/app/sub", "context.cwd in Path::\"/srv\""),
+            ("Path", "/srv/app", "context.workspace in Path::\"/srv\""),
+            ("Host", "localhost", "context.host in HostGroup::\"g\""),
+            ("Session", "session", "context.session in Role::\"role\""),
+            ("Clock", "now", "context.clock in Role::\"role\""),
+        ];
+        for (kind, id, condition) in needed {
+            let whole = asker.sheet(asker.script(&inventory));
+            let draft = whole.drafts.iter().find(|draft| draft.action == "exec").unwrap();
+            let posed = asker.pose(&whole, draft, false).unwrap();
+            let lacking = posed.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();
+            let forbid = format!("{ALL}@id(\"f\") forbid (principal, action, resource) when {{ {condition} }};");
+            let set: PolicySet = forbid.parse().unwrap();
+            let response = Authorizer::new().is_authorized(&posed.request, &set, &lacking);
+            assert_eq!(
+                (response.decision(), response.diagnostics().errors().count()),
+                (Decision::Allow, 0),
+                "the pitfall is gone: {condition}"
+            );
+            let damaged = Sheet { drafts: Vec::new(), store: Ok(Arc::new(lacking)) };
+            let refused = asker.pose(&damaged, draft, false).err().unwrap();
+            assert!(refused.contains("the entity store lacks") && refused.contains(id), "{kind} {id}: {refused}");
+        }
+    }
+
+    /// Cedar takes a request about an action that does not exist, or of types that the action is not for, unless the
+    /// schema is asked.
+    #[test]
+    fn a_request_that_the_schema_does_not_know_is_not_asked() {
+        let facts = facts();
+        let engine = engine(ALL);
+        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let path = AbsolutePath::new("/srv/app/x").unwrap();
+        for action in ["raed", "exec", "fileAccess", "connect"] {
+            let draft = Draft { action, ..asker.path(FileAction::Read, &path) };
+            assert!(asker.pose_alone(&draft, false).is_err(), "{action}");
+        }
+        let draft = asker.path(FileAction::Read, &path);
+        assert!(asker.pose_alone(&draft, false).is_ok());
+        let body = draft.body.unwrap().with("extra", bool(true));
+        assert!(asker.pose_alone(&Draft { body: Ok(body), ..asker.path(FileAction::Read, &path) }, false).is_err());
+    }
 
     #[test]
     fn literals_are_quoted_only_where_they_must_be() {
