@@ -14,6 +14,7 @@ mod compile_fail;
 mod documents;
 mod policy;
 mod record;
+mod reload;
 mod run;
 mod serve;
 mod services;

@@ -9,7 +9,7 @@ fn example() -> String {
 }
 
 /// A policy directory with these files.
-fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> String {
+pub(crate) fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     for (file, text) in files {
         let path = world.path(name).join(file);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -209,7 +209,7 @@ fn the_sandbox_is_explained_with_its_policies() {
 }
 
 /// Waits until the newest record holds a line that fits.
-fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let begun = std::time::Instant::now();
     loop {
         // The last line may be half written.
