@@ -274,6 +274,27 @@ impl Bundle {
         Some(self.anatomies.get(at)?.get_or_init(|| deep(|| Anatomy::of(policy)).unwrap_or_default()))
     }
 
+    /// The same set but for one policy, which tests take away to see who notices.
+    #[cfg(test)]
+    pub(crate) fn without(&self, id: &str) -> Result<Self, String> {
+        let left = self.index.policies().iter().filter(|policy| policy.id().to_string() != id).cloned();
+        let set = PolicySet::from_policies(left).unwrap_or_default();
+        let index = Index::new(&set, &self.schema)?;
+        Ok(Self {
+            anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            literals: Literals::of_policies(index.policies().iter()),
+            index,
+            schema: self.schema.clone(),
+            actions: self.actions.clone(),
+            kept: Kept::default(),
+            reads: self.reads,
+            sources: self.sources.clone(),
+            notes: self.notes.clone(),
+            fingerprint: self.fingerprint.clone(),
+            schema_fingerprint: self.schema_fingerprint.clone(),
+        })
+    }
+
     /// The files that the set was made of, the guards first.
     pub fn sources(&self) -> &[Source] {
         &self.sources
