@@ -258,6 +258,12 @@ fn the_sandbox_is_explained_with_its_policies() {
     let workspace = world.workspace().canonicalize().expect("real").display().to_string();
     assert!(ended.stdout.contains(&format!("rwdx {workspace}  (dev-files-in-workspace)")), "{}", ended.stdout);
     assert!(ended.stdout.contains("secrets-unreadable  (secrets)"), "{}", ended.stdout);
+    // The profile permits git to connect to code hosts; a session has no network all the same.
+    assert!(ended.stdout.contains("Network: none, whatever `connect` rules permit"), "{}", ended.stdout);
+    let connects = world.call(&["check", "git clone https://github.com/a/b.git"]);
+    assert_eq!(connects.code, Some(0), "{connects:?}");
+    let tried = world.run("git ls-remote https://github.com/a/b.git");
+    assert!(tried.code.is_some_and(|code| code != 0 && code != 126), "{tried:?}");
     let readonly = world.call(&["policy", "explain-sandbox", "--profile", "readonly", "--json"]).json();
     let rules = readonly["rules"].as_array().expect("rules");
     let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
