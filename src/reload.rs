@@ -19,11 +19,19 @@ use crate::report::Trouble;
 /// How long after one look the next is taken.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// What was seen, or why nothing could be.
+type Look = Result<Watched, String>;
+
+/// Looks once. The first look comes before the policies are loaded: what changes in between is then seen as a change.
+pub(crate) fn look(flags: &Context) -> Look {
+    Watched::look(flags).map_err(|error| Trouble::from(error).to_string())
+}
+
 /// Watches policies and settings until the server ends. SIGHUP looks at once.
-pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context) {
+pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    let look = || Watched::look(flags).map_err(|error| Trouble::from(error).to_string());
-    let mut tried = look();
+    let look = || look(flags);
+    let mut tried = first;
     let begun = tried.clone().ok().map(|watched| watched.fixed);
     let mut seen = tried.clone();
     loop {

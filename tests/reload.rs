@@ -69,15 +69,16 @@ impl<'w> Live<'w> {
 
     /// Changes a file, says so, and waits for what the record tells of it.
     fn change(&self, file: &str, text: &str) -> Value {
-        let told = |world: &World| world.record().iter().filter(|line| line["kind"] == "policy_reload").count();
-        let before = told(self.world);
+        let before = self.world.record().last().map_or(0, |line| line["seq"].as_u64().unwrap_or(0));
         std::fs::write(self.world.path(file), text).expect("written");
         for _ in 0..2 {
             let hangup = Command::new("kill").args(["-HUP", &self.server.child.id().to_string()]).status();
             assert!(hangup.is_ok_and(|status| status.success()));
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
-        recorded(self.world, "the reload", |line| line["kind"] == "policy_reload" && told(self.world) > before)
+        recorded(self.world, "the reload", |line| {
+            line["kind"] == "policy_reload" && line["seq"].as_u64().is_some_and(|seq| seq > before)
+        })
     }
 }
 
