@@ -16,6 +16,9 @@ const MAX: usize = 16;
 /// What one policy set keeps.
 #[derive(Default)]
 pub(crate) struct Kept {
+    /// Without a session's entity: sessions may be many and short.
+    pub(crate) surroundings: Shelf<Lasting, Entities>,
+    /// With it.
     pub(crate) entities: Shelf<Lasting, Entities>,
     pub(crate) contexts: Shelf<Circumstances, Context>,
 }
@@ -24,6 +27,7 @@ pub(crate) struct Kept {
 pub(crate) struct Shelf<K, V>(Mutex<Vec<(K, V)>>);
 
 /// What the entities that outlast a script are made of.
+#[derive(Clone)]
 pub(crate) struct Lasting {
     pub(crate) principal: Principal,
     pub(crate) transport: Transport,

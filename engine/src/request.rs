@@ -457,33 +457,39 @@ impl<'a> Asker<'a> {
         let path_groups = self.groups_of(&facts.workspace);
         let host_groups: Vec<&str> = self.vocabulary.host_groups_of(&facts.host).collect();
         let session = (!self.bundle.reads.session).then(|| unread_session(&facts.session));
-        let same = |key: &Lasting| {
-            key.session == session
-                && key.principal == facts.principal
+        let same_place = |key: &Lasting| {
+            key.principal == facts.principal
                 && (key.transport, &key.host, &key.machine) == (facts.transport, &facts.host, &facts.machine)
                 && key.workspace == facts.workspace
                 && key.path_groups.iter().eq(&path_groups)
                 && key.host_groups == host_groups
         };
-        let kept = &self.bundle.kept.entities;
-        if let Some(entities) = kept.find(same) {
+        let kept = &self.bundle.kept;
+        if let Some(entities) = kept.entities.find(|key| key.session == session && same_place(key)) {
             return Ok(entities);
         }
-        let mut surroundings = self.surroundings()?;
-        surroundings.extend(session.as_ref().map(session_entity).transpose()?);
         let schema = Some(&self.bundle.schema);
-        let entities = Entities::empty().upsert_entities(surroundings, schema).map_err(text)?;
         let key = Lasting {
             principal: facts.principal.clone(),
             transport: facts.transport,
             host: facts.host.clone(),
             machine: facts.machine.clone(),
             workspace: facts.workspace.clone(),
-            path_groups: path_groups.into_iter().map(str::to_owned).collect(),
-            host_groups: host_groups.into_iter().map(str::to_owned).collect(),
-            session,
+            path_groups: path_groups.iter().map(|group| (*group).to_owned()).collect(),
+            host_groups: host_groups.iter().map(|group| (*group).to_owned()).collect(),
+            session: None,
         };
-        kept.keep(key, entities.clone());
+        let surroundings = match kept.surroundings.find(same_place) {
+            Some(entities) => entities,
+            None => {
+                let entities = Entities::empty().upsert_entities(self.surroundings()?, schema).map_err(text)?;
+                kept.surroundings.keep(key.clone(), entities.clone());
+                entities
+            }
+        };
+        let entity = session.as_ref().map(session_entity).transpose()?;
+        let entities = surroundings.upsert_entities(entity, schema).map_err(text)?;
+        kept.entities.keep(Lasting { session, ..key }, entities.clone());
         Ok(entities)
     }
 
