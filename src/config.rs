@@ -184,7 +184,7 @@ enum SyncName {
     None,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupsTable {
     #[serde(default)]
@@ -248,6 +248,33 @@ pub(crate) struct Authored {
     layers_file: Option<(PathBuf, File)>,
     enforced: Option<(PathBuf, File)>,
     chosen: Chosen,
+}
+
+/// What a running server decides by, as it lies there now: two that are equal make the same engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// Which policies, and where the record goes: a server keeps to those that it began with.
+    pub(crate) fixed: (Chosen, PathBuf),
+    policies: Option<PolicyFiles>,
+    groups: Vec<GroupsTable>,
+}
+
+impl Watched {
+    /// Looks at the settings files and the policies that they or the flags name.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(crate) fn look(flags: &Context) -> Result<Self, ConfigError> {
+        let layers = Layers::read(flags)?;
+        let chosen = layers.chosen();
+        let policies = match &chosen {
+            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
+            Chosen::Profile(_) => None,
+        };
+        let files = [&layers.enforced, &layers.file].into_iter().flatten();
+        let groups = files.map(|(_, file)| file.groups.clone()).collect();
+        Ok(Self { fixed: (chosen, layers.audit_directory()?), policies, groups })
+    }
 }
 
 /// Which policies are meant.

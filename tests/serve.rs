@@ -159,8 +159,8 @@ fn judge(seen: &Value, mode: &str) {
 }
 
 /// A server that is spoken to by hand.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
@@ -174,8 +174,14 @@ impl Drop for Server {
 
 impl Server {
     fn start(world: &World) -> Self {
-        let mut child =
-            world.palisade().arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::start_with(world, &[])
+    }
+
+    /// `palisade serve` with these arguments.
+    pub(crate) fn start_with(world: &World, arguments: &[&str]) -> Self {
+        let mut serve = world.palisade();
+        serve.arg("serve").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = serve.spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut server = Self { child, lines };
         let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "by-hand", "version": "1" } });
@@ -185,21 +191,21 @@ impl Server {
         server
     }
 
-    fn send(&mut self, message: &Value) {
+    pub(crate) fn send(&mut self, message: &Value) {
         let stdin = self.child.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "{message}").and_then(|()| stdin.flush()).expect("written");
     }
 
-    fn receive(&mut self) -> Value {
+    pub(crate) fn receive(&mut self) -> Value {
         let line = self.lines.next().expect("a line").expect("readable");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("standard output holds `{line}`: {error}"))
     }
 
-    fn exec(&mut self, id: u64, command: &str) {
+    pub(crate) fn exec(&mut self, id: u64, command: &str) {
         self.call(id, "exec", &json!({ "command": command }));
     }
 
-    fn call(&mut self, id: u64, tool: &str, arguments: &Value) {
+    pub(crate) fn call(&mut self, id: u64, tool: &str, arguments: &Value) {
         let params = json!({ "name": tool, "arguments": arguments });
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
     }

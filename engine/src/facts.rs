@@ -181,6 +181,16 @@ pub struct Clock {
     pub weekday: u8,
 }
 
+impl Clock {
+    /// Whether it has the form of a time, whatever policies look at of it.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
+        let fits = |(form, byte): (&u8, u8)| if *form == b'0' { byte.is_ascii_digit() } else { *form == byte };
+        let is_time = self.now.len() == FORM.len() && FORM.iter().zip(self.now.bytes()).all(fits);
+        is_time && self.weekday < 7 && self.time_of_day_ms < 86_400_000
+    }
+}
+
 /// Where a program was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
