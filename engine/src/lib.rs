@@ -94,6 +94,13 @@ impl Engine {
         self.permits(facts, &Act::UseTool(tool.to_owned()))
     }
 
+    /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
+    /// no.
+    pub fn answer(&self, facts: &Facts, act: &Act) -> (bool, Vec<String>) {
+        let asker = self.asker(facts);
+        verdict::because(&self.bundle, &asker, &asker.act(act))
+    }
+
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
         let asker = self.asker(facts);
         verdict::permits(&self.bundle, &asker, &asker.act(act))

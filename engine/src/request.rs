@@ -1024,6 +1024,7 @@ mod tests {
             matches: std::collections::BTreeMap::new(),
             below: std::collections::BTreeMap::new(),
             inert: BTreeSet::new(),
+            no_options: BTreeSet::new(),
             directories: [(CommandId(0), directory("/srv/app/sub"))].into(),
             started_by: None,
             machine: Machine::default(),

@@ -256,6 +256,7 @@ fn facts() -> Facts {
         matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
+        no_options: BTreeSet::new(),
         directories: BTreeMap::new(),
         started_by: None,
         machine: Machine::default(),

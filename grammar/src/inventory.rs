@@ -5,6 +5,7 @@
 pub(crate) mod collect;
 mod compound;
 mod directory;
+mod effect_on_shell;
 mod shell;
 mod state;
 mod variables;
