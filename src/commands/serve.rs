@@ -20,6 +20,7 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
         let served = tokio::select! {
             served = serve => served,
             () = reload::watch(&pipeline, &args.context, first) => Ok(()),
+            () = pipeline.keep_house() => Ok(()),
         };
         pipeline.shut_down().await?;
         served.map_err(|error| {

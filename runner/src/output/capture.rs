@@ -54,6 +54,12 @@ impl Capture {
         self.take(held);
     }
 
+    /// Whether what is kept of its end ends so.
+    pub fn ends_with(&self, bytes: &[u8]) -> bool {
+        let end = if self.tail.is_empty() { &self.head } else { &self.tail };
+        end.as_bytes().ends_with(bytes)
+    }
+
     /// Length of the redacted stream so far, in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.end.bytes
