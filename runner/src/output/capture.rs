@@ -72,9 +72,10 @@ impl Capture {
 
     /// What came after `from`, as a capture of its own that counts from there. Empty if `from` is beyond the end.
     ///
-    /// If that place is within a line, the rest of the line counts as a line. If it is within a character, the rest
-    /// of the character is not shown, and counts as omitted. The lines up to `from` are counted anew if it is in a
-    /// part that was kept; within what was dropped they are believed, as far as they can be true.
+    /// If that place is within a line, the rest of the line counts as a line. If it is within a character whose
+    /// beginning was kept, which no [`Capture::position`] is, the rest of the character is not shown and counts as
+    /// omitted. The lines up to `from` are counted anew if it is in a part that was kept; within what was dropped they
+    /// are believed, as far as they can be true.
     #[must_use]
     pub fn since(&self, from: Position) -> Self {
         let at = from.bytes.min(self.end.bytes);

@@ -83,7 +83,7 @@ const MAX_PATTERN: usize = 1000;
 const MAX_NESTING: u32 = 100;
 /// Bytes of the automaton without its states: `\w{20}` takes 350,000.
 const MAX_AUTOMATON: usize = 512 << 10;
-/// Bytes for the states that a search has met. Filled four times, some 200 ms have passed.
+/// Bytes for the states that a search has met. Filled four times, some 250 ms have passed.
 const MAX_STATES: usize = 1 << 20;
 const MAX_FILLED: usize = 4;
 

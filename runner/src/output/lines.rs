@@ -59,14 +59,16 @@ pub(super) fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes at the beginning of `after` complete a character that begins at the end of `before`.
+/// How many bytes at the beginning of `after` belong to a character that begins at the end of `before`. It may be one that
+/// `after`, too, is cut off in.
 pub(super) fn completing(before: &[u8], after: &[u8]) -> usize {
     let begun = before.get(before.len() - unfinished(before)..).unwrap_or_default();
-    let complete = |&more: &usize| {
-        let character = [begun, after.get(..more).unwrap_or_default()].concat();
-        std::str::from_utf8(&character).is_ok()
+    let with = |more: usize| [begun, after.get(..more).unwrap_or_default()].concat();
+    let is_character = |&more: &usize| {
+        let bytes = with(more);
+        std::str::from_utf8(&bytes).is_ok() || more == after.len() && unfinished(&bytes) == bytes.len()
     };
-    if begun.is_empty() { 0 } else { (1..=3).find(complete).unwrap_or(0) }
+    if begun.is_empty() { 0 } else { (1..=after.len().min(3)).find(is_character).unwrap_or(0) }
 }
 
 /// A length as the counters of a stream have it.
@@ -133,7 +135,10 @@ mod tests {
             (b"a\xe2\x82", b"\xac", 1),
             (b"\xc3", b"\xa9\xa9", 1),
             (b"\xc3", b"a", 0),
-            (b"\xe2", b"\x82", 0),
+            (b"\xe2", b"\x82", 1),
+            (b"\xf0", b"\x9f\x98", 2),
+            (b"\xf0", b"\x9fx", 0),
+            (b"\xe2\x82", b"", 0),
             (b"a", b"\x80", 0),
             (b"", b"\x80", 0),
         ] {

@@ -204,9 +204,8 @@ fn the_first_lines_of_a_search_are_kept() {
 
 #[test]
 fn many_small_selections_do_not_break_the_budget() {
-    let text = "x\n\n".repeat(5000);
-    for max_chars in [0, 1, 100, 1000] {
-        let shown = shape(WHOLE, &text, &View { max_chars, ..view("", "x", 0) });
+    for (count, max_chars) in [(5000, 0), (5000, 1), (5000, 100), (5000, 1000), (30, 100)] {
+        let shown = shape(WHOLE, &"x\n\n".repeat(count), &View { max_chars, ..view("", "x", 0) });
         assert!(chars(shown.text.as_str().as_bytes()) <= max_chars + 150, "{max_chars}: {}", shown.text);
     }
 }
@@ -304,6 +303,8 @@ fn a_reading_within_a_character_begins_behind_it() {
         (100, 7, "[… 2 bytes, 0 lines omitted …]\nc"),
         (8, 7, "[… 2 bytes, 0 lines omitted …]\nc"),
         (4, 2, "[… 7 bytes, 0 lines omitted …]\nc"),
+        (12, 3, "[… 1 bytes, 0 lines omitted …]\nb\u{1f600}c"),
+        (8, 3, "[… 1 bytes, 0 lines omitted …]\nb\u{1f600}c"),
     ] {
         let since = captured(keep, &[text.as_bytes()]).since(Position { bytes: at, lines: 0 });
         let shown = since.shape(&View::chars(100));
@@ -504,6 +505,10 @@ proptest! {
         first.push(&safe(more.as_bytes()));
         prop_assert_eq!(first.position(), capture.since(place(one, 0)).position());
         prop_assert!(first.held_bytes() <= 2 * keep);
+        let rest = [text.as_bytes(), more.as_bytes()].concat().split_off(one.min(text.len()));
+        let ends = walk(&rest, first.shape(&View::chars(WHOLE)).text.as_str());
+        let is_place = text.is_char_boundary(one.min(text.len()));
+        prop_assert!(!is_place || ends.contains(&rest.len()), "what comes later is shown later");
     }
 
     #[test]
@@ -554,6 +559,10 @@ proptest! {
         let kept = since.kept();
         prop_assert_eq!(since.total_bytes(), count(text.len()).saturating_sub(bytes));
         prop_assert!(kept.dropped.lines <= kept.dropped.bytes);
+        let whole = capture.kept().dropped;
+        if kept.dropped.bytes > 0 {
+            prop_assert!(whole.lines <= kept.dropped.lines + (whole.bytes - kept.dropped.bytes));
+        }
         prop_assert!(since.position().lines <= capture.position().lines);
         let shown = since.shape(&View::chars(WHOLE));
         prop_assert!(shown.omitted_lines <= shown.omitted_bytes);
