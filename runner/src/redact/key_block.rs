@@ -4,7 +4,7 @@
 //! its first line and its last, each line is judged by its first bytes alone, lines of key material go, others stay. The
 //! state ends by itself when the key was cut short, so that it cannot swallow what comes after.
 
-use super::{MARK, mark};
+use super::mark::MARK;
 
 /// How much of a line is looked at.
 pub(super) const LINE_LOOK: usize = 256;
@@ -46,7 +46,7 @@ pub(super) enum Line {
 
 impl KeyBlock {
     pub(super) fn new(rule: usize, id: &str, column: usize) -> Self {
-        Self { mark: mark(id), rule, left: LONGEST, column, width: None, last_seen: false, strangers: 0 }
+        Self { mark: format!("{MARK}{id}"), rule, left: LONGEST, column, width: None, last_seen: false, strangers: 0 }
     }
 
     /// Judges what follows the opening marker on its own line: key material if line breaks were escaped or folded away.

@@ -1,11 +1,25 @@
-//! Values that are secret because the operator says so, such as those of `*_TOKEN` variables; decides which of them can
-//! be searched for without tearing holes into ordinary text.
+//! Values that are secret whatever they look like: those that the operator names, such as of `*_TOKEN` variables, and those
+//! that were met once in a secret's place. Decides which of them can be searched for without tearing holes into ordinary
+//! text.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::hint::black_box;
+use std::ops::Range;
+
+use super::index::Index;
+use super::mark::{self, MARK, is_mark_char};
 
 /// Values longer than this are searched for in overlapping pieces, so that the stream's window stays bounded.
-const PIECE: usize = 1024;
+const PIECE: usize = 256;
+/// How many bytes of a piece the next one has, too.
+const OVERLAP: usize = 16;
+/// So many values are learned from output, and no more.
+const MOST_LEARNED: usize = 1000;
+/// Longer values are not learned: the rule that knows them will meet them again.
+const LONGEST_LEARNED: usize = 512;
+/// So many of the values that were learned may begin alike.
+const CROWD: usize = 16;
 /// The shortest value that is searched for whatever it is made of.
 const LONG_ENOUGH: usize = 8;
 /// The shortest value that is searched for if it mixes three kinds of characters.
@@ -68,28 +82,35 @@ impl KnownValue {
     }
 
     /// What marks call the value: its name, with every byte that a mark could not hold replaced by `_`.
-    pub(super) fn id(&self) -> String {
+    fn id(&self) -> String {
         let id: String = self.name.chars().take(NAME).map(|c| if is_mark_char(c) { c } else { '_' }).collect();
         if id.is_empty() { String::from("known-value") } else { id }
     }
 
     /// Why the value is not searched for, if it is not.
-    pub(super) fn unfit(&self) -> Option<UnfitValue> {
-        let text = self.value.to_ascii_lowercase();
-        if self.value.len() < MIXED_ENOUGH || self.value.len() < LONG_ENOUGH && kinds(&self.value) < 3 {
+    fn unfit(&self) -> Option<UnfitValue> {
+        let value = self.trimmed();
+        let text = value.to_ascii_lowercase();
+        if value.len() < MIXED_ENOUGH || value.len() < LONG_ENOUGH && kinds(value) < 3 {
             Some(UnfitValue::Short)
-        } else if COMMON.iter().any(|word| word.as_bytes() == text) || uniform(&self.value) {
+        } else if COMMON.iter().any(|word| word.as_bytes() == text) || uniform(value) {
             Some(UnfitValue::Common)
         } else {
             None
         }
     }
 
+    /// The value without the line break that a file ends with.
+    fn trimmed(&self) -> &[u8] {
+        self.value.trim_ascii_end()
+    }
+
     /// The value in pieces of bounded length; together they cover every byte of it.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let last = self.value.len().saturating_sub(PIECE);
-        let starts = (0..last).step_by(PIECE).chain([last]);
-        starts.filter_map(|start| self.value.get(start..self.value.len().min(start + PIECE)))
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let value = self.trimmed();
+        let last = value.len().saturating_sub(PIECE);
+        let starts = (0..last).step_by(PIECE - OVERLAP).chain([last]);
+        starts.filter_map(|start| value.get(start..value.len().min(start + PIECE)))
     }
 }
 
@@ -130,9 +151,104 @@ pub enum UnfitValue {
     InMark,
 }
 
-/// Whether a character can stand in the name inside a mark.
-pub(super) fn is_mark_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+/// Values to look for, and what their marks are called.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    ids: Vec<String>,
+    index: Index,
+    /// Whatever was entered, so that nothing is entered twice.
+    seen: HashSet<Vec<u8>>,
+    learned: usize,
+}
+
+impl Known {
+    /// Enters the values that can be searched for and says why the others cannot. `rules` are the names of marks that
+    /// must not be torn apart.
+    pub(super) fn admit<'a>(
+        &mut self,
+        rules: impl Iterator<Item = &'a str>,
+        offered: &[KnownValue],
+    ) -> Vec<RefusedValue> {
+        let ids: Vec<String> = offered.iter().map(KnownValue::id).collect();
+        let mut marks: Vec<String> = rules.map(|id| mark::plain(id).to_ascii_lowercase()).collect();
+        marks.extend(ids.iter().map(|id| mark::plain(id).to_ascii_lowercase()));
+        let mut refused = Vec::new();
+        for (offer, id) in offered.iter().zip(ids) {
+            let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
+            match offer.unfit().or_else(in_mark) {
+                Some(why) => refused.push(RefusedValue { name: id, why }),
+                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX)),
+            }
+        }
+        refused
+    }
+
+    /// Takes note of a value that stood in a secret's place, if it can be told from chance. Whether it was new.
+    pub(super) fn learn(&mut self, id: &str, value: &[u8]) -> bool {
+        let offer = KnownValue::new(id, value);
+        let telling = value.len() >= 12 || value.len() >= LONG_ENOUGH && kinds(value) >= 3;
+        let fit = telling && value.len() <= LONGEST_LEARNED && self.learned < MOST_LEARNED && offer.unfit().is_none();
+        if !fit || self.seen.contains(value) || mark::is_guessable(value) || is_in_mark(value, &[]) {
+            return false;
+        }
+        self.learned += 1;
+        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD));
+        self.seen.insert(value.to_vec());
+        true
+    }
+
+    /// What marks call a value.
+    pub(super) fn id(&self, number: usize) -> Option<&str> {
+        self.ids.get(number).map(String::as_str)
+    }
+
+    /// How many values and pieces of values there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is nothing to look for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Calls `found` with the range and the number of every value that starts in `places`.
+    pub(super) fn search(&self, text: &[u8], places: Range<usize>, mut found: impl FnMut(Range<usize>, usize)) {
+        self.index.search(text, places, |range, number| found(range, number as usize));
+    }
+
+    /// The first place from `from` on at which a value may have started that the text does not show to its end.
+    pub(super) fn open_from(&self, text: &[u8], from: usize) -> Option<usize> {
+        let begun = (1..super::coats::KEY).rev().filter_map(|length| {
+            let start = text.len().checked_sub(length).filter(|&start| start >= from)?;
+            let tail = text.get(start..)?;
+            self.seen.iter().any(|value| value.starts_with(tail)).then_some(start)
+        });
+        self.index.open_from(text, from..text.len()).into_iter().chain(begun).min()
+    }
+
+    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize) {
+        if self.seen.insert(piece.to_vec()) {
+            let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+            self.ids.push(id.to_owned());
+            self.index.insert(number, piece, crowd);
+        }
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        for mut value in std::mem::take(&mut self.seen) {
+            value.fill(0);
+            black_box(&value); // as for `KnownValue`
+        }
+    }
+}
+
+/// Redacting such a value would redact marks, each time anew.
+fn is_in_mark(value: &[u8], marks: &[String]) -> bool {
+    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+    value.contains(MARK) || marks.iter().any(|mark| mark.contains(&value))
 }
 
 fn kinds(value: &[u8]) -> usize {
@@ -166,8 +282,8 @@ mod tests {
 
     #[test]
     fn pieces_cover_a_long_value() {
-        for length in [8, 1023, 1024, 1025, 2048, 5000] {
-            let value: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        for length in [8, 255, 256, 257, 511, 512, 5000] {
+            let value: Vec<u8> = (0..length).map(|at| b'!' + (at % 89) as u8).collect();
             let known = KnownValue::new("X", value.clone());
             assert!(known.pieces().all(|piece| piece.len() <= PIECE));
             let mut covered = 0;

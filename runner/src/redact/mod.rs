@@ -11,8 +11,15 @@
 //! What this does not do: it finds what looks like a secret, not what somebody has encoded in order to get it out.
 //! Against intent only files that cannot be read help, and that is the sandbox's work.
 
+mod coats;
+mod compare;
+mod expression;
+mod gate;
+mod index;
 mod key_block;
 mod known;
+mod mark;
+mod noise;
 mod rules;
 mod stream;
 
@@ -20,7 +27,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::{Anchored, dfa};
@@ -28,16 +35,11 @@ use serde::{Serialize, Serializer};
 
 pub use known::{KnownValue, RefusedValue, UnfitValue};
 pub use rules::{Rules, RulesError, Unfit};
-pub use stream::Stream;
+pub use stream::{Hit, Stream};
 
+use known::Known;
+use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
-
-/// How every mark begins; the id of the rule and `]` follow.
-const MARK: &str = "[redacted:";
-/// The longest id in a mark, in bytes.
-const MARK_ID: usize = 64;
-/// How many bytes of a known value stand in the automaton; the rest is compared.
-const KNOWN_ANCHOR: usize = 8;
 
 /// Text that has passed the redactor: the only text a result, an error for the agent or a record can hold.
 ///
@@ -170,6 +172,13 @@ impl fmt::Debug for RedactedBytes {
 #[derive(Clone)]
 pub struct Redactor {
     matcher: Arc<Matcher>,
+    known: Arc<Known>,
+    refused: Arc<[RefusedValue]>,
+    key: Option<Arc<FingerprintKey>>,
+    /// What the streams of one session have learned.
+    memory: Option<Arc<Mutex<Arc<Known>>>>,
+    /// Whether a stream looks for a value again that a rule has found in it.
+    learns: bool,
 }
 
 impl Redactor {
@@ -177,9 +186,17 @@ impl Redactor {
     /// [`Redactor::refused`] names them.
     ///
     /// # Errors
-    /// If the anchors of all rules and values are too much for one automaton.
+    /// If the anchors of all rules are too much for one automaton.
     pub fn new(rules: Rules, known: Vec<KnownValue>) -> Result<Self, RulesError> {
-        Matcher::new(rules.list, known).map(|matcher| Self { matcher: Arc::new(matcher) })
+        let bare = Self {
+            matcher: Arc::new(Matcher::new(rules.list)?),
+            known: Arc::default(),
+            refused: Arc::default(),
+            key: FingerprintKey::random().map(Arc::new),
+            memory: None,
+            learns: true,
+        };
+        Ok(bare.with_known(&known))
     }
 
     /// A redactor for the rules that Palisade ships, without known values.
@@ -190,9 +207,30 @@ impl Redactor {
         Self::new(Rules::builtin()?, Vec::new())
     }
 
+    /// The same redactor with more values to look for. Costs some microseconds for each value; the rules are shared.
+    #[must_use]
+    pub fn with_known(&self, values: &[KnownValue]) -> Self {
+        if values.is_empty() {
+            return self.clone();
+        }
+        let mut known = Known::clone(&self.known);
+        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_str()), values);
+        let refused = self.refused.iter().cloned().chain(refused).collect();
+        Self { known: Arc::new(known), refused, ..self.clone() }
+    }
+
+    /// The same redactor for one session: what a stream of it has redacted by a rule, its later streams know wherever it
+    /// stands. Fingerprints of different sessions cannot be compared.
+    #[must_use]
+    pub fn session(&self) -> Self {
+        let key = FingerprintKey::random().map(Arc::new);
+        let memory = Some(Arc::new(Mutex::new(Arc::clone(&self.known))));
+        Self { key, memory, ..self.clone() }
+    }
+
     /// Known values that were offered but are not searched for, and why.
     pub fn refused(&self) -> &[RefusedValue] {
-        &self.matcher.refused
+        &self.refused
     }
 
     /// Runs the examples of every rule and returns those that do not come out as their table says. Of the shipped rules
@@ -206,7 +244,8 @@ impl Redactor {
     }
 
     fn failure(&self, (rule, (input, expected)): (&Rule, (String, String))) -> Option<FailedExample> {
-        let result = self.text(&input);
+        let bare = Self { known: Arc::default(), key: None, memory: None, ..self.clone() };
+        let result = bare.text(&input);
         let failed =
             || FailedExample { rule: rule.id.clone(), input, expected: expected.clone(), result: result.clone() };
         (result.as_str() != expected).then(failed)
@@ -232,13 +271,13 @@ impl Redactor {
 
     /// A new stream. Each of stdout and stderr needs its own: a secret split over the two is not seen.
     pub fn stream(&self) -> Stream {
-        Stream::new(Arc::clone(&self.matcher))
+        Stream::new(self.clone())
     }
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rules, known) = (self.matcher.rules.len(), self.matcher.known.len());
+        let (rules, known) = (self.matcher.rules.len(), self.known.len());
         f.debug_struct("Redactor").field("rules", &rules).field("known", &known).finish_non_exhaustive()
     }
 }
@@ -256,7 +295,7 @@ pub struct FailedExample {
     pub result: Redacted,
 }
 
-/// Rules and known values, ready to run; shared by all streams.
+/// Rules, ready to run; shared by all streams.
 struct Matcher {
     /// All anchors, letter case ignored. A DFA by name: the automatic choice gives up on it beyond 100 anchors and
     /// takes an automaton of a third of the speed.
@@ -265,8 +304,6 @@ struct Matcher {
     /// What each anchor stands for, in the order of the automaton's patterns.
     targets: Vec<Target>,
     rules: Vec<Rule>,
-    known: Vec<Known>,
-    refused: Vec<RefusedValue>,
     /// How many bytes after an anchor's end any decision about it may look at.
     ahead: usize,
     /// How many bytes before an anchor's start any decision about it may look at.
@@ -279,26 +316,11 @@ struct Matcher {
 enum Target {
     Rule(usize),
     BlockEnd(usize),
-    Known(usize),
-}
-
-/// A known value, or a piece of a long one.
-struct Known {
-    id: String,
-    value: Vec<u8>,
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        self.value.fill(0);
-        std::hint::black_box(&self.value); // see `KnownValue`
-    }
 }
 
 impl Matcher {
-    fn new(rules: Vec<Rule>, offered: Vec<KnownValue>) -> Result<Self, RulesError> {
-        let (known, refused) = admit(&rules, offered);
-        let (targets, anchors): (Vec<_>, Vec<_>) = anchors(&rules, &known).unzip();
+    fn new(rules: Vec<Rule>) -> Result<Self, RulesError> {
+        let (targets, anchors): (Vec<_>, Vec<_>) = anchors(&rules).unzip();
         let automaton = dfa::DFA::builder()
             .ascii_case_insensitive(true)
             .prefilter(false)
@@ -306,69 +328,32 @@ impl Matcher {
             .map_err(|error| RulesError::Anchors(Box::new(error)))?;
         let longest_anchor = anchors.iter().map(|anchor| anchor.len()).max().unwrap_or(0);
         let reaches = rules.iter().flat_map(|rule| [rule.reach, rule.block_end.as_ref().map_or(0, |end| end.reach)]);
-        let lengths = known.iter().map(|known| known.value.len());
         // One byte more on each side: patterns and checks may ask what stands next to a match.
-        let ahead = reaches.chain(lengths).chain([key_block::LINE_LOOK]).max().unwrap_or(0) + 1;
+        let ahead = reaches.chain([key_block::LINE_LOOK]).max().unwrap_or(0) + 1;
         let max_back = rules.iter().map(|rule| rule.max_back).max().unwrap_or(0) + 1;
         Ok(Self {
             start: automaton.start_state(Anchored::No).unwrap_or_default(),
             automaton,
-            hold: ahead + longest_anchor + max_back,
-            back: max_back + MARK.len() + MARK_ID,
+            hold: (ahead + longest_anchor + max_back).max(compare::REACH + 1),
+            back: max_back + MARK.len() + MARK_BODY,
             ahead,
             targets,
             rules,
-            known,
-            refused,
         })
     }
-
-    /// The name in the mark. Known values count after all rules.
-    fn id(&self, index: usize) -> &str {
-        let rule = self.rules.get(index).map(|rule| rule.id.as_str());
-        let known = || self.known.get(index - self.rules.len()).map(|known| known.id.as_str());
-        rule.or_else(known).unwrap_or_default()
-    }
 }
 
-/// What stands in the place of a secret.
-fn mark(id: &str) -> String {
-    format!("{MARK}{id}]")
-}
-
-/// Takes the values that can be searched for and says why the others cannot.
-fn admit(rules: &[Rule], offered: Vec<KnownValue>) -> (Vec<Known>, Vec<RefusedValue>) {
-    let ids: Vec<String> = offered.iter().map(KnownValue::id).collect();
-    let marks: Vec<String> =
-        rules.iter().map(|rule| &rule.id).chain(&ids).map(|id| mark(id).to_ascii_lowercase()).collect();
-    let (mut known, mut refused) = (Vec::new(), Vec::new());
-    for (offer, id) in offered.iter().zip(&ids) {
-        let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
-        match offer.unfit().or_else(in_mark) {
-            Some(why) => refused.push(RefusedValue { name: id.clone(), why }),
-            None => known.extend(offer.pieces().map(|piece| Known { id: id.clone(), value: piece.to_vec() })),
-        }
-    }
-    (known, refused)
-}
-
-/// Redacting such a value would redact marks, each time anew.
-fn is_in_mark(value: &[u8], marks: &[String]) -> bool {
-    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
-    value.contains(MARK) || marks.iter().any(|mark| mark.contains(&value))
-}
-
-fn anchors<'a>(rules: &'a [Rule], known: &'a [Known]) -> impl Iterator<Item = (Target, &'a [u8])> {
-    let of_rules = rules.iter().enumerate().flat_map(|(index, rule)| {
+fn anchors(rules: &[Rule]) -> impl Iterator<Item = (Target, &[u8])> {
+    rules.iter().enumerate().flat_map(|(index, rule)| {
         let begins = rule.anchors.iter().map(move |anchor| (Target::Rule(index), anchor.as_bytes()));
         let ends = rule.block_end.iter().map(move |end| (Target::BlockEnd(index), end.anchor.as_bytes()));
         begins.chain(ends)
-    });
-    let of_known = known.iter().enumerate().map(|(index, known)| {
-        let length = known.value.len().min(KNOWN_ANCHOR);
-        (Target::Known(index), known.value.get(..length).unwrap_or_default())
-    });
-    of_rules.chain(of_known)
+    })
+}
+
+/// The session's memory. One that a panic has left behind is still a memory.
+fn remembered(memory: &Mutex<Arc<Known>>) -> std::sync::MutexGuard<'_, Arc<Known>> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

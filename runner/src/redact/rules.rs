@@ -10,19 +10,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use regex_automata::hybrid::dfa::DFA;
-use regex_automata::meta::Regex;
-use regex_automata::nfa::thompson::NFA;
-use regex_automata::util::look::Look;
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
+use super::expression::{ByteSet, Check, Expression};
+use super::gate::{Gate, Outlook};
 use super::mark;
 
-/// How far a pattern may reach, in bytes. What lies beyond is the business of `run-on` and of blocks.
-const MAX_REACH: usize = 1024;
 /// How far before its anchor a pattern may start, in bytes.
 const MAX_BACK: usize = 128;
 /// Anchors shorter than this are met all the time and need a written reason.
@@ -33,7 +28,7 @@ const SECRET_GROUP: &str = "secret";
 const SLOTS: usize = 8;
 
 /// Validated secret rules. Where several redact from one position, the first names the mark.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rules {
     pub(super) list: Vec<Rule>,
 }
@@ -44,7 +39,22 @@ impl Rules {
     /// # Errors
     /// Those of [`Rules::parse`]; a test shows that the shipped tables have none.
     pub fn builtin() -> Result<Self, RulesError> {
-        Self::parse(include!(concat!(env!("OUT_DIR"), "/secret_tables.rs")))
+        Self::read(include!(concat!(env!("OUT_DIR"), "/secret_tables.rs")))
+    }
+
+    /// The rules that Palisade ships, and then a site's own, from tables given as for [`Rules::parse`].
+    ///
+    /// # Errors
+    /// Those of [`Rules::parse`]; an id that Palisade's rules have is taken.
+    pub fn builtin_and(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
+        let (shipped, own) = (Self::builtin()?, Self::parse(tables)?);
+        let ids: BTreeSet<&str> = shipped.ids().collect();
+        if let Some(twice) = own.ids().find(|id| ids.contains(id)) {
+            let table = String::from("(the site's rules)");
+            return Err(RulesError::Rule { table, id: twice.to_owned(), why: Unfit::Duplicate });
+        }
+        // The site knows better what its own secrets are called: its rules name the mark.
+        Ok(Self { list: own.list.into_iter().chain(shipped.list).collect() })
     }
 
     /// Reads tables given as (name, TOML text); the name is only for error messages.
@@ -52,6 +62,15 @@ impl Rules {
     /// # Errors
     /// The first rule that cannot be run safely or tested, named together with its table.
     pub fn parse(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
+        let rules = Self::read(tables)?;
+        for rule in &rules.list {
+            let refuse = |why| RulesError::Rule { table: rule.table.clone(), id: rule.id.clone(), why };
+            rule.check().map_err(refuse)?;
+        }
+        Ok(rules)
+    }
+
+    fn read(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
         let mut ids = BTreeSet::new();
         let mut list = Vec::new();
         for &(table, text) in tables {
@@ -61,7 +80,7 @@ impl Rules {
                 if !ids.insert(id.clone()) {
                     return Err(refuse(Unfit::Duplicate));
                 }
-                list.push(Rule::new(row).map_err(refuse)?);
+                list.push(Rule::new(table, row).map_err(refuse)?);
             }
         }
         Ok(Self { list })
@@ -155,10 +174,11 @@ pub enum Unfit {
     NoCounterExample,
 }
 
-/// One secret rule, compiled.
-#[derive(Clone, Debug)]
+/// One secret rule.
+#[derive(Debug)]
 pub(super) struct Rule {
     pub(super) id: String,
+    table: String,
     pub(super) anchors: Vec<String>,
     /// How far before its anchor a match may start.
     pub(super) max_back: usize,
@@ -168,26 +188,24 @@ pub(super) struct Rule {
     pub(super) run_on: ByteSet,
     /// Present if a match opens a block of lines instead of being a secret itself.
     pub(super) block_end: Option<BlockEnd>,
+    /// Whether a value that was met once is looked for everywhere from then on.
+    pub(super) learn: bool,
     pub(super) examples: Vec<Example>,
     pub(super) counter_examples: Vec<Text>,
     gate: Gate,
-    pattern: Regex,
-    /// The pattern again, as an automaton that can be asked whether more bytes could still make it match.
-    progress: DFA,
-    /// Slots of the secret in the pattern's captures.
-    slots: Range<usize>,
+    pattern: Expression,
     not_before: ByteSet,
     entropy: f64,
     stop_words: Vec<String>,
     require: Vec<Class>,
-    reject: Vec<Regex>,
+    reject: Vec<Check>,
 }
 
 /// How a block ends that a rule with `block-end` has opened.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct BlockEnd {
     pub(super) anchor: String,
-    pattern: Regex,
+    pattern: Expression,
     pub(super) reach: usize,
 }
 
@@ -195,7 +213,7 @@ impl BlockEnd {
     /// The length of the end marker that starts at `at`, if one does.
     pub(super) fn length(&self, haystack: &[u8], at: usize) -> Option<usize> {
         let input = Input::new(haystack).range(at..).anchored(Anchored::Yes);
-        self.pattern.find(input).map(|found| found.len())
+        self.pattern.regex()?.find(input).map(|found| found.len())
     }
 }
 
@@ -209,29 +227,34 @@ pub(super) enum Prospect {
 }
 
 impl Rule {
-    fn new(row: Row) -> Result<Self, Unfit> {
+    fn new(table: &str, row: Row) -> Result<Self, Unfit> {
         row.check_words()?;
         let pattern = Expression::bounded(&row.pattern)?;
-        let slots = secret_slots(&pattern.regex)?;
         Ok(Self {
             reach: pattern.reach,
             block_end: row.block_end.map(BlockEndRow::compile).transpose()?,
             run_on: row.run_on.as_deref().map_or(Ok(ByteSet::NONE), ByteSet::parse)?,
             not_before: row.not_before.as_deref().map_or(Ok(ByteSet::NONE), ByteSet::parse)?,
-            reject: row.reject.iter().map(|expression| compile(expression)).collect::<Result<_, _>>()?,
+            reject: row.reject.iter().map(|expression| Check::new(expression)).collect::<Result<_, _>>()?,
             stop_words: row.stop_words.iter().map(|word| word.to_ascii_lowercase()).collect(),
-            progress: pattern.progress,
-            pattern: pattern.regex,
-            slots,
+            pattern,
+            table: table.to_owned(),
             id: row.id,
             anchors: row.anchors,
             max_back: row.max_back,
             gate: row.gate,
             entropy: row.entropy,
+            learn: row.learn,
             require: row.require,
             examples: row.examples,
             counter_examples: row.counter_examples,
         })
+    }
+
+    /// Compiles everything now, so that an error is known.
+    fn check(&self) -> Result<(), Unfit> {
+        self.pattern.check()?;
+        self.block_end.as_ref().map_or(Ok(()), |end| end.pattern.check())
     }
 
     /// Whether the bytes around an anchor leave a match possible. Cheap, and never the reason for a miss: it lets
@@ -242,11 +265,14 @@ impl Rule {
 
     /// The secret of the match that starts exactly at `start`, if there is one and it passes every check.
     pub(super) fn secret_at(&self, haystack: &[u8], start: usize) -> Option<Range<usize>> {
+        let pattern = self.pattern.regex()?;
         let mut slots = [None::<NonMaxUsize>; SLOTS];
-        let input = Input::new(haystack).range(start..).anchored(Anchored::Yes);
-        self.pattern.search_slots(&input, &mut slots)?;
+        // One byte more, for a pattern that asks what follows.
+        let near = haystack.get(..haystack.len().min(start + self.reach + 1))?;
+        pattern.search_slots(&Input::new(near).range(start..).anchored(Anchored::Yes), &mut slots)?;
         let slot = |index: usize| slots.get(index).copied().flatten().map(NonMaxUsize::get);
-        let secret = slot(self.slots.start)?..slot(self.slots.end)?;
+        let group = pattern.group_info().to_index(regex_automata::PatternID::ZERO, SECRET_GROUP).unwrap_or(0);
+        let secret = slot(group * 2)?..slot(group * 2 + 1)?;
         let whole = haystack.get(slot(0)?..slot(1)?)?;
         let next = haystack.get(secret.end).copied();
         self.accepts(whole, haystack.get(secret.clone())?, next).then_some(secret)
@@ -256,7 +282,7 @@ impl Rule {
     pub(super) fn cases(&self) -> impl Iterator<Item = (String, String)> {
         let hits = self.examples.iter().map(|Example { before, secret, after }| {
             let (before, after) = (before.joined(), after.joined());
-            (format!("{before}{}{after}", secret.joined()), format!("{before}{}{after}", mark(&self.id)))
+            (format!("{before}{}{after}", secret.joined()), format!("{before}{}{after}", mark::plain(&self.id)))
         });
         let misses = self.counter_examples.iter().map(|text| (text.joined(), text.joined()));
         hits.chain(misses)
@@ -265,7 +291,7 @@ impl Rule {
     fn accepts(&self, whole: &[u8], secret: &[u8], next: Option<u8>) -> bool {
         !next.is_some_and(|byte| self.not_before.contains(byte))
             && self.require.iter().all(|class| class.occurs_in(secret))
-            && entropy(secret) >= self.entropy
+            && (self.entropy == 0.0 || mark::entropy(secret) >= self.entropy)
             && !self.stop_words.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes()))
             && !self.reject.iter().any(|reject| reject.is_match(whole))
     }
@@ -273,7 +299,7 @@ impl Rule {
     /// Whether a match around this anchor is still open at the end of `haystack`.
     pub(super) fn prospect(&self, haystack: &[u8], anchor: &Range<usize>) -> Prospect {
         let earliest = anchor.start.saturating_sub(self.max_back);
-        match (earliest..=anchor.start).find(|&start| self.may_go_on(haystack, start)) {
+        match (earliest..=anchor.start).find(|&start| self.pattern.may_go_on(haystack, start)) {
             None => Prospect::Settled,
             Some(start) => Prospect::OpenFrom(match self.gate.look(haystack, anchor.end) {
                 Outlook::ValueFrom(value) => value,
@@ -281,119 +307,6 @@ impl Rule {
             }),
         }
     }
-
-    /// A state that cannot be computed counts as open: text is then held a little longer, never let go too early.
-    fn may_go_on(&self, haystack: &[u8], start: usize) -> bool {
-        let mut cache = self.progress.create_cache();
-        let input = Input::new(haystack).range(start..).anchored(Anchored::Yes);
-        let Ok(mut state) = self.progress.start_state_forward(&mut cache, &input) else {
-            return true;
-        };
-        for &byte in haystack.get(start..).unwrap_or_default() {
-            match self.progress.next_state(&mut cache, state, byte) {
-                Ok(next) if next.is_dead() => return false,
-                Ok(next) => state = next,
-                Err(_) => return true,
-            }
-        }
-        true
-    }
-}
-
-/// A set of bytes, as `run-on` and `not-before` give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ByteSet([u64; 4]);
-
-impl ByteSet {
-    pub(super) const NONE: Self = Self([0; 4]);
-
-    /// From a bracket expression such as `[A-Za-z0-9_-]`.
-    fn parse(expression: &str) -> Result<Self, Unfit> {
-        let class = compile(expression)?;
-        let members = (0..=u8::MAX).filter(|&byte| {
-            let whole = Input::new(std::slice::from_ref(&byte)).anchored(Anchored::Yes);
-            class.find(whole).is_some_and(|found| found.len() == 1)
-        });
-        Ok(members.fold(Self::NONE, Self::with))
-    }
-
-    fn with(mut self, byte: u8) -> Self {
-        if let Some(word) = self.0.get_mut(usize::from(byte >> 6)) {
-            *word |= 1 << (byte & 63);
-        }
-        self
-    }
-
-    pub(super) fn contains(self, byte: u8) -> bool {
-        self.0.get(usize::from(byte >> 6)).is_some_and(|word| word >> (byte & 63) & 1 == 1)
-    }
-}
-
-/// Shannon entropy of the bytes, in bits a byte.
-fn entropy(bytes: &[u8]) -> f64 {
-    let mut counts = [0_u32; 256];
-    for &byte in bytes {
-        if let Some(count) = counts.get_mut(usize::from(byte)) {
-            *count += 1;
-        }
-    }
-    let total: f64 = counts.iter().copied().map(f64::from).sum();
-    let shares = counts.iter().filter(|&&count| count > 0).map(|&count| f64::from(count) / total);
-    -shares.map(|share| share * share.log2()).sum::<f64>()
-}
-
-struct Expression {
-    regex: Regex,
-    progress: DFA,
-    reach: usize,
-}
-
-impl Expression {
-    /// Compiles an expression and refuses it unless a stream can decide it.
-    fn bounded(expression: &str) -> Result<Self, Unfit> {
-        let fail = |why: &dyn std::error::Error| malformed(expression, why);
-        let hir = syntax::parse_with(expression, &byte_syntax()).map_err(|error| fail(&error))?;
-        match (hir.properties().minimum_len(), hir.properties().maximum_len()) {
-            (Some(0), _) => Err(Unfit::Empty),
-            (_, None) => Err(Unfit::Unbounded),
-            (_, Some(length)) if length > MAX_REACH => Err(Unfit::TooLong(length)),
-            (_, Some(reach)) => {
-                let nfa = NFA::compiler().build_from_hir(&hir).map_err(|error| fail(&error))?;
-                let looks = nfa.look_set_any();
-                if looks.contains(Look::Start) || looks.contains(Look::End) {
-                    return Err(Unfit::EndOfText);
-                }
-                Ok(Self {
-                    regex: Regex::builder().build_from_hir(&hir).map_err(|error| fail(&error))?,
-                    progress: DFA::builder().build_from_nfa(nfa).map_err(|error| fail(&error))?,
-                    reach,
-                })
-            }
-        }
-    }
-}
-
-/// Compiles an expression that runs on a finished match only, so that bounds do not matter.
-fn compile(expression: &str) -> Result<Regex, Unfit> {
-    Regex::builder().syntax(byte_syntax()).build(expression).map_err(|error| malformed(expression, &error))
-}
-
-fn malformed(expression: &str, why: &dyn std::error::Error) -> Unfit {
-    Unfit::Expression { expression: expression.to_owned(), why: why.to_string() }
-}
-
-/// Output is bytes: a pattern sees no characters, and `\w` and `\b` mean ASCII.
-fn byte_syntax() -> syntax::Config {
-    syntax::Config::new().unicode(false).utf8(false)
-}
-
-fn secret_slots(pattern: &Regex) -> Result<Range<usize>, Unfit> {
-    let groups = pattern.group_info();
-    if groups.slot_len() > SLOTS {
-        return Err(Unfit::Groups);
-    }
-    let index = groups.to_index(regex_automata::PatternID::ZERO, SECRET_GROUP).unwrap_or(0);
-    Ok(index * 2..index * 2 + 1)
 }
 
 fn read_table(table: &str, text: &str) -> Result<Vec<Row>, RulesError> {
@@ -433,6 +346,8 @@ struct Row {
     #[serde(default)]
     reject: Vec<String>,
     block_end: Option<BlockEndRow>,
+    #[serde(default = "yes")]
+    learn: bool,
     #[serde(default)]
     examples: Vec<Example>,
     #[serde(default)]
@@ -459,6 +374,10 @@ impl Row {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
@@ -472,8 +391,8 @@ struct BlockEndRow {
 
 impl BlockEndRow {
     fn compile(self) -> Result<BlockEnd, Unfit> {
-        let Expression { regex, reach, .. } = Expression::bounded(&self.pattern)?;
-        Ok(BlockEnd { anchor: self.anchor, pattern: regex, reach })
+        let pattern = Expression::bounded(&self.pattern)?;
+        Ok(BlockEnd { anchor: self.anchor, reach: pattern.reach, pattern })
     }
 }
 
@@ -509,56 +428,6 @@ impl Text {
             Self::Pieces(pieces) => pieces.concat(),
         }
     }
-}
-
-/// A cheap look at what follows an anchor, before the pattern is run.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Gate {
-    /// Always run the pattern.
-    #[default]
-    None,
-    /// The anchor is the name (or part of it) in `name = value`, `NAME: value`, `"name": "value"`, `name => "value"`.
-    Assignment,
-}
-
-enum Outlook {
-    /// No match here.
-    Shut,
-    /// The text ends before the gate can tell, or there is no gate.
-    Unknown,
-    /// Open; the value does not start before this offset.
-    ValueFrom(usize),
-}
-
-impl Gate {
-    fn look(self, haystack: &[u8], mut at: usize) -> Outlook {
-        match self {
-            Self::None => return Outlook::Unknown,
-            Self::Assignment => (),
-        }
-        at += run(haystack, at, 32, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
-        at += run(haystack, at, 3, |byte| matches!(byte, b'"' | b'\'' | b'`' | b']' | b'\\'));
-        at += run(haystack, at, 16, is_blank);
-        let Some(operator) = haystack.get(at) else {
-            return Outlook::ValueFrom(at);
-        };
-        if !matches!(operator, b':' | b'=') {
-            return Outlook::Shut;
-        }
-        at += run(haystack, at, 2, |byte| matches!(byte, b':' | b'=' | b'>'));
-        at += run(haystack, at, 16, is_blank);
-        Outlook::ValueFrom(at)
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// How many bytes from `at` on, at most `most`, are of one kind.
-fn run(haystack: &[u8], at: usize, most: usize, kind: impl Fn(u8) -> bool) -> usize {
-    haystack.iter().skip(at).take(most).take_while(|&&byte| kind(byte)).count()
 }
 
 /// A kind of byte that a secret has to contain.

@@ -9,8 +9,9 @@ use proptest::sample::Index;
 
 use super::*;
 
+/// The shipped rules. Marks have no fingerprints: those are random.
 fn builtin() -> Redactor {
-    static SHARED: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().unwrap());
+    static SHARED: LazyLock<Redactor> = LazyLock::new(|| Redactor { key: None, ..Redactor::builtin().unwrap() });
     SHARED.clone()
 }
 
@@ -18,7 +19,7 @@ fn builtin() -> Redactor {
 fn redactor() -> Redactor {
     static SHARED: LazyLock<Redactor> = LazyLock::new(|| {
         let phrase = KnownValue::new("DEPLOY_PHRASE", "correct horse battery staple");
-        Redactor::new(Rules::builtin().unwrap(), vec![phrase, KnownValue::new("LONG", known_long())]).unwrap()
+        builtin().with_known(&[phrase, KnownValue::new("LONG", known_long())])
     });
     SHARED.clone()
 }
@@ -163,7 +164,7 @@ fn known_values_go_wherever_they_stand() {
     assert_eq!(out.as_str(), "say [redacted:DEPLOY_PHRASE], not Correct horse");
     let out = redactor.text(&format!("<{}>", known_long()));
     assert_eq!(out.as_str(), "<[redacted:LONG]>", "a long value is one redaction");
-    let refused = Redactor::new(Rules::builtin().unwrap(), vec![KnownValue::new("A", "GitHub-token")]).unwrap();
+    let refused = builtin().with_known(&[KnownValue::new("A", "GitHub-token")]);
     assert_eq!(refused.refused(), [RefusedValue { name: "A".to_owned(), why: UnfitValue::InMark }]);
 }
 
@@ -216,8 +217,8 @@ fn silence_in_the_middle_of_a_secret_leaks_nothing() {
 
 #[test]
 fn silence_in_the_middle_of_a_known_value_leaks_nothing() {
-    let known = vec![KnownValue::new("PUNCTUATED", "a.1 !b:c,d;e"), KnownValue::new("PHRASE", "correct horse battery")];
-    let redactor = Redactor::new(Rules::builtin().unwrap(), known).unwrap();
+    let known = [KnownValue::new("PUNCTUATED", "a.1 !b:c,d;e"), KnownValue::new("PHRASE", "correct horse battery")];
+    let redactor = builtin().with_known(&known);
     let text = "x a.1 !b:c,d;e correct horse battery a.1 !b:c";
     for cut in 0..=text.len() {
         let mut stream = redactor.stream();
@@ -405,8 +406,9 @@ proptest! {
         let expected = lossy(&whole(&redactor, text));
         let cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
         prop_assert_eq!(&lossy(&in_chunks(&redactor, text, &cuts)), &expected);
+        let text = &text[..text.len().min(20_000)];
         let bytewise: Vec<usize> = (0..text.len()).collect();
-        prop_assert_eq!(&lossy(&in_chunks(&redactor, text, &bytewise)), &expected);
+        prop_assert_eq!(in_chunks(&redactor, text, &bytewise), whole(&redactor, text));
     }
 }
 
@@ -424,7 +426,7 @@ proptest! {
 
     #[test]
     fn anchors_gate_and_windows_lose_nothing(text in spliced(5..40)) {
-        let redactor = builtin();
+        let redactor = Redactor { learns: false, ..builtin() };
         let text = text.replace("-----BEGIN ", "").replace(MARK, "");
         let expected = without(text.as_bytes(), &slow_spans(&redactor.matcher.rules, text.as_bytes()));
         prop_assert_eq!(lossy(&without_marks(&whole(&redactor, text.as_bytes()))), lossy(&expected));

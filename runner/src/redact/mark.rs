@@ -1,0 +1,131 @@
+//! What stands in the place of a secret: `[redacted:github-token#3fa9c1]`, the rule's id and a fingerprint.
+//!
+//! The fingerprint is keyed with random bytes that never leave the process, so it tells equal values from different ones
+//! without letting anyone test guesses elsewhere. A value that could be guessed by trying gets none: whoever can print
+//! guesses could compare theirs. Marks are recognised, so that text that was redacted before stays as it is.
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use sha2::{Digest as _, Sha256};
+
+/// How every mark begins; the id of the rule, perhaps a fingerprint, and `]` follow.
+pub(super) const MARK: &str = "[redacted:";
+/// The longest text between the beginning of a mark and its `]`, in bytes.
+pub(super) const MARK_BODY: usize = 64 + 7;
+/// Values of fewer bits than this get no fingerprint.
+const GUESSABLE: f64 = 40.0;
+const BLOCK: usize = 64;
+
+/// The key of one session's fingerprints.
+pub(super) struct FingerprintKey([u8; BLOCK]);
+
+impl FingerprintKey {
+    /// A new random key. Without randomness there are no fingerprints, which is safe.
+    pub(super) fn random() -> Option<Self> {
+        let mut key = [0; BLOCK];
+        let (random, _) = key.split_at_mut(32);
+        let filled = rustix::rand::getrandom(&mut *random, rustix::rand::GetRandomFlags::empty()).ok()?;
+        (filled == random.len()).then_some(Self(key))
+    }
+
+    /// HMAC-SHA-256, its inner half begun.
+    pub(super) fn begin(&self) -> Sha256 {
+        Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x36))
+    }
+
+    /// The first 24 bits of the finished HMAC, in hexadecimal.
+    pub(super) fn finish(&self, inner: Sha256) -> String {
+        let outer = Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x5c)).chain_update(inner.finalize());
+        outer.finalize().iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Drop for FingerprintKey {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        black_box(&self.0); // see `KnownValue`
+    }
+}
+
+/// A mark without a fingerprint.
+pub(super) fn plain(id: &str) -> String {
+    format!("{MARK}{id}]")
+}
+
+/// A mark with a fingerprint.
+pub(super) fn with_fingerprint(id: &str, fingerprint: &str) -> String {
+    format!("{MARK}{id}#{fingerprint}]")
+}
+
+/// Whether somebody could find the value by trying.
+pub(super) fn is_guessable(value: &[u8]) -> bool {
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    entropy(value) * f64::from(length) < GUESSABLE
+}
+
+/// Shannon entropy of the bytes, in bits a byte.
+pub(super) fn entropy(bytes: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    for &byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
+    }
+    let total: f64 = counts.iter().copied().map(f64::from).sum();
+    let shares = counts.iter().filter(|&&count| count > 0).map(|&count| f64::from(count) / total);
+    -shares.map(|share| share * share.log2()).sum::<f64>()
+}
+
+/// Whether a character can stand in the name inside a mark.
+pub(super) fn is_mark_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+/// Whether what follows `before` is the inside of a mark: marks must survive a second pass.
+pub(super) fn is_inside(before: &[u8]) -> bool {
+    let is_body = |byte: &u8| is_mark_char(char::from(*byte)) || *byte == b'#';
+    let body = before.iter().rev().take(MARK_BODY).take_while(|byte| is_body(byte)).count();
+    before.get(..before.len() - body).is_some_and(|rest| rest.ends_with(MARK.as_bytes()))
+}
+
+/// Whether a mark, or a part of one, is in the secret: such a secret was redacted before.
+pub(super) fn touches(window: &[u8], secret: &Range<usize>) -> bool {
+    let from = secret.start.saturating_sub(MARK.len() - 1);
+    let near = window.get(from..secret.end).unwrap_or_default();
+    near.windows(MARK.len()).any(|part| part == MARK.as_bytes())
+        || is_inside(window.get(..secret.start).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// RFC 4231, test case 2, with its key padded to a block.
+    #[test]
+    fn a_fingerprint_is_an_hmac() {
+        let mut key = [0; BLOCK];
+        key.get_mut(..4).unwrap().copy_from_slice(b"Jefe");
+        let key = FingerprintKey(key);
+        let inner = key.begin().chain_update(b"what do ya want for nothing?");
+        assert_eq!(key.finish(inner), "5bdcc1");
+    }
+
+    #[test]
+    fn what_can_be_guessed_has_no_fingerprint() {
+        assert!(is_guessable(b"password1") && is_guessable(b"") && is_guessable(&[b'a'; 500]));
+        assert!(!is_guessable(b"0123456789EXAMPLE"));
+    }
+
+    #[test]
+    fn marks_are_recognised() {
+        assert!(is_inside(b"a [redacted:github-tok") && is_inside(b"[redacted:x#3fa9c"));
+        assert!(!is_inside(b"[redacted:x] ") && !is_inside(b"redacted:x"));
+        assert!(
+            touches(b"[redacted:x]", &(5..11))
+                && touches(b"[redacted:x] abc", &(10..16))
+                && !touches(b"[redacted:x] abc", &(13..16))
+        );
+    }
+}

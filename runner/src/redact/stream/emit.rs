@@ -1,0 +1,322 @@
+//! Lets decided bytes go, or puts a mark in their place.
+//!
+//! A mark is written where the secret ends, for only then its fingerprint is known. Noise before and behind a secret goes
+//! out as it came; of the noise inside one, escape sequences do, so that colours end where they ended.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Cover, Finding, Hit, Kind, OpenBlock, Place, Stream, Trail};
+use crate::redact::Redactor;
+use crate::redact::expression::ByteSet;
+use crate::redact::key_block::{KeyBlock, Line};
+use crate::redact::mark;
+
+/// So many bytes at a time are searched for known values before they are let go.
+const STRIDE: usize = 1024;
+/// How much of a secret is kept until its end, to be learned.
+const KEPT: usize = 513;
+/// How many bytes of escape sequences a mark carries along.
+const CARRIED: usize = 4096;
+
+/// A mark that will be made.
+pub(super) struct Pending {
+    index: usize,
+    from: Place,
+    fingerprint: Option<Sha256>,
+    secret: Vec<u8>,
+    escapes: Vec<u8>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.secret.fill(0);
+        std::hint::black_box(&self.secret); // see `KnownValue`
+    }
+}
+
+impl Stream {
+    /// Lets go or redacts everything before `limit`; all findings that start there must be known.
+    pub(super) fn advance(&mut self, limit: usize, out: &mut Vec<u8>) {
+        while self.at < limit {
+            let horizon = if self.known.is_empty() { limit } else { limit.min(self.at + STRIDE) };
+            self.find_known(horizon);
+            self.known_to = self.known_to.max(horizon);
+            self.apply_findings(out);
+            let limit = limit.min(self.known_to);
+            let mut stop = self.found.front().map_or(limit, |next| next.range.start.min(limit));
+            if let Some(OpenBlock { key, from }) = &self.block {
+                stop = stop.min(self.at.max(*from) + key.left);
+            }
+            let before = self.at;
+            match self.cover {
+                Cover::None => self.let_go(stop, out),
+                Cover::Secret { .. } => self.skip_secret(stop, out),
+                Cover::Line { least } => self.skip_line(least, stop, out),
+            }
+            self.spend(before);
+        }
+    }
+
+    /// Takes up the findings that start here.
+    fn apply_findings(&mut self, out: &mut Vec<u8>) {
+        while let Some(finding) = self.found.front()
+            && finding.range.start <= self.at
+        {
+            let Some(Finding { range, index, kind }) = self.found.pop_front() else {
+                return;
+            };
+            match kind {
+                Kind::Secret(run_on) if range.end > self.at => self.redact(range.end, run_on, index, out),
+                Kind::Secret(_) => (), // let go already, when the stream was idle
+                Kind::BlockBegin => self.open_block(index, &range),
+                Kind::BlockEnd => self.close_block(Some(index)),
+            }
+        }
+    }
+
+    fn redact(&mut self, end: usize, run_on: ByteSet, index: usize, out: &mut Vec<u8>) {
+        match self.cover {
+            Cover::Line { least } => self.cover = Cover::Line { least: end.max(least) },
+            Cover::Secret { index: marked } if self.id(marked) == self.id(index) => {
+                self.follow(end, run_on);
+            }
+            Cover::Secret { .. } if self.is_covered() => self.follow(end, run_on),
+            Cover::Secret { .. } | Cover::None => {
+                self.trails.clear();
+                self.follow(end, run_on);
+                self.begin_mark(index, out);
+                self.cover = Cover::Secret { index };
+            }
+        }
+    }
+
+    /// Adds a trail. Of two with the same set, the one that ends first covers nothing that the other does not.
+    fn follow(&mut self, end: usize, run_on: ByteSet) {
+        match self.trails.iter_mut().find(|trail| trail.run_on == run_on) {
+            Some(trail) => trail.end = end.max(trail.end),
+            None => self.trails.push(Trail { end, run_on }),
+        }
+    }
+
+    /// Whether a trail goes over the next byte.
+    fn is_covered(&self) -> bool {
+        let next = self.view.text.get(self.at).copied();
+        self.trails.iter().any(|trail| self.at < trail.end || next.is_some_and(|byte| trail.run_on.contains(byte)))
+    }
+
+    /// Begins to cover what stands here, having finished what was covered before.
+    fn begin_mark(&mut self, index: usize, out: &mut Vec<u8>) {
+        self.close_cover(out);
+        self.let_noise_go(self.at + 1, out);
+        self.pending = Some(Pending {
+            index,
+            from: self.source,
+            fingerprint: self.redactor.key.as_ref().map(|key| key.begin()),
+            secret: Vec::new(),
+            escapes: Vec::new(),
+        });
+    }
+
+    /// Writes the mark of what was covered up to here.
+    pub(super) fn close_cover(&mut self, out: &mut Vec<u8>) {
+        self.cover = Cover::None;
+        let Some(mut pending) = self.pending.take() else { return };
+        let id = self.id(pending.index).to_owned();
+        let Redactor { key, .. } = &self.redactor;
+        let mark = match (key, pending.fingerprint.take()) {
+            (Some(key), Some(inner)) if !mark::is_guessable(&pending.secret) => {
+                mark::with_fingerprint(&id, &key.finish(inner))
+            }
+            _ => mark::plain(&id),
+        };
+        out.extend_from_slice(mark.as_bytes());
+        out.extend_from_slice(&pending.escapes);
+        if let Some(hits) = &mut self.hits {
+            let Place { offset, line } = pending.from;
+            hits.push(Hit { rule: id.clone(), line, offset, length: self.source.offset - offset });
+        }
+        self.learn(&id, &pending);
+        *self.counts.entry(id).or_default() += 1;
+    }
+
+    /// A secret that a rule has found is a known value for the rest of the stream, wherever it stands.
+    fn learn(&mut self, id: &str, pending: &Pending) {
+        let rule = self.matcher.rules.get(pending.index);
+        if !self.redactor.learns || !rule.is_some_and(|rule| rule.learn && rule.block_end.is_none()) {
+            return;
+        }
+        if Arc::make_mut(&mut self.known).learn(id, &pending.secret) {
+            self.learned.push((id.to_owned(), pending.secret.clone()));
+            self.known_to = self.known_to.min(self.at);
+        }
+    }
+
+    /// Lets the noise before `limit` go.
+    pub(super) fn let_noise_go(&mut self, limit: usize, out: &mut Vec<u8>) {
+        while let Some((_, noise)) = self.view.take_gap_before(limit) {
+            out.extend_from_slice(&noise.bytes);
+            self.source.offset += count(noise.raw);
+        }
+    }
+
+    /// What nothing that comes could change, when the source is silent and all has been let go.
+    pub(super) fn show_silence(&mut self, out: &mut Vec<u8>) {
+        let ended = |trail: &Trail| trail.end <= self.at && trail.run_on == ByteSet::NONE;
+        if matches!(self.cover, Cover::Secret { .. }) && self.trails.iter().all(ended) {
+            self.close_cover(out);
+        }
+        if self.pending.is_none() {
+            self.let_noise_go(self.at + 1, out);
+        }
+    }
+
+    /// Covers the bytes up to `to`.
+    fn cover_to(&mut self, to: usize) {
+        while let Some((_, noise)) = self.view.take_gap_before(to) {
+            self.source.offset += count(noise.raw);
+            if let Some(pending) = &mut self.pending
+                && noise.escape
+                && pending.escapes.len() < CARRIED
+            {
+                pending.escapes.extend_from_slice(&noise.bytes);
+            }
+        }
+        let bytes = self.view.text.get(self.at..to).unwrap_or_default();
+        if let Some(pending) = &mut self.pending {
+            if let Some(fingerprint) = &mut pending.fingerprint {
+                fingerprint.update(bytes);
+            }
+            let room = KEPT.saturating_sub(pending.secret.len());
+            pending.secret.extend(bytes.iter().take(room));
+        }
+        self.pass(to);
+    }
+
+    /// Moves on to `to`, and keeps count of where that is in the source.
+    fn pass(&mut self, to: usize) {
+        let bytes = self.view.text.get(self.at..to).unwrap_or_default();
+        self.source.offset += count(bytes.len());
+        if self.hits.is_some() {
+            self.source.line += count(memchr::memchr_iter(b'\n', bytes).count());
+        }
+        self.at = to;
+    }
+
+    fn open_block(&mut self, rule: usize, marker: &Range<usize>) {
+        let before =
+            self.view.text.get(marker.start.saturating_sub(self.matcher.back)..marker.start).unwrap_or_default();
+        let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
+        self.block = Some(OpenBlock { key: KeyBlock::new(rule, self.id(rule), column), from: marker.end });
+    }
+
+    /// Ends the block; with `rule`, only if that rule has opened it.
+    fn close_block(&mut self, rule: Option<usize>) {
+        if rule.is_some() && self.block.as_ref().map(|block| block.key.rule) != rule {
+            return;
+        }
+        if let (Some(block), Cover::Line { least }) = (self.block.take(), self.cover) {
+            self.cover = Cover::Secret { index: block.key.rule };
+            self.trails = vec![Trail { end: least, run_on: ByteSet::NONE }];
+        }
+    }
+
+    /// Takes the bytes since `before` off what a key may take up.
+    fn spend(&mut self, before: usize) {
+        let Some(OpenBlock { key, from }) = &mut self.block else {
+            return;
+        };
+        key.left = key.left.saturating_sub(self.at.saturating_sub(before.max(*from)));
+        if key.left == 0 {
+            self.close_block(None);
+        }
+    }
+
+    fn let_go(&mut self, mut stop: usize, out: &mut Vec<u8>) {
+        if let Some(rule) = self.key_line_here() {
+            self.begin_mark(rule, out);
+            self.cover = Cover::Line { least: self.at };
+            return;
+        }
+        if let Some(OpenBlock { from, .. }) = &self.block {
+            stop = if self.at < *from { stop.min(*from) } else { self.line_break(stop).map_or(stop, |at| at + 1) };
+        }
+        while let Some((at, noise)) = self.view.take_gap_before(stop) {
+            out.extend_from_slice(self.view.text.get(self.at..at).unwrap_or_default());
+            self.pass(at.max(self.at));
+            out.extend_from_slice(&noise.bytes);
+            self.source.offset += count(noise.raw);
+        }
+        out.extend_from_slice(self.view.text.get(self.at..stop).unwrap_or_default());
+        self.pass(stop);
+    }
+
+    /// The rule of the open block, if a line of its key starts here.
+    fn key_line_here(&mut self) -> Option<usize> {
+        let at_start = self.at.checked_sub(1).and_then(|last| self.view.text.get(last)) == Some(&b'\n');
+        let text = self.line_at(self.at);
+        let block = self.block.as_ref()?;
+        let line = match () {
+            () if self.at == block.from => block.key.judge_remainder(text),
+            () if self.at > block.from && at_start => block.key.judge(text),
+            () => return None,
+        };
+        self.note(line)
+    }
+
+    fn note(&mut self, line: Line) -> Option<usize> {
+        let key = &mut self.block.as_mut()?.key;
+        let rule = key.rule;
+        key.note(line);
+        match line {
+            Line::Body(_) => Some(rule),
+            Line::Blank | Line::Stranger => None,
+            Line::Beyond => {
+                self.block = None;
+                None
+            }
+        }
+    }
+
+    fn skip_secret(&mut self, stop: usize, out: &mut Vec<u8>) {
+        let text = &self.view.text;
+        for trail in self.trails.iter_mut().filter(|trail| trail.end < stop) {
+            let rest = text.get(trail.end..stop).unwrap_or_default();
+            trail.end += rest.iter().take_while(|&&byte| trail.run_on.contains(byte)).count();
+        }
+        let end = self.trails.iter().map(|trail| trail.end).max().unwrap_or(self.at);
+        self.trails.retain(|trail| trail.end >= stop);
+        self.cover_to(end.clamp(self.at, stop));
+        if self.trails.is_empty() {
+            self.close_cover(out);
+        }
+    }
+
+    fn skip_line(&mut self, least: usize, stop: usize, out: &mut Vec<u8>) {
+        match self.line_break(stop) {
+            None => self.cover_to(stop),
+            Some(at) if at < least => self.cover_to(at + 1),
+            Some(at) => match self.block.as_ref().map(|block| block.key.judge(self.line_at(at + 1))) {
+                Some(line @ Line::Body(_)) => {
+                    self.note(line);
+                    self.cover_to(at + 1);
+                }
+                Some(_) | None => {
+                    self.cover_to(at); // the line break itself stays
+                    self.close_cover(out);
+                }
+            },
+        }
+    }
+
+    fn line_break(&self, stop: usize) -> Option<usize> {
+        let rest = self.view.text.get(self.at..stop).unwrap_or_default();
+        rest.iter().position(|&byte| byte == b'\n').map(|offset| self.at + offset)
+    }
+}
+
+fn count(length: usize) -> u64 {
+    length.try_into().unwrap_or(u64::MAX)
+}
