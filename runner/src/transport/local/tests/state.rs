@@ -10,7 +10,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("declare -A m=([k]='v w' ['a b']=c)", "echo \"${m[k]} ${m[a b]}\""),
     ("arr=(1 '2 3' '')", "echo \"${#arr[@]} ${arr[1]}\""),
     ("declare -i n=7", "n=n+1; echo $n"),
-    ("declare -r fixed='it is'", "fixed=no; echo $fixed"),
+    ("declare -r fixed='it is'", "(fixed=no) 2>/dev/null; echo $fixed"),
     ("export E=exported", "sh -c 'echo $E'"),
     ("declare -n ref=E", "echo $ref"),
     ("declare -u upper=abc", "upper=def; echo $upper"),
