@@ -60,7 +60,7 @@ pub fn boot(nonce: &Nonce) -> Vec<u8> {
         text,
         "{STATE}() {{ builtin declare -p; builtin declare -f; builtin declare -F; builtin shopt -p; builtin alias -p; \
          builtin printf 'set --'; if (( $# )); then builtin printf ' %q' \"$@\"; fi; builtin printf '\\n'; \
-         builtin umask -p; builtin trap -p; builtin set +o; }}; "
+         builtin umask -p; builtin set +o; }}; "
     );
     let _ = writeln!(text, "builtin readonly -f {REPORT} {REPORT}s/ {STATE}");
     text.push_str(&report(nonce));
@@ -95,27 +95,37 @@ pub fn sync(nonce: &Nonce) -> Vec<u8> {
 
 /// The shell's state, written to `path`, and a report behind it. `status` is that of the command before, which stays.
 pub fn state(path: &str, status: i32, nonce: &Nonce) -> Vec<u8> {
-    let mut text = evaluated(format!("{STATE} \"$@\"").as_bytes());
+    // In a function bash hides the traps ERR, DEBUG and RETURN.
+    let mut text = evaluated(format!("{STATE} \"$@\"\n\\builtin trap -p").as_bytes());
     let _ = writeln!(text, " </dev/null >{path} 2>/dev/null {CONTROL_FD}>&-");
     text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
     text.into_bytes()
 }
 
 /// Makes a fresh shell what another was, and a report behind it. What bash's own variables and the functions of this
-/// file refuse is as it should be already.
-pub fn restore(state: &[u8], nonce: &Nonce) -> Vec<u8> {
-    let state = without_line_editing(state);
+/// file refuse is as it should be already. Of the variables that the fresh shell was started with, `names`, only those
+/// stay that the state has, too.
+pub fn restore(state: &[u8], names: &[String], nonce: &Nonce) -> Vec<u8> {
+    let mut text = Vec::new();
+    for name in names.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
+        text.extend(format!("builtin unset -v {name}\n").bytes());
+    }
+    text.extend(without_line_editing(state));
+    let state = text;
     command(&state, None, Streams { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" }, nonce)
 }
 
 /// The state without the options of line editing, which a shell without a terminal does not do: setting one makes bash
 /// read its commands from what is standard input at that moment.
 fn without_line_editing(state: &[u8]) -> Vec<u8> {
-    // The options come last, in the order of their names.
+    // The options come last but for traps, in the order of their names.
     let options = [b"\nset +o allexport\n", b"\nset -o allexport\n"];
     let at = options.iter().filter_map(|first| state.windows(first.len()).rposition(|window| window == *first)).max();
     let (before, options) = state.split_at(at.unwrap_or(state.len()));
-    let edits = |line: &[u8]| line.ends_with(b" emacs\n") || line.ends_with(b" vi\n");
+    let edits = |line: &[u8]| {
+        let sets = line.starts_with(b"set +o ") || line.starts_with(b"set -o ");
+        sets && (line.ends_with(b" emacs\n") || line.ends_with(b" vi\n"))
+    };
     let options = options.split_inclusive(|byte| *byte == b'\n').filter(|line| !edits(line));
     [before].into_iter().chain(options).collect::<Vec<_>>().concat()
 }

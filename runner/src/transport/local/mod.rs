@@ -130,6 +130,7 @@ impl LocalShell {
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
+        let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
         // Sockets, not pipes: what a session's programs find under /proc of the shell cannot be opened again, so that
         // none of them can type into it or report for it.
         let (stdin, stdin_child) = channel("the shell's input")?;
@@ -152,7 +153,7 @@ impl LocalShell {
         let process = sandbox::spawn(prepared)?;
         let pid = process.pid();
         let mut shell = Self { process, stdin, stdin_child, reports: Reports::new(control), directory, enforced, pid };
-        match shell.boot(state, &cwd).await {
+        match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
                 shell.end_everything().await;
@@ -161,17 +162,17 @@ impl LocalShell {
         }
     }
 
-    async fn boot(&mut self, state: Option<&State>, cwd: &AbsolutePath) -> Result<(), SessionError> {
+    async fn boot(&mut self, state: Option<&State>, names: &[String], cwd: &AbsolutePath) -> Result<(), SessionError> {
         let nonce = Nonce::new()?;
         self.told(&frame::boot(&nonce), &nonce).await?;
         self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
         if let Some(State(state)) = state {
             let nonce = Nonce::new()?;
-            self.told(&frame::restore(state, &nonce), &nonce).await?;
+            self.told(&frame::restore(state, names, &nonce), &nonce).await?;
             // Its own directory, and where it stood, are this shell's: the state may be of another place.
             let own = frame::settle(self.directory.temp().as_str(), cwd.as_str());
             let nonce = Nonce::new()?;
-            self.told(&frame::restore(&own, &nonce), &nonce).await?;
+            self.told(&frame::restore(&own, &[], &nonce), &nonce).await?;
         }
         // Without it nobody can tell where the shell stands, and every relative path would be judged in the wrong place.
         self.cwd().map(drop).ok_or(SessionError::NoDirectory)
