@@ -30,7 +30,7 @@ async fn a_deadline_ends_the_command_and_leaves_the_session() {
         "setsid sleep 61; nohup sleep 61 & (setsid sleep 61 &) ; sleep 61",
         "/usr/bin/python3 -c 'import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(61)'",
         "f() { f2; }; f2() { sleep 61; }; f",
-        "read -r x < <(sleep 61)",
+        "read -r y < <(sleep 61)",
         "cat <(sleep 61)",
         "yes >/dev/null",
     ] {
