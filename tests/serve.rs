@@ -151,7 +151,8 @@ fn judge(seen: &Value, mode: &str) {
     }
     let tools = seen["tools"].as_array().expect("tools");
     let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-    assert_eq!(names, ["exec", "explain", "session_open", "session_close", "list"], "{mode}");
+    let expected = ["exec", "explain", "job_read", "job_write", "job_signal", "session_open", "session_close", "list"];
+    assert_eq!(names, expected, "{mode}");
     let size: usize =
         tools.iter().map(|tool| tool["description"].to_string().len() + tool["inputSchema"].to_string().len()).sum();
     // Some four bytes make a token, and 1,000 tokens are the limit for ten tools.
