@@ -62,6 +62,7 @@ fn facts(commands: u32) -> Facts {
         no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),
         started_by: None,
+        at_execve: None,
         machine: Machine::default(),
     }
 }

@@ -136,6 +136,9 @@ struct CaseTable {
     signal: Option<SignalTable>,
     input: Option<InputTable>,
     env: Option<BTreeMap<String, String>>,
+    /// The trusted program that sets the variable of `env` for those that it starts.
+    #[serde(default)]
+    set_by: String,
     approver: Option<Who>,
     expect: Expect,
     by: Option<BTreeSet<String>>,
@@ -442,7 +445,7 @@ impl CaseTable {
             Step::Act(Act::SendInput { program, session, interpreter, text })
         }));
         for (name, value) in self.env.take().into_iter().flatten() {
-            steps.push(Step::Act(Act::SetEnv { name, value }));
+            steps.push(Step::Act(Act::SetEnv { name, value, program: self.set_by.clone() }));
         }
         match (steps.pop(), steps.is_empty()) {
             (Some(step), true) => Ok(step),
@@ -529,6 +532,7 @@ impl Table {
             matches: BTreeMap::new(),
             directories: BTreeMap::new(),
             started_by: self.started_by.clone(),
+            at_execve: None,
             machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),
         })
     }

@@ -47,8 +47,29 @@ pub struct Facts {
     /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:
     /// the agent wrote them.
     pub started_by: Option<BTreeSet<String>>,
+    /// The first command was seen at its `execve`, and these may be at the other ends of its pipes; `None`: the text
+    /// tells what stands around it.
+    pub at_execve: Option<AtExecve>,
     /// What is known of the machine at the other end of the transport.
     pub machine: Machine,
+}
+
+/// What may stand around a program that is about to be executed, where no text tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtExecve {
+    /// What may feed its standard input.
+    pub upstream: Crowd,
+    /// What may read its standard output.
+    pub downstream: Crowd,
+}
+
+/// Commands of which it is not known which.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Crowd {
+    /// The words of their programs: `git`, `git push`.
+    pub programs: BTreeSet<String>,
+    /// The command groups that they belong to.
+    pub groups: BTreeSet<String>,
 }
 
 /// The machine at the other end of a transport; the default is what forbids most.

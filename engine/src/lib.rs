@@ -36,7 +36,7 @@ use palisade_grammar::Inventory;
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
-pub use crate::facts::{Auth, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport};
+pub use crate::facts::{AtExecve, Auth, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport};
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;
 pub use crate::request::{Act, FileAction};
@@ -67,6 +67,18 @@ impl Engine {
     /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
     pub fn rehearse(&self, inventory: Inventory, facts: &Facts, approved: bool) -> Report {
         verdict::rehearse(&self.bundle, &self.vocabulary, inventory, facts, approved)
+    }
+
+    /// Judges a program at its `execve`: `inventory` is what [`palisade_grammar::execution`] makes of its words, and `acts`
+    /// are the variables that its environment changes. Everything short of a plain allow is a no, for nobody can be
+    /// asked meanwhile; `approved` says that a person has allowed the very command that this is.
+    pub fn decide_execution(&self, inventory: &Inventory, facts: &Facts, acts: &[Act], approved: bool) -> Report {
+        verdict::execution(&self.bundle, &self.vocabulary, inventory, facts, acts, approved)
+    }
+
+    /// Whether some policy looks at what changes by itself: the clock, or the session.
+    pub fn reads_what_passes(&self) -> bool {
+        self.bundle.reads.clock || self.bundle.reads.session
     }
 
     /// Judges a script again after a person's yes, on the facts that the person was shown. Never [`Verdict::Ask`].

@@ -9,11 +9,11 @@ use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
 use palisade_grammar::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Peer, Resolved, Span, Value, Word,
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Peer, Resolved, Span, Value, Via, Word,
 };
 
 use crate::bundle::Bundle;
-use crate::facts::{Clock, Facts, Machine, Origin, Program, Session, Transport};
+use crate::facts::{AtExecve, Clock, Crowd, Facts, Machine, Origin, Program, Session, Transport};
 use crate::kept::{Circumstances, Lasting};
 use crate::path::AbsolutePath;
 use crate::terms::{
@@ -23,6 +23,9 @@ use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
 const CLOCK: &str = "now";
+
+/// How deep a command may stand in a text: what the grammar refuses to go beyond.
+const MAX_DEPTH: usize = 64;
 
 /// What the clock shows to a set in which no policy looks at it: the schema wants a value, and making one for each
 /// request would cost more than deciding it.
@@ -133,6 +136,8 @@ pub enum Act {
         name: String,
         /// Its value.
         value: String,
+        /// The trusted program that gives it to those that it starts; empty for the agent, and for any other.
+        program: String,
     },
     /// Send a signal to a process.
     Signal {
@@ -179,7 +184,7 @@ impl Act {
         match self {
             Self::OpenSession | Self::Checkpoint | Self::Restore => self.action().to_owned(),
             Self::UseTool(tool) => format!("useTool {tool}"),
-            Self::SetEnv { name, value } => format!("{name}={value}"),
+            Self::SetEnv { name, value, .. } => format!("{name}={value}"),
             Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
             Self::SendInput { program, .. } => format!("sendInput to {program}"),
         }
@@ -248,6 +253,31 @@ impl<'a> Asker<'a> {
         drafts
     }
 
+    /// Every question that executing a program raises: the program itself and what it touches, and of code in its words
+    /// what that touches without executing anything. What else the code runs is asked when it is executed; a file that
+    /// only its run can name is the kernel's to hold. A program that its words name outright is asked at once, since a
+    /// wrapper may run it without executing it, as the dynamic loader does.
+    pub(crate) fn execution(&self, inventory: &Inventory) -> Vec<Draft> {
+        let Some((program, inner)) = inventory.commands().split_first() else { return Vec::new() };
+        let opaque: Vec<&Opaque> = inventory.opaque().iter().collect();
+        let mut drafts = vec![self.command(inventory, program, &opaque)];
+        for (index, effect) in program.effects.iter().enumerate() {
+            drafts.extend(self.effect(inventory, program, index, effect));
+        }
+        for command in inner {
+            if matches!(command.via, Via::Wrapper(_)) && command.argv.iter().all(is_literal) {
+                drafts.push(self.command(inventory, command, &[]));
+            }
+            for (index, effect) in command.effects.iter().enumerate() {
+                let at = (command.id, index);
+                if self.facts.paths.contains_key(&at) || self.facts.matches.contains_key(&at) {
+                    drafts.extend(self.effect(inventory, command, index, effect));
+                }
+            }
+        }
+        drafts
+    }
+
     /// Questions with a store that holds what they refer to.
     pub(crate) fn sheet(&self, drafts: Vec<Draft>) -> Sheet {
         let store = self.shared_store(&drafts).map(Arc::new);
@@ -274,7 +304,10 @@ impl<'a> Asker<'a> {
                 Ok(Body::new(self.own_host()?, here).with("remoteUser", string(&self.facts.machine.user)))
             }
             Act::UseTool(tool) => Ok(Body::new(Entity::new_no_attrs(uid("Tool", tool)?, HashSet::new()), here)),
-            Act::SetEnv { name, value } => Ok(Body::new(variable(name)?, here).with("value", string(value))),
+            Act::SetEnv { name, value, program } => {
+                let program = RestrictedExpression::new_entity_uid(uid("Program", program)?);
+                Ok(Body::new(variable(name)?, here).with("value", string(value)).with("program", program))
+            }
             Act::Signal { program, session, signal } => {
                 Ok(Body::new(process(program, session, true)?, here).with("signal", entity("Signal", signal)?))
             }
@@ -531,10 +564,16 @@ impl<'a> Asker<'a> {
                 parents.insert(uid("CommandGroup", group)?);
             }
         }
-        let wrappers = wrappers(inventory, command);
+        let mut wrappers = wrappers(inventory, command);
         let neighbours = |ids: &[CommandId]| Neighbours::of(self.bundle, inventory, ids);
-        let upstream = neighbours(&command.upstream);
-        let downstream = neighbours(&command.downstream);
+        let mut upstream = neighbours(&command.upstream);
+        let mut downstream = neighbours(&command.downstream);
+        let seen = self.facts.at_execve.as_ref();
+        if let Some(AtExecve { upstream: feeding, downstream: fed }) = seen {
+            upstream.join(feeding);
+            downstream.join(fed);
+            wrappers.extend(self.facts.started_by.iter().flatten().cloned());
+        }
         let operands: Vec<String> = invocation.operands.iter().map(known_text).collect();
         let dynamic_program = !matches!(command.program.value, Value::Literal(_));
         let attributes = [
@@ -559,13 +598,14 @@ impl<'a> Asker<'a> {
             ("opaque", uids("Opaque", opaque.iter().map(|opaque| opaque.reason.as_str()))?),
             ("spawned", bool(self.facts.started_by.is_some())),
             ("startedBy", uids("Program", self.facts.started_by.iter().flatten())?),
-            ("background", bool(command.background)),
-            ("depth", long(command.depth as usize)),
+            // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
+            ("background", bool(command.background || seen.is_some())),
+            ("depth", long(if seen.is_some() { MAX_DEPTH } else { command.depth as usize })),
         ];
         let tags = invocation.options.iter().map(|(name, values)| (name.clone(), strings(values)));
         let entity = Entity::new_with_tags(resource, named(attributes), parents, tags).map_err(text)?;
         let directory = self.facts.directories.get(&command.id);
-        exec_body(inventory, entity, directory)
+        exec_body(inventory, seen.is_some(), entity, directory)
     }
 
     /// Something that no command could be made of: asked as a command about which nothing is known.
@@ -606,7 +646,7 @@ impl<'a> Asker<'a> {
             ("depth", long(0)),
         ];
         let entity = Entity::new_with_tags(resource, named(attributes), [], []).map_err(text)?;
-        exec_body(inventory, entity, None)
+        exec_body(inventory, false, entity, None)
     }
 
     fn assignment(&self, inventory: &Inventory, command: &Command, assignment: &Assignment) -> Draft {
@@ -614,7 +654,10 @@ impl<'a> Asker<'a> {
         // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
         // policy may list.
         let value = string(&known_text(&assignment.value));
-        let body = variable(&assignment.name).map(|entity| Body::new(entity, directory).with("value", value));
+        let body = variable(&assignment.name).and_then(|entity| {
+            let program = RestrictedExpression::new_entity_uid(uid("Program", "")?);
+            Ok(Body::new(entity, directory).with("value", value).with("program", program))
+        });
         Draft {
             action: "setEnv",
             resource: assignment.name.clone(),
@@ -856,6 +899,11 @@ impl<'a> Neighbours<'a> {
         }
         neighbours
     }
+
+    fn join(&mut self, crowd: &'a Crowd) {
+        self.programs.extend(crowd.programs.iter().map(String::as_str));
+        self.groups.extend(crowd.groups.iter().map(String::as_str));
+    }
 }
 
 /// `IFS=, read -r a b`: how this one line is split, and nothing else. What bash reads is data, whatever splits it.
@@ -905,9 +953,10 @@ fn is_literal(word: &Word) -> bool {
     matches!(word.value, Value::Literal(_) | Value::Home(_))
 }
 
-fn exec_body(inventory: &Inventory, command: Entity, directory: Option<&AbsolutePath>) -> Built<Body> {
+/// A program's words need no parsing at its `execve`; what of code in them cannot be read makes the command opaque.
+fn exec_body(inventory: &Inventory, at_execve: bool, command: Entity, directory: Option<&AbsolutePath>) -> Built<Body> {
     let script = RestrictedExpression::new_record(named([
-        ("parsed", bool(inventory.parsed())),
+        ("parsed", bool(at_execve || inventory.parsed())),
         ("commands", long(inventory.commands().len())),
         ("dynamic", bool(!inventory.opaque().is_empty())),
     ]))
@@ -1027,6 +1076,7 @@ mod tests {
             no_options: BTreeSet::new(),
             directories: [(CommandId(0), directory("/srv/app/sub"))].into(),
             started_by: None,
+            at_execve: None,
             machine: Machine::default(),
         }
     }

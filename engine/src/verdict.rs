@@ -19,6 +19,9 @@ use crate::vocabulary::Vocabulary;
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
 const MAX_REQUESTS: usize = 1_000;
 
+/// The same for one program at its `execve`: `xargs` hands out some thousand names at a time.
+const MAX_REQUESTS_AT_EXECVE: usize = 20_000;
+
 /// Our answer to a whole script.
 #[derive(Debug)]
 pub enum Verdict {
@@ -46,14 +49,30 @@ impl Verdict {
 #[derive(Debug)]
 pub struct Grant {
     inventory: Inventory,
+    facts: Box<Facts>,
     report: Report,
-    session: String,
+    approved: bool,
 }
 
 impl Grant {
     /// The session that the script was judged for; it must run in no other.
     pub fn session(&self) -> &str {
-        &self.session
+        &self.facts.session.id
+    }
+
+    /// What it was judged on.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What the script runs, as far as its text tells.
+    pub fn commands(&self) -> &[palisade_grammar::Command] {
+        self.inventory.commands()
+    }
+
+    /// Whether it took a person's yes.
+    pub fn is_approved(&self) -> bool {
+        self.approved
     }
 
     /// What was asked and answered.
@@ -243,7 +262,7 @@ pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Invent
     let judged = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
     let report = report(bundle, &asker, &inventory, &sheet, judged);
     match report.decision {
-        Decision::Allow => Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() }),
+        Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
         Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
         Decision::Deny => Verdict::Deny(Denial { report }),
     }
@@ -269,6 +288,28 @@ pub(crate) fn rehearse(
     let judged = sheet.drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, true))));
     let judged = judged.collect();
     report(bundle, &asker, &inventory, &sheet, judged)
+}
+
+/// The report on executing a program with these words, in an environment that these acts have made.
+pub(crate) fn execution(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    inventory: &Inventory,
+    facts: &Facts,
+    acts: &[Act],
+    approved: bool,
+) -> Report {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let mut drafts = asker.execution(inventory);
+    if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
+        return too_many(bundle, inventory, drafts.len());
+    }
+    drafts.extend(acts.iter().map(|act| asker.act(act)));
+    let sheet = asker.sheet(drafts);
+    // Nobody can be asked now, so that only what stands as it is counts.
+    let ask = |draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, approved)));
+    let judged = sheet.drafts.iter().map(ask).collect();
+    report(bundle, &asker, inventory, &sheet, judged)
 }
 
 /// The report on something other than a script, asked as approved where `approved`.
@@ -357,7 +398,7 @@ pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Questi
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
     let mut report = report(bundle, &asker, &inventory, &sheet, judged);
     if complete && report.decision == Decision::Allow {
-        return Verdict::Allow(Grant { inventory, report, session: facts.session.id.clone() });
+        return Verdict::Allow(Grant { inventory, facts, report, approved: true });
     }
     report.decision = Decision::Deny;
     Verdict::Deny(Denial { report })

@@ -68,6 +68,7 @@ fn facts() -> Facts {
         no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),
         started_by: None,
+        at_execve: None,
         machine: Machine::default(),
     }
 }

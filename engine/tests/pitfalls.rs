@@ -259,6 +259,7 @@ fn facts() -> Facts {
         no_options: BTreeSet::new(),
         directories: BTreeMap::new(),
         started_by: None,
+        at_execve: None,
         machine: Machine::default(),
     }
 }

@@ -67,7 +67,16 @@ pub fn inventory(script: &[u8]) -> Inventory {
     inventory_in(script, &Shell::new())
 }
 
-/// The same for a shell in which other scripts ran before: their functions and aliases stand in the place of programs,
+/// What a program makes of its words when it is executed with them: its own file's path, then its arguments as
+/// `execve` hands them over. The first command is the program itself; the others are what code in its words would run.
+///
+/// A word that is no UTF-8 is one that is not known. Code that cannot be read makes the program opaque, and its words
+/// are judged all the same.
+pub fn execution(words: &[&[u8]]) -> Inventory {
+    inventory::collect::execution(words)
+}
+
+/// As [`inventory()`], for a shell in which other scripts ran before: their functions and aliases stand in the place of programs,
 /// and their options change what words come to.
 pub fn inventory_in(script: &[u8], shell: &Shell) -> Inventory {
     inventory::collect::inventory(script, shell)

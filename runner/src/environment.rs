@@ -80,6 +80,11 @@ fn permitted(name: &str) -> Result<(), EnvironmentError> {
     }
 }
 
+/// Whether every shell sets it anew by itself, to tell where it stands: nobody's decision.
+pub(crate) fn is_bookkeeping(name: &[u8]) -> bool {
+    matches!(name, b"_" | b"SHLVL" | b"PWD" | b"OLDPWD")
+}
+
 fn is_listed(name: &OsStr) -> bool {
     LISTED.iter().any(|pattern| matches(pattern, name.as_bytes()))
 }

@@ -147,6 +147,7 @@ impl Surroundings {
             no_options: BTreeSet::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
             started_by: None,
+            at_execve: None,
             machine: Machine::default(),
         }
     }
@@ -401,6 +402,11 @@ pub fn real_directory(path: &Path) -> Option<AbsolutePath> {
 /// The real path of something, whether or not it exists.
 pub fn real_path(path: &Path) -> Option<AbsolutePath> {
     real(path, Last::Followed).map(|place| place.path)
+}
+
+/// The path of a program that is executed, in a real directory, its own name as it is called.
+pub(crate) fn program_path(path: &Path) -> Option<AbsolutePath> {
+    real(path, Last::Kept).map(|place| place.path)
 }
 
 /// What becomes of the last component if it is a symbolic link.

@@ -8,6 +8,7 @@
 //!           │  job/           commands that outlive their call
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
+//!           │  guard/         what may be executed, asked at each execve
 //!           │  output/        escapes off, bounded
 //!           ▼  redact/        what may leave
 //! ```
@@ -17,6 +18,7 @@ mod diagnostics;
 pub mod dry_run;
 pub mod environment;
 pub mod facts;
+pub mod guard;
 pub mod job;
 pub mod output;
 pub mod pipeline;
@@ -35,5 +37,7 @@ pub use crate::pipeline::{
     Settings,
 };
 pub use crate::redact::Redacted;
-pub use crate::result::{DecisionNote, ExecResult, Explained, JobNote, Omitted, Outcome, Refusal, Status};
+pub use crate::result::{
+    DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Refusal, Status,
+};
 pub use crate::session::{Chunk, Stop, StreamName};

@@ -70,6 +70,9 @@ pub struct ExecResult {
     /// Redactions per secret rule.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<Redacted, u64>,
+    /// Programs that the exec guard refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<DeniedProgram>,
     /// Why the session ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Redacted>,
@@ -168,6 +171,51 @@ impl Omitted {
         (shown.omitted_bytes > 0).then_some(Self { bytes: shown.omitted_bytes, lines: shown.omitted_lines })
     }
 }
+
+/// A program that was refused when something tried to execute it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeniedProgram {
+    /// The file, as it was called.
+    pub program: Redacted,
+    /// Its arguments, its own name first; all in one where a secret goes over several.
+    pub argv: Vec<Redacted>,
+    /// The policy that refused it; empty if nothing permits it.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub policy: Redacted,
+    /// Why.
+    pub reason: Redacted,
+    /// What would be allowed.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub suggestion: Redacted,
+}
+
+impl DeniedProgram {
+    /// With every text redacted, and only then shortened.
+    pub(crate) fn new(
+        program: &str,
+        argv: &[String],
+        policy: &str,
+        reason: &str,
+        suggestion: &str,
+        redactor: &Redactor,
+    ) -> Self {
+        let apart: Vec<Redacted> = argv.iter().take(MAX_WORDS).map(|word| redactor.text(word)).collect();
+        let text = argv.iter().take(MAX_WORDS).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let whole = redactor.text(&text);
+        let same = apart.iter().map(Redacted::as_str).collect::<Vec<_>>().join(" ") == whole.as_str();
+        let argv = if same { apart } else { vec![whole] };
+        Self {
+            program: redactor.text(program),
+            argv: argv.into_iter().map(|word| word.shortened(MAX_TEXT)).collect(),
+            policy: redactor.text(policy),
+            reason: redactor.text(reason).shortened(MAX_TEXT),
+            suggestion: redactor.text(suggestion),
+        }
+    }
+}
+
+/// Arguments of a refused program that are shown.
+const MAX_WORDS: usize = 32;
 
 /// The decision in short.
 #[derive(Clone, Debug, Serialize)]

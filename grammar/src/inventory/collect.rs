@@ -39,27 +39,43 @@ const MAX_QUOTE: usize = 200;
 
 /// Reads a script. What is wrong with it becomes opaque items; it never fails.
 pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
-    let mut collector = Collector {
-        text: script,
-        shell: shell.clone(),
-        deadline: Instant::now() + PARSE_DEADLINE,
-        readers: Readers::default(),
-        commands: Vec::new(),
-        opaque: Vec::new(),
-        definitions: Vec::new(),
-        later: Vec::new(),
-        following: Vec::new(),
-        turning: 0,
-        escaped: None,
-        returned: None,
-        exports: false,
-        flows: 0,
-        settled: true,
-    };
+    let mut collector = Collector::new(script, shell);
     match collector.top() {
         Ok(()) => collector.finish(),
         Err(Refusal { span, detail }) => refused(script, shell, span, detail),
     }
+}
+
+/// Reads the words of a program at its `execve`, the file's path first: nothing in them is left to expand, and no
+/// limit holds for their length. The text that the inventory speaks of is the words, quoted.
+pub(crate) fn execution(words: &[&[u8]]) -> Inventory {
+    let mut text = Vec::new();
+    let mut args = Vec::with_capacity(words.len());
+    for bytes in words {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        let start = text.len();
+        let as_written = String::from_utf8_lossy(bytes);
+        let raw = format!("'{}'", as_written.replace('\'', r"'\''"));
+        text.extend_from_slice(raw.as_bytes());
+        let value = match std::str::from_utf8(bytes) {
+            Ok(word) => Value::Literal(word.to_owned()),
+            // No policy can name it.
+            Err(error) => Value::Dynamic {
+                prefix: as_written
+                    .chars()
+                    .take_while(|c| *c != char::REPLACEMENT_CHARACTER)
+                    .take(error.valid_up_to())
+                    .collect(),
+            },
+        };
+        let span = Span::new(start, text.len());
+        args.push(program::Arg { word: Word { span, raw, value, quoted: true }, count: Count::One });
+    }
+    let mut collector = Collector::new(&text, &Shell::new());
+    collector.executed(&args);
+    collector.finish()
 }
 
 /// Nothing is said about a script but why.
@@ -139,6 +155,23 @@ pub(super) struct Setting {
     pub(super) functions: bool,
 }
 
+impl Setting {
+    /// Where nothing stands around it.
+    fn top() -> Self {
+        Self {
+            parent: None,
+            via: Via::Top,
+            depth: 0,
+            wrapped: 0,
+            conditional: false,
+            background: false,
+            frame: Frame::At(0),
+            shell: true,
+            functions: true,
+        }
+    }
+}
+
 /// How words stand that are carried by no command of their own.
 pub(super) struct Stands {
     pub(super) span: Span,
@@ -151,7 +184,42 @@ pub(super) struct Stands {
 /// Where the shell is when something succeeds, and when it fails.
 pub(super) type Ends = (State, State);
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
+    fn new(text: &'a [u8], shell: &Shell) -> Self {
+        Self {
+            text,
+            shell: shell.clone(),
+            deadline: Instant::now() + PARSE_DEADLINE,
+            readers: Readers::default(),
+            commands: Vec::new(),
+            opaque: Vec::new(),
+            definitions: Vec::new(),
+            later: Vec::new(),
+            following: Vec::new(),
+            turning: 0,
+            escaped: None,
+            returned: None,
+            exports: false,
+            flows: 0,
+            settled: true,
+        }
+    }
+
+    /// A program that is executed with words that it gets as they are. What it refuses to be read for, it runs unread.
+    fn executed(&mut self, words: &[program::Arg]) {
+        let whole = Span::new(0, self.text.len());
+        // No shell looks it up, and nothing is known of where it stands but that it is there.
+        let setting = Setting { shell: false, functions: false, ..Setting::top() };
+        let state = Shell::new().state();
+        let run = Run { span: whole, words, assignments: Vec::new(), redirects: &[], assigns: false, stdin: None };
+        let ran = self.run(run, &setting, state).and_then(|(state, _)| self.afterwards(state));
+        if let Err(Refusal { span, detail }) = ran {
+            self.commands.truncate(1);
+            self.opaque.retain(|item| item.command == Some(command_id(0)));
+            self.finding(Note { reason: OpaqueReason::InlineCode, span, detail }, command_id(0));
+        }
+    }
+
     fn top(&mut self) -> Result<(), Refusal> {
         let text = self.text;
         let whole = Span::new(0, text.len());
@@ -160,17 +228,7 @@ impl Collector<'_> {
             Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. } => Refusal { span, detail },
         })?;
         let empty = script.statements.is_empty() && rest.is_none();
-        let setting = Setting {
-            parent: None,
-            via: Via::Top,
-            depth: 0,
-            wrapped: 0,
-            conditional: false,
-            background: false,
-            frame: Frame::At(0),
-            shell: true,
-            functions: true,
-        };
+        let setting = Setting::top();
         let state = self.inherited(&setting)?;
         let mut state = self.lines(&script, &setting, state, true)?;
         if let Some(rest) = rest {

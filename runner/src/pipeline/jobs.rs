@@ -186,6 +186,7 @@ impl Pipeline {
             omitted: omitted.into_iter().filter_map(|(name, omitted)| Some((name, omitted?))).collect(),
             totals: totals.into(),
             redactions: known.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
+            denied: known.denied.clone(),
             lost: finish.and_then(|finish| finish.lost.clone()),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),

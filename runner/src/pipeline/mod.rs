@@ -71,13 +71,13 @@ pub struct Settings {
 }
 
 /// The engine that decides: one at a time, exchanged as a whole.
-#[derive(Debug)]
-pub struct Policies(RwLock<Arc<Engine>>);
+#[derive(Clone, Debug)]
+pub struct Policies(Arc<RwLock<Arc<Engine>>>);
 
 impl Policies {
     /// These, until others take their place.
     pub fn new(engine: Engine) -> Self {
-        Self(RwLock::new(Arc::new(engine)))
+        Self(Arc::new(RwLock::new(Arc::new(engine))))
     }
 
     /// The engine that decides now; whoever asks several questions asks this one all of them.
@@ -506,7 +506,7 @@ impl Pipeline {
                 commands: 0,
                 labels: BTreeSet::new(),
                 sandboxed: plan::LOCAL.sandboxed,
-                guarded: plan::LOCAL.guarded,
+                guarded: plan::LOCAL.guarded && crate::sandbox::probe().guards().is_ok(),
                 paths_held: plan::LOCAL.paths_held,
             },
             cwd,

@@ -10,6 +10,7 @@ use palisade_engine::{Facts, Grant};
 use tokio::sync::{mpsc, watch};
 
 use super::{Call, Decided, Failure, Pipeline, Seat};
+use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled};
 use crate::output::View;
@@ -230,7 +231,13 @@ impl Pipeline {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let plan = self.plan(facts, directory.temp())?;
         let environment = self.settings.environment.clone();
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory };
+        let guard = facts.session.guarded.then(|| {
+            let settings = &self.settings;
+            let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
+            let redactor = settings.redactor.clone();
+            Desk::new(policies, surroundings, redactor, facts, &environment, directory.temp())
+        });
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard };
         Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
     }
 

@@ -29,6 +29,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::first::{self, Duty, Reach};
+use super::guard::{self, Judge};
 use super::process::{Lead, Process};
 use super::{Enforced, Limit, Namespaces, SandboxError, out_of_the_way};
 
@@ -49,6 +50,8 @@ pub struct Prepared {
     pub(super) filters: &'static [BpfProgram],
     pub(super) namespaces: Namespaces,
     pub(super) enforced: Enforced,
+    /// What answers for its programs, and the filter that asks.
+    pub(super) guard: Option<(Box<dyn Judge>, BpfProgram)>,
 }
 
 impl Prepared {
@@ -72,25 +75,38 @@ impl fmt::Debug for Prepared {
 /// # Errors
 ///
 /// No process could be made, or one of its steps failed; then nothing of the program has run.
-pub fn spawn(prepared: Prepared) -> Result<Process, SandboxError> {
+pub fn spawn(mut prepared: Prepared) -> Result<Process, SandboxError> {
     let namespaces = prepared.namespaces;
-    start(namespaces, Some(prepared))
+    let (judge, filter) = prepared.guard.take().unzip();
+    start(namespaces, Some(Start { prepared, filter }), judge)
+}
+
+/// What a launch takes to the thread that makes processes.
+struct Start {
+    prepared: Prepared,
+    /// The exec guard's.
+    filter: Option<BpfProgram>,
 }
 
 /// Makes a process in these namespaces and ends it again.
 pub(super) fn attempt(namespaces: Namespaces) -> Result<(), SandboxError> {
-    start(namespaces, None)?.reap().map(drop).map_err(server("wait for a process"))
+    start(namespaces, None, None)?.reap().map(drop).map_err(server("wait for a process"))
 }
 
-fn start(namespaces: Namespaces, prepared: Option<Prepared>) -> Result<Process, SandboxError> {
+fn start(namespaces: Namespaces, start: Option<Start>, judge: Option<Box<dyn Judge>>) -> Result<Process, SandboxError> {
     let (failure, failing) = pipe()?;
     let (told, telling) = pipe()?;
     let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
-    let posts = Posts { failing, telling, requested: out_of_the_way(requested)? };
-    let clone = move || launch(namespaces, prepared.as_ref(), &posts);
+    let (post, guarding) = UnixStream::pair().map_err(server("make a socket"))?;
+    let posts = Posts { failing, telling, requested: out_of_the_way(requested)?, guarding: out_of_the_way(guarding)? };
+    let clone = move || launch(namespaces, start.as_ref(), &posts);
     let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
     let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
+    // The program's own `execve` is the first that waits for an answer, and the first process for it. Without anyone to give
+    // one it fails.
+    let guarded = judge.map_or(Ok(()), |judge| guard::stand(&post, judge));
     let process = Process::new(pid, pidfd, lead, request, told);
+    guarded?;
     match failed_step(failure)? {
         None => Ok(process),
         Some((step, source)) => {
@@ -108,6 +124,8 @@ struct Posts {
     telling: OwnedFd,
     /// Hung up when the first process shall end everything.
     requested: OwnedFd,
+    /// Where the exec guard's listener is sent.
+    guarding: OwnedFd,
 }
 
 /// A pipe whose writing end is out of the way of the program's descriptors.
@@ -169,12 +187,14 @@ pub enum Step {
     Landlock,
     /// It makes no system call that the filters refuse.
     Filters,
+    /// What it executes is asked about.
+    Guard,
     /// It becomes the program.
     Program,
 }
 
 impl Step {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
@@ -192,6 +212,7 @@ impl Step {
         Self::FileMode,
         Self::Landlock,
         Self::Filters,
+        Self::Guard,
         Self::Program,
     ];
 }
@@ -217,6 +238,7 @@ impl fmt::Display for Step {
             Self::FileMode => "set the file mode mask",
             Self::Landlock => "put the Landlock rules in force",
             Self::Filters => "put the system call filters in force",
+            Self::Guard => "put the exec guard in force",
             Self::Program => "start the program",
         })
     }
@@ -241,9 +263,8 @@ const ARRIVE: [(Step, Act); 8] = [
 /// The steps of the process that becomes the program, in their order.
 ///
 /// - Landlock after everything that opens or enters a path, filters after everything that they refuse.
-/// - Room is left for the mount namespace before the working directory, and for the exec guard's filter after the others: it
-///   must be the last, and its first question is about this very program.
-const FENCE: [(Step, Act); 10] = [
+/// - The exec guard's filter comes last, and its first question is about this very program.
+const FENCE: [(Step, Act); 11] = [
     (Step::DefaultSignals, default_signals),
     (Step::OwnSession, own_session),
     (Step::Descriptors, arrange_descriptors),
@@ -253,6 +274,7 @@ const FENCE: [(Step, Act); 10] = [
     (Step::FileMode, set_file_mode),
     (Step::Landlock, restrict_paths),
     (Step::Filters, install_filters),
+    (Step::Guard, install_guard),
     (Step::Program, execute),
 ];
 
@@ -271,6 +293,7 @@ struct Child<'a> {
     failing: RawFd,
     telling: RawFd,
     requested: RawFd,
+    guarding: RawFd,
     /// The first process's own Landlock rules.
     reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
@@ -290,6 +313,7 @@ struct Program<'a> {
     limits: &'a [Limit],
     ruleset: RawFd,
     filters: &'a [libc::sock_fprog],
+    guard: Option<&'a libc::sock_fprog>,
 }
 
 /// Runs `errand` on the launcher, the one thread that makes processes.
@@ -319,7 +343,9 @@ fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -
 type Errand = Box<dyn FnOnce() + Send>;
 
 /// Lays out what the child needs and makes it.
-fn launch(namespaces: Namespaces, prepared: Option<&Prepared>, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
+fn launch(namespaces: Namespaces, start: Option<&Start>, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
+    let prepared = start.map(|start| &start.prepared);
+    let guard = start.and_then(|start| start.filter.as_ref()).map(as_kernel_filter).transpose()?;
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
     let argv = prepared.map(|prepared| pointers(&prepared.argv)).unwrap_or_default();
     let env = prepared.map(|prepared| pointers(&prepared.env)).unwrap_or_default();
@@ -341,6 +367,7 @@ fn launch(namespaces: Namespaces, prepared: Option<&Prepared>, posts: &Posts) ->
         failing: posts.failing.as_raw_fd(),
         telling: posts.telling.as_raw_fd(),
         requested: posts.requested.as_raw_fd(),
+        guarding: posts.guarding.as_raw_fd(),
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
         program: prepared.map(|prepared| Program {
@@ -353,6 +380,7 @@ fn launch(namespaces: Namespaces, prepared: Option<&Prepared>, posts: &Posts) ->
             limits: &prepared.limits,
             ruleset: prepared.ruleset.as_raw_fd(),
             filters: &filters,
+            guard: guard.as_ref(),
         }),
     };
     match clone_process(clone_flags(namespaces)).map_err(io::Error::from_raw_os_error)? {
@@ -608,6 +636,20 @@ fn install_filters(child: &Child<'_>) -> Done {
     })
 }
 
+/// The listener goes to the server, and with this process's last copy of it goes the right to answer.
+fn install_guard(child: &Child<'_>) -> Done {
+    let Some(filter) = child.program()?.guard else { return Ok(()) };
+    let flags = word(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    let arguments = [word(libc::SECCOMP_SET_MODE_FILTER), flags, ptr::from_ref(filter).addr(), 0, 0];
+    // SAFETY: as in `install_filters`. The descriptor that comes back closes at `execve`.
+    let listener = unsafe { call(libc::SYS_seccomp, arguments) }?;
+    send_descriptor(child.guarding, c_int::try_from(listener).map_err(|_| libc::EBADF)?)
+}
+
+const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// A caller whose question was taken up waits for the answer, whatever signals come but one that kills it (Linux 5.19).
+const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
 /// Returns only to say why it could not.
 fn execute(child: &Child<'_>) -> Done {
     let program = child.program()?;
@@ -737,6 +779,31 @@ pub(super) fn write(descriptor: RawFd, bytes: &[u8]) -> Done {
     // SAFETY: pointer and length are one slice's.
     let written = unsafe { call(libc::SYS_write, [word(descriptor), bytes.as_ptr().addr(), bytes.len(), 0, 0]) }?;
     if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
+}
+
+/// Sends one descriptor over a unix socket, with the byte that must go with it (unix(7)).
+fn send_descriptor(socket: RawFd, descriptor: RawFd) -> Done {
+    /// `struct cmsghdr` with one descriptor, and what aligns it.
+    #[repr(C)]
+    struct Control {
+        length: usize,
+        level: c_int,
+        kind: c_int,
+        descriptor: c_int,
+        padding: c_int,
+    }
+    let length = size_of::<Control>() - size_of::<c_int>();
+    let mut control = Control { length, level: libc::SOL_SOCKET, kind: libc::SCM_RIGHTS, descriptor, padding: 0 };
+    let mut byte = [0_u8];
+    let mut bytes = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+    // SAFETY: zero is a value of each field, and there are platforms with private ones.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = ptr::from_mut(&mut bytes);
+    message.msg_iovlen = 1;
+    message.msg_control = ptr::from_mut(&mut control).cast();
+    message.msg_controllen = size_of::<Control>() as _;
+    // SAFETY: the message points to one byte and one control record, which outlive the call.
+    unsafe { call(libc::SYS_sendmsg, [word(socket), ptr::from_ref(&message).addr(), 0, 0, 0]) }.map(drop)
 }
 
 #[derive(Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 
 mod enforce;
 mod first;
+mod guard;
 mod landlock;
 mod offer;
 pub mod plan;
@@ -34,9 +35,11 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::Serialize;
 
 pub use self::enforce::{Prepared, Step, spawn};
+pub use self::guard::{Execution, Judge};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
+pub(crate) use self::stat::{Stat as ProcessStat, leader};
 pub use self::tree::Tree;
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
@@ -127,7 +130,22 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         filters: &filters.programs,
         namespaces,
         enforced,
+        guard: None,
     })
+}
+
+impl Prepared {
+    /// The same, with everything that it executes asked about first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel cannot ask, or does not let this process see what was executed.
+    pub fn guarded_by(mut self, judge: Box<dyn Judge>) -> Result<Self, SandboxError> {
+        probe().guards()?;
+        self.guard = Some((judge, seccomp::guard()?));
+        self.enforced.guarded = true;
+        Ok(self)
+    }
 }
 
 /// Makes the memory, descriptors and environment of this process unreadable to others of its user (`/proc/PID/mem`, `environ`,
@@ -171,6 +189,12 @@ pub enum SandboxError {
     #[error("level `strict` needs namespaces and the kernel refuses them: {reason}")]
     NoNamespaces {
         /// What the kernel answered to the trial.
+        reason: String,
+    },
+    /// Programs cannot be decided when they are executed.
+    #[error("the kernel offers no exec guard: {reason}")]
+    NoGuard {
+        /// What is missing.
         reason: String,
     },
     /// A rule of the plan is about a path that cannot be opened.
@@ -237,6 +261,9 @@ impl SandboxError {
             Self::NoSeccomp => Some("use a kernel with CONFIG_SECCOMP_FILTER"),
             Self::NoNamespaces { .. } => Some(
                 "allow unprivileged user namespaces (`sysctl user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`), or use `level = \"default\"`",
+            ),
+            Self::NoGuard { .. } => Some(
+                "the guard needs `SECCOMP_RET_USER_NOTIF` (Linux 5.19 or newer) and `sysctl kernel.yama.ptrace_scope` below 3; `level = \"compat\"` does without, and then only the text of a command is decided",
             ),
             Self::Path { source, .. } if source.raw_os_error() == Some(libc::ELOOP) => {
                 Some("the path passes through a symbolic link; name the place it leads to")

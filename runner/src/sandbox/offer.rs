@@ -18,6 +18,8 @@ pub struct Offer {
     pub seccomp_filter: bool,
     /// Whether a filter can ask another process, which the exec guard needs.
     pub user_notify: bool,
+    /// Whether a process may trace its own descendants, which the exec guard needs.
+    pub ptrace: bool,
     /// Which namespaces a session can have.
     pub namespaces: Namespaces,
     /// What the kernel answered where it refuses namespaces, else empty.
@@ -78,8 +80,27 @@ impl Offer {
         if !self.seccomp_filter {
             return Err(SandboxError::NoSeccomp);
         }
+        if level != Level::Compat {
+            self.guards()?;
+        }
         if level == Level::Strict && self.namespaces == Namespaces::None {
             return Err(SandboxError::NoNamespaces { reason: self.namespaces_refused.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether programs can be decided when they are executed.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn guards(&self) -> Result<(), SandboxError> {
+        let missing = |reason: &str| Err(SandboxError::NoGuard { reason: reason.to_owned() });
+        if !self.user_notify {
+            return missing("system call filters cannot ask another process");
+        }
+        if !self.ptrace {
+            return missing("no process may trace another (`kernel.yama.ptrace_scope` is 3)");
         }
         Ok(())
     }
@@ -102,7 +123,14 @@ impl Offer {
                 },
             ),
             finding("seccomp", self.seccomp_filter, yes(self.seccomp_filter, "system calls can be filtered")),
-            finding("user-notify", self.user_notify, yes(self.user_notify, "the exec guard can be asked")),
+            finding(
+                "guard",
+                self.guards().is_ok(),
+                self.guards().map_or_else(
+                    |error| error.to_string(),
+                    |()| "programs are decided again when they are executed".to_owned(),
+                ),
+            ),
             finding(
                 "namespaces",
                 namespaces,
@@ -131,6 +159,8 @@ impl Offer {
     }
 }
 
+const YAMA: &str = "/proc/sys/kernel/yama/ptrace_scope";
+
 fn yes(present: bool, sentence: &str) -> String {
     if present { sentence.to_owned() } else { format!("missing: {sentence} with a newer kernel") }
 }
@@ -142,6 +172,8 @@ fn ask() -> Offer {
         landlock_abi: enforce::landlock_version(),
         seccomp_filter: enforce::filter_can_answer(libc::SECCOMP_RET_ERRNO),
         user_notify: enforce::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
+        // A file that is not there is a kernel without that module.
+        ptrace: std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,
         namespaces_refused,
         root: rustix::process::geteuid().is_root(),

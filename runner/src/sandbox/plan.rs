@@ -147,9 +147,9 @@ pub struct Promise {
     pub paths_held: bool,
 }
 
-/// What this version keeps for local sessions. Programs that a command starts are not decided again yet, and a forbid
-/// below a permit (`.git/hooks` in a workspace) is held by the decision, not by the kernel.
-pub const LOCAL: Promise = Promise { sandboxed: true, guarded: false, paths_held: false };
+/// What this version keeps for local sessions, where the kernel offers the exec guard. A forbid below a permit
+/// (`.git/hooks` in a workspace) is held by the decision, not by the kernel.
+pub const LOCAL: Promise = Promise { sandboxed: true, guarded: true, paths_held: false };
 
 /// The kernel rules that follow from the policies for these facts: each root that a path group names, the workspace and
 /// the session's temporary directory, with the rights that policy gives both to the root itself and to a file below it

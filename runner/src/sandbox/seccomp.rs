@@ -132,6 +132,21 @@ const OFFSET_OF_NUMBER: u32 = 0;
 const OFFSET_OF_CONVENTION: u32 = 4;
 const ENOSYS: u32 = libc::ENOSYS.unsigned_abs();
 
+/// Holds `execve` and `execveat` until the exec guard has answered. The other conventions by which the same call could be
+/// made, [`known_numbers`] has refused.
+pub(super) fn guard() -> Result<BpfProgram, SandboxError> {
+    machine()?;
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
+    Ok(vec![
+        step(LOAD, 0, 0, OFFSET_OF_NUMBER),
+        step(JUMP_IF_EQUAL, 1, 0, number(libc::SYS_execve)),
+        step(JUMP_IF_EQUAL, 0, 1, number(libc::SYS_execveat)),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
 fn digest(programs: &[BpfProgram]) -> String {
     let mut hash = Sha256::new();
     for program in programs {

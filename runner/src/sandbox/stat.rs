@@ -8,19 +8,19 @@ const LONGEST: usize = 2048;
 
 /// The fields that are of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Whether any of its threads still runs. A process whose first thread has ended before the others looks like one that waits to
     /// be reaped.
-    pub(super) alive: bool,
+    pub(crate) alive: bool,
     /// Whether a signal has stopped it.
-    pub(super) stopped: bool,
-    pub(super) parent: i32,
+    pub(crate) stopped: bool,
+    pub(crate) parent: i32,
     /// The number of its terminal session.
-    pub(super) session: i32,
-    pub(super) threads: u64,
+    pub(crate) session: i32,
+    pub(crate) threads: u64,
     /// When it began, in clock ticks since the machine did. With its number this names one process for good: numbers are given out
     /// in turn, and do not come round within a tick.
-    pub(super) start: u64,
+    pub(crate) start: u64,
 }
 
 impl Stat {
@@ -29,7 +29,7 @@ impl Stat {
     /// # Errors
     ///
     /// There is none (`NotFound`), or what is there cannot be read.
-    pub(super) fn of(pid: i32) -> io::Result<Self> {
+    pub(crate) fn of(pid: i32) -> io::Result<Self> {
         let mut line = [0; LONGEST];
         let length = match File::open(format!("/proc/{pid}/stat"))?.read(&mut line) {
             // It went between opening and reading.
@@ -56,6 +56,17 @@ impl Stat {
         };
         Some(Self { alive, stopped: state == "T", parent, session, threads, start })
     }
+}
+
+/// The number of the process that a thread belongs to: that of its first thread.
+pub(crate) fn leader(thread: i32) -> Option<i32> {
+    let pid = rustix::process::Pid::from_raw(thread)?;
+    // Only a first thread can be opened like this, and most that ask are one.
+    if rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).is_ok() {
+        return Some(thread);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]

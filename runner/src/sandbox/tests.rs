@@ -2,6 +2,7 @@
 //! root, once more as an unprivileged user. Needs bash, coreutils, util-linux and python3 in `/usr`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod guard;
 mod left_behind;
 mod tree;
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
+use crate::guard::Desk;
 use crate::redact::{RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
@@ -280,6 +281,7 @@ pub struct Session {
     /// What its scripts have left behind that changes what the next one means.
     left: palisade_grammar::Shell,
     beginning: Beginning,
+    guard: Option<Arc<Desk>>,
 }
 
 /// What another shell begins with that shall be like a session's: what that was after the last script that it came to
@@ -308,6 +310,7 @@ pub struct Remains {
     /// What a new shell would be.
     pub beginning: Beginning,
     directory: SessionDirectory,
+    guard: Option<Arc<Desk>>,
 }
 
 impl Remains {
@@ -323,10 +326,10 @@ impl Session {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn open(id: SessionId, place: Place, beginning: Beginning) -> Result<Self, SessionError> {
-        let cwd = place.cwd.clone();
+        let (cwd, guard) = (place.cwd.clone(), place.guard.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning })
+        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning, guard })
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -339,10 +342,10 @@ impl Session {
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory } = remains;
-        let place = Place { plan, environment, cwd: cwd.clone(), directory };
+        let Remains { id, opened, commands, cwd, beginning, directory, guard } = remains;
+        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone() };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
-        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning })
+        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning, guard })
     }
 
     /// Its name.
@@ -396,6 +399,9 @@ impl Session {
         }
         // From here on: a script that is cut short may have come far enough.
         self.left = grant.leaves().clone();
+        if let Some(guard) = &self.guard {
+            guard.begin(&grant, &terms.progress);
+        }
         let script = grant.spend();
         let ended = self.shell.run(&script, redactor, terms).await?;
         self.commands += 1;
@@ -417,8 +423,8 @@ impl Session {
 
     /// Ends the shell and everything in it.
     pub async fn close(self) -> Remains {
-        let Self { id, shell, opened, commands, cwd, beginning, .. } = self;
+        let Self { id, shell, opened, commands, cwd, beginning, guard, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, directory }
+        Remains { id, opened, commands, cwd, beginning, directory, guard }
     }
 }

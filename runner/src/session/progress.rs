@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::output::Capture;
 use crate::redact::RedactedBytes;
+use crate::result::DeniedProgram;
 use crate::session::StreamName;
 
 /// A command's output so far. Cheap to share, bounded in memory whatever the command prints.
@@ -25,7 +26,12 @@ pub struct Known {
     pub redactions: BTreeMap<String, u64>,
     /// It has been waiting for input that nobody has given it.
     pub waits_for_input: bool,
+    /// Programs that the exec guard refused.
+    pub denied: Vec<DeniedProgram>,
 }
+
+/// Refusals that are kept of one command; a loop may meet any number.
+const MAX_DENIED: usize = 20;
 
 impl Progress {
     /// For a command of which `keep` bytes of each stream are kept.
@@ -35,6 +41,7 @@ impl Progress {
             stderr: Capture::new(keep),
             redactions: BTreeMap::new(),
             waits_for_input: false,
+            denied: Vec::new(),
         }))
     }
 
@@ -69,6 +76,17 @@ impl Progress {
             for (rule, count) in counts {
                 *known.redactions.entry(rule).or_default() += count;
             }
+        });
+    }
+
+    /// A program was refused. One that was refused before in the same words is not told again.
+    pub(crate) fn denied(&self, denied: DeniedProgram) {
+        self.0.send_if_modified(|known| {
+            let is_new = known.denied.len() < MAX_DENIED && !known.denied.contains(&denied);
+            if is_new {
+                known.denied.push(denied);
+            }
+            is_new
         });
     }
 

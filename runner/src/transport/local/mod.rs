@@ -30,6 +30,7 @@ use tokio::net::unix::pipe;
 use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
+use crate::guard::{Desk, Guard};
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Enforced, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD};
@@ -55,6 +56,8 @@ pub struct Place {
     pub cwd: AbsolutePath,
     /// The session's own directory.
     pub directory: SessionDirectory,
+    /// What its guard asks; none where programs are not decided again.
+    pub guard: Option<Arc<Desk>>,
 }
 
 /// A directory that lives as long as its session: named pipes, and a temporary directory for commands.
@@ -126,7 +129,7 @@ impl LocalShell {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory } = place;
+        let Place { mut plan, mut environment, cwd, directory, guard } = place;
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
@@ -148,7 +151,10 @@ impl LocalShell {
             extra: vec![(control_child, CONTROL_FD)],
             controlling_terminal: false,
         };
-        let prepared = sandbox::prepare(&plan, launch)?;
+        let mut prepared = sandbox::prepare(&plan, launch)?;
+        if let Some(desk) = guard {
+            prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
+        }
         let enforced = prepared.enforced().clone();
         let process = sandbox::spawn(prepared)?;
         let pid = process.pid();

@@ -1,0 +1,228 @@
+//! Whose child a process is: which program each process of the session has become, and which variables that program had.
+//!
+//! The kernel tells a process's parent; which program the parent is, we know because we let it be executed. A process whose
+//! ancestors are gone is nobody's child any more: then nothing is known of what is above it.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use palisade_engine::{AbsolutePath, Facts};
+use palisade_grammar::Inventory;
+
+use super::granted::Match;
+use crate::environment::is_bookkeeping;
+use crate::sandbox::{ProcessStat, leader};
+
+/// Processes that are remembered; those that have ended are forgotten first.
+const MAX_IMAGES: usize = 4096;
+
+/// Forks between a process and one that is known.
+const MAX_GENERATIONS: usize = 64;
+
+/// A program that a process has become.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    /// What it is called, its interpreters with it.
+    names: Arc<BTreeSet<String>>,
+    /// Its own name, if it is what that says: it answers for the variables that it sets.
+    setter: String,
+    /// The command of a script that it is.
+    pub(super) granted: Option<Match>,
+    /// When its process began.
+    since: u64,
+    /// The programs above it.
+    above: Arc<BTreeSet<String>>,
+    /// Its variables.
+    variables: Arc<HashMap<Vec<u8>, u64>>,
+    /// What it was executed as, if it reads from a pipe.
+    pub(super) reads: Option<Arc<Reader>>,
+}
+
+/// A program that reads from a pipe whose writer nobody knows.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) words: Vec<Vec<u8>>,
+    pub(super) cwd: AbsolutePath,
+    pub(super) above: Option<BTreeSet<String>>,
+    pub(super) approved: bool,
+}
+
+impl Image {
+    /// A program under these names.
+    pub(super) fn new(names: BTreeSet<String>, setter: String, granted: Option<Match>) -> Self {
+        Self { names: Arc::new(names), setter, granted, ..Self::default() }
+    }
+
+    /// It, and what is above it.
+    pub(super) fn with_above(&self) -> BTreeSet<String> {
+        self.above.iter().chain(self.names.iter()).cloned().collect()
+    }
+}
+
+/// What starts a program.
+#[derive(Clone, Debug)]
+pub(super) enum Parent {
+    /// The session's shell, from the text of a script.
+    Shell,
+    /// A program.
+    Image(Image),
+    /// Nobody can say.
+    Lost,
+}
+
+impl Parent {
+    /// The trusted program that sets variables for those that it starts; empty for any other.
+    pub(super) fn setter(&self) -> String {
+        match self {
+            Self::Shell | Self::Lost => String::new(),
+            Self::Image(image) => image.setter.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Images {
+    shell: i32,
+    known: HashMap<i32, Image>,
+    /// The variables of the session's shell.
+    base: Arc<HashMap<Vec<u8>, u64>>,
+    hasher: RandomState,
+}
+
+impl Images {
+    pub(super) fn new(environment: &[Vec<u8>]) -> Self {
+        let hasher = RandomState::new();
+        let base = Arc::new(variables(&hasher, environment));
+        Self { shell: 0, known: HashMap::new(), base, hasher }
+    }
+
+    pub(super) fn launched(&mut self, shell: i32) {
+        self.shell = shell;
+        self.known.clear();
+    }
+
+    /// What the process of this thread is, or whose child, if it has not become anything itself.
+    pub(super) fn parent(&self, thread: i32) -> Parent {
+        let Some(first) = leader(thread) else { return Parent::Lost };
+        let mut process = first;
+        for _ in 0..MAX_GENERATIONS {
+            if process == self.shell {
+                return Parent::Shell;
+            }
+            let Ok(stat) = ProcessStat::of(process) else { break };
+            if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
+                return Parent::Image(image.clone());
+            }
+            if stat.parent <= 1 {
+                break;
+            }
+            process = stat.parent;
+        }
+        // A copy of the shell that has lost its parent still runs the script's text.
+        if self.is_copy_of_shell(first) { Parent::Shell } else { Parent::Lost }
+    }
+
+    /// Whether it runs the same file with the same words, which whoever else does is held to what the agent may write.
+    fn is_copy_of_shell(&self, process: i32) -> bool {
+        let of = |process: i32| {
+            let file = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
+            Some((file, std::fs::read(format!("/proc/{process}/cmdline")).ok()?))
+        };
+        let shell = of(self.shell);
+        shell.is_some() && shell == of(process)
+    }
+
+    /// The variables that are not what the parent had, but for those that every shell keeps by itself.
+    pub(super) fn changes(&self, parent: &Parent, environment: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
+        let had = match parent {
+            Parent::Shell | Parent::Lost => &self.base,
+            Parent::Image(image) => &image.variables,
+        };
+        let mut changes = Vec::new();
+        for entry in environment {
+            let (name, value) = split(entry);
+            if is_bookkeeping(name) || had.get(name).is_some_and(|hash| *hash == self.hasher.hash_one(value)) {
+                continue;
+            }
+            changes.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        }
+        changes
+    }
+
+    /// The programs that read from pipes now.
+    pub(super) fn readers(&self) -> Vec<Arc<Reader>> {
+        let alive = |process: i32, image: &Image| {
+            ProcessStat::of(process).is_ok_and(|stat| stat.alive && stat.start == image.since)
+        };
+        let reading = self.known.iter().filter_map(|(process, image)| Some((*process, image, image.reads.clone()?)));
+        reading.filter(|(process, image, _)| alive(*process, image)).map(|(_, _, reader)| reader).collect()
+    }
+
+    /// A process has executed a program.
+    pub(super) fn became(&mut self, process: i32, image: Image, environment: &[Vec<u8>]) {
+        let Ok(stat) = ProcessStat::of(process) else { return };
+        let above = match self.parent(process) {
+            Parent::Shell => Arc::default(),
+            Parent::Image(before) => Arc::new(before.with_above()),
+            Parent::Lost => Arc::new(self.known.values().flat_map(|image| image.names.iter().cloned()).collect()),
+        };
+        if process == self.shell {
+            // The shell has made way for a program, and there will be no other.
+            self.shell = 0;
+        }
+        if self.known.len() >= MAX_IMAGES {
+            self.known.retain(|process, image| {
+                ProcessStat::of(*process).is_ok_and(|stat| stat.alive && stat.start == image.since)
+            });
+        }
+        let variables = Arc::new(variables(&self.hasher, environment));
+        self.known.insert(process, Image { since: stat.start, above, variables, ..image });
+    }
+}
+
+fn variables(hasher: &RandomState, environment: &[Vec<u8>]) -> HashMap<Vec<u8>, u64> {
+    let hashed = |entry: &Vec<u8>| {
+        let (name, value) = split(entry);
+        (name.to_vec(), hasher.hash_one(value))
+    };
+    environment.iter().map(hashed).collect()
+}
+
+/// An entry without `=` is a name of nothing, which some programs make.
+fn split(entry: &[u8]) -> (&[u8], &[u8]) {
+    match entry.iter().position(|byte| *byte == b'=') {
+        Some(at) => (entry.get(..at).unwrap_or_default(), entry.get(at + 1..).unwrap_or_default()),
+        None => (entry, &[]),
+    }
+}
+
+/// What operands such as `/dev/fd/63` are, which bash makes of `<(…)`: the files that these descriptors of the caller's are
+/// open on, or nothing where they are pipes.
+pub(super) fn name_descriptors(thread: i32, inventory: &Inventory, facts: &mut Facts) {
+    let Some(command) = inventory.commands().first() else { return };
+    for (index, effect) in command.effects.iter().enumerate() {
+        let Some(operand) = effect.target.value.literal() else { continue };
+        let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|prefix| operand.strip_prefix(prefix));
+        let Some(number) = number.and_then(|number| number.parse::<u16>().ok()) else { continue };
+        let Ok(target) = std::fs::read_link(format!("/proc/{thread}/fd/{number}")) else { continue };
+        match target.to_str() {
+            Some(pipe) if pipe.starts_with("pipe:") => _ = facts.inert.insert((command.id, index)),
+            Some(file) => facts.paths.extend(AbsolutePath::new(file).map(|path| ((command.id, index), path))),
+            None => {}
+        }
+    }
+}
+
+/// Whether the descriptor is one end of a pipe or socket that has no name: another program may hold the other.
+pub(super) fn is_anonymous_pipe(thread: i32, descriptor: i32) -> bool {
+    match std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}")) {
+        Ok(target) => {
+            let target = target.to_string_lossy();
+            target.starts_with("pipe:") || target.starts_with("socket:")
+        }
+        // A closed descriptor is no pipe; one that cannot be looked at may be.
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}

@@ -1,0 +1,511 @@
+//! What may be executed in a session: the engine's answer at each `execve`.
+//!
+//! ```text
+//! sandbox/guard.rs ─ Execution ─▶ Guard ─ whose child? images.rs ─ as the text said? granted.rs ─▶ yes
+//!                                   └──── else: words ─▶ Inventory, Facts, variables ─▶ Engine ─▶ yes | Refused ─▶ Desk
+//! ```
+//!
+//! The text of a script was judged before it ran. What is executed exactly as that text says was judged there, with more known
+//! about it than can be seen here, and is only compared. Everything else is judged now: computed words, what a running program
+//! starts, and each variable that a program changes for those that it starts. What cannot be seen takes the value that forbids
+//! most ([`palisade_engine::AtExecve`]).
+//!
+//! A program goes by several names: as it is called, as its file is really named, and as it is told that it is called (busybox
+//! looks at that). What a policy forbids to any of them is forbidden; what it permits, it permits to the first.
+//!
+//! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
+
+mod granted;
+mod images;
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Report, Transport};
+use palisade_grammar::{Inventory, Shell};
+
+use self::granted::{Granted, Match};
+use self::images::{Image, Images, Parent, Reader};
+use crate::facts::{Occasion, Surroundings};
+use crate::pipeline::Policies;
+use crate::redact::Redactor;
+use crate::result::DeniedProgram;
+use crate::sandbox::{Execution, Judge};
+use crate::session::progress::Progress;
+
+/// Scripts whose commands may still be executed, by what they left in the background.
+const MAX_SCRIPTS: u64 = 16;
+
+/// Answers that are kept.
+const MAX_KEPT: usize = 4096;
+
+/// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.
+#[derive(Debug)]
+pub struct Desk {
+    policies: Policies,
+    surroundings: Surroundings,
+    redactor: Redactor,
+    /// The variables that the session's shell began with.
+    environment: Vec<Vec<u8>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    occasion: Occasion,
+    granted: Vec<Granted>,
+    /// Scripts that have run.
+    scripts: u64,
+    /// Where the current script's refusals go.
+    progress: Option<Arc<Progress>>,
+}
+
+impl Desk {
+    /// For a session that is opened on these facts, with these variables and this temporary directory.
+    pub fn new(
+        policies: Policies,
+        surroundings: Surroundings,
+        redactor: Redactor,
+        facts: &Facts,
+        environment: &[(OsString, OsString)],
+        temp: &AbsolutePath,
+    ) -> Arc<Self> {
+        let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
+        let own = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
+        let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
+        let state = State { occasion, granted: Vec::new(), scripts: 0, progress: None };
+        Arc::new(Self {
+            policies,
+            surroundings,
+            redactor,
+            environment: environment.iter().map(entry).chain([own]).collect(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The next script begins.
+    pub fn begin(&self, grant: &Grant, progress: &Arc<Progress>) {
+        let mut state = self.state();
+        let temp = state.occasion.temp.take();
+        state.occasion = Occasion { temp, ..occasion(grant.facts()) };
+        state.scripts += 1;
+        let script = state.scripts;
+        state.granted.retain(|granted| granted.script + MAX_SCRIPTS > script);
+        state.granted.extend(granted::of(grant, script));
+        state.progress = Some(Arc::clone(progress));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can fail half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, execution: &Execution, why: Refused) {
+        let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let denied = DeniedProgram::new(
+            &execution.named.to_string_lossy(),
+            &argv,
+            &why.policy,
+            &why.reason,
+            &why.suggest,
+            &self.redactor,
+        );
+        tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
+        if let Some(progress) = &self.state().progress {
+            progress.denied(denied);
+        }
+    }
+}
+
+/// What stays the same from one execution to the next.
+fn occasion(facts: &Facts) -> Occasion {
+    Occasion {
+        transport: Transport::Local,
+        host: facts.host.clone(),
+        session: facts.session.clone(),
+        cwd: facts.cwd.clone(),
+        temp: facts.temp.clone(),
+        left: Shell::new(),
+    }
+}
+
+/// Why something was refused.
+struct Refused {
+    policy: String,
+    reason: String,
+    suggest: String,
+}
+
+/// The judge of one shell.
+#[derive(Debug)]
+pub struct Guard {
+    desk: Arc<Desk>,
+    images: Images,
+    /// Every program that the shell has run, and every one that its scripts name.
+    crowd: Crowd,
+    /// Answers that depend on nothing but this: only those that allow.
+    allowed: HashSet<Question>,
+    /// The policies that gave them.
+    policy_set: String,
+    /// What was let through last, step by step.
+    steps: Vec<Step>,
+}
+
+/// A program whose words name no file, so that nothing but what is in here can change the answer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Question {
+    words: Vec<Vec<u8>>,
+    cwd: Option<PathBuf>,
+    above: Option<BTreeSet<String>>,
+    pipes: (bool, bool),
+    /// How many programs may stand at the other ends of those.
+    crowd: usize,
+    changes: Vec<(String, Vec<u8>)>,
+    approved: bool,
+}
+
+/// What is known of a step that was let through.
+#[derive(Debug, Clone, Default)]
+struct Step {
+    /// The words of the program: `git`, `git push`.
+    words: Vec<String>,
+    groups: BTreeSet<String>,
+    /// It is what its name says.
+    trusted: bool,
+    /// The command of a script that it is.
+    granted: Option<Match>,
+    /// It is that to the letter, so that the text told what its pipes are.
+    exact: bool,
+    /// What it was judged on.
+    above: Option<BTreeSet<String>>,
+    approved: bool,
+}
+
+impl Guard {
+    /// Answers for one shell.
+    pub fn new(desk: Arc<Desk>) -> Self {
+        let images = Images::new(&desk.environment);
+        Self {
+            desk,
+            images,
+            crowd: Crowd::default(),
+            allowed: HashSet::new(),
+            policy_set: String::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
+        let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
+        let parent = self.images.parent(execution.thread);
+        let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
+        let desk = Arc::clone(&self.desk);
+        let state = desk.state();
+        for granted in state.granted.iter().filter(|granted| granted.script == state.scripts) {
+            self.crowd.programs.extend(granted.words.iter().cloned());
+            self.crowd.groups.extend(granted.groups.iter().cloned());
+        }
+        let matching = if before.is_empty() { granted::find(&state.granted, &parent, execution) } else { None };
+        let approved =
+            matching.as_ref().is_some_and(|(granted, _)| granted.approved && granted.script == state.scripts);
+        let mut occasion = state.occasion.clone();
+        let known = matching.map(|(granted, exact)| {
+            let step = Step {
+                words: granted.words.clone(),
+                groups: granted.groups.clone(),
+                trusted: granted.trusted,
+                granted: Some(granted.name()),
+                exact,
+                ..Step::default()
+            };
+            (step, exact)
+        });
+        drop(state);
+        let engine = desk.policies.now();
+        let asked = Asked { execution, before, parent, changes, approved };
+        match known {
+            Some((step, true)) => {
+                // The text was judged; the variables are seen only now.
+                if !asked.changes.is_empty() {
+                    self.variables(&engine, &mut occasion, &asked)?;
+                }
+                self.feeds(&engine, &mut occasion, &step)?;
+                Ok(step)
+            }
+            known => {
+                let step = self.words(&engine, &mut occasion, &asked)?;
+                self.feeds(&engine, &mut occasion, &step)?;
+                Ok(Step { granted: known.and_then(|(known, _)| known.granted), ..step })
+            }
+        }
+    }
+
+    /// Whether what reads from a pipe already could have been executed with this program at its other end. Both ends of a
+    /// pipeline start at once, so that the reader may have been asked about first.
+    fn feeds(&self, engine: &Engine, occasion: &mut Occasion, step: &Step) -> Result<(), Refused> {
+        let mut crowd = self.crowd.clone();
+        crowd.programs.extend(step.words.iter().cloned());
+        crowd.groups.extend(step.groups.iter().cloned());
+        if crowd == self.crowd {
+            return Ok(());
+        }
+        for reader in self.images.readers() {
+            let words: Vec<&[u8]> = reader.words.iter().map(Vec::as_slice).collect();
+            let inventory = palisade_grammar::execution(&words);
+            occasion.cwd = reader.cwd.clone();
+            let mut facts = self.desk.surroundings.gather(occasion, &inventory, engine.vocabulary());
+            facts.started_by.clone_from(&reader.above);
+            facts.at_execve = Some(AtExecve { upstream: crowd.clone(), downstream: Crowd::default() });
+            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
+        }
+        Ok(())
+    }
+
+    /// Judges the words of a program, under each of its names, and the variables that it gets.
+    fn words(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<Step, Refused> {
+        let Asked { execution, before, .. } = asked;
+        let named = execution.named.as_os_str().as_bytes();
+        let words: Vec<&[u8]> =
+            std::iter::once(named).chain(execution.argv.iter().skip(1).map(Vec::as_slice)).collect();
+        let inventory = palisade_grammar::execution(&words);
+        let Some(command) = inventory.commands().first() else { return Err(Refused::unknown()) };
+        let mut step = Step {
+            words: command.invocation.words.clone(),
+            groups: command.invocation.groups.clone(),
+            above: self.above(asked),
+            approved: asked.approved,
+            ..Step::default()
+        };
+        let above = step.above.clone();
+        let seen = self.seen(execution);
+        let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
+        let question = Question {
+            words: words.iter().map(|word| word.to_vec()).collect(),
+            cwd: execution.cwd.clone(),
+            above: above.clone(),
+            pipes: (seen.upstream != Crowd::default(), seen.downstream != Crowd::default()),
+            crowd: self.crowd.programs.len(),
+            changes: asked.changes.clone(),
+            approved: asked.approved,
+        };
+        if self.policy_set != engine.policy_set() {
+            self.allowed.clear();
+            self.policy_set = engine.policy_set().to_owned();
+        }
+        let facts = self.facts(engine, occasion, asked, &inventory, above, seen);
+        let program = facts.programs.get(&command.id);
+        step.trusted = program.is_some_and(|program| program.origin.is_trusted());
+        if names_no_file && self.allowed.contains(&question) {
+            return Ok(step);
+        }
+        let acts = if before.is_empty() { self.acts(asked) } else { Vec::new() };
+        allowed(&engine.decide_execution(&inventory, &facts, &acts, asked.approved))?;
+        for name in other_names(execution) {
+            let words: Vec<&[u8]> =
+                std::iter::once(name.as_os_str().as_bytes()).chain(words.iter().skip(1).copied()).collect();
+            let inventory = palisade_grammar::execution(&words);
+            let mut above = self.above(asked).unwrap_or_default();
+            above.extend(step.words.iter().cloned());
+            let facts = self.facts(engine, occasion, asked, &inventory, Some(above), self.seen(execution));
+            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], asked.approved))?;
+        }
+        // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
+        if names_no_file && !engine.reads_what_passes() {
+            if self.allowed.len() >= MAX_KEPT {
+                self.allowed.clear();
+            }
+            self.allowed.insert(question);
+        }
+        Ok(step)
+    }
+
+    fn variables(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<(), Refused> {
+        set_directory(occasion, asked.execution);
+        let facts = self.desk.surroundings.facts(occasion);
+        for act in self.acts(asked) {
+            allowed(&engine.judge(&facts, &act, asked.approved))?;
+        }
+        Ok(())
+    }
+
+    fn acts(&self, asked: &Asked<'_>) -> Vec<Act> {
+        let program = asked.parent.setter();
+        let act = |(name, value): &(String, Vec<u8>)| Act::SetEnv {
+            name: name.clone(),
+            value: String::from_utf8_lossy(value).into_owned(),
+            program: program.clone(),
+        };
+        asked.changes.iter().map(act).collect()
+    }
+
+    /// The programs above; none if the agent wrote the command.
+    fn above(&self, asked: &Asked<'_>) -> Option<BTreeSet<String>> {
+        let mut above = match &asked.parent {
+            Parent::Shell if asked.before.is_empty() => return None,
+            Parent::Shell => BTreeSet::new(),
+            Parent::Image(image) => image.with_above(),
+            Parent::Lost => self.crowd.programs.clone(),
+        };
+        above.extend(asked.before.iter().flat_map(names_of));
+        Some(above)
+    }
+
+    /// What may be at the other ends of its pipes: everything that the session has run or names now.
+    fn seen(&self, execution: &Execution) -> AtExecve {
+        let anyone = |descriptor| match images::is_anonymous_pipe(execution.thread, descriptor) {
+            true => self.crowd.clone(),
+            false => Crowd::default(),
+        };
+        AtExecve { upstream: anyone(0), downstream: anyone(1) }
+    }
+
+    fn facts(
+        &self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &Asked<'_>,
+        inventory: &Inventory,
+        above: Option<BTreeSet<String>>,
+        seen: AtExecve,
+    ) -> Facts {
+        let stands = set_directory(occasion, asked.execution);
+        let mut facts = self.desk.surroundings.gather(occasion, inventory, engine.vocabulary());
+        if !stands {
+            facts.directories.clear();
+            facts.paths.clear();
+            facts.matches.clear();
+        }
+        images::name_descriptors(asked.execution.thread, inventory, &mut facts);
+        facts.started_by = above;
+        facts.at_execve = Some(seen);
+        facts
+    }
+}
+
+/// Takes the caller's directory for the session's; false if that is not known.
+fn set_directory(occasion: &mut Occasion, execution: &Execution) -> bool {
+    let cwd = execution.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new);
+    let known = cwd.is_some();
+    if let Some(cwd) = cwd {
+        occasion.cwd = cwd;
+    }
+    known
+}
+
+/// One question, and what is known about it.
+struct Asked<'a> {
+    execution: &'a Execution,
+    /// The scripts whose interpreter it is.
+    before: &'a [Execution],
+    parent: Parent,
+    changes: Vec<(String, Vec<u8>)>,
+    approved: bool,
+}
+
+impl Judge for Guard {
+    fn launched(&mut self, shell: i32) {
+        self.images.launched(shell);
+    }
+
+    fn may(&mut self, steps: &[Execution]) -> bool {
+        if steps.len() <= 1 {
+            self.steps.clear();
+        }
+        match self.judge(steps) {
+            Ok(step) => {
+                self.steps.push(step);
+                true
+            }
+            Err(refused) => {
+                if let Some(execution) = steps.last() {
+                    self.desk.refuse(execution, refused);
+                }
+                false
+            }
+        }
+    }
+
+    fn became(&mut self, steps: &[Execution]) {
+        let Some(last) = steps.last() else { return };
+        let known = std::mem::take(&mut self.steps);
+        for step in &known {
+            self.crowd.programs.extend(step.words.iter().cloned());
+            self.crowd.groups.extend(step.groups.iter().cloned());
+        }
+        let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
+        let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
+        let granted = known.first().and_then(|step| step.granted);
+        let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted);
+        if images::is_anonymous_pipe(last.thread, 0)
+            && let Some(cwd) = last.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new)
+            && let Some(step) = known.last().filter(|step| !step.exact)
+        {
+            let named = last.named.as_os_str().as_bytes().to_vec();
+            let words = std::iter::once(named).chain(last.argv.iter().skip(1).cloned()).collect();
+            image.reads = Some(Arc::new(Reader { words, cwd, above: step.above.clone(), approved: step.approved }));
+        }
+        self.images.became(last.thread, image, &last.env);
+    }
+
+    fn refused(&mut self, execution: &Execution, reason: &'static str) {
+        self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() });
+    }
+}
+
+impl Refused {
+    fn unknown() -> Self {
+        Self {
+            policy: String::new(),
+            reason: "What this would execute cannot be told.".to_owned(),
+            suggest: String::new(),
+        }
+    }
+
+    fn of(report: &Report) -> Self {
+        match report.reasons.first() {
+            Some(first) => {
+                Self { policy: first.policy.clone(), reason: first.reason.clone(), suggest: first.suggest.clone() }
+            }
+            None => Self::unknown(),
+        }
+    }
+}
+
+fn allowed(report: &Report) -> Result<(), Refused> {
+    if report.decision == Decision::Allow { Ok(()) } else { Err(Refused::of(report)) }
+}
+
+/// Under another name of its, only what forbids it counts: nobody permits a file by every name that it may have.
+fn not_forbidden(report: &Report) -> Result<(), Refused> {
+    let stands = |request: &palisade_engine::Judged| {
+        request.decision != Decision::Allow && !(request.determining.is_empty() && request.errors.is_empty())
+    };
+    if report.requests.iter().any(stands) { Err(Refused::of(report)) } else { Ok(()) }
+}
+
+/// The program by its file's real name, and by the name that it is told: where those are others.
+fn other_names(execution: &Execution) -> Vec<PathBuf> {
+    let own = execution.named.file_name();
+    let mut names = Vec::new();
+    if execution.file.file_name() != own {
+        names.push(execution.file.clone());
+    }
+    // A login shell's begins with a dash.
+    let told = execution.argv.first().map(|word| word.strip_prefix(b"-").unwrap_or(word));
+    let told = told.and_then(|word| word.rsplit(|byte| *byte == b'/').next()).filter(|word| !word.is_empty());
+    if let Some(told) = told.map(OsStr::from_bytes)
+        && Some(told) != own
+        && Some(told) != execution.file.file_name()
+    {
+        names.push(execution.file.with_file_name(told));
+    }
+    names
+}
+
+fn names_of(execution: &Execution) -> BTreeSet<String> {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(&execution.named).into_iter().chain(name(&execution.file)).collect()
+}

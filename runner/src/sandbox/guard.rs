@@ -1,0 +1,727 @@
+//! Every `execve` of a session is asked about before the new program's first instruction.
+//!
+//! ```text
+//! execve ─▶ seccomp filter holds the caller ─▶ its words are read ─▶ Judge::may ─ no ─▶ EACCES
+//!                                                                        │ yes
+//!                     detached, runs ◀─ the same? Judge::may ◀─ the image that came ◀─ ptrace around the call
+//! ```
+//!
+//! The words that the filter shows lie in memory which another thread of the caller can change while they are judged. So the
+//! caller is let go on under ptrace, which stops it in its new image with nothing of it run: what stands there was copied by
+//! the kernel and nobody can change it any more. If it is not what was judged, it is judged, and killed on a no. No process
+//! stays traced.
+//!
+//! One thread per session does all this, for the kernel ties a traced process to the thread that traces it. When that thread
+//! ends, however that comes, the filter answers every later `execve` with an error, and a process in the middle of one dies.
+//!
+//! Not decided here: what may be executed ([`Judge`], in `runner/src/guard/`).
+#![expect(unsafe_code, reason = "the filter's requests, another process's memory and ptrace have no safe interface")]
+
+use std::ffi::{OsStr, c_int, c_uint, c_void};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::SandboxError;
+
+/// Decides what may be executed. Lives on the session's guard thread.
+pub trait Judge: Send + fmt::Debug {
+    /// The session's own program is about to run, in this process.
+    fn launched(&mut self, process: i32);
+
+    /// Whether the last of these steps may be taken, a script before its interpreter. Asked for each step, and once more if
+    /// something else came of them.
+    fn may(&mut self, steps: &[Execution]) -> bool;
+
+    /// It was executed: these are the steps.
+    fn became(&mut self, steps: &[Execution]);
+
+    /// It was not executed, for this reason, which is no policy's.
+    fn refused(&mut self, execution: &Execution, reason: &'static str);
+}
+
+/// A program about to be executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// The calling thread, as this process numbers it.
+    pub thread: i32,
+    /// The file as the caller names it, absolute, symbolic links in it as they are.
+    pub named: PathBuf,
+    /// The file itself, as the session sees it.
+    pub file: PathBuf,
+    /// The arguments, the program's own name for itself first.
+    pub argv: Vec<Vec<u8>>,
+    /// The environment's entries, `NAME=value`.
+    pub env: Vec<Vec<u8>>,
+    /// Where the caller stands; none if that is gone.
+    pub cwd: Option<PathBuf>,
+}
+
+/// Bytes of words that one `execve` may have; the kernel takes at most 6 MiB (execve(2)).
+const MAX_WORDS: usize = 6 << 20;
+
+/// Interpreters of interpreters that the kernel follows (`fs/exec.c`).
+const MAX_INTERPRETERS: usize = 5;
+
+/// Bytes of a script in which the kernel looks for its interpreter (`BINPRM_BUF_SIZE`).
+const FIRST_LINE: usize = 256;
+
+/// Takes the listener that a new process sends, and answers for everything that the session executes, on a thread that ends with
+/// it. A process that came to its end before sends none.
+///
+/// # Errors
+///
+/// The listener cannot be received, no thread can be made, or the kernel's requests are longer than known.
+pub(super) fn stand(post: &UnixStream, judge: Box<dyn Judge>) -> Result<(), SandboxError> {
+    let failed = |source| SandboxError::Server { what: "guard a session", source };
+    match receive(post).map_err(failed)? {
+        Some(listener) => watch(listener, judge).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+fn receive(post: &UnixStream) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(post, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut listeners = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(listeners.next())
+}
+
+fn watch(listener: OwnedFd, judge: Box<dyn Judge>) -> io::Result<()> {
+    demand_known_sizes()?;
+    let guard = Guard { listener, judge };
+    std::thread::Builder::new().name("palisade-guard".to_owned()).spawn(move || guard.live()).map(drop)
+}
+
+struct Guard {
+    listener: OwnedFd,
+    judge: Box<dyn Judge>,
+}
+
+impl Guard {
+    /// The first `execve` is the session's own program, which nobody else's hand is in.
+    fn live(mut self) {
+        if let Some(launch) = self.next() {
+            self.judge.launched(launch.thread);
+            let _ = self.answer(launch.id, GO_ON);
+        }
+        while let Some(call) = self.next() {
+            self.decide(&call);
+        }
+    }
+
+    /// The next request; none once nothing of the session is left.
+    fn next(&self) -> Option<Call> {
+        loop {
+            let mut polled = [PollFd::new(&self.listener, PollFlags::IN)];
+            match poll(&mut polled, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(_) => return None,
+            }
+            if !polled.iter().any(|polled| polled.revents().contains(PollFlags::IN)) {
+                return None;
+            }
+            match receive_call(&self.listener) {
+                Ok(call) => return Some(call),
+                // The caller was killed meanwhile.
+                Err(libc::ENOENT | libc::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn decide(&mut self, call: &Call) {
+        let steps = match self.steps(call) {
+            Ok(steps) => steps,
+            Err(errno) => {
+                let _ = self.answer(call.id, -errno);
+                return;
+            }
+        };
+        // What was read is the caller's only if it still waits: else its number may be another's by now.
+        if !is_waiting(&self.listener, call.id) {
+            return;
+        }
+        let may = (1..=steps.len()).all(|taken| steps.get(..taken).is_some_and(|steps| self.judge.may(steps)));
+        if !may {
+            let _ = self.answer(call.id, -libc::EACCES);
+            return;
+        }
+        if trace(libc::PTRACE_SEIZE, call.thread, TRACE_OPTIONS).is_err() {
+            self.refuse_unseen(&steps);
+            let _ = self.answer(call.id, -libc::EACCES);
+            return;
+        }
+        // A caller that was killed meanwhile ends, and that is what the wait sees.
+        let _ = self.answer(call.id, GO_ON);
+        let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
+        match next_stop(call.thread) {
+            Stop::Executed(process) => self.verify(process, steps),
+            Stop::Returned(thread) => detach(thread),
+            Stop::Gone => {}
+        }
+    }
+
+    /// Looks at what stands in the process, which has run nothing of it.
+    fn verify(&mut self, process: i32, mut steps: Vec<Execution>) {
+        let image = Execution::of(process);
+        let same = |image: &Execution| {
+            steps.last().is_some_and(|judged| {
+                (&judged.file, &judged.argv, &judged.env, &judged.cwd)
+                    == (&image.file, &image.argv, &image.env, &image.cwd)
+            })
+        };
+        let may = match image {
+            Ok(image) if same(&image) => true,
+            // Somebody else's words, a kind of file that has an interpreter of its own, or a file that was exchanged.
+            Ok(image) if self.may_be(&image) => {
+                steps = vec![image];
+                true
+            }
+            Ok(_) => false,
+            Err(_) => {
+                self.refuse_unseen(&steps);
+                false
+            }
+        };
+        if may {
+            for step in &mut steps {
+                step.thread = process;
+            }
+            self.judge.became(&steps);
+            detach(process);
+        } else {
+            kill(process);
+            // It is ours until its end is seen; the parent sees it as well.
+            while !matches!(next_stop(process), Stop::Gone) {}
+        }
+    }
+
+    fn may_be(&mut self, execution: &Execution) -> bool {
+        if has_no_name(&execution.file) {
+            self.judge.refused(execution, NAMELESS);
+            return false;
+        }
+        self.judge.may(std::slice::from_ref(execution))
+    }
+
+    fn refuse_unseen(&mut self, steps: &[Execution]) {
+        if let Some(step) = steps.first() {
+            self.judge
+                .refused(step, "What is executed cannot be watched: the caller is traced already, or hides itself.");
+        }
+    }
+
+    /// What the call would execute: the file, and if that is a script, its interpreters.
+    fn steps(&mut self, call: &Call) -> Result<Vec<Execution>, c_int> {
+        let (execution, mut file) = call.read()?;
+        let mut steps = vec![execution];
+        for _ in 0..=MAX_INTERPRETERS {
+            let Some(step) = steps.last() else { return Err(libc::EACCES) };
+            if has_no_name(&step.file) {
+                self.judge.refused(step, NAMELESS);
+                return Err(libc::EACCES);
+            }
+            let Some(interpreter) = interpreter(&file) else { return Ok(steps) };
+            let (next, found) = step.interpreted(interpreter)?;
+            steps.push(next);
+            file = found;
+        }
+        Err(libc::ELOOP)
+    }
+
+    fn answer(&self, id: u64, answer: c_int) -> Result<(), c_int> {
+        let (error, flags) = if answer == GO_ON { (0, CONTINUE) } else { (answer, 0) };
+        let mut response = Response { id, value: 0, error, flags };
+        control(&self.listener, SEND, ptr::from_mut(&mut response).cast())
+    }
+}
+
+const NAMELESS: &str = "A program without a file name cannot be judged.";
+
+/// To [`Guard::answer`], where errors are negative: let the kernel go on with the call.
+const GO_ON: c_int = 0;
+
+/// One `execve` that the filter holds.
+struct Call {
+    id: u64,
+    thread: i32,
+    /// The descriptor that the path is relative to, or the working directory's.
+    base: c_int,
+    path: u64,
+    argv: u64,
+    env: u64,
+    flags: c_int,
+}
+
+impl Call {
+    /// What it is about, with the file, opened by name alone.
+    fn read(&self) -> Result<(Execution, OwnedFd), c_int> {
+        let memory = Memory(self.thread);
+        let path = PathBuf::from(std::ffi::OsString::from_vec(
+            memory.text(self.path, libc::PATH_MAX.unsigned_abs() as usize)?,
+        ));
+        let cwd = link(self.thread, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd));
+        let (named, file) = self.find(&path, cwd.as_deref())?;
+        let mut argv = memory.texts(self.argv)?;
+        if argv.is_empty() {
+            argv.push(Vec::new()); // as the kernel does since Linux 5.18
+        }
+        let execution =
+            Execution { thread: self.thread, named, file: place_of(&file)?, argv, env: memory.texts(self.env)?, cwd };
+        Ok((execution, file))
+    }
+
+    /// The file that the kernel would execute, found in the caller's own view.
+    fn find(&self, path: &Path, cwd: Option<&Path>) -> Result<(PathBuf, OwnedFd), c_int> {
+        let follow = self.flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+        if path.as_os_str().is_empty() {
+            if self.flags & libc::AT_EMPTY_PATH == 0 || self.base < 0 {
+                return Err(libc::ENOENT);
+            }
+            let file = open_link(&format!("/proc/{}/fd/{}", self.thread, self.base))?;
+            return Ok((place_of(&file)?, file));
+        }
+        let base = match (path.is_absolute(), self.base) {
+            (true, _) => PathBuf::new(),
+            (false, libc::AT_FDCWD) => cwd.ok_or(libc::ENOENT)?.to_owned(),
+            (false, base) => place_of(&open_link(&format!("/proc/{}/fd/{base}", self.thread))?)?,
+        };
+        let named = base.join(path);
+        let file = open_as(self.thread, &named, follow)?;
+        Ok((named, file))
+    }
+}
+
+impl Execution {
+    /// What stands in a process that has run nothing of it.
+    fn of(process: i32) -> Result<Self, c_int> {
+        let file = link(process, "exe").ok_or(libc::ENOENT)?;
+        let words = |name: &str| -> Result<Vec<Vec<u8>>, c_int> {
+            let mut bytes = Vec::new();
+            let opened = File::open(format!("/proc/{process}/{name}")).map_err(number)?;
+            opened.take(MAX_WORDS as u64 + 1).read_to_end(&mut bytes).map_err(number)?;
+            if bytes.len() > MAX_WORDS {
+                return Err(libc::E2BIG);
+            }
+            let text = bytes.strip_suffix(&[0]).map(<[u8]>::to_vec);
+            Ok(text.map(|text| text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()).unwrap_or_default())
+        };
+        Ok(Self {
+            thread: process,
+            named: file.clone(),
+            file,
+            argv: words("cmdline")?,
+            env: words("environ")?,
+            cwd: link(process, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd)),
+        })
+    }
+
+    /// The interpreter's execution that the kernel makes of a script's.
+    fn interpreted(&self, line: FirstLine) -> Result<(Self, OwnedFd), c_int> {
+        let path = PathBuf::from(OsStr::from_bytes(&line.interpreter));
+        let named = match (path.is_absolute(), &self.cwd) {
+            (true, _) => path,
+            (false, Some(cwd)) => cwd.join(path),
+            (false, None) => return Err(libc::ENOENT),
+        };
+        let file = open_as(self.thread, &named, true)?;
+        let mut argv = vec![line.interpreter];
+        argv.extend(line.argument);
+        argv.push(self.named.as_os_str().as_bytes().to_vec());
+        argv.extend(self.argv.iter().skip(1).cloned());
+        let next = Self {
+            thread: self.thread,
+            named,
+            file: place_of(&file)?,
+            argv,
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+        };
+        Ok((next, file))
+    }
+}
+
+/// Opens a file by name alone, as a thread would find it: under its root, with its own entries of /proc.
+fn open_as(thread: i32, path: &Path, follow: bool) -> Result<OwnedFd, c_int> {
+    let mut names = path.components().skip(1).filter_map(|name| name.as_os_str().to_str());
+    let own = match (names.next(), names.next(), names.next()) {
+        (Some("proc"), Some("self" | "thread-self"), Some(rest)) => Some(format!("/proc/{thread}/{rest}")),
+        (Some("dev"), Some("fd"), Some(number)) => Some(format!("/proc/{thread}/fd/{number}")),
+        _ => None,
+    };
+    if let Some(mut own) = own {
+        // `/dev/fd/9` has three names, `/proc/self/fd/9` four.
+        if path.starts_with("/proc") {
+            names.for_each(|name| own.extend(["/", name]));
+        }
+        return open_link(&own);
+    }
+    let root = open_link(&format!("/proc/{thread}/root"))?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+        .map_err(Errno::raw_os_error)
+}
+
+fn open_link(path: &str) -> Result<OwnedFd, c_int> {
+    openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(Errno::raw_os_error)
+}
+
+/// The path of an opened file.
+fn place_of(file: &OwnedFd) -> Result<PathBuf, c_int> {
+    link_at(&format!("/proc/self/fd/{}", file.as_raw_fd())).ok_or(libc::ENOENT)
+}
+
+fn link(thread: i32, name: &str) -> Option<PathBuf> {
+    link_at(&format!("/proc/{thread}/{name}"))
+}
+
+fn link_at(path: &str) -> Option<PathBuf> {
+    let target = readlinkat(CWD, path, Vec::new()).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+}
+
+/// A file that never had a name, or has lost it.
+fn has_no_name(file: &Path) -> bool {
+    !file.is_absolute()
+        || file.starts_with("/memfd:")
+        || is_deleted(file)
+        || file.as_os_str().as_bytes().starts_with(b"/memfd:")
+}
+
+fn is_deleted(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b" (deleted)")
+}
+
+/// What the first line of a script says.
+struct FirstLine {
+    interpreter: Vec<u8>,
+    argument: Option<Vec<u8>>,
+}
+
+/// The interpreter of a script; none for everything else, and for what cannot be read: then only the image tells.
+fn interpreter(file: &OwnedFd) -> Option<FirstLine> {
+    let kind = FileType::from_raw_mode(fstat(file).ok()?.st_mode);
+    if kind != FileType::RegularFile {
+        return None;
+    }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let opened = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).ok()?;
+    let mut head = [0; FIRST_LINE];
+    let length = rustix::io::pread(opened, &mut head, 0).ok()?;
+    first_line(head.get(..length)?)
+}
+
+/// As `fs/binfmt_script.c` reads it.
+fn first_line(head: &[u8]) -> Option<FirstLine> {
+    let line = head.strip_prefix(b"#!")?;
+    let line = line.split(|byte| matches!(byte, b'\n' | 0)).next()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(blank).unwrap_or(line.len());
+    let (interpreter, rest) = line.split_at_checked(end)?;
+    if interpreter.is_empty() {
+        return None;
+    }
+    let from = rest.iter().position(|byte| !blank(byte));
+    let argument = from.and_then(|from| rest.get(from..)).map(|rest| {
+        let end = rest.iter().rposition(|byte| !blank(byte)).map_or(0, |last| last + 1);
+        rest.get(..end).unwrap_or_default().to_vec()
+    });
+    Some(FirstLine { interpreter: interpreter.to_vec(), argument })
+}
+
+/// The memory of a thread that waits.
+struct Memory(i32);
+
+/// Bytes that are read of a text at first: most words are shorter.
+const MOST: usize = 128;
+
+const PAGE: u64 = 4096;
+
+impl Memory {
+    /// The texts of an array of pointers with a null pointer at its end; none for a null pointer.
+    fn texts(&self, array: u64) -> Result<Vec<Vec<u8>>, c_int> {
+        let pointers = self.pointers(array)?;
+        let mut texts = Vec::with_capacity(pointers.len());
+        let mut total = 0;
+        for some in pointers.chunks(MOST_AT_ONCE) {
+            for (pointer, beginning) in some.iter().zip(self.beginnings(some)?) {
+                let text = match beginning.iter().position(|byte| *byte == 0) {
+                    Some(end) => beginning.get(..end).unwrap_or_default().to_vec(),
+                    None => self.text(*pointer, MAX_WORDS)?,
+                };
+                total += text.len() + 1;
+                if total > MAX_WORDS {
+                    return Err(libc::E2BIG);
+                }
+                texts.push(text);
+            }
+        }
+        Ok(texts)
+    }
+
+    fn pointers(&self, array: u64) -> Result<Vec<u64>, c_int> {
+        const SIZE: u64 = size_of::<u64>() as u64;
+        let mut pointers = Vec::new();
+        if array == 0 {
+            return Ok(pointers);
+        }
+        let mut at = array;
+        loop {
+            // Not beyond the page: what follows may not be there.
+            let mut bytes = vec![0; usize::try_from((PAGE - at % PAGE).max(SIZE)).map_err(|_| libc::EFAULT)?];
+            let read = self.read(&mut [(at, &mut bytes)])?;
+            for pointer in bytes.get(..read).unwrap_or_default().chunks_exact(size_of::<u64>()) {
+                match <[u8; 8]>::try_from(pointer).map(u64::from_ne_bytes) {
+                    Ok(0) => return Ok(pointers),
+                    Ok(pointer) => pointers.push(pointer),
+                    Err(_) => return Err(libc::EFAULT),
+                }
+                at = at.checked_add(SIZE).ok_or(libc::EFAULT)?;
+            }
+            if read < size_of::<u64>() {
+                return Err(libc::EFAULT);
+            }
+            if pointers.len() > MAX_WORDS / size_of::<u64>() {
+                return Err(libc::E2BIG);
+            }
+        }
+    }
+
+    /// How the texts at these places begin, read at once.
+    fn beginnings(&self, places: &[u64]) -> Result<Vec<Vec<u8>>, c_int> {
+        let mut texts: Vec<Vec<u8>> =
+            places.iter().map(|at| vec![0xFF; usize::try_from(PAGE - at % PAGE).unwrap_or(MOST).min(MOST)]).collect();
+        let total: usize = texts.iter().map(Vec::len).sum();
+        let mut parts: Vec<(u64, &mut [u8])> =
+            places.iter().copied().zip(texts.iter_mut().map(Vec::as_mut_slice)).collect();
+        if self.read(&mut parts)? < total {
+            return Err(libc::EFAULT);
+        }
+        Ok(texts)
+    }
+
+    /// The text at a place, which ends with a NUL byte.
+    fn text(&self, at: u64, limit: usize) -> Result<Vec<u8>, c_int> {
+        let mut text = Vec::new();
+        let mut place = at;
+        while text.len() <= limit {
+            let mut bytes = vec![0; usize::try_from(PAGE - place % PAGE).map_err(|_| libc::EFAULT)?];
+            let read = self.read(&mut [(place, &mut bytes)])?;
+            let bytes = bytes.get(..read).unwrap_or_default();
+            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
+                text.extend_from_slice(bytes.get(..end).unwrap_or_default());
+                return Ok(text);
+            }
+            if read == 0 {
+                return Err(libc::EFAULT);
+            }
+            text.extend_from_slice(bytes);
+            place = place.checked_add(read as u64).ok_or(libc::EFAULT)?;
+        }
+        Err(libc::ENAMETOOLONG)
+    }
+
+    /// Reads from several places at once; how many bytes there were, up to the first place that cannot be read.
+    fn read(&self, parts: &mut [(u64, &mut [u8])]) -> Result<usize, c_int> {
+        let iovec = |base: *mut c_void, len: usize| libc::iovec { iov_base: base, iov_len: len };
+        let here: Vec<_> = parts.iter_mut().map(|(_, into)| iovec(into.as_mut_ptr().cast(), into.len())).collect();
+        let there: Vec<_> = parts
+            .iter()
+            .map(|(at, into)| iovec(ptr::without_provenance_mut(usize::try_from(*at).unwrap_or(0)), into.len()))
+            .collect();
+        let count = libc::c_ulong::try_from(here.len()).map_err(|_| libc::EINVAL)?;
+        // SAFETY: the first list points into slices that are ours alone and as long as it says; the addresses of the second are
+        // the other process's, and the kernel checks them.
+        let read = unsafe { libc::process_vm_readv(self.0, here.as_ptr(), count, there.as_ptr(), count, 0) };
+        usize::try_from(read).map_err(|_| errno())
+    }
+}
+
+/// Places that the kernel reads from at once (`UIO_MAXIOV`).
+const MOST_AT_ONCE: usize = 1024;
+
+/// What a process that is traced does next.
+enum Stop {
+    /// It stands in the image of a new program.
+    Executed(i32),
+    /// Its call has come back.
+    Returned(i32),
+    /// It has ended.
+    Gone,
+}
+
+/// Waits for the one process that this thread traces. A thread that is not the first of its process takes that one's number
+/// when it executes a program.
+fn next_stop(thread: i32) -> Stop {
+    loop {
+        let mut status: c_int = 0;
+        // SAFETY: the kernel writes one `c_int`. Without the last flag it would take statuses that other threads wait for.
+        let process = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+        if process < 0 {
+            match errno() {
+                libc::EINTR => continue,
+                _ => return Stop::Gone,
+            }
+        }
+        if !libc::WIFSTOPPED(status) {
+            if process == thread {
+                return Stop::Gone;
+            }
+            continue;
+        }
+        match status >> 16 {
+            libc::PTRACE_EVENT_EXEC => return Stop::Executed(process),
+            libc::PTRACE_EVENT_STOP => return Stop::Returned(process),
+            // A signal on its way.
+            _ => {
+                let _ = trace(libc::PTRACE_CONT, process, libc::WSTOPSIG(status));
+            }
+        }
+    }
+}
+
+/// Stopped where it executes a program, and killed should this thread end meanwhile.
+const TRACE_OPTIONS: c_int = libc::PTRACE_O_TRACEEXEC | libc::PTRACE_O_EXITKILL;
+
+fn trace(request: c_uint, thread: i32, data: c_int) -> Result<(), c_int> {
+    // SAFETY: none of the requests of this file takes a pointer.
+    match unsafe { libc::ptrace(request, thread, ptr::null_mut::<c_void>(), data as usize as *mut c_void) } {
+        0.. => Ok(()),
+        _ => Err(errno()),
+    }
+}
+
+fn detach(thread: i32) {
+    let _ = trace(libc::PTRACE_DETACH, thread, 0);
+}
+
+/// A process that we trace, so that the number is still its own.
+fn kill(process: i32) {
+    // SAFETY: no memory.
+    unsafe { libc::kill(process, libc::SIGKILL) };
+}
+
+/// `struct seccomp_notif` of `linux/seccomp.h`.
+#[repr(C)]
+#[derive(Default)]
+struct Request {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    number: c_int,
+    convention: u32,
+    instruction: u64,
+    arguments: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+struct Response {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+// As `linux/seccomp.h` composes them: the size of what is passed, the letter `!` and a number.
+const RECEIVE: u64 = 0xC050_2100;
+const SEND: u64 = 0xC018_2101;
+const IS_WAITING: u64 = 0x4008_2102;
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+const CONTINUE: u32 = 1;
+
+/// The numbers above hold the sizes: a kernel whose structs were longer would write beyond them.
+fn demand_known_sizes() -> io::Result<()> {
+    let mut sizes = [0_u16; 3];
+    let operation = libc::SECCOMP_GET_NOTIF_SIZES;
+    // SAFETY: the kernel writes one `struct seccomp_notif_sizes`, which is three 16-bit numbers.
+    if unsafe { libc::syscall(libc::SYS_seccomp, operation, 0, sizes.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let known = [size_of::<Request>(), size_of::<Response>()];
+    let fits = sizes.iter().zip(known).all(|(kernel, ours)| usize::from(*kernel) <= ours);
+    if fits { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+fn receive_call(listener: &OwnedFd) -> Result<Call, c_int> {
+    let mut request = Request::default(); // the kernel wants it empty
+    control(listener, RECEIVE, ptr::from_mut(&mut request).cast())?;
+    let [a, b, c, d, e, _] = request.arguments;
+    let thread = i32::try_from(request.pid).map_err(|_| libc::ESRCH)?;
+    // Registers hold 64 bits of which the kernel takes the lower half of a descriptor.
+    let low = |register: u64| register as u32 as c_int;
+    Ok(if i64::from(request.number) == libc::SYS_execveat {
+        Call { id: request.id, thread, base: low(a), path: b, argv: c, env: d, flags: low(e) }
+    } else {
+        Call { id: request.id, thread, base: libc::AT_FDCWD, path: a, argv: b, env: c, flags: 0 }
+    })
+}
+
+fn is_waiting(listener: &OwnedFd, mut id: u64) -> bool {
+    control(listener, IS_WAITING, ptr::from_mut(&mut id).cast()).is_ok()
+}
+
+fn control(listener: &OwnedFd, request: u64, data: *mut c_void) -> Result<(), c_int> {
+    // SAFETY: every caller passes a struct of the size that is part of the request's number.
+    match unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), request as _, data) } {
+        0.. => Ok(()),
+        _ => Err(errno()),
+    }
+}
+
+fn errno() -> c_int {
+    number(io::Error::last_os_error())
+}
+
+fn number(error: io::Error) -> c_int {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_is_read_as_the_kernel_does() {
+        let rows: [(&[u8], Option<(&str, Option<&str>)>); 10] = [
+            (b"#!/bin/sh\necho", Some(("/bin/sh", None))),
+            (b"#! /usr/bin/env  python3 -u \nx", Some(("/usr/bin/env", Some("python3 -u")))),
+            (b"#!/bin/sh -e\t", Some(("/bin/sh", Some("-e")))),
+            (b"#!\t/bin/sh", Some(("/bin/sh", None))),
+            (b"#!sh\n", Some(("sh", None))),
+            (b"#!\n/bin/sh", None),
+            (b"#!   ", None),
+            (b"#", None),
+            (b"\x7fELF", None),
+            (b"#!/bin/sh\0x", Some(("/bin/sh", None))),
+        ];
+        for (head, expected) in rows {
+            let found = first_line(head);
+            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+            let found = found.map(|line| (text(&line.interpreter), line.argument.as_ref().map(text)));
+            let expected = expected.map(|(program, argument)| (program.to_owned(), argument.map(str::to_owned)));
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(head));
+        }
+    }
+}
