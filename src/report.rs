@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use miette::Diagnostic;
-use palisade_runner::{Decision, Explained, Failure, OpenError, Redacted};
+use palisade_runner::{Decision, DeniedProgram, Explained, Failure, OpenError, Redacted};
 
 use crate::config::ConfigError;
 
@@ -120,6 +120,18 @@ pub(crate) fn reasons(explained: &Explained) -> String {
     }
     for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
         let _ = writeln!(text, "{}: {}", opaque.reason, printable(opaque.detail.as_str()));
+    }
+    text
+}
+
+/// A program that the exec guard refused, and what would be allowed.
+pub(crate) fn denied_program(denied: &DeniedProgram) -> String {
+    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
+    let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
+    let mut text = format!("palisade: denied at execve: {}\n", printable(denied.program.as_str()));
+    let _ = writeln!(text, "{policy}: {}\n  {}", printable(denied.reason.as_str()), printable(&words.join(" ")));
+    if !denied.suggestion.is_empty() {
+        let _ = writeln!(text, "  instead: {}", printable(denied.suggestion.as_str()));
     }
     text
 }

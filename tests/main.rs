@@ -13,6 +13,7 @@ mod commands;
 mod compile_fail;
 mod developer;
 mod documents;
+mod guard;
 mod policy;
 mod record;
 mod reload;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    Decision, DecisionNote, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, Redacted, Refusal,
-    SessionNote, Status,
+    Decision, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, Redacted,
+    Refusal, SessionNote, Status,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -45,6 +45,9 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     if let Some(lost) = &result.lost {
         let _ = writeln!(text, "[session lost] {lost}");
     }
+    for denied in &result.denied {
+        let _ = writeln!(text, "[denied at execve] {}", denied_program(denied));
+    }
     text.push_str(result.stdout.as_str());
     if !result.stderr.is_empty() {
         if !text.ends_with('\n') {
@@ -53,6 +56,16 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
         let _ = write!(text, "[stderr]\n{}", result.stderr);
     }
     Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor) }
+}
+
+fn denied_program(denied: &DeniedProgram) -> String {
+    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
+    let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
+    let mut text = format!("{} (`{}`): {policy}: {}", denied.program, words.join(" "), denied.reason);
+    if !denied.suggestion.is_empty() {
+        let _ = write!(text, " — instead: {}", denied.suggestion);
+    }
+    text
 }
 
 fn header(result: &ExecResult) -> String {

@@ -36,6 +36,8 @@ const SYSTEM_BIN: &[&str] = &[
     "/bin",
     "/usr/lib",
     "/usr/libexec",
+    "/usr/local/lib",
+    "/usr/local/libexec",
     "/opt",
 ];
 

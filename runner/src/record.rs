@@ -4,14 +4,14 @@ use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
     Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
-    Redactions, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
-    Written,
+    Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach,
+    Who, Written,
 };
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
-use crate::result::{ExecResult, Explained, Status};
+use crate::result::{DeniedProgram, ExecResult, Explained, Status};
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
 use crate::session::SessionId;
@@ -110,6 +110,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         out: stream(&result.stdout, "stdout"),
         err: stream(&result.stderr, "stderr"),
         redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
+        denied: result.denied.iter().map(refused).collect(),
     }
     .into()
 }
@@ -125,8 +126,13 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         out: nothing(),
         err: nothing(),
         redactions: Redactions::default(),
+        denied: Vec::new(),
     }
     .into()
+}
+
+fn refused(denied: &DeniedProgram) -> Refused {
+    Refused { program: denied.program.clone(), argv: denied.argv.clone(), policy: denied.policy.clone() }
 }
 
 /// Something that was to be written to a job's input; `Err` holds the policies that forbid it.

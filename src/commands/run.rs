@@ -151,6 +151,9 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
     if args.context.json {
         print_json(result);
     }
+    for denied in &result.denied {
+        report::complain(&report::denied_program(denied));
+    }
     for (rule, count) in &result.redactions {
         report::complain(&format!("palisade: redacted {rule}: {count}\n"));
     }

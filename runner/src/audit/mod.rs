@@ -297,6 +297,20 @@ pub struct Finished {
     /// What the redactor took out.
     #[serde(skip_serializing_if = "Redactions::is_empty")]
     pub redactions: Redactions,
+    /// Programs that the exec guard refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<Refused>,
+}
+
+/// A program that was refused when something tried to execute it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refused {
+    /// Its file, as it was called.
+    pub program: Redacted,
+    /// Its arguments.
+    pub argv: Vec<Redacted>,
+    /// The policy that refused it; empty if nothing permits it.
+    pub policy: Redacted,
 }
 
 /// Something that was to be written to a job's input. Written only when this is on record.
@@ -827,6 +841,7 @@ pub(crate) mod sample {
             out: Stream::new(&text(output), output.len() as u64, 0),
             err: Stream::new(&text(""), 0, 0),
             redactions: [(text("github-token"), 2)].into_iter().collect(),
+            denied: Vec::new(),
         }
     }
 

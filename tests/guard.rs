@@ -1,0 +1,157 @@
+//! The exec guard with the shipped policies: what no text told is decided when it is executed.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::world::{Ended, World};
+
+/// A repository to work in.
+fn world() -> World {
+    let world = World::new();
+    let git = Command::new("git").args(["init", "--quiet"]).current_dir(world.workspace()).status();
+    assert!(git.is_ok_and(|status| status.success()));
+    world
+}
+
+fn json(world: &World, command: &str) -> (Ended, Value) {
+    let ended = world.call(&["run", "--json", command]);
+    let value = serde_json::from_str(ended.stdout.lines().last().unwrap_or_default()).unwrap_or_default();
+    (ended, value)
+}
+
+fn denied(result: &Value) -> Vec<&str> {
+    let denied = result["denied"].as_array().map(Vec::as_slice).unwrap_or_default();
+    denied.iter().map(|program| program["policy"].as_str().unwrap_or_default()).collect()
+}
+
+/// A program of the workspace, and the policies that refuse what it tries. Everything here is allowed to start: its text
+/// is a file, which nobody has read.
+const TRIED: &[(&str, &[&str])] = &[
+    ("#!/bin/sh\ngit push origin main", &["ask-git-push"]),
+    ("#!/bin/bash\nx=git y=push; \"$x\" \"$y\" origin main", &["ask-git-push"]),
+    ("#!/bin/bash\nenv git push; timeout 5 git push", &["ask-git-push", "ask-git-push"]),
+    ("#!/bin/bash\n(exec -a harmless git push)", &["ask-git-push"]),
+    (
+        "#!/usr/bin/python3\nimport os, shutil\nos.symlink(shutil.which('git'), 'other')\nos.system('./other push')",
+        &["ask-git-push"],
+    ),
+    ("#!/bin/bash\n/usr/bin/su --version", &["no-sudo"]),
+    ("#!/usr/bin/su\n", &["no-sudo"]),
+    ("#!/bin/bash\nprintf '#!/usr/bin/su\\n' > inner; chmod +x inner; ./inner", &["no-sudo"]),
+    ("#!/usr/bin/python3\nimport subprocess\nsubprocess.run(['git', 'push'])", &["ask-git-push"]),
+    ("#!/usr/bin/python3\nimport os\nos.system('git push')", &["ask-git-push"]),
+    (
+        "#!/usr/bin/python3\nimport os, shutil\nos.execve(os.open(shutil.which('git'), 0), ['x', 'push'], {})",
+        &["ask-git-push"],
+    ),
+    (
+        "#!/usr/bin/python3\nimport os\nfd = os.memfd_create('x')\nos.write(fd, open('/usr/bin/true', 'rb').read())\nos.execve(fd, ['x'], {})",
+        &[""],
+    ),
+    ("#!/usr/bin/perl\nsystem('git', 'push')", &["ask-git-push"]),
+    ("#!/bin/bash\nLD_PRELOAD=./x.so ls", &["guard-loader-env"]),
+    ("#!/bin/bash\nexport GIT_SSH_COMMAND=./x; git status", &["guard-loader-env"]),
+    (
+        "#!/usr/bin/python3\nimport os, subprocess\nsubprocess.run(['ls'], env=dict(os.environ, BASH_ENV='x'))",
+        &["guard-loader-env"],
+    ),
+    ("#!/bin/bash\nrm -rf /usr/local/none", &["no-delete-outside-workspace"]),
+    ("#!/bin/bash\ncat ~/.ssh/id_ed25519", &["secrets-unreadable"]),
+    ("#!/bin/bash\ncp x .git/hooks/pre-commit", &["no-hook-changes"]),
+    ("#!/bin/bash\nbase64 -d <<< bHM= | sh", &["no-decode-to-shell"]),
+    ("#!/bin/bash\nsh < <(base64 -d <<< bHM=)", &["no-decode-to-shell"]),
+    ("#!/bin/bash\nnpm install left-pad", &["lockfile-installs-only"]),
+];
+
+#[test]
+fn what_a_program_starts_is_decided() {
+    for (text, policies) in TRIED {
+        let world = world();
+        world.program("tries", text);
+        world.program("npm", "#!/bin/sh\necho not this one\n");
+        // Where there is no npm, an exec of it would fail before it is judged.
+        if text.contains("npm install") && !fs::exists("/usr/bin/npm").unwrap_or_default() {
+            continue;
+        }
+        let (ended, result) = json(&world, "./tries");
+        let mut seen = denied(&result);
+        seen.sort_unstable();
+        let expected: Vec<&str> = policies.to_vec();
+        for policy in &expected {
+            assert!(seen.contains(policy), "{text}\n{policy:?} is not among {seen:?}\n{ended:?}");
+        }
+        assert!(seen.iter().all(|policy| expected.contains(policy)), "{text}\n{seen:?}\n{ended:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_full() {
+    let world = world();
+    world.program("tries", "#!/bin/sh\ngit push origin main\necho \"status $?\"\n");
+    let (_, result) = json(&world, "./tries");
+    assert_eq!(result["stdout"], "status 126\n", "{result}");
+    let told = &result["denied"][0];
+    assert_eq!(told["argv"], serde_json::json!(["git", "push", "origin", "main"]), "{told}");
+    assert!(told["program"].as_str().is_some_and(|program| program.ends_with("/git")), "{told}");
+    assert_eq!(told["reason"], "Publishing needs a person's yes.", "{told}");
+    assert_eq!(told["suggestion"], "Commit, and let the person push.", "{told}");
+    let record = world.record();
+    let outcome = record.iter().find(|line| line["kind"] == "outcome").expect("an outcome");
+    assert_eq!(outcome["denied"][0]["policy"], "ask-git-push", "{outcome}");
+    // For people, too.
+    let ended = world.run("./tries");
+    assert!(ended.stderr.contains("denied at execve") && ended.stderr.contains("ask-git-push"), "{ended:?}");
+    assert!(ended.stderr.contains("instead: Commit"), "{ended:?}");
+    // A secret among the words is redacted there as well.
+    world.program("tries", "#!/bin/sh\ngit push https://x:ghp_0123456789abcdefghijABCDEFGHIJ012345@example.invalid/\n");
+    let ended = world.call(&["run", "--json", "./tries"]);
+    assert!(!ended.stdout.contains("ghp_0123456789"), "{ended:?}");
+}
+
+/// What is computed while the script runs is decided with the words that come of it, as the agent's own command.
+#[test]
+fn computed_words_are_decided_when_they_are_known() {
+    let world = world();
+    world.write("work/words", "push origin main");
+    for (command, stdout, policies) in [
+        ("git $(cat words); echo behind", "behind\n", &["ask-git-push"][..]),
+        ("cd \"$(git rev-parse --show-toplevel)\" && git rev-parse --show-prefix", "\n", &[]),
+        ("cat <(echo through a pipe)", "through a pipe\n", &[]),
+        ("diff <(echo a) <(echo a) && echo same", "same\n", &[]),
+    ] {
+        let (ended, result) = json(&world, command);
+        assert_eq!(result["stdout"], stdout, "{command}: {ended:?}");
+        assert_eq!(denied(&result), policies, "{command}: {ended:?}");
+    }
+}
+
+/// What is everyday goes on without a refusal, and with its own exit status.
+#[test]
+fn everyday_programs_are_not_in_the_way_of_the_guard() {
+    let world = world();
+    world.write("work/Makefile", "all: a b\n\t@cat a b | sort | tail -1\na b:\n\t@echo $@ > $@\n");
+    world.write("work/script.py", "import subprocess\nprint(subprocess.check_output(['sort'], input=b'b\\na\\n'))\n");
+    world.write("work/configure", "#!/bin/sh\nset -e\nfor tool in sed awk grep; do command -v $tool >/dev/null || exit 1; done\nwork=$(mktemp -d)\nfor i in 1 2 3; do echo \"$i\" | sed s/1/one/ >> $work/out; done\ncat $work/out | tr '\\n' ' '; rm -rf $work\n");
+    for (command, stdout) in [
+        ("make -j2", "b\n"),
+        ("/usr/bin/python3 script.py", "b'a\\nb\\n'\n"),
+        ("sh configure", "one 2 3 "),
+        (
+            "git add Makefile && git -c user.name=t -c user.email=t@example.invalid commit -qm x && git log --format=%s",
+            "x\n",
+        ),
+        ("seq 40 | xargs -n 1 -P 4 echo | wc -l", "40\n"),
+        ("find . -maxdepth 1 -name Makefile -exec wc -l {} \\; | cut -d' ' -f1", "4\n"),
+        ("perl -v >/dev/null && echo perl", "perl\n"),
+        ("env FOO=bar sh -c 'echo $FOO'", "bar\n"),
+        ("nice -n 1 timeout 9 sh -c 'exit 3'; echo $?", "3\n"),
+        ("sleep 0.05 & wait $!; echo $?", "0\n"),
+        ("git stash list; git grep -c all; git diff --stat", "Makefile:1\n"),
+    ] {
+        let (ended, result) = json(&world, command);
+        assert!(denied(&result).is_empty(), "{command}: {ended:?}");
+        assert_eq!(result["stdout"], stdout, "{command}: {ended:?}");
+    }
+}
