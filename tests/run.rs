@@ -60,7 +60,7 @@ fn text_streams_and_status_come_through() {
     // The first word is a program's name, whatever it would be to a shell.
     for word in ["A=1", "if"] {
         let ended = world.call(&["run", "--", word, "ls"]);
-        assert_eq!(ended.code, Some(126), "{word}: {ended:?}");
+        assert_eq!(ended.code, Some(127), "{word}: {ended:?}");
     }
 }
 

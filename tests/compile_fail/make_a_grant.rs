@@ -1,10 +1,10 @@
 //! Only the engine makes a grant.
 //! error: E0451
 
-use palisade_engine::{Grant, Report};
+use palisade_engine::{Facts, Grant, Report};
 
-fn forge(report: Report) -> Grant {
-    Grant { inventory: palisade_grammar::inventory(b"rm -rf /"), report, session: String::new() }
+fn forge(facts: Box<Facts>, report: Report) -> Grant {
+    Grant { inventory: palisade_grammar::inventory(b"rm -rf /"), facts, report, approved: false }
 }
 
 fn main() {}

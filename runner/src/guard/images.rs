@@ -6,6 +6,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::path::Path;
 use std::sync::Arc;
 
 use palisade_engine::{AbsolutePath, Facts};
@@ -13,6 +14,7 @@ use palisade_grammar::Inventory;
 
 use super::granted::Match;
 use crate::environment::is_bookkeeping;
+use crate::facts::real_path;
 use crate::sandbox::{ProcessStat, leader};
 
 /// Processes that are remembered; those that have ended are forgotten first.
@@ -198,12 +200,15 @@ fn split(entry: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What operands such as `/dev/fd/63` are, which bash makes of `<(…)`: the files that these descriptors of the caller's are
-/// open on, or nothing where they are pipes.
+/// What operands are that mean something else to every process: below `/proc/self`, and such as `/dev/fd/63`, which bash makes
+/// of `<(…)`. That is the file that the caller's descriptor is open on, or nothing where it is a pipe.
 pub(super) fn name_descriptors(thread: i32, inventory: &Inventory, facts: &mut Facts) {
     let Some(command) = inventory.commands().first() else { return };
     for (index, effect) in command.effects.iter().enumerate() {
         let Some(operand) = effect.target.value.literal() else { continue };
+        let own = ["/proc/self/", "/proc/thread-self/"].iter().find_map(|prefix| operand.strip_prefix(prefix));
+        let own = own.and_then(|rest| real_path(Path::new(&format!("/proc/{thread}/{rest}"))));
+        facts.paths.extend(own.map(|path| ((command.id, index), path)));
         let number = ["/dev/fd/", "/proc/self/fd/"].iter().find_map(|prefix| operand.strip_prefix(prefix));
         let Some(number) = number.and_then(|number| number.parse::<u16>().ok()) else { continue };
         let Ok(target) = std::fs::read_link(format!("/proc/{thread}/fd/{number}")) else { continue };
