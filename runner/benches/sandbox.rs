@@ -9,7 +9,7 @@ use std::path::Path;
 
 use divan::Bencher;
 use palisade_runner::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
-use palisade_runner::sandbox::{Launch, Process, prepare, probe, spawn};
+use palisade_runner::sandbox::{Execution, Judge, Launch, Process, prepare, probe, spawn};
 
 fn main() {
     let resident: Vec<u8> = vec![1; RESIDENT];
@@ -77,6 +77,48 @@ fn prepare_and_spawn(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 200, sample_size = 1)]
 fn kill_and_wait(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(start).bench_local_refs(|process| finish(process));
+}
+
+/// A judge without a policy: what is left is the price of asking.
+#[derive(Debug)]
+struct Yes;
+
+impl Judge for Yes {
+    fn launched(&mut self, _: i32) {}
+
+    fn may(&mut self, _: &[Execution]) -> bool {
+        true
+    }
+
+    fn became(&mut self, _: &[Execution]) {}
+
+    fn refused(&mut self, _: &Execution, _: &'static str) {}
+}
+
+/// A shell that starts so many programs, one after the other: divide by it.
+const PROGRAMS: u32 = 200;
+
+fn programs() -> Launch {
+    let script = format!("for ((i = 0; i < {PROGRAMS}; i++)); do /usr/bin/true; done");
+    Launch { program: "/usr/bin/bash".into(), argv: ["bash", "-c", &script].map(Into::into).into(), ..launch() }
+}
+
+fn wait(process: &Process) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(process.wait()).expect("reaped");
+}
+
+#[divan::bench(sample_count = 30, sample_size = 1)]
+fn two_hundred_programs(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| wait(&spawn(prepare(&plan(), programs()).expect("prepared")).expect("started")));
+}
+
+#[divan::bench(sample_count = 30, sample_size = 1)]
+fn two_hundred_programs_guarded(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| {
+        let prepared = prepare(&plan(), programs()).expect("prepared").guarded_by(Box::new(Yes)).expect("guarded");
+        wait(&spawn(prepared).expect("started"));
+    });
 }
 
 #[divan::bench]
