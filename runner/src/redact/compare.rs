@@ -119,12 +119,14 @@ fn decode(text: &[u8], at: usize, wanted: &[u8]) -> Option<(usize, usize)> {
         [b'"', b'"', ..] => (2, vec![b'"']),
         _ => return None,
     };
+    // The pattern was freed of its backslashes, so one that is spelled out matches nothing.
+    let bytes = if bytes == b"\\" { Vec::new() } else { bytes };
     wanted.starts_with(&bytes).then_some((read, bytes.len()))
 }
 
 /// Backslashes, however many, and what they make of the bytes after them. The value itself was freed of its backslashes.
 fn backslash(rest: &[u8]) -> Option<(usize, Vec<u8>)> {
-    let slashes = rest.iter().take(8).take_while(|&&byte| byte == b'\\').count();
+    let slashes = rest.iter().take(MARGIN).take_while(|&&byte| byte == b'\\').count();
     let (first, tail) = rest.get(slashes..)?.split_first()?;
     let (read, bytes) = match first {
         b'u' if tail.len() >= 4 => match utf16(tail, slashes) {

@@ -21,6 +21,7 @@ mod known;
 mod mark;
 mod noise;
 mod rules;
+mod secret_file;
 mod stream;
 
 use std::borrow::Cow;

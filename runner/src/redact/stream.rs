@@ -178,7 +178,8 @@ impl Stream {
     /// silent for a while (50 ms), so that a prompt is seen before its answer.
     ///
     /// Held back are an unfinished word or escape sequence at the end, an anchor whose pattern may still match, what may be
-    /// the beginning of a known value, and, inside a key, the line that is not finished.
+    /// the beginning of a known value, and, inside a key, the line that is not finished. What only the text behind it
+    /// makes a secret (`echo … | chpasswd`) is not: nobody could know yet.
     pub fn idle(&mut self) -> RedactedBytes {
         let mut out = Vec::new();
         let decided = self.decide_settled();
@@ -362,8 +363,8 @@ impl Stream {
         if !rule.passes_gate(window, &local) || mark::is_inside(window.get(..local.start).unwrap_or_default()) {
             return;
         }
-        let earliest = local.start.saturating_sub(rule.max_back);
-        let secrets: Vec<Range<usize>> = (earliest..=local.start)
+        let secrets: Vec<Range<usize>> = rule
+            .starts(local.start)
             .filter_map(|start| {
                 rule.secret_at(window, start).or_else(|| self.secret_between_gaps(index, anchor, window, base, start))
             })
@@ -432,11 +433,18 @@ impl Stream {
         rule.or_else(|| self.known.id(index - self.matcher.rules.len())).unwrap_or_default()
     }
 
-    /// Where an unfinished word at the end starts: it may become an anchor, or stand before one in a pattern.
+    /// Where an unfinished word at the end starts: it may become an anchor, or stand before one in a pattern. A word
+    /// with a digit in it may be half of a token, so that punctuation does not end it.
     fn unfinished_word(&self) -> usize {
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+/=%\\&".contains(byte);
         let text = &self.view.text;
-        text.len() - text.iter().rev().take(self.matcher.hold).take_while(|byte| is_word(byte)).count()
+        let tail =
+            |is_part: fn(&u8) -> bool| text.iter().rev().take(self.matcher.hold).take_while(|b| is_part(b)).count();
+        let solid = tail(|byte| !byte.is_ascii_whitespace());
+        let start = text.len() - solid;
+        if text.get(start..).is_some_and(|word| word.iter().any(u8::is_ascii_digit)) {
+            return start;
+        }
+        text.len() - tail(|byte| byte.is_ascii_alphanumeric() || b"_-+/=%\\&${".contains(byte))
     }
 
     /// Where a known value may have started that is not complete.
