@@ -10,7 +10,7 @@ pub(super) const REACH: usize = 2048;
 /// So many things that are no part of the value may follow on each other.
 const BREAKS: usize = 3;
 /// The longest indentation, quotation or continuation at a line break.
-const MARGIN: usize = 40;
+pub(super) const MARGIN: usize = 40;
 /// The longest rest of a line of a hexadecimal dump: its text column.
 const DUMP_COLUMN: usize = 80;
 

@@ -103,6 +103,11 @@ impl Expression {
         (after_break || !self.at_line_start) && haystack.get(at).is_some_and(|&byte| self.may_begin_with(byte))
     }
 
+    /// Whether a match begins only where a line does.
+    pub(super) fn starts_lines(&self) -> bool {
+        self.at_line_start
+    }
+
     fn may_begin_with(&self, byte: u8) -> bool {
         let first = self.first.get_or_init(|| {
             // What a pattern asks of the byte before depends on that byte, so every kind of it is tried.
@@ -156,6 +161,14 @@ impl Expression {
 
     fn automaton(&self) -> Option<&Automaton> {
         self.automaton.get_or_init(|| Automaton::new(&self.source, MatchKind::LeftmostFirst)).as_ref()
+    }
+}
+
+#[cfg(test)]
+impl Expression {
+    /// The expression with its macros written out.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 }
 

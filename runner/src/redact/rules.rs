@@ -15,7 +15,7 @@ use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
 use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
-use super::gate::{Gate, Outlook};
+use super::gate::{self, Gate, Outlook};
 use super::mark;
 
 /// How far before its anchor a pattern may start, in bytes.
@@ -200,6 +200,8 @@ pub(super) struct Rule {
     gate: Gate,
     pattern: Expression,
     not_before: ByteSet,
+    /// What can follow the word that the anchor is in; anything if empty.
+    next: ByteSet,
     entropy: f64,
     stop_words: Vec<String>,
     require: Vec<Class>,
@@ -242,13 +244,14 @@ impl Rule {
                 None => Ok(*sets.entry(expression.clone()).or_insert(ByteSet::parse(expression)?)),
             },
         };
-        let (run_on, not_before) = (set(&row.run_on)?, set(&row.not_before)?);
+        let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
         let pattern = Expression::bounded(&row.pattern)?;
         Ok(Self {
             reach: pattern.reach,
             block_end: row.block_end.map(BlockEndRow::compile).transpose()?,
             run_on,
             not_before,
+            next,
             reject: Checks::new(&row.reject),
             stop_words: row.stop_words.iter().map(|word| word.to_ascii_lowercase()).collect(),
             pattern,
@@ -276,14 +279,33 @@ impl Rule {
     /// Whether the bytes around an anchor leave a match possible. Cheap, and never the reason for a miss: it lets
     /// through whatever the pattern would.
     pub(super) fn passes_gate(&self, haystack: &[u8], anchor: &Range<usize>) -> bool {
-        !matches!(self.gate.look(haystack, anchor.end), Outlook::Shut)
+        let next = || haystack.get(gate::word_end(haystack, anchor.end)).copied();
+        (self.next == ByteSet::NONE || next().is_none_or(|byte| self.next.contains(byte)))
+            && !matches!(self.gate.look(haystack, anchor.end), Outlook::Shut)
     }
 
     /// Where a match around an anchor at `at` can start.
-    pub(super) fn starts(&self, at: usize) -> RangeInclusive<usize> {
-        match at.checked_sub(self.min_back) {
-            Some(last) => at.saturating_sub(self.max_back)..=last,
-            None => RangeInclusive::new(1, 0), // the text begins too late
+    pub(super) fn starts(&self, haystack: &[u8], at: usize) -> RangeInclusive<usize> {
+        let nowhere = RangeInclusive::new(1, 0);
+        let Some(last) = at.checked_sub(self.min_back) else { return nowhere };
+        let first = at.saturating_sub(self.max_back);
+        if self.pattern.starts_lines() {
+            let before = haystack.get(first.saturating_sub(1)..last).unwrap_or_default();
+            return match before.iter().rposition(|&byte| byte == b'\n') {
+                Some(line_break) => {
+                    let start = first.saturating_sub(1) + line_break + 1;
+                    start..=start
+                }
+                None if first == 0 => 0..=0,
+                None => nowhere,
+            };
+        }
+        match self.gate {
+            Gate::Option => {
+                let start = gate::word_start(haystack, at, self.max_back);
+                if haystack.get(start) == Some(&b'-') { start.saturating_sub(1).max(first)..=start } else { nowhere }
+            }
+            Gate::None | Gate::Assignment => first..=last,
         }
     }
 
@@ -315,7 +337,7 @@ impl Rule {
 
     /// Whether a match around this anchor is still open at the end of `haystack`.
     pub(super) fn prospect(&self, haystack: &[u8], anchor: &Range<usize>) -> Prospect {
-        let open = self.starts(anchor.start).filter(|&start| self.pattern.may_go_on(haystack, start));
+        let open = self.starts(haystack, anchor.start).filter(|&start| self.pattern.may_go_on(haystack, start));
         let value = match self.gate.look(haystack, anchor.end) {
             Outlook::ValueFrom(value) => Some(value),
             Outlook::Unknown | Outlook::Shut => None,
@@ -344,6 +366,14 @@ impl Rule {
     }
 }
 
+#[cfg(test)]
+impl Rule {
+    /// The pattern as it is compiled.
+    pub(super) fn pattern(&self) -> &str {
+        self.pattern.source()
+    }
+}
+
 fn read_table(table: &str, text: &str) -> Result<Vec<Row>, RulesError> {
     match toml::from_str::<Table>(text) {
         Ok(Table { rule }) => Ok(rule),
@@ -368,6 +398,7 @@ struct Row {
     pattern: String,
     #[serde(default)]
     gate: Gate,
+    next: Option<String>,
     #[serde(default)]
     min_back: usize,
     #[serde(default)]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::dfa::DFA;
 
 use super::expression::ByteSet;
 use super::key_block::{KeyBlock, LINE_LOOK};
@@ -272,22 +273,22 @@ impl Stream {
     /// Finds every anchor that ends in the bytes that are new.
     fn scan(&mut self) {
         let automaton = &self.matcher.automaton;
-        let start = self.scanned;
-        let mut state = self.state;
-        for (offset, &byte) in self.view.text.get(start..).unwrap_or_default().iter().enumerate() {
-            state = automaton.next_state(Anchored::No, state, byte);
-            if automaton.is_special(state) && automaton.is_match(state) {
-                let end = start + offset + 1;
-                for nth in 0..automaton.match_len(state) {
-                    let pattern = automaton.match_pattern(state, nth);
-                    if let Some(&target) = self.matcher.targets.get(pattern.as_usize()) {
-                        let range = end - automaton.pattern_len(pattern)..end;
-                        self.open.push_back(Anchor { target, range });
-                    }
+        let mut end = self.scanned;
+        while let Some((state, read)) = next_match(automaton, self.state, self.view.text.get(end..).unwrap_or_default())
+        {
+            self.state = state;
+            end += read;
+            if !automaton.is_match(state) {
+                break;
+            }
+            for nth in 0..automaton.match_len(state) {
+                let pattern = automaton.match_pattern(state, nth);
+                if let Some(&target) = self.matcher.targets.get(pattern.as_usize()) {
+                    let range = end - automaton.pattern_len(pattern)..end;
+                    self.open.push_back(Anchor { target, range });
                 }
             }
         }
-        self.state = state;
         self.scanned = self.view.text.len();
     }
 
@@ -364,7 +365,7 @@ impl Stream {
             return;
         }
         let secrets: Vec<Range<usize>> = rule
-            .starts(local.start)
+            .starts(window, local.start)
             .filter_map(|start| {
                 rule.secret_at(window, start).or_else(|| self.secret_between_gaps(index, anchor, window, base, start))
             })
@@ -497,6 +498,19 @@ impl Stream {
             *least = least.saturating_sub(count);
         }
     }
+}
+
+/// The state after the next anchor or at the end of the text, and how far that is; nothing if there is no text. By itself,
+/// so that the loop keeps all it needs in registers.
+#[inline(never)]
+fn next_match(automaton: &DFA, mut state: StateID, text: &[u8]) -> Option<(StateID, usize)> {
+    for (offset, &byte) in text.iter().enumerate() {
+        state = automaton.next_state(Anchored::No, state, byte);
+        if automaton.is_special(state) && automaton.is_match(state) {
+            return Some((state, offset + 1));
+        }
+    }
+    (!text.is_empty()).then_some((state, text.len()))
 }
 
 #[cfg(test)]
