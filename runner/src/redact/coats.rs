@@ -30,24 +30,34 @@ pub(super) enum Dress {
     Spaced,
 }
 
-/// All coats of a value; none if it is too short to be told from chance.
-pub(super) fn coats(value: &[u8]) -> Vec<Coat> {
+/// How many coats are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wardrobe {
+    /// All that are known.
+    All,
+    /// Those that programs put on without being asked: escapes, Base64, hexadecimal.
+    Everyday,
+}
+
+/// The coats of a value; none if it is too short to be told from chance.
+pub(super) fn coats(value: &[u8], wardrobe: Wardrobe) -> Vec<Coat> {
     let bare: Vec<u8> = value.iter().copied().filter(|byte| !is_passed_over(*byte)).collect();
     if bare.len() < KEY {
         return Vec::new();
     }
-    let mut coats = vec![text(value, &bare), hex(value), spaced(&bare)];
-    coats.extend(turned(value).into_iter().filter(|other| other != value).map(|other| plain(&other)));
-    let wide: Vec<u8> = match std::str::from_utf8(value) {
-        Ok(text) => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        Err(_) => value.iter().flat_map(|&byte| [byte, 0]).collect(),
-    };
-    coats.extend(cores(&wide, BASE64, 6).map(base64));
-    for core in cores(value, BASE64, 6) {
-        coats.extend(cores(&core, BASE64, 6).map(base64));
-        coats.push(base64(core));
+    let mut coats = vec![text(value, &bare), hex(value)];
+    coats.extend(cores(value, BASE64, 6).map(base64));
+    if wardrobe == Wardrobe::All {
+        coats.push(spaced(&bare));
+        coats.extend(turned(value).into_iter().filter(|other| other != value).map(|other| plain(&other)));
+        let wide: Vec<u8> = match std::str::from_utf8(value) {
+            Ok(text) => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            Err(_) => value.iter().flat_map(|&byte| [byte, 0]).collect(),
+        };
+        coats.extend(cores(&wide, BASE64, 6).map(base64));
+        coats.extend(cores(value, BASE64, 6).flat_map(|core| cores(&core, BASE64, 6).map(base64).collect::<Vec<_>>()));
+        coats.extend(cores(value, BASE32, 5).map(|core| plain(&core)));
     }
-    coats.extend(cores(value, BASE32, 5).map(|core| plain(&core)));
     coats.retain(|coat| !coat.keys.is_empty());
     coats
 }
@@ -258,7 +268,7 @@ mod tests {
     use super::*;
 
     fn written(value: &str, dress: Dress) -> Vec<String> {
-        let coats = coats(value.as_bytes());
+        let coats = coats(value.as_bytes(), Wardrobe::All);
         let of_dress = coats.iter().filter(|coat| coat.dress == dress);
         of_dress.map(|coat| String::from_utf8_lossy(&coat.pattern).into_owned()).collect()
     }
@@ -276,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_too_short_has_no_coats() {
-        assert!(coats(b"12345").is_empty() && coats(b"123\n4\\5").is_empty());
-        assert!(coats(b"123456").iter().all(|coat| coat.pattern.len() >= KEY));
+        assert!(coats(b"12345", Wardrobe::All).is_empty() && coats(b"123\n4\\5", Wardrobe::All).is_empty());
+        assert!(coats(b"123456", Wardrobe::All).iter().all(|coat| coat.pattern.len() >= KEY));
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::ops::Range;
 
+use super::coats::Wardrobe;
 use super::index::Index;
 use super::mark::{self, MARK, is_mark_char};
 
@@ -88,7 +89,7 @@ impl KnownValue {
     }
 
     /// Why the value is not searched for, if it is not.
-    fn unfit(&self) -> Option<UnfitValue> {
+    pub(super) fn unfit(&self) -> Option<UnfitValue> {
         let value = self.trimmed();
         let text = value.to_ascii_lowercase();
         if value.len() < MIXED_ENOUGH || value.len() < LONG_ENOUGH && kinds(value) < 3 {
@@ -177,7 +178,7 @@ impl Known {
             let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
             match offer.unfit().or_else(in_mark) {
                 Some(why) => refused.push(RefusedValue { name: id, why }),
-                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX)),
+                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX, Wardrobe::All)),
             }
         }
         refused
@@ -192,7 +193,7 @@ impl Known {
             return false;
         }
         self.learned += 1;
-        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD));
+        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD, Wardrobe::Everyday));
         self.seen.insert(value.to_vec());
         true
     }
@@ -227,11 +228,11 @@ impl Known {
         self.index.open_from(text, from..text.len()).into_iter().chain(begun).min()
     }
 
-    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize) {
+    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize, wardrobe: Wardrobe) {
         if self.seen.insert(piece.to_vec()) {
             let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
             self.ids.push(id.to_owned());
-            self.index.insert(number, piece, crowd);
+            self.index.insert(number, piece, crowd, wardrobe);
         }
     }
 }

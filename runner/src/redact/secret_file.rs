@@ -36,7 +36,10 @@ impl KnownValue {
         }
         values.sort_unstable();
         values.dedup();
-        values.into_iter().map(|value| Self::new(name.clone(), value)).collect()
+        let offers = values.into_iter().map(|value| Self::new(name.clone(), value));
+        let (fit, unfit): (Vec<_>, Vec<_>) = offers.partition(|offer| offer.unfit().is_none());
+        // Numbers and names in such a file are no news; that nothing of it is searched for is.
+        if fit.is_empty() { unfit.into_iter().take(1).collect() } else { fit }
     }
 }
 
