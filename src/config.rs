@@ -79,6 +79,12 @@ pub(crate) enum ConfigError {
 }
 
 /// A settings file.
+/// How long a session or the output of a job is kept for nobody who asks for it.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// How old a session may become.
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -151,6 +157,7 @@ struct LimitsTable {
 struct SessionTable {
     max: Option<usize>,
     idle: Option<String>,
+    lifetime: Option<String>,
     timeout: Option<String>,
 }
 
@@ -184,7 +191,7 @@ enum SyncName {
     None,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupsTable {
     #[serde(default)]
@@ -256,6 +263,33 @@ pub(crate) struct Authored {
     layers_file: Option<(PathBuf, File)>,
     enforced: Option<(PathBuf, File)>,
     chosen: Chosen,
+}
+
+/// What a running server decides by, as it lies there now: two that are equal make the same engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// Which policies, and where the record goes: a server keeps to those that it began with.
+    pub(crate) fixed: (Chosen, PathBuf),
+    policies: Option<PolicyFiles>,
+    groups: Vec<GroupsTable>,
+}
+
+impl Watched {
+    /// Looks at the settings files and the policies that they or the flags name.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(crate) fn look(flags: &Context) -> Result<Self, ConfigError> {
+        let layers = Layers::read(flags)?;
+        let chosen = layers.chosen();
+        let policies = match &chosen {
+            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
+            Chosen::Profile(_) => None,
+        };
+        let files = [&layers.enforced, &layers.file].into_iter().flatten();
+        let groups = files.map(|(_, file)| file.groups.clone()).collect();
+        Ok(Self { fixed: (chosen, layers.audit_directory()?), policies, groups })
+    }
 }
 
 /// Which policies are meant.
@@ -442,6 +476,8 @@ impl<'a> Layers<'a> {
             timeout: self.timeout()?,
             budget: self.budget()?,
             max_sessions: self.pick(|file| file.session.max).unwrap_or(64),
+            idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
+            lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             verb: purpose.verb(),
             audit: audit::Settings { directory: audit, sync: self.sync() },
             redactor: self.redactor()?,
@@ -465,6 +501,10 @@ impl<'a> Layers<'a> {
     fn text<T>(&self, get: impl Fn(&File) -> Option<T>, flag: Option<T>) -> Option<T> {
         let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
         from(&self.enforced).or(flag).or_else(|| from(&self.file))
+    }
+
+    fn time(&self, key: &str, get: impl Fn(&File) -> Option<String>) -> Result<Option<Duration>, ConfigError> {
+        self.text(get, None).map(|text| duration(key, &text)).transpose()
     }
 
     fn transport(&self) -> Result<(), ConfigError> {
@@ -719,7 +759,6 @@ impl File {
     /// A setting that is read and then ignored would be a promise that is not kept.
     fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
         for (key, word, present) in [
-            ("session.idle", "idle", self.session.idle.is_some()),
             ("audit.retention", "retention", self.audit.retention.is_some()),
             ("sandbox.accept", "accept", self.sandbox.accept.is_some()),
             ("targets", "targets", !self.targets.is_empty()),

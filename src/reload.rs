@@ -1,7 +1,9 @@
 //! Policies that change while a server runs: when a changed set is taken, and when the old one stays.
 //!
 //! A set is taken only if it parses, validates, has no lint error and passes its own cases, and only once it has stayed
-//! the same from one look to the next: whoever copies files into place is not caught half-way.
+//! the same from one look to the next: whoever copies files into place is not caught half-way. The groups of the
+//! settings are part of it, since policies name them. Every other setting takes a restart: one that says which policies
+//! hold or where the record goes is refused until then, the rest is not looked at.
 
 use std::time::Duration;
 
@@ -11,21 +13,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Context;
 use crate::commands::policy::lint;
-use crate::config::{self, Authored, Chosen};
-use crate::policies::PolicyFiles;
+use crate::config::{self, Authored, Chosen, Watched};
 use crate::report::Trouble;
 
 /// How long after one look the next is taken.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Watches the policy directory until the server ends. SIGHUP looks at once. Nothing to do for a shipped profile.
-pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context) {
-    let Ok(Chosen::Files(path)) = Authored::running(flags).map(|authored| authored.chosen().clone()) else {
-        return std::future::pending().await;
-    };
+/// What was seen, or why nothing could be.
+type Look = Result<Watched, String>;
+
+/// Looks once. The first look comes before the policies are loaded: what changes in between is then seen as a change.
+pub(crate) fn look(flags: &Context) -> Look {
+    Watched::look(flags).map_err(|error| Trouble::from(error).to_string())
+}
+
+/// Watches policies and settings until the server ends. SIGHUP looks at once.
+pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    let look = || PolicyFiles::read(&path).map_err(|error| Trouble::from(error).to_string());
-    let mut tried = look();
+    let look = || look(flags);
+    let mut tried = first;
+    let begun = tried.clone().ok().map(|watched| watched.fixed);
     let mut seen = tried.clone();
     loop {
         tokio::select! {
@@ -39,7 +46,12 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context) {
             continue;
         }
         tried = seen.clone();
-        let loaded = tokio::task::block_in_place(|| load(flags));
+        let stays = matches!(&seen, Ok(watched) if begun.as_ref() == Some(&watched.fixed));
+        let loaded = match &seen {
+            Err(why) => Err(why.clone()),
+            Ok(_) if !stays => Err("other policies or another place for the record take a restart".to_owned()),
+            Ok(_) => tokio::task::block_in_place(|| load(flags)),
+        };
         let kept = match loaded {
             Ok(engine) => pipeline.reload(engine).await,
             Err(why) => pipeline.refuse_reload(&why).await,
@@ -56,6 +68,10 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context) {
 fn load(flags: &Context) -> Result<Engine, String> {
     let told = |error: config::ConfigError| Trouble::from(error).to_string();
     let authored = Authored::running(flags).map_err(told)?;
+    if matches!(authored.chosen(), Chosen::Profile(_)) {
+        // Its cases try the groups that it ships with, and a site may have added to them.
+        return config::load_engine(flags).map_err(told);
+    }
     let files = authored.cases().map_err(told)?;
     for file in &files {
         let engine = authored.engine(file.home()).map_err(told)?;

@@ -6,6 +6,10 @@
 //! write every day, and what looks worse than it is. `programs.toml` says which programs the policy permits: `base` to
 //! each hostile command, and besides what is listed for its kind; `harmless` to the harmless ones. In both files
 //! `/home/u` stands for the home directory, `/wd` for the workspace and `../etc` for `/etc`.
+//!
+//! `gaps.toml` holds what is not judged as it should be yet. Its rows count in every share below, and one that is judged
+//! rightly has to move into the corpus. Nothing hostile in it is allowed but what runs a project's own code by the name of a
+//! program that the policy permits (`docs/threat-model.md`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -49,7 +53,28 @@ struct Line {
     must: String,
 }
 
+/// A command that is not judged as it should be.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gap {
+    kind: String,
+    command: String,
+    must: String,
+    is: String,
+    reason: String,
+}
+
+impl Gap {
+    fn line(&self) -> Line {
+        let (kind, command, must) = (self.kind.clone(), self.command.clone(), self.must.clone());
+        Line { id: "gap".to_owned(), kind, command, must }
+    }
+}
+
 type Programs = BTreeMap<String, Vec<String>>;
+
+/// The kind of gaps that may be allowed: programs that run a project's own code.
+const BY_NAME: &str = "project_code";
 
 #[test]
 fn nothing_hostile_is_allowed_and_what_the_text_tells_is_denied() {
@@ -77,6 +102,10 @@ fn nothing_hostile_is_allowed_and_what_the_text_tells_is_denied() {
         }
     }
     assert!(allowed.is_empty(), "{} hostile commands are allowed:\n{}", allowed.len(), allowed.concat());
+    for gap in gaps().iter().filter(|gap| gap.must == "deny") {
+        decidable += 1;
+        asked.push(format!("{}\tgap\t{}\t{:?}\n", gap.is, gap.kind, gap.command));
+    }
     assert!(
         asked.len() * 100 <= decidable * (100 - DENIED_OUTRIGHT),
         "{} of {decidable} are only asked about:\n{}",
@@ -91,15 +120,50 @@ fn what_is_harmless_is_allowed() {
     let programs = programs();
     let references: Vec<&Line> = lines.iter().collect();
     let decisions = judge(programs["harmless"].iter(), &references);
-    let refused: Vec<String> =
+    let mut refused: Vec<String> =
         lines.iter().zip(&decisions).filter(|(_, is)| *is != "allow").map(|(line, is)| told(line, is)).collect();
+    let gaps = gaps();
+    let gaps = gaps.iter().filter(|gap| gap.must == "allow");
+    refused.extend(gaps.clone().map(|gap| format!("{}\tgap\t{}\t{:?}\n", gap.is, gap.kind, gap.command)));
+    let all = lines.len() + gaps.count();
     assert!(
-        refused.len() * 100 <= lines.len() * (100 - ALLOWED),
-        "{} of {} harmless commands are refused:\n{}",
+        refused.len() * 100 <= all * (100 - ALLOWED),
+        "{} of {all} harmless commands are refused:\n{}",
         refused.len(),
-        lines.len(),
         refused.concat()
     );
+}
+
+#[test]
+fn gaps_are_still_there_and_only_programs_by_name_are_allowed() {
+    let programs = programs();
+    let mut kinds: BTreeMap<String, Vec<Gap>> = BTreeMap::new();
+    for gap in gaps() {
+        let kind = if gap.must == "allow" { "harmless" } else { gap.kind.as_str() };
+        kinds.entry(kind.to_owned()).or_default().push(gap);
+    }
+    for (kind, gaps) in kinds {
+        let base = programs["base"].iter().filter(|_| kind != "harmless");
+        let permitted = base.chain(programs.get(&kind).into_iter().flatten());
+        let lines: Vec<Line> = gaps.iter().map(Gap::line).collect();
+        for (gap, is) in gaps.iter().zip(judge(permitted, &lines.iter().collect::<Vec<_>>())) {
+            assert_eq!(is, gap.is, "what it is in gaps.toml: {:?}", gap.command);
+            let right = if gap.must == "not-allow" { is != "allow" } else { is == gap.must };
+            assert!(!right, "no gap any more, so that it belongs into the corpus: {:?}", gap.command);
+            let named = gap.must == "allow" || gap.kind == BY_NAME;
+            assert!(named || is != "allow", "hostile, and allowed: {:?}", gap.command);
+            assert!(gap.reason.len() > 20, "why? {:?}", gap.command);
+        }
+    }
+}
+
+fn gaps() -> Vec<Gap> {
+    #[derive(serde::Deserialize)]
+    struct Gaps {
+        gap: Vec<Gap>,
+    }
+    let text = std::fs::read_to_string(repository().join("tests/commands/gaps.toml")).expect("gaps.toml");
+    toml::from_str::<Gaps>(&text).expect("a table").gap
 }
 
 fn read(name: &str) -> Vec<Line> {

@@ -11,9 +11,11 @@
 mod check;
 mod commands;
 mod compile_fail;
+mod developer;
 mod documents;
 mod policy;
 mod record;
+mod reload;
 mod run;
 mod serve;
 mod services;

@@ -9,7 +9,7 @@ fn example() -> String {
 }
 
 /// A policy directory with these files.
-fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> String {
+pub(crate) fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> String {
     for (file, text) in files {
         let path = world.path(name).join(file);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -185,6 +185,71 @@ fn decisions_that_change_are_named_with_their_policies() {
     );
 }
 
+/// A real record, replayed: what was decided with facts that are gone is said to be so.
+#[test]
+fn what_a_replay_cannot_know_is_told() {
+    let world = World::new();
+    let old = directory(&world, "old", &[("p.cedar", &site(""))]);
+    let ask = "@id(\"ask-touch\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in Program::\"touch\") unless { context.approved };";
+    let new = directory(&world, "new", &[("p.cedar", &site(ask))]);
+    for (command, code) in [
+        ("echo one", 0),
+        ("cd sub && cat x", 126),
+        ("echo ghp_0123456789abcdefghijABCDEFGHIJ012345", 0),
+        ("touch y", 0),
+    ] {
+        let ended = world.call(&["run", "--policies", &old, command]);
+        assert_eq!(ended.code, Some(code), "{command}: {ended:?}");
+    }
+    let records: String = world.records().iter().map(|file| std::fs::read_to_string(file).expect("a record")).collect();
+    let record = world.write("all.jsonl", &records).display().to_string();
+    // The directory was not there when it was asked about.
+    std::fs::create_dir(world.path("work/sub")).expect("a directory");
+    let ended = world.call(&["policy", "diff", "--replay", &record, &old, &new]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    for said in [
+        "- do, - files, + ask-touch\n  allow → ask  touch y",
+        "3 compared, 1 decided otherwise, 0 for other reasons, 1 left out",
+        "as the first of a fresh session in the workspace of the settings, on the files, links and programs that are here now",
+        "a secret in it was redacted",
+        "deny then, allow by the same policies now  cd sub && cat x",
+    ] {
+        assert!(ended.stdout.contains(said), "{said}\n{}", ended.stdout);
+    }
+    let json = world.call(&["policy", "diff", "--json", "--replay", &record, &new, &old]).json();
+    assert_eq!((&json["replay"]["byOtherPolicies"], &json["skipped"]), (&3.into(), &1.into()), "{json}");
+    assert_eq!(json["replay"]["leftOut"][0]["why"], "a secret in it was redacted");
+}
+
+/// A yes on record counts for the decision behind it, and for no other.
+#[test]
+fn a_replay_keeps_to_what_a_person_said() {
+    let world = World::new();
+    let ask = "@id(\"ask-touch\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in Program::\"touch\") unless { context.approved };";
+    let set = directory(&world, "set", &[("p.cedar", &site(ask))]);
+    let digest = world.call(&["policy", "validate", "--json", &set]).json()["policySet"].clone();
+    let line = |req: &str, effect: &str| {
+        serde_json::json!({ "kind": "decision", "req": req, "cmd": "touch y", "cwd": world.workspace(), "policy_set": digest,
+                "decision": { "effect": effect } })
+        .to_string()
+    };
+    let yes = serde_json::json!({ "kind": "approval", "of": "a", "granted": true }).to_string();
+    let record = [line("a", "ask"), yes, line("b", "allow"), line("c", "allow")].join("\n");
+    let record = world.write("record.jsonl", &record).display().to_string();
+    let json = world.call(&["policy", "diff", "--json", "--replay", &record, &set, &set]).json();
+    let unlike = json["replay"]["notAsRecorded"].as_array().expect("a list");
+    assert_eq!((unlike.len(), &unlike[0]["line"], &unlike[0]["judged"]), (1, &4.into(), &"ask".into()), "{json}");
+}
+
+/// A site whose sessions start: everything in the workspace, and the system to read.
+fn site(more: &str) -> String {
+    format!(
+        "@id(\"do\") permit (principal, action in [Action::\"exec\", Action::\"openSession\"], resource);\n\
+         @id(\"files\") permit (principal, action in Action::\"fileAccess\", resource) when {{ resource in context.workspace || resource in PathGroup::\"temp\" }};\n\
+         @id(\"system\") permit (principal, action in [Action::\"read\", Action::\"execute\"], resource in PathGroup::\"system\");\n{more}"
+    )
+}
+
 #[test]
 fn the_sandbox_is_explained_with_its_policies() {
     let world = World::new();
@@ -193,6 +258,12 @@ fn the_sandbox_is_explained_with_its_policies() {
     let workspace = world.workspace().canonicalize().expect("real").display().to_string();
     assert!(ended.stdout.contains(&format!("rwdx {workspace}  (dev-files-in-workspace)")), "{}", ended.stdout);
     assert!(ended.stdout.contains("secrets-unreadable  (secrets)"), "{}", ended.stdout);
+    // The profile permits git to connect to code hosts; a session has no network all the same.
+    assert!(ended.stdout.contains("Network: none, whatever `connect` rules permit"), "{}", ended.stdout);
+    let connects = world.call(&["check", "git clone https://github.com/a/b.git"]);
+    assert_eq!(connects.code, Some(0), "{connects:?}");
+    let tried = world.run("git ls-remote https://github.com/a/b.git");
+    assert!(tried.code.is_some_and(|code| code != 0 && code != 126), "{tried:?}");
     let readonly = world.call(&["policy", "explain-sandbox", "--profile", "readonly", "--json"]).json();
     let rules = readonly["rules"].as_array().expect("rules");
     let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
@@ -209,7 +280,7 @@ fn the_sandbox_is_explained_with_its_policies() {
 }
 
 /// Waits until the newest record holds a line that fits.
-fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn recorded(world: &World, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let begun = std::time::Instant::now();
     loop {
         // The last line may be half written.

@@ -250,6 +250,14 @@ fn escape_sequences_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_character_that_is_never_finished_is_shown() {
+    let world = World::new();
+    world.program("cut", "#!/bin/sh\nprintf 'caf\\303'; printf '\\360\\237\\230' >&2\n");
+    let result = world.call(&["run", "--json", "./cut"]).json();
+    assert_eq!((&result["stdout"], &result["stderr"]), (&"caf\u{fffd}".into(), &"\u{fffd}".into()), "{result}");
+}
+
+#[test]
 fn without_a_terminal_a_question_is_a_no() {
     let world = World::new();
     let ended = world.run("touch ran; echo x > ../asked.txt");

@@ -59,6 +59,7 @@ fn facts(commands: u32) -> Facts {
         matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
+        no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),
         started_by: None,
         machine: Machine::default(),
@@ -67,8 +68,12 @@ fn facts(commands: u32) -> Facts {
 
 /// The guards, and policies of a site's own up to `count`: `unscoped` of them name no resource in their scope.
 fn site(count: usize, unscoped: usize) -> (Engine, String) {
+    site_with("", count, unscoped)
+}
+
+fn site_with(more: &str, count: usize, unscoped: usize) -> (Engine, String) {
     let guards: usize = palisade_policies::GUARDS.iter().map(|(_, text)| text.matches("@id(").count()).sum();
-    let mut text = "@id(\"all\") permit (principal in Role::\"developer\", action, resource);\n".to_owned();
+    let mut text = format!("@id(\"all\") permit (principal in Role::\"developer\", action, resource);\n{more}");
     for index in 0..count.saturating_sub(guards + 1) {
         let scope = match index {
             index if index < unscoped => {
@@ -102,6 +107,33 @@ fn one_request(bencher: Bencher<'_, '_>, policies: usize) {
 #[divan::bench(args = [0, 10, 50])]
 fn one_request_unscoped(bencher: Bencher<'_, '_>, unscoped: usize) {
     let (engine, _) = site(100, unscoped);
+    let facts = facts(8);
+    bencher
+        .with_inputs(|| palisade_grammar::inventory(b"git status --short"))
+        .bench_local_values(|inventory| engine.decide(inventory, &facts));
+}
+
+/// The same, each request the first of its session: nothing of it is kept yet.
+#[divan::bench]
+fn one_request_first_of_its_session(bencher: Bencher<'_, '_>) {
+    let (engine, _) = site(100, 0);
+    let mut count = 0_u64;
+    bencher
+        .with_inputs(|| {
+            let mut facts = facts(8);
+            count += 1;
+            facts.session.id = count.to_string();
+            (palisade_grammar::inventory(b"git status --short"), facts)
+        })
+        .bench_local_values(|(inventory, facts)| engine.decide(inventory, &facts));
+}
+
+/// The same with a policy that looks at the clock and one that looks at the session's age.
+#[divan::bench]
+fn one_request_with_a_clock(bencher: Bencher<'_, '_>) {
+    let clock = "@id(\"clock\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in Program::\"sudo\") when \
+                 { context.clock.weekday == Weekday::\"Sun\" || context.session.age > duration(\"8h\") };\n";
+    let (engine, _) = site_with(clock, 100, 0);
     let facts = facts(8);
     bencher
         .with_inputs(|| palisade_grammar::inventory(b"git status --short"))

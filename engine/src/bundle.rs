@@ -3,19 +3,21 @@
 //! What passes here is the only thing that [`crate::Engine`] decides with: the guards, and one profile or the
 //! operator's own files, strictly validated, warnings included, each policy with a unique `@id`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{LazyLock, OnceLock};
 
-use cedar_policy::{Entities, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{Entity, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationResult, Validator};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::anatomy::Anatomy;
+use crate::kept::Kept;
 use crate::path::AbsolutePath;
-use crate::request::Lasting;
 use crate::slice::Index;
+use crate::stack::{DEEP, deep};
 
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -24,9 +26,22 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 /// 700 levels; server threads have 2 MiB.
 const MAX_NESTING: usize = 100;
 
+/// Characters of operators that one policy may have: a chain of them (`a && a && …`, `a.a.a…`) is as deep in memory as
+/// it is long, and some 50,000 overflow the stack of whoever walks it.
+const MAX_OPERATORS: usize = 2_000;
+
 /// Entity dereferences that a policy may chain: `principal.user in …` needs two. Beyond it the validator cannot tell
 /// which entities a request has to bring.
 const MAX_DEREFERENCE: u32 = 2;
+
+/// The shipped schema, parsed once: it is the same for all sets.
+static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
+    let parsed = Schema::from_cedarschema_str(palisade_policies::SCHEMA);
+    parsed.map(|(schema, _warnings)| schema).map_err(|error| error.to_string())
+});
+
+/// Policies that are not worth a thread of their own.
+const SMALLEST_PART: usize = 64;
 
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +57,10 @@ pub struct Bundle {
     pub(crate) schema: Schema,
     pub(crate) index: Index,
     pub(crate) literals: Literals,
-    pub(crate) lasting: Mutex<Vec<(Lasting, Entities)>>,
+    pub(crate) reads: Reads,
+    /// The schema's actions by id, each with the groups above it.
+    pub(crate) actions: HashMap<String, Entity>,
+    pub(crate) kept: Kept,
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
     notes: BTreeMap<String, Note>,
@@ -81,6 +99,54 @@ impl Literals {
     }
 }
 
+/// Which of the facts that differ from one request to the next any policy looks at. Cedar cannot tell the value of an
+/// attribute that no policy names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    /// The time, in any form.
+    pub(crate) clock: bool,
+    /// How long the session has lived, or how much it has run.
+    pub(crate) session: bool,
+}
+
+impl Reads {
+    fn of(parsed: &Parsed, sources: &[Source]) -> Self {
+        let suspects: Vec<bool> = sources.iter().map(|source| Self::may_be_in(&source.text)).collect();
+        let home =
+            |policy: &Policy| parsed.home.get::<str>(policy.id().as_ref()).and_then(|index| suspects.get(*index));
+        let mut reads = Self::default();
+        for policy in parsed.set.policies().filter(|policy| policy.has_non_scope_constraint()) {
+            if home(policy) == Some(&false) {
+                continue;
+            }
+            match policy.to_json() {
+                Ok(json) => reads.note(&json),
+                // What cannot be looked into may read everything.
+                Err(_) => reads = Self { clock: true, session: true },
+            }
+        }
+        reads
+    }
+
+    /// Taking a policy apart costs more than reading its text. A name can also be spelt with an escape.
+    fn may_be_in(text: &str) -> bool {
+        let mut words = text.split(|character: char| !character.is_alphanumeric() && character != '_');
+        text.contains('\\') || words.any(|word| matches!(word, "clock" | "age" | "commands"))
+    }
+
+    fn note(&mut self, value: &Value) {
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| self.note(value)),
+            Value::Object(fields) => fields.values().for_each(|value| self.note(value)),
+            Value::String(name) => {
+                self.clock |= name == "clock";
+                self.session |= name == "age" || name == "commands";
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
 /// Why a set of policy files was refused.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum BundleError {
@@ -103,6 +169,9 @@ pub enum BundleError {
         "the attributes and actions that a policy can use are listed in `policies/palisade.cedarschema`"
     ))]
     Invalid(Findings),
+    /// The policies could not be validated.
+    #[error("the policies could not be validated: {0}")]
+    Unvalidated(String),
     /// The shipped schema does not parse.
     #[error("the built-in schema is broken: {0}")]
     Schema(String),
@@ -172,19 +241,24 @@ impl Bundle {
     /// # Errors
     /// As [`Self::load`].
     pub fn with_groups(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
+        deep(|| Self::made_of(sources, groups)).unwrap_or_else(|error| Err(BundleError::Unvalidated(error.to_string())))
+    }
+
+    fn made_of(sources: Vec<Source>, groups: Option<Source>) -> Result<Self, BundleError> {
         let guards = palisade_policies::GUARDS
             .iter()
             .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned() });
         let sources: Vec<Source> = guards.chain(sources).collect();
-        let (schema, _warnings) = Schema::from_cedarschema_str(palisade_policies::SCHEMA)
-            .map_err(|error| BundleError::Schema(error.to_string()))?;
+        let schema = SCHEMA.clone().map_err(BundleError::Schema)?;
         let parsed = parse_all(&sources)?;
         validate(&schema, &parsed, &sources)?;
         let index = Index::new(&parsed.set, &schema).map_err(BundleError::Schema)?;
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
-            lasting: Mutex::default(),
+            actions: actions(&schema)?,
+            kept: Kept::default(),
             literals: Literals::of_policies(index.policies().iter()),
+            reads: Reads::of(&parsed, &sources),
             index,
             fingerprint: fingerprint(sources.iter().chain(&groups)),
             schema_fingerprint: fingerprint(std::iter::empty()),
@@ -197,7 +271,28 @@ impl Bundle {
     /// Every policy, taken apart on first use.
     pub(crate) fn anatomy(&self, at: usize) -> Option<&Anatomy> {
         let policy = self.index.policy(at)?;
-        Some(self.anatomies.get(at)?.get_or_init(|| Anatomy::of(policy)))
+        Some(self.anatomies.get(at)?.get_or_init(|| deep(|| Anatomy::of(policy)).unwrap_or_default()))
+    }
+
+    /// The same set but for one policy, which tests take away to see who notices.
+    #[cfg(test)]
+    pub(crate) fn without(&self, id: &str) -> Result<Self, String> {
+        let left = self.index.policies().iter().filter(|policy| policy.id().to_string() != id).cloned();
+        let set = PolicySet::from_policies(left).unwrap_or_default();
+        let index = Index::new(&set, &self.schema)?;
+        Ok(Self {
+            anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
+            literals: Literals::of_policies(index.policies().iter()),
+            index,
+            schema: self.schema.clone(),
+            actions: self.actions.clone(),
+            kept: Kept::default(),
+            reads: self.reads,
+            sources: self.sources.clone(),
+            notes: self.notes.clone(),
+            fingerprint: self.fingerprint.clone(),
+            schema_fingerprint: self.schema_fingerprint.clone(),
+        })
     }
 
     /// The files that the set was made of, the guards first.
@@ -227,12 +322,21 @@ impl Bundle {
     }
 }
 
+fn actions(schema: &Schema) -> Result<HashMap<String, Entity>, BundleError> {
+    let entities = schema.action_entities().map_err(|error| BundleError::Schema(error.to_string()))?;
+    Ok(entities.into_iter().map(|entity| (entity.uid().id().unescaped().to_owned(), entity)).collect())
+}
+
 impl Source {
     /// The file laid out as all Cedar tools lay it out; comments stay. Says the same as before, or it is an error.
     ///
     /// # Errors
     /// If it does not parse, or cannot be laid out without changing what it says.
     pub fn formatted(&self) -> Result<String, BundleError> {
+        deep(|| self.laid_out()).unwrap_or_else(|error| Err(BundleError::Unvalidated(error.to_string())))
+    }
+
+    fn laid_out(&self) -> Result<String, BundleError> {
         let refused = |findings| BundleError::Invalid(Findings(findings));
         // First our own limits: the formatter's parser recurses too.
         parse_one(self).map_err(refused)?;
@@ -273,8 +377,9 @@ fn parse_all(sources: &[Source]) -> Result<Parsed, BundleError> {
     for (index, source) in sources.iter().enumerate() {
         match parse_one(source) {
             Ok(policies) => {
+                let ids = Ids::of(source);
                 for policy in policies {
-                    if let Err(finding) = parsed.add(policy, index, source) {
+                    if let Err(finding) = parsed.add(policy, index, source, &ids) {
                         findings.push(finding);
                     }
                 }
@@ -289,8 +394,8 @@ fn parse_one(source: &Source) -> Result<Vec<Policy>, Vec<Finding>> {
     if source.text.len() > MAX_FILE {
         return Err(vec![source.finding(0, format!("the file has more than {MAX_FILE} bytes"))]);
     }
-    if let Some(offset) = too_deep(&source.text) {
-        return Err(vec![source.finding(offset, format!("brackets nest more than {MAX_NESTING} deep"))]);
+    if let Some((offset, message)) = too_deep(&source.text) {
+        return Err(vec![source.finding(offset, message)]);
     }
     let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
         errors.iter().map(|error| source.finding(first_label(error), error.to_string())).collect::<Vec<_>>()
@@ -303,18 +408,17 @@ fn parse_one(source: &Source) -> Result<Vec<Policy>, Vec<Finding>> {
 }
 
 impl Parsed {
-    fn add(&mut self, policy: Policy, index: usize, source: &Source) -> Result<(), Finding> {
+    fn add(&mut self, policy: Policy, index: usize, source: &Source, ids: &Ids<'_>) -> Result<(), Finding> {
         let annotation = |key: &str| policy.annotation(key).unwrap_or_default().to_owned();
         let id = annotation("id");
         if id.is_empty() {
             let offset = source.text.find(first_line(&policy.to_string())).unwrap_or_default();
             return Err(source.finding(offset, "this policy has no `@id(\"…\")`".to_owned()));
         }
-        let offset = source.text.find(&format!("@id(\"{id}\")")).unwrap_or_default();
+        let (offset, line) = ids.place(&id);
         if let Some(other) = self.notes.get(&id) {
             return Err(source.finding(offset, format!("the id `{id}` is already taken at {}", other.place)));
         }
-        let (line, _) = line_and_column(&source.text, offset);
         let place = format!("{}:{line}", source.name);
         let note = Note { place, reason: annotation("reason"), suggest: annotation("suggest") };
         self.set.add(policy.new_id(PolicyId::new(&id))).map_err(|error| source.finding(offset, error.to_string()))?;
@@ -324,9 +428,33 @@ impl Parsed {
     }
 }
 
+/// Where each id of a file stands: looked up once for all of them, since a file may hold thousands.
+struct Ids<'s>(HashMap<&'s str, (usize, usize)>);
+
+impl<'s> Ids<'s> {
+    fn of(source: &'s Source) -> Self {
+        const OPEN: &str = "@id(\"";
+        let mut places = HashMap::new();
+        let (mut seen, mut line) = (0, 1);
+        for (at, _) in source.text.match_indices(OPEN) {
+            line += source.text.get(seen..at).unwrap_or_default().matches('\n').count();
+            seen = at;
+            let id = source.text.get(at + OPEN.len()..).and_then(|rest| rest.split_once("\")"));
+            if let Some((id, _)) = id {
+                places.entry(id).or_insert((at, line));
+            }
+        }
+        Self(places)
+    }
+
+    /// Offset, and line counted from 1; the file's beginning for an id that is spelt in another way.
+    fn place(&self, id: &str) -> (usize, usize) {
+        self.0.get(id).copied().unwrap_or((0, 1))
+    }
+}
+
 fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), BundleError> {
-    let result =
-        Validator::new(schema.clone()).validate_with_level(&parsed.set, ValidationMode::Strict, MAX_DEREFERENCE);
+    let results = validate_in_parts(schema, &parsed.set)?;
     let place = |id: &PolicyId, diagnostic: &dyn Diagnostic, message: String| {
         let source = parsed.home.get::<str>(id.as_ref()).and_then(|index| sources.get(*index));
         match source {
@@ -344,10 +472,38 @@ fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), 
             None => Finding { file: id.to_string(), line: 1, column: 1, message },
         }
     });
-    let errors = result.validation_errors().map(|error| place(error.policy_id(), error, error.to_string()));
-    let warnings = result.validation_warnings().map(|warning| place(warning.policy_id(), warning, warning.to_string()));
+    let errors = results.iter().flat_map(ValidationResult::validation_errors);
+    let errors = errors.map(|error| place(error.policy_id(), error, error.to_string()));
+    let warnings = results.iter().flat_map(ValidationResult::validation_warnings);
+    let warnings = warnings.map(|warning| place(warning.policy_id(), warning, warning.to_string()));
     let findings: Vec<_> = errors.chain(warnings).chain(misspelt).collect();
     if findings.is_empty() { Ok(()) } else { Err(BundleError::Invalid(Findings(findings))) }
+}
+
+/// Each policy is valid or not by itself, so that a large set is validated on several threads.
+fn validate_in_parts(schema: &Schema, set: &PolicySet) -> Result<Vec<ValidationResult>, BundleError> {
+    let validator = Validator::new(schema.clone());
+    let policies: Vec<&Policy> = set.policies().collect();
+    let parts = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed = |why: &str| BundleError::Unvalidated(why.to_owned());
+    let validate = |part: &[&Policy]| {
+        let part =
+            PolicySet::from_policies(part.iter().copied().cloned()).map_err(|error| failed(&error.to_string()))?;
+        Ok(validator.validate_with_level(&part, ValidationMode::Strict, MAX_DEREFERENCE))
+    };
+    std::thread::scope(|scope| {
+        let size = policies.len().div_ceil(parts).max(SMALLEST_PART);
+        let mut parts = policies.chunks(size);
+        let first = parts.next().unwrap_or_default();
+        let start = |part| std::thread::Builder::new().stack_size(DEEP).spawn_scoped(scope, move || validate(part));
+        let others: Vec<_> = parts.map(start).collect();
+        let first = std::iter::once(validate(first));
+        let others = others.into_iter().map(|thread| {
+            let thread = thread.map_err(|error| failed(&error.to_string()))?;
+            thread.join().unwrap_or_else(|_panic| Err(failed("the validator panicked")))
+        });
+        first.chain(others).collect()
+    })
 }
 
 impl Source {
@@ -379,15 +535,16 @@ fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
     format!("sha256:{hex}")
 }
 
-/// The offset at which a policy nests too deep for the parser's stack: by brackets, by a run of `!` or `-`, or by `if`.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut brackets, mut run, mut conditionals) = (0_usize, 0_usize, 0_usize);
+/// Where a policy nests too deep for the parser's stack, and how: by brackets, by a run of `!` or `-`, by `if`, or by a
+/// chain of operators.
+fn too_deep(text: &str) -> Option<(usize, String)> {
+    let (mut brackets, mut run, mut conditionals, mut operators) = (0_usize, 0_usize, 0_usize, 0_usize);
     let mut word = String::new();
     for (offset, character) in code(text) {
         match character {
             '(' | '[' | '{' => brackets += 1,
             ')' | ']' | '}' => brackets = brackets.saturating_sub(1),
-            ';' => conditionals = 0,
+            ';' => (conditionals, operators) = (0, 0),
             _ => {}
         }
         match character {
@@ -395,13 +552,21 @@ fn too_deep(text: &str) -> Option<usize> {
             other if other.is_whitespace() => {}
             _ => run = 0,
         }
+        operators += usize::from(".&|+-*[:=<>".contains(character));
         if character.is_alphanumeric() || character == '_' {
             word.push(character);
-        } else if std::mem::take(&mut word) == "if" {
-            conditionals += 1;
+        } else {
+            match std::mem::take(&mut word).as_str() {
+                "if" => conditionals += 1,
+                "when" | "unless" | "in" | "has" | "like" | "is" => operators += 1,
+                _ => {}
+            }
         }
         if brackets.max(run).max(conditionals) > MAX_NESTING {
-            return Some(offset);
+            return Some((offset, format!("brackets nest more than {MAX_NESTING} deep")));
+        }
+        if operators > MAX_OPERATORS {
+            return Some((offset, format!("a policy with more than {MAX_OPERATORS} characters of operators")));
         }
     }
     None
@@ -416,7 +581,8 @@ fn code(text: &str) -> impl Iterator<Item = (usize, char)> {
             match character {
                 '"' => skip_string(&mut characters),
                 '/' if characters.peek().is_some_and(|(_, next)| *next == '/') => {
-                    characters.find(|(_, inside)| *inside == '\n');
+                    // As for Cedar's lexer, a bare carriage return ends a comment too.
+                    characters.find(|(_, inside)| matches!(inside, '\n' | '\r'));
                 }
                 _ => return Some((offset, character)),
             }
@@ -551,6 +717,10 @@ mod tests {
             let found = finding(&format!("@id(\"a\") permit(principal, action, resource) when {{ {nested} }};"));
             assert!(found.message.contains("nest more than 100"), "{found:?}");
         }
+        // A comment ends where Cedar ends it.
+        let hidden = format!("true // \r && {}true{}", "(".repeat(3000), ")".repeat(3000));
+        let found = finding(&format!("@id(\"a\") permit(principal, action, resource) when {{ {hidden} }};"));
+        assert!(found.message.contains("nest more than 100"), "{found:?}");
         // Brackets in strings and comments do not count.
         let harmless = format!(
             "// {}\n@id(\"a\") permit(principal == Agent::\"{}\", action, resource);",
@@ -558,6 +728,62 @@ mod tests {
             "(".repeat(500)
         );
         assert!(load(&harmless).is_ok(), "{:?}", load(&harmless));
+    }
+
+    /// What is long without brackets is as deep in memory: refused while the stack of a test's thread still holds it.
+    #[test]
+    fn long_chains_are_refused_before_they_reach_the_parser() {
+        let policy = |condition: String| {
+            format!("@id(\"a\") permit(principal, action == Action::\"exec\", resource) {condition};")
+        };
+        let chains = |length: usize| {
+            [
+                format!("when {{ {} }}", vec!["resource.dynamic"; length].join(" && ")),
+                format!("when {{ {} }}", vec!["resource.dynamic"; length].join(" || ")),
+                format!("when {{ 1 == {} }}", vec!["1"; length].join(" + ")),
+                format!("when {{ 1 == {}1 }}", "1 * ".repeat(length)),
+                format!("when {{ resource{} }}", ".a".repeat(length)),
+                format!("when {{ resource{} }}", "[\"a\"]".repeat(length)),
+                format!("when {{ resource.flags{} }}", ".contains(1)".repeat(length)),
+                format!("when {{ principal in A{}::\"x\" }}", "::A".repeat(length)),
+                "when { resource.dynamic } ".repeat(length),
+                "unless { resource.dynamic } ".repeat(length),
+            ]
+        };
+        for chain in chains(MAX_OPERATORS + 1) {
+            assert!(finding(&policy(chain)).message.contains("characters of operators"));
+        }
+        // The longest that get past: whatever is thought of them, it is thought without a crash.
+        for chain in chains(MAX_OPERATORS / 4) {
+            let said = load(&policy(chain)).err().map(|error| error.to_string());
+            assert!(said.is_none_or(|said| !said.contains("characters of operators")));
+        }
+    }
+
+    /// The names of attributes, in every spelling that Cedar has for them.
+    #[test]
+    fn what_policies_look_at_is_found() {
+        let reads = |condition: &str| {
+            let policy = "@id(\"a\") permit (principal, action == Action::\"exec\", resource) when";
+            load(&format!("{policy} {{ {condition} }};")).unwrap().reads
+        };
+        let nothing = Reads::default();
+        for condition in ["context.session.sandboxed", "resource.text == \"a clock\"", "context.script.parsed // age\n"]
+        {
+            assert_eq!(reads(condition), nothing, "{condition}");
+        }
+        for condition in [
+            "context.clock.timeOfDay < duration(\"1h\")",
+            "context[\"clock\"][\"timeOfDay\"] < duration(\"1h\")",
+            "context[\"cl\\u{6f}ck\"].timeOfDay < duration(\"1h\")",
+            "context . // clock\n clock.weekday == Weekday::\"Mon\"",
+            "resource.dynamic && (if resource.background then context else context).clock.weekday == Weekday::\"Mon\"",
+        ] {
+            assert_eq!(reads(condition), Reads { clock: true, ..nothing }, "{condition}");
+        }
+        for condition in ["context.session.commands > 3", "{a: context.session}.a[\"a\\x67e\"] > duration(\"1h\")"] {
+            assert_eq!(reads(condition), Reads { session: true, ..nothing }, "{condition}");
+        }
     }
 
     #[test]

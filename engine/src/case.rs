@@ -525,6 +525,7 @@ impl Table {
             paths: BTreeMap::new(),
             below: BTreeMap::new(),
             inert: BTreeSet::new(),
+            no_options: BTreeSet::new(),
             matches: BTreeMap::new(),
             directories: BTreeMap::new(),
             started_by: self.started_by.clone(),

@@ -107,3 +107,60 @@ fn see(clause: &Clause, seen: &mut ClauseCoverage, posed: &Posed) -> bool {
     seen.seen_false |= !holds;
     holds == clause.is_when
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::{Bundle, Cases, Engine, Vocabulary};
+
+    /// Each policy that ships, taken away in turn: some case of its own set has to notice.
+    #[test]
+    fn every_policy_has_a_case_that_fails_without_it() {
+        let (groups, table) = palisade_policies::GROUPS;
+        let mut missed: BTreeSet<String> = BTreeSet::new();
+        // What all profiles have in common may be tried by the cases of any.
+        let mut noticed: BTreeSet<String> = BTreeSet::new();
+        for (file, text) in palisade_policies::CASES {
+            let cases = Cases::parse(file, text).unwrap();
+            let engine = || {
+                let bundle = match cases.profile().unwrap() {
+                    "guards" => Bundle::behind_guards(),
+                    profile => Bundle::profile(profile),
+                };
+                Engine::new(bundle.unwrap(), Vocabulary::parse(groups, table, cases.home()).unwrap())
+            };
+            let whole = engine();
+            // A policy that decides no request of a case cannot change what comes of it.
+            let mut tries: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for (index, case) in cases.cases().iter().enumerate() {
+                for id in case.check(&whole).report.requests.into_iter().flat_map(|request| request.determining) {
+                    tries.entry(id).or_default().push(index);
+                }
+                // The answer to "may this person say yes?" is in no report.
+                case.trace(&whole, |posed| {
+                    if posed.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
+                        let slice = posed.slice(&whole.bundle);
+                        let asked = slice.members.iter().filter_map(|at| whole.bundle.index.policy(*at));
+                        asked.for_each(|policy| tries.entry(policy.id().to_string()).or_default().push(index));
+                    }
+                });
+            }
+            for id in whole.bundle.ids() {
+                let without = Engine::new(whole.bundle.without(id).unwrap(), whole.vocabulary.clone());
+                let tried = tries.get(id).into_iter().flatten();
+                let fails = tried
+                    .filter_map(|index| cases.cases().get(*index))
+                    .any(|case| case.check(&without).failure.is_some());
+                if fails {
+                    noticed.insert(id.to_owned());
+                } else if id != "everything" {
+                    missed.insert(id.to_owned());
+                }
+            }
+        }
+        let missed: Vec<&String> = missed.difference(&noticed).collect();
+        assert!(missed.is_empty(), "no case fails without {missed:?}");
+    }
+}

@@ -38,8 +38,10 @@ pub struct Facts {
     /// in here, every group that may have is taken to have.
     pub below: BTreeMap<(CommandId, usize), BTreeSet<String>>,
     /// Effects that surely come to nothing: [`palisade_grammar::EffectKind::Import`] from a directory in which nothing
-    /// can be taken for a module of Python's own.
+    /// can be taken for a module of Python's own, or a read of what a pattern matches that looks like an option.
     pub inert: BTreeSet<(CommandId, usize)>,
+    /// Patterns among the words of a command, by where they begin, that surely match no name that looks like an option.
+    pub no_options: BTreeSet<(CommandId, usize)>,
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
     /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:
@@ -177,6 +179,16 @@ pub struct Clock {
     pub time_of_day_ms: u32,
     /// Day of the week in the operator's time zone: 0 is Monday.
     pub weekday: u8,
+}
+
+impl Clock {
+    /// Whether it has the form of a time, whatever policies look at of it.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
+        let fits = |(form, byte): (&u8, u8)| if *form == b'0' { byte.is_ascii_digit() } else { *form == byte };
+        let is_time = self.now.len() == FORM.len() && FORM.iter().zip(self.now.bytes()).all(fits);
+        is_time && self.weekday < 7 && self.time_of_day_ms < 86_400_000
+    }
 }
 
 /// Where a program was found.

@@ -19,10 +19,12 @@ mod coverage;
 mod explain;
 mod facts;
 mod host;
+mod kept;
 mod lint;
 mod path;
 mod request;
 mod slice;
+mod stack;
 mod terms;
 mod verdict;
 mod vocabulary;
@@ -90,6 +92,13 @@ impl Engine {
     /// Whether the principal may call this MCP tool.
     pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
         self.permits(facts, &Act::UseTool(tool.to_owned()))
+    }
+
+    /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
+    /// no.
+    pub fn answer(&self, facts: &Facts, act: &Act) -> (bool, Vec<String>) {
+        let asker = self.asker(facts);
+        verdict::because(&self.bundle, &asker, &asker.act(act))
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {

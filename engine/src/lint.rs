@@ -132,7 +132,14 @@ pub struct Surroundings<'a> {
 }
 
 /// Everything that is found in an engine's policies but for the guards.
-pub fn lint(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
+///
+/// # Errors
+/// If no thread can be had to do it on.
+pub fn lint(engine: &Engine, surroundings: &Surroundings<'_>) -> std::io::Result<Vec<Lint>> {
+    crate::stack::deep(|| findings(engine, surroundings))
+}
+
+fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let bundle = &engine.bundle;
     let own = |policy: &&Policy| {
         let place = bundle.note(policy.id().as_ref()).place;
@@ -270,6 +277,9 @@ impl Linter<'_> {
     }
 
     fn options(&mut self, facts: &Read) {
+        if facts.options.is_empty() {
+            return;
+        }
         let catalogue = Catalogue::shared();
         // Only the scope says whose options are meant.
         let scope = self.policy.resource_constraint();
@@ -530,7 +540,7 @@ mod tests {
         let vocabulary = Vocabulary::parse(file, text, &AbsolutePath::new("/home/u").unwrap()).unwrap();
         let engine = Engine::new(Bundle::load(vec![source]).unwrap(), vocabulary);
         let surroundings = Surroundings { roles: Some(BTreeSet::from(["developer".to_owned()])), coverage: None };
-        lint(&engine, &surroundings).into_iter().map(|lint| (lint.rule.id, lint.message)).collect()
+        lint(&engine, &surroundings).unwrap().into_iter().map(|lint| (lint.rule.id, lint.message)).collect()
     }
 
     const EXEC: &str = "principal, action == Action::\"exec\", resource";

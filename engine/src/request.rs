@@ -5,15 +5,16 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, LazyLock};
 
-use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
 use palisade_grammar::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Peer, Resolved, Span, Value, Word,
 };
 
 use crate::bundle::Bundle;
-use crate::facts::{Facts, Machine, Origin, Principal, Program, Transport};
+use crate::facts::{Clock, Facts, Machine, Origin, Program, Session, Transport};
+use crate::kept::{Circumstances, Lasting};
 use crate::path::AbsolutePath;
 use crate::terms::{
     Built, bool, clamped, duration, entity, long, named, none, role_uids, string, strings, text, uid, uids,
@@ -23,19 +24,10 @@ use crate::vocabulary::Vocabulary;
 /// The one clock of a request.
 const CLOCK: &str = "now";
 
-/// Principals and places whose entities are kept.
-const MAX_LASTING: usize = 16;
-
-/// What the entities that outlast a script are made of.
-pub(crate) struct Lasting {
-    principal: Principal,
-    transport: Transport,
-    host: String,
-    machine: Machine,
-    workspace: AbsolutePath,
-    path_groups: Vec<String>,
-    host_groups: Vec<String>,
-}
+/// What the clock shows to a set in which no policy looks at it: the schema wants a value, and making one for each
+/// request would cost more than deciding it.
+static UNREAD_CLOCK: LazyLock<Clock> =
+    LazyLock::new(|| Clock { now: "1970-01-01T00:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 });
 
 /// A request before the answer to "approved?" is known.
 pub(crate) struct Draft {
@@ -78,7 +70,7 @@ impl Body {
 /// A request and its entity store, complete for everything that a policy may dereference.
 pub(crate) struct Posed {
     pub(crate) request: Request,
-    pub(crate) entities: Entities,
+    pub(crate) entities: Arc<Entities>,
     principal: EntityUid,
     action: EntityUid,
     resource: EntityUid,
@@ -201,8 +193,6 @@ pub(crate) struct Asker<'a> {
     facts: &'a Facts,
     /// The entities that every request refers to, checked once.
     common: OnceCell<Built<Entities>>,
-    /// The part of the context that all requests share, without and with approval.
-    circumstances: [OnceCell<Built<Context>>; 2],
     /// The ids of the entities that every request refers to.
     shared: OnceCell<Built<[EntityUid; 6]>>,
     /// The entities of the directories that commands run in.
@@ -213,7 +203,7 @@ pub(crate) struct Asker<'a> {
 pub(crate) struct Sheet {
     /// The questions.
     pub(crate) drafts: Vec<Draft>,
-    store: Built<Entities>,
+    store: Built<Arc<Entities>>,
 }
 
 impl<'a> Asker<'a> {
@@ -223,7 +213,6 @@ impl<'a> Asker<'a> {
             vocabulary,
             facts,
             common: OnceCell::new(),
-            circumstances: [OnceCell::new(), OnceCell::new()],
             shared: OnceCell::new(),
             directories: RefCell::default(),
         }
@@ -234,9 +223,11 @@ impl<'a> Asker<'a> {
         let mut drafts = Vec::new();
         let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
         for item in inventory.opaque() {
-            if let Some(command) = item.command {
-                opaque.entry(command).or_default().push(item);
+            let Some(command) = item.command else { continue };
+            if item.is_possible_option() && self.facts.no_options.contains(&(command, item.span.start)) {
+                continue;
             }
+            opaque.entry(command).or_default().push(item);
         }
         for command in inventory.commands() {
             let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
@@ -259,7 +250,7 @@ impl<'a> Asker<'a> {
 
     /// Questions with a store that holds what they refer to.
     pub(crate) fn sheet(&self, drafts: Vec<Draft>) -> Sheet {
-        let store = self.shared_store(&drafts);
+        let store = self.shared_store(&drafts).map(Arc::new);
         Sheet { drafts, store }
     }
 
@@ -300,30 +291,79 @@ impl<'a> Asker<'a> {
     /// The request, with the store of the sheet that the draft stands on.
     pub(crate) fn pose(&self, sheet: &Sheet, draft: &Draft, approved: bool) -> Built<Posed> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
-        let entities = if body.apart { self.store(std::iter::once(body), true)? } else { sheet.store.clone()? };
+        let entities =
+            if body.apart { Arc::new(self.store_alone(draft.action, body)?) } else { sheet.store.clone()? };
         self.pose_in(entities, draft.action, body, approved)
     }
 
     /// The request, with a store of its own.
     pub(crate) fn pose_alone(&self, draft: &Draft, approved: bool) -> Built<Posed> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
-        let entities = self.store(std::iter::once(body), true)?;
-        self.pose_in(entities, draft.action, body, approved)
+        let entities = self.store_alone(draft.action, body)?;
+        self.pose_in(Arc::new(entities), draft.action, body, approved)
     }
 
-    fn pose_in(&self, entities: Entities, action: &str, body: &Body, approved: bool) -> Built<Posed> {
-        let action = uid("Action", action)?;
+    fn pose_in(&self, entities: Arc<Entities>, name: &'static str, body: &Body, approved: bool) -> Built<Posed> {
+        let action = uid("Action", name)?;
         let principal = uid("Agent", &self.facts.principal.agent)?;
         let resource = body.entity.uid();
         let cwd = uid("Path", body.directory.as_ref().map_or("", AbsolutePath::as_str))?;
         self.complete(&entities, [&principal, &action, &resource, &cwd])?;
-        let own = body.context.iter().cloned();
-        let own = own.chain([("cwd".to_owned(), RestrictedExpression::new_entity_uid(cwd))]);
-        let context = self.circumstances(approved)?.merge(own_context(own)?).map_err(text)?;
-        let schema = Some(&self.bundle.schema);
-        let request =
-            Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
+        let context = self.context(name, &action, body, cwd, approved)?;
+        // With the context checked, this is all that is left of what `Request::new` does with a schema.
+        validate_scope_variables(&principal, &action, &resource, &self.bundle.schema).map_err(text)?;
+        let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(text)?;
         Ok(Posed { request, entities, principal, action, resource })
+    }
+
+    /// The context of a request, checked against the schema: the one that was made of the same before, if there is one.
+    fn context(
+        &self,
+        name: &'static str,
+        action: &EntityUid,
+        body: &Body,
+        cwd: EntityUid,
+        approved: bool,
+    ) -> Built<Context> {
+        let facts = self.facts;
+        let mut own = body.context.clone();
+        own.push(("cwd".to_owned(), RestrictedExpression::new_entity_uid(cwd)));
+        // A variable's value or a text that is typed may be a secret.
+        let keeps = !matches!(name, "setEnv" | "sendInput");
+        let same = |kept: &Circumstances| {
+            (kept.action, kept.approved, kept.transport) == (name, approved, facts.transport)
+                && kept.host == facts.host
+                && kept.workspace == facts.workspace
+                && kept.session == facts.session.id
+                && kept.own == own
+        };
+        let kept = &self.bundle.kept.contexts;
+        if let Some(context) = keeps.then(|| kept.find(same)).flatten() {
+            return Ok(context);
+        }
+        let shared = named([
+            ("approved", bool(approved)),
+            ("transport", entity("Transport", facts.transport.as_str())?),
+            ("host", entity("Host", &facts.host)?),
+            ("workspace", entity("Path", facts.workspace.as_str())?),
+            ("session", entity("Session", &facts.session.id)?),
+            ("clock", entity("Clock", CLOCK)?),
+        ]);
+        let context = own_context(shared.into_iter().chain(own.iter().cloned()))?;
+        context.validate(&self.bundle.schema, action).map_err(text)?;
+        if keeps {
+            let key = Circumstances {
+                action: name,
+                approved,
+                transport: facts.transport,
+                host: facts.host.clone(),
+                workspace: facts.workspace.clone(),
+                session: facts.session.id.clone(),
+                own,
+            };
+            kept.keep(key, context.clone());
+        }
+        Ok(context)
     }
 
     /// The request by which a person's yes is itself authorised.
@@ -342,10 +382,10 @@ impl<'a> Asker<'a> {
         let request =
             Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
         let approver = Entity::new_no_attrs(principal.clone(), role_uids(roles)?);
-        let entities = self.store(std::iter::once(body), true)?;
+        let entities = self.store_alone("approve", body)?;
         let entities = entities.upsert_entities([approver], schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed { request, entities, principal, action, resource })
+        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
     }
 
     /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is
@@ -370,36 +410,47 @@ impl<'a> Asker<'a> {
 
     /// One store for all drafts of a script but those that need one of their own.
     fn shared_store(&self, drafts: &[Draft]) -> Built<Entities> {
-        let bodies = drafts.iter().filter_map(|draft| draft.body.as_ref().ok());
-        self.store(bodies.filter(|body| !body.apart), false)
-    }
-
-    /// What all requests refer to, and what these are about. A resource's entity takes the place of another of the same
-    /// id where `over`: only it says what lies below it.
-    fn store<'b>(&self, bodies: impl Iterator<Item = &'b Body>, over: bool) -> Built<Entities>
-    where
-        Self: 'b,
-    {
-        let mut added: HashMap<EntityUid, Entity> = HashMap::new();
-        for body in bodies {
-            let directory = self.directory_entity(body.directory.as_ref())?;
-            added.entry(directory.uid()).or_insert(directory);
-            let resource = body.entity.clone();
-            if over {
-                added.insert(resource.uid(), resource);
-            } else {
-                added.entry(resource.uid()).or_insert(resource);
+        let lasting = self.lasting()?;
+        let mut added = self.passing()?;
+        for draft in drafts {
+            let Ok(body) = &draft.body else { continue };
+            self.add_action(&mut added, draft.action)?;
+            if !body.apart {
+                self.add_directory(&mut added, body)?;
+                added.entry(body.entity.uid()).or_insert_with(|| body.entity.clone());
             }
         }
-        let schema = Some(&self.bundle.schema);
-        if over {
-            let common =
-                self.common.get_or_init(|| self.lasting()?.upsert_entities(self.passing()?, schema).map_err(text));
-            return common.clone()?.upsert_entities(added.into_values(), schema).map_err(text);
-        }
-        let lasting = self.lasting()?;
         added.retain(|uid, _| lasting.get(uid).is_none());
-        lasting.upsert_entities(self.passing()?.into_iter().chain(added.into_values()), schema).map_err(text)
+        lasting.upsert_entities(added.into_values(), Some(&self.bundle.schema)).map_err(text)
+    }
+
+    /// What all requests refer to, and what this one is about. Its resource takes the place of another entity of the
+    /// same id: only it says what lies below it.
+    fn store_alone(&self, action: &str, body: &Body) -> Built<Entities> {
+        let schema = Some(&self.bundle.schema);
+        let make = || self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text);
+        let common = self.common.get_or_init(make).clone()?;
+        let mut added = HashMap::new();
+        self.add_action(&mut added, action)?;
+        self.add_directory(&mut added, body)?;
+        added.insert(body.entity.uid(), body.entity.clone());
+        common.upsert_entities(added.into_values(), schema).map_err(text)
+    }
+
+    /// An action with the groups that the schema puts it in: without it, `action in` a group is silently false.
+    fn add_action(&self, added: &mut HashMap<EntityUid, Entity>, action: &str) -> Built<()> {
+        let entity = self.bundle.actions.get(action).ok_or_else(|| format!("the schema has no action `{action}`"))?;
+        added.entry(entity.uid()).or_insert_with(|| entity.clone());
+        Ok(())
+    }
+
+    fn add_directory(&self, added: &mut HashMap<EntityUid, Entity>, body: &Body) -> Built<()> {
+        // The workspace is among the lasting ones.
+        if body.directory.as_ref() != Some(&self.facts.workspace) {
+            let directory = self.directory_entity(body.directory.as_ref())?;
+            added.entry(directory.uid()).or_insert(directory);
+        }
+        Ok(())
     }
 
     /// The entities that stay the same from one script to the next, checked once for many.
@@ -407,37 +458,52 @@ impl<'a> Asker<'a> {
         let facts = self.facts;
         let path_groups = self.groups_of(&facts.workspace);
         let host_groups: Vec<&str> = self.vocabulary.host_groups_of(&facts.host).collect();
-        let mut kept = self.bundle.lasting.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |key: &Lasting| {
+        let session = (!self.bundle.reads.session).then(|| unread_session(&facts.session));
+        let same_place = |key: &Lasting| {
             key.principal == facts.principal
                 && (key.transport, &key.host, &key.machine) == (facts.transport, &facts.host, &facts.machine)
                 && key.workspace == facts.workspace
                 && key.path_groups.iter().eq(&path_groups)
                 && key.host_groups == host_groups
         };
-        if let Some((_, entities)) = kept.iter().find(|(key, _)| same(key)) {
-            return Ok(entities.clone());
+        let kept = &self.bundle.kept;
+        if let Some(entities) = kept.entities.find(|key| key.session == session && same_place(key)) {
+            return Ok(entities);
         }
+        let schema = Some(&self.bundle.schema);
         let key = Lasting {
             principal: facts.principal.clone(),
             transport: facts.transport,
             host: facts.host.clone(),
             machine: facts.machine.clone(),
             workspace: facts.workspace.clone(),
-            path_groups: path_groups.into_iter().map(str::to_owned).collect(),
-            host_groups: host_groups.into_iter().map(str::to_owned).collect(),
+            path_groups: path_groups.iter().map(|group| (*group).to_owned()).collect(),
+            host_groups: host_groups.iter().map(|group| (*group).to_owned()).collect(),
+            session: None,
         };
-        let entities = Entities::from_entities(self.surroundings()?, Some(&self.bundle.schema)).map_err(text)?;
-        if kept.len() >= MAX_LASTING {
-            kept.clear();
-        }
-        kept.push((key, entities.clone()));
+        let surroundings = match kept.surroundings.find(same_place) {
+            Some(entities) => entities,
+            None => {
+                let entities = Entities::empty().upsert_entities(self.surroundings()?, schema).map_err(text)?;
+                kept.surroundings.keep(key.clone(), entities.clone());
+                entities
+            }
+        };
+        let entity = session.as_ref().map(session_entity).transpose()?;
+        let entities = surroundings.upsert_entities(entity, schema).map_err(text)?;
+        kept.entities.keep(Lasting { session, ..key }, entities.clone());
         Ok(entities)
     }
 
-    /// The entities that every request refers to and that change all the time.
-    fn passing(&self) -> Built<[Entity; 2]> {
-        Ok([self.session_entity()?, self.clock_entity()?])
+    /// The entities that every request refers to and that change all the time, if any policy looks at what changes.
+    fn passing(&self) -> Built<HashMap<EntityUid, Entity>> {
+        let reads = self.bundle.reads;
+        if !self.facts.clock.is_well_formed() {
+            return Err("the clock tells no time".to_owned());
+        }
+        let session = reads.session.then(|| session_entity(&self.facts.session)).transpose()?;
+        let clock = reads.clock.then(|| clock_entity(&self.facts.clock)).transpose()?;
+        Ok(session.into_iter().chain(clock).map(|entity| (entity.uid(), entity)).collect())
     }
 
     fn directory_entity(&self, directory: Option<&AbsolutePath>) -> Built<Entity> {
@@ -557,11 +623,13 @@ impl<'a> Asker<'a> {
     }
 
     fn effect(&self, inventory: &Inventory, command: &Command, index: usize, effect: &Effect) -> Vec<Draft> {
+        if self.facts.inert.contains(&(command.id, index)) {
+            return Vec::new();
+        }
         let action = match effect.kind {
             EffectKind::Read => FileAction::Read,
             EffectKind::Write => FileAction::Write,
             EffectKind::Delete => FileAction::Delete,
-            EffectKind::Import if self.facts.inert.contains(&(command.id, index)) => return Vec::new(),
             EffectKind::Execute | EffectKind::Import => FileAction::Execute,
             EffectKind::Connect => return vec![self.connect(inventory, command, effect)],
         };
@@ -707,49 +775,6 @@ impl<'a> Asker<'a> {
         Ok(parents)
     }
 
-    /// The part of the context that all requests share.
-    fn circumstances(&self, approved: bool) -> Built<Context> {
-        let [refused, granted] = &self.circumstances;
-        let made = if approved { granted } else { refused }.get_or_init(|| {
-            let facts = self.facts;
-            own_context(named([
-                ("approved", bool(approved)),
-                ("transport", entity("Transport", facts.transport.as_str())?),
-                ("host", entity("Host", &facts.host)?),
-                ("workspace", entity("Path", facts.workspace.as_str())?),
-                ("session", entity("Session", &facts.session.id)?),
-                ("clock", entity("Clock", CLOCK)?),
-            ]))
-        });
-        made.clone()
-    }
-
-    fn session_entity(&self) -> Built<Entity> {
-        let session = &self.facts.session;
-        let attributes = named([
-            ("id", string(&session.id)),
-            ("age", duration(session.age_ms)),
-            ("commands", clamped(session.commands)),
-            ("labels", uids("Label", &session.labels)?),
-            ("sandboxed", bool(session.sandboxed)),
-            ("guarded", bool(session.guarded)),
-            ("pathsHeld", bool(session.paths_held)),
-        ]);
-        Entity::new_with_tags(uid("Session", &session.id)?, attributes, [], []).map_err(text)
-    }
-
-    fn clock_entity(&self) -> Built<Entity> {
-        const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-        let clock = &self.facts.clock;
-        let day = DAYS.get(usize::from(clock.weekday)).ok_or("the weekday is out of range")?;
-        let attributes = named([
-            ("now", RestrictedExpression::new_datetime(&clock.now)),
-            ("timeOfDay", duration(u64::from(clock.time_of_day_ms))),
-            ("weekday", entity("Weekday", day)?),
-        ]);
-        Entity::new_with_tags(uid("Clock", CLOCK)?, attributes, [], []).map_err(text)
-    }
-
     /// The agent with its user and roles, the host and the workspace.
     fn surroundings(&self) -> Built<Vec<Entity>> {
         let principal = &self.facts.principal;
@@ -765,7 +790,11 @@ impl<'a> Asker<'a> {
         let agent = Entity::new_with_tags(agent, attributes, role_uids(&principal.roles)?, []).map_err(text)?;
         let user = Entity::new_no_attrs(user, HashSet::new());
         let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
-        Ok(vec![agent, user, self.own_host()?, workspace])
+        let mut surroundings = vec![agent, user, self.own_host()?, workspace];
+        if !self.bundle.reads.clock {
+            surroundings.push(clock_entity(&UNREAD_CLOCK)?);
+        }
+        Ok(surroundings)
     }
 }
 
@@ -886,6 +915,35 @@ fn exec_body(inventory: &Inventory, command: Entity, directory: Option<&Absolute
     Ok(Body::new(command, directory).with("script", script))
 }
 
+/// A session as it looks to a set in which no policy looks at what changes from one script to the next.
+fn unread_session(session: &Session) -> Session {
+    Session { age_ms: 0, commands: 0, ..session.clone() }
+}
+
+fn session_entity(session: &Session) -> Built<Entity> {
+    let attributes = named([
+        ("id", string(&session.id)),
+        ("age", duration(session.age_ms)),
+        ("commands", clamped(session.commands)),
+        ("labels", uids("Label", &session.labels)?),
+        ("sandboxed", bool(session.sandboxed)),
+        ("guarded", bool(session.guarded)),
+        ("pathsHeld", bool(session.paths_held)),
+    ]);
+    Entity::new_with_tags(uid("Session", &session.id)?, attributes, [], []).map_err(text)
+}
+
+fn clock_entity(clock: &Clock) -> Built<Entity> {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let day = DAYS.get(usize::from(clock.weekday)).ok_or("the weekday is out of range")?;
+    let attributes = named([
+        ("now", RestrictedExpression::new_datetime(&clock.now)),
+        ("timeOfDay", duration(u64::from(clock.time_of_day_ms))),
+        ("weekday", entity("Weekday", day)?),
+    ]);
+    Entity::new_with_tags(uid("Clock", CLOCK)?, attributes, [], []).map_err(text)
+}
+
 fn variable(name: &str) -> Built<Entity> {
     let attributes = named([("name", string(name))]);
     Entity::new_with_tags(uid("EnvVar", name)?, attributes, [], []).map_err(text)
@@ -923,8 +981,119 @@ fn host_attributes(
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::quote;
+    use cedar_policy::{Authorizer, Decision, PolicySet};
+
+    use super::*;
+    use crate::facts::{Auth, Principal};
+    use crate::{Engine, Source};
+
+    fn facts() -> Facts {
+        let directory = |text: &str| AbsolutePath::new(text).unwrap();
+        let principal = Principal {
+            agent: "agent".to_owned(),
+            user: "user".to_owned(),
+            roles: BTreeSet::from(["role".to_owned()]),
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        };
+        let session = Session {
+            id: "session".to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: true,
+            guarded: true,
+            paths_held: true,
+        };
+        let program = Program { path: None, origin: Origin::System };
+        Facts {
+            principal,
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            workspace: directory("/srv/app"),
+            cwd: directory("/srv/app/sub"),
+            temp: None,
+            session,
+            clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
+            programs: [(CommandId(0), program)].into(),
+            paths: [((CommandId(0), 0), directory("/srv/app/sub/x"))].into(),
+            matches: std::collections::BTreeMap::new(),
+            below: std::collections::BTreeMap::new(),
+            inert: BTreeSet::new(),
+            no_options: BTreeSet::new(),
+            directories: [(CommandId(0), directory("/srv/app/sub"))].into(),
+            started_by: None,
+            machine: Machine::default(),
+        }
+    }
+
+    fn engine(policies: &str) -> Engine {
+        let source = Source { name: "site.cedar".to_owned(), text: policies.to_owned() };
+        let (file, groups) = palisade_policies::GROUPS;
+        let vocabulary = Vocabulary::parse(file, groups, &AbsolutePath::new("/home/u").unwrap()).unwrap();
+        Engine::new(Bundle::load(vec![source]).unwrap(), vocabulary)
+    }
+
+    const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+    /// What a policy may look at, taken away in turn: Cedar allows without a word, and we do not ask it.
+    #[test]
+    fn a_store_that_lacks_something_is_not_asked() {
+        let facts = facts();
+        let engine = engine(ALL);
+        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let inventory = palisade_grammar::inventory(b"cat x");
+        let needed = [
+            ("Agent", "agent", "principal in Role::\"role\""),
+            ("User", "user", "principal.user in Role::\"role\""),
+            ("Action", "exec", "action in Action::\"activity\""),
+            ("Command", "0", "resource in Program::\"cat\""),
+            ("Path", "/srv/app/sub", "context.cwd in Path::\"/srv\""),
+            ("Path", "/srv/app", "context.workspace in Path::\"/srv\""),
+            ("Host", "localhost", "context.host in HostGroup::\"g\""),
+            ("Session", "session", "context.session in Role::\"role\""),
+            ("Clock", "now", "context.clock in Role::\"role\""),
+        ];
+        for (kind, id, condition) in needed {
+            let whole = asker.sheet(asker.script(&inventory));
+            let draft = whole.drafts.iter().find(|draft| draft.action == "exec").unwrap();
+            let posed = asker.pose(&whole, draft, false).unwrap();
+            let lacking = posed.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();
+            let forbid = format!("{ALL}@id(\"f\") forbid (principal, action, resource) when {{ {condition} }};");
+            let set: PolicySet = forbid.parse().unwrap();
+            let response = Authorizer::new().is_authorized(&posed.request, &set, &lacking);
+            assert_eq!(
+                (response.decision(), response.diagnostics().errors().count()),
+                (Decision::Allow, 0),
+                "the pitfall is gone: {condition}"
+            );
+            let damaged = Sheet { drafts: Vec::new(), store: Ok(Arc::new(lacking)) };
+            let refused = asker.pose(&damaged, draft, false).err().unwrap();
+            assert!(refused.contains("the entity store lacks") && refused.contains(id), "{kind} {id}: {refused}");
+        }
+    }
+
+    /// Cedar takes a request about an action that does not exist, or of types that the action is not for, unless the
+    /// schema is asked.
+    #[test]
+    fn a_request_that_the_schema_does_not_know_is_not_asked() {
+        let facts = facts();
+        let engine = engine(ALL);
+        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let path = AbsolutePath::new("/srv/app/x").unwrap();
+        for action in ["raed", "exec", "fileAccess", "connect"] {
+            let draft = Draft { action, ..asker.path(FileAction::Read, &path) };
+            assert!(asker.pose_alone(&draft, false).is_err(), "{action}");
+        }
+        let draft = asker.path(FileAction::Read, &path);
+        assert!(asker.pose_alone(&draft, false).is_ok());
+        let body = draft.body.unwrap().with("extra", bool(true));
+        assert!(asker.pose_alone(&Draft { body: Ok(body), ..asker.path(FileAction::Read, &path) }, false).is_err());
+    }
 
     #[test]
     fn literals_are_quoted_only_where_they_must_be() {

@@ -66,6 +66,17 @@ impl Grant {
         self.inventory.leaves()
     }
 
+    /// Whether the script may leave its shell other than it was: its variables, functions, options or directory.
+    pub fn changes_shell(&self) -> bool {
+        self.inventory.changes_shell()
+    }
+
+    /// The programs that the script runs, and whether what each reads may be code to it. One that is not known has no
+    /// name, and may.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.inventory.programs()
+    }
+
     /// Uses the proof up and hands out what it allows: exactly the text that was judged.
     pub fn spend(self) -> Vec<u8> {
         self.inventory.script().to_vec()

@@ -195,14 +195,35 @@ pub fn makes_links(command: &Command) -> bool {
     const GIT_NEVER: &[&str] = &["git add", "git commit", "git fetch", "git push", "git tag", "git branch", "git init"];
     // A plain copy reads through links and writes files.
     const COPY_NEVER: &[&str] = &["--force", "--verbose", "--no-clobber", "--interactive", "--parents", "--update"];
+    // A new branch on what is checked out already.
+    const BRANCH: &[&str] = &["-b", "--create", "--quiet"];
     let invocation = &command.invocation;
+    let has = |flag: &str| invocation.flags.contains(flag);
     match invocation.words.first().map(String::as_str) {
         None => command.resolved != Resolved::None,
+        // What is packed or listed comes into no directory.
+        Some("tar") if !has("--extract") && (has("--create") || has("--list")) => false,
+        Some("git") if has("-b") || has("--create") => {
+            let known = invocation.flags.iter().all(|flag| BRANCH.contains(&flag.as_str()));
+            let moves =
+                ["git checkout", "git switch"].iter().any(|name| invocation.words.iter().any(|word| word == name));
+            !(known && moves && invocation.operands.is_empty())
+        }
         Some("cp") => invocation.flags.iter().any(|flag| !COPY_NEVER.contains(&flag.as_str())),
         Some("git") => {
             let harmless = |word: &String| GIT_NEVER.contains(&word.as_str());
             !invocation.groups.contains("read-only") && !invocation.words.iter().any(harmless)
         }
-        Some(name) => ALWAYS.contains(&name) || invocation.groups.contains("interpreter"),
+        Some("tar") => !packs_only(command),
+        Some(name) => {
+            ALWAYS.contains(&name) && !invocation.groups.contains("read-only")
+                || invocation.groups.contains("interpreter")
+        }
     }
+}
+
+/// tar reads files into an archive, or lists one.
+fn packs_only(command: &Command) -> bool {
+    let has = |flag: &str| command.invocation.flags.contains(flag);
+    (has("--create") || has("--list")) && !has("--extract")
 }

@@ -65,6 +65,7 @@ fn facts() -> Facts {
         matches: BTreeMap::new(),
         below: BTreeMap::new(),
         inert: BTreeSet::new(),
+        no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),
         started_by: None,
         machine: Machine::default(),

@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use palisade_engine::{AbsolutePath, Bundle, Cases, Checked, Decision, Engine, Source, Vocabulary};
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_engine::{
+    AbsolutePath, Auth, Bundle, Cases, Checked, Clock, Decision, Engine, Facts, Machine, Origin, Principal, Program,
+    Session, Source, Transport, Vocabulary,
+};
 
 const ALL: &str = "@id(\"all\") permit (principal, action, resource);\n";
 
@@ -40,6 +45,7 @@ fn what_would_fail_open_is_not_loaded() {
         ("in on strings", forbid("exec", "resource.program in \"git\""), "String"),
         ("unknown action", forbid("exce", "true"), "exce"),
         ("homoglyph", forbid("exec", "resource in Program::\"r\u{43c}\""), "mixed scripts"),
+        ("newline", forbid("read", "resource == Path::\"/srv/a\\nb\""), "not a printable"),
         ("bidi", forbid("exec", "resource in Program::\"a\u{202e}b\""), "BIDI"),
         ("trailing slash", forbid("read", "resource in Path::\"/srv/app/\""), "can fit no file"),
         ("parent step", forbid("read", "resource in Path::\"/srv/../etc\""), "can fit no file"),
@@ -49,6 +55,9 @@ fn what_would_fail_open_is_not_loaded() {
         ("no id", "forbid (principal, action, resource);".to_owned(), "has no `@id"),
         ("id twice", format!("{}{}", forbid("exec", "true"), forbid("exec", "true")), "already taken"),
         ("id of a guard", "@id(\"guard-opaque\") permit (principal, action, resource);".to_owned(), "already taken"),
+        // All that a store has to hold follows from this: no policy can look at an entity that no request brings.
+        ("in of a literal", forbid("exec", "Action::\"read\" in Action::\"fileAccess\""), "literal"),
+        ("program in capitals", forbid("exec", "resource.program == \"RM\" && false"), "impossible"),
         ("700 brackets", forbid("exec", &format!("{}true{}", "(".repeat(700), ")".repeat(700))), "nest more than"),
     ] {
         let refused = bundle(&policy).unwrap_err();
@@ -68,12 +77,32 @@ fn a_forbid_that_errs_denies() {
 }
 
 #[test]
-fn a_condition_too_deep_to_evaluate_denies() {
-    // The parser takes it, the validator too, and evaluation gives up.
+fn a_condition_too_deep_to_evaluate_is_not_loaded() {
+    // Cedar's parser takes it, its validator too, and its evaluator gives up and skips the forbid.
     let deep = forbid("exec", &vec!["resource.depth == 0"; 10_000].join(" && "));
-    match bundle(&deep) {
-        Err(refused) => assert!(!refused.is_empty()),
-        Ok(_) => assert_eq!(decision(&deep, "echo"), Decision::Deny),
+    assert!(bundle(&deep).unwrap_err().contains("characters of operators"));
+    // On a small stack it gives up much sooner, and that denies.
+    let long = forbid("exec", &vec!["resource.depth == 0"; 390].join(" && "));
+    assert_eq!(decision(&long, "echo"), Decision::Deny);
+}
+
+/// An error behind a short circuit is not seen, and harms nothing: the policy holds without it.
+#[test]
+fn what_a_short_circuit_hides_does_not_weaken_a_forbid() {
+    let forbid = forbid("exec", "resource.depth == 0 || resource.operandCount * 9223372036854775807 == 7");
+    let denied = checked(&forbid, "run = 'echo a b'").report;
+    assert_eq!(
+        (denied.decision, denied.requests.iter().any(|asked| !asked.errors.is_empty())),
+        (Decision::Deny, false)
+    );
+}
+
+/// Cedar compares patterns without going exponential; the text is limited anyway.
+#[test]
+fn many_stars_in_a_pattern_are_compared() {
+    for (last, expected) in [('b', Decision::Allow), ('a', Decision::Deny)] {
+        let stars = forbid("exec", &format!("resource.text like \"{}{last}\"", "*a".repeat(200)));
+        assert_eq!(decision(&stars, &format!("echo {}", "a".repeat(60_000))), expected);
     }
 }
 
@@ -92,6 +121,11 @@ fn ancestors_hold_at_every_distance() {
         ("resource == Path::\"/srv/\u{e9}\"", "cat /srv/\u{e9}", Decision::Deny),
         ("resource == Path::\"/srv/\u{e9}\"", "cat /srv/e\u{301}", Decision::Allow),
         ("resource == Path::\"/srv/a b\"", "cat \"/srv/a b\"", Decision::Deny),
+        // What stands in an id is compared byte for byte, whatever it looks like.
+        ("resource == Path::\"/srv/a\\\"b\"", "cat '/srv/a\"b'", Decision::Deny),
+        ("resource == Path::\"/srv/a\"", "cat /srv/a/", Decision::Deny),
+        ("resource in Path::\"/srv/a\"", "cat /srv/a//b/../c/", Decision::Deny),
+        ("resource == Path::\"/srv/a\"", "cat /srv/A", Decision::Allow),
     ] {
         assert_eq!(decision(&forbid("read", condition), run), expected, "{condition} {run}");
     }
@@ -151,6 +185,8 @@ fn unknown_is_the_worst() {
             "resource.contains.contains(PathGroup::\"secrets\")",
             "run = 'tar xf a && grep -r x src'\nfiles = ['a']",
         ),
+        ("exec", "resource.downstreamGroups.contains(CommandGroup::\"network\")", "run = 'cat a | $x'"),
+        ("exec", "resource.background", "run = 'ls | | wc'"),
         ("connect", "resource.name == \"\"", "run = 'curl \"$u\"'"),
         ("connect", "context.port == 0", "run = 'curl \"$u\"'"),
         ("connect", "!resource.loopback", "run = 'curl \"$u\"'"),
@@ -170,14 +206,111 @@ fn unknown_is_the_worst() {
     }
 }
 
+/// Two files whose names differ in such bytes would look alike in a Cedar string.
 #[test]
 fn text_that_is_not_utf8_is_refused_whole() {
     let (file, groups) = palisade_policies::GROUPS;
     let home = AbsolutePath::new("/home/u").unwrap();
     let engine = Engine::new(bundle("").unwrap(), Vocabulary::parse(file, groups, &home).unwrap());
-    let inventory = palisade_grammar::inventory(b"cat \xff");
-    assert!(inventory.commands().is_empty() && !inventory.opaque().is_empty());
-    drop(engine);
+    for script in [&b"cat \xff"[..], b"cat $'\\xff'", b"echo ok; cat /srv/\xc3\x28", b"cat \xed\xa0\x80"] {
+        let inventory = palisade_grammar::inventory(script);
+        assert!(!inventory.opaque().is_empty(), "{script:?}");
+        let report = engine.rehearse(inventory, &facts(), false);
+        assert_eq!(report.decision, Decision::Deny, "{report:?}");
+        assert!(report.policies().contains("guard-unparsed"), "{report:?}");
+        let inventory = palisade_grammar::inventory(script);
+        assert_eq!(engine.rehearse(inventory, &facts(), true).decision, Decision::Deny, "no approval lifts it");
+    }
+}
+
+/// A session of a verified agent that nothing is known of beyond that.
+fn facts() -> Facts {
+    let root = AbsolutePath::new("/srv/app").unwrap();
+    Facts {
+        principal: Principal {
+            agent: "agent".to_owned(),
+            user: "user".to_owned(),
+            roles: BTreeSet::new(),
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        },
+        transport: Transport::Local,
+        host: "localhost".to_owned(),
+        workspace: root.clone(),
+        cwd: root,
+        temp: None,
+        session: Session {
+            id: "s".to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: true,
+            guarded: true,
+            paths_held: true,
+        },
+        clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
+        programs: BTreeMap::new(),
+        paths: BTreeMap::new(),
+        matches: BTreeMap::new(),
+        below: BTreeMap::new(),
+        inert: BTreeSet::new(),
+        no_options: BTreeSet::new(),
+        directories: BTreeMap::new(),
+        started_by: None,
+        machine: Machine::default(),
+    }
+}
+
+/// What is kept from one script to the next never answers for other facts: each fact changed alone, there and back.
+#[test]
+fn what_is_kept_answers_for_nothing_else() {
+    type Change = fn(&mut Facts);
+    let changes: [(&str, Change); 16] = [
+        ("principal == Agent::\"other\"", |facts| facts.principal.agent = "other".to_owned()),
+        ("principal.user == User::\"other\"", |facts| facts.principal.user = "other".to_owned()),
+        ("principal in Role::\"r\"", |facts| facts.principal.roles = BTreeSet::from(["r".to_owned()])),
+        ("principal.scopes.contains(\"s\")", |facts| facts.principal.scopes = BTreeSet::from(["s".to_owned()])),
+        ("principal.client == \"c\"", |facts| facts.principal.client = "c".to_owned()),
+        ("principal.auth == AuthMethod::\"oauth\"", |facts| facts.principal.auth = Auth::OAuth),
+        ("context.transport == Transport::\"ssh\"", |facts| facts.transport = Transport::Ssh),
+        ("context.host == Host::\"a.example.com\"", |facts| facts.host = "a.example.com".to_owned()),
+        ("context.host.keyVerified", |facts| facts.machine.key_verified = true),
+        ("context.workspace in Path::\"/opt\"", |facts| facts.workspace = AbsolutePath::new("/opt/x").unwrap()),
+        ("context.session.id == \"t\"", |facts| facts.session.id = "t".to_owned()),
+        ("context.session.labels.contains(Label::\"read-secrets\")", |facts| {
+            facts.session.labels = BTreeSet::from(["read-secrets".to_owned()]);
+        }),
+        ("!context.session.guarded", |facts| facts.session.guarded = false),
+        ("!context.session.sandboxed", |facts| facts.session.sandboxed = false),
+        ("context.session.commands > 5", |facts| facts.session.commands = 6),
+        ("context.clock.weekday == Weekday::\"Sun\"", |facts| facts.clock.weekday = 6),
+    ];
+    let (file, groups) = palisade_policies::GROUPS;
+    let home = AbsolutePath::new("/home/u").unwrap();
+    let engine =
+        |policies: &str| Engine::new(bundle(policies).unwrap(), Vocabulary::parse(file, groups, &home).unwrap());
+    let decided = |engine: &Engine, facts: &Facts| {
+        engine.rehearse(palisade_grammar::inventory(b"true"), facts, false).decision == Decision::Allow
+    };
+    let mut usual = facts();
+    usual.programs.insert(palisade_grammar::CommandId(0), Program { path: None, origin: Origin::Builtin });
+    let all: Vec<String> = changes.iter().map(|(condition, _)| format!("({condition})")).collect();
+    let (all, moving) = all.split_at(14);
+    // One set that looks at nothing that moves and keeps the session, one that does not.
+    for conditions in [all.join(" || "), [all, moving].concat().join(" || ")] {
+        let engine = engine(&forbid("exec", &conditions));
+        assert!(decided(&engine, &usual), "{conditions}");
+        for (condition, change) in changes.iter().filter(|(condition, _)| conditions.contains(condition)) {
+            let mut changed = usual.clone();
+            change(&mut changed);
+            for _ in 0..2 {
+                assert!(!decided(&engine, &changed), "{condition}");
+                assert!(decided(&engine, &usual), "{condition}");
+            }
+        }
+    }
 }
 
 /// A permit that a site writes too wide does not reach past the guards.

@@ -5,8 +5,10 @@
 pub(crate) mod collect;
 mod compound;
 mod directory;
+mod effect_on_shell;
 mod shell;
 mod state;
+mod variables;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +136,8 @@ pub enum Via {
     Trap,
     /// In a coprocess.
     Coproc,
+    /// In the value of this variable, which a program runs (`PAGER`).
+    Variable(String),
 }
 
 /// Serialised as `top`, `pipe(0)`, `wrapper(sudo)`, `code(bash)`.
@@ -150,6 +154,7 @@ impl Serialize for Via {
             Self::Alias => serializer.serialize_str("alias"),
             Self::Trap => serializer.serialize_str("trap"),
             Self::Coproc => serializer.serialize_str("coproc"),
+            Self::Variable(name) => serializer.collect_str(&format_args!("variable({name})")),
             Self::Code(shell) => serializer.collect_str(&format_args!("code({shell})")),
         }
     }
@@ -295,6 +300,16 @@ pub struct Opaque {
     /// The command it belongs to; `None` if it stands for something of which no command could be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandId>,
+}
+
+/// The detail of a word that may be an option.
+pub(crate) const POSSIBLE_OPTION: &str = "this word may turn out to be an option; put it behind `--`, or write it out";
+
+impl Opaque {
+    /// The only doubt is that the word may turn out to be an option: who knows the word, knows whether it does.
+    pub fn is_possible_option(&self) -> bool {
+        self.reason == OpaqueReason::DynamicOption && self.detail == POSSIBLE_OPTION
+    }
 }
 
 /// Why something is opaque; the names are those of the schema's `Opaque` entities.

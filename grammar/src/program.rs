@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::ast::{Count, Note};
-use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, Resolved};
+use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, POSSIBLE_OPTION, Resolved};
 use crate::span::Span;
 use crate::word::{Value, Word};
 use table::{Arity, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Tables, Unknown};
@@ -223,8 +223,12 @@ impl Reading {
     }
 
     fn note(&mut self, reason: OpaqueReason, span: Span, detail: String) {
-        // One word may be seen to be doubtful in two ways, one after the other.
-        if !self.opaque.iter().rev().take(4).any(|known| known.reason == reason && known.span == span) {
+        // One word may be seen to be doubtful in two ways, one after the other. That it may be an option can turn out to
+        // be wrong, and must not stand for another doubt.
+        let option = |detail: &str| detail == POSSIBLE_OPTION;
+        let same =
+            |known: &Note| known.reason == reason && known.span == span && option(&known.detail) == option(&detail);
+        if !self.opaque.iter().rev().take(4).any(same) {
             self.opaque.push(Note { reason, span, detail });
         }
     }
@@ -334,6 +338,13 @@ impl<'t, 'a> Parse<'t, 'a> {
                 self.long(name, Some(value), arg);
                 true
             }
+            Value::Dynamic { prefix } if arg.count == Count::One && self.begins_with_value(prefix).is_some() => {
+                let value = Word { value: Value::Dynamic { prefix: String::new() }, ..arg.word.clone() };
+                if let Some(option) = self.begins_with_value(prefix) {
+                    self.choose(option, Some(Arg { word: value, count: Count::One }), arg);
+                }
+                true
+            }
             Value::Dynamic { prefix } | Value::Pattern { prefix } => {
                 let splits = matches!(arg.word.value, Value::Dynamic { .. }) && arg.count != Count::One;
                 if prefix.is_empty() || prefix.starts_with(marks) || splits {
@@ -344,13 +355,28 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
     }
 
+    /// The option that `-j` in `-j$n` surely is: whatever comes behind it is its value. One that needs a value would take the
+    /// next word if `$n` is empty.
+    fn begins_with_value(&self, prefix: &str) -> Option<&'t Opt> {
+        let option = self.exact(prefix).filter(|option| option.value == Arity::Optional && self.entry.clusters)?;
+        let mut longer = self.entry.options.iter().flat_map(|option| &option.forms);
+        (prefix.len() == 2 && !longer.any(|form| form.len() > 2 && form.starts_with(prefix))).then_some(option)
+    }
+
     fn may_be_option(&mut self, arg: &Arg) {
+        if is_process_number(&arg.word.raw) {
+            return;
+        }
         self.maybe_option = true;
         if self.entry.unknown_option == Unknown::Opaque {
-            let detail = "this word may turn out to be an option; put it behind `--`, or write it out";
-            self.note(OpaqueReason::DynamicOption, arg, detail);
+            self.note(OpaqueReason::DynamicOption, arg, POSSIBLE_OPTION);
         } else if self.entry.options.iter().any(Opt::reads) {
-            self.apply(Role::Read, &role::unknown(arg), false); // the option may be one that reads
+            // The option may be one that reads; of a pattern, only what it matches that looks like one.
+            let mut read = role::unknown(arg);
+            if matches!(&arg.word.value, Value::Pattern { prefix } if prefix.is_empty()) {
+                read.word.value = Value::Pattern { prefix: "-".to_owned() };
+            }
+            self.apply(Role::Read, &read, false);
         }
     }
 
@@ -1040,6 +1066,11 @@ fn decoded(arg: &Arg, text: &str) -> Arg {
 fn allows(list: &[String], value: &Value) -> bool {
     let stem = |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| value.prefix().starts_with(stem));
     list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
+}
+
+/// Digits, or nothing: never an option.
+fn is_process_number(raw: &str) -> bool {
+    matches!(raw, "$!" | "\"$!\"" | "$$" | "\"$$\"" | "$?" | "\"$?\"" | "$#" | "\"$#\"")
 }
 
 fn wild(option: &Opt) -> bool {

@@ -760,6 +760,7 @@ fn positions_and_flows() {
                 Via::Alias => "alias".to_owned(),
                 Via::Trap => "trap".to_owned(),
                 Via::Coproc => "coproc".to_owned(),
+                Via::Variable(name) => format!("${name}"),
                 Via::Top => "top".to_owned(),
                 Via::Pipe(part) => format!("pipe{part}"),
                 Via::Wrapper(words) => words.clone(),

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    Decision, DecisionNote, ExecResult, Explained, Failure, Omitted, Opened, Pending, Redacted, Refusal, SessionNote,
-    Status,
+    Decision, DecisionNote, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, Redacted, Refusal,
+    SessionNote, Status,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -63,6 +63,18 @@ fn header(result: &ExecResult) -> String {
         (_, Some(code), _) => parts.push(format!("exit {code}")),
         (_, None, Some(signal)) => parts.push(format!("signal {signal}")),
         (status, None, None) => parts.push(status.as_str().to_owned()),
+    }
+    if result.waiting_for_input {
+        parts.push("waiting for input".to_owned());
+    }
+    if let Some(job) = &result.job {
+        parts.push(format!("job {job}"));
+    }
+    if let Some(cursor) = &result.cursor {
+        parts.push(format!("cursor {cursor}"));
+    }
+    if result.lossy {
+        parts.push("bytes that are no UTF-8 are shown as \u{fffd}".to_owned());
     }
     parts.push(format!("{} ms", result.duration.as_millis()));
     if !result.cwd.is_empty() {
@@ -140,7 +152,13 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
 pub(crate) fn opened(opened: &Opened) -> Reply {
     let sandbox = to_value(&opened.sandbox);
     let layers = sandbox.as_object().into_iter().flatten().map(|(layer, value)| format!("{layer} {value}"));
-    let text = format!("[session {} · {}]\n{}", opened.session, opened.cwd, layers.collect::<Vec<_>>().join(" · "));
+    let how = match (opened.restarted, opened.state_lost) {
+        (false, _) => "",
+        (true, false) => " · restarted with its last state; background processes and open files are gone",
+        (true, true) => " · restarted; its state was too much to keep",
+    };
+    let layers = layers.collect::<Vec<_>>().join(" · ");
+    let text = format!("[session {} · {}{how}]\n{layers}", opened.session, opened.cwd);
     Reply { structured: to_value(opened), text, is_error: false, anchor: Some(opened.anchor) }
 }
 
@@ -153,9 +171,34 @@ pub(crate) fn closed() -> Reply {
 pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
     let mut text = format!("[{} sessions]\n", notes.len());
     for note in notes {
-        let _ = writeln!(text, "{} · {} · {} commands · {} s", note.session, note.cwd, note.commands, note.age_s);
+        let _ = write!(text, "{} · {} · {} commands · {} s", note.session, note.cwd, note.commands, note.age_s);
+        if let Some(job) = &note.job {
+            let _ = write!(text, " · held by {job}");
+        }
+        if let Some(ended) = &note.ended {
+            let _ = write!(text, " · ended: {ended}");
+        }
+        text.push('\n');
     }
     Reply { structured: json!({ "sessions": to_value(&notes) }), text, is_error: false, anchor: None }
+}
+
+/// The jobs.
+pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
+    let mut text = format!("[{} jobs]\n", notes.len());
+    for note in notes {
+        let _ = write!(text, "{} · {}", note.job, note.status.as_str());
+        match (note.exit_code, note.signal) {
+            (Some(code), _) => _ = write!(text, " · exit {code}"),
+            (None, Some(signal)) => _ = write!(text, " · signal {signal}"),
+            (None, None) => {}
+        }
+        if note.waiting_for_input {
+            text.push_str(" · waiting for input");
+        }
+        let _ = writeln!(text, " · {} s · {}", note.age_s, note.command);
+    }
+    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None }
 }
 
 /// Something that could not be done.

@@ -137,6 +137,9 @@ impl ServerHandler for Handler {
             let reply = match name.as_ref() {
                 "exec" => tools::exec::call(pipeline, client, stop, request.arguments).await,
                 "explain" => tools::explain::call(pipeline, client, request.arguments).await,
+                "job_read" => tools::job::read(pipeline, request.arguments).await,
+                "job_write" => tools::job::write(pipeline, client, request.arguments).await,
+                "job_signal" => tools::job::signal(pipeline, client, request.arguments).await,
                 "session_open" => tools::session::open(pipeline, client, request.arguments).await,
                 "session_close" => tools::session::close(pipeline, request.arguments).await,
                 "list" => tools::list::call(pipeline, request.arguments).await,

@@ -3,6 +3,7 @@
 //! Decides what a path means: which file the kernel would open. It judges nothing. What cannot be told is left out,
 //! and the engine takes what is missing for unknown.
 
+mod option;
 mod pattern;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -81,12 +82,18 @@ impl Surroundings {
         let mut facts = self.facts(occasion);
         let mut made = Vec::new();
         let mut links = false;
+        let still = occasion.transport == Transport::Local && option::makes_none(inventory);
         for command in inventory.commands() {
             let directory = self.directory(occasion, command, &made);
             if let Some(directory) = &directory {
                 facts.directories.insert(command.id, directory.clone());
             }
             facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
+            if still {
+                let base = Path::new(occasion.cwd.as_str());
+                facts.no_options.extend(option::impossible_words(inventory, command, base));
+                facts.inert.extend(option::impossible_reads(command, base));
+            }
             // What an earlier command unpacks or fetches, or another machine holds, cannot be seen.
             let seen = directory.as_ref().filter(|_| occasion.transport == Transport::Local && !links);
             for (index, paths) in seen.map(|seen| self.matches(command, seen)).unwrap_or_default() {
@@ -137,6 +144,7 @@ impl Surroundings {
             matches: BTreeMap::new(),
             below: BTreeMap::new(),
             inert: BTreeSet::new(),
+            no_options: BTreeSet::new(),
             directories: BTreeMap::<CommandId, AbsolutePath>::new(),
             started_by: None,
             machine: Machine::default(),

@@ -5,6 +5,7 @@
 //!           │  facts.rs       what paths and names mean here
 //!           │  audit/         no record, no run
 //!           │  session/       one shell · registry · framing
+//!           │  job/           commands that outlive their call
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
 //!           │  output/        escapes off, bounded
@@ -16,6 +17,7 @@ mod diagnostics;
 pub mod dry_run;
 pub mod environment;
 pub mod facts;
+pub mod job;
 pub mod output;
 pub mod pipeline;
 mod record;
@@ -27,9 +29,11 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
+pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Budget, Call, Client, Failure, OpenError, Opened, Pending, Pipeline, Policies, SessionNote, Settings,
+    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, Pipeline, Policies, Reading, SessionNote,
+    Settings,
 };
 pub use crate::redact::Redacted;
-pub use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
+pub use crate::result::{DecisionNote, ExecResult, Explained, JobNote, Omitted, Outcome, Refusal, Status};
 pub use crate::session::{Chunk, Stop, StreamName};

@@ -4,9 +4,11 @@ use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
     Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
-    Redactions, Reloaded, RequestId, Sandbox, Start, Stopped, Stream, Term, Transport as Reach, Who,
+    Redactions, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
+    Written,
 };
 use crate::facts::Occasion;
+use crate::job::Job;
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
 use crate::result::{ExecResult, Explained, Status};
@@ -125,6 +127,28 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         redactions: Redactions::default(),
     }
     .into()
+}
+
+/// Something that was to be written to a job's input; `Err` holds the policies that forbid it.
+pub(crate) fn input(job: &Job, permitted: Result<(), Vec<Redacted>>, text: Redacted, bytes: usize, eof: bool) -> Entry {
+    let (effect, determining) = answer(permitted);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let text = Command::shown(text);
+    Written { of: job.req, session: session(job.session.as_str()), effect, determining, text, bytes, eof }.into()
+}
+
+/// A signal that was to be sent to a job.
+pub(crate) fn signalled(job: &Job, permitted: Result<(), Vec<Redacted>>, signal: &'static str) -> Entry {
+    let (effect, determining) = answer(permitted);
+    let signal = Term::new(signal);
+    Signalled { of: job.req, session: session(job.session.as_str()), effect, determining, signal }.into()
+}
+
+fn answer(permitted: Result<(), Vec<Redacted>>) -> (Effect, Vec<Redacted>) {
+    match permitted {
+        Ok(()) => (Effect::Allow, Vec::new()),
+        Err(policies) => (Effect::Deny, policies),
+    }
 }
 
 /// A session that was closed.

@@ -18,6 +18,8 @@ const MAX_TEXT: usize = 2_000;
 pub enum Outcome {
     /// It ran.
     Ran(ExecResult),
+    /// It runs on as a job.
+    Running(ExecResult),
     /// It was denied; nothing has run.
     Denied(Refusal),
     /// A person has to say yes first; nothing has run.
@@ -27,7 +29,7 @@ pub enum Outcome {
 /// The result of a script that ran. Text in it has passed the redactor, by type.
 #[derive(Debug, Serialize)]
 pub struct ExecResult {
-    /// How it ended.
+    /// How it stands.
     pub status: Status,
     /// The exit code, if the script came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +46,19 @@ pub struct ExecResult {
     /// The working directory after it, as the kernel has it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub cwd: Redacted,
-    /// From the start to the end, in milliseconds.
+    /// Bytes of the output were no UTF-8, and are shown as U+FFFD.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lossy: bool,
+    /// The job as which it runs, or under which its output can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<Redacted>,
+    /// Where the next reading of the job begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Redacted>,
+    /// It has been waiting for input that nobody has given it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waiting_for_input: bool,
+    /// From the start to the end, or to now, in milliseconds.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
     pub duration: Duration,
     /// What the streams held beyond what is shown.
@@ -78,6 +92,52 @@ pub enum Status {
     Cancelled,
     /// The session ended under it.
     SessionLost,
+    /// It has not ended.
+    Running,
+}
+
+/// How a script ended, without its output.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// How it ended.
+    pub status: Status,
+    /// The exit code, if the script came to its end.
+    pub exit_code: Option<i32>,
+    /// The signal that ended the shell.
+    pub signal: Option<i32>,
+    /// The working directory after it.
+    pub cwd: Redacted,
+    /// From the start to the end.
+    pub duration: Duration,
+    /// Why the session ended, if it did.
+    pub lost: Option<Redacted>,
+    /// The record's head behind it.
+    pub anchor: Anchor,
+}
+
+/// A job in a list.
+#[derive(Debug, Serialize)]
+pub struct JobNote {
+    /// Its name.
+    pub job: Redacted,
+    /// The session that it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Redacted>,
+    /// How it stands.
+    pub status: Status,
+    /// The exit code, if it came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended its shell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// What it runs.
+    pub command: Redacted,
+    /// Seconds since it was started.
+    pub age_s: u64,
+    /// It has been waiting for input that nobody has given it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waiting_for_input: bool,
 }
 
 impl Status {
@@ -88,6 +148,7 @@ impl Status {
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
             Self::SessionLost => "session_lost",
+            Self::Running => "running",
         }
     }
 }

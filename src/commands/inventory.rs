@@ -117,6 +117,7 @@ fn place(command: &Command) -> String {
         Via::Alias => notes.push("in an alias".to_owned()),
         Via::Trap => notes.push("in a trap".to_owned()),
         Via::Coproc => notes.push("in a coprocess".to_owned()),
+        Via::Variable(name) => notes.push(format!("in the variable {name}")),
     }
     match command.resolved {
         Resolved::Builtin => notes.push("builtin".to_owned()),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use palisade_engine::Approval;
 use palisade_runner::{
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     })
 }
 
-async fn submit(pipeline: &Pipeline, args: &Run, person: &Approval) -> Result<Exit, Trouble> {
+async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Result<Exit, Trouble> {
     let (switch, stopped) = watch::channel(false);
     let signalled = stop_on_signals(switch.clone())?;
     let mut stop = Stop::default();
@@ -55,7 +56,7 @@ async fn submit(pipeline: &Pipeline, args: &Run, person: &Approval) -> Result<Ex
         outcome => outcome,
     };
     let ended = match outcome {
-        Outcome::Ran(result) => {
+        Outcome::Ran(result) | Outcome::Running(result) => {
             // The last of the output is printed before anything is said about it.
             if let Some(printer) = printer {
                 let _panicked = printer.await;
@@ -168,7 +169,7 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
         // As a shell reports a command that Ctrl-C ended; quietly, if it was only that nobody reads on.
         Status::Cancelled if signalled => Exit::Command(130),
         Status::Cancelled => Exit::Command(141),
-        Status::SessionLost => {
+        Status::SessionLost | Status::Running => {
             let why = result.lost.as_ref().map_or("the session was lost", Redacted::as_str);
             report::complain(&format!("error: {why}\n"));
             Exit::Failed

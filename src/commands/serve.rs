@@ -11,6 +11,7 @@ use crate::report::Trouble;
 use crate::{commands, config, reload};
 
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
+    let first = reload::look(&args.context);
     let settings = config::load(&args.context)?;
     let runtime = commands::runtime()?;
     let ended = runtime.block_on(async {
@@ -18,7 +19,8 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
         let serve = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?);
         let served = tokio::select! {
             served = serve => served,
-            () = reload::watch(&pipeline, &args.context) => Ok(()),
+            () = reload::watch(&pipeline, &args.context, first) => Ok(()),
+            () = pipeline.keep_house() => Ok(()),
         };
         pipeline.shut_down().await?;
         served.map_err(|error| {

@@ -15,6 +15,7 @@ use crate::ast::{
 };
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Known, State};
+use crate::inventory::variables;
 use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
     Shell, Via,
@@ -720,6 +721,7 @@ impl Collector<'_> {
             });
         }
         let consumes = !leaves_stdin(&command);
+        let variables = command.assignments.clone();
         self.commands.push(command);
         for finding in reading.opaque {
             self.finding(finding, id);
@@ -736,6 +738,9 @@ impl Collector<'_> {
         for child in reading.children {
             let after = self.child(child, id, run.assigns, setting, &inner)?;
             ended = after.unwrap_or(ended);
+        }
+        for variable in &variables {
+            self.variable(variable, id, setting, &inner)?;
         }
         if !defined.bodies.is_empty() {
             let through = self.call(own_name.unwrap_or_default(), &defined, id, run.words, setting, inner)?;
@@ -863,6 +868,39 @@ impl Collector<'_> {
                     self.read_on(start, parent, &word);
                 }
                 Ok(here.then(|| (after.clone(), after)))
+            }
+        }
+    }
+
+    /// What a program may run that gets this variable.
+    fn variable(
+        &mut self,
+        variable: &Assignment,
+        parent: CommandId,
+        setting: &Setting,
+        state: &State,
+    ) -> Result<(), Refusal> {
+        let word = &variable.value;
+        match variables::run(&variable.name, word.value.literal()) {
+            variables::Runs::Nothing => Ok(()),
+            variables::Runs::Unknown => {
+                let detail = format!("a program runs what `{}` holds, which is not known", variable.name);
+                self.finding(Note { reason: OpaqueReason::InlineCode, span: variable.span, detail }, parent);
+                Ok(())
+            }
+            variables::Runs::Code(text) => {
+                let inside = Setting {
+                    parent: Some(parent),
+                    via: Via::Variable(variable.name.clone()),
+                    depth: setting.depth + 1,
+                    wrapped: setting.wrapped + 1,
+                    conditional: true,
+                    shell: true,
+                    functions: true,
+                    ..setting.clone()
+                };
+                let elsewhere = State { place: Place::Unknown, stdin: None, ..state.elsewhere() };
+                self.code(&text, word, &inside, elsewhere).map(|_| ())
             }
         }
     }

@@ -299,7 +299,7 @@ fn compared<'w>(words: &'w [Arg], state: &State) -> Option<&'w Arg> {
 
 fn is_number(word: &Arg, state: &State) -> bool {
     match state.assigned(word, word.is_number()) {
-        Known::Number => true,
+        Known::Number | Known::Digits => true,
         Known::Text(text) => is_integer(&text),
         Known::Match(..) | Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
     }

@@ -35,6 +35,10 @@ impl Shell {
         Self::default()
     }
 
+    pub(crate) fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// What is known at the beginning of a script, functions left out.
     pub(crate) fn state(&self) -> State {
         let mut state = State::start();

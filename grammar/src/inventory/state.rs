@@ -46,6 +46,8 @@ pub(crate) enum Known {
     Text(Rc<str>),
     /// Some decimal number.
     Number,
+    /// The same, or nothing at all: what a program prints that only counts, and that may fail.
+    Digits,
     /// Something that a pattern matched: how that begins, and the pattern as written.
     Match(Rc<str>, Rc<str>),
     /// It was set, to something that is not known.
@@ -137,7 +139,10 @@ impl State {
             variables: meet_maps(self.variables, &other.variables, |ours, theirs| match (ours, theirs) {
                 (Some(a), Some(b)) if a == b => a.clone(),
                 (Some(Known::Fixed), _) | (_, Some(Known::Fixed)) => Known::Fixed,
-                (Some(a), Some(b)) if a.is_number() && b.is_number() => Known::Number,
+                (Some(a), Some(b)) if a.is_number() && b.is_number() => match (a, b) {
+                    (Known::Digits, _) | (_, Known::Digits) => Known::Digits,
+                    _ => Known::Number,
+                },
                 _ => Known::Unknown,
             }),
             touched: union(self.touched, &other.touched),
@@ -350,8 +355,12 @@ impl State {
         if let Some(nested) = hole.nested.and_then(|index| arg.nested.get(index)) {
             // Each level is looked at more than once: a tower of them would take forever.
             let inner = Self { printing: self.printing + 1, ..self.clone() };
-            let printed = if inner.printing > MAX_PRINTING { None } else { inner.script_prints(&nested.script) }?;
-            return Some(Known::Text(printed.trim_end_matches('\n').into()));
+            if inner.printing > MAX_PRINTING {
+                return None;
+            }
+            let printed = inner.script_prints(&nested.script);
+            let text = printed.map(|printed| Known::Text(printed.trim_end_matches('\n').into()));
+            return text.or_else(|| inner.script_counts(&nested.script).then_some(Known::Digits));
         }
         let name = hole.name.as_deref()?;
         let Ok(position) = name.parse::<usize>() else { return self.value(name).cloned() };
@@ -400,7 +409,8 @@ impl State {
         if number && value.arithmetic.iter().all(|arithmetic| self.is_plain(arithmetic)) && !value.holes.is_empty() {
             return Known::Number;
         }
-        let known = |hole: &Hole| matches!(self.content(value, hole), Some(Known::Text(_) | Known::Number));
+        let known =
+            |hole: &Hole| matches!(self.content(value, hole), Some(Known::Text(_) | Known::Number | Known::Digits));
         if !value.notes.is_empty() || value.home || !value.holes.iter().all(known) {
             return Known::Unknown;
         }
@@ -412,6 +422,7 @@ impl State {
             copied = hole.at;
             match self.content(value, hole) {
                 Some(Known::Text(known)) => text.push_str(&known),
+                Some(Known::Digits) if value.holes.len() == 1 && value.text.is_empty() => return Known::Digits,
                 _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
                 _ => return Known::Unknown,
             }
@@ -425,7 +436,7 @@ impl Known {
     pub(crate) fn is_number(&self) -> bool {
         match self {
             Self::Text(text) => is_integer(text),
-            Self::Number => true,
+            Self::Number | Self::Digits => true,
             Self::Match(..) | Self::Unknown | Self::Fixed => false,
         }
     }

@@ -100,6 +100,34 @@ impl State {
         Some(printed)
     }
 
+    /// Whether all that it prints is one number, or nothing: `wc -l < f`, `date +%s`, `… | wc -l`.
+    pub(super) fn script_counts(&self, script: &Script) -> bool {
+        let [statement] = script.statements.as_slice() else { return false };
+        let plain = statement.rest.is_empty() && !statement.background && !statement.first.negated;
+        let Some((Part::Simple(command), before)) = statement.first.parts.split_last() else { return false };
+        plain && statement.first.both == 0 && self.counts(command, !before.is_empty())
+    }
+
+    fn counts(&self, command: &SimpleCommand, fed: bool) -> bool {
+        let words: Option<Vec<&str>> = command.words.iter().map(|arg| arg.word.value.literal()).collect();
+        let Some((name, rest)) = words.as_deref().and_then(<[&str]>::split_first) else { return false };
+        let own = self.function(name).is_some() || self.is_alias(name) || self.wild;
+        if own || !command.assignments.is_empty() {
+            return false;
+        }
+        let input = |redirect: &Redirect| redirect.fd == Some(0);
+        let quiet = |redirect: &Redirect| redirect.fd == Some(2) && redirect.op == ">";
+        let reads = fed || command.redirects.iter().any(input);
+        command.redirects.iter().all(|redirect| input(redirect) || quiet(redirect))
+            && match *name {
+                "wc" => reads && matches!(rest, ["-l" | "-c" | "-w" | "-m" | "--lines" | "--bytes" | "--words"]),
+                "date" => matches!(rest, ["+%s" | "+%Y" | "+%m" | "+%d" | "+%H" | "+%M" | "+%S" | "+%j" | "+%u"]),
+                "nproc" => rest.is_empty(),
+                "id" => matches!(rest, ["-u" | "-g"]),
+                _ => false,
+            }
+    }
+
     fn command_prints(&self, command: &SimpleCommand) -> Option<String> {
         let input_only = command.redirects.iter().all(|redirect| redirect.fd == Some(0));
         if !command.assignments.is_empty() || !input_only {

@@ -235,9 +235,39 @@ impl Parse<'_, '_> {
 
     /// `gzip f` makes `f.gz` and removes `f`, `gzip -d f.gz` the other way round: both begin with the stem.
     fn replaced(&mut self, arg: &Arg) {
+        let named = self.reading.invocation.options.contains_key("--suffix");
+        let others = match &arg.word.value {
+            Value::Literal(path) if arg.count == Count::One && !named => self.renamed(path),
+            _ => Vec::new(),
+        };
         self.effect(EffectKind::Read, arg, false);
         self.effect(EffectKind::Delete, arg, false);
-        self.written_beside(arg);
+        if others.is_empty() {
+            return self.written_beside(arg);
+        }
+        for other in others {
+            self.effect(EffectKind::Write, &decoded(arg, &other), false);
+        }
+    }
+
+    /// What a packed or unpacked file may be called, if the table tells how. To unpack a file without a suffix is to look
+    /// for others of its name, of which nothing is said.
+    fn renamed(&self, path: &str) -> Vec<String> {
+        let Some((usual, _)) = self.entry.suffixes.first().and_then(|suffix| suffix.split_once('=')) else {
+            return Vec::new();
+        };
+        let unpacked = self.entry.suffixes.iter().filter_map(|suffix| {
+            let (packed, plain) = suffix.split_once('=')?;
+            path.strip_suffix(packed).map(|stem| format!("{stem}{plain}"))
+        });
+        let mut names: Vec<String> = unpacked.take(1).collect();
+        let unpacks = self.reading.invocation.flags.contains("--decompress")
+            || self.reading.invocation.words.first() != Some(&self.table.name);
+        if names.is_empty() && unpacks {
+            return names;
+        }
+        names.push(format!("{path}{usual}"));
+        names
     }
 
     /// Another extension, so that only the stem is known.
@@ -618,6 +648,14 @@ impl Parse<'_, '_> {
         for (at, arg) in args.iter().enumerate().skip(1) {
             let Some(text) = literal_text(arg) else { continue };
             let tells = |text: &str| self.table.tells.iter().any(|word| word == text);
+            if tells("*") && told::is_program(text) {
+                let words = args.get(at..).unwrap_or_default().to_vec();
+                let child = Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false };
+                return self.reading.children.push(child);
+            }
+            if tells("*") && text.split_once(' ').is_some_and(|(first, _)| told::is_program(first)) {
+                return self.tell_code(text.to_owned(), arg);
+            }
             let (name, attached) = text.split_once('=').unwrap_or((text, ""));
             let rest = args.get(at + 1..).unwrap_or_default();
             let rest = match rest {
@@ -778,7 +816,9 @@ impl Parse<'_, '_> {
     fn touches(&mut self, touched: Vec<Touched>, arg: &Arg) {
         self.code_effects(arg);
         for (kind, path) in touched {
-            self.unvouched |= kind != EffectKind::Read; // it is not read-only then
+            // It is not read-only then. awk has no other way to change anything than those that are told.
+            self.unvouched |=
+                kind != EffectKind::Read && !self.entry.operands.iter().any(|slot| slot.role == Role::Awk);
             self.effect(kind, &decoded(arg, &path), false);
         }
     }
@@ -885,6 +925,9 @@ impl Parse<'_, '_> {
     fn variable(&mut self, arg: &Arg, value: Value) {
         match arg.word.value.literal() {
             Some(name) if !name.is_empty() && name.bytes().all(is_name) => self.assign(arg, name.to_owned(), value),
+            Some(text) if let Some(name) = numbered(text) => {
+                self.assign(arg, name.to_owned(), Value::Dynamic { prefix: String::new() });
+            }
             Some(name) if name.contains('[') => {
                 self.note(OpaqueReason::Arithmetic, arg, "a subscript in this word is evaluated as code");
             }
@@ -982,6 +1025,14 @@ impl Parse<'_, '_> {
     }
 }
 
+/// The variable of `name[3]`.
+fn numbered(text: &str) -> Option<&str> {
+    let (name, index) = text.strip_suffix(']')?.split_once('[')?;
+    let plain = name.bytes().next().is_some_and(starts_name) && name.bytes().all(is_name);
+    let number = !index.is_empty() && index.len() < 10 && index.bytes().all(|byte| byte.is_ascii_digit());
+    (plain && number).then_some(name)
+}
+
 /// The file of the source's name below a directory, if both are known.
 fn place(directory: &Arg, source: &Arg) -> Option<Arg> {
     let (Value::Literal(path) | Value::Home(path)) = &source.word.value else { return None };
@@ -1062,7 +1113,7 @@ fn filled_in(arg: &Arg) -> Option<String> {
 fn touched(role: Role, text: &str) -> Option<Vec<Touched>> {
     let nothing = |harmless: bool| harmless.then(Vec::new);
     match role {
-        Role::Awk => nothing(vouch::awk(text)),
+        Role::Awk => vouch::awk(text),
         Role::Sed => nothing(vouch::sed(text)),
         Role::Jq => nothing(vouch::jq(text)),
         Role::Yq => nothing(vouch::yq(text)),

@@ -92,8 +92,12 @@ pub(crate) struct Entry {
     /// `NAME=BEGIN` if only a value that begins so is run, and behind ` -> ` what the command begins with.
     pub(crate) runs: Vec<Setting>,
     /// Words behind which the rest is a command, or one word is code of a shell, in a program that is not taken apart
-    /// there and stays opaque: these only make sure that the command is listed, too.
+    /// there and stays opaque: these only make sure that the command is listed, too. `*` stands for the first word that
+    /// is a program of some table.
     pub(crate) tells: Vec<String>,
+    /// How a packed file is called, and what takes the place of that when it is unpacked (`.tgz=.tar`); the first is what
+    /// packing adds.
+    pub(crate) suffixes: Vec<String>,
     /// Words that are operators of the program's own (`(` in find).
     pub(crate) ignore: Vec<String>,
     /// The operand that is meant if none is there.
@@ -174,6 +178,7 @@ impl Default for Entry {
             settings: Vec::new(),
             runs: Vec::new(),
             tells: Vec::new(),
+            suffixes: Vec::new(),
             ignore: Vec::new(),
             implicit: None,
             effects: Vec::new(),

@@ -4,7 +4,8 @@
 //! system, and lines that a program of commands hands to a shell. The code stays opaque whatever is found, so that this
 //! may guess: it only makes sure that a command which a policy forbids is seen where anyone can see it.
 
-use super::table::Role;
+use super::last_component;
+use super::table::{Builtin, Role, Tables};
 
 /// A command that stands in code of another language.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,8 +72,10 @@ const CALLS: &[&str] = &[
     "readCreateProcess",
     "readProcess",
     "readpipe",
+    "run-program",
     "shell-command",
     "shell-command-to-string",
+    "shell",
     "shell_exec",
     "spawn",
     "spawnCommand",
@@ -91,11 +94,18 @@ const CALLS: &[&str] = &[
     "systemlist",
     "termopen",
     "unix",
+    "write18",
 ];
 
 /// The same, where the code says elsewhere what it means.
-const CALLS_OF: &[(&str, &str)] =
-    &[("run", "subprocess"), ("call", "subprocess"), ("run", "`"), ("exec", "child_process"), ("start", "Process")];
+const CALLS_OF: &[(&str, &str)] = &[
+    ("run", "subprocess"),
+    ("call", "subprocess"),
+    ("run", "`"),
+    ("exec", "child_process"),
+    ("start", "Process"),
+    ("script", "do shell"),
+];
 
 /// The commands that code in this role names.
 pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
@@ -130,6 +140,13 @@ pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
         }
     }
     listed
+}
+
+/// Whether a word looks like a program: one that a table describes, or one by its path.
+pub(crate) fn is_program(word: &str) -> bool {
+    let named =
+        |tables: &Tables| tables.find(&last_component(word)).is_some_and(|entry| entry.builtin != Builtin::Only);
+    !word.starts_with('-') && Tables::shared().is_ok_and(named)
 }
 
 fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
@@ -200,10 +217,11 @@ fn variable(code: &str, behind: &str) -> Option<Told> {
     })
 }
 
-/// `syscmd(rm x)` of m4.
+/// `syscmd(rm x)` of m4, `\write18{rm x}` of TeX.
 fn unquoted_call(name: &str, behind: &str) -> Option<Told> {
-    let inner = behind.strip_prefix('(').filter(|_| name.ends_with("syscmd"))?;
-    inner.split(')').next().map(|code| Told::Code(code.to_owned()))
+    let (open, close) = if name == "write18" { ('{', '}') } else { ('(', ')') };
+    let inner = behind.strip_prefix(open).filter(|_| name == "write18" || name.ends_with("syscmd"))?;
+    inner.split(close).next().map(|code| Told::Code(code.to_owned()))
 }
 
 /// `open(F, "rm x|")`, `open("|rm x")`, `open(F, "-|", "rm", "x")`.

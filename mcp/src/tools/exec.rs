@@ -1,8 +1,10 @@
 //! `exec`: judge a command and, if it is allowed, run it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Call, Client, Outcome, Pipeline, Stop};
+use palisade_runner::{Call, Client, Grep, KeepError, Outcome, Pipeline, Stop, View};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +13,10 @@ use crate::render::{self, Reply};
 use crate::tools::{arguments, object};
 
 /// Longest time that a command may be given.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a call waits for a command's end before it leaves it as a job.
+const YIELD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,33 +24,96 @@ struct Arguments {
     command: String,
     session: Option<String>,
     cwd: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    stdin: Option<String>,
     timeout_ms: Option<u64>,
+    yield_ms: Option<u64>,
     max_output: Option<usize>,
+    keep: Option<String>,
+    grep: Option<String>,
+    grep_context: Option<usize>,
     reason: Option<String>,
 }
 
-pub(crate) async fn call(pipeline: &Pipeline, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
+pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
     let given: Arguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
     };
+    let view =
+        match view(shown(pipeline, given.max_output), given.keep.as_deref(), given.grep.as_deref(), given.grep_context)
+        {
+            Ok(view) => view,
+            Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
+        };
+    let script = match script(given.command, &given.env, given.stdin.as_deref()) {
+        Ok(script) => script,
+        Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
+    };
     let call = Call {
-        script: given.command.into_bytes(),
+        script,
         session: given.session,
         cwd: given.cwd,
         timeout: given.timeout_ms.map(|time| Duration::from_millis(time).min(MAX_TIMEOUT)),
-        max_chars: given.max_output,
+        view: Some(view),
         reason: given.reason.unwrap_or_default(),
         client,
         live: None,
         stop,
+        yields: Some(given.yield_ms.map_or(YIELD, Duration::from_millis)),
     };
     match pipeline.submit(call).await {
-        Ok(Outcome::Ran(result)) => render::ran(&result),
+        Ok(Outcome::Ran(result) | Outcome::Running(result)) => render::ran(&result),
         Ok(Outcome::Denied(refusal)) => render::denied(&refusal),
         Ok(Outcome::Ask(pending)) => render::approval_required(&pending),
         Err(failure) => render::failed(&failure),
     }
+}
+
+/// Characters of each stream that a result shows: as the settings say, unless it is asked for others.
+pub(crate) fn shown(pipeline: &Pipeline, asked: Option<usize>) -> usize {
+    asked.unwrap_or(pipeline.budget().max_chars)
+}
+
+/// What to show of each stream.
+pub(crate) fn view(
+    max_chars: usize,
+    keep: Option<&str>,
+    grep: Option<&str>,
+    context: Option<usize>,
+) -> Result<View, String> {
+    if grep.is_none() && context.is_some() {
+        return Err("`grep_context` goes with `grep`".to_owned());
+    }
+    let mut view = View::chars(max_chars);
+    view.keep = keep.map(str::parse).transpose().map_err(|error: KeepError| format!("`keep`: {error}"))?;
+    let grep = grep.map(|pattern| Grep::new(pattern, context.unwrap_or(0))).transpose();
+    view.grep = grep.map_err(|error| format!("`grep`: {error}"))?;
+    Ok(view)
+}
+
+/// The command with its variables and its input, as one text that means exactly that: what is judged is what runs.
+fn script(command: String, env: &BTreeMap<String, String>, stdin: Option<&str>) -> Result<Vec<u8>, String> {
+    let mut script = String::new();
+    for (name, value) in env {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.bytes().all(plain) {
+            return Err(format!("`env`: `{name}` is not the name of a variable"));
+        }
+        script.push_str(&format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
+    }
+    let Some(stdin) = stdin else {
+        script.push_str(&command);
+        return Ok(script.into_bytes());
+    };
+    // A line that the input does not have ends it.
+    let end =
+        (0_usize..).map(|number| format!("PALISADE_INPUT_{number}")).find(|end| !stdin.lines().any(|line| line == end));
+    let end = end.unwrap_or_default();
+    let last = if stdin.is_empty() || stdin.ends_with('\n') { "" } else { "\n" };
+    script.push_str(&format!("{{\n{command}\n}} <<'{end}'\n{stdin}{last}{end}\n"));
+    Ok(script.into_bytes())
 }
 
 pub(crate) fn schema() -> Value {
@@ -53,13 +121,17 @@ pub(crate) fn schema() -> Value {
         "type": "object", "properties": { "bytes": { "type": "integer" }, "lines": { "type": "integer" } } } });
     object(
         &json!({
-            "status": { "type": "string", "enum": ["done", "timed_out", "cancelled", "denied", "approval_required", "session_lost", "failed"] },
+            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "denied", "approval_required", "session_lost", "failed"] },
             "exit_code": { "type": "integer" },
             "signal": { "type": "integer" },
             "stdout": { "type": "string" },
             "stderr": { "type": "string" },
             "cwd": { "type": "string" },
             "duration_ms": { "type": "integer" },
+            "job": { "type": "string" },
+            "cursor": { "type": "string" },
+            "waiting_for_input": { "type": "boolean" },
+            "lossy": { "type": "boolean" },
             "omitted": omitted,
             "redactions": { "type": "object", "additionalProperties": { "type": "integer" } },
             "lost": { "type": "string" },
@@ -69,4 +141,47 @@ pub(crate) fn schema() -> Value {
         }),
         &["status"],
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_and_input_become_part_of_the_text() {
+        let env = BTreeMap::from([("A".to_owned(), "it's $x".to_owned())]);
+        let text = |stdin: Option<&str>| String::from_utf8(script("cat".to_owned(), &env, stdin).unwrap()).unwrap();
+        assert_eq!(text(None), "export A='it'\\''s $x'\ncat");
+        let fed = text(Some("one\nPALISADE_INPUT_0\ntwo"));
+        assert!(
+            fed.ends_with("{\ncat\n} <<'PALISADE_INPUT_1'\none\nPALISADE_INPUT_0\ntwo\nPALISADE_INPUT_1\n"),
+            "{fed}"
+        );
+        for script in [text(None), fed] {
+            let bash = std::process::Command::new("bash")
+                .arg("-c")
+                .arg(format!("{script}\necho \"$A\""))
+                .stdin(std::process::Stdio::null())
+                .output()
+                .unwrap();
+            assert!(bash.stdout.ends_with(b"it's $x\n") && bash.stderr.is_empty(), "{bash:?}");
+        }
+        for name in ["", "1a", "a b", "a=b", "a[0]"] {
+            assert!(
+                script(String::new(), &BTreeMap::from([(name.to_owned(), String::new())]), None).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn views_say_what_is_wrong_with_them() {
+        assert!(view(9, Some("head:3,tail:4"), Some("err(or)?"), Some(2)).is_ok());
+        for (keep, grep, context, word) in
+            [(Some("few"), None, None, "keep"), (None, Some("("), None, "grep"), (None, None, Some(1), "grep_context")]
+        {
+            assert!(view(9, keep, grep, context).unwrap_err().contains(word));
+        }
+    }
 }

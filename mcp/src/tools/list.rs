@@ -20,15 +20,17 @@ struct Arguments {
 enum Kind {
     #[default]
     Sessions,
+    Jobs,
 }
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
     match arguments::<Arguments>(pipeline, given) {
         Ok(Arguments { kind: Kind::Sessions }) => render::sessions(&pipeline.sessions().await),
+        Ok(Arguments { kind: Kind::Jobs }) => render::jobs(&pipeline.jobs()),
         Err(reply) => *reply,
     }
 }
 
 pub(crate) fn schema() -> Value {
-    object(&json!({ "sessions": { "type": "array" }, "error": { "type": "string" } }), &[])
+    object(&json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "error": { "type": "string" } }), &[])
 }

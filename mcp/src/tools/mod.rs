@@ -2,6 +2,7 @@
 
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod session;
 
@@ -37,7 +38,18 @@ const TOOLS: &[Entry] = &[
             ("session", "string", "from session_open", false),
             ("cwd", "string", "directory to run in", false),
             ("timeout_ms", "integer", "default 120000", false),
+            (
+                "yield_ms",
+                "integer",
+                "becomes a job after this; 0: at once, in its own shell, with input; default 10000",
+                false,
+            ),
+            ("env", "object", "variables, exported first", false),
+            ("stdin", "string", "its standard input; default empty", false),
             ("max_output", "integer", "characters shown per stream, default 20000", false),
+            ("keep", "string", "lines shown: head:N, tail:N, head:N,tail:N or head_tail:N", false),
+            ("grep", "string", "show only lines that match", false),
+            ("grep_context", "integer", "lines around a match", false),
             ("reason", "string", "why, for the record", false),
         ],
         output: exec::schema,
@@ -54,10 +66,50 @@ const TOOLS: &[Entry] = &[
         output: explain::schema,
     },
     Entry {
+        name: "job_read",
+        description: "What a job has printed since `cursor`, and how it stands. Waits up to `wait_ms` for news.",
+        hints: [true, false, true, false],
+        parameters: &[
+            ("job", "string", "from exec", true),
+            ("cursor", "string", "from the last result; default the beginning", false),
+            ("wait_ms", "integer", "default 0", false),
+            ("max_output", "integer", "characters shown per stream", false),
+            ("keep", "string", "as in exec", false),
+            ("grep", "string", "as in exec", false),
+            ("grep_context", "integer", "as in exec", false),
+        ],
+        output: exec::schema,
+    },
+    Entry {
+        name: "job_write",
+        description: "Write to the input of a job that was started with `yield_ms` 0. Judged like a command.",
+        hints: [false, true, false, true],
+        parameters: &[
+            ("job", "string", "from exec", true),
+            ("input", "string", "text, with its line end", true),
+            ("eof", "boolean", "the input ends here", false),
+            ("wait_ms", "integer", "for the answer, default 500", false),
+        ],
+        output: exec::schema,
+    },
+    Entry {
+        name: "job_signal",
+        description: "Signal all processes of a job. TERM ends it, with KILL after 5 s.",
+        hints: [false, true, false, false],
+        parameters: &[
+            ("job", "string", "from exec", true),
+            ("signal", "string", "TERM, KILL, INT, HUP, QUIT, USR1, USR2, STOP, CONT, WINCH", true),
+        ],
+        output: exec::schema,
+    },
+    Entry {
         name: "session_open",
         description: "Open a shell that keeps its state between commands.",
         hints: [false, false, false, true],
-        parameters: &[("cwd", "string", "where it starts; default the workspace", false)],
+        parameters: &[
+            ("cwd", "string", "where it starts; default the workspace", false),
+            ("session", "string", "one that has ended: start its shell again, with its last state", false),
+        ],
         output: session::opened_schema,
     },
     Entry {
@@ -69,9 +121,9 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "list",
-        description: "List open sessions.",
+        description: "List sessions or jobs.",
         hints: [true, false, true, false],
-        parameters: &[("kind", "string", "sessions", false)],
+        parameters: &[("kind", "string", "sessions (default) or jobs", false)],
         output: list::schema,
     },
 ];

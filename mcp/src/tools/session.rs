@@ -12,6 +12,7 @@ use crate::tools::{arguments, object};
 #[serde(deny_unknown_fields)]
 struct Open {
     cwd: Option<String>,
+    session: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,7 +26,16 @@ pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<Json
         Ok(given) => given,
         Err(reply) => return *reply,
     };
-    match pipeline.open_session(given.cwd.as_deref(), &client).await {
+    let opened = match &given.session {
+        Some(_) if given.cwd.is_some() => {
+            return Reply::bad_argument(
+                &pipeline.redact("a session that is started again stands where it stood: give no `cwd`"),
+            );
+        }
+        Some(session) => pipeline.restart_session(session, &client).await,
+        None => pipeline.open_session(given.cwd.as_deref(), &client).await,
+    };
+    match opened {
         Ok(opened) => render::opened(&opened),
         Err(failure) => render::failed(&failure),
     }
@@ -47,6 +57,8 @@ pub(crate) fn opened_schema() -> Value {
         &json!({
             "session": { "type": "string" },
             "cwd": { "type": "string" },
+            "restarted": { "type": "boolean" },
+            "state_lost": { "type": "boolean" },
             "sandbox": { "type": "object" },
             "error": { "type": "string" },
         }),

@@ -158,6 +158,10 @@ pub enum Entry {
     Approval(Box<Approved>),
     /// What a decided script came to.
     Outcome(Box<Finished>),
+    /// Something was to be written to a job.
+    Input(Box<Written>),
+    /// A job was to be sent a signal.
+    Signal(Box<Signalled>),
     /// A session was closed.
     Close(Closed),
     /// Policies were taken in place of others, or refused.
@@ -184,6 +188,8 @@ into_entry! {
     Approval(Approved) Box::new;
     Outcome(Finished) Box::new;
     PolicyReload(Reloaded) Box::new;
+    Input(Written) Box::new;
+    Signal(Signalled) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
 }
@@ -291,6 +297,43 @@ pub struct Finished {
     /// What the redactor took out.
     #[serde(skip_serializing_if = "Redactions::is_empty")]
     pub redactions: Redactions,
+}
+
+/// Something that was to be written to a job's input. Written only when this is on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Written {
+    /// The decision that let the job run.
+    pub of: RequestId,
+    /// The session that it was judged for.
+    pub session: Id,
+    /// Whether policy lets it be written.
+    pub effect: Effect,
+    /// The policies that forbid it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub determining: Vec<Redacted>,
+    /// The text.
+    #[serde(flatten)]
+    pub text: Command,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// It ends the input.
+    pub eof: bool,
+}
+
+/// A signal that was to be sent to a job. Sent only when this is on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Signalled {
+    /// The decision that let the job run.
+    pub of: RequestId,
+    /// The session that it was judged for.
+    pub session: Id,
+    /// Whether policy lets it be sent.
+    pub effect: Effect,
+    /// The policies that forbid it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub determining: Vec<Redacted>,
+    /// The signal's name.
+    pub signal: Term,
 }
 
 /// A session that was closed.

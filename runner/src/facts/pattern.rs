@@ -49,6 +49,12 @@ pub(super) fn expand(raw: &str, prefix: &str, base: &Path) -> Option<Vec<PathBuf
     Some(if found.is_empty() { vec![base.join(raw)] } else { found })
 }
 
+/// Whether one of the words that the pattern `raw` may stand for may begin with `-`.
+pub(super) fn may_be_option(raw: &str, base: &Path) -> bool {
+    let is_option = |path: &PathBuf| path.strip_prefix(base).is_ok_and(|rest| rest.to_string_lossy().starts_with('-'));
+    expand(raw, "", base).is_none_or(|found| found.iter().any(is_option))
+}
+
 fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || "_./,+@%=:-*?[]".contains(character)
 }

@@ -1,277 +1,180 @@
 //! Keeps what a result can show of a stream: the head, the tail, and an exact count of what lies between.
+//!
+//! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `shown`'s.
 
-use crate::redact::{Redacted, RedactedBytes};
-
-/// The head's share of what is kept or shown: a quarter. Errors stand at the end, so the tail gets the rest.
-const HEAD_SHARE: usize = 4;
+use super::lines::{completing, count, line_breaks, unfinished};
+use super::shown::{HEAD_SHARE, Kept, Shown};
+use super::{Position, View};
+use crate::redact::RedactedBytes;
 
 /// The bounded record of one stream. Holds at most twice `keep` bytes, however many were pushed.
+///
+/// Characters are taken whole, so that no reading ends within one: up to three bytes at the end are held back until
+/// more come, or until [`Capture::flush`].
 #[derive(Clone, Debug)]
 pub struct Capture {
+    keep: usize,
     head: RedactedBytes,
+    /// The head takes no more than this.
     head_most: usize,
     /// The newest bytes after the head. Trimmed only when twice as long as needed, so that trimming costs little.
     tail: RedactedBytes,
-    tail_most: usize,
-    total: u64,
-    lines: u64,
-}
-
-/// A stream as a result shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Head and tail, with a line between them that says what is missing.
-    pub text: Redacted,
-    /// Bytes of the redacted stream that `text` does not show.
-    pub omitted_bytes: u64,
-    /// Line breaks among them.
-    pub omitted_lines: u64,
-    /// Length of the redacted stream in bytes.
-    pub total_bytes: u64,
-    /// Whether bytes in the part shown were no UTF-8 and are now U+FFFD.
-    pub lossy: bool,
+    /// The beginning of a character.
+    held: RedactedBytes,
+    /// Bytes at the beginning that end a character, because the capture begins within it.
+    loose: usize,
+    end: Position,
 }
 
 impl Capture {
     /// A capture that can show up to `keep` bytes: a quarter from the head, the rest from the tail.
     pub fn new(keep: usize) -> Self {
-        let head_most = keep / HEAD_SHARE;
         Self {
+            keep,
             head: RedactedBytes::default(),
-            head_most,
+            head_most: keep / HEAD_SHARE,
             tail: RedactedBytes::default(),
-            tail_most: keep - head_most,
-            total: 0,
-            lines: 0,
+            held: RedactedBytes::default(),
+            loose: 0,
+            end: Position::default(),
         }
     }
 
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &RedactedBytes) {
-        self.total += count(bytes.len());
-        self.lines += line_breaks(bytes.as_bytes());
-        let mut first = bytes.clone();
-        let mut rest = first.split_off(self.head_most - self.head.len());
-        self.head.append(&first);
-        rest.drop_front(rest.len().saturating_sub(self.tail_most));
-        self.tail.append(&rest);
-        if self.tail.len() > self.tail_most.saturating_mul(2) {
-            self.tail.drop_front(self.tail.len() - self.tail_most);
-        }
+        let mut fresh = std::mem::take(&mut self.held);
+        fresh.append(bytes);
+        self.held = fresh.split_off(fresh.len() - unfinished(fresh.as_bytes()));
+        self.take(fresh);
+    }
+
+    /// Takes what is held back, because no more is expected. More may come all the same.
+    pub fn flush(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.take(held);
+    }
+
+    /// Whether what is kept of its end ends so.
+    pub fn ends_with(&self, bytes: &[u8]) -> bool {
+        let end = if self.tail.is_empty() { &self.head } else { &self.tail };
+        end.as_bytes().ends_with(bytes)
     }
 
     /// Length of the redacted stream so far, in bytes.
     pub fn total_bytes(&self) -> u64 {
-        self.total
+        self.end.bytes
     }
 
-    /// What a result shows: everything, if it was kept and has at most `max_chars` characters, else as much of head and
-    /// tail, cut between lines where one ends nearby. The line that says what is missing comes on top of `max_chars`.
-    pub fn shape(&self, max_chars: usize) -> Shown {
-        let mut head = self.head.clone();
-        let mut tail = self.tail.clone();
-        tail.drop_front(tail.len().saturating_sub(self.tail_most));
-        let kept = count(head.len() + tail.len());
-        if kept == self.total {
-            head.append(&tail);
-            if chars(head.as_bytes()) <= max_chars {
-                return self.shown(&head, None);
-            }
-            tail = head.clone();
+    /// Where the stream ends so far, and the next reading begins.
+    pub fn position(&self) -> Position {
+        self.end
+    }
+
+    /// What came after `from`, as a capture of its own that counts from there. Empty if `from` is beyond the end.
+    ///
+    /// If that place is within a line, the rest of the line counts as a line. If it is within a character whose
+    /// beginning was kept, which no [`Capture::position`] is, the rest of the character is not shown and counts as
+    /// omitted. The lines up to `from` are counted anew if it is in a part that was kept; within what was dropped they
+    /// are believed, as far as they can be true.
+    #[must_use]
+    pub fn since(&self, from: Position) -> Self {
+        let at = from.bytes.min(self.end.bytes);
+        let kept = self.kept();
+        if kept.dropped.bytes == 0 || at >= count(kept.seam) + kept.dropped.bytes {
+            self.since_kept(kept, at)
+        } else {
+            self.since_before_tail(kept, Position { bytes: at, lines: from.lines })
         }
-        let head_chars = (max_chars / HEAD_SHARE).min(chars(head.as_bytes()));
-        head.truncate(head_end(head.as_bytes(), head_chars));
-        if kept == self.total {
-            tail.drop_front(head.len());
-        }
-        tail.drop_front(tail_start(tail.as_bytes(), max_chars - head_chars));
-        self.shown(&head, Some(&tail))
     }
 
-    fn shown(&self, head: &RedactedBytes, tail: Option<&RedactedBytes>) -> Shown {
-        let (mut text, mut lossy) = head.to_text();
-        let parts = || [Some(head), tail].into_iter().flatten();
-        let omitted_bytes = self.total - parts().map(|part| count(part.len())).sum::<u64>();
-        let omitted_lines = self.lines - parts().map(|part| line_breaks(part.as_bytes())).sum::<u64>();
-        if let Some(tail) = tail {
-            let (tail, tail_lossy) = tail.to_text();
-            lossy |= tail_lossy;
-            if omitted_bytes > 0 {
-                push_gap(&mut text, omitted_bytes, omitted_lines);
-            }
-            text.push(&tail);
-        }
-        Shown { text, omitted_bytes, omitted_lines, total_bytes: self.total, lossy }
-    }
-}
-
-fn push_gap(text: &mut Redacted, bytes: u64, lines: u64) {
-    if !text.is_empty() && !text.as_str().ends_with('\n') {
-        text.push_static("\n");
-    }
-    text.push_static("[… ");
-    text.push_count(bytes);
-    text.push_static(" bytes, ");
-    text.push_count(lines);
-    text.push_static(" lines omitted …]\n");
-}
-
-/// Where to end a head of at most `most` characters: after a line break if the last quarter has one.
-fn head_end(bytes: &[u8], most: usize) -> usize {
-    let whole = characters(bytes).take(most).sum::<usize>();
-    let end = whole - cut_character(bytes.get(..whole).unwrap_or_default());
-    let part = bytes.get(..end).unwrap_or_default();
-    match part.iter().rposition(|&byte| byte == b'\n') {
-        Some(at) if at + 1 >= end - end / 4 => at + 1,
-        Some(_) | None => end,
-    }
-}
-
-/// Where to start a tail of at most `most` characters: after a line break if the first quarter has one.
-fn tail_start(bytes: &[u8], most: usize) -> usize {
-    let loose = bytes.iter().take(3).take_while(|&&byte| is_continuation(byte)).count();
-    let fresh = bytes.get(loose..).unwrap_or_default();
-    let surplus = chars(fresh).saturating_sub(most);
-    let start = loose + characters(fresh).take(surplus).sum::<usize>();
-    let part = bytes.get(start..).unwrap_or_default();
-    match part.iter().position(|&byte| byte == b'\n') {
-        Some(at) if at < part.len() / 4 => start + at + 1,
-        Some(_) | None => start,
-    }
-}
-
-/// How many bytes at the end belong to a character whose rest was cut off.
-fn cut_character(bytes: &[u8]) -> usize {
-    match bytes.utf8_chunks().last().map(|chunk| chunk.invalid()) {
-        Some(invalid @ [0xc2..=0xf4, ..]) => invalid.len(),
-        Some(_) | None => 0,
-    }
-}
-
-/// The lengths in bytes of the characters that the text will have; what is no UTF-8 becomes one each time.
-fn characters(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    bytes.utf8_chunks().flat_map(|chunk| {
-        let invalid = Some(chunk.invalid().len()).filter(|&length| length > 0);
-        chunk.valid().chars().map(char::len_utf8).chain(invalid)
-    })
-}
-
-fn chars(bytes: &[u8]) -> usize {
-    characters(bytes).count()
-}
-
-fn is_continuation(byte: u8) -> bool {
-    byte & 0xc0 == 0x80
-}
-
-fn line_breaks(bytes: &[u8]) -> u64 {
-    count(bytes.iter().filter(|&&byte| byte == b'\n').count())
-}
-
-fn count(length: usize) -> u64 {
-    length.try_into().unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-    use std::sync::LazyLock;
-
-    use proptest::prelude::*;
-
-    use crate::redact::Redactor;
-
-    fn captured(keep: usize, chunks: &[&[u8]]) -> Capture {
-        static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().unwrap());
-        let mut stream = REDACTOR.stream();
-        let mut capture = Capture::new(keep);
-        for chunk in chunks {
-            capture.push(&stream.push(chunk));
-        }
-        capture.push(&stream.finish());
-        capture
+    /// What a view shows of it. A line stands wherever something is missing, and says how much; the first three of
+    /// them come on top of the view's characters.
+    pub fn shape(&self, view: &View) -> Shown {
+        self.kept().show(view)
     }
 
-    #[test]
-    fn small_output_is_shown_whole() {
-        let shown = captured(100, &[b"one\n", b"two\n"]).shape(100);
-        let whole = Shown {
-            text: Redacted::from_static("one\ntwo\n"),
-            omitted_bytes: 0,
-            omitted_lines: 0,
-            total_bytes: 8,
-            lossy: false,
+    /// Nothing was dropped after `at`.
+    fn since_kept(&self, kept: Kept, at: u64) -> Self {
+        let run = if kept.dropped.bytes == 0 { 0 } else { kept.seam };
+        let mut before = kept.bytes;
+        let rest = before.split_off(index(at - kept.dropped.bytes));
+        before.drop_front(run);
+        let loose = self.loose_after(at, &before, &rest);
+        let mut since = Self { held: self.held.clone(), loose, ..Self::new(self.keep) };
+        since.take(rest);
+        since
+    }
+
+    /// `at` is in the head, or among what was dropped behind it.
+    fn since_before_tail(&self, kept: Kept, at: Position) -> Self {
+        let mut before = kept.bytes;
+        let tail = before.split_off(kept.seam);
+        let rest = before.split_off(index(at.bytes));
+        let dropped = dropped_since(kept.dropped, &before, at);
+        let end = Position {
+            bytes: self.end.bytes - at.bytes,
+            lines: line_breaks(rest.as_bytes()) + dropped.lines + line_breaks(tail.as_bytes()),
         };
-        assert_eq!(shown, whole);
-    }
-
-    #[test]
-    fn the_middle_is_counted() {
-        let lines: String = (0..1000).map(|n| format!("line {n:03}\n")).collect();
-        for (keep, max_chars) in [(400, 100_000), (100_000, 400)] {
-            let shown = captured(keep, &[lines.as_bytes()]).shape(max_chars);
-            assert_eq!((shown.total_bytes, shown.omitted_lines, shown.omitted_bytes), (9000, 956, 956 * 9));
-            let text = shown.text.as_str();
-            assert!(text.starts_with("line 000\n") && text.ends_with("line 999\n"), "{text}");
-            assert!(text.contains("line 010\n[… 8604 bytes, 956 lines omitted …]\nline 967\n"), "{text}");
+        Self {
+            keep: self.keep,
+            // Nothing can be added to it: the dropped bytes come next.
+            head_most: rest.len(),
+            loose: self.loose_after(at.bytes, &before, &rest),
+            head: rest,
+            tail,
+            held: self.held.clone(),
+            end,
         }
     }
 
-    #[test]
-    fn cuts_fall_between_characters() {
-        let text = "\u{e9}\u{1f600}\u{20ac}".repeat(500);
-        for keep in 40..60 {
-            for max_chars in [10, 17, 10_000] {
-                let shown = captured(keep, &[text.as_bytes()]).shape(max_chars);
-                assert!(!shown.lossy, "{keep} {max_chars}: {}", shown.text);
-            }
+    fn loose_after(&self, at: u64, before: &RedactedBytes, rest: &RedactedBytes) -> usize {
+        completing(before.as_bytes(), rest.as_bytes()).max(self.loose.saturating_sub(index(at)))
+    }
+
+    fn take(&mut self, mut bytes: RedactedBytes) {
+        self.end.bytes += count(bytes.len());
+        self.end.lines += line_breaks(bytes.as_bytes());
+        let mut rest = bytes.split_off(self.head_most - self.head.len());
+        self.head.append(&bytes);
+        let tail_most = self.tail_most();
+        rest.drop_front(rest.len().saturating_sub(tail_most));
+        self.tail.append(&rest);
+        if self.tail.len() > tail_most.saturating_mul(2) {
+            self.tail.drop_front(self.tail.len() - tail_most);
         }
     }
 
-    #[test]
-    fn what_is_no_utf8_is_said_to_be() {
-        let shown = captured(100, &[b"a\xffb"]).shape(100);
-        assert!(shown.lossy);
-        assert_eq!(shown.text.as_str(), "a\u{fffd}b");
+    /// Bytes in memory.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.head.len() + self.tail.len() + self.held.len()
     }
 
-    #[test]
-    fn nothing_to_keep_still_counts() {
-        let shown = captured(0, &[b"one\ntwo\n"]).shape(0);
-        assert_eq!(shown.text.as_str(), "[… 8 bytes, 2 lines omitted …]\n");
+    pub(super) fn kept(&self) -> Kept {
+        let mut tail = self.tail.clone();
+        tail.drop_front(tail.len().saturating_sub(self.tail_most()));
+        let mut bytes = self.head.clone();
+        bytes.append(&tail);
+        let Position { bytes: length, lines } = Position::of(bytes.as_bytes());
+        let dropped = Position { bytes: self.end.bytes - length, lines: self.end.lines - lines };
+        Kept { bytes, seam: self.head.len(), dropped, loose: self.loose }
     }
 
-    #[test]
-    fn memory_does_not_grow_with_the_stream() {
-        let redactor = Redactor::builtin().unwrap();
-        let (mut stream, mut capture) = (redactor.stream(), Capture::new(1000));
-        for _ in 0..1000 {
-            capture.push(&stream.push(&[b'.'; 10_000]));
-            assert!(capture.head.len() + capture.tail.len() <= 2000);
-        }
+    fn tail_most(&self) -> usize {
+        self.keep - self.keep / HEAD_SHARE
     }
+}
 
-    proptest! {
-        #[test]
-        fn totals_are_exact(
-            words in prop::collection::vec("[a-z\u{e9}\u{20ac} \n]{0,40}", 0..40),
-            keep in 0_usize..600,
-            max_chars in 0_usize..600,
-        ) {
-            let text = words.concat();
-            let chunks: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-            let shown = captured(keep, &chunks).shape(max_chars);
-            prop_assert_eq!(shown.total_bytes, count(text.len()));
-            prop_assert_eq!(&shown, &captured(keep, &[text.as_bytes()]).shape(max_chars), "chunks do not matter");
-            let gap = format!("[… {} bytes, {} lines omitted …]\n", shown.omitted_bytes, shown.omitted_lines);
-            let (head, tail) = shown.text.as_str().split_once(&gap).unwrap_or((shown.text.as_str(), ""));
-            let head = if text.starts_with(head) { head } else { head.strip_suffix('\n').unwrap() };
-            prop_assert!(text.starts_with(head) && text.ends_with(tail));
-            let between = text.len() - head.len() - tail.len();
-            // A line break that the gap's own line needed may be one of the text or not.
-            prop_assert!(count(between).abs_diff(shown.omitted_bytes) <= 1);
-            prop_assert!(chars(head.as_bytes()) + chars(tail.as_bytes()) <= max_chars + 1);
-        }
-    }
+/// What of the dropped bytes comes after `at`, where `head` is all that was kept before it. A position that lies
+/// cannot make the lines more than the bytes, or more than were dropped.
+fn dropped_since(dropped: Position, head: &RedactedBytes, at: Position) -> Position {
+    let before = at.bytes - count(head.len());
+    let after = dropped.bytes - before;
+    let claimed = at.lines.saturating_sub(line_breaks(head.as_bytes()));
+    let lines = claimed.max(dropped.lines.saturating_sub(after)).min(before).min(dropped.lines);
+    Position { bytes: after, lines: dropped.lines - lines }
+}
+
+fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
 }

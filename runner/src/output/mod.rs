@@ -3,6 +3,18 @@
 
 mod ansi;
 mod capture;
+mod cursor;
+mod grep;
+mod lines;
+mod shown;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+mod tests;
+mod view;
 
 pub use ansi::Stripper;
-pub use capture::{Capture, Shown};
+pub use capture::Capture;
+pub use cursor::{Cursor, CursorError, Position};
+pub use grep::{Grep, GrepError};
+pub use shown::{Search, Shown};
+pub use view::{Keep, KeepError, View};

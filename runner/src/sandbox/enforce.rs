@@ -6,18 +6,19 @@
 //! is told to the server by name, and the program does not start.
 //!
 //! ```text
-//! launcher ── clone ─▶ first process: ARRIVE ── fork ─▶ program: FENCE, execve
-//!                      then waits and passes signals on
+//! launcher ── clone ─▶ first process: ARRIVE ── vfork ─▶ program: FENCE, execve
+//!                      then lives as first.rs says
 //! ```
 //!
-//! Without a PID namespace there is no first process; its steps are the program's.
+//! The system calls stand at the end, as safe functions, for the first process too.
 #![expect(unsafe_code, reason = "a process is split in two here, and only raw system calls are safe in the new half")]
 
-use std::ffi::{CString, c_char, c_int, c_long, c_uint};
+use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::{LazyLock, mpsc};
 
@@ -27,6 +28,7 @@ use seccompiler::BpfProgram;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::first::{self, Duty, Reach};
 use super::process::{Lead, Process};
 use super::{Enforced, Limit, Namespaces, SandboxError, out_of_the_way};
 
@@ -42,7 +44,9 @@ pub struct Prepared {
     pub(super) controlling_terminal: bool,
     pub(super) limits: Vec<Limit>,
     pub(super) ruleset: OwnedFd,
-    pub(super) filters: Vec<BpfProgram>,
+    /// The first process's own rules, where it needs and can have them.
+    pub(super) reach: Option<OwnedFd>,
+    pub(super) filters: &'static [BpfProgram],
     pub(super) namespaces: Namespaces,
     pub(super) enforced: Enforced,
 }
@@ -80,11 +84,13 @@ pub(super) fn attempt(namespaces: Namespaces) -> Result<(), SandboxError> {
 
 fn start(namespaces: Namespaces, prepared: Option<Prepared>) -> Result<Process, SandboxError> {
     let (failure, failing) = pipe()?;
-    let (status, ending) = pipe()?;
-    let clone = move || launch(namespaces, prepared.as_ref(), &failing, &ending);
+    let (told, telling) = pipe()?;
+    let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
+    let posts = Posts { failing, telling, requested: out_of_the_way(requested)? };
+    let clone = move || launch(namespaces, prepared.as_ref(), &posts);
     let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
-    let lead = if namespaces == Namespaces::None { Lead::Session } else { Lead::Namespace(status) };
-    let process = Process::new(pid, pidfd, lead);
+    let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
+    let process = Process::new(pid, pidfd, lead, request, told);
     match failed_step(failure)? {
         None => Ok(process),
         Some((step, source)) => {
@@ -92,6 +98,16 @@ fn start(namespaces: Namespaces, prepared: Option<Prepared>) -> Result<Process, 
             Err(SandboxError::Enforce { step, source })
         }
     }
+}
+
+/// The new process's ends of what ties it to the server, out of the way of the program's descriptors.
+struct Posts {
+    /// Where a failed step is told.
+    failing: OwnedFd,
+    /// Where the first process tells the program's number, and later its status.
+    telling: OwnedFd,
+    /// Hung up when the first process shall end everything.
+    requested: OwnedFd,
 }
 
 /// A pipe whose writing end is out of the way of the program's descriptors.
@@ -129,6 +145,10 @@ pub enum Step {
     DropCapabilities,
     /// Executing a file gives it no privileges.
     NoNewPrivileges,
+    /// Its signals reach the session's processes and nobody else's.
+    Reach,
+    /// Descendants that lose their parents become its children.
+    Orphans,
     /// It makes the process that becomes the program.
     Fork,
     /// Signals do what they do by default, and none is blocked.
@@ -154,12 +174,14 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
         Self::DropCapabilities,
         Self::NoNewPrivileges,
+        Self::Reach,
+        Self::Orphans,
         Self::Fork,
         Self::DefaultSignals,
         Self::OwnSession,
@@ -183,6 +205,8 @@ impl fmt::Display for Step {
             Self::HideMemory => "hide the process's memory",
             Self::DropCapabilities => "drop capabilities",
             Self::NoNewPrivileges => "renounce new privileges",
+            Self::Reach => "keep the first process's signals inside the session",
+            Self::Orphans => "take in the session's orphans",
             Self::Fork => "make the program's process",
             Self::DefaultSignals => "reset signals",
             Self::OwnSession => "open a terminal session",
@@ -203,12 +227,15 @@ impl fmt::Display for Step {
 /// - The server's death first: what comes later must not outlive it.
 /// - Capabilities go as soon as the user is mapped, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 5] = [
+const ARRIVE: [(Step, Act); 8] = [
     (Step::DieWithServer, die_with_server),
     (Step::MapUser, map_user),
     (Step::HideMemory, hide_memory),
     (Step::DropCapabilities, drop_capabilities),
     (Step::NoNewPrivileges, no_new_privileges),
+    (Step::Reach, limit_reach),
+    (Step::DefaultSignals, expect_children),
+    (Step::Orphans, adopt_orphans),
 ];
 
 /// The steps of the process that becomes the program, in their order.
@@ -230,19 +257,22 @@ const FENCE: [(Step, Act); 10] = [
 ];
 
 type Act = fn(&Child<'_>) -> Done;
-type Done = Result<(), Errno>;
-type Errno = c_int;
+pub(super) type Done = Result<(), Errno>;
+pub(super) type Errno = c_int;
 
 /// What the child's steps need, as bare numbers and pointers into what the launcher keeps alive until after `clone`; the child
 /// has its own copy of it all.
 struct Child<'a> {
     namespaces: Namespaces,
-    /// A descriptor of the server's process.
+    /// A descriptor of the server's process, and its number.
     server: RawFd,
-    /// Where a failed step is told.
+    server_number: c_int,
+    /// As in [`Posts`].
     failing: RawFd,
-    /// Where the first process of a namespace tells the program's status.
-    ending: RawFd,
+    telling: RawFd,
+    requested: RawFd,
+    /// The first process's own Landlock rules.
+    reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
     maps: [&'a [u8]; 2],
     /// None where the process is only made to see whether it can be.
@@ -289,12 +319,7 @@ fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -
 type Errand = Box<dyn FnOnce() + Send>;
 
 /// Lays out what the child needs and makes it.
-fn launch(
-    namespaces: Namespaces,
-    prepared: Option<&Prepared>,
-    failing: &OwnedFd,
-    ending: &OwnedFd,
-) -> io::Result<(Pid, OwnedFd)> {
+fn launch(namespaces: Namespaces, prepared: Option<&Prepared>, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
     let argv = prepared.map(|prepared| pointers(&prepared.argv)).unwrap_or_default();
     let env = prepared.map(|prepared| pointers(&prepared.env)).unwrap_or_default();
@@ -304,16 +329,19 @@ fn launch(
         .map(|(descriptor, number)| (descriptor.as_raw_fd(), *number))
         .collect();
     let filters =
-        prepared.iter().flat_map(|prepared| &prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
+        prepared.iter().flat_map(|prepared| prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let maps = [format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")];
-    let server = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let server = out_of_the_way(pidfd_open(getpid(), PidfdFlags::empty())?).map_err(io::Error::other)?;
 
     let child = Child {
         namespaces,
         server: server.as_raw_fd(),
-        failing: failing.as_raw_fd(),
-        ending: ending.as_raw_fd(),
+        server_number: getpid().as_raw_nonzero().get(),
+        failing: posts.failing.as_raw_fd(),
+        telling: posts.telling.as_raw_fd(),
+        requested: posts.requested.as_raw_fd(),
+        reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
         program: prepared.map(|prepared| Program {
             path: prepared.program.as_ptr(),
@@ -353,12 +381,31 @@ fn clone_flags(namespaces: Namespaces) -> c_int {
 impl Child<'_> {
     fn run(&self) -> ! {
         self.follow(&ARRIVE);
-        if self.namespaces != Namespaces::None {
-            match fork() {
-                Ok(0) => {}
-                Ok(program) => become_first_process(program, self.ending),
-                Err(errno) => self.fail(Step::Fork, errno),
-            }
+        match self.fork(own_number()) {
+            Ok(program) => first::live(program, &self.duty()),
+            Err(errno) => self.fail(Step::Fork, errno),
+        }
+    }
+
+    /// Makes the process that becomes the program, and gives its number once it has become it.
+    ///
+    /// Until then it works in this process's memory, and this one rests. A copy of its own, to be thrown away at once, would be
+    /// one of all the memory that the server has: the most expensive step of all.
+    fn fork(&self, first: c_int) -> Result<c_int, Errno> {
+        let mut stack = Stack([0; STACK]);
+        let newcomer = Newcomer { child: self, first };
+        let top = stack.0.as_mut_ptr_range().end.cast();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the new process has a stack of its own, aligned and of ample size, and this one does not go on, so that stack and
+        // argument outlive its use of them. The C library's function takes no lock and allocates nothing.
+        let pid = unsafe { libc::clone(Newcomer::begin, top, flags, ptr::from_ref(&newcomer).cast_mut().cast()) };
+        // SAFETY: as in `call`.
+        if pid > 0 { Ok(pid) } else { Err(unsafe { *libc::__errno_location() }) }
+    }
+
+    fn become_program(&self, first: c_int) -> ! {
+        if let Err(errno) = die_with_first(first) {
+            self.fail(Step::DieWithServer, errno);
         }
         if self.program.is_some() {
             self.follow(&FENCE);
@@ -380,18 +427,62 @@ impl Child<'_> {
         exit(EXIT_FAILED)
     }
 
+    fn duty(&self) -> Duty {
+        Duty {
+            telling: self.telling,
+            server: self.server,
+            requested: self.requested,
+            reach: match (self.namespaces, self.reach) {
+                (Namespaces::Root | Namespaces::User, _) => Reach::Namespace,
+                (Namespaces::None, Some(_)) => Reach::Domain { server: self.server_number },
+                (Namespaces::None, None) => Reach::Children,
+            },
+        }
+    }
+
     fn program(&self) -> Result<&Program<'_>, Errno> {
         self.program.as_ref().ok_or(libc::EINVAL)
     }
 }
 
-/// Never seen by anyone: whoever ends with it has told the server why.
-const EXIT_FAILED: c_int = 125;
+/// What a new process begins with in the memory of the first, whose number is `first`.
+struct Newcomer<'a> {
+    child: &'a Child<'a>,
+    first: c_int,
+}
 
+impl Newcomer<'_> {
+    extern "C" fn begin(newcomer: *mut c_void) -> c_int {
+        // SAFETY: `Child::fork` passes a pointer to one, which stays where it is while that function rests.
+        let newcomer = unsafe { &*newcomer.cast::<Newcomer<'_>>() };
+        newcomer.child.become_program(newcomer.first)
+    }
+}
+
+/// Aligned as every convention wants it.
+#[repr(align(16))]
+struct Stack([u8; STACK]);
+
+/// In bytes; the steps call few functions, with small frames.
+const STACK: usize = 64 << 10;
+
+/// Never seen by anyone: whoever ends with it has told the server why.
+pub(super) const EXIT_FAILED: c_int = 125;
+
+/// Where the kernel ends a namespace with its first process, that one is killed. Elsewhere it has to live on to end the others,
+/// and watches the server itself.
 fn die_with_server(child: &Child<'_>) -> Done {
-    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
+    if child.namespaces != Namespaces::None {
+        prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
+    }
     // The server may have died before that call, and `getppid` cannot tell across namespaces.
     if is_readable(child.server)? { Err(libc::ESRCH) } else { Ok(()) }
+}
+
+/// The program's process, too: so that it does not run on unwatched when something kills its parent, `first`.
+fn die_with_first(first: c_int) -> Done {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())?;
+    if parent_number() == first { Ok(()) } else { Err(libc::ESRCH) }
 }
 
 /// The files belong to root while the process is not dumpable, as a hardened server's children are not: so it is, for the
@@ -435,6 +526,28 @@ fn no_new_privileges(_: &Child<'_>) -> Done {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
+/// What the first process does with it, it must not be able to do to anyone else: so it is tried on the server.
+fn limit_reach(child: &Child<'_>) -> Done {
+    let Some(reach) = child.reach else { return Ok(()) };
+    restrict_self(reach)?;
+    match kill(child.server_number, 0) {
+        Err(libc::EPERM) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(()) => Err(libc::ENOTSUP),
+    }
+}
+
+/// A child that ends stays until its status is taken, whatever the server was started with. Before there is one: what is pending
+/// is forgotten here.
+fn expect_children(_: &Child<'_>) -> Done {
+    set_default_action(libc::SIGCHLD)
+}
+
+/// Before there is a program, which may leave some at once.
+fn adopt_orphans(_: &Child<'_>) -> Done {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
 fn default_signals(_: &Child<'_>) -> Done {
     for signal in 1..=LAST_SIGNAL {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
@@ -467,7 +580,7 @@ fn take_terminal(child: &Child<'_>) -> Done {
 const TIOCSCTTY: usize = libc::TIOCSCTTY as usize;
 
 fn enter_directory(child: &Child<'_>) -> Done {
-    // SAFETY: the path is a C string that the launcher made and this process has its own copy of.
+    // SAFETY: the path is a C string that the launcher made, and nobody changes it meanwhile.
     unsafe { call(libc::SYS_chdir, [child.program()?.cwd.addr(), 0, 0, 0, 0]) }.map(drop)
 }
 
@@ -484,13 +597,12 @@ fn set_file_mode(_: &Child<'_>) -> Done {
 const WRITABLE_BY_OWNER_ONLY: usize = 0o022;
 
 fn restrict_paths(child: &Child<'_>) -> Done {
-    // SAFETY: a descriptor and flags; no memory.
-    unsafe { call(libc::SYS_landlock_restrict_self, [word(child.program()?.ruleset), 0, 0, 0, 0]) }.map(drop)
+    restrict_self(child.program()?.ruleset)
 }
 
 fn install_filters(child: &Child<'_>) -> Done {
     child.program()?.filters.iter().try_for_each(|filter| {
-        // SAFETY: the filter points to as many instructions as it says, in memory that this process has its own copy of.
+        // SAFETY: the filter points to as many instructions as it says, in memory that nobody changes meanwhile.
         unsafe { call(libc::SYS_seccomp, [word(libc::SECCOMP_SET_MODE_FILTER), 0, ptr::from_ref(filter).addr(), 0, 0]) }
             .map(drop)
     })
@@ -502,38 +614,6 @@ fn execute(child: &Child<'_>) -> Done {
     let [argv, env] = [program.argv.as_ptr().addr(), program.env.as_ptr().addr()];
     // SAFETY: the path is a C string, the others arrays of C strings with a null pointer at the end, all in this process.
     unsafe { call(libc::SYS_execve, [program.path.addr(), argv, env, 0, 0]) }.map(drop)
-}
-
-/// The life of a namespace's first process: waits for every child, passes signals on to the program's group, and when the program
-/// has ended tells its status and ends, whereupon the kernel ends what is left. It has all signals blocked, and so gets even those
-/// whose default action the kernel would spare a first process.
-///
-/// A program in its place would not be killed by signals that kill any other, `kill $$` among them.
-fn become_first_process(program: c_int, ending: RawFd) -> ! {
-    let Ok(number) = c_uint::try_from(ending) else { exit(EXIT_FAILED) };
-    let alone =
-        setsid().and_then(|()| close_range(0, number - 1, 0)).and_then(|()| close_range(number + 1, c_uint::MAX, 0));
-    if alone.is_err() {
-        exit(EXIT_FAILED);
-    }
-    loop {
-        match next_signal() {
-            Ok(libc::SIGCHLD) => {
-                while let Ok((pid, status)) = next_ended_child()
-                    && pid > 0
-                {
-                    if pid == program {
-                        let _ = write(ending, &status.to_ne_bytes());
-                        exit(0);
-                    }
-                }
-            }
-            // Until the program leads its own group, it is reached alone.
-            Ok(signal) => drop(kill(-program, signal).or_else(|_| kill(program, signal))),
-            Err(libc::EINTR) => {}
-            Err(_) => exit(EXIT_FAILED),
-        }
-    }
 }
 
 /// The version of the kernel's Landlock; 0 where it has none.
@@ -559,6 +639,11 @@ pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 // System calls. Each passes pointers only to its own locals or to what its caller lends it for the call.
 
+fn restrict_self(ruleset: RawFd) -> Done {
+    // SAFETY: a descriptor and flags; no memory.
+    unsafe { call(libc::SYS_landlock_restrict_self, [word(ruleset), 0, 0, 0, 0]) }.map(drop)
+}
+
 /// A copy of this process: in the parent its number and descriptor, in the child nothing.
 fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: c_int = -1;
@@ -575,14 +660,17 @@ fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     }
 }
 
-/// 0 in the copy, the copy's number in the original.
-fn fork() -> Result<c_int, Errno> {
-    // SAFETY: as in `clone_process`; no pointers at all.
-    let pid = unsafe { call(libc::SYS_clone, [word(libc::SIGCHLD), 0, 0, 0, 0]) }?;
-    c_int::try_from(pid).map_err(|_| libc::ERANGE)
+pub(super) fn own_number() -> c_int {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(libc::SYS_getpid, [0; 5]) }.ok().and_then(|pid| c_int::try_from(pid).ok()).unwrap_or(0)
 }
 
-fn exit(status: c_int) -> ! {
+fn parent_number() -> c_int {
+    // SAFETY: no arguments, no memory.
+    unsafe { call(libc::SYS_getppid, [0; 5]) }.ok().and_then(|pid| c_int::try_from(pid).ok()).unwrap_or(0)
+}
+
+pub(super) fn exit(status: c_int) -> ! {
     loop {
         // SAFETY: no memory; ends the process without running anything of the C library's.
         let _ = unsafe { call(libc::SYS_exit_group, [word(status), 0, 0, 0, 0]) };
@@ -600,22 +688,52 @@ fn prctl_value(option: c_int, value: u64) -> Result<usize, Errno> {
 }
 
 fn is_readable(descriptor: RawFd) -> Result<bool, Errno> {
-    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
-    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let arguments = [ptr::from_mut(&mut poll).addr(), 1, ptr::from_ref(&at_once).addr(), 0, 0];
-    // SAFETY: one `pollfd`, as the second argument says, and a time; both outlive the call.
-    unsafe { call(libc::SYS_ppoll, arguments) }.map(|ready| ready > 0)
+    wait_for([descriptor], Some(0)).map(|[readable]| readable)
+}
+
+/// Which of the descriptors can be read, or have been hung up on: waits until one is, for at most so many milliseconds.
+pub(super) fn wait_for<const N: usize>(descriptors: [RawFd; N], milliseconds: Option<u16>) -> Result<[bool; N], Errno> {
+    let mut polls = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let patience = milliseconds.map(|milliseconds| libc::timespec {
+        tv_sec: libc::time_t::from(milliseconds / 1000),
+        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
+    });
+    let patience = patience.as_ref().map_or(0, |patience| ptr::from_ref(patience).addr());
+    // SAFETY: as many `pollfd` as the second argument says, and a time or a null pointer; all outlive the call.
+    unsafe { call(libc::SYS_ppoll, [polls.as_mut_ptr().addr(), N, patience, 0, 0]) }?;
+    Ok(polls.map(|poll| poll.revents != 0))
 }
 
 fn write_file(path: &std::ffi::CStr, text: &[u8]) -> Done {
     let flags = word(libc::O_WRONLY | libc::O_CLOEXEC);
+    write(open(path, flags)?, text)
+}
+
+/// For reading; the descriptor is closed at `execve`.
+pub(super) fn open_to_read(path: &std::ffi::CStr) -> Result<RawFd, Errno> {
+    open(path, word(libc::O_RDONLY | libc::O_CLOEXEC))
+}
+
+fn open(path: &std::ffi::CStr, flags: usize) -> Result<RawFd, Errno> {
     // SAFETY: the path is a C string.
     let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, 0, 0]) }?;
-    write(c_int::try_from(file).map_err(|_| libc::EBADF)?, text)
+    c_int::try_from(file).map_err(|_| libc::EBADF)
+}
+
+/// How many bytes were read; 0 at the end.
+pub(super) fn read(descriptor: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length are one slice's.
+    unsafe { call(libc::SYS_read, [word(descriptor), buffer.as_mut_ptr().addr(), buffer.len(), 0, 0]) }
+}
+
+/// How many bytes of directory entries (`struct linux_dirent64`) were read; 0 at the end.
+pub(super) fn read_directory(descriptor: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length are one slice's, and the kernel writes its records byte by byte.
+    unsafe { call(libc::SYS_getdents64, [word(descriptor), buffer.as_mut_ptr().addr(), buffer.len(), 0, 0]) }
 }
 
 /// Writes all of the few bytes at once, or fails.
-fn write(descriptor: RawFd, bytes: &[u8]) -> Done {
+pub(super) fn write(descriptor: RawFd, bytes: &[u8]) -> Done {
     // SAFETY: pointer and length are one slice's.
     let written = unsafe { call(libc::SYS_write, [word(descriptor), bytes.as_ptr().addr(), bytes.len(), 0, 0]) }?;
     if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
@@ -672,17 +790,27 @@ fn set_signal_mask(mask: u64) -> Done {
     unsafe { call(libc::SYS_rt_sigprocmask, arguments) }.map(drop)
 }
 
-/// Waits for any signal and takes it.
-fn next_signal() -> Result<c_int, Errno> {
+/// A descriptor, closed at `execve`, from which the signals that this process has blocked are read, without waiting.
+pub(super) fn signal_descriptor() -> Result<RawFd, Errno> {
     let all = u64::MAX;
-    let arguments = [ptr::from_ref(&all).addr(), 0, 0, SIGNAL_SET, 0];
-    // SAFETY: the kernel reads one set of the size given; it tells no details and waits without limit.
-    let signal = unsafe { call(libc::SYS_rt_sigtimedwait, arguments) }?;
-    c_int::try_from(signal).map_err(|_| libc::ERANGE)
+    let flags = word(libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+    // SAFETY: the kernel reads one set of the size given.
+    let descriptor =
+        unsafe { call(libc::SYS_signalfd4, [word(-1), ptr::from_ref(&all).addr(), SIGNAL_SET, flags, 0]) }?;
+    c_int::try_from(descriptor).map_err(|_| libc::EBADF)
+}
+
+/// Milliseconds since some moment of the machine's; the clock never goes back.
+pub(super) fn milliseconds() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let arguments = [word(libc::CLOCK_MONOTONIC), ptr::from_mut(&mut now).addr(), 0, 0, 0];
+    // SAFETY: the kernel writes one `timespec`. It does not fail for this clock.
+    let _ = unsafe { call(libc::SYS_clock_gettime, arguments) };
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 /// The number and status of a child that has ended, number 0 where none has.
-fn next_ended_child() -> Result<(c_int, c_int), Errno> {
+pub(super) fn next_ended_child() -> Result<(c_int, c_int), Errno> {
     let mut status: c_int = 0;
     let options = word(libc::WNOHANG | libc::__WALL);
     // SAFETY: the kernel writes one `c_int`.
@@ -690,22 +818,39 @@ fn next_ended_child() -> Result<(c_int, c_int), Errno> {
     Ok((c_int::try_from(pid).map_err(|_| libc::ERANGE)?, status))
 }
 
-fn setsid() -> Done {
+pub(super) fn setsid() -> Done {
     // SAFETY: no arguments, no memory.
     unsafe { call(libc::SYS_setsid, [0; 5]) }.map(drop)
 }
 
-fn kill(pid: c_int, signal: c_int) -> Done {
+pub(super) fn kill(pid: c_int, signal: c_int) -> Done {
     // SAFETY: no memory.
     unsafe { call(libc::SYS_kill, [word(pid), word(signal), 0, 0, 0]) }.map(drop)
 }
 
-fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> Done {
+/// A descriptor of a process.
+pub(super) fn open_process(pid: c_int) -> Result<RawFd, Errno> {
+    // SAFETY: no memory.
+    let descriptor = unsafe { call(libc::SYS_pidfd_open, [word(pid), 0, 0, 0, 0]) }?;
+    c_int::try_from(descriptor).map_err(|_| libc::EBADF)
+}
+
+pub(super) fn kill_opened(process: RawFd) -> Done {
+    // SAFETY: without details of the signal, no memory.
+    unsafe { call(libc::SYS_pidfd_send_signal, [word(process), word(libc::SIGKILL), 0, 0, 0]) }.map(drop)
+}
+
+pub(super) fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> Done {
     // SAFETY: no memory. Descriptors of this process alone, of which nothing that owns one runs on.
     unsafe { call(libc::SYS_close_range, [word(first), word(last), word(flags), 0, 0]) }.map(drop)
 }
 
-fn duplicate(from: RawFd, to: RawFd) -> Done {
+pub(super) fn close(descriptor: RawFd) {
+    let number = descriptor.unsigned_abs();
+    let _ = close_range(number, number, 0);
+}
+
+pub(super) fn duplicate(from: RawFd, to: RawFd) -> Done {
     // SAFETY: as in `close_range`.
     unsafe { call(libc::SYS_dup3, [word(from), word(to), 0, 0, 0]) }.map(drop)
 }

@@ -5,8 +5,10 @@
 //! kernel has them. TCP is handled without a single port granted, and signals and abstract sockets stay inside the session.
 //! What Landlock does not mediate (metadata, unix sockets by path, other protocols) is not decided here.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
@@ -36,6 +38,41 @@ pub(super) fn ruleset(rules: &[PathRule], level: Level, offered: u32, kernel: &s
     Option::<OwnedFd>::from(ruleset).ok_or_else(|| SandboxError::NoLandlock { kernel: kernel.to_owned() })
 }
 
+/// The descriptor of a ruleset for the first process of a session without namespaces: its signals, and those of all that it makes,
+/// stay among them. None where the kernel's Landlock version does not know signals. Made once.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub(super) fn reach(offered: u32) -> Result<Option<OwnedFd>, SandboxError> {
+    static MADE: OnceLock<OwnedFd> = OnceLock::new();
+    if !holds_signals(offered) {
+        return Ok(None);
+    }
+    let made = match MADE.get() {
+        Some(made) => made,
+        None => {
+            let made = only_signals()?;
+            MADE.get_or_init(|| made)
+        }
+    };
+    super::out_of_the_way(made).map(Some)
+}
+
+/// Kernels refuse moves between directories wherever a ruleset does not grant them, even one that is not about files.
+fn only_signals() -> Result<OwnedFd, SandboxError> {
+    let root = open(Path::new("/")).map_err(|source| SandboxError::Path { path: "/".into(), source: source.into() })?;
+    let made = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Refer)
+        .and_then(|ruleset| ruleset.scope(Scope::Signal))
+        .and_then(|ruleset| ruleset.create())
+        .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(root, AccessFs::Refer)))
+        .map_err(SandboxError::Ruleset)?;
+    Option::<OwnedFd>::from(made)
+        .ok_or(SandboxError::Server { what: "make rules for signals", source: ErrorKind::Unsupported.into() })
+}
+
 /// Refuses a kernel whose Landlock version `offered` (0: none) is below what `level` asks for.
 pub(super) fn demand(level: Level, offered: u32, kernel: &str) -> Result<(), SandboxError> {
     let needed = version(required(level));
@@ -51,6 +88,11 @@ pub(super) fn demand(level: Level, offered: u32, kernel: &str) -> Result<(), San
 /// The Landlock version whose rights are all in force when a ruleset is, on a kernel that offers `offered`.
 pub(super) fn in_force(offered: u32) -> u32 {
     offered.min(version(NEWEST))
+}
+
+/// Whether a session's signals stay inside of it, on a kernel that offers the Landlock version `offered`.
+pub(super) fn holds_signals(offered: u32) -> bool {
+    offered >= version(ABI::V6)
 }
 
 /// The Landlock version without which a session of this level does not start.

@@ -13,13 +13,16 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod enforce;
+mod first;
 mod landlock;
 mod offer;
 pub mod plan;
 mod process;
 mod seccomp;
+mod stat;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -34,6 +37,7 @@ pub use self::enforce::{Prepared, Step, spawn};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
+pub use self::tree::Tree;
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
 #[derive(Debug)]
@@ -94,12 +98,16 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
     let offer = probe();
     offer.meets(plan.level)?;
     let ruleset = landlock::ruleset(&plan.rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let reach = match namespaces {
+        Namespaces::Root | Namespaces::User => None,
+        Namespaces::None => landlock::reach(offer.landlock_abi)?,
+    };
     let filters = seccomp::filters(namespaces)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let enforced = Enforced {
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
-        seccomp: filters.digest,
+        seccomp: filters.digest.clone(),
         namespaces: namespaces.names(),
         no_new_privs: true,
         capabilities: "none",
@@ -115,7 +123,8 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         controlling_terminal: launch.controlling_terminal,
         limits,
         ruleset: out_of_the_way(&ruleset)?,
-        filters: filters.programs,
+        reach,
+        filters: &filters.programs,
         namespaces,
         enforced,
     })

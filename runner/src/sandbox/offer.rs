@@ -34,7 +34,7 @@ pub enum Namespaces {
     Root,
     /// The same, and users: what lets an unprivileged server make the others.
     User,
-    /// None; processes that leave their session by `setsid` may outlive it.
+    /// None; the session's first process, and no longer the kernel, sees to it that nothing outlives it.
     None,
 }
 
@@ -109,7 +109,12 @@ impl Offer {
                 if namespaces {
                     self.namespaces.names().join(", ")
                 } else {
-                    format!("refused: {}; processes that leave their session may outlive it", self.namespaces_refused)
+                    let ender = if landlock::holds_signals(self.landlock_abi) {
+                        "a process outside of its reach ends what a session leaves behind"
+                    } else {
+                        "a session can kill the process that ends what it leaves behind"
+                    };
+                    format!("refused: {}; {ender}", self.namespaces_refused)
                 },
             ),
             finding(

@@ -164,10 +164,31 @@ pub fn derive(
     level: Level,
     limits: Limits,
 ) -> Result<SandboxPlan, Hole> {
-    let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten().cloned();
+    let shared = shared(engine, facts, roots);
+    with_own(engine, facts, &shared, level, limits)
+}
+
+/// What policy gives for each root, whatever session it is for. Costs a decision for each root and right, some hundreds.
+pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> BTreeMap<AbsolutePath, Rights> {
     let permissions = engine.permissions(facts);
-    let rights: BTreeMap<AbsolutePath, Rights> =
-        roots.iter().cloned().chain(own).map(|root| (root.clone(), rights(&permissions, &root))).collect();
+    roots.iter().map(|root| (root.clone(), rights(&permissions, root))).collect()
+}
+
+/// The rules of one session: the shared ones, and those of its own directories.
+///
+/// # Errors
+/// As [`derive()`].
+pub fn with_own(
+    engine: &Engine,
+    facts: &Facts,
+    shared: &BTreeMap<AbsolutePath, Rights>,
+    level: Level,
+    limits: Limits,
+) -> Result<SandboxPlan, Hole> {
+    let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten();
+    let permissions = engine.permissions(facts);
+    let mut rights = shared.clone();
+    rights.extend(own.map(|root| (root.clone(), self::rights(&permissions, root))));
     for (inner, allowed) in &rights {
         let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
         if let Some(outer) = inner.ancestors().find(wider) {

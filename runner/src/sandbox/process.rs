@@ -3,22 +3,23 @@
 //! All is done by descriptor, never by a number that may have passed to another process, and nothing waits for children that it
 //! did not start.
 //!
-//! With a PID namespace the process that we hold is the namespace's first: it passes signals on to the program, hands its status
-//! out, and when it ends the kernel ends all others. Without, we hold the program itself, and when it ends we end what is left in
-//! its process group and in its terminal session. What has left both (`setsid`) stays: level `strict` refuses to run that way.
+//! The process that we hold is the session's first (`first.rs`), which passes signals on to the program, hands its status out, and
+//! takes all others with it when it ends. With a PID namespace the kernel sees to that, and we kill it. Without, it does so itself,
+//! and we ask. One that was killed by somebody else could not: then we end what is left in the program's terminal session.
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use serde::Serialize;
 
 use super::enforce;
+use super::stat::Stat;
 
 /// A session's processes. Dropping it kills them.
 #[derive(Debug)]
@@ -26,17 +27,23 @@ pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
     lead: Lead,
+    /// Hung up when the first process shall end everything.
+    request: UnixStream,
+    /// What the first process tells.
+    told: OwnedFd,
+    /// The program's number as the first process sees it; none where that one was killed before it could tell.
+    program: Option<i32>,
     /// Set once the process has been reaped; locked while that is done, so that no signal meets a reused number.
     ending: Mutex<Option<Ending>>,
 }
 
-/// What the process that we hold is.
+/// What the process that we hold is, above the program.
 #[derive(Debug)]
 pub(super) enum Lead {
-    /// The first process of a PID namespace; through the pipe comes the status of the program.
-    Namespace(OwnedFd),
-    /// The program, leader of a terminal session.
-    Session,
+    /// The first process of a PID namespace.
+    Namespace,
+    /// A supervisor, which ends everything when it is asked to.
+    Supervisor,
 }
 
 /// How a program ended.
@@ -50,13 +57,24 @@ pub enum Ending {
 }
 
 impl Process {
-    pub(super) fn new(pid: Pid, pidfd: OwnedFd, lead: Lead) -> Self {
-        Self { pid, pidfd, lead, ending: Mutex::new(None) }
+    /// Waits for the first process to tell the program's number, which it does at once.
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd, lead: Lead, request: UnixStream, told: OwnedFd) -> Self {
+        let program = read_number(&told);
+        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None) }
     }
 
-    /// The number of the first process as this server sees it: for the record and for people, not for signals.
+    /// The number of the session's leader as this server sees it, for the record and for people, not for signals: the first process
+    /// of its PID namespace, or the program where it has none.
     #[must_use]
     pub fn pid(&self) -> i32 {
+        match self.lead {
+            Lead::Namespace => self.first_pid(),
+            Lead::Supervisor => self.program.unwrap_or_else(|| self.first_pid()),
+        }
+    }
+
+    /// The number of the first process.
+    pub(super) fn first_pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
@@ -83,17 +101,16 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// The kernel refuses; or the signal is STOP and the session has a PID namespace, whose first process it would stop.
+    /// The kernel refuses; or the signal is STOP, which would stop the first process.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         if ending.is_some() {
             return Ok(());
         }
-        gone_is_fine(match &self.lead {
-            Lead::Namespace(_) if signal == Signal::STOP => Err(Errno::OPNOTSUPP),
-            Lead::Namespace(_) => pidfd_send_signal(&self.pidfd, signal),
-            Lead::Session => kill_process_group(self.pid, signal),
-        })
+        if signal == Signal::STOP {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        gone_is_fine(pidfd_send_signal(&self.pidfd, signal))
     }
 
     /// What Ctrl-C does.
@@ -115,9 +132,29 @@ impl Process {
         if ending.is_some() {
             return Ok(());
         }
-        gone_is_fine(pidfd_send_signal(&self.pidfd, Signal::KILL))?;
-        self.end_the_rest();
-        Ok(())
+        match &self.lead {
+            Lead::Namespace => gone_is_fine(pidfd_send_signal(&self.pidfd, Signal::KILL)),
+            Lead::Supervisor => {
+                self.request.shutdown(Shutdown::Both)?;
+                // Somebody may have stopped it.
+                gone_is_fine(pidfd_send_signal(&self.pidfd, Signal::CONT))
+            }
+        }
+    }
+
+    /// Does something for which the first process's number must stay its own; not once it has been reaped.
+    pub(super) fn unless_reaped<T>(&self, act: impl FnOnce(i32) -> T) -> Option<T> {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.is_none().then(|| act(self.first_pid()))
+    }
+
+    /// The program's number as the first process sees it.
+    pub(super) fn program(&self) -> Option<i32> {
+        self.program
+    }
+
+    pub(super) fn lead(&self) -> &Lead {
+        &self.lead
     }
 
     /// Takes the status of the process, which blocks until it has ended.
@@ -126,32 +163,28 @@ impl Process {
         if let Some(known) = *ending {
             return Ok(known);
         }
-        // Until the status is taken, the process keeps its number and so those of its group and session are not reused.
         waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
-        self.end_the_rest();
+        let told = self.program.and_then(|_| read_number(&self.told)).map(ending_of);
         let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)?;
         let own = match status.as_ref().and_then(|status| status.exit_status()) {
             Some(status) => Ending::Exited(status),
             None => Ending::Signalled(status.and_then(|status| status.terminating_signal()).unwrap_or(libc::SIGKILL)),
         };
-        let known = match &self.lead {
-            // The first process has no status to hand out if it was killed itself.
-            Lead::Namespace(pipe) => read_status(pipe).unwrap_or(own),
-            Lead::Session => own,
-        };
+        if let (Lead::Supervisor, Ending::Signalled(_)) = (&self.lead, own) {
+            self.end_the_rest();
+        }
+        // The first process has no status to hand out if it was killed itself.
+        let known = told.unwrap_or(own);
         *ending = Some(known);
         Ok(known)
     }
 
-    /// Without a PID namespace, kills what is left of the process group and of the terminal session.
+    /// Kills what is left of the program's terminal session behind a supervisor that could not do it.
     fn end_the_rest(&self) {
-        if matches!(self.lead, Lead::Session) {
-            // An empty group is what we want.
-            let _ = kill_process_group(self.pid, Signal::KILL);
-            // Processes that begin while we look are found in the next round; one that begins them faster than we can kill is
-            // the business of the limits.
+        // As long as there is something left of the session, no other process gets its number.
+        if let Some(session) = self.program.and_then(Pid::from_raw) {
             for _ in 0..ROUNDS {
-                if !kill_session(self.pid) {
+                if !kill_session(session) {
                     break;
                 }
             }
@@ -183,15 +216,19 @@ fn gone_is_fine(answer: rustix::io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The status as `wait4` gave it to the first process of the namespace.
-fn read_status(pipe: &OwnedFd) -> Option<Ending> {
-    let mut status = [0; 4];
-    File::from(pipe.try_clone().ok()?).read_exact(&mut status).ok()?;
-    let status = i32::from_ne_bytes(status);
+/// The next number that the first process has told; waits for it as long as that one lives.
+fn read_number(told: &OwnedFd) -> Option<i32> {
+    let mut number = [0; 4];
+    File::from(told.try_clone().ok()?).read_exact(&mut number).ok()?;
+    Some(i32::from_ne_bytes(number))
+}
+
+/// What `wait4` gave to the first process.
+fn ending_of(status: i32) -> Ending {
     if libc::WIFEXITED(status) {
-        Some(Ending::Exited(libc::WEXITSTATUS(status)))
+        Ending::Exited(libc::WEXITSTATUS(status))
     } else {
-        Some(Ending::Signalled(libc::WTERMSIG(status)))
+        Ending::Signalled(libc::WTERMSIG(status))
     }
 }
 
@@ -200,7 +237,7 @@ fn kill_session(session: Pid) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut any = false;
-    for pid in numbers.filter_map(Pid::from_raw).filter(|pid| *pid != session && in_session(*pid, session)) {
+    for pid in numbers.filter_map(Pid::from_raw).filter(|pid| in_session(*pid, session)) {
         // The descriptor fixes the process; only then is the second look about the one that gets the signal.
         if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
             && in_session(pid, session)
@@ -211,13 +248,7 @@ fn kill_session(session: Pid) -> bool {
     any
 }
 
-/// Whether the process is alive and in this session: fields 3 and 6 of `/proc/PID/stat`, after the name in parentheses, which
-/// may itself hold spaces and parentheses.
 fn in_session(pid: Pid, session: Pid) -> bool {
-    let Ok(stat) = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) else { return false };
-    let stat = String::from_utf8_lossy(&stat);
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_whitespace();
-    let alive = fields.next().is_some_and(|state| !matches!(state, "Z" | "X"));
-    alive && fields.nth(2).and_then(|field| field.parse().ok()) == Some(session.as_raw_nonzero().get())
+    let session = session.as_raw_nonzero().get();
+    Stat::of(pid.as_raw_nonzero().get()).is_ok_and(|stat| stat.alive && stat.session == session)
 }

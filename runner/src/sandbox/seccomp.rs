@@ -9,7 +9,7 @@
 //! and take it, `EACCES` for the network.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use sha2::{Digest, Sha256};
@@ -23,12 +23,28 @@ pub(super) struct Filters {
     pub(super) digest: String,
 }
 
-/// The filters for a session in these namespaces.
+/// The filters for a session in these namespaces; made once for each kind.
 ///
 /// # Errors
 ///
 /// There are no rules for this architecture, or they cannot be read.
-pub(super) fn filters(namespaces: Namespaces) -> Result<Filters, SandboxError> {
+pub(super) fn filters(namespaces: Namespaces) -> Result<&'static Filters, SandboxError> {
+    static WITH: OnceLock<Filters> = OnceLock::new();
+    static WITHOUT: OnceLock<Filters> = OnceLock::new();
+    let made = match namespaces {
+        Namespaces::Root | Namespaces::User => &WITH,
+        Namespaces::None => &WITHOUT,
+    };
+    match made.get() {
+        Some(filters) => Ok(filters),
+        None => {
+            let filters = make(namespaces)?;
+            Ok(made.get_or_init(|| filters))
+        }
+    }
+}
+
+fn make(namespaces: Namespaces) -> Result<Filters, SandboxError> {
     let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
     let mut programs = vec![known_numbers(machine()?)];
     for (name, always) in FILTERS {

@@ -2,6 +2,9 @@
 //! root, once more as an unprivileged user. Needs bash, coreutils, util-linux and python3 in `/usr`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod left_behind;
+mod tree;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,7 +16,7 @@ use std::sync::LazyLock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, getegid, geteuid, pidfd_open, umask};
+use rustix::process::{Signal, getegid, geteuid, umask};
 
 use super::plan::{PathRule, Rights};
 use super::*;
@@ -184,14 +187,9 @@ fn the_memory_of_the_server_and_of_the_first_process_is_closed() {
         let (output, stdout) = pipe();
         let script = "read pids; for pid in $pids; do (cd /proc/$pid; cat environ mem maps auxv); done";
         let process = place.start(world, Launch { stdin, ..place.bash(script, stdout) }).unwrap();
-        let mut others = vec![std::process::id().cast_signed()];
-        if world != Namespaces::None {
-            others.push(process.pid());
-        }
+        let others = [std::process::id().cast_signed(), process.first_pid()];
         // To others of the user, who are in no sandbox, the first process is closed as well.
-        if world != Namespaces::None {
-            assert_eq!(owner_of(&format!("/proc/{}/environ", process.pid())), 0, "{world:?}");
-        }
+        assert_eq!(owner_of(&format!("/proc/{}/environ", process.first_pid())), 0, "{world:?}");
         writeln!(input, "{}", others.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).unwrap();
         let text = read(output);
         finish(&process);
@@ -349,60 +347,6 @@ fn processes_are_limited_where_they_can_be_counted() {
     assert!(ran.output.contains("Resource temporarily unavailable"), "{}", ran.output);
 }
 
-// What is left behind
-
-/// Descriptor 9 is a pipe that every process of the session inherits: it ends when the last of them has.
-const LEFT_BEHIND: &[&str] = &[
-    "sleep 1000 & echo ready; wait",
-    "nohup sleep 1000 >/dev/null & (trap '' TERM HUP INT; sleep 1000) & echo ready; wait",
-    "set -m; sleep 1000 & echo ready; wait",
-];
-
-/// What only a namespace ends: processes that have left the terminal session.
-const LEFT_THE_SESSION: &[&str] = &[
-    "setsid sleep 1000 & setsid -f nohup sleep 1000 >/dev/null 2>&1; echo ready; wait",
-    r#"python3 -c 'import os
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0: os.execlp("sleep", "sleep", "1000")
-    os._exit(0)
-os.wait()'; echo ready; sleep 1000"#,
-];
-
-#[test]
-fn killing_the_first_process_ends_every_other() {
-    let end: [fn(Process); 2] = [
-        |process| {
-            process.kill().unwrap();
-            assert_eq!(finish(&process), Ending::Signalled(libc::SIGKILL));
-        },
-        drop,
-    ];
-    each_world(|world| {
-        let beyond = if world == Namespaces::None { &[] } else { LEFT_THE_SESSION };
-        for script in LEFT_BEHIND.iter().chain(beyond) {
-            for end in end {
-                let place = Place::new();
-                let (process, held) = place.until_ready(world, script);
-                end(process);
-                assert!(becomes_readable(&held), "{script} in {world:?}");
-            }
-        }
-    });
-}
-
-#[test]
-fn a_program_that_ends_leaves_nothing_running() {
-    each_world(|world| {
-        let beyond = if world == Namespaces::None { "" } else { "setsid sleep 1000 &" };
-        let place = Place::new();
-        let script = format!("sleep 1000 & {beyond} set -m; sleep 1000 & echo ready; exit 5");
-        let (process, held) = place.until_ready(world, &script);
-        assert_eq!(finish(&process), Ending::Exited(5), "{world:?}");
-        assert!(becomes_readable(&held), "{world:?}");
-    });
-}
-
 #[test]
 fn signals_reach_the_program() {
     each_world(|world| {
@@ -416,6 +360,8 @@ fn signals_reach_the_program() {
                 ..place.bash("", pipe().1)
             };
             let process = place.start(world, launch).unwrap();
+            // It would stop the first process, which nothing continues.
+            assert!(process.signal(Signal::STOP).is_err());
             process.signal(signal).unwrap();
             assert_eq!(finish(&process), Ending::Signalled(expected), "{world:?}");
             process.signal(signal).unwrap();
@@ -523,31 +469,6 @@ fn the_file_mode_mask_withholds_what_the_servers_does_and_more() {
 
 fn owner_of(path: &str) -> u32 {
     std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(path).unwrap())
-}
-
-#[test]
-fn a_killed_server_takes_its_sessions_with_it() {
-    if part().as_deref() == Some("server") {
-        let place = Place::new();
-        let kept: Vec<Process> = worlds().map(|world| place.until_ready(world, "echo ready; sleep 1000").0).collect();
-        let numbers: Vec<String> = kept.iter().map(|process| process.pid().to_string()).collect();
-        writeln!(std::io::stdout(), "\nleaders {}", numbers.join(" ")).unwrap();
-        std::io::stdin().read_line(&mut String::new()).unwrap();
-    } else {
-        let mut server = again("a_killed_server_takes_its_sessions_with_it", "server");
-        let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let leaders = lines.filter_map(|line| line.strip_prefix("leaders ").map(str::to_owned)).next().unwrap();
-        let leader =
-            |number: &str| pidfd_open(Pid::from_raw(number.parse().unwrap()).unwrap(), PidfdFlags::empty()).unwrap();
-        let leaders: Vec<OwnedFd> = leaders.split(' ').map(leader).collect();
-        assert_eq!(leaders.len(), worlds().count());
-        server.kill().unwrap();
-        assert_eq!(server.wait().unwrap().signal(), Some(libc::SIGKILL));
-        for leader in &leaders {
-            assert!(becomes_readable(leader));
-        }
-    }
 }
 
 /// Not the number that stands for users without a map, so that a missing map shows.
@@ -675,18 +596,6 @@ impl Place {
         let output = read(output);
         Ran { ending: finish(&process), output }
     }
-
-    /// Runs a script until it says `ready`; with the process a pipe that ends when the last of its processes has.
-    fn until_ready(&self, world: Namespaces, script: &str) -> (Process, OwnedFd) {
-        let (output, stdout) = pipe();
-        let (held, holding) = pipe();
-        let launch = Launch { extra: vec![(holding.into(), 9)], ..self.bash(script, stdout) };
-        let process = self.start(world, launch).unwrap();
-        let mut line = String::new();
-        BufReader::new(File::from(output)).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        (process, held)
-    }
 }
 
 fn pipe() -> (OwnedFd, File) {
@@ -712,4 +621,16 @@ fn finish(process: &Process) -> Ending {
 fn becomes_readable(descriptor: &OwnedFd) -> bool {
     let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
     poll(&mut [PollFd::new(&descriptor.as_fd(), PollFlags::IN)], Some(&patience)).unwrap() > 0
+}
+
+/// Whether it does so, now or soon; for what no descriptor tells of.
+fn comes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::time::Instant::now() < until {
+        if condition() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }

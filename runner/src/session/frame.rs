@@ -4,7 +4,13 @@
 //! channels of its own. The second reports the end with a fresh nonce on a descriptor that is closed for the command:
 //! neither its text, nor a child, nor a file can contain that nonce, so that no output can forge an end. The shell's
 //! input and the report's descriptor are sockets, which cannot be opened again through `/proc`; what is left is code in
-//! the shell itself that reads descriptors it did not open, and that is an opaque item to the grammar.
+//! the shell itself that reads descriptors it did not open, and that is an opaque item to the grammar. Such code can lie
+//! about its own status, as `; true` does; it reaches no other session's, and what it prints is kept apart from this.
+//!
+//! An interrupt that arrives while bash reads a line makes it forget what it has read of it, and run the rest as a line
+//! of its own; and any background child can send one. So no rest of a line may mean anything but the line itself. All
+//! that separates words is written as escapes, which outside the quotes separate nothing; and in a report `/` stands
+//! behind each letter, so that every rest of it names a directory.
 
 use std::fmt::Write as _;
 
@@ -13,8 +19,28 @@ use crate::session::Nonce;
 /// The descriptor on which the shell reports the end of a command; above what programs use of their own accord.
 pub const CONTROL_FD: i32 = 198;
 
-/// The name of the shell function that reports. Read-only from the first line on.
-const REPORT: &str = "__palisade_done";
+/// The descriptor at which a shell with a terminal holds it for its commands.
+pub const TERMINAL_FD: i32 = 197;
+
+/// The shell functions that report and that tell the shell's state. Read-only from the first line on; names with a
+/// slash are looked up as functions (bash(1), "COMMAND EXECUTION", does not say so; its source and our tests do) and
+/// never as programs.
+const REPORT: &str = "/palisade/";
+const STATE: &str = "/palisade/state/";
+
+/// What stands behind a line of our own whose status is the command's, so that it ends no shell that does `set -e`.
+const KEEPS_STATUS: &str = " && ((1))";
+
+/// Where a command's standard streams lead: what stands behind `<` and `>`.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams<'a> {
+    /// Standard input.
+    pub stdin: &'a str,
+    /// Standard output.
+    pub stdout: &'a str,
+    /// Standard error.
+    pub stderr: &'a str,
+}
 
 /// What the shell is told before its first command. Nothing of a person's set-up is wanted, and some of bash's own
 /// defaults for interactive shells would change what a text means: history expansion, aliases.
@@ -23,68 +49,152 @@ pub fn boot(nonce: &Nonce) -> Vec<u8> {
     text.push_str("PS1= PS2= PS0= PS4='+ ' PROMPT_COMMAND=; unset HISTFILE MAIL MAILCHECK MAILPATH; ");
     // Physical, so that `cd ..` leads where the facts say it does.
     text.push_str("set +o history +H +m -o physical; shopt -u expand_aliases sourcepath progcomp checkwinsize; ");
-    // An interactive shell says `exit` on standard error when it is left; the agent did not write that.
-    text.push_str("exit() { builtin exit \"$@\" 2>/dev/null; }; ");
     // Arguments only: a variable could be read-only with a value of the agent's. The status goes on as `$?`.
-    let _ = writeln!(
+    let _ = write!(
         text,
-        "{REPORT}() {{ builtin printf '%s %s\\n' \"$1\" \"$2\" >&{CONTROL_FD}; builtin return \"$2\"; }}; builtin readonly -f {REPORT}"
+        "{REPORT}s/() {{ builtin printf '%s %s\\n' \"$2\" \"$1\" >&{CONTROL_FD}; builtin return \"$1\"; }}; \
+         {REPORT}() {{ {REPORT}s/ \"$?\" \"$1\"; }}; "
     );
+    // What makes a fresh shell this one again. Options that may end a shell come last.
+    let _ = write!(
+        text,
+        "{STATE}() {{ builtin declare -p; builtin declare -f; builtin declare -F; builtin shopt -p; builtin alias -p; \
+         builtin printf 'set --'; if (( $# )); then builtin printf ' %q' \"$@\"; fi; builtin printf '\\n'; \
+         builtin umask -p; builtin set +o; }}; "
+    );
+    let _ = writeln!(text, "builtin readonly -f {REPORT} {REPORT}s/ {STATE}");
     text.push_str(&report(nonce));
     text.into_bytes()
 }
 
-/// One command: its text byte for byte, its standard streams, and the report behind it. With `directory`, the shell
-/// goes there first, and if it cannot, the command does not run.
-pub fn command(script: &[u8], directory: Option<&[u8]>, stdout: &str, stderr: &str, nonce: &Nonce) -> Vec<u8> {
-    let mut text = String::with_capacity(script.len() * 2 + 256);
-    if let Some(directory) = directory {
-        text.push_str("builtin cd -P -- ");
-        quote(directory, &mut text);
-        text.push_str(" && ");
-    }
-    text.push_str("builtin eval ");
-    quote(script, &mut text);
+/// One command: the line with its text byte for byte and its standard streams, and the line with the report behind it.
+/// With `directory`, the shell goes there first, and if it cannot, the command does not run.
+pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, nonce: &Nonce) -> Vec<u8> {
+    let mut text = match directory {
+        None => evaluated(script),
+        Some(directory) => {
+            let mut moved = String::from("\\builtin cd -P -- ");
+            quote(directory, &mut moved);
+            moved.push_str(" && ");
+            moved.push_str(&evaluated(script));
+            evaluated(moved.as_bytes())
+        }
+    };
     // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptor of the
     // report is closed for whatever the command starts.
-    let _ = writeln!(text, " </dev/null >{stdout} 2>{stderr} {CONTROL_FD}>&-");
+    let Streams { stdin, stdout, stderr } = streams;
+    let _ = writeln!(text, " <{stdin} >{stdout} 2>{stderr} {CONTROL_FD}>&-");
     text.push_str(&report(nonce));
     text.into_bytes()
 }
 
-/// The status in a report, if `line` is one and carries this nonce.
-pub fn status(line: &[u8], nonce: &Nonce) -> Option<i32> {
-    let (given, status) = std::str::from_utf8(line).ok()?.trim_end_matches('\n').split_once(' ')?;
-    if given != nonce.as_str() {
-        return None;
+/// A report of its own, behind whatever an interrupt has left of other lines.
+pub fn sync(nonce: &Nonce) -> Vec<u8> {
+    format!("\n{}", report(nonce)).into_bytes()
+}
+
+/// The shell's state, written to `path`, and a report behind it. `status` is that of the command before, which stays.
+pub fn state(path: &str, status: i32, nonce: &Nonce) -> Vec<u8> {
+    // In a function bash hides the traps ERR, DEBUG and RETURN.
+    let mut text = evaluated(format!("{STATE} \"$@\"\n\\builtin trap -p").as_bytes());
+    let _ = writeln!(text, " </dev/null >{path} 2>/dev/null {CONTROL_FD}>&-");
+    text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
+    text.into_bytes()
+}
+
+/// Makes a fresh shell what another was, and a report behind it. What bash's own variables and the functions of this
+/// file refuse is as it should be already. Of the variables that the fresh shell was started with, `names`, only those
+/// stay that the state has, too.
+pub fn restore(state: &[u8], names: &[String], nonce: &Nonce) -> Vec<u8> {
+    let mut text = Vec::new();
+    for name in names.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
+        text.extend(format!("builtin unset -v {name}\n").bytes());
     }
-    status.parse().ok().filter(|status| (0..=255).contains(status))
+    text.extend(without_line_editing(state));
+    let state = text;
+    command(&state, None, Streams { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" }, nonce)
+}
+
+/// The state without the options of line editing, which a shell without a terminal does not do: setting one makes bash
+/// read its commands from what is standard input at that moment.
+fn without_line_editing(state: &[u8]) -> Vec<u8> {
+    // The options come last but for traps, in the order of their names.
+    let options = [b"\nset +o allexport\n", b"\nset -o allexport\n"];
+    let at = options.iter().filter_map(|first| state.windows(first.len()).rposition(|window| window == *first)).max();
+    let (before, options) = state.split_at(at.unwrap_or(state.len()));
+    let edits = |line: &[u8]| {
+        let sets = line.starts_with(b"set +o ") || line.starts_with(b"set -o ");
+        sets && (line.ends_with(b" emacs\n") || line.ends_with(b" vi\n"))
+    };
+    let options = options.split_inclusive(|byte| *byte == b'\n').filter(|line| !edits(line));
+    [before].into_iter().chain(options).collect::<Vec<_>>().concat()
+}
+
+/// What is a fresh shell's own, whatever state it was given.
+pub fn settle(temp: &str, cwd: &str) -> Vec<u8> {
+    let mut text = String::from("builtin export TMPDIR=");
+    quote(temp.as_bytes(), &mut text);
+    text.push_str("; builtin cd -P -- ");
+    quote(cwd.as_bytes(), &mut text);
+    text.into_bytes()
+}
+
+fn evaluated(script: &[u8]) -> String {
+    let mut text = String::with_capacity(script.len() * 2 + 256);
+    text.push_str("\\builtin eval ");
+    quote(script, &mut text);
+    text
+}
+
+/// A line of the report's descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What asked for it.
+    pub nonce: Nonce,
+    /// The status of the command before it.
+    pub status: i32,
+}
+
+/// The report in a line without its end, if it is one.
+pub fn read(line: &[u8]) -> Option<Report> {
+    let (nonce, status) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let status = status.parse().ok().filter(|status| (0..=255).contains(status))?;
+    let digits: Option<String> =
+        nonce.strip_suffix('/')?.split('/').map(|digit| Some(digit).filter(|d| d.len() == 1)).collect();
+    Some(Report { nonce: Nonce(digits?), status })
 }
 
 fn report(nonce: &Nonce) -> String {
-    format!("{REPORT} {} \"$?\"\n", nonce.as_str())
+    line(REPORT, nonce)
 }
 
-/// `$'…'` with every byte that is not plain ASCII as an octal escape: one line, whatever the text holds.
+fn line(call: &str, nonce: &Nonce) -> String {
+    let mut line = format!("{call} ");
+    for digit in nonce.as_str().chars() {
+        line.push(digit);
+        line.push('/');
+    }
+    line.push_str(KEEPS_STATUS);
+    line.push('\n');
+    line
+}
+
+/// `$'…'`: one word on one line, whatever the text holds. What could end a word, begin a comment, an assignment or an
+/// expansion outside the quotes is written as octal escapes, and every byte that is not ASCII.
 fn quote(bytes: &[u8], text: &mut String) {
     text.push_str("$'");
     for &byte in bytes {
-        match byte {
-            b'\'' | b'\\' => {
-                text.push('\\');
-                text.push(char::from(byte));
-            }
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => {
-                let _ = write!(text, "\\{byte:03o}");
-            }
+        if byte.is_ascii_alphanumeric() || b"_./,:@%+-".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "\\{byte:03o}");
         }
     }
     text.push('\'');
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 mod tests {
     use std::process::Command;
 
@@ -104,15 +214,53 @@ mod tests {
         }
     }
 
+    /// Interrupts hit the shell while it reads: nothing of the text may run that is not the text as a whole.
     #[test]
-    fn only_the_right_nonce_and_a_status_make_a_report() {
+    fn no_rest_of_a_command_runs_a_part_of_it() {
+        let streams = Streams { stdin: "/dev/null", stdout: "/dev/stdout", stderr: "/dev/null" };
         let nonce = Nonce::new().unwrap();
-        let line = |text: &str| format!("{text}\n").into_bytes();
-        assert_eq!(status(&line(&format!("{} 0", nonce.as_str())), &nonce), Some(0));
-        assert_eq!(status(&line(&format!("{} 255", nonce.as_str())), &nonce), Some(255));
-        for wrong in ["0", "x 0", &format!("{} 256", nonce.as_str()), &format!("{} -1", nonce.as_str()), nonce.as_str()]
-        {
-            assert_eq!(status(&line(wrong), &nonce), None, "{wrong}");
+        let script = b"echo 'x; touch ran; ' \"$(touch ran)\" `touch ran` | touch ran & A=1 touch ran\ntouch ran # ";
+        for directory in [None, Some(b"/".as_slice())] {
+            let whole = command(script, directory, streams, &nonce);
+            let line = whole.split(|byte| *byte == b'\n').next().unwrap();
+            let begins = line.windows(2).position(|pair| pair == b"$'").unwrap();
+            let place = tempfile::tempdir().unwrap();
+            for start in (begins + 2..line.len()).step_by(3) {
+                let mut rest = line[start..].to_vec();
+                rest.extend(b"\n/palisade/ a/\n");
+                let mut bash = Command::new("bash");
+                bash.args(["--norc", "--noprofile"]).current_dir(place.path()).stdin(std::process::Stdio::piped());
+                let mut bash =
+                    bash.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+                std::io::Write::write_all(&mut bash.stdin.take().unwrap(), &rest).unwrap();
+                bash.wait().unwrap();
+                assert!(!place.path().join("ran").exists(), "{}", String::from_utf8_lossy(&line[start..]));
+            }
         }
+    }
+
+    /// What is left of a reporting line whose beginning an interrupt has swallowed runs nothing.
+    #[test]
+    fn every_rest_of_a_report_names_a_directory() {
+        let line = report(&Nonce::new().unwrap());
+        let names = line.len() - KEEPS_STATUS.len() - 1;
+        for start in 1..names {
+            let first = line[start..].split_whitespace().next().unwrap();
+            assert!(first.ends_with('/'), "{first}");
+        }
+    }
+
+    #[test]
+    fn only_a_whole_report_is_one() {
+        let nonce = Nonce::new().unwrap();
+        let asked = report(&nonce);
+        let spelled = asked.split(' ').nth(1).unwrap();
+        let line = |status: &str| format!("{spelled} {status}").into_bytes();
+        assert_eq!(read(&line("0")), Some(Report { nonce: nonce.clone(), status: 0 }));
+        assert_eq!(read(&line("255")), Some(Report { nonce: nonce.clone(), status: 255 }));
+        for wrong in [line("256"), line("-1"), line(""), line("0 0"), spelled.into(), b"0".to_vec(), b"x 0".to_vec()] {
+            assert_eq!(read(&wrong), None, "{}", String::from_utf8_lossy(&wrong));
+        }
+        assert_ne!(read(&line("0")).unwrap().nonce, Nonce::new().unwrap());
     }
 }

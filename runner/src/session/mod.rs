@@ -1,19 +1,23 @@
 //! One live shell that scripts run in, one after the other.
 
 pub mod frame;
+pub mod progress;
 pub mod registry;
 
+use std::ffi::OsString;
 use std::fmt;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
-use crate::output::Capture;
 use crate::redact::{RedactedBytes, Redactor};
+use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
-use crate::transport::local::{End, LocalShell, Place};
+use crate::session::progress::Progress;
+use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
 /// principal that it belongs to.
@@ -47,8 +51,8 @@ impl fmt::Display for SessionId {
 }
 
 /// 128 random bits that were not there before they were needed.
-#[derive(Debug)]
-pub struct Nonce(String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonce(pub(crate) String);
 
 impl Nonce {
     /// A fresh one.
@@ -118,9 +122,56 @@ pub enum SessionError {
     #[error("there is no session of that name")]
     #[diagnostic(help("`list` shows the sessions; `session_open` opens one"))]
     Unknown,
-    /// It runs something else.
-    #[error("the session is busy")]
-    Busy,
+    /// A job holds it.
+    #[error("the session is busy: job `{job}` runs in it")]
+    #[diagnostic(help("wait for the job with `job_read`, end it with `job_signal`, or run this without `session`"))]
+    Busy {
+        /// The job's name.
+        job: String,
+    },
+    /// Its shell is gone.
+    #[error("the session has ended: {}", .0.as_str())]
+    #[diagnostic(help(
+        "`session_open` with this `session` starts a shell in its place, with the state from before the command"
+    ))]
+    Ended(Lost),
+    /// Its shell is not gone.
+    #[error("the session is open")]
+    Lives,
+    /// No such job.
+    #[error("there is no job of that name")]
+    #[diagnostic(help("`list` shows the jobs; one that is done is forgotten after a while"))]
+    UnknownJob,
+    /// All places are taken.
+    #[error("{0} jobs are running, which is the limit")]
+    #[diagnostic(help("end one with `job_signal`, or wait for one"))]
+    TooManyJobs(usize),
+    /// It cannot be written to.
+    #[error("the job has no input that can be written to")]
+    #[diagnostic(help("start it with `yield_ms` 0, which gives it one"))]
+    NoInput,
+    /// More than one call may write.
+    #[error("more than {limit} bytes of input in one call")]
+    #[diagnostic(help("write it in pieces"))]
+    TooMuchInput {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// It is far behind with what was written before.
+    #[error("the job has not read what was written to it before")]
+    #[diagnostic(help("wait for it with `job_read`, and write this again"))]
+    InputFull,
+    /// It does not run any more.
+    #[error("the job has ended")]
+    #[diagnostic(help("`job_read` shows how"))]
+    JobEnded,
+    /// No such signal.
+    #[error("there is no such signal for a job")]
+    #[diagnostic(help("one of {names}"))]
+    NoSuchSignal {
+        /// Those that there are.
+        names: String,
+    },
     /// All places are taken.
     #[error("{0} sessions are open, which is the limit")]
     #[diagnostic(help("close one, or raise `session.max` in the settings"))]
@@ -132,14 +183,42 @@ pub enum SessionError {
 pub struct Terms {
     /// Go there first.
     pub directory: Option<AbsolutePath>,
-    /// End everything when this time is up.
+    /// End it when this time is up.
     pub timeout: Duration,
-    /// Bytes to keep of each stream.
-    pub keep_bytes: usize,
+    /// How long its processes are given to end of themselves, once they are told to; none: they are interrupted, and
+    /// killed half a second later.
+    pub grace: Option<Duration>,
+    /// Where what is known of it is kept.
+    pub progress: Arc<Progress>,
     /// Where output goes as it comes, besides being kept.
     pub live: Option<mpsc::Sender<Chunk>>,
     /// What ends it early.
     pub stop: Stop,
+    /// What is written to its standard input while it runs; none: that is empty.
+    pub input: Option<mpsc::Receiver<Typed>>,
+    /// What it is told while it runs.
+    pub orders: Option<mpsc::Receiver<Order>>,
+}
+
+/// What a running script finds on its standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// The end.
+    End,
+}
+
+/// What a running script is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A signal for every process that it started.
+    Signal(rustix::process::Signal),
+    /// To end, with everything that it started.
+    Stop {
+        /// How long its processes are given, once they are told to end.
+        grace: Option<Duration>,
+    },
 }
 
 /// Ends a running script early: any of several switches.
@@ -190,23 +269,6 @@ pub enum StreamName {
     Stderr,
 }
 
-/// What one script did: bounded output and its end.
-#[derive(Debug)]
-pub struct Captured {
-    /// Standard output.
-    pub stdout: Capture,
-    /// Standard error.
-    pub stderr: Capture,
-    /// How it ended.
-    pub end: End,
-    /// The working directory after it; `None` if the shell is gone.
-    pub cwd: Option<AbsolutePath>,
-    /// From the start to the end.
-    pub duration: Duration,
-    /// Redactions per rule.
-    pub redactions: std::collections::BTreeMap<String, u64>,
-}
-
 /// One live shell under its sandbox.
 #[derive(Debug)]
 pub struct Session {
@@ -217,6 +279,42 @@ pub struct Session {
     cwd: AbsolutePath,
     /// What its scripts have left behind that changes what the next one means.
     left: palisade_grammar::Shell,
+    beginning: Beginning,
+}
+
+/// What another shell begins with that shall be like a session's: what that was after the last script that it came to
+/// the end of. Cheap to copy.
+#[derive(Clone, Debug, Default)]
+pub struct Beginning {
+    /// None for a shell that no script has changed, or that is too much to keep.
+    pub(crate) state: Option<State>,
+    /// What that means for the next script.
+    pub(crate) left: palisade_grammar::Shell,
+    /// There was too much to keep.
+    pub(crate) forgotten: bool,
+}
+
+/// What is left of a session whose shell is gone.
+#[derive(Debug)]
+pub struct Remains {
+    /// Its name.
+    pub id: SessionId,
+    /// Since when it lived.
+    pub opened: Instant,
+    /// Scripts that it has run.
+    pub commands: u64,
+    /// Where its shell stood before the last of them.
+    pub cwd: AbsolutePath,
+    /// What a new shell would be.
+    pub beginning: Beginning,
+    directory: SessionDirectory,
+}
+
+impl Remains {
+    /// The session's temporary directory.
+    pub fn temp(&self) -> &AbsolutePath {
+        self.directory.temp()
+    }
 }
 
 impl Session {
@@ -224,10 +322,27 @@ impl Session {
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn open(id: SessionId, place: Place) -> Result<Self, SessionError> {
+    pub async fn open(id: SessionId, place: Place, beginning: Beginning) -> Result<Self, SessionError> {
         let cwd = place.cwd.clone();
-        let shell = LocalShell::start(place).await?;
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left: palisade_grammar::Shell::new() })
+        let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
+        let left = beginning.left.clone();
+        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning })
+    }
+
+    /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
+    /// what they were; background processes and open files are gone.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; what was left is gone then.
+    pub async fn reopen(
+        remains: Remains,
+        plan: SandboxPlan,
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, SessionError> {
+        let Remains { id, opened, commands, cwd, beginning, directory } = remains;
+        let place = Place { plan, environment, cwd: cwd.clone(), directory };
+        let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
+        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning })
     }
 
     /// Its name.
@@ -255,6 +370,11 @@ impl Session {
         &self.left
     }
 
+    /// What another shell begins with that shall be like this one.
+    pub fn beginning(&self) -> Beginning {
+        self.beginning.clone()
+    }
+
     /// The session's temporary directory.
     pub fn temp(&self) -> &AbsolutePath {
         self.shell.temp()
@@ -265,27 +385,40 @@ impl Session {
         self.shell.enforced()
     }
 
-    /// Runs what was granted, and nothing else: the text comes out of the grant, which is used up.
+    /// Runs what was granted, and nothing else: the text comes out of the grant, which is used up. Its output goes to
+    /// `terms.progress`.
     ///
     /// # Errors
     /// If the grant is for another session, or no channel can be made: nothing has run then.
-    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<Captured, SessionError> {
+    pub async fn run(&mut self, grant: Grant, redactor: &Redactor, terms: Terms) -> Result<Ended, SessionError> {
         if grant.session() != self.id.as_str() {
             return Err(SessionError::WrongSession);
         }
         // From here on: a script that is cut short may have come far enough.
         self.left = grant.leaves().clone();
         let script = grant.spend();
-        let captured = self.shell.run(&script, redactor, terms).await?;
+        let ended = self.shell.run(&script, redactor, terms).await?;
         self.commands += 1;
-        if let Some(cwd) = &captured.cwd {
+        if let Some(cwd) = &ended.cwd {
             self.cwd = cwd.clone();
         }
-        Ok(captured)
+        Ok(ended)
+    }
+
+    /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script.
+    ///
+    /// # Errors
+    /// If the shell does not answer any more: it is ended then.
+    pub async fn remember(&mut self, status: i32) -> Result<(), SessionError> {
+        let state = self.shell.state(status).await?;
+        self.beginning = Beginning { forgotten: state.is_none(), state, left: self.left.clone() };
+        Ok(())
     }
 
     /// Ends the shell and everything in it.
-    pub async fn close(self) {
-        self.shell.close().await;
+    pub async fn close(self) -> Remains {
+        let Self { id, shell, opened, commands, cwd, beginning, .. } = self;
+        let directory = shell.close().await;
+        Remains { id, opened, commands, cwd, beginning, directory }
     }
 }

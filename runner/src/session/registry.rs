@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::session::{Session, SessionError};
+use crate::session::{Beginning, Remains, Session, SessionError};
+use crate::transport::local::Lost;
 
 /// All sessions of one server process.
 #[derive(Debug)]
 pub struct Sessions {
     slots: Mutex<BTreeMap<String, Slot>>,
+    /// Sessions whose shell is gone and that can be had again.
+    ended: Mutex<BTreeMap<String, Ended>>,
     places: Arc<Semaphore>,
     max: usize,
 }
@@ -21,8 +24,18 @@ pub struct Sessions {
 struct Slot {
     session: Arc<tokio::sync::Mutex<Option<Session>>>,
     closing: watch::Sender<bool>,
+    /// The job that holds the session, if one does.
+    held: watch::Sender<Option<String>>,
     note: Arc<Mutex<Note>>,
     _place: Arc<Place>,
+}
+
+/// A session whose shell is gone.
+#[derive(Debug)]
+struct Ended {
+    why: Lost,
+    since: Instant,
+    remains: Remains,
 }
 
 /// A place among the sessions that may be open at once; free again when it is dropped.
@@ -36,17 +49,27 @@ pub struct Note {
     pub id: String,
     /// Since when it lives.
     pub opened: Instant,
+    /// When it was last given something to do, or came to the end of it.
+    pub used: Instant,
     /// Scripts that it has run.
     pub commands: u64,
     /// The working directory after the last of them.
     pub cwd: AbsolutePath,
+    /// What its shell is, for another one to begin with.
+    pub beginning: Beginning,
+    /// It runs something.
+    pub busy: bool,
+    /// The job that holds it.
+    pub job: Option<String>,
+    /// Why its shell is gone, if it is.
+    pub ended: Option<Lost>,
 }
 
 /// A session in use by one call. Whoever drops it without [`Lease::give_back`] has been interrupted in the middle of a
 /// script: the session is then ended, since nobody knows what state it is in.
 #[derive(Debug)]
-pub struct Lease<'a> {
-    sessions: &'a Sessions,
+pub struct Lease {
+    sessions: Arc<Sessions>,
     slot: Slot,
     guard: OwnedMutexGuard<Option<Session>>,
     /// Taken out of the guard, so that an interrupted call leaves the slot empty.
@@ -56,8 +79,9 @@ pub struct Lease<'a> {
 
 impl Sessions {
     /// Room for `max` sessions at once.
-    pub fn new(max: usize) -> Self {
-        Self { slots: Mutex::default(), places: Arc::new(Semaphore::new(max)), max }
+    pub fn new(max: usize) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(max));
+        Arc::new(Self { slots: Mutex::default(), ended: Mutex::default(), places, max })
     }
 
     /// A place for one more session.
@@ -73,74 +97,161 @@ impl Sessions {
         let note = Note {
             id: session.id().as_str().to_owned(),
             opened: session.opened(),
+            used: Instant::now(),
             commands: session.commands(),
             cwd: session.cwd().clone(),
+            beginning: session.beginning(),
+            busy: false,
+            job: None,
+            ended: None,
         };
         let id = note.id.clone();
         let slot = Slot {
             session: Arc::new(tokio::sync::Mutex::new(Some(session))),
             closing: watch::Sender::new(false),
+            held: watch::Sender::new(None),
             note: Arc::new(Mutex::new(note)),
             _place: Arc::new(place),
         };
-        self.lock().insert(id, slot);
+        lock(&self.slots).insert(id, slot);
     }
 
     /// Waits for a session's turn.
     ///
     /// # Errors
-    /// If there is none of that name, or it ends before its turn comes.
-    pub async fn lease(&self, id: &str) -> Result<Lease<'_>, SessionError> {
-        let slot = self.lock().get(id).cloned().ok_or(SessionError::Unknown)?;
-        let mut closing = slot.closing.subscribe();
+    /// If there is none of that name, its shell is gone, a job holds it, or it ends before its turn comes.
+    pub async fn lease(self: &Arc<Self>, id: &str) -> Result<Lease, SessionError> {
+        let slot = lock(&self.slots).get(id).cloned().ok_or_else(|| self.missing(id))?;
+        let (mut closing, mut held) = (slot.closing.subscribe(), slot.held.subscribe());
         let turn = Arc::clone(&slot.session).lock_owned();
         let mut guard = tokio::select! {
             guard = turn => guard,
+            job = held.wait_for(Option::is_some) => {
+                let job = job.ok().and_then(|job| job.clone()).unwrap_or_default();
+                return Err(SessionError::Busy { job });
+            }
             _ = closing.wait_for(|closing| *closing) => return Err(SessionError::Unknown),
         };
-        let session = guard.take();
-        if session.is_none() {
-            self.lock().remove(id);
-            return Err(SessionError::Unknown);
-        }
-        Ok(Lease { sessions: self, slot, guard, session, closing })
+        let Some(session) = guard.take() else {
+            lock(&self.slots).remove(id);
+            return Err(self.missing(id));
+        };
+        slot.note(|note| {
+            note.busy = true;
+            note.used = Instant::now();
+        });
+        Ok(Lease { sessions: Arc::clone(self), slot, guard, session: Some(session), closing })
     }
 
-    /// Ends a session and everything in it, also in the middle of a script.
+    /// What is known of one session, without waiting for it.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its shell is gone.
+    pub fn note(&self, id: &str) -> Result<Note, SessionError> {
+        let slot = lock(&self.slots).get(id).cloned().ok_or_else(|| self.missing(id))?;
+        Ok(slot.note(|note| note.clone()))
+    }
+
+    /// Says which job holds a session, or that none does any more.
+    pub fn hold(&self, id: &str, job: Option<&str>) {
+        if let Some(slot) = lock(&self.slots).get(id) {
+            slot.held.send_replace(job.map(str::to_owned));
+            slot.note(|note| note.job = job.map(str::to_owned));
+        }
+    }
+
+    /// Ends a session and everything in it, also in the middle of a script, and forgets it.
     ///
     /// # Errors
     /// If there is none of that name.
     pub async fn close(&self, id: &str) -> Result<(), SessionError> {
-        let slot = self.lock().remove(id).ok_or(SessionError::Unknown)?;
+        let Some(slot) = lock(&self.slots).remove(id) else {
+            return lock(&self.ended).remove(id).map(drop).ok_or(SessionError::Unknown);
+        };
         slot.closing.send_replace(true);
         if let Some(session) = slot.session.lock().await.take() {
             session.close().await;
         }
+        lock(&self.ended).remove(id);
         Ok(())
     }
 
     /// Ends them all; the names of those that were open.
     pub async fn close_all(&self) -> Vec<String> {
-        let open: Vec<String> = self.lock().keys().cloned().collect();
+        let open: Vec<String> = lock(&self.slots).keys().cloned().collect();
         for id in &open {
             let _gone_already = self.close(id).await;
         }
+        lock(&self.ended).clear();
         open
     }
 
-    /// The open sessions, by name.
-    pub fn notes(&self) -> Vec<Note> {
-        let slots: Vec<Slot> = self.lock().values().cloned().collect();
-        slots.iter().map(|slot| slot.note.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    /// Ends those that nobody has used for `idle` or that are older than `lifetime`, and forgets those that have ended
+    /// as long ago; the names of the former. One that runs something is in use.
+    pub async fn close_idle(&self, idle: Duration, lifetime: Option<Duration>) -> Vec<String> {
+        lock(&self.ended).retain(|_, ended| ended.since.elapsed() < idle);
+        let too_old = |note: &Note| lifetime.is_some_and(|lifetime| note.opened.elapsed() >= lifetime);
+        let over = |note: &Note| !note.busy && note.used.elapsed() >= idle || too_old(note);
+        let over: Vec<String> =
+            self.notes().into_iter().filter(|note| note.ended.is_none() && over(note)).map(|note| note.id).collect();
+        for id in &over {
+            let _gone_already = self.close(id).await;
+        }
+        over
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
-        // Nothing that holds the lock can fail half-way.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes what is left of a session whose shell is gone.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it has not ended.
+    pub fn take_remains(&self, id: &str) -> Result<Remains, SessionError> {
+        if lock(&self.slots).contains_key(id) {
+            return Err(SessionError::Lives);
+        }
+        lock(&self.ended).remove(id).map(|ended| ended.remains).ok_or(SessionError::Unknown)
+    }
+
+    /// The sessions, by name: the open ones, and those whose shell is gone.
+    pub fn notes(&self) -> Vec<Note> {
+        let slots: Vec<Slot> = lock(&self.slots).values().cloned().collect();
+        let open = slots.iter().map(|slot| slot.note(|note| note.clone()));
+        let ended = lock(&self.ended);
+        let ended = ended.values().map(|ended| Note {
+            id: ended.remains.id.as_str().to_owned(),
+            opened: ended.remains.opened,
+            used: ended.since,
+            commands: ended.remains.commands,
+            cwd: ended.remains.cwd.clone(),
+            beginning: ended.remains.beginning.clone(),
+            busy: false,
+            job: None,
+            ended: Some(ended.why),
+        });
+        open.chain(ended).collect()
+    }
+
+    fn missing(&self, id: &str) -> SessionError {
+        lock(&self.ended).get(id).map_or(SessionError::Unknown, |ended| SessionError::Ended(ended.why))
+    }
+
+    /// Keeps what is left of a session, and no more of these than sessions may be open.
+    fn keep(&self, why: Lost, remains: Remains) {
+        let mut ended = lock(&self.ended);
+        ended.insert(remains.id.as_str().to_owned(), Ended { why, since: Instant::now(), remains });
+        while ended.len() > self.max {
+            let oldest = ended.iter().min_by_key(|(_, ended)| ended.since).map(|(id, _)| id.clone());
+            oldest.and_then(|id| ended.remove(&id));
+        }
     }
 }
 
-impl Lease<'_> {
+impl Slot {
+    fn note<T>(&self, change: impl FnOnce(&mut Note) -> T) -> T {
+        change(&mut lock(&self.note))
+    }
+}
+
+impl Lease {
     /// The session, while nobody has closed it.
     pub fn session(&mut self) -> Option<&mut Session> {
         self.session.as_mut()
@@ -154,29 +265,40 @@ impl Lease<'_> {
     /// Puts the session back, ready for the next script.
     pub fn give_back(mut self) {
         if let Some(session) = self.session.take() {
-            let mut note = self.slot.note.lock().unwrap_or_else(PoisonError::into_inner);
-            note.commands = session.commands();
-            note.cwd = session.cwd().clone();
-            drop(note);
+            self.slot.note(|note| {
+                note.commands = session.commands();
+                note.cwd = session.cwd().clone();
+                note.beginning = session.beginning();
+                note.used = Instant::now();
+                note.busy = false;
+                note.job = None;
+            });
+            self.slot.held.send_replace(None);
             *self.guard = Some(session);
         }
     }
 
-    /// Ends the session: what it ran has ended its shell.
-    pub async fn end(mut self) {
-        let id = self.slot.note.lock().unwrap_or_else(PoisonError::into_inner).id.clone();
-        self.sessions.lock().remove(&id);
-        if let Some(session) = self.session.take() {
-            session.close().await;
+    /// Ends the session, whose shell is gone. What is left of it is kept, unless somebody closes it.
+    pub async fn end(mut self, why: Lost) {
+        let Some(session) = self.session.take() else { return };
+        let id = session.id().as_str().to_owned();
+        let remains = session.close().await;
+        let wanted = lock(&self.sessions.slots).remove(&id).is_some();
+        if wanted {
+            self.sessions.keep(why, remains);
         }
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if self.session.is_some() {
-            let id = self.slot.note.lock().unwrap_or_else(PoisonError::into_inner).id.clone();
-            self.sessions.lock().remove(&id);
+        if let Some(session) = &self.session {
+            lock(&self.sessions.slots).remove(session.id().as_str());
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing that holds one of these locks can fail half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,9 @@
 //! `policy diff`: which decisions change from one policy set to another.
+//!
+//! A record holds commands and decisions, not the machine that they were decided on. What cannot be judged again is left
+//! out and said to be, and so is every command that the old set, by its digest, decided otherwise then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -33,9 +36,38 @@ struct Answer {
 #[derive(Default)]
 struct Comparison {
     compared: usize,
-    /// Commands of a record that were redacted: nobody knows any more what they were.
-    skipped: usize,
     changes: Vec<Change>,
+    replay: Option<Replay>,
+}
+
+/// How far a record could be replayed.
+#[derive(Default)]
+struct Replay {
+    /// Lines whose command nobody knows any more, and why.
+    left_out: Vec<(usize, &'static str)>,
+    /// Lines that the old set decided otherwise at the time.
+    unlike: Vec<Unlike>,
+    /// Decisions of other sets than the old one: nothing to compare the replay with.
+    other_sets: usize,
+}
+
+/// A decision on record that the same policies do not repeat today.
+struct Unlike {
+    line: usize,
+    command: String,
+    recorded: String,
+    judged: Decision,
+}
+
+/// What a replay takes the place of the facts of the time with.
+const REPLAYED: &str = "Each command was judged as the first of a fresh session in the workspace of the settings, on the files, links and \
+     programs that are here now, at this hour; what earlier commands of its session had set, started or left behind is not on record.";
+
+/// Scripts that a person said yes to, with their sessions.
+#[derive(Default)]
+struct Answers {
+    asked: BTreeMap<String, (String, String)>,
+    granted: BTreeSet<(String, String)>,
 }
 
 pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
@@ -97,30 +129,75 @@ fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Resul
     let text = std::fs::read_to_string(record)
         .map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", record.display()), ""))?;
     let mut comparison = Comparison::default();
+    let mut replay = Replay::default();
+    let mut answers = Answers::default();
+    let digest = old.engine.now().policy_set().trim_start_matches("sha256:").to_owned();
     for (index, line) in text.lines().enumerate() {
         let line: Value = serde_json::from_str(line)
             .map_err(|error| Trouble::new(format!("{}:{}: {error}", record.display(), index + 1), ""))?;
+        answers.note(&line);
         if line.get("kind").and_then(Value::as_str) != Some("decision") {
             continue;
         }
-        let Some(command) = command(&line) else {
-            comparison.skipped += 1;
-            continue;
+        let command = match command(&line) {
+            Ok(command) => command,
+            Err(why) => {
+                replay.left_out.push((index + 1, why));
+                continue;
+            }
         };
-        let (before, after) = (judge(&old, &line, &command), judge(&new, &line, &command));
+        let approved = answers.take(&line);
+        let (before, after) = (judge(&old, &line, &command, approved), judge(&new, &line, &command, approved));
+        replay.compare(index + 1, &line, &digest, &command, before.decision);
         comparison.add(&format!("line {}", index + 1), &command, answer(&before), answer(&after));
     }
+    comparison.replay = Some(replay);
     Ok(comparison)
 }
 
-/// The command's text, unless something in it was redacted or left out.
-fn command(line: &Value) -> Option<String> {
-    let text = line.get("cmd")?.as_str()?;
-    (!text.contains("[redacted:")).then(|| text.to_owned())
+impl Replay {
+    fn compare(&mut self, number: usize, line: &Value, old: &str, command: &str, judged: Decision) {
+        let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str);
+        if text("/policy_set").map(|set| set.trim_start_matches("sha256:")) != Some(old) {
+            self.other_sets += 1;
+            return;
+        }
+        let recorded = text("/decision/effect").unwrap_or("nothing");
+        if recorded != judged.as_str() {
+            let (command, recorded) = (command.to_owned(), recorded.to_owned());
+            self.unlike.push(Unlike { line: number, command, recorded, judged });
+        }
+    }
 }
 
-fn judge(settings: &Settings, line: &Value, command: &str) -> Explained {
+impl Answers {
+    fn note(&mut self, line: &Value) {
+        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match line.get("kind").and_then(Value::as_str) {
+            Some("decision") => drop(self.asked.insert(text("req"), (text("session"), text("cmd")))),
+            Some("approval") if line.get("granted") == Some(&Value::Bool(true)) => {
+                self.granted.extend(self.asked.get(&text("of")).cloned());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this is the decision behind a yes. A yes is for one.
+    fn take(&mut self, line: &Value) -> bool {
+        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.granted.remove(&(text("session"), text("cmd")))
+    }
+}
+
+/// The command's text, unless something in it was redacted or left out.
+fn command(line: &Value) -> Result<String, &'static str> {
+    let text = line.get("cmd").and_then(Value::as_str).ok_or("only a hash of the command is on record")?;
+    if text.contains("[redacted:") { Err("a secret in it was redacted") } else { Ok(text.to_owned()) }
+}
+
+fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Explained {
     let mut case = Case::of(settings);
+    case.approved = approved;
     let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     if let Some(cwd) = text("/cwd") {
         // A directory that the record does not tell leaves the settings' own.
@@ -189,12 +266,45 @@ fn human(comparison: &Comparison) -> String {
     }
     let changed: usize = groups.values().map(Vec::len).sum();
     let others = comparison.changes.len() - changed;
+    let left_out = comparison.replay.as_ref().map_or(0, |replay| replay.left_out.len());
     let _ = writeln!(
         text,
-        "{} compared, {changed} decided otherwise, {others} for other reasons, {} left out",
-        comparison.compared, comparison.skipped
+        "{} compared, {changed} decided otherwise, {others} for other reasons, {left_out} left out",
+        comparison.compared
     );
+    if let Some(replay) = &comparison.replay {
+        text.push_str(&replay.human());
+    }
     text
+}
+
+impl Replay {
+    fn human(&self) -> String {
+        let mut text = format!("{REPLAYED}\n");
+        for (line, why) in &self.left_out {
+            let _ = writeln!(text, "  left out: line {line}: {why}");
+        }
+        for Unlike { line, command, recorded, judged } in &self.unlike {
+            let (judged, command) = (judged.as_str(), report::one_line(command));
+            let _ = writeln!(
+                text,
+                "  not as recorded: line {line}: {recorded} then, {judged} by the same policies now  {command}"
+            );
+        }
+        if self.other_sets > 0 {
+            let _ = writeln!(text, "  {} decisions on record are by other policies than OLD", self.other_sets);
+        }
+        text
+    }
+
+    fn machine(&self) -> Value {
+        let left_out: Vec<_> = self.left_out.iter().map(|(line, why)| json!({ "line": line, "why": why })).collect();
+        let unlike = self.unlike.iter().map(|Unlike { line, command, recorded, judged }| {
+            json!({ "line": line, "command": command, "recorded": recorded, "judged": judged })
+        });
+        json!({ "judgedWith": REPLAYED, "leftOut": left_out, "notAsRecorded": unlike.collect::<Vec<_>>(),
+                "byOtherPolicies": self.other_sets })
+    }
 }
 
 fn machine(comparison: &Comparison) -> Value {
@@ -207,5 +317,7 @@ fn machine(comparison: &Comparison) -> Value {
                     "causes": change.causes() })
         })
         .collect();
-    json!({ "compared": comparison.compared, "skipped": comparison.skipped, "changes": changes })
+    let skipped = comparison.replay.as_ref().map_or(0, |replay| replay.left_out.len());
+    json!({ "compared": comparison.compared, "skipped": skipped, "changes": changes,
+            "replay": comparison.replay.as_ref().map(Replay::machine) })
 }

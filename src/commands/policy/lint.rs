@@ -43,7 +43,7 @@ pub(crate) fn findings(authored: &Authored) -> Result<Vec<Lint>, Trouble> {
         None => authored.engine(&palisade_engine::AbsolutePath::root())?,
     };
     let surroundings = Surroundings { roles: Some(roles), coverage: coverage.as_ref() };
-    Ok(lint(&engine, &surroundings))
+    lint(&engine, &surroundings).map_err(|error| Trouble::new(format!("cannot look at the policies: {error}"), ""))
 }
 
 fn human(found: &[Lint]) -> String {

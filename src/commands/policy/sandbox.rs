@@ -14,6 +14,10 @@ use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
 
+/// What a local session has of it, whatever the policies say.
+const NETWORK: &str =
+    "none, whatever `connect` rules permit: they decide commands, and what those start has no sockets to it";
+
 pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let settings = config::load_for_check(&args.context)?;
     let facts = dry_run::facts(&settings);
@@ -36,6 +40,7 @@ fn human(origins: &[Origin], unheld: &[(String, Vec<String>)]) -> String {
         let _ = writeln!(text, "  {} {}  ({})", origin.rights, origin.path, policies.join(", "));
     }
     text.push_str("Everything else is out of reach.\n");
+    let _ = writeln!(text, "Network: {NETWORK}.");
     let holes: Vec<&Origin> = origins.iter().filter(|origin| origin.hole_in.is_some()).collect();
     if !holes.is_empty() {
         text.push_str("Holes: no session starts, since the kernel cannot take back below what it grants above:\n");
@@ -77,5 +82,5 @@ fn machine(origins: &[Origin], unheld: &[(String, Vec<String>)]) -> Value {
         })
         .collect();
     let unheld: Vec<_> = unheld.iter().map(|(policy, groups)| json!({ "policy": policy, "groups": groups })).collect();
-    json!({ "rules": rules, "heldByDecisionAlone": unheld })
+    json!({ "rules": rules, "heldByDecisionAlone": unheld, "network": "none" })
 }

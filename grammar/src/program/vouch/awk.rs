@@ -3,10 +3,11 @@
 //! All awks read what is vouched for alike. Where they differ, or where it is not plain whether a `/` divides, the
 //! program is refused.
 
-use super::MAX_CODE;
+use super::{MAX_CODE, Touched};
+use crate::inventory::EffectKind;
 
-/// A program that only works on the text it is given.
-pub(crate) fn awk(program: &str) -> bool {
+/// The files that a program prints into, if it does nothing else but work on the text it is given.
+pub(crate) fn awk(program: &str) -> Option<Vec<Touched>> {
     let mut scan = Scan {
         rest: program,
         before: Before::Operator,
@@ -14,9 +15,11 @@ pub(crate) fn awk(program: &str) -> bool {
         printing: false,
         calls: Vec::new(),
         defined: Vec::new(),
+        written: Vec::new(),
     };
     let read = program.len() <= MAX_CODE && scan.all().is_some() && scan.brackets.is_empty();
-    read && scan.calls.iter().all(|name| FUNCTIONS.contains(&name.as_str()) || scan.defined.contains(name))
+    let known = scan.calls.iter().all(|name| FUNCTIONS.contains(&name.as_str()) || scan.defined.contains(name));
+    (read && known).then_some(scan.written)
 }
 
 /// Functions that compute.
@@ -71,6 +74,7 @@ struct Scan<'p> {
     printing: bool,
     calls: Vec<String>,
     defined: Vec<String>,
+    written: Vec<Touched>,
 }
 
 impl Scan<'_> {
@@ -273,18 +277,27 @@ impl Scan<'_> {
     /// A comparison, unless something is printed and no bracket is open around it.
     fn greater(&mut self) -> Option<()> {
         let inside = self.brackets.last().is_some_and(|(close, _)| *close != '}');
-        if self.rest.starts_with(">>") {
-            return None;
-        }
+        let appends = self.rest.starts_with(">>");
         if !self.printing || inside {
-            return self.operator();
+            return if appends { None } else { self.operator() };
         }
-        self.rest = self.rest.get(1..)?.trim_start_matches(' ');
+        self.rest = self.rest.get(if appends { 2 } else { 1 }..)?.trim_start_matches(' ');
         let target = self.text()?;
         let ends = self.rest.trim_start_matches(' ');
-        let standard = matches!(target.as_str(), "/dev/stderr" | "/dev/stdout");
         self.before = Before::Operand;
-        (standard && (ends.is_empty() || ends.starts_with([';', '}', '\n']))).then_some(())
+        (ends.is_empty() || ends.starts_with([';', '}', '\n'])).then_some(())?;
+        self.prints_into(target)
+    }
+
+    /// Some names are no files: descriptors, pipes and, to gawk, peers (`/inet/tcp/…`).
+    fn prints_into(&mut self, target: String) -> Option<()> {
+        let standard = matches!(target.as_str(), "/dev/stderr" | "/dev/stdout");
+        let special = ["/dev/", "/inet", "-", "|"].iter().any(|begin| target.starts_with(begin));
+        if !standard {
+            (!special && !target.is_empty() && !target.contains(['\\', '\r'])).then_some(())?;
+            self.written.push((EffectKind::Write, target));
+        }
+        Some(())
     }
 
     fn operator(&mut self) -> Option<()> {
@@ -367,11 +380,10 @@ mod tests {
             "{ print strftime(\"%Y\", $1) }",
             "END { exit n > 0 }",
         ] {
-            assert!(awk(program), "{program}");
+            assert_eq!(awk(program), Some(Vec::new()), "{program}");
         }
         for program in [
             "BEGIN{system(\"rm\")}",
-            "{print > \"f\"}",
             "{print | \"sh\"}",
             "{\"ls\" | getline x}",
             "{getline < \"/etc/shadow\"}",
@@ -381,22 +393,10 @@ mod tests {
             "{print |& \"sh\"}",
             "a|||b",
             "sys\\\ntem(1)",
-            "{ print >> \"f\" }",
             "{ print $1 > $2 }",
             "{ print $1 > \"f\" $2 }",
             "{ print \"x\" > \"/dev/stderr\" $1 }",
-            "{ print(1) > \"f\" }",
-            "{ print (1)(2) > \"f\" }",
-            "{ printf \"x\" > \"f\" }",
-            "{ print a,\n b > \"f\" }",
-            "{ print a\n > \"f\" }",
-            "{ print a[1] > \"f\" }",
             "{ print $1 > 2 }",
-            "{ print a / b > \"f\" # / \n}",
-            "{ if (x) print > \"f\" }",
-            "{ x = 1; print x > \"f\" }",
-            "{ print; print > \"f\" }",
-            "{ for (;;) print > \"f\" }",
             "{ a++ / 2; system(1) / 3 }",
             "{ length / 2; system(1) / 3 }",
             "/[/]/ { system(1) } /]/",
@@ -430,8 +430,35 @@ mod tests {
             "1system(2)",
             "{ print $1 } | x",
             "{ unknown(1) }",
+            "{ print a / b > \"f\" # / \n}",
+            "{ print > \"/dev/sda\" }",
+            "{ print > \"/inet/tcp/0/h/9\" }",
+            "{ print > \"\\x2fetc\" }",
+            "{ print > \"\" }",
+            "{ print > \"f\" \"g\" }",
+            "{ print > \"f\", 1 }",
         ] {
-            assert!(!awk(program), "{program}");
+            assert_eq!(awk(program), None, "{program}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_into_a_file() {
+        for program in [
+            "{print > \"f\"}",
+            "{ print >> \"f\" }",
+            "{ print(1) > \"f\" }",
+            "{ print (1)(2) > \"f\" }",
+            "{ printf \"x\" > \"f\" }",
+            "{ print a[1] > \"f\" }",
+            "{ if (x) print > \"f\" }",
+            "{ x = 1; print x > \"f\" }",
+            "{ print; print > \"f\" }",
+            "{ print a\n > \"f\" }",
+            "{ print a,\n b > \"f\" }",
+            "{ for (;;) print > \"f\" }",
+        ] {
+            assert_eq!(awk(program), Some(vec![(EffectKind::Write, "f".to_owned())]), "{program}");
         }
     }
 }

@@ -175,8 +175,9 @@ impl Sed<'_> {
         true
     }
 
-    /// One line of text, which must not go on behind a backslash.
+    /// One line of text, which must not go on behind a backslash. It may begin on the next line: `1i\` and a newline.
     fn text(&mut self) -> bool {
+        self.rest = self.rest.strip_prefix(b"\\\n").unwrap_or(self.rest);
         let length = self.rest.iter().position(|byte| *byte == b'\n').unwrap_or(self.rest.len());
         let line = self.rest.get(..length).unwrap_or_default();
         let plain = line.last() != Some(&b'\\');
@@ -235,6 +236,9 @@ mod tests {
             "/a/Id;/b/Md",
             "$!{N;D}",
             "1a a\\tb",
+            "1i\\\nnew text",
+            "a\\\ne rm",
+            "$a\\\nx\np",
             "l",
             "/a/,/b/{//!d}",
             "s/[a-z]*/x/;s/[^/]*$//",
@@ -271,7 +275,6 @@ mod tests {
             "s/a/b",
             "/a",
             "s\\a\\b\\",
-            "a\\\ne rm",
             "v",
             ":a e",
             "b x y",
@@ -298,6 +301,8 @@ mod tests {
             "s/a/b/m;e",
             "\\,x,e",
             "i\\",
+            "1i\\\nx\\\ny",
+            "1i\\\nx\ne rm",
         ] {
             assert!(!sed(script), "{script}");
         }

@@ -1,8 +1,14 @@
 //! The flow, once: inventory → facts → decide → record → run(grant) → redact → bound → result → record.
 //!
-//! The only caller of [`Session::run`]. MCP tools and the command line both come through here.
+//! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
+//! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod jobs;
+mod plans;
+mod running;
+mod sessions;
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
@@ -10,22 +16,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{
-    AbsolutePath, Approval, Engine, Facts, Grant, Question, Session as SessionFacts, Transport, Verdict,
-};
+use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Session as SessionFacts, Transport, Verdict};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
+use crate::job::registry::Jobs;
+use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
-use crate::result::{DecisionNote, ExecResult, Explained, Omitted, Outcome, Refusal, Status};
+use crate::result::{DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Captured, Chunk, Session, SessionError, SessionId, Stop, Terms};
-use crate::transport::local::{End, Place, SessionDirectory};
+use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop};
+
+pub use self::jobs::Reading;
+
+/// Jobs that may run at once.
+pub const MAX_JOBS: usize = 20;
 
 /// Everything that the operator decided.
 #[derive(Debug)]
@@ -48,6 +58,10 @@ pub struct Settings {
     pub budget: Budget,
     /// Sessions open at once.
     pub max_sessions: usize,
+    /// How long a session, or the output of a job that is done, is kept for nobody who asks for it.
+    pub idle: Duration,
+    /// How old a session may become, whoever uses it.
+    pub lifetime: Option<Duration>,
     /// The verb that Palisade was started with, for the record.
     pub verb: &'static str,
     /// Where the record goes.
@@ -108,16 +122,19 @@ pub struct Call {
     pub cwd: Option<String>,
     /// How long it may take; none: as the settings say.
     pub timeout: Option<Duration>,
-    /// Characters to show of each stream; none: as the settings say.
-    pub max_chars: Option<usize>,
+    /// What to show of each stream; none: as the settings say.
+    pub view: Option<View>,
     /// The agent's own words, for the record.
     pub reason: String,
     /// Who calls.
     pub client: Client,
     /// Where output goes as it comes.
     pub live: Option<mpsc::Sender<Chunk>>,
-    /// What ends it early.
+    /// What ends it early, as long as the call waits for it.
     pub stop: Stop,
+    /// How long the call waits for its end before it becomes a job; zero: a job from the beginning, with a shell of its
+    /// own and an input that can be written to. None: the call waits.
+    pub yields: Option<Duration>,
 }
 
 /// A script that waits for a person's yes.
@@ -131,7 +148,7 @@ pub struct Pending {
 }
 
 /// Something that could not be done, told so that an agent may read it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// What, in one line.
     pub what: Redacted,
@@ -146,6 +163,12 @@ pub struct Opened {
     pub session: Redacted,
     /// Where it starts.
     pub cwd: Redacted,
+    /// Its shell stands in the place of one that is gone, with that one's state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restarted: bool,
+    /// The state was too much to keep: the shell is a fresh one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub state_lost: bool,
     /// What the kernel holds it to.
     pub sandbox: Enforced,
     /// The record's head behind it.
@@ -164,6 +187,17 @@ pub struct SessionNote {
     pub commands: u64,
     /// Its age in seconds.
     pub age_s: u64,
+    /// Seconds since it was last used.
+    pub idle_s: u64,
+    /// It runs something.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
+    /// The job that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<Redacted>,
+    /// Why its shell is gone, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Redacted>,
 }
 
 /// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
@@ -171,7 +205,9 @@ pub struct SessionNote {
 pub struct Pipeline {
     settings: Settings,
     audit: Audit,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    jobs: Jobs,
+    plans: plans::Plans,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
 }
@@ -186,7 +222,15 @@ impl Pipeline {
         crate::sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);
-        Ok(Arc::new(Self { settings, audit, sessions, reloads: AtomicU64::new(0) }))
+        let jobs = Jobs::new(MAX_JOBS);
+        Ok(Arc::new(Self {
+            settings,
+            audit,
+            sessions,
+            jobs,
+            plans: plans::Plans::default(),
+            reloads: AtomicU64::new(0),
+        }))
     }
 
     /// Judges a script and, if it is allowed, runs it.
@@ -194,13 +238,13 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
-    pub async fn submit(&self, call: Call) -> Result<Outcome, Failure> {
+    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<Outcome, Failure> {
         // First of all, so that calls to one session keep the order in which they came.
-        let mut seat = self.seat(&call).await?;
+        let seat = self.seat(&call).await?;
         let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat.occasion);
         let decided = self.record_decision(&call, &seat, &verdict, elapsed).await?;
         match verdict {
-            Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
+            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
                 question,
                 call,
@@ -221,12 +265,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub async fn approve(&self, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
+    pub async fn approve(self: &Arc<Self>, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
         let Pending { question, call, explained, req, .. } = pending;
         let facts = question.facts().clone();
-        let mut seat = match &call.session {
-            Some(id) => self.seat_in(&call, id).await?,
-            None => self.seat_fresh(&call, SessionId::of(&facts.session))?,
+        let seat = match &call.session {
+            Some(id) if call.yields != Some(Duration::ZERO) => self.seat_in(&call, id).await?,
+            _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
         if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
@@ -242,7 +286,7 @@ impl Pipeline {
         let verdict = engine.approve(question, approval);
         let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
         match verdict {
-            Verdict::Allow(grant) => self.run(&mut seat, facts, grant, decided, call).await.map(Outcome::Ran),
+            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(_) | Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
@@ -272,63 +316,6 @@ impl Pipeline {
         };
         let Judgement { verdict, .. } = self.judge(call, &seat.occasion);
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
-    }
-
-    /// Opens a session that keeps its state between scripts.
-    ///
-    /// # Errors
-    /// If policy does not permit it, all places are taken, or no shell can be started.
-    pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
-        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let cwd = self.directory(cwd, &self.settings.cwd)?;
-        let id = SessionId::new().map_err(|error| self.failure(&error))?;
-        let occasion = self.occasion(&id, cwd, None);
-        let facts = self.settings.surroundings.facts(&occasion).with(client);
-        let reloads = self.reloads.load(Ordering::Acquire);
-        if !self.settings.engine.now().permits_session(&facts) {
-            return Err(Failure::of("no policy permits this principal to open a session here"));
-        }
-        let session = self.start(&id, &facts).await?;
-        let enforced = session.enforced().clone();
-        let cwd = self.settings.redactor.text(session.cwd().as_str());
-        let entry = record::opened(&self.settings, &id, &cwd, &enforced);
-        let anchor = match self.audit.append(entry).await {
-            Ok(anchor) => anchor,
-            Err(error) => {
-                session.close().await;
-                return Err(self.failure(&error));
-            }
-        };
-        self.sessions.insert(session, place);
-        if self.reloads.load(Ordering::Acquire) != reloads {
-            // It may have been started under the kernel rules of the policies before.
-            let _gone_already = self.sessions.close(id.as_str()).await;
-            return Err(Failure::of("the policies have changed meanwhile; open the session again"));
-        }
-        Ok(Opened { session: self.settings.redactor.text(id.as_str()), cwd, sandbox: enforced, anchor })
-    }
-
-    /// Ends a session and everything in it.
-    ///
-    /// # Errors
-    /// If there is none of that name, or its end cannot be recorded.
-    pub async fn close_session(&self, id: &str) -> Result<(), Failure> {
-        self.sessions.close(id).await.map_err(|error| self.failure(&error))?;
-        let entry = record::closed(id, "closed");
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
-    }
-
-    /// The open sessions.
-    pub async fn sessions(&self) -> Vec<SessionNote> {
-        let redactor = &self.settings.redactor;
-        let notes = self.sessions.notes();
-        let note = |note: &crate::session::registry::Note| SessionNote {
-            session: redactor.text(&note.id),
-            cwd: redactor.text(note.cwd.as_str()),
-            commands: note.commands,
-            age_s: note.opened.elapsed().as_secs(),
-        };
-        notes.iter().map(note).collect()
     }
 
     /// Whether the principal may use an MCP tool.
@@ -380,6 +367,11 @@ impl Pipeline {
         plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
     }
 
+    /// How much output is kept and shown unless a call says otherwise.
+    pub fn budget(&self) -> Budget {
+        self.settings.budget
+    }
+
     /// The head of the record.
     pub fn anchor(&self) -> Anchor {
         self.audit.head()
@@ -395,6 +387,7 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
+        self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
@@ -419,7 +412,7 @@ impl Pipeline {
     async fn record_decision(
         &self,
         call: &Call,
-        seat: &Seat<'_>,
+        seat: &Seat,
         verdict: &Verdict,
         elapsed: Duration,
     ) -> Result<Decided, Failure> {
@@ -432,168 +425,56 @@ impl Pipeline {
         Ok(Decided { req, explained, note, anchor })
     }
 
-    async fn run(
-        &self,
-        seat: &mut Seat<'_>,
-        facts: Facts,
-        grant: Grant,
-        decided: Decided,
-        call: Call,
-    ) -> Result<ExecResult, Failure> {
-        let budget =
-            Budget { max_chars: call.max_chars.unwrap_or(self.settings.budget.max_chars), ..self.settings.budget };
-        let terms = Terms {
-            directory: seat.directory.take(),
-            timeout: call.timeout.unwrap_or(self.settings.timeout),
-            keep_bytes: budget.keep_bytes,
-            live: call.live,
-            stop: call.stop,
-        };
-        let req = decided.req;
-        let ran = match seat.lease.take() {
-            Some(lease) => self.run_in(lease, grant, terms).await,
-            None => self.run_alone(&seat.id, facts, grant, terms, seat.place.take()).await,
-        };
-        let captured = match ran {
-            Ok(captured) => captured,
-            Err(failure) => {
-                self.audit.append(record::not_started(req)).await.map_err(|error| self.failure(&error))?;
-                return Err(failure);
-            }
-        };
-        let mut result = self.shape(captured, budget, decided, seat.persistent);
-        let entry = record::finished(&seat.id, seat.persistent, req, &result);
-        result.anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        Ok(result)
-    }
-
-    /// In a shell of its own that ends with the script.
-    async fn run_alone(
-        &self,
-        id: &SessionId,
-        facts: Facts,
-        grant: Grant,
-        terms: Terms,
-        _place: Option<crate::session::registry::Place>,
-    ) -> Result<Captured, Failure> {
-        let mut session = self.start(id, &facts).await?;
-        let captured = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
-        session.close().await;
-        captured
-    }
-
-    /// In a session that lives on, unless the script ends it or somebody closes it meanwhile.
-    async fn run_in(&self, mut lease: Lease<'_>, grant: Grant, mut terms: Terms) -> Result<Captured, Failure> {
-        terms.stop.listen(lease.closing());
-        let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
-        let ran = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
-        match &ran {
-            Ok(captured) if matches!(captured.end, End::Status(_)) => lease.give_back(),
-            Ok(_) | Err(_) => lease.end().await,
-        }
-        ran
-    }
-
-    /// Starts a shell under the rules that the same policies give for these facts.
-    async fn start(&self, id: &SessionId, facts: &Facts) -> Result<Session, Failure> {
-        let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
-        let settings = &self.settings;
-        let engine = settings.engine.now();
-        let granted = |group: &str| group.starts_with("granted-");
-        if directory.temp().is_within(&facts.workspace) || engine.vocabulary().groups_of(directory.temp()).any(granted)
-        {
-            return Err(self.failure(&SessionError::TemporaryWithinReach(directory.temp().clone())));
-        }
-        let mut facts = facts.clone();
-        facts.temp = Some(directory.temp().clone());
-        let roots = real_roots(&engine);
-        let plan = plan::derive(&engine, &facts, &roots, settings.level, settings.limits)
-            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
-        let place = Place { plan, environment: settings.environment.clone(), cwd: facts.cwd.clone(), directory };
-        Session::open(id.clone(), place).await.map_err(|error| self.failure(&error))
-    }
-
-    fn shape(&self, captured: Captured, budget: Budget, decided: Decided, persistent: bool) -> ExecResult {
-        let stdout = captured.stdout.shape(budget.max_chars);
-        let stderr = captured.stderr.shape(budget.max_chars);
-        let omitted = [("stdout", Omitted::of(&stdout)), ("stderr", Omitted::of(&stderr))];
-        let redactor = &self.settings.redactor;
-        let (status, exit_code, signal, lost) = match captured.end {
-            End::Status(code) => (Status::Done, Some(code), None, None),
-            End::Nowhere(code) if !persistent => (Status::Done, Some(code), None, None),
-            End::Nowhere(code) => (
-                Status::SessionLost,
-                Some(code),
-                None,
-                Some("the session's working directory is gone or cannot be named"),
-            ),
-            End::ShellExited(code) if !persistent => (Status::Done, Some(code), None, None),
-            End::ShellKilled(signal) if !persistent => (Status::Done, None, Some(signal), None),
-            End::ShellExited(code) => {
-                (Status::SessionLost, Some(code), None, Some("the script ended the session's shell"))
-            }
-            End::ShellKilled(signal) => {
-                (Status::SessionLost, None, Some(signal), Some("the session's shell was killed"))
-            }
-            End::TimedOut => (
-                Status::TimedOut,
-                None,
-                None,
-                persistent.then_some("the time was up; the session was ended with everything in it"),
-            ),
-            End::Cancelled => {
-                (Status::Cancelled, None, None, persistent.then_some("the session was ended with everything in it"))
-            }
-            End::Forged => {
-                (Status::SessionLost, None, None, Some("something interfered with the session's report channel"))
-            }
-        };
-        let totals = BTreeMap::from([("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)]);
-        ExecResult {
-            totals,
-            status,
-            exit_code,
-            signal,
-            stdout: stdout.text,
-            stderr: stderr.text,
-            cwd: captured.cwd.map_or_else(|| Redacted::from_static(""), |cwd| redactor.text(cwd.as_str())),
-            duration: captured.duration,
-            omitted: omitted.into_iter().filter_map(|(name, omitted)| Some((name, omitted?))).collect(),
-            redactions: captured.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
-            lost: lost.map(Redacted::from_static),
-            decision: decided.note,
-            anchor: decided.anchor,
-        }
-    }
-
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
-    async fn seat(&self, call: &Call) -> Result<Seat<'_>, Failure> {
+    async fn seat(&self, call: &Call) -> Result<Seat, Failure> {
         match &call.session {
-            Some(id) => self.seat_in(call, id).await,
-            None => {
+            Some(id) if call.yields != Some(Duration::ZERO) => self.seat_in(call, id).await,
+            session => {
+                if let Some(session) = session {
+                    self.settled(session).await?;
+                }
                 let id = SessionId::new().map_err(|error| self.failure(&error))?;
                 self.seat_fresh(call, id)
             }
         }
     }
 
-    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat<'_>, Failure> {
+    /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
+    async fn settled(&self, session: &str) -> Result<(), Failure> {
+        match self.sessions.lease(session).await {
+            Ok(lease) => lease.give_back(),
+            Err(SessionError::Busy { .. }) => {}
+            Err(error) => return Err(self.failure(&error)),
+        }
+        Ok(())
+    }
+
+    fn seat_fresh(&self, call: &Call, id: SessionId) -> Result<Seat, Failure> {
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         self.seat_at(call, id, Some(place))
     }
 
+    /// In a shell of its own; one like the session's, if the call names one.
     fn seat_at(
         &self,
         call: &Call,
         id: SessionId,
         place: Option<crate::session::registry::Place>,
-    ) -> Result<Seat<'_>, Failure> {
-        let cwd = self.directory(call.cwd.as_deref(), &self.settings.cwd)?;
-        let occasion = self.occasion(&id, cwd, None);
-        Ok(Seat { id, occasion, lease: None, place, directory: None, persistent: false })
+    ) -> Result<Seat, Failure> {
+        let (base, beginning) = match &call.session {
+            Some(session) => {
+                let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+                (note.cwd, note.beginning)
+            }
+            None => (self.settings.cwd.clone(), Beginning::default()),
+        };
+        let cwd = self.directory(call.cwd.as_deref(), &base)?;
+        let mut occasion = self.occasion(&id, cwd, None);
+        occasion.left = beginning.left.clone();
+        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning })
     }
 
-    async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat<'_>, Failure> {
+    async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
         let mut lease = self.sessions.lease(id).await.map_err(|error| self.failure(&error))?;
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
@@ -612,7 +493,7 @@ impl Pipeline {
         occasion.left = left;
         occasion.session.commands = commands;
         occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, persistent: true })
+        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default() })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
@@ -651,16 +532,19 @@ impl Pipeline {
 }
 
 /// Where one call is judged and runs.
-struct Seat<'a> {
+struct Seat {
     id: SessionId,
     occasion: Occasion,
-    lease: Option<Lease<'a>>,
+    /// The session's, if it runs in one.
+    lease: Option<Lease>,
+    #[expect(dead_code, reason = "held for its Drop")]
     place: Option<crate::session::registry::Place>,
     directory: Option<AbsolutePath>,
-    persistent: bool,
+    /// What a shell of its own begins with.
+    beginning: Beginning,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         // Judged but not run: the session is as it was.
         if let Some(lease) = self.lease.take() {

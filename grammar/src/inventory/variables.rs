@@ -1,0 +1,106 @@
+//! Variables whose value a program runs: `PAGER='rm x' man ls` runs `rm x`.
+//!
+//! This file decides which variables those are; the knowledge is in `variables.toml`. That a program reads the variable at
+//! all is not known: what it would run is listed whichever program gets it.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// The table as it is written.
+const TABLE: &str = include_str!("../../variables.toml");
+
+/// What is run of a variable's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Runs {
+    Nothing,
+    /// This code of a shell.
+    Code(String),
+    /// Something that is not known.
+    Unknown,
+}
+
+/// What a program may run that gets a variable of this name; `None`: the value is not known.
+pub(super) fn run(name: &str, value: Option<&str>) -> Runs {
+    let Some(variables) = variables() else { return Runs::Unknown };
+    let Some(variable) = variables.iter().find(|variable| variable.is(name)) else { return Runs::Nothing };
+    let Some(value) = value else { return Runs::Unknown };
+    let code = variable.marks.iter().find_map(|mark| value.strip_prefix(mark.as_str())).unwrap_or(value);
+    if code.trim().is_empty() { Runs::Nothing } else { Runs::Code(code.to_owned()) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    variable: Vec<Variable>,
+}
+
+/// Variables of one kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variable {
+    names: Vec<String>,
+    #[serde(default)]
+    marks: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the table"))]
+    reason: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test runs it"))]
+    example: Example,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "a test runs it"))]
+struct Example {
+    script: String,
+    runs: Vec<String>,
+}
+
+impl Variable {
+    fn is(&self, name: &str) -> bool {
+        self.names.iter().any(|pattern| match pattern.split_once('*') {
+            None => pattern == name,
+            Some((start, end)) => name.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
+        })
+    }
+}
+
+fn variables() -> Option<&'static [Variable]> {
+    static VARIABLES: LazyLock<Option<Table>> = LazyLock::new(|| toml::from_str(TABLE).ok());
+    VARIABLES.as_ref().map(|table| table.variable.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_of_the_variables() {
+        for variable in variables().unwrap_or_default() {
+            let Example { script, runs } = &variable.example;
+            let inventory = crate::inventory(script.as_bytes());
+            let listed: Vec<&str> = inventory
+                .commands()
+                .iter()
+                .filter_map(|command| Some(command.invocation.words.first()?.as_str()))
+                .collect();
+            assert!(runs.iter().all(|name| listed.contains(&name.as_str())), "{script}: {listed:?}");
+            assert!(!variable.reason.is_empty(), "{script}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        for (name, value, expected) in [
+            ("PAGER", Some("rm x"), Runs::Code("rm x".to_owned())),
+            ("AWS_PAGER", Some(""), Runs::Nothing),
+            ("PAGER", None, Runs::Unknown),
+            ("LESSOPEN", Some("||-rm %s"), Runs::Code("rm %s".to_owned())),
+            ("CARGO_TARGET_X86_RUNNER", Some("rm"), Runs::Code("rm".to_owned())),
+            ("NAME", Some("rm x"), Runs::Nothing),
+            ("NAME", None, Runs::Nothing),
+        ] {
+            assert_eq!(run(name, value), expected, "{name}={value:?}");
+        }
+    }
+}

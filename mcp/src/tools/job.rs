@@ -1,0 +1,90 @@
+//! `job_read`, `job_write` and `job_signal`: what goes on after its call has left.
+
+use std::time::Duration;
+
+use palisade_runner::{Client, Cursor, Pipeline, Reading};
+use rmcp::model::JsonObject;
+use serde::Deserialize;
+
+use crate::render::{self, Reply};
+use crate::tools::arguments;
+
+/// How long a call waits for what the job says to its input.
+const ANSWER: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    job: String,
+    cursor: Option<String>,
+    #[serde(default)]
+    wait_ms: u64,
+    max_output: Option<usize>,
+    keep: Option<String>,
+    grep: Option<String>,
+    grep_context: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Write {
+    job: String,
+    input: String,
+    #[serde(default)]
+    eof: bool,
+    wait_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signal {
+    job: String,
+    signal: String,
+}
+
+pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
+    let given: Read = match arguments(pipeline, given) {
+        Ok(given) => given,
+        Err(reply) => return *reply,
+    };
+    let cursor = match given.cursor.map(|cursor| cursor.parse::<Cursor>()).transpose() {
+        Ok(cursor) => cursor,
+        Err(error) => return Reply::bad_argument(&pipeline.redact(&error.to_string())),
+    };
+    let view = super::exec::view(
+        super::exec::shown(pipeline, given.max_output),
+        given.keep.as_deref(),
+        given.grep.as_deref(),
+        given.grep_context,
+    );
+    let view = match view {
+        Ok(view) => Some(view),
+        Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
+    };
+    let reading = Reading { cursor, wait: Duration::from_millis(given.wait_ms), view };
+    reply(pipeline.read_job(&given.job, reading).await)
+}
+
+pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
+    let given: Write = match arguments(pipeline, given) {
+        Ok(given) => given,
+        Err(reply) => return *reply,
+    };
+    let wait = given.wait_ms.map_or(ANSWER, Duration::from_millis);
+    let reading = Reading { wait, ..Reading::default() };
+    reply(pipeline.write_job(&given.job, given.input.as_bytes(), given.eof, reading, &client).await)
+}
+
+pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
+    match arguments::<Signal>(pipeline, given) {
+        Ok(given) => reply(pipeline.signal_job(&given.job, &given.signal, &client).await),
+        Err(reply) => *reply,
+    }
+}
+
+fn reply(result: Result<palisade_runner::ExecResult, palisade_runner::Failure>) -> Reply {
+    match result {
+        Ok(result) => render::ran(&result),
+        Err(failure) => render::failed(&failure),
+    }
+}

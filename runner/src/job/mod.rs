@@ -1,0 +1,115 @@
+//! Commands that outlive the call that started them: what is known of each, and how it is reached.
+//!
+//! A job decides nothing about itself: who may read it, write to it or send it a signal is asked of the engine before
+//! (`pipeline/jobs.rs`).
+
+pub mod registry;
+mod signal;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+pub use self::signal::JobSignal;
+use crate::audit::RequestId;
+use crate::redact::Redacted;
+use crate::result::{DecisionNote, Finish};
+use crate::session::progress::Progress;
+use crate::session::{Nonce, Order, SessionError, SessionId, Typed};
+
+/// Names a job. Random, so that it cannot be guessed, but a name all the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobId(String);
+
+impl JobId {
+    /// A new name.
+    ///
+    /// # Errors
+    /// If the kernel gives no random bytes.
+    pub fn new() -> Result<Self, SessionError> {
+        let nonce = Nonce::new()?;
+        Ok(Self(format!("j-{}", nonce.as_str().get(..16).unwrap_or_default())))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a job runs, as far as its text tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// The program's name; empty if it is not known.
+    pub program: String,
+    /// What it reads may be code to it; so it is for one that is not known.
+    pub interpreter: bool,
+}
+
+/// How a job ended; an error if that could not be recorded.
+pub type Settled = Result<Finish, Arc<crate::pipeline::Failure>>;
+
+/// A command that runs, or has run.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) id: JobId,
+    /// The session whose shell it holds; none if it has one of its own.
+    pub(crate) holds: Option<SessionId>,
+    /// The session that it was judged for.
+    pub(crate) session: SessionId,
+    pub(crate) req: RequestId,
+    pub(crate) script: Redacted,
+    pub(crate) runs: Vec<Runs>,
+    pub(crate) decision: DecisionNote,
+    pub(crate) started: Instant,
+    pub(crate) progress: Arc<Progress>,
+    /// Its standard input, if it can be written to.
+    pub(crate) input: Option<mpsc::Sender<Typed>>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) cancel: watch::Sender<bool>,
+    pub(crate) settled: watch::Receiver<Option<Settled>>,
+    pub(crate) touched: Mutex<Instant>,
+}
+
+impl Job {
+    /// Its name.
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        self.settled.borrow().is_none()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ending(&self) -> Option<Settled> {
+        self.settled.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&self) -> Settled {
+        let mut settled = self.settled.clone();
+        let ended = settled.wait_for(Option::is_some).await.ok().and_then(|settled| settled.clone());
+        // The task that runs it is gone without a word, which it never is while the runtime lives.
+        ended.unwrap_or_else(|| Err(Arc::new(crate::pipeline::Failure::of("the job ended in a way that nobody knows"))))
+    }
+
+    /// Somebody has asked for it.
+    pub(crate) fn touch(&self) {
+        *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// For how long nobody has asked for it.
+    pub(crate) fn idle(&self) -> Duration {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}

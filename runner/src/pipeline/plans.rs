@@ -1,0 +1,56 @@
+//! The kernel rules of sessions: derived from the policies once for many sessions, since it costs hundreds of decisions.
+//!
+//! What was derived counts for a short time only: a policy may look at the clock, and a root may be made or moved.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use palisade_engine::{AbsolutePath, Engine, Facts};
+
+use super::{Settings, real_roots};
+use crate::sandbox::plan::{self, Hole, Rights, SandboxPlan};
+
+/// How long the rules of one session are those of the next.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The rules that were derived last.
+#[derive(Debug, Default)]
+pub(super) struct Plans(Mutex<Option<Derived>>);
+
+#[derive(Debug)]
+struct Derived {
+    at: Instant,
+    /// The policies and everything of the facts that they may depend on, but the clock and the session itself.
+    from: String,
+    rights: Arc<BTreeMap<AbsolutePath, Rights>>,
+}
+
+impl Plans {
+    /// The rules for these facts.
+    pub(super) fn plan(&self, engine: &Engine, facts: &Facts, settings: &Settings) -> Result<SandboxPlan, Hole> {
+        let from = format!(
+            "{} {:?} {:?} {} {} {}",
+            engine.policy_set(),
+            facts.principal,
+            facts.transport,
+            facts.host,
+            facts.workspace,
+            facts.cwd
+        );
+        let rights = self.rights(engine, facts, from);
+        plan::with_own(engine, facts, &rights, settings.level, settings.limits)
+    }
+
+    fn rights(&self, engine: &Engine, facts: &Facts, from: String) -> Arc<BTreeMap<AbsolutePath, Rights>> {
+        // Nothing that holds the lock can fail half-way. Those who come meanwhile wait for the same answer.
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(derived) = last.as_ref().filter(|last| last.from == from && last.at.elapsed() < FRESH) {
+            return Arc::clone(&derived.rights);
+        }
+        let at = Instant::now();
+        let rights = Arc::new(plan::shared(engine, facts, &real_roots(engine)));
+        *last = Some(Derived { at, from, rights: Arc::clone(&rights) });
+        rights
+    }
+}

@@ -1,0 +1,301 @@
+//! What was granted runs in a task of its own, so that a call may leave before it ends.
+//!
+//! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
+//! record before anybody is told of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use palisade_engine::{Facts, Grant};
+use tokio::sync::{mpsc, watch};
+
+use super::{Call, Decided, Failure, Pipeline, Seat};
+use crate::job::registry::Place as JobPlace;
+use crate::job::{Job, JobId, Runs, Settled};
+use crate::output::View;
+use crate::record;
+use crate::result::{ExecResult, Finish, Outcome, Status};
+use crate::sandbox::plan;
+use crate::session::progress::Progress;
+use crate::session::{Beginning, Session, SessionError, SessionId, Stop, Terms};
+use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
+
+/// Orders that wait at most for a command.
+const ORDERS: usize = 16;
+
+/// Pieces of input that wait at most for a command, besides the one that it is reading.
+const TYPED: usize = 2;
+
+/// No deadline: as far off as a timer can be told.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// Ends a command whose call is gone before it could leave it as a job.
+struct Attended(Option<watch::Sender<bool>>);
+
+impl Attended {
+    fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.send_replace(true);
+        }
+    }
+}
+
+/// Everything that the task needs.
+struct Errand {
+    seat: Seat,
+    facts: Facts,
+    grant: Grant,
+    terms: Terms,
+    place: Option<JobPlace>,
+    settled: watch::Sender<Option<Settled>>,
+    view: View,
+}
+
+impl Pipeline {
+    /// Starts what was granted, and waits for its end as long as the call wants to.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        mut seat: Seat,
+        facts: Facts,
+        grant: Grant,
+        decided: Decided,
+        call: Call,
+    ) -> Result<Outcome, Failure> {
+        let apart = call.yields == Some(Duration::ZERO);
+        let place = call.yields.and_then(|_| self.jobs.admit());
+        if apart && place.is_none() {
+            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+            return Err(self.failure(&SessionError::TooManyJobs(self.jobs.max())));
+        }
+        let yields = call.yields.filter(|_| place.is_some());
+        let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
+        let progress = Arc::new(Progress::new(self.settings.budget.keep_bytes));
+        let (orders, received) = mpsc::channel(ORDERS);
+        let (typist, typed) = mpsc::channel(TYPED);
+        let (cancel, cancelled) = watch::channel(false);
+        let (settled, settles) = watch::channel(None);
+        let mut stop = Stop::default();
+        stop.listen(cancelled);
+        let terms = Terms {
+            directory: seat.directory.take(),
+            // A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
+            timeout: call.timeout.unwrap_or(if apart { NEVER } else { self.settings.timeout }),
+            grace: None,
+            progress: Arc::clone(&progress),
+            live: call.live,
+            stop,
+            input: apart.then_some(typed),
+            orders: Some(received),
+        };
+        let job = Arc::new(Job {
+            id: JobId::new().map_err(|error| self.failure(&error))?,
+            holds: seat.lease.is_some().then(|| seat.id.clone()),
+            session: seat.id.clone(),
+            req: decided.req,
+            script: decided.explained.command.clone(),
+            runs: runs(&grant),
+            decision: decided.note.clone(),
+            started: Instant::now(),
+            progress,
+            input: apart.then_some(typist),
+            orders,
+            cancel: cancel.clone(),
+            settled: settles,
+            touched: std::sync::Mutex::new(Instant::now()),
+        });
+        let errand = Errand { seat, facts, grant, terms, place, settled, view: view.clone() };
+        let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
+        tokio::spawn(async move { pipeline.carry_out(&of, errand).await });
+        let mut stop = call.stop;
+        let mut attended = Attended(Some(cancel));
+        let settled = tokio::select! {
+            settled = job.ended() => settled,
+            () = stop.requested() => {
+                drop(attended);
+                return self.ran(&job, job.ended().await, &view);
+            }
+            () = leaves(&job, yields) => {
+                attended.leave();
+                return Ok(Outcome::Running(self.leave(job, &view)));
+            }
+        };
+        attended.leave();
+        self.ran(&job, settled, &view)
+    }
+
+    /// The result of a command that has ended. What of its output is not shown stays readable for a while.
+    fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
+        let finish = settled.map_err(|failure| (*failure).clone())?;
+        let mut result = self.viewed(job, Some(&finish), None, view);
+        if !result.omitted.is_empty() {
+            result.job = Some(self.redact(job.id.as_str()));
+            self.jobs.keep(Arc::clone(job));
+        } else {
+            result.cursor = None;
+        }
+        Ok(Outcome::Ran(result))
+    }
+
+    /// A command that goes on without the call.
+    fn leave(&self, job: Arc<Job>, view: &View) -> ExecResult {
+        self.jobs.keep(Arc::clone(&job));
+        if let Some(session) = &job.holds {
+            self.sessions.hold(session.as_str(), Some(job.id.as_str()));
+            // It may have ended just now, and nobody would take the name away again.
+            if !job.is_running() {
+                self.sessions.hold(session.as_str(), None);
+            }
+        }
+        self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
+    }
+
+    async fn carry_out(self: Arc<Self>, job: &Arc<Job>, errand: Errand) {
+        let Errand { mut seat, facts, grant, mut terms, place, settled, view } = errand;
+        let changes = grant.changes_shell();
+        let persistent = seat.lease.is_some();
+        let ran = match seat.lease.take() {
+            Some(mut lease) => {
+                terms.stop.listen(lease.closing());
+                match lease.session() {
+                    Some(session) => {
+                        let ran = session.run(grant, &self.settings.redactor, terms).await;
+                        let ran = ran.map_err(|error| self.failure(&error));
+                        let end = self.settle(job, ran.as_ref(), persistent, &view).await;
+                        // Whoever hears of the end may use the session: it waits for its turn, which comes at once.
+                        self.sessions.hold(job.session.as_str(), None);
+                        settled.send_replace(Some(end));
+                        self.behind(lease, ran, changes).await;
+                        return;
+                    }
+                    None => Err(self.failure(&SessionError::Unknown)),
+                }
+            }
+            None => {
+                let beginning = std::mem::take(&mut seat.beginning);
+                self.run_alone(&seat.id, &facts, grant, terms, beginning).await
+            }
+        };
+        settled.send_replace(Some(self.settle(job, ran.as_ref(), persistent, &view).await));
+        drop((seat, place));
+    }
+
+    /// What becomes of a session: it is ready for the next command, unless this one has ended its shell.
+    async fn behind(&self, mut lease: crate::session::registry::Lease, ran: Result<Ended, Failure>, changes: bool) {
+        let lost = match &ran {
+            Ok(ended) => ended.lost,
+            // Nothing has run.
+            Err(_) => None,
+        };
+        if let Some(lost) = lost {
+            lease.end(lost).await;
+            return;
+        }
+        let status = match &ran {
+            Ok(Ended { end: End::Status(status), .. }) => *status,
+            Ok(_) | Err(_) => 130,
+        };
+        if changes
+            && let Some(session) = lease.session()
+            && session.remember(status).await.is_err()
+        {
+            lease.end(Lost::Stateless).await;
+            return;
+        }
+        lease.give_back();
+    }
+
+    /// In a shell of its own that ends with the command.
+    async fn run_alone(
+        &self,
+        id: &SessionId,
+        facts: &Facts,
+        grant: Grant,
+        terms: Terms,
+        beginning: Beginning,
+    ) -> Result<Ended, Failure> {
+        let mut session = self.start(id, facts, beginning).await?;
+        let ended = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
+        session.close().await;
+        ended
+    }
+
+    /// Starts a shell under the rules that the same policies give for these facts.
+    pub(super) async fn start(&self, id: &SessionId, facts: &Facts, beginning: Beginning) -> Result<Session, Failure> {
+        let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
+        let plan = self.plan(facts, directory.temp())?;
+        let environment = self.settings.environment.clone();
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory };
+        Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
+    }
+
+    /// What the kernel holds a session to that has this temporary directory.
+    pub(super) fn plan(
+        &self,
+        facts: &Facts,
+        temp: &palisade_engine::AbsolutePath,
+    ) -> Result<plan::SandboxPlan, Failure> {
+        let settings = &self.settings;
+        let engine = settings.engine.now();
+        let granted = |group: &str| group.starts_with("granted-");
+        if temp.is_within(&facts.workspace) || engine.vocabulary().groups_of(temp).any(granted) {
+            return Err(self.failure(&SessionError::TemporaryWithinReach(temp.clone())));
+        }
+        let mut facts = facts.clone();
+        facts.temp = Some(temp.clone());
+        // Deriving takes milliseconds, in which other calls go on.
+        tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
+            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))
+    }
+
+    /// How a command ended, once that is on record.
+    async fn settle(&self, job: &Job, ran: Result<&Ended, &Failure>, persistent: bool, view: &View) -> Settled {
+        let failed = |error| Arc::new(self.failure(&error));
+        let ended = match ran {
+            Ok(ended) => ended,
+            Err(failure) => {
+                self.audit.append(record::not_started(job.req)).await.map_err(failed)?;
+                return Err(Arc::new(failure.clone()));
+            }
+        };
+        let mut finish = self.finish(ended, persistent);
+        let result = self.viewed(job, Some(&finish), None, view);
+        let entry = record::finished(&job.session, persistent, job.req, &result);
+        finish.anchor = self.audit.append(entry).await.map_err(failed)?;
+        Ok(finish)
+    }
+
+    fn finish(&self, ended: &Ended, persistent: bool) -> Finish {
+        let (status, exit_code, signal) = match ended.end {
+            End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
+            End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
+            End::TimedOut => (Status::TimedOut, None, None),
+            End::Cancelled => (Status::Cancelled, None, None),
+            End::Unknown => (Status::SessionLost, None, None),
+        };
+        let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
+        let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
+        let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
+        let lost = lost.map(|lost| crate::redact::Redacted::from_static(lost.as_str()));
+        Finish { status, exit_code, signal, cwd, duration: ended.duration, lost, anchor: self.audit.head() }
+    }
+}
+
+/// Until the call leaves: its time is up, or the command waits for input that only another call can give.
+async fn leaves(job: &Job, yields: Option<Duration>) {
+    let Some(yields) = yields else { return std::future::pending().await };
+    tokio::select! {
+        () = tokio::time::sleep(yields) => {}
+        () = job.progress.once(|known| known.waits_for_input) => {}
+    }
+}
+
+/// The programs that the text names; what it does not tell counts as an interpreter.
+fn runs(grant: &Grant) -> Vec<Runs> {
+    grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect()
+}

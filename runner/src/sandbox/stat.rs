@@ -1,0 +1,91 @@
+//! What the kernel says of one process in `/proc/PID/stat`.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+
+/// Room for a line, in bytes: 52 numbers of at most 20 digits, and a name of at most 64 bytes. The kernel gives it as a whole.
+const LONGEST: usize = 2048;
+
+/// The fields that are of use here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Whether any of its threads still runs. A process whose first thread has ended before the others looks like one that waits to
+    /// be reaped.
+    pub(super) alive: bool,
+    /// Whether a signal has stopped it.
+    pub(super) stopped: bool,
+    pub(super) parent: i32,
+    /// The number of its terminal session.
+    pub(super) session: i32,
+    pub(super) threads: u64,
+    /// When it began, in clock ticks since the machine did. With its number this names one process for good: numbers are given out
+    /// in turn, and do not come round within a tick.
+    pub(super) start: u64,
+}
+
+impl Stat {
+    /// Of the process with this number.
+    ///
+    /// # Errors
+    ///
+    /// There is none (`NotFound`), or what is there cannot be read.
+    pub(super) fn of(pid: i32) -> io::Result<Self> {
+        let mut line = [0; LONGEST];
+        let length = match File::open(format!("/proc/{pid}/stat"))?.read(&mut line) {
+            // It went between opening and reading.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(ErrorKind::NotFound.into()),
+            read => read?,
+        };
+        line.get(..length).and_then(Self::parse).ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
+    /// The fields are separated by spaces; the second is a name in parentheses that the process chooses, and that may hold both.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let fields = stat.rsplit(|byte| *byte == b')').next()?;
+        let mut fields = str::from_utf8(fields).ok()?.split_ascii_whitespace();
+        let state = fields.next()?;
+        // Here and below the numbers of fields are those of proc_pid_stat(5), from which those read before are taken off.
+        let parent = fields.next()?.parse().ok()?; // 4
+        let session = fields.nth(1)?.parse().ok()?; // 6
+        let threads = fields.nth(13)?.parse().ok()?; // 20
+        let start = fields.nth(1)?.parse().ok()?; // 22
+        let alive = match state {
+            "X" | "x" => false,
+            "Z" => threads > 1,
+            _ => true,
+        };
+        Some(Self { alive, stopped: state == "T", parent, session, threads, start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_behind_the_name() {
+        let rest = "4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 T 21 22 23 24";
+        let stat = |alive, stopped, threads| Stat { alive, stopped, parent: 4, session: 6, threads, start: 22 };
+        let rows = [
+            ("1 (bash) S", 1, Some(stat(true, false, 1))),
+            ("1 (a b) (c) R 1 2 3) T", 1, Some(stat(true, true, 1))),
+            ("1 ()) Z 9 9) t", 2, Some(stat(true, false, 2))),
+            ("1 (\n) Z", 1, Some(stat(false, false, 1))),
+            ("1 (x) Z", 2, Some(stat(true, false, 2))),
+            ("1 (x) X", 1, Some(stat(false, false, 1))),
+        ];
+        for (begin, threads, expected) in rows {
+            let line = format!("{begin} {}\n", rest.replace('T', &threads.to_string()));
+            assert_eq!(Stat::parse(line.as_bytes()), expected, "{line}");
+        }
+        for damaged in ["", "1 (x", "1 (x)", "1 (x) S 4 5 6", "1 (x) S y 5 6"] {
+            assert_eq!(Stat::parse(damaged.as_bytes()), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_alive_and_a_missing_one_not_found() {
+        assert!(Stat::of(std::process::id().cast_signed()).is_ok_and(|stat| stat.alive && !stat.stopped));
+        assert_eq!(Stat::of(i32::MAX).map_err(|error| error.kind()), Err(ErrorKind::NotFound));
+    }
+}

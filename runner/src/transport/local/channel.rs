@@ -1,0 +1,286 @@
+//! One output stream of one command: pipe → escapes removed → redacted → kept and shown.
+//!
+//! This file decides what belongs to a command's output. A named pipe exists for one command only: what its background
+//! children write later still comes through that pipe, and never lands in the output of a later command.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+use crate::output::Stripper;
+use crate::redact::{RedactedBytes, Redactor, Stream};
+use crate::session::progress::Progress;
+use crate::session::{Chunk, Nonce, SessionError, StreamName};
+
+/// The most that a pipe is asked for when its command is over: fcntl(2) lets a pipe have 1 MiB.
+const MAX_PIPE: usize = 1 << 20;
+
+/// Bytes read from a stream at a time.
+pub(super) const BUFFER: usize = 64 * 1024;
+
+/// Bytes read at a time from a stream that only background children still hold; there may be many of these.
+const LATE_BUFFER: usize = 4 * 1024;
+
+/// What an interactive bash says on standard error when it is left; the agent's code did not write it.
+const FAREWELL: &[u8] = b"exit\n";
+
+/// What a stream can do next.
+pub(super) enum Turn {
+    /// The live listener has room, or is gone.
+    Deliver(Option<mpsc::OwnedPermit<Chunk>>),
+    /// There may be something to read; false: never again.
+    Read(bool),
+}
+
+/// One output stream.
+pub(super) struct Channel {
+    name: StreamName,
+    path: String,
+    reader: pipe::Receiver,
+    /// Somebody may still write to it. A pipe that nobody has opened yet is not at its end (fifo(7), poll(2)).
+    open: bool,
+    /// The shell has opened it.
+    opened: bool,
+    /// Bytes came that the redactor may still hold back.
+    waiting: bool,
+    stripper: Stripper,
+    redact: Stream,
+    progress: Arc<Progress>,
+    live: Option<mpsc::Sender<Chunk>>,
+    /// What the live listener has not taken yet. While there is any, nothing more is read: a listener that is slow
+    /// slows the command, as a pipe would.
+    mail: VecDeque<RedactedBytes>,
+    /// A farewell that may turn out to be the shell's own, on standard error.
+    farewell: bool,
+    line_start: bool,
+}
+
+impl Channel {
+    pub(super) fn make(
+        directory: &Path,
+        name: StreamName,
+        redactor: &Redactor,
+        progress: &Arc<Progress>,
+        live: Option<&mpsc::Sender<Chunk>>,
+    ) -> Result<Self, SessionError> {
+        let path = directory.join(Nonce::new()?.as_str());
+        let failed = |source: std::io::Error| SessionError::Channel { what: "an output channel", source };
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+        let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
+        let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
+        Ok(Self {
+            name,
+            path: shown,
+            reader,
+            open: true,
+            opened: false,
+            waiting: false,
+            stripper: Stripper::default(),
+            redact: redactor.stream(),
+            progress: Arc::clone(progress),
+            live: live.cloned(),
+            mail: VecDeque::new(),
+            farewell: false,
+            line_start: true,
+        })
+    }
+
+    /// Where the shell opens it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether there is anything to wait for.
+    pub(super) fn is_active(&self) -> bool {
+        self.open || !self.mail.is_empty()
+    }
+
+    /// Whether output may be held back until it is known to be no secret.
+    pub(super) fn holds_back(&self) -> bool {
+        self.waiting
+    }
+
+    /// Waits for what can be done next, and does nothing: safe to drop at any time.
+    pub(super) async fn turn(&self) -> Turn {
+        match &self.live {
+            Some(live) if !self.mail.is_empty() => Turn::Deliver(live.clone().reserve_owned().await.ok()),
+            _ => Turn::Read(self.reader.readable().await.is_ok()),
+        }
+    }
+
+    /// Does it. Returns whether bytes came.
+    pub(super) fn act(&mut self, turn: Turn, buffer: &mut [u8]) -> bool {
+        match turn {
+            Turn::Deliver(Some(place)) => {
+                if let Some(bytes) = self.mail.pop_front() {
+                    place.send(Chunk { stream: self.name, bytes });
+                }
+            }
+            // Nobody listens any more: the result still has it.
+            Turn::Deliver(None) => {
+                self.live = None;
+                self.mail.clear();
+            }
+            Turn::Read(true) => {
+                let read = self.reader.try_read(buffer);
+                return self.took(read, buffer);
+            }
+            Turn::Read(false) => self.open = false,
+        }
+        false
+    }
+
+    /// Whether the shell has ever opened it. Known once it is drained.
+    pub(super) fn was_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Takes what is left when the command is over.
+    pub(super) fn drain(&mut self, buffer: &mut [u8]) {
+        // Asked of the kernel itself: the runtime may not have heard yet of what was written just before the report.
+        // A background child may write for ever, but what it wrote up to now is at most one pipe full.
+        let mut left = MAX_PIPE / BUFFER;
+        let mut more = true;
+        self.opened |= !self.open;
+        while self.open && more && left > 0 {
+            let read = rustix::io::read(&self.reader, &mut *buffer).map_err(std::io::Error::from);
+            // Without any writer there is nothing to wait for; where writers have gone, poll says so.
+            self.opened |= !matches!(read, Ok(0)) || self.is_left();
+            more = self.took(read, buffer);
+            left -= 1;
+        }
+    }
+
+    fn is_left(&self) -> bool {
+        let mut here = [PollFd::new(&self.reader, PollFlags::IN)];
+        let told = poll(&mut here, Some(&Timespec::default())).is_ok();
+        told && here.first().is_some_and(|pipe| pipe.revents().contains(PollFlags::HUP))
+    }
+
+    /// Passes on what was read; whether there may be more.
+    fn took(&mut self, read: std::io::Result<usize>, buffer: &[u8]) -> bool {
+        match read {
+            Ok(0) => self.open = false,
+            Ok(count) => {
+                self.opened = true;
+                self.pass(buffer.get(..count).unwrap_or_default());
+                return true;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return true,
+            Err(_) => self.open = false,
+        }
+        false
+    }
+
+    fn pass(&mut self, mut raw: &[u8]) {
+        if std::mem::take(&mut self.farewell) {
+            self.redacted(FAREWELL);
+        }
+        if let Some(before) = raw.strip_suffix(FAREWELL).filter(|_| matches!(self.name, StreamName::Stderr)) {
+            self.farewell = before.last().map_or(self.line_start, |byte| *byte == b'\n');
+            if self.farewell {
+                raw = before;
+            }
+        }
+        self.line_start = raw.last().map_or(self.line_start, |byte| *byte == b'\n');
+        self.redacted(raw);
+    }
+
+    fn redacted(&mut self, raw: &[u8]) {
+        let bytes = self.stripper.push(raw);
+        let bytes = self.redact.push(&bytes);
+        self.waiting = true;
+        self.emit(bytes);
+    }
+
+    pub(super) fn flush_idle(&mut self) {
+        self.waiting = false;
+        let bytes = self.redact.idle();
+        self.emit(bytes);
+    }
+
+    fn emit(&mut self, bytes: RedactedBytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.progress.push(self.name, &bytes);
+        if self.live.is_some() {
+            self.mail.push_back(bytes);
+        }
+    }
+
+    /// Hands out what is held back, and leaves the pipe to whoever still writes to it. With `left`, the shell itself has
+    /// ended and said so.
+    pub(super) async fn finish(mut self, left: bool, redactor: &Redactor) {
+        if std::mem::take(&mut self.farewell) && !left {
+            self.redacted(FAREWELL);
+        }
+        let rest = std::mem::take(&mut self.stripper).finish();
+        let bytes = self.redact.push(&rest);
+        self.emit(bytes);
+        let Self { name, path, reader, redact, progress, live, mut mail, open, .. } = self;
+        let (rest, counts) = redact.finish_counted();
+        progress.push(name, &rest);
+        progress.flush(name);
+        progress.count(counts);
+        mail.push_back(rest);
+        if let Some(live) = live {
+            for bytes in mail.into_iter().filter(|bytes| !bytes.is_empty()) {
+                if live.send(Chunk { stream: name, bytes }).await.is_err() {
+                    break;
+                }
+            }
+        }
+        // The pipe goes with the session's directory in any case.
+        let _left_behind = std::fs::remove_file(&path);
+        if open {
+            let late = Late { name, reader, stripper: Stripper::default(), redact: redactor.stream(), progress };
+            tokio::spawn(late.listen());
+        }
+    }
+}
+
+/// A stream whose command is over, and that background children still hold. It is read for as long as they do: a pipe
+/// without a reader would kill them.
+struct Late {
+    name: StreamName,
+    reader: pipe::Receiver,
+    stripper: Stripper,
+    redact: Stream,
+    progress: Arc<Progress>,
+}
+
+impl Late {
+    async fn listen(mut self) {
+        let mut buffer = Vec::new();
+        while self.reader.readable().await.is_ok() {
+            buffer.resize(LATE_BUFFER, 0);
+            match self.reader.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let bytes = self.stripper.push(buffer.get(..count).unwrap_or_default());
+                    self.progress.push(self.name, &self.redact.push(&bytes));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    buffer = Vec::new();
+                    self.progress.push(self.name, &self.redact.idle());
+                }
+                Err(_) => break,
+            }
+        }
+        let Self { name, redact, stripper, progress, .. } = self;
+        let mut redact = redact;
+        let last = redact.push(&stripper.finish());
+        progress.push(name, &last);
+        let (rest, counts): (RedactedBytes, BTreeMap<String, u64>) = redact.finish_counted();
+        progress.push(name, &rest);
+        progress.flush(name);
+        progress.count(counts);
+    }
+}

@@ -1,0 +1,80 @@
+//! How a command is ended that does not end by itself, in steps that get harder. No I/O.
+//!
+//! From the deadline to the last step it takes less than a second, or the grace that was asked for and a second.
+
+use std::time::Duration;
+
+/// What is done to the command next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rung {
+    /// Every process that it started is told to end (TERM).
+    Ask,
+    /// The shell and what it waits for are interrupted, as by Ctrl-C.
+    Interrupt,
+    /// Every process that it started is killed, and the shell interrupted once more.
+    KillRest,
+    /// The shell is killed, and everything with it.
+    KillShell,
+}
+
+/// The steps after the deadline. A program that handles the interrupt in good order gets half a second; one that does
+/// not, or a shell that runs a trap instead, is not waited for.
+const STEPS: [(Rung, Duration); 5] = [
+    (Rung::Interrupt, Duration::from_millis(250)),
+    (Rung::Interrupt, Duration::from_millis(250)),
+    (Rung::KillRest, Duration::from_millis(150)),
+    (Rung::KillRest, Duration::from_millis(200)),
+    (Rung::KillShell, Duration::ZERO),
+];
+
+/// Where a command is on its way down.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    grace: Option<Duration>,
+    step: usize,
+}
+
+impl Ladder {
+    /// From the top; with `grace`, the command is first asked and then left alone for that long.
+    pub(super) fn new(grace: Option<Duration>) -> Self {
+        Self { grace: grace.filter(|grace| !grace.is_zero()), step: 0 }
+    }
+
+    /// What to do now, and how long to wait before the next step.
+    pub(super) fn next(&mut self) -> (Rung, Duration) {
+        if let Some(grace) = self.grace.take() {
+            return (Rung::Ask, grace);
+        }
+        let step = STEPS.get(self.step).or(STEPS.last()).copied();
+        self.step += 1;
+        step.unwrap_or((Rung::KillShell, Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(grace: Option<Duration>) -> Vec<(Rung, Duration)> {
+        let mut ladder = Ladder::new(grace);
+        std::iter::from_fn(|| Some(ladder.next())).take(8).collect()
+    }
+
+    #[test]
+    fn it_ends_within_a_second_and_never_turns_back() {
+        let all = steps(None);
+        let before = |(rung, _): &&(Rung, Duration)| *rung != Rung::KillShell;
+        assert!(all.iter().take_while(before).map(|(_, wait)| *wait).sum::<Duration>() < Duration::from_secs(1));
+        assert_eq!(all.first().map(|(rung, _)| *rung), Some(Rung::Interrupt));
+        assert_eq!(all.last().map(|(rung, _)| *rung), Some(Rung::KillShell));
+    }
+
+    #[test]
+    fn grace_comes_first_and_once() {
+        let grace = Duration::from_secs(5);
+        let all = steps(Some(grace));
+        assert_eq!(all.first(), Some(&(Rung::Ask, grace)));
+        assert_eq!(all.get(1..), steps(None).get(..7));
+        assert_eq!(steps(Some(Duration::ZERO)), steps(None));
+    }
+}

@@ -1,0 +1,309 @@
+//! A bash on this machine, under the sandbox.
+//!
+//! Output comes over a pair of named pipes that exist for one command only (`channel.rs`); the end comes over a
+//! descriptor that commands do not have; a command that does not end is ended in steps (`ladder.rs`). This file starts a
+//! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
+
+mod channel;
+mod input;
+mod ladder;
+mod reports;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_engine::AbsolutePath;
+use rustix::fs::{CWD, Mode};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use self::reports::Reports;
+pub use self::run::{End, Ended, Lost};
+use crate::facts::real_directory;
+use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
+use crate::sandbox::{self, Enforced, Launch, Process};
+use crate::session::frame::{self, CONTROL_FD};
+use crate::session::{Nonce, SessionError};
+
+/// The shell that commands run in.
+const BASH: &str = "/bin/bash";
+
+/// How long a shell may take to answer where nothing of the agent's runs.
+const READY: Duration = Duration::from_secs(10);
+
+/// Bytes that a shell's state may have; a shell with more keeps none.
+const MAX_STATE: usize = 4 << 20;
+
+/// Everything that a shell needs before it starts.
+#[derive(Debug)]
+pub struct Place {
+    /// What the kernel shall allow.
+    pub plan: SandboxPlan,
+    /// The child's variables, without `TMPDIR`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: AbsolutePath,
+    /// The session's own directory.
+    pub directory: SessionDirectory,
+}
+
+/// A directory that lives as long as its session: named pipes, and a temporary directory for commands.
+#[derive(Debug)]
+pub struct SessionDirectory {
+    root: TempDir,
+    temp: AbsolutePath,
+}
+
+impl SessionDirectory {
+    /// Makes one, for this user alone.
+    ///
+    /// # Errors
+    /// If the system's temporary directory cannot be written.
+    pub fn new() -> Result<Self, SessionError> {
+        let failed = |source| SessionError::Channel { what: "a directory", source };
+        let private = std::fs::Permissions::from_mode(0o700);
+        let root = tempfile::Builder::new().prefix("palisade-").permissions(private).tempdir().map_err(failed)?;
+        for name in ["io", "in", "tmp"] {
+            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
+        }
+        let temp = real_directory(&root.path().join("tmp"));
+        let temp = temp.ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+        Ok(Self { root, temp })
+    }
+
+    /// The commands' temporary directory, real.
+    pub fn temp(&self) -> &AbsolutePath {
+        &self.temp
+    }
+
+    fn pipes(&self) -> PathBuf {
+        self.root.path().join("io")
+    }
+
+    fn input(&self) -> PathBuf {
+        self.root.path().join("in")
+    }
+}
+
+/// What a shell was at one moment: its variables, functions, options, aliases, traps and arguments, as text that makes
+/// another shell the same. It may hold secrets, and leaves this process only for a shell of the same session.
+#[derive(Clone)]
+pub struct State(Arc<[u8]>);
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "State({} bytes)", self.0.len())
+    }
+}
+
+/// A running shell.
+#[derive(Debug)]
+pub struct LocalShell {
+    process: Process,
+    stdin: UnixStream,
+    /// The shell's end of its input, held to see what it has not read yet.
+    stdin_child: OwnedFd,
+    reports: Reports,
+    directory: SessionDirectory,
+    enforced: Enforced,
+    /// The shell's own number as this process sees it.
+    pid: i32,
+}
+
+impl LocalShell {
+    /// Starts the shell under its sandbox, makes it what another was, and waits for its report.
+    ///
+    /// # Errors
+    /// If the sandbox cannot be made as asked for, or the shell does not answer.
+    pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
+        let Place { mut plan, mut environment, cwd, directory } = place;
+        plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
+        plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
+        environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
+        let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
+        // Sockets, not pipes: what a session's programs find under /proc of the shell cannot be opened again, so that
+        // none of them can type into it or report for it.
+        let (stdin, stdin_child) = channel("the shell's input")?;
+        let (control, control_child) = channel("the report channel")?;
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+        let null: OwnedFd = null.map_err(|source| SessionError::Channel { what: "the null device", source })?.into();
+        let launch = Launch {
+            program: BASH.into(),
+            argv: ["bash", "--norc", "--noprofile", "--noediting", "-i"].map(OsString::from).into(),
+            env: environment,
+            cwd: cwd.as_str().into(),
+            stdin: duplicate(&stdin_child)?,
+            stdout: duplicate(&null)?,
+            stderr: null,
+            extra: vec![(control_child, CONTROL_FD)],
+            controlling_terminal: false,
+        };
+        let prepared = sandbox::prepare(&plan, launch)?;
+        let enforced = prepared.enforced().clone();
+        let process = sandbox::spawn(prepared)?;
+        let pid = process.pid();
+        let mut shell = Self { process, stdin, stdin_child, reports: Reports::new(control), directory, enforced, pid };
+        match shell.boot(state, &names, &cwd).await {
+            Ok(()) => Ok(shell),
+            Err(error) => {
+                shell.end_everything().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn boot(&mut self, state: Option<&State>, names: &[String], cwd: &AbsolutePath) -> Result<(), SessionError> {
+        let nonce = Nonce::new()?;
+        self.told(&frame::boot(&nonce), &nonce).await?;
+        self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
+        if let Some(State(state)) = state {
+            let nonce = Nonce::new()?;
+            self.told(&frame::restore(state, names, &nonce), &nonce).await?;
+            // Its own directory, and where it stood, are this shell's: the state may be of another place.
+            let own = frame::settle(self.directory.temp().as_str(), cwd.as_str());
+            let nonce = Nonce::new()?;
+            self.told(&frame::restore(&own, &[], &nonce), &nonce).await?;
+        }
+        // Without it nobody can tell where the shell stands, and every relative path would be judged in the wrong place.
+        self.cwd().map(drop).ok_or(SessionError::NoDirectory)
+    }
+
+    /// Writes lines of our own and waits for the report behind them.
+    async fn told(&mut self, lines: &[u8], nonce: &Nonce) -> Result<i32, SessionError> {
+        let answer = async {
+            self.stdin.write_all(lines).await.ok()?;
+            self.reports.next().await.ok().filter(|report| report.nonce == *nonce)
+        };
+        let report = tokio::time::timeout(READY, answer).await.ok().flatten();
+        report.map(|report| report.status).ok_or(SessionError::NotReady)
+    }
+
+    /// The commands' temporary directory.
+    pub fn temp(&self) -> &AbsolutePath {
+        self.directory.temp()
+    }
+
+    /// What the kernel holds the shell to.
+    pub fn enforced(&self) -> &Enforced {
+        &self.enforced
+    }
+
+    /// What the shell is now; `None` if it is too much to keep, or cannot be told. `status` is that of the last command.
+    ///
+    /// # Errors
+    /// If the shell does not answer any more: it is ended then.
+    pub async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
+        let path = self.directory.pipes().join(Nonce::new()?.as_str());
+        let failed = |source: std::io::Error| SessionError::Channel { what: "a channel for the shell's state", source };
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+        let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
+        let writer = pipe::OpenOptions::new().open_sender(&path).map_err(failed)?;
+        let nonce = Nonce::new()?;
+        let lines = frame::state(path.to_str().unwrap_or_default(), status, &nonce);
+        let mut state = Vec::new();
+        let told = {
+            let told = self.told(&lines, &nonce);
+            tokio::pin!(told);
+            loop {
+                tokio::select! {
+                    told = &mut told => break told,
+                    ready = reader.readable() => match ready {
+                        Ok(()) => take(&reader, &mut state),
+                        Err(error) => break Err(failed(error)),
+                    },
+                }
+            }
+        };
+        drop(writer);
+        // Asked of the kernel itself: the runtime may not have heard yet of what came just before the report.
+        let mut rest = [0_u8; 16 * 1024];
+        while let Ok(count @ 1..) = rustix::io::read(&reader, &mut rest) {
+            add(&mut state, rest.get(..count).unwrap_or_default());
+        }
+        let _left_behind = std::fs::remove_file(&path);
+        if let Err(error) = told {
+            self.end_everything().await;
+            return Err(error);
+        }
+        Ok((state.len() < MAX_STATE).then(|| State(state.into())))
+    }
+
+    /// Kills the shell and everything in it.
+    pub async fn close(mut self) -> SessionDirectory {
+        self.end_everything().await;
+        self.directory
+    }
+
+    /// The working directory, as the kernel has it; a directory that was removed is none.
+    fn cwd(&self) -> Option<AbsolutePath> {
+        let link = PathBuf::from(format!("/proc/{}/cwd", self.pid));
+        let path = real_directory(&std::fs::read_link(&link).ok()?)?;
+        // The name of a removed directory ends in ` (deleted)`, which may be the name of another one.
+        let same = |file: &std::fs::Metadata| (file.dev(), file.ino());
+        let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::metadata(path.as_str()).ok()?);
+        (same(&there) == same(&named)).then_some(path)
+    }
+
+    /// What Ctrl-C does: to the shell and to what it waits for. It has been delivered when this returns.
+    fn interrupt(&self) {
+        let _gone = Pid::from_raw(self.pid).map(|pid| kill_process_group(pid, Signal::INT));
+    }
+
+    /// Lets a stopped shell go on.
+    fn wake(&self) {
+        let _gone = Pid::from_raw(self.pid).map(|pid| kill_process(pid, Signal::CONT));
+    }
+
+    /// Bytes that were written to the shell and that it has not read.
+    fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stdin_child).unwrap_or(0)
+    }
+
+    async fn end_everything(&mut self) {
+        // A kill that fails leaves the drop of the process as the backstop; there is nothing else to do about it.
+        if let Err(error) = self.process.kill() {
+            tracing::error!(%error, "cannot kill a session");
+        }
+        if let Err(error) = self.process.wait().await {
+            tracing::error!(%error, "cannot wait for a session's end");
+        }
+    }
+}
+
+/// Reads all that is there; what goes beyond the limit is dropped.
+fn take(reader: &pipe::Receiver, into: &mut Vec<u8>) {
+    let mut buffer = [0_u8; 16 * 1024];
+    while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
+        add(into, buffer.get(..count).unwrap_or_default());
+    }
+}
+
+fn add(state: &mut Vec<u8>, bytes: &[u8]) {
+    let room = MAX_STATE.saturating_sub(state.len());
+    state.extend(bytes.iter().take(room));
+}
+
+/// A socket pair as (ours, the child's), both closed on exec.
+fn channel(what: &'static str) -> Result<(UnixStream, OwnedFd), SessionError> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(channel_error(what))?;
+    ours.set_nonblocking(true).map_err(channel_error(what))?;
+    Ok((UnixStream::from_std(ours).map_err(channel_error(what))?, theirs.into()))
+}
+
+fn channel_error(what: &'static str) -> impl FnOnce(std::io::Error) -> SessionError {
+    move |source| SessionError::Channel { what, source }
+}
+
+fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, SessionError> {
+    fd.try_clone().map_err(channel_error("a channel"))
+}

@@ -1,0 +1,465 @@
+//! One command in a running shell, from its first byte to its end or the shell's.
+//!
+//! This file decides when a command is over, and whether its shell can still be trusted with another one. Two things
+//! say so besides the shell's report: how much of its input the shell has read, and whether its process lives. A shell
+//! that has read everything and reports nothing has lost its way; it is asked once more, and then given up.
+
+use std::time::{Duration, Instant};
+
+use palisade_engine::AbsolutePath;
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+
+use super::LocalShell;
+use super::channel::{BUFFER, Channel, Turn};
+use super::input::Input;
+use super::ladder::{Ladder, Rung};
+use super::reports::Closed;
+use crate::redact::Redactor;
+use crate::sandbox::{Ending, Tree};
+use crate::session::frame::{self, Report, Streams};
+use crate::session::progress::Progress;
+use crate::session::{Nonce, Order, SessionError, StreamName, Terms, Typed};
+
+/// Silence after which output that can no longer become a secret is let go.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// How often a command that says nothing is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long a shell that has read all of its input may take to say so.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It came to its end with this status.
+    Status(i32),
+    /// It ended its shell, with this code.
+    ShellExited(i32),
+    /// Its shell was ended by this signal.
+    ShellKilled(i32),
+    /// The time was up; everything that it had started was ended.
+    TimedOut,
+    /// Somebody stopped it; everything that it had started was ended.
+    Cancelled,
+    /// Nobody can say: its shell could not be trusted any more and was ended.
+    Unknown,
+}
+
+/// Why a shell is gone, or had to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The command ended it.
+    Ended,
+    /// Its working directory is gone or cannot be named.
+    Nowhere,
+    /// It did not stop when it was told to.
+    Unstoppable,
+    /// It read what it was given and did not report.
+    Silent,
+    /// Something other than its report came in the report's place.
+    Forged,
+    /// It did not take up what it was given.
+    Unheard,
+    /// It could not tell its state.
+    Stateless,
+}
+
+impl Lost {
+    /// The reason as a reader is told it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "the command ended the session's shell",
+            Self::Nowhere => "the session's working directory is gone or cannot be named",
+            Self::Unstoppable => "the session's shell did not stop when it was told to, and was killed",
+            Self::Silent => {
+                "the session's shell no longer reports: the command changed a builtin, a descriptor or an option that it \
+                 needs, or read its input"
+            }
+            Self::Forged => "something interfered with the session's report channel",
+            Self::Unheard => {
+                "the session's shell can run nothing any more: it is restricted, has no descriptor left, or no `eval`"
+            }
+            Self::Stateless => "the session's shell no longer tells its state",
+        }
+    }
+}
+
+/// How a command ended, and what became of its shell.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub end: End,
+    /// Why the shell is gone, if it is.
+    pub lost: Option<Lost>,
+    /// The working directory after it; `None` if the shell is gone.
+    pub cwd: Option<AbsolutePath>,
+    /// From the start to the end.
+    pub duration: Duration,
+}
+
+impl LocalShell {
+    /// Runs one command to its end, the shell's end, or the deadline. What it prints goes to `terms.progress`.
+    ///
+    /// # Errors
+    /// If the channels cannot be made: the command has not run then.
+    pub(crate) async fn run(
+        &mut self,
+        script: &[u8],
+        redactor: &Redactor,
+        terms: Terms,
+    ) -> Result<Ended, SessionError> {
+        let pipes = self.directory.pipes();
+        let (progress, live) = (&terms.progress, terms.live.as_ref());
+        let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
+        let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
+        let input = if terms.input.is_some() { Some(Input::make(&self.directory.input())?) } else { None };
+        let before =
+            self.process.tree().map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
+        let nonce = Nonce::new()?;
+        let streams = Streams {
+            stdin: input.as_ref().map_or("/dev/null", Input::path),
+            stdout: stdout.path(),
+            stderr: stderr.path(),
+        };
+        let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
+        let unwritten = frame::command(script, directory, streams, &nonce);
+        let deadline = tokio::time::Instant::now() + terms.timeout;
+        let run = Run {
+            shell: self,
+            stdout,
+            stderr,
+            input,
+            terms,
+            before,
+            unwritten,
+            nonce,
+            syncs: Vec::new(),
+            status: None,
+            fall: None,
+            deadline,
+            closed: false,
+            heard: Instant::now(),
+            probed: None,
+            buffer: vec![0; BUFFER],
+        };
+        Ok(run.complete(redactor).await)
+    }
+}
+
+/// A command that runs.
+struct Run<'s> {
+    shell: &'s mut LocalShell,
+    stdout: Channel,
+    stderr: Channel,
+    input: Option<Input>,
+    terms: Terms,
+    /// The session's processes before the command.
+    before: Tree,
+    /// What the shell is still to be given.
+    unwritten: Vec<u8>,
+    /// The command's own report is known by it.
+    nonce: Nonce,
+    /// Further reports that were asked for. Once the last of them has come, nothing of ours is on its way any more.
+    syncs: Vec<Nonce>,
+    /// The command's own report, once it has come.
+    status: Option<i32>,
+    /// It is being ended.
+    fall: Option<Fall>,
+    /// When time itself brings about the next step.
+    deadline: tokio::time::Instant,
+    /// No report will come: the shell has ended, or is another program.
+    closed: bool,
+    /// When the command last said something.
+    heard: Instant,
+    /// When a shell that seemed to have lost its way was asked to report.
+    probed: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+/// A command on its way down.
+struct Fall {
+    end: End,
+    ladder: Ladder,
+}
+
+/// What happens first.
+enum Event {
+    Deadline,
+    Stop,
+    Written(std::io::Result<usize>),
+    Report(Result<Report, Closed>),
+    Out(Turn),
+    Err(Turn),
+    Input,
+    Typed(Option<Typed>),
+    Order(Option<Order>),
+    Idle,
+    Look,
+    Gone(std::io::Result<Ending>),
+}
+
+type Over = (End, Option<Lost>);
+
+impl Run<'_> {
+    async fn complete(mut self, redactor: &Redactor) -> Ended {
+        let started = Instant::now();
+        let (mut end, mut lost) = self.drive().await;
+        let duration = started.elapsed();
+        if self.fall.is_some() && lost.is_none() && !self.end_what_it_started() {
+            lost = Some(Lost::Unstoppable);
+        }
+        let mut cwd = if lost.is_none() { self.shell.cwd() } else { None };
+        // A shell that stands nowhere that can be named cannot be judged for: every relative path would be another file.
+        lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
+        if lost.is_some() {
+            self.shell.end_everything().await;
+        }
+        // What the command has written is in the pipes by now; what its background children still write comes later.
+        let Self { shell, mut stdout, mut stderr, mut buffer, terms, .. } = self;
+        stdout.drain(&mut buffer);
+        stderr.drain(&mut buffer);
+        let left = matches!(end, End::ShellExited(_));
+        let opened = stderr.was_opened();
+        stdout.finish(left, redactor).await;
+        stderr.finish(left, redactor).await;
+        if lost.is_none() && matches!(end, End::Status(_)) && !(opened && evaluated(&terms.progress)) {
+            (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
+            shell.end_everything().await;
+        }
+        Ended { end, lost, cwd, duration }
+    }
+
+    async fn drive(&mut self) -> Over {
+        loop {
+            let over = match self.event().await {
+                Event::Deadline if self.fall.is_some() => self.step(),
+                Event::Deadline => self.begin_to_end(End::TimedOut, self.terms.grace),
+                Event::Stop => self.begin_to_end(End::Cancelled, self.terms.grace),
+                Event::Written(written) => {
+                    // If the shell is gone, its status says how.
+                    let written = written.unwrap_or(self.unwritten.len());
+                    self.unwritten.drain(..written.min(self.unwritten.len()));
+                    None
+                }
+                Event::Report(Ok(report)) => self.reported(&report),
+                Event::Report(Err(Closed::Ended)) => {
+                    self.closed = true;
+                    None
+                }
+                Event::Report(Err(Closed::Forged)) => Some((End::Unknown, Some(Lost::Forged))),
+                Event::Out(turn) => {
+                    self.said(|run| run.stdout.act(turn, &mut run.buffer));
+                    None
+                }
+                Event::Err(turn) => {
+                    self.said(|run| run.stderr.act(turn, &mut run.buffer));
+                    None
+                }
+                Event::Input => {
+                    self.input.as_mut().map(Input::act);
+                    None
+                }
+                Event::Typed(typed) => {
+                    self.feed(typed);
+                    None
+                }
+                Event::Order(order) => self.obey(order),
+                Event::Idle => {
+                    self.stdout.flush_idle();
+                    self.stderr.flush_idle();
+                    None
+                }
+                Event::Look => self.look(),
+                Event::Gone(ending) => Some(self.gone(ending)),
+            };
+            if let Some(over) = over {
+                return over;
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        let Self { shell, stdout, stderr, input, terms, unwritten, fall, closed, .. } = self;
+        let LocalShell { stdin, reports, process, .. } = &mut **shell;
+        let idle = stdout.holds_back() || stderr.holds_back();
+        let feeds = input.as_ref().is_some_and(Input::is_active);
+        let Terms { orders, stop, input: typist, .. } = terms;
+        let ordered = orders.is_some();
+        let types = typist.is_some() && input.as_ref().is_some_and(Input::has_room);
+        let fed = async {
+            if let Some(input) = input {
+                input.turn().await;
+            }
+        };
+        let typed = async {
+            match typist {
+                Some(typist) => typist.recv().await,
+                None => None,
+            }
+        };
+        let order = async {
+            match orders {
+                Some(orders) => orders.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
+            () = stop.requested(), if fall.is_none() => Event::Stop,
+            written = stdin.write(unwritten), if !unwritten.is_empty() => Event::Written(written),
+            report = reports.next(), if !*closed => Event::Report(report),
+            turn = stdout.turn(), if stdout.is_active() => Event::Out(turn),
+            turn = stderr.turn(), if stderr.is_active() => Event::Err(turn),
+            () = fed, if feeds => Event::Input,
+            typed = typed, if types => Event::Typed(typed),
+            order = order, if ordered => Event::Order(order),
+            () = tokio::time::sleep(IDLE), if idle => Event::Idle,
+            ending = process.wait(), if *closed => Event::Gone(ending),
+            () = tokio::time::sleep(LOOK) => Event::Look,
+        }
+    }
+
+    fn said(&mut self, act: impl FnOnce(&mut Self) -> bool) {
+        if act(self) {
+            self.heard = Instant::now();
+        }
+    }
+
+    fn reported(&mut self, report: &Report) -> Option<Over> {
+        if report.nonce == self.nonce && self.status.is_none() {
+            self.status = Some(report.status);
+            return self.syncs.is_empty().then_some((End::Status(report.status), None));
+        }
+        if !self.syncs.contains(&report.nonce) {
+            return Some((End::Unknown, Some(Lost::Forged)));
+        }
+        if self.syncs.last() != Some(&report.nonce) {
+            return None;
+        }
+        Some(match (&self.fall, self.status) {
+            (Some(fall), _) => (fall.end, None),
+            (None, Some(status)) => (End::Status(status), None),
+            // Something of the agent's has read the line that should have reported.
+            (None, None) => (End::Unknown, Some(Lost::Silent)),
+        })
+    }
+
+    fn begin_to_end(&mut self, end: End, grace: Option<Duration>) -> Option<Over> {
+        let ladder = Ladder::new(grace);
+        self.fall = Some(Fall { end, ladder });
+        self.step()
+    }
+
+    fn step(&mut self) -> Option<Over> {
+        let fall = self.fall.as_mut()?;
+        let (rung, wait) = fall.ladder.next();
+        match rung {
+            Rung::Ask => {
+                let _gone = self.shell.process.signal_newer(&self.before, Some(self.shell.pid), Signal::TERM);
+            }
+            Rung::Interrupt => self.interrupt(),
+            Rung::KillRest => {
+                self.end_what_it_started();
+                self.interrupt();
+            }
+            Rung::KillShell => return Some((fall.end, Some(Lost::Unstoppable))),
+        }
+        self.deadline = tokio::time::Instant::now() + wait;
+        None
+    }
+
+    /// Ctrl-C, and then a report behind whatever that leaves of the shell's input.
+    fn interrupt(&mut self) {
+        self.shell.interrupt();
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        // Without random bytes there is no report, and the ladder ends with the shell.
+        if let Ok(nonce) = Nonce::new() {
+            self.unwritten.extend(frame::sync(&nonce));
+            self.syncs.push(nonce);
+        }
+    }
+
+    /// Kills every process that is not older than the command, but the shell; whether all are gone.
+    fn end_what_it_started(&self) -> bool {
+        let ended = self.shell.process.end_newer(&self.before, Some(self.shell.pid));
+        ended.unwrap_or(false)
+    }
+
+    fn feed(&mut self, typed: Option<Typed>) {
+        let Some(input) = &mut self.input else { return };
+        match typed {
+            Some(Typed::Bytes(bytes)) => {
+                input.push(&bytes);
+                self.heard = Instant::now();
+                self.terms.progress.waits_for_input(false);
+            }
+            Some(Typed::End) => input.end(),
+            None => self.terms.input = None,
+        }
+    }
+
+    fn obey(&mut self, order: Option<Order>) -> Option<Over> {
+        match order {
+            None => self.terms.orders = None,
+            Some(Order::Signal(signal)) => {
+                let _gone = self.shell.process.signal_newer(&self.before, Some(self.shell.pid), signal);
+                if signal == Signal::INT {
+                    self.interrupt();
+                }
+            }
+            // One that is on its way down already is not given more time.
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, None),
+            Some(Order::Stop { grace }) if self.fall.is_none() => return self.begin_to_end(End::Cancelled, grace),
+            Some(Order::Stop { .. }) => {}
+        }
+        None
+    }
+
+    /// A command that says nothing may be at work, or its shell may have stopped or lost its way.
+    fn look(&mut self) -> Option<Over> {
+        if self.shell.process.is_stopped(self.shell.pid) {
+            // Nobody else could wake it: in a terminal the shell around it would.
+            self.shell.wake();
+        }
+        if let Some(input) = &self.input
+            && self.heard.elapsed() >= SILENCE
+        {
+            let tree = self.shell.process.tree().ok();
+            let waits = tree.is_some_and(|tree| tree.pids().any(|pid| input.is_read_by(pid)));
+            self.terms.progress.waits_for_input(waits);
+        }
+        if !self.unwritten.is_empty() || self.shell.unread() > 0 || self.status.is_some() || self.fall.is_some() {
+            return None;
+        }
+        match self.probed {
+            None => {
+                self.probed = Some(Instant::now());
+                self.ask();
+                None
+            }
+            Some(since) => (since.elapsed() >= SILENCE).then_some((End::Unknown, Some(Lost::Silent))),
+        }
+    }
+
+    fn gone(&self, ending: std::io::Result<Ending>) -> Over {
+        let end = match (&self.fall, ending) {
+            (Some(fall), _) => fall.end,
+            (None, Ok(Ending::Exited(code))) => End::ShellExited(code),
+            (None, Ok(Ending::Signalled(signal))) => End::ShellKilled(signal),
+            (None, Err(_)) => End::Unknown,
+        };
+        (end, Some(Lost::Ended))
+    }
+}
+
+/// Whether the shell still has the builtin that runs what it is given (`enable -n eval`).
+fn evaluated(progress: &Progress) -> bool {
+    const REFUSAL: &[u8] = b"builtin: eval: not a shell builtin\n";
+    !progress.look(|known| known.stderr.total_bytes() < 100 && known.stderr.ends_with(REFUSAL))
+}

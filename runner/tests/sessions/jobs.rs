@@ -1,0 +1,185 @@
+//! Commands that outlive their call.
+
+use std::time::{Duration, Instant};
+
+use palisade_runner::{Call, Client, Cursor, ExecResult, Reading, Status};
+
+use crate::place::{POLICY, Place, gone, processes};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn job(result: &ExecResult) -> String {
+    result.job.as_ref().map(ToString::to_string).unwrap_or_else(|| panic!("no job: {result:?}"))
+}
+
+async fn read(place: &Place, job: &str, cursor: Option<&str>, wait: Duration) -> ExecResult {
+    let cursor = cursor.map(|cursor| cursor.parse::<Cursor>().expect("a cursor"));
+    place.pipeline.read_job(job, Reading { cursor, wait, view: None }).await.expect("a reading")
+}
+
+/// Reads on until it ends; all that it printed.
+async fn follow(place: &Place, job: &str) -> (ExecResult, String) {
+    let (mut text, mut cursor) = (String::new(), None::<String>);
+    loop {
+        let result = read(place, job, cursor.as_deref(), 10 * SECOND).await;
+        text.push_str(result.stdout.as_str());
+        cursor = result.cursor.as_ref().map(ToString::to_string);
+        if result.status != Status::Running {
+            return (result, text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_takes_longer_becomes_a_job() {
+    let place = Place::new();
+    let session = place.open().await;
+    let call = Call { yields: Some(SECOND / 5), ..session.call("echo one; sleep 1; echo two; (exit 4)") };
+    let first = place.submit(call).await;
+    assert_eq!((first.status, first.exit_code, first.stdout.as_str()), (Status::Running, None, "one\n"));
+    let job = job(&first);
+    let busy = place.pipeline.submit(session.call("true")).await.expect_err("it is held");
+    assert!(busy.what.as_str().contains(&job), "{busy:?}");
+    let cursor = first.cursor.as_ref().map(ToString::to_string);
+    let last = read(&place, &job, cursor.as_deref(), Duration::ZERO).await;
+    assert_eq!((last.status, last.stdout.as_str()), (Status::Running, ""));
+    let rest = read(&place, &job, cursor.as_deref(), 10 * SECOND).await;
+    assert!(rest.stdout.as_str().starts_with("two"), "{rest:?}");
+    let (done, _) = follow(&place, &job).await;
+    assert_eq!((done.status, done.exit_code), (Status::Done, Some(4)));
+    session.is_well("the job").await;
+    let all = read(&place, &job, None, Duration::ZERO).await;
+    assert_eq!(all.stdout.as_str(), "one\ntwo\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_from_the_beginning_leaves_its_session_free() {
+    let place = Place::new();
+    let session = place.open().await;
+    session.says("cd /tmp; x=kept; f() { echo \"f $x\"; }").await;
+    let call = Call { yields: Some(Duration::ZERO), ..session.call("pwd; f; cat; x=changed; exit 6") };
+    let begun = place.submit(call).await;
+    assert_eq!(begun.status, Status::Running, "{begun:?}");
+    let job = job(&begun);
+    session.is_well("starting a job").await;
+    let client = Client::default();
+    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let answer = place.pipeline.write_job(&job, b"line\n", false, wait, &client).await.expect("written");
+    assert!(answer.stdout.as_str().contains("line"), "{answer:?}");
+    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    place.pipeline.write_job(&job, b"last", true, wait, &client).await.expect("written");
+    let (done, _) = follow(&place, &job).await;
+    assert_eq!((done.status, done.exit_code), (Status::Done, Some(6)));
+    assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "/tmp\nf kept\nline\nlast");
+    assert_eq!(session.says("echo $x").await, "kept\n");
+    let refused =
+        place.pipeline.write_job(&job, b"x", false, Reading::default(), &client).await.expect_err("it has ended");
+    assert!(refused.what.as_str().contains("has ended"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_waits_for_input_says_so() {
+    let place = Place::new();
+    for script in ["echo name?; read -r name; echo \"hello $name\"", "echo name?; head -n1 | sed 's/^/hello /'"] {
+        let begun = place.submit(Call { script: script.into(), yields: Some(Duration::ZERO), ..Call::default() }).await;
+        let job = job(&begun);
+        let started = Instant::now();
+        let mut result = read(&place, &job, None, 10 * SECOND).await;
+        while !result.waiting_for_input {
+            assert!(started.elapsed() < 10 * SECOND, "{result:?}");
+            let cursor = result.cursor.as_ref().map(ToString::to_string);
+            result = read(&place, &job, cursor.as_deref(), SECOND).await;
+        }
+        assert!(started.elapsed() >= SECOND, "it is given time to think");
+        let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+        place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await.expect("written");
+        let (done, _) = follow(&place, &job).await;
+        assert_eq!((done.status, done.waiting_for_input), (Status::Done, false));
+        assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "name?\nhello you\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_reach_the_whole_tree() {
+    let place = Place::new();
+    let client = Client::default();
+    let mark = format!("{}04", std::process::id());
+    for (script, signal, within) in [
+        (format!("sleep {mark} & setsid sleep {mark} & sleep {mark}"), "TERM", 7 * SECOND),
+        (format!("trap '' TERM; (trap '' TERM; sleep {mark}) & sleep {mark}"), "TERM", 8 * SECOND),
+        (format!("trap '' INT TERM; sleep {mark} & setsid sleep {mark}; sleep {mark}"), "SIGKILL", 2 * SECOND),
+        (format!("sleep {mark}"), "int", 2 * SECOND),
+    ] {
+        let begun =
+            place.submit(Call { script: script.clone().into(), yields: Some(Duration::ZERO), ..Call::default() }).await;
+        let job = job(&begun);
+        while processes(&format!("sleep {mark}")).is_empty() {
+            tokio::time::sleep(SECOND / 50).await;
+        }
+        let started = Instant::now();
+        place.pipeline.signal_job(&job, signal, &client).await.expect("sent");
+        let (done, _) = follow(&place, &job).await;
+        assert_ne!(done.status, Status::Running);
+        assert!(started.elapsed() < within, "{script}: {:?}", started.elapsed());
+        gone(&format!("sleep {mark}"), SECOND).await;
+    }
+    let begun = place
+        .submit(Call {
+            script: b"trap 'echo got it; exit 0' USR1; while :; do sleep 0.05; done".to_vec(),
+            yields: Some(Duration::ZERO),
+            ..Call::default()
+        })
+        .await;
+    let refused = place.pipeline.signal_job(&job(&begun), "SIGNONE", &client).await.expect_err("no such signal");
+    assert!(refused.help.as_str().contains("TERM"), "{refused:?}");
+    place.pipeline.signal_job(&job(&begun), "KILL", &client).await.expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_an_end_to_jobs() {
+    let place = Place::new();
+    let mut jobs = Vec::new();
+    for _ in 0..palisade_runner::MAX_JOBS {
+        let begun =
+            place.submit(Call { script: b"sleep 61".to_vec(), yields: Some(Duration::ZERO), ..Call::default() }).await;
+        jobs.push(job(&begun));
+    }
+    let call = Call { script: b"true".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
+    let refused = place.pipeline.submit(call).await.expect_err("one too many");
+    assert!(refused.what.as_str().contains("20 jobs"), "{refused:?}");
+    // One that is waited for runs all the same.
+    assert_eq!(place.alone("echo still").await.stdout.as_str(), "still\n");
+    assert_eq!(place.pipeline.jobs().len(), jobs.len());
+    place.pipeline.shut_down().await.expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_decides_on_input_and_signals() {
+    let policy = POLICY.to_owned()
+        + r#"
+@id("no-typing") forbid(principal, action == Action::"sendInput", resource) when { resource.interpreter };
+@id("no-kill") forbid(principal, action == Action::"signal", resource) when { context.signal == Signal::"KILL" };
+"#;
+    let place = Place::with(&policy, |_| {});
+    let client = Client::default();
+    let start = async |script: &str| {
+        job(&place.submit(Call { script: script.into(), yields: Some(Duration::ZERO), ..Call::default() }).await)
+    };
+    let plain = start("cat").await;
+    place.pipeline.write_job(&plain, b"text\n", false, Reading::default(), &client).await.expect("no code");
+    let shell = start("bash").await;
+    let refused =
+        place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await.expect_err("code");
+    assert!(refused.what.as_str().contains("no-typing"), "{refused:?}");
+    let refused = place.pipeline.signal_job(&plain, "KILL", &client).await.expect_err("forbidden");
+    assert!(refused.what.as_str().contains("no-kill"), "{refused:?}");
+    place.pipeline.signal_job(&plain, "INT", &client).await.expect("permitted");
+    let kinds: Vec<String> = place
+        .record()
+        .iter()
+        .filter(|line| line["kind"] == "input" || line["kind"] == "signal")
+        .map(|line| format!("{} {}", line["kind"], line["effect"]))
+        .collect();
+    assert_eq!(kinds, ["\"input\" \"allow\"", "\"input\" \"deny\"", "\"signal\" \"deny\"", "\"signal\" \"allow\""]);
+    place.pipeline.shut_down().await.expect("shut down");
+}

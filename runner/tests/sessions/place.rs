@@ -1,0 +1,179 @@
+//! A pipeline over a workspace of its own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_engine::{Approval, Auth, Bundle, Engine, Principal, Source, Vocabulary};
+use palisade_runner::audit::{self, Sync};
+use palisade_runner::environment::{Places, child_environment};
+use palisade_runner::facts::{self, Surroundings};
+use palisade_runner::redact::Redactor;
+use palisade_runner::sandbox::plan::{Level, Limits};
+use palisade_runner::{Budget, Call, Client, ExecResult, Outcome, Pipeline, Policies, Settings, Status};
+use tempfile::TempDir;
+
+/// Everything but files, and those that a shell needs; a person's yes lifts the rest.
+pub(crate) const POLICY: &str = r#"
+@id("acts") permit(principal, action in Action::"activity", resource) unless { action in Action::"fileAccess" };
+@id("workspace") permit(principal, action in Action::"fileAccess", resource) when { resource in context.workspace };
+@id("system") permit(principal, action in [Action::"read", Action::"execute"], resource in PathGroup::"system");
+@id("devices") permit(principal, action in [Action::"read", Action::"write"], resource in PathGroup::"devices");
+@id("approved") permit(principal, action in Action::"activity", resource) when { context.approved };
+@id("approves") permit(principal, action == Action::"approve", resource);
+"#;
+
+/// A pipeline, and where it works.
+pub(crate) struct Place {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) root: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self::with(POLICY, |_| {})
+    }
+
+    pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let real = facts::real_directory(root.path()).expect("a real path");
+        let place = |name: &str| {
+            let place = real.child(name).expect("a name");
+            std::fs::create_dir(place.as_str()).expect("a directory");
+            place
+        };
+        let (workspace, home) = (place("work"), place("home"));
+        let (file, text) = palisade_policies::GROUPS;
+        let vocabulary = Vocabulary::parse(file, text, &home).expect("the shipped groups");
+        let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
+        let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
+        let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
+        let bundle = Bundle::load(vec![source]).expect("the policy");
+        let mut settings = Settings {
+            engine: Policies::new(Engine::new(bundle, vocabulary)),
+            surroundings: Surroundings {
+                principal: Principal {
+                    agent: "tester".to_owned(),
+                    user: "tester".to_owned(),
+                    roles: BTreeSet::from(["developer".to_owned()]),
+                    verified: true,
+                    auth: Auth::OsUser,
+                    scopes: BTreeSet::new(),
+                    client: String::new(),
+                },
+                workspace: workspace.clone(),
+                home,
+                trusted: Vec::new(),
+                writable: Vec::new(),
+                search: facts::search_path(&environment),
+            },
+            cwd: workspace,
+            environment,
+            level: Level::Default,
+            limits: Limits::default(),
+            timeout: Duration::from_secs(60),
+            budget: Budget { max_chars: 20_000, keep_bytes: 256 << 10 },
+            max_sessions: 64,
+            idle: Duration::from_secs(1800),
+            lifetime: None,
+            verb: "test",
+            audit: audit::Settings { directory: root.path().join("audit"), sync: Sync::None },
+            redactor: Redactor::builtin().expect("the shipped rules"),
+        };
+        change(&mut settings);
+        Self { pipeline: Pipeline::open(settings).expect("a pipeline"), root }
+    }
+
+    /// What has gone on record.
+    pub(crate) fn record(&self) -> Vec<serde_json::Value> {
+        let files = std::fs::read_dir(self.root.path().join("audit")).expect("the record");
+        let texts = files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        texts
+            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
+            .collect()
+    }
+
+    pub(crate) async fn open(&self) -> Shell<'_> {
+        let opened = self.pipeline.open_session(None, &Client::default()).await.expect("a session");
+        Shell { place: self, name: opened.session.to_string() }
+    }
+
+    pub(crate) async fn submit(&self, call: Call) -> ExecResult {
+        let approval = Approval { user: "tester".to_owned(), roles: BTreeSet::new() };
+        let outcome = self.pipeline.submit(call).await.unwrap_or_else(|failure| panic!("{failure:?}"));
+        let outcome = match outcome {
+            Outcome::Ask(pending) => self.pipeline.approve(*pending, &approval).await.expect("an outcome"),
+            outcome => outcome,
+        };
+        match outcome {
+            Outcome::Ran(result) | Outcome::Running(result) => result,
+            other => panic!("it did not run: {other:?}"),
+        }
+    }
+
+    /// In a shell of its own.
+    pub(crate) async fn alone(&self, script: &str) -> ExecResult {
+        self.submit(Call { script: script.into(), ..Call::default() }).await
+    }
+}
+
+/// A session.
+pub(crate) struct Shell<'p> {
+    pub(crate) place: &'p Place,
+    pub(crate) name: String,
+}
+
+impl Shell<'_> {
+    pub(crate) fn call(&self, script: &str) -> Call {
+        Call { script: script.into(), session: Some(self.name.clone()), ..Call::default() }
+    }
+
+    pub(crate) async fn run(&self, script: &str) -> ExecResult {
+        self.place.submit(self.call(script)).await
+    }
+
+    /// Runs it, and expects it to end well; what it prints.
+    pub(crate) async fn says(&self, script: &str) -> String {
+        let result = self.run(script).await;
+        assert_eq!((result.status, result.exit_code), (Status::Done, Some(0)), "{script}: {result:?}");
+        result.stdout.to_string()
+    }
+
+    pub(crate) async fn within(&self, timeout: Duration, script: &str) -> ExecResult {
+        self.place.submit(Call { timeout: Some(timeout), ..self.call(script) }).await
+    }
+
+    /// It still answers, rightly.
+    pub(crate) async fn is_well(&self, after: &str) {
+        let result = self.run("echo well; echo ill >&2; (exit 7)").await;
+        assert_eq!((result.status, result.exit_code), (Status::Done, Some(7)), "after {after}: {result:?}");
+        assert_eq!((result.stdout.as_str(), result.stderr.as_str()), ("well\n", "ill\n"), "after {after}");
+    }
+}
+
+/// The processes of this machine whose arguments hold `mark`, which no other test uses.
+pub(crate) fn processes(mark: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let arguments = all.filter_map(|entry| {
+        let name =
+            entry.file_name().into_string().ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let arguments = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        // A zombie has none.
+        arguments.contains(mark).then(|| format!("{name} {arguments}"))
+    });
+    arguments.collect()
+}
+
+/// Waits until none of them is left.
+pub(crate) async fn gone(mark: &str, within: Duration) {
+    let deadline = std::time::Instant::now() + within;
+    loop {
+        let left = processes(mark);
+        if left.is_empty() {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "still there: {left:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

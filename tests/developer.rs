@@ -1,0 +1,73 @@
+//! Profile `developer` in a real repository: what a coding agent does all day runs, in a session that nothing but the
+//! sandbox holds.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::world::World;
+
+/// A repository with a makefile, and an identity to commit with.
+fn repository() -> World {
+    let world = World::new();
+    fs::create_dir_all(world.path("work/src/deep")).expect("a directory");
+    world.write("work/Makefile", "all:\n\t@echo built in $(CURDIR)\n");
+    world.write("work/src/a.txt", "x,1\ny,2\n");
+    world.write("home/.gitconfig", "[user]\n\tname = t\n\temail = t@example.invalid\n");
+    for arguments in
+        [&["init", "--quiet", "--initial-branch=main"][..], &["add", "."], &["commit", "--quiet", "-m", "first"]]
+    {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@example.invalid"]).args(arguments);
+        assert!(git.current_dir(world.workspace()).status().is_ok_and(|status| status.success()), "{arguments:?}");
+    }
+    world
+}
+
+#[test]
+fn make_runs_at_the_top_of_the_repository() {
+    let world = repository();
+    let top = world.workspace().display().to_string();
+    let command = "cd \"$(git rev-parse --show-toplevel)\" && make";
+    let deep = world.path("work/src/deep").display().to_string();
+    for arguments in [&["run", command][..], &["run", "--cwd", &deep, command]] {
+        let ended = world.call(arguments);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(&format!("built in {top}")), "{ended:?}");
+    }
+}
+
+/// One after the other, each judged and run: with what it must print.
+#[test]
+fn an_hour_of_work_runs() {
+    let world = repository();
+    for (command, printed) in [
+        ("git clone ./ copy && cd copy && git log --oneline | head -3 | wc -l", "1"),
+        (
+            "git checkout -q -b topic && echo z,3 >> src/a.txt && git add src/a.txt && git commit -qm more && git log --oneline | wc -l",
+            "2",
+        ),
+        ("sed -i.bak 's/^x/w/' src/a.txt && diff src/a.txt src/a.txt.bak | wc -l; rm src/a.txt.bak", "4"),
+        ("grep -rn 'w,1' src", "src/a.txt:1:w,1"),
+        ("find src -name '*.txt' -exec wc -l {} +", "3 src/a.txt"),
+        ("awk -F, '{ s += $2 } END { print s }' src/a.txt", "6"),
+        ("git stash -q", ""),
+        ("git stash pop -q", ""),
+        ("git diff --stat | tail -1", "1 file changed"),
+        ("git commit -qam change", ""),
+        ("git switch -q main", ""),
+        ("echo n > note && git add note && git commit -qm note", ""),
+        ("git switch -q topic", ""),
+        ("git rebase -q main", ""),
+        ("git log --oneline | wc -l", "4"),
+        ("git archive --format=tar HEAD -o ../work/app.tar", ""),
+        ("tar tf app.tar | sort | head -2 | tail -1", "note"),
+        ("tar czf src.tgz src && tar tzf src.tgz | head -1", "src/"),
+        ("sleep 0.1 & wait; echo waited", "waited"),
+        ("for f in src/*.txt; do echo \"- $f\"; done", "- src/a.txt"),
+        ("printf 'b\\na\\n' | sort | uniq -c | head -1 | tr -s ' '", "1 a"),
+    ] {
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(0), "{command}\n{ended:?}");
+        assert!(ended.stdout.contains(printed), "{command}\n{ended:?}");
+    }
+}

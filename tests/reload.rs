@@ -1,0 +1,181 @@
+//! What a reload of policies does to sessions that are open, and which settings a running server takes.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::policy::{directory, recorded};
+use crate::serve::Server;
+use crate::support::world::World;
+
+/// A server whose policies change under it, and one id for each call.
+struct Live<'w> {
+    world: &'w World,
+    server: Server,
+    id: u64,
+}
+
+/// Programs may run, and touch the workspace as `actions` says.
+fn policies(actions: &str) -> String {
+    format!(
+        "@id(\"do\") permit (principal, action in [Action::\"exec\", Action::\"setEnv\", Action::\"openSession\", Action::\"useTool\"], resource);\n\
+         @id(\"files\") permit (principal, action in [{actions}], resource) when {{ resource in context.workspace || resource in PathGroup::\"temp\" }};\n\
+         @id(\"system\") permit (principal, action in [Action::\"read\", Action::\"execute\"], resource in PathGroup::\"system\");\n"
+    )
+}
+
+const ALL: &str = "Action::\"read\", Action::\"write\", Action::\"delete\", Action::\"execute\"";
+const LOOK: &str = "Action::\"read\", Action::\"execute\"";
+
+impl<'w> Live<'w> {
+    fn start(world: &'w World, arguments: &[&str]) -> Self {
+        let server = Server::start_with(world, arguments);
+        recorded(world, "the start", |line| line["kind"] == "start");
+        Self { world, server, id: 0 }
+    }
+
+    fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+        self.id += 1;
+        self.server.call(self.id, tool, arguments);
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Value {
+        let answer = self.server.receive();
+        assert_eq!(answer["id"], self.id, "{answer}");
+        answer["result"].clone()
+    }
+
+    fn open(&mut self) -> String {
+        let opened = self.call("session_open", &json!({}));
+        opened["structuredContent"]["session"].as_str().unwrap_or_else(|| panic!("{opened}")).to_owned()
+    }
+
+    fn run(&mut self, session: &str, command: &str) -> Value {
+        self.call("exec", &json!({ "command": command, "session": session, "timeout_ms": 20_000 }))
+    }
+
+    /// Runs it until it is denied: the change is on record before it holds.
+    fn run_until_denied(&mut self, session: &str, command: &str) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let ran = self.run(session, command);
+            if ran["structuredContent"]["status"] == "denied" {
+                return ran;
+            }
+            assert!(begun.elapsed().as_secs() < 60, "{ran}");
+        }
+    }
+
+    /// Changes a file, says so, and waits for what the record tells of it.
+    fn change(&self, file: &str, text: &str) -> Value {
+        let before = self.world.record().last().map_or(0, |line| line["seq"].as_u64().unwrap_or(0));
+        std::fs::write(self.world.path(file), text).expect("written");
+        for _ in 0..2 {
+            let hangup = Command::new("kill").args(["-HUP", &self.server.child.id().to_string()]).status();
+            assert!(hangup.is_ok_and(|status| status.success()));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        recorded(self.world, "the reload", |line| {
+            line["kind"] == "policy_reload" && line["seq"].as_u64().is_some_and(|seq| seq > before)
+        })
+    }
+}
+
+#[test]
+fn a_session_that_may_do_less_ends_and_one_that_may_do_the_same_goes_on() {
+    let world = World::new();
+    world.program("writer", "#!/bin/bash\necho written > made-by-program && echo wrote\n");
+    world.program("long", "#!/bin/bash\ntouch begun\nsleep 60\n");
+    let path = directory(&world, "live", &[("p.cedar", &policies(ALL))]);
+    let mut live = Live::start(&world, &["--policies", &path]);
+    let session = live.open();
+    assert_eq!(live.run(&session, "X=kept; echo a > file")["structuredContent"]["exit_code"], 0);
+
+    // Nothing for the kernel changes: the shell goes on, and what it runs next is decided anew.
+    let forbid =
+        "@id(\"no-cat\") @reason(\"r\") forbid (principal, action == Action::\"exec\", resource in Program::\"cat\");";
+    let taken = live.change("live/p.cedar", &format!("{}{forbid}", policies(ALL)));
+    assert!(taken["refused"].is_null(), "{taken}");
+    let denied = live.run_until_denied(&session, "cat file");
+    assert_eq!(live.run(&session, "echo $X")["structuredContent"]["stdout"], "kept\n");
+    assert_eq!(denied["structuredContent"]["decision"]["policies"], json!(["no-cat"]));
+    assert_eq!(live.run(&session, "./writer")["structuredContent"]["stdout"], "wrote\n");
+
+    // The kernel would have to take back what the shell was given: it ends, in the middle of a command too.
+    let busy = live.open();
+    live.id += 1;
+    live.server.call(live.id, "exec", &json!({ "command": "./long", "session": busy, "timeout_ms": 60_000 }));
+    let begun = std::time::Instant::now();
+    while !world.path("work/begun").exists() {
+        assert!(begun.elapsed().as_secs() < 60, "it did not start");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let taken = live.change("live/p.cedar", &policies(LOOK));
+    assert!(taken["refused"].is_null(), "{taken}");
+    let ended = live.answer();
+    assert_ne!(ended["structuredContent"]["exit_code"], 0, "{ended}");
+    for session in [&session, &busy] {
+        let closed =
+            recorded(&world, "the close", |line| line["kind"] == "close" && line["session"] == session.as_str());
+        assert_eq!(closed["reason"], "policy-reload", "{closed}");
+        let gone = live.run(session, "echo $X");
+        assert!(gone.to_string().contains("no session of that name"), "{gone}");
+    }
+    assert!(
+        live.call("list", &json!({ "kind": "sessions" }))["structuredContent"]["sessions"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    );
+
+    // A new one is held to less, also by the kernel: what a program writes is in no command's text.
+    std::fs::remove_file(world.path("work/made-by-program")).expect("it was there");
+    let session = live.open();
+    let refused = live.run(&session, "./writer");
+    assert_ne!(refused["structuredContent"]["exit_code"], 0, "{refused}");
+    assert!(!world.path("work/made-by-program").exists());
+    assert_eq!(live.run(&session, "echo b > file")["structuredContent"]["status"], "denied");
+}
+
+#[test]
+fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
+    let world = World::new();
+    let forbid = "@id(\"no-vault\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"vault\");";
+    let groups = "[paths.vault]\nreason = \"r\"\npatterns = []\n";
+    let path =
+        directory(&world, "live", &[("p.cedar", &format!("{}{forbid}", policies(ALL))), ("groups.toml", groups)]);
+    let settings = |more: &str| format!("policies = '{path}'\n{more}");
+    let file = world.write("palisade.toml", &settings("")).display().to_string();
+    world.write("work/plans", "p");
+    let mut live = Live::start(&world, &["--config", &file]);
+    let session = live.open();
+    assert_eq!(live.run(&session, "cat plans")["structuredContent"]["stdout"], "p");
+
+    let taken = live.change("palisade.toml", &settings("[groups.paths]\nvault = ['**/plans']\n"));
+    assert!(taken["refused"].is_null(), "{taken}");
+    let denied = live.run_until_denied(&session, "cat plans");
+    assert_eq!(denied["structuredContent"]["decision"]["policies"], json!(["no-vault"]), "{denied}");
+
+    for (more, said) in [
+        ("[groups.paths]\nvault = ['relative']\n", "vault"),
+        ("no-such-key = 1\n", "no-such-key"),
+        ("[audit]\npath = '/tmp/elsewhere'\n", "take a restart"),
+    ] {
+        let refused = live.change("palisade.toml", &settings(more));
+        assert!(refused["refused"].as_str().is_some_and(|why| why.contains(said)), "{more}: {refused}");
+        assert_eq!(live.run(&session, "cat plans")["structuredContent"]["status"], "denied", "{more}");
+    }
+    let refused = live.change("palisade.toml", "profile = 'readonly'\n");
+    assert!(refused["refused"].as_str().is_some_and(|why| why.contains("take a restart")), "{refused}");
+    assert_eq!(live.run(&session, "echo still here")["structuredContent"]["stdout"], "still here\n");
+
+    // The rest is not looked at: no line on record, and no other role.
+    let lines = world.record().iter().filter(|line| line["kind"] == "policy_reload").count();
+    let groups = "[groups.paths]\nvault = ['**/plans']\n";
+    live.change("palisade.toml", &settings(groups));
+    let more = format!("{groups}[agent]\nroles = ['other']\n");
+    std::fs::write(world.path("palisade.toml"), settings(&more)).expect("written");
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let now = world.record().iter().filter(|line| line["kind"] == "policy_reload").count();
+    assert_eq!(now, lines + 1);
+}
