@@ -31,12 +31,12 @@ pub(super) enum Dress {
 }
 
 /// How many coats are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wardrobe {
-    /// All that are known.
-    All,
     /// Those that programs put on without being asked: escapes, Base64, hexadecimal.
     Everyday,
+    /// All that are known.
+    All,
 }
 
 /// The coats of a value; none if it is too short to be told from chance.

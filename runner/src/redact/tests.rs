@@ -465,6 +465,24 @@ fn without_marks(redacted: &[u8]) -> Vec<u8> {
     parts.fold(first, |text, part| text + part.split_once(']').unwrap().1).into_bytes()
 }
 
+/// Whatever the anchors are that a text is full of, its length bounds the work.
+#[test]
+fn floods_take_linear_time() {
+    for seed in
+        ["_PASS=", "?pwd=", "password= ", ".eyJ", ":5432:-", "://a:", "-----BEGIN ", "\u{1b}[m.eyJ", "a\0_PASS="]
+    {
+        let tries = |size: usize| {
+            let mut stream = builtin().stream();
+            stream.push(seed.repeat(size / seed.len()).as_bytes());
+            stream.tries()
+        };
+        let (small, large) = (tries(20_000), tries(80_000));
+        assert!(large <= 5 * small && large <= 40 * 80_000, "{seed:?}: {small} tries, four times the text {large}");
+        let plain = !seed.contains(|c: char| c.is_control());
+        assert!(!plain || large <= 8 * 80_000, "{seed:?}: {large} tries, so places are tried again and again");
+    }
+}
+
 /// Text spliced from examples, their fragments and ordinary output.
 fn spliced(pieces: Range<usize>) -> impl Strategy<Value = String> {
     let cases: Vec<String> = builtin().matcher.rules.iter().flat_map(|rule| rule.cases().map(|case| case.0)).collect();

@@ -396,8 +396,9 @@ impl Session {
         }
         // From here on: a script that is cut short may have come far enough.
         self.left = grant.leaves().clone();
+        let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
-        let ended = self.shell.run(&script, redactor, terms).await?;
+        let ended = self.shell.run(&script, &redactor, terms).await?;
         self.commands += 1;
         if let Some(cwd) = &ended.cwd {
             self.cwd = cwd.clone();
