@@ -30,11 +30,12 @@ pub(super) fn compare(text: &[u8], at: usize, coat: &Coat) -> Found {
     let text = text.get(..text.len().min(at + REACH)).unwrap_or_default();
     match coat.dress {
         Dress::Text | Dress::Base64 => {
-            // Where escapes and plain bytes could both be meant, first the one reading for all of it, then the other.
-            match escaped(text, at, coat, true) {
-                Found::Nothing => escaped(text, at, coat, false),
-                found => found,
-            }
+            // Where escapes and plain bytes could both be meant, one reading for all of it, then the next.
+            let readings = [Reading::Escapes, Reading::Bytes, Reading::Bare];
+            let found = readings.map(|reading| escaped(text, at, coat, reading));
+            let until = found.iter().find(|found| matches!(found, Found::Until(_)));
+            let open = found.iter().find(|found| **found == Found::Open);
+            until.or(open).copied().unwrap_or(Found::Nothing)
         }
         Dress::Hex => hexadecimal(text, at, &coat.pattern),
         Dress::Spaced => spaced(text, at, &coat.pattern),
@@ -65,23 +66,43 @@ fn is_splice(between: &[u8]) -> bool {
     quote(between.first()) && (between.len() == 1 || quote(between.last()))
 }
 
-fn escaped(text: &[u8], at: usize, coat: &Coat, eager: bool) -> Found {
+/// What a text means that could be an escape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// An escape if it can be one.
+    Escapes,
+    /// An escape only if it cannot be what it is.
+    Bytes,
+    /// What it is. Backslashes are passed over, as the pattern has none.
+    Bare,
+}
+
+fn escaped(text: &[u8], at: usize, coat: &Coat, reading: Reading) -> Found {
     let (mut here, mut done, mut breaks) = (at, 0, 0);
     while let Some(rest) = coat.pattern.get(done..).filter(|rest| !rest.is_empty()) {
         let Some(&byte) = text.get(here) else { return Found::Open };
         let plain = rest.first().is_some_and(|&wanted| same(byte, wanted, coat.dress)).then_some((1, 1));
         let decoded = || decode(text, here, rest);
-        let took = if eager { decoded().or(plain) } else { plain.or_else(decoded) };
+        let took = match reading {
+            Reading::Escapes => decoded().or(plain),
+            Reading::Bytes => plain.or_else(decoded),
+            Reading::Bare if byte == b'\\' => Some((1, 0)),
+            Reading::Bare => plain,
+        };
         match took {
             Some((read, matched)) => {
                 here += read;
                 done += matched;
                 breaks = 0;
             }
-            None if is_cut_escape(text, here) => return Found::Open,
+            None if reading != Reading::Bare && is_cut_escape(text, here) => return Found::Open,
             None if breaks < BREAKS && done > 0 => match after_break(text, here) {
                 Some(next) => {
-                    here = next;
+                    // What looks like a margin may be the value itself.
+                    let margin = text.get(here..next).unwrap_or_default();
+                    let line = margin.iter().rposition(|&byte| byte == b'\n').map_or(next, |at| here + at + 1);
+                    let is_own = |from: &usize| text.get(*from..next).is_some_and(|own| rest.starts_with(own));
+                    here = (line..next).find(is_own).unwrap_or(next);
                     breaks += 1;
                 }
                 None if text.len() - here < MARGIN && is_margin(text, here) => return Found::Open,
