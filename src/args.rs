@@ -145,6 +145,12 @@ pub(crate) struct Redact {
     /// Read JSON lines {"id","data","cuts","known"}, write {"id","out"}; bytes are base64
     #[arg(long)]
     pub(crate) batch: bool,
+    /// A table of rules of your own, or a directory of them, besides those that Palisade has
+    #[arg(long, value_name = "PATH")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Say on standard error which rule hit where: line, offset and length in bytes
+    #[arg(long, conflicts_with = "batch")]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -249,6 +249,14 @@ pub(crate) fn redactor() -> Result<Redactor, ConfigError> {
     Layers::read(&Context::default())?.redactor()
 }
 
+/// Values that are secrets here, for verbs that judge nothing.
+///
+/// # Errors
+/// As [`load`], for the settings files and the files of secrets that they name.
+pub(crate) fn known_values() -> Result<Vec<KnownValue>, ConfigError> {
+    Layers::read(&Context::default())?.known_values()
+}
+
 /// A policy set with its cases and what its groups are made of: for those who write policies.
 #[derive(Debug)]
 pub(crate) struct Authored {
@@ -707,8 +715,13 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Values that count as secrets although no rule knows their shape.
     fn redactor(&self) -> Result<Redactor, ConfigError> {
+        let rules = Rules::builtin().map_err(|error| ConfigError::Rules(error.to_string()))?;
+        Redactor::new(rules, self.known_values()?).map_err(|error| ConfigError::Rules(error.to_string()))
+    }
+
+    /// Values that count as secrets although no rule knows their shape.
+    fn known_values(&self) -> Result<Vec<KnownValue>, ConfigError> {
         let mut known = Vec::new();
         let patterns = self.pick(|file| file.redact.environment.clone()).unwrap_or_default();
         let patterns: Vec<NamePattern> = patterns.iter().map(|pattern| NamePattern::parse(pattern)).collect();
@@ -718,8 +731,16 @@ impl<'a> Layers<'a> {
                 known.push(KnownValue::new(name, value.into_encoded_bytes()));
             }
         }
-        let rules = Rules::builtin().map_err(|error| ConfigError::Rules(error.to_string()))?;
-        Redactor::new(rules, known).map_err(|error| ConfigError::Rules(error.to_string()))
+        for file in self.pick(|file| file.redact.files.clone()).unwrap_or_default() {
+            let path = expand(&file, &home()?);
+            match std::fs::read(&path) {
+                Ok(bytes) => known.extend(KnownValue::in_file(&path, &bytes)),
+                // Most people have some of the files that an operator lists for all.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
+                Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
+            }
+        }
+        Ok(known)
     }
 }
 
@@ -739,7 +760,6 @@ impl File {
     fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
         for (key, word, present) in [
             ("audit.retention", "retention", self.audit.retention.is_some()),
-            ("redact.files", "files", self.redact.files.is_some()),
             ("sandbox.accept", "accept", self.sandbox.accept.is_some()),
             ("targets", "targets", !self.targets.is_empty()),
         ] {

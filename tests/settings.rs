@@ -146,6 +146,45 @@ fn values_of_named_variables_are_secrets() {
 }
 
 #[test]
+fn values_in_named_files_are_secrets() {
+    let world = World::new();
+    world.program("say", "#!/bin/sh\necho 'it is correct-horse-battery'\n");
+    let secrets = world.write("state/netrc", "machine h login me password correct-horse-battery\n");
+    let text = format!("[redact]\nfiles = [{:?}, \"/nonexistent/file\"]\n", secrets.to_str().expect("UTF-8"));
+    let file = world.write("state/palisade.toml", &text);
+    let mut command = world.palisade();
+    command.args(["run", "--config"]).arg(file).arg("./say");
+    let ended = crate::support::world::Ended::of(&mut command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains("correct-horse") && ended.stdout.contains("[redacted:netrc"), "{ended:?}");
+}
+
+#[test]
+fn a_site_brings_rules_of_its_own_and_sees_what_they_hit() {
+    let world = World::new();
+    let rule = |example: &str| {
+        format!(
+            "[[rule]]\nid = 'site-key'\ndescription = 'a key'\nanchors = ['SITE-']\npattern = 'SITE-[0-9]{{6}}'\n\
+             examples = [{{ secret = '{example}' }}]\ncounter-examples = ['SITE-']\n"
+        )
+    };
+    let input = world.write("state/input", "one\na SITE-123456 b\n");
+    let redact = |world: &World, rules: &std::path::Path| {
+        let mut command = world.palisade();
+        command.args(["redact", "--explain", "--rules"]).arg(rules).stdin(fs::File::open(&input).expect("a file"));
+        crate::support::world::Ended::of(&mut command)
+    };
+    world.write("state/site.toml", &rule("SITE-000000"));
+    let ended = redact(&world, &world.path("state/site.toml"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "one\na [redacted:site-key] b\n"), "{ended:?}");
+    assert!(ended.stderr.contains("line 2, byte 6, 11 bytes: site-key"), "{ended:?}");
+
+    world.write("state/site.toml", &rule("SITE-00"));
+    let ended = redact(&world, &world.path("state/site.toml"));
+    assert!(ended.code == Some(1) && ended.stderr.contains("does not hold its example"), "{ended:?}");
+}
+
+#[test]
 fn doctor_says_what_this_machine_can_enforce() {
     let world = World::new();
     let ended = world.call(&["doctor"]);

@@ -80,6 +80,11 @@ impl Grant {
         &self.report
     }
 
+    /// What the script runs.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     /// What the script leaves behind in its shell.
     pub fn leaves(&self) -> &palisade_grammar::Shell {
         self.inventory.leaves()

@@ -1,5 +1,5 @@
 //! Any bytes cut into any chunks: what leaves is the same as if they had come in one piece. A secret that shows when
-//! a read happens to end inside it is a leak.
+//! a read happens to end inside it is a leak. A known value is gone, and silence between the chunks shows nothing of it.
 //!
 //! An input is a list of chunk lengths (one byte each, used in turn; 0 stands for an empty chunk), a 0xff byte, and the
 //! text.
@@ -9,9 +9,13 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::redact::Redactor;
+use palisade_runner::redact::{KnownValue, Redactor};
 
-static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));
+const KNOWN: &str = "fuzz-known-value-0";
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| {
+    Redactor::builtin().expect("the shipped rules load").with_known(&[KnownValue::new("KNOWN", KNOWN)])
+});
 
 fuzz_target!(|input: &[u8]| {
     let Some(end) = input.iter().position(|byte| *byte == 0xff) else { return };
@@ -20,8 +24,23 @@ fuzz_target!(|input: &[u8]| {
     if lengths.iter().all(|length| *length == 0) {
         return;
     }
-    assert_eq!(redact(chunks(text, lengths)), redact([text]), "chunks of {lengths:?}");
+    let out = redact(chunks(text, lengths));
+    assert_eq!(out, redact([text]), "chunks of {lengths:?}");
+    for out in [out, redact_with_pauses(chunks(text, lengths))] {
+        assert!(!out.windows(KNOWN.len()).any(|part| part == KNOWN.as_bytes()), "a known value shows");
+    }
 });
+
+fn redact_with_pauses<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut stream = REDACTOR.stream();
+    let mut out = Vec::new();
+    for chunk in chunks {
+        out.extend_from_slice(stream.push(chunk).as_bytes());
+        out.extend_from_slice(stream.idle().as_bytes());
+    }
+    out.extend_from_slice(stream.finish().as_bytes());
+    out
+}
 
 fn redact<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut stream = REDACTOR.stream();

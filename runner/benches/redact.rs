@@ -8,9 +8,10 @@ use aho_corasick::automaton::Automaton as _;
 use aho_corasick::{Anchored, dfa};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use palisade_runner::redact::Redactor;
+use palisade_runner::redact::{KnownValue, Redactor, Rules};
 
 const SIZE: usize = 4 * 1024 * 1024;
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// What a pipe is read in.
 const CHUNK: usize = 64 * 1024;
 
@@ -18,20 +19,37 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [Input::Log, Input::Base64])]
-fn redact(bencher: Bencher<'_, '_>, input: &Input) {
-    let (data, redactor) = (input.bytes(), Redactor::builtin().unwrap());
-    bencher.counter(BytesCount::of_slice(&data)).bench_local(|| {
-        let mut stream = redactor.stream();
-        let pushed: usize = data.chunks(CHUNK).map(|chunk| stream.push(chunk).len()).sum();
-        pushed + stream.finish().len()
-    });
+#[divan::bench(args = [Input::Log, Input::Base64], consts = [0, 100, 2000])]
+fn redact<const KNOWN: usize>(bencher: Bencher<'_, '_>, input: &Input) {
+    let (data, redactor) = (input.bytes(), Redactor::builtin().unwrap().with_known(&known(KNOWN)));
+    bencher.counter(BytesCount::of_slice(&data)).bench_local(|| redacted(&redactor, &data));
 }
 
+/// The dearest text that was found: the names of variables that never get a value.
+#[divan::bench(sample_count = 10)]
+fn flood(bencher: Bencher<'_, '_>) {
+    let (data, redactor) = ("_PASS=".repeat(40_000).into_bytes(), Redactor::builtin().unwrap());
+    bencher.counter(BytesCount::of_slice(&data)).bench_local(|| redacted(&redactor, &data));
+}
+
+fn redacted(redactor: &Redactor, data: &[u8]) -> usize {
+    let mut stream = redactor.stream();
+    let pushed: usize = data.chunks(CHUNK).map(|chunk| stream.push(chunk).len()).sum();
+    pushed + stream.finish().len()
+}
+
+/// Tokens of 24 bytes, as variables hold them.
+fn known(count: usize) -> Vec<KnownValue> {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut value = || (0..24).filter_map(|_| ALPHABET.get(random.below(64))).copied().collect::<Vec<u8>>();
+    (0..count).map(|number| KnownValue::new(format!("VARIABLE_{number}"), value())).collect()
+}
+
+/// The search for the same anchors, and nothing else.
 #[divan::bench(args = [Input::Log, Input::Base64])]
 fn automaton(bencher: Bencher<'_, '_>, input: &Input) {
-    let data = input.bytes();
-    let dfa = dfa::DFA::builder().ascii_case_insensitive(true).prefilter(false).build(ANCHORS).unwrap();
+    let (data, rules) = (input.bytes(), Rules::builtin().unwrap());
+    let dfa = dfa::DFA::builder().ascii_case_insensitive(true).prefilter(false).build(rules.anchors()).unwrap();
     bencher.counter(BytesCount::of_slice(&data)).bench_local(|| {
         let mut state = dfa.start_state(Anchored::No).unwrap();
         let mut matches = 0_usize;
@@ -76,7 +94,6 @@ impl Input {
             match self {
                 Self::Log => bytes.extend_from_slice(log_line(&mut random).as_bytes()),
                 Self::Base64 => {
-                    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
                     bytes.extend((0..76).filter_map(|_| ALPHABET.get(random.below(64))));
                     bytes.push(b'\n');
                 }
@@ -89,17 +106,17 @@ impl Input {
 
 fn log_line(random: &mut Random) -> String {
     let (a, b) = (random.below(1000), random.below(100_000));
-    match random.below(200) {
+    match random.below(4000) {
         0 => format!("DB_PASSWORD=EXAMPLEpw{b}\n"),
         1 => format!("> Authorization: Bearer EXAMPLE{b:020}\n"),
         2 => format!("    let token = self.tokens.next().ok_or(Error::UnexpectedEnd({a}))?;\n"),
         3 => format!("origin https://git.example.com/team{a}/project.git (fetch)\n"),
-        4..40 => format!("   Compiling some-crate-{a} v0.{a}.{b}\n"),
-        40..80 => {
+        4..800 => format!("   Compiling some-crate-{a} v0.{a}.{b}\n"),
+        800..1600 => {
             format!("src/module{a}.rs:{b}:    fn handle(&self, request: &Request) -> Result<Response, Error> {{\n")
         }
-        80..120 => format!("test module{a}::tests::case_{b} ... ok\n"),
-        120..160 => format!("2026-01-02T03:04:05Z INFO  worker-{a} handled GET /items/{b}?page=2 200 in {a} us\n"),
+        1600..2400 => format!("test module{a}::tests::case_{b} ... ok\n"),
+        2400..3200 => format!("2026-01-02T03:04:05Z INFO  worker-{a} handled GET /items/{b}?page=2 200 in {a} us\n"),
         _ => format!("-rw-r--r-- 1 build build {b:>8} Jan  2 03:04 target/release/deps/libitem{a}-{b:016x}.rlib\n"),
     }
 }
@@ -115,47 +132,3 @@ impl Random {
         usize::try_from(self.0 >> 11).unwrap() % bound
     }
 }
-
-/// As many anchors, of the same kind, as the shipped rules have.
-const ANCHORS: [&str; 40] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "auth_key",
-    "credential",
-    "_pass=",
-    "_pwd",
-    "pwd=",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "npm_",
-    "pypi-AgE",
-    "hf_",
-    "AKIA",
-    "ASIA",
-    "AIza",
-    "ya29.",
-    "dop_v1_",
-    "hvs.",
-    "xoxb-",
-    "xoxp-",
-    "hooks.slack.com/",
-    "sk_live_",
-    "sk-proj-",
-    "T3BlbkFJ",
-    "sk-ant-",
-    "eyJhbGciOi",
-    "authorization",
-    "bearer ",
-    "://",
-];

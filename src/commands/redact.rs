@@ -1,12 +1,14 @@
 //! `redact`: secrets out of a stream.
 
+use std::fs;
 use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use palisade_runner::redact::{KnownValue, Redactor, Rules};
+use palisade_runner::redact::{Hit, KnownValue, Redactor, Rules};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Redact;
@@ -45,11 +47,41 @@ struct Answer {
 }
 
 pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
-    if args.batch { batch() } else { stream() }
+    let tables = tables(args.rules.as_deref())?;
+    let tables: Vec<(&str, &str)> = tables.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let bare = Redactor::new(rules(&tables)?, Vec::new()).map_err(|error| Trouble::new(error.to_string(), ""))?;
+    let failed = if tables.is_empty() { Vec::new() } else { bare.failed_examples() };
+    if let Some(failed) = failed.first() {
+        let what = format!("secret rule `{}` does not hold its example: it gives `{}`", failed.rule, failed.result);
+        return Err(Trouble::new(what, "correct the pattern or the example"));
+    }
+    if args.batch { batch(&bare) } else { stream(&bare.with_known(&config::known_values()?), args.explain) }
 }
 
-fn stream() -> Result<Exit, Trouble> {
-    let redactor = config::redactor()?;
+/// The tables of `--rules`: one file, or every `.toml` file of a directory, by name.
+fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let failed = |error: io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        files = fs::read_dir(path)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>())
+            .map_err(failed)?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+    }
+    let read = |file: &PathBuf| Ok((file.display().to_string(), fs::read_to_string(file)?));
+    files.iter().map(read).collect::<io::Result<_>>().map_err(failed)
+}
+
+fn rules(tables: &[(&str, &str)]) -> Result<Rules, Trouble> {
+    Rules::builtin_and(tables).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+        Trouble::new(format!("{error}{cause}"), "see `runner/secrets/README.md` for the keys of a rule")
+    })
+}
+
+fn stream(redactor: &Redactor, explain: bool) -> Result<Exit, Trouble> {
     let (sender, chunks) = sync_channel::<io::Result<Vec<u8>>>(4);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -65,7 +97,7 @@ fn stream() -> Result<Exit, Trouble> {
             }
         }
     });
-    let mut stream = redactor.stream();
+    let mut stream = if explain { redactor.stream().explained() } else { redactor.stream() };
     loop {
         let bytes = match chunks.recv_timeout(IDLE) {
             Ok(Ok(chunk)) if chunk.is_empty() => break,
@@ -74,13 +106,21 @@ fn stream() -> Result<Exit, Trouble> {
             Err(RecvTimeoutError::Timeout) => stream.idle(),
             Err(RecvTimeoutError::Disconnected) => break,
         };
+        tell(&stream.take_hits());
         if !write(bytes.as_bytes())? {
             return Ok(Exit::Fine);
         }
     }
-    let rest = stream.finish();
+    let (rest, hits) = stream.finish_explained();
+    tell(&hits);
     write(rest.as_bytes())?;
     Ok(Exit::Fine)
+}
+
+fn tell(hits: &[Hit]) {
+    for Hit { rule, line, offset, length } in hits {
+        report::complain(&format!("line {line}, byte {offset}, {length} bytes: {rule}\n"));
+    }
 }
 
 /// False if nobody reads any more, which is no error.
@@ -93,19 +133,19 @@ fn write(bytes: &[u8]) -> Result<bool, Trouble> {
     }
 }
 
-fn batch() -> Result<Exit, Trouble> {
-    let redactor = config::redactor()?;
+fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
+    let safe = config::redactor()?;
     let mut exit = Exit::Fine;
     for (index, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line = line.map_err(|error| Trouble::new(format!("cannot read standard input: {error}"), ""))?;
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let text = match redact_line(&line) {
+        let text = match redact_line(&line, redactor) {
             Ok(answer) => commands::json(&answer)?,
             Err(error) => {
                 exit = Exit::Error;
-                commands::bad_line(&line, index + 1, &error, &redactor)?
+                commands::bad_line(&line, index + 1, &error, &safe)?
             }
         };
         if !report::print(&text) {
@@ -115,16 +155,14 @@ fn batch() -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-fn redact_line(line: &[u8]) -> Result<Answer, String> {
+fn redact_line(line: &[u8], redactor: &Redactor) -> Result<Answer, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let decode =
         |field: &str, text: &str| STANDARD.decode(text).map_err(|error| format!("`{field}` is not base64: {error}"));
     let data = decode("data", &line.data)?;
     let known = line.known.iter().map(|known| Ok(KnownValue::new(known.name.clone(), decode("b", &known.b)?)));
     let known = known.collect::<Result<Vec<_>, String>>()?;
-    let rules = Rules::builtin().map_err(|error| error.to_string())?;
-    let redactor = Redactor::new(rules, known).map_err(|error| error.to_string())?;
-    let mut stream = redactor.stream();
+    let mut stream = redactor.with_known(&known).stream();
     let mut out = Vec::new();
     let mut from = 0;
     for cut in line.cuts.into_iter().chain([data.len()]) {

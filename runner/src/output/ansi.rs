@@ -14,7 +14,7 @@ const LONGEST_STRING: usize = 4096;
 
 /// Strips escape sequences and control codes from a stream, whatever the chunks it comes in.
 ///
-/// Kept are line feed, tab, carriage return and everything from space on but DEL.
+/// Kept are NUL, line feed, tab, carriage return and everything from space on but DEL.
 #[derive(Debug, Default)]
 pub struct Stripper {
     state: State,
@@ -115,7 +115,7 @@ fn keep(byte: u8, text: &mut Vec<u8>) {
 }
 
 fn is_text(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..)
+    matches!(byte, 0 | b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..)
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
             ("\x1b]0;a title\x07x\x1b]8;;http://e\x1b\\link\x1b]8;;\x1b\\", "xlink"),
             ("\x1bPq#0;2;0~-\x1b\\x\x1b_apc\x1b\\\x1b^pm\x1b\\y", "xy"),
             ("\x1b(B\x1b7\x1b8\x1bMx\x1b#8", "x"),
-            ("a\x08b\x00c\x07d\x7fe\x0bf", "abcdef"),
+            ("a\x08b\x00c\x07d\x7fe\x0bf", "ab\0cdef"),
             ("caf\u{e9} \u{9b}31m \u{1f600}", "caf\u{e9} \u{9b}31m \u{1f600}"),
             ("\x1b[31\nnext line", "31\nnext line"),
             ("\x1b]0;never closed\nnext line", "0;never closed\nnext line"),

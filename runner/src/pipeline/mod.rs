@@ -219,6 +219,7 @@ impl Pipeline {
     /// # Errors
     /// If the record cannot be written, or the kernel lacks what the level asks for.
     pub fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let settings = Settings { redactor: settings.redactor.session(), ..settings };
         crate::sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);

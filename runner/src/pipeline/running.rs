@@ -165,7 +165,8 @@ impl Pipeline {
                 terms.stop.listen(lease.closing());
                 match lease.session() {
                     Some(session) => {
-                        let ran = session.run(grant, &self.settings.redactor, terms).await;
+                        let redactor = self.settings.redactor.keyed(job.session.as_str());
+                        let ran = session.run(grant, &redactor, terms).await;
                         let ran = ran.map_err(|error| self.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once.

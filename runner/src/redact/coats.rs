@@ -30,25 +30,50 @@ pub(super) enum Dress {
     Spaced,
 }
 
-/// All coats of a value; none if it is too short to be told from chance.
-pub(super) fn coats(value: &[u8]) -> Vec<Coat> {
-    let bare: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r' | b'\\')).collect();
+/// How many coats are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wardrobe {
+    /// Those that programs put on without being asked: escapes, Base64, hexadecimal.
+    Everyday,
+    /// All that are known.
+    All,
+}
+
+/// The coats of a value; none if it is too short to be told from chance.
+pub(super) fn coats(value: &[u8], wardrobe: Wardrobe) -> Vec<Coat> {
+    let bare: Vec<u8> = value.iter().copied().filter(|byte| !is_passed_over(*byte)).collect();
     if bare.len() < KEY {
         return Vec::new();
     }
-    let mut coats = vec![text(value, &bare), hex(&bare), spaced(&bare)];
-    let reversed: Vec<u8> = bare.iter().rev().copied().collect();
-    let turned = [reversed, bare.to_ascii_uppercase(), bare.to_ascii_lowercase(), rot13(&bare)];
-    coats.extend(turned.into_iter().filter(|other| *other != bare).map(plain));
-    let wide: Vec<u8> = value.iter().flat_map(|&byte| [byte, 0]).collect();
-    coats.extend(cores(&wide, BASE64, 6).map(base64));
-    for core in cores(value, BASE64, 6) {
-        coats.extend(cores(&core, BASE64, 6).map(base64));
-        coats.push(base64(core));
+    let mut coats = vec![text(value, &bare), hex(value)];
+    coats.extend(cores(value, BASE64, 6).map(base64));
+    if wardrobe == Wardrobe::All {
+        coats.push(spaced(&bare));
+        coats.extend(turned(value).into_iter().filter(|other| other != value).map(|other| plain(&other)));
+        let wide: Vec<u8> = match std::str::from_utf8(value) {
+            Ok(text) => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            Err(_) => value.iter().flat_map(|&byte| [byte, 0]).collect(),
+        };
+        coats.extend(cores(&wide, BASE64, 6).map(base64));
+        coats.extend(cores(value, BASE64, 6).flat_map(|core| cores(&core, BASE64, 6).map(base64).collect::<Vec<_>>()));
+        coats.extend(cores(value, BASE32, 5).map(|core| plain(&core)));
     }
-    coats.extend(cores(value, BASE32, 5).map(plain));
     coats.retain(|coat| !coat.keys.is_empty());
     coats
+}
+
+/// The value backwards, in the other letter cases, in ROT13, and as Latin-1.
+fn turned(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut turned = vec![rot13(value), value.iter().rev().copied().collect()];
+    if let Ok(text) = std::str::from_utf8(value) {
+        turned.push(text.chars().rev().collect::<String>().into_bytes());
+        turned.push(text.to_uppercase().into_bytes());
+        turned.push(text.to_lowercase().into_bytes());
+        turned.extend(text.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>());
+    }
+    turned.sort_unstable();
+    turned.dedup();
+    turned
 }
 
 /// What the value becomes in a base of 2^`bits`, for each place in a group at which it can begin: the digits that the
@@ -67,7 +92,9 @@ fn cores(value: &[u8], alphabet: &[u8], bits: usize) -> impl Iterator<Item = Vec
 }
 
 fn text(value: &[u8], bare: &[u8]) -> Coat {
-    let styles: [fn(u8) -> String; 18] = [
+    let styles: [fn(u8) -> String; 21] = [
+        |byte| if byte == b'\\' { "\\\\\\\\".into() } else { char::from(byte).into() },
+        |byte| if byte == b'\\' { "\\".repeat(8) } else { char::from(byte).into() },
         |byte| char::from(byte).to_string(),
         |byte| if matches!(byte, b'"' | b'\\') { format!("\\{}", char::from(byte)) } else { char::from(byte).into() },
         |byte| {
@@ -99,38 +126,45 @@ fn text(value: &[u8], bare: &[u8]) -> Coat {
             b'=' => "=3D".into(),
             _ => char::from(byte).into(),
         },
+        |byte| if is_unreserved(byte) { char::from(byte).into() } else { format!("%25{byte:02X}") },
+        |byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") },
+        |byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02x}") },
+        |byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("={byte:02X}") },
         // whatever the byte is
         |byte| format!("%{byte:02X}"),
         |byte| format!("%{byte:02x}"),
         |byte| format!("%25{byte:02X}"),
-        |byte| format!("\\u{byte:04x}"),
-        |byte| format!("\\u{byte:04X}"),
         |byte| format!("\\x{byte:02x}"),
         |byte| format!("\\{byte:03o}"),
-        |byte| format!("&#{byte};"),
         |byte| format!("={byte:02X}"),
     ];
     let mut keys: Vec<[u8; KEY]> = styles.iter().filter_map(|style| styled(value, *style)).collect();
-    keys.extend(styled(value, |byte| format!("&#x{byte:x};")));
-    keys.extend(styled(value, |byte| format!("&#x{byte:X};")));
     keys.extend(styled(value, |byte| format!("\\x{byte:02X}")));
-    keys.extend(escaped_utf8(value));
+    keys.extend(by_character(value, |c| format!("&#{};", u32::from(c))));
+    keys.extend(by_character(value, |c| format!("&#x{:x};", u32::from(c))));
+    keys.extend(by_character(value, |c| format!("&#x{:X};", u32::from(c))));
+    keys.extend(by_character(value, |c| utf16(c).to_uppercase().replace('U', "u")));
+    keys.extend(by_character(value, utf16));
+    keys.extend(by_character(value, |c| if c.is_ascii() { c.into() } else { utf16(c) }));
     keys.extend(first(bare));
     finished(bare.to_vec(), Dress::Text, keys)
 }
 
-/// The first bytes of a value that begins with letters beyond ASCII, as JSON writes them.
-fn escaped_utf8(value: &[u8]) -> Option<[u8; KEY]> {
-    let text = std::str::from_utf8(value.get(..value.len().min(64))?).ok()?;
-    let escape = |c: char| {
-        let mut units = [0; 2];
-        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
-    };
-    let written: String = text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escape(c) }).collect();
+/// A character as JSON escapes it.
+fn utf16(c: char) -> String {
+    let mut units = [0; 2];
+    c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+/// The first bytes of a value that is text, each character of it written in a style.
+fn by_character(value: &[u8], style: impl Fn(char) -> String) -> Option<[u8; KEY]> {
+    let text = std::str::from_utf8(value).ok()?;
+    let written: String = text.chars().take(KEY).map(style).collect();
     first(written.as_bytes())
 }
 
-fn hex(bare: &[u8]) -> Coat {
+fn hex(value: &[u8]) -> Coat {
+    let bare: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
     let digits = |separate: &dyn Fn(usize) -> &'static str| {
         let bytes = bare.iter().take(KEY).enumerate();
         bytes.map(|(index, byte)| format!("{}{byte:02x}", separate(index))).collect::<String>()
@@ -150,7 +184,8 @@ fn hex(bare: &[u8]) -> Coat {
     ];
     let upper = |text: &String| text.to_ascii_uppercase().replace('X', "x");
     let keys = written.iter().flat_map(|text| [first(text.as_bytes()), first(upper(text).as_bytes())]).flatten();
-    finished(bare.to_vec(), Dress::Hex, keys.collect())
+    let keys = keys.collect();
+    finished(bare, Dress::Hex, keys)
 }
 
 fn spaced(bare: &[u8]) -> Coat {
@@ -161,9 +196,10 @@ fn spaced(bare: &[u8]) -> Coat {
     finished(bare.to_vec(), Dress::Spaced, keys.collect())
 }
 
-fn plain(pattern: Vec<u8>) -> Coat {
-    let keys = first(&pattern).into_iter().collect();
-    finished(pattern, Dress::Text, keys)
+fn plain(value: &[u8]) -> Coat {
+    let bare: Vec<u8> = value.iter().copied().filter(|byte| !is_passed_over(*byte)).collect();
+    let keys = [first(value), first(&bare)].into_iter().flatten().collect();
+    finished(bare, Dress::Text, keys)
 }
 
 fn base64(core: Vec<u8>) -> Coat {
@@ -206,6 +242,11 @@ fn first(text: &[u8]) -> Option<[u8; KEY]> {
     text.first_chunk().copied()
 }
 
+/// Comparing passes over such bytes in the output, so patterns are without.
+fn is_passed_over(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | b'\\')
+}
+
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
@@ -227,7 +268,7 @@ mod tests {
     use super::*;
 
     fn written(value: &str, dress: Dress) -> Vec<String> {
-        let coats = coats(value.as_bytes());
+        let coats = coats(value.as_bytes(), Wardrobe::All);
         let of_dress = coats.iter().filter(|coat| coat.dress == dress);
         of_dress.map(|coat| String::from_utf8_lossy(&coat.pattern).into_owned()).collect()
     }
@@ -245,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_too_short_has_no_coats() {
-        assert!(coats(b"12345").is_empty() && coats(b"123\n4\\5").is_empty());
-        assert!(coats(b"123456").iter().all(|coat| coat.pattern.len() >= KEY));
+        assert!(coats(b"12345", Wardrobe::All).is_empty() && coats(b"123\n4\\5", Wardrobe::All).is_empty());
+        assert!(coats(b"123456", Wardrobe::All).iter().all(|coat| coat.pattern.len() >= KEY));
     }
 }

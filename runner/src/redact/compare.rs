@@ -10,7 +10,7 @@ pub(super) const REACH: usize = 2048;
 /// So many things that are no part of the value may follow on each other.
 const BREAKS: usize = 3;
 /// The longest indentation, quotation or continuation at a line break.
-const MARGIN: usize = 40;
+pub(super) const MARGIN: usize = 40;
 /// The longest rest of a line of a hexadecimal dump: its text column.
 const DUMP_COLUMN: usize = 80;
 
@@ -30,11 +30,12 @@ pub(super) fn compare(text: &[u8], at: usize, coat: &Coat) -> Found {
     let text = text.get(..text.len().min(at + REACH)).unwrap_or_default();
     match coat.dress {
         Dress::Text | Dress::Base64 => {
-            // Where escapes and plain bytes could both be meant, first the one reading for all of it, then the other.
-            match escaped(text, at, coat, true) {
-                Found::Nothing => escaped(text, at, coat, false),
-                found => found,
-            }
+            // Where escapes and plain bytes could both be meant, one reading for all of it, then the next.
+            let readings = [Reading::Escapes, Reading::Bytes, Reading::Bare];
+            let found = readings.map(|reading| escaped(text, at, coat, reading));
+            let until = found.iter().find(|found| matches!(found, Found::Until(_)));
+            let open = found.iter().find(|found| **found == Found::Open);
+            until.or(open).copied().unwrap_or(Found::Nothing)
         }
         Dress::Hex => hexadecimal(text, at, &coat.pattern),
         Dress::Spaced => spaced(text, at, &coat.pattern),
@@ -65,23 +66,43 @@ fn is_splice(between: &[u8]) -> bool {
     quote(between.first()) && (between.len() == 1 || quote(between.last()))
 }
 
-fn escaped(text: &[u8], at: usize, coat: &Coat, eager: bool) -> Found {
+/// What a text means that could be an escape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// An escape if it can be one.
+    Escapes,
+    /// An escape only if it cannot be what it is.
+    Bytes,
+    /// What it is. Backslashes are passed over, as the pattern has none.
+    Bare,
+}
+
+fn escaped(text: &[u8], at: usize, coat: &Coat, reading: Reading) -> Found {
     let (mut here, mut done, mut breaks) = (at, 0, 0);
     while let Some(rest) = coat.pattern.get(done..).filter(|rest| !rest.is_empty()) {
         let Some(&byte) = text.get(here) else { return Found::Open };
         let plain = rest.first().is_some_and(|&wanted| same(byte, wanted, coat.dress)).then_some((1, 1));
         let decoded = || decode(text, here, rest);
-        let took = if eager { decoded().or(plain) } else { plain.or_else(decoded) };
+        let took = match reading {
+            Reading::Escapes => decoded().or(plain),
+            Reading::Bytes => plain.or_else(decoded),
+            Reading::Bare if byte == b'\\' => Some((1, 0)),
+            Reading::Bare => plain,
+        };
         match took {
             Some((read, matched)) => {
                 here += read;
                 done += matched;
                 breaks = 0;
             }
-            None if is_cut_escape(text, here) => return Found::Open,
+            None if reading != Reading::Bare && is_cut_escape(text, here) => return Found::Open,
             None if breaks < BREAKS && done > 0 => match after_break(text, here) {
                 Some(next) => {
-                    here = next;
+                    // What looks like a margin may be the value itself.
+                    let margin = text.get(here..next).unwrap_or_default();
+                    let line = margin.iter().rposition(|&byte| byte == b'\n').map_or(next, |at| here + at + 1);
+                    let is_own = |from: &usize| text.get(*from..next).is_some_and(|own| rest.starts_with(own));
+                    here = (line..next).find(is_own).unwrap_or(next);
                     breaks += 1;
                 }
                 None if text.len() - here < MARGIN && is_margin(text, here) => return Found::Open,
@@ -119,12 +140,14 @@ fn decode(text: &[u8], at: usize, wanted: &[u8]) -> Option<(usize, usize)> {
         [b'"', b'"', ..] => (2, vec![b'"']),
         _ => return None,
     };
+    // The pattern was freed of its backslashes, so one that is spelled out matches nothing.
+    let bytes = if bytes == b"\\" { Vec::new() } else { bytes };
     wanted.starts_with(&bytes).then_some((read, bytes.len()))
 }
 
 /// Backslashes, however many, and what they make of the bytes after them. The value itself was freed of its backslashes.
 fn backslash(rest: &[u8]) -> Option<(usize, Vec<u8>)> {
-    let slashes = rest.iter().take(8).take_while(|&&byte| byte == b'\\').count();
+    let slashes = rest.iter().take(MARGIN).take_while(|&&byte| byte == b'\\').count();
     let (first, tail) = rest.get(slashes..)?.split_first()?;
     let (read, bytes) = match first {
         b'u' if tail.len() >= 4 => match utf16(tail, slashes) {

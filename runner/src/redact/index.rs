@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::coats::{Coat, KEY, coats};
-use super::compare::{Found, REACH, after_break, compare};
+use super::coats::{Coat, KEY, Wardrobe, coats};
+use super::compare::{Found, MARGIN, REACH, after_break, compare};
 
 /// Bits of filter for each entry.
 const BITS_PER_KEY: usize = 24;
@@ -17,6 +17,8 @@ const MIN_WORDS: usize = 256;
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 const KEY_MASK: u64 = (1 << (KEY * 8)) - 1;
 const NONE: u32 = u32::MAX;
+/// What can stand at the end of a line that goes on in the next.
+const CONTINUED: &[u8] = b" \t\"'\\+=";
 
 /// Values to look for, by number.
 #[derive(Clone, Default)]
@@ -42,8 +44,8 @@ impl Index {
 
     /// Enters a value, or a piece of one. Under one key there may be at most `crowd` entries; beyond that a coat is left
     /// out, so that values that an adversary has chosen cannot slow the search down.
-    pub(super) fn insert(&mut self, number: u32, value: &[u8], crowd: usize) {
-        for coat in coats(value) {
+    pub(super) fn insert(&mut self, number: u32, value: &[u8], crowd: usize, wardrobe: Wardrobe) {
+        for coat in coats(value, wardrobe) {
             let index = count(self.coats.len());
             for key in &coat.keys {
                 let key = fold(*key);
@@ -91,11 +93,10 @@ impl Index {
         };
         let end = places.end.min(text.len());
         let part = text.get(places.start..text.len().min(end + 7)).unwrap_or_default();
-        for (offset, bytes) in part.windows(8).enumerate() {
-            let key = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & KEY_MASK;
-            if self.may_hold(key) {
-                ask(places.start + offset, key);
-            }
+        let mut from = 0;
+        while let Some((offset, key)) = next_hit(&self.filter, self.shift, part.get(from..).unwrap_or_default()) {
+            ask(places.start + from + offset, key);
+            from += offset + 1;
         }
         // The text's last places have fewer than eight bytes after them.
         for at in (text.len().saturating_sub(7)).max(places.start)..end {
@@ -111,6 +112,32 @@ impl Index {
 
     /// The keys that the line break at `at` divides.
     fn divided(&self, text: &[u8], at: usize, places: &Range<usize>, ask: &mut impl FnMut(usize, u64)) {
+        let margin = |byte: &u8| b" \t|>+#*\"'-".contains(byte);
+        let next = at + 1 + text.iter().skip(at + 1).take(MARGIN).take_while(|byte| margin(byte)).count();
+        let before = at.checked_sub(1).and_then(|last| text.get(last));
+        let head: Option<&[u8; KEY - 1]> = text.get(next..).and_then(<[u8]>::first_chunk);
+        let tail: Option<&[u8; KEY - 1]> = text.get(..at).and_then(<[u8]>::last_chunk);
+        let plain = |part: &[u8; KEY - 1]| !part.contains(&b'\n');
+        match (tail, head) {
+            // Most line breaks stand between two words.
+            (Some(tail), Some(head))
+                if plain(tail) && plain(head) && !before.is_some_and(|byte| CONTINUED.contains(byte)) =>
+            {
+                let joined = tail.iter().chain(head).rev().fold(0_u128, |joined, &byte| joined << 8 | u128::from(byte));
+                for kept in 1..KEY {
+                    let window = joined >> ((KEY - 1 - kept) * 8) & u128::from(KEY_MASK);
+                    let key = u64::try_from(window).unwrap_or(0);
+                    if self.may_hold(key) && places.contains(&(at - kept)) {
+                        ask(at - kept, key);
+                    }
+                }
+            }
+            _ => self.divided_otherwise(text, at, places, ask),
+        }
+    }
+
+    /// The same where lines are short, or end in what continues them.
+    fn divided_otherwise(&self, text: &[u8], at: usize, places: &Range<usize>, ask: &mut impl FnMut(usize, u64)) {
         let mut head = [0; KEY - 1];
         let (mut length, mut here) = (0, after_break(text, at));
         while let (Some(place), Some(slot)) = (here, head.get_mut(length)) {
@@ -125,14 +152,11 @@ impl Index {
             }
         }
         let before = text.get(at.saturating_sub(KEY + 4)..at).unwrap_or_default();
-        let trim = before.iter().rev().take(4).take_while(|byte| b" \t\"'\\+=".contains(byte)).count();
-        for margin in if trim == 0 { 0..=0 } else { 0..=trim } {
-            if margin > 0 && margin < trim {
-                continue;
-            }
+        let trim = before.iter().rev().take(4).take_while(|byte| CONTINUED.contains(byte)).count();
+        for end in [at, at - trim] {
             for kept in 1..KEY {
-                let Some(start) = (at - margin).checked_sub(kept) else { break };
-                let tail = text.get(start..at - margin).unwrap_or_default();
+                let Some(start) = end.checked_sub(kept) else { break };
+                let tail = text.get(start..end).unwrap_or_default();
                 if tail.contains(&b'\n') || KEY - kept > length {
                     continue;
                 }
@@ -145,6 +169,9 @@ impl Index {
                     ask(start, key);
                 }
             }
+            if trim == 0 {
+                break;
+            }
         }
     }
 
@@ -156,16 +183,8 @@ impl Index {
 
     #[inline]
     fn may_hold(&self, key: u64) -> bool {
-        let (word, bits) = self.place(key);
+        let (word, bits) = place(key, self.shift);
         self.filter.get(word).is_some_and(|word| word & bits == bits)
-    }
-
-    /// The word of the filter, and the bits in it, that stand for a key.
-    #[inline]
-    fn place(&self, key: u64) -> (usize, u64) {
-        let mixed = key.wrapping_mul(MIX);
-        let word = usize::try_from(mixed >> (self.shift & 63)).unwrap_or(0);
-        (word, 1 << (mixed >> 20 & 63) | 1 << (mixed >> 26 & 63))
     }
 
     fn add_to_filter(&mut self, key: u64) {
@@ -182,7 +201,7 @@ impl Index {
     }
 
     fn set(&mut self, key: u64) {
-        let (word, bits) = self.place(key);
+        let (word, bits) = place(key, self.shift);
         if let Some(word) = self.filter.get_mut(word) {
             *word |= bits;
         }
@@ -197,6 +216,26 @@ impl Drop for Index {
         }
         std::hint::black_box(&self.coats); // see `KnownValue`
     }
+}
+
+/// The first place whose key the filter may hold. By itself, so that the loop keeps all it needs in registers.
+#[inline(never)]
+fn next_hit(filter: &[u64], shift: u32, text: &[u8]) -> Option<(usize, u64)> {
+    let key_of = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & KEY_MASK;
+    let offset = text.windows(8).position(|bytes| {
+        let (word, bits) = place(key_of(bytes), shift);
+        filter.get(word).is_some_and(|word| word & bits == bits)
+    })?;
+    Some((offset, text.get(offset..).map_or(0, key_of)))
+}
+
+/// The word of the filter, and the bits in it, that stand for a key.
+#[inline]
+fn place(key: u64, shift: u32) -> (usize, u64) {
+    let mixed = key.wrapping_mul(MIX);
+    let word = usize::try_from(mixed.wrapping_shr(shift)).unwrap_or(0);
+    let bit = |from: u32| 1_u64.wrapping_shl(u32::try_from(mixed >> from & 63).unwrap_or(0));
+    (word, bit(20) | bit(26))
 }
 
 fn fold(key: [u8; KEY]) -> u64 {

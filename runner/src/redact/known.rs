@@ -2,11 +2,12 @@
 //! that were met once in a secret's place. Decides which of them can be searched for without tearing holes into ordinary
 //! text.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
 use std::ops::Range;
 
+use super::coats::Wardrobe;
 use super::index::Index;
 use super::mark::{self, MARK, is_mark_char};
 
@@ -88,7 +89,7 @@ impl KnownValue {
     }
 
     /// Why the value is not searched for, if it is not.
-    fn unfit(&self) -> Option<UnfitValue> {
+    pub(super) fn unfit(&self) -> Option<UnfitValue> {
         let value = self.trimmed();
         let text = value.to_ascii_lowercase();
         if value.len() < MIXED_ENOUGH || value.len() < LONG_ENOUGH && kinds(value) < 3 {
@@ -98,6 +99,11 @@ impl KnownValue {
         } else {
             None
         }
+    }
+
+    /// Has it learned like a value that was met in output.
+    pub(super) fn teach(&self, known: &mut Known) {
+        known.learn(&self.id(), self.trimmed());
     }
 
     /// The value without the line break that a file ends with.
@@ -156,8 +162,8 @@ pub enum UnfitValue {
 pub(super) struct Known {
     ids: Vec<String>,
     index: Index,
-    /// Whatever was entered, so that nothing is entered twice.
-    seen: HashSet<Vec<u8>>,
+    /// Whatever was entered, and in how many coats, so that nothing is entered twice.
+    seen: HashMap<Vec<u8>, Wardrobe>,
     learned: usize,
 }
 
@@ -177,7 +183,7 @@ impl Known {
             let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
             match offer.unfit().or_else(in_mark) {
                 Some(why) => refused.push(RefusedValue { name: id, why }),
-                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX)),
+                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX, Wardrobe::All)),
             }
         }
         refused
@@ -188,12 +194,12 @@ impl Known {
         let offer = KnownValue::new(id, value);
         let telling = value.len() >= 12 || value.len() >= LONG_ENOUGH && kinds(value) >= 3;
         let fit = telling && value.len() <= LONGEST_LEARNED && self.learned < MOST_LEARNED && offer.unfit().is_none();
-        if !fit || self.seen.contains(value) || mark::is_guessable(value) || is_in_mark(value, &[]) {
+        if !fit || self.seen.contains_key(value) || mark::is_guessable(value) || is_in_mark(value, &[]) {
             return false;
         }
         self.learned += 1;
-        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD));
-        self.seen.insert(value.to_vec());
+        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD, Wardrobe::Everyday));
+        self.seen.insert(value.to_vec(), Wardrobe::Everyday);
         true
     }
 
@@ -222,23 +228,25 @@ impl Known {
         let begun = (1..super::coats::KEY).rev().filter_map(|length| {
             let start = text.len().checked_sub(length).filter(|&start| start >= from)?;
             let tail = text.get(start..)?;
-            self.seen.iter().any(|value| value.starts_with(tail)).then_some(start)
+            self.seen.keys().any(|value| value.starts_with(tail)).then_some(start)
         });
         self.index.open_from(text, from..text.len()).into_iter().chain(begun).min()
     }
 
-    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize) {
-        if self.seen.insert(piece.to_vec()) {
+    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize, wardrobe: Wardrobe) {
+        let before = self.seen.get(piece).copied();
+        if before.is_none_or(|worn| worn < wardrobe) {
+            self.seen.insert(piece.to_vec(), wardrobe);
             let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
             self.ids.push(id.to_owned());
-            self.index.insert(number, piece, crowd);
+            self.index.insert(number, piece, crowd, wardrobe);
         }
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        for mut value in std::mem::take(&mut self.seen) {
+        for (mut value, _) in std::mem::take(&mut self.seen) {
             value.fill(0);
             black_box(&value); // as for `KnownValue`
         }

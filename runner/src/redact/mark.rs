@@ -29,6 +29,15 @@ impl FingerprintKey {
         (filled == random.len()).then_some(Self(key))
     }
 
+    /// A key for one name that tells nothing of this one.
+    pub(super) fn derived(&self, name: &str) -> Self {
+        let mut key = [0; BLOCK];
+        for (slot, byte) in key.iter_mut().zip(self.whole(self.begin().chain_update(name))) {
+            *slot = byte;
+        }
+        Self(key)
+    }
+
     /// HMAC-SHA-256, its inner half begun.
     pub(super) fn begin(&self) -> Sha256 {
         Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x36))
@@ -36,8 +45,11 @@ impl FingerprintKey {
 
     /// The first 24 bits of the finished HMAC, in hexadecimal.
     pub(super) fn finish(&self, inner: Sha256) -> String {
-        let outer = Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x5c)).chain_update(inner.finalize());
-        outer.finalize().iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+        self.whole(inner).iter().take(3).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn whole(&self, inner: Sha256) -> [u8; 32] {
+        Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x5c)).chain_update(inner.finalize()).finalize().into()
     }
 }
 

@@ -11,6 +11,7 @@
 //! What this does not do: it finds what looks like a secret, not what somebody has encoded in order to get it out.
 //! Against intent only files that cannot be read help, and that is the sandbox's work.
 
+mod arguments;
 mod coats;
 mod compare;
 mod expression;
@@ -21,6 +22,7 @@ mod known;
 mod mark;
 mod noise;
 mod rules;
+mod secret_file;
 mod stream;
 
 use std::borrow::Cow;
@@ -31,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::{Anchored, dfa};
+use palisade_grammar::Inventory;
 use serde::{Serialize, Serializer};
 
 pub use known::{KnownValue, RefusedValue, UnfitValue};
@@ -175,8 +178,10 @@ pub struct Redactor {
     known: Arc<Known>,
     refused: Arc<[RefusedValue]>,
     key: Option<Arc<FingerprintKey>>,
-    /// What the streams of one session have learned.
+    /// What its streams have learned.
     memory: Option<Arc<Mutex<Arc<Known>>>>,
+    /// Whether `known` is more than the memory: it knows a command's own secrets.
+    aware: bool,
     /// Whether a stream looks for a value again that a rule has found in it.
     learns: bool,
 }
@@ -194,6 +199,7 @@ impl Redactor {
             refused: Arc::default(),
             key: FingerprintKey::random().map(Arc::new),
             memory: None,
+            aware: false,
             learns: true,
         };
         Ok(bare.with_known(&known))
@@ -219,13 +225,54 @@ impl Redactor {
         Self { known: Arc::new(known), refused, ..self.clone() }
     }
 
-    /// The same redactor for one session: what a stream of it has redacted by a rule, its later streams know wherever it
-    /// stands. Fingerprints of different sessions cannot be compared.
+    /// The same redactor with a memory: what a stream of it, or of a redactor made from it, has redacted by a rule, later
+    /// ones know wherever it stands. Fingerprints of two such redactors cannot be compared.
     #[must_use]
     pub fn session(&self) -> Self {
         let key = FingerprintKey::random().map(Arc::new);
         let memory = Some(Arc::new(Mutex::new(Arc::clone(&self.known))));
         Self { key, memory, ..self.clone() }
+    }
+
+    /// The same redactor, with the same memory, whose fingerprints mean something only among those of one session.
+    #[must_use]
+    pub fn keyed(&self, session: &str) -> Self {
+        let key = self.key.as_ref().map(|key| Arc::new(key.derived(session)));
+        Self { key, ..self.clone() }
+    }
+
+    /// The same redactor for the output of one script: it knows the secrets that stand in the script itself, whatever
+    /// they look like. Those that can be told from chance, the memory keeps.
+    #[must_use]
+    pub fn aware_of(&self, script: &Inventory) -> Self {
+        let mut values = arguments::named(script);
+        let words = arguments::words(script).flat_map(|word| [b"\n", word.as_bytes()]);
+        values.extend(self.found_in(&[script.script()].into_iter().chain(words).collect::<Vec<_>>().concat()));
+        if values.is_empty() {
+            return self.clone();
+        }
+        if let Some(memory) = &self.memory {
+            let mut memory = remembered(memory);
+            let known = Arc::make_mut(&mut memory);
+            values.iter().for_each(|value| value.teach(known));
+        }
+        let current = Self { known: self.starting_known(), ..self.clone() };
+        Self { aware: true, ..current.with_known(&values) }
+    }
+
+    /// What rules find in a text, and the names of the rules.
+    fn found_in(&self, text: &[u8]) -> Vec<KnownValue> {
+        let mut stream = Self { key: None, memory: None, ..self.clone() }.stream().gathering();
+        stream.push(text);
+        stream.finish_gathered()
+    }
+
+    /// The values that a new stream begins with.
+    fn starting_known(&self) -> Arc<Known> {
+        match &self.memory {
+            Some(memory) if !self.aware => Arc::clone(&remembered(memory)),
+            Some(_) | None => Arc::clone(&self.known),
+        }
     }
 
     /// Known values that were offered but are not searched for, and why.

@@ -7,23 +7,21 @@
 //! What a rule means does not depend on its anchors: it redacts from every position at which its pattern matches. The
 //! anchors and the gate only say where it is worth looking, and the tests hold them to that.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
 
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
-use super::expression::{ByteSet, Check, Expression};
-use super::gate::{Gate, Outlook};
+use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
+use super::gate::{self, Gate, Outlook};
 use super::mark;
 
 /// How far before its anchor a pattern may start, in bytes.
 const MAX_BACK: usize = 128;
 /// Anchors shorter than this are met all the time and need a written reason.
 const SHORT_ANCHOR: usize = 4;
-/// The group of a pattern that is the secret; without it, the whole match is.
-const SECRET_GROUP: &str = "secret";
 /// Room for the whole match and three groups, two ends each.
 const SLOTS: usize = 8;
 
@@ -71,7 +69,7 @@ impl Rules {
     }
 
     fn read(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut sets) = (BTreeSet::new(), BTreeMap::new());
         let mut list = Vec::new();
         for &(table, text) in tables {
             for row in read_table(table, text)? {
@@ -80,10 +78,15 @@ impl Rules {
                 if !ids.insert(id.clone()) {
                     return Err(refuse(Unfit::Duplicate));
                 }
-                list.push(Rule::new(table, row).map_err(refuse)?);
+                list.push(Rule::new(table, row, &mut sets).map_err(refuse)?);
             }
         }
         Ok(Self { list })
+    }
+
+    /// The texts that the search looks for, rule by rule. Several rules can have the same.
+    pub fn anchors(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().flat_map(|rule| &rule.anchors).map(String::as_str)
     }
 
     /// The ids of all rules, as they stand in marks and counts.
@@ -180,6 +183,8 @@ pub(super) struct Rule {
     pub(super) id: String,
     table: String,
     pub(super) anchors: Vec<String>,
+    /// How far before its anchor a match starts, at least.
+    min_back: usize,
     /// How far before its anchor a match may start.
     pub(super) max_back: usize,
     /// The longest match, in bytes.
@@ -195,10 +200,12 @@ pub(super) struct Rule {
     gate: Gate,
     pattern: Expression,
     not_before: ByteSet,
+    /// What can follow the word that the anchor is in; anything if empty.
+    next: ByteSet,
     entropy: f64,
     stop_words: Vec<String>,
     require: Vec<Class>,
-    reject: Vec<Check>,
+    reject: Checks,
 }
 
 /// How a block ends that a rule with `block-end` has opened.
@@ -227,20 +234,31 @@ pub(super) enum Prospect {
 }
 
 impl Rule {
-    fn new(table: &str, row: Row) -> Result<Self, Unfit> {
+    /// `sets` holds the sets of bytes that other rules have already, for most rules share theirs.
+    fn new(table: &str, row: Row, sets: &mut BTreeMap<String, ByteSet>) -> Result<Self, Unfit> {
         row.check_words()?;
+        let mut set = |expression: &Option<String>| match expression {
+            None => Ok(ByteSet::NONE),
+            Some(expression) => match sets.get(expression) {
+                Some(set) => Ok(*set),
+                None => Ok(*sets.entry(expression.clone()).or_insert(ByteSet::parse(expression)?)),
+            },
+        };
+        let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
         let pattern = Expression::bounded(&row.pattern)?;
         Ok(Self {
             reach: pattern.reach,
             block_end: row.block_end.map(BlockEndRow::compile).transpose()?,
-            run_on: row.run_on.as_deref().map_or(Ok(ByteSet::NONE), ByteSet::parse)?,
-            not_before: row.not_before.as_deref().map_or(Ok(ByteSet::NONE), ByteSet::parse)?,
-            reject: row.reject.iter().map(|expression| Check::new(expression)).collect::<Result<_, _>>()?,
+            run_on,
+            not_before,
+            next,
+            reject: Checks::new(&row.reject),
             stop_words: row.stop_words.iter().map(|word| word.to_ascii_lowercase()).collect(),
             pattern,
             table: table.to_owned(),
             id: row.id,
             anchors: row.anchors,
+            min_back: row.min_back,
             max_back: row.max_back,
             gate: row.gate,
             entropy: row.entropy,
@@ -254,26 +272,47 @@ impl Rule {
     /// Compiles everything now, so that an error is known.
     fn check(&self) -> Result<(), Unfit> {
         self.pattern.check()?;
+        self.reject.check()?;
         self.block_end.as_ref().map_or(Ok(()), |end| end.pattern.check())
     }
 
     /// Whether the bytes around an anchor leave a match possible. Cheap, and never the reason for a miss: it lets
     /// through whatever the pattern would.
     pub(super) fn passes_gate(&self, haystack: &[u8], anchor: &Range<usize>) -> bool {
-        !matches!(self.gate.look(haystack, anchor.end), Outlook::Shut)
+        let next = || haystack.get(gate::word_end(haystack, anchor.end)).copied();
+        (self.next == ByteSet::NONE || next().is_none_or(|byte| self.next.contains(byte)))
+            && !matches!(self.gate.look(haystack, anchor.end), Outlook::Shut)
+    }
+
+    /// Where a match around an anchor at `at` can start.
+    pub(super) fn starts(&self, haystack: &[u8], at: usize) -> RangeInclusive<usize> {
+        let nowhere = RangeInclusive::new(1, 0);
+        let Some(last) = at.checked_sub(self.min_back) else { return nowhere };
+        let first = at.saturating_sub(self.max_back);
+        if self.pattern.starts_lines() {
+            let before = haystack.get(first.saturating_sub(1)..last).unwrap_or_default();
+            return match before.iter().rposition(|&byte| byte == b'\n') {
+                Some(line_break) => {
+                    let start = first.saturating_sub(1) + line_break + 1;
+                    start..=start
+                }
+                None if first == 0 => 0..=0,
+                None => nowhere,
+            };
+        }
+        match self.gate {
+            Gate::Option => {
+                let start = gate::word_start(haystack, at, self.max_back);
+                if haystack.get(start) == Some(&b'-') { start.saturating_sub(1).max(first)..=start } else { nowhere }
+            }
+            Gate::None | Gate::Assignment => first..=last,
+        }
     }
 
     /// The secret of the match that starts exactly at `start`, if there is one and it passes every check.
     pub(super) fn secret_at(&self, haystack: &[u8], start: usize) -> Option<Range<usize>> {
-        let pattern = self.pattern.regex()?;
-        let mut slots = [None::<NonMaxUsize>; SLOTS];
-        // One byte more, for a pattern that asks what follows.
-        let near = haystack.get(..haystack.len().min(start + self.reach + 1))?;
-        pattern.search_slots(&Input::new(near).range(start..).anchored(Anchored::Yes), &mut slots)?;
-        let slot = |index: usize| slots.get(index).copied().flatten().map(NonMaxUsize::get);
-        let group = pattern.group_info().to_index(regex_automata::PatternID::ZERO, SECRET_GROUP).unwrap_or(0);
-        let secret = slot(group * 2)?..slot(group * 2 + 1)?;
-        let whole = haystack.get(slot(0)?..slot(1)?)?;
+        let (whole, secret) = self.match_at(haystack, start)?;
+        let whole = haystack.get(whole)?;
         let next = haystack.get(secret.end).copied();
         self.accepts(whole, haystack.get(secret.clone())?, next).then_some(secret)
     }
@@ -293,19 +332,45 @@ impl Rule {
             && self.require.iter().all(|class| class.occurs_in(secret))
             && (self.entropy == 0.0 || mark::entropy(secret) >= self.entropy)
             && !self.stop_words.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes()))
-            && !self.reject.iter().any(|reject| reject.is_match(whole))
+            && !self.reject.is_match(whole)
     }
 
     /// Whether a match around this anchor is still open at the end of `haystack`.
     pub(super) fn prospect(&self, haystack: &[u8], anchor: &Range<usize>) -> Prospect {
-        let earliest = anchor.start.saturating_sub(self.max_back);
-        match (earliest..=anchor.start).find(|&start| self.pattern.may_go_on(haystack, start)) {
-            None => Prospect::Settled,
-            Some(start) => Prospect::OpenFrom(match self.gate.look(haystack, anchor.end) {
-                Outlook::ValueFrom(value) => value,
-                Outlook::Unknown | Outlook::Shut => start,
-            }),
+        let open = self.starts(haystack, anchor.start).filter(|&start| self.pattern.may_go_on(haystack, start));
+        let value = match self.gate.look(haystack, anchor.end) {
+            Outlook::ValueFrom(value) => Some(value),
+            Outlook::Unknown | Outlook::Shut => None,
+        };
+        // A match that is there already may only grow, or give way to a longer one.
+        let there = |start| self.match_at(haystack, start).map_or(usize::MAX, |(_, secret)| secret.start);
+        let begins =
+            open.map(|start| value.unwrap_or_else(|| self.pattern.secret_from(haystack, start)).min(there(start)));
+        begins.min().map_or(Prospect::Settled, Prospect::OpenFrom)
+    }
+
+    /// The whole match that starts exactly at `start`, and the secret in it, whatever the checks say.
+    fn match_at(&self, haystack: &[u8], start: usize) -> Option<(Range<usize>, Range<usize>)> {
+        if self.max_back > 0 && !self.pattern.may_begin_at(haystack, start) {
+            return None;
         }
+        let pattern = self.pattern.regex()?;
+        let mut slots = [None::<NonMaxUsize>; SLOTS];
+        // One byte more, for a pattern that asks what follows.
+        let near = haystack.get(..haystack.len().min(start + self.reach + 1))?;
+        let end = self.pattern.end_of_match(near, start)?;
+        pattern.search_slots(&Input::new(near).range(start..end).anchored(Anchored::Yes), &mut slots)?;
+        let slot = |index: usize| slots.get(index).copied().flatten().map(NonMaxUsize::get);
+        let group = pattern.group_info().to_index(regex_automata::PatternID::ZERO, SECRET_GROUP).unwrap_or(0);
+        Some((slot(0)?..slot(1)?, slot(group * 2)?..slot(group * 2 + 1)?))
+    }
+}
+
+#[cfg(test)]
+impl Rule {
+    /// The pattern as it is compiled.
+    pub(super) fn pattern(&self) -> &str {
+        self.pattern.source()
     }
 }
 
@@ -333,6 +398,9 @@ struct Row {
     pattern: String,
     #[serde(default)]
     gate: Gate,
+    next: Option<String>,
+    #[serde(default)]
+    min_back: usize,
     #[serde(default)]
     max_back: usize,
     run_on: Option<String>,
@@ -438,6 +506,8 @@ enum Class {
     Letter,
     Upper,
     Lower,
+    /// Words of a language and names in a program have neither.
+    DigitOrSymbol,
 }
 
 impl Class {
@@ -447,6 +517,9 @@ impl Class {
             Self::Letter => u8::is_ascii_alphabetic,
             Self::Upper => u8::is_ascii_uppercase,
             Self::Lower => u8::is_ascii_lowercase,
+            Self::DigitOrSymbol => {
+                |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_punctuation() && !b"_-./:,".contains(byte)
+            }
         })
     }
 }

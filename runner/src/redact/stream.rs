@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::dfa::DFA;
 
 use super::expression::ByteSet;
 use super::key_block::{KeyBlock, LINE_LOOK};
-use super::known::Known;
+use super::known::{Known, KnownValue};
 use super::noise::{Normaliser, View};
-use super::rules::Prospect;
+use super::rules::{Prospect, Rule};
 use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
 use emit::Pending;
 
@@ -47,6 +48,8 @@ pub struct Stream {
     open: VecDeque<Anchor>,
     /// What deciding them has found, in the order of the starts.
     found: VecDeque<Finding>,
+    /// What of the text each rule need not be tried on again.
+    dealt: Vec<Dealt>,
     /// All bytes before have been let go or redacted.
     at: usize,
     /// All bytes before have been searched for known values.
@@ -64,6 +67,10 @@ pub struct Stream {
     /// Bytes of the source before `at`, and the line that it is on.
     source: Place,
     hits: Option<Vec<Hit>>,
+    /// What rules have found, if somebody wants to know.
+    gathered: Option<Vec<KnownValue>>,
+    #[cfg(test)]
+    tries: std::sync::atomic::AtomicUsize,
 }
 
 /// Where a rule has found a secret, for those who work on rules. Says nothing of the secret but its length.
@@ -113,6 +120,23 @@ struct OpenBlock {
     from: usize,
 }
 
+/// What one rule has been tried on. Text that is full of anchors would else be looked at once for each of them.
+#[derive(Clone, Debug, Default)]
+struct Dealt {
+    /// Every place in it has been tried as the start of a match.
+    starts: Range<usize>,
+    /// All of it is covered by secrets and the bytes that run on from them.
+    covered: Range<usize>,
+}
+
+impl Dealt {
+    fn cover(&mut self, secret: &Range<usize>) {
+        let joins = self.covered.contains(&secret.start);
+        let start = if joins { self.covered.start } else { secret.start };
+        self.covered = start..if joins { secret.end.max(self.covered.end) } else { secret.end };
+    }
+}
+
 /// Whether the bytes from here on are let go.
 #[derive(Clone, Copy, Debug)]
 enum Cover {
@@ -133,10 +157,7 @@ struct Trail {
 
 impl Stream {
     pub(super) fn new(redactor: Redactor) -> Self {
-        let known = match &redactor.memory {
-            Some(memory) => Arc::clone(&remembered(memory)),
-            None => Arc::clone(&redactor.known),
-        };
+        let known = redactor.starting_known();
         Self {
             normaliser: Normaliser::default(),
             view: View::default(),
@@ -144,6 +165,7 @@ impl Stream {
             state: redactor.matcher.start,
             open: VecDeque::new(),
             found: VecDeque::new(),
+            dealt: vec![Dealt::default(); redactor.matcher.rules.len()],
             at: 0,
             known_to: 0,
             cover: Cover::None,
@@ -154,6 +176,9 @@ impl Stream {
             learned: Vec::new(),
             source: Place { offset: 0, line: 1 },
             hits: None,
+            gathered: None,
+            #[cfg(test)]
+            tries: std::sync::atomic::AtomicUsize::default(),
             matcher: Arc::clone(&redactor.matcher),
             known,
             redactor,
@@ -178,7 +203,8 @@ impl Stream {
     /// silent for a while (50 ms), so that a prompt is seen before its answer.
     ///
     /// Held back are an unfinished word or escape sequence at the end, an anchor whose pattern may still match, what may be
-    /// the beginning of a known value, and, inside a key, the line that is not finished.
+    /// the beginning of a known value, and, inside a key, the line that is not finished. What only the text behind it
+    /// makes a secret (`echo … | chpasswd`) is not: nobody could know yet.
     pub fn idle(&mut self) -> RedactedBytes {
         let mut out = Vec::new();
         let decided = self.decide_settled();
@@ -205,6 +231,18 @@ impl Stream {
     pub fn finish_explained(mut self) -> (RedactedBytes, Vec<Hit>) {
         let rest = self.drain();
         (rest, self.take_hits())
+    }
+
+    /// From now on keeps what rules find.
+    pub(super) fn gathering(mut self) -> Self {
+        self.gathered.get_or_insert_default();
+        self
+    }
+
+    /// Ends the stream and returns what was gathered.
+    pub(super) fn finish_gathered(mut self) -> Vec<KnownValue> {
+        self.drain();
+        self.gathered.unwrap_or_default()
     }
 
     /// The number of marks made so far, by id of the rule or name of the known value.
@@ -271,22 +309,22 @@ impl Stream {
     /// Finds every anchor that ends in the bytes that are new.
     fn scan(&mut self) {
         let automaton = &self.matcher.automaton;
-        let start = self.scanned;
-        let mut state = self.state;
-        for (offset, &byte) in self.view.text.get(start..).unwrap_or_default().iter().enumerate() {
-            state = automaton.next_state(Anchored::No, state, byte);
-            if automaton.is_special(state) && automaton.is_match(state) {
-                let end = start + offset + 1;
-                for nth in 0..automaton.match_len(state) {
-                    let pattern = automaton.match_pattern(state, nth);
-                    if let Some(&target) = self.matcher.targets.get(pattern.as_usize()) {
-                        let range = end - automaton.pattern_len(pattern)..end;
-                        self.open.push_back(Anchor { target, range });
-                    }
+        let mut end = self.scanned;
+        while let Some((state, read)) = next_match(automaton, self.state, self.view.text.get(end..).unwrap_or_default())
+        {
+            self.state = state;
+            end += read;
+            if !automaton.is_match(state) {
+                break;
+            }
+            for nth in 0..automaton.match_len(state) {
+                let pattern = automaton.match_pattern(state, nth);
+                if let Some(&target) = self.matcher.targets.get(pattern.as_usize()) {
+                    let range = end - automaton.pattern_len(pattern)..end;
+                    self.open.push_back(Anchor { target, range });
                 }
             }
         }
-        self.state = state;
         self.scanned = self.view.text.len();
     }
 
@@ -357,22 +395,61 @@ impl Stream {
 
     fn decide_rule(&mut self, matcher: &Matcher, index: usize, anchor: &Anchor) {
         let Some(rule) = matcher.rules.get(index) else { return };
+        if self.is_dealt_with(rule, index, anchor) {
+            return;
+        }
         let (window, base) = self.window(anchor);
         let local = anchor.range.start - base..anchor.range.end - base;
         if !rule.passes_gate(window, &local) || mark::is_inside(window.get(..local.start).unwrap_or_default()) {
             return;
         }
-        let earliest = local.start.saturating_sub(rule.max_back);
-        let secrets: Vec<Range<usize>> = (earliest..=local.start)
+        let starts = rule.starts(window, local.start);
+        let tried = base + starts.start()..base + starts.end() + 1;
+        let untried =
+            |start: &usize| !self.dealt.get(index).is_some_and(|dealt| dealt.starts.contains(&(base + start)));
+        // Where noise ends a word depends on the anchor.
+        let is_plain = self.view.next_gap(base).is_none_or(|gap| gap > base + window.len());
+        let secrets: Vec<Range<usize>> = starts
+            .filter(|start| !is_plain || untried(start))
             .filter_map(|start| {
+                #[cfg(test)]
+                self.tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 rule.secret_at(window, start).or_else(|| self.secret_between_gaps(index, anchor, window, base, start))
             })
             .filter(|secret| !mark::touches(window, secret))
             .map(|secret| base + secret.start..base + secret.end)
             .collect();
+        if is_plain {
+            self.deal(index, tried);
+        }
         for range in secrets {
             let kind = if rule.block_end.is_some() { Kind::BlockBegin } else { Kind::Secret(rule.run_on) };
+            if let Some(dealt) = self.dealt.get_mut(index).filter(|_| rule.run_on != ByteSet::NONE) {
+                dealt.cover(&range);
+            }
             self.insert(Finding { range, index, kind });
+        }
+    }
+
+    /// Whether all that a match of this rule could cover is covered by one that it has found before.
+    fn is_dealt_with(&mut self, rule: &Rule, index: usize, anchor: &Anchor) -> bool {
+        let Some(Dealt { covered, .. }) = self.dealt.get_mut(index) else { return false };
+        let first = anchor.range.start.saturating_sub(rule.max_back);
+        let end = self.view.text.len().min(anchor.range.start + rule.reach);
+        if !covered.contains(&first) {
+            return false;
+        }
+        let runs_on = |byte: &&u8| rule.run_on.contains(**byte);
+        covered.end += self.view.text.get(covered.end..end).unwrap_or_default().iter().take_while(runs_on).count();
+        let could_match = self.view.text.get(first..end).unwrap_or_default();
+        covered.end >= end && could_match.iter().filter(runs_on).count() == could_match.len()
+    }
+
+    /// Notes down where a rule was tried.
+    fn deal(&mut self, index: usize, tried: Range<usize>) {
+        if let Some(Dealt { starts, .. }) = self.dealt.get_mut(index) {
+            let adjoins = tried.start <= starts.end && starts.start <= tried.end && starts.start < starts.end;
+            *starts = if adjoins { starts.start.min(tried.start)..starts.end.max(tried.end) } else { tried };
         }
     }
 
@@ -432,11 +509,18 @@ impl Stream {
         rule.or_else(|| self.known.id(index - self.matcher.rules.len())).unwrap_or_default()
     }
 
-    /// Where an unfinished word at the end starts: it may become an anchor, or stand before one in a pattern.
+    /// Where an unfinished word at the end starts: it may become an anchor, or stand before one in a pattern. A word
+    /// with a digit in it may be half of a token, so that punctuation does not end it.
     fn unfinished_word(&self) -> usize {
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+/=%\\&".contains(byte);
         let text = &self.view.text;
-        text.len() - text.iter().rev().take(self.matcher.hold).take_while(|byte| is_word(byte)).count()
+        let tail =
+            |is_part: fn(&u8) -> bool| text.iter().rev().take(self.matcher.hold).take_while(|b| is_part(b)).count();
+        let solid = tail(|byte| !byte.is_ascii_whitespace());
+        let start = text.len() - solid;
+        if text.get(start..).is_some_and(|word| word.iter().any(u8::is_ascii_digit)) {
+            return start;
+        }
+        text.len() - tail(|byte| byte.is_ascii_alphanumeric() || b"_-+/=%\\&${".contains(byte))
     }
 
     /// Where a known value may have started that is not complete.
@@ -485,16 +569,37 @@ impl Stream {
         for trail in &mut self.trails {
             trail.end = trail.end.saturating_sub(count);
         }
+        for Dealt { starts, covered } in &mut self.dealt {
+            *starts = starts.start.saturating_sub(count)..starts.end.saturating_sub(count);
+            *covered = covered.start.saturating_sub(count)..covered.end.saturating_sub(count);
+        }
         if let Cover::Line { least } = &mut self.cover {
             *least = least.saturating_sub(count);
         }
     }
 }
 
+/// The state after the next anchor or at the end of the text, and how far that is; nothing if there is no text. By itself,
+/// so that the loop keeps all it needs in registers.
+#[inline(never)]
+fn next_match(automaton: &DFA, mut state: StateID, text: &[u8]) -> Option<(StateID, usize)> {
+    for (offset, &byte) in text.iter().enumerate() {
+        state = automaton.next_state(Anchored::No, state, byte);
+        if automaton.is_special(state) && automaton.is_match(state) {
+            return Some((state, offset + 1));
+        }
+    }
+    (!text.is_empty()).then_some((state, text.len()))
+}
+
 #[cfg(test)]
 impl Stream {
     pub(super) fn buffer_len(&self) -> usize {
         self.view.text.len()
+    }
+
+    pub(super) fn tries(&self) -> usize {
+        self.tries.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub(super) fn open_len(&self) -> usize {

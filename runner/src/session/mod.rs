@@ -402,8 +402,9 @@ impl Session {
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
+        let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
-        let ended = self.shell.run(&script, redactor, terms).await?;
+        let ended = self.shell.run(&script, &redactor, terms).await?;
         self.commands += 1;
         if let Some(cwd) = &ended.cwd {
             self.cwd = cwd.clone();

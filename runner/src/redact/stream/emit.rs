@@ -12,6 +12,7 @@ use super::{Cover, Finding, Hit, Kind, OpenBlock, Place, Stream, Trail};
 use crate::redact::Redactor;
 use crate::redact::expression::ByteSet;
 use crate::redact::key_block::{KeyBlock, Line};
+use crate::redact::known::KnownValue;
 use crate::redact::mark;
 
 /// So many bytes at a time are searched for known values before they are let go.
@@ -147,6 +148,9 @@ impl Stream {
         let rule = self.matcher.rules.get(pending.index);
         if !self.redactor.learns || !rule.is_some_and(|rule| rule.learn && rule.block_end.is_none()) {
             return;
+        }
+        if let Some(gathered) = self.gathered.as_mut().filter(|_| pending.secret.len() < KEPT) {
+            gathered.push(KnownValue::new(id, pending.secret.clone()));
         }
         if Arc::make_mut(&mut self.known).learn(id, &pending.secret) {
             self.learned.push((id.to_owned(), pending.secret.clone()));

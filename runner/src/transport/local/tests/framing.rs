@@ -133,6 +133,7 @@ async fn bytes_come_through_as_they_are() {
     for (script, stdout) in [
         ("printf '\\n\\n a \\n\\n'", "\n\n a \n\n"),
         ("printf '10%%\\r20%%\\r100%%\\n'", "10%\r20%\r100%\n"),
+        ("printf 'a\\0b\\n'", "a\0b\n"),
         ("printf 'a\\377b\\n'", "a\u{fffd}b\n"),
         ("printf 'no end'", "no end"),
         ("printf '\\033[31mred\\033[0m\\n'", "red\n"),

@@ -1,0 +1,249 @@
+//! Which words of a command are secrets: decides what is known of a command's secrets before it runs.
+//!
+//! Whatever the command prints, in whatever encoding, these values are searched for in it. Only words that the text
+//! spells out count. What a word means is asked of its name (`--token X`, `X_TOKEN=…`), of the few programs that take a
+//! password in a short option, and of the rules.
+
+use palisade_grammar::{Command, Inventory};
+
+use super::KnownValue;
+
+/// What marks call a word whose name is not a variable's.
+const NAME: &str = "command-argument";
+
+/// Names that end in one of these hold secrets.
+const SECRET_NAMES: [&str; 25] = [
+    "accesskey",
+    "accountkey",
+    "apikey",
+    "apitoken",
+    "authkey",
+    "authtoken",
+    "bearer",
+    "bindpw",
+    "clientsecret",
+    "credential",
+    "credentials",
+    "encryptionkey",
+    "masterkey",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "passwort",
+    "privatekey",
+    "psk",
+    "pwd",
+    "secret",
+    "secretkey",
+    "signingkey",
+    "token",
+];
+/// Names that end so, and hold none.
+const PLAIN_NAMES: [&str; 4] = ["pwd", "oldpwd", "nopass", "compass"];
+
+/// How a program takes a password in a short option.
+struct ShortOption {
+    programs: &'static [&'static str],
+    option: &'static str,
+    value: Form,
+}
+
+/// Where the password is.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Directly behind the option, in the same word.
+    Joined,
+    /// In the same word or in the next one.
+    Either,
+    /// As `Either`, behind a user's name and this byte.
+    User(char),
+    /// As `Either`, behind `pass:`.
+    Pass,
+}
+
+const SHORT_OPTIONS: [ShortOption; 12] = [
+    ShortOption {
+        programs: &[
+            "mysql",
+            "mysqldump",
+            "mysqladmin",
+            "mysqlimport",
+            "mysqlshow",
+            "mysqlcheck",
+            "mydumper",
+            "mariadb",
+            "mariadb-dump",
+            "mariadb-admin",
+            "7z",
+            "7za",
+            "rar",
+            "unrar",
+        ],
+        option: "-p",
+        value: Form::Joined,
+    },
+    ShortOption {
+        programs: &[
+            "sshpass",
+            "docker",
+            "podman",
+            "nerdctl",
+            "skopeo",
+            "buildah",
+            "mongo",
+            "mongosh",
+            "mongodump",
+            "vncviewer",
+            "az",
+        ],
+        option: "-p",
+        value: Form::Either,
+    },
+    ShortOption { programs: &["curl", "http", "https", "xh"], option: "-u", value: Form::User(':') },
+    ShortOption { programs: &["curl"], option: "-U", value: Form::User(':') },
+    ShortOption { programs: &["http", "https", "xh"], option: "-a", value: Form::User(':') },
+    ShortOption {
+        programs: &["ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami", "ldapmodrdn"],
+        option: "-w",
+        value: Form::Either,
+    },
+    ShortOption { programs: &["redis-cli", "valkey-cli"], option: "-a", value: Form::Either },
+    ShortOption { programs: &["openssl"], option: "-pass", value: Form::Pass },
+    ShortOption { programs: &["openssl"], option: "-passin", value: Form::Pass },
+    ShortOption { programs: &["openssl"], option: "-passout", value: Form::Pass },
+    ShortOption { programs: &["smbclient", "rpcclient", "net", "smbget"], option: "-U", value: Form::User('%') },
+    ShortOption { programs: &["sqlcmd", "bcp", "zip", "unzip", "isql"], option: "-P", value: Form::Either },
+];
+
+/// The values in a script that are secrets by their name or place.
+pub(super) fn named(inventory: &Inventory) -> Vec<KnownValue> {
+    let mut values: Vec<KnownValue> = inventory.commands().iter().flat_map(in_command).collect();
+    values.retain(|value| value.unfit().is_none());
+    values
+}
+
+/// Every word that the script spells out, as its program will see it.
+pub(super) fn words(inventory: &Inventory) -> impl Iterator<Item = &str> {
+    inventory.commands().iter().flat_map(literals)
+}
+
+fn literals(command: &Command) -> impl Iterator<Item = &str> {
+    let assigned = command.assignments.iter().map(|assignment| &assignment.value);
+    command.argv.iter().skip(1).chain(assigned).filter_map(|word| word.value.literal())
+}
+
+fn in_command(command: &Command) -> Vec<KnownValue> {
+    let mut values = Vec::new();
+    for assignment in command.assignments.iter().filter(|assignment| is_secret(&assignment.name)) {
+        values.extend(assignment.value.value.literal().map(|value| KnownValue::new(assignment.name.as_str(), value)));
+    }
+    let program = command.program.value.literal().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let words: Vec<Option<&str>> = command.argv.iter().map(|word| word.value.literal()).collect();
+    for (index, word) in words.iter().enumerate().skip(1) {
+        let (Some(word), next) = (word, words.get(index + 1).copied().flatten()) else { continue };
+        values.extend(in_word(word, next));
+        let options = SHORT_OPTIONS.iter().filter(|option| option.programs.contains(&program));
+        values.extend(options.filter_map(|option| option.value(word, next)).map(|value| KnownValue::new(NAME, value)));
+    }
+    values
+}
+
+/// `NAME=value`, `--name=value`, `--name value`.
+fn in_word(word: &str, next: Option<&str>) -> Option<KnownValue> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None if word.starts_with("--") => (word, next),
+        None => return None,
+    };
+    let shown = if name.starts_with('-') { NAME } else { name };
+    is_secret(name).then_some(value?).map(|value| KnownValue::new(shown, value))
+}
+
+impl ShortOption {
+    fn value<'a>(&self, word: &'a str, next: Option<&'a str>) -> Option<&'a str> {
+        let rest = word.strip_prefix(self.option)?;
+        let value = match self.value {
+            Form::Joined => Some(rest),
+            Form::Either | Form::User(_) if !rest.is_empty() => Some(rest),
+            Form::Pass if !rest.is_empty() => None,
+            Form::Either | Form::User(_) | Form::Pass => next,
+        }?;
+        match self.value {
+            Form::Joined | Form::Either => Some(value),
+            Form::User(between) => value.split_once(between).map(|(_, password)| password),
+            Form::Pass => value.strip_prefix("pass:"),
+        }
+    }
+}
+
+/// Whether what has this name is a secret.
+fn is_secret(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    SECRET_NAMES.iter().any(|ending| name.ends_with(ending)) && !PLAIN_NAMES.contains(&name.as_str())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::{RedactedBytes, Redactor};
+
+    #[test]
+    fn secrets_of_a_command_are_known_before_it_runs() {
+        let redactor = Redactor::builtin().unwrap().session();
+        for (script, secret) in [
+            ("mysql -h db -ps3cret-word app", "s3cret-word"),
+            ("mysqldump '-pa b c d e f' app", "a b c d e f"),
+            ("sshpass -p 's3cret word' ssh h", "s3cret word"),
+            ("curl -u me:s3cret-word https://h/", "s3cret-word"),
+            ("curl -H 'Authorization: Bearer 0123456789abcdefEXAMPLE' h", "0123456789abcdefEXAMPLE"),
+            ("sudo tool --auth-token 'odd $value' x", "odd $value"),
+            ("tool --db-password=sunflower", "sunflower"),
+            ("MY_API_TOKEN='sunflower seeds' tool", "sunflower seeds"),
+            ("export DEPLOY_SECRET=sunflower-seeds; tool", "sunflower-seeds"),
+            ("docker run -e DB_PASSWORD=sunflower image", "sunflower"),
+            ("openssl enc -k x -pass pass:sunflower", "sunflower"),
+            ("echo hi | redis-cli -a sunflower ping", "sunflower"),
+            ("bash -c 'mysql -psunflower'", "sunflower"),
+        ] {
+            let aware = redactor.aware_of(&palisade_grammar::inventory(script.as_bytes()));
+            let encoded: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let reversed: String = secret.chars().rev().collect();
+            for shown in [secret, &encoded, &reversed] {
+                let out = aware.text(&format!("x{shown}y"));
+                assert!(out.as_str().contains("[redacted:") && !out.as_str().contains(shown), "{script}: {out}");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_words_are_no_secrets() {
+        let redactor = Redactor::builtin().unwrap().session();
+        for (script, word) in [
+            ("PWD=/srv/application make", "/srv/application"),
+            ("tool --token-file /run/some-token-file", "/run/some-token-file"),
+            ("mkdir -p some-directory", "some-directory"),
+            ("tool --password \"$PASSWORD\" production-host", "production-host"),
+            ("grep -u some-words file", "some-words"),
+        ] {
+            let out = redactor.aware_of(&palisade_grammar::inventory(script.as_bytes())).text(word);
+            assert_eq!(out.as_str(), word, "{script}");
+        }
+    }
+
+    #[test]
+    fn later_commands_know_only_what_can_be_told_from_chance() {
+        let redactor = Redactor::builtin().unwrap().session();
+        let aware =
+            redactor.aware_of(&palisade_grammar::inventory(b"A_TOKEN=Zx81-k3yQ-77Lm-pq9 B_TOKEN=sunflower tool"));
+        let push = |redactor: &Redactor, text: &str| {
+            let mut stream = redactor.stream();
+            let mut out: RedactedBytes = stream.push(text.as_bytes());
+            out.append(&stream.finish());
+            out.to_text().0.to_string()
+        };
+        assert!(!push(&aware, "sunflower").contains("sunflower"));
+        assert_eq!(push(&redactor, "sunflower"), "sunflower");
+        assert!(!push(&redactor, "xZx81-k3yQ-77Lm-pq9x").contains("k3yQ"));
+    }
+}
