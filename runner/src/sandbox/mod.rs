@@ -15,6 +15,7 @@
 mod enforce;
 mod first;
 mod landlock;
+mod mounts;
 mod offer;
 pub mod plan;
 mod process;
@@ -71,7 +72,7 @@ pub struct Enforced {
     pub landlock_abi: u32,
     /// Digest of the system call filters.
     pub seccomp: String,
-    /// Which namespaces are the session's own: of `user`, `pid`, `ipc`, `net`.
+    /// Which namespaces are the session's own: of `user`, `mount`, `pid`, `ipc`, `net`.
     pub namespaces: &'static [&'static str],
     /// Whether no program can gain privileges by being executed.
     pub no_new_privs: bool,
@@ -90,14 +91,28 @@ pub struct Enforced {
 /// This machine offers less than the plan's level asks for, a path of the plan cannot be opened, or the launch cannot be
 /// expressed (a NUL byte, a descriptor number out of range).
 pub fn prepare(plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
-    prepare_in(probe().namespaces, plan, launch)
+    let offer = probe();
+    prepare_in(offer.namespaces, offer.mounts, plan, launch)
 }
 
-/// `prepare` for a session in these namespaces, which the machine must offer.
-fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
+/// `prepare` for a session in these namespaces, which the machine must offer, and with `mounts` in one for mounts.
+fn prepare_in(
+    namespaces: Namespaces,
+    mounts: bool,
+    plan: &SandboxPlan,
+    launch: Launch,
+) -> Result<Prepared, SandboxError> {
     let offer = probe();
     offer.meets(plan.level)?;
-    let ruleset = landlock::ruleset(&plan.rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let (view, rules) = if mounts && namespaces != Namespaces::None {
+        let (view, rules) = mounts::view(&plan.rules, &plan.masks, &plan.limits, &launch.cwd, offer.landlock_abi)?;
+        (Some(view), rules)
+    } else if let Some(mask) = plan.masks.first() {
+        return Err(SandboxError::Unmasked { path: mask.path.clone() });
+    } else {
+        (None, plan.rules.clone())
+    };
+    let ruleset = landlock::ruleset(&rules, plan.level, offer.landlock_abi, &offer.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
@@ -108,7 +123,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
         seccomp: filters.digest.clone(),
-        namespaces: namespaces.names(),
+        namespaces: namespaces.names(view.is_some()),
         no_new_privs: true,
         capabilities: "none",
         limits: limits.iter().filter_map(|limit| limit.name).collect(),
@@ -124,6 +139,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         limits,
         ruleset: out_of_the_way(&ruleset)?,
         reach,
+        view,
         filters: &filters.programs,
         namespaces,
         enforced,
@@ -172,6 +188,18 @@ pub enum SandboxError {
     NoNamespaces {
         /// What the kernel answered to the trial.
         reason: String,
+    },
+    /// Level `strict` on a machine that gives a session no view of the file system of its own.
+    #[error("level `strict` needs mounts in a namespace and the kernel refuses them: {reason}")]
+    NoMounts {
+        /// What the kernel answered to the trial.
+        reason: String,
+    },
+    /// Something is to be covered, and there is no mount namespace to do it in.
+    #[error("`{}` cannot be taken back below what is granted without a mount namespace", path.display())]
+    Unmasked {
+        /// What is to be covered.
+        path: PathBuf,
     },
     /// A rule of the plan is about a path that cannot be opened.
     #[error("cannot make a rule for `{}`", path.display())]
@@ -237,6 +265,9 @@ impl SandboxError {
             Self::NoSeccomp => Some("use a kernel with CONFIG_SECCOMP_FILTER"),
             Self::NoNamespaces { .. } => Some(
                 "allow unprivileged user namespaces (`sysctl user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`), or use `level = \"default\"`",
+            ),
+            Self::NoMounts { .. } => Some(
+                "allow mounts in user namespaces (a container may mask parts of /proc), or use `level = \"default\"`",
             ),
             Self::Path { source, .. } if source.raw_os_error() == Some(libc::ELOOP) => {
                 Some("the path passes through a symbolic link; name the place it leads to")

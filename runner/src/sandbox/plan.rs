@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub struct SandboxPlan {
     /// What may be touched; the rights of all rules that cover a file add up.
     pub rules: Vec<PathRule>,
+    /// What is taken back below something that the rules grant; held by mounts.
+    pub masks: Vec<Mask>,
     /// How much may be used.
     pub limits: Limits,
     /// What the kernel must offer for the session to start at all.
@@ -32,6 +34,25 @@ pub struct PathRule {
     pub rights: Rights,
     /// Whether the rule is left out if nothing has that path; otherwise that is an error.
     pub optional: bool,
+}
+
+/// A file or directory that is covered in the session's view of the file system.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mask {
+    /// An absolute path without symbolic links, which exists.
+    pub path: PathBuf,
+    /// By what.
+    pub cover: Cover,
+}
+
+/// What a mask lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cover {
+    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed.
+    Hidden,
+    /// Reading, and nothing that changes it.
+    ReadOnly,
 }
 
 /// What may be done with a path: any combination of [`READ`](Rights::READ), [`WRITE`](Rights::WRITE),
@@ -57,6 +78,12 @@ impl Rights {
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether nothing is in here.
@@ -197,7 +224,7 @@ pub fn with_own(
     }
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
-    Ok(SandboxPlan { rules: rules.collect(), limits, level })
+    Ok(SandboxPlan { rules: rules.collect(), masks: Vec::new(), limits, level })
 }
 
 /// A path that policy forbids below one that it permits.
