@@ -33,6 +33,7 @@ fn plan() -> SandboxPlan {
     SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
+        searched: true,
         limits: Limits::default(),
         level: Level::Default,
     }

@@ -15,6 +15,7 @@
 mod enforce;
 mod first;
 mod landlock;
+mod masks;
 mod mounts;
 mod offer;
 pub mod plan;
@@ -35,6 +36,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::Serialize;
 
 pub use self::enforce::{Prepared, Step, spawn};
+pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
@@ -74,6 +76,10 @@ pub struct Enforced {
     pub seccomp: String,
     /// Which namespaces are the session's own: of `user`, `mount`, `pid`, `ipc`, `net`.
     pub namespaces: &'static [&'static str],
+    /// Files and directories that are covered, since policy takes them back below something that it grants.
+    pub masks: usize,
+    /// Whether all that the session can change was searched for names that policy forbids.
+    pub searched: bool,
     /// Whether no program can gain privileges by being executed.
     pub no_new_privs: bool,
     /// The capabilities it holds or can get: `none`.
@@ -124,6 +130,8 @@ fn prepare_in(
         landlock_abi: landlock::in_force(offer.landlock_abi),
         seccomp: filters.digest.clone(),
         namespaces: namespaces.names(view.is_some()),
+        masks: plan.masks.len(),
+        searched: view.is_some() && plan.searched,
         no_new_privs: true,
         capabilities: "none",
         limits: limits.iter().filter_map(|limit| limit.name).collect(),

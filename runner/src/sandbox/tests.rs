@@ -572,6 +572,7 @@ impl Place {
             .filter(|rule| !rule.path.is_symlink())
             .collect(),
             masks: Vec::new(),
+            searched: true,
             limits: Limits { processes: Some(30), memory: None, file_size: Some(1 << 20), open_files: Some(200) },
             level: Level::Default,
         }
