@@ -924,9 +924,12 @@ pub(super) fn wait_for<const N: usize>(descriptors: [RawFd; N], milliseconds: Op
     Ok(polls.map(|poll| poll.revents != 0))
 }
 
+/// Leaves nothing open for writing: what is mounted there could not be made read-only.
 fn write_file(path: &CStr, text: &[u8]) -> Done {
-    let flags = word(libc::O_WRONLY | libc::O_CLOEXEC);
-    write(open(path, flags)?, text)
+    let file = open(path, word(libc::O_WRONLY | libc::O_CLOEXEC))?;
+    let written = write(file, text);
+    close(file);
+    written
 }
 
 /// For reading; the descriptor is closed at `execve`.

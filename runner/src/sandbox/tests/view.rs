@@ -54,6 +54,13 @@ fn each_view(test: impl FnMut(Namespaces)) {
     worlds().filter(|world| has_mounts(*world)).for_each(test);
 }
 
+/// A session of an unprivileged server has what one of root's has.
+#[test]
+fn both_kinds_of_namespaces_have_a_view_or_none() {
+    let views: Vec<bool> = worlds().filter(|world| *world != Namespaces::None).map(has_mounts).collect();
+    assert!(views.windows(2).all(|pair| pair[0] == pair[1]), "{views:?}");
+}
+
 /// In a workspace below the machine's `/tmp` as well as elsewhere.
 fn try_all(rows: &[(&str, &str)], masks: impl Fn(&Place) -> Vec<Mask>) {
     each_view(|world| {
