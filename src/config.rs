@@ -45,6 +45,9 @@ pub(crate) enum ConfigError {
     #[error("{place}: `{key}` is not supported by this version")]
     #[diagnostic(help("take it out; a setting without effect would promise what is not kept"))]
     Unsupported { place: String, key: String },
+    #[error("{place}: `sandbox.accept` names `{id}`, and there is no such policy")]
+    #[diagnostic(help("`palisade policy explain-sandbox` lists the rules that can be accepted"))]
+    Accept { place: String, id: String },
     #[error("`{key}` is `{value}`, which is not {expected}")]
     Value { key: String, value: String, expected: &'static str },
     #[error("the workspace `{0}` does not exist")]
@@ -466,8 +469,11 @@ impl<'a> Layers<'a> {
             client: String::new(),
         };
         let search = facts::search_path(&environment);
+        let engine = Engine::new(bundle, vocabulary);
+        let accept = self.accept(&engine)?;
         Ok(Settings {
-            engine: Policies::new(Engine::new(bundle, vocabulary)),
+            engine: Policies::new(engine),
+            accept,
             surroundings: Surroundings { principal, workspace, home, trusted, writable, search },
             cwd,
             environment,
@@ -669,6 +675,24 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// Rules that may stay unheld; one that does not exist is one that somebody relies on by another name.
+    fn accept(&self, engine: &Engine) -> Result<BTreeSet<String>, ConfigError> {
+        let from = |layer: &Option<(PathBuf, File)>| {
+            layer.as_ref().and_then(|(path, file)| Some((path.clone(), file.sandbox.accept.clone()?)))
+        };
+        let Some((path, accept)) = from(&self.enforced).or_else(|| from(&self.file)) else {
+            return Ok(BTreeSet::new());
+        };
+        if let Some(id) = accept.iter().find(|id| !engine.has_policy(id)) {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+            let key = text.find("accept").unwrap_or_default();
+            let offset = text.get(key..).and_then(|rest| rest.find(id.as_str())).map_or(key, |at| key + at);
+            return Err(ConfigError::Accept { place: place(&path, &text, offset), id: id.clone() });
+        }
+        Ok(accept.into_iter().collect())
+    }
+
     fn limits(&self) -> Result<Limits, ConfigError> {
         let bytes = |key: &str, text: Option<String>| text.map(|text| size(key, &text)).transpose();
         Ok(Limits {
@@ -760,7 +784,6 @@ impl File {
     fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
         for (key, word, present) in [
             ("audit.retention", "retention", self.audit.retention.is_some()),
-            ("sandbox.accept", "accept", self.sandbox.accept.is_some()),
             ("targets", "targets", !self.targets.is_empty()),
         ] {
             if present {

@@ -258,6 +258,18 @@ fn the_sandbox_is_explained_with_its_policies() {
     let workspace = world.workspace().canonicalize().expect("real").display().to_string();
     assert!(ended.stdout.contains(&format!("rwdx {workspace}  (dev-files-in-workspace)")), "{}", ended.stdout);
     assert!(ended.stdout.contains("secrets-unreadable  (secrets)"), "{}", ended.stdout);
+    // About commands on whole trees, which is nothing that the kernel is asked for.
+    assert!(!ended.stdout.contains("secrets-not-below"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("`session.pathsHeld` = false"), "{}", ended.stdout);
+    world.write("work/.env", "A=b");
+    let masked = world.call(&["policy", "explain-sandbox"]).stdout;
+    let mounts = palisade_runner::sandbox::probe().mounts;
+    assert_eq!(masked.contains(&format!("hidden    {workspace}/.env\n")), mounts, "{masked}");
+    let rules = masked.split("since they go by name:\n").nth(1).expect("a list").lines();
+    let rules: Vec<&str> = rules.filter_map(|line| line.strip_prefix("  ")?.split("  ").next()).collect();
+    let settings = world.write("state/palisade.toml", &format!("[sandbox]\naccept = {rules:?}\n"));
+    let accepted = world.call(&["policy", "explain-sandbox", "--config", settings.to_str().expect("UTF-8")]).stdout;
+    assert_eq!(accepted.contains("`session.pathsHeld` = true"), mounts, "{accepted}");
     // The profile permits git to connect to code hosts; a session has no network all the same.
     assert!(ended.stdout.contains("Network: none, whatever `connect` rules permit"), "{}", ended.stdout);
     let connects = world.call(&["check", "git clone https://github.com/a/b.git"]);

@@ -153,6 +153,13 @@ fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
 
     let taken = live.change("palisade.toml", &settings("[groups.paths]\nvault = ['**/plans']\n"));
     assert!(taken["refused"].is_null(), "{taken}");
+    // Where there are mounts, a session is to be held by the name too: a running one cannot be, and ends.
+    let session = if palisade_runner::sandbox::probe().mounts {
+        recorded(&world, "the close", |line| line["kind"] == "close" && line["session"] == session.as_str());
+        live.open()
+    } else {
+        session
+    };
     let denied = live.run_until_denied(&session, "cat plans");
     assert_eq!(denied["structuredContent"]["decision"]["policies"], json!(["no-vault"]), "{denied}");
 

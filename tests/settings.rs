@@ -16,6 +16,10 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[session]\ntimeout = \"soon\"\n", "`timeout` is `soon`, which is not a time"),
         ("[targets.web]\nssh = { host = \"h\" }\n", "`targets` is not supported by this version"),
         ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "LD_PRELOAD"),
+        (
+            "[sandbox]\naccept = [\"secrets-unreadable\",\n  \"no-such-rule\"]\n",
+            "palisade.toml:3:4: `sandbox.accept` names `no-such-rule`",
+        ),
         ("[groups.paths]\nx = [\"relative\"]\n", "path pattern `relative` of group `x`"),
         ("profile = \"developr\"\n", "no profile is called `developr`"),
         ("policies = \"no-such-directory\"\n", "no-such-directory"),

@@ -30,6 +30,9 @@ mod verdict;
 mod vocabulary;
 mod world;
 
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
 use cedar_policy::{Effect, Policy};
 use palisade_grammar::Inventory;
 
@@ -51,12 +54,14 @@ use crate::request::Asker;
 pub struct Engine {
     bundle: Bundle,
     vocabulary: Vocabulary,
+    /// See [`Self::held_by_decision_alone`]; asked for with every script.
+    by_name: OnceLock<Vec<(String, Vec<String>)>>,
 }
 
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle, vocabulary }
+        Self { bundle, vocabulary, by_name: OnceLock::new() }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
@@ -123,14 +128,38 @@ impl Engine {
         &self.bundle
     }
 
-    /// Forbids on files by a name pattern: Landlock knows directories, not names, so that these are held by the decision
-    /// alone. Each with the groups that it names.
-    pub fn held_by_decision_alone(&self) -> Vec<(String, Vec<String>)> {
+    /// Whether there is a policy of this id.
+    pub fn has_policy(&self, id: &str) -> bool {
+        self.bundle.index.policies().iter().any(|policy| policy.id().to_string() == id)
+    }
+
+    /// Whether the kernel can hold every path rule but those `accepted`, where it can hold more than names.
+    pub fn paths_held(&self, accepted: &BTreeSet<String>) -> bool {
+        self.held_by_decision_alone().iter().all(|(policy, _)| accepted.contains(policy))
+    }
+
+    /// Forbids on files by a name pattern: the kernel knows directories, not names, so that these are held by the decision
+    /// alone for files that are made later. Each with the groups that it names. A rule about what lies below a directory
+    /// (`resource.contains`) is about commands on whole trees, which is nothing that the kernel is asked for.
+    pub fn held_by_decision_alone(&self) -> &[(String, Vec<String>)] {
+        self.by_name.get_or_init(|| self.find_by_name())
+    }
+
+    fn find_by_name(&self) -> Vec<(String, Vec<String>)> {
         let forbids = self.bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
         let patterned = |policy: &Policy| -> Vec<String> {
             let groups = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "PathGroup");
-            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<std::collections::BTreeSet<_>>();
-            groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect()
+            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<BTreeSet<_>>();
+            let groups: Vec<_> = groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect();
+            if groups.is_empty() {
+                return groups;
+            }
+            let text: String = policy.to_string().split_whitespace().collect();
+            let only_below = |group: &String| {
+                let named = format!("PathGroup::{group:?}");
+                text.matches(&named).count() == text.matches(&format!(".contains({named})")).count()
+            };
+            groups.into_iter().filter(|group| !only_below(group)).collect()
         };
         let found = forbids.map(|policy| (policy.id().to_string(), patterned(policy)));
         found.filter(|(_, groups)| !groups.is_empty()).collect()

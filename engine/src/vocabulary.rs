@@ -202,6 +202,12 @@ impl Vocabulary {
         self.groups.get(group).is_some_and(|patterns| patterns.iter().any(|pattern| pattern.anywhere))
     }
 
+    /// Whether a name pattern of some group fits `path` itself.
+    pub fn has_name(&self, path: &AbsolutePath) -> bool {
+        let names: Vec<&str> = components(path.as_str()).collect();
+        self.groups.values().flatten().any(|pattern| pattern.anywhere && pattern.fits_end(&names))
+    }
+
     fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {
         let groups = self.groups.iter().filter(|(_, patterns)| patterns.iter().any(&fits));
         groups.map(|(name, _)| name.as_str()).collect()
@@ -393,6 +399,20 @@ mod tests {
         ] {
             let is_member = vocabulary(pattern).groups_of(&path(member)).next().is_some();
             assert_eq!(is_member, expected, "{member} in {pattern}");
+        }
+    }
+
+    #[test]
+    fn names_that_patterns_are_about() {
+        for (pattern, member, expected) in [
+            ("**/.env", "/a/b/.env", true),
+            ("**/.env", "/a/.env/x", false),
+            ("**/*.pem", "/a/key.pem", true),
+            ("**/.git/hooks", "/w/.git/hooks", true),
+            ("**/.git/hooks", "/w/.git", false),
+            ("/w/.env", "/w/.env", false),
+        ] {
+            assert_eq!(vocabulary(pattern).has_name(&path(member)), expected, "{member} by {pattern}");
         }
     }
 

@@ -89,6 +89,7 @@ impl Bench {
             },
             cwd: workspace,
             environment,
+            accept: Default::default(),
             level: Level::Default,
             limits: Limits::default(),
             timeout: Duration::from_secs(60),

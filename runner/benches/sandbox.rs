@@ -32,6 +32,8 @@ fn plan() -> SandboxPlan {
     let rules = rules.chain(write.map(|path| rule(path, Rights::READ | Rights::WRITE)));
     SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
+        masks: Vec::new(),
+        searched: true,
         limits: Limits::default(),
         level: Level::Default,
     }

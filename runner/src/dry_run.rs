@@ -41,7 +41,8 @@ impl Case {
             user: principal.user.clone(),
             roles: principal.roles.clone(),
             approved: false,
-            guarded: plan::LOCAL.guarded,
+            // As a session of level `default` is, wherever policies are written.
+            guarded: true,
             transport: Transport::Local,
             host: "localhost".to_owned(),
             workspace: settings.surroundings.workspace.clone(),
@@ -98,6 +99,7 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     surroundings.principal.agent.clone_from(&case.agent);
     surroundings.principal.user.clone_from(&case.user);
     surroundings.principal.roles.clone_from(&case.roles);
+    let promise = plan::local(&settings.engine.now(), &settings.accept);
     let occasion = Occasion {
         transport: case.transport,
         host: case.host.clone(),
@@ -106,9 +108,9 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
             age_ms: 0,
             commands: 0,
             labels: BTreeSet::new(),
-            sandboxed: case.transport == Transport::Local && plan::LOCAL.sandboxed,
+            sandboxed: case.transport == Transport::Local && promise.sandboxed,
             guarded: case.guarded,
-            paths_held: case.transport == Transport::Local && plan::LOCAL.paths_held,
+            paths_held: case.transport == Transport::Local && promise.paths_held,
         },
         cwd: case.cwd.clone(),
         temp: None,

@@ -201,7 +201,7 @@ fn held(enforced: &Enforced) -> Sandbox {
 /// What would hold a session that is not open yet.
 fn offered(asked: Level) -> Sandbox {
     let offer = probe();
-    let namespaces = offer.namespaces.names().iter().copied();
+    let namespaces = offer.namespaces.names(offer.mounts).iter().copied();
     let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities"].into_iter().chain(namespaces);
     Sandbox {
         level: level(asked),

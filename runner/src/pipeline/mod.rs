@@ -50,6 +50,8 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// How much the kernel has to hold.
     pub level: Level,
+    /// Policies by name patterns that may stay unheld by the kernel for files that are made later.
+    pub accept: BTreeSet<String>,
     /// Limits of one session.
     pub limits: Limits,
     /// How long a command may take unless it says otherwise.
@@ -498,6 +500,7 @@ impl Pipeline {
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept);
         Occasion {
             transport: Transport::Local,
             host: "localhost".to_owned(),
@@ -506,9 +509,9 @@ impl Pipeline {
                 age_ms: 0,
                 commands: 0,
                 labels: BTreeSet::new(),
-                sandboxed: plan::LOCAL.sandboxed,
-                guarded: plan::LOCAL.guarded && crate::sandbox::probe().guards().is_ok(),
-                paths_held: plan::LOCAL.paths_held,
+                sandboxed: promise.sandboxed,
+                guarded: promise.guarded,
+                paths_held: promise.paths_held,
             },
             cwd,
             temp,

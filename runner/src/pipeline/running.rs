@@ -257,8 +257,13 @@ impl Pipeline {
         let mut facts = facts.clone();
         facts.temp = Some(temp.clone());
         // Deriving takes milliseconds, in which other calls go on.
-        tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
-            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))
+        let plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
+            .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        // Policies were told that the kernel holds what is there.
+        if facts.session.paths_held && !plan.searched {
+            return Err(self.failure(&SessionError::TooManyNames));
+        }
+        Ok(plan)
     }
 
     /// How a command ended, once that is on record.

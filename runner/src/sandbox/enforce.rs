@@ -13,13 +13,14 @@
 //! The system calls stand at the end, as safe functions, for the first process too.
 #![expect(unsafe_code, reason = "a process is split in two here, and only raw system calls are safe in the new half")]
 
-use std::ffi::{CString, c_char, c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_void};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -30,6 +31,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::first::{self, Duty, Reach};
 use super::guard::{self, Judge};
+use super::mounts::{Fresh, Kind, View};
+use super::plan::Cover;
 use super::process::{Lead, Process};
 use super::{Enforced, Limit, Namespaces, SandboxError, out_of_the_way};
 
@@ -47,6 +50,8 @@ pub struct Prepared {
     pub(super) ruleset: OwnedFd,
     /// The first process's own rules, where it needs and can have them.
     pub(super) reach: Option<OwnedFd>,
+    /// The session's own view of the file system, where it has one.
+    pub(super) view: Option<View>,
     pub(super) filters: &'static [BpfProgram],
     pub(super) namespaces: Namespaces,
     pub(super) enforced: Enforced,
@@ -76,30 +81,54 @@ impl fmt::Debug for Prepared {
 ///
 /// No process could be made, or one of its steps failed; then nothing of the program has run.
 pub fn spawn(mut prepared: Prepared) -> Result<Process, SandboxError> {
-    let namespaces = prepared.namespaces;
-    let (judge, filter) = prepared.guard.take().unzip();
-    start(namespaces, Some(Start { prepared, filter }), judge)
+    let (namespaces, guard) = (prepared.namespaces, prepared.guard.take());
+    let (judge, filter) = guard.unzip();
+    start(namespaces, Errand::Program(Box::new(prepared), filter), judge)
 }
 
-/// What a launch takes to the thread that makes processes.
-struct Start {
-    prepared: Prepared,
-    /// The exec guard's.
-    filter: Option<BpfProgram>,
+/// Makes a process in these namespaces, with this view if any, and ends it again.
+pub(super) fn attempt(namespaces: Namespaces, view: Option<View>) -> Result<(), SandboxError> {
+    start(namespaces, Errand::Trial(view), None)?.reap().map(drop).map_err(server("wait for a process"))
 }
 
-/// Makes a process in these namespaces and ends it again.
-pub(super) fn attempt(namespaces: Namespaces) -> Result<(), SandboxError> {
-    start(namespaces, None, None)?.reap().map(drop).map_err(server("wait for a process"))
+/// What a process is made for.
+enum Errand {
+    /// With the exec guard's filter, if it has one.
+    Program(Box<Prepared>, Option<BpfProgram>),
+    /// To see whether it can be.
+    Trial(Option<View>),
 }
 
-fn start(namespaces: Namespaces, start: Option<Start>, judge: Option<Box<dyn Judge>>) -> Result<Process, SandboxError> {
+impl Errand {
+    fn prepared(&self) -> Option<&Prepared> {
+        match self {
+            Self::Program(prepared, _) => Some(prepared),
+            Self::Trial(_) => None,
+        }
+    }
+
+    fn filter(&self) -> Option<&BpfProgram> {
+        match self {
+            Self::Program(_, filter) => filter.as_ref(),
+            Self::Trial(_) => None,
+        }
+    }
+
+    fn view(&self) -> Option<&View> {
+        match self {
+            Self::Program(prepared, _) => prepared.view.as_ref(),
+            Self::Trial(view) => view.as_ref(),
+        }
+    }
+}
+
+fn start(namespaces: Namespaces, errand: Errand, judge: Option<Box<dyn Judge>>) -> Result<Process, SandboxError> {
     let (failure, failing) = pipe()?;
     let (told, telling) = pipe()?;
     let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
     let (post, guarding) = UnixStream::pair().map_err(server("make a socket"))?;
     let posts = Posts { failing, telling, requested: out_of_the_way(requested)?, guarding: out_of_the_way(guarding)? };
-    let clone = move || launch(namespaces, start.as_ref(), &posts);
+    let clone = move || launch(namespaces, &errand, &posts);
     let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
     let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
     // The program's own `execve` is the first that waits for an answer, and the first process for it. Without anyone to give
@@ -159,6 +188,8 @@ pub enum Step {
     MapUser,
     /// Its copy of the server's memory is closed to others.
     HideMemory,
+    /// It sees the file system as its session shall.
+    Mounts,
     /// It has no capabilities and gets none.
     DropCapabilities,
     /// Executing a file gives it no privileges.
@@ -194,10 +225,11 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
+        Self::Mounts,
         Self::DropCapabilities,
         Self::NoNewPrivileges,
         Self::Reach,
@@ -224,6 +256,7 @@ impl fmt::Display for Step {
             Self::DieWithServer => "tie the process to the server",
             Self::MapUser => "map the user into the user namespace",
             Self::HideMemory => "hide the process's memory",
+            Self::Mounts => "make the session's view of the file system",
             Self::DropCapabilities => "drop capabilities",
             Self::NoNewPrivileges => "renounce new privileges",
             Self::Reach => "keep the first process's signals inside the session",
@@ -247,12 +280,13 @@ impl fmt::Display for Step {
 /// The steps of the process that `clone` makes, in their order.
 ///
 /// - The server's death first: what comes later must not outlive it.
-/// - Capabilities go as soon as the user is mapped, the last thing that needs one, so that no later step succeeds by privilege:
+/// - Capabilities go as soon as the mounts are made, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 8] = [
+const ARRIVE: [(Step, Act); 9] = [
     (Step::DieWithServer, die_with_server),
     (Step::MapUser, map_user),
     (Step::HideMemory, hide_memory),
+    (Step::Mounts, make_view),
     (Step::DropCapabilities, drop_capabilities),
     (Step::NoNewPrivileges, no_new_privileges),
     (Step::Reach, limit_reach),
@@ -298,6 +332,9 @@ struct Child<'a> {
     reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
     maps: [&'a [u8]; 2],
+    view: Option<&'a View>,
+    /// For each part of the view the copy of its mount, once it has been taken.
+    taken: &'a [AtomicI32],
     /// None where the process is only made to see whether it can be.
     program: Option<Program<'a>>,
 }
@@ -322,8 +359,8 @@ struct Program<'a> {
 /// lives, and would take its sessions with it; this one ends with the process. It also keeps all signals blocked, so that no
 /// handler of the server ever runs in a child.
 fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -> Result<T, SandboxError> {
-    static LAUNCHER: LazyLock<Option<mpsc::Sender<Errand>>> = LazyLock::new(|| {
-        let (sender, errands) = mpsc::channel::<Errand>();
+    static LAUNCHER: LazyLock<Option<mpsc::Sender<Job>>> = LazyLock::new(|| {
+        let (sender, errands) = mpsc::channel::<Job>();
         let work = move || {
             if set_signal_mask(u64::MAX).is_ok() {
                 errands.into_iter().for_each(|errand| errand());
@@ -340,12 +377,12 @@ fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -
     result.recv().map_err(|_| gone())
 }
 
-type Errand = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// Lays out what the child needs and makes it.
-fn launch(namespaces: Namespaces, start: Option<&Start>, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
-    let prepared = start.map(|start| &start.prepared);
-    let guard = start.and_then(|start| start.filter.as_ref()).map(as_kernel_filter).transpose()?;
+fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
+    let (prepared, view) = (errand.prepared(), errand.view());
+    let guard = errand.filter().map(as_kernel_filter).transpose()?;
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
     let argv = prepared.map(|prepared| pointers(&prepared.argv)).unwrap_or_default();
     let env = prepared.map(|prepared| pointers(&prepared.env)).unwrap_or_default();
@@ -358,6 +395,7 @@ fn launch(namespaces: Namespaces, start: Option<&Start>, posts: &Posts) -> io::R
         prepared.iter().flat_map(|prepared| prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let maps = [format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")];
+    let taken: Vec<AtomicI32> = view.iter().flat_map(|view| &view.parts).map(|_| AtomicI32::new(-1)).collect();
     let server = out_of_the_way(pidfd_open(getpid(), PidfdFlags::empty())?).map_err(io::Error::other)?;
 
     let child = Child {
@@ -370,6 +408,8 @@ fn launch(namespaces: Namespaces, start: Option<&Start>, posts: &Posts) -> io::R
         guarding: posts.guarding.as_raw_fd(),
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
+        view,
+        taken: &taken,
         program: prepared.map(|prepared| Program {
             path: prepared.program.as_ptr(),
             argv: &argv,
@@ -383,7 +423,8 @@ fn launch(namespaces: Namespaces, start: Option<&Start>, posts: &Posts) -> io::R
             guard: guard.as_ref(),
         }),
     };
-    match clone_process(clone_flags(namespaces)).map_err(io::Error::from_raw_os_error)? {
+    let mounts = if view.is_some() { libc::CLONE_NEWNS } else { 0 };
+    match clone_process(clone_flags(namespaces) | mounts).map_err(io::Error::from_raw_os_error)? {
         Some(made) => Ok(made),
         None => child.run(),
     }
@@ -529,6 +570,92 @@ fn map_user(child: &Child<'_>) -> Done {
 /// The process holds a copy of the server's memory: until `execve` the program's process, the first process for good.
 fn hide_memory(_: &Child<'_>) -> Done {
     prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Everything read-only but what the plan lets the session change, with file systems of its own where others would be seen.
+///
+/// The parts are copied first, while nothing is covered and each is as writable as the machine has it. No path is followed
+/// through a symbolic link: one that appears after the plan was made was put there to lead astray.
+fn make_view(child: &Child<'_>) -> Done {
+    let Some(view) = child.view else { return Ok(()) };
+    // SAFETY: the kernel reads two C strings; null pointers stand for what this change of propagation does not have.
+    unsafe { call(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, (libc::MS_REC | libc::MS_PRIVATE) as usize, 0]) }?;
+    for (part, taken) in view.parts.iter().zip(child.taken) {
+        let place = open_place(&part.path)?;
+        let copy = copy_mount(place, true)?;
+        close(place);
+        let read_only = if part.writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+        restrict_mount(copy, read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+        taken.store(copy, Ordering::Relaxed);
+    }
+    // Devices stay: the machine's own are wanted, and the session can make none.
+    let root = open_place(c"/")?;
+    restrict_mount(root, libc::MOUNT_ATTR_NOSUID | if view.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 })?;
+    close(root);
+    let covers = if view.covers.is_empty() { None } else { Some(make_covers()?) };
+    view.fresh.iter().try_for_each(mount_fresh)?;
+    for directory in &view.directories {
+        make_directory(directory, 0o755)?;
+    }
+    for file in &view.files {
+        close(create(file, 0o644)?);
+    }
+    for (part, taken) in view.parts.iter().zip(child.taken) {
+        let copy = taken.load(Ordering::Relaxed);
+        attach(copy, open_place(&part.path)?)?;
+        close(copy);
+    }
+    if let Some(covers) = covers {
+        view.covers.iter().try_for_each(|(path, cover)| put_cover(path, *cover, &covers))?;
+    }
+    let Some(program) = &child.program else { return Ok(()) };
+    view.rules.iter().try_for_each(|(path, access)| add_rule(program.ruleset, path, *access))
+}
+
+/// An empty directory and an empty file that nobody without capabilities can open.
+struct Covers {
+    directory: RawFd,
+    file: RawFd,
+}
+
+/// They lie on a file system of their own, below the `/proc` that is mounted next: covered, so that no path leads there, and still
+/// mounted, so that copies can be made.
+fn make_covers() -> Result<Covers, Errno> {
+    mount(c"tmpfs", c"/proc", NOTHING_RUNS | libc::MS_NOSUID | libc::MS_NODEV, c"mode=700,size=64k,nr_inodes=8")?;
+    make_directory(c"/proc/directory", 0)?;
+    close(create(c"/proc/file", 0)?);
+    Ok(Covers { directory: open_place(c"/proc/directory")?, file: open_place(c"/proc/file")? })
+}
+
+const NOTHING_RUNS: libc::c_ulong = libc::MS_NOEXEC;
+
+fn mount_fresh(fresh: &Fresh) -> Done {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    match fresh.kind {
+        Kind::Processes => mount(c"proc", &fresh.path, flags | NOTHING_RUNS | libc::MS_RDONLY, &fresh.options),
+        Kind::Memory => mount(c"tmpfs", &fresh.path, flags, &fresh.options),
+    }
+}
+
+/// What has gone since the plan was made needs no cover.
+fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
+    let target = match open_place(path) {
+        Ok(target) => target,
+        Err(libc::ENOENT | libc::ENOTDIR) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let (copy, flags) = match cover {
+        Cover::ReadOnly => (copy_mount(target, true)?, flags),
+        Cover::Hidden if is_directory(target)? => {
+            (copy_mount(covers.directory, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
+        }
+        Cover::Hidden => (copy_mount(covers.file, false)?, flags | libc::MOUNT_ATTR_NOEXEC),
+    };
+    restrict_mount(copy, flags)?;
+    attach(copy, target)?;
+    close(copy);
+    Ok(())
 }
 
 /// The bounding set too, so that not even root's next `execve` brings one back. A process without the right to do that has no
@@ -686,6 +813,100 @@ fn restrict_self(ruleset: RawFd) -> Done {
     unsafe { call(libc::SYS_landlock_restrict_self, [word(ruleset), 0, 0, 0, 0]) }.map(drop)
 }
 
+/// A rule about what has this path now; none for what is not there.
+fn add_rule(ruleset: RawFd, path: &CStr, access: u64) -> Done {
+    const PATH_BENEATH: usize = 1;
+    let place = match open_place(path) {
+        Ok(place) => place,
+        Err(libc::ENOENT) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let rule = PathBeneath { access, parent: place };
+    // SAFETY: for a rule of this kind the kernel reads one such struct.
+    unsafe { call(libc::SYS_landlock_add_rule, [word(ruleset), PATH_BENEATH, ptr::from_ref(&rule).addr(), 0, 0]) }?;
+    close(place);
+    Ok(())
+}
+
+/// The kernel's `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneath {
+    access: u64,
+    parent: RawFd,
+}
+
+/// A descriptor that only stands for a place; the path leads there without any symbolic link.
+fn open_place(path: &CStr) -> Result<RawFd, Errno> {
+    // The kernel's `struct open_how`: flags, mode, resolve.
+    let flags = u64::from((libc::O_PATH | libc::O_CLOEXEC).unsigned_abs());
+    let how = [flags, 0, libc::RESOLVE_NO_SYMLINKS];
+    let arguments = [word(libc::AT_FDCWD), path.as_ptr().addr(), how.as_ptr().addr(), size_of_val(&how), 0];
+    // SAFETY: the kernel reads a C string, and as much of the struct as the size says.
+    let place = unsafe { call(libc::SYS_openat2, arguments) }?;
+    c_int::try_from(place).map_err(|_| libc::EBADF)
+}
+
+/// A copy of what is mounted at a place, from there downwards, that is attached nowhere; with the mounts below it or without.
+fn copy_mount(place: RawFd, below: bool) -> Result<RawFd, Errno> {
+    let below = if below { libc::AT_RECURSIVE.unsigned_abs() } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH.unsigned_abs() | below;
+    // SAFETY: the kernel reads an empty C string.
+    let copy = unsafe { call(libc::SYS_open_tree, [word(place), c"".as_ptr().addr(), flags as usize, 0, 0]) }?;
+    c_int::try_from(copy).map_err(|_| libc::EBADF)
+}
+
+/// Sets flags of a mount and of those below it.
+fn restrict_mount(mount: RawFd, set: u64) -> Done {
+    // The kernel's `struct mount_attr`: set, clear, propagation, user namespace.
+    let attributes = [set, 0, 0, 0];
+    let flags = (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE).unsigned_abs() as usize;
+    let [attributes, size] = [attributes.as_ptr().addr(), size_of_val(&attributes)];
+    // SAFETY: the kernel reads an empty C string, and as much of the struct as the size says.
+    unsafe { call(libc::SYS_mount_setattr, [word(mount), c"".as_ptr().addr(), flags, attributes, size]) }.map(drop)
+}
+
+/// Puts a copy of a mount on a place, and closes the descriptor of that.
+fn attach(copy: RawFd, place: RawFd) -> Done {
+    let flags = (libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH) as usize;
+    let empty = c"".as_ptr().addr();
+    // SAFETY: the kernel reads two empty C strings.
+    unsafe { call(libc::SYS_move_mount, [word(copy), empty, word(place), empty, flags]) }?;
+    close(place);
+    Ok(())
+}
+
+fn mount(kind: &CStr, place: &CStr, flags: libc::c_ulong, options: &CStr) -> Done {
+    let [kind, place, options] = [kind, place, options].map(|text| text.as_ptr().addr());
+    // SAFETY: the kernel reads four C strings.
+    unsafe { call(libc::SYS_mount, [kind, place, kind, flags as usize, options]) }.map(drop)
+}
+
+/// One that is there already will do.
+fn make_directory(path: &CStr, mode: usize) -> Done {
+    // SAFETY: the path is a C string.
+    match unsafe { call(libc::SYS_mkdirat, [word(libc::AT_FDCWD), path.as_ptr().addr(), mode, 0, 0]) } {
+        Ok(_) | Err(libc::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn create(path: &CStr, mode: usize) -> Result<RawFd, Errno> {
+    let flags = word(libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
+    // SAFETY: the path is a C string.
+    let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, mode, 0]) }?;
+    c_int::try_from(file).map_err(|_| libc::EBADF)
+}
+
+fn is_directory(place: RawFd) -> Result<bool, Errno> {
+    // SAFETY: all zeroes are a valid `stat`, which is numbers alone.
+    let mut about: libc::stat = unsafe { std::mem::zeroed() };
+    let flags = word(libc::AT_EMPTY_PATH);
+    let arguments = [word(place), c"".as_ptr().addr(), ptr::from_mut(&mut about).addr(), flags, 0];
+    // SAFETY: the kernel reads an empty C string and writes one `stat`.
+    unsafe { call(libc::SYS_newfstatat, arguments) }?;
+    Ok(about.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
 /// A copy of this process: in the parent its number and descriptor, in the child nothing.
 fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: c_int = -1;
@@ -746,17 +967,20 @@ pub(super) fn wait_for<const N: usize>(descriptors: [RawFd; N], milliseconds: Op
     Ok(polls.map(|poll| poll.revents != 0))
 }
 
-fn write_file(path: &std::ffi::CStr, text: &[u8]) -> Done {
-    let flags = word(libc::O_WRONLY | libc::O_CLOEXEC);
-    write(open(path, flags)?, text)
+/// Leaves nothing open for writing: what is mounted there could not be made read-only.
+fn write_file(path: &CStr, text: &[u8]) -> Done {
+    let file = open(path, word(libc::O_WRONLY | libc::O_CLOEXEC))?;
+    let written = write(file, text);
+    close(file);
+    written
 }
 
 /// For reading; the descriptor is closed at `execve`.
-pub(super) fn open_to_read(path: &std::ffi::CStr) -> Result<RawFd, Errno> {
+pub(super) fn open_to_read(path: &CStr) -> Result<RawFd, Errno> {
     open(path, word(libc::O_RDONLY | libc::O_CLOEXEC))
 }
 
-fn open(path: &std::ffi::CStr, flags: usize) -> Result<RawFd, Errno> {
+fn open(path: &CStr, flags: usize) -> Result<RawFd, Errno> {
     // SAFETY: the path is a C string.
     let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, 0, 0]) }?;
     c_int::try_from(file).map_err(|_| libc::EBADF)

@@ -144,11 +144,20 @@ fn add(ruleset: RulesetCreated, rule: &PathRule) -> Result<RulesetCreated, Sandb
 
 /// Opens what the rule is about. A symbolic link anywhere in the path is refused: a plan is made from resolved paths, so a link
 /// that appears later was put there to redirect the rule.
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open(path: &Path) -> Result<OwnedFd, Errno> {
     if !path.is_absolute() {
         return Err(Errno::INVAL);
     }
     openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// The rights of a rule about a place that looks like what the machine has there now, as the kernel's bits; for a rule that is
+/// made where this crate cannot be used. None where there is nothing, or nothing would be granted.
+pub(super) fn access_bits(rule: &PathRule, offered: u32) -> Option<u64> {
+    let about = fstat(open(&rule.path).ok()?).ok()?;
+    let known = AccessFs::from_all(ABI::from(in_force(offered).cast_signed()));
+    let access = access(rule, FileType::from_raw_mode(about.st_mode)) & known;
+    (!access.is_empty()).then(|| access.bits())
 }
 
 /// What a rule's rights are called by the kernel, for a directory or for a single file.

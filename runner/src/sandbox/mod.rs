@@ -16,6 +16,8 @@ mod enforce;
 mod first;
 mod guard;
 mod landlock;
+mod masks;
+mod mounts;
 mod offer;
 pub mod plan;
 mod process;
@@ -36,6 +38,7 @@ use serde::Serialize;
 
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::guard::{Execution, Judge};
+pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
@@ -74,8 +77,12 @@ pub struct Enforced {
     pub landlock_abi: u32,
     /// Digest of the system call filters.
     pub seccomp: String,
-    /// Which namespaces are the session's own: of `user`, `pid`, `ipc`, `net`.
+    /// Which namespaces are the session's own: of `user`, `mount`, `pid`, `ipc`, `net`.
     pub namespaces: &'static [&'static str],
+    /// Files and directories that are covered, since policy takes them back below something that it grants.
+    pub masks: usize,
+    /// Whether all that the session can change was searched for names that policy forbids.
+    pub searched: bool,
     /// Whether no program can gain privileges by being executed.
     pub no_new_privs: bool,
     /// The capabilities it holds or can get: `none`.
@@ -93,14 +100,28 @@ pub struct Enforced {
 /// This machine offers less than the plan's level asks for, a path of the plan cannot be opened, or the launch cannot be
 /// expressed (a NUL byte, a descriptor number out of range).
 pub fn prepare(plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
-    prepare_in(probe().namespaces, plan, launch)
+    let offer = probe();
+    prepare_in(offer.namespaces, offer.mounts, plan, launch)
 }
 
-/// `prepare` for a session in these namespaces, which the machine must offer.
-fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Result<Prepared, SandboxError> {
+/// `prepare` for a session in these namespaces, which the machine must offer, and with `mounts` in one for mounts.
+fn prepare_in(
+    namespaces: Namespaces,
+    mounts: bool,
+    plan: &SandboxPlan,
+    launch: Launch,
+) -> Result<Prepared, SandboxError> {
     let offer = probe();
     offer.meets(plan.level)?;
-    let ruleset = landlock::ruleset(&plan.rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let (view, rules) = if mounts && namespaces != Namespaces::None {
+        let (view, rules) = mounts::view(&plan.rules, &plan.masks, &plan.limits, &launch.cwd, offer.landlock_abi)?;
+        (Some(view), rules)
+    } else if let Some(mask) = plan.masks.first() {
+        return Err(SandboxError::Unmasked { path: mask.path.clone() });
+    } else {
+        (None, plan.rules.clone())
+    };
+    let ruleset = landlock::ruleset(&rules, plan.level, offer.landlock_abi, &offer.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
@@ -111,7 +132,9 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
         seccomp: filters.digest.clone(),
-        namespaces: namespaces.names(),
+        namespaces: namespaces.names(view.is_some()),
+        masks: plan.masks.len(),
+        searched: view.is_some() && plan.searched,
         no_new_privs: true,
         capabilities: "none",
         limits: limits.iter().filter_map(|limit| limit.name).collect(),
@@ -127,6 +150,7 @@ fn prepare_in(namespaces: Namespaces, plan: &SandboxPlan, launch: Launch) -> Res
         limits,
         ruleset: out_of_the_way(&ruleset)?,
         reach,
+        view,
         filters: &filters.programs,
         namespaces,
         enforced,
@@ -197,6 +221,18 @@ pub enum SandboxError {
         /// What is missing.
         reason: String,
     },
+    /// Level `strict` on a machine that gives a session no view of the file system of its own.
+    #[error("level `strict` needs mounts in a namespace and the kernel refuses them: {reason}")]
+    NoMounts {
+        /// What the kernel answered to the trial.
+        reason: String,
+    },
+    /// Something is to be covered, and there is no mount namespace to do it in.
+    #[error("`{}` cannot be taken back below what is granted without a mount namespace", path.display())]
+    Unmasked {
+        /// What is to be covered.
+        path: PathBuf,
+    },
     /// A rule of the plan is about a path that cannot be opened.
     #[error("cannot make a rule for `{}`", path.display())]
     Path {
@@ -264,6 +300,9 @@ impl SandboxError {
             ),
             Self::NoGuard { .. } => Some(
                 "the guard needs `SECCOMP_RET_USER_NOTIF` (Linux 5.19 or newer) and `sysctl kernel.yama.ptrace_scope` below 3; `level = \"compat\"` does without, and then only the text of a command is decided",
+            ),
+            Self::NoMounts { .. } => Some(
+                "allow mounts in user namespaces (a container may mask parts of /proc), or use `level = \"default\"`",
             ),
             Self::Path { source, .. } if source.raw_os_error() == Some(libc::ELOOP) => {
                 Some("the path passes through a symbolic link; name the place it leads to")

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use super::plan::Level;
-use super::{SandboxError, enforce, landlock};
+use super::{SandboxError, enforce, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +24,10 @@ pub struct Offer {
     pub namespaces: Namespaces,
     /// What the kernel answered where it refuses namespaces, else empty.
     pub namespaces_refused: String,
+    /// Whether a session can have its own view of the file system.
+    pub mounts: bool,
+    /// What the kernel answered where it refuses that, else empty.
+    pub mounts_refused: String,
     /// Whether the server runs as root.
     pub root: bool,
 }
@@ -41,13 +45,15 @@ pub enum Namespaces {
 }
 
 impl Namespaces {
-    /// Their names.
+    /// Their names; `mounts`: with one for mounts.
     #[must_use]
-    pub const fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::Root => &["pid", "ipc", "net"],
-            Self::User => &["user", "pid", "ipc", "net"],
-            Self::None => &[],
+    pub const fn names(self, mounts: bool) -> &'static [&'static str] {
+        match (self, mounts) {
+            (Self::Root, true) => &["mount", "pid", "ipc", "net"],
+            (Self::Root, false) => &["pid", "ipc", "net"],
+            (Self::User, true) => &["user", "mount", "pid", "ipc", "net"],
+            (Self::User, false) => &["user", "pid", "ipc", "net"],
+            (Self::None, _) => &[],
         }
     }
 }
@@ -85,6 +91,9 @@ impl Offer {
         }
         if level == Level::Strict && self.namespaces == Namespaces::None {
             return Err(SandboxError::NoNamespaces { reason: self.namespaces_refused.clone() });
+        }
+        if level == Level::Strict && !self.mounts {
+            return Err(SandboxError::NoMounts { reason: self.mounts_refused.clone() });
         }
         Ok(())
     }
@@ -135,7 +144,7 @@ impl Offer {
                 "namespaces",
                 namespaces,
                 if namespaces {
-                    self.namespaces.names().join(", ")
+                    self.namespaces.names(self.mounts).join(", ")
                 } else {
                     let ender = if landlock::holds_signals(self.landlock_abi) {
                         "a process outside of its reach ends what a session leaves behind"
@@ -143,6 +152,18 @@ impl Offer {
                         "a session can kill the process that ends what it leaves behind"
                     };
                     format!("refused: {}; {ender}", self.namespaces_refused)
+                },
+            ),
+            finding(
+                "mounts",
+                self.mounts,
+                if self.mounts {
+                    "a session sees everything but what it may change read-only, and has its own /tmp, /dev/shm and /proc"
+                        .to_owned()
+                } else if namespaces {
+                    format!("refused: {}; {WITHOUT_MOUNTS}", self.mounts_refused)
+                } else {
+                    format!("need namespaces; {WITHOUT_MOUNTS}")
                 },
             ),
             finding(
@@ -160,6 +181,8 @@ impl Offer {
 }
 
 const YAMA: &str = "/proc/sys/kernel/yama/ptrace_scope";
+/// What Landlock leaves open by itself.
+const WITHOUT_MOUNTS: &str = "modes, owners, times and attributes of files outside are not held, nor is what policy forbids below what it permits";
 
 fn yes(present: bool, sentence: &str) -> String {
     if present { sentence.to_owned() } else { format!("missing: {sentence} with a newer kernel") }
@@ -167,6 +190,12 @@ fn yes(present: bool, sentence: &str) -> String {
 
 fn ask() -> Offer {
     let (namespaces, namespaces_refused) = usable_namespaces();
+    let mounts = match namespaces {
+        Namespaces::None => Err(String::new()),
+        Namespaces::Root | Namespaces::User => {
+            enforce::attempt(namespaces, Some(mounts::trial())).map_err(|error| super::chain(&error))
+        }
+    };
     Offer {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: enforce::landlock_version(),
@@ -176,6 +205,8 @@ fn ask() -> Offer {
         ptrace: std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,
         namespaces_refused,
+        mounts: mounts.is_ok(),
+        mounts_refused: mounts.err().unwrap_or_default(),
         root: rustix::process::geteuid().is_root(),
     }
 }
@@ -185,7 +216,7 @@ fn ask() -> Offer {
 fn usable_namespaces() -> (Namespaces, String) {
     let mut refused = String::new();
     for namespaces in [Namespaces::Root, Namespaces::User] {
-        match enforce::attempt(namespaces) {
+        match enforce::attempt(namespaces, None) {
             Ok(()) => return (namespaces, String::new()),
             Err(error) => refused = super::chain(&error),
         }

@@ -11,11 +11,17 @@ use std::path::PathBuf;
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
 use serde::{Deserialize, Serialize};
 
+use super::masks::{self, Masks};
+
 /// Everything that one session's processes may touch, and how much they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxPlan {
     /// What may be touched; the rights of all rules that cover a file add up.
     pub rules: Vec<PathRule>,
+    /// What is taken back below something that the rules grant; held by mounts.
+    pub masks: Vec<Mask>,
+    /// Whether all that a session can change was searched for names that policy forbids, and what was found is masked.
+    pub searched: bool,
     /// How much may be used.
     pub limits: Limits,
     /// What the kernel must offer for the session to start at all.
@@ -32,6 +38,25 @@ pub struct PathRule {
     pub rights: Rights,
     /// Whether the rule is left out if nothing has that path; otherwise that is an error.
     pub optional: bool,
+}
+
+/// A file or directory that is covered in the session's view of the file system.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mask {
+    /// An absolute path without symbolic links, which exists.
+    pub path: PathBuf,
+    /// By what.
+    pub cover: Cover,
+}
+
+/// What a mask lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cover {
+    /// Nothing: an empty file or directory stands in its place, which cannot be read or changed.
+    Hidden,
+    /// Reading, and nothing that changes it.
+    ReadOnly,
 }
 
 /// What may be done with a path: any combination of [`READ`](Rights::READ), [`WRITE`](Rights::WRITE),
@@ -57,6 +82,18 @@ impl Rights {
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These, those taken out.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether nothing is in here.
@@ -147,16 +184,24 @@ pub struct Promise {
     pub paths_held: bool,
 }
 
-/// What this version keeps for local sessions, where the kernel offers the exec guard. A forbid below a permit
-/// (`.git/hooks` in a workspace) is held by the decision, not by the kernel.
-pub const LOCAL: Promise = Promise { sandboxed: true, guarded: true, paths_held: false };
+/// What this version keeps for local sessions under these policies, on this machine. A forbid by name (`**/.env`) is held by the
+/// kernel for what is there when a session starts, and by the decision alone for what is made later: so it counts as held only
+/// where the settings accept that.
+pub fn local(engine: &Engine, accepted: &BTreeSet<String>) -> Promise {
+    let offer = super::probe();
+    Promise {
+        sandboxed: true,
+        guarded: offer.guards().is_ok(),
+        paths_held: offer.mounts && engine.paths_held(accepted),
+    }
+}
 
 /// The kernel rules that follow from the policies for these facts: each root that a path group names, the workspace and
 /// the session's temporary directory, with the rights that policy gives both to the root itself and to a file below it
-/// that has no other property. Pure but for the existence of the roots, which the caller has resolved.
+/// that has no other property; and the masks for what may do less than what lies above it. Looks at what is there now.
 ///
 /// # Errors
-/// A root is forbidden what a root above it may do: Landlock cannot take back below what it grants above.
+/// A root is forbidden what a root above it may do, and no mask can be put on it.
 pub fn derive(
     engine: &Engine,
     facts: &Facts,
@@ -189,15 +234,24 @@ pub fn with_own(
     let permissions = engine.permissions(facts);
     let mut rights = shared.clone();
     rights.extend(own.map(|root| (root.clone(), self::rights(&permissions, root))));
-    for (inner, allowed) in &rights {
-        let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
-        if let Some(outer) = inner.ancestors().find(wider) {
-            return Err(Hole { outer, inner: inner.clone() });
-        }
+    let mut masks = Masks::default();
+    if super::probe().mounts {
+        masks = masks::by_name(engine, facts, &rights);
+        masks.masks.extend(masks::of_holes(&rights)?);
+    } else if let Some(hole) = holes(&rights).next() {
+        return Err(hole);
     }
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
-    Ok(SandboxPlan { rules: rules.collect(), limits, level })
+    Ok(SandboxPlan { rules: rules.collect(), masks: masks.masks, searched: masks.searched, limits, level })
+}
+
+/// Landlock cannot take back below what it grants above.
+fn holes(rights: &BTreeMap<AbsolutePath, Rights>) -> impl Iterator<Item = Hole> {
+    rights.iter().filter_map(|(inner, allowed)| {
+        let wider = |outer: &AbsolutePath| rights.get(outer).is_some_and(|granted| !allowed.contains(*granted));
+        inner.ancestors().find(wider).map(|outer| Hole { outer, inner: inner.clone() })
+    })
 }
 
 /// A path that policy forbids below one that it permits.
@@ -218,7 +272,7 @@ pub struct Origin {
     pub rights: Rights,
     /// For each action, in the order of the letters of [`Rights`]: the policies that decide it.
     pub because: Vec<(FileAction, Vec<String>)>,
-    /// The root above it that may do more: Landlock cannot take back below what it grants above.
+    /// The root above it that may do more: Landlock cannot take back below what it grants above. A mask can, where there are mounts.
     pub hole_in: Option<AbsolutePath>,
 }
 
@@ -250,7 +304,7 @@ const ACTIONS: [(FileAction, Rights); 4] = [
     (FileAction::Execute, Rights::EXECUTE),
 ];
 
-fn rights(permissions: &Permissions<'_>, root: &AbsolutePath) -> Rights {
+pub(super) fn rights(permissions: &Permissions<'_>, root: &AbsolutePath) -> Rights {
     // A name that no pattern is made for: what policy says of it, it says of any file there.
     let Some(below) = root.child("palisade-probe") else { return Rights::NONE };
     let mut rights = Rights::NONE;

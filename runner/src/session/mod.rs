@@ -109,6 +109,14 @@ pub enum SessionError {
         /// What lies below it and is forbidden.
         inner: AbsolutePath,
     },
+    /// What may be there under names that policy forbids cannot all be masked.
+    #[error(
+        "not all files under names that policy forbids can be kept from the session: there are too many files, or too many such names"
+    )]
+    #[diagnostic(help(
+        "choose a smaller workspace, or take a rule out of `sandbox.accept`: the kernel is then not relied on for such files"
+    ))]
+    TooManyNames,
     /// The session's own directory would lie where the agent can write.
     #[error("the temporary directory `{0}` lies where the agent can write")]
     #[diagnostic(help("set TMPDIR to a directory outside the workspace"))]

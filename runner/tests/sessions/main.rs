@@ -7,5 +7,6 @@
 mod budgets;
 mod ends;
 mod jobs;
+mod masks;
 mod place;
 mod state;

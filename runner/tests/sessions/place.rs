@@ -69,6 +69,7 @@ impl Place {
             },
             cwd: workspace,
             environment,
+            accept: Default::default(),
             level: Level::Default,
             limits: Limits::default(),
             timeout: Duration::from_secs(60),

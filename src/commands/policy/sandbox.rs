@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use palisade_engine::FileAction;
 use palisade_runner::dry_run;
 use palisade_runner::pipeline::real_roots;
-use palisade_runner::sandbox::plan::{self, Origin, Rights};
+use palisade_runner::sandbox;
+use palisade_runner::sandbox::plan::{self, Cover, Hole, Mask, Origin, Rights, SandboxPlan};
 use serde_json::{Value, json};
 
 use crate::args::PolicyExplainSandbox;
@@ -22,43 +23,129 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let settings = config::load_for_check(&args.context)?;
     let facts = dry_run::facts(&settings);
     let engine = settings.engine.now();
-    let origins = plan::explain(&engine, &facts, &real_roots(&engine));
-    let unheld = engine.held_by_decision_alone();
-    let text = if args.context.json { commands::json(&machine(&origins, &unheld))? } else { human(&origins, &unheld) };
+    let roots = real_roots(&engine);
+    let origins = plan::explain(&engine, &facts, &roots);
+    let plan = plan::derive(&engine, &facts, &roots, settings.level, settings.limits);
+    let unheld: Vec<Unheld<'_>> = engine
+        .held_by_decision_alone()
+        .iter()
+        .map(|(policy, groups)| Unheld { policy, groups, accepted: settings.accept.contains(policy) })
+        .collect();
+    let paths_held = plan::local(&engine, &settings.accept).paths_held;
+    let told = Told { origins: &origins, plan: &plan, unheld: &unheld, paths_held };
+    let text = if args.context.json { commands::json(&told.machine())? } else { told.human() };
     report::print(&text);
-    let holes = origins.iter().any(|origin| origin.hole_in.is_some());
-    Ok(if holes { Exit::Findings } else { Exit::Fine })
+    Ok(if plan.is_err() { Exit::Findings } else { Exit::Fine })
 }
 
-fn human(origins: &[Origin], unheld: &[(String, Vec<String>)]) -> String {
-    let mut text = "Rules that the kernel holds:\n".to_owned();
-    for origin in origins.iter().filter(|origin| !origin.rights.is_empty()) {
-        let mut policies: Vec<&str> =
-            granted(origin).flat_map(|(_, policies)| policies.iter().map(String::as_str)).collect();
-        policies.sort_unstable();
-        policies.dedup();
-        let _ = writeln!(text, "  {} {}  ({})", origin.rights, origin.path, policies.join(", "));
+/// A rule that the kernel cannot hold for files that are made later.
+struct Unheld<'a> {
+    policy: &'a str,
+    groups: &'a [String],
+    /// The settings accept that.
+    accepted: bool,
+}
+
+/// What there is to tell.
+struct Told<'a> {
+    origins: &'a [Origin],
+    /// What a session would get, or why none would start.
+    plan: &'a Result<SandboxPlan, Hole>,
+    unheld: &'a [Unheld<'a>],
+    paths_held: bool,
+}
+
+impl Told<'_> {
+    fn human(&self) -> String {
+        let mut text = "Rules that the kernel holds:\n".to_owned();
+        for origin in self.origins.iter().filter(|origin| !origin.rights.is_empty()) {
+            let mut policies: Vec<&str> =
+                granted(origin).flat_map(|(_, policies)| policies.iter().map(String::as_str)).collect();
+            policies.sort_unstable();
+            policies.dedup();
+            let _ = writeln!(text, "  {} {}  ({})", origin.rights, origin.path, policies.join(", "));
+        }
+        text.push_str("Everything else is out of reach.\n");
+        let _ = writeln!(text, "Network: {NETWORK}.");
+        text.push_str(if sandbox::probe().mounts { MOUNTS } else { NO_MOUNTS });
+        match self.plan {
+            Ok(plan) => masks(&mut text, plan),
+            Err(_) => self.holes(&mut text),
+        }
+        if !self.unheld.is_empty() {
+            text.push_str(
+                "Held by the decision on each command alone for files that are made later, since they go by name:\n",
+            );
+            for Unheld { policy, groups, accepted } in self.unheld {
+                let note = if *accepted { "; accepted in the settings" } else { "" };
+                let _ = writeln!(text, "  {policy}  ({}{note})", groups.join(", "));
+            }
+        }
+        let held = if self.paths_held { "true" } else { "false" };
+        let _ = writeln!(text, "Policies are told `session.pathsHeld` = {held}.");
+        text
     }
-    text.push_str("Everything else is out of reach.\n");
-    let _ = writeln!(text, "Network: {NETWORK}.");
-    let holes: Vec<&Origin> = origins.iter().filter(|origin| origin.hole_in.is_some()).collect();
-    if !holes.is_empty() {
+
+    fn holes(&self, text: &mut String) {
         text.push_str("Holes: no session starts, since the kernel cannot take back below what it grants above:\n");
-        for origin in holes {
-            let outer = origin.hole_in.as_ref().map(ToString::to_string).unwrap_or_default();
+        for origin in self.origins {
+            let Some(outer) = &origin.hole_in else { continue };
             let refused: Vec<&str> =
                 origin.because.iter().flat_map(|(_, policies)| policies.iter().map(String::as_str)).collect();
             let _ = writeln!(text, "  {} {} in {outer}  ({})", origin.rights, origin.path, refused.join(", "));
         }
     }
-    if !unheld.is_empty() {
-        text.push_str("Held by the decision on each command alone, since they go by name:\n");
-        for (policy, groups) in unheld {
-            let _ = writeln!(text, "  {policy}  ({})", groups.join(", "));
-        }
+
+    fn machine(&self) -> Value {
+        let rules: Vec<_> = self
+            .origins
+            .iter()
+            .map(|origin| {
+                let because: BTreeMap<&str, &Vec<String>> =
+                    origin.because.iter().map(|(action, policies)| (action.as_str(), policies)).collect();
+                json!({ "path": origin.path, "rights": origin.rights.to_string(), "because": because,
+                        "holeIn": origin.hole_in })
+            })
+            .collect();
+        let unheld: Vec<_> = self
+            .unheld
+            .iter()
+            .map(|rule| json!({ "policy": rule.policy, "groups": rule.groups, "accepted": rule.accepted }))
+            .collect();
+        let masks: Vec<_> = self.plan.iter().flat_map(|plan| &plan.masks).collect();
+        let masks: Vec<_> = masks.iter().map(|mask| json!({ "path": mask.path, "cover": mask.cover })).collect();
+        json!({ "rules": rules, "starts": self.plan.is_ok(), "mounts": sandbox::probe().mounts, "masks": masks,
+                "searched": self.plan.as_ref().is_ok_and(|plan| plan.searched), "heldByDecisionAlone": unheld,
+                "pathsHeld": self.paths_held, "network": "none" })
     }
-    text
 }
+
+fn masks(text: &mut String, plan: &SandboxPlan) {
+    if !plan.masks.is_empty() {
+        text.push_str("Covered, since policy takes it back below what it grants:\n");
+    }
+    for Mask { path, cover } in &plan.masks {
+        let how = match cover {
+            Cover::Hidden => "hidden   ",
+            Cover::ReadOnly => "read-only",
+        };
+        let _ = writeln!(text, "  {how} {}", path.display());
+    }
+    if sandbox::probe().mounts && !plan.searched {
+        let _ = writeln!(
+            text,
+            "Not everything was searched for names: a search ends after {} entries or {} names.",
+            sandbox::MAX_ENTRIES,
+            sandbox::MAX_NAMED
+        );
+    }
+}
+
+const MOUNTS: &str =
+    "Mounts: everything read-only but what has `w` or `d` above; /tmp, /dev/shm and /proc are the session's own.\n";
+
+const NO_MOUNTS: &str =
+    "Mounts: none of its own; the machine refuses them, and masks with them (see `palisade doctor`).\n";
 
 /// The actions that are granted, with their policies.
 fn granted(origin: &Origin) -> impl Iterator<Item = &(FileAction, Vec<String>)> {
@@ -69,18 +156,4 @@ fn granted(origin: &Origin) -> impl Iterator<Item = &(FileAction, Vec<String>)> 
         FileAction::Execute => Rights::EXECUTE,
     };
     origin.because.iter().filter(move |(action, _)| origin.rights.contains(right(*action)))
-}
-
-fn machine(origins: &[Origin], unheld: &[(String, Vec<String>)]) -> Value {
-    let rules: Vec<_> = origins
-        .iter()
-        .map(|origin| {
-            let because: BTreeMap<&str, &Vec<String>> =
-                origin.because.iter().map(|(action, policies)| (action.as_str(), policies)).collect();
-            json!({ "path": origin.path, "rights": origin.rights.to_string(), "because": because,
-                    "holeIn": origin.hole_in })
-        })
-        .collect();
-    let unheld: Vec<_> = unheld.iter().map(|(policy, groups)| json!({ "policy": policy, "groups": groups })).collect();
-    json!({ "rules": rules, "heldByDecisionAlone": unheld, "network": "none" })
 }

@@ -109,7 +109,7 @@ fn place() -> (Place, SandboxPlan) {
 }
 
 fn guarded(world: Namespaces, plan: &SandboxPlan, launch: Launch, judge: impl Judge + 'static) -> Process {
-    spawn(prepare_in(world, plan, launch).unwrap().guarded_by(Box::new(judge)).unwrap()).unwrap()
+    spawn(prepare_in(world, has_mounts(world), plan, launch).unwrap().guarded_by(Box::new(judge)).unwrap()).unwrap()
 }
 
 fn run_guarded(world: Namespaces, script: &str) -> (Ran, NotForb, bool) {
@@ -148,7 +148,7 @@ fn the_attempts_succeed_without_the_guard() {
         let (place, plan) = place();
         let script = script.replace("$W", place.path("work"));
         let (output, stdout) = pipe();
-        let process = spawn(prepare_in(world, &plan, place.bash(&script, stdout)).unwrap()).unwrap();
+        let process = spawn(prepare_in(world, has_mounts(world), &plan, place.bash(&script, stdout)).unwrap()).unwrap();
         let output = read(output);
         let _ended = finish(&process);
         assert!(Path::new(place.path("work")).join("ran").exists(), "`{script}` did not: {output}");

@@ -64,9 +64,9 @@ impl Held {
 
 fn prepared(hold: Hold, place: &Place, launch: Launch) -> Prepared {
     match hold {
-        Hold::In(world) => prepare_in(world, &place.plan(), launch).unwrap(),
+        Hold::In(world) => prepare_in(world, super::has_mounts(world), &place.plan(), launch).unwrap(),
         Hold::Children => {
-            let prepared = prepare_in(Namespaces::None, &place.plan(), launch).unwrap();
+            let prepared = prepare_in(Namespaces::None, false, &place.plan(), launch).unwrap();
             Prepared { reach: None, ..prepared }
         }
     }

@@ -253,10 +253,12 @@ impl LocalShell {
     /// The working directory, as the kernel has it; a directory that was removed is none.
     fn cwd(&self) -> Option<AbsolutePath> {
         let link = PathBuf::from(format!("/proc/{}/cwd", self.pid));
-        let path = real_directory(&std::fs::read_link(&link).ok()?)?;
-        // The name of a removed directory ends in ` (deleted)`, which may be the name of another one.
+        let path = AbsolutePath::new(std::fs::read_link(&link).ok()?.to_str()?)?;
+        // As the shell sees it, which may have mounts of its own. The name of a removed directory ends in ` (deleted)`, which may
+        // be the name of another one.
+        let seen = PathBuf::from(format!("/proc/{}/root{path}", self.pid));
         let same = |file: &std::fs::Metadata| (file.dev(), file.ino());
-        let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::metadata(path.as_str()).ok()?);
+        let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::symlink_metadata(&seen).ok()?);
         (same(&there) == same(&named)).then_some(path)
     }
 

@@ -50,7 +50,8 @@ impl Bare {
             rule(workspace.as_str(), everything),
             rule(directory.temp().as_str(), everything),
         ];
-        let plan = SandboxPlan { rules, limits: Limits::default(), level: Level::Default };
+        let plan =
+            SandboxPlan { rules, masks: Vec::new(), searched: true, limits: Limits::default(), level: Level::Default };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
         let place = Place { plan, environment, cwd: workspace, directory, guard: None };

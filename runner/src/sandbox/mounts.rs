@@ -1,0 +1,205 @@
+//! The file system as a session sees it: what is mounted for it, as data made in the server.
+//!
+//! A session in a mount namespace of its own sees the whole machine read-only, but for the directories that the plan lets it
+//! change. `/tmp` and `/dev/shm` are empty and its own, `/proc` shows its own processes, and what policy takes back below
+//! something that it grants is covered by a mask. That closes what Landlock does not mediate: modes, owners, times and extended
+//! attributes of files outside. Landlock holds besides, and decides what may be read.
+//!
+//! Decided here: which mounts follow from a plan. Not decided here: what the plan says, and the system calls (`enforce.rs`).
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+
+use super::plan::{Cover, Limits, Mask, PathRule, Rights};
+use super::{SandboxError, landlock, text};
+
+/// The mounts of one session, in the order in which they are made.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Whether everything else is read-only; not where policy lets the session change all there is.
+    pub(super) read_only: bool,
+    /// What is taken from the machine's file system, parents first: before anything is covered or made read-only.
+    pub(super) parts: Vec<Part>,
+    /// What is made new.
+    pub(super) fresh: Vec<Fresh>,
+    /// Directories to be made in what is new, for the parts to stand on, parents first; and files.
+    pub(super) directories: Vec<CString>,
+    pub(super) files: Vec<CString>,
+    /// What is covered at the end.
+    pub(super) covers: Vec<(CString, Cover)>,
+    /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
+    pub(super) rules: Vec<(CString, u64)>,
+}
+
+/// A place of the machine's that the session finds at the same path.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) path: CString,
+    pub(super) writable: bool,
+}
+
+/// A file system of the session's own.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) path: CString,
+    pub(super) kind: Kind,
+    /// For the file system itself.
+    pub(super) options: CString,
+}
+
+/// What kind of file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The processes of the session, read-only.
+    Processes,
+    /// Empty and in memory.
+    Memory,
+}
+
+/// Places that every session has for itself, where the machine has them.
+const FRESH: [(&str, Kind); 3] = [("/proc", Kind::Processes), ("/tmp", Kind::Memory), ("/dev/shm", Kind::Memory)];
+
+/// What the places in memory may hold together with what else a session uses, unless the settings say how much memory it gets.
+const SIZE: u64 = 1 << 30;
+
+/// One inode costs memory too.
+const BYTES_PER_INODE: u64 = 16 << 10;
+
+/// What a session may do in its places in memory. Nothing there is anyone else's.
+const OWN: Rights = Rights::READ.and(Rights::MOVE);
+
+/// The mounts that every session has; to see whether they can be made.
+pub(super) fn trial() -> View {
+    let fresh = FRESH.iter().filter(|(path, _)| is_directory(path)).map(|(path, kind)| fresh(path, *kind, SIZE));
+    View { fresh: fresh.collect(), ..View::empty() }
+}
+
+impl View {
+    fn empty() -> Self {
+        Self {
+            read_only: true,
+            parts: Vec::new(),
+            fresh: Vec::new(),
+            directories: Vec::new(),
+            files: Vec::new(),
+            covers: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// The mounts for these rules and masks, and the rules that are about the machine's own files: those about what the session has
+/// for itself are made once it is there.
+///
+/// # Errors
+///
+/// A path cannot be looked at or passed on.
+pub(super) fn view(
+    rules: &[PathRule],
+    masks: &[Mask],
+    limits: &Limits,
+    cwd: &Path,
+    offered: u32,
+) -> Result<(View, Vec<PathRule>), SandboxError> {
+    let size = limits.memory.unwrap_or(SIZE);
+    // Who is granted the machine's /tmp does not get another.
+    let granted =
+        |place: &str| rules.iter().any(|rule| Path::new(place).starts_with(&rule.path) && !rule.rights.is_empty());
+    let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !granted(path)));
+    let own: Vec<_> = own.collect();
+    let mut made = View {
+        fresh: own.iter().map(|(path, kind)| fresh(path, *kind, size)).collect(),
+        covers: masks.iter().map(|mask| Ok((name(&mask.path)?, mask.cover))).collect::<Result<_, SandboxError>>()?,
+        ..View::empty()
+    };
+    let own_of = |path: &Path| own.iter().find(|(own, _)| path.starts_with(own));
+    let mut wanted: Vec<Wanted> = rules.iter().filter_map(|rule| wanted(rule).transpose()).collect::<Result<_, _>>()?;
+    let stands = |wanted: &[Wanted]| wanted.iter().any(|part| cwd.starts_with(&part.path));
+    if own_of(cwd).is_some_and(|(_, kind)| *kind == Kind::Memory) && !stands(&wanted) {
+        wanted.push(Wanted { path: cwd.into(), writable: false, directory: true });
+    }
+    made.read_only = !wanted.iter().any(|part| part.path == Path::new("/") && part.writable);
+    wanted.retain(|part| part.path != Path::new("/"));
+    wanted.sort_by(|one, other| one.path.cmp(&other.path));
+    wanted.retain(|part| !part.path.starts_with("/proc") && !part.path.starts_with("/sys"));
+    wanted.retain(|part| !part.path.starts_with("/dev") || part.path.starts_with("/dev/shm"));
+    wanted.retain(|part| !own.iter().any(|(own, _)| part.path == Path::new(own)));
+    let mut stand: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut taken: Vec<&Wanted> = Vec::new();
+    for part in &wanted {
+        let around = taken.iter().rev().find(|outer| part.path.starts_with(&outer.path));
+        let differs = match around {
+            Some(outer) => part.writable && !outer.writable,
+            None => part.writable || own_of(&part.path).is_some(),
+        };
+        if !differs {
+            continue;
+        }
+        if let (None, Some((own, _))) = (around, own_of(&part.path)) {
+            let above = part.path.ancestors().skip(1).take_while(|path| *path != Path::new(own));
+            stand.extend(above.map(Path::to_owned));
+            if part.directory {
+                stand.insert(part.path.clone());
+            } else {
+                made.files.push(name(&part.path)?);
+            }
+        }
+        made.parts.push(Part { path: name(&part.path)?, writable: part.writable });
+        taken.push(part);
+    }
+    made.directories = stand.iter().map(|path| name(path)).collect::<Result<_, _>>()?;
+    // A rule about what is covered would be about files that nobody sees any more.
+    let covered = |path: &Path| own_of(path).is_some() && !taken.iter().any(|part| path.starts_with(&part.path));
+    let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
+    let memory = own.iter().filter(|(_, kind)| *kind == Kind::Memory);
+    let memory = memory.map(|(path, _)| PathRule { path: path.into(), rights: OWN, optional: true });
+    for rule in inside.into_iter().filter(|rule| rule.path.starts_with("/proc")).chain(memory) {
+        if let Some(access) = landlock::access_bits(&rule, offered) {
+            made.rules.push((name(&rule.path)?, access));
+        }
+    }
+    Ok((made, machine))
+}
+
+/// A place that a rule is about.
+#[derive(Debug)]
+struct Wanted {
+    path: PathBuf,
+    writable: bool,
+    directory: bool,
+}
+
+/// Nothing for what is not there, and for devices, whose contents a read-only mount does not hold.
+fn wanted(rule: &PathRule) -> Result<Option<Wanted>, SandboxError> {
+    let file = match landlock::open(&rule.path) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR) if rule.optional => return Ok(None),
+        Err(errno) => return Err(SandboxError::Path { path: rule.path.clone(), source: errno.into() }),
+    };
+    let about = fstat(&file).map_err(|errno| SandboxError::Path { path: rule.path.clone(), source: errno.into() })?;
+    let kind = FileType::from_raw_mode(about.st_mode);
+    let writable = rule.rights.contains(Rights::WRITE) || rule.rights.contains(Rights::DELETE);
+    let wanted = Wanted { path: rule.path.clone(), writable, directory: kind == FileType::Directory };
+    Ok(matches!(kind, FileType::Directory | FileType::RegularFile).then_some(wanted))
+}
+
+fn fresh(path: &str, kind: Kind, size: u64) -> Fresh {
+    let options = match kind {
+        Kind::Processes => String::new(),
+        Kind::Memory => format!("mode=1777,size={size},nr_inodes={}", (size / BYTES_PER_INODE).max(64)),
+    };
+    let known = |text: &str| CString::new(text).unwrap_or_default();
+    Fresh { path: known(path), kind, options: known(&options) }
+}
+
+fn is_directory(path: &str) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|about| about.is_dir())
+}
+
+fn name(path: &Path) -> Result<CString, SandboxError> {
+    text("path", path.as_os_str().to_owned())
+}

@@ -1,0 +1,140 @@
+//! What policy forbids below a permit is held by the kernel: for what is there when a session starts, and whatever runs in it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use palisade_runner::sandbox;
+
+use crate::place::{POLICY, Place};
+
+const FORBIDS: &str = r#"
+@id("secret") @reason("r") forbid(principal, action in Action::"fileAccess", resource in PathGroup::"secrets");
+@id("hooks") @reason("r") forbid(principal, action in Action::"fileChange", resource in PathGroup::"runs-later");
+"#;
+
+/// Python, and what it says: a program whose text nobody reads, with `.env`, `deep/key.pem` and `.git/hooks` in the workspace.
+const ATTEMPTS: &[(&str, &str)] = &[
+    ("open('.env').read()", "PermissionError"),
+    ("open('deep/key.pem').read()", "PermissionError"),
+    ("os.chmod('.env', 0o600)", "OSError"),
+    ("os.remove('.env')", "OSError"),
+    ("os.rename('.env', 'e')", "OSError"),
+    ("os.link('.env', 'e')", "OSError"),
+    ("open('.git/hooks/pre-commit').read()", "hook"),
+    ("open('.git/hooks/pre-commit', 'w')", "OSError"),
+    ("open('.git/hooks/new', 'w')", "OSError"),
+    ("os.rename('.git/hooks', '.git/h')", "OSError"),
+    ("open('free.txt', 'w').write('x')", "1"),
+    ("open('free.txt').read()", "x"),
+];
+
+fn fill(workspace: &Path) {
+    for directory in ["deep", ".git/hooks"] {
+        std::fs::create_dir_all(workspace.join(directory)).expect("a directory");
+    }
+    for (name, text) in [(".env", "TOP"), ("deep/key.pem", "TOP"), (".git/hooks/pre-commit", "hook")] {
+        std::fs::write(workspace.join(name), text).expect("a file");
+    }
+}
+
+fn attempts() -> String {
+    let tries = ATTEMPTS.iter().map(|(code, _)| {
+        format!(
+            "try: print({code})\nexcept OSError as e: print(e.__class__.__name__ if e.errno == 13 else 'OSError')\n"
+        )
+    });
+    format!("import os\n{}", tries.collect::<String>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_nobody_reads_cannot_reach_what_policy_forbids_below_a_permit() {
+    let place = Place::with(&format!("{POLICY}{FORBIDS}"), |_| {});
+    let workspace = place.root.path().join("work");
+    fill(&workspace);
+    std::fs::write(workspace.join("try.py"), attempts()).expect("a program");
+    let result = place.alone("/usr/bin/python3 try.py").await;
+    let said: Vec<&str> = result.stdout.as_str().lines().collect();
+    let expected: Vec<&str> = ATTEMPTS.iter().map(|(_, said)| *said).collect();
+    if sandbox::probe().mounts {
+        assert_eq!(said, expected, "{result:?}");
+        assert_eq!(std::fs::read_to_string(workspace.join(".env")).expect("still there"), "TOP");
+    } else {
+        // As it would be without masks: the table shows something.
+        assert_ne!(said, expected);
+    }
+}
+
+/// The settings accept both rules by name: then policies are told that the kernel holds the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn path_rules_count_as_held_once_those_by_name_are_accepted() {
+    let told = r#"@id("told") @reason("r") forbid(principal, action == Action::"exec", resource in Program::"id")
+        unless { context.session.pathsHeld };"#;
+    for (accept, held) in [(&["secret", "hooks", "guard-client-config"][..], true), (&["secret"], false), (&[], false)]
+    {
+        let place = Place::with(&format!("{POLICY}{FORBIDS}{told}"), |settings| {
+            settings.accept = accept.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        });
+        let call = palisade_runner::Call { script: b"id -u".to_vec(), ..palisade_runner::Call::default() };
+        let outcome = place.pipeline.submit(call).await.expect("an outcome");
+        let ran = matches!(outcome, palisade_runner::Outcome::Ran(_));
+        assert_eq!(ran, held && sandbox::probe().mounts, "{accept:?}: {outcome:?}");
+    }
+}
+
+/// More than can be searched: whoever was told that the kernel holds it gets no session, others do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_does_not_end_is_told() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    for accept in [&["secret", "hooks", "guard-client-config"][..], &[]] {
+        let place = Place::with(&format!("{POLICY}{FORBIDS}"), |settings| {
+            settings.accept = accept.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        });
+        let workspace = place.root.path().join("work");
+        for number in 0..=sandbox::MAX_NAMED {
+            std::fs::write(workspace.join(format!("{number}.pem")), "").expect("a file");
+        }
+        let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
+        match (accept.is_empty(), opened) {
+            (true, Ok(opened)) => assert!(!opened.sandbox.searched && opened.sandbox.masks == sandbox::MAX_NAMED),
+            (false, Err(failure)) => assert!(failure.what.as_str().contains("too many"), "{failure:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A root that a policy names is covered whatever it is called; one that is not there keeps the session from starting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forbidden_place_below_a_permitted_one_is_covered_or_there_is_no_session() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    let vault = r#"@id("vault") @reason("r") forbid(principal, action in Action::"fileAccess", resource in PathGroup::"vault");"#;
+    for exists in [true, false] {
+        let place = Place::with(POLICY, |settings| {
+            let bundle = palisade_engine::Bundle::load(vec![palisade_engine::Source {
+                name: "test.cedar".to_owned(),
+                text: format!("{POLICY}{vault}"),
+            }]);
+            let (file, text) = palisade_policies::GROUPS;
+            let home = &settings.surroundings.home;
+            let mut groups = palisade_engine::Vocabulary::parse(file, text, home).expect("the shipped groups");
+            let inner = settings.surroundings.workspace.child("vault").expect("a name");
+            groups.add("vault", inner.as_str(), home).expect("a pattern");
+            settings.engine =
+                palisade_runner::Policies::new(palisade_engine::Engine::new(bundle.expect("it loads"), groups));
+        });
+        let workspace = place.root.path().join("work");
+        if exists {
+            std::fs::create_dir(workspace.join("vault")).expect("a directory");
+            std::fs::write(workspace.join("vault/gold"), "TOP").expect("a file");
+        }
+        let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
+        match (exists, opened) {
+            (true, Ok(opened)) => assert_eq!(opened.sandbox.masks, 1),
+            (false, Err(failure)) => assert!(failure.what.as_str().contains("policy forbids"), "{failure:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
