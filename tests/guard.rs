@@ -110,6 +110,19 @@ fn a_refusal_is_told_in_full() {
     assert!(!ended.stdout.contains("ghp_0123456789"), "{ended:?}");
 }
 
+#[test]
+fn a_failure_on_what_the_sandbox_holds_is_explained() {
+    let world = world();
+    let home = world.path("home");
+    world.program("tries", &format!("#!/bin/sh\nset -e\n: > {}/new\n", home.display()));
+    let (ended, result) = json(&world, "./tries");
+    let hints = result["hints"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = hints.first().and_then(Value::as_str).unwrap_or_default();
+    assert!(told.contains("/home/new` is outside") && told.contains("work`, `$TMPDIR`"), "{ended:?}");
+    let (_, result) = json(&world, "false");
+    assert_eq!(result.get("hints"), None, "{result}");
+}
+
 /// What is computed while the script runs is decided with the words that come of it, as the agent's own command.
 #[test]
 fn computed_words_are_decided_when_they_are_known() {

@@ -85,6 +85,11 @@ const RESTS_ON_SPAWNED: Rule = rule(
 );
 const LIKE_ON_TEXT: Rule =
     rule("like-on-text", Severity::Warning, "The same command can be spelt in many ways: use flags, operands, tags.");
+const ARITHMETIC: Rule = rule(
+    "arithmetic",
+    Severity::Warning,
+    "Numbers that overflow make the policy err, which denies whatever it was asked about.",
+);
 const NOT_FOR_KERNEL: Rule = rule(
     "not-for-kernel",
     Severity::Note,
@@ -113,6 +118,7 @@ pub const RULES: &[Rule] = &[
     SELF_DECLARED,
     RESTS_ON_SPAWNED,
     LIKE_ON_TEXT,
+    ARITHMETIC,
     NOT_FOR_KERNEL,
     NO_REASON,
     UNTESTED,
@@ -264,6 +270,9 @@ impl Linter<'_> {
         if facts.like_on_text {
             self.add(LIKE_ON_TEXT, "`like` on `resource.text`".to_owned());
         }
+        if facts.arithmetic {
+            self.add(ARITHMETIC, "it calculates with an attribute; compare it with a number".to_owned());
+        }
         self.options(&facts);
         if self.touches_files() {
             let moving: Vec<String> = facts.moving().collect();
@@ -361,6 +370,8 @@ struct Read {
     /// Literals that flags and tags are compared with.
     options: BTreeSet<String>,
     like_on_text: bool,
+    /// It calculates with something that is not a literal.
+    arithmetic: bool,
 }
 
 impl Read {
@@ -392,6 +403,7 @@ impl Read {
             "contains" | "containsAny" | "containsAll" if attribute_of(inner, "left").as_deref() == Some("flags") => {
                 self.literals(inner.get("right"));
             }
+            "+" | "-" | "*" | "neg" => self.arithmetic |= reads_attribute(inner),
             "getTag" | "hasTag" => self.literals(inner.get("right")),
             _ => {}
         }
@@ -441,6 +453,15 @@ fn path(access: &Value) -> Option<(String, String)> {
     }
     let (variable, inner) = path(left.get(".")?)?;
     Some((format!("{variable}.{inner}"), attribute))
+}
+
+/// Whether an attribute stands anywhere in an expression.
+fn reads_attribute(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(reads_attribute),
+        Value::Object(fields) => fields.iter().any(|(operator, inner)| operator == "." || reads_attribute(inner)),
+        _ => false,
+    }
 }
 
 fn attribute_of(inner: &Value, side: &str) -> Option<String> {
@@ -612,6 +633,11 @@ mod tests {
                 "like-on-text",
                 exec("forbid", "when { resource.text like \"*rm -rf*\" }"),
                 exec("forbid", "when { resource.program like \"rm*\" }"),
+            ),
+            (
+                "arithmetic",
+                exec("forbid", "when { resource.depth * 2 > 8 }"),
+                exec("forbid", "when { resource.depth > 2 * 4 }"),
             ),
             (
                 "not-for-kernel",

@@ -48,6 +48,9 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     for denied in &result.denied {
         let _ = writeln!(text, "[denied at execve] {}", denied_program(denied));
     }
+    for hint in &result.hints {
+        let _ = writeln!(text, "[hint] {hint}");
+    }
     text.push_str(result.stdout.as_str());
     if !result.stderr.is_empty() {
         if !text.ends_with('\n') {

@@ -19,6 +19,7 @@ pub mod dry_run;
 pub mod environment;
 pub mod facts;
 pub mod guard;
+mod hint;
 pub mod job;
 pub mod output;
 pub mod pipeline;

@@ -190,6 +190,7 @@ fn reach(transport: Transport) -> Reach {
 fn held(enforced: &Enforced) -> Sandbox {
     let namespaces = enforced.namespaces.iter().copied();
     let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities"].into_iter().chain(namespaces);
+    let layers = layers.chain(enforced.guarded.then_some("exec-guard"));
     Sandbox {
         level: level(enforced.level),
         landlock_abi: Some(enforced.landlock_abi),
@@ -203,6 +204,7 @@ fn offered(asked: Level) -> Sandbox {
     let offer = probe();
     let namespaces = offer.namespaces.names(offer.mounts).iter().copied();
     let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities"].into_iter().chain(namespaces);
+    let layers = layers.chain(offer.guards().is_ok().then_some("exec-guard"));
     Sandbox {
         level: level(asked),
         landlock_abi: Some(offer.landlock_abi),

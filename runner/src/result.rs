@@ -73,6 +73,9 @@ pub struct ExecResult {
     /// Programs that the exec guard refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
+    /// What its messages mean here, where they look as if the sandbox had said no.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Redacted>,
     /// Why the session ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Redacted>,

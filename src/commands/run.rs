@@ -154,6 +154,9 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
     for denied in &result.denied {
         report::complain(&report::denied_program(denied));
     }
+    for hint in &result.hints {
+        report::complain(&format!("palisade: {hint}\n"));
+    }
     for (rule, count) in &result.redactions {
         report::complain(&format!("palisade: redacted {rule}: {count}\n"));
     }

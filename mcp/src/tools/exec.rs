@@ -134,6 +134,8 @@ pub(crate) fn schema() -> Value {
             "lossy": { "type": "boolean" },
             "omitted": omitted,
             "redactions": { "type": "object", "additionalProperties": { "type": "integer" } },
+            "denied": { "type": "array", "items": { "type": "object" } },
+            "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
             "error": { "type": "string" },
             "decision": { "type": "object" },

@@ -3,6 +3,7 @@
 //! This file decides what is asked of the engine before a job is reached: a signal and bytes for its input are acts of
 //! their own, put for each program that the job runs. What is typed into a shell is judged as the script that it is, too.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use palisade_engine::{Act, Facts, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Client, Failure, Pipeline, WithClient};
+use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Runs};
 use crate::output::{Cursor, View};
 use crate::record;
@@ -171,6 +173,8 @@ impl Pipeline {
         let totals = [("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)];
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
+        let failed = finish.is_some_and(|finish| finish.exit_code.is_some_and(|code| code != 0));
+        let hints = if failed { self.hints(stderr.text.as_str(), finish) } else { Vec::new() };
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
@@ -187,10 +191,27 @@ impl Pipeline {
             totals: totals.into(),
             redactions: known.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
             denied: known.denied.clone(),
+            hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
         }
+    }
+
+    fn hints(&self, stderr: &str, finish: Option<&Finish>) -> Vec<Redacted> {
+        let surroundings = &self.settings.surroundings;
+        let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
+        let temp = std::env::temp_dir(); // where each session's own directory lies
+        let writable = [Path::new(surroundings.workspace.as_str()), &temp].into_iter();
+        let writable: Vec<&Path> =
+            writable.chain(surroundings.writable.iter().map(|path| Path::new(path.as_str()))).collect();
+        let mut called = format!("`{}`, `$TMPDIR`", surroundings.workspace);
+        for granted in &surroundings.writable {
+            called.push_str(&format!(", `{granted}`"));
+        }
+        let cwd = Path::new(cwd.unwrap_or(surroundings.workspace.as_str()));
+        let bounds = Bounds { cwd, writable: &writable, called: &called };
+        hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 
     fn facts_of(&self, job: &Job, client: &Client) -> Facts {

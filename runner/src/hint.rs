@@ -1,0 +1,131 @@
+//! What a program's error message means here: that it was the sandbox which said no, and what it would not have said no to.
+//!
+//! A guess from text, for the reader alone: nothing is decided by it. It reads what has passed the redactor.
+
+use std::path::{Component, Path, PathBuf};
+
+/// Lines of a message that are looked at, from its end.
+const MAX_LINES: usize = 200;
+
+/// Hints that one result has.
+const MAX_HINTS: usize = 3;
+
+/// What programs say when a file is not theirs to change or to open.
+const REFUSED: [&str; 3] = ["Permission denied", "Read-only file system", "Operation not permitted"];
+
+/// What they say without a network.
+const UNREACHABLE: [&str; 7] = [
+    "Could not resolve host",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Network is unreachable",
+    "socket: Permission denied",
+    "getaddrinfo EAI_AGAIN",
+    "failed to lookup address information",
+];
+
+/// Where a session stands.
+pub(crate) struct Bounds<'a> {
+    /// The working directory before the command, from which relative names are meant.
+    pub(crate) cwd: &'a Path,
+    /// Directories that may be changed.
+    pub(crate) writable: &'a [&'a Path],
+    /// Names of those, as a person calls them.
+    pub(crate) called: &'a str,
+}
+
+/// What the messages of a command that failed mean, most recent first.
+pub(crate) fn hints(stderr: &str, bounds: &Bounds<'_>) -> Vec<String> {
+    let mut hints = Vec::new();
+    for line in stderr.lines().rev().take(MAX_LINES) {
+        let hint = hint(line, bounds);
+        if let Some(hint) = hint.filter(|hint| !hints.contains(hint)) {
+            hints.push(hint);
+        }
+        if hints.len() == MAX_HINTS {
+            break;
+        }
+    }
+    hints
+}
+
+fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
+    if UNREACHABLE.iter().any(|message| line.contains(message)) {
+        return Some("this session has no network".to_owned());
+    }
+    let message = REFUSED.iter().find(|message| line.contains(*message))?;
+    let named = path(line, message)?;
+    let file = plain(&bounds.cwd.join(named));
+    if bounds.writable.iter().any(|directory| file.starts_with(directory)) {
+        return None; // it may be the file's own mode, or a mask, which the message would not tell apart
+    }
+    Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
+}
+
+/// The file that a message is about: in quotes, or what stands between colons before the message or behind it.
+fn path<'l>(line: &'l str, message: &str) -> Option<&'l str> {
+    for (open, close) in [('\'', '\''), ('\u{2018}', '\u{2019}'), ('"', '"'), ('`', '\'')] {
+        let quoted = line.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(quoted, _)| quoted);
+        if let Some(quoted) = quoted.filter(|quoted| quoted.contains('/')) {
+            return Some(quoted);
+        }
+    }
+    let (before, after) = line.split_once(message)?;
+    let before = before.trim_end().strip_suffix(':').and_then(|before| before.rsplit(": ").next());
+    let candidates = [before, after.strip_prefix(": ")];
+    candidates.into_iter().flatten().map(str::trim).find(|name| name.contains('/') && !name.contains(' '))
+}
+
+/// Without `.` and `..`, as the name reads; what links make of it is not asked.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = plain.pop(),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_everyday_programs_are_understood() {
+        let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
+        let network = Some("this session has no network".to_owned());
+        let bounds = Bounds { cwd: Path::new("/w/sub"), writable: &[Path::new("/w"), Path::new("/t")], called: "here" };
+        for (line, expected) in [
+            ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
+            ("bash: /x/new: Read-only file system", outside("/x/new")),
+            ("touch: cannot touch '/x/y z': Read-only file system", outside("/x/y z")),
+            ("mkdir: cannot create directory \u{2018}/x/d\u{2019}: Permission denied", outside("/x/d")),
+            ("PermissionError: [Errno 13] Permission denied: '/x/a'", outside("/x/a")),
+            ("OSError: [Errno 30] Read-only file system: \"/x/a\"", outside("/x/a")),
+            ("rm: cannot remove '../../x': Permission denied", outside("../../x")),
+            ("fatal: could not open '/x/.git/config' for writing: Permission denied", outside("/x/.git/config")),
+            ("cp: cannot create regular file '../inside': Permission denied", None),
+            ("touch: cannot touch '/t/mine': Permission denied", None),
+            ("make: *** Permission denied", None),
+            ("all is well with '/x/y'", None),
+            ("curl: (6) Could not resolve host: example.invalid", network.clone()),
+            ("bash: socket: Permission denied", network.clone()),
+            ("npm error getaddrinfo EAI_AGAIN registry.example.invalid", network),
+        ] {
+            assert_eq!(hint(line, &bounds), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_messages_gives_few_hints() {
+        let bounds = Bounds { cwd: Path::new("/w"), writable: &[], called: "nothing" };
+        let text: String =
+            (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();
+        let hints = hints(&text, &bounds);
+        assert_eq!(hints.len(), MAX_HINTS);
+        assert!(hints.iter().any(|hint| hint.contains("`/x/499`")), "{hints:?}");
+    }
+}
