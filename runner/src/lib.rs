@@ -35,5 +35,5 @@ pub use crate::pipeline::{
     Settings,
 };
 pub use crate::redact::Redacted;
-pub use crate::result::{DecisionNote, ExecResult, Explained, JobNote, Omitted, Outcome, Refusal, Status};
-pub use crate::session::{Chunk, Stop, StreamName};
+pub use crate::result::{DecisionNote, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status};
+pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};

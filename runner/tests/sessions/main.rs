@@ -9,3 +9,4 @@ mod ends;
 mod jobs;
 mod place;
 mod state;
+mod tty;

@@ -53,7 +53,7 @@ impl Bare {
         let plan = SandboxPlan { rules, limits: Limits::default(), level: Level::Default };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
-        let place = Place { plan, environment, cwd: workspace, directory };
+        let place = Place { plan, environment, cwd: workspace, directory, terminal: None };
         let shell = LocalShell::start(place, state).await.unwrap();
         Self { shell: Some(shell), redactor: Redactor::builtin().unwrap(), root }
     }
