@@ -67,6 +67,8 @@ pub struct Job {
     pub(crate) holds: Option<SessionId>,
     /// The session that it was judged for.
     pub(crate) session: SessionId,
+    /// Whose it is, for the limits.
+    pub(crate) principal: String,
     pub(crate) req: RequestId,
     pub(crate) script: Redacted,
     pub(crate) runs: Vec<Runs>,

@@ -34,8 +34,11 @@ use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSi
 
 pub use self::jobs::Reading;
 
-/// Jobs that may run at once.
+/// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
+
+/// Jobs of all principals that may run at once.
+const MAX_ALL_JOBS: usize = 200;
 
 /// Everything that the operator decided.
 #[derive(Debug)]
@@ -232,7 +235,7 @@ impl Pipeline {
         crate::sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);
-        let jobs = Jobs::new(MAX_JOBS);
+        let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         Ok(Arc::new(Self {
             settings,
             audit,

@@ -69,12 +69,15 @@ impl Pipeline {
         call: Call,
     ) -> Result<Outcome, Failure> {
         let apart = call.is_apart();
-        let place = call.yields.and_then(|_| self.jobs.admit());
         // One that is waited for to the end is no job, whatever it has.
-        if apart && call.yields.is_some() && place.is_none() {
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
-            return Err(self.failure(&SessionError::TooManyJobs(self.jobs.max())));
-        }
+        let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
+        let place = match call.yields.map(|_| self.jobs.admit(&principal)) {
+            Some(Err(limit)) if apart => {
+                self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+                return Err(self.failure(&SessionError::TooManyJobs(limit)));
+            }
+            place => place.and_then(Result::ok),
+        };
         let at_once = call.yields == Some(Duration::ZERO);
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
@@ -100,6 +103,7 @@ impl Pipeline {
             id: JobId::new().map_err(|error| self.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
+            principal,
             req: decided.req,
             script: decided.explained.command.clone(),
             runs: runs(&grant),

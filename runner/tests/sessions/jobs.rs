@@ -249,3 +249,30 @@ async fn a_shell_is_given_whole_lines() {
     assert_eq!(effects, ["deny", "allow"]);
     place.pipeline.shut_down().await.expect("shut down");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
+    let place = Place::with(POLICY, |settings| settings.idle = SECOND);
+    let mark = format!("{}05", std::process::id());
+    let start = async |script: String| {
+        let call = Call { script: script.into_bytes(), yields: Some(Duration::ZERO), ..Call::default() };
+        job(&place.submit(call).await)
+    };
+    let asked_for = start(format!("sleep {mark}")).await;
+    let forgotten = start(format!("sleep {mark}; echo {mark}")).await;
+    let pipeline = std::sync::Arc::clone(&place.pipeline);
+    let house = tokio::spawn(async move { pipeline.keep_house().await });
+    let begun = Instant::now();
+    while place.pipeline.jobs().len() > 1 {
+        assert!(begun.elapsed() < 20 * SECOND, "{:?}", place.pipeline.jobs());
+        read(&place, &asked_for, None, SECOND / 10).await;
+    }
+    assert_eq!(read(&place, &asked_for, None, Duration::ZERO).await.status, Status::Running);
+    let gone = place.pipeline.read_job(&forgotten, Reading::default()).await.expect_err("forgotten");
+    assert!(gone.what.as_str().contains("no job"), "{gone:?}");
+    assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
+    let ended = place.record().into_iter().filter(|line| line["kind"] == "outcome").collect::<Vec<_>>();
+    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "cancelled"), "{ended:?}");
+    house.abort();
+    place.pipeline.shut_down().await.expect("shut down");
+}
