@@ -1,6 +1,7 @@
 //! One live shell that scripts run in, one after the other.
 
 pub mod frame;
+pub mod hearing;
 pub mod progress;
 pub mod registry;
 

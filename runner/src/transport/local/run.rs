@@ -18,6 +18,7 @@ use super::reports::Closed;
 use crate::redact::Redactor;
 use crate::sandbox::{Ending, Tree};
 use crate::session::frame::{self, Report, Streams};
+use crate::session::hearing::{Forged, Hearing};
 use crate::session::progress::Progress;
 use crate::session::{Nonce, Order, SessionError, StreamName, Terms, Typed};
 
@@ -149,9 +150,7 @@ impl LocalShell {
             terms,
             before,
             unwritten,
-            nonce,
-            syncs: Vec::new(),
-            status: None,
+            hearing: Hearing::new(nonce),
             fall: None,
             deadline,
             closed: false,
@@ -175,12 +174,8 @@ struct Run<'s> {
     before: Tree,
     /// What the shell is still to be given.
     unwritten: Vec<u8>,
-    /// The command's own report is known by it.
-    nonce: Nonce,
-    /// Further reports that were asked for. Once the last of them has come, nothing of ours is on its way any more.
-    syncs: Vec<Nonce>,
-    /// The command's own report, once it has come.
-    status: Option<i32>,
+    /// The reports that it is to be believed for.
+    hearing: Hearing,
     /// It is being ended.
     fall: Option<Fall>,
     /// When time itself brings about the next step.
@@ -355,17 +350,12 @@ impl Run<'_> {
     }
 
     fn reported(&mut self, report: &Report) -> Option<Over> {
-        if report.nonce == self.nonce && self.status.is_none() {
-            self.status = Some(report.status);
-            return self.syncs.is_empty().then_some((End::Status(report.status), None));
-        }
-        if !self.syncs.contains(&report.nonce) {
-            return Some((End::Unknown, Some(Lost::Forged)));
-        }
-        if self.syncs.last() != Some(&report.nonce) {
-            return None;
-        }
-        Some(match (&self.fall, self.status) {
+        let status = match self.hearing.hear(report) {
+            Ok(Some(status)) => status,
+            Ok(None) => return None,
+            Err(Forged) => return Some((End::Unknown, Some(Lost::Forged))),
+        };
+        Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
             (None, Some(status)) => (End::Status(status), None),
             // Somebody typed Ctrl-C just when the shell, which runs nothing else, was about to report.
@@ -409,7 +399,7 @@ impl Run<'_> {
         // Without random bytes there is no report, and the ladder ends with the shell.
         if let Ok(nonce) = Nonce::new() {
             self.unwritten.extend(frame::sync(&nonce));
-            self.syncs.push(nonce);
+            self.hearing.ask(nonce);
         }
     }
 
@@ -467,7 +457,7 @@ impl Run<'_> {
             let waits = tree.is_some_and(|tree| tree.pids().any(|pid| input.is_awaited_by(pid)));
             self.terms.progress.waits_for_input(waits);
         }
-        if !self.unwritten.is_empty() || self.shell.unread() > 0 || self.status.is_some() || self.fall.is_some() {
+        if !self.unwritten.is_empty() || self.shell.unread() > 0 || self.hearing.knows_status() || self.fall.is_some() {
             return None;
         }
         match self.probed {
