@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ fn world() -> World {
         "leak",
         "#!/bin/sh\nprintf 'token: ghp_0123456789abcdef'; sleep 0.1; printf 'ghijABCDEFGHIJ012345\\n'\n",
     );
+    world.program("reader", "#!/bin/sh\nread -r line\necho \"read $line\"\n");
     world.program("slow", "#!/bin/sh\necho begun\nsleep 60\n");
     for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--message", "first commit"]] {
         let mut git = Command::new("git");
@@ -34,18 +36,8 @@ fn the_reference_client_sees_every_fact_in_both_eras() {
     let Some(python) = mcp_client_python() else { return };
     for (mode, version) in [("auto", "2026-07-28"), ("legacy", "2025-11-25")] {
         let world = world();
-        let mut client = Command::new(&python);
-        client.arg(repository().join("tests/support/mcp_client.py"));
-        client.args([mode, env!("CARGO_BIN_EXE_palisade")]).arg(world.workspace());
         world.link_toolchain();
-        for (name, value) in world.palisade().get_envs() {
-            match value {
-                Some(value) => client.env(name, value),
-                None => client.env_remove(name),
-            };
-        }
-        let ended = Ended::of(client.current_dir(world.workspace()));
-        assert_eq!(ended.code, Some(0), "{mode}: {ended:?}");
+        let ended = converse(&python, &world, &[mode]);
         let seen = ended.json();
         assert_eq!(seen["version"], version, "{mode}");
         judge(&seen, mode);
@@ -58,6 +50,93 @@ fn the_reference_client_sees_every_fact_in_both_eras() {
         );
         for kind in ["open", "decision", "outcome", "close"] {
             assert!(kinds.iter().any(|seen| seen == kind), "{mode}: no {kind} in {kinds:?}");
+        }
+    }
+}
+
+/// What the reference client saw.
+fn converse(python: &Path, world: &World, arguments: &[&str]) -> Ended {
+    let (mode, part) = arguments.split_first().expect("a mode");
+    let mut client = Command::new(python);
+    client.arg(repository().join("tests/support/mcp_client.py"));
+    client.args([mode, env!("CARGO_BIN_EXE_palisade")]).arg(world.workspace()).args(part);
+    for (name, value) in world.palisade().get_envs() {
+        match value {
+            Some(value) => client.env(name, value),
+            None => client.env_remove(name),
+        };
+    }
+    let ended = Ended::of(client.current_dir(world.workspace()));
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    ended
+}
+
+#[test]
+fn what_goes_on_behind_a_call_is_reached_by_the_reference_client() {
+    let Some(python) = mcp_client_python() else { return };
+    for mode in ["auto", "legacy"] {
+        let world = world();
+        let seen = converse(&python, &world, &[mode, "jobs"]).json();
+        let is = |name: &str, key: &str, value: Value| {
+            assert_eq!(seen[name]["structured"][key], value, "{mode} {name}: {}", seen[name]);
+        };
+        let tells = |name: &str, words: &[&str]| {
+            let text = seen[name]["text"].as_str().unwrap_or_default();
+            assert!(words.iter().all(|word| text.contains(word)), "{mode} {name}: no {words:?} in `{text}`");
+        };
+        let fails = |name: &str, words: &[&str]| {
+            assert_eq!(seen[name]["error"], true, "{mode} {name}: {}", seen[name]);
+            tells(name, words);
+        };
+        // Started, listed, written to, read by its cursor to its end.
+        is("begun", "status", json!("running"));
+        tells("begun", &["[running · job j-", " · cursor "]);
+        let job = seen["begun"]["structured"]["job"].as_str().expect("a name");
+        tells("jobs", &[job, "running", "cat"]);
+        is("followed", "all", json!("ready\none\ntwo\nover\n"));
+        is("followed", "exit_code", json!(0));
+        fails("too_late", &["has ended"]);
+        // One that holds its session.
+        let held = seen["held"]["structured"]["job"].as_str().expect("a name");
+        fails("busy", &["busy", held, "job_signal"]);
+        tells("sessions", &[&format!("held by {held}")]);
+        is("interrupted", "exit_code", json!(130));
+        is("interrupted", "all", json!("begun\n"));
+        is("free", "stdout", json!("free\n"));
+        // At a terminal.
+        is("tty", "waiting_for_input", json!(true));
+        tells("tty", &["waiting for input", "name? "]);
+        tells("typed", &["you"]);
+        is("resized", "status", json!("running"));
+        tells("tty_ended", &["exit 130"]);
+        fails("half_a_size", &["go together"]);
+        is("tty_ended", "exit_code", json!(130));
+        fails("size_without_tty", &["`tty`"]);
+        // What is written to an interpreter, a person has to permit.
+        is("asked", "status", json!("approval_required"));
+        fails("asked", &["[approval required · ", "ask-typing-into-interpreters"]);
+        fails("no_signal", &["TERM, KILL"]);
+        fails("no_job", &["no job of that name"]);
+        // What is shown of much.
+        is("kept", "stdout", json!("1\n2\n[… 97 lines …]\n100\n"));
+        is("kept", "omitted", json!({ "stdout": { "bytes": 284, "lines": 97 } }));
+        is("found", "searched", json!({ "stdout": { "matched": 10 } }));
+        tells("found", &["stdout: 10 matching", "\n75\n"]);
+        tells("cut", &["lines omitted", " · job j-"]);
+        tells("rest", &["stdout: 1 matching", "\n4999\n"]);
+        // A session whose shell was ended, and its state.
+        is("lost", "status", json!("session_lost"));
+        is("lost", "exit_code", json!(3));
+        tells("lost", &["out\n", "[session lost]"]);
+        fails("gone", &["session_open"]);
+        is("again", "restarted", json!(true));
+        tells("state", &["/sub\nkept\n"]);
+        fails("too_many", &["20 jobs", "job_signal"]);
+        let record = world.record();
+        let acts = record.iter().filter(|line| line["kind"] == "input" || line["kind"] == "signal");
+        let effects: Vec<&str> = acts.filter_map(|line| line["effect"].as_str()).collect();
+        for effect in ["allow", "ask"] {
+            assert!(effects.contains(&effect), "{mode}: {effects:?}");
         }
     }
 }
@@ -153,10 +232,22 @@ fn judge(seen: &Value, mode: &str) {
     let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
     let expected = ["exec", "explain", "job_read", "job_write", "job_signal", "session_open", "session_close", "list"];
     assert_eq!(names, expected, "{mode}");
-    let size: usize =
-        tools.iter().map(|tool| tool["description"].to_string().len() + tool["inputSchema"].to_string().len()).sum();
-    // Some four bytes make a token, and 1,000 tokens are the limit for ten tools.
-    assert!(size < 4_000, "{mode}: {size} bytes of tool texts");
+    let shown = tools.iter().map(|tool| json!([tool["name"], tool["description"], tool["inputSchema"]]).to_string());
+    let size: usize = shown.map(|text| tokens(&text)).sum();
+    assert!(size <= 1_000, "{mode}: some {size} tokens of tool texts");
+}
+
+/// About what a model's tokenizer makes of a text: a word is one token for each seven letters that it has begun, and
+/// punctuation that stands together one for each three characters.
+fn tokens(text: &str) -> usize {
+    let kind = |byte: &u8| (byte.is_ascii_alphanumeric(), byte.is_ascii_whitespace());
+    let runs = text.as_bytes().chunk_by(|one, next| kind(one) == kind(next));
+    let cost = |run: &[u8]| match run.first().map(kind) {
+        Some((true, _)) => run.len().div_ceil(7),
+        Some((_, true)) | None => 0,
+        Some(_) => run.len().div_ceil(3),
+    };
+    runs.map(cost).sum()
 }
 
 /// A server that is spoken to by hand.

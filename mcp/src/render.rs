@@ -99,6 +99,12 @@ fn header(result: &ExecResult) -> String {
     for (stream, Omitted { bytes, lines }) in &result.omitted {
         parts.push(format!("{stream}: {bytes} bytes, {lines} lines omitted"));
     }
+    for (stream, search) in &result.searched {
+        parts.push(format!("{stream}: {} matching", search.matched));
+        if search.unsearched_bytes > 0 {
+            parts.push(format!("{stream}: {} bytes not searched", search.unsearched_bytes));
+        }
+    }
     for (rule, count) in &result.redactions {
         parts.push(format!("redacted {rule}: {count}"));
     }
@@ -113,15 +119,21 @@ fn note(decision: &DecisionNote) -> String {
 
 /// A script that was denied.
 pub(crate) fn denied(refusal: &Refusal) -> Reply {
-    refused("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
+    not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
+}
+
+/// Something for a job that was denied, or that needs a person's yes.
+pub(crate) fn refused(refusal: &Refusal) -> Reply {
+    let status = if refusal.explained.decision == Decision::Ask { "approval_required" } else { "denied" };
+    not_allowed(status, &refusal.explained, &refusal.decision, &refusal.anchor)
 }
 
 /// A script that needs a person's yes. Nobody is asked here yet: the operator can allow it by policy, or run it.
 pub(crate) fn approval_required(pending: &Pending) -> Reply {
-    refused("approval_required", pending.explained(), pending.decision(), pending.anchor())
+    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
 }
 
-fn refused(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
+fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
     let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
     reasons(explained, &mut text);
     let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(explained) });

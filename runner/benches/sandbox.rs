@@ -50,7 +50,7 @@ fn launch() -> Launch {
         stdout: null(),
         stderr: null(),
         extra: Vec::new(),
-        controlling_terminal: false,
+        controlling_terminal: None,
     }
 }
 

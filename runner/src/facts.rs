@@ -76,6 +76,14 @@ pub struct Occasion {
 }
 
 impl Surroundings {
+    /// The facts for a script that a shell reads of which it is not known where it stands.
+    pub fn gather_anywhere(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
+        let mut facts = self.facts(occasion);
+        let programs = inventory.commands().iter();
+        facts.programs = programs.map(|command| (command.id, self.program(occasion, command, None))).collect();
+        facts
+    }
+
     /// The facts for one script.
     ///
     /// A tree that an effect reaches is looked through for members of the groups in `vocabulary`, so that `rm -r build`

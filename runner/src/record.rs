@@ -135,26 +135,26 @@ fn refused(denied: &DeniedProgram) -> Refused {
     Refused { program: denied.program.clone(), argv: denied.argv.clone(), policy: denied.policy.clone() }
 }
 
-/// Something that was to be written to a job's input; `Err` holds the policies that forbid it.
-pub(crate) fn input(job: &Job, permitted: Result<(), Vec<Redacted>>, text: Redacted, bytes: usize, eof: bool) -> Entry {
-    let (effect, determining) = answer(permitted);
+/// Something that was to be written to a job's input; without an answer it could not be judged.
+pub(crate) fn input(job: &Job, judged: Option<&Explained>, text: Redacted, bytes: usize, eof: bool) -> Entry {
+    let (effect, determining) = judged.map_or((Effect::Deny, Vec::new()), answer);
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     let text = Command::shown(text);
     Written { of: job.req, session: session(job.session.as_str()), effect, determining, text, bytes, eof }.into()
 }
 
 /// A signal that was to be sent to a job.
-pub(crate) fn signalled(job: &Job, permitted: Result<(), Vec<Redacted>>, signal: &'static str) -> Entry {
-    let (effect, determining) = answer(permitted);
+pub(crate) fn signalled(job: &Job, judged: &Explained, signal: &'static str) -> Entry {
+    let (effect, determining) = answer(judged);
     let signal = Term::new(signal);
     Signalled { of: job.req, session: session(job.session.as_str()), effect, determining, signal }.into()
 }
 
-fn answer(permitted: Result<(), Vec<Redacted>>) -> (Effect, Vec<Redacted>) {
-    match permitted {
-        Ok(()) => (Effect::Allow, Vec::new()),
-        Err(policies) => (Effect::Deny, policies),
-    }
+/// The decision, and the policies that stand in the way.
+fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
+    let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
+    policies.retain(|policy| !policy.is_empty());
+    (effect(judged.decision), policies)
 }
 
 /// A session that was closed.

@@ -7,7 +7,7 @@ use palisade_engine::{Decision, Report};
 use serde::{Serialize, Serializer};
 
 use crate::audit::Anchor;
-use crate::output::Shown;
+use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
 
 /// Characters of one text in an explanation; a script itself is shown whole.
@@ -24,6 +24,15 @@ pub enum Outcome {
     Denied(Refusal),
     /// A person has to say yes first; nothing has run.
     Ask(Box<crate::pipeline::Pending>),
+}
+
+/// What became of something that was to reach a job.
+#[derive(Debug)]
+pub enum Reached {
+    /// It did; what the job said to it.
+    Shown(ExecResult),
+    /// Policy does not let it, or only with a person's yes: `explained.decision` says which. Nothing was done.
+    Refused(Refusal),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
@@ -64,6 +73,9 @@ pub struct ExecResult {
     /// What the streams held beyond what is shown.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub omitted: BTreeMap<&'static str, Omitted>,
+    /// What a search of each stream came to, where one was asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub searched: BTreeMap<&'static str, Search>,
     /// Bytes that each stream had in all, after redaction.
     #[serde(skip)]
     pub totals: BTreeMap<&'static str, u64>,
@@ -238,7 +250,7 @@ pub struct DecisionNote {
     pub suggest: Redacted,
 }
 
-/// A script that was not allowed.
+/// What was not allowed.
 #[derive(Debug)]
 pub struct Refusal {
     /// What was asked and answered.

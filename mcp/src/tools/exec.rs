@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Call, Client, Grep, KeepError, Outcome, Pipeline, Stop, View};
+use palisade_runner::{Call, Client, Grep, KeepError, Outcome, Pipeline, Stop, TerminalSize, View};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,6 +29,10 @@ struct Arguments {
     stdin: Option<String>,
     timeout_ms: Option<u64>,
     yield_ms: Option<u64>,
+    #[serde(default)]
+    tty: bool,
+    rows: Option<u16>,
+    cols: Option<u16>,
     max_output: Option<usize>,
     keep: Option<String>,
     grep: Option<String>,
@@ -47,6 +51,10 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
             Ok(view) => view,
             Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
         };
+    let terminal = match terminal(given.tty, given.rows, given.cols) {
+        Ok(terminal) => terminal,
+        Err(error) => return Reply::bad_argument(&pipeline.redact(error)),
+    };
     let script = match script(given.command, &given.env, given.stdin.as_deref()) {
         Ok(script) => script,
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
@@ -62,6 +70,7 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         live: None,
         stop,
         yields: Some(given.yield_ms.map_or(YIELD, Duration::from_millis)),
+        terminal,
     };
     match pipeline.submit(call).await {
         Ok(Outcome::Ran(result) | Outcome::Running(result)) => render::ran(&result),
@@ -69,6 +78,16 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(Outcome::Ask(pending)) => render::approval_required(&pending),
         Err(failure) => render::failed(&failure),
     }
+}
+
+/// The terminal that is asked for.
+fn terminal(tty: bool, rows: Option<u16>, cols: Option<u16>) -> Result<Option<TerminalSize>, &'static str> {
+    if !tty {
+        let sized = rows.is_some() || cols.is_some();
+        return if sized { Err("`rows` and `cols` go with `tty`") } else { Ok(None) };
+    }
+    let usual = TerminalSize::default();
+    Ok(Some(TerminalSize { rows: rows.unwrap_or(usual.rows), cols: cols.unwrap_or(usual.cols) }))
 }
 
 /// Characters of each stream that a result shows: as the settings say, unless it is asked for others.
@@ -133,6 +152,7 @@ pub(crate) fn schema() -> Value {
             "waiting_for_input": { "type": "boolean" },
             "lossy": { "type": "boolean" },
             "omitted": omitted,
+            "searched": { "type": "object" },
             "redactions": { "type": "object", "additionalProperties": { "type": "integer" } },
             "denied": { "type": "array", "items": { "type": "object" } },
             "hints": { "type": "array", "items": { "type": "string" } },

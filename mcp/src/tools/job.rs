@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_runner::{Client, Cursor, Pipeline, Reading};
+use palisade_runner::{Client, Cursor, Failure, Pipeline, Reached, Reading, TerminalSize};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 
@@ -40,6 +40,8 @@ struct Write {
 struct Signal {
     job: String,
     signal: String,
+    rows: Option<u16>,
+    cols: Option<u16>,
 }
 
 pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
@@ -62,7 +64,10 @@ pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
     let reading = Reading { cursor, wait: Duration::from_millis(given.wait_ms), view };
-    reply(pipeline.read_job(&given.job, reading).await)
+    match pipeline.read_job(&given.job, reading).await {
+        Ok(result) => render::ran(&result),
+        Err(failure) => render::failed(&failure),
+    }
 }
 
 pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
@@ -76,15 +81,22 @@ pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<Jso
 }
 
 pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
-    match arguments::<Signal>(pipeline, given) {
-        Ok(given) => reply(pipeline.signal_job(&given.job, &given.signal, &client).await),
-        Err(reply) => *reply,
-    }
+    let given: Signal = match arguments(pipeline, given) {
+        Ok(given) => given,
+        Err(reply) => return *reply,
+    };
+    let size = match (given.rows, given.cols) {
+        (Some(rows), Some(cols)) => Some(TerminalSize { rows, cols }),
+        (None, None) => None,
+        _ => return Reply::bad_argument(&pipeline.redact("`rows` and `cols` go together")),
+    };
+    reply(pipeline.signal_job(&given.job, &given.signal, size, &client).await)
 }
 
-fn reply(result: Result<palisade_runner::ExecResult, palisade_runner::Failure>) -> Reply {
+fn reply(result: Result<Reached, Failure>) -> Reply {
     match result {
-        Ok(result) => render::ran(&result),
+        Ok(Reached::Shown(result)) => render::ran(&result),
+        Ok(Reached::Refused(refusal)) => render::refused(&refusal),
         Err(failure) => render::failed(&failure),
     }
 }

@@ -22,7 +22,7 @@ struct Entry {
     /// Read-only, destructive, idempotent, open world: all four are always told, since clients take the worst for a
     /// missing one.
     hints: [bool; 4],
-    /// Parameters as (name, JSON type, description, required).
+    /// Parameters as (name, JSON type, description, required). What a name tells needs no description.
     parameters: &'static [(&'static str, &'static str, &'static str, bool)],
     output: fn() -> Value,
 }
@@ -34,23 +34,26 @@ const TOOLS: &[Entry] = &[
                       Without `session` it runs in a fresh shell; with it, cwd, variables and functions carry over.",
         hints: [false, true, false, true],
         parameters: &[
-            ("command", "string", "the command, as for bash -c", true),
+            ("command", "string", "as for bash -c", true),
             ("session", "string", "from session_open", false),
-            ("cwd", "string", "directory to run in", false),
+            ("cwd", "string", "", false),
             ("timeout_ms", "integer", "default 120000", false),
             (
                 "yield_ms",
                 "integer",
-                "becomes a job after this; 0: at once, in its own shell, with input; default 10000",
+                "then it becomes a job; 0: at once, in its own shell, with input; default 10000",
                 false,
             ),
-            ("env", "object", "variables, exported first", false),
-            ("stdin", "string", "its standard input; default empty", false),
-            ("max_output", "integer", "characters shown per stream, default 20000", false),
-            ("keep", "string", "lines shown: head:N, tail:N, head:N,tail:N or head_tail:N", false),
-            ("grep", "string", "show only lines that match", false),
-            ("grep_context", "integer", "lines around a match", false),
-            ("reason", "string", "why, for the record", false),
+            ("tty", "boolean", "at a terminal, in its own shell, with input", false),
+            ("rows", "integer", "", false),
+            ("cols", "integer", "", false),
+            ("env", "object", "", false),
+            ("stdin", "string", "", false),
+            ("max_output", "integer", "characters per stream, default 20000", false),
+            ("keep", "string", "lines: head:N, tail:N or both with a comma", false),
+            ("grep", "string", "only lines that match", false),
+            ("grep_context", "integer", "", false),
+            ("reason", "string", "for the record", false),
         ],
         output: exec::schema,
     },
@@ -58,35 +61,31 @@ const TOOLS: &[Entry] = &[
         name: "explain",
         description: "Judge a command without running it: every request, the decision, the policies behind it.",
         hints: [true, false, true, false],
-        parameters: &[
-            ("command", "string", "the command", true),
-            ("session", "string", "judge it in this session", false),
-            ("cwd", "string", "judge it in this directory", false),
-        ],
+        parameters: &[("command", "string", "", true), ("session", "string", "", false), ("cwd", "string", "", false)],
         output: explain::schema,
     },
     Entry {
         name: "job_read",
-        description: "What a job has printed since `cursor`, and how it stands. Waits up to `wait_ms` for news.",
+        description: "What a job has printed since `cursor`, shown as by exec. Waits up to `wait_ms` for news.",
         hints: [true, false, true, false],
         parameters: &[
-            ("job", "string", "from exec", true),
-            ("cursor", "string", "from the last result; default the beginning", false),
-            ("wait_ms", "integer", "default 0", false),
-            ("max_output", "integer", "characters shown per stream", false),
-            ("keep", "string", "as in exec", false),
-            ("grep", "string", "as in exec", false),
-            ("grep_context", "integer", "as in exec", false),
+            ("job", "string", "", true),
+            ("cursor", "string", "from the last result", false),
+            ("wait_ms", "integer", "", false),
+            ("max_output", "integer", "", false),
+            ("keep", "string", "", false),
+            ("grep", "string", "", false),
+            ("grep_context", "integer", "", false),
         ],
         output: exec::schema,
     },
     Entry {
         name: "job_write",
-        description: "Write to the input of a job that was started with `yield_ms` 0. Judged like a command.",
+        description: "Write to the input of a job that was started with `yield_ms` 0 or `tty`. Judged like a command.",
         hints: [false, true, false, true],
         parameters: &[
-            ("job", "string", "from exec", true),
-            ("input", "string", "text, with its line end", true),
+            ("job", "string", "", true),
+            ("input", "string", "text, with its line end; \\u0003 is Ctrl-C on a tty", true),
             ("eof", "boolean", "the input ends here", false),
             ("wait_ms", "integer", "for the answer, default 500", false),
         ],
@@ -97,8 +96,10 @@ const TOOLS: &[Entry] = &[
         description: "Signal all processes of a job. TERM ends it, with KILL after 5 s.",
         hints: [false, true, false, false],
         parameters: &[
-            ("job", "string", "from exec", true),
+            ("job", "string", "", true),
             ("signal", "string", "TERM, KILL, INT, HUP, QUIT, USR1, USR2, STOP, CONT, WINCH", true),
+            ("rows", "integer", "with WINCH: the tty's new size", false),
+            ("cols", "integer", "", false),
         ],
         output: exec::schema,
     },
@@ -107,8 +108,8 @@ const TOOLS: &[Entry] = &[
         description: "Open a shell that keeps its state between commands.",
         hints: [false, false, false, true],
         parameters: &[
-            ("cwd", "string", "where it starts; default the workspace", false),
-            ("session", "string", "one that has ended: start its shell again, with its last state", false),
+            ("cwd", "string", "", false),
+            ("session", "string", "restart this one, which has ended, with its state", false),
         ],
         output: session::opened_schema,
     },
@@ -116,7 +117,7 @@ const TOOLS: &[Entry] = &[
         name: "session_close",
         description: "End a session and everything that runs in it.",
         hints: [false, true, true, false],
-        parameters: &[("session", "string", "from session_open", true)],
+        parameters: &[("session", "string", "", true)],
         output: session::closed_schema,
     },
     Entry {
@@ -171,7 +172,11 @@ impl Entry {
             .parameters
             .iter()
             .map(|(name, kind, description, _)| {
-                ((*name).to_owned(), json!({ "type": kind, "description": description }))
+                let property = match *description {
+                    "" => json!({ "type": kind }),
+                    description => json!({ "type": kind, "description": description }),
+                };
+                ((*name).to_owned(), property)
             })
             .collect();
         let required: Vec<&str> =

@@ -322,7 +322,7 @@ pub struct Written {
     pub session: Id,
     /// Whether policy lets it be written.
     pub effect: Effect,
-    /// The policies that forbid it.
+    /// The policies that stand in the way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub determining: Vec<Redacted>,
     /// The text.
@@ -343,7 +343,7 @@ pub struct Signalled {
     pub session: Id,
     /// Whether policy lets it be sent.
     pub effect: Effect,
-    /// The policies that forbid it.
+    /// The policies that stand in the way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub determining: Vec<Redacted>,
     /// The signal's name.

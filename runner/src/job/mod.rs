@@ -3,6 +3,7 @@
 //! A job decides nothing about itself: who may read it, write to it or send it a signal is asked of the engine before
 //! (`pipeline/jobs.rs`).
 
+mod keys;
 pub mod registry;
 mod signal;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
 use crate::audit::RequestId;
 use crate::redact::Redacted;
@@ -65,6 +67,8 @@ pub struct Job {
     pub(crate) holds: Option<SessionId>,
     /// The session that it was judged for.
     pub(crate) session: SessionId,
+    /// Whose it is, for the limits.
+    pub(crate) principal: String,
     pub(crate) req: RequestId,
     pub(crate) script: Redacted,
     pub(crate) runs: Vec<Runs>,
@@ -73,6 +77,8 @@ pub struct Job {
     pub(crate) progress: Arc<Progress>,
     /// Its standard input, if it can be written to.
     pub(crate) input: Option<mpsc::Sender<Typed>>,
+    /// Its standard streams are a terminal.
+    pub(crate) terminal: bool,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) cancel: watch::Sender<bool>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,

@@ -1,4 +1,5 @@
-//! The jobs of one server process: names, how many may run, and for how long one that is done is kept.
+//! The jobs of one server process: names, how many may run for one principal and for all, and for how long one that is
+//! done is kept.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,37 +13,48 @@ use super::Job;
 #[derive(Debug)]
 pub struct Jobs {
     jobs: Mutex<BTreeMap<String, Arc<Job>>>,
-    places: Arc<Semaphore>,
+    places: Places,
+    each: Mutex<BTreeMap<String, Places>>,
+    max_each: usize,
+}
+
+/// Places of one kind, and how many there are.
+#[derive(Debug)]
+struct Places {
+    free: Arc<Semaphore>,
     max: usize,
 }
 
 /// A place among the jobs that may run at once; free again when it is dropped.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+pub struct Place(#[expect(dead_code, reason = "held for their Drop")] [OwnedSemaphorePermit; 2]);
 
 impl Jobs {
-    /// Room for `max` running jobs, and as many that are done.
-    pub fn new(max: usize) -> Self {
-        Self { jobs: Mutex::default(), places: Arc::new(Semaphore::new(max)), max }
+    /// Room for `max` running jobs, of which each principal may have `max_each`, and as many that are done.
+    pub fn new(max: usize, max_each: usize) -> Self {
+        Self { jobs: Mutex::default(), places: Places::new(max), each: Mutex::default(), max_each }
     }
 
-    /// A place for one more, if there is one.
-    pub fn admit(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().map(Place).ok()
+    /// A place for one more of this principal's.
+    ///
+    /// # Errors
+    /// The limit that is reached, if all are taken.
+    pub fn admit(&self, principal: &str) -> Result<Place, usize> {
+        // Nothing that holds the lock can fail half-way.
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.retain(|_, places| places.free.available_permits() < places.max);
+        let own = each.entry(principal.to_owned()).or_insert_with(|| Places::new(self.max_each)).take()?;
+        Ok(Place([own, self.places.take()?]))
     }
 
-    /// How many may run.
-    pub fn max(&self) -> usize {
-        self.max
-    }
-
-    /// Keeps a job under its name. Of those that are done, the ones that nobody has asked for longest make room.
+    /// Keeps a job under its name. Of its principal's that are done, the ones that nobody has asked for longest make room.
     pub fn keep(&self, job: Arc<Job>) {
         let mut jobs = self.lock();
+        let principal = job.principal.clone();
         jobs.insert(job.id().as_str().to_owned(), job);
         loop {
-            let done = jobs.values().filter(|job| !job.is_running());
-            if done.clone().count() <= self.max {
+            let done = jobs.values().filter(|job| job.principal == principal && !job.is_running());
+            if done.clone().count() <= self.max_each {
                 break;
             }
             let oldest = done.max_by_key(|job| job.idle()).map(|job| job.id().as_str().to_owned());
@@ -93,5 +105,39 @@ impl Jobs {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Job>>> {
         // Nothing that holds the lock can fail half-way.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn new(max: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(max)), max }
+    }
+
+    fn take(&self) -> Result<OwnedSemaphorePermit, usize> {
+        Arc::clone(&self.free).try_acquire_owned().map_err(|_| self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_for_each_principal_and_for_all() {
+        let jobs = Jobs::new(3, 2);
+        let refused = |principal| jobs.admit(principal).err();
+        let mut one: Vec<_> = (0..2).map(|_| jobs.admit("one")).collect();
+        assert!(one.iter().all(Result::is_ok));
+        assert_eq!(refused("one"), Some(2));
+        let two = jobs.admit("two");
+        assert!(two.is_ok());
+        assert_eq!(refused("two"), Some(3), "the server is full");
+        assert_eq!(refused("three"), Some(3));
+        one.pop();
+        assert!(jobs.admit("three").is_ok());
+        drop((one, two));
+        assert!(jobs.admit("one").is_ok());
+        // Nobody is remembered who has no job.
+        assert_eq!(jobs.each.lock().map(|each| each.len()).ok(), Some(1));
     }
 }

@@ -47,6 +47,11 @@ impl JobSignal {
         self.name
     }
 
+    /// Whether it tells a program that its terminal has another size.
+    pub(crate) fn is_resize(self) -> bool {
+        self.signal == Signal::WINCH
+    }
+
     /// What the job is told. TERM and KILL end it whole, the shell that runs it included: TERM after a grace.
     pub(crate) fn order(self) -> Order {
         match self.signal {

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+
 use super::grep::{Found, Part};
 use super::lines::{chars, head_end, lines, tail_start};
 use super::{Keep, Position, View};
@@ -34,16 +36,24 @@ pub struct Shown {
 }
 
 /// What a search came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Search {
     /// Lines that match, of those that were searched; not all of them need be shown.
     pub matched: u64,
     /// Bytes that were not searched: those that were not kept, a line cut there, and what a too costly pattern left.
+    #[serde(skip_serializing_if = "is_zero")]
     pub unsearched_bytes: u64,
     /// Line breaks among them.
+    #[serde(skip_serializing_if = "is_zero")]
     pub unsearched_lines: u64,
     /// The pattern was too costly to search to the end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gave_up: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What there is of a stream: head and tail, and how much came between.

@@ -7,17 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_engine::{Act, Facts, Verdict};
+use palisade_engine::{Act, Decision, Facts, Report};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Client, Failure, Pipeline, WithClient};
+use crate::audit::Anchor;
+use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
-use crate::job::{Job, JobSignal, Runs};
+use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::output::{Cursor, View};
 use crate::record;
 use crate::redact::Redacted;
-use crate::result::{ExecResult, Finish, JobNote, Omitted, Status};
-use crate::session::{SessionError, Typed};
+use crate::result::{ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
+use crate::session::{Order, SessionError, TerminalSize, Typed};
 
 /// Bytes that one call may write (the contract, section 7).
 const MAX_INPUT: usize = 1 << 20;
@@ -50,8 +52,8 @@ impl Pipeline {
     /// Writes to a job's input, and shows what it says to that.
     ///
     /// # Errors
-    /// If there is no such job, policy does not permit it, it has no input, it has ended or is too far behind, or the
-    /// input cannot be recorded: then nothing was written.
+    /// If there is no such job, it has no input, it has ended or is too far behind, a shell would read the input otherwise
+    /// than it can be judged, or the input cannot be recorded: then nothing was written.
     pub async fn write_job(
         &self,
         id: &str,
@@ -59,7 +61,7 @@ impl Pipeline {
         eof: bool,
         reading: Reading,
         client: &Client,
-    ) -> Result<ExecResult, Failure> {
+    ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
         let Some(typist) = &job.input else { return Err(self.failure(&SessionError::NoInput)) };
         if input.len() > MAX_INPUT {
@@ -73,43 +75,63 @@ impl Pipeline {
             TrySendError::Closed(()) => self.failure(&SessionError::JobEnded),
         })?;
         let facts = self.facts_of(&job, client);
-        let permitted = self.may_write(&job, &facts, input, &text);
-        let entry = record::input(&job, permitted.clone(), self.redact(&text), input.len(), eof);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        permitted.map_err(|policies| self.denied(&job, "sendInput", &policies))?;
+        let judged = self.judge_input(&job, &facts, input, &text, eof);
+        let shown = judged.as_ref().map(|report| Explained::of(report, &self.settings.redactor));
+        let entry = record::input(&job, shown.as_ref().ok(), self.redact(&text), input.len(), eof);
+        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let explained = shown.map_err(|why| self.failure(&SessionError::UnclearInput { why }))?;
+        if explained.decision != Decision::Allow {
+            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+        }
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
+        // What it waited for comes now.
+        job.progress.waits_for_input(false);
         let bytes = Some(input).filter(|input| !input.is_empty()).map(|input| Typed::Bytes(input.to_vec()));
         let end = eof.then_some(Typed::End);
         places.zip(bytes.into_iter().chain(end)).for_each(|(place, typed)| place.send(typed));
         let reading = Reading { cursor: reading.cursor.or(Some(before)), ..reading };
         self.news(&job, reading.cursor, reading.wait).await;
-        self.shown(&job, reading)
+        self.shown(&job, reading).map(Reached::Shown)
     }
 
-    /// Sends every process of a job a signal.
+    /// Sends every process of a job a signal. With `size`, which goes with WINCH, its terminal gets that size, and those
+    /// in its foreground the signal.
     ///
     /// # Errors
-    /// If there is no such job or signal, policy does not permit it, the job has ended, or it cannot be recorded: then
-    /// nothing was sent.
-    pub async fn signal_job(&self, id: &str, signal: &str, client: &Client) -> Result<ExecResult, Failure> {
+    /// If there is no such job, signal or terminal, the job has ended, or it cannot be recorded: then nothing was sent.
+    pub async fn signal_job(
+        &self,
+        id: &str,
+        signal: &str,
+        size: Option<TerminalSize>,
+        client: &Client,
+    ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
         let Some(signal) = JobSignal::named(signal) else {
             return Err(self.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
+        };
+        let order = match size {
+            None => signal.order(),
+            Some(size) if signal.is_resize() && job.terminal => Order::Resize(size),
+            Some(_) => return Err(self.failure(&SessionError::NoTerminal)),
         };
         let facts = self.facts_of(&job, client);
         let act = |runs: &Runs| {
             let (program, session) = (runs.program.clone(), facts.session.id.clone());
             Act::Signal { program, session, signal: signal.name().to_owned() }
         };
-        let permitted = job.runs.iter().try_for_each(|runs| self.answer(&facts, &act(runs)));
-        let entry = record::signalled(&job, permitted.clone(), signal.name());
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        permitted.map_err(|policies| self.denied(&job, "signal", &policies))?;
-        job.orders.send(signal.order()).await.map_err(|_| self.failure(&SessionError::JobEnded))?;
+        let report = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
+        let explained = Explained::of(&report, &self.settings.redactor);
+        let entry = record::signalled(&job, &explained, signal.name());
+        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        if explained.decision != Decision::Allow {
+            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+        }
+        job.orders.send(order).await.map_err(|_| self.failure(&SessionError::JobEnded))?;
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // An end that comes at once is told at once.
         let _still_runs = tokio::time::timeout(Duration::from_millis(200), job.ended()).await;
-        self.shown(&job, Reading { cursor: Some(before), ..Reading::default() })
+        self.shown(&job, Reading { cursor: Some(before), ..Reading::default() }).map(Reached::Shown)
     }
 
     /// The jobs that run, and those that are done and still known.
@@ -170,6 +192,10 @@ impl Pipeline {
         let stdout = known.stdout.since(from.stdout).shape(view);
         let stderr = known.stderr.since(from.stderr).shape(view);
         let omitted = [("stdout", Omitted::of(&stdout)), ("stderr", Omitted::of(&stderr))];
+        // Of a stream with nothing in it there is nothing to say.
+        let searched =
+            [("stdout", &stdout), ("stderr", &stderr)].into_iter().filter(|(_, shown)| shown.total_bytes > 0);
+        let searched = searched.filter_map(|(name, shown)| Some((name, shown.search?))).collect();
         let totals = [("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)];
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
@@ -188,6 +214,7 @@ impl Pipeline {
             cursor: Some(redactor.text(&end.to_string())),
             waiting_for_input: running && known.waits_for_input,
             omitted: omitted.into_iter().filter_map(|(name, omitted)| Some((name, omitted?))).collect(),
+            searched,
             totals: totals.into(),
             redactions: known.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
             denied: known.denied.clone(),
@@ -215,39 +242,67 @@ impl Pipeline {
     }
 
     fn facts_of(&self, job: &Job, client: &Client) -> Facts {
-        let occasion = self.occasion(&job.session, self.settings.cwd.clone(), None);
-        self.settings.surroundings.facts(&occasion).with(client)
+        self.settings.surroundings.facts(&self.occasion_of(job)).with(client)
     }
 
-    /// Whether policy lets this be written to the job; `Err` holds the policies that forbid it.
-    fn may_write(&self, job: &Job, facts: &Facts, input: &[u8], text: &str) -> Result<(), Vec<Redacted>> {
-        for Runs { program, interpreter } in &job.runs {
+    fn occasion_of(&self, job: &Job) -> Occasion {
+        self.occasion(&job.session, self.settings.cwd.clone(), None)
+    }
+
+    /// The strictest answer to writing this to the job; `Err` says why it cannot be judged.
+    fn judge_input(
+        &self,
+        job: &Job,
+        facts: &Facts,
+        input: &[u8],
+        text: &str,
+        eof: bool,
+    ) -> Result<Report, &'static str> {
+        let act = |Runs { program, interpreter }: &Runs| {
             let (program, session) = (program.clone(), facts.session.id.clone());
-            let act = Act::SendInput { program, session, interpreter: *interpreter, text: text.to_owned() };
-            self.answer(facts, &act)?;
-        }
+            Act::SendInput { program, session, interpreter: *interpreter, text: text.to_owned() }
+        };
+        let written =
+            self.judge_acts(facts, job.runs.iter().map(act)).ok_or("nothing is known of what the job runs")?;
         if !job.runs.iter().any(|runs| is_shell(&runs.program)) {
-            return Ok(());
+            return Ok(written);
         }
-        match self.settings.engine.now().decide(palisade_grammar::inventory(input), facts) {
-            Verdict::Allow(_) => Ok(()),
-            verdict => Err(verdict.report().reasons.iter().map(|reason| self.redact(&reason.policy)).collect()),
+        match Keys::of(input, job.terminal, eof) {
+            Keys::Control => Ok(written),
+            Keys::Unclear(why) => Err(why),
+            Keys::Script => {
+                let inventory = palisade_grammar::inventory(input);
+                if *inventory.leaves() != palisade_grammar::Shell::new() {
+                    // Which shell reads the next piece cannot be told: the one that was changed, or one above or below it.
+                    return Err("it would change what is written to a shell next");
+                }
+                let occasion = self.occasion_of(job);
+                let typed = self.settings.surroundings.gather_anywhere(&occasion, &inventory);
+                let facts = Facts { principal: facts.principal.clone(), ..typed };
+                let verdict = self.settings.engine.now().decide(inventory, &facts);
+                Ok(stricter(written, verdict.report().clone()))
+            }
         }
     }
 
-    fn answer(&self, facts: &Facts, act: &Act) -> Result<(), Vec<Redacted>> {
-        let (permitted, policies) = self.settings.engine.now().answer(facts, act);
-        if permitted { Ok(()) } else { Err(policies.iter().map(|policy| self.redact(policy)).collect()) }
+    /// The strictest answer to several acts; none to none.
+    fn judge_acts(&self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Report> {
+        let engine = self.settings.engine.now();
+        acts.map(|act| engine.judge(facts, &act, false)).reduce(stricter)
     }
 
-    fn denied(&self, job: &Job, action: &'static str, policies: &[Redacted]) -> Failure {
-        let shown = policies.iter().map(Redacted::as_str).filter(|policy| !policy.is_empty()).collect::<Vec<_>>();
-        let shown = if shown.is_empty() { "no policy permits it".to_owned() } else { shown.join(", ") };
-        Failure {
-            what: self.redact(&format!("denied: {action} to job `{}` ({shown})", job.id)),
-            help: Redacted::from_static("run it as a command of its own, which is judged as a whole"),
-        }
+    fn refusal(&self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
+        let decision = explained.note(self.redact(&job.req.to_string()));
+        Refusal { explained, decision, anchor }
     }
+}
+
+fn stricter(one: Report, other: Report) -> Report {
+    if other.decision > one.decision { other } else { one }
+}
+
+fn unjudged() -> Failure {
+    Failure::of("nothing is known of what the job runs")
 }
 
 /// What takes its input for a script of the shell's language.

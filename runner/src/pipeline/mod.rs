@@ -30,12 +30,15 @@ use crate::result::{DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop};
+use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
 
 pub use self::jobs::Reading;
 
-/// Jobs that may run at once.
+/// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
+
+/// Jobs of all principals that may run at once.
+const MAX_ALL_JOBS: usize = 200;
 
 /// Everything that the operator decided.
 #[derive(Debug)]
@@ -137,6 +140,16 @@ pub struct Call {
     /// How long the call waits for its end before it becomes a job; zero: a job from the beginning, with a shell of its
     /// own and an input that can be written to. None: the call waits.
     pub yields: Option<Duration>,
+    /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
+    /// it reads can be typed.
+    pub terminal: Option<TerminalSize>,
+}
+
+impl Call {
+    /// Whether it runs in a shell of its own that begins as its session's, and has an input that can be written to.
+    fn is_apart(&self) -> bool {
+        self.yields == Some(Duration::ZERO) || self.terminal.is_some()
+    }
 }
 
 /// A script that waits for a person's yes.
@@ -225,7 +238,7 @@ impl Pipeline {
         crate::sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);
-        let jobs = Jobs::new(MAX_JOBS);
+        let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         Ok(Arc::new(Self {
             settings,
             audit,
@@ -272,7 +285,7 @@ impl Pipeline {
         let Pending { question, call, explained, req, .. } = pending;
         let facts = question.facts().clone();
         let seat = match &call.session {
-            Some(id) if call.yields != Some(Duration::ZERO) => self.seat_in(&call, id).await?,
+            Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
             _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
@@ -431,7 +444,7 @@ impl Pipeline {
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
     async fn seat(&self, call: &Call) -> Result<Seat, Failure> {
         match &call.session {
-            Some(id) if call.yields != Some(Duration::ZERO) => self.seat_in(call, id).await,
+            Some(id) if !call.is_apart() => self.seat_in(call, id).await,
             session => {
                 if let Some(session) = session {
                     self.settled(session).await?;

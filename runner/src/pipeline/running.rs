@@ -18,7 +18,7 @@ use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::plan;
 use crate::session::progress::Progress;
-use crate::session::{Beginning, Session, SessionError, SessionId, Stop, Terms};
+use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
 
 /// Orders that wait at most for a command.
@@ -53,6 +53,7 @@ struct Errand {
     facts: Facts,
     grant: Grant,
     terms: Terms,
+    terminal: Option<TerminalSize>,
     place: Option<JobPlace>,
     settled: watch::Sender<Option<Settled>>,
     view: View,
@@ -68,12 +69,17 @@ impl Pipeline {
         decided: Decided,
         call: Call,
     ) -> Result<Outcome, Failure> {
-        let apart = call.yields == Some(Duration::ZERO);
-        let place = call.yields.and_then(|_| self.jobs.admit());
-        if apart && place.is_none() {
-            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
-            return Err(self.failure(&SessionError::TooManyJobs(self.jobs.max())));
-        }
+        let apart = call.is_apart();
+        // One that is waited for to the end is no job, whatever it has.
+        let principal = format!("{}\0{}", facts.principal.agent, facts.principal.user);
+        let place = match call.yields.map(|_| self.jobs.admit(&principal)) {
+            Some(Err(limit)) if apart => {
+                self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+                return Err(self.failure(&SessionError::TooManyJobs(limit)));
+            }
+            place => place.and_then(Result::ok),
+        };
+        let at_once = call.yields == Some(Duration::ZERO);
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
         let progress = Arc::new(Progress::new(self.settings.budget.keep_bytes));
@@ -86,7 +92,7 @@ impl Pipeline {
         let terms = Terms {
             directory: seat.directory.take(),
             // A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
-            timeout: call.timeout.unwrap_or(if apart { NEVER } else { self.settings.timeout }),
+            timeout: call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout }),
             grace: None,
             progress: Arc::clone(&progress),
             live: call.live,
@@ -98,6 +104,7 @@ impl Pipeline {
             id: JobId::new().map_err(|error| self.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
+            principal,
             req: decided.req,
             script: decided.explained.command.clone(),
             runs: runs(&grant),
@@ -105,12 +112,13 @@ impl Pipeline {
             started: Instant::now(),
             progress,
             input: apart.then_some(typist),
+            terminal: call.terminal.is_some(),
             orders,
             cancel: cancel.clone(),
             settled: settles,
             touched: std::sync::Mutex::new(Instant::now()),
         });
-        let errand = Errand { seat, facts, grant, terms, place, settled, view: view.clone() };
+        let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move { pipeline.carry_out(&of, errand).await });
         let mut stop = call.stop;
@@ -157,7 +165,7 @@ impl Pipeline {
     }
 
     async fn carry_out(self: Arc<Self>, job: &Arc<Job>, errand: Errand) {
-        let Errand { mut seat, facts, grant, mut terms, place, settled, view } = errand;
+        let Errand { mut seat, facts, grant, mut terms, terminal, place, settled, view } = errand;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         let ran = match seat.lease.take() {
@@ -180,7 +188,10 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                self.run_alone(&seat.id, &facts, grant, terms, beginning).await
+                match self.start(&seat.id, &facts, beginning, terminal).await {
+                    Ok(session) => self.run_alone(session, grant, terms).await,
+                    Err(failure) => Err(failure),
+                }
             }
         };
         settled.send_replace(Some(self.settle(job, ran.as_ref(), persistent, &view).await));
@@ -213,22 +224,20 @@ impl Pipeline {
     }
 
     /// In a shell of its own that ends with the command.
-    async fn run_alone(
-        &self,
-        id: &SessionId,
-        facts: &Facts,
-        grant: Grant,
-        terms: Terms,
-        beginning: Beginning,
-    ) -> Result<Ended, Failure> {
-        let mut session = self.start(id, facts, beginning).await?;
+    async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
         let ended = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
         session.close().await;
         ended
     }
 
     /// Starts a shell under the rules that the same policies give for these facts.
-    pub(super) async fn start(&self, id: &SessionId, facts: &Facts, beginning: Beginning) -> Result<Session, Failure> {
+    pub(super) async fn start(
+        &self,
+        id: &SessionId,
+        facts: &Facts,
+        beginning: Beginning,
+        terminal: Option<TerminalSize>,
+    ) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let plan = self.plan(facts, directory.temp())?;
         let environment = self.settings.environment.clone();
@@ -238,7 +247,7 @@ impl Pipeline {
             let redactor = settings.redactor.clone();
             Desk::new(policies, surroundings, redactor, facts, &environment, directory.temp())
         });
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard };
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
         Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
     }
 
@@ -310,5 +319,10 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
 
 /// The programs that the text names; what it does not tell counts as an interpreter.
 fn runs(grant: &Grant) -> Vec<Runs> {
-    grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect()
+    let mut runs: Vec<Runs> =
+        grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect();
+    if runs.is_empty() {
+        runs.push(Runs { program: String::new(), interpreter: true });
+    }
+    runs
 }

@@ -45,7 +45,7 @@ pub struct Prepared {
     pub(super) cwd: CString,
     /// What the program holds, and at which number; all are numbered above every such number.
     pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
-    pub(super) controlling_terminal: bool,
+    pub(super) controlling_terminal: Option<RawFd>,
     pub(super) limits: Vec<Limit>,
     pub(super) ruleset: OwnedFd,
     /// The first process's own rules, where it needs and can have them.
@@ -206,7 +206,7 @@ pub enum Step {
     OwnSession,
     /// It holds the descriptors that it was given and no others.
     Descriptors,
-    /// Its standard input is its terminal.
+    /// One of its descriptors is its terminal.
     Terminal,
     /// It stands in its working directory.
     Directory,
@@ -346,7 +346,7 @@ struct Program<'a> {
     env: &'a [*const c_char],
     cwd: *const c_char,
     descriptors: &'a [(RawFd, RawFd)],
-    controlling_terminal: bool,
+    controlling_terminal: Option<RawFd>,
     limits: &'a [Limit],
     ruleset: RawFd,
     filters: &'a [libc::sock_fprog],
@@ -724,9 +724,11 @@ fn arrange_descriptors(child: &Child<'_>) -> Done {
 }
 
 fn take_terminal(child: &Child<'_>) -> Done {
-    if child.program()?.controlling_terminal {
+    if let Some(descriptor) = child.program()?.controlling_terminal {
+        // A descriptor is never negative.
+        let descriptor = usize::try_from(descriptor).unwrap_or(usize::MAX);
         // SAFETY: TIOCSCTTY takes a number, not a pointer.
-        unsafe { call(libc::SYS_ioctl, [0, TIOCSCTTY, 0, 0, 0]) }?;
+        unsafe { call(libc::SYS_ioctl, [descriptor, TIOCSCTTY, 0, 0, 0]) }?;
     }
     Ok(())
 }

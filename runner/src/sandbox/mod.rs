@@ -64,8 +64,8 @@ pub struct Launch {
     pub stderr: OwnedFd,
     /// Further descriptors and the numbers, 3 to 255, at which the program finds them.
     pub extra: Vec<(OwnedFd, RawFd)>,
-    /// Whether descriptor 0 is a terminal that shall control the new session.
-    pub controlling_terminal: bool,
+    /// The number of a descriptor, among those above, that is a terminal and shall control the new session.
+    pub controlling_terminal: Option<RawFd>,
 }
 
 /// What a session got, layer by layer: for results and for the record.

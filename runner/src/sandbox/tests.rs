@@ -270,7 +270,7 @@ fn a_failed_step_is_named_and_nothing_runs() {
         ("no directory", |launch| launch.cwd = "/nonexistent".into(), Step::Directory, libc::ENOENT),
         ("no program", |launch| launch.program = "/usr/bin/nonexistent".into(), Step::Program, libc::ENOENT),
         ("refused program", |launch| launch.program = "/proc/version".into(), Step::Program, libc::EACCES),
-        ("no terminal", |launch| launch.controlling_terminal = true, Step::Terminal, libc::ENOTTY),
+        ("no terminal", |launch| launch.controlling_terminal = Some(0), Step::Terminal, libc::ENOTTY),
     ];
     each_world(|world| {
         for (name, change, step, errno) in rows {
@@ -591,7 +591,7 @@ impl Place {
             stderr: stdout.try_clone().unwrap(),
             stdout,
             extra: Vec::new(),
-            controlling_terminal: false,
+            controlling_terminal: None,
         }
     }
 

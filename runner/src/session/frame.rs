@@ -31,15 +31,20 @@ const STATE: &str = "/palisade/state/";
 /// What stands behind a line of our own whose status is the command's, so that it ends no shell that does `set -e`.
 const KEEPS_STATUS: &str = " && ((1))";
 
-/// Where a command's standard streams lead: what stands behind `<` and `>`.
+/// Where a command's standard streams lead.
 #[derive(Clone, Copy, Debug)]
-pub struct Streams<'a> {
-    /// Standard input.
-    pub stdin: &'a str,
-    /// Standard output.
-    pub stdout: &'a str,
-    /// Standard error.
-    pub stderr: &'a str,
+pub enum Streams<'a> {
+    /// To files of these names.
+    Files {
+        /// Standard input.
+        stdin: &'a str,
+        /// Standard output.
+        stdout: &'a str,
+        /// Standard error.
+        stderr: &'a str,
+    },
+    /// All three to the shell's terminal.
+    Terminal,
 }
 
 /// What the shell is told before its first command. Nothing of a person's set-up is wanted, and some of bash's own
@@ -82,8 +87,11 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
     };
     // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptor of the
     // report is closed for whatever the command starts.
-    let Streams { stdin, stdout, stderr } = streams;
-    let _ = writeln!(text, " <{stdin} >{stdout} 2>{stderr} {CONTROL_FD}>&-");
+    let _ = match streams {
+        Streams::Files { stdin, stdout, stderr } => write!(text, " <{stdin} >{stdout} 2>{stderr}"),
+        Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
+    };
+    let _ = writeln!(text, " {CONTROL_FD}>&-");
     text.push_str(&report(nonce));
     text.into_bytes()
 }
@@ -112,7 +120,7 @@ pub fn restore(state: &[u8], names: &[String], nonce: &Nonce) -> Vec<u8> {
     }
     text.extend(without_line_editing(state));
     let state = text;
-    command(&state, None, Streams { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" }, nonce)
+    command(&state, None, Streams::Files { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" }, nonce)
 }
 
 /// The state without the options of line editing, which a shell without a terminal does not do: setting one makes bash
@@ -130,10 +138,14 @@ fn without_line_editing(state: &[u8]) -> Vec<u8> {
     [before].into_iter().chain(options).collect::<Vec<_>>().concat()
 }
 
-/// What is a fresh shell's own, whatever state it was given.
-pub fn settle(temp: &str, cwd: &str) -> Vec<u8> {
+/// What is a fresh shell's own, whatever state it was given; `terminal` is what kind of terminal its commands have.
+pub fn settle(temp: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
     let mut text = String::from("builtin export TMPDIR=");
     quote(temp.as_bytes(), &mut text);
+    if let Some(terminal) = terminal {
+        text.push_str("; builtin export TERM=");
+        quote(terminal.as_bytes(), &mut text);
+    }
     text.push_str("; builtin cd -P -- ");
     quote(cwd.as_bytes(), &mut text);
     text.into_bytes()
@@ -217,7 +229,7 @@ mod tests {
     /// Interrupts hit the shell while it reads: nothing of the text may run that is not the text as a whole.
     #[test]
     fn no_rest_of_a_command_runs_a_part_of_it() {
-        let streams = Streams { stdin: "/dev/null", stdout: "/dev/stdout", stderr: "/dev/null" };
+        let streams = Streams::Files { stdin: "/dev/null", stdout: "/dev/stdout", stderr: "/dev/null" };
         let nonce = Nonce::new().unwrap();
         let script = b"echo 'x; touch ran; ' \"$(touch ran)\" `touch ran` | touch ran & A=1 touch ran\ntouch ran # ";
         for directory in [None, Some(b"/".as_slice())] {

@@ -1,6 +1,7 @@
 //! One live shell that scripts run in, one after the other.
 
 pub mod frame;
+pub mod hearing;
 pub mod progress;
 pub mod registry;
 
@@ -170,6 +171,16 @@ pub enum SessionError {
     #[error("the job has not read what was written to it before")]
     #[diagnostic(help("wait for it with `job_read`, and write this again"))]
     InputFull,
+    /// A shell may read it otherwise than it can be judged.
+    #[error("denied: {why}")]
+    #[diagnostic(help("write whole lines of plain text, or run it as a command of its own"))]
+    UnclearInput {
+        /// How.
+        why: &'static str,
+    },
+    /// There is no terminal to give a size.
+    #[error("`rows` and `cols` go with the signal WINCH and a job that was started with `tty`")]
+    NoTerminal,
     /// It does not run any more.
     #[error("the job has ended")]
     #[diagnostic(help("`job_read` shows how"))]
@@ -218,11 +229,29 @@ pub enum Typed {
     End,
 }
 
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub cols: u16,
+}
+
+impl Default for TerminalSize {
+    /// What programs expect that do not ask.
+    fn default() -> Self {
+        Self { rows: 24, cols: 80 }
+    }
+}
+
 /// What a running script is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// A signal for every process that it started.
     Signal(rustix::process::Signal),
+    /// That its terminal has another size now.
+    Resize(TerminalSize),
     /// To end, with everything that it started.
     Stop {
         /// How long its processes are given, once they are told to end.
@@ -351,7 +380,7 @@ impl Session {
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, SessionError> {
         let Remains { id, opened, commands, cwd, beginning, directory, guard } = remains;
-        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone() };
+        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone(), terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning, guard })
     }

@@ -242,7 +242,7 @@ impl World {
             stdout,
             stderr,
             extra: Vec::new(),
-            controlling_terminal: false,
+            controlling_terminal: None,
         };
         let process = spawn(prepare(&self.plan(), launch).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

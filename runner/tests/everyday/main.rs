@@ -71,7 +71,7 @@ fn sandboxed(script: &str, root: &Path) -> bool {
         stdout: output.try_clone().unwrap().into(),
         stderr: output.into(),
         extra: Vec::new(),
-        controlling_terminal: false,
+        controlling_terminal: None,
     };
     let process = spawn(prepare(&plan(root), launch).unwrap()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

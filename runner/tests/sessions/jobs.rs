@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use palisade_runner::{Call, Client, Cursor, ExecResult, Reading, Status};
+use palisade_runner::{Call, Client, Cursor, Decision, ExecResult, Failure, Reached, Reading, Refusal, Status};
 
 use crate::place::{POLICY, Place, gone, processes};
 
@@ -10,6 +10,26 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn job(result: &ExecResult) -> String {
     result.job.as_ref().map(ToString::to_string).unwrap_or_else(|| panic!("no job: {result:?}"))
+}
+
+/// What a job said to something that reached it.
+fn reached(reached: Result<Reached, Failure>) -> ExecResult {
+    match reached {
+        Ok(Reached::Shown(result)) => result,
+        other => panic!("it did not reach the job: {other:?}"),
+    }
+}
+
+fn refused(reached: Result<Reached, Failure>) -> Refusal {
+    match reached {
+        Ok(Reached::Refused(refusal)) => refusal,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// The policies that stood in the way.
+fn policies(refusal: &Refusal) -> String {
+    refusal.decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 async fn read(place: &Place, job: &str, cursor: Option<&str>, wait: Duration) -> ExecResult {
@@ -64,10 +84,10 @@ async fn a_job_from_the_beginning_leaves_its_session_free() {
     session.is_well("starting a job").await;
     let client = Client::default();
     let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
-    let answer = place.pipeline.write_job(&job, b"line\n", false, wait, &client).await.expect("written");
+    let answer = reached(place.pipeline.write_job(&job, b"line\n", false, wait, &client).await);
     assert!(answer.stdout.as_str().contains("line"), "{answer:?}");
     let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
-    place.pipeline.write_job(&job, b"last", true, wait, &client).await.expect("written");
+    reached(place.pipeline.write_job(&job, b"last", true, wait, &client).await);
     let (done, _) = follow(&place, &job).await;
     assert_eq!((done.status, done.exit_code), (Status::Done, Some(6)));
     assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "/tmp\nf kept\nline\nlast");
@@ -92,7 +112,7 @@ async fn a_job_that_waits_for_input_says_so() {
         }
         assert!(started.elapsed() >= SECOND, "it is given time to think");
         let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
-        place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await.expect("written");
+        reached(place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await);
         let (done, _) = follow(&place, &job).await;
         assert_eq!((done.status, done.waiting_for_input), (Status::Done, false));
         assert_eq!(read(&place, &job, None, Duration::ZERO).await.stdout.as_str(), "name?\nhello you\n");
@@ -117,7 +137,7 @@ async fn signals_reach_the_whole_tree() {
             tokio::time::sleep(SECOND / 50).await;
         }
         let started = Instant::now();
-        place.pipeline.signal_job(&job, signal, &client).await.expect("sent");
+        reached(place.pipeline.signal_job(&job, signal, None, &client).await);
         let (done, _) = follow(&place, &job).await;
         assert_ne!(done.status, Status::Running);
         assert!(started.elapsed() < within, "{script}: {:?}", started.elapsed());
@@ -130,9 +150,9 @@ async fn signals_reach_the_whole_tree() {
             ..Call::default()
         })
         .await;
-    let refused = place.pipeline.signal_job(&job(&begun), "SIGNONE", &client).await.expect_err("no such signal");
+    let refused = place.pipeline.signal_job(&job(&begun), "SIGNONE", None, &client).await.expect_err("no such signal");
     assert!(refused.help.as_str().contains("TERM"), "{refused:?}");
-    place.pipeline.signal_job(&job(&begun), "KILL", &client).await.expect("sent");
+    reached(place.pipeline.signal_job(&job(&begun), "KILL", None, &client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,14 +186,13 @@ async fn policy_decides_on_input_and_signals() {
         job(&place.submit(Call { script: script.into(), yields: Some(Duration::ZERO), ..Call::default() }).await)
     };
     let plain = start("cat").await;
-    place.pipeline.write_job(&plain, b"text\n", false, Reading::default(), &client).await.expect("no code");
+    reached(place.pipeline.write_job(&plain, b"text\n", false, Reading::default(), &client).await);
     let shell = start("bash").await;
-    let refused =
-        place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await.expect_err("code");
-    assert!(refused.what.as_str().contains("no-typing"), "{refused:?}");
-    let refused = place.pipeline.signal_job(&plain, "KILL", &client).await.expect_err("forbidden");
-    assert!(refused.what.as_str().contains("no-kill"), "{refused:?}");
-    place.pipeline.signal_job(&plain, "INT", &client).await.expect("permitted");
+    let code = refused(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
+    assert_eq!((code.explained.decision, policies(&code).as_str()), (Decision::Deny, "no-typing"), "{code:?}");
+    let kill = refused(place.pipeline.signal_job(&plain, "KILL", None, &client).await);
+    assert_eq!(policies(&kill), "no-kill", "{kill:?}");
+    reached(place.pipeline.signal_job(&plain, "INT", None, &client).await);
     let kinds: Vec<String> = place
         .record()
         .iter()
@@ -181,5 +200,79 @@ async fn policy_decides_on_input_and_signals() {
         .map(|line| format!("{} {}", line["kind"], line["effect"]))
         .collect();
     assert_eq!(kinds, ["\"input\" \"allow\"", "\"input\" \"deny\"", "\"signal\" \"deny\"", "\"signal\" \"allow\""]);
+    place.pipeline.shut_down().await.expect("shut down");
+}
+
+/// What needs a person's yes is not written, and says so as a command does.
+#[tokio::test(flavor = "multi_thread")]
+async fn input_may_need_a_persons_yes() {
+    let policy = POLICY.to_owned()
+        + r#"
+@id("ask-typing") forbid(principal, action == Action::"sendInput", resource) when { resource.interpreter } unless { context.approved };
+@id("ask-hup") forbid(principal, action == Action::"signal", resource) when { context.signal == Signal::"HUP" } unless { context.approved };
+@id("no-uname") forbid(principal, action == Action::"exec", resource in Program::"uname");
+"#;
+    let place = Place::with(&policy, |_| {});
+    let client = Client::default();
+    let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
+    let shell = job(&place.submit(call).await);
+    let asked = refused(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
+    assert_eq!((asked.explained.decision, policies(&asked).as_str()), (Decision::Ask, "ask-typing"), "{asked:?}");
+    assert!(asked.anchor.seq > 0);
+    // A no weighs more than a question.
+    let denied = refused(place.pipeline.write_job(&shell, b"uname\n", false, Reading::default(), &client).await);
+    assert_eq!((denied.explained.decision, policies(&denied).as_str()), (Decision::Deny, "no-uname"), "{denied:?}");
+    let asked = refused(place.pipeline.signal_job(&shell, "HUP", None, &client).await);
+    assert_eq!((asked.explained.decision, policies(&asked).as_str()), (Decision::Ask, "ask-hup"), "{asked:?}");
+    let lines = place.record().into_iter().filter(|line| line["kind"] == "input" || line["kind"] == "signal");
+    let lines: Vec<String> = lines.map(|line| format!("{} {}", line["effect"], line["determining"])).collect();
+    let expected = [r#""ask" ["ask-typing"]"#, r#""deny" ["no-uname"]"#, r#""ask" ["ask-hup"]"#];
+    assert_eq!(lines, expected);
+    assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "");
+    place.pipeline.shut_down().await.expect("shut down");
+}
+
+/// Half a line for a shell would wait for another half, and what was judged is not what it reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_is_given_whole_lines() {
+    let place = Place::new();
+    let client = Client::default();
+    let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
+    let shell = job(&place.submit(call).await);
+    let half = place.pipeline.write_job(&shell, b"touch /", false, Reading::default(), &client).await;
+    assert!(half.expect_err("half a line").what.as_str().contains("line end"));
+    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let said = reached(place.pipeline.write_job(&shell, b"echo whole\n", false, wait, &client).await);
+    assert_eq!(said.stdout.as_str(), "whole\n");
+    let effects: Vec<_> =
+        place.record().into_iter().filter(|line| line["kind"] == "input").map(|line| line["effect"].clone()).collect();
+    assert_eq!(effects, ["deny", "allow"]);
+    place.pipeline.shut_down().await.expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
+    let place = Place::with(POLICY, |settings| settings.idle = SECOND);
+    let mark = format!("{}05", std::process::id());
+    let start = async |script: String| {
+        let call = Call { script: script.into_bytes(), yields: Some(Duration::ZERO), ..Call::default() };
+        job(&place.submit(call).await)
+    };
+    let asked_for = start(format!("sleep {mark}")).await;
+    let forgotten = start(format!("sleep {mark}; echo {mark}")).await;
+    let pipeline = std::sync::Arc::clone(&place.pipeline);
+    let house = tokio::spawn(async move { pipeline.keep_house().await });
+    let begun = Instant::now();
+    while place.pipeline.jobs().len() > 1 {
+        assert!(begun.elapsed() < 20 * SECOND, "{:?}", place.pipeline.jobs());
+        read(&place, &asked_for, None, SECOND / 10).await;
+    }
+    assert_eq!(read(&place, &asked_for, None, Duration::ZERO).await.status, Status::Running);
+    let gone = place.pipeline.read_job(&forgotten, Reading::default()).await.expect_err("forgotten");
+    assert!(gone.what.as_str().contains("no job"), "{gone:?}");
+    assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
+    let ended = place.record().into_iter().filter(|line| line["kind"] == "outcome").collect::<Vec<_>>();
+    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "cancelled"), "{ended:?}");
+    house.abort();
     place.pipeline.shut_down().await.expect("shut down");
 }

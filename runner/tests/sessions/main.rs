@@ -10,3 +10,4 @@ mod jobs;
 mod masks;
 mod place;
 mod state;
+mod tty;

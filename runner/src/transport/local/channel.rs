@@ -1,7 +1,8 @@
 //! One output stream of one command: pipe → escapes removed → redacted → kept and shown.
 //!
 //! This file decides what belongs to a command's output. A named pipe exists for one command only: what its background
-//! children write later still comes through that pipe, and never lands in the output of a later command.
+//! children write later still comes through that pipe, and never lands in the output of a later command. A terminal
+//! belongs to a shell that runs one command, and is one stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -12,6 +13,7 @@ use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
+use super::pty::{LineEnds, Terminal};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
 use crate::session::progress::Progress;
@@ -37,11 +39,49 @@ pub(super) enum Turn {
     Read(bool),
 }
 
+/// Where a stream comes from.
+enum Source {
+    Pipe(pipe::Receiver),
+    Terminal(Arc<Terminal>, LineEnds),
+}
+
+impl Source {
+    async fn readable(&self) -> bool {
+        match self {
+            Self::Pipe(pipe) => pipe.readable().await.is_ok(),
+            Self::Terminal(terminal, _) => terminal.readable().await.is_ok(),
+        }
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.try_read(buffer),
+            Self::Terminal(terminal, _) => terminal.try_read(buffer),
+        }
+    }
+
+    /// Asks the kernel itself.
+    fn read_now(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => rustix::io::read(pipe, buffer).map_err(Into::into),
+            Self::Terminal(terminal, _) => terminal.read_now(buffer),
+        }
+    }
+
+    /// Whether everybody who wrote to it has gone.
+    fn is_left(&self) -> bool {
+        let Self::Pipe(pipe) = self else { return true };
+        let mut here = [PollFd::new(pipe, PollFlags::IN)];
+        let told = poll(&mut here, Some(&Timespec::default())).is_ok();
+        told && here.first().is_some_and(|pipe| pipe.revents().contains(PollFlags::HUP))
+    }
+}
+
 /// One output stream.
 pub(super) struct Channel {
     name: StreamName,
     path: String,
-    reader: pipe::Receiver,
+    source: Source,
     /// Somebody may still write to it. A pipe that nobody has opened yet is not at its end (fifo(7), poll(2)).
     open: bool,
     /// The shell has opened it.
@@ -73,10 +113,32 @@ impl Channel {
         rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
         let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
         let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
-        Ok(Self {
+        Ok(Self::of(name, shown, Source::Pipe(reader), redactor, progress, live))
+    }
+
+    /// What comes out of a terminal: all of it is one stream.
+    pub(super) fn of_terminal(
+        terminal: &Arc<Terminal>,
+        redactor: &Redactor,
+        progress: &Arc<Progress>,
+        live: Option<&mpsc::Sender<Chunk>>,
+    ) -> Self {
+        let source = Source::Terminal(Arc::clone(terminal), LineEnds::default());
+        Self::of(StreamName::Stdout, String::new(), source, redactor, progress, live)
+    }
+
+    fn of(
+        name: StreamName,
+        path: String,
+        source: Source,
+        redactor: &Redactor,
+        progress: &Arc<Progress>,
+        live: Option<&mpsc::Sender<Chunk>>,
+    ) -> Self {
+        Self {
             name,
-            path: shown,
-            reader,
+            path,
+            source,
             open: true,
             opened: false,
             waiting: false,
@@ -87,10 +149,10 @@ impl Channel {
             mail: VecDeque::new(),
             farewell: false,
             line_start: true,
-        })
+        }
     }
 
-    /// Where the shell opens it.
+    /// Where the shell opens it, if that is not its terminal.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -109,7 +171,7 @@ impl Channel {
     pub(super) async fn turn(&self) -> Turn {
         match &self.live {
             Some(live) if !self.mail.is_empty() => Turn::Deliver(live.clone().reserve_owned().await.ok()),
-            _ => Turn::Read(self.reader.readable().await.is_ok()),
+            _ => Turn::Read(self.source.readable().await),
         }
     }
 
@@ -127,7 +189,7 @@ impl Channel {
                 self.mail.clear();
             }
             Turn::Read(true) => {
-                let read = self.reader.try_read(buffer);
+                let read = self.source.try_read(buffer);
                 return self.took(read, buffer);
             }
             Turn::Read(false) => self.open = false,
@@ -143,23 +205,21 @@ impl Channel {
     /// Takes what is left when the command is over.
     pub(super) fn drain(&mut self, buffer: &mut [u8]) {
         // Asked of the kernel itself: the runtime may not have heard yet of what was written just before the report.
-        // A background child may write for ever, but what it wrote up to now is at most one pipe full.
-        let mut left = MAX_PIPE / BUFFER;
+        // A background child may write for ever, but what it wrote up to now is at most one pipe full. A terminal hands
+        // out a few KiB at a time and holds less than a pipe.
+        let mut left = match self.source {
+            Source::Pipe(_) => MAX_PIPE / BUFFER,
+            Source::Terminal(..) => MAX_PIPE / LATE_BUFFER,
+        };
         let mut more = true;
         self.opened |= !self.open;
         while self.open && more && left > 0 {
-            let read = rustix::io::read(&self.reader, &mut *buffer).map_err(std::io::Error::from);
+            let read = self.source.read_now(buffer);
             // Without any writer there is nothing to wait for; where writers have gone, poll says so.
-            self.opened |= !matches!(read, Ok(0)) || self.is_left();
+            self.opened |= !matches!(read, Ok(0)) || self.source.is_left();
             more = self.took(read, buffer);
             left -= 1;
         }
-    }
-
-    fn is_left(&self) -> bool {
-        let mut here = [PollFd::new(&self.reader, PollFlags::IN)];
-        let told = poll(&mut here, Some(&Timespec::default())).is_ok();
-        told && here.first().is_some_and(|pipe| pipe.revents().contains(PollFlags::HUP))
     }
 
     /// Passes on what was read; whether there may be more.
@@ -168,7 +228,14 @@ impl Channel {
             Ok(0) => self.open = false,
             Ok(count) => {
                 self.opened = true;
-                self.pass(buffer.get(..count).unwrap_or_default());
+                let raw = buffer.get(..count).unwrap_or_default();
+                match &mut self.source {
+                    Source::Pipe(_) => self.pass(raw),
+                    Source::Terminal(_, ends) => {
+                        let raw = ends.push(raw);
+                        self.pass(&raw);
+                    }
+                }
                 return true;
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -182,7 +249,8 @@ impl Channel {
         if std::mem::take(&mut self.farewell) {
             self.redacted(FAREWELL);
         }
-        if let Some(before) = raw.strip_suffix(FAREWELL).filter(|_| matches!(self.name, StreamName::Stderr)) {
+        let holds_stderr = matches!(self.name, StreamName::Stderr) || matches!(self.source, Source::Terminal(..));
+        if let Some(before) = raw.strip_suffix(FAREWELL).filter(|_| holds_stderr) {
             self.farewell = before.last().map_or(self.line_start, |byte| *byte == b'\n');
             if self.farewell {
                 raw = before;
@@ -221,10 +289,14 @@ impl Channel {
         if std::mem::take(&mut self.farewell) && !left {
             self.redacted(FAREWELL);
         }
+        if let Source::Terminal(_, ends) = &mut self.source {
+            let rest = ends.finish();
+            self.redacted(rest);
+        }
         let rest = std::mem::take(&mut self.stripper).finish();
         let bytes = self.redact.push(&rest);
         self.emit(bytes);
-        let Self { name, path, reader, redact, progress, live, mut mail, open, .. } = self;
+        let Self { name, path, source, redact, progress, live, mut mail, open, .. } = self;
         let (rest, counts) = redact.finish_counted();
         progress.push(name, &rest);
         progress.flush(name);
@@ -237,6 +309,8 @@ impl Channel {
                 }
             }
         }
+        // Nothing is left of a terminal's command, whose shell ends with it.
+        let Source::Pipe(reader) = source else { return };
         // The pipe goes with the session's directory in any case.
         let _left_behind = std::fs::remove_file(&path);
         if open {

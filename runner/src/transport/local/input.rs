@@ -1,13 +1,16 @@
-//! A command's standard input, where somebody may still write to it: a named pipe for one command.
+//! A command's standard input, where somebody may still write to it: a named pipe for one command, or its terminal.
 
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
 
+use super::pty::Terminal;
+use super::waits::waits_for;
 use crate::session::{Nonce, SessionError};
 
 /// How often the shell is looked for at the other end: it blocks there until we have come.
@@ -16,18 +19,38 @@ const KNOCK: Duration = Duration::from_millis(1);
 /// A command's input.
 #[derive(Debug)]
 pub(super) struct Input {
+    way: Way,
+    queue: VecDeque<u8>,
+}
+
+/// How it gets there.
+#[derive(Debug)]
+enum Way {
+    Pipe(Pipe),
+    Terminal(Keys),
+}
+
+#[derive(Debug)]
+struct Pipe {
     path: PathBuf,
     shown: String,
     /// Device and inode, by which its readers are known.
     identity: (u64, u64),
     pipe: Option<pipe::Sender>,
-    queue: VecDeque<u8>,
     /// Nothing will come behind the queue.
     ends: bool,
     done: bool,
 }
 
+#[derive(Debug)]
+struct Keys {
+    terminal: Arc<Terminal>,
+    /// What was typed last; a line end where nothing was.
+    last: u8,
+}
+
 impl Input {
+    /// A pipe of its own.
     pub(super) fn make(directory: &Path) -> Result<Self, SessionError> {
         let path = directory.join(Nonce::new()?.as_str());
         let failed = |source: std::io::Error| SessionError::Channel { what: "an input channel", source };
@@ -35,85 +58,118 @@ impl Input {
         let file = std::fs::symlink_metadata(&path).map_err(failed)?;
         let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
         let identity = (file.dev(), file.ino());
-        Ok(Self { path, shown, identity, pipe: None, queue: VecDeque::new(), ends: false, done: false })
+        let pipe = Pipe { path, shown, identity, pipe: None, ends: false, done: false };
+        Ok(Self { way: Way::Pipe(pipe), queue: VecDeque::new() })
     }
 
-    /// Where the shell opens it.
-    pub(super) fn path(&self) -> &str {
-        &self.shown
+    /// The keys of a terminal.
+    pub(super) fn of_terminal(terminal: &Arc<Terminal>) -> Self {
+        let keys = Keys { terminal: Arc::clone(terminal), last: b'\n' };
+        Self { way: Way::Terminal(keys), queue: VecDeque::new() }
     }
 
-    /// Whether all that it was given has been read, or is in the pipe.
+    /// Where the shell opens it, if that is not its terminal.
+    pub(super) fn path(&self) -> Option<&str> {
+        match &self.way {
+            Way::Pipe(pipe) => Some(&pipe.shown),
+            Way::Terminal(_) => None,
+        }
+    }
+
+    /// Whether all that it was given has been read, or is on its way to be.
     pub(super) fn has_room(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// What is written next.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if let (Way::Terminal(keys), Some(last)) = (&mut self.way, bytes.last()) {
+            keys.last = *last;
+        }
         self.queue.extend(bytes);
     }
 
-    /// Nothing more will come.
+    /// Ends it: nothing more will come. At a terminal that is a key, and more may be typed behind it.
     pub(super) fn end(&mut self) {
-        self.ends = true;
+        match &mut self.way {
+            Way::Pipe(pipe) => pipe.ends = true,
+            Way::Terminal(keys) => {
+                self.queue.extend(keys.terminal.end_of_input(keys.last));
+                keys.last = b'\n';
+            }
+        }
         self.act();
     }
 
     /// Whether there is anything to do.
     pub(super) fn is_active(&self) -> bool {
-        !self.done && (self.pipe.is_none() || !self.queue.is_empty())
+        match &self.way {
+            Way::Pipe(pipe) => !pipe.done && (pipe.pipe.is_none() || !self.queue.is_empty()),
+            Way::Terminal(_) => !self.queue.is_empty(),
+        }
     }
 
     /// Waits until something can be done, and does nothing: safe to drop at any time.
     pub(super) async fn turn(&self) {
-        match &self.pipe {
-            Some(pipe) => drop(pipe.writable().await),
-            None => tokio::time::sleep(KNOCK).await,
+        match &self.way {
+            Way::Pipe(Pipe { pipe: Some(pipe), .. }) => drop(pipe.writable().await),
+            Way::Pipe(_) => tokio::time::sleep(KNOCK).await,
+            Way::Terminal(keys) => drop(keys.terminal.writable().await),
         }
     }
 
     /// Does it.
     pub(super) fn act(&mut self) {
+        let (first, _) = self.queue.as_slices();
+        let written = match &mut self.way {
+            Way::Pipe(pipe) => pipe.write(first),
+            Way::Terminal(_) if first.is_empty() => return,
+            Way::Terminal(keys) => Some(keys.terminal.try_write(first)),
+        };
+        match written {
+            Some(Ok(count)) => drop(self.queue.drain(..count)),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            // Nobody will read it any more.
+            Some(Err(_)) => self.queue.clear(),
+            None => {}
+        }
+        if let Way::Pipe(pipe) = &mut self.way
+            && pipe.ends
+            && pipe.pipe.is_some()
+            && self.queue.is_empty()
+        {
+            pipe.done = true;
+            pipe.pipe = None;
+        }
+    }
+
+    /// Whether this process waits for it.
+    pub(super) fn is_awaited_by(&self, pid: i32) -> bool {
+        match &self.way {
+            Way::Pipe(pipe) => waits_for(pid, |file| (file.dev(), file.ino()) == pipe.identity),
+            Way::Terminal(keys) => waits_for(pid, |file| keys.terminal.is(file)),
+        }
+    }
+}
+
+impl Pipe {
+    /// Writes what there is room for; none as long as nobody reads, or once it has been ended.
+    fn write(&mut self, bytes: &[u8]) -> Option<std::io::Result<usize>> {
         if self.done {
-            return;
+            return None;
         }
         if self.pipe.is_none() {
             // Fails as long as nobody reads.
             self.pipe = pipe::OpenOptions::new().open_sender(&self.path).ok();
         }
-        let Some(pipe) = &self.pipe else { return };
-        let (first, _) = self.queue.as_slices();
-        if !first.is_empty() {
-            match pipe.try_write(first) {
-                Ok(count) => drop(self.queue.drain(..count)),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                // Nobody will read it any more.
-                Err(_) => self.queue.clear(),
-            }
-        }
-        if self.ends && self.queue.is_empty() {
-            self.done = true;
-            self.pipe = None;
-        }
-    }
-
-    /// Whether this process is blocked in reading it: its system call is a read of a descriptor that is this pipe
-    /// (`/proc/PID/syscall`, proc(5)).
-    pub(super) fn is_read_by(&self, pid: i32) -> bool {
-        let Ok(call) = std::fs::read_to_string(format!("/proc/{pid}/syscall")) else { return false };
-        let mut words = call.split_whitespace();
-        let number = words.next().and_then(|word| word.parse::<i64>().ok());
-        let descriptor = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-        let (Some(number), Some(descriptor)) = (number, descriptor) else { return false };
-        let reads = [libc::SYS_read, libc::SYS_readv].contains(&number);
-        let file = || std::fs::metadata(format!("/proc/{pid}/fd/{descriptor}")).ok();
-        reads && file().is_some_and(|file| (file.dev(), file.ino()) == self.identity)
+        let pipe = self.pipe.as_ref()?;
+        if bytes.is_empty() { None } else { Some(pipe.try_write(bytes)) }
     }
 }
 
-impl Drop for Input {
+impl Drop for Pipe {
     fn drop(&mut self) {
-        // The pipe goes with the session's directory in any case.
+        // It goes with the session's directory in any case.
         let _left_behind = std::fs::remove_file(&self.path);
     }
 }

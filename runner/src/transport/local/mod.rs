@@ -7,15 +7,17 @@
 mod channel;
 mod input;
 mod ladder;
+mod pty;
 mod reports;
 mod run;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,20 +29,24 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
+use self::pty::Terminal;
 use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Enforced, Launch, Process};
-use crate::session::frame::{self, CONTROL_FD};
-use crate::session::{Nonce, SessionError};
+use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
+use crate::session::{Nonce, SessionError, TerminalSize};
 
 /// The shell that commands run in.
 const BASH: &str = "/bin/bash";
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
+
+/// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
+const TERMINAL_KIND: &str = "xterm-256color";
 
 /// Bytes that a shell's state may have; a shell with more keeps none.
 const MAX_STATE: usize = 4 << 20;
@@ -58,6 +64,9 @@ pub struct Place {
     pub directory: SessionDirectory,
     /// What its guard asks; none where programs are not decided again.
     pub guard: Option<Arc<Desk>>,
+    /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
+    /// is for one command.
+    pub terminal: Option<TerminalSize>,
 }
 
 /// A directory that lives as long as its session: named pipes, and a temporary directory for commands.
@@ -118,6 +127,7 @@ pub struct LocalShell {
     stdin_child: OwnedFd,
     reports: Reports,
     directory: SessionDirectory,
+    terminal: Option<Arc<Terminal>>,
     enforced: Enforced,
     /// The shell's own number as this process sees it.
     pid: i32,
@@ -129,11 +139,25 @@ impl LocalShell {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard } = place;
+        let Place { mut plan, mut environment, cwd, directory, guard, terminal } = place;
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
         let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
+        let (terminal, slave) = match terminal {
+            Some(size) => {
+                let (terminal, slave) = Terminal::open(size)?;
+                // Programs open it by either name, to ask for a password.
+                for path in [Path::new("/dev/tty"), terminal.path()] {
+                    let rights = Rights::READ | Rights::WRITE;
+                    plan.rules.push(PathRule { path: path.into(), rights, optional: true });
+                }
+                environment.retain(|(name, _)| name != "TERM");
+                environment.push(("TERM".into(), TERMINAL_KIND.into()));
+                (Some(Arc::new(terminal)), Some((slave, TERMINAL_FD)))
+            }
+            None => (None, None),
+        };
         // Sockets, not pipes: what a session's programs find under /proc of the shell cannot be opened again, so that
         // none of them can type into it or report for it.
         let (stdin, stdin_child) = channel("the shell's input")?;
@@ -148,8 +172,8 @@ impl LocalShell {
             stdin: duplicate(&stdin_child)?,
             stdout: duplicate(&null)?,
             stderr: null,
-            extra: vec![(control_child, CONTROL_FD)],
-            controlling_terminal: false,
+            controlling_terminal: slave.as_ref().map(|(_, number)| *number),
+            extra: [(control_child, CONTROL_FD)].into_iter().chain(slave).collect(),
         };
         let mut prepared = sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
@@ -158,7 +182,8 @@ impl LocalShell {
         let enforced = prepared.enforced().clone();
         let process = sandbox::spawn(prepared)?;
         let pid = process.pid();
-        let mut shell = Self { process, stdin, stdin_child, reports: Reports::new(control), directory, enforced, pid };
+        let reports = Reports::new(control);
+        let mut shell = Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid };
         match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
@@ -176,7 +201,8 @@ impl LocalShell {
             let nonce = Nonce::new()?;
             self.told(&frame::restore(state, names, &nonce), &nonce).await?;
             // Its own directory, and where it stood, are this shell's: the state may be of another place.
-            let own = frame::settle(self.directory.temp().as_str(), cwd.as_str());
+            let kind = self.terminal.as_ref().map(|_| TERMINAL_KIND);
+            let own = frame::settle(self.directory.temp().as_str(), cwd.as_str(), kind);
             let nonce = Nonce::new()?;
             self.told(&frame::restore(&own, &[], &nonce), &nonce).await?;
         }

@@ -1,11 +1,12 @@
-//! The reports of a shell, line by line, as they come over their descriptor.
+//! The reports of a shell as they come over their descriptor.
 
 use tokio::net::UnixStream;
 
-use crate::session::frame::{self, Report};
+use crate::session::frame::Report;
+use crate::session::hearing::{Forged, Reader};
 
-/// Longest report; more is not a report but an attack.
-const MAX_REPORT: usize = 256;
+/// Bytes read at a time.
+const BUFFER: usize = 256;
 
 /// Why no report will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +21,25 @@ pub(super) enum Closed {
 #[derive(Debug)]
 pub(super) struct Reports {
     socket: UnixStream,
-    unread: Vec<u8>,
+    reader: Reader,
 }
 
 impl Reports {
     pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket, unread: Vec::new() }
+        Self { socket, reader: Reader::default() }
     }
 
     /// The next report. Safe to drop at any time: nothing that was read is lost.
     pub(super) async fn next(&mut self) -> Result<Report, Closed> {
         loop {
-            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.unread.drain(..=end).take(end).collect();
-                return frame::read(&line).ok_or(Closed::Forged);
-            }
-            if self.unread.len() > MAX_REPORT {
-                return Err(Closed::Forged);
+            if let Some(report) = self.reader.report().map_err(|Forged| Closed::Forged)? {
+                return Ok(report);
             }
             self.socket.readable().await.map_err(|_| Closed::Ended)?;
-            let mut buffer = [0_u8; MAX_REPORT];
+            let mut buffer = [0_u8; BUFFER];
             match self.socket.try_read(&mut buffer) {
                 Ok(0) => return Err(Closed::Ended),
-                Ok(count) => self.unread.extend(buffer.iter().take(count)),
+                Ok(count) => self.reader.push(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(Closed::Ended),
             }

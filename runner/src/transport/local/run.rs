@@ -18,6 +18,7 @@ use super::reports::Closed;
 use crate::redact::Redactor;
 use crate::sandbox::{Ending, Tree};
 use crate::session::frame::{self, Report, Streams};
+use crate::session::hearing::{Forged, Hearing};
 use crate::session::progress::Progress;
 use crate::session::{Nonce, Order, SessionError, StreamName, Terms, Typed};
 
@@ -29,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a shell that has read all of its input may take to say so.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// The status of a command that an interrupt has ended, as bash tells it.
+const INTERRUPTED: i32 = 130;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,16 +116,28 @@ impl LocalShell {
     ) -> Result<Ended, SessionError> {
         let pipes = self.directory.pipes();
         let (progress, live) = (&terms.progress, terms.live.as_ref());
-        let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
-        let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
-        let input = if terms.input.is_some() { Some(Input::make(&self.directory.input())?) } else { None };
+        let (stdout, stderr, input) = match &self.terminal {
+            Some(terminal) => {
+                let input = terms.input.is_some().then(|| Input::of_terminal(terminal));
+                (Channel::of_terminal(terminal, redactor, progress, live), None, input)
+            }
+            None => {
+                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
+                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
+                let input = terms.input.is_some().then(|| Input::make(&self.directory.input())).transpose()?;
+                (stdout, Some(stderr), input)
+            }
+        };
         let before =
             self.process.tree().map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
         let nonce = Nonce::new()?;
-        let streams = Streams {
-            stdin: input.as_ref().map_or("/dev/null", Input::path),
-            stdout: stdout.path(),
-            stderr: stderr.path(),
+        let streams = match &stderr {
+            Some(stderr) => Streams::Files {
+                stdin: input.as_ref().and_then(Input::path).unwrap_or("/dev/null"),
+                stdout: stdout.path(),
+                stderr: stderr.path(),
+            },
+            None => Streams::Terminal,
         };
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
         let unwritten = frame::command(script, directory, streams, &nonce);
@@ -134,9 +150,7 @@ impl LocalShell {
             terms,
             before,
             unwritten,
-            nonce,
-            syncs: Vec::new(),
-            status: None,
+            hearing: Hearing::new(nonce),
             fall: None,
             deadline,
             closed: false,
@@ -152,19 +166,16 @@ impl LocalShell {
 struct Run<'s> {
     shell: &'s mut LocalShell,
     stdout: Channel,
-    stderr: Channel,
+    /// None at a terminal, which is one stream.
+    stderr: Option<Channel>,
     input: Option<Input>,
     terms: Terms,
     /// The session's processes before the command.
     before: Tree,
     /// What the shell is still to be given.
     unwritten: Vec<u8>,
-    /// The command's own report is known by it.
-    nonce: Nonce,
-    /// Further reports that were asked for. Once the last of them has come, nothing of ours is on its way any more.
-    syncs: Vec<Nonce>,
-    /// The command's own report, once it has come.
-    status: Option<i32>,
+    /// The reports that it is to be believed for.
+    hearing: Hearing,
     /// It is being ended.
     fall: Option<Fall>,
     /// When time itself brings about the next step.
@@ -219,11 +230,14 @@ impl Run<'_> {
         // What the command has written is in the pipes by now; what its background children still write comes later.
         let Self { shell, mut stdout, mut stderr, mut buffer, terms, .. } = self;
         stdout.drain(&mut buffer);
-        stderr.drain(&mut buffer);
         let left = matches!(end, End::ShellExited(_));
-        let opened = stderr.was_opened();
         stdout.finish(left, redactor).await;
-        stderr.finish(left, redactor).await;
+        let mut opened = true;
+        if let Some(mut stderr) = stderr.take() {
+            stderr.drain(&mut buffer);
+            opened = stderr.was_opened();
+            stderr.finish(left, redactor).await;
+        }
         if lost.is_none() && matches!(end, End::Status(_)) && !(opened && evaluated(&terms.progress)) {
             (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
             shell.end_everything().await;
@@ -254,7 +268,7 @@ impl Run<'_> {
                     None
                 }
                 Event::Err(turn) => {
-                    self.said(|run| run.stderr.act(turn, &mut run.buffer));
+                    self.said(|run| run.stderr.as_mut().is_some_and(|stderr| stderr.act(turn, &mut run.buffer)));
                     None
                 }
                 Event::Input => {
@@ -268,7 +282,7 @@ impl Run<'_> {
                 Event::Order(order) => self.obey(order),
                 Event::Idle => {
                     self.stdout.flush_idle();
-                    self.stderr.flush_idle();
+                    self.stderr.as_mut().map(Channel::flush_idle);
                     None
                 }
                 Event::Look => self.look(),
@@ -283,7 +297,14 @@ impl Run<'_> {
     async fn event(&mut self) -> Event {
         let Self { shell, stdout, stderr, input, terms, unwritten, fall, closed, .. } = self;
         let LocalShell { stdin, reports, process, .. } = &mut **shell;
-        let idle = stdout.holds_back() || stderr.holds_back();
+        let idle = stdout.holds_back() || stderr.as_ref().is_some_and(Channel::holds_back);
+        let stderr_active = stderr.as_ref().is_some_and(Channel::is_active);
+        let stderr_turn = async {
+            match stderr {
+                Some(stderr) => stderr.turn().await,
+                None => std::future::pending().await,
+            }
+        };
         let feeds = input.as_ref().is_some_and(Input::is_active);
         let Terms { orders, stop, input: typist, .. } = terms;
         let ordered = orders.is_some();
@@ -312,7 +333,7 @@ impl Run<'_> {
             written = stdin.write(unwritten), if !unwritten.is_empty() => Event::Written(written),
             report = reports.next(), if !*closed => Event::Report(report),
             turn = stdout.turn(), if stdout.is_active() => Event::Out(turn),
-            turn = stderr.turn(), if stderr.is_active() => Event::Err(turn),
+            turn = stderr_turn, if stderr_active => Event::Err(turn),
             () = fed, if feeds => Event::Input,
             typed = typed, if types => Event::Typed(typed),
             order = order, if ordered => Event::Order(order),
@@ -329,19 +350,16 @@ impl Run<'_> {
     }
 
     fn reported(&mut self, report: &Report) -> Option<Over> {
-        if report.nonce == self.nonce && self.status.is_none() {
-            self.status = Some(report.status);
-            return self.syncs.is_empty().then_some((End::Status(report.status), None));
-        }
-        if !self.syncs.contains(&report.nonce) {
-            return Some((End::Unknown, Some(Lost::Forged)));
-        }
-        if self.syncs.last() != Some(&report.nonce) {
-            return None;
-        }
-        Some(match (&self.fall, self.status) {
+        let status = match self.hearing.hear(report) {
+            Ok(Some(status)) => status,
+            Ok(None) => return None,
+            Err(Forged) => return Some((End::Unknown, Some(Lost::Forged))),
+        };
+        Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
             (None, Some(status)) => (End::Status(status), None),
+            // Somebody typed Ctrl-C just when the shell, which runs nothing else, was about to report.
+            (None, None) if self.shell.terminal.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
             (None, None) => (End::Unknown, Some(Lost::Silent)),
         })
@@ -381,7 +399,7 @@ impl Run<'_> {
         // Without random bytes there is no report, and the ladder ends with the shell.
         if let Ok(nonce) = Nonce::new() {
             self.unwritten.extend(frame::sync(&nonce));
-            self.syncs.push(nonce);
+            self.hearing.ask(nonce);
         }
     }
 
@@ -413,6 +431,11 @@ impl Run<'_> {
                     self.interrupt();
                 }
             }
+            Some(Order::Resize(size)) => {
+                if let Some(terminal) = &self.shell.terminal {
+                    terminal.resize(size);
+                }
+            }
             // One that is on its way down already is not given more time.
             Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, None),
             Some(Order::Stop { grace }) if self.fall.is_none() => return self.begin_to_end(End::Cancelled, grace),
@@ -431,10 +454,10 @@ impl Run<'_> {
             && self.heard.elapsed() >= SILENCE
         {
             let tree = self.shell.process.tree().ok();
-            let waits = tree.is_some_and(|tree| tree.pids().any(|pid| input.is_read_by(pid)));
+            let waits = tree.is_some_and(|tree| tree.pids().any(|pid| input.is_awaited_by(pid)));
             self.terms.progress.waits_for_input(waits);
         }
-        if !self.unwritten.is_empty() || self.shell.unread() > 0 || self.status.is_some() || self.fall.is_some() {
+        if !self.unwritten.is_empty() || self.shell.unread() > 0 || self.hearing.knows_status() || self.fall.is_some() {
             return None;
         }
         match self.probed {

@@ -189,3 +189,45 @@ async fn a_shell_that_is_interrupted_while_it_reads_runs_nothing_else() {
     }
     assert!(interrupted > 0, "no signal came at the right moment, so that this has shown nothing");
 }
+
+/// Random bytes on every descriptor that a command can write to: the status and the output stay its own, and the next
+/// command's, too. With those at which bash keeps its own copies, the session may be given up instead.
+#[test]
+fn random_bytes_on_all_descriptors_change_no_result() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let report = "(/palisade/ |([0-9a-f]/){0,40} )[0-9]{0,3}\n".prop_map(String::into_bytes);
+    let piece = prop_oneof![prop::collection::vec(any::<u8>(), 0..600), report, Just(b"\n".to_vec())];
+    let inputs = (prop::collection::vec(piece, 1..8), 0..256_i32, any::<bool>());
+    let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&inputs, |(pieces, status, reaches_bash)| {
+        let bytes = pieces.concat();
+        runtime.block_on(async {
+            let mut shell = Bare::start().await;
+            std::fs::write(shell.workspace().join("bytes"), &bytes).unwrap();
+            let descriptors = if reaches_bash { "{3..254}" } else { "{3..9} {20..254}" };
+            let script = format!(
+                "cat bytes; cat bytes >&2; for fd in {descriptors}; do [[ -e /proc/$BASHPID/fd/$fd ]] && cat bytes >&$fd; \
+                 done 2>/dev/null; (exit {status})"
+            );
+            let result = shell.run(&script).await;
+            if result.lost.is_some() {
+                assert!(reaches_bash, "{result:?}");
+                return;
+            }
+            assert_eq!(result.end, End::Status(status), "{result:?}");
+            assert_eq!(result.stdout, result.stderr);
+            let alone = shell.run("cat bytes").await;
+            if alone.lost.is_some() {
+                assert!(reaches_bash, "{alone:?}");
+                return;
+            }
+            assert_eq!((alone.stdout, alone.stderr.as_str()), (result.stdout, ""));
+            shell.is_well("that").await;
+        });
+        Ok(())
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+}

@@ -54,7 +54,7 @@ impl Bare {
             SandboxPlan { rules, masks: Vec::new(), searched: true, limits: Limits::default(), level: Level::Default };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
-        let place = Place { plan, environment, cwd: workspace, directory, guard: None };
+        let place = Place { plan, environment, cwd: workspace, directory, guard: None, terminal: None };
         let shell = LocalShell::start(place, state).await.unwrap();
         Self { shell: Some(shell), redactor: Redactor::builtin().unwrap(), root }
     }
