@@ -3,6 +3,7 @@
 //! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
 //! record before anybody is told of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +11,14 @@ use palisade_engine::{Facts, Grant};
 use tokio::sync::{mpsc, watch};
 
 use super::{Call, Decided, Failure, Pipeline, Seat};
+use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
-use crate::sandbox::plan;
+use crate::sandbox::plan::{self, PathRule, Rights};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
@@ -266,8 +268,13 @@ impl Pipeline {
         let mut facts = facts.clone();
         facts.temp = Some(temp.clone());
         // Deriving takes milliseconds, in which other calls go on.
-        let plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
+        let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
+        // what is granted elsewhere.
+        if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {
+            plan.rules.push(PathRule { path: home.as_str().into(), rights: Rights::NONE, optional: true });
+        }
         // Policies were told that the kernel holds what is there.
         if facts.session.paths_held && !plan.searched {
             return Err(self.failure(&SessionError::TooManyNames));
