@@ -21,7 +21,6 @@ fn world() -> World {
         "leak",
         "#!/bin/sh\nprintf 'token: ghp_0123456789abcdef'; sleep 0.1; printf 'ghijABCDEFGHIJ012345\\n'\n",
     );
-    world.program("reader", "#!/bin/sh\nread -r line\necho \"read $line\"\n");
     world.program("slow", "#!/bin/sh\necho begun\nsleep 60\n");
     for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--message", "first commit"]] {
         let mut git = Command::new("git");
@@ -112,9 +111,9 @@ fn what_goes_on_behind_a_call_is_reached_by_the_reference_client() {
         fails("half_a_size", &["go together"]);
         is("tty_ended", "exit_code", json!(130));
         fails("size_without_tty", &["`tty`"]);
-        // What is written to an interpreter, a person has to permit.
+        // What is written to a shell is decided as a script.
         is("asked", "status", json!("approval_required"));
-        fails("asked", &["[approval required · ", "ask-typing-into-interpreters"]);
+        fails("asked", &["[approval required · ", "ask-git-push"]);
         fails("no_signal", &["TERM, KILL"]);
         fails("no_job", &["no job of that name"]);
         // What is shown of much.

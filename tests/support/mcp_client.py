@@ -86,8 +86,8 @@ async def jobs(call, out):
     await follow(call, "tty_ended", job)
     await call("size_without_tty", "exec", command="true", rows=30)
 
-    shell = (await call("shell", "exec", command="./reader", yield_ms=0))["structured"]["job"]
-    await call("asked", "job_write", job=shell, input="echo hi\n")
+    shell = (await call("shell", "exec", command="bash", yield_ms=0))["structured"]["job"]
+    await call("asked", "job_write", job=shell, input="git push origin main\n")
     await call("killed", "job_signal", job=shell, signal="KILL")
     await call("no_signal", "job_signal", job=shell, signal="NONE")
     await call("no_job", "job_read", job="j-none")
