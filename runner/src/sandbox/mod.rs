@@ -13,6 +13,7 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod enforce;
+mod execution;
 mod first;
 mod guard;
 mod landlock;
@@ -37,7 +38,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::Serialize;
 
 pub use self::enforce::{Prepared, Step, spawn};
-pub use self::guard::{Execution, Judge};
+pub use self::execution::Execution;
+pub use self::guard::Judge;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
