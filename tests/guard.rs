@@ -61,6 +61,7 @@ const TRIED: &[(&str, &[&str])] = &[
     ("#!/bin/bash\ncat ~/.ssh/id_ed25519", &["secrets-unreadable"]),
     ("#!/bin/bash\ncp x .git/hooks/pre-commit", &["no-hook-changes"]),
     ("#!/bin/bash\nbase64 -d <<< bHM= | sh", &["no-decode-to-shell"]),
+    ("#!/bin/bash\nmkfifo p; base64 -d <<< bHM= > p & sh < p; wait", &["no-decode-to-shell"]),
     ("#!/bin/bash\nsh < <(base64 -d <<< bHM=)", &["no-decode-to-shell"]),
     ("#!/bin/bash\nnpm install left-pad", &["lockfile-installs-only"]),
 ];

@@ -30,6 +30,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) cwd: &'a Path,
     /// Directories that may be changed.
     pub(crate) writable: &'a [&'a Path],
+    /// How the names of the sessions' own directories begin.
+    pub(crate) own: &'a str,
     /// Names of those, as a person calls them.
     pub(crate) called: &'a str,
 }
@@ -56,7 +58,8 @@ fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
     let file = plain(&bounds.cwd.join(named));
-    if bounds.writable.iter().any(|directory| file.starts_with(directory)) {
+    let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
+    if own || bounds.writable.iter().any(|directory| file.starts_with(directory)) {
         return None; // it may be the file's own mode, or a mask, which the message would not tell apart
     }
     Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
@@ -73,7 +76,9 @@ fn path<'l>(line: &'l str, message: &str) -> Option<&'l str> {
     let (before, after) = line.split_once(message)?;
     let before = before.trim_end().strip_suffix(':').and_then(|before| before.rsplit(": ").next());
     let candidates = [before, after.strip_prefix(": ")];
-    candidates.into_iter().flatten().map(str::trim).find(|name| name.contains('/') && !name.contains(' '))
+    // `cannot create /x/y`: the name comes last.
+    let last = |text: &'l str| text.split_whitespace().next_back().filter(|name| name.contains('/'));
+    candidates.into_iter().flatten().find_map(last)
 }
 
 /// Without `.` and `..`, as the name reads; what links make of it is not asked.
@@ -97,7 +102,7 @@ mod tests {
     fn messages_of_everyday_programs_are_understood() {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
         let network = Some("this session has no network".to_owned());
-        let bounds = Bounds { cwd: Path::new("/w/sub"), writable: &[Path::new("/w"), Path::new("/t")], called: "here" };
+        let bounds = Bounds { cwd: Path::new("/w/sub"), writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
             ("bash: /x/new: Read-only file system", outside("/x/new")),
@@ -108,7 +113,8 @@ mod tests {
             ("rm: cannot remove '../../x': Permission denied", outside("../../x")),
             ("fatal: could not open '/x/.git/config' for writing: Permission denied", outside("/x/.git/config")),
             ("cp: cannot create regular file '../inside': Permission denied", None),
-            ("touch: cannot touch '/t/mine': Permission denied", None),
+            ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
+            ("./x: 3: cannot create /t/new: Read-only file system", outside("/t/new")),
             ("make: *** Permission denied", None),
             ("all is well with '/x/y'", None),
             ("curl: (6) Could not resolve host: example.invalid", network.clone()),
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_messages_gives_few_hints() {
-        let bounds = Bounds { cwd: Path::new("/w"), writable: &[], called: "nothing" };
+        let bounds = Bounds { cwd: Path::new("/w"), writable: &[], own: "/t/s-", called: "nothing" };
         let text: String =
             (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();
         let hints = hints(&text, &bounds);

@@ -27,6 +27,10 @@ pub(super) struct Granted {
     pub(super) trusted: bool,
     /// A person has allowed the script.
     pub(super) approved: bool,
+    /// Everything that the script runs is in its text.
+    complete: bool,
+    /// The policies that said yes.
+    pub(super) policy_set: String,
 }
 
 /// A command of a script.
@@ -66,6 +70,8 @@ pub(super) fn of(grant: &Grant, script: u64) -> Vec<Granted> {
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
             approved: grant.is_approved(),
+            complete: grant.inventory().opaque().is_empty(),
+            policy_set: grant.report().policy_set.clone(),
         }
     });
     granted.collect()
@@ -91,11 +97,12 @@ pub(super) fn find<'g>(granted: &'g [Granted], parent: &Parent, execution: &Exec
         None => granted.parent.is_none(),
         Some(outer) => outer.script == granted.script && granted.parent == Some(outer.command),
     };
-    let fitting = || {
-        // The newest script first: it is the one that runs.
-        granted.iter().rev().filter(|granted| below(granted) && stands(granted))
-    };
+    let fitting = || granted.iter().filter(|granted| below(granted) && stands(granted));
     let exact = fitting().find(|granted| {
+        // What reads code is another command with another input, and a text that is not known in full may give it one.
+        if !granted.complete && granted.groups.contains("interpreter") {
+            return false;
+        }
         let literal = granted.argv.iter().map(Value::literal);
         granted.file.is_some() && granted.file == file && literal.eq(argv.iter().map(|word| Some(*word)))
     });

@@ -6,6 +6,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -220,13 +221,15 @@ pub(super) fn name_descriptors(thread: i32, inventory: &Inventory, facts: &mut F
     }
 }
 
-/// Whether the descriptor is one end of a pipe or socket that has no name: another program may hold the other.
-pub(super) fn is_anonymous_pipe(thread: i32, descriptor: i32) -> bool {
-    match std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}")) {
-        Ok(target) => {
-            let target = target.to_string_lossy();
-            target.starts_with("pipe:") || target.starts_with("socket:")
+/// Whether the descriptor is one end of a pipe or socket, with a name or without, that is not one of the session's `own`:
+/// another program may hold the other.
+pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Path) -> bool {
+    let path = format!("/proc/{thread}/fd/{descriptor}");
+    match std::fs::metadata(&path) {
+        Ok(about) if about.file_type().is_fifo() || about.file_type().is_socket() => {
+            !std::fs::read_link(&path).is_ok_and(|target| target.starts_with(own))
         }
+        Ok(_) => false,
         // A closed descriptor is no pipe; one that cannot be looked at may be.
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }

@@ -36,9 +36,6 @@ use crate::result::DeniedProgram;
 use crate::sandbox::{Execution, Judge};
 use crate::session::progress::Progress;
 
-/// Scripts whose commands may still be executed, by what they left in the background.
-const MAX_SCRIPTS: u64 = 16;
-
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;
 
@@ -50,6 +47,8 @@ pub struct Desk {
     redactor: Redactor,
     /// The variables that the session's shell began with.
     environment: Vec<Vec<u8>>,
+    /// Where the session's own pipes lie, by which its commands and the server speak.
+    own: PathBuf,
     state: Mutex<State>,
 }
 
@@ -74,14 +73,15 @@ impl Desk {
         temp: &AbsolutePath,
     ) -> Arc<Self> {
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
-        let own = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
+        let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
         let state = State { occasion, granted: Vec::new(), scripts: 0, progress: None };
         Arc::new(Self {
             policies,
             surroundings,
             redactor,
-            environment: environment.iter().map(entry).chain([own]).collect(),
+            environment: environment.iter().map(entry).chain([variable]).collect(),
+            own: Path::new(temp.as_str()).parent().map(Path::to_owned).unwrap_or_default(),
             state: Mutex::new(state),
         })
     }
@@ -92,9 +92,8 @@ impl Desk {
         let temp = state.occasion.temp.take();
         state.occasion = Occasion { temp, ..occasion(grant.facts()) };
         state.scripts += 1;
-        let script = state.scripts;
-        state.granted.retain(|granted| granted.script + MAX_SCRIPTS > script);
-        state.granted.extend(granted::of(grant, script));
+        // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
+        state.granted = granted::of(grant, state.scripts);
         state.progress = Some(Arc::clone(progress));
     }
 
@@ -203,14 +202,14 @@ impl Guard {
         let parent = self.images.parent(execution.thread);
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
         let desk = Arc::clone(&self.desk);
+        let engine = desk.policies.now();
         let state = desk.state();
-        for granted in state.granted.iter().filter(|granted| granted.script == state.scripts) {
+        for granted in &state.granted {
             self.crowd.programs.extend(granted.words.iter().cloned());
             self.crowd.groups.extend(granted.groups.iter().cloned());
         }
         let matching = if before.is_empty() { granted::find(&state.granted, &parent, execution) } else { None };
-        let approved =
-            matching.as_ref().is_some_and(|(granted, _)| granted.approved && granted.script == state.scripts);
+        let approved = matching.as_ref().is_some_and(|(granted, _)| granted.approved);
         let mut occasion = state.occasion.clone();
         let known = matching.map(|(granted, exact)| {
             let step = Step {
@@ -221,10 +220,10 @@ impl Guard {
                 exact,
                 ..Step::default()
             };
-            (step, exact)
+            // Policies may have taken the place of those that said yes.
+            (step, exact && granted.policy_set == engine.policy_set())
         });
         drop(state);
-        let engine = desk.policies.now();
         let asked = Asked { execution, before, parent, changes, approved };
         match known {
             Some((step, true)) => {
@@ -359,7 +358,7 @@ impl Guard {
 
     /// What may be at the other ends of its pipes: everything that the session has run or names now.
     fn seen(&self, execution: &Execution) -> AtExecve {
-        let anyone = |descriptor| match images::is_anonymous_pipe(execution.thread, descriptor) {
+        let anyone = |descriptor| match images::is_foreign_pipe(execution.thread, descriptor, &self.desk.own) {
             true => self.crowd.clone(),
             false => Crowd::default(),
         };
@@ -443,7 +442,7 @@ impl Judge for Guard {
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
         let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted);
-        if images::is_anonymous_pipe(last.thread, 0)
+        if images::is_foreign_pipe(last.thread, 0, &self.desk.own)
             && let Some(cwd) = last.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new)
             && let Some(step) = known.last().filter(|step| !step.exact)
         {

@@ -228,8 +228,8 @@ impl Pipeline {
     fn hints(&self, stderr: &str, finish: Option<&Finish>) -> Vec<Redacted> {
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
-        let temp = std::env::temp_dir(); // where each session's own directory lies
-        let writable = [Path::new(surroundings.workspace.as_str()), &temp].into_iter();
+        let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
+        let writable = [Path::new(surroundings.workspace.as_str())].into_iter();
         let writable: Vec<&Path> =
             writable.chain(surroundings.writable.iter().map(|path| Path::new(path.as_str()))).collect();
         let mut called = format!("`{}`, `$TMPDIR`", surroundings.workspace);
@@ -237,7 +237,7 @@ impl Pipeline {
             called.push_str(&format!(", `{granted}`"));
         }
         let cwd = Path::new(cwd.unwrap_or(surroundings.workspace.as_str()));
-        let bounds = Bounds { cwd, writable: &writable, called: &called };
+        let bounds = Bounds { cwd, writable: &writable, own: &own.to_string_lossy(), called: &called };
         hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 

@@ -42,6 +42,9 @@ use crate::session::{Nonce, SessionError, TerminalSize};
 /// The shell that commands run in.
 const BASH: &str = "/bin/bash";
 
+/// How the name of a session's own directory begins, in the system's temporary one.
+pub(crate) const OWN_DIRECTORY: &str = "palisade-";
+
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
 
@@ -84,7 +87,7 @@ impl SessionDirectory {
     pub fn new() -> Result<Self, SessionError> {
         let failed = |source| SessionError::Channel { what: "a directory", source };
         let private = std::fs::Permissions::from_mode(0o700);
-        let root = tempfile::Builder::new().prefix("palisade-").permissions(private).tempdir().map_err(failed)?;
+        let root = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private).tempdir().map_err(failed)?;
         for name in ["io", "in", "tmp"] {
             std::fs::create_dir(root.path().join(name)).map_err(failed)?;
         }
