@@ -35,6 +35,7 @@ use crate::redact::Redactor;
 use crate::result::DeniedProgram;
 use crate::sandbox::{Execution, Judge};
 use crate::session::progress::Progress;
+use crate::transport::local::SessionDirectory;
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;
@@ -63,15 +64,16 @@ struct State {
 }
 
 impl Desk {
-    /// For a session that is opened on these facts, with these variables and this temporary directory.
+    /// For a session that is opened on these facts, with these variables and this directory.
     pub fn new(
         policies: Policies,
         surroundings: Surroundings,
         redactor: Redactor,
         facts: &Facts,
         environment: &[(OsString, OsString)],
-        temp: &AbsolutePath,
+        directory: &SessionDirectory,
     ) -> Arc<Self> {
+        let temp = directory.temp();
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
         let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
@@ -81,7 +83,8 @@ impl Desk {
             surroundings,
             redactor,
             environment: environment.iter().map(entry).chain([variable]).collect(),
-            own: Path::new(temp.as_str()).parent().map(Path::to_owned).unwrap_or_default(),
+            // As the kernel will name it; what cannot be told is nobody's.
+            own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
             state: Mutex::new(state),
         })
     }

@@ -18,7 +18,7 @@ pub(super) fn lines(bytes: &[u8], part: Range<usize>) -> impl Iterator<Item = Ra
 
 /// How many line breaks there are.
 pub(super) fn line_breaks(bytes: &[u8]) -> u64 {
-    count(bytes.iter().filter(|&&byte| byte == b'\n').count())
+    count(memchr::memchr_iter(b'\n', bytes).count())
 }
 
 /// How many characters there are.

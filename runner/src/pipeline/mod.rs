@@ -40,6 +40,9 @@ pub const MAX_JOBS: usize = 20;
 /// Jobs of all principals that may run at once.
 const MAX_ALL_JOBS: usize = 200;
 
+/// Bytes of a script that is judged in less time than a thread takes to wake.
+const SHORT: usize = 256;
+
 /// Everything that the operator decided.
 #[derive(Debug)]
 pub struct Settings {
@@ -411,9 +414,10 @@ impl Pipeline {
         self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on.
+    /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on; for a
+    /// short one, handing them to another thread would take longer.
     fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
-        tokio::task::block_in_place(|| {
+        let judge = || {
             let inventory = palisade_grammar::inventory_in(&call.script, &occasion.left);
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
@@ -421,7 +425,8 @@ impl Pipeline {
             let started = Instant::now();
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
-        })
+        };
+        if call.script.len() <= SHORT { judge() } else { tokio::task::block_in_place(judge) }
     }
 
     /// No record, no run.

@@ -247,7 +247,7 @@ impl Pipeline {
             let settings = &self.settings;
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
             let redactor = settings.redactor.clone();
-            Desk::new(policies, surroundings, redactor, facts, &environment, directory.temp())
+            Desk::new(policies, surroundings, redactor, facts, &environment, &directory)
         });
         let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
         Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))

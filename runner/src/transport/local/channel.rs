@@ -98,6 +98,8 @@ pub(super) struct Channel {
     /// A farewell that may turn out to be the shell's own, on standard error.
     farewell: bool,
     line_start: bool,
+    /// Its pipe has been made larger.
+    widened: bool,
 }
 
 impl Channel {
@@ -149,6 +151,7 @@ impl Channel {
             mail: VecDeque::new(),
             farewell: false,
             line_start: true,
+            widened: false,
         }
     }
 
@@ -228,6 +231,7 @@ impl Channel {
             Ok(0) => self.open = false,
             Ok(count) => {
                 self.opened = true;
+                self.widen(count);
                 let raw = buffer.get(..count).unwrap_or_default();
                 match &mut self.source {
                     Source::Pipe(_) => self.pass(raw),
@@ -243,6 +247,17 @@ impl Channel {
             Err(_) => self.open = false,
         }
         false
+    }
+
+    /// A command that fills the pipe is given a larger one, so that it and we wait less for each other.
+    fn widen(&mut self, count: usize) {
+        if count == BUFFER
+            && !std::mem::replace(&mut self.widened, true)
+            && let Source::Pipe(pipe) = &self.source
+        {
+            // Where the user has too many such pipes already, it stays as it is.
+            let _stays = rustix::pipe::fcntl_setpipe_size(pipe, MAX_PIPE);
+        }
     }
 
     fn pass(&mut self, mut raw: &[u8]) {

@@ -72,12 +72,21 @@ pub struct Place {
     pub terminal: Option<TerminalSize>,
 }
 
-/// A directory that lives as long as its session: named pipes, and a temporary directory for commands.
+/// Directories that live as long as their session: one for named pipes, and a temporary directory for commands.
 #[derive(Debug)]
 pub struct SessionDirectory {
+    /// Each command makes two pipes and removes them, which takes a file system on a disk longer than all else.
+    channels: TempDir,
+    #[expect(dead_code, reason = "held for its Drop")]
     root: TempDir,
     temp: AbsolutePath,
 }
+
+/// Where a file system in memory is to be expected; where there is none, the pipes are in the temporary directory.
+const MEMORY: &str = "/dev/shm";
+
+/// What the kernel calls such a file system (statfs(2), TMPFS_MAGIC).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 impl SessionDirectory {
     /// Makes one, for this user alone.
@@ -86,14 +95,19 @@ impl SessionDirectory {
     /// If the system's temporary directory cannot be written.
     pub fn new() -> Result<Self, SessionError> {
         let failed = |source| SessionError::Channel { what: "a directory", source };
-        let private = std::fs::Permissions::from_mode(0o700);
-        let root = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private).tempdir().map_err(failed)?;
-        for name in ["io", "in", "tmp"] {
-            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
+        let private = || std::fs::Permissions::from_mode(0o700);
+        let root = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private()).tempdir().map_err(failed)?;
+        let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|found| found.f_type == TMPFS);
+        let place = if in_memory { Path::new(MEMORY) } else { root.path() };
+        let channels = || tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private()).tempdir_in(place);
+        // It may be read-only, or full.
+        let channels = channels().or_else(|_| tempfile::tempdir_in(root.path())).map_err(failed)?;
+        for directory in [root.path().join("tmp"), channels.path().join("io"), channels.path().join("in")] {
+            std::fs::create_dir(directory).map_err(failed)?;
         }
         let temp = real_directory(&root.path().join("tmp"));
         let temp = temp.ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
-        Ok(Self { root, temp })
+        Ok(Self { channels, root, temp })
     }
 
     /// The commands' temporary directory, real.
@@ -101,12 +115,17 @@ impl SessionDirectory {
         &self.temp
     }
 
+    /// Where the pipes lie by which its commands and the server speak.
+    pub fn channels(&self) -> &Path {
+        self.channels.path()
+    }
+
     fn pipes(&self) -> PathBuf {
-        self.root.path().join("io")
+        self.channels.path().join("io")
     }
 
     fn input(&self) -> PathBuf {
-        self.root.path().join("in")
+        self.channels.path().join("in")
     }
 }
 

@@ -1,0 +1,135 @@
+//! What a command costs an MCP client, beside a raw bash on pipes in the same run: `cargo bench -p palisade --bench serve`.
+//! Medians, and in brackets the fastest. The client writes a line and reads one; the server is the real program.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "figures are printed, or there are none"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+fn main() {
+    // `cargo test` runs benches, too, to see that they still work.
+    let rounds = if std::env::args().any(|argument| argument == "--bench") { 1000 } else { 5 };
+    let root = tempfile::tempdir().expect("a directory");
+    let disk = disk(root.path(), rounds / 5);
+    println!("fdatasync of a line: {}", shown(&disk));
+    let mut bash = Peer::bash();
+    let mut durable = Peer::palisade(root.path(), "group");
+    let mut quick = Peer::palisade(root.path(), "none");
+    let (durable_session, quick_session) = (durable.open(), quick.open());
+    for command in ["true", "/bin/true"] {
+        let raw = timed(rounds, || bash.line(&format!("{command} >/dev/null; echo done")));
+        let synced = timed(rounds, || durable.exec(command, &durable_session));
+        let unsynced = timed(rounds, || quick.exec(command, &quick_session));
+        println!(
+            "{command}: raw bash {}, over MCP {}, with its record on disk {}",
+            shown(&raw),
+            shown(&unsynced),
+            shown(&synced)
+        );
+    }
+}
+
+/// What the disk takes for a record's line by itself.
+fn disk(root: &Path, rounds: usize) -> Vec<Duration> {
+    let mut file = std::fs::File::create(root.join("line")).expect("a file");
+    timed(rounds, || {
+        file.write_all(&[b'x'; 600]).and_then(|()| file.sync_data()).expect("written");
+    })
+}
+
+/// A program that answers each line with a line.
+struct Peer {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, answers }
+    }
+
+    fn bash() -> Self {
+        Self::start(Command::new("bash").args(["--norc", "--noprofile"]))
+    }
+
+    fn palisade(root: &Path, sync: &str) -> Self {
+        let place = root.join(sync);
+        for directory in ["work", "home", "state"] {
+            std::fs::create_dir_all(place.join(directory)).expect("a directory");
+        }
+        let settings = place.join("palisade.toml");
+        std::fs::write(&settings, format!("[audit]\nsync = \"{sync}\"\n")).expect("settings");
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_palisade"));
+        serve.arg("serve").current_dir(place.join("work")).env("PALISADE_CONFIG", settings);
+        serve.env("HOME", place.join("home")).env("XDG_STATE_HOME", place.join("state"));
+        let mut peer = Self::start(&mut serve);
+        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } });
+        peer.ask("initialize", &hello);
+        peer.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
+        peer
+    }
+
+    fn open(&mut self) -> String {
+        let opened = self.ask("tools/call", &json!({ "name": "session_open", "arguments": {} }));
+        opened["result"]["structuredContent"]["session"].as_str().expect("a session").to_owned()
+    }
+
+    fn exec(&mut self, command: &str, session: &str) {
+        let arguments = json!({ "command": command, "session": session });
+        let answer = self.ask("tools/call", &json!({ "name": "exec", "arguments": arguments }));
+        assert_eq!(answer["result"]["structuredContent"]["exit_code"], 0, "{answer}");
+    }
+
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        serde_json::from_str(&self.line(&request.to_string())).expect("JSON")
+    }
+
+    fn line(&mut self, line: &str) -> String {
+        self.send(line);
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn send(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{line}").and_then(|()| stdin.flush()).expect("written");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Both end with their input.
+        drop(self.child.stdin.take());
+        let _reaped = self.child.wait();
+    }
+}
+
+fn timed<T>(rounds: usize, mut act: impl FnMut() -> T) -> Vec<Duration> {
+    let mut times: Vec<Duration> = (0..rounds.max(1))
+        .map(|_| {
+            let started = Instant::now();
+            act();
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    times
+}
+
+fn shown(times: &[Duration]) -> String {
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    format!("{median:.1?} ({:.1?})", times.first().copied().unwrap_or_default())
+}
