@@ -147,6 +147,20 @@ fn ancestors_hold_at_every_distance() {
     }
 }
 
+/// One entity in two places of a request (resource, workspace and working directory) is one entity, with what only one of the
+/// places knows of it: Cedar refuses a store that holds it twice, and whatever it refuses is denied.
+#[test]
+fn an_entity_that_stands_twice_is_said_once() {
+    let workspace = forbid("delete", "resource == context.workspace && context.cwd == context.workspace");
+    let case = "run = 'rm -r .'\nfiles = ['.env']";
+    let first = checked(&workspace, case);
+    let deletes: Vec<_> = first.report.requests.iter().filter(|request| request.action == "delete").collect();
+    assert!(!deletes.is_empty() && deletes.iter().all(|request| request.errors.is_empty()), "{deletes:?}");
+    assert!(deletes.iter().any(|request| request.determining == ["f"]), "{deletes:?}");
+    let below = forbid("delete", "resource.contains.contains(PathGroup::\"secrets\") && resource == context.workspace");
+    assert_eq!(checked(&below, case).report.decision, Decision::Deny);
+}
+
 #[test]
 fn action_groups_hold() {
     let group = |name: &str| format!("@id(\"f\") forbid (principal, action in Action::\"{name}\", resource);");

@@ -172,7 +172,11 @@ async fn what_comes_late_is_not_the_next_commands() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_that_is_interrupted_while_it_reads_runs_nothing_else() {
     let mut interrupted = 0;
-    for _ in 0..4 {
+    for turn in 0..40 {
+        // On a busy machine it may take a while until one comes at the right moment.
+        if turn >= 4 && interrupted > 0 {
+            break;
+        }
         let mut shell = Bare::start().await;
         shell.run("shell=$$; (for ((n = 0; n < 3000; n++)); do kill -INT $shell; done) >/dev/null 2>&1 & true").await;
         for round in 0..20 {
