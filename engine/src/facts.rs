@@ -72,6 +72,23 @@ pub struct Crowd {
     pub groups: BTreeSet<String>,
 }
 
+impl Crowd {
+    /// A command of these words and groups joins it.
+    pub fn extend<'a>(
+        &mut self,
+        programs: impl IntoIterator<Item = &'a String>,
+        groups: impl IntoIterator<Item = &'a String>,
+    ) {
+        self.programs.extend(programs.into_iter().cloned());
+        self.groups.extend(groups.into_iter().cloned());
+    }
+
+    /// How many words and groups are in it.
+    pub fn size(&self) -> usize {
+        self.programs.len() + self.groups.len()
+    }
+}
+
 /// The machine at the other end of a transport; the default is what forbids most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -222,7 +239,7 @@ pub struct Program {
 }
 
 /// Where a program comes from; the schema's `Origin` entities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Built into bash.
     Builtin,
