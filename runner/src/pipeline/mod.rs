@@ -40,7 +40,7 @@ pub const MAX_JOBS: usize = 20;
 /// Jobs of all principals that may run at once.
 const MAX_ALL_JOBS: usize = 200;
 
-/// Bytes of a script that is judged in less time than a thread takes to wake.
+/// Bytes of a script that is read in less time than a thread takes to wake.
 const SHORT: usize = 256;
 
 /// Everything that the operator decided.
@@ -414,11 +414,14 @@ impl Pipeline {
         self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on; for a
-    /// short one, handing them to another thread would take longer.
+    /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
+    /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
     fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
+        let read = || palisade_grammar::inventory_in(&call.script, &occasion.left);
+        let is_long = call.script.len() > SHORT;
+        let inventory = if is_long { tokio::task::block_in_place(read) } else { read() };
+        let looks_around = is_long || looks_around(&inventory);
         let judge = || {
-            let inventory = palisade_grammar::inventory_in(&call.script, &occasion.left);
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
             let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
@@ -426,7 +429,7 @@ impl Pipeline {
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
         };
-        if call.script.len() <= SHORT { judge() } else { tokio::task::block_in_place(judge) }
+        if looks_around { tokio::task::block_in_place(judge) } else { judge() }
     }
 
     /// No record, no run.
@@ -653,6 +656,12 @@ pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
     let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
     let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
     real.filter(|root| !is_link(root)).collect()
+}
+
+/// What it touches is a tree, or has to be found.
+fn looks_around(inventory: &palisade_grammar::Inventory) -> bool {
+    let wide = |effect: &palisade_grammar::Effect| effect.tree || effect.target.value.literal().is_none();
+    inventory.commands().iter().flat_map(|command| &command.effects).any(wide)
 }
 
 /// Facts that also say who calls.
