@@ -39,6 +39,6 @@ pub use crate::pipeline::{
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};

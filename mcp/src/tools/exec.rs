@@ -157,6 +157,8 @@ pub(crate) fn schema() -> Value {
             "denied": { "type": "array", "items": { "type": "object" } },
             "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
+            "cause": { "type": "string" },
+            "restarted": { "type": "string" },
             "error": { "type": "string" },
             "decision": { "type": "object" },
             "verdict": { "type": "object" },

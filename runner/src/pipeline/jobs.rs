@@ -81,7 +81,7 @@ impl Pipeline {
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let explained = shown.map_err(|why| self.failure(&SessionError::UnclearInput { why }))?;
         if explained.decision != Decision::Allow {
-            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+            return Ok(Reached::Refused(Box::new(self.refusal(&job, explained, anchor))));
         }
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // What it waited for comes now.
@@ -91,7 +91,7 @@ impl Pipeline {
         places.zip(bytes.into_iter().chain(end)).for_each(|(place, typed)| place.send(typed));
         let reading = Reading { cursor: reading.cursor.or(Some(before)), ..reading };
         self.news(&job, reading.cursor, reading.wait).await;
-        self.shown(&job, reading).map(Reached::Shown)
+        self.shown(&job, reading).map(|result| Reached::Shown(Box::new(result)))
     }
 
     /// Sends every process of a job a signal. With `size`, which goes with WINCH, its terminal gets that size, and those
@@ -125,13 +125,14 @@ impl Pipeline {
         let entry = record::signalled(&job, &explained, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if explained.decision != Decision::Allow {
-            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+            return Ok(Reached::Refused(Box::new(self.refusal(&job, explained, anchor))));
         }
         job.orders.send(order).await.map_err(|_| self.failure(&SessionError::JobEnded))?;
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // An end that comes at once is told at once.
         let _still_runs = tokio::time::timeout(Duration::from_millis(200), job.ended()).await;
-        self.shown(&job, Reading { cursor: Some(before), ..Reading::default() }).map(Reached::Shown)
+        self.shown(&job, Reading { cursor: Some(before), ..Reading::default() })
+            .map(|result| Reached::Shown(Box::new(result)))
     }
 
     /// The jobs that run, and those that are done and still known.
@@ -147,6 +148,7 @@ impl Pipeline {
                 }),
                 exit_code: finish.and_then(|finish| finish.exit_code),
                 signal: finish.and_then(|finish| finish.signal),
+                cause: finish.and_then(|finish| finish.cause),
                 command: job.script.clone(),
                 age_s: job.started.elapsed().as_secs(),
                 waiting_for_input: job.progress.look(|known| known.waits_for_input),
@@ -220,6 +222,8 @@ impl Pipeline {
             denied: known.denied.clone(),
             hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
+            cause: finish.and_then(|finish| finish.cause),
+            restarted: job.restarted.clone(),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
         }

@@ -26,7 +26,7 @@ use crate::job::registry::Jobs;
 use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
-use crate::result::{DecisionNote, Explained, Outcome, Refusal};
+use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
@@ -172,6 +172,8 @@ pub struct Failure {
     pub what: Redacted,
     /// What to do about it; may be empty.
     pub help: Redacted,
+    /// It is that the session has ended.
+    pub session_lost: bool,
 }
 
 /// A session that was opened.
@@ -216,6 +218,9 @@ pub struct SessionNote {
     /// Why its shell is gone, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Redacted>,
+    /// Its shell was ended because the policies changed; the next command starts another with its state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
 }
 
 /// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
@@ -345,8 +350,9 @@ impl Pipeline {
         self.settings.engine.now().permits_tool(&facts, tool)
     }
 
-    /// Lets other policies decide from now on, once that is on record. Sessions whose kernel rules would be others under
-    /// them are ended: a process can be held to more, never to less, and never to something else.
+    /// Lets other policies decide from now on, once that is on record. If sessions' kernel rules would be others under
+    /// them, all that runs is ended, and so is every shell: a process can be held to more, never to less, and never to
+    /// something else. The next command of a session starts a shell in its place.
     ///
     /// # Errors
     /// If it cannot be recorded: then the policies stay.
@@ -357,9 +363,10 @@ impl Pipeline {
         let same_rules = self.kernel_rules(&before) == self.kernel_rules(&engine);
         self.settings.engine.replace(engine);
         if !same_rules {
-            self.reloads.fetch_add(1, Ordering::Release);
-            for id in self.sessions.close_all().await {
-                let entry = record::closed(&id, "policy-reload");
+            let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
+            self.jobs.end_running(Cause::PolicyReload).await;
+            for id in self.sessions.suspend_all(|session| session.rules() != reloads).await {
+                let entry = record::closed(&id, sessions::POLICY_RELOAD);
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
             }
         }
@@ -465,7 +472,7 @@ impl Pipeline {
         match self.sessions.lease(session).await {
             Ok(lease) => lease.give_back(),
             Err(SessionError::Busy { .. }) => {}
-            Err(error) => return Err(self.failure(&error)),
+            Err(error) => return Err(self.lost(&error)),
         }
         Ok(())
     }
@@ -482,6 +489,7 @@ impl Pipeline {
         id: SessionId,
         place: Option<crate::session::registry::Place>,
     ) -> Result<Seat, Failure> {
+        let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
@@ -492,11 +500,15 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, None);
         occasion.left = beginning.left.clone();
-        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning })
+        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, rules })
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
-        let mut lease = self.sessions.lease(id).await.map_err(|error| self.failure(&error))?;
+        let mut lease = self.sessions.lease(id).await.map_err(|error| self.lost(&error))?;
+        let rules = self.reloads.load(Ordering::Acquire);
+        if lease.session().is_none_or(|session| session.rules() != rules) {
+            lease = self.restart(lease, rules, &call.client).await?;
+        }
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
         let (id, commands, opened, temp) =
@@ -514,7 +526,7 @@ impl Pipeline {
         occasion.left = left;
         occasion.session.commands = commands;
         occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default() })
+        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default(), rules })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
@@ -545,7 +557,13 @@ impl Pipeline {
         found.ok_or_else(|| Failure {
             what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
             help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
+            session_lost: false,
         })
+    }
+
+    /// Why a session cannot be had; that it has ended is told apart.
+    fn lost(&self, error: &SessionError) -> Failure {
+        Failure { session_lost: matches!(error, SessionError::Ended(_)), ..self.failure(error) }
     }
 
     fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
@@ -564,6 +582,8 @@ struct Seat {
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: Beginning,
+    /// The kernel rules that hold it, by number.
+    rules: u64,
 }
 
 impl Drop for Seat {
@@ -616,7 +636,7 @@ impl fmt::Debug for Pending {
 impl Failure {
     /// A failure in our own words.
     pub fn of(what: &'static str) -> Self {
-        Self { what: Redacted::from_static(what), help: Redacted::from_static("") }
+        Self { what: Redacted::from_static(what), help: Redacted::from_static(""), session_lost: false }
     }
 
     /// An error with its causes and its help, redacted.
@@ -629,7 +649,7 @@ impl Failure {
             cause = next.source();
         }
         let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-        Self { what: redactor.text(&what), help: redactor.text(&help) }
+        Self { what: redactor.text(&what), help: redactor.text(&help), session_lost: false }
     }
 }
 

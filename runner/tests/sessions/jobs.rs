@@ -15,14 +15,14 @@ fn job(result: &ExecResult) -> String {
 /// What a job said to something that reached it.
 fn reached(reached: Result<Reached, Failure>) -> ExecResult {
     match reached {
-        Ok(Reached::Shown(result)) => result,
+        Ok(Reached::Shown(result)) => *result,
         other => panic!("it did not reach the job: {other:?}"),
     }
 }
 
 fn refused(reached: Result<Reached, Failure>) -> Refusal {
     match reached {
-        Ok(Reached::Refused(refusal)) => refusal,
+        Ok(Reached::Refused(refusal)) => *refusal,
         other => panic!("it was not refused: {other:?}"),
     }
 }
@@ -272,7 +272,7 @@ async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
     assert!(gone.what.as_str().contains("no job"), "{gone:?}");
     assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
     let ended = place.record().into_iter().filter(|line| line["kind"] == "outcome").collect::<Vec<_>>();
-    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "cancelled"), "{ended:?}");
+    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "idle"), "{ended:?}");
     house.abort();
     place.pipeline.shut_down().await.expect("shut down");
 }

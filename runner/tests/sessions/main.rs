@@ -9,5 +9,6 @@ mod ends;
 mod jobs;
 mod masks;
 mod place;
+mod reload;
 mod state;
 mod tty;
