@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    Decision, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, Redacted,
-    Refusal, SessionNote, Status,
+    Decision, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
+    PendingAct, Redacted, Refusal, SessionNote, Status,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -128,14 +128,13 @@ pub(crate) fn denied(refusal: &Refusal) -> Reply {
     not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
 }
 
-/// Something for a job that was denied, or that needs a person's yes.
-pub(crate) fn refused(refusal: &Refusal) -> Reply {
-    let status = if refusal.explained.decision == Decision::Ask { "approval_required" } else { "denied" };
-    not_allowed(status, &refusal.explained, &refusal.decision, &refusal.anchor)
-}
-
 /// A script that needs a person's yes. Nobody is asked here yet: the operator can allow it by policy, or run it.
 pub(crate) fn approval_required(pending: &Pending) -> Reply {
+    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
+}
+
+/// Something for a job that needs a person's yes, likewise.
+pub(crate) fn act_approval_required(pending: &PendingAct) -> Reply {
     not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
 }
 

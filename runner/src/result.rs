@@ -31,8 +31,10 @@ pub enum Outcome {
 pub enum Reached {
     /// It did; what the job said to it.
     Shown(Box<ExecResult>),
-    /// Policy does not let it, or only with a person's yes: `explained.decision` says which. Nothing was done.
+    /// Policy does not let it. Nothing was done.
     Refused(Box<Refusal>),
+    /// A person has to say yes first; nothing was done.
+    Ask(Box<crate::pipeline::PendingAct>),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.

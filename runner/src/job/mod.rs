@@ -8,6 +8,7 @@ pub mod registry;
 mod signal;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,8 @@ pub struct Job {
     /// Its standard streams are a terminal.
     pub(crate) terminal: bool,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// How often something was written or signalled to it.
+    pub(crate) told: AtomicU64,
     pub(crate) cancel: watch::Sender<bool>,
     /// Who ended it, if it was this server of its own accord.
     pub(crate) cause: OnceLock<Cause>,
@@ -111,6 +114,17 @@ impl Job {
         let ended = settled.wait_for(Option::is_some).await.ok().and_then(|settled| settled.clone());
         // The task that runs it is gone without a word, which it never is while the runtime lives.
         ended.unwrap_or_else(|| Err(Arc::new(crate::pipeline::Failure::of("the job ended in a way that nobody knows"))))
+    }
+
+    /// Says that something reaches it now; false if something else has since it had been told `since` things.
+    pub(crate) fn tell(&self, since: Option<u64>) -> bool {
+        match since {
+            None => {
+                self.told.fetch_add(1, Ordering::AcqRel);
+                true
+            }
+            Some(since) => self.told.compare_exchange(since, since + 1, Ordering::AcqRel, Ordering::Acquire).is_ok(),
+        }
     }
 
     /// Ends it, and everything that it has started. The first cause counts.

@@ -3,6 +3,7 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
+mod asked;
 mod jobs;
 mod plans;
 mod running;
@@ -32,6 +33,7 @@ use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
 
+pub use self::asked::PendingAct;
 pub use self::jobs::Reading;
 
 /// Jobs of one principal that may run at once.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{Facts, Grant};
@@ -118,6 +118,7 @@ impl Pipeline {
             input: apart.then_some(typist),
             terminal: call.terminal.is_some(),
             orders,
+            told: AtomicU64::new(0),
             cancel: cancel.clone(),
             cause: std::sync::OnceLock::new(),
             restarted,
