@@ -249,8 +249,8 @@ impl Run<'_> {
         loop {
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, self.terms.grace),
-                Event::Stop => self.begin_to_end(End::Cancelled, self.terms.grace),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Written(written) => {
                     // If the shell is gone, its status says how.
                     let written = written.unwrap_or(self.unwritten.len());
@@ -365,8 +365,7 @@ impl Run<'_> {
         })
     }
 
-    fn begin_to_end(&mut self, end: End, grace: Option<Duration>) -> Option<Over> {
-        let ladder = Ladder::new(grace);
+    fn begin_to_end(&mut self, end: End, ladder: Ladder) -> Option<Over> {
         self.fall = Some(Fall { end, ladder });
         self.step()
     }
@@ -437,8 +436,10 @@ impl Run<'_> {
                 }
             }
             // One that is on its way down already is not given more time.
-            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, None),
-            Some(Order::Stop { grace }) if self.fall.is_none() => return self.begin_to_end(End::Cancelled, grace),
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace }) if self.fall.is_none() => {
+                return self.begin_to_end(End::Cancelled, Ladder::new(grace));
+            }
             Some(Order::Stop { .. }) => {}
         }
         None
