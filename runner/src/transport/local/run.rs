@@ -128,8 +128,10 @@ impl LocalShell {
                 (stdout, Some(stderr), input)
             }
         };
-        let before =
-            self.process.tree().map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
+        let before = self
+            .process
+            .tree_by(self.glance.as_ref())
+            .map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
         let nonce = Nonce::new()?;
         let streams = match &stderr {
             Some(stderr) => Streams::Files {
