@@ -23,6 +23,9 @@ pub(crate) const POLICY: &str = r#"
 @id("approves") permit(principal, action == Action::"approve", resource);
 "#;
 
+/// Where a test works whose temporary directory is a special one.
+pub(crate) const ROOT: &str = "PALISADE_TEST_ROOT";
+
 /// A pipeline, and where it works.
 pub(crate) struct Place {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -35,7 +38,8 @@ impl Place {
     }
 
     pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
-        let root = tempfile::tempdir().expect("a directory");
+        let root = std::env::var_os(ROOT).map_or_else(std::env::temp_dir, Into::into);
+        let root = tempfile::tempdir_in(root).expect("a directory");
         let real = facts::real_directory(root.path()).expect("a real path");
         let place = |name: &str| {
             let place = real.child(name).expect("a name");
