@@ -232,6 +232,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
                 stop: Stop::default(),
                 input: None,
                 orders: None,
+                colours: false,
             };
             let ended = session.run(grant, &settings.redactor, terms).await.expect("it ran");
             times.push(started.elapsed());

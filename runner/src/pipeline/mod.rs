@@ -148,6 +148,8 @@ pub struct Call {
     /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
     /// it reads can be typed.
     pub terminal: Option<TerminalSize>,
+    /// Colours and other renditions of its output are kept; else only text is.
+    pub colours: bool,
 }
 
 impl Call {

@@ -102,6 +102,7 @@ impl Pipeline {
             stop,
             input: apart.then_some(typed),
             orders: Some(received),
+            colours: call.colours,
         };
         let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {

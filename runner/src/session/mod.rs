@@ -222,6 +222,8 @@ pub struct Terms {
     pub input: Option<mpsc::Receiver<Typed>>,
     /// What it is told while it runs.
     pub orders: Option<mpsc::Receiver<Order>>,
+    /// Colours and other renditions of its output stay in.
+    pub colours: bool,
 }
 
 /// What a running script finds on its standard input.

@@ -115,15 +115,15 @@ impl LocalShell {
         terms: Terms,
     ) -> Result<Ended, SessionError> {
         let pipes = self.directory.pipes();
-        let (progress, live) = (&terms.progress, terms.live.as_ref());
+        let (progress, live, colours) = (&terms.progress, terms.live.as_ref(), terms.colours);
         let (stdout, stderr, input) = match &self.terminal {
             Some(terminal) => {
                 let input = terms.input.is_some().then(|| Input::of_terminal(terminal));
-                (Channel::of_terminal(terminal, redactor, progress, live), None, input)
+                (Channel::of_terminal(terminal, redactor, progress, live, colours), None, input)
             }
             None => {
-                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
-                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
+                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live, colours)?;
+                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live, colours)?;
                 let input = terms.input.is_some().then(|| Input::make(&self.directory.input())).transpose()?;
                 (stdout, Some(stderr), input)
             }
