@@ -26,7 +26,8 @@ fn small(test: &str) -> Option<PathBuf> {
             writeln!(std::io::stderr(), "SKIPPED [mount] {test}: no mount namespace can be made here");
         return None;
     }
-    let place = tempfile::tempdir().expect("a directory");
+    // Not below /tmp, of which each session has its own.
+    let place = tempfile::tempdir_in("/var/tmp").expect("a directory");
     let script = "mount -t tmpfs -o size=128k none \"$1\" && exec \"$2\" --exact \"$3\" --nocapture";
     let mut again = Command::new("unshare");
     again.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(place.path());
@@ -73,7 +74,12 @@ async fn what_cannot_be_recorded_does_not_run_until_there_is_room() {
         // It may be the outcome that found no room: then the command has run, and its result is withheld.
         assert!(first || !path.exists(), "{number} ran off the record");
     }
-    assert!(place.pipeline.open_session(None, &Client::default()).await.is_err(), "no session either");
+    // Shorter records find room for a while.
+    let mut opened = 0;
+    while place.pipeline.open_session(None, &Client::default()).await.is_ok() {
+        opened += 1;
+        assert!(opened < 20, "sessions off the record");
+    }
     std::fs::remove_file(filler).expect("removed");
     let next = session.run("echo $x").await;
     assert_eq!((next.status, next.stdout.as_str()), (Status::Done, "kept\n"), "{next:?}");

@@ -99,10 +99,10 @@ async fn a_job_from_the_beginning_leaves_its_session_free() {
     let job = job(&begun);
     session.is_well("starting a job").await;
     let client = Client::default();
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     let answer = reached(place.pipeline.write_job(&job, b"line\n", false, wait, &client).await);
     assert!(answer.stdout.as_str().contains("line"), "{answer:?}");
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     reached(place.pipeline.write_job(&job, b"last", true, wait, &client).await);
     let (done, _) = follow(&place, &job).await;
     assert_eq!((done.status, done.exit_code), (Status::Done, Some(6)));
@@ -122,12 +122,12 @@ async fn a_job_that_waits_for_input_says_so() {
         let started = Instant::now();
         let mut result = read(&place, &job, None, 10 * SECOND).await;
         while !result.waiting_for_input {
-            assert!(started.elapsed() < 10 * SECOND, "{result:?}");
+            assert!(started.elapsed() < 60 * SECOND, "{result:?}");
             let cursor = result.cursor.as_ref().map(ToString::to_string);
             result = read(&place, &job, cursor.as_deref(), SECOND).await;
         }
         assert!(started.elapsed() >= SECOND, "it is given time to think");
-        let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+        let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
         reached(place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await);
         let (done, _) = follow(&place, &job).await;
         assert_eq!((done.status, done.waiting_for_input), (Status::Done, false));
@@ -266,7 +266,7 @@ async fn a_persons_yes_to_input_and_signals_does_what_was_asked() {
     let (pipeline, client) = (&place.pipeline, Client::default());
     let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let shell = job(&place.submit(call).await);
-    let reading = || Reading { wait: 5 * SECOND, ..Reading::default() };
+    let reading = || Reading { wait: 60 * SECOND, ..Reading::default() };
     let hi = || async { asked(pipeline.write_job(&shell, b"echo hi\n", false, reading(), &client).await) };
 
     let other = refused(pipeline.approve_act(hi().await, &person("somebody-else")).await);
@@ -354,7 +354,7 @@ async fn a_shell_is_given_whole_lines() {
     let shell = job(&place.submit(call).await);
     let half = place.pipeline.write_job(&shell, b"touch /", false, Reading::default(), &client).await;
     assert!(half.expect_err("half a line").what.as_str().contains("line end"));
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     let said = reached(place.pipeline.write_job(&shell, b"echo whole\n", false, wait, &client).await);
     assert_eq!(said.stdout.as_str(), "whole\n");
     let effects: Vec<_> =
