@@ -101,6 +101,11 @@ impl Engine {
         verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
     }
 
+    /// Judges something other than a script again after a person's yes to what `shown` says. Never [`Decision::Ask`].
+    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, approval: &Approval) -> Report {
+        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, shown, approval)
+    }
+
     /// Whether the principal may open a session on the facts' host.
     pub fn permits_session(&self, facts: &Facts) -> bool {
         self.permits(facts, &Act::OpenSession)

@@ -131,6 +131,14 @@ fn tree_of_a_program_alone(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn glance_at_a_program_alone(bencher: Bencher<'_, '_>) {
+    let process = start();
+    let glance = process.program_pid().and_then(|program| process.glance(program));
+    bencher.bench_local(|| process.tree_by(glance.as_ref()).expect("a tree"));
+    finish(&process);
+}
+
+#[divan::bench]
 fn end_newer_of_nothing(bencher: Bencher<'_, '_>) {
     let process = start();
     let before = process.tree().expect("a tree");

@@ -34,11 +34,11 @@ pub use palisade_engine::Decision;
 
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, Pipeline, Policies, Reading, SessionNote,
-    Settings,
+    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, PendingAct, Pipeline, Policies, Reading,
+    SessionNote, Settings,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};

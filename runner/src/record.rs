@@ -11,7 +11,7 @@ use crate::facts::Occasion;
 use crate::job::Job;
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
-use crate::result::{DeniedProgram, ExecResult, Explained, Status};
+use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
 use crate::session::SessionId;
@@ -96,7 +96,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
     let exit = match (result.status, result.exit_code, result.signal) {
         (Status::Done | Status::SessionLost, Some(code), _) => Exit::Code(code),
         (Status::Done | Status::SessionLost, None, Some(signal)) => Exit::Signal(signal),
-        (status, _, _) => Exit::Reason(Term::new(status.as_str())),
+        (status, _, _) => Exit::Reason(Term::new(result.cause.map_or(status.as_str(), Cause::as_str))),
     };
     let stream = |text: &Redacted, name: &str| {
         let omitted = result.omitted.get(name).map_or(0, |omitted| omitted.bytes);

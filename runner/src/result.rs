@@ -30,9 +30,11 @@ pub enum Outcome {
 #[derive(Debug)]
 pub enum Reached {
     /// It did; what the job said to it.
-    Shown(ExecResult),
-    /// Policy does not let it, or only with a person's yes: `explained.decision` says which. Nothing was done.
-    Refused(Refusal),
+    Shown(Box<ExecResult>),
+    /// Policy does not let it. Nothing was done.
+    Refused(Box<Refusal>),
+    /// A person has to say yes first; nothing was done.
+    Ask(Box<crate::pipeline::PendingAct>),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
@@ -91,6 +93,12 @@ pub struct ExecResult {
     /// Why the session ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Redacted>,
+    /// Why the server ended the script of its own accord, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Why the session's shell is another than that of the call before, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<Redacted>,
     /// The decision that let it run.
     pub decision: DecisionNote,
     /// The record's head behind this result.
@@ -114,6 +122,29 @@ pub enum Status {
     Running,
 }
 
+/// Why the server ended a script that nobody had asked it to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Other policies hold sessions to other kernel rules, and it was started under the old ones.
+    PolicyReload,
+    /// Nobody had asked for the job for long.
+    Idle,
+    /// The server ends.
+    Shutdown,
+}
+
+impl Cause {
+    /// The cause as results and the record spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PolicyReload => "policy_reload",
+            Self::Idle => "idle",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 /// How a script ended, without its output.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -129,6 +160,8 @@ pub struct Finish {
     pub duration: Duration,
     /// Why the session ended, if it did.
     pub lost: Option<Redacted>,
+    /// Why the server ended it of its own accord, if it did.
+    pub cause: Option<Cause>,
     /// The record's head behind it.
     pub anchor: Anchor,
 }
@@ -149,6 +182,9 @@ pub struct JobNote {
     /// The signal that ended its shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// Why the server ended it of its own accord, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// What it runs.
     pub command: Redacted,
     /// Seconds since it was started.

@@ -45,7 +45,7 @@ pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub(crate) use self::stat::{Stat as ProcessStat, leader};
-pub use self::tree::Tree;
+pub use self::tree::{Glance, Tree};
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
 #[derive(Debug)]

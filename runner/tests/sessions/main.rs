@@ -6,8 +6,10 @@
 
 mod budgets;
 mod ends;
+mod full;
 mod jobs;
 mod masks;
 mod place;
+mod reload;
 mod state;
 mod tty;

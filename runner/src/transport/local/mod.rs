@@ -35,7 +35,7 @@ pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
-use crate::sandbox::{self, Enforced, Launch, Process};
+use crate::sandbox::{self, Enforced, Glance, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 
@@ -153,6 +153,8 @@ pub struct LocalShell {
     enforced: Enforced,
     /// The shell's own number as this process sees it.
     pid: i32,
+    /// For looking at its processes before each command.
+    glance: Option<Glance>,
 }
 
 impl LocalShell {
@@ -205,7 +207,7 @@ impl LocalShell {
         let process = sandbox::spawn(prepared)?;
         let pid = process.pid();
         let reports = Reports::new(control);
-        let mut shell = Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid };
+        let mut shell = Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid, glance: None };
         match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
@@ -219,6 +221,7 @@ impl LocalShell {
         let nonce = Nonce::new()?;
         self.told(&frame::boot(&nonce), &nonce).await?;
         self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
+        self.glance = self.process.glance(self.pid);
         if let Some(State(state)) = state {
             let nonce = Nonce::new()?;
             self.told(&frame::restore(state, names, &nonce), &nonce).await?;

@@ -115,21 +115,23 @@ impl LocalShell {
         terms: Terms,
     ) -> Result<Ended, SessionError> {
         let pipes = self.directory.pipes();
-        let (progress, live) = (&terms.progress, terms.live.as_ref());
+        let (progress, live, colours) = (&terms.progress, terms.live.as_ref(), terms.colours);
         let (stdout, stderr, input) = match &self.terminal {
             Some(terminal) => {
                 let input = terms.input.is_some().then(|| Input::of_terminal(terminal));
-                (Channel::of_terminal(terminal, redactor, progress, live), None, input)
+                (Channel::of_terminal(terminal, redactor, progress, live, colours), None, input)
             }
             None => {
-                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
-                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
+                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live, colours)?;
+                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live, colours)?;
                 let input = terms.input.is_some().then(|| Input::make(&self.directory.input())).transpose()?;
                 (stdout, Some(stderr), input)
             }
         };
-        let before =
-            self.process.tree().map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
+        let before = self
+            .process
+            .tree_by(self.glance.as_ref())
+            .map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
         let nonce = Nonce::new()?;
         let streams = match &stderr {
             Some(stderr) => Streams::Files {
@@ -249,8 +251,8 @@ impl Run<'_> {
         loop {
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, self.terms.grace),
-                Event::Stop => self.begin_to_end(End::Cancelled, self.terms.grace),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Written(written) => {
                     // If the shell is gone, its status says how.
                     let written = written.unwrap_or(self.unwritten.len());
@@ -365,8 +367,7 @@ impl Run<'_> {
         })
     }
 
-    fn begin_to_end(&mut self, end: End, grace: Option<Duration>) -> Option<Over> {
-        let ladder = Ladder::new(grace);
+    fn begin_to_end(&mut self, end: End, ladder: Ladder) -> Option<Over> {
         self.fall = Some(Fall { end, ladder });
         self.step()
     }
@@ -437,8 +438,10 @@ impl Run<'_> {
                 }
             }
             // One that is on its way down already is not given more time.
-            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, None),
-            Some(Order::Stop { grace }) if self.fall.is_none() => return self.begin_to_end(End::Cancelled, grace),
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace }) if self.fall.is_none() => {
+                return self.begin_to_end(End::Cancelled, Ladder::new(grace));
+            }
             Some(Order::Stop { .. }) => {}
         }
         None

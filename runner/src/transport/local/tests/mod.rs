@@ -75,6 +75,7 @@ impl Bare {
             stop: Stop::default(),
             input: None,
             orders: None,
+            colours: false,
         };
         let ended = self.shell.as_mut().unwrap().run(script.as_bytes(), &self.redactor, terms).await.unwrap();
         let view = crate::output::View::chars(1 << 20);
