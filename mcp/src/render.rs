@@ -46,7 +46,8 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
         let _ = writeln!(text, "[session lost] {lost}");
     }
     for denied in &result.denied {
-        let _ = writeln!(text, "[denied at execve] {}", denied_program(denied));
+        let when = if denied.peer.is_empty() { "denied at execve" } else { "denied" };
+        let _ = writeln!(text, "[{when}] {}", denied_program(denied));
     }
     for hint in &result.hints {
         let _ = writeln!(text, "[hint] {hint}");
@@ -62,9 +63,8 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
 }
 
 fn denied_program(denied: &DeniedProgram) -> String {
-    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
     let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
-    let mut text = format!("{} (`{}`): {policy}: {}", denied.program, words.join(" "), denied.reason);
+    let mut text = format!("{}: {policy}: {}", denied.what(), denied.reason);
     if !denied.suggestion.is_empty() {
         let _ = write!(text, " — instead: {}", denied.suggestion);
     }

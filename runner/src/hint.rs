@@ -24,6 +24,8 @@ const UNREACHABLE: [&str; 7] = [
     "failed to lookup address information",
 ];
 
+const NO_NETWORK: &str = "this session has no network but the proxy that `http_proxy` names, if that is set; policy decides each connection there";
+
 /// Where a session stands.
 pub(crate) struct Bounds<'a> {
     /// The working directory before the command, from which relative names are meant.
@@ -53,7 +55,7 @@ pub(crate) fn hints(stderr: &str, bounds: &Bounds<'_>) -> Vec<String> {
 
 fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
     if UNREACHABLE.iter().any(|message| line.contains(message)) {
-        return Some("this session has no network".to_owned());
+        return Some(NO_NETWORK.to_owned());
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn messages_of_everyday_programs_are_understood() {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
-        let network = Some("this session has no network".to_owned());
+        let network = Some(NO_NETWORK.to_owned());
         let bounds = Bounds { cwd: Path::new("/w/sub"), writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),

@@ -3,9 +3,9 @@
 use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
-    Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
-    Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach,
-    Who, Written,
+    Approved, Closed, Command, Connected, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id,
+    Opened, Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term,
+    Transport as Reach, Who, Written,
 };
 use crate::facts::Occasion;
 use crate::job::Job;
@@ -132,7 +132,12 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
 }
 
 fn refused(denied: &DeniedProgram) -> Refused {
-    Refused { program: denied.program.clone(), argv: denied.argv.clone(), policy: denied.policy.clone() }
+    Refused {
+        program: denied.program.clone(),
+        argv: denied.argv.clone(),
+        peer: denied.peer.clone(),
+        policy: denied.policy.clone(),
+    }
 }
 
 /// Something that was to be written to a job's input; without an answer it could not be judged.
@@ -155,6 +160,18 @@ fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
     let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
     policies.retain(|policy| !policy.is_empty());
     (effect(judged.decision), policies)
+/// A connection that was to be made.
+pub(crate) fn connection(
+    id: &str,
+    decision: Decision,
+    determining: Vec<Redacted>,
+    peer: Redacted,
+    addresses: Vec<Redacted>,
+    program: Redacted,
+) -> Entry {
+    Connected { session: session(id), effect: effect(decision), determining, peer, addresses, program }.into()
+}
+
 }
 
 /// A session that was closed.

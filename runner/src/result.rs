@@ -82,7 +82,7 @@ pub struct ExecResult {
     /// Redactions per secret rule.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<Redacted, u64>,
-    /// Programs that the exec guard refused.
+    /// Programs that the exec guard refused, and connections that the session's proxy did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
     /// What its messages mean here, where they look as if the sandbox had said no.
@@ -187,12 +187,13 @@ impl Omitted {
     }
 }
 
-/// A program that was refused when something tried to execute it.
+/// A program that was refused when something tried to execute it, or a connection of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeniedProgram {
-    /// The file, as it was called.
+    /// The file, as it was called; for a connection the program that wanted it, empty if that cannot be told.
     pub program: Redacted,
-    /// Its arguments, its own name first; all in one where a secret goes over several.
+    /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
     /// The policy that refused it; empty if nothing permits it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
@@ -202,6 +203,9 @@ pub struct DeniedProgram {
     /// What would be allowed.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub suggestion: Redacted,
+    /// Whom it was not let connect to, `host:port`.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub peer: Redacted,
 }
 
 impl DeniedProgram {
@@ -230,11 +234,43 @@ impl DeniedProgram {
 }
 
 /// Arguments of a refused program that are shown.
+            peer: Redacted::from_static(""),
+            policy: redactor.text(policy),
+            reason: redactor.text(reason).shortened(MAX_TEXT),
+            suggestion: redactor.text(suggestion),
+        }
+    }
+}
+
+impl DeniedProgram {
+    /// A connection.
+    pub(crate) fn connection(
+        program: &str,
+        peer: &str,
+        policy: &str,
+        reason: &str,
+        suggestion: &str,
+        redactor: &Redactor,
+    ) -> Self {
+        Self {
+            program: redactor.text(program),
+            argv: Vec::new(),
+            peer: redactor.text(peer),
 const MAX_WORDS: usize = 32;
 
 /// The decision in short.
 #[derive(Clone, Debug, Serialize)]
 pub struct DecisionNote {
+
+    /// What was refused, in a few words.
+    pub fn what(&self) -> String {
+        if !self.peer.is_empty() {
+            let program = if self.program.is_empty() { "a program" } else { self.program.as_str() };
+            return format!("{program}: connect {}", self.peer);
+        }
+        let words: Vec<&str> = self.argv.iter().map(Redacted::as_str).collect();
+        format!("{} (`{}`)", self.program, words.join(" "))
+    }
     /// Its name in the record.
     pub id: Redacted,
     /// The answer.

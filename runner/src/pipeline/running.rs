@@ -3,6 +3,7 @@
 //! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
 //! record before anybody is told of it.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +16,12 @@ use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled};
+use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::plan::{self, PathRule, Rights};
+use crate::sandbox::{Network, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
@@ -242,15 +245,33 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let plan = self.plan(facts, directory.temp())?;
-        let environment = self.settings.environment.clone();
+        let environment = self.environment(&plan);
+        let gate = self.gate(facts, &plan);
         let guard = facts.session.guarded.then(|| {
             let settings = &self.settings;
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
             let redactor = settings.redactor.clone();
-            Desk::new(policies, surroundings, redactor, facts, &environment, &directory)
+            let programs = gate.as_ref().map(|gate| Arc::clone(gate.programs()));
+            Desk::new(policies, surroundings, redactor, facts, &environment, &directory, programs)
         });
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
         Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
+    }
+
+    /// What decides on the connections of a session under this plan, if it can have any.
+    fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
+        let settings = &self.settings;
+        has_proxy(plan)
+            .then(|| Gate::new(settings.engine.clone(), settings.redactor.clone(), self.audit.clone(), facts))
+    }
+
+    /// The variables of a session under this plan.
+    pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
+        let mut environment = self.settings.environment.clone();
+        if has_proxy(plan) {
+            environment.extend(network::variables());
+        }
+        environment
     }
 
     /// What the kernel holds a session to that has this temporary directory.
@@ -329,6 +350,11 @@ fn runs(grant: &Grant) -> Vec<Runs> {
     let mut runs: Vec<Runs> =
         grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect();
     if runs.is_empty() {
+/// Whether a session under this plan has a proxy on this machine.
+fn has_proxy(plan: &plan::SandboxPlan) -> bool {
+    Network::of(plan.network, probe().namespaces) == Network::Proxy
+}
+
         runs.push(Runs { program: String::new(), interpreter: true });
     }
     runs

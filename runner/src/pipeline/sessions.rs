@@ -41,7 +41,7 @@ impl Pipeline {
         let reloads = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         let plan = self.plan(&facts, remains.temp())?;
-        let environment = self.settings.environment.clone();
+        let environment = self.environment(&plan);
         let session = Session::reopen(remains, plan, environment).await.map_err(|error| self.failure(&error))?;
         self.opened(session, place, reloads, true).await
     }

@@ -94,8 +94,50 @@ pub struct Enforced {
     /// Whether every `execve` is decided again.
     pub guarded: bool,
 }
+    /// What it has of a network.
+    pub network: Network,
 
 /// Turns a plan and a launch into something that only needs to be started. Opens the paths of the plan; starts nothing.
+/// What a session has of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// A proxy of its own, which decides each connection.
+    Proxy,
+    /// None: no policy permits any connection.
+    NotPermitted,
+    /// None: policies would permit some, and the machine offers no network namespace, without which a permitted port would be
+    /// permitted at every address.
+    NoNamespace,
+}
+
+impl Network {
+    /// What a session has whose policies might permit a connection, or not, in these namespaces.
+    #[must_use]
+    pub const fn of(permitted: bool, namespaces: Namespaces) -> Self {
+        match (permitted, namespaces) {
+            (false, _) => Self::NotPermitted,
+            (true, Namespaces::None) => Self::NoNamespace,
+            (true, Namespaces::Root | Namespaces::User) => Self::Proxy,
+        }
+    }
+
+    /// As a sentence's end, behind "network: ".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "by the session's proxy alone, which asks policy about each connection",
+            Self::NotPermitted => "off: no policy permits a connection",
+            Self::NoNamespace => {
+                "off: policies permit connections, but the machine offers no network namespace to hold them in"
+            }
+        }
+    }
+}
+
+/// Where a session's proxy listens, at 127.0.0.1 of a network that is that session's own.
+pub const PROXY_PORT: u16 = 3128;
+
 ///
 /// # Errors
 ///
@@ -123,12 +165,15 @@ fn prepare_in(
     } else {
         (None, plan.rules.clone())
     };
-    let ruleset = landlock::ruleset(&rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let network = Network::of(plan.network, namespaces);
+    let proxied = network == Network::Proxy;
+    let port = proxied.then_some(PROXY_PORT);
+    let ruleset = landlock::ruleset(&rules, port, plan.level, offer.landlock_abi, &offer.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
     };
-    let filters = seccomp::filters(namespaces)?;
+    let filters = seccomp::filters(namespaces, proxied)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let enforced = Enforced {
         level: plan.level,
@@ -142,6 +187,7 @@ fn prepare_in(
         limits: limits.iter().filter_map(|limit| limit.name).collect(),
         guarded: false,
     };
+        network,
     Ok(Prepared {
         program: text("program", launch.program.into())?,
         cwd: text("working directory", launch.cwd.into())?,

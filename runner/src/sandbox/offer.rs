@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use super::plan::Level;
-use super::{SandboxError, enforce, landlock, mounts};
+use super::{Network, SandboxError, enforce, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -178,6 +178,15 @@ impl Offer {
             ),
         ]
     }
+            finding(
+                "network",
+                namespaces,
+                if namespaces {
+                    "a session has none, or where policy permits connections a proxy of its own that decides each".to_owned()
+                } else {
+                    format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
+                },
+            ),
 }
 
 const YAMA: &str = "/proc/sys/kernel/yama/ptrace_scope";

@@ -574,6 +574,7 @@ impl Place {
             .collect(),
             masks: Vec::new(),
             searched: true,
+            network: false,
             limits: Limits { processes: Some(30), memory: None, file_size: Some(1 << 20), open_files: Some(200) },
             level: Level::Default,
         }

@@ -148,6 +148,10 @@ impl Look {
 fn is_newer(member: Member, before: &Tree, spare: Option<i32>) -> bool {
     spare != Some(member.pid) && before.members.binary_search(&member).is_err()
 }
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
+        self.members.iter().map(|member| member.pid)
+    }
+
 
 fn settled(first: i32) -> io::Result<Tree> {
     let mut last = look(first)?;
@@ -166,7 +170,7 @@ fn settled(first: i32) -> io::Result<Tree> {
 }
 
 /// Looks once at all that is below the first process.
-fn look(first: i32) -> io::Result<Look> {
+pub(super) fn look(first: i32) -> io::Result<Look> {
     // Where `/proc` hides processes, what cannot be seen must not be taken for what is not there.
     Stat::of(first)?;
     let mut look = if *LISTED { listed(first)? } else { searched(first)? };

@@ -15,6 +15,7 @@ use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
 use crate::guard::Desk;
+use crate::network::Gate;
 use crate::redact::{RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
@@ -319,6 +320,7 @@ pub struct Session {
     left: palisade_grammar::Shell,
     beginning: Beginning,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
 }
 
 /// What another shell begins with that shall be like a session's: what that was after the last script that it came to
@@ -348,6 +350,7 @@ pub struct Remains {
     pub beginning: Beginning,
     directory: SessionDirectory,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Remains {
@@ -363,10 +366,10 @@ impl Session {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn open(id: SessionId, place: Place, beginning: Beginning) -> Result<Self, SessionError> {
-        let (cwd, guard) = (place.cwd.clone(), place.guard.clone());
+        let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning, guard })
+        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning, guard, gate })
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -379,10 +382,11 @@ impl Session {
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard } = remains;
-        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone(), terminal: None };
+        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate } = remains;
+        let (desk, door) = (guard.clone(), gate.clone());
+        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
-        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning, guard })
+        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning, guard, gate })
     }
 
     /// Its name.
@@ -439,6 +443,9 @@ impl Session {
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
+        if let Some(gate) = &self.gate {
+            gate.begin(&grant, &terms.progress);
+        }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
         let ended = self.shell.run(&script, &redactor, terms).await?;
@@ -461,8 +468,8 @@ impl Session {
 
     /// Ends the shell and everything in it.
     pub async fn close(self) -> Remains {
-        let Self { id, shell, opened, commands, cwd, beginning, guard, .. } = self;
+        let Self { id, shell, opened, commands, cwd, beginning, guard, gate, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, directory, guard }
+        Remains { id, opened, commands, cwd, beginning, directory, guard, gate }
     }
 }

@@ -34,6 +34,7 @@ use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
+use crate::network::{Gate, Proxy};
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Enforced, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
@@ -67,6 +68,8 @@ pub struct Place {
     pub directory: SessionDirectory,
     /// What its guard asks; none where programs are not decided again.
     pub guard: Option<Arc<Desk>>,
+    /// What decides its connections, where its plan has a network; without one it has no network.
+    pub gate: Option<Arc<Gate>>,
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
     /// is for one command.
     pub terminal: Option<TerminalSize>,
@@ -153,6 +156,8 @@ pub struct LocalShell {
     enforced: Enforced,
     /// The shell's own number as this process sees it.
     pid: i32,
+    /// Ends with it.
+    _proxy: Option<Proxy>,
 }
 
 impl LocalShell {
@@ -161,7 +166,8 @@ impl LocalShell {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard, terminal } = place;
+        let Place { mut plan, mut environment, cwd, directory, guard, gate, terminal } = place;
+        plan.network &= gate.is_some();
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
@@ -202,10 +208,17 @@ impl LocalShell {
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
         }
         let enforced = prepared.enforced().clone();
-        let process = sandbox::spawn(prepared)?;
+        let mut process = sandbox::spawn(prepared)?;
+        let proxy = match (gate, process.take_listener()) {
+            (Some(gate), Some(listener)) => {
+                Some(gate.serve(listener, process.first_pid()).map_err(channel_error("the session's proxy"))?)
+            }
+            _ => None,
+        };
         let pid = process.pid();
         let reports = Reports::new(control);
-        let mut shell = Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid };
+        let mut shell =
+            Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid, _proxy: proxy };
         match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
