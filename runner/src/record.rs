@@ -96,6 +96,11 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
     let exit = match (result.status, result.exit_code, result.signal) {
         (Status::Done | Status::SessionLost, Some(code), _) => Exit::Code(code),
         (Status::Done | Status::SessionLost, None, Some(signal)) => Exit::Signal(signal),
+        (Status::Limited, ..) => Exit::Reason(Term::new(match result.limit {
+            Some("memory") => "limit-memory",
+            Some("processes") => "limit-processes",
+            _ => "limited",
+        })),
         (status, _, _) => Exit::Reason(Term::new(status.as_str())),
     };
     let stream = |text: &Redacted, name: &str| {
@@ -155,11 +160,6 @@ pub(crate) fn signalled(job: &Job, judged: &Explained, signal: &'static str) -> 
     Signalled { of: job.req, session: session(job.session.as_str()), effect, determining, signal }.into()
 }
 
-/// The decision, and the policies that stand in the way.
-fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
-    let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
-    policies.retain(|policy| !policy.is_empty());
-    (effect(judged.decision), policies)
 /// A connection that was to be made.
 pub(crate) fn connection(
     id: &str,
@@ -172,6 +172,11 @@ pub(crate) fn connection(
     Connected { session: session(id), effect: effect(decision), determining, peer, addresses, program }.into()
 }
 
+/// The decision, and the policies that stand in the way.
+fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
+    let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
+    policies.retain(|policy| !policy.is_empty());
+    (effect(judged.decision), policies)
 }
 
 /// A session that was closed.

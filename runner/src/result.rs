@@ -46,6 +46,9 @@ pub struct ExecResult {
     /// The signal that ended the shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it: `memory`, `processes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<&'static str>,
     /// Standard output, escape sequences removed, cut to the budget.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub stdout: Redacted,
@@ -108,6 +111,8 @@ pub enum Status {
     TimedOut,
     /// Somebody stopped it, and everything it had started was ended.
     Cancelled,
+    /// The session has passed one of its limits, and everything in it but its shell was ended.
+    Limited,
     /// The session ended under it.
     SessionLost,
     /// It has not ended.
@@ -123,6 +128,8 @@ pub struct Finish {
     pub exit_code: Option<i32>,
     /// The signal that ended the shell.
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it.
+    pub limit: Option<&'static str>,
     /// The working directory after it.
     pub cwd: Redacted,
     /// From the start to the end.
@@ -165,6 +172,7 @@ impl Status {
             Self::Done => "done",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
+            Self::Limited => "limited",
             Self::SessionLost => "session_lost",
             Self::Running => "running",
         }
@@ -195,6 +203,9 @@ pub struct DeniedProgram {
     /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
+    /// Whom it was not let connect to, `host:port`.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub peer: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub policy: Redacted,
@@ -203,9 +214,6 @@ pub struct DeniedProgram {
     /// What would be allowed.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub suggestion: Redacted,
-    /// Whom it was not let connect to, `host:port`.
-    #[serde(skip_serializing_if = "Redacted::is_empty")]
-    pub peer: Redacted,
 }
 
 impl DeniedProgram {
@@ -226,14 +234,6 @@ impl DeniedProgram {
         Self {
             program: redactor.text(program),
             argv: argv.into_iter().map(|word| word.shortened(MAX_TEXT)).collect(),
-            policy: redactor.text(policy),
-            reason: redactor.text(reason).shortened(MAX_TEXT),
-            suggestion: redactor.text(suggestion),
-        }
-    }
-}
-
-/// Arguments of a refused program that are shown.
             peer: Redacted::from_static(""),
             policy: redactor.text(policy),
             reason: redactor.text(reason).shortened(MAX_TEXT),
@@ -256,11 +256,11 @@ impl DeniedProgram {
             program: redactor.text(program),
             argv: Vec::new(),
             peer: redactor.text(peer),
-const MAX_WORDS: usize = 32;
-
-/// The decision in short.
-#[derive(Clone, Debug, Serialize)]
-pub struct DecisionNote {
+            policy: redactor.text(policy),
+            reason: redactor.text(reason).shortened(MAX_TEXT),
+            suggestion: redactor.text(suggestion),
+        }
+    }
 
     /// What was refused, in a few words.
     pub fn what(&self) -> String {
@@ -271,6 +271,14 @@ pub struct DecisionNote {
         let words: Vec<&str> = self.argv.iter().map(Redacted::as_str).collect();
         format!("{} (`{}`)", self.program, words.join(" "))
     }
+}
+
+/// Arguments of a refused program that are shown.
+const MAX_WORDS: usize = 32;
+
+/// The decision in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionNote {
     /// Its name in the record.
     pub id: Redacted,
     /// The answer.

@@ -140,7 +140,7 @@ pub(crate) fn schema() -> Value {
         "type": "object", "properties": { "bytes": { "type": "integer" }, "lines": { "type": "integer" } } } });
     object(
         &json!({
-            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "denied", "approval_required", "session_lost", "failed"] },
+            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "limited", "denied", "approval_required", "session_lost", "failed"] },
             "exit_code": { "type": "integer" },
             "signal": { "type": "integer" },
             "stdout": { "type": "string" },

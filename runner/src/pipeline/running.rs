@@ -326,13 +326,18 @@ impl Pipeline {
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
             End::TimedOut => (Status::TimedOut, None, None),
             End::Cancelled => (Status::Cancelled, None, None),
+            End::Limited(_) => (Status::Limited, None, None),
             End::Unknown => (Status::SessionLost, None, None),
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
         let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
+        let limit = match ended.end {
+            End::Limited(limit) => Some(limit.as_str()),
+            _ => None,
+        };
         let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
         let lost = lost.map(|lost| crate::redact::Redacted::from_static(lost.as_str()));
-        Finish { status, exit_code, signal, cwd, duration: ended.duration, lost, anchor: self.audit.head() }
+        Finish { status, exit_code, signal, limit, cwd, duration: ended.duration, lost, anchor: self.audit.head() }
     }
 }
 
@@ -345,16 +350,16 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
     }
 }
 
-/// The programs that the text names; what it does not tell counts as an interpreter.
-fn runs(grant: &Grant) -> Vec<Runs> {
-    let mut runs: Vec<Runs> =
-        grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect();
-    if runs.is_empty() {
 /// Whether a session under this plan has a proxy on this machine.
 fn has_proxy(plan: &plan::SandboxPlan) -> bool {
     Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
 
+/// The programs that the text names; what it does not tell counts as an interpreter.
+fn runs(grant: &Grant) -> Vec<Runs> {
+    let mut runs: Vec<Runs> =
+        grant.programs().map(|(program, interpreter)| Runs { program: program.to_owned(), interpreter }).collect();
+    if runs.is_empty() {
         runs.push(Runs { program: String::new(), interpreter: true });
     }
     runs

@@ -18,6 +18,7 @@ mod first;
 mod guard;
 mod landlock;
 mod masks;
+pub mod meter;
 mod mounts;
 mod offer;
 pub mod plan;
@@ -89,15 +90,14 @@ pub struct Enforced {
     pub no_new_privs: bool,
     /// The capabilities it holds or can get: `none`.
     pub capabilities: &'static str,
-    /// Which limits of the plan the kernel holds: of `processes`, `file-size`, `open-files`.
+    /// Which limits of the plan are held: of `processes` and `memory`, which the server watches, `file-size` and `open-files`.
     pub limits: Vec<&'static str>,
     /// Whether every `execve` is decided again.
     pub guarded: bool,
-}
     /// What it has of a network.
     pub network: Network,
+}
 
-/// Turns a plan and a launch into something that only needs to be started. Opens the paths of the plan; starts nothing.
 /// What a session has of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,6 +138,7 @@ impl Network {
 /// Where a session's proxy listens, at 127.0.0.1 of a network that is that session's own.
 pub const PROXY_PORT: u16 = 3128;
 
+/// Turns a plan and a launch into something that only needs to be started. Opens the paths of the plan; starts nothing.
 ///
 /// # Errors
 ///
@@ -184,10 +185,10 @@ fn prepare_in(
         searched: view.is_some() && plan.searched,
         no_new_privs: true,
         capabilities: "none",
-        limits: limits.iter().filter_map(|limit| limit.name).collect(),
+        limits: held(&limits, &plan.limits),
         guarded: false,
-    };
         network,
+    };
     Ok(Prepared {
         program: text("program", launch.program.into())?,
         cwd: text("working directory", launch.cwd.into())?,
@@ -385,6 +386,14 @@ fn limits(plan: &Limits, namespaces: Namespaces, root: bool) -> Vec<Limit> {
             value.map(|value| Limit { name, resource: number, value: lowered(resource, value) })
         })
         .collect()
+}
+
+/// The names of the limits that are held. What the kernel does not hold of them the server watches (`meter.rs`).
+fn held(kernel: &[Limit], plan: &Limits) -> Vec<&'static str> {
+    let watched = [("processes", plan.processes), ("memory", plan.memory)];
+    let watched = watched.into_iter().filter_map(|(name, limit)| limit.map(|_| name));
+    let kernel = kernel.iter().filter_map(|limit| limit.name).filter(|name| *name != "processes");
+    watched.chain(kernel).collect()
 }
 
 fn text(what: &'static str, text: OsString) -> Result<CString, SandboxError> {

@@ -167,6 +167,15 @@ impl Offer {
                 },
             ),
             finding(
+                "network",
+                namespaces,
+                if namespaces {
+                    "a session has none, or where policy permits connections a proxy of its own that decides each".to_owned()
+                } else {
+                    format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
+                },
+            ),
+            finding(
                 "user",
                 !self.root,
                 if self.root {
@@ -178,15 +187,6 @@ impl Offer {
             ),
         ]
     }
-            finding(
-                "network",
-                namespaces,
-                if namespaces {
-                    "a session has none, or where policy permits connections a proxy of its own that decides each".to_owned()
-                } else {
-                    format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
-                },
-            ),
 }
 
 const YAMA: &str = "/proc/sys/kernel/yama/ptrace_scope";

@@ -143,7 +143,8 @@ pub struct Limits {
     /// Processes and threads at a time. The kernel holds it in a user namespace of an unprivileged server; elsewhere it counts all
     /// processes of the user, or for root none, and the server watches.
     pub processes: Option<u64>,
-    /// Memory in bytes. Not held yet: a limit on address space breaks programs that reserve much and use little.
+    /// Memory in bytes, of all processes together. The server watches it: a limit on address space breaks programs that reserve much
+    /// and use little. Also the size of the session's own file systems in memory.
     pub memory: Option<u64>,
     /// Size in bytes of a file that is written.
     pub file_size: Option<u64>,

@@ -48,6 +48,14 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Those of them of which this is so, by their numbers.
+    pub(super) fn only(mut self, is_so: impl Fn(i32) -> bool) -> Self {
+        self.members.retain(|member| is_so(member.pid));
+        self
+    }
+}
+
 impl Process {
     /// The session's living processes, as this server sees them; none once it has ended. Where they change all the time, all that
     /// were seen, some of which may have ended meanwhile.
@@ -140,6 +148,10 @@ pub(super) struct Look {
 }
 
 impl Look {
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
+        self.members.iter().map(|member| member.pid)
+    }
+
     fn newer<'a>(&'a self, before: &'a Tree, spare: Option<i32>) -> impl Iterator<Item = Member> + 'a {
         self.members.iter().copied().filter(move |member| is_newer(*member, before, spare))
     }
@@ -148,10 +160,6 @@ impl Look {
 fn is_newer(member: Member, before: &Tree, spare: Option<i32>) -> bool {
     spare != Some(member.pid) && before.members.binary_search(&member).is_err()
 }
-    pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
-        self.members.iter().map(|member| member.pid)
-    }
-
 
 fn settled(first: i32) -> io::Result<Tree> {
     let mut last = look(first)?;

@@ -7,6 +7,7 @@
 mod budgets;
 mod ends;
 mod jobs;
+mod limits;
 mod masks;
 mod place;
 mod state;

@@ -35,6 +35,7 @@ pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
+use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Enforced, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
@@ -146,7 +147,9 @@ impl std::fmt::Debug for State {
 /// A running shell.
 #[derive(Debug)]
 pub struct LocalShell {
-    process: Process,
+    process: Arc<Process>,
+    /// What watches its limits, where it has any.
+    meter: Option<Meter>,
     stdin: UnixStream,
     /// The shell's end of its input, held to see what it has not read yet.
     stdin_child: OwnedFd,
@@ -203,6 +206,7 @@ impl LocalShell {
             controlling_terminal: slave.as_ref().map(|(_, number)| *number),
             extra: [(control_child, CONTROL_FD)].into_iter().chain(slave).collect(),
         };
+        let limits = plan.limits;
         let mut prepared = sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
@@ -215,10 +219,12 @@ impl LocalShell {
             }
             _ => None,
         };
+        let process = Arc::new(process);
+        let meter = Meter::start(&process, limits).map_err(channel_error("the watch over the session's limits"))?;
         let pid = process.pid();
         let reports = Reports::new(control);
         let mut shell =
-            Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid, _proxy: proxy };
+            Self { process, meter, stdin, stdin_child, reports, directory, terminal, enforced, pid, _proxy: proxy };
         match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
