@@ -98,6 +98,18 @@ impl Offer {
         Ok(())
     }
 
+    /// Whether sessions of different principals can be kept apart under one user: neither reads, signals, traces or sees the other's
+    /// processes, temporary files, shared memory and network. Their workspaces have to be different ones, which is the settings' to see to.
+    /// A server for several principals asks this before it serves a second one.
+    ///
+    /// # Errors
+    ///
+    /// The layer that is missing.
+    pub fn separates_principals(&self) -> Result<(), SandboxError> {
+        // Landlock alone leaves `/tmp`, the numbers and command lines of processes, and modes and times of files.
+        self.meets(Level::Strict)
+    }
+
     /// Whether programs can be decided when they are executed.
     ///
     /// # Errors

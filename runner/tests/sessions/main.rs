@@ -10,5 +10,6 @@ mod jobs;
 mod limits;
 mod masks;
 mod place;
+mod principals;
 mod state;
 mod tty;
