@@ -76,7 +76,7 @@ fn header(result: &ExecResult) -> String {
     match (result.status, result.exit_code, result.signal) {
         (Status::TimedOut, _, _) => parts.push("timed out".to_owned()),
         (Status::Cancelled, _, _) => parts.push("cancelled".to_owned()),
-        (Status::Limited, _, _) => parts.push(format!("limit: {}", result.limit.unwrap_or_default())),
+        (Status::Limited, _, _) => parts.push(format!("limit: {}", result.limit.map_or("", |limit| limit.as_str()))),
         (_, Some(code), _) => parts.push(format!("exit {code}")),
         (_, None, Some(signal)) => parts.push(format!("signal {signal}")),
         (status, None, None) => parts.push(status.as_str().to_owned()),

@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Status};
+use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
 use crate::session::SessionId;
@@ -97,9 +98,9 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         (Status::Done | Status::SessionLost, Some(code), _) => Exit::Code(code),
         (Status::Done | Status::SessionLost, None, Some(signal)) => Exit::Signal(signal),
         (Status::Limited, ..) => Exit::Reason(Term::new(match result.limit {
-            Some("memory") => "limit-memory",
-            Some("processes") => "limit-processes",
-            _ => "limited",
+            Some(Exceeded::Memory) => "limit-memory",
+            Some(Exceeded::Processes) => "limit-processes",
+            None => "limited",
         })),
         (status, _, _) => Exit::Reason(Term::new(status.as_str())),
     };

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::audit::Anchor;
 use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
+use crate::sandbox::meter::Exceeded;
 
 /// Characters of one text in an explanation; a script itself is shown whole.
 const MAX_TEXT: usize = 2_000;
@@ -48,7 +49,7 @@ pub struct ExecResult {
     pub signal: Option<i32>,
     /// The limit that was passed, as settings name it: `memory`, `processes`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<&'static str>,
+    pub limit: Option<Exceeded>,
     /// Standard output, escape sequences removed, cut to the budget.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub stdout: Redacted,
@@ -129,7 +130,7 @@ pub struct Finish {
     /// The signal that ended the shell.
     pub signal: Option<i32>,
     /// The limit that was passed, as settings name it.
-    pub limit: Option<&'static str>,
+    pub limit: Option<Exceeded>,
     /// The working directory after it.
     pub cwd: Redacted,
     /// From the start to the end.

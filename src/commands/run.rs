@@ -174,7 +174,7 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
         }
         // As a shell reports a command that was killed.
         Status::Limited => {
-            let limit = result.limit.unwrap_or_default();
+            let limit = result.limit.map_or("", |limit| limit.as_str());
             report::complain(&format!("palisade: limit: {limit}; everything it had started was ended\n"));
             Exit::Command(137)
         }

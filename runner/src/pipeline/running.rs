@@ -332,7 +332,7 @@ impl Pipeline {
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
         let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
         let limit = match ended.end {
-            End::Limited(limit) => Some(limit.as_str()),
+            End::Limited(limit) => Some(limit),
             _ => None,
         };
         let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();

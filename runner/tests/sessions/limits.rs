@@ -14,7 +14,7 @@ fn place(limits: Limits) -> Place {
 }
 
 fn limited(result: &ExecResult) -> Option<&'static str> {
-    (result.status == Status::Limited).then_some(result.limit).flatten()
+    (result.status == Status::Limited).then_some(result.limit?.as_str())
 }
 
 #[tokio::test(flavor = "multi_thread")]
