@@ -143,6 +143,7 @@ pub(crate) fn schema() -> Value {
             "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "limited", "denied", "approval_required", "session_lost", "failed"] },
             "exit_code": { "type": "integer" },
             "signal": { "type": "integer" },
+            "limit": { "type": "string" },
             "stdout": { "type": "string" },
             "stderr": { "type": "string" },
             "cwd": { "type": "string" },
