@@ -470,6 +470,12 @@ pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (boo
     (answer.decision == Decision::Allow, answer.determining)
 }
 
+/// The policies that permit it, where it is allowed.
+pub(crate) fn permitting(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, approved: bool) -> Option<Vec<String>> {
+    let answer = answer(bundle, asker.pose_alone(draft, approved));
+    (answer.decision == Decision::Allow).then_some(answer.determining)
+}
+
 fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
     let now = answer(bundle, asker.pose(sheet, draft, false));
     if now.decision == Decision::Allow {

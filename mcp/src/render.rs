@@ -49,7 +49,8 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
         let _ = writeln!(text, "[session restarted: {restarted}]");
     }
     for denied in &result.denied {
-        let _ = writeln!(text, "[denied at execve] {}", denied_program(denied));
+        let when = if denied.peer.is_empty() { "denied at execve" } else { "denied" };
+        let _ = writeln!(text, "[{when}] {}", denied_program(denied));
     }
     for hint in &result.hints {
         let _ = writeln!(text, "[hint] {hint}");
@@ -65,9 +66,8 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
 }
 
 fn denied_program(denied: &DeniedProgram) -> String {
-    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
     let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
-    let mut text = format!("{} (`{}`): {policy}: {}", denied.program, words.join(" "), denied.reason);
+    let mut text = format!("{}: {policy}: {}", denied.what(), denied.reason);
     if !denied.suggestion.is_empty() {
         let _ = write!(text, " — instead: {}", denied.suggestion);
     }
@@ -79,6 +79,7 @@ fn header(result: &ExecResult) -> String {
     match (result.status, result.exit_code, result.signal) {
         (Status::TimedOut, _, _) => parts.push("timed out".to_owned()),
         (Status::Cancelled, _, _) => parts.push("cancelled".to_owned()),
+        (Status::Limited, _, _) => parts.push(format!("limit: {}", result.limit.map_or("", |limit| limit.as_str()))),
         (_, Some(code), _) => parts.push(format!("exit {code}")),
         (_, None, Some(signal)) => parts.push(format!("signal {signal}")),
         (status, None, None) => parts.push(status.as_str().to_owned()),

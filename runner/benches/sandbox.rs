@@ -34,6 +34,7 @@ fn plan() -> SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
         searched: true,
+        network: false,
         limits: Limits::default(),
         level: Level::Default,
     }

@@ -9,6 +9,7 @@
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
 //!           │  guard/         what may be executed, asked at each execve
+//!           │  network/       what may be connected to, asked at each connection
 //!           │  output/        escapes off, bounded
 //!           ▼  redact/        what may leave
 //! ```
@@ -21,6 +22,7 @@ pub mod facts;
 pub mod guard;
 mod hint;
 pub mod job;
+pub mod network;
 pub mod output;
 pub mod pipeline;
 mod record;

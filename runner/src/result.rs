@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::audit::Anchor;
 use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
+use crate::sandbox::meter::Exceeded;
 
 /// Characters of one text in an explanation; a script itself is shown whole.
 const MAX_TEXT: usize = 2_000;
@@ -48,6 +49,9 @@ pub struct ExecResult {
     /// The signal that ended the shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it: `memory`, `processes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Exceeded>,
     /// Standard output, escape sequences removed, cut to the budget.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub stdout: Redacted,
@@ -84,7 +88,7 @@ pub struct ExecResult {
     /// Redactions per secret rule.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<Redacted, u64>,
-    /// Programs that the exec guard refused.
+    /// Programs that the exec guard refused, and connections that the session's proxy did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
     /// What its messages mean here, where they look as if the sandbox had said no.
@@ -116,6 +120,8 @@ pub enum Status {
     TimedOut,
     /// Somebody stopped it, and everything it had started was ended.
     Cancelled,
+    /// The session has passed one of its limits, and everything in it but its shell was ended.
+    Limited,
     /// The session ended under it.
     SessionLost,
     /// It has not ended.
@@ -154,6 +160,8 @@ pub struct Finish {
     pub exit_code: Option<i32>,
     /// The signal that ended the shell.
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it.
+    pub limit: Option<Exceeded>,
     /// The working directory after it.
     pub cwd: Redacted,
     /// From the start to the end.
@@ -201,6 +209,7 @@ impl Status {
             Self::Done => "done",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
+            Self::Limited => "limited",
             Self::SessionLost => "session_lost",
             Self::Running => "running",
         }
@@ -223,13 +232,17 @@ impl Omitted {
     }
 }
 
-/// A program that was refused when something tried to execute it.
+/// A program that was refused when something tried to execute it, or a connection of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeniedProgram {
-    /// The file, as it was called.
+    /// The file, as it was called; for a connection the program that wanted it, empty if that cannot be told.
     pub program: Redacted,
-    /// Its arguments, its own name first; all in one where a secret goes over several.
+    /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
+    /// Whom it was not let connect to, `host:port`.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub peer: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub policy: Redacted,
@@ -258,10 +271,42 @@ impl DeniedProgram {
         Self {
             program: redactor.text(program),
             argv: argv.into_iter().map(|word| word.shortened(MAX_TEXT)).collect(),
+            peer: Redacted::from_static(""),
             policy: redactor.text(policy),
             reason: redactor.text(reason).shortened(MAX_TEXT),
             suggestion: redactor.text(suggestion),
         }
+    }
+}
+
+impl DeniedProgram {
+    /// A connection.
+    pub(crate) fn connection(
+        program: &str,
+        peer: &str,
+        policy: &str,
+        reason: &str,
+        suggestion: &str,
+        redactor: &Redactor,
+    ) -> Self {
+        Self {
+            program: redactor.text(program),
+            argv: Vec::new(),
+            peer: redactor.text(peer),
+            policy: redactor.text(policy),
+            reason: redactor.text(reason).shortened(MAX_TEXT),
+            suggestion: redactor.text(suggestion),
+        }
+    }
+
+    /// What was refused, in a few words.
+    pub fn what(&self) -> String {
+        if !self.peer.is_empty() {
+            let program = if self.program.is_empty() { "a program" } else { self.program.as_str() };
+            return format!("{program}: connect {}", self.peer);
+        }
+        let words: Vec<&str> = self.argv.iter().map(Redacted::as_str).collect();
+        format!("{} (`{}`)", self.program, words.join(" "))
     }
 }
 

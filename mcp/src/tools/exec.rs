@@ -153,9 +153,10 @@ pub(crate) fn schema() -> Value {
         "type": "object", "properties": { "bytes": { "type": "integer" }, "lines": { "type": "integer" } } } });
     object(
         &json!({
-            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "denied", "approval_required", "session_lost", "failed"] },
+            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "limited", "denied", "approval_required", "session_lost", "failed"] },
             "exit_code": { "type": "integer" },
             "signal": { "type": "integer" },
+            "limit": { "type": "string" },
             "stdout": { "type": "string" },
             "stderr": { "type": "string" },
             "cwd": { "type": "string" },

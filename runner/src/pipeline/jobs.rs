@@ -249,6 +249,7 @@ impl Pipeline {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
             signal: finish.and_then(|finish| finish.signal),
+            limit: finish.and_then(|finish| finish.limit),
             lossy: stdout.lossy || stderr.lossy,
             stdout: stdout.text,
             stderr: stderr.text,

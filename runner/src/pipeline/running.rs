@@ -3,6 +3,7 @@
 //! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
 //! record before anybody is told of it.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +17,12 @@ use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled};
+use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::plan::{self, PathRule, Rights};
+use crate::sandbox::{Network, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
@@ -272,20 +275,43 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let plan = self.plan(facts, directory.temp())?;
-        let environment = self.settings.environment.clone();
-        let guard = self.guard(facts, &directory);
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
+        let environment = self.environment(&plan);
+        let gate = self.gate(facts, &plan);
+        let guard = self.guard(facts, &environment, &directory, gate.as_deref());
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
         Session::open(id.clone(), place, beginning, rules).await.map_err(|error| self.failure(&error))
     }
 
     /// What the programs of a session in this directory are decided by, where they are decided again.
-    pub(super) fn guard(&self, facts: &Facts, directory: &SessionDirectory) -> Option<Arc<Desk>> {
+    pub(super) fn guard(
+        &self,
+        facts: &Facts,
+        environment: &[(OsString, OsString)],
+        directory: &SessionDirectory,
+        gate: Option<&Gate>,
+    ) -> Option<Arc<Desk>> {
         let settings = &self.settings;
         facts.session.guarded.then(|| {
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
-            let redactor = settings.redactor.clone();
-            Desk::new(policies, surroundings, redactor, facts, &settings.environment, directory)
+            let programs = gate.map(|gate| Arc::clone(gate.programs()));
+            Desk::new(policies, surroundings, settings.redactor.clone(), facts, environment, directory, programs)
         })
+    }
+
+    /// What decides on the connections of a session under this plan, if it can have any.
+    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
+        let settings = &self.settings;
+        has_proxy(plan)
+            .then(|| Gate::new(settings.engine.clone(), settings.redactor.clone(), self.audit.clone(), facts))
+    }
+
+    /// The variables of a session under this plan.
+    pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
+        let mut environment = self.settings.environment.clone();
+        if has_proxy(plan) {
+            environment.extend(network::variables());
+        }
+        environment
     }
 
     /// What the kernel holds a session to that has this temporary directory.
@@ -341,16 +367,22 @@ impl Pipeline {
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
             End::TimedOut => (Status::TimedOut, None, None),
             End::Cancelled => (Status::Cancelled, None, None),
+            End::Limited(_) => (Status::Limited, None, None),
             End::Unknown => (Status::SessionLost, None, None),
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
         let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
+        let limit = match ended.end {
+            End::Limited(limit) => Some(limit),
+            _ => None,
+        };
         let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
         let lost = lost.map(|lost| crate::redact::Redacted::from_static(lost.as_str()));
         Finish {
             status,
             exit_code,
             signal,
+            limit,
             cwd,
             duration: ended.duration,
             lost,
@@ -367,6 +399,11 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = tokio::time::sleep(yields) => {}
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
+}
+
+/// Whether a session under this plan has a proxy on this machine.
+fn has_proxy(plan: &plan::SandboxPlan) -> bool {
+    Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
 
 /// The programs that the text names; what it does not tell counts as an interpreter.

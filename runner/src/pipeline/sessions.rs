@@ -46,9 +46,9 @@ impl Pipeline {
         let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         let plan = self.plan(&facts, remains.temp())?;
-        let environment = self.settings.environment.clone();
-        let guard = self.guard(&facts, remains.directory());
-        let session = Session::reopen(remains.guarded_by(guard), plan, environment, rules).await;
+        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
+        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let session = Session::reopen(remains.held_by(guard, gate), plan, environment, rules).await;
         self.opened(session.map_err(|error| self.failure(&error))?, place, true).await
     }
 
@@ -77,9 +77,10 @@ impl Pipeline {
             }
         };
         let Some(remains) = lease.take_remains() else { return Err(self.failure(&SessionError::Unknown)) };
-        let guard = self.guard(&facts, remains.directory());
-        let remains = remains.guarded_by(guard).standing_in(cwd);
-        let mut session = match Session::reopen(remains, plan, self.settings.environment.clone(), rules).await {
+        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
+        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let remains = remains.held_by(guard, gate).standing_in(cwd);
+        let mut session = match Session::reopen(remains, plan, environment, rules).await {
             Ok(session) => session,
             Err(error) => {
                 lease.forget();

@@ -49,6 +49,14 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Those of them of which this is so, by their numbers.
+    pub(super) fn only(mut self, is_so: impl Fn(i32) -> bool) -> Self {
+        self.members.retain(|member| is_so(member.pid));
+        self
+    }
+}
+
 /// Two lists of children that stay open: whether the program is alone is told by reading each once. A descriptor below
 /// `/proc` is its process's own, and never another's with the same number.
 #[derive(Debug)]
@@ -184,6 +192,10 @@ pub(super) struct Look {
 }
 
 impl Look {
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
+        self.members.iter().map(|member| member.pid)
+    }
+
     fn newer<'a>(&'a self, before: &'a Tree, spare: Option<i32>) -> impl Iterator<Item = Member> + 'a {
         self.members.iter().copied().filter(move |member| is_newer(*member, before, spare))
     }
@@ -210,7 +222,7 @@ fn settled(first: i32) -> io::Result<Tree> {
 }
 
 /// Looks once at all that is below the first process.
-fn look(first: i32) -> io::Result<Look> {
+pub(super) fn look(first: i32) -> io::Result<Look> {
     // Where `/proc` hides processes, what cannot be seen must not be taken for what is not there.
     Stat::of(first)?;
     let mut look = if *LISTED { listed(first)? } else { searched(first)? };

@@ -15,6 +15,7 @@ use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
 use crate::guard::Desk;
+use crate::network::Gate;
 use crate::redact::{Redacted, RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
@@ -325,6 +326,7 @@ pub struct Session {
     left: palisade_grammar::Shell,
     beginning: Beginning,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
     /// Which of the server's kernel rules hold it, by number.
     rules: u64,
     /// What the next result has to say of it.
@@ -358,6 +360,7 @@ pub struct Remains {
     pub beginning: Beginning,
     directory: SessionDirectory,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Remains {
@@ -371,10 +374,10 @@ impl Remains {
         &self.directory
     }
 
-    /// With the same session's guard, or with another for a shell that is decided otherwise.
+    /// For a shell whose programs and connections are decided by others than before.
     #[must_use]
-    pub fn guarded_by(self, guard: Option<Arc<Desk>>) -> Self {
-        Self { guard, ..self }
+    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Gate>>) -> Self {
+        Self { guard, gate, ..self }
     }
 
     /// To begin elsewhere, since where it stood is no more.
@@ -390,10 +393,11 @@ impl Session {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn open(id: SessionId, place: Place, beginning: Beginning, rules: u64) -> Result<Self, SessionError> {
-        let (cwd, guard) = (place.cwd.clone(), place.guard.clone());
+        let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning, guard, rules, notice: None })
+        let opened = Instant::now();
+        Ok(Self { id, shell, opened, commands: 0, cwd, left, beginning, guard, gate, rules, notice: None })
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -407,11 +411,12 @@ impl Session {
         environment: Vec<(OsString, OsString)>,
         rules: u64,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard } = remains;
-        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone(), terminal: None };
+        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate } = remains;
+        let (desk, door) = (guard.clone(), gate.clone());
+        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, rules, notice: None })
+        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, gate, rules, notice: None })
     }
 
     /// Which of the server's kernel rules hold it, by number.
@@ -483,6 +488,9 @@ impl Session {
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
+        if let Some(gate) = &self.gate {
+            gate.begin(&grant, &terms.progress);
+        }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
         let ended = self.shell.run(&script, &redactor, terms).await?;
@@ -505,8 +513,8 @@ impl Session {
 
     /// Ends the shell and everything in it.
     pub async fn close(self) -> Remains {
-        let Self { id, shell, opened, commands, cwd, beginning, guard, .. } = self;
+        let Self { id, shell, opened, commands, cwd, beginning, guard, gate, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, directory, guard }
+        Remains { id, opened, commands, cwd, beginning, directory, guard, gate }
     }
 }
