@@ -323,7 +323,8 @@ impl LocalShell {
             self.end_everything().await;
             return Err(error);
         }
-        Ok((state.len() < MAX_STATE).then(|| State(state.into())))
+        // A shell that tells nothing has kept nothing: every one has variables.
+        Ok((!state.is_empty() && state.len() < MAX_STATE).then(|| State(state.into())))
     }
 
     /// Kills the shell and everything in it.
