@@ -198,10 +198,17 @@ impl Pipeline {
                         let ran = session.run(grant, &redactor, terms).await;
                         let ran = ran.map_err(|error| self.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
-                        // Whoever hears of the end may use the session: it waits for its turn, which comes at once.
+                        // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
+                        // that it is lost may start it again, which can be done only once it is gone.
                         self.sessions.hold(job.session.as_str(), None);
-                        settled.send_replace(Some(end));
-                        self.behind(lease, ran, changes).await;
+                        let is_lost = ran.as_ref().is_ok_and(|ended| ended.lost.is_some());
+                        if is_lost {
+                            self.behind(lease, ran, changes).await;
+                            settled.send_replace(Some(end));
+                        } else {
+                            settled.send_replace(Some(end));
+                            self.behind(lease, ran, changes).await;
+                        }
                         return;
                     }
                     None => Err(self.failure(&SessionError::Unknown)),

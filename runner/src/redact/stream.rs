@@ -216,6 +216,15 @@ impl Stream {
         RedactedBytes(out)
     }
 
+    /// Returns what is no part of a secret as far as it has come, at a moment that is an end for whoever listens, while more may still
+    /// come. Held back is what [`idle`](Self::idle) holds back, but for a word that nothing speaks against yet.
+    pub fn pause(&mut self) -> RedactedBytes {
+        let mut out = Vec::new();
+        let decided = self.decide_settled().min(self.unfinished_known()).min(self.unfinished_line());
+        self.advance(decided, &mut out);
+        RedactedBytes(out)
+    }
+
     /// Ends the stream and returns the rest.
     pub fn finish(mut self) -> RedactedBytes {
         self.drain()

@@ -22,6 +22,9 @@ pub const CONTROL_FD: i32 = 198;
 /// The descriptor at which a shell with a terminal holds it for its commands.
 pub const TERMINAL_FD: i32 = 197;
 
+/// The descriptor on which the shell tells its state: a socket too, since what is told there another shell will run.
+pub const STATE_FD: i32 = 196;
+
 /// The shell functions that report and that tell the shell's state. Read-only from the first line on; names with a
 /// slash are looked up as functions (bash(1), "COMMAND EXECUTION", does not say so; its source and our tests do) and
 /// never as programs.
@@ -94,7 +97,7 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
         Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
         Streams::Nowhere => write!(text, " </dev/null"),
     };
-    let _ = writeln!(text, " {CONTROL_FD}>&-");
+    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&-");
     text.push_str(&report(nonce));
     text.into_bytes()
 }
@@ -104,11 +107,11 @@ pub fn sync(nonce: &Nonce) -> Vec<u8> {
     format!("\n{}", report(nonce)).into_bytes()
 }
 
-/// The shell's state, written to `path`, and a report behind it. `status` is that of the command before, which stays.
-pub fn state(path: &str, status: i32, nonce: &Nonce) -> Vec<u8> {
+/// The shell's state, written to its descriptor, and a report behind it. `status` is that of the command before, which stays.
+pub fn state(status: i32, nonce: &Nonce) -> Vec<u8> {
     // In a function bash hides the traps ERR, DEBUG and RETURN.
     let mut text = evaluated(format!("{STATE} \"$@\"\n\\builtin trap -p").as_bytes());
-    let _ = writeln!(text, " </dev/null >{path} {CONTROL_FD}>&-");
+    let _ = writeln!(text, " </dev/null >&{STATE_FD} {CONTROL_FD}>&- {STATE_FD}>&-");
     text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
     text.into_bytes()
 }

@@ -2,6 +2,7 @@
 
 pub mod frame;
 pub mod hearing;
+mod hooks;
 pub mod progress;
 pub mod registry;
 
@@ -327,6 +328,8 @@ pub struct Session {
     beginning: Beginning,
     guard: Option<Arc<Desk>>,
     gate: Option<Arc<Gate>>,
+    /// Code of the agent's may run between its scripts.
+    hooked: bool,
     /// Which of the server's kernel rules hold it, by number.
     rules: u64,
     /// What the next result has to say of it.
@@ -397,7 +400,20 @@ impl Session {
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
         let opened = Instant::now();
-        Ok(Self { id, shell, opened, commands: 0, cwd, left, beginning, guard, gate, rules, notice: None })
+        Ok(Self {
+            id,
+            shell,
+            opened,
+            commands: 0,
+            cwd,
+            left,
+            beginning,
+            guard,
+            gate,
+            hooked: false,
+            rules,
+            notice: None,
+        })
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -416,7 +432,7 @@ impl Session {
         let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, gate, rules, notice: None })
+        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, gate, hooked: false, rules, notice: None })
     }
 
     /// Which of the server's kernel rules hold it, by number.
@@ -484,7 +500,8 @@ impl Session {
             return Err(SessionError::WrongSession);
         }
         // From here on: a script that is cut short may have come far enough.
-        self.left = grant.leaves().clone();
+        let before = std::mem::replace(&mut self.left, grant.leaves().clone());
+        let hooked = hooks::sets_one(grant.inventory());
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
@@ -493,7 +510,15 @@ impl Session {
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
-        let ended = self.shell.run(&script, &redactor, terms).await?;
+        let ended = match self.shell.run(&script, &redactor, terms).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Nothing has run.
+                self.left = before;
+                return Err(error);
+            }
+        };
+        self.hooked |= hooked;
         self.commands += 1;
         if let Some(cwd) = &ended.cwd {
             self.cwd = cwd.clone();
@@ -501,13 +526,15 @@ impl Session {
         Ok(ended)
     }
 
-    /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script.
+    /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script. Code that runs by
+    /// itself could say what it likes where the shell is asked what it is: such a shell is not remembered.
     ///
     /// # Errors
     /// If the shell does not answer any more: it is ended then.
     pub async fn remember(&mut self, status: i32) -> Result<(), SessionError> {
-        let state = self.shell.state(status).await?;
-        self.beginning = Beginning { forgotten: state.is_none(), state, left: self.left.clone() };
+        let state = if self.hooked { None } else { self.shell.state(status).await? };
+        let left = if state.is_some() { self.left.clone() } else { palisade_grammar::Shell::new() };
+        self.beginning = Beginning { forgotten: state.is_none(), state, left };
         Ok(())
     }
 

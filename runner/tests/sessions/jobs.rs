@@ -389,3 +389,52 @@ async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
     house.abort();
     place.pipeline.shut_down().await.expect("shut down");
 }
+
+/// A command whose output never stops keeps neither its deadline nor a signal nor anybody else's command waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_flood_takes_no_turn_from_others() {
+    let place = Place::new();
+    let patience = 60 * SECOND;
+    let call =
+        |timeout| Call { script: b"exec yes".to_vec(), yields: Some(Duration::ZERO), timeout, ..Call::default() };
+    let ends = place.submit(call(Some(2 * SECOND))).await;
+    let killed = place.submit(call(None)).await;
+    let other = tokio::time::timeout(patience, place.alone("echo through")).await.expect("a turn");
+    assert_eq!(other.stdout.as_str(), "through\n", "{other:?}");
+    let (stopped, client) = (job(&killed), Client::default());
+    let signal = place.pipeline.signal_job(&stopped, "KILL", None, &client);
+    reached(tokio::time::timeout(patience, signal).await.expect("a turn"));
+    for (begun, status) in [(killed, Status::Cancelled), (ends, Status::TimedOut)] {
+        let begun = job(&begun);
+        let wait = async {
+            loop {
+                let now = read(&place, &begun, None, SECOND).await;
+                if now.status != Status::Running {
+                    return now.status;
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(patience, wait).await.expect("it ends"), status);
+    }
+}
+
+/// What a background child writes behind its command's end is the rest of the same stream, for the redactor too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_split_at_the_end_of_a_command_is_one() {
+    let place = Place::new();
+    let session = place.open().await;
+    let script = "(printf 'token ghp_0123456789abcdefghij'; sleep 1; printf 'ABCDEFGHIJ012345 end\\n') & sleep 0.3; printf shown >&2";
+    let begun = place.submit(Call { yields: Some(SECOND / 10), ..session.call(script) }).await;
+    let job = job(&begun);
+    let started = Instant::now();
+    let text = loop {
+        let now = read(&place, &job, None, SECOND / 5).await;
+        if now.stdout.as_str().ends_with("end\n") {
+            assert!(now.stderr.as_str().ends_with("shown"), "{now:?}");
+            break now.stdout.as_str().to_owned();
+        }
+        assert!(!now.stdout.as_str().contains("ghp_"), "{now:?}");
+        assert!(started.elapsed() < 60 * SECOND, "{now:?}");
+    };
+    assert!(text.contains("[redacted:github") && !text.contains("012345"), "{text}");
+}

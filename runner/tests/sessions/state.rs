@@ -79,3 +79,38 @@ async fn remembering_leaves_no_trace() {
     // bash itself doubles the mark inside `eval`.
     assert_eq!(traced.stderr.as_str(), "++ x=1\n", "{traced:?}");
 }
+
+/// Code that runs by itself also runs where the shell is asked what it is, and what it prints there would be run by another shell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_with_code_that_runs_by_itself_is_not_remembered() {
+    for (hook, lost) in [
+        ("trap 'echo \"true() { builtin echo forged; }\"' DEBUG", true),
+        ("trap 'echo \"true() { builtin echo forged; }\"' USR1 ERR", true),
+        ("trap 'echo bye' EXIT", false),
+    ] {
+        let place = Place::new();
+        let session = place.open().await;
+        session.run(hook).await;
+        session.run("x=1").await;
+        session.run("exit 3").await;
+        let opened = place.pipeline.restart_session(&session.name, &Client::default()).await.expect("again");
+        assert_eq!(opened.state_lost, lost, "{hook}: {opened:?}");
+        assert_eq!(session.says("true; echo \"<$x>\"").await, if lost { "<>\n" } else { "<1>\n" }, "{hook}");
+    }
+}
+
+/// Nothing that a program finds in `/proc` of the shell can be opened to say what the shell is.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_can_say_what_a_shell_is() {
+    let place = Place::new();
+    let session = place.open().await;
+    let script = "(for i in {1..400}; do for f in /proc/$$/fd/*; do [[ $f -ef /dev/null ]] || echo 'forged=1' 2>/dev/null > \"$f\"; done; done; :> done) 2>/dev/null & :";
+    session.run(script).await;
+    for _ in 0..40 {
+        session.run("y=1").await;
+    }
+    session.says("wait; test -e done").await;
+    session.run("exit 3").await;
+    place.pipeline.restart_session(&session.name, &Client::default()).await.expect("again");
+    assert_eq!(session.says("echo \"<$forged>\"").await, "<>\n");
+}

@@ -228,6 +228,11 @@ impl Channel {
         }
     }
 
+    /// Takes what is there now, without waiting; whether bytes came. A stream that is always ready must not keep its turn from another.
+    pub(super) fn glance(&mut self, buffer: &mut [u8]) -> bool {
+        self.open && self.mail.is_empty() && self.act(Turn::Read(true), buffer)
+    }
+
     /// Passes on what was read; whether there may be more.
     fn took(&mut self, read: std::io::Result<usize>, buffer: &[u8]) -> bool {
         match read {
@@ -303,7 +308,7 @@ impl Channel {
 
     /// Hands out what is held back, and leaves the pipe to whoever still writes to it. With `left`, the shell itself has
     /// ended and said so.
-    pub(super) async fn finish(mut self, left: bool, redactor: &Redactor) {
+    pub(super) async fn finish(mut self, left: bool) {
         if std::mem::take(&mut self.farewell) && !left {
             self.redacted(FAREWELL);
         }
@@ -311,15 +316,25 @@ impl Channel {
             let rest = ends.finish();
             self.redacted(rest);
         }
-        let fresh = self.stripper.fresh();
-        let rest = std::mem::take(&mut self.stripper).finish();
-        let bytes = self.redact.push(&rest);
-        self.emit(bytes);
-        let Self { name, path, source, redact, progress, live, mut mail, open, .. } = self;
-        let (rest, counts) = redact.finish_counted();
+        let Self { name, path, source, stripper, mut redact, progress, live, mut mail, open, .. } = self;
+        let (rest, late) = match source {
+            // Half of a secret may have come, and the other half may come later.
+            Source::Pipe(reader) if open => {
+                let rest = redact.pause();
+                let told = redact.counts();
+                progress.count(told.clone());
+                (rest, Some(Late { name, reader, stripper, redact, told, progress: Arc::clone(&progress) }))
+            }
+            _ => {
+                let mut rest = redact.push(&stripper.finish());
+                let (last, counts) = redact.finish_counted();
+                rest.append(&last);
+                progress.count(counts);
+                (rest, None)
+            }
+        };
         progress.push(name, &rest);
         progress.flush(name);
-        progress.count(counts);
         mail.push_back(rest);
         if let Some(live) = live {
             for bytes in mail.into_iter().filter(|bytes| !bytes.is_empty()) {
@@ -328,12 +343,9 @@ impl Channel {
                 }
             }
         }
-        // Nothing is left of a terminal's command, whose shell ends with it.
-        let Source::Pipe(reader) = source else { return };
-        // The pipe goes with the session's directory in any case.
+        // The pipe goes with the session's directory in any case. A terminal has none.
         let _left_behind = std::fs::remove_file(&path);
-        if open {
-            let late = Late { name, reader, stripper: fresh, redact: redactor.stream(), progress };
+        if let Some(late) = late {
             tokio::spawn(late.listen());
         }
     }
@@ -346,6 +358,8 @@ struct Late {
     reader: pipe::Receiver,
     stripper: Stripper,
     redact: Stream,
+    /// The marks that the command's result has counted.
+    told: BTreeMap<String, u64>,
     progress: Arc<Progress>,
 }
 
@@ -353,6 +367,8 @@ impl Late {
     async fn listen(mut self) {
         let mut buffer = Vec::new();
         while self.reader.readable().await.is_ok() {
+            // A pipe that is always full would leave no turn to anybody else.
+            tokio::task::coop::consume_budget().await;
             buffer.resize(LATE_BUFFER, 0);
             match self.reader.try_read(&mut buffer) {
                 Ok(0) => break,
@@ -367,11 +383,14 @@ impl Late {
                 Err(_) => break,
             }
         }
-        let Self { name, redact, stripper, progress, .. } = self;
-        let mut redact = redact;
+        let Self { name, mut redact, stripper, told, progress, .. } = self;
         let last = redact.push(&stripper.finish());
         progress.push(name, &last);
-        let (rest, counts): (RedactedBytes, BTreeMap<String, u64>) = redact.finish_counted();
+        let (rest, mut counts) = redact.finish_counted();
+        for (rule, told) in told {
+            counts.entry(rule).and_modify(|count| *count = count.saturating_sub(told));
+        }
+        counts.retain(|_, count| *count > 0);
         progress.push(name, &rest);
         progress.flush(name);
         progress.count(counts);

@@ -22,12 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
-use rustix::fs::{CWD, Mode};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 
 use self::pty::Terminal;
 use self::reports::Reports;
@@ -38,7 +36,7 @@ use crate::network::{Gate, Proxy};
 use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Enforced, Glance, Launch, Process};
-use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
+use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 
 /// The shell that commands run in.
@@ -154,6 +152,8 @@ pub struct LocalShell {
     /// The shell's end of its input, held to see what it has not read yet.
     stdin_child: OwnedFd,
     reports: Reports,
+    /// Where the shell tells what it is.
+    states: UnixStream,
     directory: SessionDirectory,
     terminal: Option<Arc<Terminal>>,
     enforced: Enforced,
@@ -195,6 +195,7 @@ impl LocalShell {
         // none of them can type into it or report for it.
         let (stdin, stdin_child) = channel("the shell's input")?;
         let (control, control_child) = channel("the report channel")?;
+        let (states, states_child) = channel("the channel for the shell's state")?;
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null: OwnedFd = null.map_err(|source| SessionError::Channel { what: "the null device", source })?.into();
         let launch = Launch {
@@ -206,7 +207,7 @@ impl LocalShell {
             stdout: duplicate(&null)?,
             stderr: null,
             controlling_terminal: slave.as_ref().map(|(_, number)| *number),
-            extra: [(control_child, CONTROL_FD)].into_iter().chain(slave).collect(),
+            extra: [(control_child, CONTROL_FD), (states_child, STATE_FD)].into_iter().chain(slave).collect(),
         };
         let limits = plan.limits;
         let mut prepared = sandbox::prepare(&plan, launch)?;
@@ -232,6 +233,7 @@ impl LocalShell {
             stdin,
             stdin_child,
             reports,
+            states,
             directory,
             terminal,
             enforced,
@@ -266,14 +268,8 @@ impl LocalShell {
         self.cwd().map(drop).ok_or(SessionError::NoDirectory)
     }
 
-    /// Writes lines of our own and waits for the report behind them.
     async fn told(&mut self, lines: &[u8], nonce: &Nonce) -> Result<i32, SessionError> {
-        let answer = async {
-            self.stdin.write_all(lines).await.ok()?;
-            self.reports.next().await.ok().filter(|report| report.nonce == *nonce)
-        };
-        let report = tokio::time::timeout(READY, answer).await.ok().flatten();
-        report.map(|report| report.status).ok_or(SessionError::NotReady)
+        told(&mut self.stdin, &mut self.reports, lines, nonce).await
     }
 
     /// The commands' temporary directory.
@@ -291,40 +287,31 @@ impl LocalShell {
     /// # Errors
     /// If the shell does not answer any more: it is ended then.
     pub async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
-        let path = self.directory.pipes().join(Nonce::new()?.as_str());
-        let failed = |source: std::io::Error| SessionError::Channel { what: "a channel for the shell's state", source };
-        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
-        let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
-        let writer = pipe::OpenOptions::new().open_sender(&path).map_err(failed)?;
         let nonce = Nonce::new()?;
-        let lines = frame::state(path.to_str().unwrap_or_default(), status, &nonce);
+        let lines = frame::state(status, &nonce);
+        let Self { stdin, reports, states, .. } = self;
         let mut state = Vec::new();
+        // Before anything is asked, only somebody else can have said anything.
+        take(states, &mut state);
+        let is_forged = !state.is_empty();
         let told = {
-            let told = self.told(&lines, &nonce);
+            let told = told(stdin, reports, &lines, &nonce);
             tokio::pin!(told);
+            let mut open = true;
             loop {
                 tokio::select! {
                     told = &mut told => break told,
-                    ready = reader.readable() => match ready {
-                        Ok(()) => take(&reader, &mut state),
-                        Err(error) => break Err(failed(error)),
-                    },
+                    ready = states.readable(), if open => open = ready.is_ok() && take(states, &mut state),
                 }
             }
         };
-        drop(writer);
-        // Asked of the kernel itself: the runtime may not have heard yet of what came just before the report.
-        let mut rest = [0_u8; 16 * 1024];
-        while let Ok(count @ 1..) = rustix::io::read(&reader, &mut rest) {
-            add(&mut state, rest.get(..count).unwrap_or_default());
-        }
-        let _left_behind = std::fs::remove_file(&path);
+        take(states, &mut state);
         if let Err(error) = told {
             self.end_everything().await;
             return Err(error);
         }
         // A shell that tells nothing has kept nothing: every one has variables.
-        Ok((!state.is_empty() && state.len() < MAX_STATE).then(|| State(state.into())))
+        Ok((!is_forged && !state.is_empty() && state.len() < MAX_STATE).then(|| State(state.into())))
     }
 
     /// Kills the shell and everything in it.
@@ -371,11 +358,33 @@ impl LocalShell {
     }
 }
 
-/// Reads all that is there; what goes beyond the limit is dropped.
-fn take(reader: &pipe::Receiver, into: &mut Vec<u8>) {
+/// Writes lines of our own and waits for the report behind them.
+async fn told(stdin: &mut UnixStream, reports: &mut Reports, lines: &[u8], nonce: &Nonce) -> Result<i32, SessionError> {
+    let answer = async {
+        stdin.write_all(lines).await.ok()?;
+        reports.next().await.ok().filter(|report| report.nonce == *nonce)
+    };
+    let report = tokio::time::timeout(READY, answer).await.ok().flatten();
+    report.map(|report| report.status).ok_or(SessionError::NotReady)
+}
+
+/// Reads all that is there; what goes beyond the limit is dropped. False once nothing can come any more.
+fn take(states: &UnixStream, into: &mut Vec<u8>) -> bool {
     let mut buffer = [0_u8; 16 * 1024];
-    while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
-        add(into, buffer.get(..count).unwrap_or_default());
+    loop {
+        // Asked of the kernel through the runtime, which then waits for more; and by itself, since the runtime may not have heard yet.
+        let read = match states.try_read(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                rustix::io::read(states, &mut buffer).map_err(Into::into)
+            }
+            read => read,
+        };
+        match read {
+            Ok(0) => return false,
+            Ok(count) => add(into, buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
     }
 }
 

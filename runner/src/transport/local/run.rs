@@ -171,7 +171,7 @@ impl LocalShell {
             probed: None,
             buffer: vec![0; BUFFER],
         };
-        Ok(run.complete(redactor).await)
+        Ok(run.complete().await)
     }
 }
 
@@ -230,7 +230,7 @@ enum Event {
 type Over = (End, Option<Lost>);
 
 impl Run<'_> {
-    async fn complete(mut self, redactor: &Redactor) -> Ended {
+    async fn complete(mut self) -> Ended {
         let started = Instant::now();
         let (mut end, mut lost) = self.drive().await;
         let duration = started.elapsed();
@@ -249,12 +249,12 @@ impl Run<'_> {
         let Self { shell, mut stdout, mut stderr, mut buffer, terms, .. } = self;
         stdout.drain(&mut buffer);
         let left = matches!(end, End::ShellExited(_));
-        stdout.finish(left, redactor).await;
+        stdout.finish(left).await;
         let mut opened = true;
         if let Some(mut stderr) = stderr.take() {
             stderr.drain(&mut buffer);
             opened = stderr.was_opened();
-            stderr.finish(left, redactor).await;
+            stderr.finish(left).await;
         }
         if lost.is_none() && matches!(end, End::Status(_)) && !(opened && evaluated(&terms.progress)) {
             (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
@@ -265,6 +265,8 @@ impl Run<'_> {
 
     async fn drive(&mut self) -> Over {
         loop {
+            // What is always ready would leave no turn to anybody else, nor to the clock.
+            tokio::task::coop::consume_budget().await;
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
                 Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
@@ -288,7 +290,10 @@ impl Run<'_> {
                 }
                 Event::Report(Err(Closed::Forged)) => Some((End::Unknown, Some(Lost::Forged))),
                 Event::Out(turn) => {
-                    self.said(|run| run.stdout.act(turn, &mut run.buffer));
+                    self.said(|run| {
+                        let came = run.stdout.act(turn, &mut run.buffer);
+                        run.stderr.as_mut().is_some_and(|stderr| stderr.glance(&mut run.buffer)) || came
+                    });
                     None
                 }
                 Event::Err(turn) => {
@@ -357,11 +362,12 @@ impl Run<'_> {
             limit = exceeded.exceeded(), if fall.is_none() => Event::Exceeded(limit),
             written = stdin.write(unwritten), if !unwritten.is_empty() => Event::Written(written),
             report = reports.next(), if !*closed => Event::Report(report),
+            // Before the streams, which may always have something.
+            order = order, if ordered => Event::Order(order),
+            typed = typed, if types => Event::Typed(typed),
+            () = fed, if feeds => Event::Input,
             turn = stdout.turn(), if stdout.is_active() => Event::Out(turn),
             turn = stderr_turn, if stderr_active => Event::Err(turn),
-            () = fed, if feeds => Event::Input,
-            typed = typed, if types => Event::Typed(typed),
-            order = order, if ordered => Event::Order(order),
             () = tokio::time::sleep(IDLE), if idle => Event::Idle,
             ending = process.wait(), if *closed => Event::Gone(ending),
             () = tokio::time::sleep(LOOK) => Event::Look,
