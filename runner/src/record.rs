@@ -10,7 +10,7 @@ use crate::audit::{
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::pipeline::{Call, Settings};
-use crate::redact::Redacted;
+use crate::redact::{Redacted, Redactor};
 use crate::result::{DeniedProgram, ExecResult, Explained, Status};
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
@@ -39,9 +39,11 @@ pub(crate) fn opened(settings: &Settings, id: &SessionId, cwd: &Redacted, enforc
     .into()
 }
 
-/// A verdict, and how long it took to make.
+/// A verdict, and how long it took to make. Its texts are shown as the session's own redactor shows them.
+#[expect(clippy::too_many_arguments, reason = "an entry has as many parts")]
 pub(crate) fn decided(
     settings: &Settings,
+    redactor: &Redactor,
     call: &Call,
     occasion: &Occasion,
     req: RequestId,
@@ -49,7 +51,6 @@ pub(crate) fn decided(
     explained: &Explained,
     elapsed: std::time::Duration,
 ) -> Entry {
-    let redactor = &settings.redactor;
     let mut determining: Vec<Redacted> =
         explained.requests.iter().flat_map(|request| request.determining.iter().cloned()).collect();
     determining.sort();

@@ -76,8 +76,9 @@ impl Pipeline {
         })?;
         let facts = self.facts_of(&job, client);
         let judged = self.judge_input(&job, &facts, input, &text, eof);
-        let shown = judged.as_ref().map(|report| Explained::of(report, &self.settings.redactor));
-        let entry = record::input(&job, shown.as_ref().ok(), self.redact(&text), input.len(), eof);
+        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let shown = judged.as_ref().map(|report| Explained::of(report, &redactor));
+        let entry = record::input(&job, shown.as_ref().ok(), redactor.text(&text), input.len(), eof);
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let explained = shown.map_err(|why| self.failure(&SessionError::UnclearInput { why }))?;
         if explained.decision != Decision::Allow {
@@ -121,7 +122,7 @@ impl Pipeline {
             Act::Signal { program, session, signal: signal.name().to_owned() }
         };
         let report = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
-        let explained = Explained::of(&report, &self.settings.redactor);
+        let explained = Explained::of(&report, &self.settings.redactor.keyed(job.session.as_str()));
         let entry = record::signalled(&job, &explained, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if explained.decision != Decision::Allow {

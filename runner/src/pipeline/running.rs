@@ -227,7 +227,8 @@ impl Pipeline {
 
     /// In a shell of its own that ends with the command.
     async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
-        let ended = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
+        let redactor = self.settings.redactor.keyed(super::NO_SESSION);
+        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
         session.close().await;
         ended
     }
@@ -246,7 +247,7 @@ impl Pipeline {
         let guard = facts.session.guarded.then(|| {
             let settings = &self.settings;
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
-            let redactor = settings.redactor.clone();
+            let redactor = settings.redactor.keyed(id.as_str());
             Desk::new(policies, surroundings, redactor, facts, &environment, &directory)
         });
         let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
