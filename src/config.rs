@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 use palisade_engine::{
-    AbsolutePath, Auth, Bundle, BundleError, CaseError, Cases, Engine, NamePattern, Principal, Source, Vocabulary,
+    AbsolutePath, Bundle, BundleError, CaseError, Cases, Engine, NamePattern, Principal, Source, Vocabulary,
     VocabularyError,
 };
 use palisade_runner::audit;
@@ -459,15 +459,8 @@ impl<'a> Layers<'a> {
         let trusted = self.trusted(&home);
         let writable =
             self.flags.writes.iter().filter_map(|path| facts::real_directory(&absolute(path).ok()?)).collect();
-        let principal = Principal {
-            agent,
-            user: self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or(user),
-            roles: self.roles(),
-            verified: true,
-            auth: Auth::OsUser,
-            scopes: BTreeSet::new(),
-            client: String::new(),
-        };
+        let user = self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or(user);
+        let principal = Principal::os_user(&agent, &user, self.roles());
         let search = facts::search_path(&environment);
         let engine = Engine::new(bundle, vocabulary);
         let accept = self.accept(&engine)?;

@@ -64,7 +64,49 @@ const TRIED: &[(&str, &[&str])] = &[
     ("#!/bin/bash\nmkfifo p; base64 -d <<< bHM= > p & sh < p; wait", &["no-decode-to-shell"]),
     ("#!/bin/bash\nsh < <(base64 -d <<< bHM=)", &["no-decode-to-shell"]),
     ("#!/bin/bash\nnpm install left-pad", &["lockfile-installs-only"]),
+    // The same words, which lead to another file by now.
+    (
+        "#!/usr/bin/python3\nimport os\nfor name in 'true', 'true', 'su':\n    os.symlink('/usr/bin/' + name, 'y')\n    os.rename('y', 'x')\n    os.system('./x --version')",
+        &["no-sudo"],
+    ),
+    // The same variables for the same words, from a program that only calls itself git.
+    (SAME_VARIABLES, &["guard-loader-env"]),
+    // A fork of this script is not a child of the git that takes its place, later or at once.
+    ("#!/bin/bash\nexec git cat-file --batch < <(sleep 0.2; GIT_DIR=x /usr/bin/true)", &["guard-loader-env"]),
+    (STALE_FORK, &["guard-loader-env"]),
+    // The interpreter of a pipe hides behind a name.
+    (
+        "#!/usr/bin/python3\nimport os\nos.symlink('/bin/sh', 'x')\nos.system('echo bHM= | base64 -d | ./x')",
+        &["no-decode-to-shell"],
+    ),
 ];
+
+const SAME_VARIABLES: &str = r##"#!/usr/bin/python3
+import os, subprocess
+FALSE = """#!/usr/bin/python3
+import os
+entries = [entry for entry in open('seen').read().split(chr(0)) if entry]
+os.execve('/usr/bin/env', ['env', '-0'], dict(entry.split('=', 1) for entry in entries))
+"""
+def run(program, seen):
+    subprocess.run([program, '-c', 'alias.x=!env -0', 'x'], stdout=open(seen, 'w'))
+run('git', 'seen')
+open('git', 'w').write(FALSE)
+os.chmod('git', 0o755)
+run('./git', 'none')"##;
+
+const STALE_FORK: &str = r#"#!/usr/bin/python3
+import os
+executed, writer = os.pipe()
+kept, held = os.pipe()
+if os.fork() == 0:
+    os.close(writer)
+    os.set_inheritable(held, True)
+    os.read(executed, 1)
+    os.execve('/usr/bin/true', ['true'], dict(os.environ, GIT_DIR='x'))
+os.dup2(kept, 0)
+os.close(held)
+os.execvp('git', ['git', 'cat-file', '--batch'])"#;
 
 #[test]
 fn what_a_program_starts_is_decided() {
@@ -84,6 +126,39 @@ fn what_a_program_starts_is_decided() {
             assert!(seen.contains(policy), "{text}\n{policy:?} is not among {seen:?}\n{ended:?}");
         }
         assert!(seen.iter().all(|policy| expected.contains(policy)), "{text}\n{seen:?}\n{ended:?}");
+    }
+}
+
+/// What the text says to the letter was judged by the name that it says; the file behind that is seen only when it is executed.
+#[test]
+fn the_text_s_own_words_are_decided_by_the_file_s_name_too() {
+    for (link, command, policies) in [
+        ("/usr/bin/su", "./x --version", &["no-sudo"][..]),
+        ("/bin/sh", "base64 -d <<< bHM= | ./x", &["no-decode-to-shell"]),
+        ("/usr/bin/true", "./x --version && /usr/bin/awk 'BEGIN {}' && echo 'exit 0' | sh", &[]),
+    ] {
+        let world = world();
+        std::os::unix::fs::symlink(link, world.path("work/x")).expect("a link");
+        let (ended, result) = json(&world, command);
+        assert_eq!(denied(&result), policies, "{command}: {ended:?}");
+    }
+}
+
+/// A copy of the shell runs on with the script's text after the shell itself has become a program, whose child it is not.
+#[test]
+fn what_an_exchanged_shell_left_behind_is_its_own() {
+    let world = world();
+    let policy = r#"
+@id("any") @reason("Everything.") permit (principal, action == Action::"exec", resource);
+@id("no-spawned-id") @reason("No program asks.")
+forbid (principal, action == Action::"exec", resource in Program::"id") when { resource.spawned };"#;
+    let policy = world.write("site.cedar", policy);
+    let policy = policy.to_str().expect("UTF-8");
+    for command in ["(sleep 0.2; id -u) & exec sleep 1", "(sleep 0.2; id -u) & exec env sleep 1"] {
+        let ended = world.call(&["run", "--json", "--policies", policy, command]);
+        let result: Value = serde_json::from_str(ended.stdout.lines().last().unwrap_or_default()).unwrap_or_default();
+        assert_eq!(denied(&result), [""; 0], "{command}: {ended:?}");
+        assert!(result["stdout"].as_str().is_some_and(|id| id.trim().parse::<u32>().is_ok()), "{command}: {ended:?}");
     }
 }
 

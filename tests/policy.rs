@@ -265,7 +265,7 @@ fn the_sandbox_is_explained_with_its_policies() {
     let masked = world.call(&["policy", "explain-sandbox"]).stdout;
     let mounts = palisade_runner::sandbox::probe().mounts;
     assert_eq!(masked.contains(&format!("hidden    {workspace}/.env\n")), mounts, "{masked}");
-    let rules = masked.split("since they go by name:\n").nth(1).expect("a list").lines();
+    let rules = masked.split("for files that are made later):\n").nth(1).expect("a list").lines();
     let rules: Vec<&str> = rules.filter_map(|line| line.strip_prefix("  ")?.split("  ").next()).collect();
     let settings = world.write("state/palisade.toml", &format!("[sandbox]\naccept = {rules:?}\n"));
     let accepted = world.call(&["policy", "explain-sandbox", "--config", settings.to_str().expect("UTF-8")]).stdout;

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request, Schema};
 use divan::{Bencher, black_box};
 use palisade_engine::{
-    AbsolutePath, Auth, Bundle, Clock, Engine, Facts, Machine, Origin, Principal, Program, Session, Source, Transport,
-    Vocabulary,
+    AbsolutePath, Bundle, Clock, Engine, Facts, Origin, Principal, Program, Session, Source, Vocabulary,
 };
 use palisade_grammar::CommandId;
 
@@ -29,41 +28,14 @@ fn engine() -> Engine {
 fn facts(commands: u32) -> Facts {
     let system = Program { path: Some(path("/usr/bin/git")), origin: Origin::System };
     let ids = || (0..commands).map(CommandId);
+    let principal = Principal::os_user("agent", "u", BTreeSet::from(["developer".to_owned()]));
+    let session = Session { sandboxed: true, ..Session::opened("s") };
+    let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 };
     Facts {
-        principal: Principal {
-            agent: "agent".to_owned(),
-            user: "u".to_owned(),
-            roles: BTreeSet::from(["developer".to_owned()]),
-            verified: true,
-            auth: Auth::OsUser,
-            scopes: BTreeSet::new(),
-            client: String::new(),
-        },
-        transport: Transport::Local,
-        host: "localhost".to_owned(),
-        workspace: path("/srv/app"),
-        cwd: path("/srv/app"),
-        temp: None,
-        session: Session {
-            id: "s".to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: true,
-            guarded: false,
-            paths_held: false,
-        },
-        clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
         programs: ids().map(|id| (id, system.clone())).collect(),
         paths: ids().map(|id| ((id, 0), path("/srv/app/file"))).collect(),
-        matches: BTreeMap::new(),
-        below: BTreeMap::new(),
-        inert: BTreeSet::new(),
-        no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect::<BTreeMap<_, _>>(),
-        started_by: None,
-        at_execve: None,
-        machine: Machine::default(),
+        ..Facts::new(principal, path("/srv/app"), session, clock)
     }
 }
 

@@ -507,33 +507,25 @@ impl Table {
             Some(path) => join(path, &workspace, home)?,
             None => workspace.clone(),
         };
+        let principal = self.r#as.clone().unwrap_or_default().principal()?;
+        let session = Session {
+            age_ms: self.age.as_deref().map_or(Ok(0), milliseconds)?,
+            commands: self.commands.unwrap_or_default(),
+            labels: self.labels.clone().unwrap_or_default(),
+            sandboxed: self.sandboxed.unwrap_or_default(),
+            guarded: self.guarded.unwrap_or_default(),
+            paths_held: self.paths_held.unwrap_or_default(),
+            ..Session::opened("case")
+        };
+        let clock = self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock();
         Ok(Facts {
-            principal: self.r#as.clone().unwrap_or_default().principal()?,
             transport,
             host,
-            workspace,
             cwd,
             temp: self.temp.as_deref().map(absolute).transpose()?,
-            session: Session {
-                id: "case".to_owned(),
-                age_ms: self.age.as_deref().map_or(Ok(0), milliseconds)?,
-                commands: self.commands.unwrap_or_default(),
-                labels: self.labels.clone().unwrap_or_default(),
-                sandboxed: self.sandboxed.unwrap_or_default(),
-                guarded: self.guarded.unwrap_or_default(),
-                paths_held: self.paths_held.unwrap_or_default(),
-            },
-            clock: self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock(),
-            programs: BTreeMap::new(),
-            paths: BTreeMap::new(),
-            below: BTreeMap::new(),
-            inert: BTreeSet::new(),
-            no_options: BTreeSet::new(),
-            matches: BTreeMap::new(),
-            directories: BTreeMap::new(),
             started_by: self.started_by.clone(),
-            at_execve: None,
             machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),
+            ..Facts::new(principal, workspace, session, clock)
         })
     }
 

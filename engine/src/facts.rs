@@ -54,6 +54,33 @@ pub struct Facts {
     pub machine: Machine,
 }
 
+impl Facts {
+    /// What is known before anybody has looked at the machine: a local session that stands in its workspace, and nothing of any
+    /// command.
+    pub fn new(principal: Principal, workspace: AbsolutePath, session: Session, clock: Clock) -> Self {
+        Self {
+            principal,
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            cwd: workspace.clone(),
+            workspace,
+            temp: None,
+            session,
+            clock,
+            programs: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            matches: BTreeMap::new(),
+            below: BTreeMap::new(),
+            inert: BTreeSet::new(),
+            no_options: BTreeSet::new(),
+            directories: BTreeMap::new(),
+            started_by: None,
+            at_execve: None,
+            machine: Machine::default(),
+        }
+    }
+}
+
 /// What may stand around a program that is about to be executed, where no text tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AtExecve {
@@ -70,6 +97,23 @@ pub struct Crowd {
     pub programs: BTreeSet<String>,
     /// The command groups that they belong to.
     pub groups: BTreeSet<String>,
+}
+
+impl Crowd {
+    /// A command of these words and groups joins it.
+    pub fn extend<'a>(
+        &mut self,
+        programs: impl IntoIterator<Item = &'a String>,
+        groups: impl IntoIterator<Item = &'a String>,
+    ) {
+        self.programs.extend(programs.into_iter().cloned());
+        self.groups.extend(groups.into_iter().cloned());
+    }
+
+    /// How many words and groups are in it.
+    pub fn size(&self) -> usize {
+        self.programs.len() + self.groups.len()
+    }
 }
 
 /// The machine at the other end of a transport; the default is what forbids most.
@@ -108,6 +152,21 @@ pub struct Principal {
     pub scopes: BTreeSet<String>,
     /// The MCP client's own name for itself: never a reason to permit.
     pub client: String,
+}
+
+impl Principal {
+    /// An agent that the operating system vouches for: who started it is known, and no client has spoken yet.
+    pub fn os_user(agent: &str, user: &str, roles: BTreeSet<String>) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            user: user.to_owned(),
+            roles,
+            verified: true,
+            auth: Auth::OsUser,
+            scopes: BTreeSet::new(),
+            client: String::new(),
+        }
+    }
 }
 
 /// How an identity was proven; the schema's `AuthMethod` entities.
@@ -191,6 +250,21 @@ pub struct Session {
     pub paths_held: bool,
 }
 
+impl Session {
+    /// One that has just been opened, and that nothing holds.
+    pub fn opened(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            age_ms: 0,
+            commands: 0,
+            labels: BTreeSet::new(),
+            sandboxed: false,
+            guarded: false,
+            paths_held: false,
+        }
+    }
+}
+
 /// The time of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -222,7 +296,7 @@ pub struct Program {
 }
 
 /// Where a program comes from; the schema's `Origin` entities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Built into bash.
     Builtin,

@@ -18,6 +18,7 @@ mod case;
 mod coverage;
 mod explain;
 mod facts;
+mod held;
 mod host;
 mod kept;
 mod lint;
@@ -33,7 +34,6 @@ mod world;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use cedar_policy::{Effect, Policy};
 use palisade_grammar::Inventory;
 
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
@@ -55,13 +55,13 @@ pub struct Engine {
     bundle: Bundle,
     vocabulary: Vocabulary,
     /// See [`Self::held_by_decision_alone`]; asked for with every script.
-    by_name: OnceLock<Vec<(String, Vec<String>)>>,
+    unheld: OnceLock<Vec<(String, Vec<String>)>>,
 }
 
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle, vocabulary, by_name: OnceLock::new() }
+        Self { bundle, vocabulary, unheld: OnceLock::new() }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
@@ -138,31 +138,11 @@ impl Engine {
         self.held_by_decision_alone().iter().all(|(policy, _)| accepted.contains(policy))
     }
 
-    /// Forbids on files by a name pattern: the kernel knows directories, not names, so that these are held by the decision
-    /// alone for files that are made later. Each with the groups that it names. A rule about what lies below a directory
-    /// (`resource.contains`) is about commands on whole trees, which is nothing that the kernel is asked for.
+    /// Forbids on files that the kernel cannot hold, since they go by more than where a file lies: by name patterns, by
+    /// attributes of the file, or by what changes while a session lives. Each with what it reads that the kernel knows nothing of; a group by
+    /// its name. The decision alone holds them for files that are made later.
     pub fn held_by_decision_alone(&self) -> &[(String, Vec<String>)] {
-        self.by_name.get_or_init(|| self.find_by_name())
-    }
-
-    fn find_by_name(&self) -> Vec<(String, Vec<String>)> {
-        let forbids = self.bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
-        let patterned = |policy: &Policy| -> Vec<String> {
-            let groups = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "PathGroup");
-            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<BTreeSet<_>>();
-            let groups: Vec<_> = groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect();
-            if groups.is_empty() {
-                return groups;
-            }
-            let text: String = policy.to_string().split_whitespace().collect();
-            let only_below = |group: &String| {
-                let named = format!("PathGroup::{group:?}");
-                text.matches(&named).count() == text.matches(&format!(".contains({named})")).count()
-            };
-            groups.into_iter().filter(|group| !only_below(group)).collect()
-        };
-        let found = forbids.map(|policy| (policy.id().to_string(), patterned(policy)));
-        found.filter(|(_, groups)| !groups.is_empty()).collect()
+        self.unheld.get_or_init(|| held::by_decision_alone(&self.bundle, &self.vocabulary))
     }
 
     /// The groups that policies can name.
@@ -178,6 +158,12 @@ impl Engine {
     /// SHA-256 of the schema: `sha256:<hex>`.
     pub fn schema(&self) -> &str {
         self.bundle.schema_fingerprint()
+    }
+
+    /// Every place that groups and policies name: where kernel rules may begin.
+    pub fn roots(&self) -> BTreeSet<AbsolutePath> {
+        let named = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
+        self.vocabulary.roots().into_iter().chain(named).collect()
     }
 
     fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {

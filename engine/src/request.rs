@@ -1035,49 +1035,21 @@ mod tests {
     use cedar_policy::{Authorizer, Decision, PolicySet};
 
     use super::*;
-    use crate::facts::{Auth, Principal};
+    use crate::facts::Principal;
     use crate::{Engine, Source};
 
     fn facts() -> Facts {
         let directory = |text: &str| AbsolutePath::new(text).unwrap();
-        let principal = Principal {
-            agent: "agent".to_owned(),
-            user: "user".to_owned(),
-            roles: BTreeSet::from(["role".to_owned()]),
-            verified: true,
-            auth: Auth::OsUser,
-            scopes: BTreeSet::new(),
-            client: String::new(),
-        };
-        let session = Session {
-            id: "session".to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: true,
-            guarded: true,
-            paths_held: true,
-        };
+        let principal = Principal::os_user("agent", "user", BTreeSet::from(["role".to_owned()]));
+        let session = Session { sandboxed: true, guarded: true, paths_held: true, ..Session::opened("session") };
+        let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 };
         let program = Program { path: None, origin: Origin::System };
         Facts {
-            principal,
-            transport: Transport::Local,
-            host: "localhost".to_owned(),
-            workspace: directory("/srv/app"),
             cwd: directory("/srv/app/sub"),
-            temp: None,
-            session,
-            clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
             programs: [(CommandId(0), program)].into(),
             paths: [((CommandId(0), 0), directory("/srv/app/sub/x"))].into(),
-            matches: std::collections::BTreeMap::new(),
-            below: std::collections::BTreeMap::new(),
-            inert: BTreeSet::new(),
-            no_options: BTreeSet::new(),
             directories: [(CommandId(0), directory("/srv/app/sub"))].into(),
-            started_by: None,
-            at_execve: None,
-            machine: Machine::default(),
+            ..Facts::new(principal, directory("/srv/app"), session, clock)
         }
     }
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_engine::{
-    AbsolutePath, Approval, Auth, Bundle, Clock, Decision, Engine, Facts, FileAction, Machine, Origin, Principal,
-    Program, Session, Source, Transport, Verdict, Vocabulary,
+    AbsolutePath, Approval, Bundle, Clock, Decision, Engine, Facts, FileAction, Origin, Principal, Program, Session,
+    Source, Transport, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -35,41 +35,14 @@ fn site(text: &str) -> Engine {
 fn facts() -> Facts {
     let ids = || (0..16).map(CommandId);
     let program = Program { path: Some(path("/usr/bin/x")), origin: Origin::System };
+    let principal = Principal::os_user("agent", "u", BTreeSet::from(["developer".to_owned()]));
+    let session = Session { sandboxed: true, ..Session::opened("s-1") };
+    let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 };
     Facts {
-        principal: Principal {
-            agent: "agent".to_owned(),
-            user: "u".to_owned(),
-            roles: BTreeSet::from(["developer".to_owned()]),
-            verified: true,
-            auth: Auth::OsUser,
-            scopes: BTreeSet::new(),
-            client: String::new(),
-        },
-        transport: Transport::Local,
-        host: "localhost".to_owned(),
-        workspace: path("/srv/app"),
-        cwd: path("/srv/app"),
-        temp: None,
-        session: Session {
-            id: "s-1".to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: true,
-            guarded: false,
-            paths_held: false,
-        },
-        clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 },
         programs: ids().map(|id| (id, program.clone())).collect(),
         paths: ids().flat_map(|id| (0..4).map(move |index| ((id, index), path("/srv/app/file")))).collect(),
-        matches: BTreeMap::new(),
-        below: BTreeMap::new(),
-        inert: BTreeSet::new(),
-        no_options: BTreeSet::new(),
         directories: ids().map(|id| (id, path("/srv/app"))).collect(),
-        started_by: None,
-        at_execve: None,
-        machine: Machine::default(),
+        ..Facts::new(principal, path("/srv/app"), session, clock)
     }
 }
 

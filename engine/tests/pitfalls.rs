@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Auth, Bundle, Cases, Checked, Clock, Decision, Engine, Facts, Machine, Origin, Principal, Program,
-    Session, Source, Transport, Vocabulary,
+    AbsolutePath, Auth, Bundle, Cases, Checked, Clock, Decision, Engine, Facts, Origin, Principal, Program, Session,
+    Source, Transport, Vocabulary,
 };
 
 const ALL: &str = "@id(\"all\") permit (principal, action, resource);\n";
@@ -240,42 +240,10 @@ fn text_that_is_not_utf8_is_refused_whole() {
 /// A session of a verified agent that nothing is known of beyond that.
 fn facts() -> Facts {
     let root = AbsolutePath::new("/srv/app").unwrap();
-    Facts {
-        principal: Principal {
-            agent: "agent".to_owned(),
-            user: "user".to_owned(),
-            roles: BTreeSet::new(),
-            verified: true,
-            auth: Auth::OsUser,
-            scopes: BTreeSet::new(),
-            client: String::new(),
-        },
-        transport: Transport::Local,
-        host: "localhost".to_owned(),
-        workspace: root.clone(),
-        cwd: root,
-        temp: None,
-        session: Session {
-            id: "s".to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: true,
-            guarded: true,
-            paths_held: true,
-        },
-        clock: Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 },
-        programs: BTreeMap::new(),
-        paths: BTreeMap::new(),
-        matches: BTreeMap::new(),
-        below: BTreeMap::new(),
-        inert: BTreeSet::new(),
-        no_options: BTreeSet::new(),
-        directories: BTreeMap::new(),
-        started_by: None,
-        at_execve: None,
-        machine: Machine::default(),
-    }
+    let principal = Principal::os_user("agent", "user", BTreeSet::new());
+    let session = Session { sandboxed: true, guarded: true, paths_held: true, ..Session::opened("s") };
+    let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 0, weekday: 0 };
+    Facts::new(principal, root, session, clock)
 }
 
 /// What is kept from one script to the next never answers for other facts: each fact changed alone, there and back.

@@ -104,13 +104,10 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
         transport: case.transport,
         host: case.host.clone(),
         session: SessionFacts {
-            id: "dry-run".to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
             sandboxed: case.transport == Transport::Local && promise.sandboxed,
             guarded: case.guarded,
             paths_held: case.transport == Transport::Local && promise.paths_held,
+            ..SessionFacts::opened("dry-run")
         },
         cwd: case.cwd.clone(),
         temp: None,

@@ -6,18 +6,15 @@
 mod option;
 mod pattern;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use palisade_engine::{
-    AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
-    writes_module,
+    AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links, writes_module,
 };
-use palisade_grammar::{
-    Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module,
-};
+use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -141,24 +138,11 @@ impl Surroundings {
     /// The facts without any script: for questions of the runner's own.
     pub fn facts(&self, occasion: &Occasion) -> Facts {
         Facts {
-            principal: self.principal.clone(),
             transport: occasion.transport,
             host: occasion.host.clone(),
-            workspace: self.workspace.clone(),
             cwd: occasion.cwd.clone(),
             temp: occasion.temp.clone(),
-            session: occasion.session.clone(),
-            clock: clock(),
-            programs: BTreeMap::new(),
-            paths: BTreeMap::new(),
-            matches: BTreeMap::new(),
-            below: BTreeMap::new(),
-            inert: BTreeSet::new(),
-            no_options: BTreeSet::new(),
-            directories: BTreeMap::<CommandId, AbsolutePath>::new(),
-            started_by: None,
-            at_execve: None,
-            machine: Machine::default(),
+            ..Facts::new(self.principal.clone(), self.workspace.clone(), occasion.session.clone(), clock())
         }
     }
 

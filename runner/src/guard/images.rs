@@ -3,12 +3,14 @@
 //! The kernel tells a process's parent; which program the parent is, we know because we let it be executed. A process whose
 //! ancestors are gone is nobody's child any more: then nothing is known of what is above it.
 
+use std::cell::OnceCell;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use palisade_engine::{AbsolutePath, Facts};
 use palisade_grammar::Inventory;
@@ -35,6 +37,8 @@ pub(super) struct Image {
     pub(super) granted: Option<Match>,
     /// When its process began.
     since: u64,
+    /// When the process became this program, in the same clock ticks.
+    executed: u64,
     /// The programs above it.
     above: Arc<BTreeSet<String>>,
     /// Its variables.
@@ -46,10 +50,19 @@ pub(super) struct Image {
 /// A program that reads from a pipe whose writer nobody knows.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) words: Vec<Vec<u8>>,
+    /// What it was judged as.
+    pub(super) names: Vec<Guise>,
     pub(super) cwd: AbsolutePath,
-    pub(super) above: Option<BTreeSet<String>>,
     pub(super) approved: bool,
+    /// How large the crowd was that it was last judged with.
+    pub(super) crowd: AtomicUsize,
+}
+
+/// A program under one of its names.
+#[derive(Debug)]
+pub(super) struct Guise {
+    pub(super) words: Vec<Vec<u8>>,
+    pub(super) above: Option<BTreeSet<String>>,
 }
 
 impl Image {
@@ -87,7 +100,10 @@ impl Parent {
 
 #[derive(Debug)]
 pub(super) struct Images {
+    /// The session's shell; none once it has made way for a program.
     shell: i32,
+    /// What the shell runs, by which copies of it are known after it is gone.
+    shell_image: OnceCell<Identity>,
     known: HashMap<i32, Image>,
     /// The variables of the session's shell.
     base: Arc<HashMap<Vec<u8>, u64>>,
@@ -98,43 +114,57 @@ impl Images {
     pub(super) fn new(environment: &[Vec<u8>]) -> Self {
         let hasher = RandomState::new();
         let base = Arc::new(variables(&hasher, environment));
-        Self { shell: 0, known: HashMap::new(), base, hasher }
+        Self { shell: 0, shell_image: OnceCell::new(), known: HashMap::new(), base, hasher }
     }
 
     pub(super) fn launched(&mut self, shell: i32) {
         self.shell = shell;
+        self.shell_image = OnceCell::new();
         self.known.clear();
     }
 
     /// What the process of this thread is, or whose child, if it has not become anything itself.
     pub(super) fn parent(&self, thread: i32) -> Parent {
+        self.look_at_shell();
         let Some(first) = leader(thread) else { return Parent::Lost };
         let mut process = first;
+        // When the oldest of the forks on the way up was made.
+        let mut oldest = u64::MAX;
         for _ in 0..MAX_GENERATIONS {
             if process == self.shell {
                 return Parent::Shell;
             }
             let Ok(stat) = ProcessStat::of(process) else { break };
             if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
-                return Parent::Image(image.clone());
+                // A fork that is older than its parent's program runs on with what the parent was before.
+                let is_of_image = oldest > image.executed
+                    || oldest == image.executed
+                        && Identity::of(first).is_some_and(|it| Identity::of(process) == Some(it));
+                if process == first || is_of_image {
+                    return Parent::Image(image.clone());
+                }
+                break;
             }
             if stat.parent <= 1 {
                 break;
             }
+            oldest = oldest.min(stat.start);
             process = stat.parent;
         }
-        // A copy of the shell that has lost its parent still runs the script's text.
-        if self.is_copy_of_shell(first) { Parent::Shell } else { Parent::Lost }
+        // A copy of the shell that has lost its parent still runs the script's text. Whoever else runs the same file with the same
+        // words is held to what the agent may write.
+        let is_copy = self.shell_image.get().is_some_and(|shell| Identity::of(first).as_ref() == Some(shell));
+        if is_copy { Parent::Shell } else { Parent::Lost }
     }
 
-    /// Whether it runs the same file with the same words, which whoever else does is held to what the agent may write.
-    fn is_copy_of_shell(&self, process: i32) -> bool {
-        let of = |process: i32| {
-            let file = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
-            Some((file, std::fs::read(format!("/proc/{process}/cmdline")).ok()?))
-        };
-        let shell = of(self.shell);
-        shell.is_some() && shell == of(process)
+    /// Remembers what the shell runs, as long as it does: it is asked about last when it makes way for a program.
+    fn look_at_shell(&self) {
+        if self.shell != 0
+            && self.shell_image.get().is_none()
+            && let Some(image) = Identity::of(self.shell)
+        {
+            let _first = self.shell_image.set(image);
+        }
     }
 
     /// The variables that are not what the parent had, but for those that every shell keeps by itself.
@@ -172,7 +202,7 @@ impl Images {
             Parent::Lost => Arc::new(self.known.values().flat_map(|image| image.names.iter().cloned()).collect()),
         };
         if process == self.shell {
-            // The shell has made way for a program, and there will be no other.
+            // There will be no other.
             self.shell = 0;
         }
         if self.known.len() >= MAX_IMAGES {
@@ -181,8 +211,30 @@ impl Images {
             });
         }
         let variables = Arc::new(variables(&self.hasher, environment));
-        self.known.insert(process, Image { since: stat.start, above, variables, ..image });
+        self.known.insert(process, Image { since: stat.start, executed: now(), above, variables, ..image });
     }
+}
+
+/// What a process runs, its words with it.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    file: PathBuf,
+    words: Vec<u8>,
+}
+
+impl Identity {
+    fn of(process: i32) -> Option<Self> {
+        let file = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
+        Some(Self { file, words: std::fs::read(format!("/proc/{process}/cmdline")).ok()? })
+    }
+}
+
+/// In clock ticks since the machine began, as `/proc/PID/stat` tells the beginnings of processes.
+fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let ticks = rustix::param::clock_ticks_per_second();
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds * ticks + nanos * ticks / 1_000_000_000
 }
 
 fn variables(hasher: &RandomState, environment: &[Vec<u8>]) -> HashMap<Vec<u8>, u64> {

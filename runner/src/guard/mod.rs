@@ -18,17 +18,21 @@
 mod granted;
 mod images;
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Report, Transport};
+use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report, Transport};
 use palisade_grammar::{Inventory, Shell};
 
 use self::granted::{Granted, Match};
-use self::images::{Image, Images, Parent, Reader};
+use self::images::{Guise, Image, Images, Parent, Reader};
 use crate::facts::{Occasion, Surroundings};
 use crate::pipeline::Policies;
 use crate::redact::Redactor;
@@ -149,7 +153,9 @@ pub struct Guard {
     /// Every program that the shell has run, and every one that its scripts name.
     crowd: Crowd,
     /// Answers that depend on nothing but this: only those that allow.
-    allowed: HashSet<Question>,
+    allowed: HashSet<(u64, u64)>,
+    /// By which a question is known again: nobody else can find two that are alike.
+    hashers: (RandomState, RandomState),
     /// The policies that gave them.
     policy_set: String,
     /// What was let through last, step by step.
@@ -157,15 +163,22 @@ pub struct Guard {
 }
 
 /// A program whose words name no file, so that nothing but what is in here can change the answer.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Hash)]
 struct Question {
     words: Vec<Vec<u8>>,
+    /// What it is told that it is called.
+    told: Option<Vec<u8>>,
+    /// The file behind its name, and where that comes from: a name may lead to another file the next time.
+    file: PathBuf,
+    origin: Option<Origin>,
     cwd: Option<PathBuf>,
     above: Option<BTreeSet<String>>,
     pipes: (bool, bool),
     /// How many programs may stand at the other ends of those.
     crowd: usize,
     changes: Vec<(String, Vec<u8>)>,
+    /// Whose changes they are.
+    setter: String,
     approved: bool,
 }
 
@@ -183,7 +196,16 @@ struct Step {
     exact: bool,
     /// What it was judged on.
     above: Option<BTreeSet<String>>,
+    /// How many may have stood at the other ends of its pipes then.
+    crowd: usize,
     approved: bool,
+}
+
+impl Step {
+    /// The programs above another name of it: those above it, and it by its first name.
+    fn with_above(&self) -> BTreeSet<String> {
+        self.above.iter().flatten().chain(&self.words).cloned().collect()
+    }
 }
 
 impl Guard {
@@ -195,6 +217,7 @@ impl Guard {
             images,
             crowd: Crowd::default(),
             allowed: HashSet::new(),
+            hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
             steps: Vec::new(),
         }
@@ -208,8 +231,7 @@ impl Guard {
         let engine = desk.policies.now();
         let state = desk.state();
         for granted in &state.granted {
-            self.crowd.programs.extend(granted.words.iter().cloned());
-            self.crowd.groups.extend(granted.groups.iter().cloned());
+            self.crowd.extend(&granted.words, &granted.groups);
         }
         let matching = if before.is_empty() { granted::find(&state.granted, &parent, execution) } else { None };
         let approved = matching.as_ref().is_some_and(|(granted, _)| granted.approved);
@@ -221,7 +243,9 @@ impl Guard {
                 trusted: granted.trusted,
                 granted: Some(granted.name()),
                 exact,
-                ..Step::default()
+                above: self.above(&parent, before),
+                crowd: self.crowd.size(),
+                approved,
             };
             // Policies may have taken the place of those that said yes.
             (step, exact && granted.policy_set == engine.policy_set())
@@ -230,10 +254,13 @@ impl Guard {
         let asked = Asked { execution, before, parent, changes, approved };
         match known {
             Some((step, true)) => {
-                // The text was judged; the variables are seen only now.
+                // The text was judged; the variables and the file behind the name are seen only now.
                 if !asked.changes.is_empty() {
                     self.variables(&engine, &mut occasion, &asked)?;
                 }
+                // By the name of an installed program the text told what its pipes are; another name may hide a reader of them.
+                let seen = if step.trusted { AtExecve::default() } else { self.seen(execution) };
+                self.other_names(&engine, &mut occasion, &asked, &step, &seen)?;
                 self.feeds(&engine, &mut occasion, &step)?;
                 Ok(step)
             }
@@ -245,24 +272,31 @@ impl Guard {
         }
     }
 
-    /// Whether what reads from a pipe already could have been executed with this program at its other end. Both ends of a
-    /// pipeline start at once, so that the reader may have been asked about first.
-    fn feeds(&self, engine: &Engine, occasion: &mut Occasion, step: &Step) -> Result<(), Refused> {
+    /// Whether what reads from a pipe already could have been executed with this program, and with all that have come since it
+    /// was, at its other end. Both ends of a pipeline start at once, so that the reader may have been asked about first.
+    fn feeds(&mut self, engine: &Engine, occasion: &mut Occasion, step: &Step) -> Result<(), Refused> {
         let mut crowd = self.crowd.clone();
-        crowd.programs.extend(step.words.iter().cloned());
-        crowd.groups.extend(step.groups.iter().cloned());
-        if crowd == self.crowd {
-            return Ok(());
-        }
-        for reader in self.images.readers() {
-            let words: Vec<&[u8]> = reader.words.iter().map(Vec::as_slice).collect();
-            let inventory = palisade_grammar::execution(&words);
+        crowd.extend(&step.words, &step.groups);
+        let size = crowd.size();
+        // The crowd only grows, so that its size says which it is.
+        let readers: Vec<_> =
+            self.images.readers().into_iter().filter(|reader| reader.crowd.load(Relaxed) != size).collect();
+        for reader in &readers {
             occasion.cwd = reader.cwd.clone();
-            let mut facts = self.desk.surroundings.gather(occasion, &inventory, engine.vocabulary());
-            facts.started_by.clone_from(&reader.above);
-            facts.at_execve = Some(AtExecve { upstream: crowd.clone(), downstream: Crowd::default() });
-            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
+            for Guise { words, above } in &reader.names {
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                let inventory = palisade_grammar::execution(&words);
+                let mut facts = self.desk.surroundings.gather(occasion, &inventory, engine.vocabulary());
+                facts.started_by.clone_from(above);
+                facts.at_execve = Some(AtExecve { upstream: crowd.clone(), downstream: Crowd::default() });
+                not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
+            }
         }
+        for reader in readers {
+            reader.crowd.store(size, Relaxed);
+        }
+        // Should the kernel not execute it after all, it has been taken for more than it is, not for less.
+        self.crowd = crowd;
         Ok(())
     }
 
@@ -277,29 +311,35 @@ impl Guard {
         let mut step = Step {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
-            above: self.above(asked),
+            above: self.above(&asked.parent, before),
+            crowd: self.crowd.size(),
             approved: asked.approved,
             ..Step::default()
         };
         let above = step.above.clone();
         let seen = self.seen(execution);
+        let facts = self.facts(engine, occasion, asked, &inventory, above.clone(), seen.clone());
+        let program = facts.programs.get(&command.id);
+        step.trusted = program.is_some_and(|program| program.origin.is_trusted());
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
         let question = Question {
             words: words.iter().map(|word| word.to_vec()).collect(),
+            told: execution.argv.first().cloned(),
+            file: execution.file.clone(),
+            origin: program.map(|program| program.origin),
             cwd: execution.cwd.clone(),
-            above: above.clone(),
+            above,
             pipes: (seen.upstream != Crowd::default(), seen.downstream != Crowd::default()),
-            crowd: self.crowd.programs.len(),
+            crowd: self.crowd.size(),
             changes: asked.changes.clone(),
+            setter: asked.parent.setter(),
             approved: asked.approved,
         };
         if self.policy_set != engine.policy_set() {
             self.allowed.clear();
             self.policy_set = engine.policy_set().to_owned();
         }
-        let facts = self.facts(engine, occasion, asked, &inventory, above, seen);
-        let program = facts.programs.get(&command.id);
-        step.trusted = program.is_some_and(|program| program.origin.is_trusted());
+        let question = (self.hashers.0.hash_one(&question), self.hashers.1.hash_one(&question));
         if names_no_file && self.allowed.contains(&question) {
             return Ok(step);
         }
@@ -309,15 +349,7 @@ impl Guard {
             // What no yes would lift tells more than what one would.
             return Err(allowed(&decide(true)).err().unwrap_or(refused));
         }
-        for name in other_names(execution) {
-            let words: Vec<&[u8]> =
-                std::iter::once(name.as_os_str().as_bytes()).chain(words.iter().skip(1).copied()).collect();
-            let inventory = palisade_grammar::execution(&words);
-            let mut above = self.above(asked).unwrap_or_default();
-            above.extend(step.words.iter().cloned());
-            let facts = self.facts(engine, occasion, asked, &inventory, Some(above), self.seen(execution));
-            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], asked.approved))?;
-        }
+        self.other_names(engine, occasion, asked, &step, &seen)?;
         // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
         if names_no_file && !engine.reads_what_passes() {
             if self.allowed.len() >= MAX_KEPT {
@@ -326,6 +358,26 @@ impl Guard {
             self.allowed.insert(question);
         }
         Ok(step)
+    }
+
+    /// Whether anything forbids it by another name of its, as what the first name starts.
+    fn other_names(
+        &self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &Asked<'_>,
+        step: &Step,
+        seen: &AtExecve,
+    ) -> Result<(), Refused> {
+        for name in other_names(asked.execution) {
+            let words = words_as(&name, asked.execution);
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let inventory = palisade_grammar::execution(&words);
+            let above = step.with_above();
+            let facts = self.facts(engine, occasion, asked, &inventory, Some(above), seen.clone());
+            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], asked.approved))?;
+        }
+        Ok(())
     }
 
     fn variables(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<(), Refused> {
@@ -348,14 +400,14 @@ impl Guard {
     }
 
     /// The programs above; none if the agent wrote the command.
-    fn above(&self, asked: &Asked<'_>) -> Option<BTreeSet<String>> {
-        let mut above = match &asked.parent {
-            Parent::Shell if asked.before.is_empty() => return None,
+    fn above(&self, parent: &Parent, before: &[Execution]) -> Option<BTreeSet<String>> {
+        let mut above = match parent {
+            Parent::Shell if before.is_empty() => return None,
             Parent::Shell => BTreeSet::new(),
             Parent::Image(image) => image.with_above(),
             Parent::Lost => self.crowd.programs.clone(),
         };
-        above.extend(asked.before.iter().flat_map(names_of));
+        above.extend(before.iter().flat_map(names_of));
         Some(above)
     }
 
@@ -380,9 +432,13 @@ impl Guard {
         let stands = set_directory(occasion, asked.execution);
         let mut facts = self.desk.surroundings.gather(occasion, inventory, engine.vocabulary());
         if !stands {
+            // All of it was found from another place.
             facts.directories.clear();
             facts.paths.clear();
             facts.matches.clear();
+            facts.below.clear();
+            facts.inert.clear();
+            facts.no_options.clear();
         }
         images::name_descriptors(asked.execution.thread, inventory, &mut facts);
         facts.started_by = above;
@@ -437,21 +493,23 @@ impl Judge for Guard {
     fn became(&mut self, steps: &[Execution]) {
         let Some(last) = steps.last() else { return };
         let known = std::mem::take(&mut self.steps);
-        for step in &known {
-            self.crowd.programs.extend(step.words.iter().cloned());
-            self.crowd.groups.extend(step.groups.iter().cloned());
-        }
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
         let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted);
         if images::is_foreign_pipe(last.thread, 0, &self.desk.own)
             && let Some(cwd) = last.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new)
-            && let Some(step) = known.last().filter(|step| !step.exact)
+            && let Some(step) = known.last().filter(|step| !(step.exact && step.trusted))
         {
-            let named = last.named.as_os_str().as_bytes().to_vec();
-            let words = std::iter::once(named).chain(last.argv.iter().skip(1).cloned()).collect();
-            image.reads = Some(Arc::new(Reader { words, cwd, above: step.above.clone(), approved: step.approved }));
+            let own = (!step.exact).then(|| Guise { words: words_as(&last.named, last), above: step.above.clone() });
+            let other = |name: PathBuf| Guise { words: words_as(&name, last), above: Some(step.with_above()) };
+            let others = other_names(last).into_iter().map(other);
+            image.reads = Some(Arc::new(Reader {
+                names: own.into_iter().chain(others).collect(),
+                cwd,
+                approved: step.approved,
+                crowd: AtomicUsize::new(step.crowd),
+            }));
         }
         self.images.became(last.thread, image, &last.env);
     }
@@ -509,6 +567,11 @@ fn other_names(execution: &Execution) -> Vec<PathBuf> {
         names.push(execution.file.with_file_name(told));
     }
     names
+}
+
+/// The words of an execution, the file under this name.
+fn words_as(name: &Path, execution: &Execution) -> Vec<Vec<u8>> {
+    std::iter::once(name.as_os_str().as_bytes().to_vec()).chain(execution.argv.iter().skip(1).cloned()).collect()
 }
 
 fn names_of(execution: &Execution) -> BTreeSet<String> {

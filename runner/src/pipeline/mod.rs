@@ -649,10 +649,10 @@ pub enum OpenError {
     Sandbox(#[from] crate::sandbox::SandboxError),
 }
 
-/// The roots that path groups name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
+/// The roots that path groups and policies name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
 /// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
 pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
-    let roots = engine.vocabulary().roots();
+    let roots = engine.roots();
     let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
     let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
     real.filter(|root| !is_link(root)).collect()

@@ -307,8 +307,9 @@ const FENCE: [(Step, Act); 11] = [
     (Step::Limits, set_limits),
     (Step::FileMode, set_file_mode),
     (Step::Landlock, restrict_paths),
-    (Step::Filters, install_filters),
+    // Before the filters, which let nobody have a listener.
     (Step::Guard, install_guard),
+    (Step::Filters, install_filters),
     (Step::Program, execute),
 ];
 

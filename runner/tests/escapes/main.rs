@@ -147,6 +147,8 @@ struct World {
     udp: UdpSocket,
     _sockets: [UnixListener; 2],
     held: File,
+    /// One that every process inherits which nobody keeps from it.
+    _inherited: OwnedFd,
     mark: String,
 }
 
@@ -178,6 +180,7 @@ impl World {
         tcp.set_nonblocking(true).unwrap();
         udp.set_nonblocking(true).unwrap();
         let held = File::open(outside.join("secret")).unwrap();
+        let inherited = rustix::io::dup(&held).unwrap();
         let mut victim = Command::new("/usr/bin/perl");
         victim.args(["-e", "$| = 1; print 1; sleep 1000", TOKEN]).env("MARK", TOKEN).current_dir(&outside);
         victim.stdin(File::open(outside.join("secret")).unwrap()).stdout(Stdio::piped()).process_group(0);
@@ -185,7 +188,19 @@ impl World {
         victim.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let victim_before = state(victim.id());
         let before = look(&outside);
-        Self { root, tmp, before, victim, victim_before, tcp, udp, _sockets: sockets, held, mark }
+        Self {
+            root,
+            tmp,
+            before,
+            victim,
+            victim_before,
+            tcp,
+            udp,
+            _sockets: sockets,
+            held,
+            _inherited: inherited,
+            mark,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -34,6 +34,7 @@ impl Place {
         Self::with(POLICY, |_| {})
     }
 
+    /// Under this policy, in which `/WORK` stands for the workspace.
     pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let real = facts::real_directory(root.path()).expect("a real path");
@@ -47,7 +48,7 @@ impl Place {
         let vocabulary = Vocabulary::parse(file, text, &home).expect("the shipped groups");
         let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
         let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
-        let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
+        let source = Source { name: "test.cedar".to_owned(), text: policy.replace("/WORK", workspace.as_str()) };
         let bundle = Bundle::load(vec![source]).expect("the policy");
         let mut settings = Settings {
             engine: Policies::new(Engine::new(bundle, vocabulary)),

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let unheld: Vec<Unheld<'_>> = engine
         .held_by_decision_alone()
         .iter()
-        .map(|(policy, groups)| Unheld { policy, groups, accepted: settings.accept.contains(policy) })
+        .map(|(policy, reads)| Unheld { policy, reads, accepted: settings.accept.contains(policy) })
         .collect();
     let paths_held = plan::local(&engine, &settings.accept).paths_held;
     let told = Told { origins: &origins, plan: &plan, unheld: &unheld, paths_held };
@@ -41,7 +41,8 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
 /// A rule that the kernel cannot hold for files that are made later.
 struct Unheld<'a> {
     policy: &'a str,
-    groups: &'a [String],
+    /// What it goes by that the kernel knows nothing of.
+    reads: &'a [String],
     /// The settings accept that.
     accepted: bool,
 }
@@ -74,11 +75,11 @@ impl Told<'_> {
         }
         if !self.unheld.is_empty() {
             text.push_str(
-                "Held by the decision on each command alone for files that are made later, since they go by name:\n",
+                "Held by the decision on each command alone, since they go by more than a place (by name: for files that are made later):\n",
             );
-            for Unheld { policy, groups, accepted } in self.unheld {
+            for Unheld { policy, reads, accepted } in self.unheld {
                 let note = if *accepted { "; accepted in the settings" } else { "" };
-                let _ = writeln!(text, "  {policy}  ({}{note})", groups.join(", "));
+                let _ = writeln!(text, "  {policy}  ({}{note})", reads.join(", "));
             }
         }
         let held = if self.paths_held { "true" } else { "false" };
@@ -110,7 +111,7 @@ impl Told<'_> {
         let unheld: Vec<_> = self
             .unheld
             .iter()
-            .map(|rule| json!({ "policy": rule.policy, "groups": rule.groups, "accepted": rule.accepted }))
+            .map(|rule| json!({ "policy": rule.policy, "reads": rule.reads, "accepted": rule.accepted }))
             .collect();
         let masks: Vec<_> = self.plan.iter().flat_map(|plan| &plan.masks).collect();
         let masks: Vec<_> = masks.iter().map(|mask| json!({ "path": mask.path, "cover": mask.cover })).collect();
