@@ -23,6 +23,7 @@ mod host;
 mod kept;
 mod lint;
 mod path;
+mod peers;
 mod request;
 mod slice;
 mod stack;
@@ -40,8 +41,10 @@ pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::facts::{AtExecve, Auth, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport};
+pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;
+pub use crate::peers::Connection;
 pub use crate::request::{Act, FileAction};
 pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
@@ -101,6 +104,11 @@ impl Engine {
         verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
     }
 
+    /// Judges something other than a script again after a person's yes to what `shown` says. Never [`Decision::Ask`].
+    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, approval: &Approval) -> Report {
+        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, shown, approval)
+    }
+
     /// Whether the principal may open a session on the facts' host.
     pub fn permits_session(&self, facts: &Facts) -> bool {
         self.permits(facts, &Act::OpenSession)
@@ -109,6 +117,18 @@ impl Engine {
     /// Whether the principal may call this MCP tool.
     pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
         self.permits(facts, &Act::UseTool(tool.to_owned()))
+    }
+
+    /// Whether some connection might be permitted to the principal, with a person's yes or without: where not, a session
+    /// needs no network.
+    pub fn may_connect(&self, facts: &Facts) -> bool {
+        peers::may_connect(&self.bundle, facts)
+    }
+
+    /// Whether policies permit a connection because of the very address that it goes to, and not to whatever address the
+    /// name means, or to all there are.
+    pub fn grants_address(&self, facts: &Facts, connection: &Connection<'_>, approved: bool) -> bool {
+        peers::grants_address(&self.bundle, &self.asker(facts), connection, approved)
     }
 
     /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a

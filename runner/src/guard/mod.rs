@@ -34,6 +34,7 @@ use palisade_grammar::{Inventory, Shell};
 use self::granted::{Granted, Match};
 use self::images::{Guise, Image, Images, Parent, Reader};
 use crate::facts::{Occasion, Surroundings};
+use crate::network::Programs;
 use crate::pipeline::Policies;
 use crate::redact::Redactor;
 use crate::result::DeniedProgram;
@@ -54,6 +55,8 @@ pub struct Desk {
     environment: Vec<Vec<u8>>,
     /// Where the session's own pipes lie, by which its commands and the server speak.
     own: PathBuf,
+    /// Who is told what each process has become, where the session has a network.
+    programs: Option<Arc<Programs>>,
     state: Mutex<State>,
 }
 
@@ -76,6 +79,7 @@ impl Desk {
         facts: &Facts,
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
+        programs: Option<Arc<Programs>>,
     ) -> Arc<Self> {
         let temp = directory.temp();
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
@@ -89,6 +93,7 @@ impl Desk {
             environment: environment.iter().map(entry).chain([variable]).collect(),
             // As the kernel will name it; what cannot be told is nobody's.
             own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
+            programs,
             state: Mutex::new(state),
         })
     }
@@ -494,6 +499,9 @@ impl Judge for Guard {
         let Some(last) = steps.last() else { return };
         let known = std::mem::take(&mut self.steps);
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
+        if let Some(programs) = &self.desk.programs {
+            programs.became(last.thread, setter.as_deref().unwrap_or_default());
+        }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
         let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted);
