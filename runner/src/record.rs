@@ -10,7 +10,7 @@ use crate::audit::{
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::pipeline::{Call, Settings};
-use crate::redact::Redacted;
+use crate::redact::{Redacted, Redactor};
 use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
 use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::Level;
@@ -40,9 +40,11 @@ pub(crate) fn opened(settings: &Settings, id: &SessionId, cwd: &Redacted, enforc
     .into()
 }
 
-/// A verdict, and how long it took to make.
+/// A verdict, and how long it took to make. Its texts are shown as the session's own redactor shows them.
+#[expect(clippy::too_many_arguments, reason = "an entry has as many parts")]
 pub(crate) fn decided(
     settings: &Settings,
+    redactor: &Redactor,
     call: &Call,
     occasion: &Occasion,
     req: RequestId,
@@ -50,7 +52,6 @@ pub(crate) fn decided(
     explained: &Explained,
     elapsed: std::time::Duration,
 ) -> Entry {
-    let redactor = &settings.redactor;
     let mut determining: Vec<Redacted> =
         explained.requests.iter().flat_map(|request| request.determining.iter().cloned()).collect();
     determining.sort();

@@ -133,10 +133,11 @@ impl Pipeline {
         };
         let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
         let judged = Judged { first, rest, typed };
-        let explained = Explained::of(&judged.strictest(), &self.settings.redactor);
+        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let explained = Explained::of(&judged.strictest(), &redactor);
         let entry = match &intent {
             Intent::Input { bytes, eof, .. } => {
-                let text = self.redact(&String::from_utf8_lossy(bytes));
+                let text = redactor.text(&String::from_utf8_lossy(bytes));
                 record::input(&job, Some(&explained), text, bytes.len(), *eof)
             }
             Intent::Signal { signal, .. } => record::signalled(&job, &explained, signal.name()),

@@ -76,9 +76,10 @@ impl Pipeline {
         let facts = self.facts_of(&job, client);
         let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_input(&job, &facts, input, &text, eof);
-        let shown = judged.as_ref().map(|judged| Explained::of(&judged.strictest(), &self.settings.redactor));
+        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let shown = judged.as_ref().map(|judged| Explained::of(&judged.strictest(), &redactor));
         let shown = shown.map_err(|why| *why);
-        let entry = record::input(&job, shown.as_ref().ok(), self.redact(&text), input.len(), eof);
+        let entry = record::input(&job, shown.as_ref().ok(), redactor.text(&text), input.len(), eof);
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
@@ -156,7 +157,7 @@ impl Pipeline {
         };
         let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
-        let explained = Explained::of(&judged.strictest(), &self.settings.redactor);
+        let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
         let entry = record::signalled(&job, &explained, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if explained.decision == Decision::Allow {

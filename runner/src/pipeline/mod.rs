@@ -44,6 +44,8 @@ const MAX_ALL_JOBS: usize = 200;
 
 /// Bytes of a script that is read in less time than a thread takes to wake.
 const SHORT: usize = 256;
+/// What the redactor calls commands that run in no session: they share a memory, which no session has.
+const NO_SESSION: &str = "";
 
 /// Everything that the operator decided.
 #[derive(Debug)]
@@ -453,8 +455,9 @@ impl Pipeline {
     ) -> Result<Decided, Failure> {
         let req = self.audit.request();
         let report = verdict.report();
-        let explained = Explained::of(report, &self.settings.redactor);
-        let entry = record::decided(&self.settings, call, &seat.occasion, req, report, &explained, elapsed);
+        let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
+        let explained = Explained::of(report, &redactor);
+        let entry = record::decided(&self.settings, &redactor, call, &seat.occasion, req, report, &explained, elapsed);
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
         Ok(Decided { req, explained, note, anchor })

@@ -266,7 +266,8 @@ impl Pipeline {
 
     /// In a shell of its own that ends with the command.
     async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
-        let ended = session.run(grant, &self.settings.redactor, terms).await.map_err(|error| self.failure(&error));
+        let redactor = self.settings.redactor.keyed(super::NO_SESSION);
+        let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
         session.close().await;
         ended
     }
@@ -301,15 +302,24 @@ impl Pipeline {
         facts.session.guarded.then(|| {
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            Desk::new(policies, surroundings, settings.redactor.clone(), facts, environment, directory, programs)
+            Desk::new(
+                policies,
+                surroundings,
+                settings.redactor.keyed(&facts.session.id),
+                facts,
+                environment,
+                directory,
+                programs,
+            )
         })
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.
     pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
         let settings = &self.settings;
-        has_proxy(plan)
-            .then(|| Gate::new(settings.engine.clone(), settings.redactor.clone(), self.audit.clone(), facts))
+        has_proxy(plan).then(|| {
+            Gate::new(settings.engine.clone(), settings.redactor.keyed(&facts.session.id), self.audit.clone(), facts)
+        })
     }
 
     /// The variables of a session under this plan.

@@ -92,7 +92,7 @@ fn cores(value: &[u8], alphabet: &[u8], bits: usize) -> impl Iterator<Item = Vec
 }
 
 fn text(value: &[u8], bare: &[u8]) -> Coat {
-    let styles: [fn(u8) -> String; 21] = [
+    let styles: [fn(u8) -> String; 22] = [
         |byte| if byte == b'\\' { "\\\\\\\\".into() } else { char::from(byte).into() },
         |byte| if byte == b'\\' { "\\".repeat(8) } else { char::from(byte).into() },
         |byte| char::from(byte).to_string(),
@@ -136,6 +136,7 @@ fn text(value: &[u8], bare: &[u8]) -> Coat {
         |byte| format!("%25{byte:02X}"),
         |byte| format!("\\x{byte:02x}"),
         |byte| format!("\\{byte:03o}"),
+        |byte| format!("\\{}", char::from(byte)),
         |byte| format!("={byte:02X}"),
     ];
     let mut keys: Vec<[u8; KEY]> = styles.iter().filter_map(|style| styled(value, *style)).collect();

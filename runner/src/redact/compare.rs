@@ -127,8 +127,8 @@ fn decode(text: &[u8], at: usize, wanted: &[u8]) -> Option<(usize, usize)> {
             let again = tail.chunks(2).take(3).take_while(|pair| pair == b"25").count() * 2;
             // `%25` can be a percent sign, too
             match byte_of(tail.get(again..)?) {
-                Some(byte) => (again + 3, vec![byte]),
-                None => (again + 1, vec![b'%']),
+                Some(byte) if again == 0 || wanted.first() == Some(&byte) => (again + 3, vec![byte]),
+                Some(_) | None => (again + 1, vec![b'%']),
             }
         }
         [b'&', ..] => entity(rest)?,

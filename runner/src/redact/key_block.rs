@@ -12,6 +12,8 @@ pub(super) const LINE_LOOK: usize = 256;
 const LONGEST: usize = 64 * 1024;
 /// So many lines in a row that are not key material, and the key is over.
 const STRANGERS: u8 = 4;
+/// What the lines between the marker and the key begin with. They are no strangers, and no secret.
+const HEADERS: [&str; 6] = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Hash:", "Charset:"];
 /// A run of so many Base64 bytes is key material wherever it stands.
 const CERTAIN: usize = 32;
 
@@ -62,7 +64,7 @@ impl KeyBlock {
     /// ours says that the whole key has been redacted before; any other, that this line has.
     pub(super) fn judge(&self, line: &[u8]) -> Line {
         let line = line.trim_ascii();
-        if line.is_empty() {
+        if !line.iter().any(u8::is_ascii_alphanumeric) && !line.starts_with(b"=") || self.is_header(line) {
             return Line::Blank;
         }
         if self.last_seen && !line.starts_with(b"=") || self.strangers >= STRANGERS {
@@ -79,6 +81,10 @@ impl KeyBlock {
             () if self.column > 0 && is_base64(shifted) => Line::Body(shifted.len()),
             () => Line::Stranger,
         }
+    }
+
+    fn is_header(&self, line: &[u8]) -> bool {
+        self.width.is_none() && HEADERS.iter().any(|header| contains(line, header))
     }
 
     /// Takes note of a line that was judged and has now been dealt with.
@@ -149,6 +155,8 @@ mod tests {
             ("c2hvcnQgbGFzdA==", true),
             ("[2026-01-02] worker 3 started", false),
             ("Proc-Type: 4,ENCRYPTED", false),
+            ("+DEK-Info: AES-128-CBC,0123456789ABCDEF0123456789ABCDEF", false),
+            ("+", false),
             ("-----END RSA PRIVATE KEY-----", false),
         ] {
             assert_eq!(matches!(block.judge(line.as_bytes()), Line::Body(_)), body, "{line}");

@@ -26,6 +26,7 @@ mod secret_file;
 mod stream;
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -179,7 +180,9 @@ pub struct Redactor {
     refused: Arc<[RefusedValue]>,
     key: Option<Arc<FingerprintKey>>,
     /// What its streams have learned.
-    memory: Option<Arc<Mutex<Arc<Known>>>>,
+    memory: Option<Memory>,
+    /// The memories of the sessions that were named.
+    sessions: Option<Arc<Mutex<Memories>>>,
     /// Whether `known` is more than the memory: it knows a command's own secrets.
     aware: bool,
     /// Whether a stream looks for a value again that a rule has found in it.
@@ -199,6 +202,7 @@ impl Redactor {
             refused: Arc::default(),
             key: FingerprintKey::random().map(Arc::new),
             memory: None,
+            sessions: None,
             aware: false,
             learns: true,
         };
@@ -231,14 +235,20 @@ impl Redactor {
     pub fn session(&self) -> Self {
         let key = FingerprintKey::random().map(Arc::new);
         let memory = Some(Arc::new(Mutex::new(Arc::clone(&self.known))));
-        Self { key, memory, ..self.clone() }
+        Self { key, memory, sessions: Some(Arc::default()), ..self.clone() }
     }
 
-    /// The same redactor, with the same memory, whose fingerprints mean something only among those of one session.
+    /// The same redactor with the memory of one session, which no other session shares: else a guess that is printed in one
+    /// would show whether it is a secret of another. For the same reason its fingerprints mean something only among
+    /// those of the session. Of a redactor that is no [`session`](Redactor::session), only the fingerprints differ.
     #[must_use]
     pub fn keyed(&self, session: &str) -> Self {
         let key = self.key.as_ref().map(|key| Arc::new(key.derived(session)));
-        Self { key, ..self.clone() }
+        let memory = self.sessions.as_ref().map(|sessions| {
+            let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.of(session, &self.known)
+        });
+        Self { key, memory, sessions: None, ..self.clone() }
     }
 
     /// The same redactor for the output of one script: it knows the secrets that stand in the script itself, whatever
@@ -262,7 +272,7 @@ impl Redactor {
 
     /// What rules find in a text, and the names of the rules.
     fn found_in(&self, text: &[u8]) -> Vec<KnownValue> {
-        let mut stream = Self { key: None, memory: None, ..self.clone() }.stream().gathering();
+        let mut stream = Self { key: None, memory: None, sessions: None, ..self.clone() }.stream().gathering();
         stream.push(text);
         stream.finish_gathered()
     }
@@ -396,6 +406,31 @@ fn anchors(rules: &[Rule]) -> impl Iterator<Item = (Target, &[u8])> {
         let ends = rule.block_end.iter().map(move |end| (Target::BlockEnd(index), end.anchor.as_bytes()));
         begins.chain(ends)
     })
+}
+
+/// What the streams of one session have learned, on top of what was known before.
+type Memory = Arc<Mutex<Arc<Known>>>;
+
+/// So many sessions are remembered; of more, those that have not printed for longest are forgotten.
+const MOST_SESSIONS: usize = 4096;
+
+/// Memories by the names of their sessions, the one that was asked for last at the end.
+#[derive(Default)]
+struct Memories(VecDeque<(String, Memory)>);
+
+impl Memories {
+    fn of(&mut self, session: &str, known: &Arc<Known>) -> Memory {
+        let Self(memories) = self;
+        let place = memories.iter().rposition(|(name, _)| name == session);
+        let entry = place.and_then(|place| memories.remove(place));
+        let entry = entry.unwrap_or_else(|| (session.to_owned(), Arc::new(Mutex::new(Arc::clone(known)))));
+        let memory = Arc::clone(&entry.1);
+        memories.push_back(entry);
+        if memories.len() > MOST_SESSIONS {
+            memories.pop_front();
+        }
+        memory
+    }
 }
 
 /// The session's memory. One that a panic has left behind is still a memory.

@@ -182,6 +182,12 @@ impl Normaliser {
             (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.len() == 1 => self.hold(byte, State::String),
             (State::Escape, 0x20..=0x2f) if self.held.len() < LONGEST_CSI => self.hold(byte, State::Escape),
             (State::Csi, 0x20..=0x3f) if self.held.len() < LONGEST_CSI => self.hold(byte, State::Csi),
+            // `ESC [ 3 1` and then a token whose first letter would be the final byte.
+            (State::Csi, b'a'..=b'z') if !is_final(self.held.get(2..).unwrap_or_default(), byte) => {
+                self.state = State::Text;
+                self.close(view);
+                self.text(&[byte], view);
+            }
             (State::Escape, 0x30..=0x7e) | (State::Csi, 0x40..=0x7e) => {
                 self.hold(byte, State::Text);
                 self.close(view);
@@ -287,6 +293,21 @@ fn needs_a_look(byte: u8) -> bool {
     is_control(byte) || matches!(byte, 0xc2 | 0xcd | 0xd8 | 0xe1 | 0xe2 | 0xef)
 }
 
+/// Whether a small letter can end a sequence with these parameters. `m` paints and is met everywhere; the others are
+/// rare and want parameters of their own, if any.
+fn is_final(parameters: &[u8], byte: u8) -> bool {
+    let several = parameters.contains(&b';');
+    match (byte, parameters) {
+        (b'm', _) | (_, [] | [b'<'..=b'?', ..]) => true,
+        (b'f' | b'r' | b's' | b't' | b'x' | b'y', _) => several,
+        (b'n', [b'5' | b'6']) | (b'g', [b'0' | b'3']) | (b'c', [b'0']) | (b'i', [b'4' | b'5']) => true,
+        (b'h' | b'l', _) => matches!(parameters, [b'2' | b'4'] | [b'1' | b'2', b'0']),
+        (b'a' | b'b' | b'd' | b'e' | b'j' | b'k', [b'0'..=b'9'] | [b'0'..=b'9', b'0'..=b'9']) => true,
+        (b'p' | b'q' | b'u' | b'v' | b'w' | b'z', _) => several || parameters.iter().any(|byte| !byte.is_ascii_digit()),
+        _ => false,
+    }
+}
+
 fn is_control(byte: u8) -> bool {
     byte < 0x20 && byte != b'\n' && byte != b'\t' || byte == 0x7f
 }
@@ -343,6 +364,10 @@ mod tests {
             ("caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}", "caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}"),
             ("\x1b[unfinished\n\x1b]2;also\nnot", "nfinished\n]2;also\nnot"),
             ("cut \x1b[3", "cut [3"),
+            (
+                "\x1b[31ghp_x \x1b[31npm_x \x1b[31sk-x \x1b[3gtabs\x1b[?25hshown\x1b[s\x1b[2;9rx",
+                "ghp_x npm_x sk-x tabsshownx",
+            ),
             ("\u{8}\u{7f}", ""),
         ] {
             let (seen, whole) = split([raw.as_bytes()]);

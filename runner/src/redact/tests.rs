@@ -261,6 +261,28 @@ fn fingerprints_tell_equal_values_apart_from_others() {
 }
 
 #[test]
+fn a_session_learns_for_itself_alone() {
+    let ghp = ["ghp_", "0123456789abcdefghijEXAMPLE0123456789"].concat();
+    let hidden = format!("x{ghp}x"); // by itself nothing that a rule knows
+    let operator = "operator-Secret-0451-value";
+    let server = redactor().with_known(&[KnownValue::new("OPERATOR", operator)]);
+    let server = Redactor { key: FingerprintKey::random().map(Arc::new), ..server }.session();
+    let (one, other) = (server.keyed("one"), server.keyed("other"));
+    let aware = one.aware_of(&palisade_grammar::inventory(b"A_TOKEN=Zx81-k3yQ-77Lm-pq9 tool"));
+    drop(aware);
+    one.text(&ghp);
+    for learned in [hidden.as_str(), "xZx81-k3yQ-77Lm-pq9x"] {
+        assert_ne!(server.keyed("one").text(learned).as_str(), learned, "the session remembers it");
+        assert_eq!(other.text(learned).as_str(), learned, "no other session tells that it is a secret");
+        assert_eq!(server.keyed("later").text(learned).as_str(), learned);
+        assert_eq!(server.text(learned).as_str(), learned);
+    }
+    let marks = [&one, &other, &server].map(|redactor| redactor.text(operator).to_string());
+    assert!(marks.iter().all(|mark| mark.starts_with("[redacted:OPERATOR#")), "all know it: {marks:?}");
+    assert!(marks[0] != marks[1] && marks[0] != marks[2] && marks[1] != marks[2], "none can be compared: {marks:?}");
+}
+
+#[test]
 fn hits_say_where_but_not_what() {
     let mut stream = builtin().stream().explained();
     let mut out = stream.push(b"one\nDB_PASSWORD=EXAMPLEpw0\n");
