@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::parameter::goes_on;
 use super::{Mode, Scanner, is_name, starts_name};
 use crate::ast::{Arg, Arithmetic, Count, Nested};
-use crate::reader::{Fill, Page, Stop};
+use crate::reader::{self, Fill, Page, Stop};
 use crate::span::Span;
 
 /// Where the arithmetic ends whose text begins at `start`, behind `((`: the offset of its `))`. `None` if the brackets
@@ -94,7 +94,7 @@ impl Scanner<'_, '_> {
     pub(super) fn expansion(&mut self, end: usize) -> Result<(), Stop> {
         let opening = self.at;
         self.at += 3;
-        let arithmetic = self.muted(|scanner| scanner.arithmetic_text(|_| false))?;
+        let arithmetic = self.deeper(|scanner| scanner.muted(|scanner| scanner.arithmetic_text(|_| false)))?;
         if self.at != end {
             return Err(Stop::unsupported(opening, self.at + 1, "arithmetic that is not read"));
         }
@@ -118,6 +118,8 @@ impl Scanner<'_, '_> {
                 _ if open.is_empty() && ends(byte) => break,
                 b'(' | b'[' => {
                     open.push(byte);
+                    let inside = u32::try_from(open.len()).unwrap_or(u32::MAX);
+                    reader::too_deep(self.at, self.depth.saturating_add(inside))?;
                     self.at += 1;
                 }
                 b')' | b']' => {
