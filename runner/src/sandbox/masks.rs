@@ -75,7 +75,10 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
                 }
                 let Ok(kind) = entry.file_type() else { continue };
                 // A name that is no text is judged by what it looks like.
-                let Some(path) = directory.child(&entry.file_name().to_string_lossy()) else { continue };
+                let Some(path) = directory.child(&entry.file_name().to_string_lossy()) else {
+                    found.searched = false; // too deep to be told of
+                    continue;
+                };
                 let granted = roots.get(&path).copied().unwrap_or(above);
                 if kind.is_symlink() || (roots.contains_key(&path) && path != *root) {
                     continue;
