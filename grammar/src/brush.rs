@@ -38,7 +38,7 @@ fn walk(text: &str) -> Option<Vec<String>> {
 
 /// Bytes of stack for one byte of text: twice what the worst text that was found takes, `{({({(`. It is address space;
 /// only what is used takes memory.
-const PER_BYTE: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 8 * 1024 };
+const PER_BYTE: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 12 * 1024 };
 
 /// Bytes of stack that any thread of ours has left.
 const ALWAYS_THERE: usize = 512 * 1024;
