@@ -1021,7 +1021,7 @@ fn clock_entity(clock: &Clock) -> Built<Entity> {
 }
 
 fn variable(name: &str) -> Built<Entity> {
-    let attributes = named([("name", string(name))]);
+    let attributes = named([("name", string(name)), ("lower", string(&name.to_ascii_lowercase()))]);
     Entity::new_with_tags(uid("EnvVar", name)?, attributes, [], []).map_err(text)
 }
 
