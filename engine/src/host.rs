@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// form inet_aton(3) takes, IPv4-mapped IPv6 as IPv4. `None` for what looks like a number and is no address, and for a
 /// name with other characters than names have: programs that fold by IDNA make of a full-width digit or a circled letter
 /// the plain one and of an ideographic full stop a dot, and curl resolves `%31`, so that it may be any host.
-pub(crate) fn canonical(host: &str) -> Option<String> {
+#[must_use]
+pub fn canonical(host: &str) -> Option<String> {
     let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
     if let Ok(address) = host.parse::<Ipv6Addr>() {
         return Some(IpAddr::V6(address).to_canonical().to_string());

@@ -6,8 +6,12 @@
 
 mod budgets;
 mod ends;
+mod full;
 mod jobs;
+mod limits;
 mod masks;
 mod place;
+mod principals;
+mod reload;
 mod state;
 mod tty;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_engine::{Approval, Auth, Bundle, Engine, Principal, Source, Vocabulary};
+use palisade_engine::{AbsolutePath, Approval, Auth, Bundle, Engine, Principal, Source, Vocabulary};
 use palisade_runner::audit::{self, Sync};
 use palisade_runner::environment::{Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
@@ -23,6 +23,9 @@ pub(crate) const POLICY: &str = r#"
 @id("approves") permit(principal, action == Action::"approve", resource);
 "#;
 
+/// Where a test works whose temporary directory is a special one.
+pub(crate) const ROOT: &str = "PALISADE_TEST_ROOT";
+
 /// A pipeline, and where it works.
 pub(crate) struct Place {
     pub(crate) pipeline: Arc<Pipeline>,
@@ -34,8 +37,10 @@ impl Place {
         Self::with(POLICY, |_| {})
     }
 
+    /// Under this policy, in which `/WORK` stands for the workspace.
     pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
-        let root = tempfile::tempdir().expect("a directory");
+        let root = std::env::var_os(ROOT).map_or_else(std::env::temp_dir, Into::into);
+        let root = tempfile::tempdir_in(root).expect("a directory");
         let real = facts::real_directory(root.path()).expect("a real path");
         let place = |name: &str| {
             let place = real.child(name).expect("a name");
@@ -43,14 +48,10 @@ impl Place {
             place
         };
         let (workspace, home) = (place("work"), place("home"));
-        let (file, text) = palisade_policies::GROUPS;
-        let vocabulary = Vocabulary::parse(file, text, &home).expect("the shipped groups");
         let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
         let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
-        let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
-        let bundle = Bundle::load(vec![source]).expect("the policy");
         let mut settings = Settings {
-            engine: Policies::new(Engine::new(bundle, vocabulary)),
+            engine: Policies::new(engine(&policy.replace("/WORK", workspace.as_str()), &home)),
             surroundings: Surroundings {
                 principal: Principal {
                     agent: "tester".to_owned(),
@@ -85,6 +86,12 @@ impl Place {
         Self { pipeline: Pipeline::open(settings).expect("a pipeline"), root }
     }
 
+    /// Lets other policies decide from now on.
+    pub(crate) async fn reload(&self, policy: &str) {
+        let home = facts::real_directory(&self.root.path().join("home")).expect("a real path");
+        self.pipeline.reload(engine(policy, &home)).await.expect("reloaded");
+    }
+
     /// What has gone on record.
     pub(crate) fn record(&self) -> Vec<serde_json::Value> {
         let files = std::fs::read_dir(self.root.path().join("audit")).expect("the record");
@@ -116,6 +123,13 @@ impl Place {
     pub(crate) async fn alone(&self, script: &str) -> ExecResult {
         self.submit(Call { script: script.into(), ..Call::default() }).await
     }
+}
+
+fn engine(policy: &str, home: &AbsolutePath) -> Engine {
+    let (file, text) = palisade_policies::GROUPS;
+    let vocabulary = Vocabulary::parse(file, text, home).expect("the shipped groups");
+    let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
+    Engine::new(Bundle::load(vec![source]).expect("the policy"), vocabulary)
 }
 
 /// A session.
