@@ -58,7 +58,8 @@ pub(crate) fn subscript(
     pages: &mut Vec<Page>,
 ) -> Result<(Arithmetic, Vec<Nested>, usize), Stop> {
     let mut unseen = Page::new(start);
-    let mut scanner = Scanner::new(text, start, depth, Mode::Plain, pages, &mut unseen);
+    reader::too_deep(start, depth + 1)?;
+    let mut scanner = Scanner::new(text, start, depth + 1, Mode::Plain, pages, &mut unseen);
     scanner.at += 1;
     let mut arithmetic = scanner.muted(|scanner| scanner.arithmetic_text(|byte| byte == b']'))?;
     if scanner.peek(0) != Some(b']') {
