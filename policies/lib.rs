@@ -31,3 +31,6 @@ pub const CASES: &[File] = &[
 
 /// The path and host groups that policies can name, as TOML: `policies/groups.toml`.
 pub const GROUPS: File = ("groups.toml", include_str!("groups.toml"));
+
+/// The variables that `guard-loader-env` forbids to set, each with its reason, as TOML: `policies/variables.toml`.
+pub const VARIABLES: File = ("variables.toml", include_str!("variables.toml"));

@@ -90,81 +90,83 @@ struct FileTable {
     case: Vec<CaseTable>,
 }
 
-/// The circumstances of a case.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct Table {
-    home: Option<String>,
-    r#as: Option<Who>,
-    transport: Option<String>,
-    target: Option<String>,
-    workspace: Option<String>,
-    cwd: Option<String>,
-    temp: Option<String>,
-    files: Option<Vec<String>>,
-    programs: Option<BTreeMap<String, String>>,
-    trusted: Option<Vec<String>>,
-    read: Option<Vec<String>>,
-    write: Option<Vec<String>>,
-    guarded: Option<bool>,
-    sandboxed: Option<bool>,
-    paths_held: Option<bool>,
-    approved: Option<bool>,
-    at: Option<Datetime>,
-    age: Option<String>,
-    commands: Option<u64>,
-    labels: Option<BTreeSet<String>>,
-    started_by: Option<BTreeSet<String>>,
-    host_groups: Option<BTreeMap<String, Vec<String>>>,
-    host: Option<HostTable>,
+/// The tables of a file. serde cannot refuse unknown keys in a flattened table, so the circumstances, which a case can
+/// tell as well as the defaults of its file, are fields of both.
+macro_rules! tables {
+    ($($key:ident: $kind:ty,)*) => {
+        /// The circumstances of a case.
+        #[derive(Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        struct Table {
+            /// It holds for a file.
+            home: Option<String>,
+            $($key: Option<$kind>,)*
+        }
+
+        impl Table {
+            fn over(self, defaults: &Self) -> Self {
+                let under = defaults.clone();
+                Self { home: None, $($key: self.$key.or(under.$key),)* }
+            }
+        }
+
+        /// One `[[case]]`: its circumstances, and what is done and expected.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct CaseTable {
+            name: Spanned<String>,
+            run: Option<String>,
+            tool: Option<String>,
+            #[serde(default)]
+            open_session: bool,
+            #[serde(default)]
+            checkpoint: bool,
+            #[serde(default)]
+            restore: bool,
+            signal: Option<SignalTable>,
+            input: Option<InputTable>,
+            env: Option<BTreeMap<String, String>>,
+            /// The trusted program that sets the variable of `env` for those that it starts.
+            #[serde(default)]
+            set_by: String,
+            approver: Option<Who>,
+            expect: Expect,
+            by: Option<BTreeSet<String>>,
+            by_at_least: Option<BTreeSet<String>>,
+            $($key: Option<$kind>,)*
+        }
+
+        impl CaseTable {
+            fn circumstances(&mut self) -> Table {
+                Table { home: None, $($key: self.$key.take(),)* }
+            }
+        }
+    };
 }
 
-/// One `[[case]]`: every key of [`Table`] but `home`, which holds for a file, and what is done and expected. Written out
-/// because serde cannot refuse unknown keys in a flattened table.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct CaseTable {
-    name: Spanned<String>,
-    run: Option<String>,
-    tool: Option<String>,
-    #[serde(default)]
-    open_session: bool,
-    #[serde(default)]
-    checkpoint: bool,
-    #[serde(default)]
-    restore: bool,
-    signal: Option<SignalTable>,
-    input: Option<InputTable>,
-    env: Option<BTreeMap<String, String>>,
-    /// The trusted program that sets the variable of `env` for those that it starts.
-    #[serde(default)]
-    set_by: String,
-    approver: Option<Who>,
-    expect: Expect,
-    by: Option<BTreeSet<String>>,
-    by_at_least: Option<BTreeSet<String>>,
-    r#as: Option<Who>,
-    transport: Option<String>,
-    target: Option<String>,
-    workspace: Option<String>,
-    cwd: Option<String>,
-    temp: Option<String>,
-    files: Option<Vec<String>>,
-    programs: Option<BTreeMap<String, String>>,
-    trusted: Option<Vec<String>>,
-    read: Option<Vec<String>>,
-    write: Option<Vec<String>>,
-    guarded: Option<bool>,
-    sandboxed: Option<bool>,
-    paths_held: Option<bool>,
-    approved: Option<bool>,
-    at: Option<Datetime>,
-    age: Option<String>,
-    commands: Option<u64>,
-    labels: Option<BTreeSet<String>>,
-    started_by: Option<BTreeSet<String>>,
-    host_groups: Option<BTreeMap<String, Vec<String>>>,
-    host: Option<HostTable>,
+tables! {
+    r#as: Who,
+    transport: String,
+    target: String,
+    workspace: String,
+    cwd: String,
+    temp: String,
+    files: Vec<String>,
+    programs: BTreeMap<String, String>,
+    trusted: Vec<String>,
+    read: Vec<String>,
+    write: Vec<String>,
+    guarded: bool,
+    sandboxed: bool,
+    paths_held: bool,
+    approved: bool,
+    at: Datetime,
+    age: String,
+    commands: u64,
+    labels: BTreeSet<String>,
+    started_by: BTreeSet<String>,
+    host_groups: BTreeMap<String, Vec<String>>,
+    host: HostTable,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -264,32 +266,7 @@ impl Cases {
 
 impl Case {
     fn of(mut table: CaseTable, defaults: &Table, home: &AbsolutePath, place: String) -> Result<Self, String> {
-        let own = Table {
-            home: None,
-            r#as: table.r#as.take(),
-            transport: table.transport.take(),
-            target: table.target.take(),
-            workspace: table.workspace.take(),
-            cwd: table.cwd.take(),
-            temp: table.temp.take(),
-            files: table.files.take(),
-            programs: table.programs.take(),
-            trusted: table.trusted.take(),
-            read: table.read.take(),
-            write: table.write.take(),
-            guarded: table.guarded,
-            sandboxed: table.sandboxed,
-            paths_held: table.paths_held,
-            approved: table.approved,
-            at: table.at,
-            age: table.age.take(),
-            commands: table.commands,
-            labels: table.labels.take(),
-            started_by: table.started_by.take(),
-            host_groups: table.host_groups.take(),
-            host: table.host.take(),
-        };
-        let setting = own.over(defaults);
+        let setting = table.circumstances().over(defaults);
         let facts = setting.facts(home)?;
         let step = table.step(&facts)?;
         let by = match (table.by, table.by_at_least) {
@@ -457,35 +434,6 @@ impl CaseTable {
 }
 
 impl Table {
-    fn over(self, defaults: &Self) -> Self {
-        let under = defaults.clone();
-        Self {
-            home: None,
-            r#as: self.r#as.or(under.r#as),
-            transport: self.transport.or(under.transport),
-            target: self.target.or(under.target),
-            workspace: self.workspace.or(under.workspace),
-            cwd: self.cwd.or(under.cwd),
-            temp: self.temp.or(under.temp),
-            files: self.files.or(under.files),
-            programs: self.programs.or(under.programs),
-            trusted: self.trusted.or(under.trusted),
-            read: self.read.or(under.read),
-            write: self.write.or(under.write),
-            guarded: self.guarded.or(under.guarded),
-            sandboxed: self.sandboxed.or(under.sandboxed),
-            paths_held: self.paths_held.or(under.paths_held),
-            approved: self.approved.or(under.approved),
-            at: self.at.or(under.at),
-            age: self.age.or(under.age),
-            commands: self.commands.or(under.commands),
-            labels: self.labels.or(under.labels),
-            started_by: self.started_by.or(under.started_by),
-            host_groups: self.host_groups.or(under.host_groups),
-            host: self.host.or(under.host),
-        }
-    }
-
     fn facts(&self, home: &AbsolutePath) -> Result<Facts, String> {
         let transport = match self.transport.as_deref() {
             None => Transport::Local,

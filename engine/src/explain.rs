@@ -1,5 +1,7 @@
 //! Why a script is not allowed, as data: policy ids, places, spans, and what would be allowed instead.
 
+use std::collections::HashSet;
+
 use crate::bundle::Bundle;
 use crate::request::{Asker, Draft, Posed, Sheet};
 use crate::verdict::{Decision, Judged, Reason};
@@ -15,11 +17,11 @@ const MAX_PERMITS: usize = 3;
 /// that came nearest.
 pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
     let mut reasons: Vec<(bool, Reason)> = Vec::new();
+    let mut known = HashSet::new();
     for (draft, judged) in sheet.drafts.iter().zip(judged).filter(|(_, judged)| judged.decision != Decision::Allow) {
         let nearest = reasons.len() < MAX_NEAREST;
         for reason in request_reasons(bundle, asker, sheet, draft, judged, nearest) {
-            let known = |(_, other): &(bool, Reason)| other.policy == reason.policy && other.text == reason.text;
-            if !reasons.iter().any(known) {
+            if known.insert((reason.policy.clone(), reason.text.clone())) {
                 let final_by_default = judged.decision == Decision::Deny && reason.policy.is_empty();
                 reasons.push((final_by_default || judged.hard.contains(&reason.policy), reason));
             }

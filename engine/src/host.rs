@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The name or address in the form that policies see: lower case, no final dot, IPv4 in four decimal parts whatever
-/// form inet_aton(3) takes, IPv4-mapped IPv6 as IPv4. `None` for what looks like a number and is no address.
+/// form inet_aton(3) takes, IPv4-mapped IPv6 as IPv4. `None` for what looks like a number and is no address, and for a
+/// name with other characters than names have: programs that fold by IDNA make of a full-width digit or a circled letter
+/// the plain one and of an ideographic full stop a dot, and curl resolves `%31`, so that it may be any host.
 #[must_use]
 pub fn canonical(host: &str) -> Option<String> {
     let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
@@ -12,7 +14,7 @@ pub fn canonical(host: &str) -> Option<String> {
     }
     let parts: Vec<&str> = host.split('.').collect();
     if !parts.iter().all(|part| is_numeric(part)) {
-        return (!host.contains(':')).then_some(host);
+        return host.bytes().all(is_of_names).then_some(host);
     }
     let numbers: Vec<u32> = parts.iter().map(|part| number(part)).collect::<Option<_>>()?;
     let (last, leading) = numbers.split_last()?;
@@ -22,6 +24,10 @@ pub fn canonical(host: &str) -> Option<String> {
     }
     let high = leading.iter().enumerate().map(|(index, part)| part << (24 - 8 * u32::try_from(index).unwrap_or(3)));
     Some(Ipv4Addr::from(high.sum::<u32>() | last).to_string())
+}
+
+fn is_of_names(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
 fn is_numeric(part: &str) -> bool {
@@ -67,6 +73,15 @@ mod tests {
             ("4294967296", None),
             ("0x.1", None),
             ("a:b", None),
+            ("１６９.254.169.254", None),
+            ("169。254。169。254", None),
+            ("①②⑦.0.0.1", None),
+            ("ｍetadata.google.internal", None),
+            ("münchen.example", None),
+            ("%31%36%39.254.169.254", None),
+            ("a b", None),
+            ("xn--mnchen-3ya.example", Some("xn--mnchen-3ya.example")),
+            ("my_host-1", Some("my_host-1")),
             ("1password.com", Some("1password.com")),
         ] {
             assert_eq!(canonical(spelling).as_deref(), expected, "{spelling}");

@@ -261,9 +261,8 @@ impl Linter<'_> {
             self.add(SELF_DECLARED, "this permit reads `principal.client`, which the client says of itself".to_owned());
         }
         for attribute in ["spawned", "startedBy"] {
-            let read = facts.attributes.contains(&("resource".to_owned(), attribute.to_owned()));
             // `!resource.spawned` narrows; what is positive widens.
-            if self.is_permit() && read && !facts.negated.contains(attribute) {
+            if self.is_permit() && rests_on(self.json, attribute) {
                 self.add(RESTS_ON_SPAWNED, format!("this permit reads `resource.{attribute}`"));
             }
         }
@@ -365,8 +364,6 @@ impl Linter<'_> {
 struct Read {
     /// Variable and attribute.
     attributes: BTreeSet<(String, String)>,
-    /// Attributes that stand behind a `!`.
-    negated: BTreeSet<String>,
     /// Literals that flags and tags are compared with.
     options: BTreeSet<String>,
     like_on_text: bool,
@@ -394,10 +391,6 @@ impl Read {
                 if let Some(path) = path(inner) {
                     self.attributes.insert(path);
                 }
-            }
-            "!" => {
-                let attribute = inner.get("arg").and_then(|arg| arg.get(".")).and_then(path);
-                self.negated.extend(attribute.map(|(_, attribute)| attribute));
             }
             "like" => self.like_on_text |= attribute_of(inner, "left").as_deref() == Some("text"),
             "contains" | "containsAny" | "containsAll" if attribute_of(inner, "left").as_deref() == Some("flags") => {
@@ -441,6 +434,33 @@ impl Read {
             .map(|(variable, attribute)| format!("`{variable}.{attribute}`"))
             .collect::<Vec<_>>()
             .into_iter()
+    }
+}
+
+/// Whether an attribute of the resource stands somewhere in the conditions where its being true can make the policy hold.
+fn rests_on(policy: &Value, attribute: &str) -> bool {
+    policy.get("conditions").and_then(Value::as_array).into_iter().flatten().any(|condition| {
+        let holds = condition.get("kind").and_then(Value::as_str) == Some("when");
+        condition.get("body").is_some_and(|body| can_help(body, attribute, Some(holds)))
+    })
+}
+
+/// `holds` is what the expression has to be for the policy to hold; `None` where either may do.
+fn can_help(value: &Value, attribute: &str, holds: Option<bool>) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(|value| can_help(value, attribute, holds)),
+        Value::Object(fields) => fields.iter().any(|(operator, inner)| {
+            let is_it = operator == "." && path(inner) == Some(("resource".to_owned(), attribute.to_owned()));
+            let inside = match operator.as_str() {
+                // That nothing has started it is what `!resource.spawned` says, too.
+                "!" | "isEmpty" => holds.map(|holds| !holds),
+                // What these make of their parts is as true as they are.
+                "&&" | "||" | "arg" | "left" | "right" | "." | "contains" | "containsAll" | "containsAny" => holds,
+                _ => None,
+            };
+            is_it && holds != Some(false) || can_help(inner, attribute, inside)
+        }),
+        _ => false,
     }
 }
 
@@ -623,6 +643,26 @@ mod tests {
                 "rests-on-spawned",
                 exec("permit", "when { resource.spawned }"),
                 exec("permit", "when { !resource.spawned }"),
+            ),
+            (
+                "rests-on-spawned",
+                exec("permit", "when { resource.spawned || !resource.spawned }"),
+                exec("permit", "when { resource.dynamic && !(resource.spawned || resource.background) }"),
+            ),
+            (
+                "rests-on-spawned",
+                exec("permit", "unless { !resource.spawned }"),
+                exec("permit", "unless { resource.spawned }"),
+            ),
+            (
+                "rests-on-spawned",
+                exec("permit", "when { resource.spawned == true }"),
+                exec("permit", "unless { resource.background || resource.spawned }"),
+            ),
+            (
+                "rests-on-spawned",
+                exec("permit", "when { !resource.startedBy.isEmpty() }"),
+                exec("permit", "when { resource.startedBy.isEmpty() }"),
             ),
             (
                 "rests-on-spawned",

@@ -4,7 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// An absolute path as text: begins with `/`, has no `.` or `..` component, no doubled and no trailing slash.
+/// Bytes of the longest path that the kernel takes (`PATH_MAX` less the NUL byte).
+const MAX_BYTES: usize = 4095;
+
+/// Names in the deepest path. Every directory above a path goes to Cedar with it, so that what one question takes grows
+/// with the square of the depth; nothing real lies half as deep.
+const MAX_NAMES: usize = 256;
+
+/// An absolute path as text: begins with `/`, has no `.` or `..` component, no doubled and no trailing slash, and is no
+/// longer than [`MAX_BYTES`] and no deeper than [`MAX_NAMES`].
 ///
 /// Policies compare paths as exact strings, so two spellings of one file would be two files to them; [`Self::new`] is
 /// the only door.
@@ -18,17 +26,23 @@ impl AbsolutePath {
     }
 
     /// Takes `path` if it is absolute; `//` and `/./` are folded, `..` is refused because only the file system knows
-    /// where it leads. Returns `None` for anything else, a NUL byte included.
+    /// where it leads. Returns `None` for anything else, a NUL byte, a path that is too long and one that is too deep
+    /// included.
     pub fn new(path: &str) -> Option<Self> {
         if !path.starts_with('/') || path.contains('\0') {
             return None;
         }
-        let mut text = String::with_capacity(path.len());
+        let mut text = String::with_capacity(path.len().min(MAX_BYTES));
+        let mut names = 0;
         for component in path.split('/') {
             match component {
                 "" | "." => {}
                 ".." => return None,
                 name => {
+                    names += 1;
+                    if names > MAX_NAMES || text.len() + 1 + name.len() > MAX_BYTES {
+                        return None;
+                    }
                     text.push('/');
                     text.push_str(name);
                 }
@@ -63,6 +77,11 @@ impl AbsolutePath {
         Self::new(&format!("{}/{name}", self.0))
     }
 
+    /// The directory that it lies in; `None` for the root directory.
+    pub fn parent(&self) -> Option<Self> {
+        self.ancestors().next()
+    }
+
     /// Every directory above this path, the nearest first, the root directory last.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         let mut rest = if self.0 == "/" { None } else { Some(self.0.as_str()) };
@@ -89,7 +108,7 @@ impl fmt::Display for AbsolutePath {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::AbsolutePath;
+    use super::{AbsolutePath, MAX_BYTES, MAX_NAMES};
 
     #[test]
     fn only_absolute_paths_without_parent_steps_are_taken() {
@@ -104,6 +123,21 @@ mod tests {
             ("/..a/b..", Some("/..a/b..")),
         ] {
             assert_eq!(AbsolutePath::new(given).as_ref().map(AbsolutePath::as_str), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_deep_is_no_path() {
+        for (path, taken) in [
+            (format!("/{}", "a".repeat(MAX_BYTES - 1)), true),
+            (format!("/{}", "a".repeat(MAX_BYTES)), false),
+            (format!("/{}/{}", "a".repeat(2000), "b".repeat(2100)), false),
+            (format!("{}x", "/./".repeat(MAX_BYTES)), true),
+            ("/a".repeat(MAX_NAMES), true),
+            ("/a".repeat(MAX_NAMES + 1), false),
+            ("/a".repeat(30_000), false),
+        ] {
+            assert_eq!(AbsolutePath::new(&path).is_some(), taken, "{} bytes", path.len());
         }
     }
 

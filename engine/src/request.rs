@@ -6,6 +6,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
@@ -216,6 +217,11 @@ pub(crate) struct Asker<'a> {
     shared: OnceCell<Built<[EntityUid; 6]>>,
     /// The entities of the directories that commands run in.
     directories: RefCell<HashMap<Option<AbsolutePath>, Built<Entity>>>,
+    /// The directories above one, itself the first: a script that names a thousand files of a deep directory has each
+    /// of them once.
+    above: RefCell<HashMap<AbsolutePath, Rc<[EntityUid]>>>,
+    /// The ids in `above`, each of which is kept once for all the directories below it.
+    ancestors: RefCell<HashMap<AbsolutePath, EntityUid>>,
 }
 
 /// The questions that belong together, and one store for them.
@@ -234,6 +240,8 @@ impl<'a> Asker<'a> {
             common: OnceCell::new(),
             shared: OnceCell::new(),
             directories: RefCell::default(),
+            above: RefCell::default(),
+            ancestors: RefCell::default(),
         }
     }
 
@@ -756,9 +764,7 @@ impl<'a> Asker<'a> {
             Some(path) => {
                 // Ancestors are listed flat: a chain of entities costs ten times as much, and one missing link would
                 // make `in` silently false.
-                for ancestor in path.ancestors() {
-                    parents.insert(uid("Path", ancestor.as_str())?);
-                }
+                parents.extend(self.above(path)?.iter().cloned());
                 for group in self.groups_of(path) {
                     parents.insert(uid("PathGroup", group)?);
                 }
@@ -779,6 +785,27 @@ impl<'a> Asker<'a> {
             ("contains", uids("PathGroup", contains)?),
         ];
         Entity::new_with_tags(resource, named(attributes), parents, []).map_err(text)
+    }
+
+    /// Every directory above a path.
+    fn above(&self, path: &AbsolutePath) -> Built<Rc<[EntityUid]>> {
+        let Some(parent) = path.parent() else { return Ok(Rc::default()) };
+        if let Some(known) = self.above.borrow().get(&parent) {
+            return Ok(Rc::clone(known));
+        }
+        let mut ancestors = self.ancestors.borrow_mut();
+        let mut all = Vec::new();
+        for directory in path.ancestors() {
+            let id = match ancestors.get(&directory) {
+                Some(known) => known.clone(),
+                None => uid("Path", directory.as_str())?,
+            };
+            all.push(id.clone());
+            ancestors.insert(directory, id);
+        }
+        let all: Rc<[EntityUid]> = all.into();
+        self.above.borrow_mut().insert(parent, Rc::clone(&all));
+        Ok(all)
     }
 
     fn groups_of(&self, path: &AbsolutePath) -> BTreeSet<&str> {
@@ -1018,7 +1045,7 @@ fn clock_entity(clock: &Clock) -> Built<Entity> {
 }
 
 fn variable(name: &str) -> Built<Entity> {
-    let attributes = named([("name", string(name))]);
+    let attributes = named([("name", string(name)), ("lower", string(&name.to_ascii_lowercase()))]);
     Entity::new_with_tags(uid("EnvVar", name)?, attributes, [], []).map_err(text)
 }
 
@@ -1085,6 +1112,25 @@ pub(crate) mod tests {
     }
 
     const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+    /// Each directory's id is one text in memory, whatever lies below it: written out for each of a thousand files in a
+    /// deep directory they would take gigabytes.
+    #[test]
+    fn the_directories_above_are_kept_once() {
+        let (facts, engine) = (facts(), engine(ALL));
+        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let deep = "/directory".repeat(200);
+        let above = |name: &str| -> Rc<[EntityUid]> {
+            asker.above(&AbsolutePath::new(&format!("{deep}/{name}")).unwrap()).unwrap()
+        };
+        assert_eq!(above("a").len(), 201);
+        assert!(Rc::ptr_eq(&above("a"), &above("b")));
+        let texts = |path: &str| above(path).iter().map(|id| id.id().unescaped().as_ptr()).collect::<Vec<_>>();
+        // A text of a few bytes is held in the id itself.
+        assert!(texts("sub/x").into_iter().skip(1).take(197).eq(texts("a").into_iter().take(197)));
+        assert_eq!(asker.ancestors.borrow().len(), 202);
+        assert!(asker.above(&AbsolutePath::root()).unwrap().is_empty());
+    }
 
     /// What a policy may look at, taken away in turn: Cedar allows without a word, and we do not ask it.
     #[test]

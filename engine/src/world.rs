@@ -201,8 +201,6 @@ pub fn makes_links(command: &Command) -> bool {
     let has = |flag: &str| invocation.flags.contains(flag);
     match invocation.words.first().map(String::as_str) {
         None => command.resolved != Resolved::None,
-        // What is packed or listed comes into no directory.
-        Some("tar") if !has("--extract") && (has("--create") || has("--list")) => false,
         Some("git") if has("-b") || has("--create") => {
             let known = invocation.flags.iter().all(|flag| BRANCH.contains(&flag.as_str()));
             let moves =
@@ -222,7 +220,7 @@ pub fn makes_links(command: &Command) -> bool {
     }
 }
 
-/// tar reads files into an archive, or lists one.
+/// tar reads files into an archive, or lists one: nothing comes into a directory.
 fn packs_only(command: &Command) -> bool {
     let has = |flag: &str| command.invocation.flags.contains(flag);
     (has("--create") || has("--list")) && !has("--extract")

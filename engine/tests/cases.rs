@@ -1,6 +1,8 @@
 //! The cases that ship with the policies: each comes out as it says, and they try what they are there to try.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
 
 use palisade_engine::{Bundle, Cases, Coverage, Engine, Vocabulary};
 
@@ -73,4 +75,77 @@ fn names_of_cases_are_unique() {
         names.dedup();
         assert_eq!(names.len(), all, "{}", cases.file());
     }
+}
+
+/// A row of `variables.toml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variables {
+    names: Vec<String>,
+    reason: String,
+    #[serde(default)]
+    fold: bool,
+    #[serde(default)]
+    harmless: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    variables: Vec<Variables>,
+}
+
+fn variables() -> Vec<Variables> {
+    toml::from_str::<Table>(palisade_policies::VARIABLES.1).unwrap().variables
+}
+
+/// Everything that the policy's condition compares a name with stands in the table, and nothing else.
+#[test]
+fn the_guard_of_variables_has_the_names_of_its_table() {
+    let (_, guards) = palisade_policies::GUARDS[0];
+    let policy = guards.split("@id(\"guard-loader-env\")").nth(1).unwrap();
+    let condition = policy.split("when\n").nth(1).unwrap().split("unless\n").next().unwrap();
+    let compared: Vec<&str> = condition.split('"').skip(1).step_by(2).collect();
+    let table = variables();
+    let listed: BTreeSet<&str> = table.iter().flat_map(|row| &row.names).map(String::as_str).collect();
+    assert_eq!(compared.iter().copied().collect::<BTreeSet<_>>(), listed);
+    assert_eq!(compared.len(), listed.len(), "a name stands twice");
+    assert!(table.iter().all(|row| row.reason.ends_with('.')));
+}
+
+/// Each name of the table is refused with some value and allowed with each harmless one; another value with a harmless
+/// one in it is refused.
+#[test]
+fn every_variable_of_the_table_is_guarded() {
+    let mut text = "policies = \"guards\"\n[defaults]\nsandboxed = true\n".to_owned();
+    let mut case = |name: &str, value: &str, expect: &str| {
+        let index = text.len();
+        text.push_str(&format!(
+            "[[case]]\nname = \"{name} {index}\"\nenv = {{ \"{name}\" = {value:?} }}\nexpect = \"{expect}\"\n"
+        ));
+    };
+    for row in variables() {
+        for name in &row.names {
+            let name = name.replace('*', "X");
+            case(&name, "./x", "deny");
+            case(&name, "$x", "deny");
+            if row.fold {
+                case(&name.to_uppercase(), "./x", "deny");
+                case(&name.replacen('m', "M", 1).replacen('r', "R", 1), "./x", "deny");
+            }
+            for value in row.harmless.iter().take(3) {
+                case(&name, value, "allow");
+                case(&name, &format!("{value} --x"), "deny");
+                case(&name, &format!("./{value}"), "deny");
+            }
+        }
+        for value in row.harmless.iter().skip(3) {
+            case(&row.names[0].replace('*', "X"), value, "allow");
+        }
+    }
+    let cases = Cases::parse("variables.toml", &text).unwrap();
+    let engine = engine(&cases);
+    let failed: Vec<_> =
+        cases.cases().iter().filter_map(|case| case.check(&engine).failure.map(|why| (case.text(), why))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -15,12 +15,33 @@ use brush_parser::{ParserOptions, TokenizerOptions, parse_tokens, uncached_token
 use crate::reader::MAX_DEPTH;
 
 /// Everything that a text would run and open, in any order: one line for each simple command and each redirection.
-/// `None` if brush does not read the text.
+/// `None` if brush does not read the text, or if there is no room to let it.
+///
+/// brush recurses as deep as it takes a text to be nested, and knows no limit. What it takes for a bracket may be none
+/// to our own reading, so it gets the stack that the deepest text of this length needs, not one for the depth we know.
 pub(crate) fn told(text: &str) -> Option<Vec<String>> {
+    let stack = PER_BYTE * text.len();
+    if stack <= ALWAYS_THERE {
+        return walk(text);
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(ALWAYS_THERE + stack).spawn_scoped(scope, || walk(text));
+        thread.ok()?.join().ok()?
+    })
+}
+
+fn walk(text: &str) -> Option<Vec<String>> {
     let mut walk = Walk { told: Vec::new(), depth: 0, quoted: 0 };
     walk.text(text)?;
     Some(walk.told)
 }
+
+/// Bytes of stack for one byte of text: twice what the worst text that was found takes, `{({({(`. It is address space;
+/// only what is used takes memory.
+const PER_BYTE: usize = if cfg!(debug_assertions) { 32 * 1024 } else { 12 * 1024 };
+
+/// Bytes of stack that any thread of ours has left.
+const ALWAYS_THERE: usize = 512 * 1024;
 
 /// A word as both sides tell it: line continuations are no part of it.
 pub(crate) fn plain(raw: &str) -> String {
@@ -335,4 +356,25 @@ fn operator(kind: &IoFileRedirectKind) -> &'static str {
 /// bash as it reads a script: extended patterns are known inside `[[`, tildes do not matter here.
 fn options() -> ParserOptions {
     ParserOptions { enable_extended_globbing: false, ..ParserOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    /// Each overflows the 2 MiB of a server's thread. Our own reading refuses them, so that nothing else asks.
+    #[test]
+    fn has_room_for_the_deepest_text() {
+        for (text, read) in [
+            ("{(".repeat(500), false),
+            ("{\n".repeat(500), false),
+            ("if ".repeat(500), false),
+            ("(a;".repeat(500), false),
+            (format!("[[ {}a ]]", "! ".repeat(1000)), true),
+            (format!("[[ {}a{} ]]", "( ".repeat(1000), " )".repeat(1000)), true),
+            (format!("{}true{}", "{ ".repeat(500), "; }".repeat(500)), true),
+        ] {
+            assert_eq!(told(&text).is_some(), read, "{text}");
+        }
+    }
 }

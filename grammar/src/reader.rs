@@ -595,7 +595,9 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 }
 
-fn too_deep(at: usize, depth: u32) -> Result<(), Stop> {
+/// Refuses what is nested deeper than [`MAX_DEPTH`]. Whatever reads something inside of itself asks here, whether or not
+/// it recurses: the other two readings of the text may.
+pub(crate) fn too_deep(at: usize, depth: u32) -> Result<(), Stop> {
     if depth > MAX_DEPTH {
         return Err(Stop::refuse(at, &format!("nested deeper than the limit of {MAX_DEPTH}")));
     }

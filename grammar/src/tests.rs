@@ -545,6 +545,19 @@ fn limits() {
         (deep("{ ", ";}", 20_000 / 2).into_bytes(), "nested deeper than the limit of 64"),
         (deep("\"$(", ")\"", 10_000).into_bytes(), "nested deeper than the limit of 64"),
         (format!("{}true", "sudo ".repeat(10_000)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("echo $(({}))", deep("(", ")", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("(({}))", deep("(", ")", 3000)).into_bytes(), "nested deeper than the limit of 64"),
+        (
+            format!("for (({};;)); do x; done", deep("(", ")", most + 1)).into_bytes(),
+            "nested deeper than the limit of 64",
+        ),
+        (format!("{}=1", deep("a[", "]", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("echo {}", deep("${a:-", "}", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("echo {}", deep("$((", "))", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("[[ {} ]]", deep("! ", "", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("[[ {} ]]", deep("( ", " )", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (format!("[[ a =~ {} ]]", deep("(", ")", most + 1)).into_bytes(), "nested deeper than the limit of 64"),
+        (deep("coproc ", "", most + 1).into_bytes(), "nested deeper than the limit of 64"),
         (b"echo 'a".to_vec(), "unterminated single quote"),
         (b"echo \"a".to_vec(), "unterminated double quote"),
         (b"echo $'a".to_vec(), "unterminated `$'`"),
@@ -573,7 +586,90 @@ fn limits() {
         assert!(item.text.len() <= 200 && item.span.end <= script.len(), "{shown}");
     }
     assert!(inventory(deep("true $(", ")", most).as_bytes()).parsed());
+    assert!(inventory(format!("echo $(({}))", deep("(", ")", most - 1)).as_bytes()).parsed());
+    assert!(inventory(format!("echo {}", deep("${a:-", "}", most)).as_bytes()).parsed());
+    let json = format!("cat > x.json <<'E'\n{}\nE\necho '{}'", "[[{\"a\": [1, (2)".repeat(1000), "{[(".repeat(1000));
+    assert!(inventory(json.as_bytes()).parsed());
     assert!(inventory(&[b"true ".repeat(MAX_BYTES / 5), b"a".to_vec()].concat()).parsed());
+}
+
+/// What can stand inside of itself: what opens it, what stands in the middle, what closes it, and what is around all.
+const NESTS: [(&str, &str, &str, &str, &str); 44] = [
+    ("(", "1", ")", "echo $((", "))"),
+    ("(", "1", ")", "((", "))"),
+    ("( ", "1", " )", "(( ", " ))"),
+    ("(", "1", ")", "for ((i = 0; ", "; )); do true; done"),
+    ("$((", "1", "))", "echo ", ""),
+    ("1 + $((", "1", "))", "((", "))"),
+    ("a[", "1", "]", "", "=1"),
+    ("a[", "1", "]", "echo $((", "))"),
+    ("a[", "1", "]", "((", "))"),
+    ("${a[", "1", "]}", "echo ", ""),
+    ("[", "1", "]=1", "a=(", ")"),
+    ("! ", "a", "", "[[ ", " ]]"),
+    ("( ", "a", " )", "[[ ", " ]]"),
+    ("! ( ", "a", " )", "[[ ", " ]]"),
+    ("(", "a", ")", "[[ a =~ ", " ]]"),
+    ("@(", "a", ")", "[[ a == ", " ]]"),
+    ("${a:-", "x", "}", "echo ", ""),
+    ("${a:-", "x", "}", "echo \"", "\""),
+    ("\"${a:-", "x", "}\"", "echo ", ""),
+    ("${a:-", "$(x)", "}", "echo ", ""),
+    ("${a#", "x", "}", "echo ", ""),
+    ("${a:", "1", "}", "echo ", ""),
+    ("${a/", "x", "}", "echo ", ""),
+    ("${a:-", "x", "}", "cat <<E\n", "\nE"),
+    ("$(", "x", ")", "echo ", ""),
+    ("\"$(", "x", ")\"", "echo ", ""),
+    ("<(x ", "x", ")", "cat ", ""),
+    ("`", "x", "`", "echo ", ""),
+    ("$[", "1", "]", "echo ", ""),
+    ("(", "x", ")", "", ""),
+    ("( ", "x", " )", "", ""),
+    ("(\n", "x", "\n)", "", ""),
+    ("{ ", "x", "; }", "", ""),
+    ("{a,", "b", "}", "echo ", ""),
+    ("if ", "x", "; then x; fi", "", ""),
+    ("while x; do ", "x", "; done", "", ""),
+    ("for a in b; do ", "x", "; done", "", ""),
+    ("case x in x) ", "x", " ;; esac", "", ""),
+    ("f() { ", "x", "; }", "", ""),
+    ("function f ", "{ x; }", "", "", ""),
+    ("coproc ", "x", "", "", ""),
+    ("time ", "x", "", "", ""),
+    ("! ", "x", "", "", ""),
+    ("x && ( ", "x", " )", "", ""),
+];
+
+/// A stack overflow would end the whole server, not only the thread: a thread of it has 2 MiB.
+fn survives(script: String) {
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
+    thread.spawn(move || inventory(script.as_bytes()).parsed()).unwrap().join().unwrap();
+}
+
+#[test]
+fn no_nesting_overflows_the_stack() {
+    for (open, middle, close, before, behind) in NESTS {
+        let most = 10_000.min((MAX_BYTES - 100) / (open.len() + close.len()));
+        for times in [MAX_DEPTH as usize + 1, most] {
+            survives(format!("{before}{}{middle}{}{behind}", open.repeat(times), close.repeat(times)));
+            survives(format!("{before}{}", open.repeat(times)));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_mixture_overflows_the_stack(kinds in prop::collection::vec(0..NESTS.len(), 1..4), times in 30_usize..2_000) {
+        let nests: Vec<_> = kinds.iter().map(|kind| NESTS[*kind]).collect();
+        let all: Vec<_> = nests.iter().cycle().take(times).collect();
+        let opened: String = all.iter().map(|(open, _, _, before, _)| format!("{before}{open}")).collect();
+        let closed: String = all.iter().rev().map(|(_, _, close, _, behind)| format!("{close}{behind}")).collect();
+        survives(format!("{opened}x{closed}"));
+        survives(opened);
+    }
 }
 
 #[test]

@@ -217,6 +217,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
                 b'<' | b'>' if self.peek(1) == Some(b'(') => self.process_substitution()?,
                 b'(' if self.extended(open) => {
                     open += 1;
+                    reader::too_deep(self.at, self.depth + open)?;
                     self.glob(byte);
                 }
                 b'(' if self.mode == Mode::Declaration && self.out.last() == Some(&b'=') && !self.quoted => {

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{End, Fill, MarkKind, Reader, Stop};
+use super::{End, Fill, MarkKind, Reader, Stop, too_deep};
 use crate::ast::{Arg, Arm, Compound, CompoundKind, Coproc, Function, Part, Script};
 use crate::span::Span;
 use crate::word::{self, Mode, Value, is_break, is_name, starts_name};
@@ -262,7 +262,7 @@ impl Reader<'_, '_> {
         let marked = self.page.marks.len();
         let fills = self.page.fills();
         self.at += 2;
-        let (mut words, mut open) = (Vec::<Arg>::new(), 0_u32);
+        let (mut words, mut open, mut negations) = (Vec::<Arg>::new(), 0_u32, 0_u32);
         loop {
             self.skip_test_blanks()?;
             let mode = match words.last().map(|word| word.word.raw.as_str()) {
@@ -274,6 +274,7 @@ impl Reader<'_, '_> {
                 (None, _) => return Err(Stop::refuse(start, "unterminated `[[`")),
                 (Some(b'('), _) if mode == Mode::Test => {
                     open += 1;
+                    too_deep(self.at, self.depth + open)?;
                     self.at += 1;
                 }
                 (Some(b')'), _) if open > 0 => {
@@ -286,7 +287,12 @@ impl Reader<'_, '_> {
                     return Err(self.unsupported("an operator that `[[` does not have"));
                 }
                 _ if open == 0 && self.plain_word() == b"]]" => break,
-                _ => words.push(self.word(mode)?),
+                _ => {
+                    let word = self.word(mode)?;
+                    negations = if mode == Mode::Test && word.word.raw == "!" { negations + 1 } else { 0 };
+                    too_deep(self.at, self.depth + negations)?;
+                    words.push(word);
+                }
             }
         }
         self.at += 2;
@@ -369,7 +375,7 @@ impl Reader<'_, '_> {
             }
         }
         self.page.fill(start, self.at, Fill::Blank);
-        let body = Box::new(self.part()?);
+        let body = Box::new(self.deeper(Self::part)?);
         Ok(Part::Coproc(Coproc { span: Span::new(start, self.at), name, body }))
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::parameter::goes_on;
 use super::{Mode, Scanner, is_name, starts_name};
 use crate::ast::{Arg, Arithmetic, Count, Nested};
-use crate::reader::{Fill, Page, Stop};
+use crate::reader::{self, Fill, Page, Stop};
 use crate::span::Span;
 
 /// Where the arithmetic ends whose text begins at `start`, behind `((`: the offset of its `))`. `None` if the brackets
@@ -58,7 +58,8 @@ pub(crate) fn subscript(
     pages: &mut Vec<Page>,
 ) -> Result<(Arithmetic, Vec<Nested>, usize), Stop> {
     let mut unseen = Page::new(start);
-    let mut scanner = Scanner::new(text, start, depth, Mode::Plain, pages, &mut unseen);
+    reader::too_deep(start, depth + 1)?;
+    let mut scanner = Scanner::new(text, start, depth + 1, Mode::Plain, pages, &mut unseen);
     scanner.at += 1;
     let mut arithmetic = scanner.muted(|scanner| scanner.arithmetic_text(|byte| byte == b']'))?;
     if scanner.peek(0) != Some(b']') {
@@ -94,7 +95,7 @@ impl Scanner<'_, '_> {
     pub(super) fn expansion(&mut self, end: usize) -> Result<(), Stop> {
         let opening = self.at;
         self.at += 3;
-        let arithmetic = self.muted(|scanner| scanner.arithmetic_text(|_| false))?;
+        let arithmetic = self.deeper(|scanner| scanner.muted(|scanner| scanner.arithmetic_text(|_| false)))?;
         if self.at != end {
             return Err(Stop::unsupported(opening, self.at + 1, "arithmetic that is not read"));
         }
@@ -118,6 +119,8 @@ impl Scanner<'_, '_> {
                 _ if open.is_empty() && ends(byte) => break,
                 b'(' | b'[' => {
                     open.push(byte);
+                    let inside = u32::try_from(open.len()).unwrap_or(u32::MAX);
+                    reader::too_deep(self.at, self.depth.saturating_add(inside))?;
                     self.at += 1;
                 }
                 b')' | b']' => {

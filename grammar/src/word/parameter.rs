@@ -5,11 +5,15 @@
 use super::{Scanner, is_name, starts_name};
 use crate::ast::{Arithmetic, Count};
 use crate::inventory::OpaqueReason;
-use crate::reader::{Fill, Stop};
+use crate::reader::{self, Fill, Stop};
 use crate::span::Span;
 
 impl Scanner<'_, '_> {
     pub(super) fn parameter(&mut self, quoted: bool) -> Result<(), Stop> {
+        self.deeper(|scanner| scanner.braces(quoted))
+    }
+
+    fn braces(&mut self, quoted: bool) -> Result<(), Stop> {
         let opening = self.at;
         self.at += 2;
         let length = self.prefix(b'#', |next| starts_name(next) || next.is_ascii_digit() || b"@*".contains(&next));
@@ -172,6 +176,15 @@ impl Scanner<'_, '_> {
                 }
             }
         })
+    }
+
+    /// Reads something nested one level deeper.
+    pub(super) fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.depth += 1;
+        reader::too_deep(self.at, self.depth)?;
+        let inside = read(self)?;
+        self.depth -= 1;
+        Ok(inside)
     }
 
     /// Reads something whose text is no text of the word.
