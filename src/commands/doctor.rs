@@ -9,7 +9,7 @@ use crate::{commands, config};
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let offer = sandbox::probe();
-    let settings = config::load(&args.context);
+    let settings = config::load(&args.context, "doctor");
     let enough = match &settings {
         Ok(settings) => offer.meets(settings.level).map_err(|error| Trouble::of(&error)),
         Err(_) => Ok(()),

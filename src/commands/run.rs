@@ -21,7 +21,7 @@ use crate::{commands, config};
 const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
-    let settings = config::load(&args.context)?;
+    let settings = config::load(&args.context, "run")?;
     let person =
         Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };
     commands::runtime()?.block_on(async {

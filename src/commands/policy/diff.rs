@@ -93,7 +93,7 @@ fn chosen(path: &Path) -> Chosen {
 fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Comparison, Trouble> {
     let set = PolicySet { config: args.config.clone(), ..PolicySet::default() };
     let authored = Authored::of(&set)?;
-    let (old, new) = (authored.with(old.clone()), authored.with(new.clone()));
+    let (old, new) = (authored.with(old.clone())?, authored.with(new.clone())?);
     let mut files: Vec<Cases> = old.cases()?;
     files.extend(new.cases()?);
     let mut comparison = Comparison::default();
