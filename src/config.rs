@@ -230,9 +230,11 @@ pub(crate) fn load_for_check(flags: &Context) -> Result<Settings, ConfigError> {
 /// Files of secrets that the settings name and that are not there: nothing that they would hold is redacted.
 ///
 /// # Errors
-/// As [`load`], without what concerns running.
-pub(crate) fn load_for_check(flags: &Context) -> Result<Settings, ConfigError> {
-    Layers::read(flags)?.settings(Purpose::Check)
+/// As [`load`], for the settings files alone.
+pub(crate) fn missing_secrets(flags: &Context) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Layers::read(flags)?.secret_files()?;
+    files.retain(|file| !file.exists());
+    Ok(files)
 }
 
 /// Where the settings put the record.
@@ -661,9 +663,17 @@ impl<'a> Layers<'a> {
     }
 
     fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
-        let set = self.pick(|file| file.sandbox.trusted.clone()).unwrap_or_default();
-        let built_in = TRUSTED.iter().map(|path| (*path).to_owned());
-        built_in.chain(set).filter_map(|path| facts::real_directory(&expand(&path, home))).collect()
+        let set = self.paths(home, |file| file.sandbox.trusted.clone());
+        let built_in = TRUSTED.iter().map(|path| expand(path, home));
+        built_in.chain(set).filter_map(|path| facts::real_directory(&path)).collect()
+    }
+
+    /// Paths that the enforced file names, else the settings file: relative to the file that names them.
+    fn paths(&self, home: &AbsolutePath, get: impl Fn(&File) -> Option<Vec<String>>) -> Vec<PathBuf> {
+        let named = [&self.enforced, &self.file].into_iter().flatten();
+        let mut named = named.filter_map(|(place, file)| Some((place, get(file)?)));
+        let Some((place, paths)) = named.next() else { return Vec::new() };
+        paths.iter().filter_map(|path| beside(place, Some(&expand(path, home)))).collect()
     }
 
     fn level(&self) -> Level {
@@ -754,16 +764,22 @@ impl<'a> Layers<'a> {
                 known.push(KnownValue::new(name, value.into_encoded_bytes()));
             }
         }
-        for file in self.pick(|file| file.redact.files.clone()).unwrap_or_default() {
-            let path = expand(&file, &home()?);
+        for path in self.secret_files()? {
             match std::fs::read(&path) {
                 Ok(bytes) => known.extend(KnownValue::in_file(&path, &bytes)),
-                // Most people have some of the files that an operator lists for all.
+                // Most people have some of the files that an operator lists for all; what is missing is told (`missing_secrets`).
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
                 Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
             }
         }
         Ok(known)
+    }
+
+    fn secret_files(&self) -> Result<Vec<PathBuf>, ConfigError> {
+        if self.pick(|file| file.redact.files.clone()).is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(self.paths(&home()?, |file| file.redact.files.clone()))
     }
 }
 

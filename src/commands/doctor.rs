@@ -27,6 +27,9 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {
         report::complain(&format!("warning: the value of `{}` is not redacted: {}\n", refused.name, refused.why));
     }
+    if settings.is_ok() {
+        commands::warn_of_missing_secrets(&args.context)?;
+    }
     let mut ready = true;
     if let Err(error) = settings {
         Trouble::from(error).print();

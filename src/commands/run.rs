@@ -22,6 +22,7 @@ const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     let settings = config::load(&args.context, "run")?;
+    commands::warn_of_missing_secrets(&args.context)?;
     let person =
         Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };
     commands::runtime()?.block_on(async {
