@@ -6,6 +6,7 @@
 
 mod budgets;
 mod ends;
+mod groups;
 mod jobs;
 mod masks;
 mod place;
