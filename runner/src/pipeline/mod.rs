@@ -31,6 +31,7 @@ use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
+use crate::transport::local::OWN_DIRECTORY;
 
 pub use self::jobs::Reading;
 
@@ -352,9 +353,10 @@ impl Pipeline {
     /// If it cannot be recorded: then the policies stay.
     pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
         let before = self.settings.engine.now();
+        // Before it is on record, since from then on it has to hold at once.
+        let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
         let entry = record::reloaded(before.policy_set(), engine.policy_set(), None);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let same_rules = self.kernel_rules(&before) == self.kernel_rules(&engine);
         self.settings.engine.replace(engine);
         if !same_rules {
             self.reloads.fetch_add(1, Ordering::Release);
@@ -378,10 +380,20 @@ impl Pipeline {
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
 
+    /// Whether the kernel would hold a session to the same under both. Rules under which none would start are like no others.
+    fn same_rules(&self, one: &Engine, other: &Engine) -> bool {
+        match (self.kernel_rules(one), self.kernel_rules(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// What the kernel would hold a session to; `None` if none would start.
     fn kernel_rules(&self, engine: &Engine) -> Option<plan::SandboxPlan> {
         let id = SessionId::new().ok()?;
-        let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
+        // It need not exist: it stands for the one that each session has.
+        let temp = real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}any"))?;
+        let occasion = self.occasion(&id, self.settings.cwd.clone(), Some(temp));
         let facts = self.settings.surroundings.facts(&occasion);
         plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
     }
