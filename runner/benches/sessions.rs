@@ -7,14 +7,13 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Session as SessionFacts, Transport, Verdict};
-use palisade_runner::audit::Sync;
+use palisade_engine::Verdict;
+use palisade_runner::audit::{Audit, Digest, Start, Sync, Term};
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
 use palisade_runner::pipeline::real_roots;
@@ -249,22 +248,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let directory = SessionDirectory::new().expect("a directory");
     let engine = settings.engine.now();
     let promise = plan::local(&engine, &settings.accept);
-    let occasion = Occasion {
-        transport: Transport::Local,
-        host: "localhost".to_owned(),
-        session: SessionFacts {
-            id: id.as_str().to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: promise.sandboxed,
-            guarded: promise.guarded,
-            paths_held: promise.paths_held,
-        },
-        cwd: settings.cwd.clone(),
-        temp: Some(directory.temp().clone()),
-        left: palisade_grammar::Shell::new(),
-    };
+    let occasion = Occasion::local(id.as_str(), settings.cwd.clone(), Some(directory.temp().clone()), promise);
     let facts = settings.surroundings.facts(&occasion);
     let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits).expect("a plan");
     let environment = settings.environment.clone();

@@ -176,6 +176,8 @@ struct Question {
     /// Whose changes they are.
     setter: String,
     approved: bool,
+    /// What the principal has done before.
+    labels: BTreeSet<String>,
 }
 
 /// What is known of a step that was let through.
@@ -329,6 +331,7 @@ impl Guard {
             changes: asked.changes.clone(),
             setter: asked.parent.setter(),
             approved: asked.approved,
+            labels: facts.session.labels.clone(),
         };
         if self.policy_set != engine.policy_set() {
             self.allowed.clear();

@@ -7,6 +7,7 @@ mod jobs;
 mod plans;
 mod running;
 mod sessions;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Session as SessionFacts, Transport, Verdict};
+use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -160,6 +161,8 @@ impl Call {
 pub struct Pending {
     question: Question,
     call: Call,
+    /// Scripts that its session had run.
+    scripts: u64,
     req: RequestId,
     explained: Explained,
     decision: DecisionNote,
@@ -227,6 +230,7 @@ pub struct Pipeline {
     sessions: Arc<Sessions>,
     jobs: Jobs,
     plans: plans::Plans,
+    tally: tally::Tally,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
 }
@@ -249,6 +253,7 @@ impl Pipeline {
             sessions,
             jobs,
             plans: plans::Plans::default(),
+            tally: tally::Tally::default(),
             reloads: AtomicU64::new(0),
         }))
     }
@@ -262,12 +267,15 @@ impl Pipeline {
         // First of all, so that calls to one session keep the order in which they came.
         let seat = self.seat(&call).await?;
         let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat.occasion);
+        // At once: what is judged while this waits for the record is judged as coming after it.
+        self.tally.count(&verdict, self.settings.engine.now().vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
                 question,
                 call,
+                scripts: seat.scripts,
                 req: decided.req,
                 explained: decided.explained,
                 decision: decided.note,
@@ -286,14 +294,14 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::submit`].
     pub async fn approve(self: &Arc<Self>, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
-        let Pending { question, call, explained, req, .. } = pending;
+        let Pending { question, call, scripts, explained, req, .. } = pending;
         let facts = question.facts().clone();
         let seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
             _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
-        if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
+        if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
             return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
         let engine = self.settings.engine.now();
@@ -304,6 +312,7 @@ impl Pipeline {
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let started = Instant::now();
         let verdict = engine.approve(question, approval);
+        self.tally.count(&verdict, engine.vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
@@ -504,15 +513,14 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, None);
         occasion.left = beginning.left.clone();
-        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning })
+        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, scripts: 0 })
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
         let mut lease = self.sessions.lease(id).await.map_err(|error| self.failure(&error))?;
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
-        let (id, commands, opened, temp) =
-            (session.id().clone(), session.commands(), session.opened(), session.temp().clone());
+        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().clone());
         let left = session.left().clone();
         let cwd = match cwd {
             Ok(cwd) => cwd,
@@ -524,29 +532,14 @@ impl Pipeline {
         let directory = call.cwd.is_some().then(|| cwd.clone());
         let mut occasion = self.occasion(&id, cwd, Some(temp));
         occasion.left = left;
-        occasion.session.commands = commands;
-        occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default() })
+        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default(), scripts })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
         let promise = plan::local(&self.settings.engine.now(), &self.settings.accept);
-        Occasion {
-            transport: Transport::Local,
-            host: "localhost".to_owned(),
-            session: SessionFacts {
-                id: id.as_str().to_owned(),
-                age_ms: 0,
-                commands: 0,
-                labels: BTreeSet::new(),
-                sandboxed: promise.sandboxed,
-                guarded: promise.guarded,
-                paths_held: promise.paths_held,
-            },
-            cwd,
-            temp,
-            left: palisade_grammar::Shell::new(),
-        }
+        let mut occasion = Occasion::local(id.as_str(), cwd, temp, promise);
+        self.tally.tell(&mut occasion.session);
+        occasion
     }
 
     /// A directory that a call names, relative to where it would otherwise run.
@@ -576,6 +569,8 @@ struct Seat {
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: Beginning,
+    /// Scripts that its session has run.
+    scripts: u64,
 }
 
 impl Drop for Seat {

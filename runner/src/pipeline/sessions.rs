@@ -22,6 +22,7 @@ impl Pipeline {
         let facts = self.settings.surroundings.facts(&occasion).with(client);
         let reloads = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
+        self.tally.begin();
         let session = self.start(&id, &facts, Beginning::default(), None).await?;
         self.opened(session, place, reloads, false).await
     }

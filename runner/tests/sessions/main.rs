@@ -11,4 +11,5 @@ mod jobs;
 mod masks;
 mod place;
 mod state;
+mod tally;
 mod tty;
