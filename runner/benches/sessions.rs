@@ -253,7 +253,10 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits).expect("a plan");
     let environment = settings.environment.clone();
     let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
-    let guard = Desk::new(policies, surroundings, settings.redactor.clone(), &facts, &environment, &directory);
+    let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
+    let audit = Audit::open(&settings.audit, start).expect("a record");
+    let redactor = settings.redactor.clone();
+    let guard = Desk::new(policies, surroundings, redactor, audit, &facts, &environment, &directory);
     let place = Place { plan, environment, cwd: settings.cwd.clone(), directory, guard: Some(guard), terminal: None };
     (Session::open(id, place, Beginning::default()).await.expect("a session"), occasion)
 }

@@ -3,7 +3,7 @@
 use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
-    Approved, Closed, Command, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id, Opened,
+    Approved, Closed, Command, Decided, Decision as Verdict, Denied, Digest, Effect, Entry, Exit, Finished, Id, Opened,
     Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach,
     Who, Written,
 };
@@ -111,6 +111,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         err: stream(&result.stderr, "stderr"),
         redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
         denied: result.denied.iter().map(refused).collect(),
+        denied_more: result.denied_more,
     }
     .into()
 }
@@ -127,12 +128,18 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         err: nothing(),
         redactions: Redactions::default(),
         denied: Vec::new(),
+        denied_more: 0,
     }
     .into()
 }
 
 fn refused(denied: &DeniedProgram) -> Refused {
     Refused { program: denied.program.clone(), argv: denied.argv.clone(), policy: denied.policy.clone() }
+}
+
+/// A program that was refused at its `execve` behind the end of what started it, or of which nobody knows that.
+pub(crate) fn denial(id: &str, of: Option<RequestId>, denied: &DeniedProgram, more: u64) -> Entry {
+    Denied { of, session: session(id), refused: refused(denied), more }.into()
 }
 
 /// Something that was to be written to a job's input; without an answer it could not be judged.

@@ -85,6 +85,9 @@ pub struct ExecResult {
     /// Programs that the exec guard refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
+    /// How often it refused others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub denied_more: u64,
     /// What its messages mean here, where they look as if the sandbox had said no.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<Redacted>,
@@ -391,6 +394,10 @@ impl Explained {
             suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
         }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -155,6 +155,9 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
     for denied in &result.denied {
         report::complain(&report::denied_program(denied));
     }
+    if result.denied_more > 0 {
+        report::complain(&format!("palisade: denied at execve: {} more times\n", result.denied_more));
+    }
     for hint in &result.hints {
         report::complain(&format!("palisade: {hint}\n"));
     }

@@ -155,6 +155,7 @@ pub(crate) fn schema() -> Value {
             "searched": { "type": "object" },
             "redactions": { "type": "object", "additionalProperties": { "type": "integer" } },
             "denied": { "type": "array", "items": { "type": "object" } },
+            "denied_more": { "type": "integer" },
             "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
             "error": { "type": "string" },

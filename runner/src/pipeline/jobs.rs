@@ -218,6 +218,7 @@ impl Pipeline {
             totals: totals.into(),
             redactions: known.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
             denied: known.denied.clone(),
+            denied_more: known.denied_more,
             hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
             decision: job.decision.clone(),

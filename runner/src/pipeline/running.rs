@@ -84,7 +84,7 @@ impl Pipeline {
         let at_once = call.yields == Some(Duration::ZERO);
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
-        let progress = Arc::new(Progress::new(self.settings.budget.keep_bytes));
+        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes));
         let (orders, received) = mpsc::channel(ORDERS);
         let (typist, typed) = mpsc::channel(TYPED);
         let (cancel, cancelled) = watch::channel(false);
@@ -247,7 +247,7 @@ impl Pipeline {
             let settings = &self.settings;
             let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
             let redactor = settings.redactor.clone();
-            Desk::new(policies, surroundings, redactor, facts, &environment, &directory)
+            Desk::new(policies, surroundings, redactor, self.audit.clone(), facts, &environment, &directory)
         });
         let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
         Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
@@ -292,6 +292,8 @@ impl Pipeline {
                 return Err(Arc::new(failure.clone()));
             }
         };
+        // What is refused from here on has an entry of its own.
+        job.progress.settle();
         let mut finish = self.finish(ended, persistent);
         let result = self.viewed(job, Some(&finish), None, view);
         let entry = record::finished(&job.session, persistent, job.req, &result);

@@ -10,6 +10,7 @@ mod groups;
 mod jobs;
 mod masks;
 mod place;
+mod refused;
 mod state;
 mod tally;
 mod tty;
