@@ -21,6 +21,7 @@ pub mod facts;
 pub mod guard;
 mod hint;
 pub mod job;
+mod limits;
 pub mod output;
 pub mod pipeline;
 mod record;
@@ -32,6 +33,7 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
+pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, Pipeline, Policies, Reading, SessionNote,

@@ -9,6 +9,7 @@ use crate::audit::{
 };
 use crate::facts::Occasion;
 use crate::job::Job;
+use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Status};
@@ -62,7 +63,7 @@ pub(crate) fn decided(
         who: who(settings),
         transport: reach(occasion.transport),
         cwd: redactor.text(occasion.cwd.as_str()),
-        reason: (!call.reason.is_empty()).then(|| redactor.text(&call.reason)),
+        reason: (!call.reason.is_empty()).then(|| limits::shown(&call.reason, MAX_REASON, redactor)),
         command: Command::shown(explained.command.clone()),
         inv: programs.map(|request| request.program.clone()).collect(),
         opaque: report.opaque.iter().map(|opaque| Term::new(opaque.reason.as_str())).collect(),

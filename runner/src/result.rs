@@ -7,6 +7,7 @@ use palisade_engine::{Decision, Report};
 use serde::{Serialize, Serializer};
 
 use crate::audit::Anchor;
+use crate::limits::{self, MAX_SCRIPT};
 use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
 
@@ -339,9 +340,9 @@ pub struct ExplainedReason {
 impl Explained {
     /// The report with every text redacted, and only then shortened: half a secret is still a secret.
     pub fn of(report: &Report, redactor: &Redactor) -> Self {
-        let safe = |text: &str| redactor.text(text);
-        let short = |text: &str| redactor.text(text).shortened(MAX_TEXT);
-        let all = |texts: &[String]| texts.iter().map(|text| redactor.text(text)).collect();
+        let safe = |text: &str| limits::shown(text, MAX_SCRIPT, redactor);
+        let short = |text: &str| safe(text).shortened(MAX_TEXT);
+        let all = |texts: &[String]| texts.iter().map(|text| safe(text)).collect();
         let requests = report.requests.iter().map(|request| ExplainedRequest {
             action: request.action,
             resource: short(&request.resource),

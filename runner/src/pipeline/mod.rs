@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
 use crate::job::registry::Jobs;
+use crate::limits::MAX_PATH;
 use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
@@ -545,6 +546,9 @@ impl Pipeline {
     /// A directory that a call names, relative to where it would otherwise run.
     fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
         let Some(named) = named else { return Ok(base.clone()) };
+        if named.len() > MAX_PATH {
+            return Err(Failure::of("the directory's name is longer than any path"));
+        }
         let path = Path::new(base.as_str()).join(named);
         let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
         found.ok_or_else(|| Failure {
