@@ -57,9 +57,11 @@ pub(crate) fn decided(
     determining.dedup();
     let errors = explained.requests.iter().flat_map(|request| request.errors.iter().cloned());
     let programs = explained.requests.iter().filter(|request| request.action == "exec");
+    let own = occasion.session.id.as_str();
     Decided {
         req,
-        session: call.session.as_ref().map(|_| session(&occasion.session.id)),
+        session: call.session.as_deref().map(session),
+        shell: (call.session.as_deref() != Some(own)).then(|| session(own)),
         who: who(settings),
         transport: reach(occasion.transport),
         cwd: redactor.text(occasion.cwd.as_str()),

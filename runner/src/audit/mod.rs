@@ -238,9 +238,12 @@ pub struct Opened {
 pub struct Decided {
     /// The decision's id, which its outcome names.
     pub req: RequestId,
-    /// The session that the script is for; none where it has not been opened yet.
+    /// The session that the call named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Id>,
+    /// The shell of its own that the script is for, under the name that later entries give it; none: it is the session's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Id>,
     /// Who asks.
     pub who: Who,
     /// How the script would reach a shell.
@@ -838,6 +841,7 @@ pub(crate) mod sample {
     pub(crate) fn decided(req: RequestId, script: &str) -> Decided {
         Decided {
             req,
+            shell: None,
             session: Id::new("s1"),
             who: who(),
             transport: transport(),
