@@ -107,6 +107,7 @@ impl Pipeline {
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
             principal,
+            cwd: facts.cwd.clone(),
             req: decided.req,
             script: decided.explained.command.clone(),
             runs: runs(&grant),
