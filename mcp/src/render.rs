@@ -130,6 +130,11 @@ fn header(result: &ExecResult) -> String {
     for (rule, count) in &result.redactions {
         parts.push(format!("redacted {rule}: {count}"));
     }
+    for (name, shown) in [("stdout", &result.stdout), ("stderr", &result.stderr)] {
+        if !shown.is_empty() {
+            parts.push(format!("{name} {} bytes", shown.as_str().len()));
+        }
+    }
     parts.push(note(&result.decision));
     parts.join(" · ")
 }
@@ -178,18 +183,13 @@ fn reasons(explained: &Explained, text: &mut String) {
 
 /// A dry run.
 pub(crate) fn explained(explained: &Explained) -> Reply {
-    let word = |decision: Decision| match decision {
-        Decision::Allow => "allow",
-        Decision::Ask => "ask",
-        Decision::Deny => "deny",
-    };
-    let mut text = format!("[{} · {}]\n", word(explained.decision), explained.policy_set);
+    let mut text = format!("[{} · {}]\n", explained.decision.as_str(), explained.policy_set);
     for request in &explained.requests {
         let determining: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
         let _ = writeln!(
             text,
             "{} {} `{}` ({})",
-            word(request.decision),
+            request.decision.as_str(),
             request.action,
             one_line(request.resource.as_str()),
             if determining.is_empty() { "no permit".to_owned() } else { determining.join(", ") }

@@ -6,6 +6,8 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "figures are printed, or there are none")]
 
 mod support;
+#[path = "support/timed.rs"]
+mod timed;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -24,6 +26,7 @@ use palisade_runner::transport::local::{End, Place, SessionDirectory};
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 
 use crate::support::{Bench, RawBash, settings};
+use crate::timed::{median, shown, timed};
 
 /// A group of figures, by name, that runs as many rounds as its argument divides them by.
 type Part = (&'static str, fn(usize));
@@ -259,26 +262,6 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let guard = Desk::new(policies, surroundings, redactor, audit, &facts, &environment, &directory);
     let place = Place { plan, environment, cwd: settings.cwd.clone(), directory, guard: Some(guard), terminal: None };
     (Session::open(id, place, Beginning::default()).await.expect("a session"), occasion)
-}
-
-fn timed(rounds: usize, mut act: impl FnMut()) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..rounds.max(1))
-        .map(|_| {
-            let started = Instant::now();
-            act();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    times
-}
-
-fn median(times: &[Duration]) -> Duration {
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn shown(times: &[Duration]) -> String {
-    format!("{:.1?} ({:.1?})", median(times), times.first().copied().unwrap_or_default())
 }
 
 /// A figure of `/proc/self/status`: KiB, or a count.

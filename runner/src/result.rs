@@ -377,8 +377,8 @@ impl Explained {
         }
     }
 
-    /// The decision in short, under the name that the record gives it.
-    pub fn note(&self, id: Redacted) -> DecisionNote {
+    /// The policies that made the decision: those that permit it, or those that stand in the way. Sorted, each once.
+    pub fn policies(&self) -> Vec<Redacted> {
         let mut policies: Vec<Redacted> = match self.decision {
             Decision::Allow => self.requests.iter().flat_map(|request| request.determining.clone()).collect(),
             Decision::Ask | Decision::Deny => self.reasons.iter().map(|reason| reason.policy.clone()).collect(),
@@ -386,11 +386,16 @@ impl Explained {
         policies.retain(|policy| !policy.is_empty());
         policies.sort();
         policies.dedup();
+        policies
+    }
+
+    /// The decision in short, under the name that the record gives it.
+    pub fn note(&self, id: Redacted) -> DecisionNote {
         let first = self.reasons.first();
         DecisionNote {
             id,
             effect: self.decision,
-            policies,
+            policies: self.policies(),
             reason: first.map_or_else(|| Redacted::from_static(""), |reason| reason.reason.clone()),
             suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
         }

@@ -11,6 +11,8 @@ mod jobs;
 mod masks;
 mod place;
 mod refused;
+#[path = "../support/settings.rs"]
+mod settings;
 mod state;
 mod tally;
 mod tty;

@@ -216,16 +216,7 @@ fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Ex
 }
 
 fn answer(explained: &Explained) -> Answer {
-    let mut policies: Vec<String> = match explained.decision {
-        Decision::Allow => {
-            let determining = explained.requests.iter().flat_map(|request| &request.determining);
-            determining.map(ToString::to_string).collect()
-        }
-        Decision::Ask | Decision::Deny => explained.reasons.iter().map(|reason| reason.policy.to_string()).collect(),
-    };
-    policies.retain(|policy| !policy.is_empty());
-    policies.sort();
-    policies.dedup();
+    let policies = explained.policies().iter().map(ToString::to_string).collect();
     Answer { decision: explained.decision, policies }
 }
 
