@@ -1,5 +1,6 @@
 //! What a command costs an MCP client, beside a raw bash on pipes in the same run: `cargo bench -p palisade --bench serve`.
-//! Medians, and in brackets the fastest. The client writes a line and reads one; the server is the real program.
+//! Medians, and in brackets the fastest. The client writes a line and reads one; the server is the real program. With
+//! `EXECKIT=PROGRAM` that server (execkit-mcp) is asked the same in the same run.
 
 #![expect(
     clippy::expect_used,
@@ -30,16 +31,27 @@ fn main() {
     let mut durable = Peer::palisade(root.path(), "group");
     let mut quick = Peer::palisade(root.path(), "none");
     let (durable_session, quick_session) = (durable.open(), quick.open());
+    let mut beside = std::env::var_os("EXECKIT").map(|program| {
+        let mut peer = Peer::start(Command::new(program).stderr(Stdio::null()).env("HOME", root.path()));
+        peer.greet();
+        let session = peer.open_beside();
+        (peer, session)
+    });
     for command in ["true", "/bin/true"] {
         let raw = timed(rounds, || bash.line(&format!("{command} >/dev/null; echo done")));
         let synced = timed(rounds, || durable.exec(command, &durable_session));
         let unsynced = timed(rounds, || quick.exec(command, &quick_session));
-        println!(
+        print!(
             "{command}: raw bash {}, over MCP {}, with its record on disk {}",
             shown(&raw),
             shown(&unsynced),
             shown(&synced)
         );
+        if let Some((peer, session)) = &mut beside {
+            let beside = timed(rounds / 5, || peer.exec_beside(command, session));
+            print!(", execkit-mcp {}", shown(&beside));
+        }
+        println!();
     }
 }
 
@@ -79,10 +91,27 @@ impl Peer {
         serve.arg("serve").current_dir(place.join("work")).env("PALISADE_CONFIG", settings);
         serve.env("HOME", place.join("home")).env("XDG_STATE_HOME", place.join("state"));
         let mut peer = Self::start(&mut serve);
-        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } });
-        peer.ask("initialize", &hello);
-        peer.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
+        peer.greet();
         peer
+    }
+
+    fn greet(&mut self) {
+        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } });
+        self.ask("initialize", &hello);
+        self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
+    }
+
+    fn open_beside(&mut self) -> String {
+        let arguments = json!({ "transport": "local" });
+        let opened = self.ask("tools/call", &json!({ "name": "session_create", "arguments": arguments }));
+        let told = opened["result"]["content"][0]["text"].as_str().expect("a text");
+        serde_json::from_str::<Value>(told).expect("JSON")["session_id"].as_str().expect("a session").to_owned()
+    }
+
+    fn exec_beside(&mut self, command: &str, session: &str) {
+        let arguments = json!({ "command": command, "session_id": session });
+        let answer = self.ask("tools/call", &json!({ "name": "session_exec", "arguments": arguments }));
+        assert!(answer.to_string().contains("exit_code"), "{answer}");
     }
 
     fn open(&mut self) -> String {
@@ -98,11 +127,20 @@ impl Peer {
 
     fn ask(&mut self, method: &str, params: &Value) -> Value {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        serde_json::from_str(&self.line(&request.to_string())).expect("JSON")
+        let mut answer: Value = serde_json::from_str(&self.line(&request.to_string())).expect("JSON");
+        // Notifications come in between.
+        while answer["id"].is_null() {
+            answer = serde_json::from_str(&self.receive()).expect("JSON");
+        }
+        answer
     }
 
     fn line(&mut self, line: &str) -> String {
         self.send(line);
+        self.receive()
+    }
+
+    fn receive(&mut self) -> String {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).expect("an answer");
         answer

@@ -84,6 +84,9 @@ pub(crate) enum ConfigError {
 /// How long a session or the output of a job is kept for nobody who asks for it.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
+/// Descriptors below which a session's shell does not find room for its own.
+const LEAST_OPEN_FILES: u64 = 256;
+
 /// How old a session may become.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -704,11 +707,20 @@ impl<'a> Layers<'a> {
 
     fn limits(&self) -> Result<Limits, ConfigError> {
         let bytes = |key: &str, text: Option<String>| text.map(|text| size(key, &text)).transpose();
+        let open_files = self.pick(|file| file.sandbox.limits.open_files);
+        if let Some(few) = open_files.filter(|limit| *limit < LEAST_OPEN_FILES) {
+            let key = "sandbox.limits.open-files".to_owned();
+            return Err(ConfigError::Value {
+                key,
+                value: few.to_string(),
+                expected: "256 or more: a session's own shell uses high numbers",
+            });
+        }
         Ok(Limits {
             processes: self.pick(|file| file.sandbox.limits.processes),
             memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?,
             file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
-            open_files: self.pick(|file| file.sandbox.limits.open_files),
+            open_files,
         })
     }
 

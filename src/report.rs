@@ -126,8 +126,13 @@ pub(crate) fn reasons(explained: &Explained) -> String {
 
 /// A program that the exec guard refused, and what would be allowed.
 pub(crate) fn denied_program(denied: &DeniedProgram) -> String {
-    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
     let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
+    if !denied.peer.is_empty() {
+        let mut text = format!("palisade: denied: {}\n", printable(&denied.what()));
+        let _ = writeln!(text, "{policy}: {}", printable(denied.reason.as_str()));
+        return text;
+    }
+    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
     let mut text = format!("palisade: denied at execve: {}\n", printable(denied.program.as_str()));
     let _ = writeln!(text, "{policy}: {}\n  {}", printable(denied.reason.as_str()), printable(&words.join(" ")));
     if !denied.suggestion.is_empty() {

@@ -83,7 +83,7 @@ impl<'w> Live<'w> {
 }
 
 #[test]
-fn a_session_that_may_do_less_ends_and_one_that_may_do_the_same_goes_on() {
+fn a_session_that_may_do_less_starts_again_and_one_that_may_do_the_same_goes_on() {
     let world = World::new();
     world.program("writer", "#!/bin/bash\necho written > made-by-program && echo wrote\n");
     world.program("long", "#!/bin/bash\ntouch begun\nsleep 60\n");
@@ -102,7 +102,8 @@ fn a_session_that_may_do_less_ends_and_one_that_may_do_the_same_goes_on() {
     assert_eq!(denied["structuredContent"]["decision"]["policies"], json!(["no-cat"]));
     assert_eq!(live.run(&session, "./writer")["structuredContent"]["stdout"], "wrote\n");
 
-    // The kernel would have to take back what the shell was given: it ends, in the middle of a command too.
+    // The kernel would have to take back what the shell was given: it ends, in the middle of a command too, and another
+    // takes its place.
     let busy = live.open();
     live.id += 1;
     live.server.call(live.id, "exec", &json!({ "command": "./long", "session": busy, "timeout_ms": 60_000 }));
@@ -114,23 +115,23 @@ fn a_session_that_may_do_less_ends_and_one_that_may_do_the_same_goes_on() {
     let taken = live.change("live/p.cedar", &policies(LOOK));
     assert!(taken["refused"].is_null(), "{taken}");
     let ended = live.answer();
-    assert_ne!(ended["structuredContent"]["exit_code"], 0, "{ended}");
-    for session in [&session, &busy] {
+    assert_eq!(ended["structuredContent"]["status"], "cancelled", "{ended}");
+    assert_eq!(ended["structuredContent"]["cause"], "policy_reload", "{ended}");
+    for (session, said) in [(&session, "kept\n"), (&busy, "\n")] {
         let closed =
             recorded(&world, "the close", |line| line["kind"] == "close" && line["session"] == session.as_str());
         assert_eq!(closed["reason"], "policy-reload", "{closed}");
-        let gone = live.run(session, "echo $X");
-        assert!(gone.to_string().contains("no session of that name"), "{gone}");
+        let listed = live.call("list", &json!({ "kind": "sessions" }));
+        assert!(listed.to_string().contains("starts again with the next command"), "{listed}");
+        let again = live.run(session, "echo $X");
+        assert_eq!(again["structuredContent"]["stdout"], said, "{again}");
+        let told = again["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(told.contains("[session restarted: policy set sha256:"), "{again}");
+        assert!(live.run(session, "echo").get("restarted").is_none());
     }
-    assert!(
-        live.call("list", &json!({ "kind": "sessions" }))["structuredContent"]["sessions"]
-            .as_array()
-            .is_some_and(Vec::is_empty)
-    );
 
-    // A new one is held to less, also by the kernel: what a program writes is in no command's text.
+    // It is held to less, also by the kernel: what a program writes is in no command's text.
     std::fs::remove_file(world.path("work/made-by-program")).expect("it was there");
-    let session = live.open();
     let refused = live.run(&session, "./writer");
     assert_ne!(refused["structuredContent"]["exit_code"], 0, "{refused}");
     assert!(!world.path("work/made-by-program").exists());
@@ -155,13 +156,10 @@ fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
     assert!(taken["refused"].is_null(), "{taken}");
     assert_ne!(taken["before"], taken["policy_set"], "{taken}");
     assert_eq!(world.record()[0]["verb"], "serve");
-    // Where there are mounts, a session is to be held by the name too: a running one cannot be, and ends.
-    let session = if palisade_runner::sandbox::probe().mounts {
+    // Where there are mounts, a session is to be held by the name too: a running shell cannot be, and ends.
+    if palisade_runner::sandbox::probe().mounts {
         recorded(&world, "the close", |line| line["kind"] == "close" && line["session"] == session.as_str());
-        live.open()
-    } else {
-        session
-    };
+    }
     let denied = live.run_until_denied(&session, "cat plans");
     assert_eq!(denied["structuredContent"]["decision"]["policies"], json!(["no-vault"]), "{denied}");
 

@@ -14,6 +14,7 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[agent]\nname = 3\n", "palisade.toml:2:8: "),
         ("[sandbox]\nlevel = \"lax\"\n", "palisade.toml:2:9: unknown variant `lax`"),
         ("[session]\ntimeout = \"soon\"\n", "`timeout` is `soon`, which is not a time"),
+        ("[sandbox]\nlimits = { open-files = 64 }\n", "`sandbox.limits.open-files` is `64`, which is not 256 or more"),
         ("[targets.web]\nssh = { host = \"h\" }\n", "`targets` is not supported by this version"),
         ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "LD_PRELOAD"),
         (

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The name or address in the form that policies see: lower case, no final dot, IPv4 in four decimal parts whatever
 /// form inet_aton(3) takes, IPv4-mapped IPv6 as IPv4. `None` for what looks like a number and is no address.
-pub(crate) fn canonical(host: &str) -> Option<String> {
+#[must_use]
+pub fn canonical(host: &str) -> Option<String> {
     let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
     if let Ok(address) = host.parse::<Ipv6Addr>() {
         return Some(IpAddr::V6(address).to_canonical().to_string());

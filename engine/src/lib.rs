@@ -18,10 +18,12 @@ mod case;
 mod coverage;
 mod explain;
 mod facts;
+mod held;
 mod host;
 mod kept;
 mod lint;
 mod path;
+mod peers;
 mod request;
 mod slice;
 mod stack;
@@ -33,15 +35,16 @@ mod world;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use cedar_policy::{Effect, Policy};
 use palisade_grammar::Inventory;
 
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::facts::{AtExecve, Auth, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport};
+pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;
+pub use crate::peers::Connection;
 pub use crate::request::{Act, FileAction};
 pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
@@ -55,13 +58,13 @@ pub struct Engine {
     bundle: Bundle,
     vocabulary: Vocabulary,
     /// See [`Self::held_by_decision_alone`]; asked for with every script.
-    by_name: OnceLock<Vec<(String, Vec<String>)>>,
+    unheld: OnceLock<Vec<(String, Vec<String>)>>,
 }
 
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle: bundle.counting(&vocabulary), vocabulary, by_name: OnceLock::new() }
+        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new() }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
@@ -101,6 +104,11 @@ impl Engine {
         verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
     }
 
+    /// Judges something other than a script again after a person's yes to what `shown` says. Never [`Decision::Ask`].
+    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, approval: &Approval) -> Report {
+        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, shown, approval)
+    }
+
     /// Whether the principal may open a session on the facts' host.
     pub fn permits_session(&self, facts: &Facts) -> bool {
         self.permits(facts, &Act::OpenSession)
@@ -109,6 +117,18 @@ impl Engine {
     /// Whether the principal may call this MCP tool.
     pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
         self.permits(facts, &Act::UseTool(tool.to_owned()))
+    }
+
+    /// Whether some connection might be permitted to the principal, with a person's yes or without: where not, a session
+    /// needs no network.
+    pub fn may_connect(&self, facts: &Facts) -> bool {
+        peers::may_connect(&self.bundle, facts)
+    }
+
+    /// Whether policies permit a connection because of the very address that it goes to, and not to whatever address the
+    /// name means, or to all there are.
+    pub fn grants_address(&self, facts: &Facts, connection: &Connection<'_>, approved: bool) -> bool {
+        peers::grants_address(&self.bundle, &self.asker(facts), connection, approved)
     }
 
     /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
@@ -138,31 +158,11 @@ impl Engine {
         self.held_by_decision_alone().iter().all(|(policy, _)| accepted.contains(policy))
     }
 
-    /// Forbids on files by a name pattern: the kernel knows directories, not names, so that these are held by the decision
-    /// alone for files that are made later. Each with the groups that it names. A rule about what lies below a directory
-    /// (`resource.contains`) is about commands on whole trees, which is nothing that the kernel is asked for.
+    /// Forbids on files that the kernel cannot hold, since they go by more than where a file lies: by name patterns, by
+    /// attributes of the file, or by what changes while a session lives. Each with what it reads that the kernel knows nothing of; a group by
+    /// its name. The decision alone holds them for files that are made later.
     pub fn held_by_decision_alone(&self) -> &[(String, Vec<String>)] {
-        self.by_name.get_or_init(|| self.find_by_name())
-    }
-
-    fn find_by_name(&self) -> Vec<(String, Vec<String>)> {
-        let forbids = self.bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
-        let patterned = |policy: &Policy| -> Vec<String> {
-            let groups = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "PathGroup");
-            let groups = groups.map(|uid| uid.id().unescaped().to_owned()).collect::<BTreeSet<_>>();
-            let groups: Vec<_> = groups.into_iter().filter(|group| self.vocabulary.has_name_patterns(group)).collect();
-            if groups.is_empty() {
-                return groups;
-            }
-            let text: String = policy.to_string().split_whitespace().collect();
-            let only_below = |group: &String| {
-                let named = format!("PathGroup::{group:?}");
-                text.matches(&named).count() == text.matches(&format!(".contains({named})")).count()
-            };
-            groups.into_iter().filter(|group| !only_below(group)).collect()
-        };
-        let found = forbids.map(|policy| (policy.id().to_string(), patterned(policy)));
-        found.filter(|(_, groups)| !groups.is_empty()).collect()
+        self.unheld.get_or_init(|| held::by_decision_alone(&self.bundle, &self.vocabulary))
     }
 
     /// The groups that policies can name.
@@ -179,6 +179,12 @@ impl Engine {
     /// SHA-256 of the schema: `sha256:<hex>`.
     pub fn schema(&self) -> &str {
         self.bundle.schema_fingerprint()
+    }
+
+    /// Every place that groups and policies name: where kernel rules may begin.
+    pub fn roots(&self) -> BTreeSet<AbsolutePath> {
+        let named = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
+        self.vocabulary.roots().into_iter().chain(named).collect()
     }
 
     fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {

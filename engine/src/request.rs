@@ -5,11 +5,12 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
 use palisade_grammar::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Peer, Resolved, Span, Value, Via, Word,
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Resolved, Span, Value, Via, Word,
 };
 
 use crate::bundle::Bundle;
@@ -159,6 +160,17 @@ pub enum Act {
         /// What is written.
         text: String,
     },
+    /// Connect to a peer.
+    Connect {
+        /// Its name or address, however it is written.
+        host: String,
+        /// The address that the name means, where that is known.
+        address: Option<IpAddr>,
+        /// The port.
+        port: u16,
+        /// The trusted program that wants it; empty for any other.
+        program: String,
+    },
     /// Take a snapshot of the workspace.
     Checkpoint,
     /// Go back to one.
@@ -174,6 +186,7 @@ impl Act {
             Self::SetEnv { .. } => "setEnv",
             Self::Signal { .. } => "signal",
             Self::SendInput { .. } => "sendInput",
+            Self::Connect { .. } => "connect",
             Self::Checkpoint => "checkpoint",
             Self::Restore => "restore",
         }
@@ -187,6 +200,7 @@ impl Act {
             Self::SetEnv { name, value, .. } => format!("{name}={value}"),
             Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
             Self::SendInput { program, .. } => format!("sendInput to {program}"),
+            Self::Connect { host, port, .. } => format!("{host}:{port}"),
         }
     }
 }
@@ -313,6 +327,14 @@ impl<'a> Asker<'a> {
             }
             Act::SendInput { program, session, interpreter, text } => {
                 Ok(Body::new(process(program, session, *interpreter)?, here).with("text", string(text)))
+            }
+            Act::Connect { host, address, port, program } => {
+                let entity = self.peer(Some(host), *address)?;
+                let program = RestrictedExpression::new_entity_uid(uid("Program", program)?);
+                // As for what a script connects to: the session's own host is in the store already, without an address.
+                let apart = entity.uid() == uid("Host", &self.facts.host)?;
+                let body = Body::new(entity, here).with("program", program).with("port", long(usize::from(*port)));
+                Ok(Body { apart, ..body })
             }
             Act::Checkpoint | Act::Restore => {
                 let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
@@ -770,7 +792,7 @@ impl<'a> Asker<'a> {
             .as_ref()
             .map_or_else(|| effect.target.raw.clone(), |peer| format!("{}:{}", peer.host, peer.port));
         let build = || {
-            let entity = self.peer(effect.peer.as_ref())?;
+            let entity = self.peer(effect.peer.as_ref().map(|peer| peer.host.as_str()), None)?;
             let program = RestrictedExpression::new_entity_uid(uid("Program", self.trusted_program(command))?);
             let port = long(effect.peer.as_ref().map_or(0, |peer| usize::from(peer.port)));
             // The session's own host is in every store, as a host that is reached in another way.
@@ -781,11 +803,13 @@ impl<'a> Asker<'a> {
         Draft { action: "connect", resource: shown, ..Draft::within(inventory, command, effect.target.span, build()) }
     }
 
-    /// A network peer; `None` is the unknown one, with the empty id and no domain.
-    fn peer(&self, peer: Option<&Peer>) -> Built<Entity> {
+    /// A network peer, and the address that its name means where that is known; `None` is the unknown one, with the empty
+    /// id and no domain.
+    fn peer(&self, host: Option<&str>, known: Option<IpAddr>) -> Built<Entity> {
         // A numeric name that is no address is nothing that can be vouched for: it is asked as the unknown peer.
-        let name = peer.and_then(|peer| crate::host::canonical(&peer.host)).unwrap_or_default();
-        let address = name.parse::<std::net::IpAddr>().ok();
+        let name = host.and_then(crate::host::canonical).unwrap_or_default();
+        // A name that is an address means that one, whatever else is said of it.
+        let address = name.parse::<IpAddr>().ok().or(known.map(|known| known.to_canonical()));
         let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
         let mut attributes = host_attributes(&name, Transport::Local, loopback, &Machine::default())?;
         if let Some(address) = address {
@@ -1031,14 +1055,14 @@ fn host_attributes(
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
+pub(crate) mod tests {
     use cedar_policy::{Authorizer, Decision, PolicySet};
 
     use super::*;
     use crate::facts::Principal;
     use crate::{Engine, Source};
 
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         let directory = |text: &str| AbsolutePath::new(text).unwrap();
         let principal = Principal::os_user("agent", "user", BTreeSet::from(["role".to_owned()]));
         let session = Session { sandboxed: true, guarded: true, paths_held: true, ..Session::opened("session") };
@@ -1053,7 +1077,7 @@ mod tests {
         }
     }
 
-    fn engine(policies: &str) -> Engine {
+    pub(crate) fn engine(policies: &str) -> Engine {
         let source = Source { name: "site.cedar".to_owned(), text: policies.to_owned() };
         let (file, groups) = palisade_policies::GROUPS;
         let vocabulary = Vocabulary::parse(file, groups, &AbsolutePath::new("/home/u").unwrap()).unwrap();

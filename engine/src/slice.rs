@@ -126,6 +126,14 @@ impl Index {
         slice
     }
 
+    /// The policies that are about an action, as far as their scopes tell, whoever asks and whatever for.
+    pub(crate) fn about(&self, action: &EntityUid) -> impl Iterator<Item = &Policy> {
+        let lists = self.actions.get(action);
+        let entries =
+            lists.into_iter().flat_map(|lists| lists.by_resource.values().flatten().chain(&lists.any_resource));
+        entries.filter_map(|entry| self.policies.get(entry.policy))
+    }
+
     /// A policy by its place.
     pub(crate) fn policy(&self, at: usize) -> Option<&Policy> {
         self.policies.get(at)

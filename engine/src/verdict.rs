@@ -332,12 +332,41 @@ pub(crate) fn rehearse_act(
         true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
     };
     let requests: Vec<Judged> = sheet.drafts.iter().map(judge).collect();
+    act_report(bundle, &asker, &sheet, act, requests)
+}
+
+/// As [`approve`], for an act: what was shown as `ask` must be allowed with `context.approved`, and its lifting authorised.
+/// Everything short of that is a denial.
+pub(crate) fn approve_act(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    act: &Act,
+    shown: &Report,
+    approval: &Approval,
+) -> Report {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let sheet = asker.sheet(vec![asker.act(act)]);
+    let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
+        Decision::Ask => lift(bundle, &asker, &sheet, draft, approval),
+        Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
+    });
+    let requests: Vec<Judged> = requests.collect();
+    let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
+    let mut report = act_report(bundle, &asker, &sheet, act, requests);
+    if !complete || report.decision != Decision::Allow {
+        report.decision = Decision::Deny;
+    }
+    report
+}
+
+fn act_report(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, act: &Act, requests: Vec<Judged>) -> Report {
     Report {
         decision: strictest(&requests),
         command: act.text(),
         policy_set: bundle.fingerprint().to_owned(),
         opaque: Vec::new(),
-        reasons: explain::reasons(bundle, &asker, &sheet, &requests),
+        reasons: explain::reasons(bundle, asker, sheet, &requests),
         requests,
     }
 }
@@ -439,6 +468,12 @@ pub(crate) fn permits(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> bool
 pub(crate) fn because(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft) -> (bool, Vec<String>) {
     let answer = answer(bundle, asker.pose_alone(draft, false));
     (answer.decision == Decision::Allow, answer.determining)
+}
+
+/// The policies that permit it, where it is allowed.
+pub(crate) fn permitting(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, approved: bool) -> Option<Vec<String>> {
+    let answer = answer(bundle, asker.pose_alone(draft, approved));
+    (answer.decision == Decision::Allow).then_some(answer.determining)
 }
 
 fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {

@@ -205,15 +205,16 @@ impl Vocabulary {
         found
     }
 
-    /// Whether a group has members by name, wherever they lie.
+    /// Whether a group has members by name: wherever they lie (`**/.env`), or below a directory that no pattern names as a whole
+    /// (`/srv/*/secret`).
     pub fn has_name_patterns(&self, group: &str) -> bool {
-        self.groups.get(group).is_some_and(|patterns| patterns.iter().any(|pattern| pattern.anywhere))
+        self.groups.get(group).is_some_and(|patterns| !patterns.iter().all(Pattern::is_place))
     }
 
     /// Whether a name pattern of some group fits `path` itself.
     pub fn has_name(&self, path: &AbsolutePath) -> bool {
         let names: Vec<&str> = components(path.as_str()).collect();
-        self.groups.values().flatten().any(|pattern| pattern.anywhere && pattern.fits_end(&names))
+        self.groups.values().flatten().any(|pattern| !pattern.is_place() && pattern.fits_end(&names))
     }
 
     fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {
@@ -221,7 +222,7 @@ impl Vocabulary {
         groups.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The absolute patterns of all groups as paths, up to their first wildcard: where kernel rules may begin.
+    /// The absolute patterns of all groups that have no wildcard.
     pub fn roots(&self) -> BTreeSet<AbsolutePath> {
         self.groups.values().flatten().filter_map(Pattern::root).collect()
     }
@@ -297,8 +298,13 @@ impl Pattern {
                 && directory.iter().zip(&self.components).all(|(name, component)| component.fits(name)))
     }
 
+    /// It names one directory or file.
+    fn is_place(&self) -> bool {
+        !self.anywhere && self.components.iter().all(|component| component.as_literal().is_some())
+    }
+
     fn root(&self) -> Option<AbsolutePath> {
-        if self.anywhere {
+        if !self.is_place() {
             return None;
         }
         let names: Option<String> =

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    Decision, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, Redacted,
-    Refusal, SessionNote, Status,
+    DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, PendingAct,
+    Redacted, Refusal, SessionNote, Status,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -45,11 +45,15 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     if let Some(lost) = &result.lost {
         let _ = writeln!(text, "[session lost] {}", one_line(lost.as_str()));
     }
+    if let Some(restarted) = &result.restarted {
+        let _ = writeln!(text, "[session restarted: {}]", one_line(restarted.as_str()));
+    }
     for denied in &result.denied {
-        let _ = writeln!(text, "[denied at execve] {}", one_line(&denied_program(denied)));
+        let when = if denied.peer.is_empty() { "denied at execve" } else { "denied" };
+        let _ = writeln!(text, "[{when}] {}", one_line(&denied_program(denied)));
     }
     if result.denied_more > 0 {
-        let _ = writeln!(text, "[denied at execve] {} more times", result.denied_more);
+        let _ = writeln!(text, "[denied] {} more times", result.denied_more);
     }
     for hint in &result.hints {
         let _ = writeln!(text, "[hint] {}", one_line(hint.as_str()));
@@ -84,9 +88,8 @@ fn one_line(text: &str) -> String {
 }
 
 fn denied_program(denied: &DeniedProgram) -> String {
-    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
     let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
-    let mut text = format!("{} (`{}`): {policy}: {}", denied.program, words.join(" "), denied.reason);
+    let mut text = format!("{}: {policy}: {}", denied.what(), denied.reason);
     if !denied.suggestion.is_empty() {
         let _ = write!(text, " — instead: {}", denied.suggestion);
     }
@@ -98,9 +101,13 @@ fn header(result: &ExecResult) -> String {
     match (result.status, result.exit_code, result.signal) {
         (Status::TimedOut, _, _) => parts.push("timed out".to_owned()),
         (Status::Cancelled, _, _) => parts.push("cancelled".to_owned()),
+        (Status::Limited, _, _) => parts.push(format!("limit: {}", result.limit.map_or("", |limit| limit.as_str()))),
         (_, Some(code), _) => parts.push(format!("exit {code}")),
         (_, None, Some(signal)) => parts.push(format!("signal {signal}")),
         (status, None, None) => parts.push(status.as_str().to_owned()),
+    }
+    if let Some(cause) = result.cause {
+        parts.push(format!("ended by {}", cause.as_str()));
     }
     if result.waiting_for_input {
         parts.push("waiting for input".to_owned());
@@ -149,14 +156,13 @@ pub(crate) fn denied(refusal: &Refusal) -> Reply {
     not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
 }
 
-/// Something for a job that was denied, or that needs a person's yes.
-pub(crate) fn refused(refusal: &Refusal) -> Reply {
-    let status = if refusal.explained.decision == Decision::Ask { "approval_required" } else { "denied" };
-    not_allowed(status, &refusal.explained, &refusal.decision, &refusal.anchor)
-}
-
 /// A script that needs a person's yes. Nobody is asked here yet: the operator can allow it by policy, or run it.
 pub(crate) fn approval_required(pending: &Pending) -> Reply {
+    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
+}
+
+/// Something for a job that needs a person's yes, likewise.
+pub(crate) fn act_approval_required(pending: &PendingAct) -> Reply {
     not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
 }
 
@@ -233,6 +239,9 @@ pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
         if let Some(job) = &note.job {
             let _ = write!(text, " · held by {job}");
         }
+        if note.suspended {
+            text.push_str(" · its shell starts again with the next command, since the policies have changed");
+        }
         if let Some(ended) = &note.ended {
             let _ = write!(text, " · ended: {ended}");
         }
@@ -251,6 +260,9 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
             (None, Some(signal)) => _ = write!(text, " · signal {signal}"),
             (None, None) => {}
         }
+        if let Some(cause) = note.cause {
+            let _ = write!(text, " · ended by {}", cause.as_str());
+        }
         if note.waiting_for_input {
             text.push_str(" · waiting for input");
         }
@@ -265,7 +277,8 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
     if !failure.help.is_empty() {
         let _ = write!(text, "\nhelp: {}", failure.help);
     }
-    let structured = json!({ "status": "failed", "error": text });
+    let status = if failure.session_lost { Status::SessionLost.as_str() } else { "failed" };
+    let structured = json!({ "status": status, "error": text });
     Reply { structured, text, is_error: true, anchor: None }
 }
 

@@ -34,6 +34,7 @@ fn plan() -> SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
         searched: true,
+        network: false,
         limits: Limits::default(),
         level: Level::Default,
     }
@@ -127,6 +128,14 @@ fn two_hundred_programs_guarded(bencher: Bencher<'_, '_>) {
 fn tree_of_a_program_alone(bencher: Bencher<'_, '_>) {
     let process = start();
     bencher.bench_local(|| process.tree().expect("a tree"));
+    finish(&process);
+}
+
+#[divan::bench]
+fn glance_at_a_program_alone(bencher: Bencher<'_, '_>) {
+    let process = start();
+    let glance = process.program_pid().and_then(|program| process.glance(program));
+    bencher.bench_local(|| process.tree_by(glance.as_ref()).expect("a tree"));
     finish(&process);
 }
 

@@ -234,6 +234,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
                 stop: Stop::default(),
                 input: None,
                 orders: None,
+                colours: false,
             };
             let ended = session.run(grant, &settings.redactor, terms).await.expect("it ran");
             times.push(started.elapsed());
@@ -255,13 +256,19 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let facts = settings.surroundings.facts(&occasion);
     let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits).expect("a plan");
     let environment = settings.environment.clone();
-    let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
     let audit = Audit::open(&settings.audit, start).expect("a record");
-    let redactor = settings.redactor.clone();
-    let guard = Desk::new(policies, surroundings, redactor, audit, &facts, &environment, &directory);
-    let place = Place { plan, environment, cwd: settings.cwd.clone(), directory, guard: Some(guard), terminal: None };
-    (Session::open(id, place, Beginning::default()).await.expect("a session"), occasion)
+    let guard = Desk::new(settings, audit, &facts, &environment, &directory, None);
+    let place = Place {
+        plan,
+        environment,
+        cwd: settings.cwd.clone(),
+        directory,
+        guard: Some(guard),
+        gate: None,
+        terminal: None,
+    };
+    (Session::open(id, place, Beginning::default(), 0).await.expect("a session"), occasion)
 }
 
 /// A figure of `/proc/self/status`: KiB, or a count.

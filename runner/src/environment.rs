@@ -129,7 +129,7 @@ const SET: [(&str, &str); 5] = [
 ];
 
 /// Refused to the settings, with the reason.
-const REFUSED: [(&str, &str); 44] = [
+const REFUSED: [(&str, &str); 52] = [
     ("LD_*", "it makes programs load other libraries"),
     ("GCONV_PATH", "it makes programs load other libraries"),
     ("LOCPATH", "it makes programs read other locale data"),
@@ -174,6 +174,14 @@ const REFUSED: [(&str, &str); 44] = [
     ("JDK_JAVA_OPTIONS", "java loads agents from it"),
     ("_JAVA_OPTIONS", "java loads agents from it"),
     ("TMOUT", "it changes how long a shell waits"),
+    ("http_proxy", "Palisade sets it itself, where a session has a network"),
+    ("HTTP_PROXY", "Palisade sets it itself, where a session has a network"),
+    ("https_proxy", "Palisade sets it itself, where a session has a network"),
+    ("HTTPS_PROXY", "Palisade sets it itself, where a session has a network"),
+    ("all_proxy", "Palisade sets it itself, where a session has a network"),
+    ("ALL_PROXY", "Palisade sets it itself, where a session has a network"),
+    ("no_proxy", "Palisade sets it itself, where a session has a network"),
+    ("NO_PROXY", "Palisade sets it itself, where a session has a network"),
 ];
 
 #[cfg(test)]

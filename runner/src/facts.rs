@@ -5,8 +5,9 @@
 
 mod option;
 mod pattern;
+mod sight;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -16,14 +17,11 @@ use palisade_engine::{
 };
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
 
+use self::sight::{Sight, is_no_directory};
 use crate::sandbox::plan::Promise;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-
-/// Files and directories that are looked through below one that a command reaches as a tree; a large build directory
-/// has some 100,000.
-const MAX_TREE: usize = 250_000;
 
 /// Directories whose programs belong to the installed system.
 const SYSTEM_BIN: &[&str] = &[
@@ -104,6 +102,7 @@ impl Surroundings {
     /// is not taken for the removal of whatever a name pattern could mean.
     pub fn gather(&self, occasion: &Occasion, inventory: &Inventory, vocabulary: &Vocabulary) -> Facts {
         let mut facts = self.facts(occasion);
+        let sight = Sight::new(vocabulary);
         let mut made = Vec::new();
         let mut links = false;
         let still = occasion.transport == Transport::Local && option::makes_none(inventory);
@@ -115,14 +114,14 @@ impl Surroundings {
             facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
             if still {
                 let base = Path::new(occasion.cwd.as_str());
-                facts.no_options.extend(option::impossible_words(inventory, command, base));
-                facts.inert.extend(option::impossible_reads(command, base));
+                facts.no_options.extend(option::impossible_words(inventory, command, base, &sight));
+                facts.inert.extend(option::impossible_reads(command, base, &sight));
             }
             // What an earlier command unpacks or fetches, or another machine holds, cannot be seen.
             let seen = directory.as_ref().filter(|_| occasion.transport == Transport::Local && !links);
-            for (index, paths) in seen.map(|seen| self.matches(command, seen)).unwrap_or_default() {
+            for (index, paths) in seen.map(|seen| self.matches(command, seen, &sight)).unwrap_or_default() {
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
-                let below = paths.iter().map(|path| Below::look(vocabulary, path).map(|below| below.groups));
+                let below = paths.iter().map(|path| sight.below(path).map(|below| below.groups));
                 if let Some(groups) = is_tree.then(|| below.collect::<Option<Vec<_>>>()).flatten() {
                     facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
                 }
@@ -134,7 +133,7 @@ impl Surroundings {
                 }
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
-                let below = (is_tree && !links).then(|| Below::look(vocabulary, &path)).flatten();
+                let below = (is_tree && !links).then(|| sight.below(&path)).flatten();
                 let seen = occasion.transport == Transport::Local;
                 if seen && imports_nothing(command, index, &path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
@@ -256,7 +255,12 @@ impl Surroundings {
     }
 
     /// What the patterns among the effects stand for now, seen from a command's directory.
-    fn matches(&self, command: &Command, directory: &AbsolutePath) -> Vec<(usize, Vec<AbsolutePath>)> {
+    fn matches(
+        &self,
+        command: &Command,
+        directory: &AbsolutePath,
+        sight: &Sight<'_>,
+    ) -> Vec<(usize, Vec<AbsolutePath>)> {
         let mut matches = Vec::new();
         for (index, effect) in command.effects.iter().enumerate() {
             // With `env -C` and its kind, bash looks for names elsewhere than the program for files: what is then made
@@ -269,7 +273,7 @@ impl Surroundings {
             };
             let raw = effect.target.raw.as_str();
             let base = if raw.starts_with('/') { "/" } else { directory.as_str() };
-            let paths: Option<Vec<AbsolutePath>> = pattern::expand(raw, prefix, Path::new(base))
+            let paths: Option<Vec<AbsolutePath>> = pattern::expand(raw, prefix, Path::new(base), sight)
                 .and_then(|found| found.iter().map(|path| real(path, last).map(|place| place.path)).collect());
             matches.extend(paths.map(|paths| (index, paths)));
         }
@@ -325,46 +329,6 @@ fn own_link(path: &str) -> Option<(Link, PathBuf)> {
     Some((link, names.as_path().to_path_buf()))
 }
 
-/// What is below a directory now.
-struct Below {
-    /// The groups that have members there.
-    groups: BTreeSet<String>,
-    /// A symbolic link is among it.
-    links: bool,
-}
-
-impl Below {
-    /// `None` if the directory cannot be looked through whole: too much is there, a part may not be read, or a name is
-    /// not UTF-8. Links are not followed: what they lead to is not below.
-    fn look(vocabulary: &Vocabulary, directory: &AbsolutePath) -> Option<Self> {
-        let mut paths = Vec::new();
-        let mut links = false;
-        let mut pending = vec![PathBuf::from(directory.as_str())];
-        while let Some(next) = pending.pop() {
-            let entries = match std::fs::read_dir(&next) {
-                Ok(entries) => entries,
-                // A file has nothing below it, and what does not exist neither.
-                Err(error) if next == Path::new(directory.as_str()) && is_no_directory(&error) => break,
-                Err(_) => return None,
-            };
-            for entry in entries {
-                let entry = entry.ok()?;
-                let (path, kind) = (entry.path(), entry.file_type().ok()?);
-                links |= kind.is_symlink();
-                if kind.is_dir() {
-                    pending.push(path.clone());
-                }
-                paths.push(path.into_os_string().into_string().ok()?);
-                if paths.len() > MAX_TREE {
-                    return None;
-                }
-            }
-        }
-        let groups = vocabulary.groups_among(directory, paths.iter().map(String::as_str));
-        Some(Self { groups: groups.into_iter().map(str::to_owned).collect(), links })
-    }
-}
-
 /// The effect is the loading of modules from a directory in which nothing can be taken for one of Python's own.
 fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath) -> bool {
     let imports = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Import);
@@ -393,10 +357,6 @@ fn surely_entered(directory: &Path) -> bool {
         })
     };
     directory.ancestors().all(searched)
-}
-
-fn is_no_directory(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotADirectory | std::io::ErrorKind::NotFound)
 }
 
 /// The search path among a child's variables.
@@ -541,6 +501,7 @@ fn clock() -> Clock {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::collections::BTreeSet;
     use std::os::unix::fs::symlink;
 
     use super::*;

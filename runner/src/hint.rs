@@ -24,6 +24,21 @@ const UNREACHABLE: [&str; 7] = [
     "failed to lookup address information",
 ];
 
+const NO_NETWORK: &str = "this session has no network but the proxy that `http_proxy` names, if that is set; policy decides each connection there";
+
+/// What they say at a limit of the session's, where the machine itself is not at its own.
+const FULL: [(&str, &str); 6] = [
+    (
+        "No space left on device",
+        "`/tmp` and `/dev/shm` of a session hold no more than `sandbox.limits.memory`, else 1 GiB",
+    ),
+    ("File too large", "limit: file-size (`sandbox.limits.file-size`)"),
+    ("File size limit exceeded", "limit: file-size (`sandbox.limits.file-size`)"),
+    ("Too many open files", "limit: open-files (`sandbox.limits.open-files`)"),
+    ("fork: retry: Resource temporarily unavailable", "limit: processes (`sandbox.limits.processes`)"),
+    ("fork: Resource temporarily unavailable", "limit: processes (`sandbox.limits.processes`)"),
+];
+
 /// Where a session stands.
 pub(crate) struct Bounds<'a> {
     /// Where the command began and where it ended: relative names may be meant from either, or from between.
@@ -52,8 +67,11 @@ pub(crate) fn hints(stderr: &str, bounds: &Bounds<'_>) -> Vec<String> {
 }
 
 fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
+    if let Some((_, hint)) = FULL.iter().find(|(message, _)| line.contains(message)) {
+        return Some((*hint).to_owned());
+    }
     if UNREACHABLE.iter().any(|message| line.contains(message)) {
-        return Some("this session has no network".to_owned());
+        return Some(NO_NETWORK.to_owned());
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
@@ -103,7 +121,7 @@ mod tests {
     #[test]
     fn messages_of_everyday_programs_are_understood() {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
-        let network = Some("this session has no network".to_owned());
+        let network = Some(NO_NETWORK.to_owned());
         let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
         let bounds = Bounds { cwds: &cwds, writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
         for (line, expected) in [
@@ -121,6 +139,10 @@ mod tests {
             ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
             ("./x: 3: cannot create /t/new: Read-only file system", outside("/t/new")),
             ("make: *** Permission denied", None),
+            ("head: write error: File too large", Some(FULL[1].1.to_owned())),
+            ("bash: line 1: 5 File size limit exceeded(core dumped)", Some(FULL[2].1.to_owned())),
+            ("cp: error writing '/tmp/x': No space left on device", Some(FULL[0].1.to_owned())),
+            ("bash: fork: retry: Resource temporarily unavailable", Some(FULL[4].1.to_owned())),
             ("all is well with '/x/y'", None),
             ("curl: (6) Could not resolve host: example.invalid", network.clone()),
             ("bash: socket: Permission denied", network.clone()),

@@ -9,6 +9,7 @@
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
 //!           │  guard/         what may be executed, asked at each execve
+//!           │  network/       what may be connected to, asked at each connection
 //!           │  output/        escapes off, bounded
 //!           ▼  redact/        what may leave
 //! ```
@@ -22,6 +23,7 @@ pub mod guard;
 mod hint;
 pub mod job;
 mod limits;
+pub mod network;
 pub mod output;
 pub mod pipeline;
 mod record;
@@ -36,11 +38,11 @@ pub use palisade_engine::Decision;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, Pipeline, Policies, Reading, SessionNote,
-    Settings,
+    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, PendingAct, Pipeline, Policies, Reading,
+    SessionNote, Settings,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};

@@ -3,16 +3,17 @@
 use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
-    Approved, Closed, Command, Decided, Decision as Verdict, Denied, Digest, Effect, Entry, Exit, Finished, Id, Opened,
-    Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport as Reach,
-    Who, Written,
+    Approved, Closed, Command, Connected, Decided, Decision as Verdict, Denied, Digest, Effect, Entry, Exit, Finished,
+    Id, Opened, Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term,
+    Transport as Reach, Who, Written,
 };
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, Settings};
 use crate::redact::Redacted;
-use crate::result::{DeniedProgram, ExecResult, Explained, Status};
+use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
+use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
 use crate::session::SessionId;
@@ -99,7 +100,12 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
     let exit = match (result.status, result.exit_code, result.signal) {
         (Status::Done | Status::SessionLost, Some(code), _) => Exit::Code(code),
         (Status::Done | Status::SessionLost, None, Some(signal)) => Exit::Signal(signal),
-        (status, _, _) => Exit::Reason(Term::new(status.as_str())),
+        (Status::Limited, ..) => Exit::Reason(Term::new(match result.limit {
+            Some(Exceeded::Memory) => "limit-memory",
+            Some(Exceeded::Processes) => "limit-processes",
+            None => "limited",
+        })),
+        (status, _, _) => Exit::Reason(Term::new(result.cause.map_or(status.as_str(), Cause::as_str))),
     };
     let stream = |text: &Redacted, name: &str| {
         let omitted = result.omitted.get(name).map_or(0, |omitted| omitted.bytes);
@@ -137,7 +143,12 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
 }
 
 fn refused(denied: &DeniedProgram) -> Refused {
-    Refused { program: denied.program.clone(), argv: denied.argv.clone(), policy: denied.policy.clone() }
+    Refused {
+        program: denied.program.clone(),
+        argv: denied.argv.clone(),
+        peer: denied.peer.clone(),
+        policy: denied.policy.clone(),
+    }
 }
 
 /// A program that was refused at its `execve` behind the end of what started it, or of which nobody knows that.
@@ -158,6 +169,18 @@ pub(crate) fn signalled(job: &Job, judged: &Explained, signal: &'static str) -> 
     let (effect, determining) = answer(judged);
     let signal = Term::new(signal);
     Signalled { of: job.req, session: session(job.session.as_str()), effect, determining, signal }.into()
+}
+
+/// A connection that was to be made.
+pub(crate) fn connection(
+    id: &str,
+    decision: Decision,
+    determining: Vec<Redacted>,
+    peer: Redacted,
+    addresses: Vec<Redacted>,
+    program: Redacted,
+) -> Entry {
+    Connected { session: session(id), effect: effect(decision), determining, peer, addresses, program }.into()
 }
 
 /// The decision, and the policies that stand in the way.

@@ -10,6 +10,7 @@ use crate::audit::Anchor;
 use crate::limits::{self, MAX_SCRIPT};
 use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
+use crate::sandbox::meter::Exceeded;
 
 /// Characters of one text in an explanation; a script itself is shown whole.
 const MAX_TEXT: usize = 2_000;
@@ -31,9 +32,11 @@ pub enum Outcome {
 #[derive(Debug)]
 pub enum Reached {
     /// It did; what the job said to it.
-    Shown(ExecResult),
-    /// Policy does not let it, or only with a person's yes: `explained.decision` says which. Nothing was done.
-    Refused(Refusal),
+    Shown(Box<ExecResult>),
+    /// Policy does not let it. Nothing was done.
+    Refused(Box<Refusal>),
+    /// A person has to say yes first; nothing was done.
+    Ask(Box<crate::pipeline::PendingAct>),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
@@ -47,6 +50,9 @@ pub struct ExecResult {
     /// The signal that ended the shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it: `memory`, `processes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Exceeded>,
     /// Standard output, escape sequences removed, cut to the budget.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub stdout: Redacted,
@@ -83,7 +89,7 @@ pub struct ExecResult {
     /// Redactions per secret rule.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub redactions: BTreeMap<Redacted, u64>,
-    /// Programs that the exec guard refused.
+    /// Programs that the exec guard refused, and connections that the session's proxy did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
     /// How often it refused others.
@@ -95,6 +101,12 @@ pub struct ExecResult {
     /// Why the session ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Redacted>,
+    /// Why the server ended the script of its own accord, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Why the session's shell is another than that of the call before, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<Redacted>,
     /// The decision that let it run.
     pub decision: DecisionNote,
     /// The record's head behind this result.
@@ -112,10 +124,35 @@ pub enum Status {
     TimedOut,
     /// Somebody stopped it, and everything it had started was ended.
     Cancelled,
+    /// The session has passed one of its limits, and everything in it but its shell was ended.
+    Limited,
     /// The session ended under it.
     SessionLost,
     /// It has not ended.
     Running,
+}
+
+/// Why the server ended a script that nobody had asked it to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Other policies hold sessions to other kernel rules, and it was started under the old ones.
+    PolicyReload,
+    /// Nobody had asked for the job for long.
+    Idle,
+    /// The server ends.
+    Shutdown,
+}
+
+impl Cause {
+    /// The cause as results and the record spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PolicyReload => "policy_reload",
+            Self::Idle => "idle",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// How a script ended, without its output.
@@ -127,12 +164,16 @@ pub struct Finish {
     pub exit_code: Option<i32>,
     /// The signal that ended the shell.
     pub signal: Option<i32>,
+    /// The limit that was passed, as settings name it.
+    pub limit: Option<Exceeded>,
     /// The working directory after it.
     pub cwd: Redacted,
     /// From the start to the end.
     pub duration: Duration,
     /// Why the session ended, if it did.
     pub lost: Option<Redacted>,
+    /// Why the server ended it of its own accord, if it did.
+    pub cause: Option<Cause>,
     /// The record's head behind it.
     pub anchor: Anchor,
 }
@@ -153,6 +194,9 @@ pub struct JobNote {
     /// The signal that ended its shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// Why the server ended it of its own accord, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// What it runs.
     pub command: Redacted,
     /// Seconds since it was started.
@@ -169,6 +213,7 @@ impl Status {
             Self::Done => "done",
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
+            Self::Limited => "limited",
             Self::SessionLost => "session_lost",
             Self::Running => "running",
         }
@@ -191,13 +236,17 @@ impl Omitted {
     }
 }
 
-/// A program that was refused when something tried to execute it.
+/// A program that was refused when something tried to execute it, or a connection of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeniedProgram {
-    /// The file, as it was called.
+    /// The file, as it was called; for a connection the program that wanted it, empty if that cannot be told.
     pub program: Redacted,
-    /// Its arguments, its own name first; all in one where a secret goes over several.
+    /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
+    /// Whom it was not let connect to, `host:port`.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub peer: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub policy: Redacted,
@@ -226,10 +275,42 @@ impl DeniedProgram {
         Self {
             program: redactor.text(program),
             argv: argv.into_iter().map(|word| word.shortened(MAX_TEXT)).collect(),
+            peer: Redacted::from_static(""),
             policy: redactor.text(policy),
             reason: redactor.text(reason).shortened(MAX_TEXT),
             suggestion: redactor.text(suggestion),
         }
+    }
+}
+
+impl DeniedProgram {
+    /// A connection.
+    pub(crate) fn connection(
+        program: &str,
+        peer: &str,
+        policy: &str,
+        reason: &str,
+        suggestion: &str,
+        redactor: &Redactor,
+    ) -> Self {
+        Self {
+            program: redactor.text(program),
+            argv: Vec::new(),
+            peer: redactor.text(peer),
+            policy: redactor.text(policy),
+            reason: redactor.text(reason).shortened(MAX_TEXT),
+            suggestion: redactor.text(suggestion),
+        }
+    }
+
+    /// What was refused, in a few words.
+    pub fn what(&self) -> String {
+        if !self.peer.is_empty() {
+            let program = if self.program.is_empty() { "a program" } else { self.program.as_str() };
+            return format!("{program}: connect {}", self.peer);
+        }
+        let words: Vec<&str> = self.argv.iter().map(Redacted::as_str).collect();
+        format!("{} (`{}`)", self.program, words.join(" "))
     }
 }
 

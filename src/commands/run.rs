@@ -176,6 +176,12 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
             report::complain("palisade: timed out; everything it had started was ended\n");
             Exit::TimedOut
         }
+        // As a shell reports a command that was killed.
+        Status::Limited => {
+            let limit = result.limit.map_or("", |limit| limit.as_str());
+            report::complain(&format!("palisade: limit: {limit}; everything it had started was ended\n"));
+            Exit::Command(137)
+        }
         // As a shell reports a command that Ctrl-C ended; quietly, if it was only that nobody reads on.
         Status::Cancelled if signalled => Exit::Command(130),
         Status::Cancelled => Exit::Command(141),

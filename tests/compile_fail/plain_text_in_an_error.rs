@@ -4,7 +4,7 @@
 use palisade_runner::Failure;
 
 fn fail(output: String) -> Failure {
-    Failure { what: output.clone(), help: output.into() }
+    Failure { what: output.clone(), help: output.into(), session_lost: false }
 }
 
 fn main() {}

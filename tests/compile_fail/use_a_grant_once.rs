@@ -8,7 +8,7 @@ use palisade_runner::{Failure, Redacted};
 
 async fn run(session: &mut Session, grant: Grant, redactor: &Redactor, terms: Terms, output: &str) -> Failure {
     let _ = session.run(grant, redactor, terms).await;
-    Failure { what: redactor.text(output), help: Redacted::from_static("a literal of ours") }
+    Failure { what: redactor.text(output), help: Redacted::from_static("a literal of ours"), session_lost: false }
 }
 
 fn main() {}

@@ -37,7 +37,19 @@ struct Arguments {
     keep: Option<String>,
     grep: Option<String>,
     grep_context: Option<usize>,
+    #[serde(default)]
+    ansi: Ansi,
     reason: Option<String>,
+}
+
+/// What becomes of escape sequences in the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ansi {
+    #[default]
+    Strip,
+    /// Colours and other renditions stay.
+    Keep,
 }
 
 pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
@@ -75,6 +87,7 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         stop,
         yields: Some(given.yield_ms.map_or(YIELD, Duration::from_millis)),
         terminal,
+        colours: given.ansi == Ansi::Keep,
     };
     match pipeline.submit(call).await {
         Ok(Outcome::Ran(result) | Outcome::Running(result)) => render::ran(&result),
@@ -144,9 +157,10 @@ pub(crate) fn schema() -> Value {
         "type": "object", "properties": { "bytes": { "type": "integer" }, "lines": { "type": "integer" } } } });
     object(
         &json!({
-            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "denied", "approval_required", "session_lost", "failed"] },
+            "status": { "type": "string", "enum": ["done", "running", "timed_out", "cancelled", "limited", "denied", "approval_required", "session_lost", "failed"] },
             "exit_code": { "type": "integer" },
             "signal": { "type": "integer" },
+            "limit": { "type": "string" },
             "stdout": { "type": "string" },
             "stderr": { "type": "string" },
             "cwd": { "type": "string" },
@@ -162,6 +176,8 @@ pub(crate) fn schema() -> Value {
             "denied_more": { "type": "integer" },
             "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
+            "cause": { "type": "string" },
+            "restarted": { "type": "string" },
             "error": { "type": "string" },
             "decision": { "type": "object" },
             "verdict": { "type": "object" },

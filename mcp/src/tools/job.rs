@@ -96,7 +96,8 @@ pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<Js
 fn reply(result: Result<Reached, Failure>) -> Reply {
     match result {
         Ok(Reached::Shown(result)) => render::ran(&result),
-        Ok(Reached::Refused(refusal)) => render::refused(&refusal),
+        Ok(Reached::Refused(refusal)) => render::denied(&refusal),
+        Ok(Reached::Ask(pending)) => render::act_approval_required(&pending),
         Err(failure) => render::failed(&failure),
     }
 }

@@ -53,6 +53,7 @@ const TOOLS: &[Entry] = &[
             ("keep", "string", "lines: head:N, tail:N or both with a comma", false),
             ("grep", "string", "only lines that match", false),
             ("grep_context", "integer", "", false),
+            ("ansi", "string", "keep: with colours", false),
             ("reason", "string", "for the record", false),
         ],
         output: exec::schema,

@@ -164,6 +164,8 @@ pub enum Entry {
     Signal(Box<Signalled>),
     /// A program was refused at its `execve`, and no outcome tells of it.
     Denial(Box<Denied>),
+    /// A program of a session's was to be connected to a peer.
+    Connect(Box<Connected>),
     /// A session was closed.
     Close(Closed),
     /// Policies were taken in place of others, or refused.
@@ -193,6 +195,7 @@ into_entry! {
     Input(Written) Box::new;
     Signal(Signalled) Box::new;
     Denial(Denied) Box::new;
+    Connect(Connected) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
 }
@@ -316,8 +319,12 @@ pub struct Finished {
 pub struct Refused {
     /// Its file, as it was called.
     pub program: Redacted,
-    /// Its arguments.
+    /// Its arguments; none for a connection.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
+    /// Whom it was not let connect to.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub peer: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     pub policy: Redacted,
 }
@@ -377,6 +384,26 @@ pub struct Signalled {
     pub determining: Vec<Redacted>,
     /// The signal's name.
     pub signal: Term,
+}
+
+/// A connection that a session's program wanted. Made only when this is on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Connected {
+    /// The session.
+    pub session: Id,
+    /// Whether policy lets it be made.
+    pub effect: Effect,
+    /// The policies that permit it, or those that stand in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub determining: Vec<Redacted>,
+    /// `host:port`.
+    pub peer: Redacted,
+    /// The addresses that were judged, and that are dialled in turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Redacted>,
+    /// The program that wanted it; empty if it cannot be told.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub program: Redacted,
 }
 
 /// A session that was closed.

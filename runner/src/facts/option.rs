@@ -7,6 +7,8 @@ use std::path::Path;
 
 use palisade_grammar::{Command, CommandId, Cwd, EffectKind, Inventory, Resolved, Value};
 
+use super::sight::Sight;
+
 /// Programs that make no other names than their effects tell.
 const MAKERS: [&str; 8] = ["cp", "mkdir", "mv", "rm", "rmdir", "sort", "tee", "touch"];
 
@@ -19,28 +21,33 @@ pub(super) fn makes_none(inventory: &Inventory) -> bool {
 }
 
 /// The words of a command, by where they begin, that may be options to the grammar and are none.
-pub(super) fn impossible_words(inventory: &Inventory, command: &Command, base: &Path) -> Vec<(CommandId, usize)> {
+pub(super) fn impossible_words(
+    inventory: &Inventory,
+    command: &Command,
+    base: &Path,
+    sight: &Sight<'_>,
+) -> Vec<(CommandId, usize)> {
     let doubts = inventory.opaque().iter().filter(|item| item.command == Some(command.id) && item.is_possible_option());
     let is_none = |start: &usize| {
         let mut words = command.argv.iter().filter(|word| word.span.start == *start).peekable();
         words.peek().is_some()
             && words.all(|word| {
                 let matches_first = matches!(&word.value, Value::Pattern { prefix } if prefix.is_empty());
-                matches_first && !super::pattern::may_be_option(&word.raw, base)
+                matches_first && !super::pattern::may_be_option(&word.raw, base, sight)
             })
     };
     doubts.map(|item| item.span.start).filter(is_none).map(|start| (command.id, start)).collect()
 }
 
 /// The reads of a command, by number, of what an option might name that a pattern does not match.
-pub(super) fn impossible_reads(command: &Command, base: &Path) -> Vec<(CommandId, usize)> {
+pub(super) fn impossible_reads(command: &Command, base: &Path, sight: &Sight<'_>) -> Vec<(CommandId, usize)> {
     let reads = command.effects.iter().enumerate().filter(|(_, effect)| {
         let of_option = matches!(&effect.target.value, Value::Pattern { prefix } if prefix == "-");
         let raw = effect.target.raw.as_str();
         effect.kind == EffectKind::Read
             && of_option
             && !raw.starts_with('-')
-            && !super::pattern::may_be_option(raw, base)
+            && !super::pattern::may_be_option(raw, base, sight)
     });
     reads.map(|(index, _)| (command.id, index)).collect()
 }

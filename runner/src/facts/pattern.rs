@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use palisade_engine::NamePattern;
 
+use super::sight::{Sight, is_no_directory};
+
 /// Files that one pattern may stand for.
 const MAX_MATCHES: usize = 512;
 
 /// The files that the word `raw` may stand for, whose literal beginning is `prefix`. A pattern that fits nothing stands
 /// for itself. `None` if it cannot be told.
-pub(super) fn expand(raw: &str, prefix: &str, base: &Path) -> Option<Vec<PathBuf>> {
+pub(super) fn expand(raw: &str, prefix: &str, base: &Path, sight: &Sight<'_>) -> Option<Vec<PathBuf>> {
     // The effect's target may be a part of the word only; and what is quoted there is no pattern.
     let is_whole = raw.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(['*', '?', '[']));
     if !is_whole || !raw.chars().all(is_plain) || raw.contains("**") {
@@ -38,7 +40,7 @@ pub(super) fn expand(raw: &str, prefix: &str, base: &Path) -> Option<Vec<PathBuf
         let wanted = superset(component);
         let mut next = BTreeSet::new();
         for directory in &found {
-            next.extend(fitting(directory, &wanted)?);
+            next.extend(fitting(directory, &wanted, sight)?);
             if next.len() > MAX_MATCHES {
                 return None;
             }
@@ -50,9 +52,9 @@ pub(super) fn expand(raw: &str, prefix: &str, base: &Path) -> Option<Vec<PathBuf
 }
 
 /// Whether one of the words that the pattern `raw` may stand for may begin with `-`.
-pub(super) fn may_be_option(raw: &str, base: &Path) -> bool {
+pub(super) fn may_be_option(raw: &str, base: &Path, sight: &Sight<'_>) -> bool {
     let is_option = |path: &PathBuf| path.strip_prefix(base).is_ok_and(|rest| rest.to_string_lossy().starts_with('-'));
-    expand(raw, "", base).is_none_or(|found| found.iter().any(is_option))
+    expand(raw, "", base, sight).is_none_or(|found| found.iter().any(is_option))
 }
 
 fn is_plain(character: char) -> bool {
@@ -66,15 +68,14 @@ fn superset(component: &str) -> NamePattern {
     NamePattern::parse(&format!("{open}{rest}").replace('?', "*").to_lowercase())
 }
 
-fn fitting(directory: &Path, wanted: &NamePattern) -> Option<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
+fn fitting(directory: &Path, wanted: &NamePattern, sight: &Sight<'_>) -> Option<Vec<PathBuf>> {
+    let entries = match sight.entries(directory) {
         Ok(entries) => entries,
-        Err(error) if super::is_no_directory(&error) => return Some(Vec::new()),
+        Err(error) if is_no_directory(&error) => return Some(Vec::new()),
         Err(_) => return None,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let entry = entry.ok()?;
         if wanted.fits(&entry.file_name().to_str()?.to_lowercase()) {
             found.push(entry.path());
         }
@@ -85,7 +86,9 @@ fn fitting(directory: &Path, wanted: &NamePattern) -> Option<Vec<PathBuf>> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::expand;
+    use palisade_engine::Vocabulary;
+
+    use super::{Sight, expand};
 
     #[test]
     fn a_pattern_stands_for_at_least_what_bash_makes_of_it() {
@@ -110,7 +113,7 @@ mod tests {
             ("'x'*", "x", None),
             ("--file=*", "", None),
         ] {
-            let found = expand(raw, prefix, &root).map(|paths| {
+            let found = expand(raw, prefix, &root, &Sight::new(&Vocabulary::default())).map(|paths| {
                 paths
                     .iter()
                     .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned())

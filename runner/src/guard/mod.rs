@@ -18,8 +18,10 @@
 mod granted;
 mod images;
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -33,7 +35,8 @@ use self::granted::{Granted, Match};
 use self::images::{Guise, Image, Images, Parent, Reader, Source};
 use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
-use crate::pipeline::Policies;
+use crate::network::Programs;
+use crate::pipeline::{Policies, Settings};
 use crate::record;
 use crate::redact::Redactor;
 use crate::result::DeniedProgram;
@@ -58,6 +61,8 @@ pub struct Desk {
     environment: Vec<Vec<u8>>,
     /// Where the session's own pipes lie, by which its commands and the server speak.
     own: PathBuf,
+    /// Who is told what each process has become, where the session has a network.
+    programs: Option<Arc<Programs>>,
     state: Mutex<State>,
 }
 
@@ -108,13 +113,12 @@ impl Late {
 impl Desk {
     /// For a session that is opened on these facts, with these variables and this directory.
     pub fn new(
-        policies: Policies,
-        surroundings: Surroundings,
-        redactor: Redactor,
+        settings: &Settings,
         audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
+        programs: Option<Arc<Programs>>,
     ) -> Arc<Self> {
         let temp = directory.temp();
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
@@ -122,13 +126,14 @@ impl Desk {
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
         let state = State { occasion, granted: Vec::new(), scripts: 0, begun: VecDeque::new(), late: Late::default() };
         Arc::new(Self {
-            policies,
-            surroundings,
-            redactor,
+            policies: settings.engine.clone(),
+            surroundings: settings.surroundings.clone(),
+            redactor: settings.redactor.clone(),
             audit,
             environment: environment.iter().map(entry).chain([variable]).collect(),
             // As the kernel will name it; what cannot be told is nobody's.
             own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
+            programs,
             state: Mutex::new(state),
         })
     }
@@ -229,7 +234,9 @@ pub struct Guard {
     /// Every program that the shell has run, and every one that its scripts name.
     crowd: Crowd,
     /// Answers that depend on nothing but this: only those that allow.
-    allowed: HashSet<Question>,
+    allowed: HashSet<(u64, u64)>,
+    /// By which a question is known again: nobody else can find two that are alike.
+    hashers: (RandomState, RandomState),
     /// The policies that gave them.
     policy_set: String,
     /// What was let through last, step by step.
@@ -239,7 +246,7 @@ pub struct Guard {
 }
 
 /// A program whose words name no file, so that nothing but what is in here can change the answer.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Hash)]
 struct Question {
     words: Vec<Vec<u8>>,
     /// What it is told that it is called.
@@ -295,6 +302,7 @@ impl Guard {
             images,
             crowd: Crowd::default(),
             allowed: HashSet::new(),
+            hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
             steps: Vec::new(),
             script: None,
@@ -423,6 +431,7 @@ impl Guard {
             self.allowed.clear();
             self.policy_set = engine.policy_set().to_owned();
         }
+        let question = (self.hashers.0.hash_one(&question), self.hashers.1.hash_one(&question));
         if names_no_file && self.allowed.contains(&question) {
             return Ok(step);
         }
@@ -578,6 +587,9 @@ impl Judge for Guard {
         let Some(last) = steps.last() else { return };
         let known = std::mem::take(&mut self.steps);
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
+        if let Some(programs) = &self.desk.programs {
+            programs.became(last.thread, setter.as_deref().unwrap_or_default());
+        }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
         let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted, self.script);

@@ -8,7 +8,8 @@ pub mod registry;
 mod signal;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use palisade_engine::AbsolutePath;
@@ -18,7 +19,7 @@ pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
 use crate::audit::RequestId;
 use crate::redact::Redacted;
-use crate::result::{DecisionNote, Finish};
+use crate::result::{Cause, DecisionNote, Finish};
 use crate::session::progress::Progress;
 use crate::session::{Nonce, Order, SessionError, SessionId, Typed};
 
@@ -83,7 +84,13 @@ pub struct Job {
     /// Its standard streams are a terminal.
     pub(crate) terminal: bool,
     pub(crate) orders: mpsc::Sender<Order>,
+    /// How often something was written or signalled to it.
+    pub(crate) told: AtomicU64,
     pub(crate) cancel: watch::Sender<bool>,
+    /// Who ended it, if it was this server of its own accord.
+    pub(crate) cause: OnceLock<Cause>,
+    /// What is to be said of the session that it was started in.
+    pub(crate) restarted: Option<Redacted>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,
     pub(crate) touched: Mutex<Instant>,
 }
@@ -110,6 +117,23 @@ impl Job {
         let ended = settled.wait_for(Option::is_some).await.ok().and_then(|settled| settled.clone());
         // The task that runs it is gone without a word, which it never is while the runtime lives.
         ended.unwrap_or_else(|| Err(Arc::new(crate::pipeline::Failure::of("the job ended in a way that nobody knows"))))
+    }
+
+    /// Says that something reaches it now; false if something else has since it had been told `since` things.
+    pub(crate) fn tell(&self, since: Option<u64>) -> bool {
+        match since {
+            None => {
+                self.told.fetch_add(1, Ordering::AcqRel);
+                true
+            }
+            Some(since) => self.told.compare_exchange(since, since + 1, Ordering::AcqRel, Ordering::Acquire).is_ok(),
+        }
+    }
+
+    /// Ends it, and everything that it has started. The first cause counts.
+    pub(crate) fn end(&self, cause: Cause) {
+        let _known_already = self.cause.set(cause);
+        self.cancel.send_replace(true);
     }
 
     /// Somebody has asked for it.

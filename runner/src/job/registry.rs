@@ -1,18 +1,21 @@
 //! The jobs of one server process: names, how many may run for one principal and for all, and for how long one that is
-//! done is kept.
+//! done is kept. Every running command is known here, whether its call still waits for it or not.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Job;
+use crate::result::Cause;
 
 /// All jobs.
 #[derive(Debug)]
 pub struct Jobs {
     jobs: Mutex<BTreeMap<String, Arc<Job>>>,
+    /// Those that run.
+    running: Mutex<BTreeMap<String, Weak<Job>>>,
     places: Places,
     each: Mutex<BTreeMap<String, Places>>,
     max_each: usize,
@@ -32,7 +35,13 @@ pub struct Place(#[expect(dead_code, reason = "held for their Drop")] [OwnedSema
 impl Jobs {
     /// Room for `max` running jobs, of which each principal may have `max_each`, and as many that are done.
     pub fn new(max: usize, max_each: usize) -> Self {
-        Self { jobs: Mutex::default(), places: Places::new(max), each: Mutex::default(), max_each }
+        Self {
+            jobs: Mutex::default(),
+            running: Mutex::default(),
+            places: Places::new(max),
+            each: Mutex::default(),
+            max_each,
+        }
     }
 
     /// A place for one more of this principal's.
@@ -45,6 +54,27 @@ impl Jobs {
         each.retain(|_, places| places.free.available_permits() < places.max);
         let own = each.entry(principal.to_owned()).or_insert_with(|| Places::new(self.max_each)).take()?;
         Ok(Place([own, self.places.take()?]))
+    }
+
+    /// One begins to run.
+    pub fn begun(&self, job: &Arc<Job>) {
+        self.running().insert(job.id().as_str().to_owned(), Arc::downgrade(job));
+    }
+
+    /// It has ended.
+    pub fn over(&self, job: &Job) {
+        self.running().remove(job.id().as_str());
+    }
+
+    /// Ends all that run, jobs or not, and waits for it.
+    pub async fn end_running(&self, cause: Cause) {
+        let running: Vec<Arc<Job>> = self.running().values().filter_map(Weak::upgrade).collect();
+        for job in &running {
+            job.end(cause);
+        }
+        for job in &running {
+            let _ended = job.ended().await;
+        }
     }
 
     /// Keeps a job under its name. Of its principal's that are done, the ones that nobody has asked for longest make room.
@@ -83,7 +113,7 @@ impl Jobs {
         self.lock().retain(|_, job| {
             let over = job.idle() >= idle;
             if over && job.is_running() {
-                job.cancel.send_replace(true);
+                job.end(Cause::Idle);
                 return true;
             }
             !over
@@ -94,12 +124,16 @@ impl Jobs {
     pub async fn end_all(&self) {
         let jobs = self.all();
         for job in &jobs {
-            job.cancel.send_replace(true);
+            job.end(Cause::Shutdown);
         }
         for job in &jobs {
             let _ended = job.ended().await;
         }
         self.lock().clear();
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Weak<Job>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Job>>> {

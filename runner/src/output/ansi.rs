@@ -20,6 +20,8 @@ pub struct Stripper {
     state: State,
     /// What an open sequence has swallowed so far.
     held: Vec<u8>,
+    /// Colours and other renditions of text stay.
+    colours: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,18 @@ enum State {
 }
 
 impl Stripper {
+    /// One that leaves SGR in (`ESC [ numbers m`): colours, bold, underlined. All else goes as ever, for it moves the cursor over
+    /// what was printed before, sets titles and clipboards, or has the terminal answer.
+    pub fn with_colours() -> Self {
+        Self { colours: true, ..Self::default() }
+    }
+
+    /// One that leaves in what this one does.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self { colours: self.colours, ..Self::default() }
+    }
+
     /// Takes the next bytes and returns the text in them.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
@@ -73,6 +87,12 @@ impl Stripper {
             (State::Escape, b']') if self.held.is_empty() => self.state = State::Osc,
             (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.is_empty() => self.state = State::String,
             (State::Escape, 0x20..=0x2f) => self.hold(byte, LONGEST_CSI, text),
+            (State::Csi, b'm') if self.colours && self.held.iter().all(|byte| matches!(byte, b'0'..=b';')) => {
+                text.extend_from_slice(b"\x1b[");
+                text.append(&mut self.held);
+                text.push(b'm');
+                self.close();
+            }
             (State::Escape, 0x30..=0x7e) | (State::Csi, 0x40..=0x7e) | (State::Osc, BEL) => self.close(),
             (State::Csi, 0x20..=0x3f) => self.hold(byte, LONGEST_CSI, text),
             (State::Osc | State::String, ESC) => self.state = State::StringEscape,
@@ -162,6 +182,26 @@ mod tests {
             ("\x1b\u{e9}", "\u{e9}"),
         ] {
             assert_eq!(String::from_utf8_lossy(&strip([raw.as_bytes()])), text, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn only_renditions_stay_where_they_are_wanted() {
+        for (raw, text) in [
+            ("\x1b[1;31mred\x1b[0m\x1b[m", "\x1b[1;31mred\x1b[0m\x1b[m"),
+            ("\x1b[38:2:1:2:3mx\x1b[38;5;8my", "\x1b[38:2:1:2:3mx\x1b[38;5;8my"),
+            ("\x1b]52;c;aGk=\x07a\x1b]0;title\x1b\\b\x1b]8;;http://e\x1b\\c", "abc"),
+            ("\x1bP+q544e\x1b\\a\x1b_apc\x1b\\b\x1b^pm\x1b\\c\x1bXsos\x1b\\d", "abcd"),
+            ("\x1b[2Ja\x1b[1;1Hb\x1b[5nc\x1b[?25hd\x1b[6ne\x1b[1Af\x1bcg", "abcdefg"),
+            ("\x1b[>4;2ma\x1b[?4mb\x1b[1 mc", "abc"),
+            ("\x1b[31\nx\x08\x7f", "31\nx"),
+        ] {
+            for size in [1, 2, 1000] {
+                let mut stripper = Stripper::with_colours();
+                let mut kept: Vec<u8> = raw.as_bytes().chunks(size).flat_map(|chunk| stripper.push(chunk)).collect();
+                kept.extend(stripper.finish());
+                assert_eq!(String::from_utf8_lossy(&kept), text, "{raw:?}");
+            }
         }
     }
 

@@ -5,11 +5,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use palisade_engine::{Act, Decision, Facts, Report};
+use palisade_engine::{Act, Decision, Facts};
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, PermitIterator};
 
+use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
 use crate::audit::Anchor;
 use crate::facts::Occasion;
@@ -68,21 +71,52 @@ impl Pipeline {
             return Err(self.failure(&SessionError::TooMuchInput { limit: MAX_INPUT }));
         }
         let text = String::from_utf8_lossy(input).into_owned();
-        // Both places are taken before anything is asked, so that all of it is written or nothing.
-        let pieces = usize::from(!input.is_empty()) + usize::from(eof);
-        let places = typist.try_reserve_many(pieces).map_err(|error| match error {
-            TrySendError::Full(()) => self.failure(&SessionError::InputFull),
-            TrySendError::Closed(()) => self.failure(&SessionError::JobEnded),
-        })?;
+        // The places are taken before anything is asked.
+        let places = self.room(typist, input, eof)?;
         let facts = self.facts_of(&job, client);
+        let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_input(&job, &facts, input, &text, eof);
-        let shown = judged.as_ref().map(|report| Explained::of(report, &self.settings.redactor));
+        let shown = judged.as_ref().map(|judged| Explained::of(&judged.strictest(), &self.settings.redactor));
+        let shown = shown.map_err(|why| *why);
         let entry = record::input(&job, shown.as_ref().ok(), self.redact(&text), input.len(), eof);
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let explained = shown.map_err(|why| self.failure(&SessionError::UnclearInput { why }))?;
-        if explained.decision != Decision::Allow {
-            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+        let (judged, explained) = match (judged, shown) {
+            (Ok(judged), Ok(explained)) => (judged, explained),
+            (Err(why), _) | (_, Err(why)) => return Err(self.failure(&SessionError::UnclearInput { why })),
+        };
+        if explained.decision == Decision::Allow {
+            job.tell(None);
+            return self.write(&job, places, input, eof, reading).await.map(Reached::Shown);
         }
+        drop(places);
+        let intent = Intent::Input { bytes: input.to_vec(), eof, reading: Box::new(reading) };
+        let asked = Question { job, facts, judged, told };
+        Ok(self.not_yet(asked, intent, explained, anchor))
+    }
+
+    /// Places for what is to be written, so that all of it is written or nothing.
+    pub(super) fn room<'t>(
+        &self,
+        typist: &'t mpsc::Sender<Typed>,
+        input: &[u8],
+        eof: bool,
+    ) -> Result<PermitIterator<'t, Typed>, Failure> {
+        let pieces = usize::from(!input.is_empty()) + usize::from(eof);
+        typist.try_reserve_many(pieces).map_err(|error| match error {
+            TrySendError::Full(()) => self.failure(&SessionError::InputFull),
+            TrySendError::Closed(()) => self.failure(&SessionError::JobEnded),
+        })
+    }
+
+    /// Writes what is allowed and on record, and shows what the job says to it.
+    pub(super) async fn write(
+        &self,
+        job: &Arc<Job>,
+        places: PermitIterator<'_, Typed>,
+        input: &[u8],
+        eof: bool,
+        reading: Reading,
+    ) -> Result<Box<ExecResult>, Failure> {
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // What it waited for comes now.
         job.progress.waits_for_input(false);
@@ -90,8 +124,8 @@ impl Pipeline {
         let end = eof.then_some(Typed::End);
         places.zip(bytes.into_iter().chain(end)).for_each(|(place, typed)| place.send(typed));
         let reading = Reading { cursor: reading.cursor.or(Some(before)), ..reading };
-        self.news(&job, reading.cursor, reading.wait).await;
-        self.shown(&job, reading).map(Reached::Shown)
+        self.news(job, reading.cursor, reading.wait).await;
+        self.shown(job, reading).map(Box::new)
     }
 
     /// Sends every process of a job a signal. With `size`, which goes with WINCH, its terminal gets that size, and those
@@ -120,18 +154,27 @@ impl Pipeline {
             let (program, session) = (runs.program.clone(), facts.session.id.clone());
             Act::Signal { program, session, signal: signal.name().to_owned() }
         };
-        let report = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
-        let explained = Explained::of(&report, &self.settings.redactor);
+        let told = job.told.load(Ordering::Acquire);
+        let judged = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
+        let explained = Explained::of(&judged.strictest(), &self.settings.redactor);
         let entry = record::signalled(&job, &explained, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        if explained.decision != Decision::Allow {
-            return Ok(Reached::Refused(self.refusal(&job, explained, anchor)));
+        if explained.decision == Decision::Allow {
+            job.tell(None);
+            return self.order(&job, order).await.map(Reached::Shown);
         }
+        let intent = Intent::Signal { signal, order };
+        let asked = Question { job, facts, judged, told };
+        Ok(self.not_yet(asked, intent, explained, anchor))
+    }
+
+    /// Sends what is allowed and on record.
+    pub(super) async fn order(&self, job: &Arc<Job>, order: Order) -> Result<Box<ExecResult>, Failure> {
         job.orders.send(order).await.map_err(|_| self.failure(&SessionError::JobEnded))?;
         let before = job.progress.look(|known| Cursor::end_of(&known.stdout, &known.stderr));
         // An end that comes at once is told at once.
         let _still_runs = tokio::time::timeout(Duration::from_millis(200), job.ended()).await;
-        self.shown(&job, Reading { cursor: Some(before), ..Reading::default() }).map(Reached::Shown)
+        self.shown(job, Reading { cursor: Some(before), ..Reading::default() }).map(Box::new)
     }
 
     /// The jobs that run, and those that are done and still known.
@@ -147,6 +190,7 @@ impl Pipeline {
                 }),
                 exit_code: finish.and_then(|finish| finish.exit_code),
                 signal: finish.and_then(|finish| finish.signal),
+                cause: finish.and_then(|finish| finish.cause),
                 command: job.script.clone(),
                 age_s: job.started.elapsed().as_secs(),
                 waiting_for_input: job.progress.look(|known| known.waits_for_input),
@@ -205,6 +249,7 @@ impl Pipeline {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
             signal: finish.and_then(|finish| finish.signal),
+            limit: finish.and_then(|finish| finish.limit),
             lossy: stdout.lossy || stderr.lossy,
             stdout: stdout.text,
             stderr: stderr.text,
@@ -221,6 +266,8 @@ impl Pipeline {
             denied_more: known.denied_more,
             hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
+            cause: finish.and_then(|finish| finish.cause),
+            restarted: job.restarted.clone(),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
         }
@@ -251,7 +298,7 @@ impl Pipeline {
         self.occasion(&job.session, self.settings.cwd.clone(), None)
     }
 
-    /// The strictest answer to writing this to the job; `Err` says why it cannot be judged.
+    /// What policy says to writing this to the job; `Err` says why it cannot be judged.
     fn judge_input(
         &self,
         job: &Job,
@@ -259,7 +306,7 @@ impl Pipeline {
         input: &[u8],
         text: &str,
         eof: bool,
-    ) -> Result<Report, &'static str> {
+    ) -> Result<Judged, &'static str> {
         let act = |Runs { program, interpreter }: &Runs| {
             let (program, session) = (program.clone(), facts.session.id.clone());
             Act::SendInput { program, session, interpreter: *interpreter, text: text.to_owned() }
@@ -282,25 +329,26 @@ impl Pipeline {
                 let typed = self.settings.surroundings.gather_anywhere(&occasion, &inventory);
                 let facts = Facts { principal: facts.principal.clone(), ..typed };
                 let verdict = self.settings.engine.now().decide(inventory, &facts);
-                Ok(stricter(written, verdict.report().clone()))
+                Ok(Judged { typed: Some(verdict), ..written })
             }
         }
     }
 
-    /// The strictest answer to several acts; none to none.
-    fn judge_acts(&self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Report> {
+    /// What policy says to several acts; none to none.
+    fn judge_acts(&self, facts: &Facts, acts: impl Iterator<Item = Act>) -> Option<Judged> {
         let engine = self.settings.engine.now();
-        acts.map(|act| engine.judge(facts, &act, false)).reduce(stricter)
+        let mut judged = acts.map(|act| {
+            let report = engine.judge(facts, &act, false);
+            (act, report)
+        });
+        let first = judged.next()?;
+        Some(Judged { first, rest: judged.collect(), typed: None })
     }
 
-    fn refusal(&self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
+    pub(super) fn refusal(&self, job: &Job, explained: Explained, anchor: Anchor) -> Refusal {
         let decision = explained.note(self.redact(&job.req.to_string()));
         Refusal { explained, decision, anchor }
     }
-}
-
-fn stricter(one: Report, other: Report) -> Report {
-    if other.decision > one.decision { other } else { one }
 }
 
 fn unjudged() -> Failure {

@@ -3,6 +3,7 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
+mod asked;
 mod jobs;
 mod plans;
 mod running;
@@ -28,13 +29,14 @@ use crate::limits::MAX_PATH;
 use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
-use crate::result::{DecisionNote, Explained, Outcome, Refusal};
+use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
 use crate::transport::local::OWN_DIRECTORY;
 
+pub use self::asked::PendingAct;
 pub use self::jobs::Reading;
 
 /// Jobs of one principal that may run at once.
@@ -43,7 +45,7 @@ pub const MAX_JOBS: usize = 20;
 /// Jobs of all principals that may run at once.
 const MAX_ALL_JOBS: usize = 200;
 
-/// Bytes of a script that is judged in less time than a thread takes to wake.
+/// Bytes of a script that is read in less time than a thread takes to wake.
 const SHORT: usize = 256;
 
 /// Everything that the operator decided.
@@ -149,6 +151,8 @@ pub struct Call {
     /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
     /// it reads can be typed.
     pub terminal: Option<TerminalSize>,
+    /// Colours and other renditions of its output are kept; else only text is.
+    pub colours: bool,
 }
 
 impl Call {
@@ -177,6 +181,8 @@ pub struct Failure {
     pub what: Redacted,
     /// What to do about it; may be empty.
     pub help: Redacted,
+    /// It is that the session has ended.
+    pub session_lost: bool,
 }
 
 /// A session that was opened.
@@ -221,6 +227,9 @@ pub struct SessionNote {
     /// Why its shell is gone, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Redacted>,
+    /// Its shell was ended because the policies changed; the next command starts another with its state.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
 }
 
 /// The one flow, and what it needs. Its calls need a tokio runtime with several threads.
@@ -356,8 +365,9 @@ impl Pipeline {
         self.settings.engine.now().permits_tool(&facts, tool)
     }
 
-    /// Lets other policies decide from now on, once that is on record. Sessions whose kernel rules would be others under
-    /// them are ended: a process can be held to more, never to less, and never to something else.
+    /// Lets other policies decide from now on, once that is on record. If sessions' kernel rules would be others under
+    /// them, all that runs is ended, and so is every shell: a process can be held to more, never to less, and never to
+    /// something else. The next command of a session starts a shell in its place.
     ///
     /// # Errors
     /// If it cannot be recorded: then the policies stay.
@@ -369,9 +379,10 @@ impl Pipeline {
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.settings.engine.replace(engine);
         if !same_rules {
-            self.reloads.fetch_add(1, Ordering::Release);
-            for id in self.sessions.close_all().await {
-                let entry = record::closed(&id, "policy-reload");
+            let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
+            self.jobs.end_running(Cause::PolicyReload).await;
+            for id in self.sessions.suspend_all(|session| session.rules() != reloads).await {
+                let entry = record::closed(&id, sessions::POLICY_RELOAD);
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
             }
         }
@@ -436,11 +447,14 @@ impl Pipeline {
         self.audit.append(record::stop()).await.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// Reads the script, looks around and decides. A long script takes milliseconds, in which other calls go on; for a
-    /// short one, handing them to another thread would take longer.
+    /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
+    /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
     fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
+        let read = || palisade_grammar::inventory_in(&call.script, &occasion.left);
+        let is_long = call.script.len() > SHORT;
+        let inventory = if is_long { tokio::task::block_in_place(read) } else { read() };
+        let looks_around = is_long || looks_around(&inventory);
         let judge = || {
-            let inventory = palisade_grammar::inventory_in(&call.script, &occasion.left);
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
             let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
@@ -448,7 +462,7 @@ impl Pipeline {
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
         };
-        if call.script.len() <= SHORT { judge() } else { tokio::task::block_in_place(judge) }
+        if looks_around { tokio::task::block_in_place(judge) } else { judge() }
     }
 
     /// No record, no run.
@@ -487,7 +501,7 @@ impl Pipeline {
         match self.sessions.lease(session).await {
             Ok(lease) => lease.give_back(),
             Err(SessionError::Busy { .. }) => {}
-            Err(error) => return Err(self.failure(&error)),
+            Err(error) => return Err(self.lost(&error)),
         }
         Ok(())
     }
@@ -504,6 +518,7 @@ impl Pipeline {
         id: SessionId,
         place: Option<crate::session::registry::Place>,
     ) -> Result<Seat, Failure> {
+        let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
@@ -514,11 +529,15 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, None);
         occasion.left = beginning.left.clone();
-        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, scripts: 0 })
+        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, scripts: 0, rules })
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
-        let mut lease = self.sessions.lease(id).await.map_err(|error| self.failure(&error))?;
+        let mut lease = self.sessions.lease(id).await.map_err(|error| self.lost(&error))?;
+        let rules = self.reloads.load(Ordering::Acquire);
+        if lease.session().is_none_or(|session| session.rules() != rules) {
+            lease = self.restart(lease, rules, &call.client).await?;
+        }
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
         let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().clone());
@@ -533,7 +552,16 @@ impl Pipeline {
         let directory = call.cwd.is_some().then(|| cwd.clone());
         let mut occasion = self.occasion(&id, cwd, Some(temp));
         occasion.left = left;
-        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default(), scripts })
+        Ok(Seat {
+            id,
+            occasion,
+            lease: Some(lease),
+            place: None,
+            directory,
+            beginning: Beginning::default(),
+            scripts,
+            rules,
+        })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
@@ -554,7 +582,13 @@ impl Pipeline {
         found.ok_or_else(|| Failure {
             what: self.settings.redactor.text(&format!("`{named}` is not a directory that can be entered")),
             help: Redacted::from_static("give a directory that exists, absolute or relative to the session's own"),
+            session_lost: false,
         })
+    }
+
+    /// Why a session cannot be had; that it has ended is told apart.
+    fn lost(&self, error: &SessionError) -> Failure {
+        Failure { session_lost: matches!(error, SessionError::Ended(_)), ..self.failure(error) }
     }
 
     fn failure(&self, error: &(impl miette::Diagnostic + ?Sized)) -> Failure {
@@ -575,6 +609,8 @@ struct Seat {
     beginning: Beginning,
     /// Scripts that its session has run.
     scripts: u64,
+    /// The kernel rules that hold it, by number.
+    rules: u64,
 }
 
 impl Drop for Seat {
@@ -627,7 +663,7 @@ impl fmt::Debug for Pending {
 impl Failure {
     /// A failure in our own words.
     pub fn of(what: &'static str) -> Self {
-        Self { what: Redacted::from_static(what), help: Redacted::from_static("") }
+        Self { what: Redacted::from_static(what), help: Redacted::from_static(""), session_lost: false }
     }
 
     /// An error with its causes and its help, redacted.
@@ -640,7 +676,7 @@ impl Failure {
             cause = next.source();
         }
         let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-        Self { what: redactor.text(&what), help: redactor.text(&help) }
+        Self { what: redactor.text(&what), help: redactor.text(&help), session_lost: false }
     }
 }
 
@@ -657,13 +693,19 @@ pub enum OpenError {
     Sandbox(#[from] crate::sandbox::SandboxError),
 }
 
-/// The roots that path groups name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
+/// The roots that path groups and policies name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
 /// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
 pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
-    let roots = engine.vocabulary().roots();
+    let roots = engine.roots();
     let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
     let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
     real.filter(|root| !is_link(root)).collect()
+}
+
+/// What it touches is a tree, or has to be found.
+fn looks_around(inventory: &palisade_grammar::Inventory) -> bool {
+    let wide = |effect: &palisade_grammar::Effect| effect.tree || effect.target.value.literal().is_none();
+    inventory.commands().iter().flat_map(|command| &command.effects).any(wide)
 }
 
 /// Facts that also say who calls.

@@ -3,8 +3,10 @@
 //! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
 //! record before anybody is told of it.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{Facts, Grant};
@@ -15,10 +17,12 @@ use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled};
+use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::plan::{self, PathRule, Rights};
+use crate::sandbox::{Network, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
@@ -101,7 +105,9 @@ impl Pipeline {
             stop,
             input: apart.then_some(typed),
             orders: Some(received),
+            colours: call.colours,
         };
+        let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {
             id: JobId::new().map_err(|error| self.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
@@ -117,13 +123,26 @@ impl Pipeline {
             input: apart.then_some(typist),
             terminal: call.terminal.is_some(),
             orders,
+            told: AtomicU64::new(0),
             cancel: cancel.clone(),
+            cause: std::sync::OnceLock::new(),
+            restarted,
             settled: settles,
             touched: std::sync::Mutex::new(Instant::now()),
         });
+        self.jobs.begun(&job);
+        // Known to a reload from here on; one that came before has not seen it.
+        if self.reloads.load(Ordering::Acquire) != seat.rules {
+            self.jobs.over(&job);
+            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+            return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
+        }
         let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
-        tokio::spawn(async move { pipeline.carry_out(&of, errand).await });
+        tokio::spawn(async move {
+            pipeline.carry_out(&of, errand).await;
+            pipeline.jobs.over(&of);
+        });
         let mut stop = call.stop;
         let mut attended = Attended(Some(cancel));
         let settled = tokio::select! {
@@ -167,7 +186,7 @@ impl Pipeline {
         self.viewed(&job, job.ending().and_then(Result::ok).as_ref(), None, view)
     }
 
-    async fn carry_out(self: Arc<Self>, job: &Arc<Job>, errand: Errand) {
+    async fn carry_out(&self, job: &Arc<Job>, errand: Errand) {
         let Errand { mut seat, facts, grant, mut terms, terminal, place, settled, view } = errand;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
@@ -191,7 +210,7 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                match self.start(&seat.id, &facts, beginning, terminal).await {
+                match self.start(&seat.id, &facts, beginning, terminal, seat.rules).await {
                     Ok(session) => self.run_alone(session, grant, terms).await,
                     Err(failure) => Err(failure),
                 }
@@ -208,8 +227,16 @@ impl Pipeline {
             // Nothing has run.
             Err(_) => None,
         };
+        let reloads = self.reloads.load(Ordering::Acquire);
+        let stale = lease.session().is_some_and(|session| session.rules() != reloads);
         if let Some(lost) = lost {
-            lease.end(lost).await;
+            // The reload has ended the command, and the shell had to go with it.
+            if stale {
+                self.suspend(&mut lease).await;
+                lease.give_back();
+            } else {
+                lease.end(lost).await;
+            }
             return;
         }
         let status = match &ran {
@@ -221,6 +248,11 @@ impl Pipeline {
             && session.remember(status).await.is_err()
         {
             lease.end(Lost::Stateless).await;
+            return;
+        }
+        if stale {
+            self.suspend(&mut lease).await;
+            lease.give_back();
             return;
         }
         lease.give_back();
@@ -240,18 +272,46 @@ impl Pipeline {
         facts: &Facts,
         beginning: Beginning,
         terminal: Option<TerminalSize>,
+        rules: u64,
     ) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
         let plan = self.plan(facts, directory.temp())?;
-        let environment = self.settings.environment.clone();
-        let guard = facts.session.guarded.then(|| {
-            let settings = &self.settings;
-            let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
-            let redactor = settings.redactor.clone();
-            Desk::new(policies, surroundings, redactor, self.audit.clone(), facts, &environment, &directory)
-        });
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, terminal };
-        Session::open(id.clone(), place, beginning).await.map_err(|error| self.failure(&error))
+        let environment = self.environment(&plan);
+        let gate = self.gate(facts, &plan);
+        let guard = self.guard(facts, &environment, &directory, gate.as_deref());
+        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
+        Session::open(id.clone(), place, beginning, rules).await.map_err(|error| self.failure(&error))
+    }
+
+    /// What the programs of a session in this directory are decided by, where they are decided again.
+    pub(super) fn guard(
+        &self,
+        facts: &Facts,
+        environment: &[(OsString, OsString)],
+        directory: &SessionDirectory,
+        gate: Option<&Gate>,
+    ) -> Option<Arc<Desk>> {
+        let settings = &self.settings;
+        facts.session.guarded.then(|| {
+            let programs = gate.map(|gate| Arc::clone(gate.programs()));
+            Desk::new(settings, self.audit.clone(), facts, environment, directory, programs)
+        })
+    }
+
+    /// What decides on the connections of a session under this plan, if it can have any.
+    pub(super) fn gate(&self, facts: &Facts, plan: &plan::SandboxPlan) -> Option<Arc<Gate>> {
+        let settings = &self.settings;
+        has_proxy(plan)
+            .then(|| Gate::new(settings.engine.clone(), settings.redactor.clone(), self.audit.clone(), facts))
+    }
+
+    /// The variables of a session under this plan.
+    pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
+        let mut environment = self.settings.environment.clone();
+        if has_proxy(plan) {
+            environment.extend(network::variables());
+        }
+        environment
     }
 
     /// What the kernel holds a session to that has this temporary directory.
@@ -296,6 +356,7 @@ impl Pipeline {
         // What is refused from here on has an entry of its own.
         job.progress.settle();
         let mut finish = self.finish(ended, persistent);
+        finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
         let result = self.viewed(job, Some(&finish), None, view);
         let entry = record::finished(&job.session, persistent, job.req, &result);
         finish.anchor = self.audit.append(entry).await.map_err(failed)?;
@@ -308,13 +369,28 @@ impl Pipeline {
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
             End::TimedOut => (Status::TimedOut, None, None),
             End::Cancelled => (Status::Cancelled, None, None),
+            End::Limited(_) => (Status::Limited, None, None),
             End::Unknown => (Status::SessionLost, None, None),
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
         let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
+        let limit = match ended.end {
+            End::Limited(limit) => Some(limit),
+            _ => None,
+        };
         let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
         let lost = lost.map(|lost| crate::redact::Redacted::from_static(lost.as_str()));
-        Finish { status, exit_code, signal, cwd, duration: ended.duration, lost, anchor: self.audit.head() }
+        Finish {
+            status,
+            exit_code,
+            signal,
+            limit,
+            cwd,
+            duration: ended.duration,
+            lost,
+            cause: None,
+            anchor: self.audit.head(),
+        }
     }
 }
 
@@ -325,6 +401,11 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = tokio::time::sleep(yields) => {}
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
+}
+
+/// Whether a session under this plan has a proxy on this machine.
+fn has_proxy(plan: &plan::SandboxPlan) -> bool {
+    Network::of(plan.network, probe().namespaces) == Network::Proxy
 }
 
 /// The programs that the text names; what it does not tell counts as an interpreter.

@@ -1,13 +1,18 @@
 //! Sessions from a caller's side: opened, had again, listed, closed; and what becomes of those that nobody uses.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
+use crate::facts::real_directory;
 use crate::record;
-use crate::session::registry::{Note, Place};
-use crate::session::{Beginning, Session, SessionId};
+use crate::session::registry::{Lease, Note, Place};
+use crate::session::{Beginning, Session, SessionError, SessionId};
+
+/// Why a shell ended that other kernel rules held, on record.
+pub(super) const POLICY_RELOAD: &str = "policy-reload";
 
 impl Pipeline {
     /// Opens a session that keeps its state between scripts.
@@ -20,11 +25,11 @@ impl Pipeline {
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
         let occasion = self.occasion(&id, cwd, None);
         let facts = self.settings.surroundings.facts(&occasion).with(client);
-        let reloads = self.reloads.load(Ordering::Acquire);
+        let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         self.tally.begin();
-        let session = self.start(&id, &facts, Beginning::default(), None).await?;
-        self.opened(session, place, reloads, false).await
+        let session = self.start(&id, &facts, Beginning::default(), None, rules).await?;
+        self.opened(session, place, false).await
     }
 
     /// Starts a shell in the place of one that is gone, under the same name. Its directory, variables, functions,
@@ -39,12 +44,76 @@ impl Pipeline {
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
         let occasion = self.occasion(&remains.id, remains.cwd.clone(), Some(remains.temp().clone()));
         let facts = self.settings.surroundings.facts(&occasion).with(client);
-        let reloads = self.reloads.load(Ordering::Acquire);
+        let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
         let plan = self.plan(&facts, remains.temp())?;
-        let environment = self.settings.environment.clone();
-        let session = Session::reopen(remains, plan, environment).await.map_err(|error| self.failure(&error))?;
-        self.opened(session, place, reloads, true).await
+        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
+        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let session = Session::reopen(remains.held_by(guard, gate), plan, environment, rules).await;
+        self.opened(session.map_err(|error| self.failure(&error))?, place, true).await
+    }
+
+    /// Starts a shell in the place of one that other kernel rules held than those of now, which are numbered `rules`. The
+    /// next result says so.
+    pub(super) async fn restart(&self, mut lease: Lease, rules: u64, client: &Client) -> Result<Lease, Failure> {
+        self.suspend(&mut lease).await;
+        let Some(remains) = lease.remains() else { return Err(self.failure(&SessionError::Unknown)) };
+        let stands = real_directory(Path::new(remains.cwd.as_str())).as_ref() == Some(&remains.cwd);
+        let cwd = if stands { remains.cwd.clone() } else { self.settings.cwd.clone() };
+        let forgotten = remains.beginning.forgotten;
+        let temp = remains.temp().clone();
+        let facts = self.settings.surroundings.facts(&self.occasion(&remains.id, cwd.clone(), Some(temp.clone())));
+        let facts = facts.with(client);
+        let plan = if self.settings.engine.now().permits_session(&facts) {
+            self.plan(&facts, &temp)
+        } else {
+            Err(self.failure(&SessionError::Forbidden))
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(failure) => {
+                // Other policies may let it go on.
+                lease.give_back();
+                return Err(Failure { session_lost: true, ..failure });
+            }
+        };
+        let Some(remains) = lease.take_remains() else { return Err(self.failure(&SessionError::Unknown)) };
+        let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
+        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let remains = remains.held_by(guard, gate).standing_in(cwd);
+        let mut session = match Session::reopen(remains, plan, environment, rules).await {
+            Ok(session) => session,
+            Err(error) => {
+                lease.forget();
+                return Err(Failure { session_lost: true, ..self.failure(&error) });
+            }
+        };
+        let shown = self.redact(session.cwd().as_str());
+        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced());
+        if let Err(error) = self.audit.append(entry).await {
+            // No record, no session; what it was is not lost.
+            lease.renew(session);
+            lease.suspend().await;
+            lease.give_back();
+            return Err(self.failure(&error));
+        }
+        session.notice(self.redact(&restarted(
+            self.settings.engine.now().policy_set(),
+            stands,
+            forgotten,
+            shown.as_str(),
+        )));
+        lease.renew(session);
+        Ok(lease)
+    }
+
+    /// Ends a shell that other kernel rules hold than those of now, on record.
+    pub(super) async fn suspend(&self, lease: &mut Lease) {
+        let Some(id) = lease.session().map(|session| session.id().clone()) else { return };
+        lease.suspend().await;
+        if let Err(failure) = self.audit.append(record::closed(id.as_str(), POLICY_RELOAD)).await {
+            tracing::error!(%failure, "the end of a session's shell cannot be recorded");
+        }
     }
 
     fn may_open(&self, facts: &palisade_engine::Facts) -> Result<(), Failure> {
@@ -54,7 +123,7 @@ impl Pipeline {
         Err(Failure::of("no policy permits this principal to open a session here"))
     }
 
-    async fn opened(&self, session: Session, place: Place, reloads: u64, restarted: bool) -> Result<Opened, Failure> {
+    async fn opened(&self, session: Session, place: Place, restarted: bool) -> Result<Opened, Failure> {
         let (id, enforced) = (session.id().clone(), session.enforced().clone());
         let cwd = self.settings.redactor.text(session.cwd().as_str());
         let forgotten = session.beginning().forgotten;
@@ -67,11 +136,6 @@ impl Pipeline {
             }
         };
         self.sessions.insert(session, place);
-        if self.reloads.load(Ordering::Acquire) != reloads {
-            // It may have been started under the kernel rules of the policies before.
-            let _gone_already = self.sessions.close(id.as_str()).await;
-            return Err(Failure::of("the policies have changed meanwhile; open the session again"));
-        }
         let session = self.settings.redactor.text(id.as_str());
         Ok(Opened { session, cwd, restarted, state_lost: restarted && forgotten, sandbox: enforced, anchor })
     }
@@ -96,6 +160,7 @@ impl Pipeline {
             idle_s: note.used.elapsed().as_secs(),
             busy: note.busy,
             job: note.job.as_deref().map(|job| self.redact(job)),
+            suspended: note.suspended,
             ended: note.ended.map(|lost| crate::redact::Redacted::from_static(lost.as_str())),
         };
         self.sessions.notes().iter().map(note).collect()
@@ -117,4 +182,16 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// What a result says of a session whose shell is another because of the policies.
+fn restarted(policy_set: &str, stands: bool, forgotten: bool, cwd: &str) -> String {
+    let short = policy_set.get(..19).unwrap_or(policy_set);
+    let state = if forgotten {
+        "its state was too much to keep"
+    } else {
+        "its variables, functions and options are those from before; background processes and open files are gone"
+    };
+    let place = if stands { String::new() } else { format!("; where it stood is no more, it stands in `{cwd}`") };
+    format!("policy set {short} holds it to other kernel rules; {state}{place}")
 }

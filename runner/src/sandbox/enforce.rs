@@ -34,7 +34,7 @@ use super::guard::{self, Judge};
 use super::mounts::{Fresh, Kind, View};
 use super::plan::Cover;
 use super::process::{Lead, Process};
-use super::{Enforced, Limit, Namespaces, SandboxError, out_of_the_way};
+use super::{Enforced, Limit, Namespaces, Network, PROXY_PORT, SandboxError, out_of_the_way};
 
 /// A program with its sandbox, ready to start once. Made by [`prepare`](super::prepare) alone.
 #[must_use]
@@ -114,6 +114,11 @@ impl Errand {
         }
     }
 
+    /// Whether a proxy of the server's shall listen in its network.
+    fn has_proxy(&self) -> bool {
+        self.prepared().is_some_and(|prepared| prepared.enforced.network == Network::Proxy)
+    }
+
     fn view(&self) -> Option<&View> {
         match self {
             Self::Program(prepared, _) => prepared.view.as_ref(),
@@ -127,16 +132,25 @@ fn start(namespaces: Namespaces, errand: Errand, judge: Option<Box<dyn Judge>>) 
     let (told, telling) = pipe()?;
     let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
     let (post, guarding) = UnixStream::pair().map_err(server("make a socket"))?;
-    let posts = Posts { failing, telling, requested: out_of_the_way(requested)?, guarding: out_of_the_way(guarding)? };
+    let (door, opening) = UnixStream::pair().map_err(server("make a socket"))?;
+    let (requested, guarding) = (out_of_the_way(requested)?, out_of_the_way(guarding)?);
+    let has_proxy = errand.has_proxy();
+    let posts = Posts { failing, telling, requested, guarding, opening: out_of_the_way(opening)? };
     let clone = move || launch(namespaces, &errand, &posts);
     let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
     let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
     // The program's own `execve` is the first that waits for an answer, and the first process for it. Without anyone to give
     // one it fails.
     let guarded = judge.map_or(Ok(()), |judge| guard::stand(&post, judge));
-    let process = Process::new(pid, pidfd, lead, request, told);
+    let mut process = Process::new(pid, pidfd, lead, request, told);
     guarded?;
     match failed_step(failure)? {
+        None if has_proxy => {
+            let listener = guard::receive(&door).map_err(server("receive the proxy's socket"))?;
+            process.listener =
+                Some(listener.ok_or_else(|| server("receive the proxy's socket")(io::ErrorKind::NotFound.into()))?);
+            Ok(process)
+        }
         None => Ok(process),
         Some((step, source)) => {
             process.reap().map_err(server("wait for a process"))?;
@@ -155,6 +169,8 @@ struct Posts {
     requested: OwnedFd,
     /// Where the exec guard's listener is sent.
     guarding: OwnedFd,
+    /// Where the socket is sent at which the session's proxy listens.
+    opening: OwnedFd,
 }
 
 /// A pipe whose writing end is out of the way of the program's descriptors.
@@ -188,6 +204,8 @@ pub enum Step {
     MapUser,
     /// Its copy of the server's memory is closed to others.
     HideMemory,
+    /// In its network somebody listens for it.
+    Network,
     /// It sees the file system as its session shall.
     Mounts,
     /// It has no capabilities and gets none.
@@ -225,10 +243,11 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
+        Self::Network,
         Self::Mounts,
         Self::DropCapabilities,
         Self::NoNewPrivileges,
@@ -256,6 +275,7 @@ impl fmt::Display for Step {
             Self::DieWithServer => "tie the process to the server",
             Self::MapUser => "map the user into the user namespace",
             Self::HideMemory => "hide the process's memory",
+            Self::Network => "open the session's way to its proxy",
             Self::Mounts => "make the session's view of the file system",
             Self::DropCapabilities => "drop capabilities",
             Self::NoNewPrivileges => "renounce new privileges",
@@ -282,10 +302,11 @@ impl fmt::Display for Step {
 /// - The server's death first: what comes later must not outlive it.
 /// - Capabilities go as soon as the mounts are made, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 9] = [
+const ARRIVE: [(Step, Act); 10] = [
     (Step::DieWithServer, die_with_server),
     (Step::MapUser, map_user),
     (Step::HideMemory, hide_memory),
+    (Step::Network, open_network),
     (Step::Mounts, make_view),
     (Step::DropCapabilities, drop_capabilities),
     (Step::NoNewPrivileges, no_new_privileges),
@@ -307,8 +328,9 @@ const FENCE: [(Step, Act); 11] = [
     (Step::Limits, set_limits),
     (Step::FileMode, set_file_mode),
     (Step::Landlock, restrict_paths),
-    (Step::Filters, install_filters),
+    // Before the filters, which let nobody have a listener.
     (Step::Guard, install_guard),
+    (Step::Filters, install_filters),
     (Step::Program, execute),
 ];
 
@@ -328,6 +350,8 @@ struct Child<'a> {
     telling: RawFd,
     requested: RawFd,
     guarding: RawFd,
+    /// None where no proxy shall listen.
+    opening: Option<RawFd>,
     /// The first process's own Landlock rules.
     reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
@@ -406,6 +430,7 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<
         telling: posts.telling.as_raw_fd(),
         requested: posts.requested.as_raw_fd(),
         guarding: posts.guarding.as_raw_fd(),
+        opening: errand.has_proxy().then(|| posts.opening.as_raw_fd()),
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
         view,
@@ -570,6 +595,51 @@ fn map_user(child: &Child<'_>) -> Done {
 /// The process holds a copy of the server's memory: until `execve` the program's process, the first process for good.
 fn hide_memory(_: &Child<'_>) -> Done {
     prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// A network of its own has nothing but a loopback device that is off. It is switched on, and a socket that listens there goes
+/// to the server, whose proxy answers in it. The session itself can neither bind nor listen.
+fn open_network(child: &Child<'_>) -> Done {
+    let Some(opening) = child.opening else { return Ok(()) };
+    let kind = word(libc::SOCK_STREAM | libc::SOCK_CLOEXEC);
+    // SAFETY: no memory.
+    let socket = unsafe { call(libc::SYS_socket, [word(libc::AF_INET), kind, 0, 0, 0]) }?;
+    let socket = c_int::try_from(socket).map_err(|_| libc::EBADF)?;
+    switch_on_loopback(socket)?;
+    // SAFETY: zero is a value of each field.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    address.sin_family = libc::AF_INET as libc::sa_family_t;
+    address.sin_port = PROXY_PORT.to_be();
+    address.sin_addr.s_addr = u32::from(std::net::Ipv4Addr::LOCALHOST).to_be();
+    let size = size_of_val(&address);
+    // SAFETY: the kernel reads one address of the size given.
+    unsafe { call(libc::SYS_bind, [word(socket), ptr::from_ref(&address).addr(), size, 0, 0]) }?;
+    // SAFETY: no memory.
+    unsafe { call(libc::SYS_listen, [word(socket), BACKLOG, 0, 0, 0]) }?;
+    send_descriptor(opening, socket)?;
+    close(socket);
+    Ok(())
+}
+
+/// Connections that may wait for the proxy to take them up.
+const BACKLOG: usize = 64;
+
+fn switch_on_loopback(socket: RawFd) -> Done {
+    /// `struct ifreq` of netdevice(7).
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        rest: [u8; 22],
+    }
+    let mut name = [0; libc::IFNAMSIZ];
+    for (place, byte) in name.iter_mut().zip(b"lo") {
+        *place = *byte;
+    }
+    let request = Request { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
+    let ioctl = libc::SIOCSIFFLAGS as usize;
+    // SAFETY: the kernel reads one such request.
+    unsafe { call(libc::SYS_ioctl, [word(socket), ioctl, ptr::from_ref(&request).addr(), 0, 0]) }.map(drop)
 }
 
 /// Everything read-only but what the plan lets the session change, with file systems of its own where others would be seen.

@@ -69,7 +69,8 @@ pub(super) fn stand(post: &UnixStream, judge: Box<dyn Judge>) -> Result<(), Sand
     }
 }
 
-fn receive(post: &UnixStream) -> io::Result<Option<OwnedFd>> {
+/// The descriptor that a new process has sent; none where it has ended without.
+pub(super) fn receive(post: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -2,7 +2,7 @@
 //!
 //! The ruleset is made here, in the server, with everything that can fail or allocate; the child only says
 //! `landlock_restrict_self` with its descriptor. What the level asks for is a hard requirement, newer rights are used where the
-//! kernel has them. TCP is handled without a single port granted, and signals and abstract sockets stay inside the session.
+//! kernel has them. Of TCP at most the port of the session's own proxy is granted, and signals and abstract sockets stay inside the session.
 //! What Landlock does not mediate (metadata, unix sockets by path, other protocols) is not decided here.
 
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -23,14 +23,26 @@ use super::plan::{Level, PathRule, Rights};
 /// The newest rights that this version of Palisade knows what to do with; the kernel may have fewer or more.
 pub(super) const NEWEST: ABI = ABI::V7;
 
-/// The descriptor of a ruleset that holds `rules`, for a kernel that offers the Landlock version `offered`.
+/// The descriptor of a ruleset that holds `rules`, for a kernel that offers the Landlock version `offered`. TCP goes to `port`
+/// alone, at whatever address: only where the session's network holds nothing else.
 ///
 /// # Errors
 ///
 /// The kernel offers less than `level` asks for; a rule's path cannot be opened or passes through a symbolic link.
-pub(super) fn ruleset(rules: &[PathRule], level: Level, offered: u32, kernel: &str) -> Result<OwnedFd, SandboxError> {
+pub(super) fn ruleset(
+    rules: &[PathRule],
+    port: Option<u16>,
+    level: Level,
+    offered: u32,
+    kernel: &str,
+) -> Result<OwnedFd, SandboxError> {
     demand(level, offered, kernel)?;
     let mut ruleset = handled(required(level)).map_err(SandboxError::Ruleset)?;
+    if let Some(port) = port {
+        // Of no effect where the kernel does not hold ports at all.
+        let rule = NetPort::new(port, AccessNet::ConnectTcp).set_compatibility(CompatLevel::BestEffort);
+        ruleset = ruleset.add_rule(rule).map_err(SandboxError::Ruleset)?;
+    }
     for rule in rules {
         ruleset = add(ruleset, rule)?;
     }

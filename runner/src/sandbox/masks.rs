@@ -8,6 +8,7 @@
 //! system. Decided here: what is covered. Not decided here: what policy says (`palisade_engine`), and how it is done (`mounts.rs`).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
@@ -63,19 +64,29 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
     let mut found = Masks { masks: Vec::new(), searched: true };
     let mut looked = 0;
     for (root, rights) in roots.iter().filter(|(root, rights)| !rights.is_empty() && searched(root, **rights)) {
-        let mut open = vec![(root.clone(), *rights)];
-        while let Some((directory, above)) = open.pop() {
-            // What cannot be read by the server cannot be read by its sessions.
-            let Ok(entries) = std::fs::read_dir(directory.as_str()) else { continue };
-            for entry in entries.flatten() {
+        let mut open = vec![(PathBuf::from(root.as_str()), root.clone(), *rights)];
+        while let Some((place, directory, above)) = open.pop() {
+            let entries = match std::fs::read_dir(&place).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
+                Ok(entries) => entries,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                // What is not to be seen now a session may open later, if it is its own.
+                Err(_) => {
+                    found.masks.push(Mask { path: place, cover: Cover::Hidden });
+                    continue;
+                }
+            };
+            for entry in entries {
                 looked += 1;
                 if looked > MAX_ENTRIES || found.masks.len() >= MAX_NAMED {
                     found.searched = false;
                     return found;
                 }
-                let Ok(kind) = entry.file_type() else { continue };
                 // A name that is no text is judged by what it looks like.
-                let Some(path) = directory.child(&entry.file_name().to_string_lossy()) else { continue };
+                let path = directory.child(&entry.file_name().to_string_lossy());
+                let (Ok(kind), Some(path)) = (entry.file_type(), path) else {
+                    found.searched = false;
+                    continue;
+                };
                 let granted = roots.get(&path).copied().unwrap_or(above);
                 if kind.is_symlink() || (roots.contains_key(&path) && path != *root) {
                     continue;
@@ -85,16 +96,23 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
                 } else {
                     None
                 };
+                let enter = kind.is_dir() && cover != Some(Cover::Hidden);
+                // Nothing can be put on what cannot be reached: what it lies in goes as a whole.
+                if (enter || cover.is_some()) && entry.path().symlink_metadata().is_err() {
+                    found.masks.push(Mask { path: place, cover: Cover::Hidden });
+                    break;
+                }
                 if let Some(cover) = cover {
                     found.masks.push(Mask { path: entry.path(), cover });
                 }
-                if kind.is_dir() && cover != Some(Cover::Hidden) && entry.file_name().to_str().is_some() {
-                    open.push((path, granted));
+                if enter {
+                    open.push((entry.path(), path, granted));
                 }
             }
         }
     }
     found.masks.sort();
+    found.masks.dedup_by(|later, first| later.path == first.path);
     found
 }
 

@@ -18,6 +18,7 @@ mod first;
 mod guard;
 mod landlock;
 mod masks;
+pub mod meter;
 mod mounts;
 mod offer;
 pub mod plan;
@@ -45,7 +46,7 @@ pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub(crate) use self::stat::{Stat as ProcessStat, leader};
-pub use self::tree::Tree;
+pub use self::tree::{Glance, Tree};
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
 #[derive(Debug)]
@@ -89,11 +90,53 @@ pub struct Enforced {
     pub no_new_privs: bool,
     /// The capabilities it holds or can get: `none`.
     pub capabilities: &'static str,
-    /// Which limits of the plan the kernel holds: of `processes`, `file-size`, `open-files`.
+    /// Which limits of the plan are held: of `processes` and `memory`, which the server watches, `file-size` and `open-files`.
     pub limits: Vec<&'static str>,
     /// Whether every `execve` is decided again.
     pub guarded: bool,
+    /// What it has of a network.
+    pub network: Network,
 }
+
+/// What a session has of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// A proxy of its own, which decides each connection.
+    Proxy,
+    /// None: no policy permits any connection.
+    NotPermitted,
+    /// None: policies would permit some, and the machine offers no network namespace, without which a permitted port would be
+    /// permitted at every address.
+    NoNamespace,
+}
+
+impl Network {
+    /// What a session has whose policies might permit a connection, or not, in these namespaces.
+    #[must_use]
+    pub const fn of(permitted: bool, namespaces: Namespaces) -> Self {
+        match (permitted, namespaces) {
+            (false, _) => Self::NotPermitted,
+            (true, Namespaces::None) => Self::NoNamespace,
+            (true, Namespaces::Root | Namespaces::User) => Self::Proxy,
+        }
+    }
+
+    /// As a sentence's end, behind "network: ".
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "by the session's proxy alone, which asks policy about each connection",
+            Self::NotPermitted => "off: no policy permits a connection",
+            Self::NoNamespace => {
+                "off: policies permit connections, but the machine offers no network namespace to hold them in"
+            }
+        }
+    }
+}
+
+/// Where a session's proxy listens, at 127.0.0.1 of a network that is that session's own.
+pub const PROXY_PORT: u16 = 3128;
 
 /// Turns a plan and a launch into something that only needs to be started. Opens the paths of the plan; starts nothing.
 ///
@@ -123,12 +166,15 @@ fn prepare_in(
     } else {
         (None, plan.rules.clone())
     };
-    let ruleset = landlock::ruleset(&rules, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let network = Network::of(plan.network, namespaces);
+    let proxied = network == Network::Proxy;
+    let port = proxied.then_some(PROXY_PORT);
+    let ruleset = landlock::ruleset(&rules, port, plan.level, offer.landlock_abi, &offer.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
     };
-    let filters = seccomp::filters(namespaces)?;
+    let filters = seccomp::filters(namespaces, proxied)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let enforced = Enforced {
         level: plan.level,
@@ -139,8 +185,9 @@ fn prepare_in(
         searched: view.is_some() && plan.searched,
         no_new_privs: true,
         capabilities: "none",
-        limits: limits.iter().filter_map(|limit| limit.name).collect(),
+        limits: held(&limits, &plan.limits),
         guarded: false,
+        network,
     };
     Ok(Prepared {
         program: text("program", launch.program.into())?,
@@ -339,6 +386,14 @@ fn limits(plan: &Limits, namespaces: Namespaces, root: bool) -> Vec<Limit> {
             value.map(|value| Limit { name, resource: number, value: lowered(resource, value) })
         })
         .collect()
+}
+
+/// The names of the limits that are held. What the kernel does not hold of them the server watches (`meter.rs`).
+fn held(kernel: &[Limit], plan: &Limits) -> Vec<&'static str> {
+    let watched = [("processes", plan.processes), ("memory", plan.memory)];
+    let watched = watched.into_iter().filter_map(|(name, limit)| limit.map(|_| name));
+    let kernel = kernel.iter().filter_map(|limit| limit.name).filter(|name| *name != "processes");
+    watched.chain(kernel).collect()
 }
 
 fn text(what: &'static str, text: OsString) -> Result<CString, SandboxError> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 
 use super::plan::Level;
-use super::{SandboxError, enforce, landlock, mounts};
+use super::{Network, SandboxError, enforce, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,6 +98,18 @@ impl Offer {
         Ok(())
     }
 
+    /// Whether sessions of different principals can be kept apart under one user: neither reads, signals, traces or sees the other's
+    /// processes, temporary files, shared memory and network. Their workspaces have to be different ones, which is the settings' to see to.
+    /// A server for several principals asks this before it serves a second one.
+    ///
+    /// # Errors
+    ///
+    /// The layer that is missing.
+    pub fn separates_principals(&self) -> Result<(), SandboxError> {
+        // Landlock alone leaves `/tmp`, the numbers and command lines of processes, and modes and times of files.
+        self.meets(Level::Strict)
+    }
+
     /// Whether programs can be decided when they are executed.
     ///
     /// # Errors
@@ -164,6 +176,15 @@ impl Offer {
                     format!("refused: {}; {WITHOUT_MOUNTS}", self.mounts_refused)
                 } else {
                     format!("need namespaces; {WITHOUT_MOUNTS}")
+                },
+            ),
+            finding(
+                "network",
+                namespaces,
+                if namespaces {
+                    "a session has none, or where policy permits connections a proxy of its own that decides each".to_owned()
+                } else {
+                    format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
                 },
             ),
             finding(

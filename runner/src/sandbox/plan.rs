@@ -22,6 +22,9 @@ pub struct SandboxPlan {
     pub masks: Vec<Mask>,
     /// Whether all that a session can change was searched for names that policy forbids, and what was found is masked.
     pub searched: bool,
+    /// Whether policy might permit a connection. The session then has one way out, a proxy that decides each; without a
+    /// network namespace it has none all the same.
+    pub network: bool,
     /// How much may be used.
     pub limits: Limits,
     /// What the kernel must offer for the session to start at all.
@@ -137,10 +140,11 @@ impl fmt::Debug for Rights {
 /// How much a session's processes may use. `None` leaves the server's own limit in place; no value raises it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Processes and threads at a time. Held only in a user namespace of an unprivileged server: elsewhere the kernel counts
-    /// all processes of the user, or for root none.
+    /// Processes and threads at a time. The kernel holds it in a user namespace of an unprivileged server; elsewhere it counts all
+    /// processes of the user, or for root none, and the server watches.
     pub processes: Option<u64>,
-    /// Memory in bytes. Not held yet: a limit on address space breaks programs that reserve much and use little.
+    /// Memory in bytes, of all processes together. The server watches it: a limit on address space breaks programs that reserve much
+    /// and use little. Also the size of the session's own file systems in memory.
     pub memory: Option<u64>,
     /// Size in bytes of a file that is written.
     pub file_size: Option<u64>,
@@ -243,7 +247,8 @@ pub fn with_own(
     }
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
-    Ok(SandboxPlan { rules: rules.collect(), masks: masks.masks, searched: masks.searched, limits, level })
+    let network = engine.may_connect(facts);
+    Ok(SandboxPlan { rules: rules.collect(), masks: masks.masks, searched: masks.searched, network, limits, level })
 }
 
 /// Landlock cannot take back below what it grants above.

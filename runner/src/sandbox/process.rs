@@ -35,6 +35,8 @@ pub struct Process {
     program: Option<i32>,
     /// Set once the process has been reaped; locked while that is done, so that no signal meets a reused number.
     ending: Mutex<Option<Ending>>,
+    /// Where the session's proxy is to listen, until it does.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 /// What the process that we hold is, above the program.
@@ -60,7 +62,7 @@ impl Process {
     /// Waits for the first process to tell the program's number, which it does at once.
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, lead: Lead, request: UnixStream, told: OwnedFd) -> Self {
         let program = read_number(&told);
-        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None) }
+        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None), listener: None }
     }
 
     /// The number of the session's leader as this server sees it, for the record and for people, not for signals: the first process
@@ -73,8 +75,13 @@ impl Process {
         }
     }
 
+    /// The socket at which the session's proxy is to listen, if its plan has one; once.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+
     /// The number of the first process.
-    pub(super) fn first_pid(&self) -> i32 {
+    pub(crate) fn first_pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 

@@ -23,32 +23,51 @@ pub(super) struct Filters {
     pub(super) digest: String,
 }
 
-/// The filters for a session in these namespaces; made once for each kind.
+/// The filters for a session in these namespaces, with a way to a proxy or without; made once for each kind.
 ///
 /// # Errors
 ///
 /// There are no rules for this architecture, or they cannot be read.
-pub(super) fn filters(namespaces: Namespaces) -> Result<&'static Filters, SandboxError> {
+pub(super) fn filters(namespaces: Namespaces, proxied: bool) -> Result<&'static Filters, SandboxError> {
+    static PROXIED: OnceLock<Filters> = OnceLock::new();
     static WITH: OnceLock<Filters> = OnceLock::new();
     static WITHOUT: OnceLock<Filters> = OnceLock::new();
-    let made = match namespaces {
-        Namespaces::Root | Namespaces::User => &WITH,
-        Namespaces::None => &WITHOUT,
+    let kind = match (namespaces, proxied) {
+        (Namespaces::Root | Namespaces::User, true) => Kind::Proxied,
+        (Namespaces::Root | Namespaces::User, false) => Kind::Apart,
+        // Without a network of its own a session's sockets would be the machine's.
+        (Namespaces::None, _) => Kind::Among,
+    };
+    let made = match kind {
+        Kind::Proxied => &PROXIED,
+        Kind::Apart => &WITH,
+        Kind::Among => &WITHOUT,
     };
     match made.get() {
         Some(filters) => Ok(filters),
         None => {
-            let filters = make(namespaces)?;
+            let filters = make(kind)?;
             Ok(made.get_or_init(|| filters))
         }
     }
 }
 
-fn make(namespaces: Namespaces) -> Result<Filters, SandboxError> {
+/// What a session has to itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Namespaces, and in its network a proxy.
+    Proxied,
+    /// Namespaces.
+    Apart,
+    /// Nothing.
+    Among,
+}
+
+fn make(kind: Kind) -> Result<Filters, SandboxError> {
     let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
     let mut programs = vec![known_numbers(machine()?)];
-    for (name, always) in FILTERS {
-        if always || namespaces == Namespaces::None {
+    for (name, kinds) in FILTERS {
+        if kinds.contains(&kind) {
             let program = compiled.get(name);
             programs.push(
                 program.cloned().ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?,
@@ -59,10 +78,16 @@ fn make(namespaces: Namespaces) -> Result<Filters, SandboxError> {
     Ok(Filters { programs, digest })
 }
 
-/// The filters of the data file, and whether each is always installed. The others are for sessions without namespaces: with
-/// process numbers and IPC objects of its own a session reaches nobody else by them, and databases and thread pools need them.
-const FILTERS: [(&str, bool); 5] =
-    [("refused", true), ("absent", true), ("network", true), ("other-processes", false), ("shared-ipc", false)];
+/// The filters of the data file, and which sessions get each. With process numbers and IPC objects of its own a session reaches
+/// nobody else by them, and databases and thread pools need them.
+const FILTERS: [(&str, &[Kind]); 6] = [
+    ("refused", &[Kind::Proxied, Kind::Apart, Kind::Among]),
+    ("absent", &[Kind::Proxied, Kind::Apart, Kind::Among]),
+    ("network", &[Kind::Apart, Kind::Among]),
+    ("proxied", &[Kind::Proxied]),
+    ("other-processes", &[Kind::Among]),
+    ("shared-ipc", &[Kind::Among]),
+];
 
 static COMPILED: LazyLock<Result<HashMap<String, BpfProgram>, String>> = LazyLock::new(|| {
     let machine = machine().map_err(|error| error.to_string())?;
@@ -203,7 +228,12 @@ mod tests {
             let mut seen = BTreeMap::new();
             for (filter, row) in rows(machine) {
                 let call = row["syscall"].as_str().unwrap().to_owned();
-                assert_eq!(seen.entry(call.clone()).or_insert_with(|| filter.clone()), &filter, "{call}");
+                let first = seen.entry(call.clone()).or_insert_with(|| filter.clone());
+                let together = FILTERS.iter().filter(|(name, _)| *name == first.as_str() || *name == filter);
+                let together: Vec<_> = together.collect();
+                let shared = |kind: &Kind| together.iter().all(|(_, kinds)| kinds.contains(kind));
+                let apart = ![Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
+                assert!(*first == filter || apart, "{call}: {first} and {filter}");
             }
         }
     }
@@ -231,10 +261,16 @@ mod tests {
 
     #[test]
     fn namespaces_lift_the_filters_that_they_replace() {
-        let fenced = filters(Namespaces::Root).unwrap();
-        let shared = filters(Namespaces::None).unwrap();
+        let fenced = filters(Namespaces::Root, false).unwrap();
+        let shared = filters(Namespaces::None, false).unwrap();
         assert_eq!((fenced.programs.len(), shared.programs.len()), (4, 6));
         assert_ne!(fenced.digest, shared.digest);
-        assert_eq!(fenced.digest, filters(Namespaces::User).unwrap().digest);
+        assert_eq!(fenced.digest, filters(Namespaces::User, false).unwrap().digest);
+        assert_ne!(fenced.digest, filters(Namespaces::User, true).unwrap().digest);
+        assert_eq!(
+            shared.digest,
+            filters(Namespaces::None, true).unwrap().digest,
+            "sockets of the machine's own network"
+        );
     }
 }

@@ -328,14 +328,37 @@ fn what_was_enforced_is_told() {
         let place = Place::new();
         let prepared = prepare_in(world, has_mounts(world), &place.plan(), place.bash("true", pipe().1)).unwrap();
         let told = serde_json::to_value(prepared.enforced()).unwrap();
-        let private_count = world == Namespaces::User && !probe().root;
-        let limits: &[&str] =
-            if private_count { &["processes", "file-size", "open-files"] } else { &["file-size", "open-files"] };
         assert_eq!(told["level"], "default");
         assert_eq!(told["landlock_abi"], landlock::in_force(probe().landlock_abi));
         assert_eq!(told["namespaces"], serde_json::json!(world.names(has_mounts(world))));
-        assert_eq!(told["limits"], serde_json::json!(limits));
+        assert_eq!(told["limits"], serde_json::json!(["processes", "file-size", "open-files"]));
+        assert_eq!(told["network"], "not-permitted");
         assert_eq!(told["guarded"], false);
+    });
+}
+
+#[test]
+fn a_session_reaches_its_proxy_and_nothing_else() {
+    each_world(|world| {
+        let place = Place::new();
+        let plan = SandboxPlan { network: true, ..place.plan() };
+        let script = "exec 3<>/dev/tcp/127.0.0.1/3128; echo here >&3; cat <&3; (: <>/dev/tcp/127.0.0.1/3129) 2>/dev/null || echo no";
+        let (output, stdout) = pipe();
+        let prepared = prepare_in(world, has_mounts(world), &plan, place.bash(script, stdout)).unwrap();
+        let expected = if world == Namespaces::None { Network::NoNamespace } else { Network::Proxy };
+        assert_eq!(prepared.enforced().network, expected);
+        let mut process = spawn(prepared).unwrap();
+        match process.take_listener() {
+            None => assert_eq!(world, Namespaces::None),
+            Some(listener) => {
+                let (mut stream, _) = std::net::TcpListener::from(listener).accept().unwrap();
+                let mut said = [0; 5];
+                stream.read_exact(&mut said).unwrap();
+                stream.write_all(b"answered\n").unwrap();
+                drop(stream);
+                assert_eq!((&said, read(output).as_str()), (b"here\n", "answered\nno\n"), "{world:?}");
+            }
+        }
     });
 }
 
@@ -574,6 +597,7 @@ impl Place {
             .collect(),
             masks: Vec::new(),
             searched: true,
+            network: false,
             limits: Limits { processes: Some(30), memory: None, file_size: Some(1 << 20), open_files: Some(200) },
             level: Level::Default,
         }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -48,7 +49,58 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Those of them of which this is so, by their numbers.
+    pub(super) fn only(mut self, is_so: impl Fn(i32) -> bool) -> Self {
+        self.members.retain(|member| is_so(member.pid));
+        self
+    }
+}
+
+/// Two lists of children that stay open: whether the program is alone is told by reading each once. A descriptor below
+/// `/proc` is its process's own, and never another's with the same number.
+#[derive(Debug)]
+pub struct Glance {
+    first: File,
+    program: File,
+    member: Member,
+    /// What the first process lists when it has no other child.
+    alone: String,
+}
+
+impl Glance {
+    /// Whether nothing but the program is left. The program's own list comes first: what loses its parent moves from below
+    /// the program to the first process, never back, so that it is met in one of both.
+    fn is_alone(&self) -> bool {
+        let mut list = [0; 32];
+        let mut lists =
+            |file: &File| file.read_at(&mut list, 0).ok().and_then(|length| list.get(..length).map(<[u8]>::to_vec));
+        lists(&self.program).is_some_and(|list| list.is_empty())
+            && lists(&self.first).is_some_and(|list| list == self.alone.as_bytes())
+    }
+}
+
 impl Process {
+    /// For looking at a session again and again whose program has this number; none where the kernel lists no children.
+    pub fn glance(&self, program: i32) -> Option<Glance> {
+        let list = |pid: i32| File::open(format!("/proc/{pid}/task/{pid}/children")).ok();
+        let member = Member { pid: program, start: Stat::of(program).ok()?.start };
+        let first = self.unless_reaped(list)??;
+        Some(Glance { first, program: list(program)?, member, alone: format!("{program} ") })
+    }
+
+    /// As [`tree`](Self::tree), in two calls of the kernel where the program is alone.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub fn tree_by(&self, glance: Option<&Glance>) -> io::Result<Tree> {
+        match glance.filter(|glance| glance.is_alone()) {
+            Some(glance) => Ok(Tree { members: vec![glance.member] }),
+            None => self.tree(),
+        }
+    }
+
     /// The session's living processes, as this server sees them; none once it has ended. Where they change all the time, all that
     /// were seen, some of which may have ended meanwhile.
     ///
@@ -140,6 +192,10 @@ pub(super) struct Look {
 }
 
 impl Look {
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> + '_ {
+        self.members.iter().map(|member| member.pid)
+    }
+
     fn newer<'a>(&'a self, before: &'a Tree, spare: Option<i32>) -> impl Iterator<Item = Member> + 'a {
         self.members.iter().copied().filter(move |member| is_newer(*member, before, spare))
     }
@@ -166,7 +222,7 @@ fn settled(first: i32) -> io::Result<Tree> {
 }
 
 /// Looks once at all that is below the first process.
-fn look(first: i32) -> io::Result<Look> {
+pub(super) fn look(first: i32) -> io::Result<Look> {
     // Where `/proc` hides processes, what cannot be seen must not be taken for what is not there.
     Stat::of(first)?;
     let mut look = if *LISTED { listed(first)? } else { searched(first)? };

@@ -45,6 +45,8 @@ pub enum Streams<'a> {
     },
     /// All three to the shell's terminal.
     Terminal,
+    /// Nowhere: what the shell itself holds leads to the null device, which it need not be able to open for writing.
+    Nowhere,
 }
 
 /// What the shell is told before its first command. Nothing of a person's set-up is wanted, and some of bash's own
@@ -90,6 +92,7 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
     let _ = match streams {
         Streams::Files { stdin, stdout, stderr } => write!(text, " <{stdin} >{stdout} 2>{stderr}"),
         Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
+        Streams::Nowhere => write!(text, " </dev/null"),
     };
     let _ = writeln!(text, " {CONTROL_FD}>&-");
     text.push_str(&report(nonce));
@@ -105,7 +108,7 @@ pub fn sync(nonce: &Nonce) -> Vec<u8> {
 pub fn state(path: &str, status: i32, nonce: &Nonce) -> Vec<u8> {
     // In a function bash hides the traps ERR, DEBUG and RETURN.
     let mut text = evaluated(format!("{STATE} \"$@\"\n\\builtin trap -p").as_bytes());
-    let _ = writeln!(text, " </dev/null >{path} 2>/dev/null {CONTROL_FD}>&-");
+    let _ = writeln!(text, " </dev/null >{path} {CONTROL_FD}>&-");
     text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
     text.into_bytes()
 }
@@ -119,8 +122,7 @@ pub fn restore(state: &[u8], names: &[String], nonce: &Nonce) -> Vec<u8> {
         text.extend(format!("builtin unset -v {name}\n").bytes());
     }
     text.extend(without_line_editing(state));
-    let state = text;
-    command(&state, None, Streams::Files { stdin: "/dev/null", stdout: "/dev/null", stderr: "/dev/null" }, nonce)
+    command(&text, None, Streams::Nowhere, nonce)
 }
 
 /// The state without the options of line editing, which a shell without a terminal does not do: setting one makes bash

@@ -15,7 +15,8 @@ use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
 use crate::guard::Desk;
-use crate::redact::{RedactedBytes, Redactor};
+use crate::network::Gate;
+use crate::redact::{Redacted, RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
@@ -139,6 +140,10 @@ pub enum SessionError {
         /// The job's name.
         job: String,
     },
+    /// It may not go on.
+    #[error("the session has ended: the policies have changed, and they permit this principal no session here")]
+    #[diagnostic(help("its state is kept until it is closed or idle for long, should the policies change again"))]
+    Forbidden,
     /// Its shell is gone.
     #[error("the session has ended: {}", .0.as_str())]
     #[diagnostic(help(
@@ -218,6 +223,8 @@ pub struct Terms {
     pub input: Option<mpsc::Receiver<Typed>>,
     /// What it is told while it runs.
     pub orders: Option<mpsc::Receiver<Order>>,
+    /// Colours and other renditions of its output stay in.
+    pub colours: bool,
 }
 
 /// What a running script finds on its standard input.
@@ -319,6 +326,11 @@ pub struct Session {
     left: palisade_grammar::Shell,
     beginning: Beginning,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
+    /// Which of the server's kernel rules hold it, by number.
+    rules: u64,
+    /// What the next result has to say of it.
+    notice: Option<Redacted>,
 }
 
 /// What another shell begins with that shall be like a session's: what that was after the last script that it came to
@@ -348,6 +360,7 @@ pub struct Remains {
     pub beginning: Beginning,
     directory: SessionDirectory,
     guard: Option<Arc<Desk>>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Remains {
@@ -355,18 +368,36 @@ impl Remains {
     pub fn temp(&self) -> &AbsolutePath {
         self.directory.temp()
     }
+
+    /// Its directories, which the next shell has, too.
+    pub fn directory(&self) -> &SessionDirectory {
+        &self.directory
+    }
+
+    /// For a shell whose programs and connections are decided by others than before.
+    #[must_use]
+    pub fn held_by(self, guard: Option<Arc<Desk>>, gate: Option<Arc<Gate>>) -> Self {
+        Self { guard, gate, ..self }
+    }
+
+    /// To begin elsewhere, since where it stood is no more.
+    #[must_use]
+    pub fn standing_in(self, cwd: AbsolutePath) -> Self {
+        Self { cwd, ..self }
+    }
 }
 
 impl Session {
-    /// Starts a shell.
+    /// Starts a shell. `rules` numbers the server's kernel rules that `place` was made from, or earlier ones.
     ///
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
-    pub async fn open(id: SessionId, place: Place, beginning: Beginning) -> Result<Self, SessionError> {
-        let (cwd, guard) = (place.cwd.clone(), place.guard.clone());
+    pub async fn open(id: SessionId, place: Place, beginning: Beginning, rules: u64) -> Result<Self, SessionError> {
+        let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened: Instant::now(), commands: 0, cwd, left, beginning, guard })
+        let opened = Instant::now();
+        Ok(Self { id, shell, opened, commands: 0, cwd, left, beginning, guard, gate, rules, notice: None })
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -378,11 +409,29 @@ impl Session {
         remains: Remains,
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
+        rules: u64,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard } = remains;
-        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: guard.clone(), terminal: None };
+        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate } = remains;
+        let (desk, door) = (guard.clone(), gate.clone());
+        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
-        Ok(Self { id, shell, opened, commands, cwd, left: beginning.left.clone(), beginning, guard })
+        let left = beginning.left.clone();
+        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, gate, rules, notice: None })
+    }
+
+    /// Which of the server's kernel rules hold it, by number.
+    pub fn rules(&self) -> u64 {
+        self.rules
+    }
+
+    /// Has the next result say this of it.
+    pub fn notice(&mut self, notice: Redacted) {
+        self.notice = Some(notice);
+    }
+
+    /// What a result has to say of it; once.
+    pub fn take_notice(&mut self) -> Option<Redacted> {
+        self.notice.take()
     }
 
     /// Its name.
@@ -439,6 +488,9 @@ impl Session {
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
+        if let Some(gate) = &self.gate {
+            gate.begin(&grant, &terms.progress);
+        }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
         let ended = self.shell.run(&script, &redactor, terms).await?;
@@ -461,8 +513,8 @@ impl Session {
 
     /// Ends the shell and everything in it.
     pub async fn close(self) -> Remains {
-        let Self { id, shell, opened, commands, cwd, beginning, guard, .. } = self;
+        let Self { id, shell, opened, commands, cwd, beginning, guard, gate, .. } = self;
         let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, directory, guard }
+        Remains { id, opened, commands, cwd, beginning, directory, guard, gate }
     }
 }

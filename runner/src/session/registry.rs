@@ -22,12 +22,24 @@ pub struct Sessions {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    session: Arc<tokio::sync::Mutex<Option<Session>>>,
+    kept: Arc<tokio::sync::Mutex<Kept>>,
     closing: watch::Sender<bool>,
     /// The job that holds the session, if one does.
     held: watch::Sender<Option<String>>,
     note: Arc<Mutex<Note>>,
     _place: Arc<Place>,
+}
+
+/// What is kept of a session between calls.
+#[derive(Debug, Default)]
+enum Kept {
+    /// Its shell.
+    Live(Box<Session>),
+    /// Its shell was ended because of the rules that it was held to; the next call starts another.
+    Suspended(Box<Remains>),
+    /// Somebody has it, or it ended under the one who had it.
+    #[default]
+    Taken,
 }
 
 /// A session whose shell is gone.
@@ -63,6 +75,8 @@ pub struct Note {
     pub job: Option<String>,
     /// Why its shell is gone, if it is.
     pub ended: Option<Lost>,
+    /// Its shell is gone, and the next command starts another.
+    pub suspended: bool,
 }
 
 /// A session in use by one call. Whoever drops it without [`Lease::give_back`] has been interrupted in the middle of a
@@ -71,9 +85,9 @@ pub struct Note {
 pub struct Lease {
     sessions: Arc<Sessions>,
     slot: Slot,
-    guard: OwnedMutexGuard<Option<Session>>,
+    guard: OwnedMutexGuard<Kept>,
     /// Taken out of the guard, so that an interrupted call leaves the slot empty.
-    session: Option<Session>,
+    kept: Kept,
     closing: watch::Receiver<bool>,
 }
 
@@ -104,10 +118,11 @@ impl Sessions {
             busy: false,
             job: None,
             ended: None,
+            suspended: false,
         };
         let id = note.id.clone();
         let slot = Slot {
-            session: Arc::new(tokio::sync::Mutex::new(Some(session))),
+            kept: Arc::new(tokio::sync::Mutex::new(Kept::Live(Box::new(session)))),
             closing: watch::Sender::new(false),
             held: watch::Sender::new(None),
             note: Arc::new(Mutex::new(note)),
@@ -123,7 +138,7 @@ impl Sessions {
     pub async fn lease(self: &Arc<Self>, id: &str) -> Result<Lease, SessionError> {
         let slot = lock(&self.slots).get(id).cloned().ok_or_else(|| self.missing(id))?;
         let (mut closing, mut held) = (slot.closing.subscribe(), slot.held.subscribe());
-        let turn = Arc::clone(&slot.session).lock_owned();
+        let turn = Arc::clone(&slot.kept).lock_owned();
         let mut guard = tokio::select! {
             guard = turn => guard,
             job = held.wait_for(Option::is_some) => {
@@ -132,15 +147,16 @@ impl Sessions {
             }
             _ = closing.wait_for(|closing| *closing) => return Err(SessionError::Unknown),
         };
-        let Some(session) = guard.take() else {
+        let kept = std::mem::take(&mut *guard);
+        if matches!(kept, Kept::Taken) {
             lock(&self.slots).remove(id);
             return Err(self.missing(id));
-        };
+        }
         slot.note(|note| {
             note.busy = true;
             note.used = Instant::now();
         });
-        Ok(Lease { sessions: Arc::clone(self), slot, guard, session: Some(session), closing })
+        Ok(Lease { sessions: Arc::clone(self), slot, guard, kept, closing })
     }
 
     /// What is known of one session, without waiting for it.
@@ -169,11 +185,32 @@ impl Sessions {
             return lock(&self.ended).remove(id).map(drop).ok_or(SessionError::Unknown);
         };
         slot.closing.send_replace(true);
-        if let Some(session) = slot.session.lock().await.take() {
+        if let Kept::Live(session) = std::mem::take(&mut *slot.kept.lock().await) {
             session.close().await;
         }
         lock(&self.ended).remove(id);
         Ok(())
+    }
+
+    /// Ends the shells of all, each as soon as nothing runs in it, and keeps what is left for the shells that take their
+    /// place; the names of those that this ended here.
+    pub async fn suspend_all(self: &Arc<Self>, stale: impl Fn(&Session) -> bool) -> Vec<String> {
+        let open: Vec<String> = lock(&self.slots).keys().cloned().collect();
+        let mut ended = Vec::new();
+        for id in open {
+            // Not by way of `lease`: a job may hold it until its end is on record.
+            let Some(slot) = lock(&self.slots).get(&id).cloned() else { continue };
+            let mut kept = slot.kept.lock().await;
+            if !matches!(&*kept, Kept::Live(session) if stale(session)) {
+                continue;
+            }
+            if let Kept::Live(session) = std::mem::take(&mut *kept) {
+                *kept = Kept::Suspended(Box::new(session.close().await));
+                slot.note(|note| note.suspended = true);
+                ended.push(id);
+            }
+        }
+        ended
     }
 
     /// Ends them all; the names of those that were open.
@@ -226,6 +263,7 @@ impl Sessions {
             busy: false,
             job: None,
             ended: Some(ended.why),
+            suspended: false,
         });
         open.chain(ended).collect()
     }
@@ -254,7 +292,49 @@ impl Slot {
 impl Lease {
     /// The session, while nobody has closed it.
     pub fn session(&mut self) -> Option<&mut Session> {
-        self.session.as_mut()
+        match &mut self.kept {
+            Kept::Live(session) => Some(session),
+            Kept::Suspended(_) | Kept::Taken => None,
+        }
+    }
+
+    /// What is left of the session, if its shell is to be started again.
+    pub fn remains(&self) -> Option<&Remains> {
+        match &self.kept {
+            Kept::Suspended(remains) => Some(remains),
+            Kept::Live(_) | Kept::Taken => None,
+        }
+    }
+
+    /// Ends the shell and keeps what is left of the session; whether there was one.
+    pub async fn suspend(&mut self) -> bool {
+        let Kept::Live(session) = std::mem::take(&mut self.kept) else { return false };
+        self.kept = Kept::Suspended(Box::new(session.close().await));
+        self.slot.note(|note| note.suspended = true);
+        true
+    }
+
+    /// Takes what is left of the session, for whoever starts a shell from it and gives that to [`Self::renew`].
+    pub fn take_remains(&mut self) -> Option<Remains> {
+        match std::mem::take(&mut self.kept) {
+            Kept::Suspended(remains) => Some(*remains),
+            other => {
+                self.kept = other;
+                None
+            }
+        }
+    }
+
+    /// The shell that stands in the place of the one before.
+    pub fn renew(&mut self, session: Session) {
+        self.slot.note(|note| note.suspended = false);
+        self.kept = Kept::Live(Box::new(session));
+    }
+
+    /// Forgets the session, of which nothing is left.
+    pub fn forget(&self) {
+        let id = self.slot.note(|note| note.id.clone());
+        lock(&self.sessions.slots).remove(&id);
     }
 
     /// A receiver that turns true when the session is being closed.
@@ -264,23 +344,28 @@ impl Lease {
 
     /// Puts the session back, ready for the next script.
     pub fn give_back(mut self) {
-        if let Some(session) = self.session.take() {
-            self.slot.note(|note| {
-                note.commands = session.commands();
-                note.cwd = session.cwd().clone();
-                note.beginning = session.beginning();
-                note.used = Instant::now();
-                note.busy = false;
-                note.job = None;
-            });
-            self.slot.held.send_replace(None);
-            *self.guard = Some(session);
+        let kept = std::mem::take(&mut self.kept);
+        if matches!(kept, Kept::Taken) {
+            return;
         }
+        self.slot.note(|note| {
+            let (commands, cwd, beginning) = match &kept {
+                Kept::Live(session) => (session.commands(), session.cwd().clone(), session.beginning()),
+                Kept::Suspended(remains) => (remains.commands, remains.cwd.clone(), remains.beginning.clone()),
+                Kept::Taken => return,
+            };
+            (note.commands, note.cwd, note.beginning) = (commands, cwd, beginning);
+            note.used = Instant::now();
+            note.busy = false;
+            note.job = None;
+        });
+        self.slot.held.send_replace(None);
+        *self.guard = kept;
     }
 
     /// Ends the session, whose shell is gone. What is left of it is kept, unless somebody closes it.
     pub async fn end(mut self, why: Lost) {
-        let Some(session) = self.session.take() else { return };
+        let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
         let wanted = lock(&self.sessions.slots).remove(&id).is_some();
@@ -292,8 +377,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            lock(&self.sessions.slots).remove(session.id().as_str());
+        if !matches!(self.kept, Kept::Taken) {
+            self.forget();
         }
     }
 }

@@ -299,7 +299,7 @@ impl World {
         rules.retain(|rule| !rule.path.is_symlink());
         let limits =
             Limits { processes: None, memory: Some(16 << 20), file_size: Some(1 << 20), open_files: Some(200) };
-        SandboxPlan { rules, masks: Vec::new(), searched: true, limits, level: Level::Default }
+        SandboxPlan { rules, masks: Vec::new(), searched: true, network: false, limits, level: Level::Default }
     }
 
     /// What an attempt did, by what it printed and by what is to be seen out here.

@@ -122,5 +122,12 @@ fn plan(root: &Path) -> SandboxPlan {
         rules.push(rule(&root.join(name), run | Rights::MOVE));
     }
     rules.retain(|rule| !rule.path.is_symlink());
-    SandboxPlan { rules, masks: Vec::new(), searched: true, limits: Limits::default(), level: Level::Default }
+    SandboxPlan {
+        rules,
+        masks: Vec::new(),
+        searched: true,
+        network: false,
+        limits: Limits::default(),
+        level: Level::Default,
+    }
 }

@@ -40,3 +40,29 @@ async fn a_search_says_what_it_came_to() {
     assert_eq!(json["searched"]["stdout"], serde_json::json!({ "matched": 5 }));
     assert!(place.alone("echo 7").await.searched.is_empty());
 }
+
+/// Colours on request: secrets are found through them, and nothing else of a terminal's control comes with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn colours_stay_when_they_are_asked_for() {
+    let place = Place::new();
+    let session = place.open().await;
+    let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let (one, two) = token.split_at(14);
+    let script = format!(
+        "printf '\\033[1;31mred\\033[0m \\033]52;c;aGk=\\a\\033[2J\\033[32m%s\\033[1m%s\\033[0m end\\n' {one} {two}; \
+         printf '\\033[33mlate\\033[0m\\033]0;t\\a\\n' >&2"
+    );
+    let plain = session.run(&script).await;
+    assert!(
+        plain.stdout.as_str().starts_with("red [redacted:") && !plain.stdout.as_str().contains('\x1b'),
+        "{plain:?}"
+    );
+    let kept = place.submit(Call { colours: true, ..session.call(&script) }).await;
+    let stdout = kept.stdout.as_str();
+    assert!(stdout.starts_with("\x1b[1;31mred\x1b[0m \x1b[32m") && stdout.contains("[redacted:"), "{stdout:?}");
+    assert!(stdout.ends_with(" end\n") && !stdout.contains("52;c") && !stdout.contains("[2J"), "{stdout:?}");
+    assert!(!stdout.contains("0123456789ab") && !stdout.contains(two), "{stdout:?}");
+    assert_eq!(kept.stderr.as_str(), "\x1b[33mlate\x1b[0m\n");
+    let next = session.run("printf '\\033[31mx'").await;
+    assert_eq!(next.stdout.as_str(), "x", "for one command only");
+}

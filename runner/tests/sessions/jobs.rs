@@ -1,8 +1,12 @@
 //! Commands that outlive their call.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use palisade_runner::{Call, Client, Cursor, Decision, ExecResult, Failure, Reached, Reading, Refusal, Status};
+use palisade_engine::Approval;
+use palisade_runner::{
+    Call, Client, Cursor, Decision, DecisionNote, ExecResult, Failure, PendingAct, Reached, Reading, Refusal, Status,
+};
 
 use crate::place::{POLICY, Place, gone, processes};
 
@@ -15,21 +19,33 @@ fn job(result: &ExecResult) -> String {
 /// What a job said to something that reached it.
 fn reached(reached: Result<Reached, Failure>) -> ExecResult {
     match reached {
-        Ok(Reached::Shown(result)) => result,
+        Ok(Reached::Shown(result)) => *result,
         other => panic!("it did not reach the job: {other:?}"),
+    }
+}
+
+/// What waits for a person's yes.
+fn asked(reached: Result<Reached, Failure>) -> PendingAct {
+    match reached {
+        Ok(Reached::Ask(pending)) => *pending,
+        other => panic!("nobody is asked: {other:?}"),
     }
 }
 
 fn refused(reached: Result<Reached, Failure>) -> Refusal {
     match reached {
-        Ok(Reached::Refused(refusal)) => refusal,
+        Ok(Reached::Refused(refusal)) => *refusal,
         other => panic!("it was not refused: {other:?}"),
     }
 }
 
 /// The policies that stood in the way.
 fn policies(refusal: &Refusal) -> String {
-    refusal.decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    named(&refusal.decision)
+}
+
+fn named(decision: &DecisionNote) -> String {
+    decision.policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 async fn read(place: &Place, job: &str, cursor: Option<&str>, wait: Duration) -> ExecResult {
@@ -83,10 +99,10 @@ async fn a_job_from_the_beginning_leaves_its_session_free() {
     let job = job(&begun);
     session.is_well("starting a job").await;
     let client = Client::default();
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     let answer = reached(place.pipeline.write_job(&job, b"line\n", false, wait, &client).await);
     assert!(answer.stdout.as_str().contains("line"), "{answer:?}");
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     reached(place.pipeline.write_job(&job, b"last", true, wait, &client).await);
     let (done, _) = follow(&place, &job).await;
     assert_eq!((done.status, done.exit_code), (Status::Done, Some(6)));
@@ -106,12 +122,12 @@ async fn a_job_that_waits_for_input_says_so() {
         let started = Instant::now();
         let mut result = read(&place, &job, None, 10 * SECOND).await;
         while !result.waiting_for_input {
-            assert!(started.elapsed() < 10 * SECOND, "{result:?}");
+            assert!(started.elapsed() < 60 * SECOND, "{result:?}");
             let cursor = result.cursor.as_ref().map(ToString::to_string);
             result = read(&place, &job, cursor.as_deref(), SECOND).await;
         }
         assert!(started.elapsed() >= SECOND, "it is given time to think");
-        let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+        let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
         reached(place.pipeline.write_job(&job, b"you\n", true, wait, &Client::default()).await);
         let (done, _) = follow(&place, &job).await;
         assert_eq!((done.status, done.waiting_for_input), (Status::Done, false));
@@ -216,20 +232,117 @@ async fn input_may_need_a_persons_yes() {
     let client = Client::default();
     let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
     let shell = job(&place.submit(call).await);
-    let asked = refused(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
-    assert_eq!((asked.explained.decision, policies(&asked).as_str()), (Decision::Ask, "ask-typing"), "{asked:?}");
-    assert!(asked.anchor.seq > 0);
+    let hi = asked(place.pipeline.write_job(&shell, b"echo hi\n", false, Reading::default(), &client).await);
+    assert_eq!((hi.explained().decision, named(hi.decision()).as_str()), (Decision::Ask, "ask-typing"), "{hi:?}");
+    assert!(hi.anchor().seq > 0);
     // A no weighs more than a question.
     let denied = refused(place.pipeline.write_job(&shell, b"uname\n", false, Reading::default(), &client).await);
     assert_eq!((denied.explained.decision, policies(&denied).as_str()), (Decision::Deny, "no-uname"), "{denied:?}");
-    let asked = refused(place.pipeline.signal_job(&shell, "HUP", None, &client).await);
-    assert_eq!((asked.explained.decision, policies(&asked).as_str()), (Decision::Ask, "ask-hup"), "{asked:?}");
+    let hup = asked(place.pipeline.signal_job(&shell, "HUP", None, &client).await);
+    assert_eq!((hup.explained().decision, named(hup.decision()).as_str()), (Decision::Ask, "ask-hup"), "{hup:?}");
     let lines = place.record().into_iter().filter(|line| line["kind"] == "input" || line["kind"] == "signal");
     let lines: Vec<String> = lines.map(|line| format!("{} {}", line["effect"], line["determining"])).collect();
     let expected = [r#""ask" ["ask-typing"]"#, r#""deny" ["no-uname"]"#, r#""ask" ["ask-hup"]"#];
     assert_eq!(lines, expected);
     assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "");
     place.pipeline.shut_down().await.expect("shut down");
+}
+
+const ASKING: &str = r#"
+@id("ask-typing") forbid(principal, action == Action::"sendInput", resource) when { resource.interpreter } unless { context.approved };
+@id("ask-uname") forbid(principal, action == Action::"exec", resource in Program::"uname") unless { context.approved };
+@id("ask-hup") forbid(principal, action == Action::"signal", resource) when { context.signal == Signal::"HUP" } unless { context.approved };
+@id("only-boss") forbid(principal, action == Action::"approve", resource) unless { principal in User::"boss" };
+"#;
+
+fn person(name: &str) -> Approval {
+    Approval { user: name.to_owned(), roles: BTreeSet::new() }
+}
+
+/// A yes does what was asked, once, if policy lets that person say it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_yes_to_input_and_signals_does_what_was_asked() {
+    let place = Place::with(&(POLICY.to_owned() + ASKING), |_| {});
+    let (pipeline, client) = (&place.pipeline, Client::default());
+    let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
+    let shell = job(&place.submit(call).await);
+    let reading = || Reading { wait: 60 * SECOND, ..Reading::default() };
+    let hi = || async { asked(pipeline.write_job(&shell, b"echo hi\n", false, reading(), &client).await) };
+
+    let other = refused(pipeline.approve_act(hi().await, &person("somebody-else")).await);
+    assert_eq!((other.explained.decision, policies(&other).as_str()), (Decision::Deny, "only-boss"), "{other:?}");
+    pipeline.decline_act(&hi().await, &person("boss")).await.expect("on record");
+    assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "", "nothing was written");
+    let said = reached(pipeline.approve_act(hi().await, &person("boss")).await);
+    assert_eq!(said.stdout.as_str(), "hi\n");
+    // It lifts what was asked and nothing more: the next line is asked about again.
+    hi().await;
+    let hup = asked(pipeline.signal_job(&shell, "HUP", None, &client).await);
+    reached(pipeline.approve_act(hup, &person("boss")).await);
+    let (done, _) = follow(&place, &shell).await;
+    assert_ne!(done.status, Status::Running);
+
+    let lines = place
+        .record()
+        .into_iter()
+        .filter(|line| matches!(line["kind"].as_str(), Some("input" | "signal" | "approval")));
+    let lines: Vec<String> = lines
+        .map(|line| {
+            format!("{} {}{}", line["kind"], line["effect"], line["granted"]).replace('"', "").replace("null", "")
+        })
+        .collect();
+    let expected = [
+        "input ask",
+        "approval true",
+        "input deny",
+        "input ask",
+        "approval false",
+        "input ask",
+        "approval true",
+        "input allow",
+        "input ask",
+        "signal ask",
+        "approval true",
+        "signal allow",
+    ];
+    assert_eq!(lines, expected);
+    let typed = place.record().into_iter().find(|line| line["kind"] == "approval").expect("an approval");
+    assert_eq!(typed["by"], "somebody-else");
+}
+
+/// A yes that comes too late, or to something that has changed, does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_yes_binds_what_was_shown() {
+    let place = Place::with(&(POLICY.to_owned() + ASKING), |_| {});
+    let (pipeline, client) = (&place.pipeline, Client::default());
+    let call = Call { script: b"bash".to_vec(), yields: Some(Duration::ZERO), ..Call::default() };
+    let shell = job(&place.submit(call).await);
+    let typed = |line: &'static str| {
+        let (pipeline, shell, client) = (&pipeline, &shell, &client);
+        async move { asked(pipeline.write_job(shell, line.as_bytes(), false, Reading::default(), client).await) }
+    };
+    let fails = |reached: Result<Reached, Failure>, why: &str| {
+        let failure = reached.expect_err("it is too late");
+        assert!(failure.what.as_str().contains(why), "{failure:?}");
+    };
+    // Something else has reached the job, by another yes.
+    let (first, second) = (typed("echo one\n").await, typed("echo two\n").await);
+    reached(pipeline.approve_act(first, &person("boss")).await);
+    fails(pipeline.approve_act(second, &person("boss")).await, "something else has reached");
+    // Other policies decide, with the same kernel rules.
+    let third = typed("echo three\n").await;
+    let more = "@id(\"no-cat\") forbid(principal, action == Action::\"exec\", resource in Program::\"cat\");";
+    place.reload(&(POLICY.to_owned() + ASKING + more)).await;
+    fails(pipeline.approve_act(third, &person("boss")).await, "policies have changed");
+    // What is typed into a shell is asked about as the script that it is, too.
+    let uname = typed("uname -s\n").await;
+    assert_eq!(named(uname.decision()), "ask-typing ask-uname");
+    // The job has ended.
+    let last = typed("echo last\n").await;
+    reached(pipeline.signal_job(&shell, "KILL", None, &client).await);
+    follow(&place, &shell).await;
+    fails(pipeline.approve_act(last, &person("boss")).await, "has ended");
+    assert_eq!(read(&place, &shell, None, Duration::ZERO).await.stdout.as_str(), "one\n");
 }
 
 /// Half a line for a shell would wait for another half, and what was judged is not what it reads.
@@ -241,7 +354,7 @@ async fn a_shell_is_given_whole_lines() {
     let shell = job(&place.submit(call).await);
     let half = place.pipeline.write_job(&shell, b"touch /", false, Reading::default(), &client).await;
     assert!(half.expect_err("half a line").what.as_str().contains("line end"));
-    let wait = Reading { wait: 5 * SECOND, ..Reading::default() };
+    let wait = Reading { wait: 60 * SECOND, ..Reading::default() };
     let said = reached(place.pipeline.write_job(&shell, b"echo whole\n", false, wait, &client).await);
     assert_eq!(said.stdout.as_str(), "whole\n");
     let effects: Vec<_> =
@@ -272,7 +385,7 @@ async fn a_job_that_nobody_asks_for_is_ended_and_forgotten() {
     assert!(gone.what.as_str().contains("no job"), "{gone:?}");
     assert_eq!(processes(&format!("sleep {mark}")).len(), 1);
     let ended = place.record().into_iter().filter(|line| line["kind"] == "outcome").collect::<Vec<_>>();
-    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "cancelled"), "{ended:?}");
+    assert!(matches!(ended.as_slice(), [line] if line["exit"]["reason"] == "idle"), "{ended:?}");
     house.abort();
     place.pipeline.shut_down().await.expect("shut down");
 }

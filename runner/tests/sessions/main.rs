@@ -6,13 +6,15 @@
 
 mod budgets;
 mod ends;
+mod full;
 mod groups;
 mod jobs;
+mod limits;
 mod masks;
 mod place;
+mod principals;
 mod refused;
-#[path = "../support/settings.rs"]
-mod settings;
+mod reload;
 mod state;
 mod tally;
 mod tty;

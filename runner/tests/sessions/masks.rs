@@ -64,20 +64,74 @@ async fn a_program_that_nobody_reads_cannot_reach_what_policy_forbids_below_a_pe
     }
 }
 
+/// A place that a policy names by its path is held as one of a group is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_a_policy_names_is_held() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    let private = r#"@id("private") @reason("r") forbid(principal, action in Action::"fileAccess", resource in Path::"/WORK/private");"#;
+    let place = Place::with(&format!("{POLICY}{private}"), |_| {});
+    let workspace = place.root.path().join("work");
+    std::fs::create_dir(workspace.join("private")).expect("a directory");
+    std::fs::write(workspace.join("private/x"), "TOP").expect("a file");
+    std::fs::write(workspace.join("p.py"), "print(open('private/x').read())").expect("a program");
+    let result = place.alone("/usr/bin/python3 p.py").await;
+    assert!(!result.stdout.as_str().contains("TOP") && result.stderr.as_str().contains("Permission"), "{result:?}");
+}
+
+/// What a session did to the directories is not the way round the masks of the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_cannot_hide_a_name_from_the_next_one() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    for (prepare, attempt) in [
+        ("import os; os.rename('deep', b'v\\xff')", "import os; print(open(b'v\\xff/key.pem').read())"),
+        (
+            "import os; os.mkdir('deep/in'); os.chmod('deep', 0)",
+            "import os; os.chmod('deep', 0o700); print(open('deep/key.pem').read())",
+        ),
+        (
+            "import os; os.mkdir('deep/in'); os.chmod('deep', 0o400)",
+            "import os; os.chmod('deep', 0o700); print(open('deep/key.pem').read())",
+        ),
+    ] {
+        let place = Place::with(&format!("{POLICY}{FORBIDS}"), |_| {});
+        let workspace = place.root.path().join("work");
+        fill(&workspace);
+        std::fs::write(workspace.join("prepare.py"), prepare).expect("a program");
+        std::fs::write(workspace.join("attempt.py"), attempt).expect("a program");
+        let first = place.alone("/usr/bin/python3 prepare.py").await;
+        assert_eq!(first.stderr.as_str(), "", "{first:?}");
+        let second = place.alone("/usr/bin/python3 attempt.py").await;
+        assert!(!second.stdout.as_str().contains("TOP"), "{prepare}: {second:?}");
+        assert!(second.stderr.as_str().contains("Error"), "{prepare}: {second:?}");
+    }
+}
+
 /// The settings accept both rules by name: then policies are told that the kernel holds the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn path_rules_count_as_held_once_those_by_name_are_accepted() {
     let told = r#"@id("told") @reason("r") forbid(principal, action == Action::"exec", resource in Program::"id")
         unless { context.session.pathsHeld };"#;
-    for (accept, held) in [(&["secret", "hooks", "guard-client-config"][..], true), (&["secret"], false), (&[], false)]
-    {
-        let place = Place::with(&format!("{POLICY}{FORBIDS}{told}"), |settings| {
+    let named = ["secret", "hooks", "guard-client-config"];
+    let by_extension = r#"@id("keys") @reason("r") forbid(principal, action == Action::"read", resource)
+        when { resource.extension == "key" };"#;
+    for (more, accept, held) in [
+        ("", &named[..], true),
+        ("", &["secret"], false),
+        ("", &[], false),
+        (by_extension, &named, false),
+        (by_extension, &["secret", "hooks", "guard-client-config", "keys"], true),
+    ] {
+        let place = Place::with(&format!("{POLICY}{FORBIDS}{told}{more}"), |settings| {
             settings.accept = accept.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         });
         let call = palisade_runner::Call { script: b"id -u".to_vec(), ..palisade_runner::Call::default() };
         let outcome = place.pipeline.submit(call).await.expect("an outcome");
         let ran = matches!(outcome, palisade_runner::Outcome::Ran(_));
-        assert_eq!(ran, held && sandbox::probe().mounts, "{accept:?}: {outcome:?}");
+        assert_eq!(ran, held && sandbox::probe().mounts, "{more} {accept:?}: {outcome:?}");
     }
 }
 

@@ -1,15 +1,18 @@
 //! A pipeline over a workspace of its own.
 
+#[path = "../support/settings.rs"]
+mod settings;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_engine::{Approval, Bundle, Source};
+use palisade_engine::{AbsolutePath, Approval, Bundle, Engine, Source, Vocabulary};
 use palisade_runner::audit::Sync;
-use palisade_runner::{Call, Client, ExecResult, Outcome, Pipeline, Settings, Status};
+use palisade_runner::{Call, Client, ExecResult, Outcome, Pipeline, Settings, Status, facts};
 use tempfile::TempDir;
 
-use crate::settings::settings;
+use self::settings::settings;
 
 /// Everything but files, and those that a shell needs; a person's yes lifts the rest.
 pub(crate) const POLICY: &str = r#"
@@ -20,6 +23,9 @@ pub(crate) const POLICY: &str = r#"
 @id("approved") permit(principal, action in Action::"activity", resource) when { context.approved };
 @id("approves") permit(principal, action == Action::"approve", resource);
 "#;
+
+/// Where a test works whose temporary directory is a special one.
+pub(crate) const ROOT: &str = "PALISADE_TEST_ROOT";
 
 /// A pipeline, and where it works.
 pub(crate) struct Place {
@@ -32,13 +38,21 @@ impl Place {
         Self::with(POLICY, |_| {})
     }
 
+    /// Under this policy, in which `/WORK` stands for the workspace.
     pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
-        let root = tempfile::tempdir().expect("a directory");
-        let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
-        let bundle = Bundle::load(vec![source]).expect("the policy");
+        let root = std::env::var_os(ROOT).map_or_else(std::env::temp_dir, Into::into);
+        let root = tempfile::tempdir_in(root).expect("a directory");
+        let workspace = facts::real_directory(root.path()).and_then(|root| root.child("work")).expect("a real path");
+        let bundle = bundle(&policy.replace("/WORK", workspace.as_str()));
         let mut settings = settings(root.path(), "tester", bundle, Sync::None);
         change(&mut settings);
         Self { pipeline: Pipeline::open(settings).expect("a pipeline"), root }
+    }
+
+    /// Lets other policies decide from now on.
+    pub(crate) async fn reload(&self, policy: &str) {
+        let home = facts::real_directory(&self.root.path().join("home")).expect("a real path");
+        self.pipeline.reload(engine(policy, &home)).await.expect("reloaded");
     }
 
     /// What has gone on record.
@@ -72,6 +86,17 @@ impl Place {
     pub(crate) async fn alone(&self, script: &str) -> ExecResult {
         self.submit(Call { script: script.into(), ..Call::default() }).await
     }
+}
+
+fn engine(policy: &str, home: &AbsolutePath) -> Engine {
+    let (file, text) = palisade_policies::GROUPS;
+    let vocabulary = Vocabulary::parse(file, text, home).expect("the shipped groups");
+    Engine::new(bundle(policy), vocabulary)
+}
+
+fn bundle(policy: &str) -> Bundle {
+    let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
+    Bundle::load(vec![source]).expect("the policy")
 }
 
 /// A session.

@@ -6,18 +6,14 @@ use std::fmt::Write as _;
 use palisade_engine::FileAction;
 use palisade_runner::dry_run;
 use palisade_runner::pipeline::real_roots;
-use palisade_runner::sandbox;
 use palisade_runner::sandbox::plan::{self, Cover, Hole, Mask, Origin, Rights, SandboxPlan};
+use palisade_runner::sandbox::{self, Network};
 use serde_json::{Value, json};
 
 use crate::args::PolicyExplainSandbox;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
-
-/// What a local session has of it, whatever the policies say.
-const NETWORK: &str =
-    "none, whatever `connect` rules permit: they decide commands, and what those start has no sockets to it";
 
 pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let settings = config::load_for_check(&args.context)?;
@@ -29,10 +25,11 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let unheld: Vec<Unheld<'_>> = engine
         .held_by_decision_alone()
         .iter()
-        .map(|(policy, groups)| Unheld { policy, groups, accepted: settings.accept.contains(policy) })
+        .map(|(policy, reads)| Unheld { policy, reads, accepted: settings.accept.contains(policy) })
         .collect();
     let paths_held = plan::local(&engine, &settings.accept).paths_held;
-    let told = Told { origins: &origins, plan: &plan, unheld: &unheld, paths_held };
+    let network = Network::of(engine.may_connect(&facts), sandbox::probe().namespaces);
+    let told = Told { network, origins: &origins, plan: &plan, unheld: &unheld, paths_held };
     let text = if args.context.json { commands::json(&told.machine())? } else { told.human() };
     report::print(&text);
     Ok(if plan.is_err() { Exit::Findings } else { Exit::Fine })
@@ -41,7 +38,8 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
 /// A rule that the kernel cannot hold for files that are made later.
 struct Unheld<'a> {
     policy: &'a str,
-    groups: &'a [String],
+    /// What it goes by that the kernel knows nothing of.
+    reads: &'a [String],
     /// The settings accept that.
     accepted: bool,
 }
@@ -53,6 +51,7 @@ struct Told<'a> {
     plan: &'a Result<SandboxPlan, Hole>,
     unheld: &'a [Unheld<'a>],
     paths_held: bool,
+    network: Network,
 }
 
 impl Told<'_> {
@@ -66,7 +65,7 @@ impl Told<'_> {
             let _ = writeln!(text, "  {} {}  ({})", origin.rights, origin.path, policies.join(", "));
         }
         text.push_str("Everything else is out of reach.\n");
-        let _ = writeln!(text, "Network: {NETWORK}.");
+        let _ = writeln!(text, "Network: {}.", self.network.as_str());
         text.push_str(if sandbox::probe().mounts { MOUNTS } else { NO_MOUNTS });
         match self.plan {
             Ok(plan) => masks(&mut text, plan),
@@ -74,11 +73,11 @@ impl Told<'_> {
         }
         if !self.unheld.is_empty() {
             text.push_str(
-                "Held by the decision on each command alone for files that are made later, since they go by name:\n",
+                "Held by the decision on each command alone, since they go by more than a place (by name: for files that are made later):\n",
             );
-            for Unheld { policy, groups, accepted } in self.unheld {
+            for Unheld { policy, reads, accepted } in self.unheld {
                 let note = if *accepted { "; accepted in the settings" } else { "" };
-                let _ = writeln!(text, "  {policy}  ({}{note})", groups.join(", "));
+                let _ = writeln!(text, "  {policy}  ({}{note})", reads.join(", "));
             }
         }
         let held = if self.paths_held { "true" } else { "false" };
@@ -110,13 +109,13 @@ impl Told<'_> {
         let unheld: Vec<_> = self
             .unheld
             .iter()
-            .map(|rule| json!({ "policy": rule.policy, "groups": rule.groups, "accepted": rule.accepted }))
+            .map(|rule| json!({ "policy": rule.policy, "reads": rule.reads, "accepted": rule.accepted }))
             .collect();
         let masks: Vec<_> = self.plan.iter().flat_map(|plan| &plan.masks).collect();
         let masks: Vec<_> = masks.iter().map(|mask| json!({ "path": mask.path, "cover": mask.cover })).collect();
         json!({ "rules": rules, "starts": self.plan.is_ok(), "mounts": sandbox::probe().mounts, "masks": masks,
                 "searched": self.plan.as_ref().is_ok_and(|plan| plan.searched), "heldByDecisionAlone": unheld,
-                "pathsHeld": self.paths_held, "network": "none" })
+                "pathsHeld": self.paths_held, "network": self.network })
     }
 }
 

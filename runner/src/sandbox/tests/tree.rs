@@ -76,6 +76,8 @@ ctypes.CDLL(None).pthread_exit(None)' &"#;
         for (script, up, expected) in rows {
             let mut shell = Shell::start(hold);
             assert!(shell.process().tree().unwrap().is_single());
+            let glance = shell.process().glance(shell.process().program_pid().unwrap());
+            assert_eq!(shell.process().tree_by(glance.as_ref()).unwrap(), shell.process().tree().unwrap());
             shell.tell(script, &vec!["up"; *up]);
             shell.tell("echo done", &["done"]);
             // A line is written just before `execve` changes the name.
@@ -83,6 +85,7 @@ ctypes.CDLL(None).pthread_exit(None)' &"#;
             assert!(seen, "{script} by {hold:?}: {:?}", shell.names());
             let process = shell.process();
             assert_eq!(process.tree().unwrap().is_single(), *up == 0, "{script} by {hold:?}");
+            assert_eq!(process.tree_by(glance.as_ref()).unwrap(), process.tree().unwrap(), "{script} by {hold:?}");
             let first = process.first_pid();
             let (with, mut without) = (listed(first).unwrap(), searched(first).unwrap());
             let mut with = with.members;

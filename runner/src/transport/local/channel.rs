@@ -109,13 +109,14 @@ impl Channel {
         redactor: &Redactor,
         progress: &Arc<Progress>,
         live: Option<&mpsc::Sender<Chunk>>,
+        colours: bool,
     ) -> Result<Self, SessionError> {
         let path = directory.join(Nonce::new()?.as_str());
         let failed = |source: std::io::Error| SessionError::Channel { what: "an output channel", source };
         rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
         let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
         let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
-        Ok(Self::of(name, shown, Source::Pipe(reader), redactor, progress, live))
+        Ok(Self::of(name, shown, Source::Pipe(reader), redactor, progress, live, colours))
     }
 
     /// What comes out of a terminal: all of it is one stream.
@@ -124,9 +125,10 @@ impl Channel {
         redactor: &Redactor,
         progress: &Arc<Progress>,
         live: Option<&mpsc::Sender<Chunk>>,
+        colours: bool,
     ) -> Self {
         let source = Source::Terminal(Arc::clone(terminal), LineEnds::default());
-        Self::of(StreamName::Stdout, String::new(), source, redactor, progress, live)
+        Self::of(StreamName::Stdout, String::new(), source, redactor, progress, live, colours)
     }
 
     fn of(
@@ -136,6 +138,7 @@ impl Channel {
         redactor: &Redactor,
         progress: &Arc<Progress>,
         live: Option<&mpsc::Sender<Chunk>>,
+        colours: bool,
     ) -> Self {
         Self {
             name,
@@ -144,7 +147,7 @@ impl Channel {
             open: true,
             opened: false,
             waiting: false,
-            stripper: Stripper::default(),
+            stripper: if colours { Stripper::with_colours() } else { Stripper::default() },
             redact: redactor.stream(),
             progress: Arc::clone(progress),
             live: live.cloned(),
@@ -308,6 +311,7 @@ impl Channel {
             let rest = ends.finish();
             self.redacted(rest);
         }
+        let fresh = self.stripper.fresh();
         let rest = std::mem::take(&mut self.stripper).finish();
         let bytes = self.redact.push(&rest);
         self.emit(bytes);
@@ -329,7 +333,7 @@ impl Channel {
         // The pipe goes with the session's directory in any case.
         let _left_behind = std::fs::remove_file(&path);
         if open {
-            let late = Late { name, reader, stripper: Stripper::default(), redact: redactor.stream(), progress };
+            let late = Late { name, reader, stripper: fresh, redact: redactor.stream(), progress };
             tokio::spawn(late.listen());
         }
     }

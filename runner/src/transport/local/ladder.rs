@@ -40,6 +40,11 @@ impl Ladder {
         Self { grace: grace.filter(|grace| !grace.is_zero()), step: 0 }
     }
 
+    /// Without the steps for a program that ends in good order: what the command started is killed at once.
+    pub(super) fn kill() -> Self {
+        Self { grace: None, step: STEPS.iter().position(|(rung, _)| *rung == Rung::KillRest).unwrap_or(STEPS.len()) }
+    }
+
     /// What to do now, and how long to wait before the next step.
     pub(super) fn next(&mut self) -> (Rung, Duration) {
         if let Some(grace) = self.grace.take() {
@@ -67,6 +72,14 @@ mod tests {
         assert!(all.iter().take_while(before).map(|(_, wait)| *wait).sum::<Duration>() < Duration::from_secs(1));
         assert_eq!(all.first().map(|(rung, _)| *rung), Some(Rung::Interrupt));
         assert_eq!(all.last().map(|(rung, _)| *rung), Some(Rung::KillShell));
+    }
+
+    #[test]
+    fn a_kill_asks_nobody() {
+        let mut ladder = Ladder::kill();
+        assert_eq!(ladder.next().0, Rung::KillRest);
+        let rest: Vec<Rung> = std::iter::from_fn(|| Some(ladder.next().0)).take(3).collect();
+        assert_eq!(rest, [Rung::KillRest, Rung::KillShell, Rung::KillShell]);
     }
 
     #[test]

@@ -34,8 +34,10 @@ use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
+use crate::network::{Gate, Proxy};
+use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
-use crate::sandbox::{self, Enforced, Launch, Process};
+use crate::sandbox::{self, Enforced, Glance, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 
@@ -67,6 +69,8 @@ pub struct Place {
     pub directory: SessionDirectory,
     /// What its guard asks; none where programs are not decided again.
     pub guard: Option<Arc<Desk>>,
+    /// What decides its connections, where its plan has a network; without one it has no network.
+    pub gate: Option<Arc<Gate>>,
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
     /// is for one command.
     pub terminal: Option<TerminalSize>,
@@ -143,7 +147,9 @@ impl std::fmt::Debug for State {
 /// A running shell.
 #[derive(Debug)]
 pub struct LocalShell {
-    process: Process,
+    process: Arc<Process>,
+    /// What watches its limits, where it has any.
+    meter: Option<Meter>,
     stdin: UnixStream,
     /// The shell's end of its input, held to see what it has not read yet.
     stdin_child: OwnedFd,
@@ -153,6 +159,10 @@ pub struct LocalShell {
     enforced: Enforced,
     /// The shell's own number as this process sees it.
     pid: i32,
+    /// For looking at its processes before each command.
+    glance: Option<Glance>,
+    /// Ends with it.
+    _proxy: Option<Proxy>,
 }
 
 impl LocalShell {
@@ -161,7 +171,8 @@ impl LocalShell {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard, terminal } = place;
+        let Place { mut plan, mut environment, cwd, directory, guard, gate, terminal } = place;
+        plan.network &= gate.is_some();
         plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
@@ -197,15 +208,37 @@ impl LocalShell {
             controlling_terminal: slave.as_ref().map(|(_, number)| *number),
             extra: [(control_child, CONTROL_FD)].into_iter().chain(slave).collect(),
         };
+        let limits = plan.limits;
         let mut prepared = sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
         }
         let enforced = prepared.enforced().clone();
-        let process = sandbox::spawn(prepared)?;
+        let mut process = sandbox::spawn(prepared)?;
+        let proxy = match (gate, process.take_listener()) {
+            (Some(gate), Some(listener)) => {
+                Some(gate.serve(listener, process.first_pid()).map_err(channel_error("the session's proxy"))?)
+            }
+            _ => None,
+        };
+        let process = Arc::new(process);
+        let meter = Meter::start(&process, limits).map_err(channel_error("the watch over the session's limits"))?;
         let pid = process.pid();
         let reports = Reports::new(control);
-        let mut shell = Self { process, stdin, stdin_child, reports, directory, terminal, enforced, pid };
+        let glance = None;
+        let mut shell = Self {
+            process,
+            meter,
+            stdin,
+            stdin_child,
+            reports,
+            directory,
+            terminal,
+            enforced,
+            pid,
+            glance,
+            _proxy: proxy,
+        };
         match shell.boot(state, &names, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
@@ -219,6 +252,7 @@ impl LocalShell {
         let nonce = Nonce::new()?;
         self.told(&frame::boot(&nonce), &nonce).await?;
         self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
+        self.glance = self.process.glance(self.pid);
         if let Some(State(state)) = state {
             let nonce = Nonce::new()?;
             self.told(&frame::restore(state, names, &nonce), &nonce).await?;
@@ -289,7 +323,8 @@ impl LocalShell {
             self.end_everything().await;
             return Err(error);
         }
-        Ok((state.len() < MAX_STATE).then(|| State(state.into())))
+        // A shell that tells nothing has kept nothing: every one has variables.
+        Ok((!state.is_empty() && state.len() < MAX_STATE).then(|| State(state.into())))
     }
 
     /// Kills the shell and everything in it.

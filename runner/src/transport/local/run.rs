@@ -16,6 +16,7 @@ use super::input::Input;
 use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
 use crate::redact::Redactor;
+use crate::sandbox::meter::{Exceeded, Meter, Watch};
 use crate::sandbox::{Ending, Tree};
 use crate::session::frame::{self, Report, Streams};
 use crate::session::hearing::{Forged, Hearing};
@@ -30,6 +31,12 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a shell that has read all of its input may take to say so.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// How long a session that has passed a limit may take to get back on its feet.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How often it is tried to end what such a session still runs, each for half a second at most.
+const LIMITED_ROUNDS: u32 = 10;
 
 /// The status of a command that an interrupt has ended, as bash tells it.
 const INTERRUPTED: i32 = 130;
@@ -47,6 +54,8 @@ pub enum End {
     TimedOut,
     /// Somebody stopped it; everything that it had started was ended.
     Cancelled,
+    /// The session has passed this limit; everything in it but its shell was ended.
+    Limited(Exceeded),
     /// Nobody can say: its shell could not be trusted any more and was ended.
     Unknown,
 }
@@ -115,21 +124,23 @@ impl LocalShell {
         terms: Terms,
     ) -> Result<Ended, SessionError> {
         let pipes = self.directory.pipes();
-        let (progress, live) = (&terms.progress, terms.live.as_ref());
+        let (progress, live, colours) = (&terms.progress, terms.live.as_ref(), terms.colours);
         let (stdout, stderr, input) = match &self.terminal {
             Some(terminal) => {
                 let input = terms.input.is_some().then(|| Input::of_terminal(terminal));
-                (Channel::of_terminal(terminal, redactor, progress, live), None, input)
+                (Channel::of_terminal(terminal, redactor, progress, live, colours), None, input)
             }
             None => {
-                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live)?;
-                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live)?;
+                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live, colours)?;
+                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live, colours)?;
                 let input = terms.input.is_some().then(|| Input::make(&self.directory.input())).transpose()?;
                 (stdout, Some(stderr), input)
             }
         };
-        let before =
-            self.process.tree().map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
+        let before = self
+            .process
+            .tree_by(self.glance.as_ref())
+            .map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
         let nonce = Nonce::new()?;
         let streams = match &stderr {
             Some(stderr) => Streams::Files {
@@ -142,6 +153,7 @@ impl LocalShell {
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
         let unwritten = frame::command(script, directory, streams, &nonce);
         let deadline = tokio::time::Instant::now() + terms.timeout;
+        let exceeded = self.meter.as_ref().map_or_else(Watch::none, Meter::watch);
         let run = Run {
             shell: self,
             stdout,
@@ -154,6 +166,7 @@ impl LocalShell {
             fall: None,
             deadline,
             closed: false,
+            exceeded,
             heard: Instant::now(),
             probed: None,
             buffer: vec![0; BUFFER],
@@ -182,6 +195,8 @@ struct Run<'s> {
     deadline: tokio::time::Instant,
     /// No report will come: the shell has ended, or is another program.
     closed: bool,
+    /// The limits that the session passes meanwhile.
+    exceeded: Watch,
     /// When the command last said something.
     heard: Instant,
     /// When a shell that seemed to have lost its way was asked to report.
@@ -199,6 +214,7 @@ struct Fall {
 enum Event {
     Deadline,
     Stop,
+    Exceeded(Exceeded),
     Written(std::io::Result<usize>),
     Report(Result<Report, Closed>),
     Out(Turn),
@@ -218,7 +234,9 @@ impl Run<'_> {
         let started = Instant::now();
         let (mut end, mut lost) = self.drive().await;
         let duration = started.elapsed();
-        if self.fall.is_some() && lost.is_none() && !self.end_what_it_started() {
+        // What has passed a limit may take its time to be ended.
+        let rounds = if matches!(end, End::Limited(_)) { LIMITED_ROUNDS } else { 1 };
+        if self.fall.is_some() && lost.is_none() && !(0..rounds).any(|_| self.end_what_it_started()) {
             lost = Some(Lost::Unstoppable);
         }
         let mut cwd = if lost.is_none() { self.shell.cwd() } else { None };
@@ -249,8 +267,14 @@ impl Run<'_> {
         loop {
             let over = match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
-                Event::Deadline => self.begin_to_end(End::TimedOut, self.terms.grace),
-                Event::Stop => self.begin_to_end(End::Cancelled, self.terms.grace),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Exceeded(limit) => {
+                    let over = self.begin_to_end(End::Limited(limit), Ladder::new(None));
+                    // What has passed it is being killed, on a machine that may have its hands full with it.
+                    self.deadline = tokio::time::Instant::now() + BUSY;
+                    over
+                }
                 Event::Written(written) => {
                     // If the shell is gone, its status says how.
                     let written = written.unwrap_or(self.unwritten.len());
@@ -295,7 +319,7 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, stdout, stderr, input, terms, unwritten, fall, closed, .. } = self;
+        let Self { shell, stdout, stderr, input, terms, unwritten, fall, closed, exceeded, .. } = self;
         let LocalShell { stdin, reports, process, .. } = &mut **shell;
         let idle = stdout.holds_back() || stderr.as_ref().is_some_and(Channel::holds_back);
         let stderr_active = stderr.as_ref().is_some_and(Channel::is_active);
@@ -330,6 +354,7 @@ impl Run<'_> {
             biased;
             () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
             () = stop.requested(), if fall.is_none() => Event::Stop,
+            limit = exceeded.exceeded(), if fall.is_none() => Event::Exceeded(limit),
             written = stdin.write(unwritten), if !unwritten.is_empty() => Event::Written(written),
             report = reports.next(), if !*closed => Event::Report(report),
             turn = stdout.turn(), if stdout.is_active() => Event::Out(turn),
@@ -365,8 +390,7 @@ impl Run<'_> {
         })
     }
 
-    fn begin_to_end(&mut self, end: End, grace: Option<Duration>) -> Option<Over> {
-        let ladder = Ladder::new(grace);
+    fn begin_to_end(&mut self, end: End, ladder: Ladder) -> Option<Over> {
         self.fall = Some(Fall { end, ladder });
         self.step()
     }
@@ -437,8 +461,10 @@ impl Run<'_> {
                 }
             }
             // One that is on its way down already is not given more time.
-            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, None),
-            Some(Order::Stop { grace }) if self.fall.is_none() => return self.begin_to_end(End::Cancelled, grace),
+            Some(Order::Stop { grace: None }) => return self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace }) if self.fall.is_none() => {
+                return self.begin_to_end(End::Cancelled, Ladder::new(grace));
+            }
             Some(Order::Stop { .. }) => {}
         }
         None
@@ -470,12 +496,14 @@ impl Run<'_> {
         }
     }
 
-    fn gone(&self, ending: std::io::Result<Ending>) -> Over {
-        let end = match (&self.fall, ending) {
-            (Some(fall), _) => fall.end,
-            (None, Ok(Ending::Exited(code))) => End::ShellExited(code),
-            (None, Ok(Ending::Signalled(signal))) => End::ShellKilled(signal),
-            (None, Err(_)) => End::Unknown,
+    fn gone(&mut self, ending: std::io::Result<Ending>) -> Over {
+        let limited = self.exceeded.now().map(End::Limited);
+        let end = match (&self.fall, limited, ending) {
+            (Some(fall), ..) => fall.end,
+            (None, Some(limited), _) => limited,
+            (None, None, Ok(Ending::Exited(code))) => End::ShellExited(code),
+            (None, None, Ok(Ending::Signalled(signal))) => End::ShellKilled(signal),
+            (None, None, Err(_)) => End::Unknown,
         };
         (end, Some(Lost::Ended))
     }

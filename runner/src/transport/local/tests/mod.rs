@@ -50,11 +50,17 @@ impl Bare {
             rule(workspace.as_str(), everything),
             rule(directory.temp().as_str(), everything),
         ];
-        let plan =
-            SandboxPlan { rules, masks: Vec::new(), searched: true, limits: Limits::default(), level: Level::Default };
+        let plan = SandboxPlan {
+            rules,
+            masks: Vec::new(),
+            searched: true,
+            network: false,
+            limits: Limits::default(),
+            level: Level::Default,
+        };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
-        let place = Place { plan, environment, cwd: workspace, directory, guard: None, terminal: None };
+        let place = Place { plan, environment, cwd: workspace, directory, guard: None, gate: None, terminal: None };
         let shell = LocalShell::start(place, state).await.unwrap();
         Self { shell: Some(shell), redactor: Redactor::builtin().unwrap(), root }
     }
@@ -75,6 +81,7 @@ impl Bare {
             stop: Stop::default(),
             input: None,
             orders: None,
+            colours: false,
         };
         let ended = self.shell.as_mut().unwrap().run(script.as_bytes(), &self.redactor, terms).await.unwrap();
         let view = crate::output::View::chars(1 << 20);

@@ -1,0 +1,120 @@
+//! How much of the machine is looked at for one script, and what was seen below the directories that it reaches as trees.
+//!
+//! A script of a few bytes can name `/usr` fifty times. What has been looked through is not looked through again, and behind a
+//! number of entries nothing more is looked at: what is not seen is unknown.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirEntry;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use palisade_engine::{AbsolutePath, Vocabulary};
+
+/// Files and directories that are looked at for one script; a large build directory has some 100,000.
+const MAX_ENTRIES: usize = 250_000;
+
+/// What is below a directory now.
+#[derive(Clone, Debug)]
+pub(super) struct Below {
+    /// The groups that have members there.
+    pub(super) groups: BTreeSet<String>,
+    /// A symbolic link is among it.
+    pub(super) links: bool,
+}
+
+/// Looks for one script.
+pub(super) struct Sight<'v> {
+    vocabulary: &'v Vocabulary,
+    /// Entries that may still be looked at.
+    left: Cell<usize>,
+    seen: RefCell<BTreeMap<AbsolutePath, Option<Below>>>,
+}
+
+impl<'v> Sight<'v> {
+    pub(super) fn new(vocabulary: &'v Vocabulary) -> Self {
+        Self { vocabulary, left: Cell::new(MAX_ENTRIES), seen: RefCell::default() }
+    }
+
+    /// What is below a directory; `None` if it cannot be looked through whole: too much is there, a part may not be read, or a name
+    /// is not UTF-8. Links are not followed: what they lead to is not below.
+    pub(super) fn below(&self, directory: &AbsolutePath) -> Option<Below> {
+        if let Some(known) = self.seen.borrow().get(directory) {
+            return known.clone();
+        }
+        let found = self.look(directory);
+        self.seen.borrow_mut().insert(directory.clone(), found.clone());
+        found
+    }
+
+    fn look(&self, directory: &AbsolutePath) -> Option<Below> {
+        let mut paths = Vec::new();
+        let mut links = false;
+        let mut pending = vec![PathBuf::from(directory.as_str())];
+        while let Some(next) = pending.pop() {
+            let entries = match self.entries(&next) {
+                Ok(entries) => entries,
+                // A file has nothing below it, and what does not exist neither.
+                Err(error) if next == Path::new(directory.as_str()) && is_no_directory(&error) => break,
+                Err(_) => return None,
+            };
+            for entry in entries {
+                let (path, kind) = (entry.path(), entry.file_type().ok()?);
+                links |= kind.is_symlink();
+                if kind.is_dir() {
+                    pending.push(path.clone());
+                }
+                paths.push(path.into_os_string().into_string().ok()?);
+            }
+        }
+        let groups = self.vocabulary.groups_among(directory, paths.iter().map(String::as_str));
+        Some(Below { groups: groups.into_iter().map(str::to_owned).collect(), links })
+    }
+
+    /// The entries of one directory.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or too much has been looked at already.
+    pub(super) fn entries(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
+        let spend = |entry: io::Result<DirEntry>| {
+            let left = self.left.get().checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
+            self.left.set(left);
+            entry
+        };
+        // Even an empty one takes a look.
+        let left = self.left.get().checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.left.set(left);
+        std::fs::read_dir(directory)?.map(spend).collect()
+    }
+}
+
+/// There is nothing below it, for sure.
+pub(super) fn is_no_directory(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_not_looked_at_again_and_nothing_is_behind_the_last_entry() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().canonicalize().unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(path.join(name), "").unwrap();
+        }
+        let path = AbsolutePath::new(path.to_str().unwrap()).unwrap();
+        let vocabulary = Vocabulary::default();
+        let sight = Sight::new(&vocabulary);
+        for _ in 0..3 {
+            assert!(sight.below(&path).is_some());
+            assert_eq!(sight.left.get(), MAX_ENTRIES - 4);
+        }
+        let tired = Sight { left: Cell::new(3), ..Sight::new(&vocabulary) };
+        assert!(tired.below(&path).is_none());
+        assert!(tired.entries(Path::new("/nonexistent")).is_err_and(|error| !is_no_directory(&error)));
+    }
+}

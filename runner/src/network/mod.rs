@@ -1,0 +1,373 @@
+//! A session's one way out: a proxy in the server, which asks policy about each connection.
+//!
+//! ```text
+//! program ─ TCP, 127.0.0.1:3128 in the session's own network ─▶ proxy.rs ─ host, port ─▶ Gate ─▶ engine, record
+//!                                                                  ▲ bytes                 │ names looked up once (address.rs)
+//!                                                                  └──────── peer ◀────────┘ the address that was judged is dialled
+//! ```
+//!
+//! The session's network holds nothing but a loopback device, and on it a socket that the session's first process has opened and
+//! handed out. Nothing in the session can listen, and no other session is in that network. What a program is told to use
+//! ([`variables`]) is a convenience: whoever does without has no network.
+//!
+//! Decided here: which connections a session gets (the engine is asked in [`Gate::decide`] alone), and what of them is on record.
+//! Not decided here: whether a session has a network at all (`sandbox/plan.rs`), and what is said inside a tunnel.
+
+mod address;
+mod http;
+mod programs;
+mod proxy;
+mod relay;
+mod socks;
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use palisade_engine::{Act, Connection, Decision, Facts, Grant, Report, canonical_host};
+use tokio::net::TcpStream;
+
+pub use self::programs::Programs;
+pub use self::proxy::Proxy;
+use crate::audit::Audit;
+use crate::pipeline::Policies;
+use crate::record;
+use crate::redact::{Redacted, Redactor};
+use crate::result::DeniedProgram;
+use crate::sandbox::PROXY_PORT;
+use crate::session::progress::Progress;
+
+/// How long a name may take to be looked up.
+const LOOKING_UP: Duration = Duration::from_secs(10);
+
+/// How long one address may take to answer.
+const DIALLING: Duration = Duration::from_secs(15);
+
+/// Addresses of a name that are judged and tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Refusals of one script that are told and recorded; a loop may meet any number.
+const MAX_REFUSALS: usize = 256;
+
+/// The variables that tell programs of the proxy, in the spellings that there are. It is named as an HTTP proxy throughout:
+/// it speaks SOCKS at the same place, but programs without that give up on a name that says so.
+pub fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let set = VARIABLES.iter().map(move |name| (OsString::from(name), OsString::from(&proxy)));
+    set.chain(["no_proxy", "NO_PROXY"].map(|name| (name.into(), OsString::new())))
+}
+
+const VARIABLES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// What decides on the connections of one session.
+pub struct Gate {
+    policies: Policies,
+    redactor: Redactor,
+    audit: Audit,
+    programs: Arc<Programs>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What the current script was judged on.
+    facts: Facts,
+    /// Peers that a person was shown in the current script, and has allowed.
+    approved: HashSet<(String, u16)>,
+    /// Where the current script's refusals go.
+    progress: Option<Arc<Progress>>,
+    /// What was refused to it.
+    refused: BTreeSet<(String, u16, String)>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum NoConnection {
+    /// Policy does not permit it; in words for the program.
+    Denied(Redacted),
+    /// The peer has no address, or none answers.
+    Unreachable(&'static str),
+    /// It could not be put on record.
+    Unrecorded,
+}
+
+/// A peer that may be connected to.
+struct Permitted {
+    addresses: Vec<IpAddr>,
+    policies: Vec<String>,
+}
+
+/// Why a peer may not be connected to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Refused {
+    policy: String,
+    reason: String,
+    suggest: String,
+}
+
+/// A connection that a program wants.
+struct Wanted<'a> {
+    /// The peer, in the one spelling that policies see.
+    host: &'a str,
+    port: u16,
+    /// Empty if it cannot be told.
+    program: &'a str,
+}
+
+impl Gate {
+    /// For a session that is opened on these facts.
+    pub fn new(policies: Policies, redactor: Redactor, audit: Audit, facts: &Facts) -> Arc<Self> {
+        let state = State { facts: facts.clone(), approved: HashSet::new(), progress: None, refused: BTreeSet::new() };
+        Arc::new(Self { policies, redactor, audit, programs: Arc::default(), state: Mutex::new(state) })
+    }
+
+    /// What the session's processes have become, for its guard to say.
+    pub fn programs(&self) -> &Arc<Programs> {
+        &self.programs
+    }
+
+    /// The next script begins.
+    pub fn begin(&self, grant: &Grant, progress: &Arc<Progress>) {
+        let peers =
+            grant.commands().iter().flat_map(|command| &command.effects).filter_map(|effect| effect.peer.as_ref());
+        let peers = peers.filter(|_| grant.is_approved());
+        let approved = peers.filter_map(|peer| Some((one_spelling(&peer.host)?, peer.port))).collect();
+        let progress = Some(Arc::clone(progress));
+        *self.state() = State { facts: grant.facts().clone(), approved, progress, refused: BTreeSet::new() };
+    }
+
+    /// Listens for a session whose first process is `first`, until the proxy is dropped.
+    ///
+    /// # Errors
+    /// If the runtime does not take the socket.
+    pub(crate) fn serve(self: &Arc<Self>, listener: OwnedFd, first: i32) -> std::io::Result<Proxy> {
+        Proxy::serve(Arc::clone(self), listener, first)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can fail half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects to a peer, if policy permits that and it is on record.
+    async fn connect(&self, host: &str, port: u16, program: &str) -> Result<(TcpStream, String), NoConnection> {
+        let Some(name) = one_spelling(host) else {
+            let refused = Refused { reason: NO_NAME.to_owned(), ..Refused::default() };
+            return Err(self.refuse(&Wanted { host, port, program }, refused).await);
+        };
+        let wanted = Wanted { host: &name, port, program };
+        let permitted = match self.permit(&wanted).await {
+            Ok(Ok(permitted)) => permitted,
+            Ok(Err(refused)) => return Err(self.refuse(&wanted, refused).await),
+            Err(unreachable) => return Err(unreachable),
+        };
+        self.record(&wanted, Decision::Allow, &permitted.policies, &permitted.addresses).await?;
+        for address in permitted.addresses {
+            let dialled = TcpStream::connect(SocketAddr::new(address, port));
+            if let Ok(Ok(stream)) = tokio::time::timeout(DIALLING, dialled).await {
+                return Ok((stream, name));
+            }
+        }
+        Err(NoConnection::Unreachable("the peer does not answer"))
+    }
+
+    /// Asks about the name, and if that is permitted about each address that it means. Nothing is looked up for a name that is
+    /// not: the question alone would tell its keeper something.
+    async fn permit(&self, wanted: &Wanted<'_>) -> Result<Result<Permitted, Refused>, NoConnection> {
+        let literal = wanted.host.parse::<IpAddr>().ok();
+        let found = match literal {
+            Some(address) => vec![address],
+            None => {
+                if let Err(refused) = self.decide(wanted, None) {
+                    return Ok(Err(refused));
+                }
+                look_up(wanted.host, wanted.port).await?
+            }
+        };
+        let mut permitted = Permitted { addresses: Vec::new(), policies: Vec::new() };
+        let mut first = None;
+        for address in found.into_iter().map(address::canonical).take(MAX_ADDRESSES) {
+            match self.decide(wanted, Some(address)) {
+                Ok(policies) if !permitted.addresses.contains(&address) => {
+                    permitted.addresses.push(address);
+                    permitted.policies = policies;
+                }
+                Ok(_) => {}
+                Err(refused) => first = first.or(Some(refused)),
+            }
+        }
+        match first {
+            Some(refused) if permitted.addresses.is_empty() => Ok(Err(refused)),
+            _ if permitted.addresses.is_empty() => Err(NoConnection::Unreachable("the name has no address")),
+            _ => Ok(Ok(permitted)),
+        }
+    }
+
+    /// The engine's answer: the policies that permit it.
+    fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
+        let (facts, approved) = {
+            let state = self.state();
+            (state.facts.clone(), state.approved.contains(&(wanted.host.to_owned(), wanted.port)))
+        };
+        let engine = self.policies.now();
+        let (host, port, program) = (wanted.host, wanted.port, wanted.program);
+        let act = Act::Connect { host: host.to_owned(), address, port, program: program.to_owned() };
+        let report = engine.judge(&facts, &act, approved);
+        if report.decision != Decision::Allow {
+            return Err(Refused::of(&report));
+        }
+        let Some(address) = address.filter(|address| !address::is_public(*address)) else {
+            return Ok(report.policies().into_iter().collect());
+        };
+        let is_shown = approved && host.parse::<IpAddr>().is_ok_and(|literal| address::canonical(literal) == address);
+        if is_shown || engine.grants_address(&facts, &Connection { host, address, port, program }, approved) {
+            return Ok(report.policies().into_iter().collect());
+        }
+        let reason = format!("`{host}` means {address}, and no policy permits that very address or its range.");
+        Err(Refused { policy: String::new(), reason, suggest: GRANT_ADDRESS.to_owned() })
+    }
+
+    /// Tells and records a refusal, once for each script. There is no connection either way.
+    async fn refuse(&self, wanted: &Wanted<'_>, refused: Refused) -> NoConnection {
+        let peer = format!("{}:{}", wanted.host, wanted.port);
+        let told = if refused.policy.is_empty() {
+            refused.reason.clone()
+        } else {
+            format!("{}: {}", refused.policy, refused.reason)
+        };
+        let told = NoConnection::Denied(self.redactor.text(&told));
+        let progress = {
+            let mut state = self.state();
+            let key = (wanted.host.to_owned(), wanted.port, wanted.program.to_owned());
+            if state.refused.len() >= MAX_REFUSALS || !state.refused.insert(key) {
+                return told;
+            }
+            state.progress.clone()
+        };
+        let (policy, reason, suggest) = (&refused.policy, &refused.reason, &refused.suggest);
+        if let Some(progress) = progress {
+            // Behind the command's end it stands in the entry below alone.
+            let peer = DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor);
+            let _told = progress.denied(&peer);
+        }
+        let policies: Vec<String> = Some(refused.policy).filter(|policy| !policy.is_empty()).into_iter().collect();
+        match self.record(wanted, Decision::Deny, &policies, &[]).await {
+            Ok(()) => told,
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    async fn record(
+        &self,
+        wanted: &Wanted<'_>,
+        decision: Decision,
+        policies: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<(), NoConnection> {
+        let session = self.state().facts.session.id.clone();
+        let text = |text: &str| self.redactor.text(text);
+        let peer = text(&format!("{}:{}", wanted.host, wanted.port));
+        let policies = policies.iter().map(|policy| text(policy)).collect();
+        let addresses = addresses.iter().map(|address| text(&address.to_string())).collect();
+        let entry = record::connection(&session, decision, policies, peer, addresses, text(wanted.program));
+        match self.audit.append(entry).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be recorded");
+                Err(NoConnection::Unrecorded)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl Refused {
+    fn of(report: &Report) -> Self {
+        match report.reasons.first() {
+            Some(first) => {
+                Self { policy: first.policy.clone(), reason: first.reason.clone(), suggest: first.suggest.clone() }
+            }
+            None => Self { reason: "It could not be decided.".to_owned(), ..Self::default() },
+        }
+    }
+}
+
+const NO_NAME: &str = "This is no name or address of a host as policies know them; one in another script than ASCII is written in its `xn--` form.";
+
+const GRANT_ADDRESS: &str = "A policy that looks at `resource.ip` can permit addresses that are not public.";
+
+/// The peer as policies name it; none for what is neither a name nor an address. An IPv6 address that wraps an IPv4 one
+/// becomes that.
+fn one_spelling(host: &str) -> Option<String> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+    if host.is_empty() || host.len() > MAX_NAME || !host.bytes().all(known) {
+        return None;
+    }
+    let name = canonical_host(host)?;
+    match name.parse::<IpAddr>() {
+        Ok(address) => Some(address::canonical(address).to_string()),
+        Err(_) => {
+            let label = |label: &str| (1..=MAX_LABEL).contains(&label.len());
+            (!name.contains(':') && name.split('.').all(label)).then_some(name)
+        }
+    }
+}
+
+/// Bytes of a name, and of what stands between two dots (RFC 1035).
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
+async fn look_up(name: &str, port: u16) -> Result<Vec<IpAddr>, NoConnection> {
+    match tokio::time::timeout(LOOKING_UP, tokio::net::lookup_host((name, port))).await {
+        Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
+        Ok(Err(_)) => Err(NoConnection::Unreachable("the name has no address")),
+        Err(_) => Err(NoConnection::Unreachable("the name could not be looked up in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (host, expected) in [
+            ("GitHub.com.", Some("github.com")),
+            ("a_b.example", Some("a_b.example")),
+            ("xn--bcher-kva.example", Some("xn--bcher-kva.example")),
+            ("b\u{fc}cher.example", None),
+            ("\u{ff11}27.0.0.1", None),
+            ("127\u{3002}0.0.1", None),
+            ("0x7f.1", Some("127.0.0.1")),
+            ("0X7F.1", Some("127.0.0.1")),
+            ("2130706433", Some("127.0.0.1")),
+            ("017700000001", Some("127.0.0.1")),
+            ("127.1", Some("127.0.0.1")),
+            ("::ffff:169.254.169.254", Some("169.254.169.254")),
+            ("::ffff:a9fe:a9fe", Some("169.254.169.254")),
+            ("64:ff9b::a9fe:a9fe", Some("169.254.169.254")),
+            ("2002:a9fe:a9fe::", Some("169.254.169.254")),
+            ("FD00:EC2::254", Some("fd00:ec2::254")),
+            ("fe80::1%lo", None),
+            ("a..example", None),
+            ("", None),
+            (".", None),
+            ("a b", None),
+            ("a/b", None),
+            ("1.2.3.4.5", None),
+            ("a:b", None),
+        ] {
+            assert_eq!(one_spelling(host).as_deref(), expected, "{host}");
+        }
+        assert_eq!(one_spelling(&"a".repeat(64)), None);
+        assert_eq!(one_spelling(&"a.".repeat(127)), None);
+    }
+}

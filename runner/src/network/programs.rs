@@ -1,0 +1,151 @@
+//! Which program wants a connection: the one that holds the socket, if the guard let it be executed under its own name.
+//!
+//! A policy may permit a peer to one program alone. The kernel tells which processes hold the other end of a connection; the exec
+//! guard has seen what each process has become. A program counts only if nothing else can speak in its place:
+//!
+//! - all that hold the socket are the same program, or copies that it has forked;
+//! - it held no such socket when it was executed: one that it is handed at birth, somebody else may have spoken into;
+//! - a copy was forked after the program was executed, and not from what the process was before.
+//!
+//! Anything else is no program at all, which no permit for one fits.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::sandbox::{PROXY_PORT, ProcessStat};
+
+/// Processes that are remembered; those that have ended are forgotten first.
+const MAX_KNOWN: usize = 4096;
+
+/// Forks between a process and one that is known.
+const MAX_GENERATIONS: usize = 64;
+
+/// Programs that another one starts to do its connecting, of which each is part.
+const PARTS: [(&str, &str); 4] =
+    [("git-remote-http", "git"), ("git-remote-https", "git"), ("git-remote-ftp", "git"), ("git-remote-ftps", "git")];
+
+/// What the processes of one session have become.
+#[derive(Debug, Default)]
+pub struct Programs(Mutex<HashMap<i32, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    /// When its process began, in clock ticks since the machine did.
+    since: u64,
+    /// When it was executed, likewise.
+    executed: u64,
+    /// What it is; empty if that is not what its name says.
+    name: String,
+}
+
+impl Programs {
+    /// A process, which has not run an instruction of it yet, has become a program: `name`, if it is what that says.
+    pub(crate) fn became(&self, process: i32, name: &str) {
+        let Ok(stat) = ProcessStat::of(process) else { return };
+        let name = if is_handed_a_connection(process) { "" } else { whole(name) };
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.retain(|process, known| ProcessStat::of(*process).is_ok_and(|stat| stat.start == known.since));
+        }
+        known.insert(process, Known { since: stat.start, executed: ticks(), name: name.to_owned() });
+    }
+
+    /// The program at the other end of a connection to the proxy, which comes from `port` in the network of the process
+    /// `first`; empty if that cannot be said for sure.
+    pub(super) fn at(&self, first: i32, port: u16) -> String {
+        let holders = holders(first, port).unwrap_or_default();
+        let mut names = holders.iter().map(|process| self.name_of(*process).unwrap_or_default());
+        let Some(name) = names.next() else { return String::new() };
+        if names.all(|other| other == name) { name } else { String::new() }
+    }
+
+    fn name_of(&self, process: i32) -> Option<String> {
+        let known = self.known();
+        let begun = ProcessStat::of(process).ok()?;
+        let (mut at, mut stat, mut youngest) = (process, begun, u64::MAX);
+        for _ in 0..MAX_GENERATIONS {
+            if let Some(known) = known.get(&at).filter(|known| known.since == stat.start) {
+                return (known.executed < youngest).then(|| known.name.clone());
+            }
+            youngest = stat.start;
+            at = stat.parent;
+            stat = ProcessStat::of(at).ok()?;
+        }
+        None
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn whole(name: &str) -> &str {
+    PARTS.iter().find(|(part, _)| *part == name).map_or(name, |(_, whole)| whole)
+}
+
+/// Whether a new program already holds a TCP connection.
+fn is_handed_a_connection(process: i32) -> bool {
+    let Ok(sockets) = sockets(process) else { return true };
+    if sockets.is_empty() {
+        return false;
+    }
+    let Ok(connections) = connections(process) else { return true };
+    connections.iter().any(|connection| sockets.contains(&connection.inode))
+}
+
+/// The processes in the network of `first` that hold the connection from `port` to the proxy.
+fn holders(first: i32, port: u16) -> std::io::Result<Vec<i32>> {
+    let wanted = |connection: &&Connection| connection.from == port && connection.to == PROXY_PORT;
+    let connections = connections(first)?;
+    let Some(connection) = connections.iter().find(wanted) else { return Ok(Vec::new()) };
+    let own = network(first)?;
+    let processes = fs::read_dir("/proc")?.flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let near = numbers.filter(|process| network(*process).is_ok_and(|network| network == own));
+    Ok(near.filter(|process| sockets(*process).is_ok_and(|sockets| sockets.contains(&connection.inode))).collect())
+}
+
+fn network(process: i32) -> std::io::Result<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/net"))
+}
+
+/// The numbers of the sockets that a process holds.
+fn sockets(process: i32) -> std::io::Result<Vec<u64>> {
+    let links =
+        fs::read_dir(format!("/proc/{process}/fd"))?.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    let number = |link: PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    Ok(links.filter_map(number).collect())
+}
+
+/// One end of a TCP connection.
+struct Connection {
+    from: u16,
+    to: u16,
+    inode: u64,
+}
+
+/// The ends of TCP connections in a process's network. IPv6 there is none: the session can make no such socket.
+fn connections(process: i32) -> std::io::Result<Vec<Connection>> {
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp"))?;
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let column = |at: usize| columns.get(at).copied();
+        Some(Connection { from: port(column(1)?)?, to: port(column(2)?)?, inode: column(9)?.parse().ok()? })
+    };
+    Ok(table.lines().skip(1).filter_map(row).collect())
+}
+
+/// Clock ticks since the machine began, by the clock that a process's beginning is told by.
+fn ticks() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    let each = rustix::param::clock_ticks_per_second().max(1);
+    seconds.saturating_mul(each).saturating_add(nanoseconds.saturating_mul(each) / 1_000_000_000)
+}

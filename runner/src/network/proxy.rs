@@ -1,0 +1,244 @@
+//! The proxy of one session: takes its connections up, reads what each wants, and has the [`Gate`] decide.
+//!
+//! One connection, one peer: what follows a request on the same connection is nobody's request. Each has little memory and a time
+//! by which it must have said what it wants, and there are only so many at once; the others wait in the session's own kernel queue.
+
+use std::io::{ErrorKind, Result};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::http::{self, Authority, Fetch, Request};
+use super::relay::{self, Life, Source};
+use super::socks::{self, Reply};
+use super::{Gate, NoConnection};
+
+/// Connections of one session at once.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a connection may take to say what it wants.
+const ASKING: Duration = Duration::from_secs(10);
+
+/// Bytes that the head of an answer may have.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Rest after a connection that could not be taken up, for want of descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// A session's proxy. Dropping it ends all of its connections.
+#[derive(Debug)]
+pub struct Proxy(JoinHandle<()>);
+
+impl Proxy {
+    pub(super) fn serve(gate: Arc<Gate>, listener: OwnedFd, first: i32) -> Result<Self> {
+        let listener = std::net::TcpListener::from(listener);
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self(tokio::spawn(take_up(gate, listener, first))))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn take_up(gate: Arc<Gate>, listener: TcpListener, first: i32) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // They end with this task.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let gate = Arc::clone(&gate);
+                connections.spawn(async move {
+                    let ended = Client::new(gate, stream, first, from.port()).live().await;
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection of a session's has broken");
+                    }
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(REST).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// One connection of a program's.
+struct Client {
+    gate: Arc<Gate>,
+    from: Source<OwnedReadHalf>,
+    to: OwnedWriteHalf,
+    first: i32,
+    port: u16,
+}
+
+impl Client {
+    fn new(gate: Arc<Gate>, stream: TcpStream, first: i32, port: u16) -> Self {
+        let (from, to) = stream.into_split();
+        Self { gate, from: Source::new(from), to, first, port }
+    }
+
+    async fn live(mut self) -> Result<()> {
+        let asked = async {
+            match self.from.first().await? {
+                socks::VERSION => self.socks().await.map(|peer| peer.map(Asked::Socks)),
+                _ => self.http().await.map(|request| request.map(Asked::Http)),
+            }
+        };
+        let Ok(asked) = tokio::time::timeout(ASKING, asked).await else {
+            return self.say(408, "Request Timeout", "the request did not come in time").await;
+        };
+        match asked? {
+            None => Ok(()),
+            Some(Asked::Socks(peer)) => match self.connect(&peer).await {
+                Ok((peer, _)) => {
+                    self.to.write_all(&Reply::Succeeded.message()).await?;
+                    self.tunnel(peer).await
+                }
+                Err(NoConnection::Denied(_)) => self.to.write_all(&Reply::NotAllowed.message()).await,
+                Err(_) => self.to.write_all(&Reply::Unreachable.message()).await,
+            },
+            Some(Asked::Http(Request::Tunnel(peer))) => match self.connect(&peer).await {
+                Ok((peer, _)) => {
+                    self.to.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                    self.tunnel(peer).await
+                }
+                Err(error) => self.apologise(error).await,
+            },
+            Some(Asked::Http(Request::Fetch(fetch))) => match self.connect(&fetch.authority).await {
+                Ok((peer, host)) => self.fetch(&fetch, peer, &host).await,
+                Err(error) => self.apologise(error).await,
+            },
+        }
+    }
+
+    /// What an HTTP request wants; none if it has been answered.
+    async fn http(&mut self) -> Result<Option<Request>> {
+        let Some(head) = self.from.head(http::MAX_HEAD).await? else {
+            self.say(431, "Request Header Fields Too Large", "the request's head is too long").await?;
+            return Ok(None);
+        };
+        match http::read(&head) {
+            Ok(request) => Ok(Some(request)),
+            Err(bad) => {
+                self.say(400, "Bad Request", bad.0).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a SOCKS request wants; none if it has been answered.
+    async fn socks(&mut self) -> Result<Option<Authority>> {
+        let greeting = self.from.exactly(2).await?;
+        let methods = self.from.exactly(greeting.last().copied().unwrap_or(0).into()).await?;
+        let Some(method) = socks::method(&methods) else {
+            self.to.write_all(&socks::NO_METHOD).await?;
+            return Ok(None);
+        };
+        self.to.write_all(&method).await?;
+        let head = self.from.exactly(4).await?;
+        let &[socks::VERSION, command, _, kind] = head.as_slice() else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        let length = self.from.first().await?;
+        let peer = match socks::address_length(kind, length) {
+            Ok(length) => socks::peer(command, kind, &self.from.exactly(length).await?),
+            Err(reply) => Err(reply),
+        };
+        match peer {
+            Ok(peer) => Ok(Some(peer)),
+            Err(reply) => {
+                self.to.write_all(&reply.message()).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn connect(&self, peer: &Authority) -> std::result::Result<(TcpStream, String), NoConnection> {
+        // Some files of `/proc` are read: a thousandth of a second, in which others go on.
+        let program = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.port));
+        self.gate.connect(&peer.host, peer.port, &program).await
+    }
+
+    /// Passes everything on, in both directions.
+    async fn tunnel(mut self, peer: TcpStream) -> Result<()> {
+        let (from, mut to) = peer.into_split();
+        let mut from = Source::new(from);
+        let life = Life::new();
+        let both = async {
+            tokio::try_join!(relay::all(&mut self.from, &mut to, &life), relay::all(&mut from, &mut self.to, &life))
+        };
+        tokio::select! {
+            ended = both => ended.map(drop),
+            () = life.ended() => Ok(()),
+        }
+    }
+
+    /// Passes one request and its answer on.
+    async fn fetch(mut self, fetch: &Fetch, peer: TcpStream, host: &str) -> Result<()> {
+        let (from, mut to) = peer.into_split();
+        let mut from = Source::new(from);
+        let life = Life::new();
+        let (client, answered) = (&mut self.from, &mut self.to);
+        let up = async {
+            to.write_all(&fetch.head(host)).await?;
+            relay::body(fetch.body, client, &mut to, &life).await?;
+            client.gone().await;
+            Err::<(), _>(std::io::Error::from(ErrorKind::ConnectionAborted))
+        };
+        let down = async {
+            loop {
+                let Some(head) = from.head(MAX_ANSWER).await? else { break };
+                let Ok((head, interim)) = http::answer(&head) else { break };
+                answered.write_all(&head).await?;
+                if !interim {
+                    return relay::all(&mut from, answered, &life).await;
+                }
+            }
+            answered.write_all(&page(502, "Bad Gateway", "the peer's answer cannot be read")).await
+        };
+        tokio::select! {
+            ended = down => ended,
+            ended = up => ended,
+            () = life.ended() => Ok(()),
+        }
+    }
+
+    async fn apologise(mut self, error: NoConnection) -> Result<()> {
+        match error {
+            NoConnection::Denied(why) => self.say(403, "Forbidden", why.as_str()).await,
+            NoConnection::Unreachable(why) => self.say(502, "Bad Gateway", why).await,
+            NoConnection::Unrecorded => self.say(503, "Service Unavailable", "the connection cannot be recorded").await,
+        }
+    }
+
+    async fn say(&mut self, status: u16, phrase: &str, why: &str) -> Result<()> {
+        self.to.write_all(&page(status, phrase, why)).await?;
+        self.to.shutdown().await
+    }
+}
+
+/// What somebody asked for.
+enum Asked {
+    Http(Request),
+    Socks(Authority),
+}
+
+fn page(status: u16, phrase: &str, why: &str) -> Vec<u8> {
+    let text = format!("palisade: {why}\n");
+    let head = format!(
+        "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        text.len()
+    );
+    (head + &text).into_bytes()
+}

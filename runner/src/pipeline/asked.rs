@@ -1,0 +1,171 @@
+//! What is to reach a job and needs a person's yes: kept as it was asked, and judged again after the answer.
+//!
+//! A yes binds all that the person was shown: the very bytes or the signal, the job as it then was, and the policies. It
+//! lifts only what was shown, and once: what a shell starts because of its input is still asked at each `execve`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
+
+use super::{Failure, Pipeline, Reading};
+use crate::audit::Anchor;
+use crate::job::{Job, JobSignal};
+use crate::record;
+use crate::result::{DecisionNote, Explained, Reached};
+use crate::session::{Order, SessionError};
+
+/// What is to be done to a job.
+pub(super) enum Intent {
+    Input { bytes: Vec<u8>, eof: bool, reading: Box<Reading> },
+    Signal { signal: JobSignal, order: Order },
+}
+
+/// What policy says to it as it stands.
+pub(super) struct Judged {
+    /// The act for one program that the job runs,
+    pub(super) first: (Act, Report),
+    /// and for each further one.
+    pub(super) rest: Vec<(Act, Report)>,
+    /// The answer to the script that it is to a shell.
+    pub(super) typed: Option<Verdict>,
+}
+
+/// Something for a job that waits for a person's yes.
+pub struct PendingAct {
+    job: Arc<Job>,
+    facts: Facts,
+    judged: Judged,
+    intent: Intent,
+    explained: Explained,
+    decision: DecisionNote,
+    anchor: Anchor,
+    /// What had reached the job before.
+    told: u64,
+}
+
+impl Judged {
+    /// The strictest answer, with all that it is about: what a person says yes to has been shown.
+    pub(super) fn strictest(&self) -> Report {
+        let typed = self.typed.as_ref().map(Verdict::report);
+        let further = || self.rest.iter().map(|(_, report)| report).chain(typed);
+        let decision = further().map(|report| report.decision).fold(self.first.1.decision, Ord::max);
+        let mut all = std::iter::once(&self.first.1).chain(further()).filter(|report| report.decision == decision);
+        let mut report = all.next().unwrap_or(&self.first.1).clone();
+        for other in all {
+            report.requests.extend_from_slice(&other.requests);
+            report.opaque.extend_from_slice(&other.opaque);
+            report.reasons.extend_from_slice(&other.reasons);
+        }
+        report
+    }
+}
+
+impl PendingAct {
+    /// What was asked and answered.
+    pub fn explained(&self) -> &Explained {
+        &self.explained
+    }
+
+    /// The decision in short.
+    pub fn decision(&self) -> &DecisionNote {
+        &self.decision
+    }
+
+    /// The record's head behind it.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+}
+
+impl fmt::Debug for PendingAct {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PendingAct").field("decision", &self.decision).finish_non_exhaustive()
+    }
+}
+
+/// What was asked of a job, and what it was asked about.
+pub(super) struct Question {
+    pub(super) job: Arc<Job>,
+    pub(super) facts: Facts,
+    pub(super) judged: Judged,
+    pub(super) told: u64,
+}
+
+impl Pipeline {
+    /// What becomes of something that is on record and not allowed as it stands.
+    pub(super) fn not_yet(&self, asked: Question, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
+        let Question { job, facts, judged, told } = asked;
+        if explained.decision != Decision::Ask {
+            return Reached::Refused(Box::new(self.refusal(&job, explained, anchor)));
+        }
+        let decision = explained.note(self.redact(&job.req.to_string()));
+        Reached::Ask(Box::new(PendingAct { job, facts, judged, intent, explained, decision, anchor, told }))
+    }
+
+    /// Judges something for a job again after a person's yes and, if policy lets that person approve it, does it.
+    ///
+    /// # Errors
+    /// If the job has ended, something else has reached it or the policies have changed since it was asked, or it cannot be
+    /// recorded: then nothing was done.
+    pub async fn approve_act(&self, pending: PendingAct, approval: &Approval) -> Result<Reached, Failure> {
+        let PendingAct { job, facts, judged, intent, explained, told, .. } = pending;
+        let engine = self.settings.engine.now();
+        if judged.first.1.policy_set != engine.policy_set() {
+            return Err(Failure::of("the policies have changed since this was asked; send it again"));
+        }
+        if !job.is_running() {
+            return Err(self.failure(&SessionError::JobEnded));
+        }
+        // Whoever read the same line may take it for something else by now.
+        if !job.tell(Some(told)) {
+            return Err(Failure::of("something else has reached the job since this was asked; send it again"));
+        }
+        let entry = record::answered(&self.settings, job.req, true, approval, &explained);
+        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let again = |(act, shown): (Act, Report)| {
+            let report = engine.approve_act(&facts, &act, &shown, approval);
+            (act, report)
+        };
+        let typed = match judged.typed {
+            Some(Verdict::Ask(question)) => Some(engine.approve(question, approval)),
+            other => other,
+        };
+        let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
+        let judged = Judged { first, rest, typed };
+        let explained = Explained::of(&judged.strictest(), &self.settings.redactor);
+        let entry = match &intent {
+            Intent::Input { bytes, eof, .. } => {
+                let text = self.redact(&String::from_utf8_lossy(bytes));
+                record::input(&job, Some(&explained), text, bytes.len(), *eof)
+            }
+            Intent::Signal { signal, .. } => record::signalled(&job, &explained, signal.name()),
+        };
+        let allowed = explained.decision == Decision::Allow;
+        let typist = job.input.as_ref();
+        let places = match &intent {
+            Intent::Input { bytes, eof, .. } if allowed => {
+                let typist = typist.ok_or_else(|| self.failure(&SessionError::NoInput))?;
+                Some(self.room(typist, bytes, *eof)?)
+            }
+            Intent::Input { .. } | Intent::Signal { .. } => None,
+        };
+        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        match (intent, places) {
+            (Intent::Input { bytes, eof, reading }, Some(places)) => {
+                self.write(&job, places, &bytes, eof, *reading).await.map(Reached::Shown)
+            }
+            (Intent::Signal { order, .. }, _) if allowed => self.order(&job, order).await.map(Reached::Shown),
+            _ => Ok(Reached::Refused(Box::new(self.refusal(&job, explained, anchor)))),
+        }
+    }
+
+    /// Puts a person's no on record.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn decline_act(&self, pending: &PendingAct, person: &Approval) -> Result<(), Failure> {
+        let entry = record::answered(&self.settings, pending.job.req, false, person, &pending.explained);
+        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+    }
+}
