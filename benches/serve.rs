@@ -9,12 +9,17 @@
     reason = "figures are printed, or there are none"
 )]
 
+#[path = "../runner/benches/support/timed.rs"]
+mod timed;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::timed::{shown, timed};
 
 fn main() {
     // `cargo test` runs benches, too, to see that they still work.
@@ -153,21 +158,4 @@ impl Drop for Peer {
         drop(self.child.stdin.take());
         let _reaped = self.child.wait();
     }
-}
-
-fn timed<T>(rounds: usize, mut act: impl FnMut() -> T) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..rounds.max(1))
-        .map(|_| {
-            let started = Instant::now();
-            act();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    times
-}
-
-fn shown(times: &[Duration]) -> String {
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    format!("{median:.1?} ({:.1?})", times.first().copied().unwrap_or_default())
 }

@@ -81,7 +81,6 @@ pub(crate) enum ConfigError {
     Rules(String),
 }
 
-/// A settings file.
 /// How long a session or the output of a job is kept for nobody who asks for it.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
@@ -91,6 +90,7 @@ const LEAST_OPEN_FILES: u64 = 256;
 /// How old a session may become.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A settings file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -213,21 +213,13 @@ struct Layers<'a> {
     flags: &'a Context,
 }
 
-/// The settings for a verb that may run commands.
+/// The settings for a verb that may run commands, `verb` as the record names it.
 ///
 /// # Errors
 /// If a file cannot be read, a key is unknown, a value makes no sense, the policies are refused, the workspace is not
 /// a directory, or something that the agent must not change lies inside the workspace.
-pub(crate) fn load(flags: &Context) -> Result<Settings, ConfigError> {
-    Layers::read(flags)?.settings(Purpose::Run)
-}
-
-/// The engine that [`load`] would make now.
-///
-/// # Errors
-/// As [`load`].
-pub(crate) fn load_engine(flags: &Context) -> Result<Engine, ConfigError> {
-    Layers::read(flags)?.engine_for_running()
+pub(crate) fn load(flags: &Context, verb: &'static str) -> Result<Settings, ConfigError> {
+    Layers::read(flags)?.settings(Purpose::Run, verb)
 }
 
 /// The settings for a dry run: the workspace need not exist, and policies may lie inside it.
@@ -235,7 +227,17 @@ pub(crate) fn load_engine(flags: &Context) -> Result<Engine, ConfigError> {
 /// # Errors
 /// As [`load`], without what concerns running.
 pub(crate) fn load_for_check(flags: &Context) -> Result<Settings, ConfigError> {
-    Layers::read(flags)?.settings(Purpose::Check)
+    Layers::read(flags)?.settings(Purpose::Check, "check")
+}
+
+/// Files of secrets that the settings name and that are not there: nothing that they would hold is redacted.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn missing_secrets(flags: &Context) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Layers::read(flags)?.secret_files()?;
+    files.retain(|file| !file.exists());
+    Ok(files)
 }
 
 /// Where the settings put the record.
@@ -268,7 +270,40 @@ pub(crate) fn known_values() -> Result<Vec<KnownValue>, ConfigError> {
 pub(crate) struct Authored {
     layers_file: Option<(PathBuf, File)>,
     enforced: Option<(PathBuf, File)>,
+    set: Set,
+}
+
+/// Policies as they were read, once: everything about them is looked at as it was then.
+#[derive(Debug)]
+struct Set {
     chosen: Chosen,
+    /// None for a profile.
+    files: Option<PolicyFiles>,
+}
+
+impl Set {
+    fn read(chosen: Chosen) -> Result<Self, ConfigError> {
+        let files = match &chosen {
+            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
+            Chosen::Profile(_) => None,
+        };
+        Ok(Self { chosen, files })
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match &self.chosen {
+            Chosen::Files(path) => Some(path),
+            Chosen::Profile(_) => None,
+        }
+    }
+
+    fn bundle(&self) -> Result<Bundle, ConfigError> {
+        Ok(match (&self.chosen, &self.files) {
+            (_, Some(files)) => Bundle::with_groups(files.sources.clone(), files.groups.clone())?,
+            (Chosen::Profile(name), None) => Bundle::profile(name)?,
+            (Chosen::Files(path), None) => return Err(BundleError::Empty(path.display().to_string()).into()),
+        })
+    }
 }
 
 /// What a running server decides by, as it lies there now: two that are equal make the same engine.
@@ -281,20 +316,16 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Looks at the settings files and the policies that they or the flags name.
+    /// What there is to see of a set that was read with its settings.
     ///
     /// # Errors
-    /// If one of them cannot be read.
-    pub(crate) fn look(flags: &Context) -> Result<Self, ConfigError> {
-        let layers = Layers::read(flags)?;
-        let chosen = layers.chosen();
-        let policies = match &chosen {
-            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
-            Chosen::Profile(_) => None,
-        };
-        let files = [&layers.enforced, &layers.file].into_iter().flatten();
-        let groups = files.map(|(_, file)| file.groups.clone()).collect();
-        Ok(Self { fixed: (chosen, layers.audit_directory()?), policies, groups })
+    /// If it cannot be told where the record goes.
+    pub(crate) fn of(authored: &Authored) -> Result<Self, ConfigError> {
+        let flags = Context::default();
+        let layers = authored.layers(&flags);
+        let groups = [&layers.enforced, &layers.file].into_iter().flatten().map(|(_, file)| file.groups.clone());
+        let fixed = (authored.set.chosen.clone(), layers.audit_directory()?);
+        Ok(Self { fixed, policies: authored.set.files.clone(), groups: groups.collect() })
     }
 }
 
@@ -326,7 +357,7 @@ impl Authored {
             (None, Some(name)) => Chosen::Profile(name.clone()),
             (None, None) => layers.chosen(),
         };
-        Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
     }
 
     /// What the context of a running verb names.
@@ -336,12 +367,16 @@ impl Authored {
     pub(crate) fn running(flags: &Context) -> Result<Self, ConfigError> {
         let layers = Layers::read(flags)?;
         let chosen = layers.chosen();
-        Ok(Self { layers_file: layers.file, enforced: layers.enforced, chosen })
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
+    }
+
+    fn layers<'a>(&self, flags: &'a Context) -> Layers<'a> {
+        Layers { enforced: self.enforced.clone(), file: self.layers_file.clone(), flags }
     }
 
     /// The set.
     pub(crate) fn chosen(&self) -> &Chosen {
-        &self.chosen
+        &self.set.chosen
     }
 
     /// The roles that the settings give.
@@ -352,22 +387,20 @@ impl Authored {
     }
 
     /// Another set with the same settings.
-    pub(crate) fn with(&self, chosen: Chosen) -> Self {
-        Self { layers_file: self.layers_file.clone(), enforced: self.enforced.clone(), chosen }
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn with(&self, chosen: Chosen) -> Result<Self, ConfigError> {
+        let set = Set::read(chosen)?;
+        Ok(Self { layers_file: self.layers_file.clone(), enforced: self.enforced.clone(), set })
     }
 
     /// The policies, validated.
     ///
     /// # Errors
-    /// If they are not there or not valid.
+    /// If they are not valid.
     pub(crate) fn bundle(&self) -> Result<Bundle, ConfigError> {
-        Ok(match &self.chosen {
-            Chosen::Files(path) => {
-                let files = PolicyFiles::read(path)?;
-                Bundle::with_groups(files.sources, files.groups)?
-            }
-            Chosen::Profile(name) => Bundle::profile(name)?,
-        })
+        self.set.bundle()
     }
 
     /// An engine in which `~` is `home`, whatever this machine's is.
@@ -375,13 +408,16 @@ impl Authored {
     /// # Errors
     /// If policies or groups are refused.
     pub(crate) fn engine(&self, home: &AbsolutePath) -> Result<Engine, ConfigError> {
-        let flags = Context::default();
-        let layers = Layers { enforced: self.enforced.clone(), file: self.layers_file.clone(), flags: &flags };
-        let path = match &self.chosen {
-            Chosen::Files(path) => Some(path.as_path()),
-            Chosen::Profile(_) => None,
-        };
-        Ok(Engine::new(self.bundle()?, layers.groups(home, path)?))
+        Ok(Engine::new(self.bundle()?, self.layers(&Context::default()).groups(home, &self.set)?))
+    }
+
+    /// The engine that decides what runs under these settings and flags. Its fingerprint is the one that goes on record: its
+    /// groups, what the flags grant and where its own files lie are part of it.
+    ///
+    /// # Errors
+    /// As [`Self::engine`].
+    pub(crate) fn engine_for(&self, flags: &Context) -> Result<Engine, ConfigError> {
+        self.layers(flags).engine(&home()?, &self.set)
     }
 
     /// The cases beside the policies; for a profile those that are shipped with it.
@@ -389,15 +425,15 @@ impl Authored {
     /// # Errors
     /// If a file cannot be read or is wrong.
     pub(crate) fn cases(&self) -> Result<Vec<Cases>, ConfigError> {
-        match &self.chosen {
-            Chosen::Files(path) => {
-                let files = PolicyFiles::read(path)?;
+        match (&self.set.files, &self.set.chosen) {
+            (Some(files), _) => {
                 Ok(files.cases.iter().map(|file| Cases::parse(&file.name, &file.text)).collect::<Result<_, _>>()?)
             }
-            Chosen::Profile(name) => {
+            (None, Chosen::Profile(name)) => {
                 let shipped = self.all_cases()?;
                 Ok(shipped.into_iter().filter(|cases| cases.profile() == Some(name)).collect())
             }
+            (None, Chosen::Files(_)) => Ok(Vec::new()),
         }
     }
 
@@ -406,7 +442,7 @@ impl Authored {
     /// # Errors
     /// As [`Self::cases`].
     pub(crate) fn all_cases(&self) -> Result<Vec<Cases>, ConfigError> {
-        match &self.chosen {
+        match &self.set.chosen {
             Chosen::Files(_) => self.cases(),
             Chosen::Profile(_) => {
                 let shipped = palisade_policies::CASES.iter().map(|(file, text)| Cases::parse(file, text));
@@ -422,15 +458,6 @@ enum Purpose {
     Run,
 }
 
-impl Purpose {
-    fn verb(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Run => "run",
-        }
-    }
-}
-
 impl<'a> Layers<'a> {
     fn read(flags: &'a Context) -> Result<Self, ConfigError> {
         let enforced = Path::new(ENFORCED);
@@ -442,7 +469,7 @@ impl<'a> Layers<'a> {
         Ok(Self { enforced, file, flags })
     }
 
-    fn settings(&self, purpose: Purpose) -> Result<Settings, ConfigError> {
+    fn settings(&self, purpose: Purpose, verb: &'static str) -> Result<Settings, ConfigError> {
         if purpose == Purpose::Run {
             self.transport()?;
         }
@@ -452,12 +479,12 @@ impl<'a> Layers<'a> {
             self.text(|file| file.agent.name.clone(), self.flags.agent.clone()).unwrap_or_else(|| "agent".to_owned());
         let workspace = self.workspace(purpose, &agent)?;
         let cwd = self.cwd(purpose, &workspace)?;
-        let (policies, bundle) = self.bundle()?;
+        let set = Set::read(self.chosen())?;
         let audit = self.audit_directory()?;
-        let vocabulary = self.vocabulary(&home, policies.as_deref(), &audit)?;
         if purpose == Purpose::Run {
-            self.out_of_reach(&workspace, policies.as_deref(), &audit)?;
+            self.out_of_reach(&workspace, set.path(), &audit)?;
         }
+        let engine = self.engine(&home, &set)?;
         let environment = self.environment(&home, &workspace)?;
         let trusted = self.trusted(&home);
         let writable =
@@ -465,7 +492,6 @@ impl<'a> Layers<'a> {
         let user = self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or(user);
         let principal = Principal::os_user(&agent, &user, self.roles());
         let search = facts::search_path(&environment);
-        let engine = Engine::new(bundle, vocabulary);
         let accept = self.accept(&engine)?;
         Ok(Settings {
             engine: Policies::new(engine),
@@ -480,17 +506,16 @@ impl<'a> Layers<'a> {
             max_sessions: self.pick(|file| file.session.max).unwrap_or(64),
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
-            verb: purpose.verb(),
+            verb,
             audit: audit::Settings { directory: audit, sync: self.sync() },
             redactor: self.redactor()?,
         })
     }
 
-    fn engine_for_running(&self) -> Result<Engine, ConfigError> {
-        let home = home()?;
-        let (policies, bundle) = self.bundle()?;
-        let vocabulary = self.vocabulary(&home, policies.as_deref(), &self.audit_directory()?)?;
-        Ok(Engine::new(bundle, vocabulary))
+    /// The engine that decides what runs.
+    fn engine(&self, home: &AbsolutePath, set: &Set) -> Result<Engine, ConfigError> {
+        let bundle = set.bundle()?;
+        Ok(Engine::new(bundle, self.vocabulary(home, set, &self.audit_directory()?)?))
     }
 
     /// The value of the enforced file, else of the settings file.
@@ -566,24 +591,12 @@ impl<'a> Layers<'a> {
         }
     }
 
-    fn bundle(&self) -> Result<(Option<PathBuf>, Bundle), ConfigError> {
-        match self.chosen() {
-            Chosen::Files(path) => {
-                let files = PolicyFiles::read(&path)?;
-                let bundle = Bundle::with_groups(files.sources, files.groups)?;
-                Ok((Some(path), bundle))
-            }
-            Chosen::Profile(name) => Ok((None, Bundle::profile(&name)?)),
-        }
-    }
-
     /// The groups that the shipped table, the policy directory and the settings name.
-    fn groups(&self, home: &AbsolutePath, policies: Option<&Path>) -> Result<Vocabulary, ConfigError> {
+    fn groups(&self, home: &AbsolutePath, set: &Set) -> Result<Vocabulary, ConfigError> {
         let (file, text) = palisade_policies::GROUPS;
         let mut vocabulary = Vocabulary::parse(file, text, home)?;
-        if let Some(Source { name, text }) = policies.map(PolicyFiles::read).transpose()?.and_then(|files| files.groups)
-        {
-            vocabulary.extend(&name, &text, home)?;
+        if let Some(Source { name, text }) = set.files.as_ref().and_then(|files| files.groups.as_ref()) {
+            vocabulary.extend(name, text, home)?;
         }
         for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
             for (group, patterns) in &file.groups.paths {
@@ -601,14 +614,9 @@ impl<'a> Layers<'a> {
         Ok(vocabulary)
     }
 
-    fn vocabulary(
-        &self,
-        home: &AbsolutePath,
-        policies: Option<&Path>,
-        audit: &Path,
-    ) -> Result<Vocabulary, ConfigError> {
-        let mut vocabulary = self.groups(home, policies)?;
-        let own = self.own_files(policies, audit);
+    fn vocabulary(&self, home: &AbsolutePath, set: &Set, audit: &Path) -> Result<Vocabulary, ConfigError> {
+        let mut vocabulary = self.groups(home, set)?;
+        let own = self.own_files(set.path(), audit);
         for path in own.iter().filter_map(|path| facts::real_directory(path).or_else(|| named(path))) {
             vocabulary.add_directory("palisade", &path);
         }
@@ -658,9 +666,17 @@ impl<'a> Layers<'a> {
     }
 
     fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
-        let set = self.pick(|file| file.sandbox.trusted.clone()).unwrap_or_default();
-        let built_in = TRUSTED.iter().map(|path| (*path).to_owned());
-        built_in.chain(set).filter_map(|path| facts::real_directory(&expand(&path, home))).collect()
+        let set = self.paths(home, |file| file.sandbox.trusted.clone());
+        let built_in = TRUSTED.iter().map(|path| expand(path, home));
+        built_in.chain(set).filter_map(|path| facts::real_directory(&path)).collect()
+    }
+
+    /// Paths that the enforced file names, else the settings file: relative to the file that names them.
+    fn paths(&self, home: &AbsolutePath, get: impl Fn(&File) -> Option<Vec<String>>) -> Vec<PathBuf> {
+        let named = [&self.enforced, &self.file].into_iter().flatten();
+        let mut named = named.filter_map(|(place, file)| Some((place, get(file)?)));
+        let Some((place, paths)) = named.next() else { return Vec::new() };
+        paths.iter().filter_map(|path| beside(place, Some(&expand(path, home)))).collect()
     }
 
     fn level(&self) -> Level {
@@ -760,16 +776,22 @@ impl<'a> Layers<'a> {
                 known.push(KnownValue::new(name, value.into_encoded_bytes()));
             }
         }
-        for file in self.pick(|file| file.redact.files.clone()).unwrap_or_default() {
-            let path = expand(&file, &home()?);
+        for path in self.secret_files()? {
             match std::fs::read(&path) {
                 Ok(bytes) => known.extend(KnownValue::in_file(&path, &bytes)),
-                // Most people have some of the files that an operator lists for all.
+                // Most people have some of the files that an operator lists for all; what is missing is told (`missing_secrets`).
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
                 Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
             }
         }
         Ok(known)
+    }
+
+    fn secret_files(&self) -> Result<Vec<PathBuf>, ConfigError> {
+        if self.pick(|file| file.redact.files.clone()).is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(self.paths(&home()?, |file| file.redact.files.clone()))
     }
 }
 

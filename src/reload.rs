@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Context;
 use crate::commands::policy::lint;
-use crate::config::{self, Authored, Chosen, Watched};
+use crate::config::{Authored, Chosen, ConfigError, Watched};
 use crate::report::Trouble;
 
 /// How long after one look the next is taken.
@@ -24,13 +24,19 @@ type Look = Result<Watched, String>;
 
 /// Looks once. The first look comes before the policies are loaded: what changes in between is then seen as a change.
 pub(crate) fn look(flags: &Context) -> Look {
-    Watched::look(flags).map_err(|error| Trouble::from(error).to_string())
+    read(flags).map(|(watched, _)| watched)
+}
+
+/// What is there, and what there is to see of it.
+fn read(flags: &Context) -> Result<(Watched, Authored), String> {
+    let told = |error: ConfigError| Trouble::from(error).to_string();
+    let authored = Authored::running(flags).map_err(told)?;
+    Ok((Watched::of(&authored).map_err(told)?, authored))
 }
 
 /// Watches policies and settings until the server ends. SIGHUP looks at once.
 pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    let look = || look(flags);
     let mut tried = first;
     let begun = tried.clone().ok().map(|watched| watched.fixed);
     let mut seen = tried.clone();
@@ -39,7 +45,11 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
             () = tokio::time::sleep(PERIOD) => {}
             _ = hangup.recv() => {}
         }
-        let now = look();
+        // What is loaded is what was looked at, however the files change meanwhile.
+        let (now, authored) = match read(flags) {
+            Ok((watched, authored)) => (Ok(watched), Some(authored)),
+            Err(why) => (Err(why), None),
+        };
         let settled = now == seen;
         seen = now;
         if !settled || seen == tried {
@@ -47,10 +57,10 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
         }
         tried = seen.clone();
         let stays = matches!(&seen, Ok(watched) if begun.as_ref() == Some(&watched.fixed));
-        let loaded = match &seen {
-            Err(why) => Err(why.clone()),
-            Ok(_) if !stays => Err("other policies or another place for the record take a restart".to_owned()),
-            Ok(_) => tokio::task::block_in_place(|| load(flags)),
+        let loaded = match (&seen, authored) {
+            (Err(why), _) => Err(why.clone()),
+            (Ok(_), Some(authored)) if stays => tokio::task::block_in_place(|| load(&authored, flags)),
+            (Ok(_), _) => Err("other policies or another place for the record take a restart".to_owned()),
         };
         let kept = match loaded {
             Ok(engine) => pipeline.reload(engine).await,
@@ -64,13 +74,12 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
     }
 }
 
-/// The set as it lies there now, if everything about it is right.
-fn load(flags: &Context) -> Result<Engine, String> {
-    let told = |error: config::ConfigError| Trouble::from(error).to_string();
-    let authored = Authored::running(flags).map_err(told)?;
+/// The set as it was read, if everything about it is right.
+fn load(authored: &Authored, flags: &Context) -> Result<Engine, String> {
+    let told = |error: ConfigError| Trouble::from(error).to_string();
     if matches!(authored.chosen(), Chosen::Profile(_)) {
         // Its cases try the groups that it ships with, and a site may have added to them.
-        return config::load_engine(flags).map_err(told);
+        return authored.engine_for(flags).map_err(told);
     }
     let files = authored.cases().map_err(told)?;
     for file in &files {
@@ -82,9 +91,9 @@ fn load(flags: &Context) -> Result<Engine, String> {
             }
         }
     }
-    let found = lint::findings(&authored).map_err(|trouble| trouble.to_string())?;
+    let found = lint::findings(authored).map_err(|trouble| trouble.to_string())?;
     if let Some(error) = found.iter().find(|lint| lint.rule.severity == Severity::Error) {
         return Err(format!("{}: {}: {}", error.place, error.policy, error.message));
     }
-    config::load_engine(flags).map_err(told)
+    authored.engine_for(flags).map_err(told)
 }

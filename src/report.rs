@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use miette::Diagnostic;
-use palisade_runner::{Decision, DeniedProgram, Explained, Failure, OpenError, Redacted};
+use palisade_runner::{DeniedProgram, Explained, Failure, OpenError, Redacted};
 
 use crate::config::ConfigError;
 
@@ -85,7 +85,7 @@ pub(crate) fn has_person() -> bool {
 
 /// A verdict for a person: each request on a line, then each reason with a caret under the text.
 pub(crate) fn verdict(explained: &Explained) -> String {
-    let mut text = format!("{}: {}\n", word(explained.decision), one_line(explained.command.as_str()));
+    let mut text = format!("{}: {}\n", explained.decision.as_str(), one_line(explained.command.as_str()));
     for request in &explained.requests {
         let policies: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
         let policies = if policies.is_empty() { "nothing permits it".to_owned() } else { policies.join(", ") };
@@ -94,7 +94,7 @@ pub(crate) fn verdict(explained: &Explained) -> String {
         let _ = writeln!(
             text,
             "  {:5} {:8} {}{via}  ({policies})",
-            word(request.decision),
+            request.decision.as_str(),
             request.action,
             one_line(request.resource.as_str())
         );
@@ -181,15 +181,6 @@ pub(crate) fn one_line(text: &str) -> String {
         line.push('…');
     }
     printable(&line.replace('\n', "⏎"))
-}
-
-/// A decision in one word.
-pub(crate) fn word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Allow => "allow",
-        Decision::Ask => "ask",
-        Decision::Deny => "deny",
-    }
 }
 
 #[cfg(test)]

@@ -154,6 +154,8 @@ fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
 
     let taken = live.change("palisade.toml", &settings("[groups.paths]\nvault = ['**/plans']\n"));
     assert!(taken["refused"].is_null(), "{taken}");
+    assert_ne!(taken["before"], taken["policy_set"], "{taken}");
+    assert_eq!(world.record()[0]["verb"], "serve");
     // Where there are mounts, a session is to be held by the name too: a running shell cannot be, and ends.
     if palisade_runner::sandbox::probe().mounts {
         recorded(&world, "the close", |line| line["kind"] == "close" && line["session"] == session.as_str());

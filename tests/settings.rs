@@ -155,13 +155,46 @@ fn values_in_named_files_are_secrets() {
     let world = World::new();
     world.program("say", "#!/bin/sh\necho 'it is correct-horse-battery'\n");
     let secrets = world.write("state/netrc", "machine h login me password correct-horse-battery\n");
-    let text = format!("[redact]\nfiles = [{:?}, \"/nonexistent/file\"]\n", secrets.to_str().expect("UTF-8"));
-    let file = world.write("state/palisade.toml", &text);
-    let mut command = world.palisade();
-    command.args(["run", "--config"]).arg(file).arg("./say");
-    let ended = crate::support::world::Ended::of(&mut command);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!ended.stdout.contains("correct-horse") && ended.stdout.contains("[redacted:netrc"), "{ended:?}");
+    // A relative name is meant from the settings file, not from where the command starts.
+    for named in [secrets.to_str().expect("UTF-8"), "netrc", "./../state/netrc"] {
+        let file = world.write("state/palisade.toml", &format!("[redact]\nfiles = [{named:?}, \"not-there\"]\n"));
+        let run = |verb: &[&str]| {
+            let mut command = world.palisade();
+            let (verb, arguments) = verb.split_first().expect("a verb");
+            command.arg(verb).arg("--config").arg(&file).args(arguments);
+            crate::support::world::Ended::of(&mut command)
+        };
+        let ended = run(&["run", "./say"]);
+        assert_eq!(ended.code, Some(0), "{named}: {ended:?}");
+        assert!(
+            !ended.stdout.contains("correct-horse") && ended.stdout.contains("[redacted:netrc"),
+            "{named}: {ended:?}"
+        );
+        // One that is not there hides nothing, which is said.
+        let missing = format!("`{}`, which is not there", world.path("state/not-there").display());
+        for ended in [ended, run(&["doctor"])] {
+            assert!(ended.stderr.contains(&missing), "{named}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn trusted_directories_are_meant_from_the_settings_file() {
+    let world = World::new();
+    fs::create_dir(world.path("state/tools")).expect("a directory");
+    world.write("state/tools/git", "#!/bin/sh\n");
+    let git = world.path("state/tools/git");
+    fs::set_permissions(&git, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let settings = |text: &str| world.write("state/palisade.toml", text);
+    let judge = |file: std::path::PathBuf| {
+        let command = format!("{} status", git.display());
+        let judged = world.call(&["check", "--json", "--config", file.to_str().expect("UTF-8"), &command]).json();
+        judged["requests"][0]["determining"].to_string()
+    };
+    let trusted = "dev-git";
+    assert!(!judge(settings("")).contains(trusted));
+    let seen = judge(settings("[sandbox]\ntrusted = [\"tools\"]\n"));
+    assert!(seen.contains(trusted), "{seen}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::kept::Kept;
 use crate::path::AbsolutePath;
 use crate::slice::Index;
 use crate::stack::{DEEP, deep};
+use crate::vocabulary::Vocabulary;
 
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
@@ -268,6 +269,13 @@ impl Bundle {
         })
     }
 
+    /// The same set, its fingerprint over these groups too: answers that are kept under one must not outlive a change of either.
+    pub(crate) fn counting(self, groups: &Vocabulary) -> Self {
+        let groups = groups.canonical();
+        let fingerprint = digest([("policies", self.fingerprint.as_str()), ("groups", groups.as_str())].into_iter());
+        Self { fingerprint, ..self }
+    }
+
     /// Every policy, taken apart on first use.
     pub(crate) fn anatomy(&self, at: usize) -> Option<&Anatomy> {
         let policy = self.index.policy(at)?;
@@ -305,8 +313,8 @@ impl Bundle {
         self.notes.keys().map(String::as_str)
     }
 
-    /// SHA-256 over the schema and every source with its name, as `sha256:<hex>`: two bundles with the same
-    /// fingerprint decide alike.
+    /// SHA-256 over the schema and every source with its name, as `sha256:<hex>`; of an engine's bundle, over the engine's
+    /// groups as well. Two with the same fingerprint decide alike.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -521,9 +529,12 @@ fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
 }
 
 fn fingerprint<'s>(sources: impl Iterator<Item = &'s Source>) -> String {
+    let schema = std::iter::once(("palisade.cedarschema", palisade_policies::SCHEMA));
+    digest(schema.chain(sources.map(|source| (source.name.as_str(), source.text.as_str()))))
+}
+
+fn digest<'s>(parts: impl Iterator<Item = (&'s str, &'s str)>) -> String {
     let mut hash = Sha256::new();
-    let parts = std::iter::once(("palisade.cedarschema", palisade_policies::SCHEMA))
-        .chain(sources.map(|source| (source.name.as_str(), source.text.as_str())));
     for (name, text) in parts {
         // Lengths first, so that no two lists of files run together to the same bytes.
         for part in [name, text] {

@@ -64,7 +64,7 @@ pub struct Engine {
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle, vocabulary, unheld: OnceLock::new() }
+        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new() }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
@@ -170,7 +170,8 @@ impl Engine {
         &self.vocabulary
     }
 
-    /// Fingerprint of the policy set: `sha256:<hex>`.
+    /// Fingerprint of the policies and of all groups that they can name, `sha256:<hex>`: two engines with the same one decide
+    /// alike. Groups that the settings or the command line add to count.
     pub fn policy_set(&self) -> &str {
         self.bundle.fingerprint()
     }

@@ -1,6 +1,7 @@
 //! Path and host groups: the open vocabulary that the operator gives to policies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -153,6 +154,13 @@ impl Vocabulary {
         }
     }
 
+    /// All groups with what they hold, in one spelling whatever the order in which it was added.
+    pub(crate) fn canonical(&self) -> String {
+        let paths = self.groups.iter().map(|(group, patterns)| line("path", group, patterns));
+        let hosts = self.hosts.iter().map(|(group, patterns)| line("host", group, patterns));
+        paths.chain(hosts).collect()
+    }
+
     /// The names of all groups.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)
@@ -218,6 +226,13 @@ impl Vocabulary {
     pub fn roots(&self) -> BTreeSet<AbsolutePath> {
         self.groups.values().flatten().filter_map(Pattern::root).collect()
     }
+}
+
+/// A group and its members, sorted and each told once.
+fn line(kind: &str, group: &str, members: &[impl ToString]) -> String {
+    let members: BTreeSet<String> = members.iter().map(ToString::to_string).collect();
+    let members: String = members.iter().map(|member| format!(" {member}")).collect();
+    format!("{kind} {group:?}{members}\n")
 }
 
 /// One pattern: components from the root directory, or at any depth.
@@ -295,6 +310,30 @@ impl Pattern {
         let names: Option<String> =
             self.components.iter().map(|component| component.as_literal().map(|name| format!("/{name}"))).collect();
         AbsolutePath::new(&names?)
+    }
+}
+
+/// Unlike that of every other pattern: names stand in quotes, so that a `*` in one is no wildcard.
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.anywhere { "**" } else { "" })?;
+        self.components.iter().try_for_each(|component| write!(formatter, "/{component}"))
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| write!(formatter, "{piece:?}*"))?;
+        write!(formatter, "{:?}", self.last)
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(name) => write!(formatter, "{name:?}"),
+            Self::Below(domain) => write!(formatter, "*{domain:?}"),
+        }
     }
 }
 
@@ -496,6 +535,33 @@ mod tests {
             let found = !vocabulary.groups_among(&path("/w"), there.into_iter()).is_empty();
             assert_eq!(found, expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn one_meaning_has_one_spelling_and_another_has_another() {
+        let spelled = |paths: &[&str], hosts: &[&str]| {
+            let mut vocabulary = Vocabulary::default();
+            paths.iter().for_each(|pattern| vocabulary.add("g", pattern, &path("/home/u")).unwrap());
+            hosts.iter().for_each(|pattern| vocabulary.add_host("g", pattern).unwrap());
+            vocabulary.canonical()
+        };
+        assert_eq!(spelled(&["/a", "~/b"], &["h"]), spelled(&["/home/u/b", "/a", "/a/"], &["h", "H."]));
+        let mut star = Vocabulary::default();
+        star.add_directory("g", &path("/a*"));
+        let mut declared = Vocabulary::default();
+        declared.declare("g");
+        let different = [
+            spelled(&[], &[]),
+            declared.canonical(),
+            star.canonical(),
+            spelled(&["/a"], &[]),
+            spelled(&["/a*"], &[]),
+            spelled(&["**/a"], &[]),
+            spelled(&["/a/b"], &[]),
+            spelled(&[], &["a.b"]),
+            spelled(&[], &["*.a.b"]),
+        ];
+        assert_eq!(different.iter().collect::<BTreeSet<_>>().len(), different.len(), "{different:#?}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    Decision, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
-    PendingAct, Redacted, Refusal, SessionNote, Status,
+    DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, PendingAct,
+    Redacted, Refusal, SessionNote, Status,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -41,28 +41,50 @@ impl Reply {
 
 /// A script that ran. A non-zero exit is a result, not an error.
 pub(crate) fn ran(result: &ExecResult) -> Reply {
-    let mut text = format!("[{}]\n", header(result));
+    let mut text = format!("[{}]\n", one_line(&header(result)));
     if let Some(lost) = &result.lost {
-        let _ = writeln!(text, "[session lost] {lost}");
+        let _ = writeln!(text, "[session lost] {}", one_line(lost.as_str()));
     }
     if let Some(restarted) = &result.restarted {
-        let _ = writeln!(text, "[session restarted: {restarted}]");
+        let _ = writeln!(text, "[session restarted: {}]", one_line(restarted.as_str()));
     }
     for denied in &result.denied {
         let when = if denied.peer.is_empty() { "denied at execve" } else { "denied" };
-        let _ = writeln!(text, "[{when}] {}", denied_program(denied));
+        let _ = writeln!(text, "[{when}] {}", one_line(&denied_program(denied)));
+    }
+    if result.denied_more > 0 {
+        let _ = writeln!(text, "[denied] {} more times", result.denied_more);
     }
     for hint in &result.hints {
-        let _ = writeln!(text, "[hint] {hint}");
+        let _ = writeln!(text, "[hint] {}", one_line(hint.as_str()));
     }
-    text.push_str(result.stdout.as_str());
-    if !result.stderr.is_empty() {
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        let _ = write!(text, "[stderr]\n{}", result.stderr);
-    }
+    stream(&mut text, "stdout", &result.stdout);
+    stream(&mut text, "stderr", &result.stderr);
     Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor) }
+}
+
+/// A stream behind its length in bytes, which stands in the header too. Everything of ours comes before the first stream, and so many
+/// bytes are its own, whatever it says of itself.
+fn stream(text: &mut String, name: &str, shown: &Redacted) {
+    if shown.is_empty() {
+        return;
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "[{name}: {} bytes]", shown.as_str().len());
+    text.push_str(shown.as_str());
+}
+
+/// What a program or an agent has named must not begin a line that looks like ours.
+fn one_line(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' => '\u{23ce}',
+        '\u{2028}' | '\u{2029}' => '\u{fffd}',
+        other if other.is_control() => '\u{fffd}',
+        other => other,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn denied_program(denied: &DeniedProgram) -> String {
@@ -115,6 +137,11 @@ fn header(result: &ExecResult) -> String {
     for (rule, count) in &result.redactions {
         parts.push(format!("redacted {rule}: {count}"));
     }
+    for (name, shown) in [("stdout", &result.stdout), ("stderr", &result.stderr)] {
+        if !shown.is_empty() {
+            parts.push(format!("{name} {} bytes", shown.as_str().len()));
+        }
+    }
     parts.push(note(&result.decision));
     parts.join(" · ")
 }
@@ -149,32 +176,28 @@ fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionN
 fn reasons(explained: &Explained, text: &mut String) {
     for reason in &explained.reasons {
         let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
-        let _ = writeln!(text, "{policy}: {} — `{}`", reason.reason, reason.text);
+        let (reason_text, about) = (one_line(reason.reason.as_str()), one_line(reason.text.as_str()));
+        let _ = writeln!(text, "{policy}: {reason_text} — `{about}`");
         if !reason.suggest.is_empty() {
-            let _ = writeln!(text, "  instead: {}", reason.suggest);
+            let _ = writeln!(text, "  instead: {}", one_line(reason.suggest.as_str()));
         }
     }
     for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
-        let _ = writeln!(text, "{}: {}", opaque.reason, opaque.detail);
+        let _ = writeln!(text, "{}: {}", opaque.reason, one_line(opaque.detail.as_str()));
     }
 }
 
 /// A dry run.
 pub(crate) fn explained(explained: &Explained) -> Reply {
-    let word = |decision: Decision| match decision {
-        Decision::Allow => "allow",
-        Decision::Ask => "ask",
-        Decision::Deny => "deny",
-    };
-    let mut text = format!("[{} · {}]\n", word(explained.decision), explained.policy_set);
+    let mut text = format!("[{} · {}]\n", explained.decision.as_str(), explained.policy_set);
     for request in &explained.requests {
         let determining: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
         let _ = writeln!(
             text,
             "{} {} `{}` ({})",
-            word(request.decision),
+            request.decision.as_str(),
             request.action,
-            request.resource,
+            one_line(request.resource.as_str()),
             if determining.is_empty() { "no permit".to_owned() } else { determining.join(", ") }
         );
     }
@@ -192,7 +215,7 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
         (true, true) => " · restarted; its state was too much to keep",
     };
     let layers = layers.collect::<Vec<_>>().join(" · ");
-    let text = format!("[session {} · {}{how}]\n{layers}", opened.session, opened.cwd);
+    let text = format!("[session {} · {}{how}]\n{layers}", opened.session, one_line(opened.cwd.as_str()));
     Reply { structured: to_value(opened), text, is_error: false, anchor: Some(opened.anchor) }
 }
 
@@ -205,7 +228,14 @@ pub(crate) fn closed() -> Reply {
 pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
     let mut text = format!("[{} sessions]\n", notes.len());
     for note in notes {
-        let _ = write!(text, "{} · {} · {} commands · {} s", note.session, note.cwd, note.commands, note.age_s);
+        let _ = write!(
+            text,
+            "{} · {} · {} commands · {} s",
+            note.session,
+            one_line(note.cwd.as_str()),
+            note.commands,
+            note.age_s
+        );
         if let Some(job) = &note.job {
             let _ = write!(text, " · held by {job}");
         }
@@ -236,7 +266,7 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         if note.waiting_for_input {
             text.push_str(" · waiting for input");
         }
-        let _ = writeln!(text, " · {} s · {}", note.age_s, note.command);
+        let _ = writeln!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
     }
     Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None }
 }

@@ -6,15 +6,16 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "figures are printed, or there are none")]
 
 mod support;
+#[path = "support/timed.rs"]
+mod timed;
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Session as SessionFacts, Transport, Verdict};
-use palisade_runner::audit::Sync;
+use palisade_engine::Verdict;
+use palisade_runner::audit::{Audit, Digest, Start, Sync, Term};
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
 use palisade_runner::pipeline::real_roots;
@@ -25,6 +26,7 @@ use palisade_runner::transport::local::{End, Place, SessionDirectory};
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 
 use crate::support::{Bench, RawBash, settings};
+use crate::timed::{median, shown, timed};
 
 /// A group of figures, by name, that runs as many rounds as its argument divides them by.
 type Part = (&'static str, fn(usize));
@@ -250,27 +252,13 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let directory = SessionDirectory::new().expect("a directory");
     let engine = settings.engine.now();
     let promise = plan::local(&engine, &settings.accept);
-    let occasion = Occasion {
-        transport: Transport::Local,
-        host: "localhost".to_owned(),
-        session: SessionFacts {
-            id: id.as_str().to_owned(),
-            age_ms: 0,
-            commands: 0,
-            labels: BTreeSet::new(),
-            sandboxed: promise.sandboxed,
-            guarded: promise.guarded,
-            paths_held: promise.paths_held,
-        },
-        cwd: settings.cwd.clone(),
-        temp: Some(directory.temp().clone()),
-        left: palisade_grammar::Shell::new(),
-    };
+    let occasion = Occasion::local(id.as_str(), settings.cwd.clone(), Some(directory.temp().clone()), promise);
     let facts = settings.surroundings.facts(&occasion);
     let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits).expect("a plan");
     let environment = settings.environment.clone();
-    let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
-    let guard = Desk::new(policies, surroundings, settings.redactor.clone(), &facts, &environment, &directory, None);
+    let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
+    let audit = Audit::open(&settings.audit, start).expect("a record");
+    let guard = Desk::new(settings, audit, &facts, &environment, &directory, None);
     let place = Place {
         plan,
         environment,
@@ -281,26 +269,6 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         terminal: None,
     };
     (Session::open(id, place, Beginning::default(), 0).await.expect("a session"), occasion)
-}
-
-fn timed(rounds: usize, mut act: impl FnMut()) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..rounds.max(1))
-        .map(|_| {
-            let started = Instant::now();
-            act();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    times
-}
-
-fn median(times: &[Duration]) -> Duration {
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn shown(times: &[Duration]) -> String {
-    format!("{:.1?} ({:.1?})", median(times), times.first().copied().unwrap_or_default())
 }
 
 /// A figure of `/proc/self/status`: KiB, or a count.

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Facts, Session as SessionFacts, Transport};
+use palisade_engine::{AbsolutePath, Facts, Transport};
 
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
-use crate::sandbox::plan;
+use crate::sandbox::plan::{self, Promise};
 
 /// One script and the circumstances to judge it in.
 #[derive(Clone, Debug)]
@@ -100,20 +100,14 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     surroundings.principal.user.clone_from(&case.user);
     surroundings.principal.roles.clone_from(&case.roles);
     let promise = plan::local(&settings.engine.now(), &settings.accept);
-    let occasion = Occasion {
-        transport: case.transport,
-        host: case.host.clone(),
-        session: SessionFacts {
-            sandboxed: case.transport == Transport::Local && promise.sandboxed,
-            guarded: case.guarded,
-            paths_held: case.transport == Transport::Local && promise.paths_held,
-            ..SessionFacts::opened("dry-run")
-        },
-        cwd: case.cwd.clone(),
-        temp: None,
-        left: palisade_grammar::Shell::new(),
+    let is_local = case.transport == Transport::Local;
+    let promise = Promise {
+        sandboxed: is_local && promise.sandboxed,
+        guarded: case.guarded,
+        paths_held: is_local && promise.paths_held,
     };
-    (surroundings, occasion)
+    let occasion = Occasion::local("dry-run", case.cwd.clone(), None, promise);
+    (surroundings, Occasion { transport: case.transport, host: case.host.clone(), ..occasion })
 }
 
 /// The real path where there is one, else the name: resolved as far as the file system allows.

@@ -18,6 +18,7 @@ use palisade_engine::{
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
 
 use self::sight::{Sight, is_no_directory};
+use crate::sandbox::plan::Promise;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -69,6 +70,21 @@ pub struct Occasion {
     pub temp: Option<AbsolutePath>,
     /// What earlier scripts have left behind in the shell.
     pub left: Shell,
+}
+
+impl Occasion {
+    /// Before the first script of a local session of which the kernel holds what `promise` says.
+    pub fn local(id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>, promise: Promise) -> Self {
+        let Promise { sandboxed, guarded, paths_held } = promise;
+        Self {
+            transport: Transport::Local,
+            host: "localhost".to_owned(),
+            session: Session { sandboxed, guarded, paths_held, ..Session::opened(id) },
+            cwd,
+            temp,
+            left: Shell::new(),
+        }
+    }
 }
 
 impl Surroundings {

@@ -41,8 +41,8 @@ const FULL: [(&str, &str); 6] = [
 
 /// Where a session stands.
 pub(crate) struct Bounds<'a> {
-    /// The working directory before the command, from which relative names are meant.
-    pub(crate) cwd: &'a Path,
+    /// Where the command began and where it ended: relative names may be meant from either, or from between.
+    pub(crate) cwds: &'a [&'a Path],
     /// Directories that may be changed.
     pub(crate) writable: &'a [&'a Path],
     /// How the names of the sessions' own directories begin.
@@ -75,9 +75,11 @@ fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
-    let file = plain(&bounds.cwd.join(named));
-    let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
-    if own || bounds.writable.iter().any(|directory| file.starts_with(directory)) {
+    let within = |file: PathBuf| {
+        let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
+        own || bounds.writable.iter().any(|directory| file.starts_with(directory))
+    };
+    if bounds.cwds.iter().any(|cwd| within(plain(&cwd.join(named)))) {
         return None; // it may be the file's own mode, or a mask, which the message would not tell apart
     }
     Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
@@ -120,7 +122,8 @@ mod tests {
     fn messages_of_everyday_programs_are_understood() {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
         let network = Some(NO_NETWORK.to_owned());
-        let bounds = Bounds { cwd: Path::new("/w/sub"), writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
+        let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
+        let bounds = Bounds { cwds: &cwds, writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
             ("bash: /x/new: Read-only file system", outside("/x/new")),
@@ -128,7 +131,9 @@ mod tests {
             ("mkdir: cannot create directory \u{2018}/x/d\u{2019}: Permission denied", outside("/x/d")),
             ("PermissionError: [Errno 13] Permission denied: '/x/a'", outside("/x/a")),
             ("OSError: [Errno 30] Read-only file system: \"/x/a\"", outside("/x/a")),
-            ("rm: cannot remove '../../x': Permission denied", outside("../../x")),
+            ("rm: cannot remove '../../../../x': Permission denied", outside("../../../../x")),
+            // Outside from where it began, inside from where a `cd` led.
+            ("rm: cannot remove '../../x': Permission denied", None),
             ("fatal: could not open '/x/.git/config' for writing: Permission denied", outside("/x/.git/config")),
             ("cp: cannot create regular file '../inside': Permission denied", None),
             ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_messages_gives_few_hints() {
-        let bounds = Bounds { cwd: Path::new("/w"), writable: &[], own: "/t/s-", called: "nothing" };
+        let bounds = Bounds { cwds: &[Path::new("/w")], writable: &[], own: "/t/s-", called: "nothing" };
         let text: String =
             (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();
         let hints = hints(&text, &bounds);

@@ -22,6 +22,7 @@ pub mod facts;
 pub mod guard;
 mod hint;
 pub mod job;
+mod limits;
 pub mod network;
 pub mod output;
 pub mod pipeline;
@@ -34,6 +35,7 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
+pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, PendingAct, Pipeline, Policies, Reading,

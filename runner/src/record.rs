@@ -3,12 +3,13 @@
 use palisade_engine::{Approval, Decision, Report, Transport};
 
 use crate::audit::{
-    Approved, Closed, Command, Connected, Decided, Decision as Verdict, Digest, Effect, Entry, Exit, Finished, Id,
-    Opened, Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term,
+    Approved, Closed, Command, Connected, Decided, Decision as Verdict, Denied, Digest, Effect, Entry, Exit, Finished,
+    Id, Opened, Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term,
     Transport as Reach, Who, Written,
 };
 use crate::facts::Occasion;
 use crate::job::Job;
+use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, Settings};
 use crate::redact::{Redacted, Redactor};
 use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
@@ -58,13 +59,15 @@ pub(crate) fn decided(
     determining.dedup();
     let errors = explained.requests.iter().flat_map(|request| request.errors.iter().cloned());
     let programs = explained.requests.iter().filter(|request| request.action == "exec");
+    let own = occasion.session.id.as_str();
     Decided {
         req,
-        session: call.session.as_ref().map(|_| session(&occasion.session.id)),
+        session: call.session.as_deref().map(session),
+        shell: (call.session.as_deref() != Some(own)).then(|| session(own)),
         who: who(settings),
         transport: reach(occasion.transport),
         cwd: redactor.text(occasion.cwd.as_str()),
-        reason: (!call.reason.is_empty()).then(|| redactor.text(&call.reason)),
+        reason: (!call.reason.is_empty()).then(|| limits::shown(&call.reason, MAX_REASON, redactor)),
         command: Command::shown(explained.command.clone()),
         inv: programs.map(|request| request.program.clone()).collect(),
         opaque: report.opaque.iter().map(|opaque| Term::new(opaque.reason.as_str())).collect(),
@@ -118,6 +121,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         err: stream(&result.stderr, "stderr"),
         redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
         denied: result.denied.iter().map(refused).collect(),
+        denied_more: result.denied_more,
     }
     .into()
 }
@@ -134,6 +138,7 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         err: nothing(),
         redactions: Redactions::default(),
         denied: Vec::new(),
+        denied_more: 0,
     }
     .into()
 }
@@ -145,6 +150,11 @@ fn refused(denied: &DeniedProgram) -> Refused {
         peer: denied.peer.clone(),
         policy: denied.policy.clone(),
     }
+}
+
+/// A program that was refused at its `execve` behind the end of what started it, or of which nobody knows that.
+pub(crate) fn denial(id: &str, of: Option<RequestId>, denied: &DeniedProgram, more: u64) -> Entry {
+    Denied { of, session: session(id), refused: refused(denied), more }.into()
 }
 
 /// Something that was to be written to a job's input; without an answer it could not be judged.

@@ -7,6 +7,7 @@ use palisade_engine::{Decision, Report};
 use serde::{Serialize, Serializer};
 
 use crate::audit::Anchor;
+use crate::limits::{self, MAX_SCRIPT};
 use crate::output::{Search, Shown};
 use crate::redact::{Redacted, Redactor};
 use crate::sandbox::meter::Exceeded;
@@ -91,6 +92,9 @@ pub struct ExecResult {
     /// Programs that the exec guard refused, and connections that the session's proxy did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<DeniedProgram>,
+    /// How often it refused others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub denied_more: u64,
     /// What its messages mean here, where they look as if the sandbox had said no.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<Redacted>,
@@ -417,9 +421,9 @@ pub struct ExplainedReason {
 impl Explained {
     /// The report with every text redacted, and only then shortened: half a secret is still a secret.
     pub fn of(report: &Report, redactor: &Redactor) -> Self {
-        let safe = |text: &str| redactor.text(text);
-        let short = |text: &str| redactor.text(text).shortened(MAX_TEXT);
-        let all = |texts: &[String]| texts.iter().map(|text| redactor.text(text)).collect();
+        let safe = |text: &str| limits::shown(text, MAX_SCRIPT, redactor);
+        let short = |text: &str| safe(text).shortened(MAX_TEXT);
+        let all = |texts: &[String]| texts.iter().map(|text| safe(text)).collect();
         let requests = report.requests.iter().map(|request| ExplainedRequest {
             action: request.action,
             resource: short(&request.resource),
@@ -454,8 +458,8 @@ impl Explained {
         }
     }
 
-    /// The decision in short, under the name that the record gives it.
-    pub fn note(&self, id: Redacted) -> DecisionNote {
+    /// The policies that made the decision: those that permit it, or those that stand in the way. Sorted, each once.
+    pub fn policies(&self) -> Vec<Redacted> {
         let mut policies: Vec<Redacted> = match self.decision {
             Decision::Allow => self.requests.iter().flat_map(|request| request.determining.clone()).collect(),
             Decision::Ask | Decision::Deny => self.reasons.iter().map(|reason| reason.policy.clone()).collect(),
@@ -463,15 +467,24 @@ impl Explained {
         policies.retain(|policy| !policy.is_empty());
         policies.sort();
         policies.dedup();
+        policies
+    }
+
+    /// The decision in short, under the name that the record gives it.
+    pub fn note(&self, id: Redacted) -> DecisionNote {
         let first = self.reasons.first();
         DecisionNote {
             id,
             effect: self.decision,
-            policies,
+            policies: self.policies(),
             reason: first.map_or_else(|| Redacted::from_static(""), |reason| reason.reason.clone()),
             suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
         }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -9,7 +9,7 @@ use crate::{commands, config};
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let offer = sandbox::probe();
-    let settings = config::load(&args.context);
+    let settings = config::load(&args.context, "doctor");
     let enough = match &settings {
         Ok(settings) => offer.meets(settings.level).map_err(|error| Trouble::of(&error)),
         Err(_) => Ok(()),
@@ -26,6 +26,9 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     // A value that cannot be searched for is a secret that nothing hides: the operator has to know.
     for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {
         report::complain(&format!("warning: the value of `{}` is not redacted: {}\n", refused.name, refused.why));
+    }
+    if settings.is_ok() {
+        commands::warn_of_missing_secrets(&args.context)?;
     }
     let mut ready = true;
     if let Err(error) = settings {

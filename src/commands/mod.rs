@@ -3,7 +3,9 @@
 use palisade_runner::redact::Redactor;
 use serde::Serialize;
 
-use crate::report::Trouble;
+use crate::args::Context;
+use crate::config;
+use crate::report::{self, Trouble};
 
 pub(crate) mod audit;
 pub(crate) mod check;
@@ -48,6 +50,17 @@ fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Res
         None => serde_json::json!({ "error": error }),
     };
     json(&redacted(&answer, redactor)?)
+}
+
+/// A file that is not there hides nothing: the operator has to know.
+fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
+    for file in config::missing_secrets(flags)? {
+        let file = file.display();
+        report::complain(&format!(
+            "warning: `redact.files` names `{file}`, which is not there: nothing of it is redacted\n"
+        ));
+    }
+    Ok(())
 }
 
 /// The runtime that the asynchronous verbs run on.

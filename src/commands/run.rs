@@ -21,7 +21,8 @@ use crate::{commands, config};
 const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
-    let settings = config::load(&args.context)?;
+    let settings = config::load(&args.context, "run")?;
+    commands::warn_of_missing_secrets(&args.context)?;
     let person =
         Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };
     commands::runtime()?.block_on(async {
@@ -153,6 +154,9 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
     }
     for denied in &result.denied {
         report::complain(&report::denied_program(denied));
+    }
+    if result.denied_more > 0 {
+        report::complain(&format!("palisade: denied at execve: {} more times\n", result.denied_more));
     }
     for hint in &result.hints {
         report::complain(&format!("palisade: {hint}\n"));

@@ -12,7 +12,8 @@ use crate::{commands, config, reload};
 
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
     let first = reload::look(&args.context);
-    let settings = config::load(&args.context)?;
+    let settings = config::load(&args.context, "serve")?;
+    commands::warn_of_missing_secrets(&args.context)?;
     let runtime = commands::runtime()?;
     let ended = runtime.block_on(async {
         let pipeline = Pipeline::open(settings)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Call, Client, Grep, KeepError, Outcome, Pipeline, Stop, TerminalSize, View};
+use palisade_runner::{Call, Client, Grep, KeepError, MAX_REASON, Outcome, Pipeline, Stop, TerminalSize, View};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,6 +67,10 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(terminal) => terminal,
         Err(error) => return Reply::bad_argument(&pipeline.redact(error)),
     };
+    if let Some(reason) = given.reason.as_deref().filter(|reason| reason.len() > MAX_REASON) {
+        let error = format!("`reason` is {} bytes long; the limit is {MAX_REASON}", reason.len());
+        return Reply::bad_argument(&pipeline.redact(&error));
+    }
     let script = match script(given.command, &given.env, given.stdin.as_deref()) {
         Ok(script) => script,
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
@@ -169,6 +173,7 @@ pub(crate) fn schema() -> Value {
             "searched": { "type": "object" },
             "redactions": { "type": "object", "additionalProperties": { "type": "integer" } },
             "denied": { "type": "array", "items": { "type": "object" } },
+            "denied_more": { "type": "integer" },
             "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
             "cause": { "type": "string" },

@@ -1,19 +1,16 @@
 //! What the benches of sessions run: a raw bash, and the whole flow over a workspace of its own.
 
-use std::collections::BTreeSet;
+#[path = "../../tests/support/settings.rs"]
+mod settings;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Auth, Bundle, Engine, Principal, Vocabulary};
-use palisade_runner::audit::{self, Sync};
-use palisade_runner::environment::{Places, child_environment};
-use palisade_runner::facts::{self, Surroundings};
-use palisade_runner::redact::Redactor;
-use palisade_runner::sandbox::plan::{Level, Limits};
-use palisade_runner::{Budget, Call, Client, Outcome, Pipeline, Policies, Settings};
+use palisade_engine::Bundle;
+use palisade_runner::audit::Sync;
+use palisade_runner::{Call, Client, Outcome, Pipeline, Settings};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -80,43 +77,6 @@ impl Bench {
 
 /// What an operator would set, for a workspace in this directory.
 pub(crate) fn settings(root: &Path, sync: Sync) -> Settings {
-    let workspace = facts::real_directory(root).expect("a real path").child("work").expect("a name");
-    std::fs::create_dir_all(workspace.as_str()).expect("a directory");
-    let home = AbsolutePath::new("/nonexistent").expect("absolute");
-    let (file, text) = palisade_policies::GROUPS;
-    let vocabulary = Vocabulary::parse(file, text, &home).expect("the shipped groups");
-    let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
-    let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
-    Settings {
-        engine: Policies::new(Engine::new(Bundle::profile("developer").expect("the shipped profile"), vocabulary)),
-        surroundings: Surroundings {
-            principal: Principal {
-                agent: "bench".to_owned(),
-                user: "bench".to_owned(),
-                roles: BTreeSet::from(["developer".to_owned()]),
-                verified: true,
-                auth: Auth::OsUser,
-                scopes: BTreeSet::new(),
-                client: String::new(),
-            },
-            workspace: workspace.clone(),
-            home,
-            trusted: Vec::new(),
-            writable: Vec::new(),
-            search: facts::search_path(&environment),
-        },
-        cwd: workspace,
-        environment,
-        accept: BTreeSet::new(),
-        level: Level::Default,
-        limits: Limits::default(),
-        timeout: Duration::from_secs(60),
-        budget: Budget { max_chars: 20_000, keep_bytes: 256 << 10 },
-        max_sessions: 2048,
-        idle: Duration::from_secs(1800),
-        lifetime: None,
-        verb: "bench",
-        audit: audit::Settings { directory: root.join("audit"), sync },
-        redactor: Redactor::builtin().expect("the shipped rules"),
-    }
+    let bundle = Bundle::profile("developer").expect("the shipped profile");
+    Settings { max_sessions: 2048, ..settings::settings(root, "bench", bundle, sync) }
 }

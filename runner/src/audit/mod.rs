@@ -162,6 +162,8 @@ pub enum Entry {
     Input(Box<Written>),
     /// A job was to be sent a signal.
     Signal(Box<Signalled>),
+    /// A program was refused at its `execve`, and no outcome tells of it.
+    Denial(Box<Denied>),
     /// A program of a session's was to be connected to a peer.
     Connect(Box<Connected>),
     /// A session was closed.
@@ -192,6 +194,7 @@ into_entry! {
     PolicyReload(Reloaded) Box::new;
     Input(Written) Box::new;
     Signal(Signalled) Box::new;
+    Denial(Denied) Box::new;
     Connect(Connected) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
@@ -238,9 +241,12 @@ pub struct Opened {
 pub struct Decided {
     /// The decision's id, which its outcome names.
     pub req: RequestId,
-    /// The session that the script is for; none where it has not been opened yet.
+    /// The session that the call named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Id>,
+    /// The shell of its own that the script is for, under the name that later entries give it; none: it is the session's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Id>,
     /// Who asks.
     pub who: Who,
     /// How the script would reach a shell.
@@ -303,6 +309,9 @@ pub struct Finished {
     /// Programs that the exec guard refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<Refused>,
+    /// How often it refused others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub denied_more: u64,
 }
 
 /// A program that was refused when something tried to execute it.
@@ -318,6 +327,26 @@ pub struct Refused {
     pub peer: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     pub policy: Redacted,
+}
+
+/// A program that was refused when the script that started it was over, or that belongs to no script that is known.
+#[derive(Clone, Debug, Serialize)]
+pub struct Denied {
+    /// The decision that let the script run; none: which script it was cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<RequestId>,
+    /// The session that it was started in.
+    pub session: Id,
+    /// The program.
+    #[serde(flatten)]
+    pub refused: Refused,
+    /// How many such refusals of this session are not on record each by itself, up to here.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Something that was to be written to a job's input. Written only when this is on record.
@@ -839,6 +868,7 @@ pub(crate) mod sample {
     pub(crate) fn decided(req: RequestId, script: &str) -> Decided {
         Decided {
             req,
+            shell: None,
             session: Id::new("s1"),
             who: who(),
             transport: transport(),
@@ -869,6 +899,7 @@ pub(crate) mod sample {
             err: Stream::new(&text(""), 0, 0),
             redactions: [(text("github-token"), 2)].into_iter().collect(),
             denied: Vec::new(),
+            denied_more: 0,
         }
     }
 

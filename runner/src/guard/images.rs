@@ -35,6 +35,8 @@ pub(super) struct Image {
     setter: String,
     /// The command of a script that it is.
     pub(super) granted: Option<Match>,
+    /// The script that started it, or what started it, if that is known.
+    pub(super) script: Option<u64>,
     /// When its process began.
     since: u64,
     /// When the process became this program, in the same clock ticks.
@@ -52,7 +54,8 @@ pub(super) struct Image {
 pub(super) struct Reader {
     /// What it was judged as.
     pub(super) names: Vec<Guise>,
-    pub(super) cwd: AbsolutePath,
+    /// Where it stands; none if that is not known.
+    pub(super) cwd: Option<PathBuf>,
     pub(super) approved: bool,
     /// How large the crowd was that it was last judged with.
     pub(super) crowd: AtomicUsize,
@@ -67,14 +70,29 @@ pub(super) struct Guise {
 
 impl Image {
     /// A program under these names.
-    pub(super) fn new(names: BTreeSet<String>, setter: String, granted: Option<Match>) -> Self {
-        Self { names: Arc::new(names), setter, granted, ..Self::default() }
+    pub(super) fn new(names: BTreeSet<String>, setter: String, granted: Option<Match>, script: Option<u64>) -> Self {
+        Self { names: Arc::new(names), setter, granted, script, ..Self::default() }
     }
 
     /// It, and what is above it.
     pub(super) fn with_above(&self) -> BTreeSet<String> {
         self.above.iter().chain(self.names.iter()).cloned().collect()
     }
+}
+
+/// Where a process comes from, as far as that tells which script started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It is the session's shell.
+    Shell,
+    /// The shell forked it, or what it descends from, at this time.
+    Fork(u64),
+    /// It has lost its parent, and began at this time.
+    Orphan(u64),
+    /// It is a program of this script, or a fork of one.
+    Program(Option<u64>),
+    /// Nobody can say.
+    Unknown,
 }
 
 /// What starts a program.
@@ -157,6 +175,28 @@ impl Images {
         if is_copy { Parent::Shell } else { Parent::Lost }
     }
 
+    /// Where the process of this thread comes from.
+    pub(super) fn source(&self, thread: i32) -> Source {
+        let Some(first) = leader(thread) else { return Source::Unknown };
+        let (mut process, mut forked, mut begun) = (first, None, None);
+        for _ in 0..MAX_GENERATIONS {
+            if process == self.shell {
+                return forked.map_or(Source::Shell, Source::Fork);
+            }
+            let Ok(stat) = ProcessStat::of(process) else { break };
+            if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
+                return Source::Program(image.script);
+            }
+            begun.get_or_insert(stat.start);
+            forked = Some(stat.start);
+            if stat.parent <= 1 {
+                break;
+            }
+            process = stat.parent;
+        }
+        begun.map_or(Source::Unknown, Source::Orphan)
+    }
+
     /// Remembers what the shell runs, as long as it does: it is asked about last when it makes way for a program.
     fn look_at_shell(&self) {
         if self.shell != 0
@@ -230,7 +270,7 @@ impl Identity {
 }
 
 /// In clock ticks since the machine began, as `/proc/PID/stat` tells the beginnings of processes.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let ticks = rustix::param::clock_ticks_per_second();
     let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());

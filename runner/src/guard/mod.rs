@@ -19,31 +19,36 @@ mod granted;
 mod images;
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report, Transport};
 use palisade_grammar::{Inventory, Shell};
 
 use self::granted::{Granted, Match};
-use self::images::{Guise, Image, Images, Parent, Reader};
+use self::images::{Guise, Image, Images, Parent, Reader, Source};
+use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
-use crate::pipeline::Policies;
+use crate::pipeline::{Policies, Settings};
+use crate::record;
 use crate::redact::Redactor;
 use crate::result::DeniedProgram;
 use crate::sandbox::{Execution, Judge};
-use crate::session::progress::Progress;
+use crate::session::progress::{MAX_DENIED, Progress};
 use crate::transport::local::SessionDirectory;
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;
+
+/// Scripts of a session of which it is remembered when they began.
+const MAX_BEGUN: usize = 256;
 
 /// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub struct Desk {
     policies: Policies,
     surroundings: Surroundings,
     redactor: Redactor,
+    audit: Audit,
     /// The variables that the session's shell began with.
     environment: Vec<Vec<u8>>,
     /// Where the session's own pipes lie, by which its commands and the server speak.
@@ -66,16 +72,49 @@ struct State {
     granted: Vec<Granted>,
     /// Scripts that have run.
     scripts: u64,
-    /// Where the current script's refusals go.
-    progress: Option<Arc<Progress>>,
+    /// The scripts that ran last, oldest first.
+    begun: VecDeque<Begun>,
+    late: Late,
+}
+
+/// A script that runs or has run.
+#[derive(Debug)]
+struct Begun {
+    number: u64,
+    /// When it began, in clock ticks since the machine did: what the shell forks from then on is its.
+    at: u64,
+    /// Where its refusals go, as long as somebody can read of them there.
+    progress: Weak<Progress>,
+    /// The decision that let it run.
+    of: Option<RequestId>,
+}
+
+/// Refusals that no command's outcome tells of.
+#[derive(Debug, Default)]
+struct Late {
+    /// Those that are on record each by itself.
+    told: Vec<DeniedProgram>,
+    more: u64,
+}
+
+impl Late {
+    /// Whether this one goes on record, and how many before it have not: the first few do, and then fewer and fewer, so that
+    /// a loop that is refused does not fill the disk.
+    fn take(&mut self, denied: &DeniedProgram) -> bool {
+        if self.told.len() < MAX_DENIED && !self.told.contains(denied) {
+            self.told.push(denied.clone());
+            return true;
+        }
+        self.more += 1;
+        self.more.is_power_of_two()
+    }
 }
 
 impl Desk {
     /// For a session that is opened on these facts, with these variables and this directory.
     pub fn new(
-        policies: Policies,
-        surroundings: Surroundings,
-        redactor: Redactor,
+        settings: &Settings,
+        audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
@@ -85,11 +124,12 @@ impl Desk {
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
         let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
-        let state = State { occasion, granted: Vec::new(), scripts: 0, progress: None };
+        let state = State { occasion, granted: Vec::new(), scripts: 0, begun: VecDeque::new(), late: Late::default() };
         Arc::new(Self {
-            policies,
-            surroundings,
-            redactor,
+            policies: settings.engine.clone(),
+            surroundings: settings.surroundings.clone(),
+            redactor: settings.redactor.keyed(&facts.session.id),
+            audit,
             environment: environment.iter().map(entry).chain([variable]).collect(),
             // As the kernel will name it; what cannot be told is nobody's.
             own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
@@ -106,7 +146,30 @@ impl Desk {
         state.scripts += 1;
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
         state.granted = granted::of(grant, state.scripts);
-        state.progress = Some(Arc::clone(progress));
+        if state.begun.len() == MAX_BEGUN {
+            state.begun.pop_front();
+        }
+        let (number, of) = (state.scripts, progress.req());
+        state.begun.push_back(Begun { number, at: images::now(), progress: Arc::downgrade(progress), of });
+    }
+
+    /// The script that a process belongs to; none if that cannot be told, or it was long ago.
+    fn script(&self, source: impl FnOnce() -> Source) -> Option<u64> {
+        let only = Some(self.state().scripts).filter(|scripts| *scripts == 1);
+        if only.is_some() {
+            return only;
+        }
+        let source = source();
+        let state = self.state();
+        let begun_by = |at: u64| state.begun.iter().rev().find(|begun| begun.at <= at).map(|begun| begun.number);
+        match source {
+            Source::Shell => Some(state.scripts),
+            Source::Fork(at) => begun_by(at),
+            // Later than that, something that an earlier script has left may have forked it.
+            Source::Orphan(at) => begun_by(at).filter(|script| *script == 1),
+            Source::Program(script) => script,
+            Source::Unknown => None,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -114,7 +177,8 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, execution: &Execution, why: Refused) {
+    /// Tells of a refusal in the result and the outcome of the script that it is for, or in an entry of its own.
+    fn refuse(&self, execution: &Execution, why: Refused, script: Option<u64>) {
         let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         let denied = DeniedProgram::new(
             &execution.named.to_string_lossy(),
@@ -125,8 +189,20 @@ impl Desk {
             &self.redactor,
         );
         tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
-        if let Some(progress) = &self.state().progress {
-            progress.denied(denied);
+        let mut state = self.state();
+        let begun = state.begun.iter().find(|begun| Some(begun.number) == script);
+        let of = begun.and_then(|begun| begun.of);
+        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(&denied)) {
+            return;
+        }
+        if !state.late.take(&denied) {
+            return;
+        }
+        let entry = record::denial(&state.occasion.session.id, of, &denied, state.late.more);
+        drop(state);
+        // The program does not run, whatever becomes of the entry.
+        if let Err(error) = self.audit.append_blocking(entry) {
+            tracing::error!(%error, "a refusal at execve cannot be recorded");
         }
     }
 }
@@ -165,6 +241,8 @@ pub struct Guard {
     policy_set: String,
     /// What was let through last, step by step.
     steps: Vec<Step>,
+    /// The script that what was asked about last belongs to.
+    script: Option<u64>,
 }
 
 /// A program whose words name no file, so that nothing but what is in here can change the answer.
@@ -185,6 +263,8 @@ struct Question {
     /// Whose changes they are.
     setter: String,
     approved: bool,
+    /// What the principal has done before.
+    labels: BTreeSet<String>,
 }
 
 /// What is known of a step that was let through.
@@ -225,7 +305,13 @@ impl Guard {
             hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
             steps: Vec::new(),
+            script: None,
         }
+    }
+
+    /// The script that started a process, or what started it.
+    fn script(&self, thread: i32) -> Option<u64> {
+        self.desk.script(|| self.images.source(thread))
     }
 
     fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
@@ -287,11 +373,10 @@ impl Guard {
         let readers: Vec<_> =
             self.images.readers().into_iter().filter(|reader| reader.crowd.load(Relaxed) != size).collect();
         for reader in &readers {
-            occasion.cwd = reader.cwd.clone();
             for Guise { words, above } in &reader.names {
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 let inventory = palisade_grammar::execution(&words);
-                let mut facts = self.desk.surroundings.gather(occasion, &inventory, engine.vocabulary());
+                let mut facts = self.facts_from(engine, occasion, reader.cwd.as_deref(), &inventory);
                 facts.started_by.clone_from(above);
                 facts.at_execve = Some(AtExecve { upstream: crowd.clone(), downstream: Crowd::default() });
                 not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
@@ -339,6 +424,7 @@ impl Guard {
             changes: asked.changes.clone(),
             setter: asked.parent.setter(),
             approved: asked.approved,
+            labels: facts.session.labels.clone(),
         };
         if self.policy_set != engine.policy_set() {
             self.allowed.clear();
@@ -386,7 +472,7 @@ impl Guard {
     }
 
     fn variables(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<(), Refused> {
-        set_directory(occasion, asked.execution);
+        set_directory(occasion, asked.execution.cwd.as_deref());
         let facts = self.desk.surroundings.facts(occasion);
         for act in self.acts(asked) {
             allowed(&engine.judge(&facts, &act, asked.approved))?;
@@ -434,7 +520,16 @@ impl Guard {
         above: Option<BTreeSet<String>>,
         seen: AtExecve,
     ) -> Facts {
-        let stands = set_directory(occasion, asked.execution);
+        let mut facts = self.facts_from(engine, occasion, asked.execution.cwd.as_deref(), inventory);
+        images::name_descriptors(asked.execution.thread, inventory, &mut facts);
+        facts.started_by = above;
+        facts.at_execve = Some(seen);
+        facts
+    }
+
+    /// What is known of a program's words where it stands; of none of its files if that is not known.
+    fn facts_from(&self, engine: &Engine, occasion: &mut Occasion, cwd: Option<&Path>, inventory: &Inventory) -> Facts {
+        let stands = set_directory(occasion, cwd);
         let mut facts = self.desk.surroundings.gather(occasion, inventory, engine.vocabulary());
         if !stands {
             // All of it was found from another place.
@@ -445,16 +540,13 @@ impl Guard {
             facts.inert.clear();
             facts.no_options.clear();
         }
-        images::name_descriptors(asked.execution.thread, inventory, &mut facts);
-        facts.started_by = above;
-        facts.at_execve = Some(seen);
         facts
     }
 }
 
-/// Takes the caller's directory for the session's; false if that is not known.
-fn set_directory(occasion: &mut Occasion, execution: &Execution) -> bool {
-    let cwd = execution.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new);
+/// Takes a program's directory for the session's; false if that is not known.
+fn set_directory(occasion: &mut Occasion, cwd: Option<&Path>) -> bool {
+    let cwd = cwd.and_then(Path::to_str).and_then(AbsolutePath::new);
     let known = cwd.is_some();
     if let Some(cwd) = cwd {
         occasion.cwd = cwd;
@@ -480,6 +572,7 @@ impl Judge for Guard {
     fn may(&mut self, steps: &[Execution]) -> bool {
         if steps.len() <= 1 {
             self.steps.clear();
+            self.script = steps.first().and_then(|step| self.script(step.thread));
         }
         match self.judge(steps) {
             Ok(step) => {
@@ -488,7 +581,7 @@ impl Judge for Guard {
             }
             Err(refused) => {
                 if let Some(execution) = steps.last() {
-                    self.desk.refuse(execution, refused);
+                    self.desk.refuse(execution, refused, self.script);
                 }
                 false
             }
@@ -504,9 +597,8 @@ impl Judge for Guard {
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
-        let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted);
+        let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted, self.script);
         if images::is_foreign_pipe(last.thread, 0, &self.desk.own)
-            && let Some(cwd) = last.cwd.as_deref().and_then(Path::to_str).and_then(AbsolutePath::new)
             && let Some(step) = known.last().filter(|step| !(step.exact && step.trusted))
         {
             let own = (!step.exact).then(|| Guise { words: words_as(&last.named, last), above: step.above.clone() });
@@ -514,7 +606,7 @@ impl Judge for Guard {
             let others = other_names(last).into_iter().map(other);
             image.reads = Some(Arc::new(Reader {
                 names: own.into_iter().chain(others).collect(),
-                cwd,
+                cwd: last.cwd.clone(),
                 approved: step.approved,
                 crowd: AtomicUsize::new(step.crowd),
             }));
@@ -523,7 +615,8 @@ impl Judge for Guard {
     }
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
-        self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() });
+        let script = self.script(execution.thread);
+        self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() }, script);
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use palisade_engine::AbsolutePath;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::keys::Keys;
@@ -70,6 +71,8 @@ pub struct Job {
     pub(crate) session: SessionId,
     /// Whose it is, for the limits.
     pub(crate) principal: String,
+    /// Where it began.
+    pub(crate) cwd: AbsolutePath,
     pub(crate) req: RequestId,
     pub(crate) script: Redacted,
     pub(crate) runs: Vec<Runs>,

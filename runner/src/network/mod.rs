@@ -249,7 +249,9 @@ impl Gate {
         };
         let (policy, reason, suggest) = (&refused.policy, &refused.reason, &refused.suggest);
         if let Some(progress) = progress {
-            progress.denied(DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor));
+            // Behind the command's end it stands in the entry below alone.
+            let peer = DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor);
+            let _told = progress.denied(&peer);
         }
         let policies: Vec<String> = Some(refused.policy).filter(|policy| !policy.is_empty()).into_iter().collect();
         match self.record(wanted, Decision::Deny, &policies, &[]).await {

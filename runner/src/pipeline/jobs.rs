@@ -245,7 +245,7 @@ impl Pipeline {
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
         let failed = finish.is_some_and(|finish| finish.exit_code.is_some_and(|code| code != 0));
-        let hints = if failed { self.hints(stderr.text.as_str(), finish) } else { Vec::new() };
+        let hints = if failed { self.hints(stderr.text.as_str(), job, finish) } else { Vec::new() };
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
@@ -264,6 +264,7 @@ impl Pipeline {
             totals: totals.into(),
             redactions: known.redactions.iter().map(|(rule, count)| (redactor.text(rule), *count)).collect(),
             denied: known.denied.clone(),
+            denied_more: known.denied_more,
             hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
             cause: finish.and_then(|finish| finish.cause),
@@ -273,7 +274,7 @@ impl Pipeline {
         }
     }
 
-    fn hints(&self, stderr: &str, finish: Option<&Finish>) -> Vec<Redacted> {
+    fn hints(&self, stderr: &str, job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
         let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
@@ -284,8 +285,9 @@ impl Pipeline {
         for granted in &surroundings.writable {
             called.push_str(&format!(", `{granted}`"));
         }
-        let cwd = Path::new(cwd.unwrap_or(surroundings.workspace.as_str()));
-        let bounds = Bounds { cwd, writable: &writable, own: &own.to_string_lossy(), called: &called };
+        let begun = Path::new(job.cwd.as_str());
+        let cwds = [begun, cwd.map_or(begun, Path::new)];
+        let bounds = Bounds { cwds: &cwds, writable: &writable, own: &own.to_string_lossy(), called: &called };
         hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 

@@ -8,6 +8,7 @@ mod jobs;
 mod plans;
 mod running;
 mod sessions;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,13 +18,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Session as SessionFacts, Transport, Verdict};
+use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
 use crate::job::registry::Jobs;
+use crate::limits::MAX_PATH;
 use crate::output::View;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
@@ -32,6 +34,7 @@ use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
+use crate::transport::local::OWN_DIRECTORY;
 
 pub use self::asked::PendingAct;
 pub use self::jobs::Reading;
@@ -165,6 +168,8 @@ impl Call {
 pub struct Pending {
     question: Question,
     call: Call,
+    /// Scripts that its session had run.
+    scripts: u64,
     req: RequestId,
     explained: Explained,
     decision: DecisionNote,
@@ -237,6 +242,7 @@ pub struct Pipeline {
     sessions: Arc<Sessions>,
     jobs: Jobs,
     plans: plans::Plans,
+    tally: tally::Tally,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
 }
@@ -259,6 +265,7 @@ impl Pipeline {
             sessions,
             jobs,
             plans: plans::Plans::default(),
+            tally: tally::Tally::default(),
             reloads: AtomicU64::new(0),
         }))
     }
@@ -272,12 +279,15 @@ impl Pipeline {
         // First of all, so that calls to one session keep the order in which they came.
         let seat = self.seat(&call).await?;
         let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat.occasion);
+        // At once: what is judged while this waits for the record is judged as coming after it.
+        self.tally.count(&verdict, self.settings.engine.now().vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
                 question,
                 call,
+                scripts: seat.scripts,
                 req: decided.req,
                 explained: decided.explained,
                 decision: decided.note,
@@ -296,14 +306,14 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::submit`].
     pub async fn approve(self: &Arc<Self>, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
-        let Pending { question, call, explained, req, .. } = pending;
+        let Pending { question, call, scripts, explained, req, .. } = pending;
         let facts = question.facts().clone();
         let seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
             _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
-        if seat.occasion.session.commands != facts.session.commands || seat.occasion.cwd != facts.cwd {
+        if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
             return Err(Failure::of("the session has changed since this was asked; submit the command again"));
         }
         let engine = self.settings.engine.now();
@@ -314,6 +324,7 @@ impl Pipeline {
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let started = Instant::now();
         let verdict = engine.approve(question, approval);
+        self.tally.count(&verdict, engine.vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
@@ -364,9 +375,10 @@ impl Pipeline {
     /// If it cannot be recorded: then the policies stay.
     pub async fn reload(&self, engine: Engine) -> Result<(), Failure> {
         let before = self.settings.engine.now();
+        // Before it is on record, since from then on it has to hold at once.
+        let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
         let entry = record::reloaded(before.policy_set(), engine.policy_set(), None);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
-        let same_rules = self.kernel_rules(&before) == self.kernel_rules(&engine);
         self.settings.engine.replace(engine);
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
@@ -391,10 +403,20 @@ impl Pipeline {
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
 
+    /// Whether the kernel would hold a session to the same under both. Rules under which none would start are like no others.
+    fn same_rules(&self, one: &Engine, other: &Engine) -> bool {
+        match (self.kernel_rules(one), self.kernel_rules(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// What the kernel would hold a session to; `None` if none would start.
     fn kernel_rules(&self, engine: &Engine) -> Option<plan::SandboxPlan> {
         let id = SessionId::new().ok()?;
-        let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
+        // It need not exist: it stands for the one that each session has.
+        let temp = real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}any"))?;
+        let occasion = self.occasion(&id, self.settings.cwd.clone(), Some(temp));
         let facts = self.settings.surroundings.facts(&occasion);
         plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
     }
@@ -510,7 +532,7 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, None);
         occasion.left = beginning.left.clone();
-        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, rules })
+        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, scripts: 0, rules })
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
@@ -521,8 +543,7 @@ impl Pipeline {
         }
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
-        let (id, commands, opened, temp) =
-            (session.id().clone(), session.commands(), session.opened(), session.temp().clone());
+        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().clone());
         let left = session.left().clone();
         let cwd = match cwd {
             Ok(cwd) => cwd,
@@ -534,34 +555,31 @@ impl Pipeline {
         let directory = call.cwd.is_some().then(|| cwd.clone());
         let mut occasion = self.occasion(&id, cwd, Some(temp));
         occasion.left = left;
-        occasion.session.commands = commands;
-        occasion.session.age_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Seat { id, occasion, lease: Some(lease), place: None, directory, beginning: Beginning::default(), rules })
+        Ok(Seat {
+            id,
+            occasion,
+            lease: Some(lease),
+            place: None,
+            directory,
+            beginning: Beginning::default(),
+            scripts,
+            rules,
+        })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
         let promise = plan::local(&self.settings.engine.now(), &self.settings.accept);
-        Occasion {
-            transport: Transport::Local,
-            host: "localhost".to_owned(),
-            session: SessionFacts {
-                id: id.as_str().to_owned(),
-                age_ms: 0,
-                commands: 0,
-                labels: BTreeSet::new(),
-                sandboxed: promise.sandboxed,
-                guarded: promise.guarded,
-                paths_held: promise.paths_held,
-            },
-            cwd,
-            temp,
-            left: palisade_grammar::Shell::new(),
-        }
+        let mut occasion = Occasion::local(id.as_str(), cwd, temp, promise);
+        self.tally.tell(&mut occasion.session);
+        occasion
     }
 
     /// A directory that a call names, relative to where it would otherwise run.
     fn directory(&self, named: Option<&str>, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
         let Some(named) = named else { return Ok(base.clone()) };
+        if named.len() > MAX_PATH {
+            return Err(Failure::of("the directory's name is longer than any path"));
+        }
         let path = Path::new(base.as_str()).join(named);
         let found = real_directory(&path).filter(|path| Path::new(path.as_str()).is_dir());
         found.ok_or_else(|| Failure {
@@ -592,6 +610,8 @@ struct Seat {
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: Beginning,
+    /// Scripts that its session has run.
+    scripts: u64,
     /// The kernel rules that hold it, by number.
     rules: u64,
 }

@@ -88,7 +88,7 @@ impl Pipeline {
         let at_once = call.yields == Some(Duration::ZERO);
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
-        let progress = Arc::new(Progress::new(self.settings.budget.keep_bytes));
+        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes));
         let (orders, received) = mpsc::channel(ORDERS);
         let (typist, typed) = mpsc::channel(TYPED);
         let (cancel, cancelled) = watch::channel(false);
@@ -113,6 +113,7 @@ impl Pipeline {
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
             principal,
+            cwd: facts.cwd.clone(),
             req: decided.req,
             script: decided.explained.command.clone(),
             runs: runs(&grant),
@@ -300,17 +301,8 @@ impl Pipeline {
     ) -> Option<Arc<Desk>> {
         let settings = &self.settings;
         facts.session.guarded.then(|| {
-            let (policies, surroundings) = (settings.engine.clone(), settings.surroundings.clone());
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            Desk::new(
-                policies,
-                surroundings,
-                settings.redactor.keyed(&facts.session.id),
-                facts,
-                environment,
-                directory,
-                programs,
-            )
+            Desk::new(settings, self.audit.clone(), facts, environment, directory, programs)
         })
     }
 
@@ -370,6 +362,8 @@ impl Pipeline {
                 return Err(Arc::new(failure.clone()));
             }
         };
+        // What is refused from here on has an entry of its own.
+        job.progress.settle();
         let mut finish = self.finish(ended, persistent);
         finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
         let result = self.viewed(job, Some(&finish), None, view);

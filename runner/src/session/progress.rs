@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
+use crate::audit::RequestId;
 use crate::output::Capture;
 use crate::redact::RedactedBytes;
 use crate::result::DeniedProgram;
@@ -13,7 +14,11 @@ use crate::session::StreamName;
 
 /// A command's output so far. Cheap to share, bounded in memory whatever the command prints.
 #[derive(Debug)]
-pub struct Progress(watch::Sender<Known>);
+pub struct Progress {
+    known: watch::Sender<Known>,
+    /// The decision that let the command run, if there is one on record.
+    of: Option<RequestId>,
+}
 
 /// What there is to know at one moment.
 #[derive(Clone, Debug)]
@@ -28,21 +33,43 @@ pub struct Known {
     pub waits_for_input: bool,
     /// Programs that the exec guard refused.
     pub denied: Vec<DeniedProgram>,
+    /// How often it refused others.
+    pub denied_more: u64,
+    /// How it ended is on record: what comes now is not.
+    settled: bool,
 }
 
 /// Refusals that are kept of one command; a loop may meet any number.
-const MAX_DENIED: usize = 20;
+pub(crate) const MAX_DENIED: usize = 20;
 
 impl Progress {
-    /// For a command of which `keep` bytes of each stream are kept.
+    /// For a command of which `keep` bytes of each stream are kept, and that no decision on record let run.
     pub fn new(keep: usize) -> Self {
-        Self(watch::Sender::new(Known {
+        let known = watch::Sender::new(Known {
             stdout: Capture::new(keep),
             stderr: Capture::new(keep),
             redactions: BTreeMap::new(),
             waits_for_input: false,
             denied: Vec::new(),
-        }))
+            denied_more: 0,
+            settled: false,
+        });
+        Self { known, of: None }
+    }
+
+    /// The same, let run by this decision.
+    pub(crate) fn of(req: RequestId, keep: usize) -> Self {
+        Self { of: Some(req), ..Self::new(keep) }
+    }
+
+    /// The decision that let the command run.
+    pub(crate) fn req(&self) -> Option<RequestId> {
+        self.of
+    }
+
+    /// Its outcome goes on record: nothing that is refused later can stand in it.
+    pub(crate) fn settle(&self) {
+        self.known.send_modify(|known| known.settled = true);
     }
 
     /// Takes the next bytes of a stream.
@@ -50,7 +77,7 @@ impl Progress {
         if bytes.is_empty() {
             return;
         }
-        self.0.send_modify(|known| {
+        self.known.send_modify(|known| {
             match stream {
                 StreamName::Stdout => known.stdout.push(bytes),
                 StreamName::Stderr => known.stderr.push(bytes),
@@ -61,7 +88,7 @@ impl Progress {
 
     /// A stream has come to its end, as far as the command goes: nothing of it is held back any more.
     pub(crate) fn flush(&self, stream: StreamName) {
-        self.0.send_modify(|known| match stream {
+        self.known.send_modify(|known| match stream {
             StreamName::Stdout => known.stdout.flush(),
             StreamName::Stderr => known.stderr.flush(),
         });
@@ -72,37 +99,45 @@ impl Progress {
         if counts.is_empty() {
             return;
         }
-        self.0.send_modify(|known| {
+        self.known.send_modify(|known| {
             for (rule, count) in counts {
                 *known.redactions.entry(rule).or_default() += count;
             }
         });
     }
 
-    /// A program was refused. One that was refused before in the same words is not told again.
-    pub(crate) fn denied(&self, denied: DeniedProgram) {
-        self.0.send_if_modified(|known| {
-            let is_new = known.denied.len() < MAX_DENIED && !known.denied.contains(&denied);
-            if is_new {
-                known.denied.push(denied);
+    /// A program was refused. One that was refused before in the same words is not told again, and more than a few are only
+    /// counted. False: its outcome is on record already.
+    #[must_use]
+    pub(crate) fn denied(&self, denied: &DeniedProgram) -> bool {
+        let mut taken = true;
+        self.known.send_if_modified(|known| {
+            taken = !known.settled;
+            if !taken || known.denied.contains(denied) {
+                return false;
             }
-            is_new
+            match known.denied.len() < MAX_DENIED {
+                true => known.denied.push(denied.clone()),
+                false => known.denied_more += 1,
+            }
+            true
         });
+        taken
     }
 
     /// Says whether it waits for input.
     pub(crate) fn waits_for_input(&self, waits: bool) {
-        self.0.send_if_modified(|known| std::mem::replace(&mut known.waits_for_input, waits) != waits);
+        self.known.send_if_modified(|known| std::mem::replace(&mut known.waits_for_input, waits) != waits);
     }
 
     /// Looks at what is known now. What `look` does keeps the command's output waiting.
     pub fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
-        look(&self.0.borrow())
+        look(&self.known.borrow())
     }
 
     /// Waits until what is known is so. Safe to drop.
     pub async fn once(&self, is_so: impl FnMut(&Known) -> bool) {
         // The sender is ours, so that it cannot be gone.
-        let _known = self.0.subscribe().wait_for(is_so).await.map(drop);
+        let _known = self.known.subscribe().wait_for(is_so).await.map(drop);
     }
 }

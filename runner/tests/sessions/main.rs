@@ -7,11 +7,14 @@
 mod budgets;
 mod ends;
 mod full;
+mod groups;
 mod jobs;
 mod limits;
 mod masks;
 mod place;
 mod principals;
+mod refused;
 mod reload;
 mod state;
+mod tally;
 mod tty;

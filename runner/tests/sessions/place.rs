@@ -1,17 +1,18 @@
 //! A pipeline over a workspace of its own.
 
+#[path = "../support/settings.rs"]
+mod settings;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Approval, Auth, Bundle, Engine, Principal, Source, Vocabulary};
-use palisade_runner::audit::{self, Sync};
-use palisade_runner::environment::{Places, child_environment};
-use palisade_runner::facts::{self, Surroundings};
-use palisade_runner::redact::Redactor;
-use palisade_runner::sandbox::plan::{Level, Limits};
-use palisade_runner::{Budget, Call, Client, ExecResult, Outcome, Pipeline, Policies, Settings, Status};
+use palisade_engine::{AbsolutePath, Approval, Bundle, Engine, Source, Vocabulary};
+use palisade_runner::audit::Sync;
+use palisade_runner::{Call, Client, ExecResult, Outcome, Pipeline, Settings, Status, facts};
 use tempfile::TempDir;
+
+use self::settings::settings;
 
 /// Everything but files, and those that a shell needs; a person's yes lifts the rest.
 pub(crate) const POLICY: &str = r#"
@@ -41,47 +42,9 @@ impl Place {
     pub(crate) fn with(policy: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let root = std::env::var_os(ROOT).map_or_else(std::env::temp_dir, Into::into);
         let root = tempfile::tempdir_in(root).expect("a directory");
-        let real = facts::real_directory(root.path()).expect("a real path");
-        let place = |name: &str| {
-            let place = real.child(name).expect("a name");
-            std::fs::create_dir(place.as_str()).expect("a directory");
-            place
-        };
-        let (workspace, home) = (place("work"), place("home"));
-        let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
-        let environment = child_environment(std::env::vars_os(), &[], &places).expect("an environment");
-        let mut settings = Settings {
-            engine: Policies::new(engine(&policy.replace("/WORK", workspace.as_str()), &home)),
-            surroundings: Surroundings {
-                principal: Principal {
-                    agent: "tester".to_owned(),
-                    user: "tester".to_owned(),
-                    roles: BTreeSet::from(["developer".to_owned()]),
-                    verified: true,
-                    auth: Auth::OsUser,
-                    scopes: BTreeSet::new(),
-                    client: String::new(),
-                },
-                workspace: workspace.clone(),
-                home,
-                trusted: Vec::new(),
-                writable: Vec::new(),
-                search: facts::search_path(&environment),
-            },
-            cwd: workspace,
-            environment,
-            accept: Default::default(),
-            level: Level::Default,
-            limits: Limits::default(),
-            timeout: Duration::from_secs(60),
-            budget: Budget { max_chars: 20_000, keep_bytes: 256 << 10 },
-            max_sessions: 64,
-            idle: Duration::from_secs(1800),
-            lifetime: None,
-            verb: "test",
-            audit: audit::Settings { directory: root.path().join("audit"), sync: Sync::None },
-            redactor: Redactor::builtin().expect("the shipped rules"),
-        };
+        let workspace = facts::real_directory(root.path()).and_then(|root| root.child("work")).expect("a real path");
+        let bundle = bundle(&policy.replace("/WORK", workspace.as_str()));
+        let mut settings = settings(root.path(), "tester", bundle, Sync::None);
         change(&mut settings);
         Self { pipeline: Pipeline::open(settings).expect("a pipeline"), root }
     }
@@ -128,8 +91,12 @@ impl Place {
 fn engine(policy: &str, home: &AbsolutePath) -> Engine {
     let (file, text) = palisade_policies::GROUPS;
     let vocabulary = Vocabulary::parse(file, text, home).expect("the shipped groups");
+    Engine::new(bundle(policy), vocabulary)
+}
+
+fn bundle(policy: &str) -> Bundle {
     let source = Source { name: "test.cedar".to_owned(), text: policy.to_owned() };
-    Engine::new(Bundle::load(vec![source]).expect("the policy"), vocabulary)
+    Bundle::load(vec![source]).expect("the policy")
 }
 
 /// A session.

@@ -93,7 +93,7 @@ fn chosen(path: &Path) -> Chosen {
 fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Comparison, Trouble> {
     let set = PolicySet { config: args.config.clone(), ..PolicySet::default() };
     let authored = Authored::of(&set)?;
-    let (old, new) = (authored.with(old.clone()), authored.with(new.clone()));
+    let (old, new) = (authored.with(old.clone())?, authored.with(new.clone())?);
     let mut files: Vec<Cases> = old.cases()?;
     files.extend(new.cases()?);
     let mut comparison = Comparison::default();
@@ -216,16 +216,7 @@ fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Ex
 }
 
 fn answer(explained: &Explained) -> Answer {
-    let mut policies: Vec<String> = match explained.decision {
-        Decision::Allow => {
-            let determining = explained.requests.iter().flat_map(|request| &request.determining);
-            determining.map(ToString::to_string).collect()
-        }
-        Decision::Ask | Decision::Deny => explained.reasons.iter().map(|reason| reason.policy.to_string()).collect(),
-    };
-    policies.retain(|policy| !policy.is_empty());
-    policies.sort();
-    policies.dedup();
+    let policies = explained.policies().iter().map(ToString::to_string).collect();
     Answer { decision: explained.decision, policies }
 }
 

@@ -2,7 +2,7 @@
 
 use palisade_engine::BundleError;
 
-use crate::args::PolicyValidate;
+use crate::args::{Context, PolicyValidate};
 use crate::config::{Authored, ConfigError};
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
@@ -29,11 +29,11 @@ pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
                 serde_json::json!({ "file": file, "line": line, "column": column, "message": found.message })
             })
             .collect();
-        let valid = bundle.as_ref().map(|bundle| bundle.fingerprint().to_owned());
+        let valid = bundle.as_ref().map(|_| fingerprint(&authored)).transpose()?;
         let policies = bundle.as_ref().map(|bundle| bundle.ids().count());
         super::super::json(&serde_json::json!({ "policySet": valid, "policies": policies, "findings": found }))?
     } else if let Some(bundle) = bundle {
-        format!("{} policies are valid, the guards among them\n{}\n", bundle.ids().count(), bundle.fingerprint())
+        format!("{} policies are valid, the guards among them\n{}\n", bundle.ids().count(), fingerprint(&authored)?)
     } else {
         findings
             .iter()
@@ -42,4 +42,9 @@ pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
     };
     report::print(&text);
     Ok(exit)
+}
+
+/// What a server records that decides by this set under these settings.
+fn fingerprint(authored: &Authored) -> Result<String, ConfigError> {
+    Ok(authored.engine_for(&Context::default())?.policy_set().to_owned())
 }
