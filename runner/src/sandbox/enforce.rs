@@ -47,6 +47,8 @@ pub struct Prepared {
     pub(super) descriptors: Vec<(OwnedFd, RawFd)>,
     pub(super) controlling_terminal: Option<RawFd>,
     pub(super) limits: Vec<Limit>,
+    /// The session's highest process number, as a line: what bounds its processes until the server looks again.
+    pub(super) last_number: Option<Vec<u8>>,
     pub(super) ruleset: OwnedFd,
     /// The first process's own rules, where it needs and can have them.
     pub(super) reach: Option<OwnedFd>,
@@ -206,6 +208,8 @@ pub enum Step {
     HideMemory,
     /// In its network somebody listens for it.
     Network,
+    /// Its namespace has only so many process numbers.
+    Numbers,
     /// It sees the file system as its session shall.
     Mounts,
     /// It has no capabilities and gets none.
@@ -243,11 +247,12 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::DieWithServer,
         Self::MapUser,
         Self::HideMemory,
         Self::Network,
+        Self::Numbers,
         Self::Mounts,
         Self::DropCapabilities,
         Self::NoNewPrivileges,
@@ -276,6 +281,7 @@ impl fmt::Display for Step {
             Self::MapUser => "map the user into the user namespace",
             Self::HideMemory => "hide the process's memory",
             Self::Network => "open the session's way to its proxy",
+            Self::Numbers => "bound the session's process numbers",
             Self::Mounts => "make the session's view of the file system",
             Self::DropCapabilities => "drop capabilities",
             Self::NoNewPrivileges => "renounce new privileges",
@@ -302,11 +308,13 @@ impl fmt::Display for Step {
 /// - The server's death first: what comes later must not outlive it.
 /// - Capabilities go as soon as the mounts are made, the last thing that needs one, so that no later step succeeds by privilege:
 ///   entering the working directory, for one, must be the session's own right.
-const ARRIVE: [(Step, Act); 10] = [
+const ARRIVE: [(Step, Act); 11] = [
     (Step::DieWithServer, die_with_server),
     (Step::MapUser, map_user),
     (Step::HideMemory, hide_memory),
     (Step::Network, open_network),
+    // Before its own /proc, which is read-only.
+    (Step::Numbers, bound_numbers),
     (Step::Mounts, make_view),
     (Step::DropCapabilities, drop_capabilities),
     (Step::NoNewPrivileges, no_new_privileges),
@@ -356,6 +364,7 @@ struct Child<'a> {
     reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
     maps: [&'a [u8]; 2],
+    last_number: Option<&'a [u8]>,
     view: Option<&'a View>,
     /// For each part of the view the copy of its mount, once it has been taken.
     taken: &'a [AtomicI32],
@@ -433,6 +442,7 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<
         opening: errand.has_proxy().then(|| posts.opening.as_raw_fd()),
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
+        last_number: prepared.and_then(|prepared| prepared.last_number.as_deref()),
         view,
         taken: &taken,
         program: prepared.map(|prepared| Program {
@@ -590,6 +600,15 @@ fn map_user(child: &Child<'_>) -> Done {
     write_file(c"/proc/self/setgroups", b"deny")?;
     write_file(c"/proc/self/uid_map", uid)?;
     write_file(c"/proc/self/gid_map", gid)
+}
+
+/// The kernel counts root's processes nowhere else, and a fork bomb makes thousands between two looks of the server. Where `/proc` may not
+/// be written, as in a container, the looks have to do.
+fn bound_numbers(child: &Child<'_>) -> Done {
+    if let Some(line) = child.last_number {
+        let _held_by_looks_alone = write_file(c"/proc/sys/kernel/pid_max", line);
+    }
+    Ok(())
 }
 
 /// The process holds a copy of the server's memory: until `execve` the program's process, the first process for good.

@@ -176,6 +176,7 @@ fn prepare_in(
     };
     let filters = seccomp::filters(namespaces, proxied)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
+    let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
     let enforced = Enforced {
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
@@ -197,6 +198,7 @@ fn prepare_in(
         descriptors: descriptors([(launch.stdin, 0), (launch.stdout, 1), (launch.stderr, 2)], launch.extra)?,
         controlling_terminal: launch.controlling_terminal,
         limits,
+        last_number: numbers.map(|processes| format!("{}\n", processes.saturating_add(FIRST_NUMBERS)).into_bytes()),
         ruleset: out_of_the_way(&ruleset)?,
         reach,
         view,
@@ -360,6 +362,9 @@ impl SandboxError {
         }
     }
 }
+
+/// Process numbers that the kernel gives out once only, when a namespace is new (`RESERVED_PIDS`).
+const FIRST_NUMBERS: u64 = 300;
 
 /// A limit as the kernel takes it.
 struct Limit {

@@ -209,6 +209,15 @@ fn yes(present: bool, sentence: &str) -> String {
     if present { sentence.to_owned() } else { format!("missing: {sentence} with a newer kernel") }
 }
 
+impl Offer {
+    /// Whether a session has a highest process number of its own (Linux 6.14): before that there is one for the machine.
+    pub(super) fn numbers_processes(&self) -> bool {
+        let mut parts = self.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        version >= (6, 14) && self.root && self.namespaces == Namespaces::Root
+    }
+}
+
 fn ask() -> Offer {
     let (namespaces, namespaces_refused) = usable_namespaces();
     let mounts = match namespaces {

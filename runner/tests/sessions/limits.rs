@@ -57,6 +57,20 @@ async fn a_bomb_ends_its_command_and_nothing_else() {
     assert!(outcomes.iter().any(|entry| entry["exit"]["reason"] == "limit-processes"), "{outcomes:?}");
 }
 
+/// The server looks from time to time; between two looks the kernel bounds how many there can be, where it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_cannot_grow_for_long() {
+    let place = place(Limits { processes: Some(80), ..Limits::default() });
+    let session = place.open().await;
+    let offer = palisade_runner::sandbox::probe();
+    let own = session.says("cat /proc/sys/kernel/pid_max").await;
+    let machine = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("the machine's own");
+    let mut version = offer.kernel.split('.').map_while(|part| part.parse::<u32>().ok());
+    let has_own = (version.next(), version.next()) >= (Some(6), Some(14)) && offer.root;
+    assert_eq!(own, if has_own { "380\n".to_owned() } else { machine.clone() });
+    assert_ne!(machine, "380\n");
+}
+
 /// What several processes share counts once, and what is only reserved does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_within_its_limits_is_left_alone() {
