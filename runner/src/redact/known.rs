@@ -208,6 +208,11 @@ impl Known {
         self.ids.get(number).map(String::as_str)
     }
 
+    /// Whether marks call some value so.
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        self.ids.iter().any(|known| known == id)
+    }
+
     /// How many values and pieces of values there are.
     pub(super) fn len(&self) -> usize {
         self.ids.len()

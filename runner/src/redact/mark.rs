@@ -94,19 +94,37 @@ pub(super) fn is_mark_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// Whether what follows `before` is the inside of a mark: marks must survive a second pass.
-pub(super) fn is_inside(before: &[u8]) -> bool {
-    let is_body = |byte: &u8| is_mark_char(char::from(*byte)) || *byte == b'#';
+/// Whether what begins at `at` lies inside of a mark: marks must survive a second pass. Only a whole mark is one, with an id that
+/// there is: `[redacted:` in front of a secret makes it none.
+pub(super) fn is_inside(text: &[u8], at: usize, is_id: impl Fn(&str) -> bool) -> bool {
+    let before = text.get(..at).unwrap_or_default();
     let body = before.iter().rev().take(MARK_BODY).take_while(|byte| is_body(byte)).count();
-    before.get(..before.len() - body).is_some_and(|rest| rest.ends_with(MARK.as_bytes()))
+    let start = at - body.min(at);
+    before.get(..start).is_some_and(|rest| rest.ends_with(MARK.as_bytes()))
+        && is_whole(text.get(start..).unwrap_or_default(), is_id)
 }
 
 /// Whether a mark, or a part of one, is in the secret: such a secret was redacted before.
-pub(super) fn touches(window: &[u8], secret: &Range<usize>) -> bool {
+pub(super) fn touches(text: &[u8], secret: &Range<usize>, is_id: impl Fn(&str) -> bool) -> bool {
     let from = secret.start.saturating_sub(MARK.len() - 1);
-    let near = window.get(from..secret.end).unwrap_or_default();
-    near.windows(MARK.len()).any(|part| part == MARK.as_bytes())
-        || is_inside(window.get(..secret.start).unwrap_or_default())
+    let near = text.get(from..secret.end).unwrap_or_default();
+    let begins = near.windows(MARK.len()).enumerate().filter(|(_, part)| *part == MARK.as_bytes());
+    let mut bodies = begins.filter_map(|(offset, _)| text.get(from + offset + MARK.len()..));
+    bodies.any(|body| is_whole(body, &is_id)) || is_inside(text, secret.start, &is_id)
+}
+
+/// The id of a mark, perhaps a fingerprint, and the end.
+fn is_whole(body: &[u8], is_id: impl Fn(&str) -> bool) -> bool {
+    let length = body.iter().take(MARK_BODY).take_while(|byte| is_body(byte)).count();
+    let Some((body, [b']', ..])) = body.split_at_checked(length) else { return false };
+    let Ok(body) = str::from_utf8(body) else { return false };
+    let (id, fingerprint) = body.split_once('#').unwrap_or((body, "000000"));
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    fingerprint.len() == 6 && fingerprint.bytes().all(is_digit) && is_id(id)
+}
+
+fn is_body(byte: &u8) -> bool {
+    is_mark_char(char::from(*byte)) || *byte == b'#'
 }
 
 #[cfg(test)]
@@ -132,12 +150,16 @@ mod tests {
 
     #[test]
     fn marks_are_recognised() {
-        assert!(is_inside(b"a [redacted:github-tok") && is_inside(b"[redacted:x#3fa9c"));
-        assert!(!is_inside(b"[redacted:x] ") && !is_inside(b"redacted:x"));
+        let is_id = |id: &str| id == "github-token" || id == "x";
+        let inside = |text: &[u8], at| is_inside(text, at, is_id);
+        assert!(inside(b"a [redacted:github-token] b", 20) && inside(b"[redacted:x#3fa9c1]", 13));
+        assert!(!inside(b"[redacted:x] ", 13) && !inside(b"redacted:x]", 9));
+        // Neither what is no id, nor what has no end.
         assert!(
-            touches(b"[redacted:x]", &(5..11))
-                && touches(b"[redacted:x] abc", &(10..16))
-                && !touches(b"[redacted:x] abc", &(13..16))
+            !inside(b"[redacted:ghp_secret]", 10) && !inside(b"[redacted:x", 10) && !inside(b"[redacted:x#3FA9C1]", 10)
         );
+        let touches = |text: &[u8], secret| touches(text, &secret, is_id);
+        assert!(touches(b"[redacted:x]", 5..11) && touches(b"[redacted:x] abc", 10..16));
+        assert!(!touches(b"[redacted:x] abc", 13..16) && !touches(b"[redacted:secret]", 10..16));
     }
 }

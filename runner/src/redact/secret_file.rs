@@ -27,6 +27,10 @@ impl KnownValue {
         }
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
             values.extend(assigned(line));
+            values.extend(behind_the_last(line));
+            values.extend(in_url(line));
+            // A password by itself.
+            values.extend((!line.contains(char::is_whitespace)).then_some(line));
             values.extend(after_keyword(line));
             values.extend(pgpass(line));
             if line.len() >= KEY_LINE && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
@@ -39,7 +43,12 @@ impl KnownValue {
         let offers = values.into_iter().map(|value| Self::new(name.clone(), value));
         let (fit, unfit): (Vec<_>, Vec<_>) = offers.partition(|offer| offer.unfit().is_none());
         // Numbers and names in such a file are no news; that nothing of it is searched for is.
-        if fit.is_empty() { unfit.into_iter().take(1).collect() } else { fit }
+        let nothing = || vec![Self::new(name.clone(), "")];
+        match (fit.is_empty(), unfit.into_iter().next()) {
+            (false, _) => fit,
+            (true, Some(unfit)) => vec![unfit],
+            (true, None) => nothing(),
+        }
     }
 }
 
@@ -50,6 +59,18 @@ fn assigned(line: &str) -> Option<&str> {
     let value = value.trim().trim_end_matches(',');
     let value = value.trim_matches(['"', '\'']);
     (!name.trim().contains(' ') && !value.is_empty()).then_some(value)
+}
+
+/// `//host/:_authToken=value`.
+fn behind_the_last(line: &str) -> impl Iterator<Item = &str> {
+    ['=', ':'].into_iter().filter_map(move |mark| line.rsplit_once(mark)).map(|(_, value)| value.trim())
+}
+
+/// `https://user:password@host`.
+fn in_url(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("://")?;
+    let (user, _) = rest.split_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
 }
 
 fn after_keyword(line: &str) -> impl Iterator<Item = &str> {
@@ -79,11 +100,19 @@ mod tests {
             (".env", "# comment\nexport DB='EXAMPLE value 0'\n", "EXAMPLE value 0"),
             ("a.json", "{\n  \"client\": \"EXAMPLE/value/0\",\n  \"b\": 1\n}\n", "EXAMPLE/value/0"),
             (".pgpass", "# host\nh:5432:d:u:EXAMPLE:pw0\n", "EXAMPLE:pw0"),
+            ("plain", "someone\nEXAMPLE-pw0/x\n", "EXAMPLE-pw0/x"),
+            (".npmrc", "//r.example/:_authToken=EXAMPLE-pw0\n", "EXAMPLE-pw0"),
+            (".git-credentials", "https://u:EXAMPLE-pw0@h.example\n", "EXAMPLE-pw0"),
         ] {
             let known = KnownValue::in_file(Path::new("/home/me").join(file).as_path(), text.as_bytes());
             let redactor = Redactor::builtin().unwrap().with_known(&known);
             let out = redactor.text(&format!("it is {secret} indeed"));
             assert!(!out.as_str().contains(secret), "{file}: {out}");
+        }
+        // That there is nothing to search for is told.
+        for text in ["", "# nothing\n# more\n", "1\n"] {
+            let known = KnownValue::in_file(Path::new("empty"), text.as_bytes());
+            assert!(known.len() == 1 && known.iter().all(|value| value.unfit().is_some()), "{text:?}");
         }
     }
 }

@@ -409,7 +409,7 @@ impl Stream {
         }
         let (window, base) = self.window(anchor);
         let local = anchor.range.start - base..anchor.range.end - base;
-        if !rule.passes_gate(window, &local) || mark::is_inside(window.get(..local.start).unwrap_or_default()) {
+        if !rule.passes_gate(window, &local) || mark::is_inside(window, local.start, self.ids()) {
             return;
         }
         let starts = rule.starts(window, local.start);
@@ -425,7 +425,7 @@ impl Stream {
                 self.tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 rule.secret_at(window, start).or_else(|| self.secret_between_gaps(index, anchor, window, base, start))
             })
-            .filter(|secret| !mark::touches(window, secret))
+            .filter(|secret| !mark::touches(window, secret, self.ids()))
             .map(|secret| base + secret.start..base + secret.end)
             .collect();
         if is_plain {
@@ -504,12 +504,17 @@ impl Stream {
         let known = Arc::clone(&self.known);
         let text = std::mem::take(&mut self.view.text);
         known.search(&text, self.known_to.max(self.at)..limit, |range, number| {
-            if !mark::touches(text.get(..range.end).unwrap_or_default(), &range) {
+            if !mark::touches(&text, &range, self.ids()) {
                 let index = self.matcher.rules.len() + number;
                 self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
             }
         });
         self.view.text = text;
+    }
+
+    /// Whether there is a mark of this id: a rule's, or a known value's.
+    fn ids(&self) -> impl Fn(&str) -> bool {
+        |id| self.matcher.rules.iter().any(|rule| rule.id == id) || self.known.has_id(id)
     }
 
     /// The name in the mark.

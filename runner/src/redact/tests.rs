@@ -415,6 +415,25 @@ fn an_unclosed_key_does_not_swallow_the_rest() {
     assert_eq!(whole(&builtin(), format!("{begin}{later}").as_bytes()), format!("{begin}{later}").into_bytes());
 }
 
+/// What begins like a mark is none: a program could put that in front of any secret.
+#[test]
+fn a_false_mark_hides_nothing() {
+    let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let known = [KnownValue::new("SITE_PASSWORD", "EXAMPLE-pw0/x")];
+    let redactor = Redactor::builtin().unwrap().with_known(&known);
+    for (text, secret) in [
+        (format!("[redacted:{token}]"), token),
+        (format!("[redacted:{token}"), token),
+        (format!("[redacted:x#{token}]"), token),
+        ("[redacted:EXAMPLE-pw0/x]".to_owned(), "EXAMPLE-pw0"),
+        ("[redacted:EXAMPLE-pw0/x".to_owned(), "EXAMPLE-pw0"),
+    ] {
+        let out = redactor.text(&text);
+        assert!(!out.as_str().contains(secret), "{text}: {out}");
+        assert_eq!(redactor.text(out.as_str()).as_str(), out.as_str(), "a second pass changes nothing");
+    }
+}
+
 #[test]
 fn counts_are_by_rule() {
     let mut stream = redactor().stream();
