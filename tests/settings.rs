@@ -191,7 +191,7 @@ fn trusted_directories_are_meant_from_the_settings_file() {
         let judged = world.call(&["check", "--json", "--config", file.to_str().expect("UTF-8"), &command]).json();
         judged["requests"][0]["determining"].to_string()
     };
-    let trusted = "dev-git";
+    let trusted = "dev-read-only-commands";
     assert!(!judge(settings("")).contains(trusted));
     let seen = judge(settings("[sandbox]\ntrusted = [\"tools\"]\n"));
     assert!(seen.contains(trusted), "{seen}");
