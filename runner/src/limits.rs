@@ -33,7 +33,8 @@ mod tests {
     fn a_text_beyond_the_limit_is_told_by_its_length_and_hash() {
         let redactor = Redactor::builtin().unwrap();
         let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
-        assert_eq!(shown(token, 40, &redactor).as_str(), "[redacted:github-token]");
+        let short = shown(token, 40, &redactor);
+        assert!(short.as_str().starts_with("[redacted:github-token"), "{short}");
         let long = format!("{token}{}", "x".repeat(60));
         let expected = format!("[100 bytes, {}; the limit is 99]", Digest::of(long.as_bytes()));
         assert_eq!(shown(&long, 99, &redactor).as_str(), expected);
