@@ -25,6 +25,9 @@ pub const TERMINAL_FD: i32 = 197;
 /// The descriptor on which the shell tells its state: a socket too, since what is told there another shell will run.
 pub const STATE_FD: i32 = 196;
 
+/// The descriptors at which a shell keeps a pair of pipes for its commands' output.
+pub const KEPT_FDS: [i32; 2] = [200, 201];
+
 /// The shell functions that report and that tell the shell's state. Read-only from the first line on; names with a
 /// slash are looked up as functions (bash(1), "COMMAND EXECUTION", does not say so; its source and our tests do) and
 /// never as programs.
@@ -46,6 +49,8 @@ pub enum Streams<'a> {
         /// Standard error.
         stderr: &'a str,
     },
+    /// Standard input to the null device, the others to what the shell keeps at [`KEPT_FDS`].
+    Kept,
     /// All three to the shell's terminal.
     Terminal,
     /// Nowhere: what the shell itself holds leads to the null device, which it need not be able to open for writing.
@@ -90,16 +95,23 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
             evaluated(moved.as_bytes())
         }
     };
-    // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptor of the
-    // report is closed for whatever the command starts.
+    // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptors that are the
+    // shell's own are closed for whatever the command starts.
+    let [out, err] = KEPT_FDS;
     let _ = match streams {
         Streams::Files { stdin, stdout, stderr } => write!(text, " <{stdin} >{stdout} 2>{stderr}"),
+        Streams::Kept => write!(text, " </dev/null >&{out} 2>&{err}"),
         Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
         Streams::Nowhere => write!(text, " </dev/null"),
     };
-    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&-");
+    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&- {out}>&- {err}>&-");
     text.push_str(&report(nonce));
     text.into_bytes()
+}
+
+/// Gives the next command this status to see as that of the one before it, and reports.
+pub fn status(status: i32, nonce: &Nonce) -> Vec<u8> {
+    line(&format!("{REPORT}s/ {status}"), nonce).into_bytes()
 }
 
 /// A report of its own, behind whatever an interrupt has left of other lines.

@@ -510,6 +510,9 @@ impl Session {
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
+        if self.hooked {
+            self.shell.keep_nothing();
+        }
         let ended = match self.shell.run(&script, &redactor, terms).await {
             Ok(ended) => ended,
             Err(error) => {

@@ -56,7 +56,6 @@ const HABITS: &[(&str, bool)] = &[
     ("set -o vi", false),
     ("set +o emacs", false),
     ("set -t", false),
-    ("set -r", false),
     ("builtin() { :; }", false),
     ("builtin() { echo forged; }", false),
     ("enable -n printf", false),
@@ -81,6 +80,18 @@ async fn habits_of_a_shell_change_no_result() {
             None => assert!(next.end == End::Status(0) && next.stdout.ends_with("well\n"), "{habit}: {next:?}"),
         }
     }
+}
+
+/// A restricted shell cannot open the pipes that a command beside others needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_shell_says_what_it_refuses_or_is_lost() {
+    let mut shell = Bare::start().await;
+    shell.run("set -r").await;
+    let refused = shell.run("/bin/echo well").await;
+    assert_eq!((refused.end, refused.lost, refused.stdout.as_str()), (End::Status(1), None, ""), "{refused:?}");
+    assert!(refused.stderr.contains("restricted"), "{refused:?}");
+    assert_eq!(shell.run("echo well; sleep 9 &").await.stdout, "well\n");
+    assert_eq!(shell.run("echo well").await.lost, Some(Lost::Unheard));
 }
 
 #[tokio::test(flavor = "multi_thread")]
