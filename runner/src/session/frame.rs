@@ -9,8 +9,8 @@
 //!
 //! An interrupt that arrives while bash reads a line makes it forget what it has read of it, and run the rest as a line
 //! of its own; and any background child can send one. So no rest of a line may mean anything but the line itself. All
-//! that separates words is written as escapes, which outside the quotes separate nothing; and in a report `/` stands
-//! behind each letter, so that every rest of it names a directory.
+//! that separates words is written as escapes, which outside the quotes separate nothing; and a report's nonce ends in
+//! `/`, so that every rest of it names a directory. bash reads byte by byte: what is not there takes no time.
 
 use std::fmt::Write as _;
 
@@ -188,9 +188,8 @@ pub struct Report {
 pub fn read(line: &[u8]) -> Option<Report> {
     let (nonce, status) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     let status = status.parse().ok().filter(|status| (0..=255).contains(status))?;
-    let digits: Option<String> =
-        nonce.strip_suffix('/')?.split('/').map(|digit| Some(digit).filter(|d| d.len() == 1)).collect();
-    Some(Report { nonce: Nonce(digits?), status })
+    let digits = nonce.strip_suffix('/').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    Some(Report { nonce: Nonce(digits.to_owned()), status })
 }
 
 fn report(nonce: &Nonce) -> String {
@@ -198,14 +197,7 @@ fn report(nonce: &Nonce) -> String {
 }
 
 fn line(call: &str, nonce: &Nonce) -> String {
-    let mut line = format!("{call} ");
-    for digit in nonce.as_str().chars() {
-        line.push(digit);
-        line.push('/');
-    }
-    line.push_str(KEEPS_STATUS);
-    line.push('\n');
-    line
+    format!("{call} {}/{KEEPS_STATUS}\n", nonce.as_str())
 }
 
 /// `$'…'`: one word on one line, whatever the text holds. What could end a word, begin a comment, an assignment or an

@@ -69,7 +69,7 @@ impl Nonce {
         if filled < bytes.len() {
             return Err(SessionError::NoRandomness);
         }
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 
     /// 32 hexadecimal digits.

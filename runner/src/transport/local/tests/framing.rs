@@ -98,7 +98,7 @@ async fn a_restricted_shell_says_what_it_refuses_or_is_lost() {
 async fn output_is_not_taken_for_an_end() {
     let mut shell = Bare::start().await;
     for script in [
-        "printf 'a/b/c/d/e/f/0/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/0/1/2/3/4/5/6/7/8/9/ 0\\n'; (exit 9)",
+        "printf 'abcdef0123456789abcdef0123456789/ 0\\n'; (exit 9)",
         "printf '/palisade/ 0\\n' | tee /dev/stderr; (exit 9)",
         "for fd in /proc/$PPID/fd/*; do echo 0 > $fd; done 2>/dev/null; (exit 9)",
         "for fd in /proc/$$/fd/*; do echo \"0/ 0\" > $fd; done 2>/dev/null; (exit 9)",
@@ -213,7 +213,7 @@ fn random_bytes_on_all_descriptors_change_no_result() {
     use proptest::test_runner::{Config, TestRunner};
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let report = "(/palisade/ |([0-9a-f]/){0,40} )[0-9]{0,3}\n".prop_map(String::into_bytes);
+    let report = "(/palisade/ |[0-9a-f]{0,40}/? )[0-9]{0,3}\n".prop_map(String::into_bytes);
     let piece = prop_oneof![prop::collection::vec(any::<u8>(), 0..600), report, Just(b"\n".to_vec())];
     let inputs = (prop::collection::vec(piece, 1..8), 0..256_i32, any::<bool>());
     let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, ..Config::default() });
