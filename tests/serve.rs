@@ -419,12 +419,23 @@ fn a_session_cannot_be_typed_into_or_led_astray() {
     assert!(!world.path("work/.git/hooks").exists());
 }
 
+/// Every way to get out of a program's own tree: below another process group or session, deaf to signals, without a parent.
+const SLEEPERS: &str = "#!/bin/bash
+sleep MARK &
+nohup sleep MARK >/dev/null 2>&1 &
+setsid sleep MARK &
+setsid -f sleep MARK
+(trap '' TERM INT HUP; sleep MARK) &
+( (sleep MARK &) & )
+wait
+";
+
 #[test]
-fn the_end_of_input_ends_the_server_and_its_sessions() {
+fn no_process_of_a_session_outlives_its_server() {
     let world = World::new();
     let mark = format!("{}.75", 40_000 + std::process::id());
-    world.program("long", &format!("#!/bin/bash\nsleep {mark}\n"));
-    let is_running = || {
+    world.program("long", &SLEEPERS.replace("MARK", &mark));
+    let running = || {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         entries
             .filter(|entry| {
@@ -433,29 +444,58 @@ fn the_end_of_input_ends_the_server_and_its_sessions() {
             })
             .count()
     };
-    for signal in [None, Some("-TERM"), Some("-INT")] {
+    for signal in [None, Some("-TERM"), Some("-INT"), Some("-KILL")] {
         let mut server = Server::start(&world);
         server.exec(1, "./long");
-        let begun = std::time::Instant::now();
-        while is_running() == 0 {
-            assert!(begun.elapsed().as_secs() < 60, "it did not start");
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait_until(60, || running() == SLEEPERS.matches("MARK").count());
         match signal {
             None => drop(server.child.stdin.take()),
             Some(signal) => {
-                assert!(
-                    Command::new("kill")
-                        .args([signal, &server.child.id().to_string()])
-                        .status()
-                        .is_ok_and(|status| status.success())
-                );
+                let pid = server.child.id().to_string();
+                assert!(Command::new("kill").args([signal, &pid]).status().is_ok_and(|status| status.success()));
             }
         }
         let status = server.child.wait().expect("it ends");
-        assert_eq!(status.code(), Some(0), "{signal:?}");
-        assert_eq!(is_running(), 0, "{signal:?}");
+        if signal == Some("-KILL") {
+            // The kernel ends them, in its own time.
+            wait_until(5, || running() == 0);
+        } else {
+            assert_eq!((status.code(), running()), (Some(0), 0), "{signal:?}");
+        }
     }
+}
+
+fn wait_until(seconds: u64, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < seconds, "not within {seconds} seconds");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// The guard of each session waits in a thread; besides those, many sessions take no more threads than few.
+#[test]
+fn threads_do_not_grow_with_sessions() {
+    let world = World::new();
+    let mut server = Server::start(&world);
+    let pid = server.child.id();
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| !name.starts_with("palisade-guard")).count()
+    };
+    let mut id = 1;
+    let mut open = |server: &mut Server| {
+        server.call(id, "session_open", &json!({}));
+        let session = server.receive()["result"]["structuredContent"]["session"].clone();
+        server.call(id + 1, "exec", &json!({ "command": "echo hi; /bin/true", "session": session }));
+        assert_eq!(server.receive()["result"]["structuredContent"]["stdout"], "hi\n");
+        id += 2;
+    };
+    (0..4).for_each(|_| open(&mut server));
+    let few = threads();
+    (0..28).for_each(|_| open(&mut server));
+    assert!(threads() < few + 8, "{few} threads before, {} now", threads());
 }
 
 #[test]
