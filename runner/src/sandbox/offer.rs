@@ -1,10 +1,12 @@
 //! What this machine can enforce. Asked of the kernel by trying, once: a version number or a setting tells less than a refusal.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plan::Level;
+use super::plan::{Level, Limits};
 use super::{Network, SandboxError, enforce, landlock, mounts};
 
 /// What this machine can enforce.
@@ -187,6 +189,7 @@ impl Offer {
                     format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
                 },
             ),
+            finding("limits", true, self.limits()),
             finding(
                 "user",
                 !self.root,
@@ -210,6 +213,30 @@ fn yes(present: bool, sentence: &str) -> String {
 }
 
 impl Offer {
+    /// Who would hold which limit, as a sentence.
+    fn limits(&self) -> String {
+        let all = Limits {
+            processes: Some(1),
+            memory: Some(1),
+            file_size: Some(1),
+            open_files: Some(1),
+            cpu: Some(Duration::from_secs(1)),
+            disk: Some(1),
+            free_disk: Some(1),
+        };
+        let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for limit in all.told(self) {
+            by.entry(limit.held_by).or_default().push(limit.name);
+        }
+        let held = by.iter().map(|(who, names)| format!("{} by {}", names.join(", "), who.replace('+', " and ")));
+        held.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether the kernel counts a session's processes apart from the user's others.
+    pub(super) fn counts_processes(&self) -> bool {
+        self.namespaces == Namespaces::User && !self.root
+    }
+
     /// Whether a session has a highest process number of its own (Linux 6.14): before that there is one for the machine.
     pub(super) fn numbers_processes(&self) -> bool {
         let mut parts = self.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
