@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::plan::{Level, Limits};
-use super::{Network, SandboxError, enforce, landlock, mounts};
+use super::{Network, SandboxError, enforce, guard, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -123,7 +123,9 @@ impl Offer {
             return missing("system call filters cannot ask another process");
         }
         if !self.ptrace {
-            return missing("no process may trace another (`kernel.yama.ptrace_scope` is 3)");
+            return missing(
+                "no process may trace another (`kernel.yama.ptrace_scope` is 3, or a container's filter refuses `ptrace`)",
+            );
         }
         Ok(())
     }
@@ -259,7 +261,7 @@ fn ask() -> Offer {
         seccomp_filter: enforce::filter_can_answer(libc::SECCOMP_RET_ERRNO),
         user_notify: enforce::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
         // A file that is not there is a kernel without that module.
-        ptrace: std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
+        ptrace: guard::may_trace() && std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,
         namespaces_refused,
         mounts: mounts.is_ok(),
