@@ -415,9 +415,11 @@ impl Memory {
                     }
                 }
                 Err(_) if total > 0 => break,
-                // What is mapped nowhere is EIO in a file.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Err(libc::EFAULT),
-                Err(error) => return Err(number(error)),
+                // In a file, what is mapped nowhere is EIO, and what no program can have is EINVAL.
+                Err(error) => {
+                    let errno = number(error);
+                    return Err(if matches!(errno, libc::EIO | libc::EINVAL) { libc::EFAULT } else { errno });
+                }
             }
         }
         Ok(total)
@@ -575,8 +577,9 @@ mod tests {
         let memory = Memory(std::process::id().cast_signed());
         let text = *b"some words\0";
         let at = text.as_ptr().addr() as u64;
+        type Reading = fn(&Memory, &mut [(u64, &mut [u8])]) -> Result<usize, c_int>;
         for places in [vec![at], vec![at, at + 5], vec![at, 16], vec![16], vec![16, at], vec![u64::MAX - 4]] {
-            let read = |by: fn(&Memory, &mut [(u64, &mut [u8])]) -> Result<usize, c_int>| {
+            let read = |by: Reading| {
                 let mut bytes = vec![[0; 4]; places.len()];
                 let mut parts: Vec<(u64, &mut [u8])> =
                     places.iter().copied().zip(bytes.iter_mut().map(<[u8; 4]>::as_mut_slice)).collect();
