@@ -156,6 +156,17 @@ struct LimitsTable {
     memory: Option<String>,
     file_size: Option<String>,
     open_files: Option<u64>,
+    cpu: Option<Time>,
+    disk: Option<String>,
+    free_disk: Option<String>,
+}
+
+/// A time, as a text with its unit or as seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a time such as `30s` or `5m`, or a number of seconds")]
+enum Time {
+    Seconds(u64),
+    Text(String),
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -721,6 +732,12 @@ impl<'a> Layers<'a> {
             memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?,
             file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
             open_files,
+            cpu: self
+                .pick(|file| file.sandbox.limits.cpu.clone())
+                .map(|time| time.read("sandbox.limits.cpu"))
+                .transpose()?,
+            disk: bytes("sandbox.limits.disk", self.pick(|file| file.sandbox.limits.disk.clone()))?,
+            free_disk: bytes("sandbox.limits.free-disk", self.pick(|file| file.sandbox.limits.free_disk.clone()))?,
         })
     }
 
@@ -907,6 +924,15 @@ fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
         value: text.to_owned(),
         expected,
     })
+}
+
+impl Time {
+    fn read(&self, key: &str) -> Result<Duration, ConfigError> {
+        match self {
+            Self::Seconds(seconds) => duration(key, &seconds.to_string()),
+            Self::Text(text) => duration(key, text),
+        }
+    }
 }
 
 /// `4096`, `64KiB`, `4MiB`, `2GiB`.

@@ -11,6 +11,7 @@
 mod check;
 mod commands;
 mod compile_fail;
+mod confined;
 mod developer;
 mod documents;
 mod guard;

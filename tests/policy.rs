@@ -281,6 +281,29 @@ fn the_sandbox_is_explained_with_its_policies() {
     let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
     assert_eq!(own["rights"], "r---");
     assert_eq!(readonly["network"], "not-permitted");
+    let limits = world.write(
+        "state/limits.toml",
+        "[sandbox.limits]\nprocesses = 99\nmemory = \"1GiB\"\ncpu = 90\nfree-disk = \"64MiB\"\n",
+    );
+    let limits = limits.to_str().expect("UTF-8");
+    let human = world.call(&["policy", "explain-sandbox", "--config", limits]).stdout;
+    assert!(human.contains("Limit: memory 1GiB, held by server.\n"), "{human}");
+    assert!(human.contains("Limit: cpu 90s, held by kernel and server.\n"), "{human}");
+    // A verdict tells the same, for those who only look there.
+    let verdict = world.call(&["check", "--json", "--config", limits, "ls"]).json();
+    let explained = world.call(&["policy", "explain-sandbox", "--json", "--config", limits]).json();
+    for key in ["starts", "mounts", "masks", "searched", "network", "limits"] {
+        assert_eq!(verdict["sandbox"][key], explained[key], "{key}");
+        assert!(!explained[key].is_null(), "{key}");
+    }
+    let rights = |rules: &Value| {
+        let rule = rules.as_array()?.iter().find(|rule| rule["path"] == workspace.as_str())?.clone();
+        Some(rule["rights"].as_str()?.to_owned())
+    };
+    assert_eq!(rights(&verdict["sandbox"]["rules"]).as_deref(), Some("rwdx"), "{verdict:#}");
+    assert_eq!(verdict["sandbox"]["masks"].as_array().map(Vec::is_empty), Some(!mounts), "{verdict:#}");
+    let remote = world.call(&["check", "--json", "--transport", "ssh", "--target", "web", "ls"]).json();
+    assert!(remote["sandbox"].is_null(), "{remote:#}");
     // A forbid below a permit is a hole: it is told, with the policy that makes it.
     let hole = format!(
         "{PERMIT}@id(\"f\") @reason(\"r\") forbid (principal, action == Action::\"read\", resource in PathGroup::\"vault\");"

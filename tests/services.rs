@@ -28,14 +28,7 @@ fn sshd_runs_commands_and_openssh_refuses_a_changed_host_key() {
 fn docker_runs_a_command_in_a_container_without_a_network() {
     let Some(docker) = Docker::up() else { return };
     let container = docker.container("palisade-services-test");
-    let exec = |script: &str| {
-        let create = serde_json::json!({ "Cmd": ["bash", "-c", script], "AttachStdout": true, "Tty": true });
-        let path = format!("/containers/{}/exec", container.name());
-        let made: serde_json::Value =
-            serde_json::from_str(&docker.request("POST", &path, &create.to_string())).unwrap_or_default();
-        let id = made.get("Id").and_then(serde_json::Value::as_str).unwrap_or_default();
-        docker.request("POST", &format!("/exec/{id}/start"), r#"{"Detach": false, "Tty": true}"#)
-    };
+    let exec = |script: &str| container.bash("0:0", script);
     assert_eq!(exec("echo ok"), "ok\r\n");
     // Two header lines and the loopback device.
     assert_eq!(exec("grep -c . /proc/net/dev"), "3\r\n");

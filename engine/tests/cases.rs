@@ -87,6 +87,8 @@ struct Variables {
     fold: bool,
     #[serde(default)]
     harmless: Vec<String>,
+    #[serde(default)]
+    passed: Vec<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -111,6 +113,21 @@ fn the_guard_of_variables_has_the_names_of_its_table() {
     assert_eq!(compared.iter().copied().collect::<BTreeSet<_>>(), listed);
     assert_eq!(compared.len(), listed.len(), "a name stands twice");
     assert!(table.iter().all(|row| row.reason.ends_with('.')));
+    // What the settings may pass on is an exception, which names something of its row.
+    for row in &table {
+        for passed in &row.passed {
+            let concerns = |name: &String| like(passed, &name.replace('*', "")) || like(name, &passed.replace('*', ""));
+            assert!(row.names.iter().any(concerns), "{passed} in none of {:?}", row.names);
+        }
+    }
+}
+
+/// Whether a text is the pattern, in which one `*` stands for anything.
+fn like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, end)) => text.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
+    }
 }
 
 /// Each name of the table is refused with some value and allowed with each harmless one; another value with a harmless

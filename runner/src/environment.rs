@@ -3,10 +3,14 @@
 //! A child's environment is made anew: a short built-in list, the names that the settings add, and the values that Palisade sets
 //! itself. Variables that change what a command *means* — which library a program loads, what a shell runs before the script —
 //! are refused even to the settings, since the decision was about the script as it reads. Values are bytes and pass unchanged.
+//!
+//! Which variables those are is the table of `guard-loader-env`, `policies/variables.toml`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+
+use palisade_engine::guarded_variable;
 
 /// The places that a session's variables speak of. `TMPDIR` is each session's own and is added when one opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub enum EnvironmentError {
         /// As the settings spell it.
         name: String,
         /// What it does.
-        reason: &'static str,
+        reason: String,
     },
     /// It names no variable.
     #[error("`{name}` is not the name of a variable")]
@@ -69,14 +73,27 @@ fn permitted(name: &str) -> Result<(), EnvironmentError> {
     let mut bytes = name.bytes();
     // Bash's exported functions (`BASH_FUNC_x%%`) are no names, and get the clearer answer below.
     let is_name = bytes.next().is_some_and(letter) && bytes.all(|byte| letter(byte) || byte.is_ascii_digit());
-    let refused = |(_, reason): &(&str, &'static str)| EnvironmentError::Refused { name: name.to_owned(), reason };
-    match REFUSED.iter().find(|(pattern, _)| matches(pattern, name.as_bytes())) {
-        Some(row) => Err(refused(row)),
-        None if SET.iter().any(|(own, _)| *own == name) || PLACES.contains(&name) => {
-            Err(refused(&(name, "Palisade sets it itself")))
-        }
+    if is_listed(OsStr::new(name)) {
+        return Ok(());
+    }
+    let set = || SET.iter().any(|(own, _)| *own == name) || PLACES.contains(&name);
+    let own = OWN.iter().find(|(own, _)| *own == name).map(|(_, reason)| *reason);
+    let reason = own.or_else(|| set().then_some("Palisade sets it itself"));
+    match reason.or_else(|| guarded_variable(name)) {
+        Some(reason) => Err(EnvironmentError::Refused { name: name.to_owned(), reason: as_clause(reason) }),
         None if !is_name => Err(EnvironmentError::NotAName { name: name.to_owned() }),
         None => Ok(()),
+    }
+}
+
+/// A sentence of the table, to stand behind a colon.
+fn as_clause(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut words = sentence.splitn(2, ' ');
+    let article = words.next().filter(|word| ["It", "A", "The", "An"].contains(word));
+    match (article, words.next()) {
+        (Some(article), Some(rest)) => format!("{} {rest}", article.to_lowercase()),
+        _ => sentence.to_owned(),
     }
 }
 
@@ -128,61 +145,20 @@ const SET: [(&str, &str); 5] = [
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
-/// Refused to the settings, with the reason.
-const REFUSED: [(&str, &str); 52] = [
-    ("LD_*", "it makes programs load other libraries"),
-    ("GCONV_PATH", "it makes programs load other libraries"),
-    ("LOCPATH", "it makes programs read other locale data"),
-    ("NLSPATH", "it makes programs read other messages, format strings among them"),
-    ("GLIBC_TUNABLES", "it changes the C library that every program uses"),
-    ("MALLOC_*", "it changes the C library that every program uses"),
-    ("HOSTALIASES", "it changes which host a name means"),
-    ("RES_OPTIONS", "it changes which host a name means"),
-    ("LOCALDOMAIN", "it changes which host a name means"),
-    ("BASH_ENV", "bash runs the file before the script"),
-    ("ENV", "sh runs the file before the script"),
-    ("ZDOTDIR", "zsh runs files from there before the script"),
-    ("BASH_FUNC_*", "it puts a function in the place of a command"),
-    ("BASH_LOADABLES_PATH", "bash loads builtins from there"),
-    ("BASH_COMPAT", "it changes how bash reads a script"),
-    ("BASH_XTRACEFD", "it changes where bash writes"),
-    ("BASHOPTS", "it changes how bash reads a script"),
-    ("SHELLOPTS", "it changes how a shell reads a script"),
-    ("POSIXLY_CORRECT", "it changes how bash reads a script"),
-    ("IFS", "it changes how a shell splits words"),
-    ("PS0", "bash expands it, commands included"),
-    ("PS1", "bash expands it, commands included"),
-    ("PS2", "bash expands it, commands included"),
-    ("PS4", "bash expands it, commands included"),
-    ("PROMPT_COMMAND", "bash runs it before each prompt"),
-    ("INPUTRC", "it binds keys to text that nobody typed"),
-    ("CDPATH", "it changes which directory `cd` means"),
-    ("GLOBIGNORE", "it changes which files a pattern means"),
-    ("EXECIGNORE", "it changes which program a name means"),
-    ("GIT_*", "git runs programs and uses repositories that such variables name"),
-    ("SSH_ASKPASS*", "ssh runs the program"),
-    ("LESSOPEN", "less runs it"),
-    ("LESSCLOSE", "less runs it"),
-    ("MAKEFLAGS", "make takes options and definitions from it"),
-    ("PERL5OPT", "perl runs code from it"),
-    ("PERL5DB", "perl runs code from it"),
-    ("RUBYOPT", "ruby runs code from it"),
-    ("NODE_OPTIONS", "node runs code from it"),
-    ("PYTHONSTARTUP", "python runs the file"),
-    ("PYTHONINSPECT", "python goes on to read commands after a script"),
-    ("JAVA_TOOL_OPTIONS", "java loads agents from it"),
-    ("JDK_JAVA_OPTIONS", "java loads agents from it"),
-    ("_JAVA_OPTIONS", "java loads agents from it"),
+/// Refused to the settings beside those that change what a command means, with the reason.
+const OWN: [(&str, &str); 9] = [
     ("TMOUT", "it changes how long a shell waits"),
-    ("http_proxy", "Palisade sets it itself, where a session has a network"),
-    ("HTTP_PROXY", "Palisade sets it itself, where a session has a network"),
-    ("https_proxy", "Palisade sets it itself, where a session has a network"),
-    ("HTTPS_PROXY", "Palisade sets it itself, where a session has a network"),
-    ("all_proxy", "Palisade sets it itself, where a session has a network"),
-    ("ALL_PROXY", "Palisade sets it itself, where a session has a network"),
-    ("no_proxy", "Palisade sets it itself, where a session has a network"),
-    ("NO_PROXY", "Palisade sets it itself, where a session has a network"),
+    ("http_proxy", PROXY),
+    ("HTTP_PROXY", PROXY),
+    ("https_proxy", PROXY),
+    ("HTTPS_PROXY", PROXY),
+    ("all_proxy", PROXY),
+    ("ALL_PROXY", PROXY),
+    ("no_proxy", PROXY),
+    ("NO_PROXY", PROXY),
 ];
+
+const PROXY: &str = "Palisade sets it itself, where a session has a network";
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
@@ -266,11 +242,24 @@ mod tests {
 
     #[test]
     fn every_refusal_holds() {
-        for (pattern, reason) in REFUSED {
-            let name = pattern.replace('*', "X");
-            assert_eq!(permitted(&name), Err(EnvironmentError::Refused { name: name.clone(), reason }));
-            assert!(!is_listed(OsStr::new(&name)), "{name} is on both lists");
+        for (name, reason) in OWN {
+            let refused = EnvironmentError::Refused { name: name.to_owned(), reason: reason.to_owned() };
+            assert_eq!(permitted(name), Err(refused));
         }
+        // The one list of what changes a command's meaning is the guard's table; what is passed on unasked is no row of it.
+        for name in LISTED.map(|name| name.replace('*', "X")).iter().filter(|name| *name != "SHELL") {
+            assert_eq!(guarded_variable(name), None, "{name} is on both lists");
+        }
+        for name in ["LUA_INIT", "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS", "MAKEFLAGS", "npm_config_shell", "GRADLE_X"] {
+            assert_eq!(permitted(name).is_err(), guarded_variable(name).is_some(), "{name}");
+        }
+        let told = permitted("GIT_DIR").unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "the variable `GIT_DIR` cannot be passed on: git runs programs, and uses configuration and repositories, that such variables name"
+        );
+        let told = permitted("BASH_ENV").unwrap_err().to_string();
+        assert!(told.ends_with(": a shell runs or expands it, or reads the next script otherwise"), "{told}");
     }
 
     #[test]

@@ -104,6 +104,9 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         (Status::Limited, ..) => Exit::Reason(Term::new(match result.limit {
             Some(Exceeded::Memory) => "limit-memory",
             Some(Exceeded::Processes) => "limit-processes",
+            Some(Exceeded::Cpu) => "limit-cpu",
+            Some(Exceeded::Disk) => "limit-disk",
+            Some(Exceeded::FreeDisk) => "limit-free-disk",
             None => "limited",
         })),
         (status, _, _) => Exit::Reason(Term::new(result.cause.map_or(status.as_str(), Cause::as_str))),

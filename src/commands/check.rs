@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use palisade_runner::dry_run::{Case, judge};
 use palisade_runner::{Decision, Explained, Redacted, Settings};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::args::{Check, Transport};
+use crate::commands::policy::plan_of;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
@@ -37,6 +39,9 @@ struct Named<'a> {
     id: Option<Redacted>,
     #[serde(flatten)]
     explained: &'a Explained,
+    /// What a session would be held to; for one local command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<Value>,
 }
 
 pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
@@ -49,7 +54,9 @@ pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
     case.script = args.command.as_ref().map(|command| command.as_bytes().to_vec()).unwrap_or_default();
     let explained = judge(&settings, &case);
     let text = if args.context.json {
-        commands::json(&Named { id: None, explained: &explained })?
+        let local = matches!(args.context.transport, None | Some(Transport::Local));
+        let sandbox = local.then(|| plan_of(&settings));
+        commands::json(&Named { id: None, explained: &explained, sandbox })?
     } else {
         report::verdict(&explained)
     };
@@ -120,5 +127,6 @@ fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, S
     case.guarded = line.guarded.unwrap_or(case.guarded);
     case.script = line.command.into_bytes();
     let explained = judge(settings, &case);
-    commands::json(&Named { id, explained: &explained }).map_err(|_| "the verdict cannot be written as JSON".to_owned())
+    commands::json(&Named { id, explained: &explained, sandbox: None })
+        .map_err(|_| "the verdict cannot be written as JSON".to_owned())
 }

@@ -2,7 +2,7 @@
 # A container engine and a small local image, for tests: no registry, no systemd, no docker command line.
 #
 #   docker.sh up   DIR          make sure that an engine answers and has palisade-test:latest; prints DOCKER_HOST=...
-#   docker.sh run  DIR [NAME]   start a container that sleeps, with no network; prints its name
+#   docker.sh run  DIR [NAME [BIND...]]   start a container that sleeps, with no network; prints its name
 #   docker.sh rm   DIR NAME     remove it
 #   docker.sh down DIR          remove the containers of DIR, stop the engine if `up` started it; DIR stays
 #
@@ -32,7 +32,8 @@ main() {
         ;;
     run)
         find_engine || die "no engine answers: run \`up\` first"
-        start_container "${1:-palisade-test-$$}"
+        [ $# -gt 0 ] || set -- "palisade-test-$$"
+        start_container "$@"
         ;;
     rm)
         find_engine || exit 0
@@ -143,13 +144,14 @@ request() { # METHOD PATH [curl option...]; no version in the path: engines diff
 
 # --- containers ---
 
-start_container() { # NAME; one of that name is replaced
-    local init=false
+start_container() { # NAME [FILE:PATH:ro...]; one of that name is replaced
+    local init=false bind binds=
+    for bind in "${@:2}"; do binds+=${binds:+, }\"$bind\"; done
     if [ "$ENGINE" = docker ] && command -v docker-init >/dev/null; then init=true; fi
     request DELETE "containers/$1?force=1" >/dev/null 2>&1 || true
     request POST "containers/create?name=$1" -H 'Content-Type: application/json' --data-binary @- >/dev/null <<JSON
 {"Image": "$IMAGE", "Cmd": ["sleep", "infinity"], "WorkingDir": "/srv/app", "Labels": {"palisade-test": "$DIR"},
- "HostConfig": {"NetworkMode": "none", "Init": $init}}
+ "HostConfig": {"NetworkMode": "none", "Init": $init, "Binds": [$binds]}}
 JSON
     request POST "containers/$1/start" >/dev/null
     echo "$1"

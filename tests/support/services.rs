@@ -66,8 +66,14 @@ impl Docker {
     /// Starts a container that sleeps and has no network. `name` must be the test's own; the engine sees it with the
     /// process id behind it, since somebody else may run the same tests on the same engine.
     pub(crate) fn container(self: &Arc<Self>, name: &str) -> Container {
+        self.container_with(name, &[])
+    }
+
+    /// The same with files of this machine's in it, each as `PATH:PATH IN THE CONTAINER:ro`.
+    pub(crate) fn container_with(self: &Arc<Self>, name: &str, binds: &[String]) -> Container {
         let name = format!("{name}-{}", std::process::id());
-        self.fixture.run("run", &[&name]);
+        let arguments: Vec<&str> = std::iter::once(name.as_str()).chain(binds.iter().map(String::as_str)).collect();
+        self.fixture.run("run", &arguments);
         Container { engine: Arc::clone(self), name }
     }
 
@@ -76,7 +82,7 @@ impl Docker {
         let host = self.fixture.variable("DOCKER_HOST");
         let socket = host.strip_prefix("unix://").unwrap_or_else(|| panic!("`{host}` is not a unix socket"));
         let mut curl = Command::new("curl");
-        curl.args(["--fail-with-body", "--silent", "--show-error", "--max-time", "60", "--unix-socket", socket]);
+        curl.args(["--fail-with-body", "--silent", "--show-error", "--max-time", "300", "--unix-socket", socket]);
         curl.args(["--request", method, "--header", "Content-Type: application/json", "--data-binary", body]);
         stdout_of(curl.arg(format!("http://engine{path}")))
     }
@@ -89,9 +95,15 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// The name that the engine knows it by.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// What bash prints there that runs a script as this user, `UID:GID`; at a terminal, as the engine would else frame it.
+    pub(crate) fn bash(&self, user: &str, script: &str) -> String {
+        let create =
+            serde_json::json!({ "Cmd": ["bash", "-c", script], "User": user, "AttachStdout": true, "Tty": true });
+        let path = format!("/containers/{}/exec", self.name);
+        let made: serde_json::Value =
+            serde_json::from_str(&self.engine.request("POST", &path, &create.to_string())).unwrap_or_default();
+        let id = made.get("Id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        self.engine.request("POST", &format!("/exec/{id}/start"), r#"{"Detach": false, "Tty": true}"#)
     }
 }
 
@@ -228,7 +240,7 @@ fn demand(service: &str) -> Demand {
 }
 
 /// Ends a test early, or fails it where the service is required.
-fn skip<T>(service: &str, why: &str) -> Option<T> {
+pub(crate) fn skip<T>(service: &str, why: &str) -> Option<T> {
     assert!(demand(service) != Demand::Required, "PALISADE_REQUIRE asks for {service}: {why}");
     let thread = std::thread::current();
     announce(&format!("SKIPPED [{service}] {}: {why}", thread.name().unwrap_or("a test")));

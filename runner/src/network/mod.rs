@@ -33,7 +33,7 @@ use tokio::net::TcpStream;
 
 pub use self::programs::Programs;
 pub use self::proxy::Proxy;
-use crate::audit::Audit;
+use crate::audit::{Audit, Entry};
 use crate::pipeline::Policies;
 use crate::record;
 use crate::redact::{Redacted, Redactor};
@@ -50,7 +50,7 @@ const DIALLING: Duration = Duration::from_secs(15);
 /// Addresses of a name that are judged and tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// Refusals of one script that are told and recorded; a loop may meet any number.
+/// Refusals of one script that are recorded each by itself; a loop may meet any number, and those beyond are counted.
 const MAX_REFUSALS: usize = 256;
 
 /// The variables that tell programs of the proxy, in the spellings that there are. It is named as an HTTP proxy throughout:
@@ -81,6 +81,8 @@ struct State {
     progress: Option<Arc<Progress>>,
     /// What was refused to it.
     refused: BTreeSet<(String, u16, String)>,
+    /// How often something else was, once that was full.
+    more: u64,
 }
 
 /// Why there is no connection.
@@ -108,6 +110,16 @@ struct Refused {
     suggest: String,
 }
 
+/// What becomes of a refusal on record.
+enum Noted {
+    /// Nothing: it is there already, or is counted with others.
+    Known,
+    /// It goes there by itself.
+    New,
+    /// It stands for so many.
+    TooMany { session: String, more: u64 },
+}
+
 /// A connection that a program wants.
 struct Wanted<'a> {
     /// The peer, in the one spelling that policies see.
@@ -120,7 +132,8 @@ struct Wanted<'a> {
 impl Gate {
     /// For a session that is opened on these facts.
     pub fn new(policies: Policies, redactor: Redactor, audit: Audit, facts: &Facts) -> Arc<Self> {
-        let state = State { facts: facts.clone(), approved: HashSet::new(), progress: None, refused: BTreeSet::new() };
+        let state =
+            State { facts: facts.clone(), approved: HashSet::new(), progress: None, refused: BTreeSet::new(), more: 0 };
         Arc::new(Self { policies, redactor, audit, programs: Arc::default(), state: Mutex::new(state) })
     }
 
@@ -136,7 +149,7 @@ impl Gate {
         let peers = peers.filter(|_| grant.is_approved());
         let approved = peers.filter_map(|peer| Some((one_spelling(&peer.host)?, peer.port))).collect();
         let progress = Some(Arc::clone(progress));
-        *self.state() = State { facts: grant.facts().clone(), approved, progress, refused: BTreeSet::new() };
+        *self.state() = State { facts: grant.facts().clone(), approved, progress, refused: BTreeSet::new(), more: 0 };
     }
 
     /// Listens for a session whose first process is `first`, until the proxy is dropped.
@@ -239,25 +252,37 @@ impl Gate {
             format!("{}: {}", refused.policy, refused.reason)
         };
         let told = NoConnection::Denied(self.redactor.text(&told));
-        let progress = {
-            let mut state = self.state();
-            let key = (wanted.host.to_owned(), wanted.port, wanted.program.to_owned());
-            if state.refused.len() >= MAX_REFUSALS || !state.refused.insert(key) {
-                return told;
-            }
-            state.progress.clone()
-        };
         let (policy, reason, suggest) = (&refused.policy, &refused.reason, &refused.suggest);
-        if let Some(progress) = progress {
-            // Behind the command's end it stands in the entry below alone.
-            let peer = DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor);
-            let _told = progress.denied(&peer);
+        let denied = DeniedProgram::connection(wanted.program, &peer, policy, reason, suggest, &self.redactor);
+        let unrecorded = match self.note(wanted, &denied) {
+            Noted::Known => None,
+            Noted::New => {
+                let policies = Some(refused.policy).filter(|policy| !policy.is_empty()).into_iter().collect::<Vec<_>>();
+                self.record(wanted, Decision::Deny, &policies, &[]).await.err()
+            }
+            Noted::TooMany { session, more } => self.append(record::denial(&session, None, &denied, more)).await.err(),
+        };
+        unrecorded.unwrap_or(told)
+    }
+
+    /// Counts a refusal, and tells it in the result of the script that runs.
+    fn note(&self, wanted: &Wanted<'_>, denied: &DeniedProgram) -> Noted {
+        let mut state = self.state();
+        let key = (wanted.host.to_owned(), wanted.port, wanted.program.to_owned());
+        if state.refused.contains(&key) {
+            return Noted::Known;
         }
-        let policies: Vec<String> = Some(refused.policy).filter(|policy| !policy.is_empty()).into_iter().collect();
-        match self.record(wanted, Decision::Deny, &policies, &[]).await {
-            Ok(()) => told,
-            Err(unrecorded) => unrecorded,
+        let is_told = state.progress.as_ref().is_some_and(|progress| progress.denied(denied));
+        if state.refused.len() < MAX_REFUSALS {
+            state.refused.insert(key);
+            return Noted::New;
         }
+        state.more += 1;
+        // The outcome of a script that runs holds their number; behind its end fewer and fewer of them go on record.
+        if is_told || !state.more.is_power_of_two() {
+            return Noted::Known;
+        }
+        Noted::TooMany { session: state.facts.session.id.clone(), more: state.more }
     }
 
     async fn record(
@@ -272,7 +297,10 @@ impl Gate {
         let peer = text(&format!("{}:{}", wanted.host, wanted.port));
         let policies = policies.iter().map(|policy| text(policy)).collect();
         let addresses = addresses.iter().map(|address| text(&address.to_string())).collect();
-        let entry = record::connection(&session, decision, policies, peer, addresses, text(wanted.program));
+        self.append(record::connection(&session, decision, policies, peer, addresses, text(wanted.program))).await
+    }
+
+    async fn append(&self, entry: Entry) -> Result<(), NoConnection> {
         match self.audit.append(entry).await {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -193,8 +193,7 @@ impl Client {
         let up = async {
             to.write_all(&fetch.head(host)).await?;
             relay::body(fetch.body, client, &mut to, &life).await?;
-            client.gone().await;
-            Err::<(), _>(std::io::Error::from(ErrorKind::ConnectionAborted))
+            Err::<(), _>(client.broken().await)
         };
         let down = async {
             loop {

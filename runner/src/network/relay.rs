@@ -119,10 +119,17 @@ impl<R: AsyncRead + Unpin> Source<R> {
         Ok(count)
     }
 
-    /// Waits until the other side has gone; whatever it says meanwhile is nobody's.
-    pub(super) async fn gone(&mut self) {
+    /// Waits until the other side has broken the connection; whatever it says meanwhile is nobody's. One that has only said all
+    /// that it wants to say still listens, and one that is gone after that is noticed when it is written to.
+    pub(super) async fn broken(&mut self) -> Error {
         let mut buffer = [0; 512];
-        while let Ok(1..) = self.side.read(&mut buffer).await {}
+        loop {
+            match self.side.read(&mut buffer).await {
+                Ok(0) => return std::future::pending().await,
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
     }
 }
 

@@ -5,21 +5,30 @@
 //! its limit. What has gone past it between two looks is ended with the rest: every process of the session's but its shell,
 //! and the shell too if that alone is past the limit.
 //!
+//! Processor time and disks are looked at in the same way, and counted for each command: what an earlier one has left in the background
+//! counts for the one that runs. Who has used them up is ended but once; there is nothing that a shell without children could give back.
+//!
 //! Memory is what processes hold that is not in files; what several share counts once. Not seen is memory that nobody has mapped
 //! (an anonymous file that is only written to), which the limits on a file's size and on open files bound.
 //!
 //! Decided here: whether a limit is passed. Not decided here: what becomes of the command (`transport/local/run.rs`).
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use std::{fs, io};
 
-use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, setpriority_process,
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::disk::{Disks, Watcher};
 use super::plan::Limits;
 use super::process::Process;
+use super::spent::Spent;
 use super::stat::Stat;
 use super::tree::{self, Tree};
 
@@ -29,6 +38,9 @@ const NEAR: Duration = Duration::from_millis(5);
 
 /// Looks in a row that may fail.
 const BLIND: u32 = 20;
+
+/// Processor time before a limit in which a session is near it.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How long an interrupt may take.
 const HEARING: Duration = Duration::from_millis(30);
@@ -47,6 +59,12 @@ pub enum Exceeded {
     Memory,
     /// Too many processes and threads.
     Processes,
+    /// Too much processor time.
+    Cpu,
+    /// Too much in its own directory.
+    Disk,
+    /// Too little left on a disk.
+    FreeDisk,
 }
 
 impl Exceeded {
@@ -56,13 +74,20 @@ impl Exceeded {
         match self {
             Self::Memory => "memory",
             Self::Processes => "processes",
+            Self::Cpu => "cpu",
+            Self::Disk => "disk",
+            Self::FreeDisk => "free-disk",
         }
     }
 }
 
 /// Looks at one session as long as its process is held.
 #[derive(Debug)]
-pub struct Meter(watch::Receiver<Option<Exceeded>>);
+pub struct Meter {
+    told: watch::Receiver<Option<Exceeded>>,
+    /// How many commands have begun.
+    commands: Arc<AtomicU64>,
+}
 
 impl Meter {
     /// Begins to look; none where there is nothing to hold.
@@ -70,21 +95,24 @@ impl Meter {
     /// # Errors
     ///
     /// No thread can be made.
-    pub fn start(process: &Arc<Process>, limits: Limits) -> std::io::Result<Option<Self>> {
-        if limits.memory.is_none() && limits.processes.is_none() {
+    pub fn start(process: &Arc<Process>, limits: Limits, disks: Disks) -> io::Result<Option<Self>> {
+        if !limits.are_watched() {
             return Ok(None);
         }
         let (teller, told) = watch::channel(None);
         let process = Arc::downgrade(process);
-        let work = move || look_after(&process, limits, &teller);
+        let commands = Arc::new(AtomicU64::new(0));
+        let account = Account::new(Arc::clone(&commands), disks);
+        let work = move || look_after(&process, limits, account, &teller);
         std::thread::Builder::new().name("palisade-meter".to_owned()).spawn(work)?;
-        Ok(Some(Self(told)))
+        Ok(Some(Self { told, commands }))
     }
 
-    /// What is passed from now on.
+    /// A command begins: what is passed from now on.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        let mut told = self.0.clone();
+        self.commands.fetch_add(1, Relaxed);
+        let mut told = self.told.clone();
         told.mark_unchanged();
         Watch(Some(told))
     }
@@ -120,7 +148,52 @@ impl Watch {
     }
 }
 
-fn look_after(process: &Weak<Process>, limits: Limits, teller: &watch::Sender<Option<Exceeded>>) {
+/// What counts for one command.
+#[derive(Debug)]
+struct Account {
+    commands: Arc<AtomicU64>,
+    command: u64,
+    spent: Spent,
+    disks: Watcher,
+    /// It has passed a limit and was ended.
+    closed: bool,
+}
+
+impl Account {
+    fn new(commands: Arc<AtomicU64>, disks: Disks) -> Self {
+        let (spent, disks) = (Spent::default(), Watcher::new(disks));
+        Self { commands, command: 0, spent, disks, closed: false }
+    }
+
+    /// The limit that the command has passed, once.
+    fn look(&mut self, used: &Use, limits: &Limits) -> Option<Exceeded> {
+        self.spent.look(&used.stats);
+        let command = self.commands.load(Relaxed);
+        if command != self.command {
+            (self.command, self.closed) = (command, false);
+            self.spent.begin();
+            self.disks.begin();
+        }
+        if self.closed && used.pids.len() <= 1 {
+            return None;
+        }
+        let passed = limits.cpu.filter(|limit| self.spent.so_far() > *limit).map(|_| Exceeded::Cpu);
+        let passed = passed.or_else(|| self.disks.look(limits));
+        self.closed |= passed.is_some();
+        passed
+    }
+
+    /// Whether another command has begun meanwhile.
+    fn is_over(&self) -> bool {
+        self.commands.load(Relaxed) != self.command
+    }
+
+    fn is_near(&self, limits: &Limits) -> bool {
+        limits.cpu.is_some_and(|limit| !self.closed && self.spent.so_far() + SOON > limit)
+    }
+}
+
+fn look_after(process: &Weak<Process>, limits: Limits, mut account: Account, teller: &watch::Sender<Option<Exceeded>>) {
     // Before all that it may have to end, where we may: what the kernel does not hold for root, it lets root do. Of this thread.
     let _as_it_is = setpriority_process(None, FIRST);
     let (mut pause, mut blind) = (FAR, 0);
@@ -142,13 +215,42 @@ fn look_after(process: &Weak<Process>, limits: Limits, teller: &watch::Sender<Op
             }
         };
         blind = 0;
-        pause = if used.is_near(&limits) { NEAR } else { FAR };
-        let Some(exceeded) = used.exceeds(&limits) else { continue };
-        teller.send_replace(Some(exceeded));
-        if teller.receiver_count() > 1 {
-            interrupt(&process, exceeded);
+        let for_command = account.look(&used, &limits);
+        let exceeded = used.exceeds(&limits).or(for_command);
+        pause = if used.is_near(&limits) || account.is_near(&limits) { NEAR } else { FAR };
+        let Some(exceeded) = exceeded else { continue };
+        match exceeded {
+            Exceeded::Memory | Exceeded::Processes => {
+                teller.send_replace(Some(exceeded));
+                if teller.receiver_count() > 1 {
+                    interrupt(&process, exceeded);
+                }
+                end(&process, &limits);
+            }
+            // The last command's: that has ended.
+            Exceeded::Cpu | Exceeded::Disk | Exceeded::FreeDisk if account.is_over() => {}
+            // There is time for whoever runs the command to end it; only what nobody runs is ended here.
+            Exceeded::Cpu | Exceeded::Disk | Exceeded::FreeDisk => {
+                teller.send_replace(Some(exceeded));
+                if teller.receiver_count() == 1 {
+                    end_these(&used.stats, &process);
+                }
+            }
         }
-        end(&process, &limits);
+    }
+}
+
+/// What was there at the last look, but for the shell: not what a command starts that begins meanwhile.
+fn end_these(those: &[(i32, Stat)], process: &Process) {
+    let spared = [Some(process.first_pid()), process.program_pid()];
+    for (pid, stat) in those.iter().filter(|(pid, _)| !spared.contains(&Some(*pid))) {
+        // The descriptor fixes the process; only then is the second look about the one that gets the signal.
+        let opened = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let Some(opened) = opened
+            && Stat::may_live(*pid, stat.start)
+        {
+            let _gone = pidfd_send_signal(opened, Signal::KILL);
+        }
     }
 }
 
@@ -159,7 +261,7 @@ fn interrupt(process: &Process, exceeded: Exceeded) {
     let Some(shell) = process.program_pid() else { return };
     let _gone = process.unless_reaped(|_| Pid::from_raw(shell).map(|shell| kill_process_group(shell, Signal::INT)));
     match exceeded {
-        Exceeded::Memory => std::thread::sleep(HEARING),
+        Exceeded::Memory | Exceeded::Cpu | Exceeded::Disk | Exceeded::FreeDisk => std::thread::sleep(HEARING),
         Exceeded::Processes => {
             let own = process.tree().map(|tree| tree.only(|pid| Stat::of(pid).is_ok_and(|stat| stat.parent == shell)));
             let _those = own.and_then(|own| process.end_newer(&own, Some(shell)));
@@ -188,6 +290,8 @@ fn end(process: &Process, limits: &Limits) {
 #[derive(Debug, Default)]
 struct Use {
     pids: Vec<i32>,
+    /// Those, and the session's first process.
+    stats: Vec<(i32, Stat)>,
     threads: u64,
     /// At most so much memory, in bytes: what several share counts for each.
     memory: u64,
@@ -196,8 +300,9 @@ struct Use {
 impl Use {
     /// None once the session has ended.
     fn of(process: &Process) -> Option<io::Result<Self>> {
-        Some(process.unless_reaped(tree::look)?.and_then(|look| {
-            let mut all = Self::default();
+        let both = |first| Ok::<_, io::Error>((first, Stat::of(first)?, tree::look(first)?));
+        Some(process.unless_reaped(both)?.and_then(|(first, stat, look)| {
+            let mut all = Self { stats: vec![(first, stat)], ..Self::default() };
             for pid in look.pids() {
                 let stat = match Stat::of(pid) {
                     Ok(stat) => stat,
@@ -205,6 +310,7 @@ impl Use {
                     Err(error) => return Err(error),
                 };
                 all.pids.push(pid);
+                all.stats.push((pid, stat));
                 all.threads += stat.threads;
                 all.memory += resident(pid)?;
             }

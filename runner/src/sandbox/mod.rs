@@ -12,6 +12,7 @@
 //!
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
+mod disk;
 mod enforce;
 mod execution;
 mod first;
@@ -24,11 +25,13 @@ mod offer;
 pub mod plan;
 mod process;
 mod seccomp;
+mod spent;
 mod stat;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -38,6 +41,7 @@ use std::path::PathBuf;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use serde::Serialize;
 
+pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
 pub use self::guard::Judge;
@@ -90,8 +94,10 @@ pub struct Enforced {
     pub no_new_privs: bool,
     /// The capabilities it holds or can get: `none`.
     pub capabilities: &'static str,
-    /// Which limits of the plan are held: of `processes` and `memory`, which the server watches, `file-size` and `open-files`.
+    /// Which limits of the plan are held, as the settings name them.
     pub limits: Vec<&'static str>,
+    /// By whom each is held: `kernel`, `server` or `kernel+server`.
+    pub limits_held_by: BTreeMap<&'static str, &'static str>,
     /// Whether every `execve` is decided again.
     pub guarded: bool,
     /// What it has of a network.
@@ -177,6 +183,7 @@ fn prepare_in(
     let filters = seccomp::filters(namespaces, proxied)?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
+    let held = plan.limits.told(&Offer { namespaces, ..offer.clone() });
     let enforced = Enforced {
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
@@ -186,7 +193,8 @@ fn prepare_in(
         searched: view.is_some() && plan.searched,
         no_new_privs: true,
         capabilities: "none",
-        limits: held(&limits, &plan.limits),
+        limits: held.iter().map(|limit| limit.name).collect(),
+        limits_held_by: held.iter().map(|limit| (limit.name, limit.held_by)).collect(),
         guarded: false,
         network,
     };
@@ -368,8 +376,6 @@ const FIRST_NUMBERS: u64 = 300;
 
 /// A limit as the kernel takes it.
 struct Limit {
-    /// As the settings name it; none for those that every session has.
-    name: Option<&'static str>,
     resource: libc::c_uint,
     value: u64,
 }
@@ -379,26 +385,21 @@ fn limits(plan: &Limits, namespaces: Namespaces, root: bool) -> Vec<Limit> {
     // The kernel counts processes per user and user namespace, and never for root: anywhere else the server and the person's
     // desktop would be counted with the session.
     let processes = plan.processes.filter(|_| namespaces == Namespaces::User && !root);
+    // The server has the first word, since it can say what it was that ended the command.
+    let cpu = plan.cpu.map(|time| time.as_secs().saturating_add(2));
     let rows = [
-        (None, libc::RLIMIT_CORE, Resource::Core, Some(0)),
-        (Some("processes"), libc::RLIMIT_NPROC, Resource::Nproc, processes),
-        (Some("file-size"), libc::RLIMIT_FSIZE, Resource::Fsize, plan.file_size),
-        (Some("open-files"), libc::RLIMIT_NOFILE, Resource::Nofile, plan.open_files),
+        (libc::RLIMIT_CORE, Resource::Core, Some(0)),
+        (libc::RLIMIT_NPROC, Resource::Nproc, processes),
+        (libc::RLIMIT_FSIZE, Resource::Fsize, plan.file_size),
+        (libc::RLIMIT_NOFILE, Resource::Nofile, plan.open_files),
+        (libc::RLIMIT_CPU, Resource::Cpu, cpu),
     ];
     let lowered = |resource, value: u64| value.min(getrlimit(resource).maximum.unwrap_or(u64::MAX));
     rows.into_iter()
-        .filter_map(|(name, number, resource, value)| {
-            value.map(|value| Limit { name, resource: number, value: lowered(resource, value) })
+        .filter_map(|(number, resource, value)| {
+            value.map(|value| Limit { resource: number, value: lowered(resource, value) })
         })
         .collect()
-}
-
-/// The names of the limits that are held. What the kernel does not hold of them the server watches (`meter.rs`).
-fn held(kernel: &[Limit], plan: &Limits) -> Vec<&'static str> {
-    let watched = [("processes", plan.processes), ("memory", plan.memory)];
-    let watched = watched.into_iter().filter_map(|(name, limit)| limit.map(|_| name));
-    let kernel = kernel.iter().filter_map(|limit| limit.name).filter(|name| *name != "processes");
-    watched.chain(kernel).collect()
 }
 
 fn text(what: &'static str, text: OsString) -> Result<CString, SandboxError> {

@@ -1,11 +1,13 @@
 //! What this machine can enforce. Asked of the kernel by trying, once: a version number or a setting tells less than a refusal.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plan::Level;
-use super::{Network, SandboxError, enforce, landlock, mounts};
+use super::plan::{Level, Limits};
+use super::{Network, SandboxError, enforce, guard, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -121,7 +123,9 @@ impl Offer {
             return missing("system call filters cannot ask another process");
         }
         if !self.ptrace {
-            return missing("no process may trace another (`kernel.yama.ptrace_scope` is 3)");
+            return missing(
+                "no process may trace another (`kernel.yama.ptrace_scope` is 3, or a container's filter refuses `ptrace`)",
+            );
         }
         Ok(())
     }
@@ -187,6 +191,7 @@ impl Offer {
                     format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
                 },
             ),
+            finding("limits", true, self.limits()),
             finding(
                 "user",
                 !self.root,
@@ -210,6 +215,30 @@ fn yes(present: bool, sentence: &str) -> String {
 }
 
 impl Offer {
+    /// Who would hold which limit, as a sentence.
+    fn limits(&self) -> String {
+        let all = Limits {
+            processes: Some(1),
+            memory: Some(1),
+            file_size: Some(1),
+            open_files: Some(1),
+            cpu: Some(Duration::from_secs(1)),
+            disk: Some(1),
+            free_disk: Some(1),
+        };
+        let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for limit in all.told(self) {
+            by.entry(limit.held_by).or_default().push(limit.name);
+        }
+        let held = by.iter().map(|(who, names)| format!("{} by {}", names.join(", "), who.replace('+', " and ")));
+        held.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether the kernel counts a session's processes apart from the user's others.
+    pub(super) fn counts_processes(&self) -> bool {
+        self.namespaces == Namespaces::User && !self.root
+    }
+
     /// Whether a session has a highest process number of its own (Linux 6.14): before that there is one for the machine.
     pub(super) fn numbers_processes(&self) -> bool {
         let mut parts = self.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
@@ -232,7 +261,7 @@ fn ask() -> Offer {
         seccomp_filter: enforce::filter_can_answer(libc::SECCOMP_RET_ERRNO),
         user_notify: enforce::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
         // A file that is not there is a kernel without that module.
-        ptrace: std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
+        ptrace: guard::may_trace() && std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,
         namespaces_refused,
         mounts: mounts.is_ok(),

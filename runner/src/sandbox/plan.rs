@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
 use serde::{Deserialize, Serialize};
 
 use super::masks::{self, Masks};
+use super::offer::Offer;
 
 /// Everything that one session's processes may touch, and how much they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,68 @@ pub struct Limits {
     pub file_size: Option<u64>,
     /// Open descriptors of each process.
     pub open_files: Option<u64>,
+    /// Processor time of one command, all its processes together. The server watches it; the kernel holds each process to little more,
+    /// the shell's own for as long as it lives.
+    pub cpu: Option<Duration>,
+    /// Bytes on disk of the session's own directory, `$TMPDIR`. The server watches it.
+    pub disk: Option<u64>,
+    /// Bytes that must be left on a disk to which the session may write. The server watches it while a command runs.
+    pub free_disk: Option<u64>,
+}
+
+/// A limit, for people and machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitTold {
+    /// As the settings name it.
+    pub name: &'static str,
+    /// As the settings may spell it.
+    pub value: String,
+    /// Who holds it: `kernel`, `server`, or both, the server for all that the kernel leaves open.
+    pub held_by: &'static str,
+}
+
+impl Limits {
+    /// Each that is set, and who would hold it on this machine.
+    #[must_use]
+    pub fn told(&self, offer: &Offer) -> Vec<LimitTold> {
+        let processes = if offer.counts_processes() || offer.numbers_processes() { BOTH } else { SERVER };
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        let rows = [
+            ("processes", number(self.processes), processes),
+            ("memory", self.memory.map(bytes), SERVER),
+            ("file-size", self.file_size.map(bytes), KERNEL),
+            ("open-files", number(self.open_files), KERNEL),
+            ("cpu", self.cpu.map(seconds), BOTH),
+            ("disk", self.disk.map(bytes), SERVER),
+            ("free-disk", self.free_disk.map(bytes), SERVER),
+        ];
+        rows.into_iter().filter_map(|(name, value, held_by)| Some(LimitTold { name, value: value?, held_by })).collect()
+    }
+
+    /// Whether the server has something to watch.
+    pub(super) fn are_watched(&self) -> bool {
+        self.processes.is_some()
+            || self.memory.is_some()
+            || self.cpu.is_some()
+            || self.disk.is_some()
+            || self.free_disk.is_some()
+    }
+}
+
+const KERNEL: &str = "kernel";
+const SERVER: &str = "server";
+const BOTH: &str = "kernel+server";
+
+fn seconds(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}
+
+/// The largest unit that loses nothing.
+fn bytes(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fits = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
 }
 
 /// What the kernel must offer before a session starts.

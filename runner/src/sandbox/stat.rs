@@ -21,6 +21,10 @@ pub(crate) struct Stat {
     /// When it began, in clock ticks since the machine did. With its number this names one process for good: numbers are given out
     /// in turn, and do not come round within a tick.
     pub(crate) start: u64,
+    /// Processor time that it has spent, in clock ticks.
+    pub(crate) spent: u64,
+    /// The same of children whose ends it has waited for, theirs included.
+    pub(crate) waited_for: u64,
 }
 
 impl Stat {
@@ -60,14 +64,19 @@ impl Stat {
         // Here and below the numbers of fields are those of proc_pid_stat(5), from which those read before are taken off.
         let parent = fields.next()?.parse().ok()?; // 4
         let session = fields.nth(1)?.parse().ok()?; // 6
-        let threads = fields.nth(13)?.parse().ok()?; // 20
+        let user: u64 = fields.nth(7)?.parse().ok()?; // 14
+        let kernel = fields.next()?.parse().ok()?; // 15
+        let user_of_children: u64 = fields.next()?.parse().ok()?; // 16
+        let kernel_of_children = fields.next()?.parse().ok()?; // 17
+        let threads = fields.nth(2)?.parse().ok()?; // 20
         let start = fields.nth(1)?.parse().ok()?; // 22
         let alive = match state {
             "X" | "x" => false,
             "Z" => threads > 1,
             _ => true,
         };
-        Some(Self { alive, stopped: state == "T", parent, session, threads, start })
+        let (spent, waited_for) = (user.saturating_add(kernel), user_of_children.saturating_add(kernel_of_children));
+        Some(Self { alive, stopped: state == "T", parent, session, threads, start, spent, waited_for })
     }
 }
 
@@ -89,7 +98,10 @@ mod tests {
     #[test]
     fn a_line_is_read_behind_the_name() {
         let rest = "4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 T 21 22 23 24";
-        let stat = |alive, stopped, threads| Stat { alive, stopped, parent: 4, session: 6, threads, start: 22 };
+        let stat = |alive, stopped, threads| {
+            let (spent, waited_for) = (14 + 15, 16 + 17);
+            Stat { alive, stopped, parent: 4, session: 6, threads, start: 22, spent, waited_for }
+        };
         let rows = [
             ("1 (bash) S", 1, Some(stat(true, false, 1))),
             ("1 (a b) (c) R 1 2 3) T", 1, Some(stat(true, true, 1))),

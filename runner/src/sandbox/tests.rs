@@ -598,7 +598,12 @@ impl Place {
             masks: Vec::new(),
             searched: true,
             network: false,
-            limits: Limits { processes: Some(30), memory: None, file_size: Some(1 << 20), open_files: Some(200) },
+            limits: Limits {
+                processes: Some(30),
+                file_size: Some(1 << 20),
+                open_files: Some(200),
+                ..Limits::default()
+            },
             level: Level::Default,
         }
     }

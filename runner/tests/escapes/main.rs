@@ -2,7 +2,8 @@
 //!
 //! A file per kind holds a name and a script for bash a line; behind `py:` one for python3, after `prelude.py`. A name behind `!` is
 //! not tried without the sandbox: its effects would be the whole machine's, or the kernel refuses it there too. One behind `?`
-//! is not held, as `docs/threat-model.md` says. The tables' environment:
+//! is not held, as `docs/threat-model.md` says. In `limits.txt` the first word of a name is the limit that is to end the attempt, where the
+//! server watches it. The tables' environment:
 //! `W` may be changed, `O` lies outside of it and holds secrets, `T` is a directory of the machine's `/tmp`, `V` is another process
 //! and `S` the server, which holds a secret open as `F`; `P` and `Q` are ports, `N` and `A` sockets; `M` is what `sleep` is told.
 //!
@@ -23,11 +24,13 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use palisade_runner::sandbox::meter::{Exceeded, Meter, Watch};
 use palisade_runner::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
-use palisade_runner::sandbox::{Launch, prepare, probe, spawn};
+use palisade_runner::sandbox::{Disks, Launch, prepare, probe, spawn};
 use tempfile::TempDir;
 
 const PRELUDE: &str = include_str!("prelude.py");
@@ -66,8 +69,8 @@ fn leftovers() {
 }
 
 #[test]
-fn limits() {
-    hold(include_str!("limits.txt"));
+fn the_limits() {
+    hold_with(include_str!("limits.txt"), true);
 }
 
 #[test]
@@ -103,14 +106,20 @@ fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
 }
 
 fn hold(table: &str) {
+    hold_with(table, false);
+}
+
+fn hold_with(table: &str, metered: bool) {
     if !probe().mounts {
         return;
     }
     let (mut escaped, mut harmless) = (Vec::new(), Vec::new());
     for Row { name, script, bare, open } in rows(table) {
-        let world = World::new();
-        let output = world.sandboxed(script);
-        match world.damage(&output) {
+        let mut world = World::new();
+        world.metered = metered;
+        let (output, limit) = world.sandboxed(script);
+        let unlimited = (metered && !limits(name, limit)).then(|| format!("{limit:?} ended it"));
+        match world.damage(&output).or(unlimited) {
             Some(how) if !open => escaped.push(format!("{name}: {how}")),
             None if open => escaped.push(format!("{name} is held; say so in the table and in docs/threat-model.md")),
             _ => {}
@@ -136,6 +145,19 @@ fn hold(table: &str) {
     assert!(harmless.is_empty(), "nothing to hold:\n{}", harmless.join("\n"));
 }
 
+/// Whether this limit, or none that the server watches, is what is to end an attempt of this name.
+fn limits(name: &str, limit: Option<Exceeded>) -> bool {
+    match (name.split('-').next().unwrap(), limit) {
+        // The server ends what has gone past one limit, and may see that it has gone past another.
+        ("fork" | "thread", Some(Exceeded::Processes | Exceeded::Memory)) => true,
+        ("fork" | "thread", _) => false,
+        ("memory", limit) => limit == Some(Exceeded::Memory),
+        ("cpu", limit) => limit == Some(Exceeded::Cpu),
+        ("disk", limit) => limit == Some(Exceeded::Disk),
+        (_, limit) => limit.is_none(),
+    }
+}
+
 /// What the attempts are made on.
 struct World {
     root: TempDir,
@@ -150,7 +172,12 @@ struct World {
     /// One that every process inherits which nobody keeps from it.
     _inherited: OwnedFd,
     mark: String,
+    /// Its limits are watched, as those of a session are.
+    metered: bool,
 }
+
+/// Bytes that an attempt may use.
+const MEMORY: u64 = 64 << 20;
 
 impl World {
     fn new() -> Self {
@@ -200,6 +227,7 @@ impl World {
             held,
             _inherited: inherited,
             mark,
+            metered: false,
         }
     }
 
@@ -246,7 +274,7 @@ impl World {
         (path, [file.try_clone().unwrap().into(), file.into()])
     }
 
-    fn sandboxed(&self, script: &str) -> String {
+    fn sandboxed(&self, script: &str) -> (String, Option<Exceeded>) {
         let (path, [stdout, stderr]) = self.output();
         let launch = Launch {
             program: Self::program(script).into(),
@@ -259,15 +287,23 @@ impl World {
             extra: Vec::new(),
             controlling_terminal: None,
         };
-        let process = spawn(prepare(&self.plan(), launch).unwrap()).unwrap();
+        let plan = self.plan();
+        let process = Arc::new(spawn(prepare(&plan, launch).unwrap()).unwrap());
+        let disks = Disks::of(&plan, &self.path("work"));
+        let meter = self.metered.then(|| Meter::start(&process, plan.limits, disks).unwrap().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            if tokio::time::timeout(PATIENCE, process.wait()).await.is_err() {
-                process.kill().unwrap();
-                process.wait().await.unwrap();
-            }
+        let limit = runtime.block_on(async {
+            let mut watch = meter.as_ref().map_or_else(Watch::none, Meter::watch);
+            let limit = tokio::select! {
+                _ended = tokio::time::timeout(PATIENCE, process.wait()) => None,
+                // As for a command that does not end by itself when all around it does.
+                limit = watch.exceeded() => Some(limit),
+            };
+            process.kill().unwrap();
+            process.wait().await.unwrap();
+            limit.or_else(|| watch.now())
         });
-        String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+        (String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned(), limit)
     }
 
     fn bare(&self, script: &str) -> String {
@@ -297,8 +333,16 @@ impl World {
         );
         rules.push(rule(self.path("work").to_str().unwrap(), run | Rights::MOVE));
         rules.retain(|rule| !rule.path.is_symlink());
-        let limits =
-            Limits { processes: None, memory: Some(16 << 20), file_size: Some(1 << 20), open_files: Some(200) };
+        let limits = Limits {
+            memory: Some(MEMORY),
+            file_size: Some(1 << 20),
+            open_files: Some(200),
+            // Those that the server watches, which it does for the table of limits alone.
+            processes: self.metered.then_some(60),
+            cpu: self.metered.then_some(Duration::from_secs(1)),
+            disk: self.metered.then_some(8 << 20),
+            ..Limits::default()
+        };
         SandboxPlan { rules, masks: Vec::new(), searched: true, network: false, limits, level: Level::Default }
     }
 

@@ -32,7 +32,7 @@ def drain(s):
     except OSError: pass
     return out
 def raw(data):
-    s = open_(); s.sendall(data); s.shutdown(socket.SHUT_WR); return drain(s)
+    s = open_(); s.sendall(data); s.shutdown(socket.SHUT_WR); s.settimeout(1); return drain(s)
 def plain(text, says=None):
     out = raw(text.encode())
     if says and says not in out[:20]: print('ESCAPED', out)

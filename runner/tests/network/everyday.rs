@@ -131,6 +131,42 @@ async fn a_refusal_is_told_with_its_policy() {
     assert_eq!((refused(&result).len(), connections(&place).len()), (1, made.len() + 1), "{result:?}");
 }
 
+/// More than are told or recorded are counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_is_counted() {
+    let Some((place, _)) = world() else { return };
+    let shell = place.open().await;
+    let scan = "import socket\nfor p in range(300):\n s=socket.create_connection(('127.0.0.1',3128)); s.sendall(b'CONNECT a.invalid:%d HTTP/1.1\\r\\n\\r\\n'%(p+1)); s.recv(9)";
+    let result = shell.run(&format!("/usr/bin/python3 -c \"{scan}\"")).await;
+    assert_eq!((refused(&result).len(), result.denied_more), (20, 280), "{result:?}");
+    assert_eq!(connections(&place).len(), 256);
+    // Behind the command's end there is no result that could count them.
+    let late = format!("(sleep 0.3; exec /usr/bin/python3 -c \"{scan}\nopen('done', 'w')\") >/dev/null 2>&1 &");
+    shell.run(&late).await;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !place.root.path().join("work/done").exists() {
+        assert!(std::time::Instant::now() < until, "the scan does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let counted: Vec<_> = place.record().into_iter().filter(|entry| entry["kind"] == "denial").collect();
+    let more: Vec<_> = counted.iter().map(|entry| entry["more"].as_u64().unwrap_or_default()).collect();
+    assert_eq!(more, [1, 2, 4, 8, 16, 32], "{counted:?}");
+}
+
+/// A client that has said all it wants may close its side and read on, as `nc -N` does.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_finished_for_a_client_that_only_listens() {
+    let Some((place, server)) = world() else { return };
+    let shell = place.open().await;
+    let code = format!(
+        "import socket\ns=socket.create_connection(('127.0.0.1',3128)); s.settimeout(5)\ns.sendall(b'GET http://localhost:{}/half HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); s.shutdown(1)\nout=b''\nwhile b'/half' not in out: out+=s.recv(999)\nprint(out[:12])",
+        server.port
+    );
+    for _ in 0..5 {
+        assert_eq!(shell.says(&format!("/usr/bin/python3 -c \"{code}\"")).await, "b'HTTP/1.1 200'\n");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_yes_is_to_the_peer_that_was_shown() {
     let Some((_, server)) = world() else { return };

@@ -83,6 +83,42 @@ async fn what_is_within_its_limits_is_left_alone() {
     assert_eq!(session.says("for i in $(seq 20); do sleep 0.3 & done; wait; echo done").await, "done\n");
 }
 
+/// Each command has its own time, however long the session's others took; and one that tidies up may.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_and_disks_count_for_each_command() {
+    let temp = r#"@id("temp") permit(principal, action in Action::"fileAccess", resource) when { resource in PathGroup::"temp" };"#;
+    let limits = Limits { cpu: Some(Duration::from_secs(2)), disk: Some(8 * MEBIBYTE), ..Limits::default() };
+    let place = Place::with(&format!("{POLICY}{temp}"), |settings| settings.limits = limits);
+    let session = place.open().await;
+    session.says("x=kept").await;
+    let spin =
+        |seconds: &str| format!("/usr/bin/python3 -c 'import time\nwhile time.process_time() < {seconds}: pass'");
+    for _ in 0..3 {
+        session.run(&spin("1.2")).await;
+    }
+    for script in [spin("9"), format!("{0} & {0} & wait", spin("1.5")), "while :; do :; done".to_owned()] {
+        let result = session.within(Duration::from_secs(40), &script).await;
+        assert_eq!(limited(&result), Some("cpu"), "{script}: {result:?}");
+        assert!(result.lost.is_none(), "{script}: {result:?}");
+        assert_eq!(session.says("echo $x").await, "kept\n");
+    }
+    let fill = "for i in 1 2 3; do head -c 4M /dev/zero > $TMPDIR/$i; done; sleep 71";
+    let result = session.within(Duration::from_secs(40), fill).await;
+    assert_eq!(limited(&result), Some("disk"), "{result:?}");
+    assert_eq!(session.says("sleep 1; rm $TMPDIR/*; sleep 1; echo $x").await, "kept\n");
+    session.is_well("a full directory").await;
+    let reasons: Vec<_> = place.record().into_iter().filter(|entry| entry["kind"] == "outcome").collect();
+    for reason in ["limit-cpu", "limit-disk"] {
+        assert!(reasons.iter().any(|entry| entry["exit"]["reason"] == reason), "{reasons:?}");
+    }
+    let told = serde_json::to_value(
+        &place.pipeline.open_session(None, &palisade_runner::Client::default()).await.expect("opened").sandbox,
+    );
+    let told = told.expect("JSON");
+    assert_eq!(told["limits"], serde_json::json!(["cpu", "disk"]));
+    assert_eq!(told["limits_held_by"], serde_json::json!({ "cpu": "kernel+server", "disk": "server" }));
+}
+
 /// The shell itself can be the one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_that_passes_a_limit_is_ended_with_its_session() {

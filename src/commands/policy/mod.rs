@@ -7,6 +7,7 @@ mod sandbox;
 mod test;
 mod validate;
 
+pub(crate) use self::sandbox::plan_of;
 use crate::args::{Policy, PolicyAction};
 use crate::exit::Exit;
 use crate::report::Trouble;

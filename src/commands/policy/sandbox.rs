@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use palisade_engine::FileAction;
+use palisade_runner::Settings;
 use palisade_runner::dry_run;
 use palisade_runner::pipeline::real_roots;
-use palisade_runner::sandbox::plan::{self, Cover, Hole, Mask, Origin, Rights, SandboxPlan};
+use palisade_runner::sandbox::plan::{self, Cover, Hole, LimitTold, Mask, Origin, Rights, SandboxPlan};
 use palisade_runner::sandbox::{self, Network};
 use serde_json::{Value, json};
 
@@ -29,7 +30,8 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
         .collect();
     let paths_held = plan::local(&engine, &settings.accept).paths_held;
     let network = Network::of(engine.may_connect(&facts), sandbox::probe().namespaces);
-    let told = Told { network, origins: &origins, plan: &plan, unheld: &unheld, paths_held };
+    let limits = settings.limits.told(sandbox::probe());
+    let told = Told { network, origins: &origins, plan: &plan, unheld: &unheld, paths_held, limits: &limits };
     let text = if args.context.json { commands::json(&told.machine())? } else { told.human() };
     report::print(&text);
     Ok(if plan.is_err() { Exit::Findings } else { Exit::Fine })
@@ -52,6 +54,7 @@ struct Told<'a> {
     unheld: &'a [Unheld<'a>],
     paths_held: bool,
     network: Network,
+    limits: &'a [LimitTold],
 }
 
 impl Told<'_> {
@@ -66,6 +69,12 @@ impl Told<'_> {
         }
         text.push_str("Everything else is out of reach.\n");
         let _ = writeln!(text, "Network: {}.", self.network.as_str());
+        for LimitTold { name, value, held_by } in self.limits {
+            let _ = writeln!(text, "Limit: {name} {value}, held by {}.", held_by.replace('+', " and "));
+        }
+        if self.limits.is_empty() {
+            text.push_str("Limits: none in the settings; the server's own are in place.\n");
+        }
         text.push_str(if sandbox::probe().mounts { MOUNTS } else { NO_MOUNTS });
         match self.plan {
             Ok(plan) => masks(&mut text, plan),
@@ -111,12 +120,34 @@ impl Told<'_> {
             .iter()
             .map(|rule| json!({ "policy": rule.policy, "reads": rule.reads, "accepted": rule.accepted }))
             .collect();
-        let masks: Vec<_> = self.plan.iter().flat_map(|plan| &plan.masks).collect();
-        let masks: Vec<_> = masks.iter().map(|mask| json!({ "path": mask.path, "cover": mask.cover })).collect();
-        json!({ "rules": rules, "starts": self.plan.is_ok(), "mounts": sandbox::probe().mounts, "masks": masks,
-                "searched": self.plan.as_ref().is_ok_and(|plan| plan.searched), "heldByDecisionAlone": unheld,
-                "pathsHeld": self.paths_held, "network": self.network })
+        let mut told = session(self.plan, self.network, self.limits);
+        let more = json!({ "rules": rules, "heldByDecisionAlone": unheld, "pathsHeld": self.paths_held });
+        if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+            told.extend(more);
+        }
+        told
     }
+}
+
+/// The plan of a session in the settings' own circumstances, for a verdict: without the policies that each rule comes from, which
+/// `explain-sandbox` tells.
+pub(crate) fn plan_of(settings: &Settings) -> Value {
+    let facts = dry_run::facts(settings);
+    let engine = settings.engine.now();
+    let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits);
+    let network = Network::of(engine.may_connect(&facts), sandbox::probe().namespaces);
+    session(&plan, network, &settings.limits.told(sandbox::probe()))
+}
+
+/// What a session would get, for machines.
+fn session(plan: &Result<SandboxPlan, Hole>, network: Network, limits: &[LimitTold]) -> Value {
+    let rules: Vec<_> = plan.iter().flat_map(|plan| &plan.rules).collect();
+    let rules: Vec<_> =
+        rules.iter().map(|rule| json!({ "path": rule.path, "rights": rule.rights.to_string() })).collect();
+    let masks: Vec<_> = plan.iter().flat_map(|plan| &plan.masks).collect();
+    let masks: Vec<_> = masks.iter().map(|mask| json!({ "path": mask.path, "cover": mask.cover })).collect();
+    json!({ "starts": plan.is_ok(), "mounts": sandbox::probe().mounts, "rules": rules, "masks": masks,
+            "searched": plan.as_ref().is_ok_and(|plan| plan.searched), "network": network, "limits": limits })
 }
 
 fn masks(text: &mut String, plan: &SandboxPlan) {

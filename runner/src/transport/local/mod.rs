@@ -37,7 +37,7 @@ use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
 use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
-use crate::sandbox::{self, Enforced, Glance, Launch, Process};
+use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 
@@ -217,6 +217,7 @@ impl LocalShell {
             extra: [(control_child, CONTROL_FD), (states_child, STATE_FD)].into_iter().chain(own).collect(),
         };
         let limits = plan.limits;
+        let disks = Disks::of(&plan, Path::new(directory.temp().as_str()));
         let mut prepared = sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
@@ -230,7 +231,8 @@ impl LocalShell {
             _ => None,
         };
         let process = Arc::new(process);
-        let meter = Meter::start(&process, limits).map_err(channel_error("the watch over the session's limits"))?;
+        let meter =
+            Meter::start(&process, limits, disks).map_err(channel_error("the watch over the session's limits"))?;
         let pid = process.pid();
         let reports = Reports::new(control);
         let glance = None;
