@@ -7,10 +7,12 @@
 //! [`Digest`], a [`Term`] of our own vocabularies, an [`Id`] that we made, or [`Redacted`] text: names of agents and
 //! users are of the last kind, because a token or a client may have supplied them.
 //!
-//! How a chain holds together is decided in `chain`; files, durability and what happens when a disk fails in `sink`.
+//! How a line is made is decided in `chain`, whether a file of them holds in `verify`; files, durability and what happens
+//! when a disk fails in `sink`.
 
 mod chain;
 mod sink;
+mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::redact::Redacted;
 
-pub use chain::{Anchor, AnchorError, Broken, BrokenKind, Digest, FORMAT, MAX_LINE, Report, verify};
+pub use chain::{Anchor, AnchorError, Digest, FORMAT, MAX_LINE};
+pub use verify::{Broken, BrokenKind, Report, verify};
 
 /// Entries that may wait for the disk. Whoever appends one more waits for room, so a slow disk slows the commands
 /// down instead of filling the memory.
