@@ -163,6 +163,10 @@ pub(crate) struct Audit {
 pub(crate) enum AuditAction {
     /// Check that nobody changed a record
     Verify(AuditVerify),
+    /// Print the public half of the key that the record is signed with
+    Key(AuditKey),
+    /// Export one record with what shows that it is on record
+    Prove(AuditProve),
 }
 
 #[derive(Debug, Args)]
@@ -173,12 +177,35 @@ pub(crate) struct AuditVerify {
     /// A head that was noted elsewhere, as `seq:hash`; needs one file
     #[arg(long, value_name = "SEQ:HASH", requires = "path")]
     pub(crate) anchor: Option<String>,
+    /// The public key that it has to be signed with, as `audit key` prints it; repeatable
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Check an export of `audit prove` instead
+    #[arg(long, value_name = "FILE", requires = "keys", conflicts_with_all = ["path", "anchor"])]
+    pub(crate) proof: Option<PathBuf>,
     /// Settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print JSON for machines
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditKey {
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditProve {
+    /// The record's number
+    #[arg(value_name = "SEQ")]
+    pub(crate) seq: u64,
+    /// The record file that it is in
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -507,7 +507,7 @@ impl<'a> Layers<'a> {
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             verb,
-            audit: audit::Settings { directory: audit, sync: self.sync() },
+            audit: audit::Settings::new(audit, self.sync()),
             redactor: self.redactor()?,
         })
     }

@@ -66,6 +66,66 @@ fn the_record_is_out_of_the_agents_reach() {
     let ended = world.run(&format!("cat {}", file.display()));
     assert_eq!(ended.code, Some(126), "{ended:?}");
     assert!(ended.stderr.contains("guard-own-files"), "{ended:?}");
+
+    // Nor does a session come near the key, by a command's text or by a program of the workspace.
+    let key = world.path("state/palisade/audit/signing.key");
+    assert_eq!(fs::metadata(&key).expect("metadata").permissions().mode() & 0o777, 0o600);
+    let secret = fs::read_to_string(&key).expect("a key");
+    let key = key.display();
+    for command in [format!("cat {key}"), format!("cp {key} stolen"), format!("read -r k < {key} && echo $k")] {
+        let ended = world.run(&command);
+        assert_eq!(ended.code, Some(126), "{command}: {ended:?}");
+    }
+    for command in [format!("cp {key} stolen"), format!("read -r k < {key} && echo $k"), format!("rm {key}")] {
+        world.program("attack", &format!("#!/bin/bash\n{command}\n"));
+        let ended = world.run("./attack");
+        assert!(ended.code != Some(0) && !ended.stdout.contains(secret.trim()), "{command}: {ended:?}");
+    }
+    assert!(!world.path("work/stolen").exists());
+    assert_eq!(fs::read_to_string(world.path("state/palisade/audit/signing.key")).expect("a key"), secret);
+}
+
+#[test]
+fn a_record_is_verified_and_proved_by_its_key() {
+    let world = World::new();
+    let printed = world.call(&["audit", "key"]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let key = printed.stdout.trim().to_owned();
+    assert_eq!(world.run("echo one").code, Some(0));
+    assert_eq!(world.call(&["audit", "key"]).stdout.trim(), key);
+
+    let verified = Ended::of(world.palisade().args(["audit", "verify", "--json", "--key", &key])).json();
+    assert_eq!((&verified["good"], &verified["signed"], &verified["key"]), (&json!(true), &json!(4), &json!(key)));
+    let other = "0".repeat(64);
+    let ended = world.call(&["audit", "verify", "--key", &other]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stdout.contains("not a key that was given"), "{ended:?}");
+    assert_eq!(world.call(&["audit", "verify", "--key", &key, "--key", &other]).code, Some(0));
+    assert_eq!(world.call(&["audit", "verify", "--key", "x"]).code, Some(1));
+
+    let file = world.records().pop().expect("a record").display().to_string();
+    let exported = world.call(&["audit", "prove", "2", &file]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    assert_eq!(
+        exported.json()["record"].as_str(),
+        fs::read_to_string(&file).expect("text").split_inclusive('\n').nth(1)
+    );
+    let proof = world.write("proof.json", &exported.stdout).display().to_string();
+    let checked = Ended::of(world.palisade().args(["audit", "verify", "--json", "--key", &key, "--proof", &proof]));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert_eq!(checked.json()["proven"]["seq"], 2);
+    assert_eq!(world.call(&["audit", "verify", "--proof", &proof]).code, Some(1));
+    assert_eq!(world.call(&["audit", "verify", "--key", &other, "--proof", &proof]).code, Some(2));
+    for changed in [
+        exported.stdout.replace("echo one", "echo two"),
+        exported.stdout.replace("path\":[\"", "path\":[\"0"),
+        "{}".to_owned(),
+    ] {
+        world.write("proof.json", &changed);
+        let ended = world.call(&["audit", "verify", "--key", &key, "--proof", &proof]);
+        assert_eq!(ended.code, Some(2), "{changed}: {ended:?}");
+    }
+    assert_eq!(world.call(&["audit", "prove", "9", &file]).code, Some(1));
 }
 
 #[test]

@@ -8,13 +8,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{Entry, Id};
+use super::key::{Key, PublicKey};
+use super::tree::{self, Tree};
+use super::{Entry, Id, hex};
 
 /// The version of the record format, `v` in every line.
 pub const FORMAT: u32 = 1;
@@ -43,18 +46,15 @@ impl Digest {
         Self(bytes)
     }
 
-    fn hex(&self) -> [u8; 64] {
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
-        }
-        text
+    /// Its bytes.
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
+        f.pad(&hex::encode(&self.0))
     }
 }
 
@@ -75,31 +75,31 @@ impl FromStr for Digest {
 
     /// Reads 64 lower-case hex digits, with or without `sha256:` before them.
     fn from_str(text: &str) -> Result<Self, AnchorError> {
-        let hex = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
-        let mut digest = [0; 32];
-        if hex.len() != 2 * digest.len() {
-            return Err(AnchorError::Digest);
-        }
-        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = pair
-                .iter()
-                .try_fold(0, |byte, &digit| Some(byte << 4 | hex_value(digit)?))
-                .ok_or(AnchorError::Digest)?;
-        }
-        Ok(Self(digest))
+        hex::decode(text.strip_prefix("sha256:").unwrap_or(text)).map(Self).ok_or(AnchorError::Digest)
     }
 }
 
-fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+/// Which chain: a random number that its file names and its decisions' ids hold. Text form: eight lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChainId(pub(super) u32);
+
+impl fmt::Display for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
 }
 
-/// Upper-case digits are no value: a digest has one spelling, so that a changed letter case is a change.
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+impl Serialize for ChainId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for ChainId {
+    type Err = AnchorError;
+
+    fn from_str(text: &str) -> Result<Self, AnchorError> {
+        hex::decode(text).map(u32::from_be_bytes).map(Self).ok_or(AnchorError::Chain)
     }
 }
 
@@ -141,6 +141,9 @@ pub enum AnchorError {
     /// Not a SHA-256.
     #[error("a hash is 64 digits from `0` to `9` and `a` to `f`")]
     Digest,
+    /// Not the id of a chain.
+    #[error("a chain's id is eight digits from `0` to `9` and `a` to `f`")]
+    Chain,
 }
 
 /// Where and when a line is written: what every line says besides its entry.
@@ -163,22 +166,30 @@ pub(crate) struct Origin {
     pub(crate) host: Id,
 }
 
-/// The writing end of a chain: the last record, and what may follow it.
-#[derive(Clone, Copy, Debug)]
+/// The writing end of a chain: the last record, what may follow it, and the tree over all of them.
+#[derive(Clone, Debug)]
 pub(crate) struct Chain {
+    id: ChainId,
+    key: Arc<Key>,
     head: Anchor,
+    tree: Tree,
     stopped: bool,
 }
 
 impl Chain {
     /// A chain without a record; only `start` can be its first.
-    pub(crate) const fn new() -> Self {
-        Self { head: Anchor { seq: 0, head: Digest::ZERO }, stopped: false }
+    pub(super) fn new(id: ChainId, key: Arc<Key>) -> Self {
+        Self { id, key, head: Anchor { seq: 0, head: Digest::ZERO }, tree: Tree::default(), stopped: false }
     }
 
     /// The last record.
     pub(crate) fn head(&self) -> Anchor {
         self.head
+    }
+
+    /// Nothing can follow.
+    pub(super) fn stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The line for `entry`, newline included. The chain moves on by it, and stays as it was on an error.
@@ -187,6 +198,12 @@ impl Chain {
             return Err(SealError::OutOfPlace);
         }
         let seq = self.head.seq + 1;
+        let signed = is_signed(entry).then(|| Signed {
+            chain: self.id,
+            size: self.tree.size(),
+            root: self.tree.root(),
+            key: self.key.public(),
+        });
         let mut line = serde_json::to_vec(&Line {
             v: FORMAT,
             seq,
@@ -195,16 +212,39 @@ impl Chain {
             boot: &stamp.origin.boot,
             host: &stamp.origin.host,
             entry,
+            signed: signed.as_ref(),
             prev: self.head.head,
         })
         .map_err(|_| SealError::Unwritable)?;
+        if signed.is_some() {
+            self.sign(&mut line);
+        }
         line.push(b'\n');
         if line.len() > MAX_LINE {
             return Err(SealError::TooLong { bytes: line.len() });
         }
-        *self = Self { head: Anchor { seq, head: Digest::of(&line) }, stopped: matches!(entry, Entry::Stop(_)) };
+        self.head = Anchor { seq, head: Digest::of(&line) };
+        self.tree.add(tree::leaf(&line));
+        self.stopped = matches!(entry, Entry::Stop(_));
         Ok(line)
     }
+
+    /// Puts the signature of all that the line says behind it, as its last field.
+    fn sign(&self, line: &mut Vec<u8>) {
+        let signature = self.key.sign(line);
+        line.pop();
+        line.extend_from_slice(SIGNATURE.as_bytes());
+        line.extend_from_slice(signature.to_string().as_bytes());
+        line.extend_from_slice(b"\"}");
+    }
+}
+
+/// What stands before the signature in a line that has one. What it is a signature of is the line without this field.
+pub(super) const SIGNATURE: &str = ",\"sig\":\"";
+
+/// Entries that say what the tree is, and are signed: where a chain begins and ends, and in between from time to time.
+fn is_signed(entry: &Entry) -> bool {
+    matches!(entry, Entry::Start(_) | Entry::Head | Entry::Stop(_))
 }
 
 /// Why an entry cannot be the next of its chain.
@@ -232,7 +272,19 @@ struct Line<'a> {
     host: &'a Id,
     #[serde(flatten)]
     entry: &'a Entry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<&'a Signed>,
     prev: Digest,
+}
+
+/// What a signature vouches for besides its own line: the tree over all lines before.
+#[derive(Serialize)]
+struct Signed {
+    chain: ChainId,
+    /// How many lines those are.
+    size: u64,
+    root: Digest,
+    key: PublicKey,
 }
 
 /// UTC with milliseconds, as in `2026-11-21T04:01:00.123Z`.
@@ -250,7 +302,7 @@ mod tests {
     fn an_entry_out_of_place_leaves_the_chain_as_it_was() {
         let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
         let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
-        let mut chain = Chain::new();
+        let mut chain = Chain::new(ChainId(7), sample::key());
         let refused = |chain: &mut Chain, entry: &Entry| {
             let before = chain.head();
             assert_eq!(chain.seal(entry, &stamp), Err(SealError::OutOfPlace));

@@ -11,7 +11,11 @@
 //! when a disk fails in `sink`.
 
 mod chain;
+mod hex;
+mod key;
+mod proof;
 mod sink;
+mod tree;
 mod verify;
 
 use std::fmt;
@@ -19,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::io::Errno;
@@ -27,8 +32,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::redact::Redacted;
 
-pub use chain::{Anchor, AnchorError, Digest, FORMAT, MAX_LINE};
-pub use verify::{Broken, BrokenKind, Report, verify};
+pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
+pub use key::{KeyError, PublicKey, PublicKeyError};
+pub use proof::{Disproof, Proof, ProveError, Proven, prove};
+pub use verify::{Broken, BrokenKind, Expected, Report, verify};
 
 /// Entries that may wait for the disk. Whoever appends one more waits for room, so a slow disk slows the commands
 /// down instead of filling the memory.
@@ -44,7 +51,7 @@ struct Shared {
     queue: mpsc::Sender<sink::Job>,
     head: watch::Receiver<Anchor>,
     path: PathBuf,
-    chain: u32,
+    chain: ChainId,
     requests: AtomicU64,
 }
 
@@ -124,6 +131,14 @@ impl fmt::Debug for Audit {
     }
 }
 
+/// The public half of the key that a record in this directory is signed with. The key is made if it is not there.
+///
+/// # Errors
+/// If the directory is not ours alone to write, or the key cannot be read or made.
+pub fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
+    sink::public_key(directory)
+}
+
 /// What the operator set about the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -132,6 +147,18 @@ pub struct Settings {
     pub directory: PathBuf,
     /// When a record counts as written.
     pub sync: Sync,
+    /// How many records there may be that are not signed yet.
+    pub unsigned: u64,
+    /// How long a record may stay unsigned.
+    pub unsigned_for: Duration,
+}
+
+impl Settings {
+    /// The record in this directory, signed after each thousand records and each minute in which there were some.
+    #[must_use]
+    pub fn new(directory: PathBuf, sync: Sync) -> Self {
+        Self { directory, sync, unsigned: 1000, unsigned_for: Duration::from_secs(60) }
+    }
 }
 
 /// When a record counts as written.
@@ -173,6 +200,8 @@ pub enum Entry {
     Close(Closed),
     /// Policies were taken in place of others, or refused.
     PolicyReload(Box<Reloaded>),
+    /// All records before are signed, as `start` and `stop` are. The handle writes it by itself.
+    Head,
     /// The chain ends: nothing can follow.
     Stop(Stopped),
     /// Records could not be written for a time, and can be again. The handle writes it by itself.
@@ -655,13 +684,13 @@ impl fmt::Display for Id {
 /// and a number: `5f3a9c01-12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId {
-    chain: u32,
+    chain: ChainId,
     number: u64,
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{}", self.chain, self.number)
+        write!(f, "{}-{}", self.chain, self.number)
     }
 }
 
@@ -670,7 +699,7 @@ impl FromStr for RequestId {
 
     fn from_str(text: &str) -> Result<Self, RequestIdError> {
         let (chain, number) = text.split_once('-').ok_or(RequestIdError)?;
-        let chain = u32::from_str_radix(chain, 16).map_err(|_| RequestIdError)?;
+        let chain = chain.parse().map_err(|_| RequestIdError)?;
         let id = Self { chain, number: number.parse().map_err(|_| RequestIdError)? };
         // One spelling only: the text is looked for in records.
         if id.to_string() == text { Ok(id) } else { Err(RequestIdError) }
@@ -724,6 +753,9 @@ pub enum AuditError {
         /// Its permission bits.
         mode: u32,
     },
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// No chain file can be made.
     #[error("the audit file `{}` cannot be created", path.display())]
     Create {
@@ -812,6 +844,10 @@ impl AuditError {
             Self::Owner { .. } => {
                 "give the directory to the account that runs Palisade, or set `audit.path` to another"
             }
+            Self::Key(_) => {
+                "put the key back, readable for its owner alone, or move it away: then another is made, and verifying needs \
+                 the public halves of both"
+            }
             Self::Writable { .. } => "take the right to write from group and others: `chmod 0700` on the directory",
             Self::Create { .. } | Self::Write { .. } | Self::Unsynced { .. } | Self::Torn { .. } => {
                 "make room on the disk or repair it; nothing runs until the record can be written"
@@ -835,6 +871,10 @@ pub(crate) mod sample {
     use std::io::BufReader;
 
     use super::*;
+
+    pub(in crate::audit) fn key() -> Arc<key::Key> {
+        Arc::new(key::Key::of(&[7; 32]))
+    }
 
     pub(crate) fn text(text: &str) -> Redacted {
         Redacted::from_static(Box::leak(text.into()))

@@ -8,15 +8,17 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::chain::{Chain, Origin, SealError, Stamp};
-use super::{Anchor, AuditError, Entry, Id, QUEUE, Recovered, Settings, Start, Sync, Term};
+use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
+use super::key::{self, Key};
+use super::{Anchor, AuditError, Entry, Id, PublicKey, QUEUE, Recovered, Settings, Start, Sync, Term};
 
 /// Records that share one request to the disk, at most.
 const GROUP: usize = QUEUE;
@@ -26,7 +28,7 @@ pub(super) struct Begun {
     pub(super) queue: mpsc::Sender<Job>,
     pub(super) head: watch::Receiver<Anchor>,
     pub(super) path: PathBuf,
-    pub(super) chain: u32,
+    pub(super) chain: ChainId,
 }
 
 /// An entry to write, and who waits for it.
@@ -49,27 +51,38 @@ impl Job {
 pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
-    let chain = random()?;
-    let file = ChainFile::create(settings, chain)?;
+    let id = ChainId(random()?);
+    let (directory, opened) = prepare(&settings.directory)?;
+    let chain = Chain::new(id, Arc::new(Key::open(&opened, &directory)?));
+    let file = ChainFile::create(settings, &directory, &opened, id)?;
     let path = file.path.clone();
-    let (publish, head) = watch::channel(Chain::new().head());
+    let (publish, head) = watch::channel(chain.head());
     let mut writer = Writer {
-        chain: Chain::new(),
+        chain,
         file,
         origin,
         opened: Instant::now(),
         publish,
         outage: None,
         sync: settings.sync,
+        unsigned: Unsigned::new(settings),
     };
     let written: Result<Vec<_>, _> = writer.commit(&[&Entry::Start(start)]).into_iter().collect();
     written.inspect_err(|error| writer.file.discard(error))?;
     let (queue, jobs) = mpsc::channel(QUEUE);
+    let failed = |error: std::io::Error| AuditError::System { what: "a thread", cause: errno(&error) };
+    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
     std::thread::Builder::new()
         .name("palisade-audit".to_owned())
-        .spawn(move || writer.run(jobs))
-        .map_err(|error| AuditError::System { what: "a thread", cause: errno(&error) })?;
-    Ok(Begun { queue, head, path, chain })
+        .spawn(move || writer.run(&clock, jobs))
+        .map_err(failed)?;
+    Ok(Begun { queue, head, path, chain: id })
+}
+
+/// As [`super::public_key`].
+pub(super) fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
+    let (directory, opened) = prepare(directory)?;
+    Ok(Key::open(&opened, &directory)?.public())
 }
 
 fn random() -> Result<u32, AuditError> {
@@ -103,6 +116,41 @@ struct Writer {
     publish: watch::Sender<Anchor>,
     outage: Option<Outage>,
     sync: Sync,
+    unsigned: Unsigned,
+}
+
+/// How long the end of the chain has been without a signature.
+struct Unsigned {
+    /// How many records may be.
+    most: u64,
+    /// For how long.
+    longest: Duration,
+    /// The last record that is signed.
+    signed: u64,
+    /// When the first behind it was written, or when it was last tried to sign it.
+    since: Option<Instant>,
+}
+
+impl Unsigned {
+    fn new(settings: &Settings) -> Self {
+        Self { most: settings.unsigned.max(1), longest: settings.unsigned_for, signed: 0, since: None }
+    }
+
+    /// How long the writer may wait for another record.
+    fn due(&self) -> Option<Duration> {
+        self.since.map(|since| self.longest.saturating_sub(since.elapsed()))
+    }
+
+    fn is_due(&self, head: u64) -> bool {
+        head.saturating_sub(self.signed) >= self.most || self.due() == Some(Duration::ZERO)
+    }
+
+    /// The chain has grown to `head`, of which all up to `signed` is signed.
+    fn written(&mut self, head: u64, signed: u64) {
+        let rest = head > signed;
+        self.since = self.since.filter(|_| rest && signed == self.signed).or_else(|| rest.then(Instant::now));
+        self.signed = signed;
+    }
 }
 
 /// A time in which entries are refused.
@@ -113,10 +161,19 @@ struct Outage {
 }
 
 impl Writer {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    fn run(mut self, clock: &tokio::runtime::Runtime, mut jobs: mpsc::Receiver<Job>) {
         let limit = if self.sync == Sync::Always { 1 } else { GROUP };
         let mut group = Vec::with_capacity(limit);
-        while jobs.blocking_recv_many(&mut group, limit) > 0 {
+        loop {
+            let received = clock.block_on(async {
+                match self.unsigned.due() {
+                    Some(wait) => tokio::time::timeout(wait, jobs.recv_many(&mut group, limit)).await.ok(),
+                    None => Some(jobs.recv_many(&mut group, limit).await),
+                }
+            });
+            if received == Some(0) {
+                return;
+            }
             let entries: Vec<_> = group.iter().map(|job| &job.entry).collect();
             let answers = self.commit(&entries);
             for (job, answer) in group.drain(..).zip(answers) {
@@ -127,29 +184,48 @@ impl Writer {
     }
 
     /// One answer for each entry. An entry that has no place in the chain is refused alone; a file that fails refuses
-    /// all.
+    /// all. A head is added where it is due.
     fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
-        let before = self.chain;
+        let before = self.chain.clone();
         let sealed = self.recovery().and_then(|mut lines| {
             let answers: Vec<_> = entries.iter().map(|entry| self.seal(entry, &mut lines)).collect();
+            let signed = self.signed(&before, entries, &mut lines)?;
             // Nothing to write, nothing to confirm.
             if self.chain.head() != before.head() {
                 self.file.append(&lines)?;
             }
-            Ok(answers)
+            Ok((answers, signed))
         });
         match sealed {
-            Ok(answers) => {
+            Ok((answers, signed)) => {
+                self.unsigned.written(self.chain.head().seq, signed);
                 self.publish.send_replace(self.chain.head());
                 self.over();
                 answers
             }
             Err(error) => {
                 self.chain = before;
+                self.unsigned.since = self.unsigned.since.map(|_| Instant::now());
                 self.refused(entries.len(), &error);
                 entries.iter().map(|_| Err(error.clone())).collect()
             }
         }
+    }
+
+    /// The last record that is signed once these are written, a head included if there has to be one.
+    fn signed(&mut self, before: &Chain, entries: &[&Entry], lines: &mut Vec<u8>) -> Result<u64, AuditError> {
+        let head = self.chain.head().seq;
+        let begins = before.head().seq == 0 && entries.first().is_some_and(|entry| matches!(entry, Entry::Start(_)));
+        if self.chain.stopped() {
+            return Ok(head);
+        }
+        if begins {
+            return Ok(1);
+        }
+        if head > self.unsigned.signed && self.unsigned.is_due(head) {
+            return self.seal(&Entry::Head, lines).map(|anchor| anchor.seq);
+        }
+        Ok(self.unsigned.signed)
     }
 
     /// What comes before the next entries: after an outage, the record of it.
@@ -233,20 +309,19 @@ enum End {
 }
 
 impl ChainFile {
-    fn create(settings: &Settings, chain: u32) -> Result<Self, AuditError> {
-        let (directory, opened) = prepare(&settings.directory)?;
+    fn create(settings: &Settings, directory: &Path, opened: &OwnedFd, chain: ChainId) -> Result<Self, AuditError> {
         let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let path = directory.join(format!("{at}-{}-{chain:08x}.jsonl", std::process::id()));
+        let path = directory.join(format!("{at}-{}-{chain}.jsonl", std::process::id()));
         let failed = |cause| AuditError::Create { path: path.clone(), cause };
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let name = path.file_name().unwrap_or(OsStr::new(""));
-        let file = fs::openat(&opened, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        let file = fs::openat(opened, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
         let stat = fs::fstat(&file).map_err(failed)?;
         if settings.sync != Sync::None {
             // Syncing a file does not make its name durable.
-            fs::fsync(&opened).map_err(failed)?;
+            fs::fsync(opened).map_err(failed)?;
         }
         let identity = Identity(stat.st_dev, stat.st_ino);
         Ok(Self { file, path, identity, length: 0, sync: settings.sync, end: End::Clean })
@@ -302,13 +377,8 @@ impl ChainFile {
         }
     }
 
-    fn write(&self, mut rest: &[u8]) -> Result<(), AuditError> {
-        let failed = |cause| AuditError::Write { path: self.path.clone(), cause };
-        while !rest.is_empty() {
-            let written = retry_on_intr(|| rustix::io::write(&self.file, rest)).map_err(failed)?;
-            rest = rest.get(written..).filter(|_| written > 0).ok_or_else(|| failed(Errno::IO))?;
-        }
-        Ok(())
+    fn write(&self, lines: &[u8]) -> Result<(), AuditError> {
+        key::write_all(&self.file, lines).map_err(|cause| AuditError::Write { path: self.path.clone(), cause })
     }
 
     fn bring_to_disk(&self) -> Result<(), AuditError> {
@@ -390,11 +460,11 @@ mod tests {
     use rustix::process::{Resource, Rlimit, Signal};
 
     use super::super::sample::{self, check};
-    use super::super::{Audit, BrokenKind, verify};
+    use super::super::{Audit, BrokenKind, Expected, verify};
     use super::*;
 
     fn settings(directory: &Path, sync: Sync) -> Settings {
-        Settings { directory: directory.to_owned(), sync }
+        Settings::new(directory.to_owned(), sync)
     }
 
     fn begin(directory: &Path, sync: Sync) -> Audit {
@@ -404,6 +474,12 @@ mod tests {
     /// Appends one decision.
     fn decide(audit: &Audit) -> Written {
         audit.append_blocking(sample::decided(audit.request(), "make"))
+    }
+
+    /// The chain files of a directory.
+    fn chains(directory: &Path) -> Vec<PathBuf> {
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension() == Some(OsStr::new("jsonl"))).collect()
     }
 
     fn kinds(path: &Path) -> Vec<String> {
@@ -449,6 +525,48 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, (2..=201).collect::<Vec<_>>());
         assert_eq!(check(audit.path(), Some(audit.head())).unwrap().records, 201);
+    }
+
+    #[test]
+    fn what_was_written_is_signed_after_so_many_records_or_so_long() {
+        let home = tempfile::tempdir().unwrap();
+        let key = super::super::public_key(home.path()).unwrap();
+        let keys = || Expected { anchor: None, keys: vec![key] };
+        let signed = |audit: &Audit| verify(BufReader::new(fs::File::open(audit.path()).unwrap()), keys()).unwrap();
+
+        let often = Settings { unsigned: 3, ..settings(home.path(), Sync::Group) };
+        let audit = Audit::open(&often, sample::start()).unwrap();
+        for _ in 0..7 {
+            decide(&audit).unwrap();
+        }
+        assert_eq!(
+            kinds(audit.path()).join(" "),
+            "start decision decision decision head decision decision decision head decision"
+        );
+        assert_eq!(signed(&audit).signed, 9);
+
+        let soon = Settings { unsigned_for: Duration::from_millis(1), ..settings(home.path(), Sync::Group) };
+        let audit = Audit::open(&soon, sample::start()).unwrap();
+        decide(&audit).unwrap();
+        while signed(&audit).signed < 3 {
+            std::thread::yield_now();
+        }
+        // Nothing more is written where nothing more happens.
+        assert_eq!(kinds(audit.path()), ["start", "decision", "head"]);
+        audit.append_blocking(sample::stopped()).unwrap();
+        let report = signed(&audit);
+        assert_eq!((report.signed, report.records, report.complete), (4, 4, true));
+    }
+
+    #[test]
+    fn without_a_key_that_is_ours_alone_there_is_no_record() {
+        let home = tempfile::tempdir().unwrap();
+        begin(home.path(), Sync::Group);
+        let before = chains(home.path());
+        fs::set_permissions(home.path().join("signing.key"), Permissions::from_mode(0o644)).unwrap();
+        let error = Audit::open(&settings(home.path(), Sync::Group), sample::start()).unwrap_err();
+        assert!(matches!(error, AuditError::Key(_)), "{error}");
+        assert_eq!(chains(home.path()), before);
     }
 
     #[test]
@@ -585,7 +703,8 @@ mod tests {
     #[test]
     fn what_a_failed_write_left_is_cut_off_before_the_next_line() {
         let home = tempfile::tempdir().unwrap();
-        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), 7).unwrap();
+        let (directory, opened) = prepare(home.path()).unwrap();
+        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), &directory, &opened, ChainId(7)).unwrap();
         file.append(b"whole\n").unwrap();
         file.write(b"tor").unwrap();
         file.end = End::Torn(5);
@@ -695,11 +814,12 @@ mod tests {
         let Some(directory) = child() else {
             let home = tempfile::tempdir().unwrap();
             let test = "a_chain_that_cannot_begin_leaves_no_file";
+            super::super::public_key(home.path()).unwrap();
             return passes(rerun(test, home.path(), "trap '' XFSZ; ulimit -S -f 0;"));
         };
         let error = Audit::open(&settings(&directory, Sync::Group), sample::start()).unwrap_err();
         assert!(matches!(error, AuditError::Write { cause: Errno::FBIG, .. }));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        assert_eq!(chains(&directory), [] as [PathBuf; 0]);
     }
 
     #[test]
@@ -717,7 +837,7 @@ mod tests {
         for mut child in children {
             assert!(child.wait().unwrap().success());
         }
-        let files: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files = chains(home.path());
         assert_eq!(files.len(), 4);
         for file in files {
             assert_eq!(check(&file, None).unwrap().records, 21);
@@ -745,7 +865,7 @@ mod tests {
             .unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::KILL).unwrap();
         child.wait().unwrap();
-        let file = fs::read_dir(home.path()).unwrap().next().unwrap().unwrap().path();
+        let file = chains(home.path()).pop().unwrap();
         let found = verify(BufReader::new(fs::File::open(file).unwrap()), Some(told));
         match found {
             Ok(report) => assert!(report.records >= told.seq && !report.complete),

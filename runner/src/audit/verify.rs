@@ -1,7 +1,8 @@
 //! Whether a file of lines is an unbroken chain, and if not, where it first does not hold.
 //!
 //! What no later line vouches for is the end: a file that was cut short, or rewritten from some record on, is as good a
-//! chain as the original. An [`Anchor`] kept where the writer's account cannot reach tells them apart.
+//! chain as the original. An [`Anchor`] kept where the writer's account cannot reach tells them apart, and so does the
+//! public half of the key that heads are signed with, for all that the last of them covers.
 //!
 //! Nothing here opens a file or reads a clock.
 
@@ -10,29 +11,38 @@ use std::io::{BufRead, Read as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, rfc3339};
-use super::{Anchor, Digest, FORMAT, MAX_LINE};
+use super::chain::{SIGNATURE, rfc3339};
+use super::key::Signature;
+use super::tree::{self, Tree};
+use super::{Anchor, ChainId, Digest, FORMAT, MAX_LINE, PublicKey};
+
+/// What is known of a chain from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// A record that it held.
+    pub anchor: Option<Anchor>,
+    /// Keys of which one has signed it. None: whichever has.
+    pub keys: Vec<PublicKey>,
+}
+
+impl From<Option<Anchor>> for Expected {
+    fn from(anchor: Option<Anchor>) -> Self {
+        Self { anchor, keys: Vec::new() }
+    }
+}
 
 /// Walks one chain from its `start` to its end, holding one line at a time.
 ///
-/// Without an anchor this shows that no record was changed, taken out, put in or moved; with one, also that nothing up
-/// to the anchor was cut off or written anew.
+/// This shows that no record was changed, taken out, put in or moved; with an anchor also that nothing up to it was cut
+/// off or written anew, and with a key that up to the last signed record ([`Report::signed`]) its holder wrote it.
 ///
 /// # Errors
 /// The first place that does not hold. Everything before it does.
-pub fn verify(mut reader: impl BufRead, anchor: Option<Anchor>) -> Result<Report, Broken> {
-    let mut walk = Walk::new(anchor);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line) {
-            Ok(0) => return walk.finish(),
-            Ok(_) if line.len() > MAX_LINE => return Err(walk.broken_here(None, BrokenKind::TooLong)),
-            Ok(_) if !line.ends_with(b"\n") => return Err(walk.unfinished(line.len())),
-            Ok(_) => walk.step(&line)?,
-            Err(error) => return Err(walk.broken_here(None, BrokenKind::Unreadable { cause: error.kind() })),
-        }
-    }
+pub fn verify(reader: impl BufRead, expected: impl Into<Expected>) -> Result<Report, Broken> {
+    let expected = expected.into();
+    let mut walk = Walk::new(&expected);
+    walk.through(reader, |_, _| ())?;
+    walk.finish()
 }
 
 /// What [`verify`] found in an unbroken chain.
@@ -50,6 +60,14 @@ pub struct Report {
     pub head: Anchor,
     /// The chain ends with `stop`. False: its process still runs, or ended without a word.
     pub complete: bool,
+    /// Its id; none where the record is too old to say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainId>,
+    /// Who signed it; none where the record is too old to be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+    /// The last record that is signed: all before it hold as its signer wrote them. 0: none is.
+    pub signed: u64,
 }
 
 /// The first place where a chain does not hold.
@@ -117,6 +135,27 @@ pub enum BrokenKind {
         "the record is not the one that the anchor was taken from: the chain was written anew, from here or before"
     )]
     AnchorMismatch,
+    /// A key was given, and the chain is not signed.
+    #[error("the chain is not signed: it is older than signatures, or was written by somebody without the key")]
+    Unsigned,
+    /// A record that is signed where a chain is has no signature.
+    #[error("the record is not signed, and the chain is: it was put in or changed")]
+    MissingSignature,
+    /// The signature is of something else, or by somebody else.
+    #[error("the signature does not fit: the record was changed, or written by somebody without the key")]
+    Signature,
+    /// The chain is signed with a key that is none of those that were given.
+    #[error("the chain is signed with {key}, which is not a key that was given")]
+    ForeignKey {
+        /// The key.
+        key: PublicKey,
+    },
+    /// The record speaks of another chain, or has another key, than the chain's first.
+    #[error("the record was signed for another chain, or with another key than this chain's first: it was put in")]
+    OtherChain,
+    /// What is signed is not what stands before.
+    #[error("the records before this one are not those that were signed here")]
+    Tree,
     /// The last line has no end: what a process leaves that dies while it writes.
     #[error("the last {bytes} bytes are an unfinished record: its writer died while it wrote, the records before hold")]
     Torn {
@@ -147,22 +186,85 @@ struct Header<'a> {
     seq: u64,
     ts: &'a str,
     kind: &'a str,
+    #[serde(borrow)]
+    signed: Option<SignedFields<'a>>,
     prev: &'a str,
+    sig: Option<&'a str>,
+}
+
+/// What a line says of the tree over the lines before it.
+#[derive(Deserialize)]
+struct SignedFields<'a> {
+    chain: &'a str,
+    size: u64,
+    root: &'a str,
+    key: &'a str,
 }
 
 /// The state of a verification between two lines.
-struct Walk {
-    anchor: Option<Anchor>,
+pub(super) struct Walk<'a> {
+    expected: &'a Expected,
     head: Anchor,
     times: Option<(Timestamp, Timestamp)>,
     stopped: bool,
     offset: u64,
     previous_offset: u64,
+    signer: Option<Signer>,
+    signed: u64,
+    /// Kept for a chain that is signed.
+    tree: Tree,
 }
 
-impl Walk {
-    fn new(anchor: Option<Anchor>) -> Self {
-        Self { anchor, head: Chain::new().head(), times: None, stopped: false, offset: 0, previous_offset: 0 }
+/// Whose chain it is, as its first record says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Signer {
+    chain: ChainId,
+    key: PublicKey,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(expected: &'a Expected) -> Self {
+        Self {
+            expected,
+            head: Anchor { seq: 0, head: Digest::ZERO },
+            times: None,
+            stopped: false,
+            offset: 0,
+            previous_offset: 0,
+            signer: None,
+            signed: 0,
+            tree: Tree::default(),
+        }
+    }
+
+    /// The last record that was walked over.
+    pub(super) fn head(&self) -> Anchor {
+        self.head
+    }
+
+    /// The last record that is signed.
+    pub(super) fn signed(&self) -> u64 {
+        self.signed
+    }
+
+    /// All lines of a reader. Each that holds is shown to `see`.
+    pub(super) fn through(
+        &mut self,
+        mut reader: impl BufRead,
+        mut see: impl FnMut(&Self, &[u8]),
+    ) -> Result<(), Broken> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) if line.len() > MAX_LINE => return Err(self.broken_here(None, BrokenKind::TooLong)),
+                Ok(_) if !line.ends_with(b"\n") => return Err(self.unfinished(line.len())),
+                Ok(_) => self.step(&line)?,
+                Err(error) => return Err(self.broken_here(None, BrokenKind::Unreadable { cause: error.kind() })),
+            }
+            see(self, &line);
+        }
     }
 
     fn step(&mut self, line: &[u8]) -> Result<(), Broken> {
@@ -173,8 +275,12 @@ impl Walk {
             return Err(self.broken_link(header.seq));
         }
         let head = Anchor { seq: header.seq, head: Digest::of(line) };
-        if self.anchor.is_some_and(|anchor| anchor.seq == head.seq && anchor != head) {
+        if self.expected.anchor.is_some_and(|anchor| anchor.seq == head.seq && anchor != head) {
             return Err(self.broken_here(Some(header.seq), BrokenKind::AnchorMismatch));
+        }
+        self.check_signature(&header, line).map_err(|what| self.broken_here(Some(header.seq), what))?;
+        if self.signer.is_some() {
+            self.tree.add(tree::leaf(line));
         }
         self.head = head;
         self.times = Some((self.times.map_or(at, |(first, _)| first), at));
@@ -204,6 +310,37 @@ impl Walk {
         Err(self.broken_here(Some(header.seq), what))
     }
 
+    /// Whether a line is signed that has to be, by whom its chain is, over what stands before it.
+    fn check_signature(&mut self, header: &Header<'_>, line: &[u8]) -> Result<(), BrokenKind> {
+        let first = header.seq == 1;
+        let (Some(signed), Some(signature)) = (&header.signed, header.sig) else {
+            let has_part = header.signed.is_some() || header.sig.is_some();
+            return match (self.signer, header.kind) {
+                _ if has_part => Err(BrokenKind::MissingSignature),
+                (Some(_), "head" | "stop") | (None, "head") => Err(BrokenKind::MissingSignature),
+                _ if first && !self.expected.keys.is_empty() => Err(BrokenKind::Unsigned),
+                _ => Ok(()),
+            };
+        };
+        let signed = signed.read().ok_or(BrokenKind::NotRecord)?;
+        let signer = Signer { chain: signed.chain, key: signed.key };
+        if first && !self.expected.keys.is_empty() && !self.expected.keys.contains(&signer.key) {
+            return Err(BrokenKind::ForeignKey { key: signer.key });
+        }
+        if !first && self.signer != Some(signer) {
+            return Err(BrokenKind::OtherChain);
+        }
+        if (signed.size, signed.root) != (self.tree.size(), self.tree.root()) {
+            return Err(BrokenKind::Tree);
+        }
+        if !signed.fits(line, signature) {
+            return Err(BrokenKind::Signature);
+        }
+        self.signer = Some(signer);
+        self.signed = header.seq;
+        Ok(())
+    }
+
     /// The record before is the first that nothing vouches for: either it was changed, or the link to it.
     fn broken_link(&self, next: u64) -> Broken {
         if next == 1 {
@@ -213,14 +350,22 @@ impl Walk {
         Broken { record: seq, offset: self.previous_offset, seq: Some(seq), what: BrokenKind::Link { next } }
     }
 
-    fn finish(self) -> Result<Report, Broken> {
+    /// What was found, at the end of the last file.
+    pub(super) fn finish(&self) -> Result<Report, Broken> {
         if let Some(cut) = self.cut_off() {
             return Err(cut);
         }
         match self.times {
-            Some((first, last)) => {
-                Ok(Report { records: self.head.seq, first, last, head: self.head, complete: self.stopped })
-            }
+            Some((first, last)) => Ok(Report {
+                records: self.head.seq,
+                first,
+                last,
+                head: self.head,
+                complete: self.stopped,
+                chain: self.signer.map(|signer| signer.chain),
+                key: self.signer.map(|signer| signer.key),
+                signed: self.signed,
+            }),
             None => Err(self.broken_here(None, BrokenKind::Empty)),
         }
     }
@@ -231,7 +376,7 @@ impl Walk {
     }
 
     fn cut_off(&self) -> Option<Broken> {
-        let anchor = self.anchor?.seq;
+        let anchor = self.expected.anchor?.seq;
         (self.head.seq < anchor).then(|| self.broken_here(None, BrokenKind::AnchorNotReached { anchor }))
     }
 
@@ -241,15 +386,68 @@ impl Walk {
     }
 }
 
+impl SignedFields<'_> {
+    fn read(&self) -> Option<Signed> {
+        let (chain, root) = (self.chain.parse().ok()?, self.root.parse().ok()?);
+        Some(Signed { chain, size: self.size, root, key: self.key.parse().ok()? })
+    }
+}
+
+/// What a signature vouches for besides its own line.
+pub(super) struct Signed {
+    pub(super) chain: ChainId,
+    /// How many lines stand before it.
+    pub(super) size: u64,
+    /// The root of the tree over them.
+    pub(super) root: Digest,
+    pub(super) key: PublicKey,
+}
+
+impl Signed {
+    fn fits(&self, line: &[u8], signature: &str) -> bool {
+        let text = signed_text(line, signature);
+        let signature = Signature::parse(signature);
+        text.zip(signature).is_some_and(|(text, signature)| self.key.signed(&text, &signature))
+    }
+}
+
+/// One signed line by itself, outside of its chain.
+pub(super) fn read_signed(line: &[u8]) -> Result<Signed, BrokenKind> {
+    let header: Header<'_> = serde_json::from_slice(line).map_err(|_| BrokenKind::NotRecord)?;
+    if header.v != u64::from(FORMAT) {
+        return Err(BrokenKind::Version { found: header.v });
+    }
+    let (Some(signed), Some(signature)) = (&header.signed, header.sig) else {
+        return Err(BrokenKind::MissingSignature);
+    };
+    let signed = signed.read().ok_or(BrokenKind::NotRecord)?;
+    if signed.size.checked_add(1) != Some(header.seq) {
+        return Err(BrokenKind::Tree);
+    }
+    if signed.fits(line, signature) { Ok(signed) } else { Err(BrokenKind::Signature) }
+}
+
+/// The number and the time that one line gives itself; `None` if it is no record.
+pub(super) fn place(line: &[u8]) -> Option<(u64, Timestamp)> {
+    let header: Header<'_> = serde_json::from_slice(line).ok()?;
+    (header.v == u64::from(FORMAT) && line.ends_with(b"\n")).then_some((header.seq, header.ts.parse().ok()?))
+}
+
+/// What `signature`, the last field of a line, is a signature of: the line without that field. `None` if it is not the last.
+fn signed_text(line: &[u8], signature: &str) -> Option<Vec<u8>> {
+    let before = line.strip_suffix(b"\"}\n")?.strip_suffix(signature.as_bytes())?.strip_suffix(SIGNATURE.as_bytes())?;
+    Some([before, b"}"].concat())
+}
+
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-mod tests {
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+pub(super) mod tests {
     use std::io::BufReader;
     use std::time::Duration;
 
     use proptest::prelude::*;
 
-    use super::super::chain::{Origin, SealError, Stamp};
+    use super::super::chain::{Chain, Origin, SealError, Stamp};
     use super::super::{Entry, Exit, Id, RequestId, Term, sample};
     use super::*;
 
@@ -269,13 +467,30 @@ mod tests {
 
     fn seal(entries: &[Entry]) -> Vec<Vec<u8>> {
         let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
-        let mut chain = Chain::new();
+        let mut chain = Chain::new(ChainId(7), sample::key());
         let line = |(number, entry): (u64, &Entry)| {
             let at = Timestamp::from_second(1_800_000_000).unwrap() + Duration::from_millis(number);
             let stamp = Stamp { at, elapsed: Duration::from_millis(number), origin: &origin };
             chain.seal(entry, &stamp).unwrap()
         };
         (0..).zip(entries).map(line).collect()
+    }
+
+    /// `start`, so many decisions with a signed head after each `every` of them, and `stop`.
+    pub(in super::super) fn chain_with_heads(decisions: usize, every: usize) -> Vec<Vec<u8>> {
+        let mut all = vec![Entry::Start(sample::start())];
+        for number in 1..=decisions {
+            all.push(decision(&format!("make {number}")));
+            if number % every == 0 {
+                all.push(Entry::Head);
+            }
+        }
+        all.push(sample::stopped().into());
+        seal(&all)
+    }
+
+    pub(in super::super) fn text(line: &[u8]) -> String {
+        String::from_utf8(line.to_vec()).unwrap()
     }
 
     fn anchor(lines: &[Vec<u8>], seq: u64) -> Anchor {
@@ -320,7 +535,8 @@ mod tests {
         );
         assert!(text.starts_with(head), "{text}");
         assert!(text.ends_with(&format!(",\"prev\":\"{}\"}}\n", Digest::of(&lines[0]))), "{text}");
-        assert!(str::from_utf8(&lines[0]).unwrap().ends_with(&format!(",\"prev\":\"{:064}\"}}\n", 0)));
+        let first = str::from_utf8(&lines[0]).unwrap();
+        assert!(first.contains(&format!(",\"prev\":\"{:064}\",\"sig\":\"", 0)), "{first}");
     }
 
     /// What an attack comes to: `None` where nothing shows.
@@ -339,7 +555,11 @@ mod tests {
             both("a command changed", |l| edit(&mut l[4], "make 3", "make 4"), link(5)),
             both("a verdict changed", |l| edit(&mut l[4], "allow", "deny"), link(5)),
             both("a time changed", |l| edit(&mut l[4], "08:00:00", "08:00:01"), link(5)),
-            both("a host changed", |l| edit(&mut l[0], "\"host\":\"host\"", "\"host\":\"hose\""), link(1)),
+            both(
+                "a host changed",
+                |l| edit(&mut l[0], "\"host\":\"host\"", "\"host\":\"hose\""),
+                at(1, BrokenKind::Signature),
+            ),
             both("a space put in", |l| edit(&mut l[4], ",", ", "), link(5)),
             both("a field doubled", |l| edit(&mut l[4], "{", "{\"seq\":5,"), at(5, BrokenKind::NotRecord)),
             both("a brace lost", |l| edit(&mut l[4], "{", ""), at(5, BrokenKind::NotRecord)),
@@ -408,6 +628,81 @@ mod tests {
         }
     }
 
+    /// As [`seal`], by somebody who has another key.
+    fn seal_with(key: [u8; 32], entries: &[Entry]) -> Vec<Vec<u8>> {
+        let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
+        let mut chain = Chain::new(ChainId(7), std::sync::Arc::new(super::super::key::Key::of(&key)));
+        let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
+        entries.iter().map(|entry| chain.seal(entry, &stamp).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_key_tells_a_chain_of_its_holder_from_one_that_was_written_anew() {
+        let lines = chain_with_heads(9, 4);
+        let with = |keys: &[PublicKey]| Expected { anchor: None, keys: keys.to_vec() };
+        let ours = sample::key().public();
+        let found = |lines: &[Vec<u8>], keys: &[PublicKey]| {
+            verify(lines.concat().as_slice(), with(keys)).map_err(|broken| (broken.record, broken.what))
+        };
+        let report = found(&lines, &[ours]).unwrap();
+        assert_eq!((report.signed, report.key, report.chain), (13, Some(ours), Some(ChainId(7))));
+        assert_eq!(found(&lines[..8], &[ours]).unwrap().signed, 6);
+        assert_eq!(found(&lines[..4], &[ours]).unwrap().signed, 1);
+
+        let anew = seal_with([8; 32], &entries(9));
+        let foreign = super::super::key::Key::of(&[8; 32]).public();
+        assert_eq!(found(&anew, &[]).unwrap().key, Some(foreign));
+        assert_eq!(found(&anew, &[ours]), Err((1, BrokenKind::ForeignKey { key: foreign })));
+        assert!(found(&anew, &[ours, foreign]).is_ok());
+        let both = [entries(2), vec![Entry::Head]].concat();
+        let other_head = seal_with([8; 32], &both)[3].clone();
+        let chained = |lines: &[Vec<u8>], line: &str| {
+            let (start, end) =
+                (line.find("\"prev\":\"").unwrap() + 8, line.find("\",\"sig\":").unwrap_or(line.len() - 3));
+            let prev = Digest::of(lines.last().unwrap());
+            [lines, &[format!("{}{prev}{}", &line[..start], &line[end..]).into_bytes()]].concat()
+        };
+        assert_eq!(found(&chained(&lines[..3], &text(&other_head)), &[]), Err((4, BrokenKind::OtherChain)));
+
+        // A head that somebody without the key has put in, or taken the signature from.
+        let head = text(&lines[5]);
+        for (changed, what) in [
+            (head.replace("\"size\":5", "\"size\":4"), BrokenKind::Tree),
+            (head.replace("\"boot\":\"boot\"", "\"boot\":\"root\""), BrokenKind::Signature),
+            (head.replace("\",\"sig\":\"", "\",\"gis\":\""), BrokenKind::MissingSignature),
+            (head.replace("\"signed\":", "\"singed\":"), BrokenKind::MissingSignature),
+            (head.replace("\"chain\":\"00000007", "\"chain\":\"00000008"), BrokenKind::OtherChain),
+            (head.replace("\"}\n", "\",\"x\":1}\n"), BrokenKind::Signature),
+            (head.replace("\"}\n", "\" }\n"), BrokenKind::Signature),
+        ] {
+            assert_ne!(changed, head);
+            let lines = [&lines[..5], &[changed.into_bytes()]].concat();
+            assert_eq!(found(&lines, &[ours]), Err((6, what)));
+        }
+        let unsigned = |kind: &str| {
+            format!(r#"{{"v":1,"seq":6,"ts":"2027-01-15T08:00:00.001Z","kind":"{kind}","prev":""}}"#) + "\n"
+        };
+        for kind in ["head", "stop"] {
+            let lines = chained(&lines[..5], &unsigned(kind));
+            assert_eq!(found(&lines, &[]), Err((6, BrokenKind::MissingSignature)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_signatures_verifies_without_a_key() {
+        let record = |seq: u64, kind: &str, prev: Digest| {
+            format!(r#"{{"v":1,"seq":{seq},"ts":"2027-01-15T08:00:00.001Z","kind":"{kind}","prev":"{prev}"}}"#) + "\n"
+        };
+        let first = record(1, "start", Digest::ZERO);
+        let second = record(2, "stop", Digest::of(first.as_bytes()));
+        let whole = first + &second;
+        let report = verify(whole.as_bytes(), None).unwrap();
+        assert_eq!((report.records, report.signed, report.key, report.complete), (2, 0, None, true));
+        let keys = vec![sample::key().public()];
+        let broken = verify(whole.as_bytes(), Expected { anchor: None, keys }).unwrap_err();
+        assert_eq!((broken.record, broken.what), (1, BrokenKind::Unsigned));
+    }
+
     #[test]
     fn an_anchor_within_the_chain_pins_what_is_before_it() {
         let lines = seal(&entries(9));
@@ -457,7 +752,7 @@ mod tests {
 
     #[test]
     fn a_line_beyond_the_limit_is_neither_written_nor_read_whole() {
-        let mut chain = Chain::new();
+        let mut chain = Chain::new(ChainId(7), sample::key());
         let origin = Origin { boot: Id::new("boot").unwrap(), host: Id::new("host").unwrap() };
         let stamp = Stamp { at: Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, origin: &origin };
         chain.seal(&Entry::Start(sample::start()), &stamp).unwrap();
