@@ -167,3 +167,37 @@ fn verify_names_the_first_bad_record() {
 
     assert_eq!(world.call(&["audit", "verify", "/no/such/file"]).code, Some(1));
 }
+
+#[test]
+fn the_record_goes_on_in_another_file_and_what_is_old_goes() {
+    let world = World::new();
+    let settings = world.write("home/small.toml", "[audit]\nrotate = { size = \"2KiB\" }\n");
+    let settings = settings.to_str().expect("UTF-8").to_owned();
+    assert_eq!(world.call(&["run", "--config", &settings, "echo one"]).code, Some(0));
+    let files = world.records();
+    assert!(files.len() > 1, "{files:?}");
+    let verified = Ended::of(world.palisade().args(["audit", "verify", "--json"])).json();
+    assert_eq!((&verified["good"], &verified["files"]), (&json!(true), &json!(files.len())));
+    let second = files[1].to_str().expect("UTF-8");
+    let alone = Ended::of(world.palisade().args(["audit", "verify", "--json", second])).json();
+    assert!(alone["good"] == true && alone["begins"].as_u64() > Some(1), "{alone}");
+    let proof = world.call(&["audit", "prove", &alone["begins"].to_string(), second]);
+    assert_eq!(proof.code, Some(0), "{proof:?}");
+
+    let aside = world.path("home/first");
+    fs::rename(&files[0], &aside).expect("moved");
+    let broken = world.call(&["audit", "verify"]);
+    assert_eq!(broken.code, Some(2), "{broken:?}");
+    assert!(broken.stdout.contains("file 1 of the chain is missing"), "{broken:?}");
+    fs::rename(&aside, &files[0]).expect("moved back");
+
+    let settings = world.write("home/short.toml", "[audit]\nretention = \"1ms\"\n");
+    let settings = settings.to_str().expect("UTF-8").to_owned();
+    assert_eq!(world.call(&["run", "--config", &settings, "echo two"]).code, Some(0));
+    assert!(files.iter().all(|file| !file.exists()));
+    let record = world.record();
+    assert_eq!(kinds(&record).iter().filter(|kind| **kind == "prune").count(), files.len());
+    let verified = world.call(&["audit", "verify"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(verified.stdout.contains("pruned") && verified.stdout.lines().count() == 2, "{verified:?}");
+}

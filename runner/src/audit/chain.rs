@@ -202,6 +202,8 @@ impl Chain {
             chain: self.id,
             size: self.tree.size(),
             root: self.tree.root(),
+            file: if let Entry::Rotate(rotated) = entry { Some(rotated.number) } else { None },
+            peaks: if matches!(entry, Entry::Rotate(_)) { self.tree.peaks().to_vec() } else { Vec::new() },
             key: self.key.public(),
         });
         let mut line = serde_json::to_vec(&Line {
@@ -217,7 +219,7 @@ impl Chain {
         })
         .map_err(|_| SealError::Unwritable)?;
         if signed.is_some() {
-            self.sign(&mut line);
+            self.key.sign_line(&mut line);
         }
         line.push(b'\n');
         if line.len() > MAX_LINE {
@@ -228,15 +230,6 @@ impl Chain {
         self.stopped = matches!(entry, Entry::Stop(_));
         Ok(line)
     }
-
-    /// Puts the signature of all that the line says behind it, as its last field.
-    fn sign(&self, line: &mut Vec<u8>) {
-        let signature = self.key.sign(line);
-        line.pop();
-        line.extend_from_slice(SIGNATURE.as_bytes());
-        line.extend_from_slice(signature.to_string().as_bytes());
-        line.extend_from_slice(b"\"}");
-    }
 }
 
 /// What stands before the signature in a line that has one. What it is a signature of is the line without this field.
@@ -244,7 +237,7 @@ pub(super) const SIGNATURE: &str = ",\"sig\":\"";
 
 /// Entries that say what the tree is, and are signed: where a chain begins and ends, and in between from time to time.
 fn is_signed(entry: &Entry) -> bool {
-    matches!(entry, Entry::Start(_) | Entry::Head | Entry::Stop(_))
+    matches!(entry, Entry::Start(_) | Entry::Head | Entry::Rotate(_) | Entry::Stop(_))
 }
 
 /// Why an entry cannot be the next of its chain.
@@ -284,6 +277,12 @@ struct Signed {
     /// How many lines those are.
     size: u64,
     root: Digest,
+    /// Which file of its chain it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<u32>,
+    /// The complete nodes that the root is made of: what whoever begins with this file needs of those before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peaks: Vec<Digest>,
     key: PublicKey,
 }
 

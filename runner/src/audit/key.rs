@@ -14,6 +14,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 
+use super::chain::SIGNATURE;
 use super::hex;
 
 /// Its name in the record's directory.
@@ -50,6 +51,15 @@ impl Key {
     /// The signature of a text.
     pub(super) fn sign(&self, text: &[u8]) -> Signature {
         Signature(self.0.sign(&purposed(text)).to_bytes())
+    }
+
+    /// Puts the signature of a JSON object into it, as its last field.
+    pub(super) fn sign_line(&self, line: &mut Vec<u8>) {
+        let signature = self.sign(line);
+        line.pop();
+        line.extend_from_slice(SIGNATURE.as_bytes());
+        line.extend_from_slice(signature.to_string().as_bytes());
+        line.extend_from_slice(b"\"}");
     }
 }
 

@@ -7,13 +7,16 @@
 //! [`Digest`], a [`Term`] of our own vocabularies, an [`Id`] that we made, or [`Redacted`] text: names of agents and
 //! users are of the last kind, because a token or a client may have supplied them.
 //!
-//! How a line is made is decided in `chain`, whether a file of them holds in `verify`; files, durability and what happens
-//! when a disk fails in `sink`.
+//! How a line is made is decided in `chain`, whether a file of them holds in `verify`, and a directory of files in `series`; files,
+//! durability and what happens when a disk fails in `sink`, what a dead process left in `recover`, what goes in `prune`.
 
 mod chain;
 mod hex;
 mod key;
 mod proof;
+mod prune;
+mod recover;
+mod series;
 mod sink;
 mod tree;
 mod verify;
@@ -35,6 +38,9 @@ use crate::redact::Redacted;
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
 pub use key::{KeyError, PublicKey, PublicKeyError};
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
+pub use prune::Pruned;
+pub use recover::Crashed;
+pub use series::{ChainFiles, Fault, chain_of, chains, verify_directory};
 pub use verify::{Broken, BrokenKind, Expected, Report, verify};
 
 /// Entries that may wait for the disk. Whoever appends one more waits for room, so a slow disk slows the commands
@@ -107,7 +113,7 @@ impl Audit {
         *self.shared.head.borrow()
     }
 
-    /// The file that the chain is in.
+    /// The file that the chain begins in.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
@@ -151,13 +157,28 @@ pub struct Settings {
     pub unsigned: u64,
     /// How long a record may stay unsigned.
     pub unsigned_for: Duration,
+    /// The size in bytes from which on a chain goes on in another file.
+    pub rotate_size: u64,
+    /// The age of a file from which on its chain goes on in another one; none: whatever its age.
+    pub rotate_age: Option<Duration>,
+    /// How old records have to be to go; none: they stay.
+    pub retention: Option<Duration>,
 }
 
 impl Settings {
-    /// The record in this directory, signed after each thousand records and each minute in which there were some.
+    /// The record in this directory: signed after each thousand records and each minute in which there were some, in files
+    /// of 64 MiB, which all stay.
     #[must_use]
     pub fn new(directory: PathBuf, sync: Sync) -> Self {
-        Self { directory, sync, unsigned: 1000, unsigned_for: Duration::from_secs(60) }
+        Self {
+            directory,
+            sync,
+            unsigned: 1000,
+            unsigned_for: Duration::from_secs(60),
+            rotate_size: 64 << 20,
+            rotate_age: None,
+            retention: None,
+        }
     }
 }
 
@@ -202,10 +223,17 @@ pub enum Entry {
     PolicyReload(Box<Reloaded>),
     /// All records before are signed, as `start` and `stop` are. The handle writes it by itself.
     Head,
+    /// The chain goes on in another file, of which this is the first record. The handle writes it by itself.
+    Rotate(Rotated),
+    /// A file that is older than records are kept is about to go. The handle writes it by itself.
+    Prune(Pruning),
     /// The chain ends: nothing can follow.
     Stop(Stopped),
     /// Records could not be written for a time, and can be again. The handle writes it by itself.
     Recovered(Recovered),
+    /// A process that wrote to another chain of the directory had ended without a word. The handle writes it by itself.
+    #[serde(rename = "recovered")]
+    Crashed(Box<Crashed>),
 }
 
 macro_rules! into_entry {
@@ -242,6 +270,16 @@ pub struct Start {
     sync: Sync,
     policy_set: Digest,
     schema: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+}
+
+/// The newest chain of the directory that had ended, and its end.
+#[derive(Clone, Debug, Serialize)]
+struct Before {
+    chain: Id,
+    seq: u64,
+    head: Digest,
 }
 
 impl Start {
@@ -249,7 +287,7 @@ impl Start {
     #[must_use]
     pub fn new(version: &'static str, verb: Term, policy_set: Digest, schema: Digest) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        Self { version, verb, pid: std::process::id(), uid, sync: Sync::default(), policy_set, schema }
+        Self { version, verb, pid: std::process::id(), uid, sync: Sync::default(), policy_set, schema, before: None }
     }
 }
 
@@ -464,6 +502,25 @@ pub struct Reloaded {
 pub struct Stopped {
     /// Why the process ends.
     pub reason: Term,
+}
+
+/// The first record of a file that is not its chain's first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rotated {
+    /// Which file it is.
+    #[serde(skip)]
+    number: u32,
+    /// The file before.
+    after: Id,
+}
+
+/// A file that goes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pruning {
+    /// Its name.
+    file: Id,
+    /// Its last record.
+    last: Anchor,
 }
 
 /// A time without a record, in which nothing ran.

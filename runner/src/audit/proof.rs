@@ -7,7 +7,8 @@ use std::io::BufRead;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{self, Leaves, Tree};
+use super::series::Fault;
+use super::tree::{self, Leaves};
 use super::verify::{Walk, read_signed};
 use super::{Broken, BrokenKind, ChainId, Digest, Expected, FORMAT, PublicKey};
 
@@ -48,29 +49,23 @@ pub fn prove(reader: impl BufRead, seq: u64) -> Result<Proof, ProveError> {
     let mut walk = Walk::new(&expected);
     let mut gathered = Gathered::new(seq);
     let walked = walk.through(reader, |walk, line| gathered.see(walk, line));
-    match (gathered.proof(), walked) {
-        // What is behind the head does not matter.
-        (Some(proof), _) => Ok(proof),
-        (None, Err(broken)) => Err(broken.into()),
-        (None, Ok(())) if gathered.record.is_none() => Err(ProveError::NoRecord { seq, last: walk.head().seq }),
-        (None, Ok(())) => Err(ProveError::Unsigned { seq }),
-    }
+    gathered.proved(&walk, walked.map_err(ProveError::from))
 }
 
 /// What a proof is made of, as far as the walk has come.
-struct Gathered {
+pub(super) struct Gathered {
     seq: u64,
-    leaves: Leaves,
+    leaves: Option<Leaves>,
     record: Option<String>,
     head: Option<(u64, String)>,
 }
 
 impl Gathered {
-    fn new(seq: u64) -> Self {
-        Self { seq, leaves: Leaves::after(Tree::default()), record: None, head: None }
+    pub(super) fn new(seq: u64) -> Self {
+        Self { seq, leaves: None, record: None, head: None }
     }
 
-    fn see(&mut self, walk: &Walk<'_>, line: &[u8]) {
+    pub(super) fn see(&mut self, walk: &Walk<'_>, line: &[u8]) {
         if self.head.is_some() {
             return;
         }
@@ -82,12 +77,25 @@ impl Gathered {
         if at >= self.seq && walk.signed() == at {
             self.head = Some((at - 1, text()));
         }
-        self.leaves.push(tree::leaf(line));
+        let leaves = self.leaves.get_or_insert_with(|| Leaves::after(walk.before().clone()));
+        leaves.push(tree::leaf(line));
+    }
+
+    /// The proof, or why there is none at the end of a walk.
+    pub(super) fn proved(&self, walk: &Walk<'_>, walked: Result<(), ProveError>) -> Result<Proof, ProveError> {
+        match (self.proof(), walked) {
+            // What is behind the head does not matter.
+            (Some(proof), _) => Ok(proof),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) if self.record.is_some() => Err(ProveError::Unsigned { seq: self.seq }),
+            (None, Ok(())) => Err(ProveError::NoRecord { seq: self.seq, last: walk.head().seq }),
+        }
     }
 
     fn proof(&self) -> Option<Proof> {
         let (record, (size, head)) = (self.record.clone()?, self.head.clone()?);
-        let path = if record == head { Vec::new() } else { self.leaves.path(self.seq - 1, size)? };
+        let path =
+            if record == head { Vec::new() } else { self.leaves.as_ref()?.path(self.seq.checked_sub(1)?, size)? };
         let path = path.iter().map(Digest::to_string).collect();
         Some(Proof { v: u64::from(FORMAT), record, path, head })
     }
@@ -99,6 +107,9 @@ pub enum ProveError {
     /// The chain does not hold.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// One of the chain's files does not hold.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// There is no such record.
     #[error("there is no record {seq}, the last one is {last}")]
     NoRecord {

@@ -1,11 +1,10 @@
 //! Where records lie and when they count as written: the directory, the chain file, the thread that writes it.
 //!
-//! One file per process, under a name of its own, so that two processes never fork a chain. One thread writes it: it
+//! One chain per process, in files under a name of its own, so that two processes never fork a chain. One thread writes it: it
 //! takes what waits, writes it in one piece, asks the disk once, looks whether the file is still the one in the
 //! directory, and only then tells everybody. If any of that fails, everybody is told so, the piece is cut off again
 //! and the chain steps back: what was not confirmed was never part of it.
 
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +17,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
 use super::key::{self, Key};
-use super::{Anchor, AuditError, Entry, Id, PublicKey, QUEUE, Recovered, Settings, Start, Sync, Term};
+use super::recover::{self, Mark};
+use super::series::{self, Name};
+use super::{
+    Anchor, AuditError, Before, Entry, Id, Pruning, PublicKey, QUEUE, Recovered, Rotated, Settings, Start, Sync, Term,
+    prune,
+};
 
 /// Records that share one request to the disk, at most.
 const GROUP: usize = QUEUE;
@@ -51,24 +55,36 @@ impl Job {
 pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
-    let id = ChainId(random()?);
     let (directory, opened) = prepare(&settings.directory)?;
-    let chain = Chain::new(id, Arc::new(Key::open(&opened, &directory)?));
-    let file = ChainFile::create(settings, &directory, &opened, id)?;
+    let key = Arc::new(Key::open(&opened, &directory)?);
+    let (id, name, mark) = begin(&directory, &opened)?;
+    start.before = before(&directory);
+    let file = ChainFile::create(settings, &directory, &opened, name).inspect_err(|_| mark.clear())?;
     let path = file.path.clone();
+    let chain = Chain::new(id, Arc::clone(&key));
     let (publish, head) = watch::channel(chain.head());
     let mut writer = Writer {
         chain,
+        key,
+        directory,
         file,
+        mark,
         origin,
         opened: Instant::now(),
         publish,
         outage: None,
-        sync: settings.sync,
+        settings: settings.clone(),
         unsigned: Unsigned::new(settings),
+        rotation_failed: None,
+        pruned: None,
     };
     let written: Result<Vec<_>, _> = writer.commit(&[&Entry::Start(start)]).into_iter().collect();
-    written.inspect_err(|error| writer.file.discard(error))?;
+    written.inspect_err(|error| {
+        writer.file.discard(error);
+        writer.mark.clear();
+    })?;
+    writer.recover_others()?;
+    writer.prune();
     let (queue, jobs) = mpsc::channel(QUEUE);
     let failed = |error: std::io::Error| AuditError::System { what: "a thread", cause: errno(&error) };
     let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
@@ -77,6 +93,32 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
         .spawn(move || writer.run(&clock, jobs))
         .map_err(failed)?;
     Ok(Begun { queue, head, path, chain: id })
+}
+
+/// A chain that nobody else has: its id, the name of its first file, and the mark that it is being written.
+fn begin(directory: &Path, opened: &OwnedFd) -> Result<(ChainId, Name, Mark), AuditError> {
+    let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    loop {
+        let id = ChainId(random()?);
+        let name = Name { stem: format!("{at}-{}-{id}", std::process::id()), number: 1 };
+        match Mark::set(directory, opened, &name.stem) {
+            Ok(mark) => return Ok((id, name, mark)),
+            // Somebody looked after the mark before it was locked, and took it away: another name, another try.
+            Err(Errno::AGAIN | Errno::EXIST) => {}
+            Err(cause) => return Err(AuditError::Create { path: directory.join(name.file()), cause }),
+        }
+    }
+}
+
+/// The newest chain that has ended, and its end. One that is still written might yet take its last line back.
+fn before(directory: &Path) -> Option<Before> {
+    let chains = series::chains(directory).ok()?;
+    let ended = chains.iter().rev().filter(|chain| !chain.open);
+    ended.filter_map(|chain| Some((Id::new(chain.stem())?, chain.end()?))).next().map(|(chain, end)| Before {
+        chain,
+        seq: end.seq,
+        head: end.head,
+    })
 }
 
 /// As [`super::public_key`].
@@ -110,14 +152,24 @@ fn errno(error: &std::io::Error) -> Errno {
 /// Puts entries into the chain and the file, all of a group or none.
 struct Writer {
     chain: Chain,
+    key: Arc<Key>,
+    directory: PathBuf,
     file: ChainFile,
+    mark: Mark,
     origin: Origin,
     opened: Instant,
     publish: watch::Sender<Anchor>,
     outage: Option<Outage>,
-    sync: Sync,
+    settings: Settings,
     unsigned: Unsigned,
+    /// When no other file could be begun.
+    rotation_failed: Option<Instant>,
+    /// When it was last looked whether something is old enough to go.
+    pruned: Option<Instant>,
 }
+
+/// How long after a failure no other file is begun, and how often it is looked whether something may go.
+const SELDOM: Duration = Duration::from_secs(60 * 60);
 
 /// How long the end of the chain has been without a signature.
 struct Unsigned {
@@ -162,11 +214,11 @@ struct Outage {
 
 impl Writer {
     fn run(mut self, clock: &tokio::runtime::Runtime, mut jobs: mpsc::Receiver<Job>) {
-        let limit = if self.sync == Sync::Always { 1 } else { GROUP };
+        let limit = if self.settings.sync == Sync::Always { 1 } else { GROUP };
         let mut group = Vec::with_capacity(limit);
         loop {
             let received = clock.block_on(async {
-                match self.unsigned.due() {
+                match self.waits() {
                     Some(wait) => tokio::time::timeout(wait, jobs.recv_many(&mut group, limit)).await.ok(),
                     None => Some(jobs.recv_many(&mut group, limit).await),
                 }
@@ -180,16 +232,111 @@ impl Writer {
                 // Whoever gave up waiting has no use for the answer.
                 let _ = job.reply.send(answer);
             }
+            self.prune();
+        }
+    }
+
+    /// How long there is nothing to do but for others.
+    fn waits(&self) -> Option<Duration> {
+        let prune = self.settings.retention.and(self.pruned).map(|at| SELDOM.saturating_sub(at.elapsed()));
+        [self.unsigned.due(), prune].into_iter().flatten().min()
+    }
+
+    /// One answer for each entry. Before them, the chain goes on in another file if this one is large or old enough.
+    fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
+        if self.is_rotation_due() {
+            self.rotate();
+        }
+        let answers = self.put(entries, false);
+        if self.chain.stopped() {
+            self.mark.clear();
+        }
+        answers
+    }
+
+    fn is_rotation_due(&self) -> bool {
+        let file = &self.file;
+        let is_old = self.settings.rotate_age.is_some_and(|age| file.begun.elapsed() >= age);
+        let was_tried = self.rotation_failed.is_some_and(|at| at.elapsed() < SELDOM);
+        // A file holds more than what begins it.
+        let is_empty = self.chain.head().seq <= file.first;
+        (file.length >= self.settings.rotate_size || is_old)
+            && !is_empty
+            && !was_tried
+            && !self.chain.stopped()
+            && self.outage.is_none()
+    }
+
+    /// Signs what is there and goes on in another file. If that one cannot be begun, this one does for a while longer.
+    fn rotate(&mut self) {
+        let signed: Result<Vec<_>, _> = self.put(&[], true).into_iter().collect();
+        let before = self.chain.clone();
+        self.rotation_failed = None;
+        if let Err(error) = signed.and_then(|_| self.next_file()) {
+            self.chain = before;
+            self.rotation_failed = Some(Instant::now());
+            tracing::warn!(file = %self.file.path.display(), %error, "no other file can be begun, this one is written on");
+        }
+    }
+
+    fn next_file(&mut self) -> Result<(), AuditError> {
+        let name = self.file.name.next();
+        let after = Id::new(&self.file.name.file()).unwrap_or_else(Id::unknown);
+        let opened = open_directory(&self.directory)?;
+        let mut next = ChainFile::create(&self.settings, &self.directory, &opened, name.clone())?;
+        next.first = self.chain.head().seq + 1;
+        let mut line = Vec::new();
+        let begun = self.seal(&Entry::Rotate(Rotated { number: name.number, after }), &mut line);
+        let begun = begun.and_then(|anchor| next.append(&line).map(|()| anchor));
+        let anchor = begun.inspect_err(|error| next.discard(error))?;
+        self.file = next;
+        self.unsigned.written(anchor.seq, anchor.seq);
+        self.publish.send_replace(anchor);
+        Ok(())
+    }
+
+    /// Puts on record what processes left that died, and sets right what of it can be.
+    fn recover_others(&mut self) -> Result<(), AuditError> {
+        let (directory, own) = (self.directory.clone(), self.file.name.stem.clone());
+        recover::recover(&directory, &own, |crashed| {
+            let written: Result<Vec<_>, _> =
+                self.put(&[&Entry::Crashed(Box::new(crashed))], false).into_iter().collect();
+            written.map(drop)
+        })
+    }
+
+    /// Takes away what is older than records are kept, each file once that is on record.
+    fn prune(&mut self) {
+        let Some(retention) = self.settings.retention else { return };
+        if self.pruned.is_some_and(|at| at.elapsed() < SELDOM) || self.chain.stopped() {
+            return;
+        }
+        self.pruned = Some(Instant::now());
+        let Some(_alone) = prune::lock(&self.directory) else { return };
+        let Ok(oldest) = Timestamp::now().checked_sub(retention) else { return };
+        for due in prune::due(&self.directory, &self.file.name, oldest) {
+            let Some(file) = Id::new(&due.name.file()) else { continue };
+            let entry = Entry::Prune(Pruning { file, last: due.head });
+            if self.put(&[&entry], false).iter().any(Result::is_err) {
+                return;
+            }
+            if let Err(cause) = prune::take(&self.directory, &self.key, &due, Timestamp::now()) {
+                tracing::warn!(file = %due.path.display(), %cause, "the file is old enough to go and cannot be removed");
+                return;
+            }
         }
     }
 
     /// One answer for each entry. An entry that has no place in the chain is refused alone; a file that fails refuses
-    /// all. A head is added where it is due.
-    fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
+    /// all. A head is added where it is due, or asked for; if that is all, the answer is for it.
+    fn put(&mut self, entries: &[&Entry], head: bool) -> Vec<Written> {
         let before = self.chain.clone();
         let sealed = self.recovery().and_then(|mut lines| {
-            let answers: Vec<_> = entries.iter().map(|entry| self.seal(entry, &mut lines)).collect();
-            let signed = self.signed(&before, entries, &mut lines)?;
+            let mut answers: Vec<_> = entries.iter().map(|entry| self.seal(entry, &mut lines)).collect();
+            let signed = self.signed(&before, entries, head, &mut lines)?;
+            if entries.is_empty() {
+                answers.push(Ok(self.chain.head()));
+            }
             // Nothing to write, nothing to confirm.
             if self.chain.head() != before.head() {
                 self.file.append(&lines)?;
@@ -207,13 +354,19 @@ impl Writer {
                 self.chain = before;
                 self.unsigned.since = self.unsigned.since.map(|_| Instant::now());
                 self.refused(entries.len(), &error);
-                entries.iter().map(|_| Err(error.clone())).collect()
+                (0..entries.len().max(1)).map(|_| Err(error.clone())).collect()
             }
         }
     }
 
     /// The last record that is signed once these are written, a head included if there has to be one.
-    fn signed(&mut self, before: &Chain, entries: &[&Entry], lines: &mut Vec<u8>) -> Result<u64, AuditError> {
+    fn signed(
+        &mut self,
+        before: &Chain,
+        entries: &[&Entry],
+        asked: bool,
+        lines: &mut Vec<u8>,
+    ) -> Result<u64, AuditError> {
         let head = self.chain.head().seq;
         let begins = before.head().seq == 0 && entries.first().is_some_and(|entry| matches!(entry, Entry::Start(_)));
         if self.chain.stopped() {
@@ -222,7 +375,7 @@ impl Writer {
         if begins {
             return Ok(1);
         }
-        if head > self.unsigned.signed && self.unsigned.is_due(head) {
+        if head > self.unsigned.signed && (asked || self.unsigned.is_due(head)) {
             return self.seal(&Entry::Head, lines).map(|anchor| anchor.seq);
         }
         Ok(self.unsigned.signed)
@@ -285,6 +438,10 @@ fn cause(error: &AuditError) -> Term {
 struct ChainFile {
     file: OwnedFd,
     path: PathBuf,
+    name: Name,
+    /// The number of its first record.
+    first: u64,
+    begun: Instant,
     identity: Identity,
     /// How much of the file is confirmed, in bytes.
     length: u64,
@@ -309,14 +466,12 @@ enum End {
 }
 
 impl ChainFile {
-    fn create(settings: &Settings, directory: &Path, opened: &OwnedFd, chain: ChainId) -> Result<Self, AuditError> {
-        let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let path = directory.join(format!("{at}-{}-{chain}.jsonl", std::process::id()));
+    fn create(settings: &Settings, directory: &Path, opened: &OwnedFd, name: Name) -> Result<Self, AuditError> {
+        let path = directory.join(name.file());
         let failed = |cause| AuditError::Create { path: path.clone(), cause };
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = path.file_name().unwrap_or(OsStr::new(""));
-        let file = fs::openat(opened, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        let file = fs::openat(opened, name.file(), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
         let stat = fs::fstat(&file).map_err(failed)?;
         if settings.sync != Sync::None {
@@ -324,7 +479,8 @@ impl ChainFile {
             fs::fsync(opened).map_err(failed)?;
         }
         let identity = Identity(stat.st_dev, stat.st_ino);
-        Ok(Self { file, path, identity, length: 0, sync: settings.sync, end: End::Clean })
+        let begun = Instant::now();
+        Ok(Self { file, path, name, first: 1, begun, identity, length: 0, sync: settings.sync, end: End::Clean })
     }
 
     /// Adds `lines`; `Ok` when they are confirmed.
@@ -452,6 +608,7 @@ fn make(path: &Path) -> Result<(), AuditError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs::{self, Permissions};
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -531,7 +688,7 @@ mod tests {
     fn what_was_written_is_signed_after_so_many_records_or_so_long() {
         let home = tempfile::tempdir().unwrap();
         let key = super::super::public_key(home.path()).unwrap();
-        let keys = || Expected { anchor: None, keys: vec![key] };
+        let keys = || Expected { anchors: vec![], keys: vec![key] };
         let signed = |audit: &Audit| verify(BufReader::new(fs::File::open(audit.path()).unwrap()), keys()).unwrap();
 
         let often = Settings { unsigned: 3, ..settings(home.path(), Sync::Group) };
@@ -704,7 +861,8 @@ mod tests {
     fn what_a_failed_write_left_is_cut_off_before_the_next_line() {
         let home = tempfile::tempdir().unwrap();
         let (directory, opened) = prepare(home.path()).unwrap();
-        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), &directory, &opened, ChainId(7)).unwrap();
+        let name = Name { stem: "a".to_owned(), number: 1 };
+        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), &directory, &opened, name).unwrap();
         file.append(b"whole\n").unwrap();
         file.write(b"tor").unwrap();
         file.end = End::Torn(5);
@@ -807,6 +965,42 @@ mod tests {
         let ballast = directory.join("ballast");
         fs::write(&ballast, [0; 32 << 10]).unwrap();
         fill_and_go_on(&directory, Errno::NOSPC, "no-space", || fs::remove_file(&ballast).unwrap());
+    }
+
+    #[test]
+    fn a_read_only_file_system_takes_no_record_until_it_can_be_written() {
+        let Some(directory) = child() else {
+            let home = tempfile::tempdir().unwrap();
+            let test = "a_read_only_file_system_takes_no_record_until_it_can_be_written";
+            let may = Command::new("unshare").args(["-rm", "true"]).stderr(Stdio::null()).status();
+            if may.is_ok_and(|status| status.success()) {
+                let inner = rerun(test, home.path(), r#"mount -t tmpfs -o mode=700 none "$PALISADE_AUDIT_TEST";"#);
+                let mut outer = Command::new("unshare");
+                outer.arg("-rm").arg(inner.get_program()).args(inner.get_args()).env(CHILD, home.path());
+                passes(outer);
+            }
+            return;
+        };
+        let remount =
+            |how: &str| Command::new("mount").args(["-o", how]).arg(&directory).output().unwrap().status.success();
+        // No key yet, then one, and then a file to go on in: each is refused, and has left nothing behind.
+        for key in [false, true] {
+            if key {
+                super::super::public_key(&directory).unwrap();
+            }
+            assert!(remount("remount,ro"));
+            let error = Audit::open(&settings(&directory, Sync::Group), sample::start()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("Read-only"), "{error}: {source}");
+            assert!(remount("remount,rw"));
+            assert_eq!(chains(&directory), [] as [PathBuf; 0]);
+        }
+        let audit = begin(&directory, Sync::Group);
+        let anchor = decide(&audit).unwrap();
+        assert_eq!(check(audit.path(), Some(anchor)).unwrap().records, 2);
+        // While a record is written the kernel lets nobody make its file system read-only.
+        assert!(!remount("remount,ro"));
+        decide(&audit).unwrap();
     }
 
     #[test]

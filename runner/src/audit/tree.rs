@@ -37,7 +37,6 @@ pub(super) struct Tree {
 
 impl Tree {
     /// A tree of which nothing but its size and its topmost complete nodes is known. `None` if they do not fit together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for files that begin within a chain"))]
     pub(super) fn restored(size: u64, peaks: Vec<Digest>) -> Option<Self> {
         (usize::try_from(size.count_ones()) == Ok(peaks.len())).then_some(Self { size, peaks })
     }
@@ -48,7 +47,6 @@ impl Tree {
     }
 
     /// Its topmost complete nodes, the largest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for files that begin within a chain"))]
     pub(super) fn peaks(&self) -> &[Digest] {
         &self.peaks
     }

@@ -16,18 +16,21 @@ use super::key::Signature;
 use super::tree::{self, Tree};
 use super::{Anchor, ChainId, Digest, FORMAT, MAX_LINE, PublicKey};
 
+/// The number below which a file may begin: no chain gets there, and no count overflows behind it.
+pub(super) const MAX_SEQ: u64 = 1 << 60;
+
 /// What is known of a chain from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// A record that it held.
-    pub anchor: Option<Anchor>,
+    /// Records that it held.
+    pub anchors: Vec<Anchor>,
     /// Keys of which one has signed it. None: whichever has.
     pub keys: Vec<PublicKey>,
 }
 
 impl From<Option<Anchor>> for Expected {
     fn from(anchor: Option<Anchor>) -> Self {
-        Self { anchor, keys: Vec::new() }
+        Self { anchors: anchor.into_iter().collect(), keys: Vec::new() }
     }
 }
 
@@ -50,6 +53,9 @@ pub fn verify(reader: impl BufRead, expected: impl Into<Expected>) -> Result<Rep
 pub struct Report {
     /// How many records there are.
     pub records: u64,
+    /// The number of the first: 1, unless what was looked at begins within a chain.
+    #[serde(skip_serializing_if = "is_one")]
+    pub begins: u64,
     /// When the first was written.
     #[serde(serialize_with = "rfc3339")]
     pub first: Timestamp,
@@ -68,6 +74,11 @@ pub struct Report {
     pub key: Option<PublicKey>,
     /// The last record that is signed: all before it hold as its signer wrote them. 0: none is.
     pub signed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(number: &u64) -> bool {
+    *number == 1
 }
 
 /// The first place where a chain does not hold.
@@ -156,6 +167,29 @@ pub enum BrokenKind {
     /// What is signed is not what stands before.
     #[error("the records before this one are not those that were signed here")]
     Tree,
+    /// A file of a chain is not there.
+    #[error("file {number} of the chain is missing before this one, and no signed note says that it was pruned")]
+    FileMissing {
+        /// Which file.
+        number: u32,
+    },
+    /// A file has another one's name.
+    #[error("the file is number {found} of its chain and has the name of number {expected}: files were swapped")]
+    FileSwapped {
+        /// The number that its name gives it.
+        expected: u32,
+        /// The number that it gives itself.
+        found: u32,
+    },
+    /// A file does not go on where the one before ends.
+    #[error("the file does not follow the one before as that one stands: either was changed, cut off or swapped")]
+    FileLink,
+    /// A chain that another one names is not there.
+    #[error("names the chain `{chain}`, of which there is neither a file nor a signed note that it was pruned")]
+    ChainMissing {
+        /// What its files' names begin with.
+        chain: String,
+    },
     /// The last line has no end: what a process leaves that dies while it writes.
     #[error("the last {bytes} bytes are an unfinished record: its writer died while it wrote, the records before hold")]
     Torn {
@@ -198,6 +232,10 @@ struct SignedFields<'a> {
     chain: &'a str,
     size: u64,
     root: &'a str,
+    #[serde(default)]
+    file: u32,
+    #[serde(default)]
+    peaks: Vec<&'a str>,
     key: &'a str,
 }
 
@@ -209,10 +247,18 @@ pub(super) struct Walk<'a> {
     stopped: bool,
     offset: u64,
     previous_offset: u64,
+    /// Which file of its chain is walked over, where that is known.
+    file: Option<u32>,
+    /// The next line is the first of its file.
+    fresh: bool,
+    /// The first record that was walked over.
+    begins: u64,
     signer: Option<Signer>,
     signed: u64,
     /// Kept for a chain that is signed.
     tree: Tree,
+    /// What of it came before the first record.
+    before: Tree,
 }
 
 /// Whose chain it is, as its first record says.
@@ -231,10 +277,34 @@ impl<'a> Walk<'a> {
             stopped: false,
             offset: 0,
             previous_offset: 0,
+            file: None,
+            fresh: true,
+            begins: 1,
             signer: None,
             signed: 0,
             tree: Tree::default(),
+            before: Tree::default(),
         }
+    }
+
+    /// What comes is another file, of this number where its name tells one.
+    pub(super) fn next_file(&mut self, number: Option<u32>) {
+        (self.file, self.fresh, self.offset) = (number, true, 0);
+    }
+
+    /// Nothing is there up to this record, and what comes has to follow it.
+    pub(super) fn continues(&mut self, head: Anchor) {
+        (self.head, self.begins) = (head, head.seq.saturating_add(1));
+    }
+
+    /// The tree before the first record.
+    pub(super) fn before(&self) -> &Tree {
+        &self.before
+    }
+
+    /// When the last record was written.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.times.map(|(_, last)| last)
     }
 
     /// The last record that was walked over.
@@ -271,17 +341,21 @@ impl<'a> Walk<'a> {
         let header: Header<'_> =
             serde_json::from_slice(line).map_err(|_| self.broken_here(None, BrokenKind::NotRecord))?;
         let (at, prev) = self.check(&header)?;
-        if prev != self.head.head {
+        if !self.begins_within(&header) && prev != self.head.head {
             return Err(self.broken_link(header.seq));
         }
         let head = Anchor { seq: header.seq, head: Digest::of(line) };
-        if self.expected.anchor.is_some_and(|anchor| anchor.seq == head.seq && anchor != head) {
+        if self.expected.anchors.iter().any(|anchor| anchor.seq == head.seq && *anchor != head) {
             return Err(self.broken_here(Some(header.seq), BrokenKind::AnchorMismatch));
         }
         self.check_signature(&header, line).map_err(|what| self.broken_here(Some(header.seq), what))?;
         if self.signer.is_some() {
             self.tree.add(tree::leaf(line));
         }
+        if self.times.is_none() {
+            self.begins = head.seq;
+        }
+        self.fresh = false;
         self.head = head;
         self.times = Some((self.times.map_or(at, |(first, _)| first), at));
         self.stopped = header.kind == "stop";
@@ -292,14 +366,19 @@ impl<'a> Walk<'a> {
 
     /// Everything about a line that does not need its hash.
     fn check(&self, header: &Header<'_>) -> Result<(Timestamp, Digest), Broken> {
-        let expected = self.head.seq + 1;
+        let expected = if self.begins_within(header) { header.seq } else { self.head.seq.saturating_add(1) };
+        let is_start = header.kind == "start";
         let what = if header.v != u64::from(FORMAT) {
             BrokenKind::Version { found: header.v }
+        } else if let Err(swapped) = self.check_file(header) {
+            swapped
+        } else if header.seq != expected && self.fresh && self.head.seq > 0 {
+            BrokenKind::FileLink
         } else if header.seq != expected {
             BrokenKind::Sequence { expected, found: header.seq }
-        } else if self.stopped || (expected > 1 && header.kind == "start") {
+        } else if self.stopped || (expected > 1 && is_start) || (header.kind == "rotate" && !self.fresh) {
             BrokenKind::OutOfPlace
-        } else if expected == 1 && header.kind != "start" {
+        } else if self.fresh && !is_start && header.kind != "rotate" {
             BrokenKind::MissingStart
         } else {
             match (header.ts.parse(), header.prev.parse()) {
@@ -310,14 +389,37 @@ impl<'a> Walk<'a> {
         Err(self.broken_here(Some(header.seq), what))
     }
 
+    /// The first line that is looked at, of a file that goes on with a chain of which no more is known.
+    fn begins_within(&self, header: &Header<'_>) -> bool {
+        let within = (2..MAX_SEQ).contains(&header.seq) && self.file != Some(1);
+        within && self.fresh && self.head.seq == 0 && header.kind == "rotate"
+    }
+
+    /// Whether a file begins as one of its number does.
+    fn check_file(&self, header: &Header<'_>) -> Result<(), BrokenKind> {
+        if !self.fresh {
+            return Ok(());
+        }
+        let found = match header.kind {
+            "start" => 1,
+            "rotate" => header.signed.as_ref().map_or(0, |signed| signed.file),
+            // Whatever the line is, its number and place tell what is wrong with it.
+            _ => return Ok(()),
+        };
+        match self.file {
+            Some(expected) if expected != found => Err(BrokenKind::FileSwapped { expected, found }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a line is signed that has to be, by whom its chain is, over what stands before it.
     fn check_signature(&mut self, header: &Header<'_>, line: &[u8]) -> Result<(), BrokenKind> {
-        let first = header.seq == 1;
+        let first = self.times.is_none();
         let (Some(signed), Some(signature)) = (&header.signed, header.sig) else {
             let has_part = header.signed.is_some() || header.sig.is_some();
             return match (self.signer, header.kind) {
                 _ if has_part => Err(BrokenKind::MissingSignature),
-                (Some(_), "head" | "stop") | (None, "head") => Err(BrokenKind::MissingSignature),
+                (Some(_), "head" | "stop" | "rotate") | (None, "head" | "rotate") => Err(BrokenKind::MissingSignature),
                 _ if first && !self.expected.keys.is_empty() => Err(BrokenKind::Unsigned),
                 _ => Ok(()),
             };
@@ -330,11 +432,16 @@ impl<'a> Walk<'a> {
         if !first && self.signer != Some(signer) {
             return Err(BrokenKind::OtherChain);
         }
-        if (signed.size, signed.root) != (self.tree.size(), self.tree.root()) {
+        let tree = if first { signed.tree().ok_or(BrokenKind::Tree)? } else { self.tree.clone() };
+        if (signed.size, signed.root) != (tree.size(), tree.root()) || signed.size.checked_add(1) != Some(header.seq) {
             return Err(BrokenKind::Tree);
         }
         if !signed.fits(line, signature) {
             return Err(BrokenKind::Signature);
+        }
+        if first {
+            self.before.clone_from(&tree);
+            self.tree = tree;
         }
         self.signer = Some(signer);
         self.signed = header.seq;
@@ -343,8 +450,9 @@ impl<'a> Walk<'a> {
 
     /// The record before is the first that nothing vouches for: either it was changed, or the link to it.
     fn broken_link(&self, next: u64) -> Broken {
-        if next == 1 {
-            return self.broken_here(Some(next), BrokenKind::MissingStart);
+        if self.fresh {
+            let what = if next == 1 { BrokenKind::MissingStart } else { BrokenKind::FileLink };
+            return self.broken_here(Some(next), what);
         }
         let seq = self.head.seq;
         Broken { record: seq, offset: self.previous_offset, seq: Some(seq), what: BrokenKind::Link { next } }
@@ -357,7 +465,8 @@ impl<'a> Walk<'a> {
         }
         match self.times {
             Some((first, last)) => Ok(Report {
-                records: self.head.seq,
+                records: self.head.seq.saturating_add(1).saturating_sub(self.begins),
+                begins: self.begins,
                 first,
                 last,
                 head: self.head,
@@ -370,26 +479,36 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// What was found where there is nothing behind what is gone.
+    pub(super) fn only_continues(&self) -> Result<(), Broken> {
+        if let Some(cut) = self.cut_off() {
+            return Err(cut);
+        }
+        let other = self.expected.anchors.iter().any(|anchor| anchor.seq == self.head.seq && *anchor != self.head);
+        if other { Err(self.broken_here(Some(self.head.seq), BrokenKind::AnchorMismatch)) } else { Ok(()) }
+    }
+
     /// A last piece without a newline. Cutting a file in the middle of a line makes one too: the anchor goes first.
     fn unfinished(&self, bytes: usize) -> Broken {
         self.cut_off().unwrap_or_else(|| self.broken_here(None, BrokenKind::Torn { bytes: bytes as u64 }))
     }
 
-    fn cut_off(&self) -> Option<Broken> {
-        let anchor = self.expected.anchor?.seq;
+    pub(super) fn cut_off(&self) -> Option<Broken> {
+        let anchor = self.expected.anchors.iter().map(|anchor| anchor.seq).max()?;
         (self.head.seq < anchor).then(|| self.broken_here(None, BrokenKind::AnchorNotReached { anchor }))
     }
 
     /// At the line that comes after the last good one.
-    fn broken_here(&self, seq: Option<u64>, what: BrokenKind) -> Broken {
-        Broken { record: self.head.seq + 1, offset: self.offset, seq, what }
+    pub(super) fn broken_here(&self, seq: Option<u64>, what: BrokenKind) -> Broken {
+        Broken { record: self.head.seq.saturating_add(1), offset: self.offset, seq, what }
     }
 }
 
 impl SignedFields<'_> {
     fn read(&self) -> Option<Signed> {
         let (chain, root) = (self.chain.parse().ok()?, self.root.parse().ok()?);
-        Some(Signed { chain, size: self.size, root, key: self.key.parse().ok()? })
+        let peaks: Result<Vec<Digest>, _> = self.peaks.iter().map(|peak| peak.parse()).collect();
+        Some(Signed { chain, size: self.size, root, peaks: peaks.ok()?, key: self.key.parse().ok()? })
     }
 }
 
@@ -400,10 +519,17 @@ pub(super) struct Signed {
     pub(super) size: u64,
     /// The root of the tree over them.
     pub(super) root: Digest,
+    /// The complete nodes that the root is made of, in a record that begins a file.
+    peaks: Vec<Digest>,
     pub(super) key: PublicKey,
 }
 
 impl Signed {
+    /// The tree before a line that begins a file: all of it that is needed to go on.
+    fn tree(&self) -> Option<Tree> {
+        Tree::restored(self.size, self.peaks.clone())
+    }
+
     fn fits(&self, line: &[u8], signature: &str) -> bool {
         let text = signed_text(line, signature);
         let signature = Signature::parse(signature);
@@ -434,7 +560,7 @@ pub(super) fn place(line: &[u8]) -> Option<(u64, Timestamp)> {
 }
 
 /// What `signature`, the last field of a line, is a signature of: the line without that field. `None` if it is not the last.
-fn signed_text(line: &[u8], signature: &str) -> Option<Vec<u8>> {
+pub(super) fn signed_text(line: &[u8], signature: &str) -> Option<Vec<u8>> {
     let before = line.strip_suffix(b"\"}\n")?.strip_suffix(signature.as_bytes())?.strip_suffix(SIGNATURE.as_bytes())?;
     Some([before, b"}"].concat())
 }
@@ -639,7 +765,7 @@ pub(super) mod tests {
     #[test]
     fn a_key_tells_a_chain_of_its_holder_from_one_that_was_written_anew() {
         let lines = chain_with_heads(9, 4);
-        let with = |keys: &[PublicKey]| Expected { anchor: None, keys: keys.to_vec() };
+        let with = |keys: &[PublicKey]| Expected { anchors: vec![], keys: keys.to_vec() };
         let ours = sample::key().public();
         let found = |lines: &[Vec<u8>], keys: &[PublicKey]| {
             verify(lines.concat().as_slice(), with(keys)).map_err(|broken| (broken.record, broken.what))
@@ -689,6 +815,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_file_that_claims_to_begin_at_the_end_of_numbers_is_refused() {
+        let key = sample::key();
+        for seq in [MAX_SEQ, u64::MAX] {
+            let size = seq - 1;
+            let peaks = vec![format!("\"{}\"", Digest::ZERO); usize::try_from(size.count_ones()).unwrap()].join(",");
+            let tree = Tree::restored(size, vec![Digest::ZERO; usize::try_from(size.count_ones()).unwrap()]).unwrap();
+            let signed = format!(
+                r#"{{"chain":"00000007","size":{size},"root":"{}","file":2,"peaks":[{peaks}],"key":"{}"}}"#,
+                tree.root(),
+                key.public()
+            );
+            let ts = "2027-01-15T08:00:00.001Z";
+            let prev = Digest::ZERO;
+            let mut line =
+                format!(r#"{{"v":1,"seq":{seq},"ts":"{ts}","kind":"rotate","signed":{signed},"prev":"{prev}"}}"#)
+                    .into_bytes();
+            key.sign_line(&mut line);
+            line.push(b'\n');
+            assert!(read_signed(&line).is_ok());
+            let broken = verify(line.repeat(3).as_slice(), None).unwrap_err();
+            assert_eq!(broken.what, BrokenKind::Sequence { expected: 1, found: seq });
+        }
+    }
+
+    #[test]
     fn a_record_from_before_there_were_signatures_verifies_without_a_key() {
         let record = |seq: u64, kind: &str, prev: Digest| {
             format!(r#"{{"v":1,"seq":{seq},"ts":"2027-01-15T08:00:00.001Z","kind":"{kind}","prev":"{prev}"}}"#) + "\n"
@@ -699,7 +850,7 @@ pub(super) mod tests {
         let report = verify(whole.as_bytes(), None).unwrap();
         assert_eq!((report.records, report.signed, report.key, report.complete), (2, 0, None, true));
         let keys = vec![sample::key().public()];
-        let broken = verify(whole.as_bytes(), Expected { anchor: None, keys }).unwrap_err();
+        let broken = verify(whole.as_bytes(), Expected { anchors: vec![], keys }).unwrap_err();
         assert_eq!((broken.record, broken.what), (1, BrokenKind::Unsigned));
     }
 

@@ -1,8 +1,5 @@
 //! `audit prove`: one record with what shows that it is on record, for somebody who has nothing but the public key.
 
-use std::fs::File;
-use std::io::BufReader;
-
 use palisade_runner::audit::{self, ProveError};
 
 use crate::args::AuditProve;
@@ -12,10 +9,11 @@ use crate::report::{self, Trouble};
 
 pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
     let name = args.path.display();
-    let file = File::open(&args.path).map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), ""))?;
-    let proof = audit::prove(BufReader::with_capacity(1 << 20, file), args.seq).map_err(|error| {
+    let chain = audit::chain_of(&args.path)
+        .map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
+    let proof = chain.prove(args.seq).map_err(|error| {
         let help = match &error {
-            ProveError::Broken(_) => "`palisade audit verify` says more",
+            ProveError::Broken(_) | ProveError::Fault(_) => "`palisade audit verify` says more",
             ProveError::NoRecord { .. } => "",
             ProveError::Unsigned { .. } => {
                 "a head is signed each minute, each thousand records, and when the server ends"

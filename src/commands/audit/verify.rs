@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use palisade_runner::audit::{self, Anchor, Expected, Proof, PublicKey};
+use palisade_runner::audit::{self, Anchor, Broken, ChainFiles, Expected, Fault, Proof, PublicKey, Report};
 use serde::Serialize;
 
 use crate::args::AuditVerify;
@@ -13,10 +13,19 @@ use crate::report::{self, Trouble};
 use crate::{commands, config};
 
 /// What became of one file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Verified {
     file: String,
     good: bool,
+    /// Its only trace is the note that it was pruned.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pruned: bool,
+    /// How many files the chain has, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<usize>,
+    /// Its first record, if that is not the chain's first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begins: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,21 +53,50 @@ pub(crate) fn run(args: &AuditVerify) -> Result<Exit, Trouble> {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
     };
-    if expected.anchor.is_some() && path.is_dir() {
+    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
+    if !path.metadata().map_err(unreadable)?.is_dir() {
+        let verified = verify_file(&path, &expected)?;
+        tell(&verified, args.json)?;
+        return Ok(if verified.good { Exit::Fine } else { Exit::Findings });
+    }
+    if !expected.anchors.is_empty() {
         return Err(Trouble::new("`--anchor` belongs to one file, and this is a directory", "name the record file"));
     }
-    let mut exit = Exit::Fine;
-    for file in files(&path)? {
-        let verified = verify_file(&file, &expected)?;
+    verify_all(&path, &expected.keys, args.json)
+}
+
+/// All chains of a directory, one outcome each.
+fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, Trouble> {
+    let (mut exit, mut none, mut trouble) = (Exit::Fine, true, None);
+    let done = audit::verify_directory(directory, keys, |chain, found| {
+        let verified = Verified::of(chain, found);
+        none = false;
         if !verified.good {
             exit = Exit::Findings;
         }
-        let text = if args.json { commands::json(&verified)? } else { verified.line() };
-        if !report::print(&text) {
-            break;
+        match tell(&verified, as_json) {
+            Ok(heard) => heard,
+            Err(error) => {
+                trouble = Some(error);
+                false
+            }
         }
+    });
+    done.map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", directory.display()), ""))?;
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None if none => Err(Trouble::new(
+            format!("there is no record in `{}`", directory.display()),
+            "a record is a file that ends in `.jsonl`",
+        )),
+        None => Ok(exit),
     }
-    Ok(exit)
+}
+
+/// `false`: nobody listens any more.
+fn tell(verified: &Verified, as_json: bool) -> Result<bool, Trouble> {
+    let text = if as_json { commands::json(verified)? } else { verified.line() };
+    Ok(report::print(&text))
 }
 
 /// What the flags say is known from elsewhere.
@@ -68,7 +106,7 @@ fn expected(args: &AuditVerify) -> Result<Expected, Trouble> {
     })?;
     let keys: Result<Vec<PublicKey>, _> = args.keys.iter().map(|key| key.parse()).collect();
     let keys = keys.map_err(|error| Trouble::new(format!("`--key`: {error}"), "`palisade audit key` prints it"))?;
-    Ok(Expected { anchor, keys })
+    Ok(Expected { anchors: anchor.into_iter().collect(), keys })
 }
 
 /// One exported record. Nothing but the file and the key is looked at.
@@ -96,67 +134,67 @@ fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, 
     Ok(exit)
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    if !path.metadata().map_err(unreadable)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in path.read_dir().map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        return Err(Trouble::new(
-            format!("there is no record in `{}`", path.display()),
-            "a record is a file that ends in `.jsonl`",
-        ));
-    }
-    Ok(files)
-}
-
 fn verify_file(path: &Path, expected: &Expected) -> Result<Verified, Trouble> {
     let file =
         File::open(path).map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
-    let name = path.display().to_string();
-    Ok(match audit::verify(BufReader::with_capacity(1 << 20, file), expected.clone()) {
-        Ok(report) => Verified {
-            file: name,
+    let found = audit::verify(BufReader::with_capacity(1 << 20, file), expected.clone());
+    Ok(match found {
+        Ok(report) => Verified::good(path, &report),
+        Err(broken) => Verified::broken(path, &broken),
+    })
+}
+
+impl Verified {
+    /// What was found of a chain, under the name of its first file or of the one that does not hold.
+    fn of(chain: &ChainFiles, found: Result<Option<Report>, Fault>) -> Self {
+        let files = chain.files().count();
+        match found {
+            Ok(Some(report)) => {
+                Self { files: Some(files).filter(|files| *files > 1), ..Self::good(chain.place(), &report) }
+            }
+            Ok(None) => Self { pruned: true, good: true, file: chain.place().display().to_string(), ..Self::default() },
+            Err(Fault { file, broken }) => Self::broken(&file, &broken),
+        }
+    }
+
+    fn good(path: &Path, report: &Report) -> Self {
+        Self {
+            file: path.display().to_string(),
             good: true,
+            begins: Some(report.begins).filter(|begins| *begins > 1),
             records: Some(report.records),
             head: Some(report.head.to_string()),
             complete: Some(report.complete),
             signed: Some(report.signed),
             key: report.key,
-            record: None,
-            error: None,
-        },
-        Err(broken) => Verified {
-            file: name,
-            good: false,
-            records: None,
-            head: None,
-            complete: None,
-            signed: None,
-            key: None,
+            ..Self::default()
+        }
+    }
+
+    fn broken(path: &Path, broken: &Broken) -> Self {
+        Self {
+            file: path.display().to_string(),
             record: Some(broken.record),
             error: Some(broken.to_string()),
-        },
-    })
-}
+            ..Self::default()
+        }
+    }
 
-impl Verified {
     fn line(&self) -> String {
         match &self.error {
+            None if self.pruned => format!("pruned  {}: all of the chain, by a signed note\n", self.file),
             None => {
+                let begins = self
+                    .begins
+                    .map(|begins| format!(" from record {begins} on (what was before is pruned or in other files)"));
+                let files = self.files.map(|files| format!(" in {files} files"));
                 let signed = self.key.map(|key| format!(", signed up to {} by {key}", self.signed.unwrap_or_default()));
                 format!(
-                    "good    {}: {} records, head {}{}{}\n",
+                    "good    {}: {} records{}{}, head {}{}{}\n",
                     self.file,
                     self.records.unwrap_or_default(),
+                    files.unwrap_or_default(),
+                    begins.unwrap_or_default(),
                     self.head.as_deref().unwrap_or_default(),
                     signed.unwrap_or_default(),
                     if self.complete == Some(true) { "" } else { "; its writer has not ended, or was killed" }
