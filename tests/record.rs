@@ -201,3 +201,57 @@ fn the_record_goes_on_in_another_file_and_what_is_old_goes() {
     assert_eq!(verified.code, Some(0), "{verified:?}");
     assert!(verified.stdout.contains("pruned") && verified.stdout.lines().count() == 2, "{verified:?}");
 }
+
+#[test]
+fn show_picks_by_who_what_and_when() {
+    let world = World::new();
+    assert_eq!(world.run("echo one").code, Some(0));
+    assert_eq!(world.run("sudo ls").code, Some(126));
+    assert_eq!(world.call(&["run", "--agent", "other", "--user", "bob", "echo two"]).code, Some(0));
+    let show = |filter: &[&str]| world.call(&[&["audit", "show"], filter].concat());
+    for (filter, shown, hidden) in [
+        (&["--agent", "other"][..], "echo two", "echo one"),
+        (&["--user", "bob"], "echo two", "sudo ls"),
+        (&["--decision", "deny"], "sudo ls", "echo"),
+        (&["--decision", "allow", "--since", "1h"], "echo one", "sudo"),
+        (&["--kind", "outcome"], "exit 0", "echo"),
+    ] {
+        let ended = show(filter);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(shown) && !ended.stdout.contains(hidden), "{filter:?}: {ended:?}");
+    }
+    let denied = show(&["--decision", "deny", "--json"]).json();
+    let policy = denied["decision"]["determining"][0].as_str().expect("a policy").to_owned();
+    assert!(show(&["--policy", &policy]).stdout.contains("sudo ls"));
+    assert_eq!(show(&["--policy", "no-such-policy"]).stdout, "");
+    assert_eq!(show(&["--until", "1h"]).stdout, "");
+    assert_eq!(show(&["--since", "tomorrow"]).code, Some(1));
+    assert_eq!(show(&["--kind", "start", "--json"]).stdout.lines().count(), 3);
+
+    // What is no record is not passed over in silence.
+    let file = world.records().pop().expect("a record");
+    let text = fs::read_to_string(&file).expect("text");
+    fs::write(&file, text + "\u{1b}[2Jnot a record\n").expect("written");
+    let ended = show(&[]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("no records") && !ended.stdout.contains('\u{1b}'), "{ended:?}");
+}
+
+#[test]
+fn replay_judges_the_record_by_other_policies() {
+    let world = World::new();
+    assert_eq!(world.run("touch made").code, Some(0));
+    assert_eq!(world.run("sudo ls").code, Some(126));
+    assert_eq!(world.run("echo ghp_0123456789abcdefghijABCDEFGHIJ012345").code, Some(0));
+    let same = world.call(&["audit", "replay"]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert!(same.stdout.contains("2 decided as recorded, 0 otherwise, 1 left out"), "{same:?}");
+    assert!(same.stdout.contains("a secret in it was redacted"), "{same:?}");
+
+    let stricter = world.call(&["audit", "replay", "--profile", "readonly"]);
+    assert_eq!(stricter.code, Some(2), "{stricter:?}");
+    assert!(stricter.stdout.contains("allow → deny  touch made"), "{stricter:?}");
+    let file = world.records().first().expect("a record").display().to_string();
+    let one = Ended::of(world.palisade().args(["audit", "replay", "--json", "--profile", "readonly", &file])).json();
+    assert_eq!((&one["same"], &one["changed"][0]["now"]), (&json!(0), &json!("deny")));
+}

@@ -16,6 +16,7 @@ mod key;
 mod proof;
 mod prune;
 mod recover;
+mod select;
 mod series;
 mod sink;
 mod tree;
@@ -40,6 +41,7 @@ pub use key::{KeyError, PublicKey, PublicKeyError};
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
 pub use recover::Crashed;
+pub use select::{Filter, Selector, effect_of, kind, policies};
 pub use series::{ChainFiles, Fault, chain_of, chains, verify_directory};
 pub use verify::{Broken, BrokenKind, Expected, Report, verify};
 
@@ -143,6 +145,11 @@ impl fmt::Debug for Audit {
 /// If the directory is not ours alone to write, or the key cannot be read or made.
 pub fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
     sink::public_key(directory)
+}
+
+/// A point in time as somebody types it: as records have it, or so long ago (`90s`, `30m`, `2h`, `7d`).
+pub fn point_in_time(text: &str) -> Option<Timestamp> {
+    select::point_in_time(text, Timestamp::now())
 }
 
 /// What the operator set about the record.
