@@ -163,6 +163,14 @@ pub(crate) struct Audit {
 pub(crate) enum AuditAction {
     /// Check that nobody changed a record
     Verify(AuditVerify),
+    /// Show what is on record
+    Show(AuditShow),
+    /// Judge the commands on record by the policies of now
+    Replay(AuditReplay),
+    /// Print the public half of the key that the record is signed with
+    Key(AuditKey),
+    /// Export one record with what shows that it is on record
+    Prove(AuditProve),
 }
 
 #[derive(Debug, Args)]
@@ -173,12 +181,98 @@ pub(crate) struct AuditVerify {
     /// A head that was noted elsewhere, as `seq:hash`; needs one file
     #[arg(long, value_name = "SEQ:HASH", requires = "path")]
     pub(crate) anchor: Option<String>,
+    /// The public key that it has to be signed with, as `audit key` prints it; repeatable
+    #[arg(long = "key", value_name = "KEY")]
+    pub(crate) keys: Vec<String>,
+    /// Check an export of `audit prove` instead
+    #[arg(long, value_name = "FILE", requires = "keys", conflicts_with_all = ["path", "anchor"])]
+    pub(crate) proof: Option<PathBuf>,
     /// Settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print JSON for machines
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditShow {
+    /// A record file, or a directory of them [default: where the settings put the record]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// What this agent did
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// What was done for this user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// What was done in this session
+    #[arg(long, value_name = "NAME")]
+    pub(crate) session: Option<String>,
+    /// What was decided so
+    #[arg(long, value_name = "DECISION")]
+    pub(crate) decision: Option<DecisionName>,
+    /// What this policy determined
+    #[arg(long, value_name = "ID")]
+    pub(crate) policy: Option<String>,
+    /// Records of this kind; repeatable
+    #[arg(long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<String>,
+    /// Nothing older: a time such as 2026-11-21T04:01:00Z, or so long ago, such as 2h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Nothing younger
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the records as they are written, one JSON line each
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecisionName {
+    Allow,
+    Ask,
+    Deny,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditReplay {
+    /// A record file, or a directory of them [default: where the settings put the record]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// A `.cedar` file or a policy directory [default: what the settings name]
+    #[arg(long, value_name = "PATH", conflicts_with = "profile")]
+    pub(crate) policies: Option<PathBuf>,
+    /// A profile that Palisade ships
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditKey {
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditProve {
+    /// The record's number
+    #[arg(value_name = "SEQ")]
+    pub(crate) seq: u64,
+    /// The record file that it is in
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -197,7 +197,16 @@ struct RedactTable {
 struct AuditTable {
     path: Option<String>,
     sync: Option<SyncName>,
+    #[serde(default)]
+    rotate: RotateTable,
     retention: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateTable {
+    size: Option<String>,
+    age: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -518,7 +527,7 @@ impl<'a> Layers<'a> {
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             verb,
-            audit: audit::Settings { directory: audit, sync: self.sync() },
+            audit: self.record(audit)?,
             redactor: self.redactor()?,
         })
     }
@@ -769,6 +778,16 @@ impl<'a> Layers<'a> {
         Ok(state.join("palisade/audit"))
     }
 
+    fn record(&self, directory: PathBuf) -> Result<audit::Settings, ConfigError> {
+        let mut record = audit::Settings::new(directory, self.sync());
+        if let Some(text) = self.pick(|file| file.audit.rotate.size.clone()) {
+            record.rotate_size = size("audit.rotate.size", &text)?;
+        }
+        record.rotate_age = self.time("audit.rotate.age", |file| file.audit.rotate.age.clone())?;
+        record.retention = self.time("audit.retention", |file| file.audit.retention.clone())?;
+        Ok(record)
+    }
+
     fn sync(&self) -> audit::Sync {
         match self.pick(|file| file.audit.sync).unwrap_or(SyncName::Group) {
             SyncName::Always => audit::Sync::Always,
@@ -826,14 +845,9 @@ impl File {
 
     /// A setting that is read and then ignored would be a promise that is not kept.
     fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        for (key, word, present) in [
-            ("audit.retention", "retention", self.audit.retention.is_some()),
-            ("targets", "targets", !self.targets.is_empty()),
-        ] {
-            if present {
-                let place = place(path, text, text.find(word).unwrap_or_default());
-                return Err(ConfigError::Unsupported { place, key: key.to_owned() });
-            }
+        if !self.targets.is_empty() {
+            let place = place(path, text, text.find("targets").unwrap_or_default());
+            return Err(ConfigError::Unsupported { place, key: "targets".to_owned() });
         }
         Ok(())
     }

@@ -66,6 +66,66 @@ fn the_record_is_out_of_the_agents_reach() {
     let ended = world.run(&format!("cat {}", file.display()));
     assert_eq!(ended.code, Some(126), "{ended:?}");
     assert!(ended.stderr.contains("guard-own-files"), "{ended:?}");
+
+    // Nor does a session come near the key, by a command's text or by a program of the workspace.
+    let key = world.path("state/palisade/audit/signing.key");
+    assert_eq!(fs::metadata(&key).expect("metadata").permissions().mode() & 0o777, 0o600);
+    let secret = fs::read_to_string(&key).expect("a key");
+    let key = key.display();
+    for command in [format!("cat {key}"), format!("cp {key} stolen"), format!("read -r k < {key} && echo $k")] {
+        let ended = world.run(&command);
+        assert_eq!(ended.code, Some(126), "{command}: {ended:?}");
+    }
+    for command in [format!("cp {key} stolen"), format!("read -r k < {key} && echo $k"), format!("rm {key}")] {
+        world.program("attack", &format!("#!/bin/bash\n{command}\n"));
+        let ended = world.run("./attack");
+        assert!(ended.code != Some(0) && !ended.stdout.contains(secret.trim()), "{command}: {ended:?}");
+    }
+    assert!(!world.path("work/stolen").exists());
+    assert_eq!(fs::read_to_string(world.path("state/palisade/audit/signing.key")).expect("a key"), secret);
+}
+
+#[test]
+fn a_record_is_verified_and_proved_by_its_key() {
+    let world = World::new();
+    let printed = world.call(&["audit", "key"]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let key = printed.stdout.trim().to_owned();
+    assert_eq!(world.run("echo one").code, Some(0));
+    assert_eq!(world.call(&["audit", "key"]).stdout.trim(), key);
+
+    let verified = Ended::of(world.palisade().args(["audit", "verify", "--json", "--key", &key])).json();
+    assert_eq!((&verified["good"], &verified["signed"], &verified["key"]), (&json!(true), &json!(4), &json!(key)));
+    let other = "0".repeat(64);
+    let ended = world.call(&["audit", "verify", "--key", &other]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stdout.contains("not a key that was given"), "{ended:?}");
+    assert_eq!(world.call(&["audit", "verify", "--key", &key, "--key", &other]).code, Some(0));
+    assert_eq!(world.call(&["audit", "verify", "--key", "x"]).code, Some(1));
+
+    let file = world.records().pop().expect("a record").display().to_string();
+    let exported = world.call(&["audit", "prove", "2", &file]);
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    assert_eq!(
+        exported.json()["record"].as_str(),
+        fs::read_to_string(&file).expect("text").split_inclusive('\n').nth(1)
+    );
+    let proof = world.write("proof.json", &exported.stdout).display().to_string();
+    let checked = Ended::of(world.palisade().args(["audit", "verify", "--json", "--key", &key, "--proof", &proof]));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert_eq!(checked.json()["proven"]["seq"], 2);
+    assert_eq!(world.call(&["audit", "verify", "--proof", &proof]).code, Some(1));
+    assert_eq!(world.call(&["audit", "verify", "--key", &other, "--proof", &proof]).code, Some(2));
+    for changed in [
+        exported.stdout.replace("echo one", "echo two"),
+        exported.stdout.replace("path\":[\"", "path\":[\"0"),
+        "{}".to_owned(),
+    ] {
+        world.write("proof.json", &changed);
+        let ended = world.call(&["audit", "verify", "--key", &key, "--proof", &proof]);
+        assert_eq!(ended.code, Some(2), "{changed}: {ended:?}");
+    }
+    assert_eq!(world.call(&["audit", "prove", "9", &file]).code, Some(1));
 }
 
 #[test]
@@ -106,4 +166,92 @@ fn verify_names_the_first_bad_record() {
     assert!(ended.stdout.contains("has not ended"), "{ended:?}");
 
     assert_eq!(world.call(&["audit", "verify", "/no/such/file"]).code, Some(1));
+}
+
+#[test]
+fn the_record_goes_on_in_another_file_and_what_is_old_goes() {
+    let world = World::new();
+    let settings = world.write("home/small.toml", "[audit]\nrotate = { size = \"2KiB\" }\n");
+    let settings = settings.to_str().expect("UTF-8").to_owned();
+    assert_eq!(world.call(&["run", "--config", &settings, "echo one"]).code, Some(0));
+    let files = world.records();
+    assert!(files.len() > 1, "{files:?}");
+    let verified = Ended::of(world.palisade().args(["audit", "verify", "--json"])).json();
+    assert_eq!((&verified["good"], &verified["files"]), (&json!(true), &json!(files.len())));
+    let second = files[1].to_str().expect("UTF-8");
+    let alone = Ended::of(world.palisade().args(["audit", "verify", "--json", second])).json();
+    assert!(alone["good"] == true && alone["begins"].as_u64() > Some(1), "{alone}");
+    let proof = world.call(&["audit", "prove", &alone["begins"].to_string(), second]);
+    assert_eq!(proof.code, Some(0), "{proof:?}");
+
+    let aside = world.path("home/first");
+    fs::rename(&files[0], &aside).expect("moved");
+    let broken = world.call(&["audit", "verify"]);
+    assert_eq!(broken.code, Some(2), "{broken:?}");
+    assert!(broken.stdout.contains("file 1 of the chain is missing"), "{broken:?}");
+    fs::rename(&aside, &files[0]).expect("moved back");
+
+    let settings = world.write("home/short.toml", "[audit]\nretention = \"1ms\"\n");
+    let settings = settings.to_str().expect("UTF-8").to_owned();
+    assert_eq!(world.call(&["run", "--config", &settings, "echo two"]).code, Some(0));
+    assert!(files.iter().all(|file| !file.exists()));
+    let record = world.record();
+    assert_eq!(kinds(&record).iter().filter(|kind| **kind == "prune").count(), files.len());
+    let verified = world.call(&["audit", "verify"]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(verified.stdout.contains("pruned") && verified.stdout.lines().count() == 2, "{verified:?}");
+}
+
+#[test]
+fn show_picks_by_who_what_and_when() {
+    let world = World::new();
+    assert_eq!(world.run("echo one").code, Some(0));
+    assert_eq!(world.run("sudo ls").code, Some(126));
+    assert_eq!(world.call(&["run", "--agent", "other", "--user", "bob", "echo two"]).code, Some(0));
+    let show = |filter: &[&str]| world.call(&[&["audit", "show"], filter].concat());
+    for (filter, shown, hidden) in [
+        (&["--agent", "other"][..], "echo two", "echo one"),
+        (&["--user", "bob"], "echo two", "sudo ls"),
+        (&["--decision", "deny"], "sudo ls", "echo"),
+        (&["--decision", "allow", "--since", "1h"], "echo one", "sudo"),
+        (&["--kind", "outcome"], "exit 0", "echo"),
+    ] {
+        let ended = show(filter);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(shown) && !ended.stdout.contains(hidden), "{filter:?}: {ended:?}");
+    }
+    let denied = show(&["--decision", "deny", "--json"]).json();
+    let policy = denied["decision"]["determining"][0].as_str().expect("a policy").to_owned();
+    assert!(show(&["--policy", &policy]).stdout.contains("sudo ls"));
+    assert_eq!(show(&["--policy", "no-such-policy"]).stdout, "");
+    assert_eq!(show(&["--until", "1h"]).stdout, "");
+    assert_eq!(show(&["--since", "tomorrow"]).code, Some(1));
+    assert_eq!(show(&["--kind", "start", "--json"]).stdout.lines().count(), 3);
+
+    // What is no record is not passed over in silence.
+    let file = world.records().pop().expect("a record");
+    let text = fs::read_to_string(&file).expect("text");
+    fs::write(&file, text + "\u{1b}[2Jnot a record\n").expect("written");
+    let ended = show(&[]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("no records") && !ended.stdout.contains('\u{1b}'), "{ended:?}");
+}
+
+#[test]
+fn replay_judges_the_record_by_other_policies() {
+    let world = World::new();
+    assert_eq!(world.run("touch made").code, Some(0));
+    assert_eq!(world.run("sudo ls").code, Some(126));
+    assert_eq!(world.run("echo ghp_0123456789abcdefghijABCDEFGHIJ012345").code, Some(0));
+    let same = world.call(&["audit", "replay"]);
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert!(same.stdout.contains("2 decided as recorded, 0 otherwise, 1 left out"), "{same:?}");
+    assert!(same.stdout.contains("a secret in it was redacted"), "{same:?}");
+
+    let stricter = world.call(&["audit", "replay", "--profile", "readonly"]);
+    assert_eq!(stricter.code, Some(2), "{stricter:?}");
+    assert!(stricter.stdout.contains("allow → deny  touch made"), "{stricter:?}");
+    let file = world.records().first().expect("a record").display().to_string();
+    let one = Ended::of(world.palisade().args(["audit", "replay", "--json", "--profile", "readonly", &file])).json();
+    assert_eq!((&one["same"], &one["changed"][0]["now"]), (&json!(0), &json!("deny")));
 }

@@ -100,6 +100,8 @@ fn the_kernel_holds_what_policy_forbids() {
         "echo > /dev/tcp/127.0.0.1/9".to_owned(),
         "echo x > /proc/self/oom_score_adj".to_owned(),
         format!("cat {}/*", world.path("state/palisade/audit").display()),
+        format!("read -r key < {}/signing.key && echo \"root: $key\"", world.path("state/palisade/audit").display()),
+        format!("echo x >> {}/signing.key", world.path("state/palisade/audit").display()),
         "mount -t tmpfs none /mnt".to_owned(),
         "unshare -r true".to_owned(),
         "chroot / true".to_owned(),

@@ -85,7 +85,9 @@ impl World {
     pub(crate) fn records(&self) -> Vec<PathBuf> {
         let directory = self.path("state/palisade/audit");
         let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<PathBuf> =
+            files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl")).collect();
         files.sort();
         files
     }

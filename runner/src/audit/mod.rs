@@ -7,16 +7,27 @@
 //! [`Digest`], a [`Term`] of our own vocabularies, an [`Id`] that we made, or [`Redacted`] text: names of agents and
 //! users are of the last kind, because a token or a client may have supplied them.
 //!
-//! How a chain holds together is decided in `chain`; files, durability and what happens when a disk fails in `sink`.
+//! How a line is made is decided in `chain`, whether a file of them holds in `verify`, and a directory of files in `series`; files,
+//! durability and what happens when a disk fails in `sink`, what a dead process left in `recover`, what goes in `prune`.
 
 mod chain;
+mod hex;
+mod key;
+mod proof;
+mod prune;
+mod recover;
+mod select;
+mod series;
 mod sink;
+mod tree;
+mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::io::Errno;
@@ -25,7 +36,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::redact::Redacted;
 
-pub use chain::{Anchor, AnchorError, Broken, BrokenKind, Digest, FORMAT, MAX_LINE, Report, verify};
+pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
+pub use key::{KeyError, PublicKey, PublicKeyError};
+pub use proof::{Disproof, Proof, ProveError, Proven, prove};
+pub use prune::Pruned;
+pub use recover::Crashed;
+pub use select::{Filter, Selector, effect_of, kind, policies};
+pub use series::{ChainFiles, Fault, chain_of, chains, verify_directory};
+pub use verify::{Broken, BrokenKind, Expected, Report, verify};
 
 /// Entries that may wait for the disk. Whoever appends one more waits for room, so a slow disk slows the commands
 /// down instead of filling the memory.
@@ -41,7 +59,7 @@ struct Shared {
     queue: mpsc::Sender<sink::Job>,
     head: watch::Receiver<Anchor>,
     path: PathBuf,
-    chain: u32,
+    chain: ChainId,
     requests: AtomicU64,
 }
 
@@ -97,7 +115,7 @@ impl Audit {
         *self.shared.head.borrow()
     }
 
-    /// The file that the chain is in.
+    /// The file that the chain begins in.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
@@ -121,6 +139,19 @@ impl fmt::Debug for Audit {
     }
 }
 
+/// The public half of the key that a record in this directory is signed with. The key is made if it is not there.
+///
+/// # Errors
+/// If the directory is not ours alone to write, or the key cannot be read or made.
+pub fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
+    sink::public_key(directory)
+}
+
+/// A point in time as somebody types it: as records have it, or so long ago (`90s`, `30m`, `2h`, `7d`).
+pub fn point_in_time(text: &str) -> Option<Timestamp> {
+    select::point_in_time(text, Timestamp::now())
+}
+
 /// What the operator set about the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -129,6 +160,33 @@ pub struct Settings {
     pub directory: PathBuf,
     /// When a record counts as written.
     pub sync: Sync,
+    /// How many records there may be that are not signed yet.
+    pub unsigned: u64,
+    /// How long a record may stay unsigned.
+    pub unsigned_for: Duration,
+    /// The size in bytes from which on a chain goes on in another file.
+    pub rotate_size: u64,
+    /// The age of a file from which on its chain goes on in another one; none: whatever its age.
+    pub rotate_age: Option<Duration>,
+    /// How old records have to be to go; none: they stay.
+    pub retention: Option<Duration>,
+}
+
+impl Settings {
+    /// The record in this directory: signed after each thousand records and each minute in which there were some, in files
+    /// of 64 MiB, which all stay.
+    #[must_use]
+    pub fn new(directory: PathBuf, sync: Sync) -> Self {
+        Self {
+            directory,
+            sync,
+            unsigned: 1000,
+            unsigned_for: Duration::from_secs(60),
+            rotate_size: 64 << 20,
+            rotate_age: None,
+            retention: None,
+        }
+    }
 }
 
 /// When a record counts as written.
@@ -170,10 +228,19 @@ pub enum Entry {
     Close(Closed),
     /// Policies were taken in place of others, or refused.
     PolicyReload(Box<Reloaded>),
+    /// All records before are signed, as `start` and `stop` are. The handle writes it by itself.
+    Head,
+    /// The chain goes on in another file, of which this is the first record. The handle writes it by itself.
+    Rotate(Rotated),
+    /// A file that is older than records are kept is about to go. The handle writes it by itself.
+    Prune(Pruning),
     /// The chain ends: nothing can follow.
     Stop(Stopped),
     /// Records could not be written for a time, and can be again. The handle writes it by itself.
     Recovered(Recovered),
+    /// A process that wrote to another chain of the directory had ended without a word. The handle writes it by itself.
+    #[serde(rename = "recovered")]
+    Crashed(Box<Crashed>),
 }
 
 macro_rules! into_entry {
@@ -210,6 +277,16 @@ pub struct Start {
     sync: Sync,
     policy_set: Digest,
     schema: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Before>,
+}
+
+/// The newest chain of the directory that had ended, and its end.
+#[derive(Clone, Debug, Serialize)]
+struct Before {
+    chain: Id,
+    seq: u64,
+    head: Digest,
 }
 
 impl Start {
@@ -217,7 +294,7 @@ impl Start {
     #[must_use]
     pub fn new(version: &'static str, verb: Term, policy_set: Digest, schema: Digest) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        Self { version, verb, pid: std::process::id(), uid, sync: Sync::default(), policy_set, schema }
+        Self { version, verb, pid: std::process::id(), uid, sync: Sync::default(), policy_set, schema, before: None }
     }
 }
 
@@ -432,6 +509,25 @@ pub struct Reloaded {
 pub struct Stopped {
     /// Why the process ends.
     pub reason: Term,
+}
+
+/// The first record of a file that is not its chain's first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rotated {
+    /// Which file it is.
+    #[serde(skip)]
+    number: u32,
+    /// The file before.
+    after: Id,
+}
+
+/// A file that goes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pruning {
+    /// Its name.
+    file: Id,
+    /// Its last record.
+    last: Anchor,
 }
 
 /// A time without a record, in which nothing ran.
@@ -652,13 +748,13 @@ impl fmt::Display for Id {
 /// and a number: `5f3a9c01-12`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId {
-    chain: u32,
+    chain: ChainId,
     number: u64,
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{}", self.chain, self.number)
+        write!(f, "{}-{}", self.chain, self.number)
     }
 }
 
@@ -667,7 +763,7 @@ impl FromStr for RequestId {
 
     fn from_str(text: &str) -> Result<Self, RequestIdError> {
         let (chain, number) = text.split_once('-').ok_or(RequestIdError)?;
-        let chain = u32::from_str_radix(chain, 16).map_err(|_| RequestIdError)?;
+        let chain = chain.parse().map_err(|_| RequestIdError)?;
         let id = Self { chain, number: number.parse().map_err(|_| RequestIdError)? };
         // One spelling only: the text is looked for in records.
         if id.to_string() == text { Ok(id) } else { Err(RequestIdError) }
@@ -721,6 +817,9 @@ pub enum AuditError {
         /// Its permission bits.
         mode: u32,
     },
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// No chain file can be made.
     #[error("the audit file `{}` cannot be created", path.display())]
     Create {
@@ -809,6 +908,10 @@ impl AuditError {
             Self::Owner { .. } => {
                 "give the directory to the account that runs Palisade, or set `audit.path` to another"
             }
+            Self::Key(_) => {
+                "put the key back, readable for its owner alone, or move it away: then another is made, and verifying needs \
+                 the public halves of both"
+            }
             Self::Writable { .. } => "take the right to write from group and others: `chmod 0700` on the directory",
             Self::Create { .. } | Self::Write { .. } | Self::Unsynced { .. } | Self::Torn { .. } => {
                 "make room on the disk or repair it; nothing runs until the record can be written"
@@ -832,6 +935,10 @@ pub(crate) mod sample {
     use std::io::BufReader;
 
     use super::*;
+
+    pub(in crate::audit) fn key() -> Arc<key::Key> {
+        Arc::new(key::Key::of(&[7; 32]))
+    }
 
     pub(crate) fn text(text: &str) -> Redacted {
         Redacted::from_static(Box::leak(text.into()))

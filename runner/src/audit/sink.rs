@@ -1,22 +1,28 @@
 //! Where records lie and when they count as written: the directory, the chain file, the thread that writes it.
 //!
-//! One file per process, under a name of its own, so that two processes never fork a chain. One thread writes it: it
+//! One chain per process, in files under a name of its own, so that two processes never fork a chain. One thread writes it: it
 //! takes what waits, writes it in one piece, asks the disk once, looks whether the file is still the one in the
 //! directory, and only then tells everybody. If any of that fails, everybody is told so, the piece is cut off again
 //! and the chain steps back: what was not confirmed was never part of it.
 
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::chain::{Chain, Origin, SealError, Stamp};
-use super::{Anchor, AuditError, Entry, Id, QUEUE, Recovered, Settings, Start, Sync, Term};
+use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
+use super::key::{self, Key};
+use super::recover::{self, Mark};
+use super::series::{self, Name};
+use super::{
+    Anchor, AuditError, Before, Entry, Id, Pruning, PublicKey, QUEUE, Recovered, Rotated, Settings, Start, Sync, Term,
+    prune,
+};
 
 /// Records that share one request to the disk, at most.
 const GROUP: usize = QUEUE;
@@ -26,7 +32,7 @@ pub(super) struct Begun {
     pub(super) queue: mpsc::Sender<Job>,
     pub(super) head: watch::Receiver<Anchor>,
     pub(super) path: PathBuf,
-    pub(super) chain: u32,
+    pub(super) chain: ChainId,
 }
 
 /// An entry to write, and who waits for it.
@@ -49,27 +55,76 @@ impl Job {
 pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
-    let chain = random()?;
-    let file = ChainFile::create(settings, chain)?;
+    let (directory, opened) = prepare(&settings.directory)?;
+    let key = Arc::new(Key::open(&opened, &directory)?);
+    let (id, name, mark) = begin(&directory, &opened)?;
+    start.before = before(&directory);
+    let file = ChainFile::create(settings, &directory, &opened, name).inspect_err(|_| mark.clear())?;
     let path = file.path.clone();
-    let (publish, head) = watch::channel(Chain::new().head());
+    let chain = Chain::new(id, Arc::clone(&key));
+    let (publish, head) = watch::channel(chain.head());
     let mut writer = Writer {
-        chain: Chain::new(),
+        chain,
+        key,
+        directory,
         file,
+        mark,
         origin,
         opened: Instant::now(),
         publish,
         outage: None,
-        sync: settings.sync,
+        settings: settings.clone(),
+        unsigned: Unsigned::new(settings),
+        rotation_failed: None,
+        pruned: None,
     };
     let written: Result<Vec<_>, _> = writer.commit(&[&Entry::Start(start)]).into_iter().collect();
-    written.inspect_err(|error| writer.file.discard(error))?;
+    written.inspect_err(|error| {
+        writer.file.discard(error);
+        writer.mark.clear();
+    })?;
+    writer.recover_others()?;
+    writer.prune();
     let (queue, jobs) = mpsc::channel(QUEUE);
+    let failed = |error: std::io::Error| AuditError::System { what: "a thread", cause: errno(&error) };
+    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
     std::thread::Builder::new()
         .name("palisade-audit".to_owned())
-        .spawn(move || writer.run(jobs))
-        .map_err(|error| AuditError::System { what: "a thread", cause: errno(&error) })?;
-    Ok(Begun { queue, head, path, chain })
+        .spawn(move || writer.run(&clock, jobs))
+        .map_err(failed)?;
+    Ok(Begun { queue, head, path, chain: id })
+}
+
+/// A chain that nobody else has: its id, the name of its first file, and the mark that it is being written.
+fn begin(directory: &Path, opened: &OwnedFd) -> Result<(ChainId, Name, Mark), AuditError> {
+    let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    loop {
+        let id = ChainId(random()?);
+        let name = Name { stem: format!("{at}-{}-{id}", std::process::id()), number: 1 };
+        match Mark::set(directory, opened, &name.stem) {
+            Ok(mark) => return Ok((id, name, mark)),
+            // Somebody looked after the mark before it was locked, and took it away: another name, another try.
+            Err(Errno::AGAIN | Errno::EXIST) => {}
+            Err(cause) => return Err(AuditError::Create { path: directory.join(name.file()), cause }),
+        }
+    }
+}
+
+/// The newest chain that has ended, and its end. One that is still written might yet take its last line back.
+fn before(directory: &Path) -> Option<Before> {
+    let chains = series::chains(directory).ok()?;
+    let ended = chains.iter().rev().filter(|chain| !chain.open);
+    ended.filter_map(|chain| Some((Id::new(chain.stem())?, chain.end()?))).next().map(|(chain, end)| Before {
+        chain,
+        seq: end.seq,
+        head: end.head,
+    })
+}
+
+/// As [`super::public_key`].
+pub(super) fn public_key(directory: &Path) -> Result<PublicKey, AuditError> {
+    let (directory, opened) = prepare(directory)?;
+    Ok(Key::open(&opened, &directory)?.public())
 }
 
 fn random() -> Result<u32, AuditError> {
@@ -97,12 +152,57 @@ fn errno(error: &std::io::Error) -> Errno {
 /// Puts entries into the chain and the file, all of a group or none.
 struct Writer {
     chain: Chain,
+    key: Arc<Key>,
+    directory: PathBuf,
     file: ChainFile,
+    mark: Mark,
     origin: Origin,
     opened: Instant,
     publish: watch::Sender<Anchor>,
     outage: Option<Outage>,
-    sync: Sync,
+    settings: Settings,
+    unsigned: Unsigned,
+    /// When no other file could be begun.
+    rotation_failed: Option<Instant>,
+    /// When it was last looked whether something is old enough to go.
+    pruned: Option<Instant>,
+}
+
+/// How long after a failure no other file is begun, and how often it is looked whether something may go.
+const SELDOM: Duration = Duration::from_secs(60 * 60);
+
+/// How long the end of the chain has been without a signature.
+struct Unsigned {
+    /// How many records may be.
+    most: u64,
+    /// For how long.
+    longest: Duration,
+    /// The last record that is signed.
+    signed: u64,
+    /// When the first behind it was written, or when it was last tried to sign it.
+    since: Option<Instant>,
+}
+
+impl Unsigned {
+    fn new(settings: &Settings) -> Self {
+        Self { most: settings.unsigned.max(1), longest: settings.unsigned_for, signed: 0, since: None }
+    }
+
+    /// How long the writer may wait for another record.
+    fn due(&self) -> Option<Duration> {
+        self.since.map(|since| self.longest.saturating_sub(since.elapsed()))
+    }
+
+    fn is_due(&self, head: u64) -> bool {
+        head.saturating_sub(self.signed) >= self.most || self.due() == Some(Duration::ZERO)
+    }
+
+    /// The chain has grown to `head`, of which all up to `signed` is signed.
+    fn written(&mut self, head: u64, signed: u64) {
+        let rest = head > signed;
+        self.since = self.since.filter(|_| rest && signed == self.signed).or_else(|| rest.then(Instant::now));
+        self.signed = signed;
+    }
 }
 
 /// A time in which entries are refused.
@@ -113,43 +213,172 @@ struct Outage {
 }
 
 impl Writer {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let limit = if self.sync == Sync::Always { 1 } else { GROUP };
+    fn run(mut self, clock: &tokio::runtime::Runtime, mut jobs: mpsc::Receiver<Job>) {
+        let limit = if self.settings.sync == Sync::Always { 1 } else { GROUP };
         let mut group = Vec::with_capacity(limit);
-        while jobs.blocking_recv_many(&mut group, limit) > 0 {
+        loop {
+            let received = clock.block_on(async {
+                match self.waits() {
+                    Some(wait) => tokio::time::timeout(wait, jobs.recv_many(&mut group, limit)).await.ok(),
+                    None => Some(jobs.recv_many(&mut group, limit).await),
+                }
+            });
+            if received == Some(0) {
+                return;
+            }
             let entries: Vec<_> = group.iter().map(|job| &job.entry).collect();
             let answers = self.commit(&entries);
             for (job, answer) in group.drain(..).zip(answers) {
                 // Whoever gave up waiting has no use for the answer.
                 let _ = job.reply.send(answer);
             }
+            self.prune();
+        }
+    }
+
+    /// How long there is nothing to do but for others.
+    fn waits(&self) -> Option<Duration> {
+        let prune = self.settings.retention.and(self.pruned).map(|at| SELDOM.saturating_sub(at.elapsed()));
+        [self.unsigned.due(), prune].into_iter().flatten().min()
+    }
+
+    /// One answer for each entry. Before them, the chain goes on in another file if this one is large or old enough.
+    fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
+        if self.is_rotation_due() {
+            self.rotate();
+        }
+        let answers = self.put(entries, false);
+        if self.chain.stopped() {
+            self.mark.clear();
+        }
+        answers
+    }
+
+    fn is_rotation_due(&self) -> bool {
+        let file = &self.file;
+        let is_old = self.settings.rotate_age.is_some_and(|age| file.begun.elapsed() >= age);
+        let was_tried = self.rotation_failed.is_some_and(|at| at.elapsed() < SELDOM);
+        // A file holds more than what begins it.
+        let is_empty = self.chain.head().seq <= file.first;
+        (file.length >= self.settings.rotate_size || is_old)
+            && !is_empty
+            && !was_tried
+            && !self.chain.stopped()
+            && self.outage.is_none()
+    }
+
+    /// Signs what is there and goes on in another file. If that one cannot be begun, this one does for a while longer.
+    fn rotate(&mut self) {
+        let signed: Result<Vec<_>, _> = self.put(&[], true).into_iter().collect();
+        let before = self.chain.clone();
+        self.rotation_failed = None;
+        if let Err(error) = signed.and_then(|_| self.next_file()) {
+            self.chain = before;
+            self.rotation_failed = Some(Instant::now());
+            tracing::warn!(file = %self.file.path.display(), %error, "no other file can be begun, this one is written on");
+        }
+    }
+
+    fn next_file(&mut self) -> Result<(), AuditError> {
+        let name = self.file.name.next();
+        let after = Id::new(&self.file.name.file()).unwrap_or_else(Id::unknown);
+        let opened = open_directory(&self.directory)?;
+        let mut next = ChainFile::create(&self.settings, &self.directory, &opened, name.clone())?;
+        next.first = self.chain.head().seq + 1;
+        let mut line = Vec::new();
+        let begun = self.seal(&Entry::Rotate(Rotated { number: name.number, after }), &mut line);
+        let begun = begun.and_then(|anchor| next.append(&line).map(|()| anchor));
+        let anchor = begun.inspect_err(|error| next.discard(error))?;
+        self.file = next;
+        self.unsigned.written(anchor.seq, anchor.seq);
+        self.publish.send_replace(anchor);
+        Ok(())
+    }
+
+    /// Puts on record what processes left that died, and sets right what of it can be.
+    fn recover_others(&mut self) -> Result<(), AuditError> {
+        let (directory, own) = (self.directory.clone(), self.file.name.stem.clone());
+        recover::recover(&directory, &own, |crashed| {
+            let written: Result<Vec<_>, _> =
+                self.put(&[&Entry::Crashed(Box::new(crashed))], false).into_iter().collect();
+            written.map(drop)
+        })
+    }
+
+    /// Takes away what is older than records are kept, each file once that is on record.
+    fn prune(&mut self) {
+        let Some(retention) = self.settings.retention else { return };
+        if self.pruned.is_some_and(|at| at.elapsed() < SELDOM) || self.chain.stopped() {
+            return;
+        }
+        self.pruned = Some(Instant::now());
+        let Some(_alone) = prune::lock(&self.directory) else { return };
+        let Ok(oldest) = Timestamp::now().checked_sub(retention) else { return };
+        for due in prune::due(&self.directory, &self.file.name, oldest) {
+            let Some(file) = Id::new(&due.name.file()) else { continue };
+            let entry = Entry::Prune(Pruning { file, last: due.head });
+            if self.put(&[&entry], false).iter().any(Result::is_err) {
+                return;
+            }
+            if let Err(cause) = prune::take(&self.directory, &self.key, &due, Timestamp::now()) {
+                tracing::warn!(file = %due.path.display(), %cause, "the file is old enough to go and cannot be removed");
+                return;
+            }
         }
     }
 
     /// One answer for each entry. An entry that has no place in the chain is refused alone; a file that fails refuses
-    /// all.
-    fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
-        let before = self.chain;
+    /// all. A head is added where it is due, or asked for; if that is all, the answer is for it.
+    fn put(&mut self, entries: &[&Entry], head: bool) -> Vec<Written> {
+        let before = self.chain.clone();
         let sealed = self.recovery().and_then(|mut lines| {
-            let answers: Vec<_> = entries.iter().map(|entry| self.seal(entry, &mut lines)).collect();
+            let mut answers: Vec<_> = entries.iter().map(|entry| self.seal(entry, &mut lines)).collect();
+            let signed = self.signed(&before, entries, head, &mut lines)?;
+            if entries.is_empty() {
+                answers.push(Ok(self.chain.head()));
+            }
             // Nothing to write, nothing to confirm.
             if self.chain.head() != before.head() {
                 self.file.append(&lines)?;
             }
-            Ok(answers)
+            Ok((answers, signed))
         });
         match sealed {
-            Ok(answers) => {
+            Ok((answers, signed)) => {
+                self.unsigned.written(self.chain.head().seq, signed);
                 self.publish.send_replace(self.chain.head());
                 self.over();
                 answers
             }
             Err(error) => {
                 self.chain = before;
+                self.unsigned.since = self.unsigned.since.map(|_| Instant::now());
                 self.refused(entries.len(), &error);
-                entries.iter().map(|_| Err(error.clone())).collect()
+                (0..entries.len().max(1)).map(|_| Err(error.clone())).collect()
             }
         }
+    }
+
+    /// The last record that is signed once these are written, a head included if there has to be one.
+    fn signed(
+        &mut self,
+        before: &Chain,
+        entries: &[&Entry],
+        asked: bool,
+        lines: &mut Vec<u8>,
+    ) -> Result<u64, AuditError> {
+        let head = self.chain.head().seq;
+        let begins = before.head().seq == 0 && entries.first().is_some_and(|entry| matches!(entry, Entry::Start(_)));
+        if self.chain.stopped() {
+            return Ok(head);
+        }
+        if begins {
+            return Ok(1);
+        }
+        if head > self.unsigned.signed && (asked || self.unsigned.is_due(head)) {
+            return self.seal(&Entry::Head, lines).map(|anchor| anchor.seq);
+        }
+        Ok(self.unsigned.signed)
     }
 
     /// What comes before the next entries: after an outage, the record of it.
@@ -209,6 +438,10 @@ fn cause(error: &AuditError) -> Term {
 struct ChainFile {
     file: OwnedFd,
     path: PathBuf,
+    name: Name,
+    /// The number of its first record.
+    first: u64,
+    begun: Instant,
     identity: Identity,
     /// How much of the file is confirmed, in bytes.
     length: u64,
@@ -233,23 +466,21 @@ enum End {
 }
 
 impl ChainFile {
-    fn create(settings: &Settings, chain: u32) -> Result<Self, AuditError> {
-        let (directory, opened) = prepare(&settings.directory)?;
-        let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let path = directory.join(format!("{at}-{}-{chain:08x}.jsonl", std::process::id()));
+    fn create(settings: &Settings, directory: &Path, opened: &OwnedFd, name: Name) -> Result<Self, AuditError> {
+        let path = directory.join(name.file());
         let failed = |cause| AuditError::Create { path: path.clone(), cause };
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let name = path.file_name().unwrap_or(OsStr::new(""));
-        let file = fs::openat(&opened, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        let file = fs::openat(opened, name.file(), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
         let stat = fs::fstat(&file).map_err(failed)?;
         if settings.sync != Sync::None {
             // Syncing a file does not make its name durable.
-            fs::fsync(&opened).map_err(failed)?;
+            fs::fsync(opened).map_err(failed)?;
         }
         let identity = Identity(stat.st_dev, stat.st_ino);
-        Ok(Self { file, path, identity, length: 0, sync: settings.sync, end: End::Clean })
+        let begun = Instant::now();
+        Ok(Self { file, path, name, first: 1, begun, identity, length: 0, sync: settings.sync, end: End::Clean })
     }
 
     /// Adds `lines`; `Ok` when they are confirmed.
@@ -302,13 +533,8 @@ impl ChainFile {
         }
     }
 
-    fn write(&self, mut rest: &[u8]) -> Result<(), AuditError> {
-        let failed = |cause| AuditError::Write { path: self.path.clone(), cause };
-        while !rest.is_empty() {
-            let written = retry_on_intr(|| rustix::io::write(&self.file, rest)).map_err(failed)?;
-            rest = rest.get(written..).filter(|_| written > 0).ok_or_else(|| failed(Errno::IO))?;
-        }
-        Ok(())
+    fn write(&self, lines: &[u8]) -> Result<(), AuditError> {
+        key::write_all(&self.file, lines).map_err(|cause| AuditError::Write { path: self.path.clone(), cause })
     }
 
     fn bring_to_disk(&self) -> Result<(), AuditError> {
@@ -382,6 +608,7 @@ fn make(path: &Path) -> Result<(), AuditError> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs::{self, Permissions};
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -390,11 +617,11 @@ mod tests {
     use rustix::process::{Resource, Rlimit, Signal};
 
     use super::super::sample::{self, check};
-    use super::super::{Audit, BrokenKind, verify};
+    use super::super::{Audit, BrokenKind, Expected, verify};
     use super::*;
 
     fn settings(directory: &Path, sync: Sync) -> Settings {
-        Settings { directory: directory.to_owned(), sync }
+        Settings::new(directory.to_owned(), sync)
     }
 
     fn begin(directory: &Path, sync: Sync) -> Audit {
@@ -404,6 +631,12 @@ mod tests {
     /// Appends one decision.
     fn decide(audit: &Audit) -> Written {
         audit.append_blocking(sample::decided(audit.request(), "make"))
+    }
+
+    /// The chain files of a directory.
+    fn chains(directory: &Path) -> Vec<PathBuf> {
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension() == Some(OsStr::new("jsonl"))).collect()
     }
 
     fn kinds(path: &Path) -> Vec<String> {
@@ -449,6 +682,48 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, (2..=201).collect::<Vec<_>>());
         assert_eq!(check(audit.path(), Some(audit.head())).unwrap().records, 201);
+    }
+
+    #[test]
+    fn what_was_written_is_signed_after_so_many_records_or_so_long() {
+        let home = tempfile::tempdir().unwrap();
+        let key = super::super::public_key(home.path()).unwrap();
+        let keys = || Expected { anchors: vec![], keys: vec![key] };
+        let signed = |audit: &Audit| verify(BufReader::new(fs::File::open(audit.path()).unwrap()), keys()).unwrap();
+
+        let often = Settings { unsigned: 3, ..settings(home.path(), Sync::Group) };
+        let audit = Audit::open(&often, sample::start()).unwrap();
+        for _ in 0..7 {
+            decide(&audit).unwrap();
+        }
+        assert_eq!(
+            kinds(audit.path()).join(" "),
+            "start decision decision decision head decision decision decision head decision"
+        );
+        assert_eq!(signed(&audit).signed, 9);
+
+        let soon = Settings { unsigned_for: Duration::from_millis(1), ..settings(home.path(), Sync::Group) };
+        let audit = Audit::open(&soon, sample::start()).unwrap();
+        decide(&audit).unwrap();
+        while signed(&audit).signed < 3 {
+            std::thread::yield_now();
+        }
+        // Nothing more is written where nothing more happens.
+        assert_eq!(kinds(audit.path()), ["start", "decision", "head"]);
+        audit.append_blocking(sample::stopped()).unwrap();
+        let report = signed(&audit);
+        assert_eq!((report.signed, report.records, report.complete), (4, 4, true));
+    }
+
+    #[test]
+    fn without_a_key_that_is_ours_alone_there_is_no_record() {
+        let home = tempfile::tempdir().unwrap();
+        begin(home.path(), Sync::Group);
+        let before = chains(home.path());
+        fs::set_permissions(home.path().join("signing.key"), Permissions::from_mode(0o644)).unwrap();
+        let error = Audit::open(&settings(home.path(), Sync::Group), sample::start()).unwrap_err();
+        assert!(matches!(error, AuditError::Key(_)), "{error}");
+        assert_eq!(chains(home.path()), before);
     }
 
     #[test]
@@ -585,7 +860,9 @@ mod tests {
     #[test]
     fn what_a_failed_write_left_is_cut_off_before_the_next_line() {
         let home = tempfile::tempdir().unwrap();
-        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), 7).unwrap();
+        let (directory, opened) = prepare(home.path()).unwrap();
+        let name = Name { stem: "a".to_owned(), number: 1 };
+        let mut file = ChainFile::create(&settings(home.path(), Sync::Group), &directory, &opened, name).unwrap();
         file.append(b"whole\n").unwrap();
         file.write(b"tor").unwrap();
         file.end = End::Torn(5);
@@ -691,15 +968,52 @@ mod tests {
     }
 
     #[test]
+    fn a_read_only_file_system_takes_no_record_until_it_can_be_written() {
+        let Some(directory) = child() else {
+            let home = tempfile::tempdir().unwrap();
+            let test = "a_read_only_file_system_takes_no_record_until_it_can_be_written";
+            let may = Command::new("unshare").args(["-rm", "true"]).stderr(Stdio::null()).status();
+            if may.is_ok_and(|status| status.success()) {
+                let inner = rerun(test, home.path(), r#"mount -t tmpfs -o mode=700 none "$PALISADE_AUDIT_TEST";"#);
+                let mut outer = Command::new("unshare");
+                outer.arg("-rm").arg(inner.get_program()).args(inner.get_args()).env(CHILD, home.path());
+                passes(outer);
+            }
+            return;
+        };
+        let remount =
+            |how: &str| Command::new("mount").args(["-o", how]).arg(&directory).output().unwrap().status.success();
+        // No key yet, then one, and then a file to go on in: each is refused, and has left nothing behind.
+        for key in [false, true] {
+            if key {
+                super::super::public_key(&directory).unwrap();
+            }
+            assert!(remount("remount,ro"));
+            let error = Audit::open(&settings(&directory, Sync::Group), sample::start()).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("Read-only"), "{error}: {source}");
+            assert!(remount("remount,rw"));
+            assert_eq!(chains(&directory), [] as [PathBuf; 0]);
+        }
+        let audit = begin(&directory, Sync::Group);
+        let anchor = decide(&audit).unwrap();
+        assert_eq!(check(audit.path(), Some(anchor)).unwrap().records, 2);
+        // While a record is written the kernel lets nobody make its file system read-only.
+        assert!(!remount("remount,ro"));
+        decide(&audit).unwrap();
+    }
+
+    #[test]
     fn a_chain_that_cannot_begin_leaves_no_file() {
         let Some(directory) = child() else {
             let home = tempfile::tempdir().unwrap();
             let test = "a_chain_that_cannot_begin_leaves_no_file";
+            super::super::public_key(home.path()).unwrap();
             return passes(rerun(test, home.path(), "trap '' XFSZ; ulimit -S -f 0;"));
         };
         let error = Audit::open(&settings(&directory, Sync::Group), sample::start()).unwrap_err();
         assert!(matches!(error, AuditError::Write { cause: Errno::FBIG, .. }));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        assert_eq!(chains(&directory), [] as [PathBuf; 0]);
     }
 
     #[test]
@@ -709,6 +1023,7 @@ mod tests {
             for _ in 0..20 {
                 decide(&audit).unwrap();
             }
+            audit.append_blocking(sample::stopped()).unwrap();
             return;
         }
         let home = tempfile::tempdir().unwrap();
@@ -717,10 +1032,11 @@ mod tests {
         for mut child in children {
             assert!(child.wait().unwrap().success());
         }
-        let files: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files = chains(home.path());
         assert_eq!(files.len(), 4);
         for file in files {
-            assert_eq!(check(&file, None).unwrap().records, 21);
+            let report = check(&file, None).unwrap();
+            assert_eq!((report.records, report.complete), (22, true));
         }
     }
 
@@ -745,7 +1061,7 @@ mod tests {
             .unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::KILL).unwrap();
         child.wait().unwrap();
-        let file = fs::read_dir(home.path()).unwrap().next().unwrap().unwrap().path();
+        let file = chains(home.path()).pop().unwrap();
         let found = verify(BufReader::new(fs::File::open(file).unwrap()), Some(told));
         match found {
             Ok(report) => assert!(report.records >= told.seq && !report.complete),

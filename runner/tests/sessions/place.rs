@@ -58,7 +58,9 @@ impl Place {
     /// What has gone on record.
     pub(crate) fn record(&self) -> Vec<serde_json::Value> {
         let files = std::fs::read_dir(self.root.path().join("audit")).expect("the record");
-        let texts = files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        let files = files.flatten().map(|file| file.path());
+        let files = files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        let texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
         texts
             .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
             .collect()

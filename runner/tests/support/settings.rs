@@ -47,7 +47,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         idle: Duration::from_secs(1800),
         lifetime: None,
         verb: who,
-        audit: audit::Settings { directory: root.join("audit"), sync },
+        audit: audit::Settings::new(root.join("audit"), sync),
         redactor: Redactor::builtin().expect("the shipped rules"),
     }
 }

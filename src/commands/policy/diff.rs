@@ -60,12 +60,12 @@ struct Unlike {
 }
 
 /// What a replay takes the place of the facts of the time with.
-const REPLAYED: &str = "Each command was judged as the first of a fresh session in the workspace of the settings, on the files, links and \
+pub(crate) const REPLAYED: &str = "Each command was judged as the first of a fresh session in the workspace of the settings, on the files, links and \
      programs that are here now, at this hour; what earlier commands of its session had set, started or left behind is not on record.";
 
 /// Scripts that a person said yes to, with their sessions.
 #[derive(Default)]
-struct Answers {
+pub(crate) struct Answers {
     asked: BTreeMap<String, (String, String)>,
     granted: BTreeSet<(String, String)>,
 }
@@ -171,7 +171,8 @@ impl Replay {
 }
 
 impl Answers {
-    fn note(&mut self, line: &Value) {
+    /// Takes notice of a record.
+    pub(crate) fn note(&mut self, line: &Value) {
         let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         match line.get("kind").and_then(Value::as_str) {
             Some("decision") => drop(self.asked.insert(text("req"), (text("session"), text("cmd")))),
@@ -183,19 +184,20 @@ impl Answers {
     }
 
     /// Whether this is the decision behind a yes. A yes is for one.
-    fn take(&mut self, line: &Value) -> bool {
+    pub(crate) fn take(&mut self, line: &Value) -> bool {
         let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         self.granted.remove(&(text("session"), text("cmd")))
     }
 }
 
 /// The command's text, unless something in it was redacted or left out.
-fn command(line: &Value) -> Result<String, &'static str> {
+pub(crate) fn command(line: &Value) -> Result<String, &'static str> {
     let text = line.get("cmd").and_then(Value::as_str).ok_or("only a hash of the command is on record")?;
     if text.contains("[redacted:") { Err("a secret in it was redacted") } else { Ok(text.to_owned()) }
 }
 
-fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Explained {
+/// What the policies of these settings decide on a decision of the record.
+pub(crate) fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Explained {
     let mut case = Case::of(settings);
     case.approved = approved;
     let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str).map(str::to_owned);

@@ -1,6 +1,6 @@
 //! `policy`: what people who write policies need. One file per verb.
 
-mod diff;
+pub(crate) mod diff;
 mod fmt;
 pub(crate) mod lint;
 mod sandbox;

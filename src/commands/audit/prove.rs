@@ -1,0 +1,26 @@
+//! `audit prove`: one record with what shows that it is on record, for somebody who has nothing but the public key.
+
+use palisade_runner::audit::{self, ProveError};
+
+use crate::args::AuditProve;
+use crate::commands;
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+
+pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
+    let name = args.path.display();
+    let chain = audit::chain_of(&args.path)
+        .map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
+    let proof = chain.prove(args.seq).map_err(|error| {
+        let help = match &error {
+            ProveError::Broken(_) | ProveError::Fault(_) => "`palisade audit verify` says more",
+            ProveError::NoRecord { .. } => "",
+            ProveError::Unsigned { .. } => {
+                "a head is signed each minute, each thousand records, and when the server ends"
+            }
+        };
+        Trouble::new(format!("`{name}`: {error}"), help)
+    })?;
+    report::print(&commands::json(&proof)?);
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,147 @@
+//! `audit show`: the record for a person to read, or for a program to go on with.
+//!
+//! It shows what stands there; whether that holds, `audit verify` says.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use palisade_runner::audit::{self, Filter, MAX_LINE, Selector};
+use serde_json::Value;
+
+use crate::args::{AuditShow, DecisionName};
+use crate::config;
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+
+pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
+    let path = match &args.path {
+        Some(path) => path.clone(),
+        None => config::audit_directory(args.config.as_deref())?,
+    };
+    let filter = filter(args)?;
+    let mut exit = Exit::Fine;
+    for files in super::files(&path)? {
+        // What belongs together is in one chain, and its sessions have names of their own.
+        let mut selector = Selector::new(filter.clone());
+        for file in files {
+            match show(&file, &mut selector, args.json)? {
+                Shown::All => {}
+                Shown::NotRecords(lines) => {
+                    exit = Exit::Findings;
+                    let name = file.display();
+                    report::complain(&format!("warning: {lines} lines of `{name}` are no records and not shown\n"));
+                }
+                Shown::NobodyListens => return Ok(exit),
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn filter(args: &AuditShow) -> Result<Filter, Trouble> {
+    let time = |flag: &str, text: &Option<String>| {
+        let Some(text) = text else { return Ok(None) };
+        audit::point_in_time(text).map(Some).ok_or_else(|| {
+            Trouble::new(
+                format!("`{flag}` is `{text}`, which is no point in time"),
+                "give one such as `2026-11-21T04:01:00Z`, or how long ago it was: `90s`, `30m`, `2h`, `7d`",
+            )
+        })
+    };
+    Ok(Filter {
+        agent: args.agent.clone(),
+        user: args.user.clone(),
+        session: args.session.clone(),
+        effect: args.decision.map(|decision| word(decision).to_owned()),
+        policy: args.policy.clone(),
+        kinds: args.kinds.clone(),
+        since: time("--since", &args.since)?,
+        until: time("--until", &args.until)?,
+    })
+}
+
+/// The decision as records have it.
+fn word(decision: DecisionName) -> &'static str {
+    match decision {
+        DecisionName::Allow => "allow",
+        DecisionName::Ask => "ask",
+        DecisionName::Deny => "deny",
+    }
+}
+
+/// How far a file was shown.
+enum Shown {
+    All,
+    /// So many lines were no records.
+    NotRecords(u64),
+    NobodyListens,
+}
+
+fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Trouble> {
+    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+    let (mut line, mut bad) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+            return Ok(if bad == 0 { Shown::All } else { Shown::NotRecords(bad) });
+        }
+        let record = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
+        let (Some(record), true) = (record, line.ends_with(b"\n")) else {
+            bad += 1;
+            continue;
+        };
+        if !selector.keeps(&record) {
+            continue;
+        }
+        let text = if as_json { String::from_utf8_lossy(&line).into_owned() } else { human(&record) };
+        if !report::print(&text) {
+            return Ok(Shown::NobodyListens);
+        }
+    }
+}
+
+/// One line: when, which record, what, who, and what there is to say of its kind.
+fn human(record: &Value) -> String {
+    let text = |place: &str| record.pointer(place).and_then(Value::as_str).unwrap_or_default();
+    let number = |place: &str| record.pointer(place).and_then(Value::as_i64);
+    let at = text("/ts").replace('T', " ");
+    let mut line =
+        format!("{at}  {:>6}  {:<9}", number("/seq").unwrap_or_default(), report::one_line(audit::kind(record)));
+    let mut say = |text: &str| {
+        if !text.is_empty() {
+            let _ = write!(line, "  {}", report::one_line(text));
+        }
+    };
+    say(audit::effect_of(record).unwrap_or_default());
+    let who = [text("/who/agent"), text("/who/user")];
+    say(&who.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/"));
+    say(text("/session"));
+    say(&ending(record));
+    for place in ["/cmd", "/signal", "/peer", "/program", "/file", "/cause", "/verb"] {
+        say(text(place));
+    }
+    for place in ["/reason", "/refused"] {
+        say(text(place));
+    }
+    let policies: Vec<&str> = audit::policies(record).collect();
+    if !policies.is_empty() {
+        say(&format!("[{}]", policies.join(", ")));
+    }
+    line.push('\n');
+    line
+}
+
+/// How a command ended.
+fn ending(record: &Value) -> String {
+    let Some(exit) = record.get("exit") else { return String::new() };
+    let of = |key: &str| exit.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    match (of("code"), of("signal"), of("reason")) {
+        (Some(code), ..) => format!("exit {code}"),
+        (_, Some(signal), _) => format!("signal {signal}"),
+        (.., Some(reason)) => reason,
+        _ => String::new(),
+    }
+}
