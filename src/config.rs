@@ -762,7 +762,7 @@ impl<'a> Layers<'a> {
 
     fn redactor(&self) -> Result<Redactor, ConfigError> {
         let rules = Rules::builtin().map_err(|error| ConfigError::Rules(error.to_string()))?;
-        Redactor::new(rules, self.known_values()?).map_err(|error| ConfigError::Rules(error.to_string()))
+        Ok(Redactor::new(rules, self.known_values()?))
     }
 
     /// Values that count as secrets although no rule knows their shape.
