@@ -265,6 +265,14 @@ pub(crate) fn known_values() -> Result<Vec<KnownValue>, ConfigError> {
     Layers::read(&Context::default())?.known_values()
 }
 
+/// Values that are secrets in what these flags run.
+///
+/// # Errors
+/// As [`known_values`].
+pub(crate) fn known_values_for(flags: &Context) -> Result<Vec<KnownValue>, ConfigError> {
+    Layers::read(flags)?.known_values()
+}
+
 /// A policy set with its cases and what its groups are made of: for those who write policies.
 #[derive(Debug)]
 pub(crate) struct Authored {
