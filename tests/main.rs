@@ -18,6 +18,7 @@ mod policy;
 mod record;
 mod reload;
 mod run;
+mod secrets;
 mod serve;
 mod services;
 mod settings;
