@@ -101,8 +101,7 @@ fn command(acts: &[u8], status: i32, reader: &mut Reader, known: &mut Vec<String
 
 /// A line of the report's descriptor, as the shell writes it.
 fn report(nonce: &Nonce, status: i32) -> String {
-    let spelled: String = nonce.as_str().chars().flat_map(|digit| [digit, '/']).collect();
-    format!("{spelled} {status}\n")
+    format!("{}/ {status}\n", nonce.as_str())
 }
 
 fn listen(reader: &mut Reader, hearing: &mut Hearing, bytes: &[u8]) -> Option<Result<Option<i32>, Forged>> {

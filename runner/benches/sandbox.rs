@@ -93,7 +93,9 @@ impl Judge for Yes {
         true
     }
 
-    fn became(&mut self, _: &[Execution]) {}
+    fn became(&mut self, _: &[Execution]) -> bool {
+        true
+    }
 
     fn refused(&mut self, _: &Execution, _: &'static str) {}
 }

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use palisade_runner::redact::Redactor;
 use serde::Serialize;
 
@@ -65,6 +66,10 @@ fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
 
 /// The runtime that the asynchronous verbs run on.
 fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    // Sessions take some twenty descriptors each, and background children keep two for every command that left some. What
+    // a session's own programs may open is its plan's to say. Where more cannot be had, the session that lacks one says so.
+    let _stays =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

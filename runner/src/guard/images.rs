@@ -226,16 +226,15 @@ impl Images {
 
     /// The programs that read from pipes now.
     pub(super) fn readers(&self) -> Vec<Arc<Reader>> {
-        let alive = |process: i32, image: &Image| {
-            ProcessStat::of(process).is_ok_and(|stat| stat.alive && stat.start == image.since)
-        };
         let reading = self.known.iter().filter_map(|(process, image)| Some((*process, image, image.reads.clone()?)));
-        reading.filter(|(process, image, _)| alive(*process, image)).map(|(_, _, reader)| reader).collect()
+        reading
+            .filter(|(process, image, _)| ProcessStat::may_live(*process, image.since))
+            .map(|(_, _, reader)| reader)
+            .collect()
     }
 
-    /// A process has executed a program.
-    pub(super) fn became(&mut self, process: i32, image: Image, environment: &[Vec<u8>]) {
-        let Ok(stat) = ProcessStat::of(process) else { return };
+    /// A process, which began at `since`, has executed a program.
+    pub(super) fn became(&mut self, process: i32, since: u64, image: Image, environment: &[Vec<u8>]) {
         let above = match self.parent(process) {
             Parent::Shell => Arc::default(),
             Parent::Image(before) => Arc::new(before.with_above()),
@@ -246,12 +245,10 @@ impl Images {
             self.shell = 0;
         }
         if self.known.len() >= MAX_IMAGES {
-            self.known.retain(|process, image| {
-                ProcessStat::of(*process).is_ok_and(|stat| stat.alive && stat.start == image.since)
-            });
+            self.known.retain(|process, image| ProcessStat::may_live(*process, image.since));
         }
         let variables = Arc::new(variables(&self.hasher, environment));
-        self.known.insert(process, Image { since: stat.start, executed: now(), above, variables, ..image });
+        self.known.insert(process, Image { since, executed: ProcessStat::now(), above, variables, ..image });
     }
 }
 
@@ -267,14 +264,6 @@ impl Identity {
         let file = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
         Some(Self { file, words: std::fs::read(format!("/proc/{process}/cmdline")).ok()? })
     }
-}
-
-/// In clock ticks since the machine began, as `/proc/PID/stat` tells the beginnings of processes.
-pub(super) fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let ticks = rustix::param::clock_ticks_per_second();
-    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-    seconds * ticks + nanos * ticks / 1_000_000_000
 }
 
 fn variables(hasher: &RandomState, environment: &[Vec<u8>]) -> HashMap<Vec<u8>, u64> {

@@ -40,7 +40,7 @@ use crate::pipeline::{Policies, Settings};
 use crate::record;
 use crate::redact::Redactor;
 use crate::result::DeniedProgram;
-use crate::sandbox::{Execution, Judge};
+use crate::sandbox::{Execution, Judge, ProcessStat};
 use crate::session::progress::{MAX_DENIED, Progress};
 use crate::transport::local::SessionDirectory;
 
@@ -150,7 +150,7 @@ impl Desk {
             state.begun.pop_front();
         }
         let (number, of) = (state.scripts, progress.req());
-        state.begun.push_back(Begun { number, at: images::now(), progress: Arc::downgrade(progress), of });
+        state.begun.push_back(Begun { number, at: ProcessStat::now(), progress: Arc::downgrade(progress), of });
     }
 
     /// The script that a process belongs to; none if that cannot be told, or it was long ago.
@@ -588,12 +588,14 @@ impl Judge for Guard {
         }
     }
 
-    fn became(&mut self, steps: &[Execution]) {
-        let Some(last) = steps.last() else { return };
+    fn became(&mut self, steps: &[Execution]) -> bool {
+        let Some(last) = steps.last() else { return false };
+        // Without it the process would go on under the name of what it was before.
+        let Ok(stat) = ProcessStat::of(last.thread) else { return false };
         let known = std::mem::take(&mut self.steps);
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
         if let Some(programs) = &self.desk.programs {
-            programs.became(last.thread, setter.as_deref().unwrap_or_default());
+            programs.became(last.thread, stat.start, setter.as_deref().unwrap_or_default());
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
@@ -611,7 +613,8 @@ impl Judge for Guard {
                 crowd: AtomicUsize::new(step.crowd),
             }));
         }
-        self.images.became(last.thread, image, &last.env);
+        self.images.became(last.thread, stat.start, image, &last.env);
+        true
     }
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {

@@ -120,13 +120,10 @@ impl Jobs {
         });
     }
 
-    /// Ends those that run, and waits for it.
+    /// Ends those that run, those that a call still waits for among them, and waits until their ends are on record.
     pub async fn end_all(&self) {
-        let jobs = self.all();
-        for job in &jobs {
-            job.end(Cause::Shutdown);
-        }
-        for job in &jobs {
+        self.end_running(Cause::Shutdown).await;
+        for job in self.all() {
             let _ended = job.ended().await;
         }
         self.lock().clear();

@@ -14,8 +14,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::sandbox::{PROXY_PORT, ProcessStat};
 
 /// Processes that are remembered; those that have ended are forgotten first.
@@ -43,15 +41,14 @@ struct Known {
 }
 
 impl Programs {
-    /// A process, which has not run an instruction of it yet, has become a program: `name`, if it is what that says.
-    pub(crate) fn became(&self, process: i32, name: &str) {
-        let Ok(stat) = ProcessStat::of(process) else { return };
+    /// A process that began at `since`, and has not run an instruction of it yet, has become a program: `name`, if it is what that says.
+    pub(crate) fn became(&self, process: i32, since: u64, name: &str) {
         let name = if is_handed_a_connection(process) { "" } else { whole(name) };
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
-            known.retain(|process, known| ProcessStat::of(*process).is_ok_and(|stat| stat.start == known.since));
+            known.retain(|process, known| ProcessStat::may_live(*process, known.since));
         }
-        known.insert(process, Known { since: stat.start, executed: ticks(), name: name.to_owned() });
+        known.insert(process, Known { since, executed: ProcessStat::now(), name: name.to_owned() });
     }
 
     /// The program at the other end of a connection to the proxy, which comes from `port` in the network of the process
@@ -139,13 +136,4 @@ fn connections(process: i32) -> std::io::Result<Vec<Connection>> {
         Some(Connection { from: port(column(1)?)?, to: port(column(2)?)?, inode: column(9)?.parse().ok()? })
     };
     Ok(table.lines().skip(1).filter_map(row).collect())
-}
-
-/// Clock ticks since the machine began, by the clock that a process's beginning is told by.
-fn ticks() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-    let each = rustix::param::clock_ticks_per_second().max(1);
-    seconds.saturating_mul(each).saturating_add(nanoseconds.saturating_mul(each) / 1_000_000_000)
 }

@@ -45,8 +45,8 @@ pub trait Judge: Send + fmt::Debug {
     /// something else came of them.
     fn may(&mut self, steps: &[Execution]) -> bool;
 
-    /// It was executed: these are the steps.
-    fn became(&mut self, steps: &[Execution]);
+    /// It was executed: these are the steps. False if what comes of it cannot be followed; then it is killed.
+    fn became(&mut self, steps: &[Execution]) -> bool;
 
     /// It was not executed, for this reason, which is no policy's.
     fn refused(&mut self, execution: &Execution, reason: &'static str);
@@ -180,11 +180,10 @@ impl Guard {
                 false
             }
         };
-        if may {
-            for step in &mut steps {
-                step.thread = process;
-            }
-            self.judge.became(&steps);
+        for step in &mut steps {
+            step.thread = process;
+        }
+        if may && self.judge.became(&steps) {
             detach(process);
         } else {
             kill(process);

@@ -98,9 +98,15 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
                 };
                 let enter = kind.is_dir() && cover != Some(Cover::Hidden);
                 // Nothing can be put on what cannot be reached: what it lies in goes as a whole.
-                if (enter || cover.is_some()) && entry.path().symlink_metadata().is_err() {
-                    found.masks.push(Mask { path: place, cover: Cover::Hidden });
-                    break;
+                if enter || cover.is_some() {
+                    match entry.path().symlink_metadata() {
+                        Ok(_) => {}
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        Err(_) => {
+                            found.masks.push(Mask { path: place, cover: Cover::Hidden });
+                            break;
+                        }
+                    }
                 }
                 if let Some(cover) = cover {
                     found.masks.push(Mask { path: entry.path(), cover });

@@ -10,9 +10,9 @@
 //!
 //! Decided here: whether a limit is passed. Not decided here: what becomes of the command (`transport/local/run.rs`).
 
-use std::fs;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 use serde::Serialize;
@@ -26,6 +26,9 @@ use super::tree::{self, Tree};
 /// Between two looks at a session that is far from its limits, and at one that is near.
 const FAR: Duration = Duration::from_millis(100);
 const NEAR: Duration = Duration::from_millis(5);
+
+/// Looks in a row that may fail.
+const BLIND: u32 = 20;
 
 /// How long an interrupt may take.
 const HEARING: Duration = Duration::from_millis(30);
@@ -120,11 +123,25 @@ impl Watch {
 fn look_after(process: &Weak<Process>, limits: Limits, teller: &watch::Sender<Option<Exceeded>>) {
     // Before all that it may have to end, where we may: what the kernel does not hold for root, it lets root do. Of this thread.
     let _as_it_is = setpriority_process(None, FIRST);
-    let mut pause = FAR;
+    let (mut pause, mut blind) = (FAR, 0);
     loop {
         std::thread::sleep(pause);
         let Some(process) = process.upgrade() else { return };
-        let Some(used) = Use::of(&process) else { return };
+        let used = match Use::of(&process) {
+            None => return,
+            Some(Ok(used)) => used,
+            // For want of descriptors, say. What nobody can watch is ended before it can use that.
+            Some(Err(error)) => {
+                blind += 1;
+                if blind == BLIND {
+                    tracing::error!(%error, "a session that cannot be watched is ended");
+                    let _ended_already = process.kill();
+                    return;
+                }
+                continue;
+            }
+        };
+        blind = 0;
         pause = if used.is_near(&limits) { NEAR } else { FAR };
         let Some(exceeded) = used.exceeds(&limits) else { continue };
         teller.send_replace(Some(exceeded));
@@ -157,8 +174,9 @@ fn end(process: &Process, limits: &Limits) {
         // What cannot be looked at is ended as a whole.
         let Ok(_alone) = process.end_newer(&Tree::default(), shell) else { break };
         match Use::of(process) {
-            Some(left) if left.exceeds(limits).is_some() => {}
-            Some(_) | None => return,
+            Some(Ok(left)) if left.exceeds(limits).is_none() => return,
+            Some(_) => {}
+            None => return,
         }
     }
     if let Err(error) = process.kill() {
@@ -177,16 +195,21 @@ struct Use {
 
 impl Use {
     /// None once the session has ended.
-    fn of(process: &Process) -> Option<Self> {
-        let look = process.unless_reaped(tree::look)?.ok()?;
-        let mut all = Self::default();
-        for pid in look.pids() {
-            let Ok(stat) = Stat::of(pid) else { continue };
-            all.pids.push(pid);
-            all.threads += stat.threads;
-            all.memory += resident(pid);
-        }
-        Some(all)
+    fn of(process: &Process) -> Option<io::Result<Self>> {
+        Some(process.unless_reaped(tree::look)?.and_then(|look| {
+            let mut all = Self::default();
+            for pid in look.pids() {
+                let stat = match Stat::of(pid) {
+                    Ok(stat) => stat,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                all.pids.push(pid);
+                all.threads += stat.threads;
+                all.memory += resident(pid)?;
+            }
+            Ok(all)
+        }))
     }
 
     fn is_near(&self, limits: &Limits) -> bool {
@@ -200,23 +223,26 @@ impl Use {
         }
         let limit = limits.memory.filter(|limit| self.memory > *limit)?;
         // Only now what costs some milliseconds: who shares what.
-        let shared: u64 = self.pids.iter().map(|pid| proportional(*pid)).sum();
+        let shared: u64 = self.pids.iter().map(|pid| proportional(*pid)).fold(0, u64::saturating_add);
         (shared > limit).then_some(Exceeded::Memory)
     }
 }
 
 /// Memory of a process that is not in files; nothing for one that is gone.
-fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    kibibytes(&status, &["RssAnon:", "RssShmem:"])
+fn resident(pid: i32) -> io::Result<u64> {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => Ok(kibibytes(&status, &["RssAnon:", "RssShmem:"])),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same, with what several share divided among them.
 fn proportional(pid: i32) -> u64 {
     match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
         Ok(rollup) => kibibytes(&rollup, &["Pss_Anon:", "Pss_Shmem:"]),
-        // A kernel that does not tell counts each for itself.
-        Err(_) => resident(pid),
+        // A kernel that does not tell counts each for itself; what cannot be told at all has passed every limit.
+        Err(_) => resident(pid).unwrap_or(u64::MAX),
     }
 }
 

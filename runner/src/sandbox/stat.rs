@@ -39,6 +39,19 @@ impl Stat {
         line.get(..length).and_then(Self::parse).ok_or_else(|| ErrorKind::InvalidData.into())
     }
 
+    /// The present, in the clock ticks of [`start`](Self::start).
+    pub(crate) fn now() -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+        seconds.saturating_mul(ticks).saturating_add(nanoseconds.saturating_mul(ticks) / 1_000_000_000)
+    }
+
+    /// Whether the process with this number that began then may still live: also where that cannot be looked at.
+    pub(crate) fn may_live(pid: i32, start: u64) -> bool {
+        Self::of(pid).map_or_else(|error| error.kind() != ErrorKind::NotFound, |stat| stat.alive && stat.start == start)
+    }
+
     /// The fields are separated by spaces; the second is a name in parentheses that the process chooses, and that may hold both.
     fn parse(stat: &[u8]) -> Option<Self> {
         let fields = stat.rsplit(|byte| *byte == b')').next()?;

@@ -9,8 +9,8 @@
 //!
 //! An interrupt that arrives while bash reads a line makes it forget what it has read of it, and run the rest as a line
 //! of its own; and any background child can send one. So no rest of a line may mean anything but the line itself. All
-//! that separates words is written as escapes, which outside the quotes separate nothing; and in a report `/` stands
-//! behind each letter, so that every rest of it names a directory.
+//! that separates words is written as escapes, which outside the quotes separate nothing; and a report's nonce ends in
+//! `/`, so that every rest of it names a directory. bash reads byte by byte: what is not there takes no time.
 
 use std::fmt::Write as _;
 
@@ -24,6 +24,9 @@ pub const TERMINAL_FD: i32 = 197;
 
 /// The descriptor on which the shell tells its state: a socket too, since what is told there another shell will run.
 pub const STATE_FD: i32 = 196;
+
+/// The descriptors at which a shell keeps a pair of pipes for its commands' output.
+pub const KEPT_FDS: [i32; 2] = [200, 201];
 
 /// The shell functions that report and that tell the shell's state. Read-only from the first line on; names with a
 /// slash are looked up as functions (bash(1), "COMMAND EXECUTION", does not say so; its source and our tests do) and
@@ -46,6 +49,8 @@ pub enum Streams<'a> {
         /// Standard error.
         stderr: &'a str,
     },
+    /// Standard input to the null device, the others to what the shell keeps at [`KEPT_FDS`].
+    Kept,
     /// All three to the shell's terminal.
     Terminal,
     /// Nowhere: what the shell itself holds leads to the null device, which it need not be able to open for writing.
@@ -90,16 +95,23 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
             evaluated(moved.as_bytes())
         }
     };
-    // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptor of the
-    // report is closed for whatever the command starts.
+    // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptors that are the
+    // shell's own are closed for whatever the command starts.
+    let [out, err] = KEPT_FDS;
     let _ = match streams {
         Streams::Files { stdin, stdout, stderr } => write!(text, " <{stdin} >{stdout} 2>{stderr}"),
+        Streams::Kept => write!(text, " </dev/null >&{out} 2>&{err}"),
         Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
         Streams::Nowhere => write!(text, " </dev/null"),
     };
-    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&-");
+    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&- {out}>&- {err}>&-");
     text.push_str(&report(nonce));
     text.into_bytes()
+}
+
+/// Gives the next command this status to see as that of the one before it, and reports.
+pub fn status(status: i32, nonce: &Nonce) -> Vec<u8> {
+    line(&format!("{REPORT}s/ {status}"), nonce).into_bytes()
 }
 
 /// A report of its own, behind whatever an interrupt has left of other lines.
@@ -176,9 +188,8 @@ pub struct Report {
 pub fn read(line: &[u8]) -> Option<Report> {
     let (nonce, status) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     let status = status.parse().ok().filter(|status| (0..=255).contains(status))?;
-    let digits: Option<String> =
-        nonce.strip_suffix('/')?.split('/').map(|digit| Some(digit).filter(|d| d.len() == 1)).collect();
-    Some(Report { nonce: Nonce(digits?), status })
+    let digits = nonce.strip_suffix('/').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    Some(Report { nonce: Nonce(digits.to_owned()), status })
 }
 
 fn report(nonce: &Nonce) -> String {
@@ -186,14 +197,7 @@ fn report(nonce: &Nonce) -> String {
 }
 
 fn line(call: &str, nonce: &Nonce) -> String {
-    let mut line = format!("{call} ");
-    for digit in nonce.as_str().chars() {
-        line.push(digit);
-        line.push('/');
-    }
-    line.push_str(KEEPS_STATUS);
-    line.push('\n');
-    line
+    format!("{call} {}/{KEEPS_STATUS}\n", nonce.as_str())
 }
 
 /// `$'…'`: one word on one line, whatever the text holds. What could end a word, begin a comment, an assignment or an

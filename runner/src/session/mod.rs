@@ -69,7 +69,7 @@ impl Nonce {
         if filled < bytes.len() {
             return Err(SessionError::NoRandomness);
         }
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 
     /// 32 hexadecimal digits.
@@ -510,6 +510,9 @@ impl Session {
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
+        if self.hooked {
+            self.shell.keep_nothing();
+        }
         let ended = match self.shell.run(&script, &redactor, terms).await {
             Ok(ended) => ended,
             Err(error) => {

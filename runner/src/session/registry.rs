@@ -149,7 +149,7 @@ impl Sessions {
         };
         let kept = std::mem::take(&mut *guard);
         if matches!(kept, Kept::Taken) {
-            lock(&self.slots).remove(id);
+            self.forget(id, &slot);
             return Err(self.missing(id));
         }
         slot.note(|note| {
@@ -213,12 +213,17 @@ impl Sessions {
         ended
     }
 
-    /// Ends them all; the names of those that were open.
-    pub async fn close_all(&self) -> Vec<String> {
+    /// Ends them all, side by side, so that one that takes its time leaves none of the others alive; the names of those
+    /// that were open.
+    pub async fn close_all(self: &Arc<Self>) -> Vec<String> {
         let open: Vec<String> = lock(&self.slots).keys().cloned().collect();
-        for id in &open {
-            let _gone_already = self.close(id).await;
+        let mut ends = tokio::task::JoinSet::new();
+        for id in open.clone() {
+            let sessions = Arc::clone(self);
+            ends.spawn(async move { sessions.close(&id).await });
         }
+        // Those that are gone already are as they should be.
+        while ends.join_next().await.is_some() {}
         lock(&self.ended).clear();
         open
     }
@@ -266,6 +271,16 @@ impl Sessions {
             suspended: false,
         });
         open.chain(ended).collect()
+    }
+
+    /// Forgets a session; whether it was there. One that has taken its name since is another.
+    fn forget(&self, id: &str, slot: &Slot) -> bool {
+        let mut slots = lock(&self.slots);
+        let is_it = slots.get(id).is_some_and(|there| Arc::ptr_eq(&there.kept, &slot.kept));
+        if is_it {
+            slots.remove(id);
+        }
+        is_it
     }
 
     fn missing(&self, id: &str) -> SessionError {
@@ -334,7 +349,7 @@ impl Lease {
     /// Forgets the session, of which nothing is left.
     pub fn forget(&self) {
         let id = self.slot.note(|note| note.id.clone());
-        lock(&self.sessions.slots).remove(&id);
+        self.sessions.forget(&id, &self.slot);
     }
 
     /// A receiver that turns true when the session is being closed.
@@ -368,8 +383,7 @@ impl Lease {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
-        let wanted = lock(&self.sessions.slots).remove(&id).is_some();
-        if wanted {
+        if self.sessions.forget(&id, &self.slot) {
             self.sessions.keep(why, remains);
         }
     }

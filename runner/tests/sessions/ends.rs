@@ -164,6 +164,45 @@ async fn a_session_that_nobody_uses_ends() {
     house.abort();
 }
 
+/// However much it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_too_old_ends() {
+    let place = Place::with(POLICY, |settings| (settings.idle, settings.lifetime) = (5 * SECOND, Some(2 * SECOND)));
+    let session = place.open().await;
+    let pipeline = std::sync::Arc::clone(&place.pipeline);
+    let house = tokio::spawn(async move { pipeline.keep_house().await });
+    let begun = std::time::Instant::now();
+    while place.pipeline.submit(session.call("true")).await.is_ok() {
+        assert!(begun.elapsed() < 20 * SECOND, "it still runs commands");
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    assert!(begun.elapsed() >= SECOND, "it ended after {:?}", begun.elapsed());
+    assert!(place.record().iter().any(|line| line["kind"] == "close" && line["session"] == session.name.as_str()));
+    house.abort();
+}
+
+/// What runs when the server ends is on record before the server's own end, and so is how it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_on_record_behind_a_servers_end() {
+    let place = Place::new();
+    let session = place.open().await;
+    let alone = Call { script: b"sleep 30".to_vec(), ..Call::default() };
+    let running = [session.call("sleep 30"), alone].map(|call| {
+        let pipeline = std::sync::Arc::clone(&place.pipeline);
+        tokio::spawn(async move { pipeline.submit(call).await.map(drop) })
+    });
+    while place.record().iter().filter(|line| line["kind"] == "decision").count() < 2 {
+        tokio::time::sleep(SECOND / 50).await;
+    }
+    place.pipeline.shut_down().await.expect("shut down");
+    for call in running {
+        call.await.expect("no panic").expect("it ran until the server ended");
+    }
+    let kinds: Vec<String> = place.record().iter().map(|line| line["kind"].to_string()).collect();
+    assert_eq!(kinds.iter().filter(|kind| *kind == "\"outcome\"").count(), 2, "{kinds:?}");
+    assert_eq!(kinds.last().map(String::as_str), Some("\"stop\""), "{kinds:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_to_one_session_keep_their_order() {
     let place = Place::new();

@@ -24,7 +24,9 @@ impl Judge for NotForb {
         !all.iter().any(|word| word.contains("forb"))
     }
 
-    fn became(&mut self, _: &[Execution]) {}
+    fn became(&mut self, _: &[Execution]) -> bool {
+        true
+    }
 
     fn refused(&mut self, _: &Execution, reason: &'static str) {
         self.refused.lock().unwrap().push(reason.to_owned());
@@ -42,7 +44,27 @@ impl Judge for Dies {
         std::panic::resume_unwind(Box::new("this judge dies"))
     }
 
-    fn became(&mut self, _: &[Execution]) {}
+    fn became(&mut self, _: &[Execution]) -> bool {
+        true
+    }
+
+    fn refused(&mut self, _: &Execution, _: &'static str) {}
+}
+
+/// A judge who permits everything, and cannot follow what comes of `forb`.
+#[derive(Debug)]
+struct LosesForb;
+
+impl Judge for LosesForb {
+    fn launched(&mut self, _: i32) {}
+
+    fn may(&mut self, _: &[Execution]) -> bool {
+        true
+    }
+
+    fn became(&mut self, steps: &[Execution]) -> bool {
+        !steps.iter().any(|step| step.file.to_string_lossy().contains("forb"))
+    }
 
     fn refused(&mut self, _: &Execution, _: &'static str) {}
 }
@@ -137,6 +159,20 @@ fn nothing_runs_that_was_refused() {
             let (ended, _, ran) = run_guarded(world, &script);
             assert!(!ran, "{world:?}: `{attempt}` ran: {}", ended.output);
         }
+    });
+}
+
+/// A program is permitted as what it is known to come from: one that cannot be followed does not get to its first instruction.
+#[test]
+fn what_cannot_be_followed_is_killed() {
+    each_world(|world| {
+        let (place, plan) = place();
+        let (output, stdout) = pipe();
+        let process = guarded(world, &plan, place.bash("./forb ran; echo $?", stdout), LosesForb);
+        let output = read(output);
+        let _ended = finish(&process);
+        assert!(output.ends_with("137\n"), "{world:?}: {output}");
+        assert!(!Path::new(place.path("work")).join("ran").exists(), "{world:?}");
     });
 }
 

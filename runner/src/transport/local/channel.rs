@@ -1,8 +1,9 @@
 //! One output stream of one command: pipe → escapes removed → redacted → kept and shown.
 //!
-//! This file decides what belongs to a command's output. A named pipe exists for one command only: what its background
-//! children write later still comes through that pipe, and never lands in the output of a later command. A terminal
-//! belongs to a shell that runs one command, and is one stream.
+//! This file decides what belongs to a command's output. What its background children write later still comes through
+//! the command's own pipe, and never lands in the output of a later command: a pipe is another command's only once
+//! nobody but the shell can write to it (`kept.rs`). A terminal belongs to a shell that runs one command, and is one
+//! stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::pty::{LineEnds, Terminal};
 use crate::output::Stripper;
@@ -41,7 +43,7 @@ pub(super) enum Turn {
 
 /// Where a stream comes from.
 enum Source {
-    Pipe(pipe::Receiver),
+    Pipe(Arc<pipe::Receiver>),
     Terminal(Arc<Terminal>, LineEnds),
 }
 
@@ -63,7 +65,7 @@ impl Source {
     /// Asks the kernel itself.
     fn read_now(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {
-            Self::Pipe(pipe) => rustix::io::read(pipe, buffer).map_err(Into::into),
+            Self::Pipe(pipe) => rustix::io::read(&**pipe, buffer).map_err(Into::into),
             Self::Terminal(terminal, _) => terminal.read_now(buffer),
         }
     }
@@ -71,7 +73,7 @@ impl Source {
     /// Whether everybody who wrote to it has gone.
     fn is_left(&self) -> bool {
         let Self::Pipe(pipe) = self else { return true };
-        let mut here = [PollFd::new(pipe, PollFlags::IN)];
+        let mut here = [PollFd::new(&**pipe, PollFlags::IN)];
         let told = poll(&mut here, Some(&Timespec::default())).is_ok();
         told && here.first().is_some_and(|pipe| pipe.revents().contains(PollFlags::HUP))
     }
@@ -86,6 +88,8 @@ pub(super) struct Channel {
     open: bool,
     /// The shell has opened it.
     opened: bool,
+    /// Something has come through it.
+    written: bool,
     /// Bytes came that the redactor may still hold back.
     waiting: bool,
     stripper: Stripper,
@@ -116,7 +120,20 @@ impl Channel {
         rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
         let reader = pipe::OpenOptions::new().open_receiver(&path).map_err(failed)?;
         let shown = path.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?.to_owned();
-        Ok(Self::of(name, shown, Source::Pipe(reader), redactor, progress, live, colours))
+        Ok(Self::of(name, shown, Source::Pipe(Arc::new(reader)), redactor, progress, live, colours))
+    }
+
+    /// A pipe that the shell keeps.
+    pub(super) fn of_kept(
+        pipe: &Arc<pipe::Receiver>,
+        name: StreamName,
+        redactor: &Redactor,
+        progress: &Arc<Progress>,
+        live: Option<&mpsc::Sender<Chunk>>,
+        colours: bool,
+    ) -> Self {
+        let made = Self::of(name, String::new(), Source::Pipe(Arc::clone(pipe)), redactor, progress, live, colours);
+        Self { opened: true, ..made }
     }
 
     /// What comes out of a terminal: all of it is one stream.
@@ -146,6 +163,7 @@ impl Channel {
             source,
             open: true,
             opened: false,
+            written: false,
             waiting: false,
             stripper: if colours { Stripper::with_colours() } else { Stripper::default() },
             redact: redactor.stream(),
@@ -208,6 +226,16 @@ impl Channel {
         self.opened
     }
 
+    /// Whether anything has come. Known once it is drained.
+    pub(super) fn was_written(&self) -> bool {
+        self.written
+    }
+
+    /// Whether somebody can still write to it, as far as is known: the shell alone, or others as well.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Takes what is left when the command is over.
     pub(super) fn drain(&mut self, buffer: &mut [u8]) {
         // Asked of the kernel itself: the runtime may not have heard yet of what was written just before the report.
@@ -238,7 +266,7 @@ impl Channel {
         match read {
             Ok(0) => self.open = false,
             Ok(count) => {
-                self.opened = true;
+                (self.opened, self.written) = (true, true);
                 self.widen(count);
                 let raw = buffer.get(..count).unwrap_or_default();
                 match &mut self.source {
@@ -264,7 +292,7 @@ impl Channel {
             && let Source::Pipe(pipe) = &self.source
         {
             // Where the user has too many such pipes already, it stays as it is.
-            let _stays = rustix::pipe::fcntl_setpipe_size(pipe, MAX_PIPE);
+            let _stays = rustix::pipe::fcntl_setpipe_size(&**pipe, MAX_PIPE);
         }
     }
 
@@ -306,9 +334,9 @@ impl Channel {
         }
     }
 
-    /// Hands out what is held back, and leaves the pipe to whoever still writes to it. With `left`, the shell itself has
-    /// ended and said so.
-    pub(super) async fn finish(mut self, left: bool) {
+    /// Hands out what is held back, and leaves the pipe to whoever still writes to it: then there is a loan.
+    pub(super) async fn finish(mut self, after: After) -> Option<Loan> {
+        let left = after == After::Farewell;
         if std::mem::take(&mut self.farewell) && !left {
             self.redacted(FAREWELL);
         }
@@ -316,16 +344,19 @@ impl Channel {
             let rest = ends.finish();
             self.redacted(rest);
         }
-        let Self { name, path, source, stripper, mut redact, progress, live, mut mail, open, .. } = self;
+        let Self { name, path, source, stripper, mut redact, progress, live, mut mail, open, widened, .. } = self;
         let (rest, late) = match source {
             // Half of a secret may have come, and the other half may come later.
-            Source::Pipe(reader) if open => {
+            Source::Pipe(reader) if open && after != After::Nobody => {
                 let rest = redact.pause();
                 let told = redact.counts();
                 progress.count(told.clone());
                 (rest, Some(Late { name, reader, stripper, redact, told, progress: Arc::clone(&progress) }))
             }
-            _ => {
+            source => {
+                if let (true, Source::Pipe(pipe)) = (widened, source) {
+                    let _stays = rustix::pipe::fcntl_setpipe_size(&*pipe, BUFFER);
+                }
                 let mut rest = redact.push(&stripper.finish());
                 let (last, counts) = redact.finish_counted();
                 rest.append(&last);
@@ -343,19 +374,30 @@ impl Channel {
                 }
             }
         }
-        // The pipe goes with the session's directory in any case. A terminal has none.
-        let _left_behind = std::fs::remove_file(&path);
-        if let Some(late) = late {
-            tokio::spawn(late.listen());
+        if !path.is_empty() {
+            // It goes with the session's directory in any case.
+            let _left_behind = std::fs::remove_file(&path);
         }
+        late.map(Late::begin)
     }
+}
+
+/// Who may still write to a stream when its command is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// What the command has left running.
+    Somebody,
+    /// Nobody: the shell alone has it.
+    Nobody,
+    /// As [`Somebody`](Self::Somebody), and the shell itself has ended and said so.
+    Farewell,
 }
 
 /// A stream whose command is over, and that background children still hold. It is read for as long as they do: a pipe
 /// without a reader would kill them.
 struct Late {
     name: StreamName,
-    reader: pipe::Receiver,
+    reader: Arc<pipe::Receiver>,
     stripper: Stripper,
     redact: Stream,
     /// The marks that the command's result has counted.
@@ -363,19 +405,49 @@ struct Late {
     progress: Arc<Progress>,
 }
 
+/// A pipe that a [`Late`] reads.
+#[derive(Debug)]
+pub(super) struct Loan {
+    recall: oneshot::Sender<()>,
+    reading: JoinHandle<()>,
+}
+
+impl Loan {
+    /// Ends the reading, once what is in the pipe has been read. For a pipe that nobody can write to any more but the shell.
+    pub(super) async fn recall(self) {
+        // It may have come to its end by itself.
+        let _ended = self.recall.send(());
+        let _panicked = self.reading.await;
+    }
+}
+
 impl Late {
-    async fn listen(mut self) {
+    fn begin(self) -> Loan {
+        let (recall, recalled) = oneshot::channel();
+        Loan { recall, reading: tokio::spawn(self.listen(recalled)) }
+    }
+
+    async fn listen(mut self, recalled: oneshot::Receiver<()>) {
+        let recalled = async {
+            if recalled.await.is_err() {
+                // Nobody wants it back.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::pin!(recalled);
         let mut buffer = Vec::new();
-        while self.reader.readable().await.is_ok() {
+        loop {
             // A pipe that is always full would leave no turn to anybody else.
             tokio::task::coop::consume_budget().await;
+            let readable = tokio::select! {
+                biased;
+                () = &mut recalled => break,
+                readable = self.reader.readable() => readable,
+            };
             buffer.resize(LATE_BUFFER, 0);
-            match self.reader.try_read(&mut buffer) {
+            match readable.and_then(|()| self.reader.try_read(&mut buffer)) {
                 Ok(0) => break,
-                Ok(count) => {
-                    let bytes = self.stripper.push(buffer.get(..count).unwrap_or_default());
-                    self.progress.push(self.name, &self.redact.push(&bytes));
-                }
+                Ok(count) => self.take(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     buffer = Vec::new();
                     self.progress.push(self.name, &self.redact.idle());
@@ -383,6 +455,23 @@ impl Late {
                 Err(_) => break,
             }
         }
+        // What the runtime has not heard of yet.
+        buffer.resize(LATE_BUFFER, 0);
+        for _ in 0..MAX_PIPE / LATE_BUFFER {
+            match rustix::io::read(&*self.reader, &mut buffer) {
+                Ok(count) if count > 0 => self.take(buffer.get(..count).unwrap_or_default()),
+                _ => break,
+            }
+        }
+        self.end();
+    }
+
+    fn take(&mut self, raw: &[u8]) {
+        let bytes = self.stripper.push(raw);
+        self.progress.push(self.name, &self.redact.push(&bytes));
+    }
+
+    fn end(self) {
         let Self { name, mut redact, stripper, told, progress, .. } = self;
         let last = redact.push(&stripper.finish());
         progress.push(name, &last);

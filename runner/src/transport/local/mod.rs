@@ -1,11 +1,12 @@
 //! A bash on this machine, under the sandbox.
 //!
-//! Output comes over a pair of named pipes that exist for one command only (`channel.rs`); the end comes over a
+//! Output comes over a pair of pipes that nobody but the command can write to (`channel.rs`, `kept.rs`); the end comes over a
 //! descriptor that commands do not have; a command that does not end is ended in steps (`ladder.rs`). This file starts a
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
 mod input;
+mod kept;
 mod ladder;
 mod pty;
 mod reports;
@@ -27,6 +28,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
+use self::kept::{Keeping, Kept};
 use self::pty::Terminal;
 use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
@@ -161,6 +163,8 @@ pub struct LocalShell {
     pid: i32,
     /// For looking at its processes before each command.
     glance: Option<Glance>,
+    /// The pipes that it keeps for its commands' output.
+    keeping: Keeping,
     /// Ends with it.
     _proxy: Option<Proxy>,
 }
@@ -177,7 +181,7 @@ impl LocalShell {
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
         let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
-        let (terminal, slave) = match terminal {
+        let (terminal, keeping, own) = match terminal {
             Some(size) => {
                 let (terminal, slave) = Terminal::open(size)?;
                 // Programs open it by either name, to ask for a password.
@@ -187,9 +191,12 @@ impl LocalShell {
                 }
                 environment.retain(|(name, _)| name != "TERM");
                 environment.push(("TERM".into(), TERMINAL_KIND.into()));
-                (Some(Arc::new(terminal)), Some((slave, TERMINAL_FD)))
+                (Some(Arc::new(terminal)), Keeping::None, vec![(slave, TERMINAL_FD)])
             }
-            None => (None, None),
+            None => {
+                let (kept, theirs) = Kept::make()?;
+                (None, Keeping::Free(kept), theirs.into())
+            }
         };
         // Sockets, not pipes: what a session's programs find under /proc of the shell cannot be opened again, so that
         // none of them can type into it or report for it.
@@ -206,8 +213,8 @@ impl LocalShell {
             stdin: duplicate(&stdin_child)?,
             stdout: duplicate(&null)?,
             stderr: null,
-            controlling_terminal: slave.as_ref().map(|(_, number)| *number),
-            extra: [(control_child, CONTROL_FD), (states_child, STATE_FD)].into_iter().chain(slave).collect(),
+            controlling_terminal: terminal.is_some().then_some(TERMINAL_FD),
+            extra: [(control_child, CONTROL_FD), (states_child, STATE_FD)].into_iter().chain(own).collect(),
         };
         let limits = plan.limits;
         let mut prepared = sandbox::prepare(&plan, launch)?;
@@ -239,6 +246,7 @@ impl LocalShell {
             enforced,
             pid,
             glance,
+            keeping,
             _proxy: proxy,
         };
         match shell.boot(state, &names, &cwd).await {

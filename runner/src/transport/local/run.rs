@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 
 use super::LocalShell;
-use super::channel::{BUFFER, Channel, Turn};
+use super::channel::{After, BUFFER, Channel, Turn};
 use super::input::Input;
+use super::kept::{Keeping, Kept};
 use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
 use crate::redact::Redactor;
@@ -123,6 +124,12 @@ impl LocalShell {
         redactor: &Redactor,
         terms: Terms,
     ) -> Result<Ended, SessionError> {
+        let before = self
+            .process
+            .tree_by(self.glance.as_ref())
+            .map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
+        let needs_own = self.terminal.is_some() || terms.input.is_some() || !before.is_single();
+        let kept = if needs_own { None } else { self.kept().await };
         let pipes = self.directory.pipes();
         let (progress, live, colours) = (&terms.progress, terms.live.as_ref(), terms.colours);
         let (stdout, stderr, input) = match &self.terminal {
@@ -131,18 +138,23 @@ impl LocalShell {
                 (Channel::of_terminal(terminal, redactor, progress, live, colours), None, input)
             }
             None => {
-                let stdout = Channel::make(&pipes, StreamName::Stdout, redactor, progress, live, colours)?;
-                let stderr = Channel::make(&pipes, StreamName::Stderr, redactor, progress, live, colours)?;
+                let (stdout, stderr) = match &kept {
+                    Some(Kept { stdout, stderr }) => (
+                        Channel::of_kept(stdout, StreamName::Stdout, redactor, progress, live, colours),
+                        Channel::of_kept(stderr, StreamName::Stderr, redactor, progress, live, colours),
+                    ),
+                    None => (
+                        Channel::make(&pipes, StreamName::Stdout, redactor, progress, live, colours)?,
+                        Channel::make(&pipes, StreamName::Stderr, redactor, progress, live, colours)?,
+                    ),
+                };
                 let input = terms.input.is_some().then(|| Input::make(&self.directory.input())).transpose()?;
                 (stdout, Some(stderr), input)
             }
         };
-        let before = self
-            .process
-            .tree_by(self.glance.as_ref())
-            .map_err(|source| SessionError::Channel { what: "a list of processes", source })?;
         let nonce = Nonce::new()?;
         let streams = match &stderr {
+            Some(_) if kept.is_some() => Streams::Kept,
             Some(stderr) => Streams::Files {
                 stdin: input.as_ref().and_then(Input::path).unwrap_or("/dev/null"),
                 stdout: stdout.path(),
@@ -162,6 +174,7 @@ impl LocalShell {
             terms,
             before,
             unwritten,
+            kept,
             hearing: Hearing::new(nonce),
             fall: None,
             deadline,
@@ -187,6 +200,8 @@ struct Run<'s> {
     before: Tree,
     /// What the shell is still to be given.
     unwritten: Vec<u8>,
+    /// What the shell keeps, if its output comes through that.
+    kept: Option<Kept>,
     /// The reports that it is to be believed for.
     hearing: Hearing,
     /// It is being ended.
@@ -246,21 +261,53 @@ impl Run<'_> {
             self.shell.end_everything().await;
         }
         // What the command has written is in the pipes by now; what its background children still write comes later.
-        let Self { shell, mut stdout, mut stderr, mut buffer, terms, .. } = self;
-        stdout.drain(&mut buffer);
-        let left = matches!(end, End::ShellExited(_));
-        stdout.finish(left).await;
-        let mut opened = true;
-        if let Some(mut stderr) = stderr.take() {
-            stderr.drain(&mut buffer);
-            opened = stderr.was_opened();
-            stderr.finish(left).await;
+        self.stdout.drain(&mut self.buffer);
+        if let Some(stderr) = &mut self.stderr {
+            stderr.drain(&mut self.buffer);
         }
-        if lost.is_none() && matches!(end, End::Status(_)) && !(opened && evaluated(&terms.progress)) {
+        if let (None, End::Status(status)) = (lost, end)
+            && !self.began(status).await
+        {
+            (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
+            self.shell.end_everything().await;
+        }
+        let after = match end {
+            End::ShellExited(_) => After::Farewell,
+            End::Status(_) if lost.is_none() && self.leaves_nobody() => After::Nobody,
+            _ => After::Somebody,
+        };
+        let Self { shell, stdout, stderr, terms, kept, .. } = self;
+        let mut loans = Vec::new();
+        for stream in [Some(stdout), stderr].into_iter().flatten() {
+            loans.extend(stream.finish(after).await);
+        }
+        if let Some(kept) = kept {
+            let is_free = after == After::Nobody;
+            shell.keeping = if is_free { Keeping::Free(kept) } else { Keeping::Lent(kept, loans) };
+        }
+        if lost.is_none() && matches!(end, End::Status(_)) && !evaluated(&terms.progress) {
             (end, lost, cwd) = (End::Unknown, Some(Lost::Unheard), None);
             shell.end_everything().await;
         }
         Ended { end, lost, cwd, duration }
+    }
+
+    /// Whether the shell got as far as to run the command, which then ended with this status.
+    async fn began(&mut self, status: i32) -> bool {
+        if self.kept.is_none() {
+            return self.stderr.as_ref().is_none_or(Channel::was_opened);
+        }
+        let spoke = self.stdout.was_written() || self.stderr.as_ref().is_some_and(Channel::was_written);
+        status == 0 || spoke || self.shell.can_turn_streams(status).await
+    }
+
+    /// Whether nothing that the command has started is left, so that its pipes are the shell's alone again.
+    fn leaves_nobody(&self) -> bool {
+        let is_open = self.stdout.is_open() && self.stderr.as_ref().is_some_and(Channel::is_open);
+        self.kept.is_some() && is_open && {
+            let tree = self.shell.process.tree_by(self.shell.glance.as_ref());
+            tree.is_ok_and(|tree| tree.is_single())
+        }
     }
 
     async fn drive(&mut self) -> Over {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod framing;
+mod kept;
 mod state;
 
 use std::path::PathBuf;
