@@ -285,6 +285,14 @@ pub(crate) fn known_values() -> Result<Vec<KnownValue>, ConfigError> {
     Layers::read(&Context::default())?.known_values()
 }
 
+/// Values that are secrets in what these flags run.
+///
+/// # Errors
+/// As [`known_values`].
+pub(crate) fn known_values_for(flags: &Context) -> Result<Vec<KnownValue>, ConfigError> {
+    Layers::read(flags)?.known_values()
+}
+
 /// A policy set with its cases and what its groups are made of: for those who write policies.
 #[derive(Debug)]
 pub(crate) struct Authored {
@@ -798,7 +806,7 @@ impl<'a> Layers<'a> {
 
     fn redactor(&self) -> Result<Redactor, ConfigError> {
         let rules = Rules::builtin().map_err(|error| ConfigError::Rules(error.to_string()))?;
-        Redactor::new(rules, self.known_values()?).map_err(|error| ConfigError::Rules(error.to_string()))
+        Ok(Redactor::new(rules, self.known_values()?))
     }
 
     /// Values that count as secrets although no rule knows their shape.

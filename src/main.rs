@@ -71,12 +71,19 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Logs go to stderr, and only on request. The protocol library prints whole messages, secrets included, at its lower
-/// levels: it stays at errors whatever is asked for.
+/// Logs go to stderr, and only on request. Libraries print whole messages and scripts at their lower levels, secrets
+/// included: whatever is asked for, only lines of this program's own crates are written, and errors of others.
 fn logging(default: &str) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::filter::{EnvFilter, Filtered, LevelFilter, filter_fn};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
     let asked = std::env::var("PALISADE_LOG").unwrap_or_else(|_| default.to_owned());
-    let filter = |asked: &str| EnvFilter::try_new(format!("{asked},rmcp=error"));
-    let filter = filter(&asked).or_else(|_| filter(default)).unwrap_or_default();
-    let _already_set = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let filter = EnvFilter::try_new(&asked).or_else(|_| EnvFilter::try_new(default)).unwrap_or_default();
+    let is_safe = filter_fn(|line| {
+        let is_ours = line.module_path().is_some_and(|module| module.starts_with("palisade"));
+        is_ours || *line.level() <= LevelFilter::ERROR
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(filter).with(Filtered::new(lines, is_safe));
+    let _already_set = subscriber.try_init();
 }

@@ -2,18 +2,24 @@
 //!
 //! A set is taken only if it parses, validates, has no lint error and passes its own cases, and only once it has stayed
 //! the same from one look to the next: whoever copies files into place is not caught half-way. The groups of the
-//! settings are part of it, since policies name them. Every other setting takes a restart: one that says which policies
-//! hold or where the record goes is refused until then, the rest is not looked at.
+//! settings are part of it, since policies name them.
+//!
+//! Values that count as secrets are looked for as soon as a file that holds them, or the setting that names it, has changed
+//! and stayed so for one look. None is given up before a restart: what a file held an hour ago may still open something.
+//!
+//! Every other setting takes a restart: one that says which policies hold or where the record goes is refused until then,
+//! the rest is not looked at.
 
 use std::time::Duration;
 
 use palisade_engine::{Engine, Severity};
 use palisade_runner::Pipeline;
+use palisade_runner::redact::KnownValue;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Context;
 use crate::commands::policy::lint;
-use crate::config::{Authored, Chosen, ConfigError, Watched};
+use crate::config::{self, Authored, Chosen, ConfigError, Watched};
 use crate::report::Trouble;
 
 /// How long after one look the next is taken.
@@ -35,7 +41,7 @@ fn read(flags: &Context) -> Result<(Watched, Authored), String> {
 }
 
 /// Watches policies and settings until the server ends. SIGHUP looks at once.
-pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
+pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look, mut secrets: Secrets) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     let mut tried = first;
     let begun = tried.clone().ok().map(|watched| watched.fixed);
@@ -45,6 +51,7 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
             () = tokio::time::sleep(PERIOD) => {}
             _ = hangup.recv() => {}
         }
+        tokio::task::block_in_place(|| secrets.look(pipeline, flags));
         // What is loaded is what was looked at, however the files change meanwhile.
         let (now, authored) = match read(flags) {
             Ok((watched, authored)) => (Ok(watched), Some(authored)),
@@ -71,6 +78,33 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look) {
             Trouble::from(failure).print();
             tried = Err(String::new());
         }
+    }
+}
+
+/// The values that count as secrets: those that are looked for, and those that the last look has shown.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    held: Vec<KnownValue>,
+    seen: Vec<KnownValue>,
+}
+
+impl Secrets {
+    /// The first look, to be taken before the settings are loaded: what changes in between is then seen as a change.
+    pub(crate) fn first(flags: &Context) -> Self {
+        let held = config::known_values_for(flags).unwrap_or_default();
+        Self { seen: held.clone(), held }
+    }
+
+    /// Looks once, and has new ones looked for. Settings or files that cannot be read change nothing.
+    fn look(&mut self, pipeline: &Pipeline, flags: &Context) {
+        let Ok(now) = config::known_values_for(flags) else { return };
+        let is_new = |value: &&KnownValue| !self.held.contains(value);
+        let new: Vec<KnownValue> = now.iter().filter(is_new).cloned().collect();
+        if !new.is_empty() && now == self.seen {
+            self.held.extend(new);
+            pipeline.renew_secrets(&self.held);
+        }
+        self.seen = now;
     }
 }
 

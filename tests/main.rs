@@ -19,6 +19,7 @@ mod policy;
 mod record;
 mod reload;
 mod run;
+mod secrets;
 mod serve;
 mod services;
 mod settings;

@@ -186,3 +186,29 @@ fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
     let now = world.record().iter().filter(|line| line["kind"] == "policy_reload").count();
     assert_eq!(now, lines + 1);
 }
+
+#[test]
+fn a_secret_that_is_new_in_a_file_reaches_sessions_that_are_open() {
+    let world = World::new();
+    world.program("say", "#!/bin/sh\necho 'it is quiet-Harbour-0451x'\n");
+    world.write("state/token", "former-Harbour-1540y\n");
+    let settings = world.write("state/palisade.toml", "[redact]\nfiles = ['token']\n").display().to_string();
+    let mut live = Live::start(&world, &["--config", &settings]);
+    let session = live.open();
+    assert_eq!(live.run(&session, "./say")["structuredContent"]["stdout"], "it is quiet-Harbour-0451x\n");
+    world.write("state/token", "quiet-Harbour-0451x\n");
+    let begun = std::time::Instant::now();
+    loop {
+        // It is taken two looks later, with or without a signal.
+        let ran = live.run(&session, "./say");
+        let shown = ran["structuredContent"]["stdout"].as_str().expect("output");
+        if !shown.contains("Harbour") {
+            assert!(shown.starts_with("it is [redacted:token"), "{ran}");
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "{ran}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let former = live.run(&session, "echo former-Harbour-1540y")["structuredContent"]["stdout"].clone();
+    assert!(former.as_str().is_some_and(|shown| shown.starts_with("[redacted:token")), "{former}");
+}

@@ -271,8 +271,13 @@ impl Server {
     /// `palisade serve` with these arguments.
     pub(crate) fn start_with(world: &World, arguments: &[&str]) -> Self {
         let mut serve = world.palisade();
-        serve.arg("serve").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = serve.spawn().expect("it starts");
+        serve.arg("serve").args(arguments);
+        Self::of(serve)
+    }
+
+    /// The server that this command starts.
+    pub(crate) fn of(mut serve: Command) -> Self {
+        let mut child = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut server = Self { child, lines };
         let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "by-hand", "version": "1" } });

@@ -19,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = [Input::Log, Input::Base64], consts = [0, 100, 2000])]
+#[divan::bench(args = [Input::Log, Input::Base64], consts = [0, 10, 100, 2000])]
 fn redact<const KNOWN: usize>(bencher: Bencher<'_, '_>, input: &Input) {
     let (data, redactor) = (input.bytes(), Redactor::builtin().unwrap().with_known(&known(KNOWN)));
     bencher.counter(BytesCount::of_slice(&data)).bench_local(|| redacted(&redactor, &data));

@@ -11,7 +11,7 @@ use crate::report::Trouble;
 use crate::{commands, config, reload};
 
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
-    let first = reload::look(&args.context);
+    let (first, secrets) = (reload::look(&args.context), reload::Secrets::first(&args.context));
     let settings = config::load(&args.context, "serve")?;
     commands::warn_of_missing_secrets(&args.context)?;
     let runtime = commands::runtime()?;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
         let serve = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?);
         let served = tokio::select! {
             served = serve => served,
-            () = reload::watch(&pipeline, &args.context, first) => Ok(()),
+            () = reload::watch(&pipeline, &args.context, first, secrets) => Ok(()),
             () = pipeline.keep_house() => Ok(()),
         };
         pipeline.shut_down().await?;

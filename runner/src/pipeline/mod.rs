@@ -28,7 +28,7 @@ use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::output::View;
 use crate::record;
-use crate::redact::{Redacted, Redactor};
+use crate::redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits};
@@ -389,6 +389,15 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// Looks for these values from now on, in place of those that the settings had, in the output of whatever is started and in
+    /// all that is told. What runs already keeps to those that it began with. Says in the log which cannot be searched for.
+    pub fn renew_secrets(&self, values: &[KnownValue]) {
+        tracing::info!(values = values.len(), "other values are secrets from now on");
+        for RefusedValue { name, why } in self.settings.redactor.renew(values) {
+            tracing::warn!("the value of `{name}` is not redacted: {why}");
+        }
     }
 
     /// Puts on record that other policies were found, and why they are not used.

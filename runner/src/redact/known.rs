@@ -4,22 +4,27 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hint::black_box;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::anchors::Anchors;
 use super::coats::Wardrobe;
-use super::index::Index;
+use super::compare::{Found, REACH, compare};
+use super::filter::Filter;
+use super::index::{Index, candidates, key_at};
 use super::mark::{self, MARK, is_mark_char};
+use super::secret::Secret;
 
 /// Values longer than this are searched for in overlapping pieces, so that the stream's window stays bounded.
 const PIECE: usize = 256;
 /// How many bytes of a piece the next one has, too.
 const OVERLAP: usize = 16;
-/// So many values are learned from output, and no more.
-const MOST_LEARNED: usize = 1000;
+/// So many values that were learned from output are remembered at least, and twice as many at most.
+pub(super) const MOST_LEARNED: usize = 1000;
 /// Longer values are not learned: the rule that knows them will meet them again.
 const LONGEST_LEARNED: usize = 512;
-/// So many of the values that were learned may begin alike.
+/// Of values that were learned and begin alike, so many are looked for.
 const CROWD: usize = 16;
 /// The shortest value that is searched for whatever it is made of.
 const LONG_ENOUGH: usize = 8;
@@ -68,18 +73,18 @@ const COMMON: [&str; 34] = [
 
 /// One value to keep out of all output, and the name that its mark shows instead.
 ///
-/// The bytes are overwritten when the value is dropped. That is a best effort: copies that the system or the automaton
-/// of the first bytes made are not reached.
-#[derive(Clone)]
+/// The bytes are overwritten when the value is dropped. That is a best effort: copies that the system has made are not
+/// reached.
+#[derive(Clone, PartialEq, Eq)]
 pub struct KnownValue {
     name: String,
-    value: Vec<u8>,
+    value: Secret,
 }
 
 impl KnownValue {
     /// A value under the name that marks and counts show, such as the variable it came from.
     pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), value: value.into() }
+        Self { name: name.into(), value: Secret::from(value.into()) }
     }
 
     /// What marks call the value: its name, with every byte that a mark could not hold replaced by `_`.
@@ -108,7 +113,7 @@ impl KnownValue {
 
     /// The value without the line break that a file ends with.
     fn trimmed(&self) -> &[u8] {
-        self.value.trim_ascii_end()
+        self.value.bytes().trim_ascii_end()
     }
 
     /// The value in pieces of bounded length; together they cover every byte of it.
@@ -123,13 +128,6 @@ impl KnownValue {
 impl fmt::Debug for KnownValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KnownValue").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Drop for KnownValue {
-    fn drop(&mut self) {
-        self.value.fill(0);
-        black_box(&self.value); // else the compiler may see that nobody reads the zeros
     }
 }
 
@@ -157,17 +155,58 @@ pub enum UnfitValue {
     InMark,
 }
 
-/// Values to look for, and what their marks are called.
-#[derive(Clone, Default)]
+/// All values that a stream looks for, and what finds the places at which they, or an anchor, may stand.
+///
+/// What was learned is kept in two generations. When the younger one is full, it becomes the older one, and what that
+/// one held is forgotten; a value that is met again counts as young. So the last [`MOST_LEARNED`] are always known, whatever
+/// somebody makes up to have them forgotten, and memory is bounded.
+#[derive(Clone)]
 pub(super) struct Known {
-    ids: Vec<String>,
-    index: Index,
-    /// Whatever was entered, and in how many coats, so that nothing is entered twice.
-    seen: HashMap<Vec<u8>, Wardrobe>,
-    learned: usize,
+    anchors: Arc<Anchors>,
+    /// The first bytes of the anchors and of all coats.
+    filter: Filter,
+    /// What the operator or the command names, in the order in which it was named.
+    given: Vec<Arc<Values>>,
+    old: Arc<Values>,
+    young: Arc<Values>,
 }
 
+/// Values that came from one place, with the coats that they are searched for in.
+#[derive(Clone)]
+struct Values {
+    /// The number of the first name: no other values have one of the numbers.
+    first: usize,
+    /// What marks call them.
+    names: Vec<Arc<str>>,
+    index: Index,
+    /// Whatever was entered, and in how many coats, so that nothing is entered twice.
+    seen: HashMap<Secret, Wardrobe>,
+    /// How many values there are; a long one is entered in several pieces.
+    count: usize,
+}
+
+/// What learning a value has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    Nothing,
+    /// There is one more.
+    Value,
+    /// There is one more, and older ones are forgotten.
+    InPlaceOfOthers,
+}
+
+/// The next number that no value has.
+static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+
 impl Known {
+    /// No values, for texts that are searched for these anchors as well.
+    pub(super) fn new(anchors: Arc<Anchors>) -> Self {
+        let mut filter = Filter::new(anchors.len());
+        anchors.enter_into(&mut filter);
+        let none = Arc::new(Values::new(0, CROWD));
+        Self { anchors, filter, given: Vec::new(), old: Arc::clone(&none), young: none }
+    }
+
     /// Enters the values that can be searched for and says why the others cannot. `rules` are the names of marks that
     /// must not be torn apart.
     pub(super) fn admit<'a>(
@@ -178,83 +217,174 @@ impl Known {
         let ids: Vec<String> = offered.iter().map(KnownValue::id).collect();
         let mut marks: Vec<String> = rules.map(|id| mark::plain(id).to_ascii_lowercase()).collect();
         marks.extend(ids.iter().map(|id| mark::plain(id).to_ascii_lowercase()));
-        let mut refused = Vec::new();
+        let (mut refused, mut values) = (Vec::new(), Values::new(offered.len(), usize::MAX));
         for (offer, id) in offered.iter().zip(ids) {
             let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
             match offer.unfit().or_else(in_mark) {
                 Some(why) => refused.push(RefusedValue { name: id, why }),
-                None => offer.pieces().for_each(|piece| self.enter(&id, piece, usize::MAX, Wardrobe::All)),
+                None => values.enter(&id, offer, Wardrobe::All, &mut self.filter),
             }
         }
+        self.given.push(Arc::new(values));
+        self.fit_filter(false);
         refused
     }
 
-    /// Takes note of a value that stood in a secret's place, if it can be told from chance. Whether it was new.
-    pub(super) fn learn(&mut self, id: &str, value: &[u8]) -> bool {
+    /// Takes note of a value that stood in a secret's place, if it can be told from chance.
+    pub(super) fn learn(&mut self, id: &str, value: &[u8]) -> Learned {
         let offer = KnownValue::new(id, value);
         let telling = value.len() >= 12 || value.len() >= LONG_ENOUGH && kinds(value) >= 3;
-        let fit = telling && value.len() <= LONGEST_LEARNED && self.learned < MOST_LEARNED && offer.unfit().is_none();
-        if !fit || self.seen.contains_key(value) || mark::is_guessable(value) || is_in_mark(value, &[]) {
-            return false;
+        let fit = telling && value.len() <= LONGEST_LEARNED && offer.unfit().is_none();
+        let lasting = || self.given.iter().chain([&self.young]).any(|values| values.holds(value));
+        if !fit || lasting() || mark::is_guessable(value) || is_in_mark(value, &[]) {
+            return Learned::Nothing;
         }
-        self.learned += 1;
-        offer.pieces().for_each(|piece| self.enter(id, piece, CROWD, Wardrobe::Everyday));
-        self.seen.insert(value.to_vec(), Wardrobe::Everyday);
-        true
+        let was_known = self.old.holds(value);
+        let is_full = self.young.count >= MOST_LEARNED;
+        if is_full {
+            self.old = std::mem::replace(&mut self.young, Arc::new(Values::new(MOST_LEARNED, CROWD)));
+        } else if self.young.count == 0 {
+            self.young = Arc::new(Values::new(MOST_LEARNED, CROWD));
+        }
+        Arc::make_mut(&mut self.young).enter(id, &offer, Wardrobe::Everyday, &mut self.filter);
+        self.fit_filter(is_full);
+        match (is_full, was_known) {
+            (true, _) => Learned::InPlaceOfOthers,
+            (false, true) => Learned::Nothing,
+            (false, false) => Learned::Value,
+        }
+    }
+
+    /// Looks for what another one was given instead of what it was given itself, and keeps what it has learned.
+    pub(super) fn renew(&mut self, other: &Self) {
+        self.given = other.given.clone();
+        self.fit_filter(true);
     }
 
     /// What marks call a value.
     pub(super) fn id(&self, number: usize) -> Option<&str> {
-        self.ids.get(number).map(String::as_str)
+        let names = self.all().map(|values| (values.first, &values.names));
+        let mut own = names.filter_map(|(first, names)| names.get(number.checked_sub(first)?));
+        own.next().map(|name| &**name)
     }
 
     /// Whether marks call some value so.
     pub(super) fn has_id(&self, id: &str) -> bool {
-        self.ids.iter().any(|known| known == id)
+        self.all().any(|values| values.names.iter().any(|name| **name == *id))
     }
 
-    /// How many values and pieces of values there are.
+    /// How many values there are.
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.all().map(|values| values.count).sum()
     }
 
     /// Whether there is nothing to look for.
     pub(super) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.all().next().is_none()
     }
 
-    /// Calls `found` with the range and the number of every value that starts in `places`.
-    pub(super) fn search(&self, text: &[u8], places: Range<usize>, mut found: impl FnMut(Range<usize>, usize)) {
-        self.index.search(text, places, |range, number| found(range, number as usize));
+    /// What is asked first at every place of a text, for anchors and values alike.
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether a value may begin at a place where the filter has said so.
+    #[inline]
+    pub(super) fn may_begin(&self, text: &[u8], place: usize) -> bool {
+        key_at(text, place).is_some_and(|key| self.filter.may_hold(key))
+    }
+
+    /// Calls `found` with the range and the number of every value that starts in `places`. `likely` are those of them, in any
+    /// order, at which the filter has said that something may begin.
+    pub(super) fn search(
+        &self,
+        text: &[u8],
+        places: Range<usize>,
+        likely: &[usize],
+        mut found: impl FnMut(Range<usize>, usize),
+    ) {
+        self.compare(text, places, likely, |at, number, outcome| {
+            if let Found::Until(end) = outcome {
+                found(at..end, number);
+            }
+        });
+    }
+
+    fn compare(
+        &self,
+        text: &[u8],
+        places: Range<usize>,
+        likely: &[usize],
+        mut compared: impl FnMut(usize, usize, Found),
+    ) {
+        candidates(&self.filter, text, places, likely, |at, key| {
+            for values in self.all() {
+                for (number, coat) in values.index.beginning(key) {
+                    compared(at, values.first + *number as usize, compare(text, at, coat));
+                }
+            }
+        });
     }
 
     /// The first place from `from` on at which a value may have started that the text does not show to its end.
     pub(super) fn open_from(&self, text: &[u8], from: usize) -> Option<usize> {
+        let places = from.max(text.len().saturating_sub(REACH))..text.len();
+        let mut likely = Vec::new();
+        self.filter.likely(text, places.clone(), |place| likely.push(place));
+        let mut open = None;
+        self.compare(text, places, &likely, |at, _, outcome| {
+            if outcome == Found::Open && open.is_none_or(|open| at < open) {
+                open = Some(at);
+            }
+        });
         let begun = (1..super::coats::KEY).rev().filter_map(|length| {
             let start = text.len().checked_sub(length).filter(|&start| start >= from)?;
             let tail = text.get(start..)?;
-            self.seen.keys().any(|value| value.starts_with(tail)).then_some(start)
+            let begins = |values: &Arc<Values>| values.seen.keys().any(|value| value.bytes().starts_with(tail));
+            self.all().any(begins).then_some(start)
         });
-        self.index.open_from(text, from..text.len()).into_iter().chain(begun).min()
+        open.into_iter().chain(begun).min()
     }
 
-    fn enter(&mut self, id: &str, piece: &[u8], crowd: usize, wardrobe: Wardrobe) {
-        let before = self.seen.get(piece).copied();
-        if before.is_none_or(|worn| worn < wardrobe) {
-            self.seen.insert(piece.to_vec(), wardrobe);
-            let number = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
-            self.ids.push(id.to_owned());
-            self.index.insert(number, piece, crowd, wardrobe);
+    fn all(&self) -> impl Iterator<Item = &Arc<Values>> {
+        self.given.iter().chain([&self.old, &self.young]).filter(|values| values.count > 0)
+    }
+
+    /// Makes the filter anew if it holds what is forgotten, or was meant for fewer entries.
+    fn fit_filter(&mut self, holds_others: bool) {
+        let entries = self.anchors.len() + self.all().map(|values| values.index.len()).sum::<usize>();
+        if holds_others || !self.filter.suits(entries) {
+            let mut filter = Filter::new(entries);
+            self.anchors.enter_into(&mut filter);
+            self.all().for_each(|values| values.index.enter_into(&mut filter));
+            self.filter = filter;
         }
     }
 }
 
-impl Drop for Known {
-    fn drop(&mut self) {
-        for (mut value, _) in std::mem::take(&mut self.seen) {
-            value.fill(0);
-            black_box(&value); // as for `KnownValue`
+impl Values {
+    /// None yet, and `most` at most. Of those that begin alike, `crowd` are looked for.
+    fn new(most: usize, crowd: usize) -> Self {
+        let first = NUMBERS.fetch_add(most, Ordering::Relaxed);
+        Self { first, names: Vec::new(), index: Index::new(crowd), seen: HashMap::new(), count: 0 }
+    }
+
+    /// Whether the value was entered, all of it.
+    fn holds(&self, value: &[u8]) -> bool {
+        self.seen.contains_key(value)
+    }
+
+    fn enter(&mut self, id: &str, offer: &KnownValue, wardrobe: Wardrobe, filter: &mut Filter) {
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(Arc::from(id));
+        for piece in offer.pieces() {
+            if self.seen.get(piece).is_none_or(|worn| *worn < wardrobe) {
+                self.seen.insert(Secret::from(piece), wardrobe);
+                self.index.insert(number, piece, wardrobe, filter);
+            }
         }
+        self.seen.entry(Secret::from(offer.trimmed())).or_insert(wardrobe);
+        self.count += 1;
     }
 }
 

@@ -4,10 +4,10 @@
 //! without letting anyone test guesses elsewhere. A value that could be guessed by trying gets none: whoever can print
 //! guesses could compare theirs. Marks are recognised, so that text that was redacted before stays as it is.
 
-use std::hint::black_box;
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroize as _;
 
 /// How every mark begins; the id of the rule, perhaps a fingerprint, and `]` follow.
 pub(super) const MARK: &str = "[redacted:";
@@ -55,8 +55,7 @@ impl FingerprintKey {
 
 impl Drop for FingerprintKey {
     fn drop(&mut self) {
-        self.0.fill(0);
-        black_box(&self.0); // see `KnownValue`
+        self.0.zeroize();
     }
 }
 

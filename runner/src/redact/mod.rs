@@ -11,10 +11,12 @@
 //! What this does not do: it finds what looks like a secret, not what somebody has encoded in order to get it out.
 //! Against intent only files that cannot be read help, and that is the sandbox's work.
 
+mod anchors;
 mod arguments;
 mod coats;
 mod compare;
 mod expression;
+mod filter;
 mod gate;
 mod index;
 mod key_block;
@@ -22,6 +24,7 @@ mod known;
 mod mark;
 mod noise;
 mod rules;
+mod secret;
 mod secret_file;
 mod stream;
 
@@ -32,8 +35,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aho_corasick::automaton::{Automaton as _, StateID};
-use aho_corasick::{Anchored, dfa};
 use palisade_grammar::Inventory;
 use serde::{Serialize, Serializer};
 
@@ -41,6 +42,7 @@ pub use known::{KnownValue, RefusedValue, UnfitValue};
 pub use rules::{Rules, RulesError, Unfit};
 pub use stream::{Hit, Stream};
 
+use anchors::Anchors;
 use known::Known;
 use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
@@ -192,13 +194,11 @@ pub struct Redactor {
 impl Redactor {
     /// A redactor for these rules and these values. Values that would blank ordinary text are not searched for;
     /// [`Redactor::refused`] names them.
-    ///
-    /// # Errors
-    /// If the anchors of all rules are too much for one automaton.
-    pub fn new(rules: Rules, known: Vec<KnownValue>) -> Result<Self, RulesError> {
+    pub fn new(rules: Rules, known: Vec<KnownValue>) -> Self {
+        let matcher = Arc::new(Matcher::new(rules.list));
         let bare = Self {
-            matcher: Arc::new(Matcher::new(rules.list)?),
-            known: Arc::default(),
+            known: Arc::new(Known::new(Arc::clone(&matcher.anchors))),
+            matcher,
             refused: Arc::default(),
             key: FingerprintKey::random().map(Arc::new),
             memory: None,
@@ -206,15 +206,15 @@ impl Redactor {
             aware: false,
             learns: true,
         };
-        Ok(bare.with_known(&known))
+        bare.with_known(&known)
     }
 
     /// A redactor for the rules that Palisade ships, without known values.
     ///
     /// # Errors
-    /// Those of [`Rules::builtin`] and [`Redactor::new`].
+    /// Those of [`Rules::builtin`].
     pub fn builtin() -> Result<Self, RulesError> {
-        Self::new(Rules::builtin()?, Vec::new())
+        Ok(Self::new(Rules::builtin()?, Vec::new()))
     }
 
     /// The same redactor with more values to look for. Costs some microseconds for each value; the rules are shared.
@@ -249,6 +249,21 @@ impl Redactor {
             sessions.of(session, &self.known)
         });
         Self { key, memory, sessions: None, ..self.clone() }
+    }
+
+    /// Other values to look for from now on, in place of those that this redactor was given, for all that was made of it by
+    /// [`session`](Redactor::session) and [`keyed`](Redactor::keyed). What was learned stays, and a stream that is open keeps to
+    /// what it began with. Returns those that cannot be searched for. Does nothing to a redactor that is no session.
+    pub fn renew(&self, values: &[KnownValue]) -> Vec<RefusedValue> {
+        let (Some(memory), Some(sessions)) = (&self.memory, &self.sessions) else { return Vec::new() };
+        let mut known = Known::new(Arc::clone(&self.matcher.anchors));
+        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_str()), values);
+        let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        for memory in sessions.list.iter().map(|(_, memory)| memory).chain([memory]) {
+            Arc::make_mut(&mut remembered(memory)).renew(&known);
+        }
+        sessions.renewed = Some(Arc::new(known));
+        refused
     }
 
     /// The same redactor for the output of one script: it knows the secrets that stand in the script itself, whatever
@@ -301,7 +316,8 @@ impl Redactor {
     }
 
     fn failure(&self, (rule, (input, expected)): (&Rule, (String, String))) -> Option<FailedExample> {
-        let bare = Self { known: Arc::default(), key: None, memory: None, ..self.clone() };
+        let none = Arc::new(Known::new(Arc::clone(&self.matcher.anchors)));
+        let bare = Self { known: none, key: None, memory: None, ..self.clone() };
         let result = bare.text(&input);
         let failed =
             || FailedExample { rule: rule.id.clone(), input, expected: expected.clone(), result: result.clone() };
@@ -354,12 +370,7 @@ pub struct FailedExample {
 
 /// Rules, ready to run; shared by all streams.
 struct Matcher {
-    /// All anchors, letter case ignored. A DFA by name: the automatic choice gives up on it beyond 100 anchors and
-    /// takes an automaton of a third of the speed.
-    automaton: dfa::DFA,
-    start: StateID,
-    /// What each anchor stands for, in the order of the automaton's patterns.
-    targets: Vec<Target>,
+    anchors: Arc<Anchors>,
     rules: Vec<Rule>,
     /// How many bytes after an anchor's end any decision about it may look at.
     ahead: usize,
@@ -369,34 +380,28 @@ struct Matcher {
     hold: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an anchor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Rule(usize),
     BlockEnd(usize),
 }
 
 impl Matcher {
-    fn new(rules: Vec<Rule>) -> Result<Self, RulesError> {
-        let (targets, anchors): (Vec<_>, Vec<_>) = anchors(&rules).unzip();
-        let automaton = dfa::DFA::builder()
-            .ascii_case_insensitive(true)
-            .prefilter(false)
-            .build(&anchors)
-            .map_err(|error| RulesError::Anchors(Box::new(error)))?;
-        let longest_anchor = anchors.iter().map(|anchor| anchor.len()).max().unwrap_or(0);
+    fn new(rules: Vec<Rule>) -> Self {
+        let anchors = Arc::new(Anchors::new(anchors(&rules)));
+        let longest_anchor = anchors.longest();
         let reaches = rules.iter().flat_map(|rule| [rule.reach, rule.block_end.as_ref().map_or(0, |end| end.reach)]);
         // One byte more on each side: patterns and checks may ask what stands next to a match.
-        let ahead = reaches.chain([key_block::LINE_LOOK]).max().unwrap_or(0) + 1;
+        let ahead = reaches.chain([key_block::LINE_LOOK, longest_anchor]).max().unwrap_or(0) + 1;
         let max_back = rules.iter().map(|rule| rule.max_back).max().unwrap_or(0) + 1;
-        Ok(Self {
-            start: automaton.start_state(Anchored::No).unwrap_or_default(),
-            automaton,
+        Self {
+            anchors,
             hold: (ahead + longest_anchor + max_back).max(compare::REACH + 1),
             back: max_back + MARK.len() + MARK_BODY,
             ahead,
-            targets,
             rules,
-        })
+        }
     }
 }
 
@@ -416,11 +421,16 @@ const MOST_SESSIONS: usize = 4096;
 
 /// Memories by the names of their sessions, the one that was asked for last at the end.
 #[derive(Default)]
-struct Memories(VecDeque<(String, Memory)>);
+struct Memories {
+    list: VecDeque<(String, Memory)>,
+    /// What a new one begins with, if that has changed since.
+    renewed: Option<Arc<Known>>,
+}
 
 impl Memories {
     fn of(&mut self, session: &str, known: &Arc<Known>) -> Memory {
-        let Self(memories) = self;
+        let memories = &mut self.list;
+        let known = self.renewed.as_ref().unwrap_or(known);
         let place = memories.iter().rposition(|(name, _)| name == session);
         let entry = place.and_then(|place| memories.remove(place));
         let entry = entry.unwrap_or_else(|| (session.to_owned(), Arc::new(Mutex::new(Arc::clone(known)))));

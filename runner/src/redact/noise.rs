@@ -9,6 +9,8 @@
 
 use std::collections::VecDeque;
 
+use super::secret::Secret;
+
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
 
@@ -24,8 +26,8 @@ const MOST_ROOM: usize = 16 * 1024;
 /// Text without noise, and the noise that was taken out of it.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// What a reader sees; all offsets of the redactor are into it.
-    pub(super) text: Vec<u8>,
+    /// What a reader sees.
+    text: Secret,
     gaps: VecDeque<Gap>,
     /// The bytes of all gaps, in order.
     noise: VecDeque<u8>,
@@ -54,6 +56,22 @@ pub(super) struct Noise {
 }
 
 impl View {
+    /// What a reader sees; all offsets of the redactor are into it.
+    #[inline]
+    pub(super) fn text(&self) -> &[u8] {
+        self.text.bytes()
+    }
+
+    /// Takes the text out, for a moment.
+    pub(super) fn take_text(&mut self) -> Secret {
+        std::mem::take(&mut self.text)
+    }
+
+    /// Puts it back.
+    pub(super) fn put_text(&mut self, text: Secret) {
+        self.text = text;
+    }
+
     /// Whether noise stands directly before the byte at `at`.
     pub(super) fn has_gap(&self, at: usize) -> bool {
         self.passed == Some(at) || self.gaps.binary_search_by_key(&at, |gap| gap.at).is_ok()
@@ -76,12 +94,7 @@ impl View {
 
     /// Drops the first `count` bytes of the text; no gap may stand before them any more.
     pub(super) fn drop_front(&mut self, count: usize) {
-        let kept = self.text.len() - count;
-        self.text.copy_within(count.., 0);
-        if let Some(rest) = self.text.get_mut(kept..) {
-            rest.fill(0);
-        }
-        self.text.truncate(kept);
+        self.text.drop_front(count);
         self.passed = self.passed.and_then(|at| at.checked_sub(count));
         for gap in &mut self.gaps {
             gap.at -= count;
@@ -89,7 +102,7 @@ impl View {
     }
 
     fn add_gap(&mut self, bytes: &[u8], raw: usize, escape: bool) {
-        let at = self.text.len();
+        let at = self.text().len();
         self.noise.extend(bytes);
         match self.gaps.back_mut() {
             Some(last) if last.at == at && last.escape == escape => {
@@ -101,19 +114,12 @@ impl View {
     }
 }
 
-impl Drop for View {
-    fn drop(&mut self) {
-        self.text.fill(0);
-        std::hint::black_box(&self.text); // see `KnownValue`
-    }
-}
-
 /// Tells noise from text, whatever the chunks they come in.
 #[derive(Debug)]
 pub(super) struct Normaliser {
     state: State,
     /// What an open sequence has swallowed so far, from its first byte on.
-    held: Vec<u8>,
+    held: Secret,
     room: usize,
 }
 
@@ -137,7 +143,7 @@ enum State {
 
 impl Default for Normaliser {
     fn default() -> Self {
-        Self { state: State::Text, held: Vec::new(), room: MOST_ROOM }
+        Self { state: State::Text, held: Secret::default(), room: MOST_ROOM }
     }
 }
 
@@ -149,7 +155,7 @@ impl Normaliser {
             if self.state == State::Text {
                 let plain = plain_length(rest);
                 let (text, tail) = rest.split_at(plain);
-                view.text.extend_from_slice(text);
+                view.text.extend(text);
                 self.room = self.room.saturating_add(plain.saturating_mul(ROOM_PER_BYTE)).min(MOST_ROOM);
                 rest = tail;
             }
@@ -177,13 +183,15 @@ impl Normaliser {
             (State::Text, _) if is_control(byte) => self.noise(&[byte], 1, false, view),
             (State::Text, _) => self.text(&[byte], view),
             (State::Character, _) => self.character(byte, view, inner),
-            (State::Escape, b'[') if self.held.len() == 1 => self.hold(byte, State::Csi),
-            (State::Escape, b']') if self.held.len() == 1 => self.hold(byte, State::Osc),
-            (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.len() == 1 => self.hold(byte, State::String),
-            (State::Escape, 0x20..=0x2f) if self.held.len() < LONGEST_CSI => self.hold(byte, State::Escape),
-            (State::Csi, 0x20..=0x3f) if self.held.len() < LONGEST_CSI => self.hold(byte, State::Csi),
+            (State::Escape, b'[') if self.held.bytes().len() == 1 => self.hold(byte, State::Csi),
+            (State::Escape, b']') if self.held.bytes().len() == 1 => self.hold(byte, State::Osc),
+            (State::Escape, b'P' | b'X' | b'^' | b'_') if self.held.bytes().len() == 1 => {
+                self.hold(byte, State::String)
+            }
+            (State::Escape, 0x20..=0x2f) if self.held.bytes().len() < LONGEST_CSI => self.hold(byte, State::Escape),
+            (State::Csi, 0x20..=0x3f) if self.held.bytes().len() < LONGEST_CSI => self.hold(byte, State::Csi),
             // `ESC [ 3 1` and then a token whose first letter would be the final byte.
-            (State::Csi, b'a'..=b'z') if !is_final(self.held.get(2..).unwrap_or_default(), byte) => {
+            (State::Csi, b'a'..=b'z') if !is_final(self.held.bytes().get(2..).unwrap_or_default(), byte) => {
                 self.state = State::Text;
                 self.close(view);
                 self.text(&[byte], view);
@@ -194,11 +202,11 @@ impl Normaliser {
             }
             (State::Osc, BEL) => self.close_string(&[byte], view, inner),
             (State::Osc | State::String, ESC) => self.hold(byte, State::StringEscape),
-            (State::Osc | State::String, b'\t' | 0x20..=0x7e | 0x80..) if self.held.len() < LONGEST_STRING => {
+            (State::Osc | State::String, b'\t' | 0x20..=0x7e | 0x80..) if self.held.bytes().len() < LONGEST_STRING => {
                 self.hold(byte, self.state);
             }
             (State::StringEscape, b'\\') => {
-                self.held.pop();
+                self.held.drop_last();
                 self.close_string(&[ESC, byte], view, inner);
             }
             (State::Escape | State::Csi | State::Osc | State::String | State::StringEscape, _) => {
@@ -209,7 +217,7 @@ impl Normaliser {
     }
 
     fn hold(&mut self, byte: u8, state: State) {
-        self.held.push(byte);
+        self.held.extend(&[byte]);
         self.state = state;
     }
 
@@ -219,37 +227,37 @@ impl Normaliser {
             self.give_up(view);
             return self.step(byte, view, inner);
         }
-        self.held.push(byte);
-        let whole = if matches!(self.held.first(), Some(0xe1..)) { 3 } else { 2 };
-        if self.held.len() < whole {
+        self.held.extend(&[byte]);
+        let whole = if matches!(self.held.bytes().first(), Some(0xe1..)) { 3 } else { 2 };
+        if self.held.bytes().len() < whole {
             return;
         }
         let character = std::mem::take(&mut self.held);
         self.state = State::Text;
-        if is_invisible(&character) {
-            self.noise(&character, character.len(), false, view);
+        if is_invisible(character.bytes()) {
+            self.noise(character.bytes(), character.bytes().len(), false, view);
         } else {
-            self.text(&character, view);
+            self.text(character.bytes(), view);
         }
     }
 
     fn close(&mut self, view: &mut View) {
         let sequence = std::mem::take(&mut self.held);
-        self.noise(&sequence, sequence.len(), true, view);
+        self.noise(sequence.bytes(), sequence.bytes().len(), true, view);
     }
 
     fn close_string(&mut self, end: &[u8], view: &mut View, inner: &mut dyn FnMut(&[u8]) -> Vec<u8>) {
         let sequence = std::mem::take(&mut self.held);
         self.state = State::Text;
-        let (begin, carried) = sequence.split_at(sequence.len().min(2));
+        let (begin, carried) = sequence.bytes().split_at(sequence.bytes().len().min(2));
         let kept = [begin, &inner(carried), end].concat();
-        self.noise(&kept, sequence.len() + end.len(), true, view);
+        self.noise(&kept, sequence.bytes().len() + end.len(), true, view);
     }
 
     /// The sequence was none: what it had swallowed is text.
     fn give_up(&mut self, view: &mut View) {
         self.state = State::Text;
-        for byte in std::mem::take(&mut self.held) {
+        for &byte in std::mem::take(&mut self.held).bytes() {
             if is_control(byte) {
                 self.noise(&[byte], 1, false, view);
             } else {
@@ -259,7 +267,7 @@ impl Normaliser {
     }
 
     fn text(&mut self, bytes: &[u8], view: &mut View) {
-        view.text.extend_from_slice(bytes);
+        view.text.extend(bytes);
         self.room = (self.room + bytes.len() * ROOM_PER_BYTE).min(MOST_ROOM);
     }
 
@@ -269,7 +277,7 @@ impl Normaliser {
                 self.room = room;
                 view.add_gap(bytes, raw, escape);
             }
-            None => view.text.extend_from_slice(bytes),
+            None => view.text.extend(bytes),
         }
     }
 }
@@ -340,7 +348,7 @@ mod tests {
             normaliser.push(chunk, &mut view, &mut |carried| carried.to_vec());
         }
         normaliser.finish(&mut view);
-        let text = view.text.clone();
+        let text = view.text().to_vec();
         let (mut whole, mut at) = (Vec::new(), 0);
         while let Some((gap, noise)) = view.take_gap_before(usize::MAX) {
             whole.extend_from_slice(&text[at..gap]);

@@ -119,9 +119,6 @@ pub enum RulesError {
         #[source]
         why: Unfit,
     },
-    /// All anchors together are too much for one automaton.
-    #[error("the anchors of all secret rules do not fit into one automaton")]
-    Anchors(#[source] Box<aho_corasick::BuildError>),
 }
 
 /// What makes a secret rule unfit to run.

@@ -15,20 +15,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::Anchored;
-use aho_corasick::automaton::{Automaton as _, StateID};
-use aho_corasick::dfa::DFA;
-
+use super::coats::KEY;
 use super::expression::ByteSet;
 use super::key_block::{KeyBlock, LINE_LOOK};
 use super::known::{Known, KnownValue};
 use super::noise::{Normaliser, View};
 use super::rules::{Prospect, Rule};
+use super::secret::Secret;
 use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
 use emit::Pending;
 
 /// Input is taken in blocks of this many bytes.
-const BLOCK: usize = 64 * 1024;
+const BLOCK: usize = 16 * 1024;
+/// So many bytes that nobody needs any more are dropped at once.
+const DROPPED: usize = 64 * 1024;
 /// So many gaps after an anchor are tried as the end of what stands there.
 const GAPS_TRIED: usize = 2;
 
@@ -40,12 +40,16 @@ pub struct Stream {
     normaliser: Normaliser,
     /// What has come and is still needed, without noise; all offsets below are into it.
     view: View,
-    /// How much of the view has been searched for anchors.
+    /// How many places of the view have been asked of the filter.
     scanned: usize,
-    /// Where the search for anchors stands, carried from chunk to chunk.
-    state: StateID,
+    /// Anchors up to here have been found beforehand, when the source was silent.
+    foreseen: usize,
     /// Anchors that have been seen and not yet decided, in the order of their ends.
     open: VecDeque<Anchor>,
+    /// Places before `scanned` at which a known value may begin.
+    likely: VecDeque<usize>,
+    /// Places before this one were asked before the last value was learned.
+    outdated: usize,
     /// What deciding them has found, in the order of the starts.
     found: VecDeque<Finding>,
     /// What of the text each rule need not be tried on again.
@@ -63,7 +67,7 @@ pub struct Stream {
     /// Marks made, by name.
     counts: BTreeMap<String, u64>,
     /// Values that this stream has added to `known`.
-    learned: Vec<(String, Vec<u8>)>,
+    learned: Vec<(String, Secret)>,
     /// Bytes of the source before `at`, and the line that it is on.
     source: Place,
     hits: Option<Vec<Hit>>,
@@ -162,8 +166,10 @@ impl Stream {
             normaliser: Normaliser::default(),
             view: View::default(),
             scanned: 0,
-            state: redactor.matcher.start,
+            foreseen: 0,
             open: VecDeque::new(),
+            likely: VecDeque::new(),
+            outdated: 0,
             found: VecDeque::new(),
             dealt: vec![Dealt::default(); redactor.matcher.rules.len()],
             at: 0,
@@ -190,9 +196,10 @@ impl Stream {
         let mut out = Vec::with_capacity(chunk.len());
         for block in chunk.chunks(BLOCK) {
             self.take(block);
-            self.scan();
+            // A place is asked once any anchor that has its window there would be seen as a whole.
+            self.scan(self.view.text().len().saturating_sub(self.matcher.anchors.longest().max(KEY)));
             self.decide_ripe();
-            let decided = self.view.text.len().saturating_sub(self.matcher.hold);
+            let decided = self.view.text().len().saturating_sub(self.matcher.hold);
             self.advance(decided, &mut out);
             self.forget();
         }
@@ -210,7 +217,7 @@ impl Stream {
         let decided = self.decide_settled();
         let decided = decided.min(self.unfinished_word()).min(self.unfinished_known()).min(self.unfinished_line());
         self.advance(decided, &mut out);
-        if self.at == self.view.text.len() && !self.normaliser.is_open() {
+        if self.at == self.view.text().len() && !self.normaliser.is_open() {
             self.show_silence(&mut out);
         }
         RedactedBytes(out)
@@ -274,11 +281,11 @@ impl Stream {
     fn drain(&mut self) -> RedactedBytes {
         let mut out = Vec::new();
         self.normaliser.finish(&mut self.view);
-        self.scan();
+        self.scan(self.view.text().len());
         while let Some(anchor) = self.open.pop_front() {
             self.decide(&anchor);
         }
-        self.advance(self.view.text.len(), &mut out);
+        self.advance(self.view.text().len(), &mut out);
         self.close_cover(&mut out);
         self.let_noise_go(usize::MAX, &mut out);
         self.remember();
@@ -308,39 +315,58 @@ impl Stream {
         {
             let mut memory = remembered(memory);
             let known = Arc::make_mut(&mut memory);
-            for (id, mut value) in self.learned.drain(..) {
-                known.learn(&id, &value);
-                value.fill(0);
+            for (id, value) in self.learned.drain(..) {
+                known.learn(&id, value.bytes());
             }
         }
     }
 
-    /// Finds every anchor that ends in the bytes that are new.
-    fn scan(&mut self) {
-        let automaton = &self.matcher.automaton;
-        let mut end = self.scanned;
-        while let Some((state, read)) = next_match(automaton, self.state, self.view.text.get(end..).unwrap_or_default())
-        {
-            self.state = state;
-            end += read;
-            if !automaton.is_match(state) {
-                break;
-            }
-            for nth in 0..automaton.match_len(state) {
-                let pattern = automaton.match_pattern(state, nth);
-                if let Some(&target) = self.matcher.targets.get(pattern.as_usize()) {
-                    let range = end - automaton.pattern_len(pattern)..end;
-                    self.open.push_back(Anchor { target, range });
+    /// Asks every place before `end` of the filter.
+    fn scan(&mut self, end: usize) {
+        let (known, matcher) = (Arc::clone(&self.known), Arc::clone(&self.matcher));
+        let (text, likely, foreseen, mut seen) = (&self.view.text(), &mut self.likely, self.foreseen, Vec::new());
+        known.filter().likely(text, self.scanned..end.max(self.scanned), |place| {
+            matcher.anchors.at(text, place, |target, range| {
+                if range.end > foreseen {
+                    seen.push(Anchor { target, range });
                 }
+            });
+            if known.may_begin(text, place) {
+                likely.push_back(place);
             }
+        });
+        self.scanned = end.max(self.scanned);
+        self.open_anchors(seen);
+    }
+
+    /// Finds the anchors among the last bytes, of which the places are asked again when more has come.
+    fn foresee(&mut self) {
+        let (text, foreseen, mut seen) = (&self.view.text(), self.foreseen, Vec::new());
+        self.known.filter().likely(text, self.scanned..text.len(), |place| {
+            self.matcher.anchors.at(text, place, |target, range| {
+                if range.end > foreseen {
+                    seen.push(Anchor { target, range });
+                }
+            });
+        });
+        self.foreseen = text.len();
+        self.open_anchors(seen);
+    }
+
+    /// Puts anchors in the order in which they are decided, which must not depend on the chunks.
+    fn open_anchors(&mut self, mut seen: Vec<Anchor>) {
+        let key = |anchor: &Anchor| (anchor.range.end, anchor.target);
+        seen.sort_unstable_by_key(key);
+        for anchor in seen {
+            let later = self.open.iter().rev().take_while(|other| key(other) > key(&anchor)).count();
+            self.open.insert(self.open.len() - later, anchor);
         }
-        self.scanned = self.view.text.len();
     }
 
     /// Decides the anchors that have all their bytes.
     fn decide_ripe(&mut self) {
         while let Some(anchor) = self.open.front()
-            && anchor.range.end + self.matcher.ahead <= self.view.text.len()
+            && anchor.range.end + self.matcher.ahead <= self.view.text().len()
         {
             let anchor = anchor.clone();
             self.open.pop_front();
@@ -351,7 +377,8 @@ impl Stream {
     /// Decides the anchors about which no byte to come could change anything, and returns the first position that
     /// another one may still redact.
     fn decide_settled(&mut self) -> usize {
-        let mut limit = self.view.text.len();
+        self.foresee();
+        let mut limit = self.view.text().len();
         for anchor in std::mem::take(&mut self.open) {
             match self.prospect(&anchor) {
                 Prospect::Settled => self.decide(&anchor),
@@ -365,7 +392,7 @@ impl Stream {
     }
 
     fn prospect(&self, anchor: &Anchor) -> Prospect {
-        let rest = self.view.text.get(anchor.range.start..).unwrap_or_default();
+        let rest = self.view.text().get(anchor.range.start..).unwrap_or_default();
         match anchor.target {
             Target::Rule(index) => {
                 let (window, base) = self.window(anchor);
@@ -383,8 +410,8 @@ impl Stream {
     /// The stretch of bytes that a decision about an anchor may look at, and its offset in the view.
     fn window(&self, anchor: &Anchor) -> (&[u8], usize) {
         let base = anchor.range.start.saturating_sub(self.matcher.back);
-        let end = self.view.text.len().min(anchor.range.end + self.matcher.ahead);
-        (self.view.text.get(base..end).unwrap_or_default(), base)
+        let end = self.view.text().len().min(anchor.range.end + self.matcher.ahead);
+        (self.view.text().get(base..end).unwrap_or_default(), base)
     }
 
     fn decide(&mut self, anchor: &Anchor) {
@@ -444,13 +471,13 @@ impl Stream {
     fn is_dealt_with(&mut self, rule: &Rule, index: usize, anchor: &Anchor) -> bool {
         let Some(Dealt { covered, .. }) = self.dealt.get_mut(index) else { return false };
         let first = anchor.range.start.saturating_sub(rule.max_back);
-        let end = self.view.text.len().min(anchor.range.start + rule.reach);
+        let end = self.view.text().len().min(anchor.range.start + rule.reach);
         if !covered.contains(&first) {
             return false;
         }
         let runs_on = |byte: &&u8| rule.run_on.contains(**byte);
-        covered.end += self.view.text.get(covered.end..end).unwrap_or_default().iter().take_while(runs_on).count();
-        let could_match = self.view.text.get(first..end).unwrap_or_default();
+        covered.end += self.view.text().get(covered.end..end).unwrap_or_default().iter().take_while(runs_on).count();
+        let could_match = self.view.text().get(first..end).unwrap_or_default();
         covered.end >= end && could_match.iter().filter(runs_on).count() == could_match.len()
     }
 
@@ -502,14 +529,32 @@ impl Stream {
             return;
         }
         let known = Arc::clone(&self.known);
-        let text = std::mem::take(&mut self.view.text);
-        known.search(&text, self.known_to.max(self.at)..limit, |range, number| {
-            if !mark::touches(&text, &range, self.ids()) {
+        let text = self.view.take_text();
+        let places = self.known_to.max(self.at)..limit;
+        let likely = self.likely_in(text.bytes(), places.clone());
+        known.search(text.bytes(), places, &likely, |range, number| {
+            if !mark::touches(text.bytes(), &range, self.ids()) {
                 let index = self.matcher.rules.len() + number;
                 self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
             }
         });
-        self.view.text = text;
+        self.view.put_text(text);
+    }
+
+    /// The places at which a known value may begin. Most have been found together with the anchors; the filter is asked
+    /// again of those that were gone over before the last value was learned, and of those that were not gone over yet.
+    fn likely_in(&mut self, text: &[u8], places: Range<usize>) -> Vec<usize> {
+        let mut likely = Vec::new();
+        let filter = self.known.filter();
+        let early = places.start..places.end.min(self.outdated).max(places.start);
+        let late = places.start.max(self.scanned).min(places.end)..places.end;
+        filter.likely(text, early.clone(), |place| likely.push(place));
+        while let Some(&place) = self.likely.front().filter(|place| **place < places.end) {
+            self.likely.pop_front();
+            likely.extend((early.end..late.start).contains(&place).then_some(place));
+        }
+        filter.likely(text, late.start.max(early.end)..late.end, |place| likely.push(place));
+        likely
     }
 
     /// Whether there is a mark of this id: a rule's, or a known value's.
@@ -526,7 +571,7 @@ impl Stream {
     /// Where an unfinished word at the end starts: it may become an anchor, or stand before one in a pattern. A word
     /// with a digit in it may be half of a token, so that punctuation does not end it.
     fn unfinished_word(&self) -> usize {
-        let text = &self.view.text;
+        let text = &self.view.text();
         let tail =
             |is_part: fn(&u8) -> bool| text.iter().rev().take(self.matcher.hold).take_while(|b| is_part(b)).count();
         let solid = tail(|byte| !byte.is_ascii_whitespace());
@@ -539,7 +584,7 @@ impl Stream {
 
     /// Where a known value may have started that is not complete.
     fn unfinished_known(&self) -> usize {
-        let text = &self.view.text;
+        let text = &self.view.text();
         self.known.open_from(text, self.at.min(text.len())).unwrap_or(text.len())
     }
 
@@ -547,15 +592,15 @@ impl Stream {
     fn unfinished_line(&self) -> usize {
         let opens = |finding: &Finding| matches!(finding.kind, Kind::BlockBegin);
         if self.block.is_none() && !self.found.iter().any(opens) {
-            return self.view.text.len();
+            return self.view.text().len();
         }
-        let rest = self.view.text.get(self.at..).unwrap_or_default();
+        let rest = self.view.text().get(self.at..).unwrap_or_default();
         self.at + rest.iter().rposition(|&byte| byte == b'\n').unwrap_or(0)
     }
 
     /// The line that starts at `start`, as far as it is looked at.
     fn line_at(&self, start: usize) -> &[u8] {
-        let rest = self.view.text.get(start..).unwrap_or_default();
+        let rest = self.view.text().get(start..).unwrap_or_default();
         let length = rest.iter().take(LINE_LOOK).take_while(|&&byte| byte != b'\n').count();
         rest.get(..length).unwrap_or_default()
     }
@@ -563,13 +608,16 @@ impl Stream {
     /// Drops bytes that no decision can look at any more, now and then rather than after every chunk.
     fn forget(&mut self) {
         let needed = self.matcher.hold + self.matcher.back + 1;
-        let count = self.at.saturating_sub(1).min(self.view.text.len().saturating_sub(needed));
-        if count < BLOCK {
+        let count = self.at.saturating_sub(1).min(self.view.text().len().saturating_sub(needed));
+        if count < DROPPED {
             return;
         }
         self.view.drop_front(count);
         self.at -= count;
-        self.scanned -= count;
+        self.scanned = self.scanned.saturating_sub(count);
+        self.foreseen = self.foreseen.saturating_sub(count);
+        self.outdated = self.outdated.saturating_sub(count);
+        self.likely.iter_mut().for_each(|place| *place = place.saturating_sub(count));
         self.known_to = self.known_to.saturating_sub(count);
         for anchor in &mut self.open {
             anchor.range = anchor.range.start - count..anchor.range.end - count;
@@ -593,23 +641,10 @@ impl Stream {
     }
 }
 
-/// The state after the next anchor or at the end of the text, and how far that is; nothing if there is no text. By itself,
-/// so that the loop keeps all it needs in registers.
-#[inline(never)]
-fn next_match(automaton: &DFA, mut state: StateID, text: &[u8]) -> Option<(StateID, usize)> {
-    for (offset, &byte) in text.iter().enumerate() {
-        state = automaton.next_state(Anchored::No, state, byte);
-        if automaton.is_special(state) && automaton.is_match(state) {
-            return Some((state, offset + 1));
-        }
-    }
-    (!text.is_empty()).then_some((state, text.len()))
-}
-
 #[cfg(test)]
 impl Stream {
     pub(super) fn buffer_len(&self) -> usize {
-        self.view.text.len()
+        self.view.text().len()
     }
 
     pub(super) fn tries(&self) -> usize {
@@ -624,6 +659,6 @@ impl Stream {
 impl std::fmt::Debug for Stream {
     /// Says nothing about the bytes held back: they are not redacted yet.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("held", &(self.view.text.len() - self.at)).finish_non_exhaustive()
+        f.debug_struct("Stream").field("held", &(self.view.text().len() - self.at)).finish_non_exhaustive()
     }
 }

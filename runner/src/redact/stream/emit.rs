@@ -12,8 +12,9 @@ use super::{Cover, Finding, Hit, Kind, OpenBlock, Place, Stream, Trail};
 use crate::redact::Redactor;
 use crate::redact::expression::ByteSet;
 use crate::redact::key_block::{KeyBlock, Line};
-use crate::redact::known::KnownValue;
+use crate::redact::known::{KnownValue, Learned, MOST_LEARNED};
 use crate::redact::mark;
+use crate::redact::secret::Secret;
 
 /// So many bytes at a time are searched for known values before they are let go.
 const STRIDE: usize = 1024;
@@ -27,15 +28,8 @@ pub(super) struct Pending {
     index: usize,
     from: Place,
     fingerprint: Option<Sha256>,
-    secret: Vec<u8>,
+    secret: Secret,
     escapes: Vec<u8>,
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.secret.fill(0);
-        std::hint::black_box(&self.secret); // see `KnownValue`
-    }
 }
 
 impl Stream {
@@ -104,7 +98,7 @@ impl Stream {
 
     /// Whether a trail goes over the next byte.
     fn is_covered(&self) -> bool {
-        let next = self.view.text.get(self.at).copied();
+        let next = self.view.text().get(self.at).copied();
         self.trails.iter().any(|trail| self.at < trail.end || next.is_some_and(|byte| trail.run_on.contains(byte)))
     }
 
@@ -116,7 +110,7 @@ impl Stream {
             index,
             from: self.source,
             fingerprint: self.redactor.key.as_ref().map(|key| key.begin()),
-            secret: Vec::new(),
+            secret: Secret::default(),
             escapes: Vec::new(),
         });
     }
@@ -128,7 +122,7 @@ impl Stream {
         let id = self.id(pending.index).to_owned();
         let Redactor { key, .. } = &self.redactor;
         let mark = match (key, pending.fingerprint.take()) {
-            (Some(key), Some(inner)) if !mark::is_guessable(&pending.secret) => {
+            (Some(key), Some(inner)) if !mark::is_guessable(pending.secret.bytes()) => {
                 mark::with_fingerprint(&id, &key.finish(inner))
             }
             _ => mark::plain(&id),
@@ -149,12 +143,27 @@ impl Stream {
         if !self.redactor.learns || !rule.is_some_and(|rule| rule.learn && rule.block_end.is_none()) {
             return;
         }
-        if let Some(gathered) = self.gathered.as_mut().filter(|_| pending.secret.len() < KEPT) {
-            gathered.push(KnownValue::new(id, pending.secret.clone()));
+        let secret = pending.secret.bytes();
+        if let Some(gathered) = self.gathered.as_mut().filter(|_| secret.len() < KEPT) {
+            gathered.push(KnownValue::new(id, secret));
         }
-        if Arc::make_mut(&mut self.known).learn(id, &pending.secret) {
+        let learned = Arc::make_mut(&mut self.known).learn(id, secret);
+        if learned == Learned::Nothing {
+            return;
+        }
+        if learned == Learned::InPlaceOfOthers {
+            // Whether they have been found further on depends on the chunks.
+            let (here, rules) = (self.at, self.matcher.rules.len());
+            self.found.retain(|finding| finding.index < rules || finding.range.start <= here);
+        }
+        self.known_to = self.known_to.min(self.at);
+        self.outdated = self.scanned;
+        self.likely.clear();
+        if self.redactor.memory.is_some() {
             self.learned.push((id.to_owned(), pending.secret.clone()));
-            self.known_to = self.known_to.min(self.at);
+            if self.learned.len() >= MOST_LEARNED {
+                self.remember();
+            }
         }
     }
 
@@ -188,20 +197,20 @@ impl Stream {
                 pending.escapes.extend_from_slice(&noise.bytes);
             }
         }
-        let bytes = self.view.text.get(self.at..to).unwrap_or_default();
+        let bytes = self.view.text().get(self.at..to).unwrap_or_default();
         if let Some(pending) = &mut self.pending {
             if let Some(fingerprint) = &mut pending.fingerprint {
                 fingerprint.update(bytes);
             }
-            let room = KEPT.saturating_sub(pending.secret.len());
-            pending.secret.extend(bytes.iter().take(room));
+            let room = KEPT.saturating_sub(pending.secret.bytes().len()).min(bytes.len());
+            pending.secret.extend(bytes.get(..room).unwrap_or_default());
         }
         self.pass(to);
     }
 
     /// Moves on to `to`, and keeps count of where that is in the source.
     fn pass(&mut self, to: usize) {
-        let bytes = self.view.text.get(self.at..to).unwrap_or_default();
+        let bytes = self.view.text().get(self.at..to).unwrap_or_default();
         self.source.offset += count(bytes.len());
         if self.hits.is_some() {
             self.source.line += count(memchr::memchr_iter(b'\n', bytes).count());
@@ -211,7 +220,7 @@ impl Stream {
 
     fn open_block(&mut self, rule: usize, marker: &Range<usize>) {
         let before =
-            self.view.text.get(marker.start.saturating_sub(self.matcher.back)..marker.start).unwrap_or_default();
+            self.view.text().get(marker.start.saturating_sub(self.matcher.back)..marker.start).unwrap_or_default();
         let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
         self.block = Some(OpenBlock { key: KeyBlock::new(rule, self.id(rule), column), from: marker.end });
     }
@@ -248,18 +257,18 @@ impl Stream {
             stop = if self.at < *from { stop.min(*from) } else { self.line_break(stop).map_or(stop, |at| at + 1) };
         }
         while let Some((at, noise)) = self.view.take_gap_before(stop) {
-            out.extend_from_slice(self.view.text.get(self.at..at).unwrap_or_default());
+            out.extend_from_slice(self.view.text().get(self.at..at).unwrap_or_default());
             self.pass(at.max(self.at));
             out.extend_from_slice(&noise.bytes);
             self.source.offset += count(noise.raw);
         }
-        out.extend_from_slice(self.view.text.get(self.at..stop).unwrap_or_default());
+        out.extend_from_slice(self.view.text().get(self.at..stop).unwrap_or_default());
         self.pass(stop);
     }
 
     /// The rule of the open block, if a line of its key starts here.
     fn key_line_here(&mut self) -> Option<usize> {
-        let at_start = self.at.checked_sub(1).and_then(|last| self.view.text.get(last)) == Some(&b'\n');
+        let at_start = self.at.checked_sub(1).and_then(|last| self.view.text().get(last)) == Some(&b'\n');
         let text = self.line_at(self.at);
         let block = self.block.as_ref()?;
         let line = match () {
@@ -285,7 +294,7 @@ impl Stream {
     }
 
     fn skip_secret(&mut self, stop: usize, out: &mut Vec<u8>) {
-        let text = &self.view.text;
+        let text = &self.view.text();
         for trail in self.trails.iter_mut().filter(|trail| trail.end < stop) {
             let rest = text.get(trail.end..stop).unwrap_or_default();
             trail.end += rest.iter().take_while(|&&byte| trail.run_on.contains(byte)).count();
@@ -316,7 +325,7 @@ impl Stream {
     }
 
     fn line_break(&self, stop: usize) -> Option<usize> {
-        let rest = self.view.text.get(self.at..stop).unwrap_or_default();
+        let rest = self.view.text().get(self.at..stop).unwrap_or_default();
         rest.iter().position(|&byte| byte == b'\n').map(|offset| self.at + offset)
     }
 }

@@ -1,0 +1,239 @@
+//! No surface shows a secret: results, errors, notifications, the record, and what the server logs when it logs everything.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::serve::Server;
+use crate::support::world::World;
+
+/// A value that only the settings say is a secret, and its name.
+const PLANTED: (&str, &str) = ("PLANTED_PHRASE", "sunflower-Field-0451x");
+/// A token of a shape that a rule knows, in two halves.
+const TOKEN: (&str, &str) = ("ghp_0123456789abcdef", "ghijABCDEFGHIJ012345");
+/// Everything, of the protocol library too.
+const VERBOSE: &str = "trace,rmcp=trace,rmcp::service=trace,rmcp::transport=trace,palisade=trace,palisade_runner=trace";
+
+fn token() -> String {
+    [TOKEN.0, TOKEN.1].concat()
+}
+
+/// Texts none of which may be shown: the values, and what Base64 makes of them.
+fn forbidden() -> [String; 4] {
+    let planted = PLANTED.1.to_owned();
+    [planted, token(), "c3VuZmxvd2VyLUZpZWxkLTA0".to_owned(), "Z2hwXzAxMjM0NTY3ODlhYmNkZWZnaGlq".to_owned()]
+}
+
+fn assert_silent(surface: &str, text: &str) {
+    for secret in forbidden() {
+        assert!(!text.contains(&secret), "{surface} shows `{secret}`: {text}");
+    }
+}
+
+/// A world with both secrets about, and the settings that name one of them.
+fn world() -> (World, std::path::PathBuf) {
+    let world = World::new();
+    let (planted, token) = (PLANTED.1, token());
+    let print = format!("echo 'it is {planted}'; printf %s {planted} | base64; echo token: {token}; echo {token} >&2");
+    world.program("leak", &format!("#!/bin/sh\n{print}\n"));
+    world.program("linger", &format!("#!/bin/sh\n{print}\nsleep 0.7\n{print}\nsleep 0.7\n"));
+    world.write(&format!("work/{planted}.txt"), "");
+    fs::create_dir(world.path(&format!("work/at-{token}"))).expect("a directory");
+    let settings = world.write("state/palisade.toml", "[redact]\nenvironment = [\"PLANTED_*\"]\n");
+    (world, settings)
+}
+
+fn palisade(world: &World) -> Command {
+    let mut command = world.palisade();
+    command.env(PLANTED.0, PLANTED.1).env("PALISADE_LOG", VERBOSE);
+    command
+}
+
+/// Calls that lead a secret to each place where something is told.
+fn calls() -> Vec<(&'static str, &'static str, Value)> {
+    let (planted, token) = (PLANTED.1, token());
+    vec![
+        ("output", "exec", json!({ "command": "./leak" })),
+        ("echoed command", "exec", json!({ "command": format!("echo {token} {planted}") })),
+        ("file names", "exec", json!({ "command": "ls" })),
+        ("error of a program", "exec", json!({ "command": format!("cat ./none-{token} ./none-{planted}") })),
+        ("where it ends", "exec", json!({ "command": format!("cd at-{token} && pwd") })),
+        ("denial", "exec", json!({ "command": format!("sudo ./{planted} --password {token}") })),
+        ("a program that is not there", "exec", json!({ "command": format!("./{planted} {token}") })),
+        ("no shell", "exec", json!({ "command": format!("echo '{token} {planted}") })),
+        ("place to start in", "exec", json!({ "command": "pwd", "cwd": format!("none-{token}") })),
+        ("reason", "exec", json!({ "command": "./leak", "reason": format!("{planted} {token}") })),
+        ("filtered output", "exec", json!({ "command": "./leak", "grep": "it is|token" })),
+        (
+            "what is explained",
+            "explain",
+            json!({ "command": format!("curl -u me:{token} https://x.example/{planted}") }),
+        ),
+        ("target", "session_open", json!({ "target": format!("{token}") })),
+        ("session", "exec", json!({ "command": "true", "session": format!("{token}") })),
+        ("job", "job_read", json!({ "job": format!("{token}") })),
+        ("progress", "exec", json!({ "command": "./linger" })),
+        ("background", "exec", json!({ "command": "./linger", "yield_ms": 0 })),
+        ("list", "list", json!({ "kind": "jobs" })),
+    ]
+}
+
+#[test]
+fn no_surface_of_a_server_shows_a_secret_whatever_is_logged() {
+    let (world, settings) = world();
+    let log = world.path("state/log");
+    let mut serve = palisade(&world);
+    serve.arg("serve").arg("--config").arg(&settings).stderr(fs::File::create(&log).expect("a file"));
+    let mut server = Server::of(serve);
+    for (id, (surface, tool, arguments)) in (1_u64..).zip(calls()) {
+        let meta = json!({ "progressToken": format!("p{id}") });
+        let params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
+        server.send(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }));
+        loop {
+            let told = server.receive();
+            assert_silent(surface, &told.to_string());
+            if told["id"] == id {
+                assert!(told["result"].is_object() || told["error"].is_object(), "{surface}: {told}");
+                break;
+            }
+        }
+    }
+    // Settings that are wrong are told in the log, and on record.
+    fs::write(&settings, format!("no-such-key = '{} {}'\n", PLANTED.1, token())).expect("written");
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).expect("a log").contains("no-such-key") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is logged");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).expect("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+    let killed = Command::new("kill").args(["-ABRT", &server.child.id().to_string()]).status().expect("kill");
+    assert!(killed.success());
+    let status = server.child.wait().expect("it ends");
+    assert!(!status.core_dumped(), "{status}");
+    drop(server);
+
+    every_file(&world.path("state"), &mut |path, text| {
+        if path != settings {
+            assert_silent(&path.display().to_string(), text);
+        }
+    });
+}
+
+#[test]
+fn neither_the_terminal_nor_the_record_shows_a_secret() {
+    let (world, settings) = world();
+    let token = token();
+    for command in ["./leak", &format!("cat ./none-{token}"), &format!("sudo -p {token}"), "ls", "./linger"] {
+        for json in [&["--json"][..], &[]] {
+            let mut run = palisade(&world);
+            run.arg("run").args(json).arg("--config").arg(&settings).arg(command);
+            let output = run.output().expect("it runs");
+            assert_silent(command, &String::from_utf8_lossy(&output.stdout));
+            assert_silent(command, &String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    every_file(&world.path("state/palisade"), &mut |path, text| assert_silent(&path.display().to_string(), text));
+}
+
+/// Whoever has the record finds what was redacted, by rule, in the outcome that the result's anchor names; not the value.
+#[test]
+fn a_redaction_can_be_looked_up_by_its_record() {
+    let (world, settings) = world();
+    let mut serve = palisade(&world);
+    serve.env("PALISADE_LOG", "off").arg("serve").arg("--config").arg(&settings);
+    let mut server = Server::of(serve);
+    server.exec(1, "./leak");
+    let answer = server.receive();
+    let shown = &answer["result"]["structuredContent"];
+    assert_eq!(shown["redactions"]["github-token"], 2, "{answer}");
+    assert_eq!(shown["redactions"][PLANTED.0], 2, "{answer}");
+    drop(server);
+    let record = world.record();
+    let outcome = record.iter().find(|line| line["kind"] == "outcome").expect("an outcome");
+    assert_eq!(outcome["redactions"], shown["redactions"], "{outcome}");
+    assert_eq!(outcome["req"], shown["decision"]["id"], "{outcome}");
+    assert_silent("the record", &format!("{record:?}"));
+}
+
+/// A prompt is seen although no line break follows: whoever is to answer would wait for it.
+#[test]
+fn a_prompt_appears_while_the_stream_is_silent() {
+    let (world, settings) = world();
+    let mut redact = world.palisade();
+    redact.env("PALISADE_CONFIG", settings).env(PLANTED.0, PLANTED.1);
+    let mut child = redact.arg("redact").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let (mut stdin, mut stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let (sender, shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while stdout.read(&mut byte).is_ok_and(|count| count == 1) && sender.send(byte[0]).is_ok() {}
+    });
+    let expect = |text: &str| {
+        for wanted in text.bytes() {
+            assert_eq!(
+                shown.recv_timeout(Duration::from_secs(30)).map(char::from),
+                Ok(char::from(wanted)),
+                "of `{text}`"
+            );
+        }
+    };
+    stdin.write_all(format!("it is {}\nPassword: ", PLANTED.1).as_bytes()).expect("written");
+    expect("it is [redacted:PLANTED_PHRASE#");
+    let _fingerprint: Vec<u8> = shown.iter().take_while(|byte| *byte != b'\n').collect();
+    expect("Password: ");
+    // The first half of a token does not.
+    stdin.write_all(TOKEN.0.as_bytes()).expect("written");
+    assert!(shown.recv_timeout(Duration::from_millis(300)).is_err(), "half of a token was shown");
+    // What stands below a password may go on with it, so that it waits for one more line.
+    stdin.write_all(format!("{}\nnext line\n", TOKEN.1).as_bytes()).expect("written");
+    expect("[redacted:github-token#");
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// However much comes, and whatever it is full of, no more than 8 MiB are needed for it.
+#[test]
+fn a_long_stream_takes_no_more_memory_than_a_short_one() {
+    let world = World::new();
+    let mut child =
+        world.palisade().arg("redact").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let line = |n: usize| match n % 9 {
+        0 => format!("DB_PASSWORD=EXAMPLE{n:020x}\n"),
+        1 => format!("\u{1b}[3{}mcoloured\u{1b}[0m {n}\r\n", n % 8),
+        _ => format!("-rw-r--r-- 1 build build {n:>8} Jan  2 03:04 target/release/deps/libitem-{n:016x}.rlib\n"),
+    };
+    let part = |part: usize| (0..8_000).map(|n| line(part * 8_000 + n)).collect::<String>();
+    let mut peaks = Vec::new();
+    // What was compiled for the first part, and what was learned, is there for the others.
+    for until in [4, 40] {
+        for number in until / 2..until {
+            stdin.write_all(part(number).as_bytes()).expect("written");
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim().to_owned();
+        peaks.push(peak.trim_end_matches(" kB").parse::<u64>().expect("a number"));
+    }
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+    assert!(peaks[1] <= peaks[0] + 8 * 1024, "KiB at most: {peaks:?}");
+}
+
+fn every_file(directory: &Path, see: &mut dyn FnMut(&Path, &str)) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            every_file(&path, see);
+        } else if let Ok(bytes) = fs::read(&path) {
+            see(&path, &String::from_utf8_lossy(&bytes));
+        }
+    }
+}
