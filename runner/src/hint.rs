@@ -49,6 +49,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) own: &'a str,
     /// Names of those, as a person calls them.
     pub(crate) called: &'a str,
+    /// Programs that policy refused, which the result tells of by themselves.
+    pub(crate) refused: &'a [&'a str],
 }
 
 /// What the messages of a command that failed mean, most recent first.
@@ -81,6 +83,9 @@ fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
     };
     if bounds.cwds.iter().any(|cwd| within(plain(&cwd.join(named)))) {
         return None; // it may be the file's own mode, or a mask, which the message would not tell apart
+    }
+    if bounds.refused.contains(&named) {
+        return None; // it was to be executed, not changed
     }
     Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
 }
@@ -123,7 +128,8 @@ mod tests {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
         let network = Some(NO_NETWORK.to_owned());
         let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
-        let bounds = Bounds { cwds: &cwds, writable: &[Path::new("/w")], own: "/t/s-", called: "here" };
+        let bounds =
+            Bounds { cwds: &cwds, writable: &[Path::new("/w")], own: "/t/s-", called: "here", refused: &["/bin/x"] };
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
             ("bash: /x/new: Read-only file system", outside("/x/new")),
@@ -139,6 +145,8 @@ mod tests {
             ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
             ("./x: 3: cannot create /t/new: Read-only file system", outside("/t/new")),
             ("make: *** Permission denied", None),
+            ("bash: line 1: /bin/x: Permission denied", None),
+            ("bash: line 1: /bin/y: Permission denied", outside("/bin/y")),
             ("head: write error: File too large", Some(FULL[1].1.to_owned())),
             ("bash: line 1: 5 File size limit exceeded(core dumped)", Some(FULL[2].1.to_owned())),
             ("cp: error writing '/tmp/x': No space left on device", Some(FULL[0].1.to_owned())),
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_messages_gives_few_hints() {
-        let bounds = Bounds { cwds: &[Path::new("/w")], writable: &[], own: "/t/s-", called: "nothing" };
+        let bounds = Bounds { cwds: &[Path::new("/w")], writable: &[], own: "/t/s-", called: "nothing", refused: &[] };
         let text: String =
             (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();
         let hints = hints(&text, &bounds);

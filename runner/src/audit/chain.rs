@@ -22,7 +22,7 @@ use super::{Entry, Id, hex};
 /// The version of the record format, `v` in every line.
 pub const FORMAT: u32 = 1;
 
-/// The longest line in bytes, newline included, that is written or accepted: what one step of [`verify`](super::verify) may hold in
+/// The longest line in bytes, newline included, that is written or accepted: what one step of [`verify`](super::verify()) may hold in
 /// memory, some twenty times the longest command with everything around it.
 pub const MAX_LINE: usize = 4 << 20;
 

@@ -21,7 +21,7 @@ use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::output::{Cursor, View};
 use crate::record;
 use crate::redact::Redacted;
-use crate::result::{ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
+use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
 use crate::session::{Order, SessionError, TerminalSize, Typed};
 
 /// Bytes that one call may write (the contract, section 7).
@@ -245,7 +245,7 @@ impl Pipeline {
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
         let failed = finish.is_some_and(|finish| finish.exit_code.is_some_and(|code| code != 0));
-        let hints = if failed { self.hints(stderr.text.as_str(), job, finish) } else { Vec::new() };
+        let hints = if failed { self.hints(stderr.text.as_str(), &known.denied, job, finish) } else { Vec::new() };
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
@@ -274,7 +274,7 @@ impl Pipeline {
         }
     }
 
-    fn hints(&self, stderr: &str, job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {
+    fn hints(&self, stderr: &str, denied: &[DeniedProgram], job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
         let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
@@ -287,7 +287,9 @@ impl Pipeline {
         }
         let begun = Path::new(job.cwd.as_str());
         let cwds = [begun, cwd.map_or(begun, Path::new)];
-        let bounds = Bounds { cwds: &cwds, writable: &writable, own: &own.to_string_lossy(), called: &called };
+        let refused: Vec<&str> = denied.iter().map(|denied| denied.program.as_str()).collect();
+        let own = own.to_string_lossy();
+        let bounds = Bounds { cwds: &cwds, writable: &writable, own: &own, called: &called, refused: &refused };
         hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 
