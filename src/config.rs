@@ -84,6 +84,21 @@ pub(crate) enum ConfigError {
 /// How long a session or the output of a job is kept for nobody who asks for it.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
+/// Processes and threads of a session, unless the settings say how many: more than a build on many processors starts, and few enough for a
+/// machine that others use as well.
+const PROCESSES: u64 = 4096;
+
+/// Bytes that a session leaves on each disk, unless the settings say how many.
+const FREE_DISK: u64 = 64 << 20;
+
+/// Memory of a session, unless the settings say how much: three quarters of the machine's. None where that cannot be told.
+fn most_memory() -> Option<u64> {
+    let about = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = about.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = total.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024 / 4 * 3)
+}
+
 /// Descriptors below which a session's shell does not find room for its own.
 const LEAST_OPEN_FILES: u64 = 256;
 
@@ -745,8 +760,9 @@ impl<'a> Layers<'a> {
             });
         }
         Ok(Limits {
-            processes: self.pick(|file| file.sandbox.limits.processes),
-            memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?,
+            processes: self.pick(|file| file.sandbox.limits.processes).or(Some(PROCESSES)),
+            memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?
+                .or_else(most_memory),
             file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
             open_files,
             cpu: self
@@ -754,7 +770,8 @@ impl<'a> Layers<'a> {
                 .map(|time| time.read("sandbox.limits.cpu"))
                 .transpose()?,
             disk: bytes("sandbox.limits.disk", self.pick(|file| file.sandbox.limits.disk.clone()))?,
-            free_disk: bytes("sandbox.limits.free-disk", self.pick(|file| file.sandbox.limits.free_disk.clone()))?,
+            free_disk: bytes("sandbox.limits.free-disk", self.pick(|file| file.sandbox.limits.free_disk.clone()))?
+                .or(Some(FREE_DISK)),
         })
     }
 

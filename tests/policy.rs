@@ -281,6 +281,9 @@ fn the_sandbox_is_explained_with_its_policies() {
     let own = rules.iter().find(|rule| rule["path"] == workspace.as_str()).expect("the workspace");
     assert_eq!(own["rights"], "r---");
     assert_eq!(readonly["network"], "not-permitted");
+    let held: Vec<&str> =
+        readonly["limits"].as_array().expect("limits").iter().filter_map(|l| l["name"].as_str()).collect();
+    assert_eq!(held, ["processes", "memory", "free-disk"], "without settings");
     let limits = world.write(
         "state/limits.toml",
         "[sandbox.limits]\nprocesses = 99\nmemory = \"1GiB\"\ncpu = 90\nfree-disk = \"64MiB\"\n",

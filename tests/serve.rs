@@ -478,7 +478,7 @@ fn wait_until(seconds: u64, is_so: impl Fn() -> bool) {
     }
 }
 
-/// The guard of each session waits in a thread; besides those, many sessions take no more threads than few.
+/// The guard of each session waits in a thread; besides those, many sessions take no more threads than few, limits or not.
 #[test]
 fn threads_do_not_grow_with_sessions() {
     let world = World::new();

@@ -30,7 +30,7 @@ const NO_NETWORK: &str = "this session has no network but the proxy that `http_p
 const FULL: [(&str, &str); 6] = [
     (
         "No space left on device",
-        "`/tmp` and `/dev/shm` of a session hold no more than `sandbox.limits.memory`, else 1 GiB",
+        "`/tmp` and `/dev/shm` of a session hold no more than `sandbox.limits.memory`, and 1 GiB at most",
     ),
     ("File too large", "limit: file-size (`sandbox.limits.file-size`)"),
     ("File size limit exceeded", "limit: file-size (`sandbox.limits.file-size`)"),

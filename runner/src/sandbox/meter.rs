@@ -1,8 +1,8 @@
 //! How much a session uses, looked at from outside, and the end of what uses too much.
 //!
 //! The kernel counts processes per user, for root not at all, and memory not by session unless there is a control group to
-//! write to, which is rare outside of a service manager. So a thread of the server's looks, the more often the nearer the session is to
-//! its limit. What has gone past it between two looks is ended with the rest: every process of the session's but its shell,
+//! write to, which is rare outside of a service manager. So one thread of the server's looks at all sessions that have limits, the
+//! more often the nearer a session is to one, and not at those that have run nothing since they were found at rest. What has gone past it between two looks is ended with the rest: every process of the session's but its shell,
 //! and the shell too if that alone is past the limit.
 //!
 //! Processor time and disks are looked at in the same way, and counted for each command: what an earlier one has left in the background
@@ -14,9 +14,10 @@
 //! Decided here: whether a limit is passed. Not decided here: what becomes of the command (`transport/local/run.rs`).
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use rustix::process::{
@@ -35,6 +36,9 @@ use super::tree::{self, Tree};
 /// Between two looks at a session that is far from its limits, and at one that is near.
 const FAR: Duration = Duration::from_millis(100);
 const NEAR: Duration = Duration::from_millis(5);
+
+/// The name of the threads that look and end.
+const THREAD: &str = "palisade-meter";
 
 /// Looks in a row that may fail.
 const BLIND: u32 = 20;
@@ -81,12 +85,18 @@ impl Exceeded {
     }
 }
 
-/// Looks at one session as long as its process is held.
+/// Says when one session passes a limit, as long as its process is held.
 #[derive(Debug)]
 pub struct Meter {
     told: watch::Receiver<Option<Exceeded>>,
-    /// How many commands have begun.
-    commands: Arc<AtomicU64>,
+    activity: Arc<Activity>,
+}
+
+/// How many commands a session has begun, and how many of them have ended.
+#[derive(Debug, Default)]
+struct Activity {
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Meter {
@@ -94,56 +104,69 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// No thread can be made.
+    /// There is no thread to look, and none can be made.
     pub fn start(process: &Arc<Process>, limits: Limits, disks: Disks) -> io::Result<Option<Self>> {
         if !limits.are_watched() {
             return Ok(None);
         }
         let (teller, told) = watch::channel(None);
-        let process = Arc::downgrade(process);
-        let commands = Arc::new(AtomicU64::new(0));
-        let account = Account::new(Arc::clone(&commands), disks);
-        let work = move || look_after(&process, limits, account, &teller);
-        std::thread::Builder::new().name("palisade-meter".to_owned()).spawn(work)?;
-        Ok(Some(Self { told, commands }))
+        let activity = Arc::new(Activity::default());
+        let account = Account::new(Arc::clone(&activity), disks);
+        let due = Instant::now() + FAR;
+        let watched = Watched { process: Arc::downgrade(process), limits, account, teller, due, calm: None, blind: 0 };
+        hand_over(watched)?;
+        Ok(Some(Self { told, activity }))
     }
 
-    /// A command begins: what is passed from now on.
+    /// A command begins: what is passed from now on. It has ended when this is dropped.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        self.commands.fetch_add(1, Relaxed);
+        self.activity.begun.fetch_add(1, AcqRel);
         let mut told = self.told.clone();
         told.mark_unchanged();
-        Watch(Some(told))
+        Watch { told: Some(told), _running: Some(Running(Arc::clone(&self.activity))) }
     }
 }
 
 /// What a session passes while it is watched.
 #[derive(Debug)]
-pub struct Watch(Option<watch::Receiver<Option<Exceeded>>>);
+pub struct Watch {
+    told: Option<watch::Receiver<Option<Exceeded>>>,
+    _running: Option<Running>,
+}
+
+/// A command that has not ended.
+#[derive(Debug)]
+struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, AcqRel);
+    }
+}
 
 impl Watch {
     /// Of a session without limits.
     #[must_use]
     pub const fn none() -> Self {
-        Self(None)
+        Self { told: None, _running: None }
     }
 
     /// Waits until a limit is passed. Safe to drop.
     pub async fn exceeded(&mut self) -> Exceeded {
-        if let Some(told) = &mut self.0
+        if let Some(told) = &mut self.told
             && told.changed().await.is_ok()
             && let Some(exceeded) = *told.borrow_and_update()
         {
             return exceeded;
         }
-        self.0 = None;
+        self.told = None;
         std::future::pending().await
     }
 
     /// What has been passed and not been waited for.
     pub fn now(&mut self) -> Option<Exceeded> {
-        let told = self.0.as_mut()?;
+        let told = self.told.as_mut()?;
         if told.has_changed().unwrap_or(true) { *told.borrow_and_update() } else { None }
     }
 }
@@ -151,7 +174,7 @@ impl Watch {
 /// What counts for one command.
 #[derive(Debug)]
 struct Account {
-    commands: Arc<AtomicU64>,
+    activity: Arc<Activity>,
     command: u64,
     spent: Spent,
     disks: Watcher,
@@ -160,15 +183,15 @@ struct Account {
 }
 
 impl Account {
-    fn new(commands: Arc<AtomicU64>, disks: Disks) -> Self {
+    fn new(activity: Arc<Activity>, disks: Disks) -> Self {
         let (spent, disks) = (Spent::default(), Watcher::new(disks));
-        Self { commands, command: 0, spent, disks, closed: false }
+        Self { activity, command: 0, spent, disks, closed: false }
     }
 
     /// The limit that the command has passed, once.
     fn look(&mut self, used: &Use, limits: &Limits) -> Option<Exceeded> {
         self.spent.look(&used.stats);
-        let command = self.commands.load(Relaxed);
+        let command = self.activity.begun.load(Acquire);
         if command != self.command {
             (self.command, self.closed) = (command, false);
             self.spent.begin();
@@ -185,7 +208,13 @@ impl Account {
 
     /// Whether another command has begun meanwhile.
     fn is_over(&self) -> bool {
-        self.commands.load(Relaxed) != self.command
+        self.activity.begun.load(Acquire) != self.command
+    }
+
+    /// How many commands have ended, if none runs.
+    fn at_rest(&self) -> Option<u64> {
+        let ended = self.activity.ended.load(Acquire);
+        (ended == self.activity.begun.load(Acquire)).then_some(ended)
     }
 
     fn is_near(&self, limits: &Limits) -> bool {
@@ -193,50 +222,141 @@ impl Account {
     }
 }
 
-fn look_after(process: &Weak<Process>, limits: Limits, mut account: Account, teller: &watch::Sender<Option<Exceeded>>) {
-    // Before all that it may have to end, where we may: what the kernel does not hold for root, it lets root do. Of this thread.
+/// A session that is looked at.
+#[derive(Debug)]
+struct Watched {
+    process: Weak<Process>,
+    limits: Limits,
+    account: Account,
+    teller: watch::Sender<Option<Exceeded>>,
+    /// When it is to be looked at again.
+    due: Instant,
+    /// How many commands had ended when it was found at rest, with nothing in it but its shell.
+    calm: Option<u64>,
+    /// Looks in a row that have failed.
+    blind: u32,
+}
+
+/// What comes of a look.
+enum Found {
+    /// There will be another one.
+    Well,
+    /// The session has ended.
+    Gone,
+    /// It is to be ended, all but its shell, for having passed this limit.
+    Over(Exceeded),
+}
+
+/// Has the thread that looks at all sessions look at this one, too.
+fn hand_over(watched: Watched) -> io::Result<()> {
+    static LOOKER: Mutex<Option<Sender<Watched>>> = Mutex::new(None);
+    // Nothing that holds the lock can fail half-way.
+    let mut looker = LOOKER.lock().unwrap_or_else(PoisonError::into_inner);
+    let sender = match &*looker {
+        Some(sender) => sender,
+        None => {
+            let (sender, sessions) = mpsc::channel();
+            let again = sender.clone();
+            std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || look_after(&sessions, &again))?;
+            looker.insert(sender)
+        }
+    };
+    // It would have to have died of a fault of ours; then no session with limits starts any more.
+    sender.send(watched).map_err(|_| io::Error::other("nobody watches limits any more"))
+}
+
+fn look_after(sessions: &Receiver<Watched>, again: &Sender<Watched>) {
+    // Before all that it may have to end, where we may: what the kernel does not hold for root, it lets root do. Of this thread, and of
+    // those that it starts.
     let _as_it_is = setpriority_process(None, FIRST);
-    let (mut pause, mut blind) = (FAR, 0);
+    let mut all: Vec<Watched> = Vec::new();
     loop {
-        std::thread::sleep(pause);
-        let Some(process) = process.upgrade() else { return };
+        let next = all.iter().map(|watched| watched.due).min();
+        match next {
+            Some(due) => all.extend(sessions.recv_timeout(due.saturating_duration_since(Instant::now())).ok()),
+            None => all.extend(sessions.recv().ok()),
+        }
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(watched) = all.get_mut(at) {
+            let found = if watched.due <= now { watched.look() } else { Found::Well };
+            match found {
+                Found::Well => at += 1,
+                Found::Gone => drop(all.swap_remove(at)),
+                Found::Over(exceeded) => end_beside(all.swap_remove(at), exceeded, again),
+            }
+        }
+    }
+}
+
+/// Ends it in a thread of its own, since that may take seconds in which others could pass their limits; here, if there is no thread to be
+/// had. It is looked at again after that.
+fn end_beside(watched: Watched, exceeded: Exceeded, again: &Sender<Watched>) {
+    let held = Arc::new(Mutex::new(Some(watched)));
+    let end = move |held: &Mutex<Option<Watched>>, again: &Sender<Watched>| {
+        if let Some(watched) = held.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            watched.end(exceeded);
+            let _server_ends = again.send(watched);
+        }
+    };
+    let (theirs, back) = (Arc::clone(&held), again.clone());
+    if std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || end(&theirs, &back)).is_err() {
+        end(&held, again);
+    }
+}
+
+impl Watched {
+    fn look(&mut self) -> Found {
+        self.due = Instant::now() + FAR;
+        let Some(process) = self.process.upgrade() else { return Found::Gone };
+        let rest = self.account.at_rest();
+        if rest.is_some() && rest == self.calm {
+            return Found::Well;
+        }
         let used = match Use::of(&process) {
-            None => return,
+            None => return Found::Gone,
             Some(Ok(used)) => used,
             // For want of descriptors, say. What nobody can watch is ended before it can use that.
             Some(Err(error)) => {
-                blind += 1;
-                if blind == BLIND {
-                    tracing::error!(%error, "a session that cannot be watched is ended");
-                    let _ended_already = process.kill();
-                    return;
+                self.blind += 1;
+                if self.blind < BLIND {
+                    return Found::Well;
                 }
-                continue;
+                tracing::error!(%error, "a session that cannot be watched is ended");
+                let _ended_already = process.kill();
+                return Found::Gone;
             }
         };
-        blind = 0;
-        let for_command = account.look(&used, &limits);
-        let exceeded = used.exceeds(&limits).or(for_command);
-        pause = if used.is_near(&limits) || account.is_near(&limits) { NEAR } else { FAR };
-        let Some(exceeded) = exceeded else { continue };
+        self.blind = 0;
+        let for_command = self.account.look(&used, &self.limits);
+        let exceeded = used.exceeds(&self.limits).or(for_command);
+        if used.is_near(&self.limits) || self.account.is_near(&self.limits) {
+            self.due = Instant::now() + NEAR;
+        }
+        self.calm = rest.filter(|_| exceeded.is_none() && used.pids.len() <= 1);
         match exceeded {
-            Exceeded::Memory | Exceeded::Processes => {
-                teller.send_replace(Some(exceeded));
-                if teller.receiver_count() > 1 {
-                    interrupt(&process, exceeded);
-                }
-                end(&process, &limits);
-            }
+            None => return Found::Well,
+            Some(exceeded @ (Exceeded::Memory | Exceeded::Processes)) => return Found::Over(exceeded),
             // The last command's: that has ended.
-            Exceeded::Cpu | Exceeded::Disk | Exceeded::FreeDisk if account.is_over() => {}
+            Some(_) if self.account.is_over() => {}
             // There is time for whoever runs the command to end it; only what nobody runs is ended here.
-            Exceeded::Cpu | Exceeded::Disk | Exceeded::FreeDisk => {
-                teller.send_replace(Some(exceeded));
-                if teller.receiver_count() == 1 {
+            Some(exceeded) => {
+                self.teller.send_replace(Some(exceeded));
+                if self.teller.receiver_count() == 1 {
                     end_these(&used.stats, &process);
                 }
             }
         }
+        Found::Well
+    }
+
+    fn end(&self, exceeded: Exceeded) {
+        let Some(process) = self.process.upgrade() else { return };
+        self.teller.send_replace(Some(exceeded));
+        if self.teller.receiver_count() > 1 {
+            interrupt(&process, exceeded);
+        }
+        end(&process, &self.limits);
     }
 }
 

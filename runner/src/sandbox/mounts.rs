@@ -63,7 +63,8 @@ pub(super) enum Kind {
 /// Places that every session has for itself, where the machine has them.
 const FRESH: [(&str, Kind); 3] = [("/proc", Kind::Processes), ("/tmp", Kind::Memory), ("/dev/shm", Kind::Memory)];
 
-/// What the places in memory may hold together with what else a session uses, unless the settings say how much memory it gets.
+/// What each of the places in memory may hold, unless the settings give a session less memory. Files that nobody has open or mapped are
+/// seen by no watch.
 const SIZE: u64 = 1 << 30;
 
 /// One inode costs memory too.
@@ -105,7 +106,7 @@ pub(super) fn view(
     cwd: &Path,
     offered: u32,
 ) -> Result<(View, Vec<PathRule>), SandboxError> {
-    let size = limits.memory.unwrap_or(SIZE);
+    let size = limits.memory.map_or(SIZE, |memory| memory.min(SIZE));
     // Who is granted the machine's /tmp does not get another.
     let granted =
         |place: &str| rules.iter().any(|rule| Path::new(place).starts_with(&rule.path) && !rule.rights.is_empty());
