@@ -97,7 +97,7 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
 
 /// A chain that nobody else has: its id, the name of its first file, and the mark that it is being written.
 fn begin(directory: &Path, opened: &OwnedFd) -> Result<(ChainId, Name, Mark), AuditError> {
-    let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let at = Timestamp::now().strftime("%Y%m%dT%H%M%S.%6fZ").to_string();
     loop {
         let id = ChainId(random()?);
         let name = Name { stem: format!("{at}-{}-{id}", std::process::id()), number: 1 };

@@ -292,12 +292,14 @@ impl World {
         let plan = self.plan();
         let process = Arc::new(spawn(prepare(&plan, launch).unwrap()).unwrap());
         let disks = Disks::of(&plan, &self.path("work"));
+        // A machine with other work takes long to spend a second of processor time.
+        let patience = if self.metered { 4 * PATIENCE } else { PATIENCE };
         let meter = self.metered.then(|| Meter::start(&process, plan.limits, disks).unwrap().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let limit = runtime.block_on(async {
             let mut watch = meter.as_ref().map_or_else(Watch::none, Meter::watch);
             let limit = tokio::select! {
-                _ended = tokio::time::timeout(PATIENCE, process.wait()) => None,
+                _ended = tokio::time::timeout(patience, process.wait()) => None,
                 // As for a command that does not end by itself when all around it does.
                 limit = watch.exceeded() => Some(limit),
             };
