@@ -27,8 +27,16 @@ pub(crate) enum Verb {
     Redact(Redact),
     /// Look at the record
     Audit(Audit),
+    /// Look at the workspace's checkpoints, and go back to one
+    Checkpoint(Checkpoint),
+    /// Follow what sessions do, live
+    Watch(Watch),
     /// Work on policies: validate, test, lint, format, compare
     Policy(Policy),
+    /// See what waits for a person in running servers, and answer it
+    Approvals(Approvals),
+    /// End what an agent or a session runs, at once, and lock it out
+    Stop(Stop),
     /// Say what this machine can enforce, and what is missing
     Doctor(Doctor),
 }
@@ -165,12 +173,68 @@ pub(crate) enum AuditAction {
     Verify(AuditVerify),
     /// Show what is on record
     Show(AuditShow),
-    /// Judge the commands on record by the policies of now
+    /// Make the decisions on record again by the policies of now
     Replay(AuditReplay),
+    /// Write a copy of the record in a form for others
+    Export(AuditExport),
     /// Print the public half of the key that the record is signed with
     Key(AuditKey),
     /// Export one record with what shows that it is on record
     Prove(AuditProve),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {
+    #[command(subcommand)]
+    pub(crate) action: CheckpointAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointAction {
+    /// List the checkpoints of the workspace
+    List(CheckpointList),
+    /// Say what going back to one would do
+    Diff(CheckpointDiff),
+    /// Go back to one; a person is asked where policy says so
+    Restore(CheckpointRestore),
+    /// Give up old ones
+    Prune(CheckpointPrune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointList {
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointDiff {
+    /// The checkpoint, or the beginning of its name
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: String,
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointRestore {
+    /// The checkpoint, or the beginning of its name
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: String,
+    /// Put back what others changed since, too
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointPrune {
+    /// How many of the newest to keep
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep: usize,
+    #[command(flatten)]
+    pub(crate) context: Context,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +264,19 @@ pub(crate) struct AuditShow {
     /// A record file, or a directory of them [default: where the settings put the record]
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) filter: RecordFilter,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the records as they are written, one JSON line each
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which records.
+#[derive(Debug, Default, PartialEq, Eq, Args)]
+pub(crate) struct RecordFilter {
     /// What this agent did
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
@@ -224,12 +301,36 @@ pub(crate) struct AuditShow {
     /// Nothing younger
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditExport {
+    /// A record file, or a directory of them [default: where the settings put the record]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// The form
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: ExportFormat,
+    #[command(flatten)]
+    pub(crate) filter: RecordFilter,
+    /// A new file to write to [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// Settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Print the records as they are written, one JSON line each
-    #[arg(long)]
-    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// OCSF events, one JSON line each
+    Ocsf,
+    /// A session as a recording for terminals; needs --session
+    Asciicast,
+    /// OpenTelemetry export requests, one JSON line each
+    Otlp,
+    /// RFC 5424 messages, one a line
+    Syslog,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -250,6 +351,15 @@ pub(crate) struct AuditReplay {
     /// A profile that Palisade ships
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// A directory that the agent could read, as for `run`; repeatable
+    #[arg(long = "read", value_name = "DIR")]
+    pub(crate) reads: Vec<PathBuf>,
+    /// A directory that the agent could write, as for `run`; repeatable
+    #[arg(long = "write", value_name = "DIR")]
+    pub(crate) writes: Vec<PathBuf>,
+    /// The secret half of the key that copies are sealed to: what was redacted can be judged again then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
     /// Settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -273,12 +383,118 @@ pub(crate) struct AuditProve {
     /// The record file that it is in
     #[arg(value_name = "FILE")]
     pub(crate) path: PathBuf,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approvals {
+    #[command(subcommand)]
+    pub(crate) action: ApprovalsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsAction {
+    /// List what waits, oldest first
+    List(ApprovalsList),
+    /// Show one request with all that it would do
+    Show(ApprovalsShow),
+    /// Say yes: the agent may run it once
+    Grant(Vote),
+    /// Say no
+    Deny(Vote),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsList {
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsShow {
+    /// The request's id
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vote {
+    /// The request's id
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Do not ask at the terminal whether it is meant
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// A session or an agent
+    #[arg(value_name = "SESSION|AGENT", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) target: Option<String>,
+    /// Everything that runs, in every server
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Let it in again
+    #[arg(long)]
+    pub(crate) lift: bool,
+    /// Why, for the record and for the agent
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The directory of a record [default: where the settings put the record]
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<PathBuf>,
+    /// Print records as plain lines, from now on, or from `--since` on
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Serve a page that only shows, on a loopback address [default: 127.0.0.1, any port]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0", conflicts_with = "follow")]
+    pub(crate) serve: Option<String>,
+    #[command(flatten)]
+    pub(crate) filter: RecordFilter,
+    /// Print the records as they are written, one JSON line each
+    #[arg(long, requires = "follow")]
+    pub(crate) json: bool,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -383,9 +599,18 @@ pub(crate) struct PolicyDiff {
     /// The set that would take its place
     #[arg(value_name = "NEW")]
     pub(crate) new: PathBuf,
-    /// Compare on the commands of this record instead of the cases
+    /// Compare on the decisions of this record, a file or a directory of them, instead of the cases
     #[arg(long, value_name = "RECORD")]
     pub(crate) replay: Option<PathBuf>,
+    /// A directory that the agent could read, as for `run`; repeatable
+    #[arg(long = "read", value_name = "DIR", requires = "replay")]
+    pub(crate) reads: Vec<PathBuf>,
+    /// A directory that the agent could write, as for `run`; repeatable
+    #[arg(long = "write", value_name = "DIR", requires = "replay")]
+    pub(crate) writes: Vec<PathBuf>,
+    /// The secret half of the key that copies are sealed to: what was redacted can be judged again then
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    pub(crate) identity: Option<PathBuf>,
     /// Settings file, for the groups in it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

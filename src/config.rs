@@ -14,15 +14,20 @@ use palisade_engine::{
     VocabularyError,
 };
 use palisade_runner::audit;
+use palisade_runner::checkpoint;
+use palisade_runner::control::{self, People, user_name};
 use palisade_runner::environment::{EnvironmentError, Places, child_environment};
+use palisade_runner::export;
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor, Rules};
 use palisade_runner::sandbox::plan::{Level, Limits};
+use palisade_runner::transport::Target;
 use palisade_runner::{Budget, Policies, Settings};
 use serde::Deserialize;
 
 use crate::args::{Context, PolicySet, Transport};
 use crate::policies::PolicyFiles;
+use crate::targets::TargetTable;
 
 /// Always read; nothing overrides it.
 const ENFORCED: &str = "/etc/palisade/enforced.toml";
@@ -42,9 +47,15 @@ pub(crate) enum ConfigError {
     #[error("{place}: {message}")]
     #[diagnostic(help("the settings and their values are listed in docs/settings.md"))]
     Toml { place: String, message: String },
-    #[error("{place}: `{key}` is not supported by this version")]
-    #[diagnostic(help("take it out; a setting without effect would promise what is not kept"))]
-    Unsupported { place: String, key: String },
+    #[error("{place}: the target `{name}` {why}")]
+    #[diagnostic(help("targets are explained in docs/transports.md"))]
+    Target { place: String, name: String, why: String },
+    #[error("there is no target `{0}` in the settings")]
+    #[diagnostic(help("a target is a table `[targets.NAME]` in the settings file"))]
+    NoTarget(String),
+    #[error("the target `{name}` is reached by {reached}, not by {asked}")]
+    #[diagnostic(help("leave `--transport` out: the target says how it is reached"))]
+    OtherTransport { name: String, reached: &'static str, asked: &'static str },
     #[error("{place}: `sandbox.accept` names `{id}`, and there is no such policy")]
     #[diagnostic(help("`palisade policy explain-sandbox` lists the rules that can be accepted"))]
     Accept { place: String, id: String },
@@ -60,8 +71,10 @@ pub(crate) enum ConfigError {
     #[error("the {what} `{path}` lies inside the workspace or a granted directory, within the agent's reach")]
     #[diagnostic(help("move it, or name another workspace with `--workspace`, or grant less"))]
     WithinReach { what: &'static str, path: String },
-    #[error("transport `{0}` is not supported by this version")]
-    #[diagnostic(help("leave `--transport` and `--target` out: commands then run on this machine"))]
+    #[error("`{0}` is not for a verb that runs commands by itself")]
+    #[diagnostic(help(
+        "commands then run on this machine; an agent opens a session at a target with `session_open`, and `check` judges for one"
+    ))]
     Transport(&'static str),
     #[error("cannot tell the home directory: HOME is not set to an absolute path")]
     Home,
@@ -91,16 +104,19 @@ const PROCESSES: u64 = 4096;
 /// Bytes that a session leaves on each disk, unless the settings say how many.
 const FREE_DISK: u64 = 64 << 20;
 
-/// Memory of a session, unless the settings say how much: three quarters of the machine's. None where that cannot be told.
-fn most_memory() -> Option<u64> {
-    let about = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = about.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = total.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024 / 4 * 3)
+/// Memory of a session, unless the settings say how much: three quarters of the machine's, or 1 GiB where that cannot be told.
+fn most_memory() -> u64 {
+    let about = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = about.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes: Option<u64> = total.and_then(|total| total.split_whitespace().next()?.parse().ok());
+    kibibytes.map_or(1 << 30, |total| total * 1024 / 4 * 3)
 }
 
 /// Descriptors below which a session's shell does not find room for its own.
 const LEAST_OPEN_FILES: u64 = 256;
+
+/// How long a request waits for a person's yes.
+const EXPIRE: Duration = Duration::from_secs(15 * 60);
 
 /// How old a session may become.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -126,9 +142,38 @@ struct File {
     #[serde(default)]
     audit: AuditTable,
     #[serde(default)]
+    checkpoint: CheckpointTable,
+    #[serde(default)]
+    export: ExportTable,
+    #[serde(default)]
     groups: GroupsTable,
     #[serde(default)]
-    targets: BTreeMap<String, toml::Value>,
+    approvals: ApprovalsTable,
+    #[serde(default)]
+    control: ControlTable,
+    #[serde(default)]
+    people: BTreeMap<String, PersonTable>,
+    #[serde(default)]
+    targets: BTreeMap<String, TargetTable>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApprovalsTable {
+    expire: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ControlTable {
+    path: Option<String>,
+}
+
+/// Somebody of the operating system's users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PersonTable {
+    roles: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -208,13 +253,43 @@ struct RedactTable {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct AuditTable {
     path: Option<String>,
     sync: Option<SyncName>,
     #[serde(default)]
     rotate: RotateTable,
     retention: Option<String>,
+    sealed_to: Option<audit::SealTo>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportTable {
+    otlp: Option<OtlpTable>,
+    syslog: Option<SyslogTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtlpTable {
+    endpoint: export::Endpoint,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SyslogTable {
+    to: export::Target,
+    #[serde(default)]
+    body: export::Body,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct CheckpointTable {
+    path: Option<String>,
+    exclude: Option<Vec<String>>,
+    max_file: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -275,6 +350,22 @@ pub(crate) fn missing_secrets(flags: &Context) -> Result<Vec<PathBuf>, ConfigErr
     Ok(files)
 }
 
+/// The people of the settings.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn people(flags: &Context) -> Result<People, ConfigError> {
+    Ok(Layers::read(flags)?.people())
+}
+
+/// Where the control sockets of servers with these settings lie.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn control(flags: &Context) -> Result<control::Settings, ConfigError> {
+    Layers::read(flags)?.control()
+}
+
 /// Where the settings put the record.
 ///
 /// # Errors
@@ -282,6 +373,17 @@ pub(crate) fn missing_secrets(flags: &Context) -> Result<Vec<PathBuf>, ConfigErr
 pub(crate) fn audit_directory(config: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let flags = Context { config: config.map(Path::to_owned), ..Context::default() };
     Layers::read(&flags)?.audit_directory()
+}
+
+/// Where copies of the record go while a server runs.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn export(flags: &Context) -> Result<export::Settings, ConfigError> {
+    let layers = Layers::read(flags)?;
+    let otlp = layers.pick(|file| file.export.otlp.clone());
+    let syslog = layers.pick(|file| file.export.syslog.clone());
+    Ok(export::Settings { otlp: otlp.map(|table| table.endpoint), syslog: syslog.map(|table| (table.to, table.body)) })
 }
 
 /// What counts as a secret here, for verbs that judge nothing.
@@ -425,7 +527,9 @@ impl Authored {
     /// The roles that the settings give.
     pub(crate) fn roles(&self) -> BTreeSet<String> {
         let files = [&self.enforced, &self.layers_file].into_iter().flatten();
-        let roles = files.filter_map(|(_, file)| file.agent.roles.clone()).flatten();
+        let of_people = |file: &File| file.people.values().flat_map(|person| person.roles.clone()).collect::<Vec<_>>();
+        let roles =
+            files.flat_map(|(_, file)| file.agent.roles.clone().unwrap_or_default().into_iter().chain(of_people(file)));
         roles.chain(["developer".to_owned()]).collect()
     }
 
@@ -539,8 +643,17 @@ impl<'a> Layers<'a> {
         Ok(Settings {
             engine: Policies::new(engine),
             accept,
-            surroundings: Surroundings { principal, workspace, home, trusted, writable, search },
+            surroundings: Surroundings {
+                principal,
+                workspace,
+                home: home.clone(),
+                trusted,
+                writable,
+                search,
+                elsewhere: None,
+            },
             cwd,
+            targets: self.targets(&home)?,
             environment,
             level: self.level(),
             limits: self.limits()?,
@@ -549,8 +662,11 @@ impl<'a> Layers<'a> {
             max_sessions: self.pick(|file| file.session.max).unwrap_or(64),
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
+            approvals_expire: self.time("approvals.expire", |file| file.approvals.expire.clone())?.unwrap_or(EXPIRE),
+            people: self.people(),
             verb,
             audit: self.record(audit)?,
+            checkpoints: self.checkpoints()?,
             redactor: self.redactor()?,
         })
     }
@@ -580,10 +696,28 @@ impl<'a> Layers<'a> {
     fn transport(&self) -> Result<(), ConfigError> {
         match (self.flags.transport, &self.flags.target) {
             (None | Some(Transport::Local), None) => Ok(()),
-            (Some(Transport::Ssh), _) => Err(ConfigError::Transport("ssh")),
-            (Some(Transport::Docker), _) => Err(ConfigError::Transport("docker")),
-            (_, Some(_)) => Err(ConfigError::Transport("target")),
+            (Some(Transport::Ssh | Transport::Docker), _) => Err(ConfigError::Transport("--transport")),
+            (_, Some(_)) => Err(ConfigError::Transport("--target")),
         }
+    }
+
+    /// The targets that the settings name; one in the enforced file stands before one of the same name.
+    fn targets(&self, home: &AbsolutePath) -> Result<BTreeMap<String, Target>, ConfigError> {
+        let mut targets = BTreeMap::new();
+        for (path, file) in [&self.file, &self.enforced].into_iter().flatten() {
+            for (name, table) in &file.targets {
+                let own =
+                    |named: &str| beside(path, Some(&expand(named, home))).unwrap_or_else(|| PathBuf::from(named));
+                let target = table.target(name, home, own).map_err(|why| {
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    let offset =
+                        text.find(&format!("targets.{name}")).or_else(|| text.find("targets")).unwrap_or_default();
+                    ConfigError::Target { place: place(path, &text, offset), name: name.clone(), why }
+                })?;
+                targets.insert(name.clone(), target);
+            }
+        }
+        Ok(targets)
     }
 
     fn roles(&self) -> BTreeSet<String> {
@@ -636,8 +770,14 @@ impl<'a> Layers<'a> {
 
     /// The groups that the shipped table, the policy directory and the settings name.
     fn groups(&self, home: &AbsolutePath, set: &Set) -> Result<Vocabulary, ConfigError> {
+        let mut vocabulary = Vocabulary::default();
+        self.add_groups(&mut vocabulary, home, set)?;
+        Ok(vocabulary)
+    }
+
+    fn add_groups(&self, vocabulary: &mut Vocabulary, home: &AbsolutePath, set: &Set) -> Result<(), ConfigError> {
         let (file, text) = palisade_policies::GROUPS;
-        let mut vocabulary = Vocabulary::parse(file, text, home)?;
+        vocabulary.extend(file, text, home)?;
         if let Some(Source { name, text }) = set.files.as_ref().and_then(|files| files.groups.as_ref()) {
             vocabulary.extend(name, text, home)?;
         }
@@ -654,12 +794,17 @@ impl<'a> Layers<'a> {
                 }
             }
         }
-        Ok(vocabulary)
+        Ok(())
     }
 
     fn vocabulary(&self, home: &AbsolutePath, set: &Set, audit: &Path) -> Result<Vocabulary, ConfigError> {
         let mut vocabulary = self.groups(home, set)?;
-        let own = self.own_files(set.path(), audit);
+        // `~` in a group is the home of a session's user, wherever that is.
+        let homes: BTreeSet<String> = self.targets(home)?.values().map(|target| target.home.to_string()).collect();
+        for there in homes.iter().filter_map(|home| AbsolutePath::new(home)).filter(|there| there != home) {
+            self.add_groups(&mut vocabulary, &there, set)?;
+        }
+        let own = self.own_files(set.path(), audit)?;
         for path in own.iter().filter_map(|path| facts::real_directory(path).or_else(|| named(path))) {
             vocabulary.add_directory("palisade", &path);
         }
@@ -675,16 +820,37 @@ impl<'a> Layers<'a> {
     }
 
     /// What is Palisade's own among the files of this run.
-    fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Vec<PathBuf> {
+    fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
-        settings.chain(policies.map(Path::to_owned)).chain([audit.to_owned()]).collect()
+        let kept = [audit.to_owned(), self.checkpoints()?.directory, self.control()?.directory];
+        let settings = settings.chain(policies.map(Path::to_owned)).chain(kept);
+        Ok(settings.chain(self.target_files()).collect())
+    }
+
+    /// The files by which targets are known and reached that the settings name: whoever changes one sends a session elsewhere.
+    fn target_files(&self) -> Vec<PathBuf> {
+        let Ok(home) = home() else { return Vec::new() };
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        let named = layers.flat_map(|(path, file)| file.targets.values().map(move |table| (path, table)));
+        let own = named.flat_map(|(path, table)| {
+            table.files().into_iter().filter_map(|named| beside(path, Some(&expand(named, &home)))).collect::<Vec<_>>()
+        });
+        own.collect()
     }
 
     fn out_of_reach(&self, workspace: &AbsolutePath, policies: Option<&Path>, audit: &Path) -> Result<(), ConfigError> {
         let settings = self.file.as_ref().map(|(path, _)| path.as_path());
-        for (what, path) in [("settings file", settings), ("policy path", policies), ("record directory", Some(audit))]
-        {
-            let Some(path) = path else { continue };
+        let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
+        let targets = self.target_files();
+        let own = [
+            ("settings file", settings),
+            ("policy path", policies),
+            ("record directory", Some(audit)),
+            ("directory of checkpoints", Some(checkpoints.as_path())),
+            ("control directory", Some(control.as_path())),
+        ];
+        let own = own.into_iter().filter_map(|(what, path)| Some((what, path?)));
+        for (what, path) in own.chain(targets.iter().map(|path| ("target's file", path.as_path()))) {
             let place = facts::real_directory(&absolute(path)?).or_else(|| named(path));
             let granted = || self.flags.writes.iter().chain(&self.flags.reads);
             let granted = || granted().filter_map(|path| facts::real_directory(&absolute(path).ok()?));
@@ -762,7 +928,7 @@ impl<'a> Layers<'a> {
         Ok(Limits {
             processes: self.pick(|file| file.sandbox.limits.processes).or(Some(PROCESSES)),
             memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?
-                .or_else(most_memory),
+                .or_else(|| Some(most_memory())),
             file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
             open_files,
             cpu: self
@@ -796,11 +962,49 @@ impl<'a> Layers<'a> {
                 return Ok(beside(path, Some(&expanded)).unwrap_or(expanded));
             }
         }
-        let state = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
-            Some(path) if path.is_absolute() => path,
-            _ => Path::new(home()?.as_str()).join(".local/state"),
-        };
-        Ok(state.join("palisade/audit"))
+        Ok(state()?.join("audit"))
+    }
+
+    fn checkpoints(&self) -> Result<checkpoint::Settings, ConfigError> {
+        let mut directory = state()?.join("checkpoints");
+        for (path, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            if let Some(named) = &file.checkpoint.path {
+                let expanded = expand(named, &home()?);
+                directory = beside(path, Some(&expanded)).unwrap_or(expanded);
+                break;
+            }
+        }
+        let mut settings = checkpoint::Settings::new(directory);
+        settings.scope.exclude = self.pick(|file| file.checkpoint.exclude.clone()).unwrap_or_default();
+        if let Some(name) = settings.scope.exclude.iter().find(|name| name.is_empty() || name.contains('/')) {
+            let expected = "names of files and directories, without a slash";
+            return Err(ConfigError::Value { key: "checkpoint.exclude".to_owned(), value: name.clone(), expected });
+        }
+        if let Some(text) = self.pick(|file| file.checkpoint.max_file.clone()) {
+            settings.scope.max_file = size("checkpoint.max-file", &text)?;
+        }
+        Ok(settings)
+    }
+
+    /// Where servers listen for people: beside the record, for their own user alone, unless the settings say where for all.
+    fn control(&self) -> Result<control::Settings, ConfigError> {
+        for (path, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            if let Some(directory) = &file.control.path {
+                let expanded = expand(directory, &home()?);
+                let directory = beside(path, Some(&expanded)).unwrap_or(expanded);
+                return Ok(control::Settings { directory, shared: true });
+            }
+        }
+        Ok(control::Settings { directory: state()?.join("control"), shared: false })
+    }
+
+    /// Who has which roles: what is enforced of somebody holds alone.
+    fn people(&self) -> People {
+        let mut people = BTreeMap::new();
+        for (_, file) in [&self.file, &self.enforced].into_iter().flatten() {
+            people.extend(file.people.iter().map(|(name, person)| (name.clone(), person.roles.clone())));
+        }
+        People::new(people)
     }
 
     fn record(&self, directory: PathBuf) -> Result<audit::Settings, ConfigError> {
@@ -809,6 +1013,7 @@ impl<'a> Layers<'a> {
             record.rotate_size = size("audit.rotate.size", &text)?;
         }
         record.rotate_age = self.time("audit.rotate.age", |file| file.audit.rotate.age.clone())?;
+        record.sealed_to = self.pick(|file| file.audit.sealed_to.clone());
         record.retention = self.time("audit.retention", |file| file.audit.retention.clone())?;
         Ok(record)
     }
@@ -837,6 +1042,10 @@ impl<'a> Layers<'a> {
                 known.push(KnownValue::new(name, value.into_encoded_bytes()));
             }
         }
+        for secret in self.targets(&home()?)?.values().flat_map(Target::secrets) {
+            // One that is not there is told when the target is used.
+            known.extend(secret.known());
+        }
         for path in self.secret_files()? {
             match std::fs::read(&path) {
                 Ok(bytes) => known.extend(KnownValue::in_file(&path, &bytes)),
@@ -860,21 +1069,10 @@ impl File {
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        let parsed: Self = toml::from_str(&text).map_err(|error| {
+        toml::from_str(&text).map_err(|error| {
             let place = place(path, &text, error.span().map_or(0, |span| span.start));
             ConfigError::Toml { place, message: error.message().to_owned() }
-        })?;
-        parsed.refuse_unsupported(path, &text)?;
-        Ok(parsed)
-    }
-
-    /// A setting that is read and then ignored would be a promise that is not kept.
-    fn refuse_unsupported(&self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        if !self.targets.is_empty() {
-            let place = place(path, text, text.find("targets").unwrap_or_default());
-            return Err(ConfigError::Unsupported { place, key: "targets".to_owned() });
-        }
-        Ok(())
+        })
     }
 }
 
@@ -922,6 +1120,15 @@ fn named(path: &Path) -> Option<AbsolutePath> {
     AbsolutePath::new(std::path::absolute(path).ok()?.to_str()?)
 }
 
+/// What Palisade keeps for this user.
+fn state() -> Result<PathBuf, ConfigError> {
+    let state = match std::env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => path,
+        _ => Path::new(home()?.as_str()).join(".local/state"),
+    };
+    Ok(state.join("palisade"))
+}
+
 fn home() -> Result<AbsolutePath, ConfigError> {
     let home = std::env::var_os("HOME").and_then(|home| AbsolutePath::new(home.to_str()?));
     let home = home.ok_or(ConfigError::Home)?;
@@ -929,12 +1136,8 @@ fn home() -> Result<AbsolutePath, ConfigError> {
 }
 
 /// The name of the user that runs Palisade, as the system's user database has it.
-fn os_user() -> String {
-    let uid = nix::unistd::getuid();
-    match nix::unistd::User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
-        Ok(None) | Err(_) => format!("uid:{uid}"),
-    }
+pub(crate) fn os_user() -> String {
+    user_name(nix::unistd::getuid().as_raw())
 }
 
 fn place(path: &Path, text: &str, offset: usize) -> String {
@@ -946,7 +1149,7 @@ fn place(path: &Path, text: &str, offset: usize) -> String {
 }
 
 /// `90`, `90s`, `500ms`, `5m`, `2h`, `30d`.
-fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
+pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
     let (number, unit) = split_unit(text);
     let factor = match unit {
         "ms" => 1,
@@ -975,7 +1178,7 @@ impl Time {
 }
 
 /// `4096`, `64KiB`, `4MiB`, `2GiB`.
-fn size(key: &str, text: &str) -> Result<u64, ConfigError> {
+pub(crate) fn size(key: &str, text: &str) -> Result<u64, ConfigError> {
     let (number, unit) = split_unit(text);
     let factor = match unit {
         "" | "B" => 1,

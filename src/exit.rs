@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Fine,
     /// Palisade could not do what it was asked to; stderr says why.
     Error,
-    /// `check`: denied. `audit verify`: broken. `doctor`: not ready. `policy`: findings.
+    /// `check`: denied. `approvals`, `stop`: policy does not let you. `audit verify`: broken. `doctor`: not ready. `policy`: findings.
     Findings,
     /// `check`: a person has to say yes.
     Ask,
@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     TimedOut,
     /// `run`: Palisade failed; the command has not run, or its end is not known.
     Failed,
-    /// `run`: denied; nothing has run.
+    /// `run`: denied; nothing has run. `audit`, `watch`: policy does not let you look.
     Denied,
     /// `run`: the command's own status.
     Command(u8),

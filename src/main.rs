@@ -8,6 +8,8 @@ mod exit;
 mod policies;
 mod reload;
 mod report;
+mod targets;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -37,7 +39,11 @@ fn main() -> ExitCode {
         Verb::Serve(args) => commands::serve::run(args),
         Verb::Redact(args) => commands::redact::run(args),
         Verb::Audit(args) => commands::audit::run(args),
+        Verb::Checkpoint(args) => commands::checkpoint::run(args),
+        Verb::Watch(args) => commands::watch::run(args),
         Verb::Policy(args) => commands::policy::run(args),
+        Verb::Approvals(args) => commands::approvals::run(args),
+        Verb::Stop(args) => commands::stop::run(args),
         Verb::Doctor(args) => commands::doctor::run(args),
     };
     match ended {

@@ -156,7 +156,7 @@ fn caret(script: &str, [start, end]: [usize; 2]) -> String {
 }
 
 /// An agent's text must not move the cursor, nor turn or hide what stands beside it.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let shows = |character: char| !character.is_control() && !is_invisible(character);
     text.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
 }
@@ -172,7 +172,12 @@ fn is_invisible(character: char) -> bool {
 
 /// The whole script, each line marked, so that nobody says yes to what was cut off.
 pub(crate) fn script(explained: &Explained) -> String {
-    explained.command.as_str().split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
+    marked(explained.command.as_str())
+}
+
+/// A text of the agent's, each line marked, so that none looks like ours.
+pub(crate) fn marked(text: &str) -> String {
+    text.split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
 }
 
 pub(crate) fn one_line(text: &str) -> String {

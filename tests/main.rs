@@ -8,12 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod approvals;
 mod check;
+mod checkpoints;
 mod commands;
 mod compile_fail;
 mod confined;
 mod developer;
 mod documents;
+mod export;
 mod guard;
 mod policy;
 mod record;
@@ -23,4 +26,7 @@ mod secrets;
 mod serve;
 mod services;
 mod settings;
+mod stop;
 mod support;
+mod transports;
+mod watch;

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::services::skip;
 use crate::support::world::{Ended, World};
 
 fn kinds(record: &[Value]) -> Vec<&str> {
@@ -242,11 +244,16 @@ fn replay_judges_the_record_by_other_policies() {
     let world = World::new();
     assert_eq!(world.run("touch made").code, Some(0));
     assert_eq!(world.run("sudo ls").code, Some(126));
+    // No policy looks at what echo prints, and one at every value of a variable.
     assert_eq!(world.run("echo ghp_0123456789abcdefghijABCDEFGHIJ012345").code, Some(0));
+    assert_eq!(world.run("A=ghp_0123456789abcdefghijABCDEFGHIJ012345 true").code, Some(0));
     let same = world.call(&["audit", "replay"]);
     assert_eq!(same.code, Some(0), "{same:?}");
-    assert!(same.stdout.contains("2 decided as recorded, 0 otherwise, 1 left out"), "{same:?}");
-    assert!(same.stdout.contains("a secret in it was redacted"), "{same:?}");
+    assert!(same.stdout.contains("3 decided as recorded, 0 otherwise, 1 left out"), "{same:?}");
+    assert!(
+        same.stdout.contains("`A`: a secret was redacted from its value, which `guard-loader-env` looks at"),
+        "{same:?}"
+    );
 
     let stricter = world.call(&["audit", "replay", "--profile", "readonly"]);
     assert_eq!(stricter.code, Some(2), "{stricter:?}");
@@ -254,4 +261,117 @@ fn replay_judges_the_record_by_other_policies() {
     let file = world.records().first().expect("a record").display().to_string();
     let one = Ended::of(world.palisade().args(["audit", "replay", "--json", "--profile", "readonly", &file])).json();
     assert_eq!((&one["same"], &one["changed"][0]["now"]), (&json!(0), &json!("deny")));
+}
+
+/// What was there then counts, not what is there now; and what was asked holds no secret that the command's text does not.
+#[test]
+fn a_decision_is_made_again_on_what_it_was_made_on() {
+    let world = World::new();
+    fs::create_dir(world.path("work/kept")).expect("a directory");
+    world.write("work/kept/x", "");
+    for command in [
+        "cd kept && cat x",
+        "cat gone/*",
+        "rm -r kept",
+        "printf a | sh",
+        "echo $(date) > out; wc -l < out",
+        "if true; then ls -la; fi; for x in 1 2; do echo $x; done",
+        "mysql --password=hunter2 -e 'select 1'",
+        "sudo -n rm -rf /",
+    ] {
+        let ended = world.run(command);
+        assert_ne!(ended.code, Some(125), "{command}: {ended:?}");
+    }
+    fs::create_dir(world.path("work/gone")).expect("a directory");
+    fs::write(world.path("work/gone/y"), "").expect("a file");
+    let records: String = world.records().iter().map(|file| fs::read_to_string(file).expect("a record")).collect();
+    assert!(!records.contains("hunter2"), "{records}");
+    let json = world.call(&["audit", "replay", "--json"]).json();
+    assert_eq!((&json["same"], &json["changed"], &json["byText"]), (&json!(8), &json!([]), &json!(0)), "{json}");
+    // By the same policies, for the same reasons.
+    let audit = world.path("state/palisade/audit").display().to_string();
+    let json = world.call(&["policy", "diff", "--json", "--replay", &audit, "developer", "developer"]).json();
+    assert_eq!(
+        (&json["compared"], &json["changes"], &json["replay"]["notAsRecorded"]),
+        (&json!(8), &json!([]), &json!([])),
+        "{json}"
+    );
+
+    // Records of a version that did not tell are judged by their text, on the files of now.
+    let without = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        line.as_object_mut().expect("an object").remove("asked");
+        line.to_string() + "\n"
+    };
+    let old = world.write("old.jsonl", &records.lines().map(without).collect::<String>()).display().to_string();
+    let replay = world.call(&["audit", "replay", &old]);
+    assert!(replay.stdout.contains("7 of them do not tell that and were judged by their text"), "{replay:?}");
+    assert!(replay.stdout.contains("a secret in it was redacted"), "{replay:?}");
+}
+
+/// A group that is another now changes exactly what is in it.
+#[test]
+fn a_replay_takes_the_groups_of_now() {
+    let world = World::new();
+    world.write("work/vault", "");
+    for command in ["cat vault", "wc -l vault", "ls .", "touch other"] {
+        assert_eq!(world.run(command).code, Some(0), "{command}");
+    }
+    let settings = format!("[groups.paths]\nsecrets = ['{}']\n", world.workspace().join("vault").display());
+    let settings = world.write("other.toml", &settings).display().to_string();
+    let audit = world.path("state/palisade/audit").display().to_string();
+    let json = world.call(&["audit", "replay", "--json", "--config", &settings, &audit]).json();
+    let changed = json["changed"].as_array().expect("a list");
+    let mut changed: Vec<&str> = changed.iter().filter_map(|change| change["command"].as_str()).collect();
+    changed.sort_unstable();
+    assert_eq!((&json["same"], changed), (&json!(2), vec!["cat vault", "wc -l vault"]), "{json}");
+}
+
+/// The copy opens with the key that is elsewhere, by age itself, and with no other; without it the record is as it always was.
+#[test]
+fn what_was_redacted_is_there_for_whoever_holds_the_key() {
+    let world = World::new();
+    let keygen = |name: &str| -> Option<(String, String)> {
+        let file = world.path(name).display().to_string();
+        let made = Command::new("age-keygen").args(["-o", &file]).output().ok()?;
+        let said = String::from_utf8(made.stderr).expect("UTF-8");
+        Some((file, said.trim().strip_prefix("Public key: ").expect("a key").to_owned()))
+    };
+    let Some((key, public)) = keygen("key") else {
+        skip::<()>("age", "`age-keygen` is not installed");
+        return;
+    };
+    let (other, _) = keygen("other").expect("a key");
+    let settings = world.write("s.toml", &format!("[audit]\nsealed-to = '{public}'\n")).display().to_string();
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let command = format!("A={secret} true");
+    assert_eq!(world.call(&["run", "--config", &settings, &command]).code, Some(0));
+    let file = world.records().pop().expect("a record");
+    assert!(!fs::read_to_string(&file).expect("a record").contains(secret));
+    let sealed = world.record()[1]["sealed"].as_str().expect("a copy").to_owned();
+    let recipe = format!("printf %s '{sealed}' | base64 -d | age -d -i '{key}'");
+    let opened = Command::new("sh").args(["-c", &recipe]).output().expect("a shell");
+    let opened: Value = serde_json::from_slice(&opened.stdout).expect("JSON");
+    assert_eq!((&opened["cmd"], &opened["req"]), (&json!(command), &world.record()[1]["req"]), "{opened}");
+
+    let replay = |arguments: &[&str]| world.call(&[&["audit", "replay", "--json"], arguments].concat());
+    let leaves_out = |json: &Value| json["leftOut"][0]["why"].as_str().map(str::to_owned);
+    assert!(leaves_out(&replay(&[]).json()).is_some_and(|why| why.contains("redacted from its value")));
+    assert_eq!(replay(&["--identity", &key]).json()["same"], 1);
+    assert!(leaves_out(&replay(&["--identity", &other]).json()).is_some_and(|why| why.contains("another key")));
+    let none = replay(&["--identity", &settings]);
+    assert!(none.code == Some(1) && none.stderr.contains("holds no age key"), "{none:?}");
+
+    // A key that is none, and the half that must not be here.
+    let half = fs::read_to_string(&key).expect("a key");
+    let half = half.lines().last().expect("a key");
+    for (value, said) in [("age1no", "expected the public half"), (half, "does not belong on this machine")] {
+        let settings = world.write("bad.toml", &format!("[audit]\nsealed-to = '{value}'\n")).display().to_string();
+        let ended = world.call(&["run", "--config", &settings, "true"]);
+        assert!(
+            ended.code == Some(125) && ended.stderr.contains("bad.toml:2") && ended.stderr.contains(said),
+            "{ended:?}"
+        );
+        assert!(!ended.stderr.contains("AGE-SECRET-KEY-1"), "the key was printed: {ended:?}");
+    }
 }

@@ -229,7 +229,18 @@ fn judge(seen: &Value, mode: &str) {
     }
     let tools = seen["tools"].as_array().expect("tools");
     let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-    let expected = ["exec", "explain", "job_read", "job_write", "job_signal", "session_open", "session_close", "list"];
+    let expected = [
+        "exec",
+        "explain",
+        "job_read",
+        "job_write",
+        "job_signal",
+        "session_open",
+        "session_close",
+        "list",
+        "checkpoint",
+        "restore",
+    ];
     assert_eq!(names, expected, "{mode}");
     let shown = tools.iter().map(|tool| json!([tool["name"], tool["description"], tool["inputSchema"]]).to_string());
     let size: usize = shown.map(|text| tokens(&text)).sum();

@@ -35,6 +35,9 @@ const MAX_OPERATORS: usize = 2_000;
 /// which entities a request has to bring.
 const MAX_DEREFERENCE: u32 = 2;
 
+/// People whom one policy may ask for: more than that are nobody's quorum, but a slip of the pen.
+const MAX_QUORUM: usize = 20;
+
 /// The shipped schema, parsed once: it is the same for all sets.
 static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
     let parsed = Schema::from_cedarschema_str(palisade_policies::SCHEMA);
@@ -78,6 +81,9 @@ pub struct Note {
     pub reason: String,
     /// Its `@suggest`: what would be allowed.
     pub suggest: String,
+    /// Its `@quorum`: how many different people have to say yes where it stands in the way, or permits only because they
+    /// do. Zero where it does not say, which is one.
+    pub quorum: usize,
 }
 
 /// The ids that policies name, by entity type.
@@ -428,12 +434,27 @@ impl Parsed {
             return Err(source.finding(offset, format!("the id `{id}` is already taken at {}", other.place)));
         }
         let place = format!("{}:{line}", source.name);
-        let note = Note { place, reason: annotation("reason"), suggest: annotation("suggest") };
+        let quorum = match policy.annotation("quorum") {
+            None => 0,
+            Some(written) => quorum(written).ok_or_else(|| {
+                let message = format!(
+                    "`@quorum` of `{id}` is `{written}`, which is not a number of people from 1 to {MAX_QUORUM}"
+                );
+                source.finding(offset, message)
+            })?,
+        };
+        let note = Note { place, reason: annotation("reason"), suggest: annotation("suggest"), quorum };
         self.set.add(policy.new_id(PolicyId::new(&id))).map_err(|error| source.finding(offset, error.to_string()))?;
         self.notes.insert(id.clone(), note);
         self.home.insert(id, index);
         Ok(())
     }
+}
+
+/// A number of people; a spelling that is not plain digits is none.
+fn quorum(written: &str) -> Option<usize> {
+    let plain = written.bytes().all(|byte| byte.is_ascii_digit()) && !written.starts_with('0');
+    written.parse().ok().filter(|people| plain && *people <= MAX_QUORUM)
 }
 
 /// Where each id of a file stands: looked up once for all of them, since a file may hold thousands.

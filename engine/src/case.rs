@@ -13,7 +13,8 @@ use toml::value::Datetime;
 use crate::Engine;
 use crate::facts::{Auth, Clock, Facts, Machine, Principal, Session, Transport};
 use crate::path::AbsolutePath;
-use crate::request::{Act, Posed};
+use crate::replay::{self, Again};
+use crate::request::{Act, Oversight, Posed};
 use crate::verdict::{self, Approval, Decision, Report, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
@@ -41,7 +42,7 @@ pub struct Case {
     hosts: Vec<(String, String)>,
     step: Step,
     approved: bool,
-    approver: Option<Approval>,
+    approvers: Vec<Approval>,
     expect: Decision,
     by: Option<By>,
 }
@@ -72,6 +73,8 @@ pub struct CaseError {
 enum Step {
     Run(String),
     Act(Act),
+    /// Somebody looks after the agent, or after the record.
+    Oversee(Approval, Oversight),
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +133,21 @@ macro_rules! tables {
             #[serde(default)]
             set_by: String,
             approver: Option<Who>,
+            /// Those who say yes, where it takes more than one.
+            #[serde(default)]
+            approvers: Vec<Who>,
+            /// Who sees, stops, reads or prunes.
+            person: Option<Who>,
+            #[serde(default)]
+            observe: bool,
+            /// The session that is stopped; empty for all that the agent does.
+            stop: Option<String>,
+            /// The same, let in again.
+            lift: Option<String>,
+            /// Whose record is read.
+            read_record: Option<String>,
+            /// Whose record is pruned.
+            prune: Option<String>,
             expect: Expect,
             by: Option<BTreeSet<String>>,
             by_at_least: Option<BTreeSet<String>>,
@@ -275,7 +293,7 @@ impl Case {
             (None, Some(by)) => Some(By::AtLeast(by)),
             (Some(_), Some(_)) => return Err("`by` and `by-at-least` exclude each other".to_owned()),
         };
-        let approver = table.approver.map(|who| Approval { user: who.user.unwrap_or_default(), roles: who.roles });
+        let approvers = table.approver.into_iter().chain(table.approvers).map(Who::person).collect();
         Ok(Self {
             name: table.name.into_inner(),
             place,
@@ -285,7 +303,7 @@ impl Case {
             facts,
             step,
             approved: setting.approved.unwrap_or_default(),
-            approver,
+            approvers,
             expect: match table.expect {
                 Expect::Allow => Decision::Allow,
                 Expect::Ask => Decision::Ask,
@@ -302,8 +320,12 @@ impl Case {
 
     /// The roles that the case gives to somebody.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
-        let approver = self.approver.iter().flat_map(|approver| &approver.roles);
-        self.facts.principal.roles.iter().chain(approver).map(String::as_str)
+        let person = match &self.step {
+            Step::Oversee(person, _) => Some(person),
+            Step::Run(_) | Step::Act(_) => None,
+        };
+        let people = self.approvers.iter().chain(person).flat_map(|person| &person.roles);
+        self.facts.principal.roles.iter().chain(people).map(String::as_str)
     }
 
     /// What is done, for people: the script, or the action.
@@ -311,6 +333,7 @@ impl Case {
         match &self.step {
             Step::Run(script) => script.clone(),
             Step::Act(act) => act.text(),
+            Step::Oversee(person, what) => format!("{} by {}", what.action(), person.user),
         }
     }
 
@@ -318,16 +341,19 @@ impl Case {
     pub fn judge(&self, engine: &Engine) -> Report {
         let vocabulary = self.vocabulary(engine);
         match &self.step {
-            Step::Act(act) => verdict::rehearse_act(&engine.bundle, &vocabulary, &self.facts, act, self.approved),
+            Step::Act(act) => verdict::rehearse_act(&engine.bundle, &vocabulary, &self.facts, act, &[], self.approved),
+            Step::Oversee(person, what) => {
+                verdict::rehearse_oversight(&engine.bundle, &vocabulary, &self.facts, person, what)
+            }
             Step::Run(script) => {
                 let inventory = palisade_grammar::inventory(script.as_bytes());
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
-                let Some(approver) = &self.approver else {
+                if self.approvers.is_empty() {
                     return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
-                };
+                }
                 match verdict::decide(&engine.bundle, &vocabulary, inventory, &facts) {
                     Verdict::Ask(question) => {
-                        verdict::approve(&engine.bundle, &vocabulary, question, approver).report().clone()
+                        verdict::approve(&engine.bundle, &vocabulary, question, &self.approvers).report().clone()
                     }
                     decided => decided.report().clone(),
                 }
@@ -350,15 +376,29 @@ impl Case {
         agree
     }
 
+    /// The case's script judged as it stands, or with its approver's yes, and asked again from what that leaves, with the
+    /// case's own groups: for tests and fuzzing. `None` for what is no script, and for one that is not asked about.
+    pub fn judged_and_asked_again(&self, engine: &Engine) -> Option<(Report, Again)> {
+        let Step::Run(_) = &self.step else { return None };
+        let report = Self { approved: false, ..self.clone() }.judge(engine);
+        let vocabulary = self.vocabulary(engine);
+        let then = replay::groups(&vocabulary);
+        let again = replay::ask(&engine.bundle, &vocabulary, report.asked.as_ref()?, Some(&then));
+        Some((report, again))
+    }
+
     /// Every request that the case raises, without and with approval.
     pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
         let vocabulary = self.vocabulary(engine);
         match &self.step {
             Step::Act(act) => verdict::trace_act(&engine.bundle, &vocabulary, &self.facts, act, seen),
+            Step::Oversee(person, what) => {
+                verdict::trace_oversight(&engine.bundle, &vocabulary, &self.facts, person, what, seen);
+            }
             Step::Run(script) => {
                 let inventory = palisade_grammar::inventory(script.as_bytes());
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
-                verdict::trace(&engine.bundle, &vocabulary, &inventory, &facts, self.approver.as_ref(), seen);
+                verdict::trace(&engine.bundle, &vocabulary, &inventory, &facts, &self.approvers, seen);
             }
         }
     }
@@ -424,10 +464,24 @@ impl CaseTable {
         for (name, value) in self.env.take().into_iter().flatten() {
             steps.push(Step::Act(Act::SetEnv { name, value, program: self.set_by.clone() }));
         }
+        let person = self.person.take().map(Who::person);
+        let overseen = [
+            self.observe.then_some(Oversight::Observe),
+            self.stop.take().map(|session| Oversight::Stop { session, lift: false }),
+            self.lift.take().map(|session| Oversight::Stop { session, lift: true }),
+            self.read_record.take().map(|owner| Oversight::ReadRecord { owner }),
+            self.prune.take().map(|owner| Oversight::Prune { owner }),
+        ];
+        for what in overseen.into_iter().flatten() {
+            let person = person
+                .clone()
+                .ok_or("a case with `observe`, `stop`, `lift`, `read-record` or `prune` has a `person`")?;
+            steps.push(Step::Oversee(person, what));
+        }
         match (steps.pop(), steps.is_empty()) {
             (Some(step), true) => Ok(step),
             _ => Err("a case does one thing: `run`, `tool`, `open-session`, `checkpoint`, `restore`, `signal`, \
-                      `input` or `env` with one variable"
+                      `input` or `env` with one variable, `observe`, `stop`, `lift`, `read-record` or `prune`"
                 .to_owned()),
         }
     }
@@ -512,6 +566,11 @@ impl Table {
 }
 
 impl Who {
+    /// Somebody who is no agent.
+    fn person(self) -> Approval {
+        Approval { user: self.user.unwrap_or_default(), roles: self.roles }
+    }
+
     fn principal(self) -> Result<Principal, String> {
         let auth = match self.auth.as_deref() {
             None => Auth::OsUser,

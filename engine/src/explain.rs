@@ -64,7 +64,12 @@ fn request_reasons(
     }
     let determining = judged.determining.iter().map(|id| {
         let note = bundle.note(id);
-        reason(id, note.place, note.reason, note.suggest)
+        let mut words = note.reason;
+        if note.quorum > 1 {
+            let space = if words.is_empty() { "" } else { " " };
+            words.push_str(&format!("{space}It takes the yes of {} different people.", note.quorum));
+        }
+        reason(id, note.place, words, note.suggest)
     });
     determining.collect()
 }

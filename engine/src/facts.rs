@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_grammar::CommandId;
+use serde::{Deserialize, Serialize};
 
 use crate::path::AbsolutePath;
 
@@ -170,11 +171,14 @@ impl Principal {
 }
 
 /// How an identity was proven; the schema's `AuthMethod` entities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Auth {
     /// By an OAuth access token.
+    #[serde(rename = "oauth")]
     OAuth,
     /// By a client certificate.
+    #[serde(rename = "mtls")]
     MutualTls,
     /// By a token that the operator gave out.
     StaticToken,
@@ -204,7 +208,8 @@ impl Auth {
 }
 
 /// How commands reach a shell; the schema's `Transport` entities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// A shell on this machine.
     #[default]
@@ -296,7 +301,8 @@ pub struct Program {
 }
 
 /// Where a program comes from; the schema's `Origin` entities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// Built into bash.
     Builtin,

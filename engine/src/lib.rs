@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod anatomy;
+mod asked;
 mod bundle;
 mod case;
 mod coverage;
@@ -24,6 +25,8 @@ mod kept;
 mod lint;
 mod path;
 mod peers;
+mod raised;
+mod replay;
 mod request;
 mod slice;
 mod stack;
@@ -38,6 +41,10 @@ use std::sync::OnceLock;
 
 use palisade_grammar::Inventory;
 
+pub use crate::asked::{
+    ASKED, Approver, Asked, Exec, Field, Files, Host, Item, Neighbours, Peer, Script, Session as AskedSession,
+    Variable, What, Who,
+};
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
@@ -46,9 +53,12 @@ pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
-pub use crate::request::{Act, FileAction};
+pub use crate::replay::{Again, Groups, LeftOut};
+pub use crate::request::{Act, FileAction, Oversight};
 pub use crate::variables::guarded_variable;
-pub use crate::verdict::{Approval, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict};
+pub use crate::verdict::{
+    Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,
+};
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};
 
@@ -79,6 +89,17 @@ impl Engine {
         verdict::rehearse(&self.bundle, &self.vocabulary, inventory, facts, approved)
     }
 
+    /// Asks again what was asked before, under the policies and groups of this engine. `then` is what [`Self::path_groups`] told
+    /// of the set of the time; without it every path group counts as changed.
+    pub fn ask_again(&self, asked: &Asked<String>, then: Option<&Groups>) -> Again {
+        replay::ask(&self.bundle, &self.vocabulary, asked, then)
+    }
+
+    /// What tells the path groups of this set from others of the same name.
+    pub fn path_groups(&self) -> Groups {
+        replay::groups(&self.vocabulary)
+    }
+
     /// Judges a program at its `execve`: `inventory` is what [`palisade_grammar::execution`] makes of its words, and `acts`
     /// are the variables that its environment changes. Everything short of a plain allow is a no, for nobody can be
     /// asked meanwhile; `approved` says that a person has allowed the very command that this is.
@@ -91,9 +112,36 @@ impl Engine {
         self.bundle.reads.clock || self.bundle.reads.session
     }
 
-    /// Judges a script again after a person's yes, on the facts that the person was shown. Never [`Verdict::Ask`].
-    pub fn approve(&self, question: Question, approval: &Approval) -> Verdict {
-        verdict::approve(&self.bundle, &self.vocabulary, question, approval)
+    /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
+    pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
+        verdict::approve(&self.bundle, &self.vocabulary, question, people)
+    }
+
+    /// Whether policy lets this person say yes to all that the question asks for.
+    pub fn may_approve(&self, question: &Question, person: &Approval) -> Authority {
+        verdict::may_approve(&self.bundle, &self.vocabulary, question, person)
+    }
+
+    /// The same for something other than a script, of which `shown` says what is asked.
+    pub fn may_approve_act(&self, facts: &Facts, act: &Act, shown: &Report, person: &Approval) -> Authority {
+        verdict::may_approve_act(&self.bundle, &self.vocabulary, facts, act, &[], shown, person)
+    }
+
+    /// The same for an act together with the files that it touches.
+    pub fn may_approve_on(
+        &self,
+        facts: &Facts,
+        act: &Act,
+        files: &[(FileAction, AbsolutePath)],
+        shown: &Report,
+        person: &Approval,
+    ) -> Authority {
+        verdict::may_approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, person)
+    }
+
+    /// Whether policy lets this person see, stop or remove. Of the facts only the principal and the clock count.
+    pub fn oversees(&self, facts: &Facts, person: &Approval, what: &Oversight) -> Authority {
+        verdict::oversees(&self.bundle, &self.vocabulary, facts, person, what)
     }
 
     /// What the principal may do to single paths, no approval given: what kernel rules are made from.
@@ -103,12 +151,30 @@ impl Engine {
 
     /// Judges something other than a script, as if a person had said yes where `approved`.
     pub fn judge(&self, facts: &Facts, act: &Act, approved: bool) -> Report {
-        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, approved)
+        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, &[], approved)
     }
 
-    /// Judges something other than a script again after a person's yes to what `shown` says. Never [`Decision::Ask`].
-    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, approval: &Approval) -> Report {
-        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, shown, approval)
+    /// Judges something other than a script again after the yes of these people to what `shown` says. Never
+    /// [`Decision::Ask`].
+    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, people: &[Approval]) -> Report {
+        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, &[], shown, people)
+    }
+
+    /// Judges something together with all files that it would write or delete: each of them is a request of its own.
+    pub fn judge_on(&self, facts: &Facts, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Report {
+        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, files, false)
+    }
+
+    /// The same again after the yes of these people to what `shown` says. Never [`Decision::Ask`].
+    pub fn approve_on(
+        &self,
+        facts: &Facts,
+        act: &Act,
+        files: &[(FileAction, AbsolutePath)],
+        shown: &Report,
+        people: &[Approval],
+    ) -> Report {
+        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, people)
     }
 
     /// Whether the principal may open a session on the facts' host.

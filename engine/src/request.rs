@@ -1,5 +1,5 @@
-//! What Cedar is asked: one item of an inventory to one request. The only place where entities, attributes and
-//! context records are put together.
+//! What Cedar is asked: one question that a script raises (`raised`) to requests. The only place where entities, attributes
+//! and context records are put together, and where the groups and the literals of a policy set come in.
 //!
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
@@ -10,24 +10,23 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
-use palisade_grammar::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Resolved, Span, Value, Via, Word,
-};
+use palisade_grammar::{Opaque, Span};
+use serde::{Deserialize, Serialize};
 
+use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
-use crate::facts::{AtExecve, Clock, Crowd, Facts, Machine, Origin, Program, Session, Transport};
+use crate::facts::{Clock, Facts, Machine, Session, Transport};
 use crate::kept::{Circumstances, Lasting};
 use crate::path::AbsolutePath;
-use crate::terms::{
-    Built, bool, clamped, duration, entity, long, named, none, role_uids, string, strings, text, uid, uids,
-};
+use crate::raised::{Raised, Sheaf};
+use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
 const CLOCK: &str = "now";
 
-/// How deep a command may stand in a text: what the grammar refuses to go beyond.
-const MAX_DEPTH: usize = 64;
+/// The one record of a request.
+const RECORD: &str = "record";
 
 /// What the clock shows to a set in which no policy looks at it: the schema wants a value, and making one for each
 /// request would cost more than deciding it.
@@ -101,7 +100,8 @@ impl Posed {
 }
 
 /// What an action on a file is called in the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileAction {
     /// Read a file, list a directory.
     Read,
@@ -206,6 +206,41 @@ impl Act {
     }
 }
 
+/// What a person may want with an agent, or with the record, besides answering it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Oversight {
+    /// See what it does.
+    Observe,
+    /// End what it runs and lock it out.
+    Stop {
+        /// The session alone that is meant; empty for all that the agent does.
+        session: String,
+        /// It is to be let in again.
+        lift: bool,
+    },
+    /// Read the record that this user's account holds.
+    ReadRecord {
+        /// The account's name.
+        owner: String,
+    },
+    /// Remove old files of that record.
+    Prune {
+        /// The account's name.
+        owner: String,
+    },
+}
+
+impl Oversight {
+    /// The action's id in the schema.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Observe | Self::ReadRecord { .. } => "observe",
+            Self::Stop { .. } => "stop",
+            Self::Prune { .. } => "prune",
+        }
+    }
+}
+
 /// Builds requests for one script, or for one question of the runner's own.
 pub(crate) struct Asker<'a> {
     bundle: &'a Bundle,
@@ -245,57 +280,79 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Every question that a script raises, in the order of the text. Empty only if the inventory is.
-    pub(crate) fn script(&self, inventory: &Inventory) -> Vec<Draft> {
-        let mut drafts = Vec::new();
-        let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
-        for item in inventory.opaque() {
-            let Some(command) = item.command else { continue };
-            if item.is_possible_option() && self.facts.no_options.contains(&(command, item.span.start)) {
-                continue;
-            }
-            opaque.entry(command).or_default().push(item);
-        }
-        for command in inventory.commands() {
-            let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
-            // What a function runs is told by its body, which is listed by itself.
-            let runs = !matches!(command.resolved, Resolved::None | Resolved::Function);
-            if runs || !opaque.is_empty() {
-                drafts.push(self.command(inventory, command, opaque));
-            }
-            let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
-            drafts.extend(assignments.map(|assignment| self.assignment(inventory, command, assignment)));
-            for (index, effect) in command.effects.iter().enumerate() {
-                drafts.extend(self.effect(inventory, command, index, effect));
-            }
-        }
-        let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
-        drafts.extend(unattached.map(|opaque| self.unread(inventory, opaque)));
-        drafts.sort_by_key(|draft| draft.span.start);
-        drafts
+    /// What Cedar is to be asked for all of these questions, in their order.
+    pub(crate) fn drafts(&self, sheaf: &Sheaf) -> Vec<Draft> {
+        sheaf.raised.iter().flat_map(|raised| self.drafts_of(raised, sheaf.script)).collect()
     }
 
-    /// Every question that executing a program raises: the program itself and what it touches, and of code in its words
-    /// what that touches without executing anything. What else the code runs is asked when it is executed; a file that
-    /// only its run can name is the kernel's to hold. A program that its words name outright is asked at once, since a
-    /// wrapper may run it without executing it, as the dynamic loader does.
-    pub(crate) fn execution(&self, inventory: &Inventory) -> Vec<Draft> {
-        let Some((program, inner)) = inventory.commands().split_first() else { return Vec::new() };
-        let opaque: Vec<&Opaque> = inventory.opaque().iter().collect();
-        let mut drafts = vec![self.command(inventory, program, &opaque)];
-        for (index, effect) in program.effects.iter().enumerate() {
-            drafts.extend(self.effect(inventory, program, index, effect));
+    /// What Cedar is to be asked for one question: of a tree, also for each path below it that a policy names.
+    pub(crate) fn drafts_of(&self, raised: &Raised, script: Script) -> Vec<Draft> {
+        let Item { what, dir, .. } = &raised.item;
+        let directory = match dir.as_deref() {
+            None => Some(self.facts.workspace.clone()),
+            // One that is no path is as unknown as none.
+            Some(directory) => AbsolutePath::new(directory),
+        };
+        let draft = |action, resource: &str, body| Draft {
+            action,
+            resource: resource.to_owned(),
+            program: raised.program.clone(),
+            span: raised.span,
+            via: raised.via.clone(),
+            body,
+        };
+        match what {
+            What::Exec(exec) => {
+                let body = self.command_body(exec, script, directory.as_ref());
+                vec![draft("exec", exec.text.as_deref().unwrap_or_default(), body)]
+            }
+            What::Env(Variable { name, value }) => {
+                let body = variable(name).and_then(|entity| {
+                    let program = RestrictedExpression::new_entity_uid(uid("Program", "")?);
+                    Ok(Body::new(entity, directory.as_ref()).with("value", string(value)).with("program", program))
+                });
+                vec![draft("setEnv", name, body)]
+            }
+            What::File(files) => self.files(files, directory.as_ref(), draft),
+            What::Connect(peer) => {
+                let shown = match (&peer.host, &peer.written) {
+                    (Some(host), _) => format!("{host}:{}", peer.port),
+                    (None, written) => written.clone().unwrap_or_default(),
+                };
+                vec![draft("connect", &shown, self.peer_body(peer, directory.as_ref()))]
+            }
         }
-        for command in inner {
-            if matches!(command.via, Via::Wrapper(_)) && command.argv.iter().all(is_literal) {
-                drafts.push(self.command(inventory, command, &[]));
-            }
-            for (index, effect) in command.effects.iter().enumerate() {
-                let at = (command.id, index);
-                if self.facts.paths.contains_key(&at) || self.facts.matches.contains_key(&at) {
-                    drafts.extend(self.effect(inventory, command, index, effect));
-                }
-            }
+    }
+
+    fn files(
+        &self,
+        files: &Files<String>,
+        directory: Option<&AbsolutePath>,
+        draft: impl Fn(&'static str, &str, Built<Body>) -> Draft,
+    ) -> Vec<Draft> {
+        let groups: Option<BTreeSet<String>> = files.below.as_ref().map(|below| below.iter().cloned().collect());
+        let reach = match (files.tree, &groups) {
+            (false, _) => Reach::Itself,
+            (true, Some(groups)) => Reach::Known(groups),
+            (true, None) => Reach::Unknown,
+        };
+        let written = files.written.as_deref().unwrap_or_default();
+        let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| {
+            let shown = path.map_or(written, AbsolutePath::as_str);
+            draft(files.action.as_str(), shown, self.path_body(path, reach, &files.program, directory))
+        };
+        if files.paths.is_empty() {
+            return vec![draft(None, reach)];
+        }
+        let mut drafts = Vec::new();
+        for path in &files.paths {
+            // One that is no path is as unknown as none.
+            let path = AbsolutePath::new(path);
+            drafts.push(draft(path.as_ref(), reach));
+            let Some(path) = path.filter(|_| files.tree) else { continue };
+            let below = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
+            let below = below.filter(|anchor| anchor.is_within(&path) && *anchor != path);
+            drafts.extend(below.map(|anchor| draft(Some(&anchor), Reach::Itself)));
         }
         drafts
     }
@@ -310,6 +367,12 @@ impl<'a> Asker<'a> {
     pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
         let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd));
         Draft::of_nothing_written(action.as_str(), path.as_str(), body)
+    }
+
+    /// The question about something other than a script, and one for each file that it touches.
+    pub(crate) fn act_on(&self, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Vec<Draft> {
+        let files = files.iter().map(|(action, path)| self.path(*action, path));
+        std::iter::once(self.act(act)).chain(files).collect()
     }
 
     /// May the principal do this?
@@ -451,6 +514,41 @@ impl<'a> Asker<'a> {
         Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
     }
 
+    /// The request by which what a person wants with the agent or the record is authorised.
+    pub(crate) fn oversight(&self, user: &str, roles: &BTreeSet<String>, what: &Oversight) -> Built<Posed> {
+        let principal = uid("User", user)?;
+        let action = uid("Action", what.action())?;
+        let mut context = vec![("clock".to_owned(), entity("Clock", CLOCK)?)];
+        let mut added = HashMap::new();
+        self.add_action(&mut added, what.action())?;
+        let resource = match what {
+            Oversight::Observe => uid("Agent", &self.facts.principal.agent)?,
+            Oversight::Stop { session, lift } => {
+                context.extend(named([("session", string(session)), ("lift", bool(*lift))]));
+                uid("Agent", &self.facts.principal.agent)?
+            }
+            Oversight::ReadRecord { owner } | Oversight::Prune { owner } => {
+                let owner = uid("User", owner)?;
+                let attributes = named([("user", RestrictedExpression::new_entity_uid(owner.clone()))]);
+                let record = Entity::new_with_tags(uid("Record", RECORD)?, attributes, [], []).map_err(text)?;
+                added.insert(owner.clone(), Entity::new_no_attrs(owner, HashSet::new()));
+                let resource = record.uid();
+                added.insert(resource.clone(), record);
+                resource
+            }
+        };
+        let schema = Some(&self.bundle.schema);
+        let context = own_context(context)?;
+        let request =
+            Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
+        // Last, since the person may be the one whose agent or record it is.
+        added.insert(principal.clone(), Entity::new_no_attrs(principal.clone(), role_uids(roles)?));
+        let lasting = self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text)?;
+        let entities = lasting.upsert_entities(added.into_values(), schema).map_err(text)?;
+        self.complete(&entities, [&principal, &action, &resource])?;
+        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
+    }
+
     /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is
     /// silently false, without any error, and a forbid would not hold. One step beyond the request's own ids suffices,
     /// for the validator lets a policy go no further.
@@ -575,172 +673,65 @@ impl<'a> Asker<'a> {
         entity.clone()
     }
 
-    fn command(&self, inventory: &Inventory, command: &Command, opaque: &[&Opaque]) -> Draft {
-        let body = self.command_body(inventory, command, opaque);
-        Draft { action: "exec", resource: canonical(command), ..Draft::within(inventory, command, command.span, body) }
-    }
-
-    fn command_body(&self, inventory: &Inventory, command: &Command, opaque: &[&Opaque]) -> Built<Body> {
-        let resource = uid("Command", &command.id.0.to_string())?;
-        let program = self.facts.programs.get(&command.id);
-        let origin = program.map_or(Origin::Unknown, |program| program.origin);
-        let invocation = &command.invocation;
+    fn command_body(&self, exec: &Exec<String>, script: Script, directory: Option<&AbsolutePath>) -> Built<Body> {
+        let id = if exec.unread { format!("unread-{}", exec.at) } else { exec.at.to_string() };
         let mut parents = HashSet::new();
-        if origin.is_trusted() {
-            for word in &invocation.words {
+        if exec.origin.is_trusted() {
+            for word in &exec.words {
                 parents.insert(uid("Program", word)?);
             }
-            for group in &invocation.groups {
+            for group in &exec.groups {
                 parents.insert(uid("CommandGroup", group)?);
             }
         }
-        let mut wrappers = wrappers(inventory, command);
-        let neighbours = |ids: &[CommandId]| Neighbours::of(self.bundle, inventory, ids);
-        let mut upstream = neighbours(&command.upstream);
-        let mut downstream = neighbours(&command.downstream);
-        let seen = self.facts.at_execve.as_ref();
-        if let Some(AtExecve { upstream: feeding, downstream: fed }) = seen {
-            upstream.join(feeding);
-            downstream.join(fed);
-            wrappers.extend(self.facts.started_by.iter().flatten().cloned());
-        }
-        let operands: Vec<String> = invocation.operands.iter().map(known_text).collect();
-        let dynamic_program = !matches!(command.program.value, Value::Literal(_));
+        let shown = exec.text.as_deref().ok_or("the command's text is not there")?;
+        let shown = if exec.unread { Opaque::quoted(shown) } else { shown };
+        let first = exec.operands.first().map_or("", String::as_str);
+        let last = exec.operands.last().map_or("", String::as_str);
+        let (upstream, upstream_groups) = self.neighbours(&exec.upstream)?;
+        let (downstream, downstream_groups) = self.neighbours(&exec.downstream)?;
         let attributes = [
-            ("program", string(invocation.words.first().map_or("", String::as_str))),
-            ("path", string(program.and_then(|program| program.path.as_ref()).map_or("", AbsolutePath::as_str))),
-            ("origin", entity("Origin", origin.as_str())?),
-            ("text", string(&canonical(command))),
-            ("flags", strings(&invocation.flags)),
-            ("operands", strings(&operands)),
-            ("firstOperand", string(operands.first().map_or("", String::as_str))),
-            ("lastOperand", string(operands.last().map_or("", String::as_str))),
-            ("operandCount", long(operands.len())),
-            ("envNames", strings(command.assignments.iter().map(|assignment| &assignment.name))),
-            ("wrappers", uids("Program", &wrappers)?),
-            ("upstream", uids("Program", &upstream.programs)?),
-            ("upstreamGroups", uids("CommandGroup", &upstream.groups)?),
-            ("downstream", uids("Program", &downstream.programs)?),
-            ("downstreamGroups", uids("CommandGroup", &downstream.groups)?),
-            ("inlineCode", bool(invocation.inline_code)),
-            ("dynamic", bool(command.argv.iter().any(|word| !is_literal(word)))),
-            ("dynamicProgram", bool(dynamic_program)),
-            ("opaque", uids("Opaque", opaque.iter().map(|opaque| opaque.reason.as_str()))?),
-            ("spawned", bool(self.facts.started_by.is_some())),
-            ("startedBy", uids("Program", self.facts.started_by.iter().flatten())?),
-            // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
-            ("background", bool(command.background || seen.is_some())),
-            ("depth", long(if seen.is_some() { MAX_DEPTH } else { command.depth as usize })),
+            ("program", string(exec.words.first().map_or("", String::as_str))),
+            ("path", string(exec.path.as_deref().unwrap_or_default())),
+            ("origin", entity("Origin", exec.origin.as_str())?),
+            ("text", string(shown)),
+            ("flags", strings(&exec.flags)),
+            ("operands", strings(&exec.operands)),
+            ("firstOperand", string(first)),
+            ("lastOperand", string(last)),
+            ("operandCount", long(exec.operands.len())),
+            ("envNames", strings(&exec.env)),
+            ("wrappers", uids("Program", &exec.wrappers)?),
+            ("upstream", upstream),
+            ("upstreamGroups", upstream_groups),
+            ("downstream", downstream),
+            ("downstreamGroups", downstream_groups),
+            ("inlineCode", bool(exec.inline_code)),
+            ("dynamic", bool(exec.dynamic)),
+            ("dynamicProgram", bool(exec.dynamic_program)),
+            ("opaque", uids("Opaque", &exec.opaque)?),
+            ("spawned", bool(exec.started_by.is_some())),
+            ("startedBy", uids("Program", exec.started_by.iter().flatten())?),
+            ("background", bool(exec.background)),
+            ("depth", long(exec.depth)),
         ];
-        let tags = invocation.options.iter().map(|(name, values)| (name.clone(), strings(values)));
-        let entity = Entity::new_with_tags(resource, named(attributes), parents, tags).map_err(text)?;
-        let directory = self.facts.directories.get(&command.id);
-        exec_body(inventory, seen.is_some(), entity, directory)
+        let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
+        let entity = Entity::new_with_tags(uid("Command", &id)?, named(attributes), parents, tags).map_err(text)?;
+        let script = RestrictedExpression::new_record(named([
+            ("parsed", bool(!script.unparsed)),
+            ("commands", long(script.commands)),
+            ("dynamic", bool(script.dynamic)),
+        ]))
+        .map_err(text)?;
+        Ok(Body::new(entity, directory).with("script", script))
     }
 
-    /// Something that no command could be made of: asked as a command about which nothing is known.
-    fn unread(&self, inventory: &Inventory, opaque: &Opaque) -> Draft {
-        let body = self.unread_body(inventory, opaque);
-        // The whole text, not the item's shortened one: what is cut before it is redacted may hold half a secret.
-        let written = inventory.script().get(opaque.span.start..opaque.span.end);
-        let resource = String::from_utf8_lossy(written.unwrap_or_default()).into_owned();
-        Draft { action: "exec", resource, program: String::new(), span: opaque.span, via: Vec::new(), body }
-    }
-
-    fn unread_body(&self, inventory: &Inventory, opaque: &Opaque) -> Built<Body> {
-        let resource = uid("Command", &format!("unread-{}", opaque.span.start))?;
-        let attributes = [
-            ("program", string("")),
-            ("path", string("")),
-            // The construct is bash's own; no file of any name stands for it, and it has no parent that permits it.
-            ("origin", entity("Origin", Origin::Builtin.as_str())?),
-            ("text", string(&opaque.text)),
-            ("flags", none()),
-            ("operands", none()),
-            ("firstOperand", string("")),
-            ("lastOperand", string("")),
-            ("operandCount", long(0)),
-            ("envNames", none()),
-            ("wrappers", none()),
-            ("upstream", none()),
-            ("upstreamGroups", none()),
-            ("downstream", none()),
-            ("downstreamGroups", none()),
-            ("inlineCode", bool(true)),
-            ("dynamic", bool(true)),
-            ("dynamicProgram", bool(true)),
-            ("opaque", uids("Opaque", [opaque.reason.as_str()])?),
-            ("spawned", bool(false)),
-            ("startedBy", none()),
-            ("background", bool(true)),
-            ("depth", long(0)),
-        ];
-        let entity = Entity::new_with_tags(resource, named(attributes), [], []).map_err(text)?;
-        exec_body(inventory, false, entity, None)
-    }
-
-    fn assignment(&self, inventory: &Inventory, command: &Command, assignment: &Assignment) -> Draft {
-        let directory = self.facts.directories.get(&command.id);
-        // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
-        // policy may list.
-        let value = string(&known_text(&assignment.value));
-        let body = variable(&assignment.name).and_then(|entity| {
-            let program = RestrictedExpression::new_entity_uid(uid("Program", "")?);
-            Ok(Body::new(entity, directory).with("value", value).with("program", program))
-        });
-        Draft {
-            action: "setEnv",
-            resource: assignment.name.clone(),
-            ..Draft::within(inventory, command, assignment.span, body)
-        }
-    }
-
-    fn effect(&self, inventory: &Inventory, command: &Command, index: usize, effect: &Effect) -> Vec<Draft> {
-        if self.facts.inert.contains(&(command.id, index)) {
-            return Vec::new();
-        }
-        let action = match effect.kind {
-            EffectKind::Read => FileAction::Read,
-            EffectKind::Write => FileAction::Write,
-            EffectKind::Delete => FileAction::Delete,
-            EffectKind::Execute | EffectKind::Import => FileAction::Execute,
-            EffectKind::Connect => return vec![self.connect(inventory, command, effect)],
-        };
-        let paths: Vec<Option<&AbsolutePath>> = match self.facts.matches.get(&(command.id, index)) {
-            Some(matches) if !matches.is_empty() => matches.iter().map(Some).collect(),
-            _ => vec![self.facts.paths.get(&(command.id, index))],
-        };
-        let directory = self.facts.directories.get(&command.id);
-        let program = self.trusted_program(command);
-        let below = self.facts.below.get(&(command.id, index));
-        let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| Draft {
-            action: action.as_str(),
-            resource: path.map_or_else(|| effect.target.raw.clone(), ToString::to_string),
-            ..Draft::within(inventory, command, effect.target.span, self.path_body(path, reach, program, directory))
-        };
-        let reach = match (effect.tree, below) {
-            (false, _) => Reach::Itself,
-            (true, Some(groups)) => Reach::Known(groups),
-            (true, None) => Reach::Unknown,
-        };
-        let mut drafts = Vec::new();
-        for path in paths {
-            drafts.push(draft(path, reach));
-            let Some(path) = path.filter(|_| effect.tree) else { continue };
-            let below = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
-            drafts.extend(
-                below
-                    .filter(|anchor| anchor.is_within(path) && anchor != path)
-                    .map(|anchor| draft(Some(&anchor), Reach::Itself)),
-            );
-        }
-        drafts
-    }
-
-    /// The program's widest id, if it is what its name says.
-    fn trusted_program<'c>(&self, command: &'c Command) -> &'c str {
-        let trusted = self.facts.programs.get(&command.id).is_some_and(|Program { origin, .. }| origin.is_trusted());
-        if trusted { command.invocation.words.first().map_or("", String::as_str) } else { "" }
+    /// The programs at the other end of a pipe and their groups; of one that is not known, all that a policy names.
+    fn neighbours(&self, of: &Neighbours<String>) -> Built<(RestrictedExpression, RestrictedExpression)> {
+        let named = |kind: &'static str| self.bundle.literals.of(kind).filter(|_| of.any);
+        let programs: BTreeSet<&str> = of.programs.iter().map(String::as_str).chain(named("Program")).collect();
+        let groups: BTreeSet<&str> = of.groups.iter().map(String::as_str).chain(named("CommandGroup")).collect();
+        Ok((uids("Program", programs)?, uids("CommandGroup", groups)?))
     }
 
     fn path_body(
@@ -813,21 +804,13 @@ impl<'a> Asker<'a> {
         self.vocabulary.groups_of(path).chain(temp).collect()
     }
 
-    fn connect(&self, inventory: &Inventory, command: &Command, effect: &Effect) -> Draft {
-        let shown = effect
-            .peer
-            .as_ref()
-            .map_or_else(|| effect.target.raw.clone(), |peer| format!("{}:{}", peer.host, peer.port));
-        let build = || {
-            let entity = self.peer(effect.peer.as_ref().map(|peer| peer.host.as_str()), None)?;
-            let program = RestrictedExpression::new_entity_uid(uid("Program", self.trusted_program(command))?);
-            let port = long(effect.peer.as_ref().map_or(0, |peer| usize::from(peer.port)));
-            // The session's own host is in every store, as a host that is reached in another way.
-            let apart = entity.uid() == uid("Host", &self.facts.host)?;
-            let directory = self.facts.directories.get(&command.id);
-            Ok(Body { apart, ..Body::new(entity, directory).with("program", program).with("port", port) })
-        };
-        Draft { action: "connect", resource: shown, ..Draft::within(inventory, command, effect.target.span, build()) }
+    fn peer_body(&self, peer: &Peer<String>, directory: Option<&AbsolutePath>) -> Built<Body> {
+        let entity = self.peer(peer.host.as_deref(), None)?;
+        let program = RestrictedExpression::new_entity_uid(uid("Program", &peer.program)?);
+        // The session's own host is in every store, as a host that is reached in another way.
+        let apart = entity.uid() == uid("Host", &self.facts.host)?;
+        let body = Body::new(entity, directory).with("program", program).with("port", long(usize::from(peer.port)));
+        Ok(Body { apart, ..body })
     }
 
     /// A network peer, and the address that its name means where that is known; `None` is the unknown one, with the empty
@@ -893,17 +876,6 @@ impl<'a> Asker<'a> {
 }
 
 impl Draft {
-    fn within(inventory: &Inventory, command: &Command, span: Span, body: Built<Body>) -> Self {
-        Self {
-            action: "",
-            resource: String::new(),
-            program: command.invocation.words.first().cloned().unwrap_or_default(),
-            span,
-            via: wrappers(inventory, command),
-            body,
-        }
-    }
-
     /// A question that no part of a script raised.
     fn of_nothing_written(action: &'static str, resource: &str, body: Built<Body>) -> Self {
         Self {
@@ -926,93 +898,6 @@ enum Reach<'a> {
     Known(&'a BTreeSet<String>),
     /// All of it, and what is there is not known.
     Unknown,
-}
-
-/// What the commands on the other end of a pipe are.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Neighbours<'a> {
-    programs: BTreeSet<&'a str>,
-    groups: BTreeSet<&'a str>,
-}
-
-impl<'a> Neighbours<'a> {
-    /// By name, whatever the origin: these attributes are there for forbids. A program that is not known may be any
-    /// that a policy names.
-    fn of(bundle: &'a Bundle, inventory: &'a Inventory, ids: &[CommandId]) -> Self {
-        let mut neighbours = Self::default();
-        for command in ids.iter().filter_map(|id| inventory.commands().get(id.0 as usize)) {
-            neighbours.programs.extend(command.invocation.words.iter().map(String::as_str));
-            neighbours.groups.extend(command.invocation.groups.iter().map(String::as_str));
-            if command.resolved == Resolved::Unknown {
-                neighbours.programs.extend(bundle.literals.of("Program"));
-                neighbours.groups.extend(bundle.literals.of("CommandGroup"));
-            }
-        }
-        neighbours
-    }
-
-    fn join(&mut self, crowd: &'a Crowd) {
-        self.programs.extend(crowd.programs.iter().map(String::as_str));
-        self.groups.extend(crowd.groups.iter().map(String::as_str));
-    }
-}
-
-/// `IFS=, read -r a b`: how this one line is split, and nothing else. What bash reads is data, whatever splits it.
-fn splits_one_read(command: &Command, assignment: &Assignment) -> bool {
-    let is_read = command.resolved == Resolved::Builtin
-        && command
-            .invocation
-            .words
-            .first()
-            .is_some_and(|name| matches!(name.as_str(), "read" | "mapfile" | "readarray"));
-    assignment.name == "IFS" && !assignment.persistent && is_read
-}
-
-/// The widest program ids of the commands around this one, outermost first.
-fn wrappers(inventory: &Inventory, command: &Command) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut parent = command.parent;
-    // A parent stands before its child, so that this ends however the inventory was made.
-    while let Some(found) = parent.and_then(|id| inventory.commands().get(id.0 as usize)) {
-        names.push(found.invocation.words.first().cloned().unwrap_or_default());
-        parent = found.parent.filter(|next| *next < found.id);
-    }
-    names.reverse();
-    names
-}
-
-/// A command's words as one would type them: literal words quoted where they must be, others as written.
-pub(crate) fn canonical(command: &Command) -> String {
-    let words: Vec<String> =
-        command.argv.iter().map(|word| word.value.literal().map_or_else(|| word.raw.clone(), quote)).collect();
-    words.join(" ")
-}
-
-fn quote(literal: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "_-./:=@%+,".contains(character);
-    if !literal.is_empty() && literal.chars().all(plain) {
-        return literal.to_owned();
-    }
-    format!("'{}'", literal.replace('\'', r"'\''"))
-}
-
-fn known_text(word: &Word) -> String {
-    word.value.literal().map_or_else(|| word.raw.clone(), str::to_owned)
-}
-
-fn is_literal(word: &Word) -> bool {
-    matches!(word.value, Value::Literal(_) | Value::Home(_))
-}
-
-/// A program's words need no parsing at its `execve`; what of code in them cannot be read makes the command opaque.
-fn exec_body(inventory: &Inventory, at_execve: bool, command: Entity, directory: Option<&AbsolutePath>) -> Built<Body> {
-    let script = RestrictedExpression::new_record(named([
-        ("parsed", bool(at_execve || inventory.parsed())),
-        ("commands", long(inventory.commands().len())),
-        ("dynamic", bool(!inventory.opaque().is_empty())),
-    ]))
-    .map_err(text)?;
-    Ok(Body::new(command, directory).with("script", script))
 }
 
 /// A session as it looks to a set in which no policy looks at what changes from one script to the next.
@@ -1084,9 +969,10 @@ fn host_attributes(
 #[expect(clippy::unwrap_used, reason = "tests")]
 pub(crate) mod tests {
     use cedar_policy::{Authorizer, Decision, PolicySet};
+    use palisade_grammar::CommandId;
 
     use super::*;
-    use crate::facts::Principal;
+    use crate::facts::{Origin, Principal, Program};
     use crate::{Engine, Source};
 
     pub(crate) fn facts() -> Facts {
@@ -1151,7 +1037,7 @@ pub(crate) mod tests {
             ("Clock", "now", "context.clock in Role::\"role\""),
         ];
         for (kind, id, condition) in needed {
-            let whole = asker.sheet(asker.script(&inventory));
+            let whole = asker.sheet(asker.drafts(&crate::raised::script(&inventory, &facts)));
             let draft = whole.drafts.iter().find(|draft| draft.action == "exec").unwrap();
             let posed = asker.pose(&whole, draft, false).unwrap();
             let lacking = posed.entities.as_ref().clone().remove_entities([uid(kind, id).unwrap()]).unwrap();
@@ -1185,14 +1071,5 @@ pub(crate) mod tests {
         assert!(asker.pose_alone(&draft, false).is_ok());
         let body = draft.body.unwrap().with("extra", bool(true));
         assert!(asker.pose_alone(&Draft { body: Ok(body), ..asker.path(FileAction::Read, &path) }, false).is_err());
-    }
-
-    #[test]
-    fn literals_are_quoted_only_where_they_must_be() {
-        for (literal, expected) in
-            [("a-b", "a-b"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'"), ("*", "'*'")]
-        {
-            assert_eq!(quote(literal), expected);
-        }
     }
 }

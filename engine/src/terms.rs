@@ -11,7 +11,7 @@ pub(crate) type Built<T> = Result<T, String>;
 
 /// Every entity type of the schema: looked up, since reading a name costs more than all else about an id.
 static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 21] = [
         "Action",
         "Agent",
         "AuthMethod",
@@ -28,6 +28,7 @@ static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(||
         "PathGroup",
         "Process",
         "Program",
+        "Record",
         "Role",
         "Session",
         "Transport",
@@ -69,10 +70,6 @@ pub(crate) fn string(text: &str) -> RestrictedExpression {
 
 pub(crate) fn strings<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> RestrictedExpression {
     RestrictedExpression::new_set(texts.into_iter().map(|text| string(text.as_ref())))
-}
-
-pub(crate) fn none() -> RestrictedExpression {
-    RestrictedExpression::new_set([])
 }
 
 pub(crate) fn long(count: usize) -> RestrictedExpression {

@@ -9,15 +9,18 @@ use cedar_policy::{Authorizer, Decision as CedarDecision};
 use palisade_grammar::{Inventory, OpaqueReason, Span};
 use serde::Serialize;
 
+use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::explain;
 use crate::facts::Facts;
-use crate::request::{Act, Asker, Draft, Posed, Sheet};
+use crate::path::AbsolutePath;
+use crate::raised;
+use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
 use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
-const MAX_REQUESTS: usize = 1_000;
+pub(crate) const MAX_REQUESTS: usize = 1_000;
 
 /// The same for one program at its `execve`: `xargs` hands out some thousand names at a time.
 const MAX_REQUESTS_AT_EXECVE: usize = 20_000;
@@ -40,6 +43,15 @@ impl Verdict {
             Self::Allow(grant) => &grant.report,
             Self::Ask(question) => &question.report,
             Self::Deny(denial) => &denial.report,
+        }
+    }
+
+    /// What the script runs, whatever the answer.
+    pub fn inventory(&self) -> &Inventory {
+        match self {
+            Self::Allow(grant) => &grant.inventory,
+            Self::Ask(question) => &question.inventory,
+            Self::Deny(denial) => &denial.inventory,
         }
     }
 }
@@ -75,6 +87,17 @@ impl Grant {
         self.approved
     }
 
+    /// Whether a person's yes has lifted a request about this command: to run it, or something that it touches.
+    pub fn is_lifted(&self, command: &palisade_grammar::Command) -> bool {
+        let span = command.span;
+        // A wrapper and what it runs are two commands, of which one lies in the other.
+        let is_about = |request: &Judged| match request.action {
+            "exec" => request.span == span,
+            _ => span.start <= request.span.start && request.span.end <= span.end,
+        };
+        self.report.requests.iter().any(|request| request.lifted && is_about(request))
+    }
+
     /// What was asked and answered.
     pub fn report(&self) -> &Report {
         &self.report
@@ -108,7 +131,7 @@ impl Grant {
 }
 
 /// A script that a person may allow: each of its denied requests would be allowed with `context.approved`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
     inventory: Inventory,
     facts: Box<Facts>,
@@ -125,11 +148,28 @@ impl Question {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    /// What the script runs.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+}
+
+/// What policy says to something that a person wants to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// It may be done.
+    pub allowed: bool,
+    /// The policies that say so; none for a no if nothing permits it.
+    pub policies: Vec<String>,
+    /// Why not, in the policies' words or in ours; empty for a yes.
+    pub why: String,
 }
 
 /// A script that may not run, and why.
 #[derive(Debug)]
 pub struct Denial {
+    inventory: Inventory,
     report: Report,
 }
 
@@ -187,9 +227,18 @@ pub struct Report {
     pub opaque: Vec<Unread>,
     /// Why it is not allowed; empty for an allow.
     pub reasons: Vec<Reason>,
+    /// What was asked, in a form in which it can be asked again. None for what is no script to be run, and for one that
+    /// raises too many questions.
+    pub asked: Option<Box<Asked<String>>>,
 }
 
 impl Report {
+    /// How many different people have to say yes: the most that any of the requests takes.
+    pub fn quorum(&self) -> usize {
+        let asked = self.requests.iter().filter(|request| request.decision == Decision::Ask);
+        asked.map(|request| request.quorum).max().unwrap_or(1).max(1)
+    }
+
     /// The policies that made the decision: for an allow those that permit, else those that stand in the way.
     pub fn policies(&self) -> BTreeSet<String> {
         let permitting = || self.requests.iter().flat_map(|request| request.determining.iter().cloned());
@@ -224,6 +273,10 @@ pub struct Judged {
     pub errors: Vec<String>,
     /// Those of `determining` that an approval does not lift.
     pub hard: Vec<String>,
+    /// How many different people have to say yes to it, if it is [`Decision::Ask`].
+    pub quorum: usize,
+    /// A person's yes has lifted it.
+    pub lifted: bool,
 }
 
 /// Something that could not be read.
@@ -259,17 +312,20 @@ pub struct Reason {
 /// Asks everything about a script and makes the verdict.
 pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Inventory, facts: &Facts) -> Verdict {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let drafts = asker.script(&inventory);
+    let sheaf = raised::script(&inventory, facts);
+    let drafts = asker.drafts(&sheaf);
     if drafts.len() > MAX_REQUESTS {
-        return Verdict::Deny(Denial { report: too_many(bundle, &inventory, drafts.len()) });
+        let report = too_many(bundle, &inventory, drafts.len());
+        return Verdict::Deny(Denial { inventory, report });
     }
     let sheet = asker.sheet(drafts);
     let judged = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
-    let report = report(bundle, &asker, &inventory, &sheet, judged);
+    let mut report = report(bundle, &asker, &inventory, &sheet, judged);
+    report.asked = Some(Box::new(sheaf.asked(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
         Decision::Ask => Verdict::Ask(Question { inventory, facts: Box::new(facts.clone()), report }),
-        Decision::Deny => Verdict::Deny(Denial { report }),
+        Decision::Deny => Verdict::Deny(Denial { inventory, report }),
     }
 }
 
@@ -285,7 +341,7 @@ pub(crate) fn rehearse(
         return decide(bundle, vocabulary, inventory, facts).report().clone();
     }
     let asker = Asker::new(bundle, vocabulary, facts);
-    let drafts = asker.script(&inventory);
+    let drafts = asker.drafts(&raised::script(&inventory, facts));
     if drafts.len() > MAX_REQUESTS {
         return too_many(bundle, &inventory, drafts.len());
     }
@@ -305,7 +361,7 @@ pub(crate) fn execution(
     approved: bool,
 ) -> Report {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let mut drafts = asker.execution(inventory);
+    let mut drafts = asker.drafts(&raised::execution(inventory, facts));
     if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
         return too_many(bundle, inventory, drafts.len());
     }
@@ -317,22 +373,140 @@ pub(crate) fn execution(
     report(bundle, &asker, inventory, &sheet, judged)
 }
 
-/// The report on something other than a script, asked as approved where `approved`.
+/// The report on something other than a script and on the files that it touches, asked as approved where `approved`.
 pub(crate) fn rehearse_act(
     bundle: &Bundle,
     vocabulary: &Vocabulary,
     facts: &Facts,
     act: &Act,
+    files: &[(FileAction, AbsolutePath)],
     approved: bool,
 ) -> Report {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let sheet = asker.sheet(vec![asker.act(act)]);
+    let sheet = asker.sheet(asker.act_on(act, files));
     let judge = |draft| match approved {
         false => judge(bundle, &asker, &sheet, draft),
         true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
     };
     let requests: Vec<Judged> = sheet.drafts.iter().map(judge).collect();
     act_report(bundle, &asker, &sheet, act, requests)
+}
+
+/// Whether policy lets this person say yes to all that is shown as `ask`. The first no counts.
+pub(crate) fn may_approve(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    question: &Question,
+    person: &Approval,
+) -> Authority {
+    let asker = Asker::new(bundle, vocabulary, &question.facts);
+    let drafts = asker.drafts(&raised::script(&question.inventory, &question.facts));
+    may_lift(bundle, &asker, &drafts, &question.report, person)
+}
+
+/// As [`may_approve`], for an act.
+pub(crate) fn may_approve_act(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    act: &Act,
+    files: &[(FileAction, AbsolutePath)],
+    shown: &Report,
+    person: &Approval,
+) -> Authority {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    may_lift(bundle, &asker, &asker.act_on(act, files), shown, person)
+}
+
+fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report, person: &Approval) -> Authority {
+    let nothing = || Authority { allowed: false, policies: Vec::new(), why: "nothing was asked".to_owned() };
+    if drafts.len() != shown.requests.len() {
+        return nothing();
+    }
+    let asked = drafts.iter().zip(&shown.requests).filter(|(_, shown)| shown.decision == Decision::Ask);
+    let mut last = nothing();
+    for (draft, _) in asked {
+        last = authority(bundle, answer(bundle, asker.approval(draft, &person.user, &person.roles)));
+        if !last.allowed {
+            return last;
+        }
+    }
+    last
+}
+
+/// Whether policy lets a person look after an agent, or the record.
+pub(crate) fn oversees(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    person: &Approval,
+    what: &Oversight,
+) -> Authority {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    authority(bundle, answer(bundle, asker.oversight(&person.user, &person.roles, what)))
+}
+
+/// The same as a report, for cases.
+pub(crate) fn rehearse_oversight(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    person: &Approval,
+    what: &Oversight,
+) -> Report {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let answer = answer(bundle, asker.oversight(&person.user, &person.roles, what));
+    let (action, resource) = (what.action(), facts.principal.agent.clone());
+    let span = Span::new(0, 0);
+    let reasons = answer.determining.iter().filter(|_| answer.decision != Decision::Allow).map(|id| {
+        let note = bundle.note(id);
+        let (policy, text, suggest) = (id.clone(), action.to_owned(), note.suggest);
+        Reason { policy, place: note.place, text, span, reason: note.reason, suggest }
+    });
+    let reasons = reasons.collect();
+    let Answer { decision, determining, errors } = answer;
+    let (program, via, hard) = (String::new(), Vec::new(), Vec::new());
+    let judged =
+        Judged { action, resource, program, span, via, decision, determining, errors, hard, quorum: 1, lifted: false };
+    Report {
+        decision,
+        command: action.to_owned(),
+        policy_set: bundle.fingerprint().to_owned(),
+        requests: vec![judged],
+        opaque: Vec::new(),
+        reasons,
+        asked: None,
+    }
+}
+
+/// The request behind that, for coverage.
+pub(crate) fn trace_oversight(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    person: &Approval,
+    what: &Oversight,
+    mut seen: impl FnMut(&Posed),
+) {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    if let Ok(posed) = asker.oversight(&person.user, &person.roles, what) {
+        seen(&posed);
+    }
+}
+
+fn authority(bundle: &Bundle, answer: Answer) -> Authority {
+    let allowed = answer.decision == Decision::Allow;
+    let mut reasons: Vec<String> = answer.determining.iter().map(|id| bundle.note(id).reason).collect();
+    reasons.retain(|reason| !reason.is_empty());
+    let why = match (allowed, answer.errors.is_empty(), reasons.is_empty()) {
+        (true, ..) => String::new(),
+        (false, false, _) => format!("the decision could not be made: {}", answer.errors.join("; ")),
+        (false, true, true) => "no policy permits it".to_owned(),
+        (false, true, false) => reasons.join(" "),
+    };
+    // What permits stands in the way of nothing when an error denies.
+    let policies = if answer.errors.is_empty() { answer.determining } else { Vec::new() };
+    Authority { allowed, policies, why }
 }
 
 /// As [`approve`], for an act: what was shown as `ask` must be allowed with `context.approved`, and its lifting authorised.
@@ -342,13 +516,14 @@ pub(crate) fn approve_act(
     vocabulary: &Vocabulary,
     facts: &Facts,
     act: &Act,
+    files: &[(FileAction, AbsolutePath)],
     shown: &Report,
-    approval: &Approval,
+    people: &[Approval],
 ) -> Report {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let sheet = asker.sheet(vec![asker.act(act)]);
+    let sheet = asker.sheet(asker.act_on(act, files));
     let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
-        Decision::Ask => lift(bundle, &asker, &sheet, draft, approval),
+        Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
         Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
     });
     let requests: Vec<Judged> = requests.collect();
@@ -368,26 +543,28 @@ fn act_report(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, act: &Act, requ
         opaque: Vec::new(),
         reasons: explain::reasons(bundle, asker, sheet, &requests),
         requests,
+        asked: None,
     }
 }
 
-/// Every request of a script, asked as it stands, as approved, and whether `approver` may approve it: what coverage is
+/// Every request of a script, asked as it stands, as approved, and whether each approver may approve it: what coverage is
 /// counted on.
 pub(crate) fn trace(
     bundle: &Bundle,
     vocabulary: &Vocabulary,
     inventory: &Inventory,
     facts: &Facts,
-    approver: Option<&Approval>,
+    approvers: &[Approval],
     mut seen: impl FnMut(&Posed),
 ) {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let sheet = asker.sheet(asker.script(inventory));
+    let sheet = asker.sheet(asker.drafts(&raised::script(inventory, facts)));
     trace_sheet(&asker, &sheet, &mut seen);
-    let Some(approver) = approver else { return };
-    for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
-        if let Ok(posed) = asker.approval(draft, &approver.user, &approver.roles) {
-            seen(&posed);
+    for approver in approvers {
+        for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
+            if let Ok(posed) = asker.approval(draft, &approver.user, &approver.roles) {
+                seen(&posed);
+            }
         }
     }
 }
@@ -414,28 +591,31 @@ fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) 
     }
 }
 
-/// Lifts what a person was shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
-/// authorised by `Action::"approve"`. Requests that were not shown as `ask` are asked again without approval.
-pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Question, approval: &Approval) -> Verdict {
+/// Lifts what people were shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
+/// authorised by `Action::"approve"` for as many of them as it takes. Requests that were not shown as `ask` are asked again
+/// without approval.
+pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Question, people: &[Approval]) -> Verdict {
     let Question { inventory, facts, report: shown } = question;
     let asker = Asker::new(bundle, vocabulary, &facts);
-    let sheet = asker.sheet(asker.script(&inventory));
+    let sheaf = raised::script(&inventory, &facts);
+    let sheet = asker.sheet(asker.drafts(&sheaf));
     let judged: Vec<Judged> = sheet
         .drafts
         .iter()
         .zip(&shown.requests)
         .map(|(draft, shown)| match shown.decision {
-            Decision::Ask => lift(bundle, &asker, &sheet, draft, approval),
+            Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
             Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
         })
         .collect();
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
     let mut report = report(bundle, &asker, &inventory, &sheet, judged);
+    report.asked = Some(Box::new(sheaf.asked(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
     }
     report.decision = Decision::Deny;
-    Verdict::Deny(Denial { report })
+    Verdict::Deny(Denial { inventory, report })
 }
 
 /// Denies a script that is too long to be judged, without judging any of it.
@@ -456,6 +636,7 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
         requests: Vec::new(),
         opaque: Vec::new(),
         reasons: vec![reason],
+        asked: None,
     }
 }
 
@@ -476,28 +657,47 @@ pub(crate) fn permitting(bundle: &Bundle, asker: &Asker<'_>, draft: &Draft, appr
     (answer.decision == Decision::Allow).then_some(answer.determining)
 }
 
-fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
+/// The answer to one request as it stands, and whether a person's yes would make it another.
+pub(crate) fn judge(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft) -> Judged {
     let now = answer(bundle, asker.pose(sheet, draft, false));
     if now.decision == Decision::Allow {
         return judged(draft, now);
     }
     let approved = answer(bundle, asker.pose(sheet, draft, true));
     if approved.decision == Decision::Allow && now.errors.is_empty() {
-        return judged(draft, Answer { decision: Decision::Ask, ..now });
+        let quorum = quorum(bundle, now.determining.iter().chain(&approved.determining));
+        return Judged { quorum, ..judged(draft, Answer { decision: Decision::Ask, ..now }) };
     }
     Judged { hard: approved.determining, ..judged(draft, now) }
 }
 
-fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft, approval: &Approval) -> Judged {
-    let authorised = answer(bundle, asker.approval(draft, &approval.user, &approval.roles));
-    if authorised.decision != Decision::Allow {
-        return judged(draft, authorised);
+/// How many different people these policies ask for, together.
+fn quorum<'p>(bundle: &Bundle, policies: impl Iterator<Item = &'p String>) -> usize {
+    policies.map(|id| bundle.note(id).quorum).max().unwrap_or(1).max(1)
+}
+
+/// The answer to one request with the yes of these people.
+pub(crate) fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Draft, people: &[Approval]) -> Judged {
+    let now = answer(bundle, asker.pose(sheet, draft, false));
+    let approved = answer(bundle, asker.pose(sheet, draft, true));
+    let takes = quorum(bundle, now.determining.iter().chain(&approved.determining));
+    let mut who = BTreeSet::new();
+    for person in people {
+        let authorised = answer(bundle, asker.approval(draft, &person.user, &person.roles));
+        if authorised.decision != Decision::Allow {
+            return judged(draft, authorised);
+        }
+        who.insert(&person.user);
     }
-    judged(draft, answer(bundle, asker.pose(sheet, draft, true)))
+    if who.len() < takes {
+        return judged(draft, Answer { decision: Decision::Deny, ..now });
+    }
+    let lifted = approved.decision == Decision::Allow;
+    Judged { lifted, ..judged(draft, approved) }
 }
 
 /// A script that raises no question is one that we did not understand.
-fn strictest(requests: &[Judged]) -> Decision {
+pub(crate) fn strictest(requests: &[Judged]) -> Decision {
     requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
 }
 
@@ -536,6 +736,8 @@ fn judged(draft: &Draft, answer: Answer) -> Judged {
         determining: if answer.errors.is_empty() { answer.determining } else { Vec::new() },
         errors: answer.errors,
         hard: Vec::new(),
+        quorum: 1,
+        lifted: false,
     }
 }
 
@@ -557,5 +759,6 @@ fn report(bundle: &Bundle, asker: &Asker<'_>, inventory: &Inventory, sheet: &She
         opaque: opaque.collect(),
         reasons: explain::reasons(bundle, asker, sheet, &requests),
         requests,
+        asked: None,
     }
 }

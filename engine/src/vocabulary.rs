@@ -161,6 +161,11 @@ impl Vocabulary {
         paths.chain(hosts).collect()
     }
 
+    /// Each path group with what it holds, in one spelling whatever the order in which it was added.
+    pub(crate) fn path_groups(&self) -> impl Iterator<Item = (&str, String)> {
+        self.groups.iter().map(|(group, patterns)| (group.as_str(), line("path", group, patterns)))
+    }
+
     /// The names of all groups.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)

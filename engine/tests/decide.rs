@@ -200,9 +200,44 @@ fn a_persons_yes_is_itself_authorised() {
         other => panic!("{other:?}"),
     };
     let approval = |user: &str| Approval { user: user.to_owned(), roles: BTreeSet::new() };
-    assert!(matches!(engine.approve(ask(), &approval("u")), Verdict::Allow(_)));
+    assert!(matches!(engine.approve(ask(), &[approval("u")]), Verdict::Allow(_)));
     // Policy lets only the person approve that the agent works for.
-    assert!(matches!(engine.approve(ask(), &approval("somebody-else")), Verdict::Deny(_)));
+    assert!(matches!(engine.approve(ask(), &[approval("somebody-else")]), Verdict::Deny(_)));
+}
+
+#[test]
+fn a_quorum_is_of_different_people_all_of_whom_may() {
+    let policies = |quorum: &str| {
+        format!(
+            "@id(\"all\") permit (principal, action, resource);
+             @id(\"ask\") @quorum(\"{quorum}\") forbid (principal, action == Action::\"exec\", resource in Program::\"git push\")
+             unless {{ context.approved }};
+             @id(\"not-mallory\") forbid (principal == User::\"mallory\", action == Action::\"approve\", resource);"
+        )
+    };
+    let load = |text: String| Bundle::load(vec![Source { name: "site.cedar".to_owned(), text }]);
+    let engine = Engine::new(load(policies("2")).unwrap(), Vocabulary::default());
+    let ask = || match decide(&engine, "git push origin main", &facts()) {
+        Verdict::Ask(question) => question,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ask().report().quorum(), 2);
+    for (people, allowed) in [
+        (&[][..], false),
+        (&["u"][..], false),
+        (&["u", "u"][..], false),
+        (&["u", "v"][..], true),
+        (&["u", "mallory"][..], false),
+        (&["u", "v", "mallory"][..], false),
+    ] {
+        let people: Vec<Approval> =
+            people.iter().map(|user| Approval { user: (*user).to_owned(), roles: BTreeSet::new() }).collect();
+        assert_eq!(matches!(engine.approve(ask(), &people), Verdict::Allow(_)), allowed, "{people:?}");
+    }
+    for wrong in ["", "0", "-1", "two", "+2", "02", "2.0", "21", "99999999999999999999"] {
+        let error = load(policies(wrong)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("which is not a number of people"), "{wrong:?}: {error}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -27,7 +28,12 @@ fuzz_target!(|left: &[u8]| {
     fs::write(at("a.open"), "").expect("its mark");
     let audit = Audit::open(&settings, start()).expect("a record");
     let text = REDACTOR.text(&String::from_utf8_lossy(left));
-    let reloaded = Reloaded { policy_set: Digest::ZERO, before: Digest::ZERO, refused: Some(text.clone()) };
+    let reloaded = Reloaded {
+        policy_set: Digest::ZERO,
+        before: Digest::ZERO,
+        refused: Some(text.clone()),
+        groups: BTreeMap::new(),
+    };
     audit.append_blocking(reloaded).expect("a record");
 
     let own = fs::read_to_string(audit.path()).expect("our record");

@@ -22,7 +22,7 @@ use crate::word::{Value, Word};
 
 /// What a script would make bash run. Only [`crate::inventory()`] makes one, so what it says is about exactly the
 /// text that it holds.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Inventory {
     #[serde(skip)]
     pub(crate) script: Vec<u8>,
@@ -305,7 +305,16 @@ pub struct Opaque {
 /// The detail of a word that may be an option.
 pub(crate) const POSSIBLE_OPTION: &str = "this word may turn out to be an option; put it behind `--`, or write it out";
 
+/// Bytes of a script that an opaque item quotes.
+const MAX_QUOTE: usize = 200;
+
 impl Opaque {
+    /// As much of a text as an item quotes.
+    pub fn quoted(text: &str) -> &str {
+        let end = (0..=MAX_QUOTE.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+        end.and_then(|end| text.get(..end)).unwrap_or_default()
+    }
+
     /// The only doubt is that the word may turn out to be an option: who knows the word, knows whether it does.
     pub fn is_possible_option(&self) -> bool {
         self.reason == OpaqueReason::DynamicOption && self.detail == POSSIBLE_OPTION

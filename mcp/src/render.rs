@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending, PendingAct,
-    Redacted, Refusal, SessionNote, Status,
+    CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
+    PendingAct, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote, Unanswered,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -156,14 +156,47 @@ pub(crate) fn denied(refusal: &Refusal) -> Reply {
     not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
 }
 
-/// A script that needs a person's yes. Nobody is asked here yet: the operator can allow it by policy, or run it.
-pub(crate) fn approval_required(pending: &Pending) -> Reply {
+/// A script that needs a person's yes and waits for none.
+pub(crate) fn unregistered(pending: &Pending) -> Reply {
     not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
 }
 
 /// Something for a job that needs a person's yes, likewise.
-pub(crate) fn act_approval_required(pending: &PendingAct) -> Reply {
+pub(crate) fn unregistered_act(pending: &PendingAct) -> Reply {
     not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
+}
+
+/// Something that needs a person's yes, and where that stands.
+pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
+    let Unanswered { explained, decision, anchor, standing } = unanswered;
+    let status = match standing {
+        Standing::Denied { .. } => "denied",
+        Standing::Waiting { .. } | Standing::Full { .. } => "approval_required",
+    };
+    let mut reply = not_allowed(status, explained, decision, anchor);
+    let told = match standing {
+        Standing::Waiting { id, expires_s, quorum, yes } => {
+            let people = if *quorum > 1 { format!(" of {quorum} people, {yes} have said yes;") } else { String::new() };
+            format!(
+                "approval {id}:{people} waits {expires_s} s for a person, who sees it with `palisade approvals show {id}`. Once it is \
+                 granted, repeat this very call: any other is another request"
+            )
+        }
+        Standing::Denied { id, by, reason } => {
+            let why = if reason.is_empty() { String::new() } else { format!(": {}", one_line(reason.as_str())) };
+            format!("approval {id}: denied by {by}{why}")
+        }
+        Standing::Full { max } => {
+            format!(
+                "no approval can be asked for: {max} requests wait for a person already; wait until some are answered"
+            )
+        }
+    };
+    let _ = writeln!(reply.text, "{told}");
+    if let Some(structured) = reply.structured.as_object_mut() {
+        structured.insert("approval".to_owned(), to_value(standing));
+    }
+    reply
 }
 
 fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
@@ -207,21 +240,84 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
 
 /// A session that was opened.
 pub(crate) fn opened(opened: &Opened) -> Reply {
-    let sandbox = to_value(&opened.sandbox);
-    let layers = sandbox.as_object().into_iter().flatten().map(|(layer, value)| format!("{layer} {value}"));
+    let held = opened.sandbox.as_ref().map(to_value).unwrap_or_default();
+    let there = opened.target.as_ref().map(to_value).unwrap_or_default();
+    let parts = held.as_object().into_iter().chain(there.as_object()).flatten();
+    let mut layers: Vec<String> = parts.map(|(part, value)| format!("{part} {value}")).collect();
+    let mut structured = to_value(opened);
+    if opened.target.is_some() {
+        layers.push("nothing holds it there: no sandbox, no exec guard".to_owned());
+        if let Some(structured) = structured.as_object_mut() {
+            structured.insert("guarded".to_owned(), Value::Bool(false));
+        }
+    }
     let how = match (opened.restarted, opened.state_lost) {
         (false, _) => "",
         (true, false) => " · restarted with its last state; background processes and open files are gone",
         (true, true) => " · restarted; its state was too much to keep",
     };
-    let layers = layers.collect::<Vec<_>>().join(" · ");
+    let layers = layers.join(" · ");
     let text = format!("[session {} · {}{how}]\n{layers}", opened.session, one_line(opened.cwd.as_str()));
-    Reply { structured: to_value(opened), text, is_error: false, anchor: Some(opened.anchor) }
+    Reply { structured, text, is_error: false, anchor: Some(opened.anchor) }
 }
 
 /// A session that was closed.
 pub(crate) fn closed() -> Reply {
     Reply { structured: json!({ "closed": true }), text: "[closed]".to_owned(), is_error: false, anchor: None }
+}
+
+/// A checkpoint that was taken.
+pub(crate) fn taken(taken: &Taken) -> Reply {
+    let note = &taken.note;
+    let mut text = format!("[checkpoint {} · {} files · {} bytes", note.checkpoint, note.files, note.bytes);
+    if note.uncovered > 0 {
+        let _ = write!(text, " · {} not covered", note.uncovered);
+    }
+    text.push_str("]\n");
+    for left_out in &taken.not_covered {
+        let _ = writeln!(text, "not covered: {}", one_line(left_out.as_str()));
+    }
+    Reply { structured: to_value(taken), text, is_error: false, anchor: Some(taken.anchor) }
+}
+
+/// What a restore did, or would do.
+pub(crate) fn restored(note: &RestoreNote) -> Reply {
+    let would = if note.dry_run { "would go back to" } else { "back at" };
+    let mut text = format!("[{would} {}", note.checkpoint);
+    if note.dry_run {
+        let _ = write!(text, " · {}", note.decision.effect.as_str());
+    }
+    if let Some(undo) = &note.undo {
+        let _ = write!(text, " · before: checkpoint {undo}");
+    }
+    text.push_str("]\n");
+    let kinds = [
+        ("put back", &note.write),
+        ("deleted", &note.delete),
+        ("changed by others", &note.conflicts),
+        ("left", &note.left),
+    ];
+    for (what, paths) in kinds.into_iter().filter(|(_, paths)| paths.count > 0) {
+        let _ = writeln!(text, "{what}: {}", paths.count);
+        for path in &paths.paths {
+            let _ = writeln!(text, "  {}", one_line(path.as_str()));
+        }
+    }
+    for failed in &note.failed {
+        let _ = writeln!(text, "failed: {}", one_line(failed.as_str()));
+    }
+    Reply { structured: to_value(note), text, is_error: !note.failed.is_empty(), anchor: Some(note.anchor) }
+}
+
+/// The checkpoints of the workspace.
+pub(crate) fn checkpoints(notes: &[CheckpointNote]) -> Reply {
+    let mut text = format!("[{} checkpoints]\n", notes.len());
+    for note in notes {
+        let label = one_line(note.label.as_str());
+        let _ =
+            writeln!(text, "{} · {} · {} files · {} · {label}", note.checkpoint, note.taken, note.files, note.session);
+    }
+    Reply { structured: json!({ "checkpoints": to_value(&notes) }), text, is_error: false, anchor: None }
 }
 
 /// The open sessions.
@@ -236,6 +332,9 @@ pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
             note.commands,
             note.age_s
         );
+        if let Some(target) = &note.target {
+            let _ = write!(text, " · at {target}");
+        }
         if let Some(job) = &note.job {
             let _ = write!(text, " · held by {job}");
         }
@@ -269,6 +368,15 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         let _ = writeln!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
     }
     Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None }
+}
+
+/// The targets.
+pub(crate) fn targets(notes: &[TargetNote]) -> Reply {
+    let mut text = format!("[{} targets]\n", notes.len());
+    for note in notes {
+        let _ = writeln!(text, "{} · {} · {}", note.target, note.transport, one_line(note.place.as_str()));
+    }
+    Reply { structured: json!({ "targets": to_value(&notes) }), text, is_error: false, anchor: None }
 }
 
 /// Something that could not be done.

@@ -16,7 +16,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
-use crate::{identity, tools};
+use crate::{identity, render, tools};
 
 /// What every client tells its model about this server.
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
@@ -129,6 +129,9 @@ impl ServerHandler for Handler {
             return Err(ErrorData::invalid_params("unknown tool", None));
         }
         let pipeline = &self.pipeline;
+        if let Err(stopped) = pipeline.goes_on(None) {
+            return Ok(render::failed(&stopped).into_response(pipeline.anchor()));
+        }
         let (switch, stopped) = watch::channel(false);
         let mut stop = Stop::default();
         stop.listen(stopped);
@@ -142,6 +145,8 @@ impl ServerHandler for Handler {
                 "job_signal" => tools::job::signal(pipeline, client, request.arguments).await,
                 "session_open" => tools::session::open(pipeline, client, request.arguments).await,
                 "session_close" => tools::session::close(pipeline, request.arguments).await,
+                "checkpoint" => tools::checkpoint::take(pipeline, client, request.arguments).await,
+                "restore" => tools::checkpoint::restore(pipeline, client, request.arguments).await,
                 "list" => tools::list::call(pipeline, request.arguments).await,
                 _ => return Err(ErrorData::invalid_params("unknown tool", None)),
             };

@@ -11,11 +11,12 @@ use std::io::{BufReader, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
+use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Session, Vocabulary};
 use palisade_runner::audit::{
-    Audit, Command, Decided, Decision, Digest, Effect, Expected, Id, Sandbox, Settings, Start, Sync, Term, Transport,
-    Who, public_key, verify,
+    Asked, Audit, Command, Decided, Decision, Digest, Effect, Expected, Id, Sandbox, Settings, Start, Sync, Term,
+    Transport, Who, public_key, verify,
 };
-use palisade_runner::redact::Redactor;
+use palisade_runner::redact::{Redacted, Redactor};
 
 use crate::timed::{shown, timed};
 
@@ -31,6 +32,27 @@ fn main() {
     let decided = decision(&audit, &redactor);
     let one = timed(20_000 / scale, || audit.append_blocking(decided.clone()));
     println!("one record, no disk: {}", shown(&one));
+
+    let asked = questions();
+    let one = timed(20_000 / scale, || redacted(&asked, &redactor));
+    let bytes = |asked: &Asked| serde_json::to_string(asked).expect("JSON").len();
+    println!("what was asked, redacted: {}, {} bytes", shown(&one), bytes(&redacted(&asked, &redactor)));
+
+    let started = Instant::now();
+    let writers = 8;
+    let each = 2_000 / scale.min(100) as u64;
+    let many = begin(disk.path(), Sync::Group);
+    std::thread::scope(|scope| {
+        for _ in 0..writers {
+            scope.spawn(|| {
+                (0..each).for_each(|_| {
+                    let _anchor = many.append_blocking(decided.clone()).expect("on record");
+                })
+            });
+        }
+    });
+    let rate = (writers * each) as f64 / started.elapsed().as_secs_f64();
+    println!("{writers} at once, on disk by group commit: {rate:.0} a second");
 
     let audit_on_disk = begin(disk.path(), Sync::Group);
     let bytes = std::fs::metadata(audit.path()).expect("the record").len() / (20_000 / scale as u64).max(1);
@@ -56,6 +78,26 @@ fn begin(directory: &Path, sync: Sync) -> Audit {
     Audit::open(&Settings::new(directory.to_owned(), sync), start).expect("a record")
 }
 
+const SCRIPT: &str = "cargo build --workspace && git status --short";
+
+/// What a script of the usual size asks.
+fn questions() -> palisade_engine::Asked<String> {
+    let path = |text: &str| AbsolutePath::new(text).expect("a path");
+    let principal = Principal::os_user("build-agent", "alice", ["developer".to_owned()].into());
+    let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 };
+    let facts = Facts::new(principal, path("/srv/app"), Session::opened("s-5f3a9c01"), clock);
+    let (file, groups) = palisade_policies::GROUPS;
+    let vocabulary = Vocabulary::parse(file, groups, &path("/home/u")).expect("the groups");
+    let engine = Engine::new(Bundle::profile("developer").expect("the profile"), vocabulary);
+    let verdict = engine.decide(palisade_grammar::inventory(SCRIPT.as_bytes()), &facts);
+    verdict.report().asked.as_deref().expect("what was asked").clone()
+}
+
+fn redacted(asked: &palisade_engine::Asked<String>, redactor: &Redactor) -> Asked {
+    let mut make = |text: &String| -> Result<Redacted, Redacted> { Ok(redactor.text(text)) };
+    Asked::Asked(Box::new(asked.map(&mut make)))
+}
+
 /// A decision of the usual size.
 fn decision(audit: &Audit, redactor: &Redactor) -> Decided {
     let text = |text: &str| redactor.text(text);
@@ -70,13 +112,20 @@ fn decision(audit: &Audit, redactor: &Redactor) -> Decided {
             verified: true,
             auth: Term::new("os-user"),
         },
-        transport: Transport { kind: Term::new("local"), target: None },
+        transport: Transport::of(Term::new("local")),
         cwd: text("/srv/app"),
         reason: None,
-        command: Command::shown(text("cargo build --workspace && git status --short")),
+        command: Command::shown(text(SCRIPT)),
         inv: vec![text("cargo"), text("git")],
         opaque: vec![],
-        decision: Decision { effect: Effect::Allow, determining: vec![text("dev-toolchain")], errors: vec![], us: 85 },
+        decision: Decision {
+            effect: Effect::Allow,
+            determining: vec![text("dev-toolchain")],
+            reasons: vec![],
+            errors: vec![],
+            us: 85,
+        },
+        under: None,
         policy_set: Digest::of(b"policies"),
         schema: Digest::of(b"schema"),
         sandbox: Sandbox {
@@ -85,5 +134,7 @@ fn decision(audit: &Audit, redactor: &Redactor) -> Decided {
             layers: ["landlock", "seccomp", "no-new-privs", "no-capabilities"].map(Term::new).to_vec(),
             degraded: vec![],
         },
+        asked: redacted(&questions(), redactor),
+        sealed: None,
     }
 }

@@ -4,12 +4,17 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has no figures")]
 
+#[path = "support/judge.rs"]
+mod judge;
+
 use std::fs::File;
 use std::path::Path;
 
 use divan::Bencher;
 use palisade_runner::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
-use palisade_runner::sandbox::{Execution, Judge, Launch, Process, prepare, probe, spawn};
+use palisade_runner::sandbox::{Launch, Process, prepare, probe, spawn};
+
+use crate::judge::Yes;
 
 fn main() {
     let resident: Vec<u8> = vec![1; RESIDENT];
@@ -80,24 +85,6 @@ fn prepare_and_spawn(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 200, sample_size = 1)]
 fn kill_and_wait(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(start).bench_local_refs(|process| finish(process));
-}
-
-/// A judge without a policy: what is left is the price of asking.
-#[derive(Debug)]
-struct Yes;
-
-impl Judge for Yes {
-    fn launched(&mut self, _: i32) {}
-
-    fn may(&mut self, _: &[Execution]) -> bool {
-        true
-    }
-
-    fn became(&mut self, _: &[Execution]) -> bool {
-        true
-    }
-
-    fn refused(&mut self, _: &Execution, _: &'static str) {}
 }
 
 /// A shell that starts so many programs, one after the other: divide by it.

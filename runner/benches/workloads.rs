@@ -8,14 +8,19 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench that cannot be set up has no figures")]
 
+#[path = "support/judge.rs"]
+mod judge;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use palisade_runner::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
-use palisade_runner::sandbox::{Execution, Judge, Launch, prepare, probe, spawn};
+use palisade_runner::sandbox::{Launch, prepare, probe, spawn};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::judge::Yes;
 
 /// A name, how often it is tried in a row, and a script for bash.
 const ROWS: [(&str, u32, &str); 5] = [
@@ -130,24 +135,6 @@ fn plan(place: &Path) -> SandboxPlan {
     rules.retain(|rule| !rule.path.is_symlink());
     let (masks, limits) = (Vec::new(), Limits::default());
     SandboxPlan { rules, masks, searched: true, network: false, limits, level: Level::Default }
-}
-
-/// A judge without a policy.
-#[derive(Debug)]
-struct Yes;
-
-impl Judge for Yes {
-    fn launched(&mut self, _: i32) {}
-
-    fn may(&mut self, _: &[Execution]) -> bool {
-        true
-    }
-
-    fn became(&mut self, _: &[Execution]) -> bool {
-        true
-    }
-
-    fn refused(&mut self, _: &Execution, _: &'static str) {}
 }
 
 /// A repository of 2,000 files and a project of 50.

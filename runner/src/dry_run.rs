@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Facts, Transport};
+use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
 
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
 use crate::sandbox::plan::{self, Promise};
+use crate::transport::Target;
 
 /// One script and the circumstances to judge it in.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub struct Case {
     pub guarded: bool,
     transport: Transport,
     host: String,
+    machine: Machine,
     workspace: AbsolutePath,
     cwd: AbsolutePath,
 }
@@ -45,6 +47,7 @@ impl Case {
             guarded: true,
             transport: Transport::Local,
             host: "localhost".to_owned(),
+            machine: Machine::default(),
             workspace: settings.surroundings.workspace.clone(),
             cwd: settings.cwd.clone(),
         }
@@ -61,6 +64,15 @@ impl Case {
         if self.transport != Transport::Local {
             self.guarded = false;
         }
+    }
+
+    /// Judges as in a session at a target, in its workspace. Names mean what they mean on this machine: nothing is asked there.
+    pub fn set_target(&mut self, target: &Target) {
+        self.set_transport(target.transport().as_str(), None);
+        self.host = target.host();
+        self.machine.user = target.user().to_owned();
+        self.workspace = target.workspace.clone().unwrap_or_else(|| target.home.clone());
+        self.cwd = self.workspace.clone();
     }
 
     /// Moves the workspace, and the working directory with it. `None` if the path is not absolute.
@@ -107,7 +119,10 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
         paths_held: is_local && promise.paths_held,
     };
     let occasion = Occasion::local("dry-run", case.cwd.clone(), None, promise);
-    (surroundings, Occasion { transport: case.transport, host: case.host.clone(), ..occasion })
+    (
+        surroundings,
+        Occasion { transport: case.transport, host: case.host.clone(), machine: case.machine.clone(), ..occasion },
+    )
 }
 
 /// The real path where there is one, else the name: resolved as far as the file system allows.

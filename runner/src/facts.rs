@@ -11,14 +11,17 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use palisade_engine::{
-    AbsolutePath, Clock, Facts, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links, writes_module,
+    AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
+    writes_module,
 };
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
 
 use self::sight::{Sight, is_no_directory};
 use crate::sandbox::plan::Promise;
+use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -53,7 +56,13 @@ pub struct Surroundings {
     pub writable: Vec<AbsolutePath>,
     /// The `PATH` that commands run with.
     pub search: Vec<PathBuf>,
+    /// What names mean at the other end of a transport; none on this machine, whose file system is looked at.
+    pub elsewhere: Option<FarNames>,
 }
+
+/// The file system at the other end of a transport.
+#[derive(Clone, Debug)]
+pub struct FarNames(pub(crate) Arc<View>);
 
 /// What a script is judged for.
 #[derive(Clone, Debug)]
@@ -70,6 +79,8 @@ pub struct Occasion {
     pub temp: Option<AbsolutePath>,
     /// What earlier scripts have left behind in the shell.
     pub left: Shell,
+    /// The machine at the other end of the transport.
+    pub machine: Machine,
 }
 
 impl Occasion {
@@ -83,11 +94,25 @@ impl Occasion {
             cwd,
             temp,
             left: Shell::new(),
+            machine: Machine::default(),
         }
     }
 }
 
 impl Surroundings {
+    /// The same principal at the other end of a transport, where nothing is trusted but what the system there has.
+    pub(crate) fn at(&self, workspace: AbsolutePath, home: AbsolutePath, view: Arc<View>) -> Self {
+        Self {
+            principal: self.principal.clone(),
+            workspace,
+            home,
+            trusted: Vec::new(),
+            writable: Vec::new(),
+            search: Vec::new(),
+            elsewhere: Some(FarNames(view)),
+        }
+    }
+
     /// The facts for a script that a shell reads of which it is not known where it stands.
     pub fn gather_anywhere(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
         let mut facts = self.facts(occasion);
@@ -133,8 +158,8 @@ impl Surroundings {
                 }
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
-                let below = (is_tree && !links).then(|| sight.below(&path)).flatten();
                 let seen = occasion.transport == Transport::Local;
+                let below = (is_tree && !links && seen).then(|| sight.below(&path)).flatten();
                 if seen && imports_nothing(command, index, &path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
@@ -158,6 +183,7 @@ impl Surroundings {
             host: occasion.host.clone(),
             cwd: occasion.cwd.clone(),
             temp: occasion.temp.clone(),
+            machine: occasion.machine.clone(),
             ..Facts::new(self.principal.clone(), self.workspace.clone(), occasion.session.clone(), clock())
         }
     }
@@ -171,6 +197,7 @@ impl Surroundings {
             let next = self.locate(&step.to, Some(&current), Last::Followed)?;
             // A directory that `mkdir` makes in this very script is there once `&&` lets the script get to it.
             let gets_there = match step.must_exist {
+                _ if self.elsewhere.is_some() => next.enters || !step.must_exist && made.contains(&next.path),
                 true => surely_entered(Path::new(next.path.as_str())),
                 false => Path::new(next.path.as_str()).is_dir() || made.contains(&next.path),
             };
@@ -304,8 +331,32 @@ impl Surroundings {
             Value::Home(rest) => PathBuf::from(format!("{}{rest}", self.home.as_str())),
             Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } | Value::Dynamic { .. } => return None,
         };
-        real(&path, last)
+        match &self.elsewhere {
+            Some(FarNames(view)) => real_there(&path, last, view),
+            None => real(&path, last),
+        }
     }
+}
+
+/// The file that the kernel at the other end would open for an absolute path, as far as is known. What is not there is taken for no
+/// directory of anything else, and a link that would be removed itself is known by the directory that it lies in.
+fn real_there(path: &Path, last: Last, view: &View) -> Option<Place> {
+    if let Some(stream) = standard_stream(path) {
+        return Some(Place { path: stream, exists: true, enters: false });
+    }
+    let found = |path: &Path| view.place(path.to_str()?);
+    if last == Last::Followed {
+        let found = found(path)?;
+        return Some(Place { path: found.path, exists: found.exists, enters: found.enters });
+    }
+    let name = path.file_name()?;
+    // A name behind which the path goes on (`x/.`, `x/`) is that of a directory, and followed.
+    if !path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes()) {
+        return None;
+    }
+    let directory = found(path.parent()?)?;
+    let path = directory.path.child(name.to_str()?)?;
+    Some(Place { path, exists: false, enters: false })
 }
 
 /// A link of /proc that means the same to whoever opens it.
@@ -399,6 +450,8 @@ fn last_of(kind: EffectKind) -> Option<Last> {
 struct Place {
     path: AbsolutePath,
     exists: bool,
+    /// It is a directory at the other end that can be entered.
+    enters: bool,
 }
 
 /// The file that the kernel would open for an absolute path. `None` if that cannot be told: not UTF-8, too many links,
@@ -406,7 +459,7 @@ struct Place {
 /// something else to every process.
 fn real(path: &Path, last: Last) -> Option<Place> {
     if let Some(stream) = standard_stream(path) {
-        return Some(Place { path: stream, exists: true });
+        return Some(Place { path: stream, exists: true, enters: false });
     }
     let mut pending: VecDeque<OsString> = names(path)?;
     let mut found = PathBuf::from("/");
@@ -445,7 +498,7 @@ fn real(path: &Path, last: Last) -> Option<Place> {
             Err(_) => return None,
         }
     }
-    Some(Place { path: AbsolutePath::new(found.to_str()?)?, exists })
+    Some(Place { path: AbsolutePath::new(found.to_str()?)?, exists, enters: false })
 }
 
 /// `/dev/stdout` and its kin name a descriptor that the command already has; where they link to is its own affair.
@@ -483,7 +536,7 @@ fn makes_directory(command: &Command) -> bool {
     command.invocation.words.first().is_some_and(|name| name == "mkdir")
 }
 
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     let now = jiff::Zoned::now();
     let time = now.time();
     let since_midnight = |hour: i8, minute: i8, second: i8, milli: i16| {
@@ -565,6 +618,7 @@ mod tests {
             trusted: Vec::new(),
             writable: Vec::new(),
             search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
+            elsewhere: None,
         };
         assert!(surroundings.is_installed(&place("/usr/bin/env")));
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");

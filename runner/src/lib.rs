@@ -4,10 +4,12 @@
 //! Call ─▶ pipeline ─▶ Outcome
 //!           │  facts.rs       what paths and names mean here
 //!           │  audit/         no record, no run
+//!           │  control/       how a person reaches a running server
 //!           │  session/       one shell · registry · framing
 //!           │  job/           commands that outlive their call
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
+//!           │  checkpoint/    the workspace as it was, and the way back
 //!           │  guard/         what may be executed, asked at each execve
 //!           │  network/       what may be connected to, asked at each connection
 //!           │  output/        escapes off, bounded
@@ -15,9 +17,12 @@
 //! ```
 
 pub mod audit;
+pub mod checkpoint;
+pub mod control;
 mod diagnostics;
 pub mod dry_run;
 pub mod environment;
+pub mod export;
 pub mod facts;
 pub mod guard;
 mod hint;
@@ -38,11 +43,13 @@ pub use palisade_engine::Decision;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Budget, Call, Client, Failure, MAX_JOBS, OpenError, Opened, Pending, PendingAct, Pipeline, Policies, Reading,
-    SessionNote, Settings,
+    Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending, PendingAct,
+    Pipeline, Policies, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Status,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Standing,
+    Status, Unanswered,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};
+pub use crate::transport::TargetNote;

@@ -12,6 +12,9 @@ pub const MAX_SCRIPT: usize = 64 << 10;
 /// Bytes of the agent's own words on why.
 pub const MAX_REASON: usize = 4 << 10;
 
+/// Bytes of a checkpoint's label.
+pub(crate) const MAX_LABEL: usize = 200;
+
 /// Bytes of a path, as the kernel has it (`PATH_MAX`).
 pub const MAX_PATH: usize = 4 << 10;
 

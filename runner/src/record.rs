@@ -1,22 +1,28 @@
 //! What of the flow goes on record, and in which fields. Builds entries; writes nothing.
 
-use palisade_engine::{Approval, Decision, Report, Transport};
+use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
 
 use crate::audit::{
-    Approved, Closed, Command, Connected, Decided, Decision as Verdict, Denied, Digest, Effect, Entry, Exit, Finished,
-    Id, Opened, Redactions, Refused, Reloaded, RequestId, Sandbox, Signalled, Start, Stopped, Stream, Term,
-    Transport as Reach, Who, Written,
+    Approved, Asked, Asker, Checkpointed, Closed, Command, Connected, Decided, Decision as Judged, Denied, Digest,
+    Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused, Reloaded, RequestId,
+    Restoring, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who, Written,
 };
+use crate::control::peer::Peer;
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
-use crate::pipeline::{Call, Settings};
+use crate::pipeline::{Call, CheckpointNote, Settings};
 use crate::redact::{Redacted, Redactor};
 use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
 use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
-use crate::session::SessionId;
+use crate::session::{Elsewhere, SessionId};
+use crate::transport::remote::End;
+
+/// Reasons on record for one decision: a script can be denied for each of its thousand words, and all policies are in
+/// `determining`.
+const MAX_REASONS: usize = 20;
 
 /// The beginning of a chain.
 pub(crate) fn start(settings: &Settings) -> Start {
@@ -27,21 +33,37 @@ pub(crate) fn start(settings: &Settings) -> Start {
         digest(engine.policy_set()),
         digest(engine.schema()),
     )
+    .with_groups(groups(&settings.redactor, &engine))
+}
+
+/// What tells this engine's path groups from others.
+fn groups(redactor: &Redactor, engine: &Engine) -> Groups {
+    let short = |fingerprint: &str| Id::new(fingerprint).unwrap_or_else(Id::unknown);
+    engine.path_groups().iter().map(|(name, fingerprint)| (redactor.text(name), short(fingerprint))).collect()
 }
 
 /// A session that was opened.
-pub(crate) fn opened(settings: &Settings, id: &SessionId, cwd: &Redacted, enforced: &Enforced) -> Entry {
+pub(crate) fn opened(
+    settings: &Settings,
+    id: &SessionId,
+    cwd: &Redacted,
+    enforced: Option<&Enforced>,
+    place: Option<&Elsewhere>,
+) -> Entry {
     Opened {
         session: session(id.as_str()),
         who: who(settings),
-        transport: reach(Transport::Local),
+        transport: place.map_or_else(|| reach(Transport::Local), at),
         cwd: cwd.clone(),
-        sandbox: held(enforced),
+        sandbox: enforced.map_or_else(|| nothing(settings.level), held),
     }
     .into()
 }
 
 /// A verdict, and how long it took to make. Its texts are shown as the session's own redactor shows them.
+///
+/// # Errors
+/// If a sealed copy has to go with it and there can be none.
 #[expect(clippy::too_many_arguments, reason = "an entry has as many parts")]
 pub(crate) fn decided(
     settings: &Settings,
@@ -49,10 +71,12 @@ pub(crate) fn decided(
     call: &Call,
     occasion: &Occasion,
     req: RequestId,
-    report: &Report,
+    verdict: &Verdict,
     explained: &Explained,
+    under: Option<RequestId>,
     elapsed: std::time::Duration,
-) -> Entry {
+) -> Result<Entry, SealError> {
+    let report = verdict.report();
     let mut determining: Vec<Redacted> =
         explained.requests.iter().flat_map(|request| request.determining.iter().cloned()).collect();
     determining.sort();
@@ -60,7 +84,8 @@ pub(crate) fn decided(
     let errors = explained.requests.iter().flat_map(|request| request.errors.iter().cloned());
     let programs = explained.requests.iter().filter(|request| request.action == "exec");
     let own = occasion.session.id.as_str();
-    Decided {
+    let sealed = settings.audit.sealed_to.as_ref().map(|to| to.seal(req, report)).transpose()?;
+    Ok(Decided {
         req,
         session: call.session.as_deref().map(session),
         shell: (call.session.as_deref() != Some(own)).then(|| session(own)),
@@ -71,29 +96,128 @@ pub(crate) fn decided(
         command: Command::shown(explained.command.clone()),
         inv: programs.map(|request| request.program.clone()).collect(),
         opaque: report.opaque.iter().map(|opaque| Term::new(opaque.reason.as_str())).collect(),
-        decision: Verdict {
+        decision: Judged {
             effect: effect(report.decision),
             determining,
+            reasons: reasons(explained),
             errors: errors.collect(),
             us: micros(elapsed),
         },
+        under,
         policy_set: digest(&report.policy_set),
         schema: digest(settings.engine.now().schema()),
-        sandbox: offered(settings.level),
+        sandbox: match occasion.transport {
+            Transport::Local => offered(settings.level),
+            Transport::Ssh | Transport::Docker => nothing(settings.level),
+        },
+        asked: asked(redactor, verdict, &explained.command),
+        sealed,
     }
-    .into()
+    .into())
+}
+
+/// Texts of one decision's questions that a record takes, in bytes, before they are redacted.
+const MAX_ASKED: usize = 256 << 10;
+
+/// What was asked, in texts that have passed the redactor. A text of which that took something is noted as cut, and so is one
+/// that is part of a secret of the script's, or holds one: by itself, without the words around it, no rule may know it.
+fn asked(redactor: &Redactor, verdict: &Verdict, command: &Redacted) -> Asked {
+    let report = verdict.report();
+    let Some(asked) = &report.asked else { return Asked::NotAsked(Term::new("too-many")) };
+    if asked.bytes() > MAX_ASKED {
+        return Asked::NotAsked(Term::new("too-long"));
+    }
+    let suspects = redactor.suspects(verdict.inventory());
+    let mut kept = asked.map(&mut |text: &String| {
+        let redacted = redactor.text(text);
+        if suspects.touch(text) {
+            Err(Redacted::from_static(CUT))
+        } else if redacted.as_str() == text {
+            Ok(redacted)
+        } else {
+            Err(redacted)
+        }
+    });
+    // The entry has them already, and says below `cut` if they are not what they were.
+    kept.who = None;
+    for item in &mut kept.items {
+        if let What::Exec(exec) = &mut item.what
+            && exec.text.as_ref() == Some(command)
+        {
+            exec.text = None;
+        }
+    }
+    Asked::Asked(Box::new(kept))
+}
+
+/// What stands for a part of a secret.
+const CUT: &str = "[redacted:part-of-a-secret]";
+
+/// Why it was not allowed, as whoever asked is told.
+fn reasons(explained: &Explained) -> Vec<Reason> {
+    let reasons = explained.reasons.iter().take(MAX_REASONS).map(|reason| Reason {
+        policy: reason.policy.clone(),
+        place: reason.place.clone(),
+        text: reason.text.clone(),
+        reason: reason.reason.clone(),
+        suggest: reason.suggest.clone(),
+    });
+    reasons.collect()
 }
 
 /// A person's answer to a decision.
-pub(crate) fn answered(
+pub(crate) struct Answered<'a> {
+    pub(crate) of: RequestId,
+    pub(crate) granted: bool,
+    pub(crate) person: &'a Approval,
+    /// Who has connected with it; none: it was given at the terminal of `run`.
+    pub(crate) peer: Option<&'a Peer>,
+    pub(crate) reason: &'a str,
+    pub(crate) quorum: usize,
+    pub(crate) explained: &'a Explained,
+}
+
+impl Answered<'_> {
+    /// As it goes on record.
+    pub(crate) fn entry(&self, settings: &Settings) -> Entry {
+        let policies = self.explained.reasons.iter().map(|reason| reason.policy.clone());
+        let mut lifted: Vec<Redacted> = policies.filter(|policy| !policy.is_empty()).collect();
+        lifted.sort();
+        lifted.dedup();
+        Approved {
+            of: self.of,
+            granted: self.granted,
+            by: settings.redactor.text(&self.person.user),
+            from: Term::new(if self.peer.is_some() { "control" } else { "terminal" }),
+            peer: self.peer.map(asker),
+            reason: words(settings, self.reason),
+            quorum: self.quorum,
+            lifted,
+        }
+        .into()
+    }
+}
+
+/// Something that a person stopped, or let in again.
+pub(crate) fn killed(
     settings: &Settings,
-    of: RequestId,
-    granted: bool,
-    approval: &Approval,
-    explained: &Explained,
+    (what, name): (&'static str, Option<&str>),
+    lifted: bool,
+    peer: &Peer,
+    reason: &str,
 ) -> Entry {
-    let lifted = explained.reasons.iter().map(|reason| reason.policy.clone()).filter(|policy| !policy.is_empty());
-    Approved { of, granted, by: settings.redactor.text(&approval.user), lifted: lifted.collect() }.into()
+    let name = name.map(|name| settings.redactor.text(name));
+    let (by, reason) = (settings.redactor.text(&peer.user), words(settings, reason));
+    Killed { what: Term::new(what), name, lifted, by, peer: asker(peer), reason }.into()
+}
+
+fn asker(peer: &Peer) -> Asker {
+    Asker { pid: peer.pid, uid: peer.uid }
+}
+
+/// What somebody says of their own accord; none if they say nothing.
+fn words(settings: &Settings, reason: &str) -> Option<Redacted> {
+    (!reason.is_empty()).then(|| limits::shown(reason, MAX_REASON, &settings.redactor))
 }
 
 /// What a script came to.
@@ -160,19 +284,27 @@ pub(crate) fn denial(id: &str, of: Option<RequestId>, denied: &DeniedProgram, mo
     Denied { of, session: session(id), refused: refused(denied), more }.into()
 }
 
+/// The request for a person's yes that something raises, or the one that it rests on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Yes {
+    pub(crate) ask: Option<RequestId>,
+    pub(crate) under: Option<RequestId>,
+}
+
 /// Something that was to be written to a job's input; without an answer it could not be judged.
-pub(crate) fn input(job: &Job, judged: Option<&Explained>, text: Redacted, bytes: usize, eof: bool) -> Entry {
+pub(crate) fn input(job: &Job, judged: Option<&Explained>, yes: Yes, text: Redacted, bytes: usize, eof: bool) -> Entry {
     let (effect, determining) = judged.map_or((Effect::Deny, Vec::new()), answer);
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    let text = Command::shown(text);
-    Written { of: job.req, session: session(job.session.as_str()), effect, determining, text, bytes, eof }.into()
+    let (text, Yes { ask, under }) = (Command::shown(text), yes);
+    Written { of: job.req, ask, under, session: session(job.session.as_str()), effect, determining, text, bytes, eof }
+        .into()
 }
 
 /// A signal that was to be sent to a job.
-pub(crate) fn signalled(job: &Job, judged: &Explained, signal: &'static str) -> Entry {
+pub(crate) fn signalled(job: &Job, judged: &Explained, yes: Yes, signal: &'static str) -> Entry {
     let (effect, determining) = answer(judged);
-    let signal = Term::new(signal);
-    Signalled { of: job.req, session: session(job.session.as_str()), effect, determining, signal }.into()
+    let (signal, Yes { ask, under }) = (Term::new(signal), yes);
+    Signalled { of: job.req, ask, under, session: session(job.session.as_str()), effect, determining, signal }.into()
 }
 
 /// A connection that was to be made.
@@ -187,6 +319,56 @@ pub(crate) fn connection(
     Connected { session: session(id), effect: effect(decision), determining, peer, addresses, program }.into()
 }
 
+/// A checkpoint that was to be taken, and the one that was.
+pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&CheckpointNote>) -> Entry {
+    let (effect, determining) = answer(judged);
+    Checkpointed {
+        session: session(id),
+        effect,
+        determining,
+        checkpoint: taken.map(|note| note.checkpoint.clone()),
+        label: taken.map(|note| note.label.clone()).unwrap_or_default(),
+        files: taken.map_or(0, |note| note.files),
+        bytes: taken.map_or(0, |note| note.bytes),
+        uncovered: taken.map_or(0, |note| note.uncovered),
+    }
+    .into()
+}
+
+/// A part of what a restore touches.
+pub(crate) struct Lists {
+    pub(crate) write: Vec<Redacted>,
+    pub(crate) delete: Vec<Redacted>,
+    /// From one.
+    pub(crate) part: usize,
+    pub(crate) parts: usize,
+}
+
+/// A restore that is to be done, with what it touches.
+pub(crate) fn restore(id: &str, to: Redacted, judged: &Explained, force: bool, lists: Lists) -> Entry {
+    let (effect, determining) = answer(judged);
+    let Lists { write, delete, part, parts } = lists;
+    let part = (parts > 1).then_some([part, parts]);
+    let session = Some(session(id));
+    Restoring {
+        session,
+        effect: Some(effect),
+        determining,
+        checkpoint: to,
+        force,
+        write,
+        delete,
+        part,
+        ..Restoring::default()
+    }
+    .into()
+}
+
+/// A restore that is done.
+pub(crate) fn restored(id: &str, undo: Redacted, failed: &[Redacted]) -> Entry {
+    Restoring { session: Some(session(id)), undo: Some(undo), failed: failed.to_vec(), ..Restoring::default() }.into()
+}
+
 /// The decision, and the policies that stand in the way.
 fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
     let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
@@ -199,11 +381,19 @@ pub(crate) fn closed(id: &str, reason: &'static str) -> Entry {
     Closed { session: session(id), reason: Term::new(reason) }.into()
 }
 
-/// The end of a chain.
-pub(crate) fn reloaded(before: &str, after: &str, refused: Option<Redacted>) -> Entry {
-    Reloaded { policy_set: digest(after), before: digest(before), refused }.into()
+/// Policies in place of others.
+pub(crate) fn reloaded(redactor: &Redactor, before: &Engine, after: &Engine) -> Entry {
+    let (set, groups) = (digest(after.policy_set()), groups(redactor, after));
+    Reloaded { policy_set: set, before: digest(before.policy_set()), refused: None, groups }.into()
 }
 
+/// Policies that were found and are not taken.
+pub(crate) fn refused_reload(engine: &Engine, why: Redacted) -> Entry {
+    let set = digest(engine.policy_set());
+    Reloaded { policy_set: set, before: set, refused: Some(why), groups: Groups::new() }.into()
+}
+
+/// The end of a chain.
 pub(crate) fn stop() -> Entry {
     Stopped { reason: Term::new("shutdown") }.into()
 }
@@ -221,7 +411,26 @@ fn who(settings: &Settings) -> Who {
 }
 
 fn reach(transport: Transport) -> Reach {
-    Reach { kind: Term::new(transport.as_str()), target: None }
+    Reach::of(Term::new(transport.as_str()))
+}
+
+/// Another machine, by what was seen of it.
+fn at(place: &Elsewhere) -> Reach {
+    let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
+    let End { target, user, host_key, container, image } = &place.end;
+    Reach {
+        kind: Term::new(place.transport.as_str()),
+        target: some(target),
+        user: some(user),
+        host_key: some(host_key),
+        container: some(container),
+        image: some(image),
+    }
+}
+
+/// Nothing holds a session at a target.
+fn nothing(asked: Level) -> Sandbox {
+    Sandbox { level: level(asked), landlock_abi: None, layers: Vec::new(), degraded: vec![Term::new("elsewhere")] }
 }
 
 fn held(enforced: &Enforced) -> Sandbox {

@@ -26,6 +26,53 @@ pub enum Outcome {
     Denied(Refusal),
     /// A person has to say yes first; nothing has run.
     Ask(Box<crate::pipeline::Pending>),
+    /// The same, and where its request stands; nothing has run.
+    Unanswered(Box<Unanswered>),
+}
+
+/// Something that a person has not said yes to.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// What was asked and answered.
+    pub explained: Explained,
+    /// The decision in short.
+    pub decision: DecisionNote,
+    /// The record's head behind it.
+    pub anchor: Anchor,
+    /// How its request stands.
+    pub standing: Standing,
+}
+
+/// How a request for a person's yes stands.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Standing {
+    /// It waits.
+    Waiting {
+        /// What a person names it by.
+        id: Redacted,
+        /// Seconds until it is too late.
+        expires_s: u64,
+        /// How many different people have to say yes.
+        quorum: usize,
+        /// How many have.
+        yes: usize,
+    },
+    /// Somebody has said no.
+    Denied {
+        /// Its id.
+        id: Redacted,
+        /// Who.
+        by: Redacted,
+        /// Why.
+        #[serde(skip_serializing_if = "Redacted::is_empty")]
+        reason: Redacted,
+    },
+    /// So many wait already that this one cannot.
+    Full {
+        /// How many may.
+        max: usize,
+    },
 }
 
 /// What became of something that was to reach a job.
@@ -37,6 +84,8 @@ pub enum Reached {
     Refused(Box<Refusal>),
     /// A person has to say yes first; nothing was done.
     Ask(Box<crate::pipeline::PendingAct>),
+    /// The same, and where its request stands; nothing was done.
+    Unanswered(Box<Unanswered>),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
@@ -142,6 +191,8 @@ pub enum Cause {
     Idle,
     /// The server ends.
     Shutdown,
+    /// A person has stopped it.
+    Stopped,
 }
 
 impl Cause {
@@ -151,6 +202,7 @@ impl Cause {
             Self::PolicyReload => "policy_reload",
             Self::Idle => "idle",
             Self::Shutdown => "shutdown",
+            Self::Stopped => "stopped",
         }
     }
 }

@@ -46,7 +46,7 @@ struct Named<'a> {
 
 pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
     let settings = config::load_for_check(&args.context)?;
-    let base = base(args, &settings);
+    let base = base(args, &settings)?;
     if args.batch {
         return batch(&settings, &base);
     }
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
     case.script = args.command.as_ref().map(|command| command.as_bytes().to_vec()).unwrap_or_default();
     let explained = judge(&settings, &case);
     let text = if args.context.json {
-        let local = matches!(args.context.transport, None | Some(Transport::Local));
+        let local = args.context.target.is_none() && matches!(args.context.transport, None | Some(Transport::Local));
         let sandbox = local.then(|| plan_of(&settings));
         commands::json(&Named { id: None, explained: &explained, sandbox })?
     } else {
@@ -68,18 +68,32 @@ pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
     })
 }
 
-fn base(args: &Check, settings: &Settings) -> Case {
+fn base(args: &Check, settings: &Settings) -> Result<Case, config::ConfigError> {
     let mut case = Case::of(settings);
     case.approved = args.approved;
-    match args.context.transport {
-        None | Some(Transport::Local) => {}
-        Some(Transport::Ssh) => case.set_transport("ssh", args.context.target.as_deref()),
-        Some(Transport::Docker) => case.set_transport("docker", args.context.target.as_deref()),
+    let asked = args.context.transport.map(|transport| match transport {
+        Transport::Local => "local",
+        Transport::Ssh => "ssh",
+        Transport::Docker => "docker",
+    });
+    let named = args.context.target.as_deref();
+    match (named.and_then(|name| settings.targets.get(name)), named, asked) {
+        (Some(target), ..) => {
+            let reached = target.transport().as_str();
+            if let Some(asked) = asked.filter(|asked| *asked != reached) {
+                return Err(config::ConfigError::OtherTransport { name: target.name.clone(), reached, asked });
+            }
+            case.set_target(target);
+        }
+        // A name that no settings know stands for itself, where it is said how it would be reached.
+        (None, target, Some(asked @ ("ssh" | "docker"))) => case.set_transport(asked, target),
+        (None, Some(name), _) => return Err(config::ConfigError::NoTarget(name.to_owned())),
+        (None, None, _) => {}
     }
     if args.unguarded {
         case.guarded = false;
     }
-    case
+    Ok(case)
 }
 
 fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
@@ -111,7 +125,11 @@ fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, S
         if !["local", "ssh", "docker"].contains(&transport.as_str()) {
             return Err(format!("`transport` is `{transport}`, which is none of local, ssh, docker"));
         }
-        case.set_transport(transport, line.target.as_deref().filter(|target| !target.is_empty()));
+        let named = line.target.as_deref().filter(|target| !target.is_empty());
+        match named.and_then(|name| settings.targets.get(name)) {
+            Some(target) if target.transport().as_str() == transport => case.set_target(target),
+            _ => case.set_transport(transport, named),
+        }
     }
     case.agent = line.agent.unwrap_or(case.agent);
     case.user = line.user.unwrap_or(case.user);

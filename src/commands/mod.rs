@@ -8,14 +8,19 @@ use crate::args::Context;
 use crate::config;
 use crate::report::{self, Trouble};
 
+pub(crate) mod again;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod checkpoint;
 pub(crate) mod doctor;
 pub(crate) mod inventory;
 pub(crate) mod policy;
 pub(crate) mod redact;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod stop;
+pub(crate) mod watch;
 
 /// One line of JSON.
 fn json(value: &impl Serialize) -> Result<String, Trouble> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use palisade_engine::Approval;
 use palisade_runner::{
-    Call, Chunk, Client, ExecResult, Outcome, Pending, Pipeline, Redacted, Refusal, Status, Stop, StreamName,
+    Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
+    Stop, StreamName,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -65,7 +66,8 @@ async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Resu
             finished(args, &result, *signalled.borrow())
         }
         Outcome::Denied(refusal) => denied(args, &refusal),
-        Outcome::Ask(pending) => unanswered(args, &pending),
+        Outcome::Ask(pending) => unanswered(args, pending.explained(), pending.decision()),
+        Outcome::Unanswered(unanswered) => self::unanswered(args, &unanswered.explained, &unanswered.decision),
     };
     Ok(ended)
 }
@@ -203,16 +205,12 @@ fn denied(args: &Run, refusal: &Refusal) -> Exit {
     Exit::Denied
 }
 
-fn unanswered(args: &Run, pending: &Pending) -> Exit {
+fn unanswered(args: &Run, verdict: &Explained, decision: &DecisionNote) -> Exit {
     if args.context.json {
-        let (decision, verdict) = (pending.decision(), pending.explained());
         print_json(&serde_json::json!({ "status": "approval_required", "decision": decision, "verdict": verdict }));
     }
-    let reasons = report::reasons(pending.explained());
-    report::complain(&format!(
-        "palisade: needs a person's yes, and nobody gave it ({})\n{reasons}",
-        pending.decision().id
-    ));
+    let reasons = report::reasons(verdict);
+    report::complain(&format!("palisade: needs a person's yes, and nobody gave it ({})\n{reasons}", decision.id));
     Exit::Denied
 }
 

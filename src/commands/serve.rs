@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use palisade_runner::Pipeline;
+use palisade_runner::control::Door;
+use palisade_runner::export::Exporters;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
@@ -13,17 +15,35 @@ use crate::{commands, config, reload};
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
     let (first, secrets) = (reload::look(&args.context), reload::Secrets::first(&args.context));
     let settings = config::load(&args.context, "serve")?;
+    let control = config::control(&args.context)?;
+    let (record, export) = (settings.audit.directory.clone(), config::export(&args.context)?);
     commands::warn_of_missing_secrets(&args.context)?;
     let runtime = commands::runtime()?;
     let ended = runtime.block_on(async {
         let pipeline = Pipeline::open(settings)?;
+        // Behind the record's own beginning, which makes the directory.
+        let exporters = Exporters::start(&record, &export);
+        let exporters = exporters.map_err(|error| Trouble::new(format!("cannot export the record: {error}"), ""))?;
+        let door = match Door::open(&control, &pipeline.chain()) {
+            Ok(door) => door,
+            Err(error) => {
+                // Nobody could stop it.
+                pipeline.shut_down().await?;
+                return Err(Trouble::of(&error));
+            }
+        };
         let serve = palisade_mcp::serve_stdio(Arc::clone(&pipeline), stopped()?);
         let served = tokio::select! {
             served = serve => served,
             () = reload::watch(&pipeline, &args.context, first, secrets) => Ok(()),
             () = pipeline.keep_house() => Ok(()),
+            () = door.keep(&pipeline) => Ok(()),
         };
-        pipeline.shut_down().await?;
+        drop(door);
+        let ended = pipeline.shut_down().await;
+        // Whether or not the end is on record.
+        tokio::task::block_in_place(|| exporters.finish());
+        ended?;
         served.map_err(|error| {
             Trouble::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
         })

@@ -77,14 +77,30 @@ impl Docker {
         Container { engine: Arc::clone(self), name }
     }
 
+    /// The engine's socket.
+    pub(crate) fn socket(&self) -> &str {
+        let host = self.fixture.variable("DOCKER_HOST");
+        host.strip_prefix("unix://").unwrap_or_else(|| panic!("`{host}` is not a unix socket"))
+    }
+
     /// Sends one request to the engine's own API and returns the body of the answer.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> String {
-        let host = self.fixture.variable("DOCKER_HOST");
-        let socket = host.strip_prefix("unix://").unwrap_or_else(|| panic!("`{host}` is not a unix socket"));
+        let socket = self.socket();
         let mut curl = Command::new("curl");
         curl.args(["--fail-with-body", "--silent", "--show-error", "--max-time", "300", "--unix-socket", socket]);
         curl.args(["--request", method, "--header", "Content-Type: application/json", "--data-binary", body]);
         stdout_of(curl.arg(format!("http://engine{path}")))
+    }
+
+    /// What bash prints in any container that runs a script as this user, `UID:GID`; at a terminal, as the engine would else frame it.
+    pub(crate) fn bash_in(&self, container: &str, user: &str, script: &str) -> String {
+        let create =
+            serde_json::json!({ "Cmd": ["bash", "-c", script], "User": user, "AttachStdout": true, "Tty": true });
+        let path = format!("/containers/{container}/exec");
+        let made: serde_json::Value =
+            serde_json::from_str(&self.request("POST", &path, &create.to_string())).unwrap_or_default();
+        let id = made.get("Id").and_then(serde_json::Value::as_str).unwrap_or_default();
+        self.request("POST", &format!("/exec/{id}/start"), r#"{"Detach": false, "Tty": true}"#)
     }
 }
 
@@ -95,15 +111,14 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// What bash prints there that runs a script as this user, `UID:GID`; at a terminal, as the engine would else frame it.
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As [`Docker::bash_in`].
     pub(crate) fn bash(&self, user: &str, script: &str) -> String {
-        let create =
-            serde_json::json!({ "Cmd": ["bash", "-c", script], "User": user, "AttachStdout": true, "Tty": true });
-        let path = format!("/containers/{}/exec", self.name);
-        let made: serde_json::Value =
-            serde_json::from_str(&self.engine.request("POST", &path, &create.to_string())).unwrap_or_default();
-        let id = made.get("Id").and_then(serde_json::Value::as_str).unwrap_or_default();
-        self.engine.request("POST", &format!("/exec/{id}/start"), r#"{"Detach": false, "Tty": true}"#)
+        self.engine.bash_in(&self.name, user, script)
     }
 }
 
@@ -124,6 +139,19 @@ pub(crate) fn mcp_client_python() -> Option<PathBuf> {
         PathBuf::from,
     );
     if python.exists() { Some(python) } else { skip("mcp-client", &format!("no {}", python.display())) }
+}
+
+/// Whether this machine has a program that a test uses, by its service's name. If not, the test should end here.
+pub(crate) fn has_program(name: &str) -> Option<()> {
+    if demand(name) == Demand::Never {
+        return skip(name, "switched off");
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
+        Some(())
+    } else {
+        skip(name, "not installed")
+    }
 }
 
 /// Runs `command` and returns its standard output; fails the test if it fails.
@@ -207,7 +235,7 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-const SERVICES: [&str; 4] = ["sshd", "docker", "mcp-client", "soundness"]; // the last is the grammar's own
+const SERVICES: [&str; 7] = ["root", "sshd", "docker", "mcp-client", "tmux", "chromium", "soundness"]; // the last is the grammar's own
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]

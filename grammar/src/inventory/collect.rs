@@ -34,9 +34,6 @@ const MAX_FLOWS: usize = 65_536;
 /// Commands beyond which loops are not unrolled and functions not followed any more.
 pub(super) const MANY_COMMANDS: usize = 2_000;
 
-/// Bytes of a script that an opaque item quotes.
-const MAX_QUOTE: usize = 200;
-
 /// Reads a script. What is wrong with it becomes opaque items; it never fails.
 pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
     let mut collector = Collector::new(script, shell);
@@ -1220,12 +1217,8 @@ fn code_frame(script: &[u8], code: &str, word: &Word) -> Frame {
 
 /// The script's text at a span, shortened at a character boundary.
 fn quote(script: &[u8], span: Span) -> String {
-    let mut text = String::from_utf8_lossy(script.get(span.start..span.end).unwrap_or_default()).into_owned();
-    if text.len() > MAX_QUOTE {
-        let end = (0..=MAX_QUOTE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(end);
-    }
-    text
+    let text = String::from_utf8_lossy(script.get(span.start..span.end).unwrap_or_default());
+    Opaque::quoted(&text).to_owned()
 }
 
 pub(super) fn command_id(index: usize) -> CommandId {

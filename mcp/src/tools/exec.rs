@@ -53,6 +53,7 @@ enum Ansi {
 }
 
 pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
+    let told = Value::Object(given.clone().unwrap_or_default()).to_string();
     let given: Arguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
@@ -75,6 +76,7 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(script) => script,
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
+    let waits = given.yield_ms.map_or(Duration::ZERO, Duration::from_millis).min(MAX_WAIT);
     let call = Call {
         script,
         session: given.session,
@@ -82,6 +84,7 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         timeout: given.timeout_ms.map(|time| Duration::from_millis(time).min(MAX_TIMEOUT)),
         view: Some(view),
         reason: given.reason.unwrap_or_default(),
+        arguments: told,
         client,
         live: None,
         stop,
@@ -89,13 +92,22 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         terminal,
         colours: given.ansi == Ansi::Keep,
     };
-    match pipeline.submit(call).await {
+    let outcome = match pipeline.submit(call).await {
+        // Who gives a time waits so long for a person as well.
+        Ok(Outcome::Ask(pending)) => pipeline.ask(*pending, waits).await,
+        other => other,
+    };
+    match outcome {
         Ok(Outcome::Ran(result) | Outcome::Running(result)) => render::ran(&result),
         Ok(Outcome::Denied(refusal)) => render::denied(&refusal),
-        Ok(Outcome::Ask(pending)) => render::approval_required(&pending),
+        Ok(Outcome::Ask(pending)) => render::unregistered(&pending),
+        Ok(Outcome::Unanswered(unanswered)) => render::unanswered(&unanswered),
         Err(failure) => render::failed(&failure),
     }
 }
+
+/// The longest that a call waits for a person.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The terminal that is asked for.
 fn terminal(tty: bool, rows: Option<u16>, cols: Option<u16>) -> Result<Option<TerminalSize>, &'static str> {
@@ -179,6 +191,7 @@ pub(crate) fn schema() -> Value {
             "cause": { "type": "string" },
             "restarted": { "type": "string" },
             "error": { "type": "string" },
+            "approval": { "type": "object" },
             "decision": { "type": "object" },
             "verdict": { "type": "object" },
         }),

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::render::{self, Reply};
 use crate::tools::arguments;
 
+/// The longest that a call waits for a person.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
 /// How long a call waits for what the job says to its input.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -77,7 +80,8 @@ pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<Jso
     };
     let wait = given.wait_ms.map_or(ANSWER, Duration::from_millis);
     let reading = Reading { wait, ..Reading::default() };
-    reply(pipeline.write_job(&given.job, given.input.as_bytes(), given.eof, reading, &client).await)
+    let reached = pipeline.write_job(&given.job, given.input.as_bytes(), given.eof, reading, &client).await;
+    reply(asked(pipeline, reached, given.wait_ms).await)
 }
 
 pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
@@ -90,14 +94,27 @@ pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<Js
         (None, None) => None,
         _ => return Reply::bad_argument(&pipeline.redact("`rows` and `cols` go together")),
     };
-    reply(pipeline.signal_job(&given.job, &given.signal, size, &client).await)
+    let reached = pipeline.signal_job(&given.job, &given.signal, size, &client).await;
+    reply(asked(pipeline, reached, None).await)
+}
+
+/// What needs a person's yes waits for one, so long as the caller said.
+async fn asked(pipeline: &Pipeline, reached: Result<Reached, Failure>, wait: Option<u64>) -> Result<Reached, Failure> {
+    match reached {
+        Ok(Reached::Ask(pending)) => {
+            let wait = wait.map_or(Duration::ZERO, Duration::from_millis).min(MAX_WAIT);
+            pipeline.ask_act(*pending, wait).await
+        }
+        other => other,
+    }
 }
 
 fn reply(result: Result<Reached, Failure>) -> Reply {
     match result {
         Ok(Reached::Shown(result)) => render::ran(&result),
         Ok(Reached::Refused(refusal)) => render::denied(&refusal),
-        Ok(Reached::Ask(pending)) => render::act_approval_required(&pending),
+        Ok(Reached::Ask(pending)) => render::unregistered_act(&pending),
+        Ok(Reached::Unanswered(unanswered)) => render::unanswered(&unanswered),
         Err(failure) => render::failed(&failure),
     }
 }

@@ -21,16 +21,26 @@ enum Kind {
     #[default]
     Sessions,
     Jobs,
+    Checkpoints,
+    Targets,
 }
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
     match arguments::<Arguments>(pipeline, given) {
         Ok(Arguments { kind: Kind::Sessions }) => render::sessions(&pipeline.sessions().await),
         Ok(Arguments { kind: Kind::Jobs }) => render::jobs(&pipeline.jobs()),
+        Ok(Arguments { kind: Kind::Checkpoints }) => match pipeline.checkpoints().await {
+            Ok(notes) => render::checkpoints(&notes),
+            Err(failure) => render::failed(&failure),
+        },
+        Ok(Arguments { kind: Kind::Targets }) => render::targets(&pipeline.targets()),
         Err(reply) => *reply,
     }
 }
 
 pub(crate) fn schema() -> Value {
-    object(&json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "error": { "type": "string" } }), &[])
+    object(
+        &json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "checkpoints": { "type": "array" }, "targets": { "type": "array" }, "error": { "type": "string" } }),
+        &[],
+    )
 }

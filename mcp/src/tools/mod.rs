@@ -1,5 +1,6 @@
 //! The tools: one table of what clients see, one file a tool for what it does.
 
+pub(crate) mod checkpoint;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod job;
@@ -38,19 +39,14 @@ const TOOLS: &[Entry] = &[
             ("session", "string", "from session_open", false),
             ("cwd", "string", "", false),
             ("timeout_ms", "integer", "default 120000", false),
-            (
-                "yield_ms",
-                "integer",
-                "then it becomes a job; 0: at once, in its own shell, with input; default 10000",
-                false,
-            ),
-            ("tty", "boolean", "at a terminal, in its own shell, with input", false),
+            ("yield_ms", "integer", "then a job; 0: at once, in its own shell, with input; default 10000", false),
+            ("tty", "boolean", "in its own shell, with input", false),
             ("rows", "integer", "", false),
             ("cols", "integer", "", false),
             ("env", "object", "", false),
             ("stdin", "string", "", false),
-            ("max_output", "integer", "characters per stream, default 20000", false),
-            ("keep", "string", "lines: head:N, tail:N or both with a comma", false),
+            ("max_output", "integer", "characters, default 20000", false),
+            ("keep", "string", "head:N,tail:N lines", false),
             ("grep", "string", "only lines that match", false),
             ("grep_context", "integer", "", false),
             ("ansi", "string", "keep: with colours", false),
@@ -60,14 +56,14 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "explain",
-        description: "Judge a command without running it: every request, the decision, the policies behind it.",
+        description: "Judge a command without running it.",
         hints: [true, false, true, false],
         parameters: &[("command", "string", "", true), ("session", "string", "", false), ("cwd", "string", "", false)],
         output: explain::schema,
     },
     Entry {
         name: "job_read",
-        description: "What a job has printed since `cursor`, shown as by exec. Waits up to `wait_ms` for news.",
+        description: "What a job has printed since `cursor`.",
         hints: [true, false, true, false],
         parameters: &[
             ("job", "string", "", true),
@@ -82,19 +78,19 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "job_write",
-        description: "Write to the input of a job that was started with `yield_ms` 0 or `tty`. Judged like a command.",
+        description: "Write to a job's input. Judged like a command.",
         hints: [false, true, false, true],
         parameters: &[
             ("job", "string", "", true),
-            ("input", "string", "text, with its line end; \\u0003 is Ctrl-C on a tty", true),
-            ("eof", "boolean", "the input ends here", false),
-            ("wait_ms", "integer", "for the answer, default 500", false),
+            ("input", "string", "with its line end; \\u0003 is Ctrl-C", true),
+            ("eof", "boolean", "", false),
+            ("wait_ms", "integer", "default 500", false),
         ],
         output: exec::schema,
     },
     Entry {
         name: "job_signal",
-        description: "Signal all processes of a job. TERM ends it, with KILL after 5 s.",
+        description: "Signal a job. KILL follows TERM after 5 s.",
         hints: [false, true, false, false],
         parameters: &[
             ("job", "string", "", true),
@@ -109,24 +105,44 @@ const TOOLS: &[Entry] = &[
         description: "Open a shell that keeps its state between commands.",
         hints: [false, false, false, true],
         parameters: &[
+            ("target", "string", "default: this machine", false),
             ("cwd", "string", "", false),
-            ("session", "string", "restart this one, which has ended, with its state", false),
+            ("session", "string", "restart this one, which has ended", false),
         ],
         output: session::opened_schema,
     },
     Entry {
         name: "session_close",
-        description: "End a session and everything that runs in it.",
+        description: "End a session and all in it.",
         hints: [false, true, true, false],
         parameters: &[("session", "string", "", true)],
         output: session::closed_schema,
     },
     Entry {
         name: "list",
-        description: "List sessions or jobs.",
+        description: "List sessions, jobs, checkpoints or targets.",
         hints: [true, false, true, false],
-        parameters: &[("kind", "string", "sessions (default) or jobs", false)],
+        parameters: &[("kind", "string", "sessions (default), jobs, checkpoints, targets", false)],
         output: list::schema,
+    },
+    Entry {
+        name: "checkpoint",
+        description: "Keep the workspace's files as they are now.",
+        hints: [false, false, false, false],
+        parameters: &[("session", "string", "", true), ("label", "string", "", false)],
+        output: checkpoint::taken_schema,
+    },
+    Entry {
+        name: "restore",
+        description: "Put the files back. What others changed stays unless `force`.",
+        hints: [false, true, true, false],
+        parameters: &[
+            ("session", "string", "", true),
+            ("checkpoint", "string", "", true),
+            ("dry_run", "boolean", "only tell", false),
+            ("force", "boolean", "", false),
+        ],
+        output: checkpoint::restored_schema,
     },
 ];
 

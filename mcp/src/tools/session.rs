@@ -11,6 +11,7 @@ use crate::tools::{arguments, object};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Open {
+    target: Option<String>,
     cwd: Option<String>,
     session: Option<String>,
 }
@@ -27,13 +28,17 @@ pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<Json
         Err(reply) => return *reply,
     };
     let opened = match &given.session {
-        Some(_) if given.cwd.is_some() => {
+        Some(_) if given.cwd.is_some() || given.target.is_some() => {
             return Reply::bad_argument(
-                &pipeline.redact("a session that is started again stands where it stood: give no `cwd`"),
+                &pipeline
+                    .redact("a session that is started again stands where it stood: give no `cwd` and no `target`"),
             );
         }
         Some(session) => pipeline.restart_session(session, &client).await,
-        None => pipeline.open_session(given.cwd.as_deref(), &client).await,
+        None => match &given.target {
+            Some(target) => pipeline.open_session_at(target, given.cwd.as_deref(), &client).await,
+            None => pipeline.open_session(given.cwd.as_deref(), &client).await,
+        },
     };
     match opened {
         Ok(opened) => render::opened(&opened),
@@ -60,6 +65,8 @@ pub(crate) fn opened_schema() -> Value {
             "restarted": { "type": "boolean" },
             "state_lost": { "type": "boolean" },
             "sandbox": { "type": "object" },
+            "target": { "type": "object" },
+            "guarded": { "type": "boolean" },
             "error": { "type": "string" },
         }),
         &[],

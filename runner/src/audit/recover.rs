@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::key::write_all;
-use super::series::{self, ChainFiles};
+use super::series::ChainFiles;
+use super::sink;
 use super::verify::{Walk, place};
 use super::{Anchor, AuditError, BrokenKind, Digest, Expected, Id, MAX_LINE, Term};
 
@@ -82,13 +83,13 @@ impl Mark {
 /// logged and tried again at the next start.
 ///
 /// # Errors
-/// That of `record`.
+/// That of `record`, or that the chains cannot be listed.
 pub(super) fn recover(
     directory: &Path,
     own: &str,
     mut record: impl FnMut(Crashed) -> Result<(), AuditError>,
 ) -> Result<(), AuditError> {
-    let Ok(chains) = series::chains(directory) else { return Ok(()) };
+    let chains = sink::all(directory)?;
     for chain in chains.iter().filter(|chain| chain.open && chain.stem() != own) {
         let Some(mark) = Mark::left(directory, chain.stem()) else { continue };
         match settle(chain, &mut record) {

@@ -16,12 +16,12 @@ use rustix::io::{Errno, retry_on_intr};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
+use super::entry::Before;
 use super::key::{self, Key};
 use super::recover::{self, Mark};
-use super::series::{self, Name};
+use super::series::{self, ChainFiles, Name};
 use super::{
-    Anchor, AuditError, Before, Entry, Id, Pruning, PublicKey, QUEUE, Recovered, Rotated, Settings, Start, Sync, Term,
-    prune,
+    Anchor, AuditError, Entry, Id, Pruning, PublicKey, QUEUE, Recovered, Rotated, Settings, Start, Sync, Term, prune,
 };
 
 /// Records that share one request to the disk, at most.
@@ -58,7 +58,7 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
     let (directory, opened) = prepare(&settings.directory)?;
     let key = Arc::new(Key::open(&opened, &directory)?);
     let (id, name, mark) = begin(&directory, &opened)?;
-    start.before = before(&directory);
+    start.before = before(&directory).inspect_err(|_| mark.clear())?;
     let file = ChainFile::create(settings, &directory, &opened, name).inspect_err(|_| mark.clear())?;
     let path = file.path.clone();
     let chain = Chain::new(id, Arc::clone(&key));
@@ -111,14 +111,16 @@ fn begin(directory: &Path, opened: &OwnedFd) -> Result<(ChainId, Name, Mark), Au
 }
 
 /// The newest chain that has ended, and its end. One that is still written might yet take its last line back.
-fn before(directory: &Path) -> Option<Before> {
-    let chains = series::chains(directory).ok()?;
-    let ended = chains.iter().rev().filter(|chain| !chain.open);
-    ended.filter_map(|chain| Some((Id::new(chain.stem())?, chain.end()?))).next().map(|(chain, end)| Before {
-        chain,
-        seq: end.seq,
-        head: end.head,
-    })
+fn before(directory: &Path) -> Result<Option<Before>, AuditError> {
+    let chains = all(directory)?;
+    let mut ended = chains.iter().rev().filter(|chain| !chain.open);
+    let end = ended.find_map(|chain| Some((Id::new(chain.stem())?, chain.end()?)));
+    Ok(end.map(|(chain, end)| Before { chain, seq: end.seq, head: end.head }))
+}
+
+/// The chains of a directory. Where they cannot be listed nobody can tell what one of them lacks, so that none begins.
+pub(super) fn all(directory: &Path) -> Result<Vec<ChainFiles>, AuditError> {
+    series::chains(directory).map_err(|error| AuditError::System { what: "the list of chains", cause: errno(&error) })
 }
 
 /// As [`super::public_key`].
@@ -644,6 +646,12 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(line).unwrap().get("kind").unwrap().as_str().unwrap().to_owned()
         };
         fs::read_to_string(path).unwrap().lines().map(kind).collect()
+    }
+
+    #[test]
+    fn chains_that_cannot_be_listed_are_not_taken_for_none() {
+        let error = all(Path::new("/dev/null")).unwrap_err();
+        assert!(matches!(error, AuditError::System { what: "the list of chains", .. }), "{error}");
     }
 
     #[test]

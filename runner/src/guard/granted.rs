@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_engine::{AbsolutePath, Grant};
 use palisade_grammar::{CommandId, Resolved, Value, Word};
@@ -25,8 +26,9 @@ pub(super) struct Granted {
     pub(super) words: Vec<String>,
     pub(super) groups: BTreeSet<String>,
     pub(super) trusted: bool,
-    /// A person has allowed the script.
-    pub(super) approved: bool,
+    /// A person has allowed this very command, which is good for one execution.
+    lifted: bool,
+    used: AtomicBool,
     /// Everything that the script runs is in its text.
     complete: bool,
     /// The policies that said yes.
@@ -41,9 +43,29 @@ pub(super) struct Match {
 }
 
 impl Granted {
+    /// Uses up a person's yes to it. The next time that the script comes by it is judged as nobody's.
+    pub(super) fn take(&self) -> Yes {
+        match (self.lifted, self.lifted && self.used.swap(true, Ordering::Relaxed)) {
+            (false, _) => Yes::None,
+            (true, false) => Yes::Given,
+            (true, true) => Yes::Used,
+        }
+    }
+
     pub(super) fn name(&self) -> Match {
         Match { script: self.script, command: self.command }
     }
+}
+
+/// A person's yes to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Yes {
+    /// It takes none.
+    None,
+    /// It counts for this execution.
+    Given,
+    /// It has been used up by another.
+    Used,
 }
 
 /// The programs of a script.
@@ -69,7 +91,8 @@ pub(super) fn of(grant: &Grant, script: u64) -> Vec<Granted> {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
-            approved: grant.is_approved(),
+            lifted: grant.is_lifted(command),
+            used: AtomicBool::new(false),
             complete: grant.inventory().opaque().is_empty(),
             policy_set: grant.report().policy_set.clone(),
         }

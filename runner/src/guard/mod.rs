@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report, Transport};
 use palisade_grammar::{Inventory, Shell};
 
-use self::granted::{Granted, Match};
+use self::granted::{Granted, Match, Yes};
 use self::images::{Guise, Image, Images, Parent, Reader, Source};
 use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
@@ -216,6 +216,7 @@ fn occasion(facts: &Facts) -> Occasion {
         cwd: facts.cwd.clone(),
         temp: facts.temp.clone(),
         left: Shell::new(),
+        machine: facts.machine.clone(),
     }
 }
 
@@ -325,7 +326,9 @@ impl Guard {
             self.crowd.extend(&granted.words, &granted.groups);
         }
         let matching = if before.is_empty() { granted::find(&state.granted, &parent, execution) } else { None };
-        let approved = matching.as_ref().is_some_and(|(granted, _)| granted.approved);
+        // An execution that is refused all the same, or that the kernel refuses, has used it up too.
+        let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
+        let approved = yes == Yes::Given;
         let mut occasion = state.occasion.clone();
         let known = matching.map(|(granted, exact)| {
             let step = Step {
@@ -339,7 +342,7 @@ impl Guard {
                 approved,
             };
             // Policies may have taken the place of those that said yes.
-            (step, exact && granted.policy_set == engine.policy_set())
+            (step, exact && yes != Yes::Used && granted.policy_set == engine.policy_set())
         });
         drop(state);
         let asked = Asked { execution, before, parent, changes, approved };

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
 use crate::audit::RequestId;
+use crate::facts::{Occasion, Surroundings};
 use crate::redact::Redacted;
 use crate::result::{Cause, DecisionNote, Finish};
 use crate::session::progress::Progress;
@@ -69,6 +70,8 @@ pub struct Job {
     pub(crate) holds: Option<SessionId>,
     /// The session that it was judged for.
     pub(crate) session: SessionId,
+    /// The session that the call named, if it named one.
+    pub(crate) named: Option<String>,
     /// Whose it is, for the limits.
     pub(crate) principal: String,
     /// Where it began.
@@ -91,6 +94,8 @@ pub struct Job {
     pub(crate) cause: OnceLock<Cause>,
     /// What is to be said of the session that it was started in.
     pub(crate) restarted: Option<Redacted>,
+    /// What is around it, if it is not on this machine.
+    pub(crate) elsewhere: Option<Box<(Surroundings, Occasion)>>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,
     pub(crate) touched: Mutex<Instant>,
 }

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Job;
 use crate::result::Cause;
+use crate::session::Order;
 
 /// All jobs.
 #[derive(Debug)]
@@ -64,6 +65,25 @@ impl Jobs {
     /// It has ended.
     pub fn over(&self, job: &Job) {
         self.running().remove(job.id().as_str());
+    }
+
+    /// Ends those that run and that `of` is true of, at once, and waits for it; how many those were.
+    pub async fn kill(&self, cause: Cause, of: impl Fn(&Job) -> bool) -> usize {
+        let running = self.running().values().filter_map(Weak::upgrade).filter(|job| of(job)).collect::<Vec<_>>();
+        for job in &running {
+            // Without the steps in which a command is asked to end; one that takes no order any more is ended in those.
+            let _full = job.orders.try_send(Order::Stop { grace: None });
+            job.end(cause);
+        }
+        for job in &running {
+            let _ended = job.ended().await;
+        }
+        running.len()
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.running().len()
     }
 
     /// Ends all that run, jobs or not, and waits for it.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
-use super::{Failure, Pipeline, Reading};
-use crate::audit::Anchor;
+use super::{Client, Failure, Pipeline, Reading};
+use crate::audit::{Anchor, RequestId};
 use crate::job::{Job, JobSignal};
 use crate::record;
 use crate::result::{DecisionNote, Explained, Reached};
@@ -33,15 +33,17 @@ pub(super) struct Judged {
 
 /// Something for a job that waits for a person's yes.
 pub struct PendingAct {
-    job: Arc<Job>,
-    facts: Facts,
-    judged: Judged,
-    intent: Intent,
-    explained: Explained,
-    decision: DecisionNote,
-    anchor: Anchor,
+    /// What it is called where it waits for a person.
+    pub(super) ask: RequestId,
+    pub(super) job: Arc<Job>,
+    pub(super) facts: Facts,
+    pub(super) judged: Judged,
+    pub(super) intent: Intent,
+    pub(super) explained: Explained,
+    pub(super) decision: DecisionNote,
+    pub(super) anchor: Anchor,
     /// What had reached the job before.
-    told: u64,
+    pub(super) told: u64,
 }
 
 impl Judged {
@@ -86,6 +88,7 @@ impl fmt::Debug for PendingAct {
 
 /// What was asked of a job, and what it was asked about.
 pub(super) struct Question {
+    pub(super) ask: RequestId,
     pub(super) job: Arc<Job>,
     pub(super) facts: Facts,
     pub(super) judged: Judged,
@@ -95,21 +98,51 @@ pub(super) struct Question {
 impl Pipeline {
     /// What becomes of something that is on record and not allowed as it stands.
     pub(super) fn not_yet(&self, asked: Question, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
-        let Question { job, facts, judged, told } = asked;
+        let Question { ask, job, facts, judged, told } = asked;
         if explained.decision != Decision::Ask {
             return Reached::Refused(Box::new(self.refusal(&job, explained, anchor)));
         }
         let decision = explained.note(self.redact(&job.req.to_string()));
-        Reached::Ask(Box::new(PendingAct { job, facts, judged, intent, explained, decision, anchor, told }))
+        Reached::Ask(Box::new(PendingAct { ask, job, facts, judged, intent, explained, decision, anchor, told }))
     }
 
-    /// Judges something for a job again after a person's yes and, if policy lets that person approve it, does it.
+    /// Judges something for a job again after the yes of a person at the terminal, as [`Pipeline::approve`] does.
     ///
     /// # Errors
     /// If the job has ended, something else has reached it or the policies have changed since it was asked, or it cannot be
     /// recorded: then nothing was done.
-    pub async fn approve_act(&self, pending: PendingAct, approval: &Approval) -> Result<Reached, Failure> {
-        let PendingAct { job, facts, judged, intent, explained, told, .. } = pending;
+    pub async fn approve_act(&self, pending: PendingAct, person: &Approval) -> Result<Reached, Failure> {
+        self.answered(&pending, person, true).await?;
+        let under = pending.ask;
+        self.lift_act(pending, std::slice::from_ref(person), under).await
+    }
+
+    /// Puts a person's no on record.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub async fn decline_act(&self, pending: &PendingAct, person: &Approval) -> Result<(), Failure> {
+        self.answered(pending, person, false).await
+    }
+
+    async fn answered(&self, pending: &PendingAct, person: &Approval, granted: bool) -> Result<(), Failure> {
+        let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
+        let answered = record::Answered { of, granted, person, peer: None, reason: "", quorum, explained };
+        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// Judges something for a job again after the yes of these people, which is on record, and, if policy lets them approve it,
+    /// does it.
+    pub(super) async fn lift_act(
+        &self,
+        pending: PendingAct,
+        people: &[Approval],
+        under: RequestId,
+    ) -> Result<Reached, Failure> {
+        let PendingAct { job, facts, judged, intent, told, .. } = pending;
+        self.goes_on(job.named.as_deref())?;
+        // The time is another by now.
+        let facts = Facts { principal: facts.principal, ..self.facts_of(&job, &Client::default()) };
         let engine = self.settings.engine.now();
         if judged.first.1.policy_set != engine.policy_set() {
             return Err(Failure::of("the policies have changed since this was asked; send it again"));
@@ -121,26 +154,25 @@ impl Pipeline {
         if !job.tell(Some(told)) {
             return Err(Failure::of("something else has reached the job since this was asked; send it again"));
         }
-        let entry = record::answered(&self.settings, job.req, true, approval, &explained);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let again = |(act, shown): (Act, Report)| {
-            let report = engine.approve_act(&facts, &act, &shown, approval);
+            let report = engine.approve_act(&facts, &act, &shown, people);
             (act, report)
         };
         let typed = match judged.typed {
-            Some(Verdict::Ask(question)) => Some(engine.approve(question, approval)),
+            Some(Verdict::Ask(question)) => Some(engine.approve(question, people)),
             other => other,
         };
         let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
         let judged = Judged { first, rest, typed };
         let redactor = self.settings.redactor.keyed(job.session.as_str());
         let explained = Explained::of(&judged.strictest(), &redactor);
+        let yes = record::Yes { ask: None, under: Some(under) };
         let entry = match &intent {
             Intent::Input { bytes, eof, .. } => {
                 let text = redactor.text(&String::from_utf8_lossy(bytes));
-                record::input(&job, Some(&explained), text, bytes.len(), *eof)
+                record::input(&job, Some(&explained), yes, text, bytes.len(), *eof)
             }
-            Intent::Signal { signal, .. } => record::signalled(&job, &explained, signal.name()),
+            Intent::Signal { signal, .. } => record::signalled(&job, &explained, yes, signal.name()),
         };
         let allowed = explained.decision == Decision::Allow;
         let typist = job.input.as_ref();
@@ -159,14 +191,5 @@ impl Pipeline {
             (Intent::Signal { order, .. }, _) if allowed => self.order(&job, order).await.map(Reached::Shown),
             _ => Ok(Reached::Refused(Box::new(self.refusal(&job, explained, anchor)))),
         }
-    }
-
-    /// Puts a person's no on record.
-    ///
-    /// # Errors
-    /// If it cannot be recorded.
-    pub async fn decline_act(&self, pending: &PendingAct, person: &Approval) -> Result<(), Failure> {
-        let entry = record::answered(&self.settings, pending.job.req, false, person, &pending.explained);
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
 }

@@ -66,6 +66,7 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
+        self.goes_on(job.named.as_deref())?;
         let Some(typist) = &job.input else { return Err(self.failure(&SessionError::NoInput)) };
         if input.len() > MAX_INPUT {
             return Err(self.failure(&SessionError::TooMuchInput { limit: MAX_INPUT }));
@@ -79,7 +80,10 @@ impl Pipeline {
         let redactor = self.settings.redactor.keyed(job.session.as_str());
         let shown = judged.as_ref().map(|judged| Explained::of(&judged.strictest(), &redactor));
         let shown = shown.map_err(|why| *why);
-        let entry = record::input(&job, shown.as_ref().ok(), redactor.text(&text), input.len(), eof);
+        let ask = self.audit.request();
+        let asks = shown.as_ref().is_ok_and(|shown| shown.decision == Decision::Ask);
+        let yes = record::Yes { ask: asks.then_some(ask), under: None };
+        let entry = record::input(&job, shown.as_ref().ok(), yes, redactor.text(&text), input.len(), eof);
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
@@ -91,7 +95,7 @@ impl Pipeline {
         }
         drop(places);
         let intent = Intent::Input { bytes: input.to_vec(), eof, reading: Box::new(reading) };
-        let asked = Question { job, facts, judged, told };
+        let asked = Question { ask, job, facts, judged, told };
         Ok(self.not_yet(asked, intent, explained, anchor))
     }
 
@@ -142,6 +146,7 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Reached, Failure> {
         let job = self.job(id)?;
+        self.goes_on(job.named.as_deref())?;
         let Some(signal) = JobSignal::named(signal) else {
             return Err(self.failure(&SessionError::NoSuchSignal { names: JobSignal::names() }));
         };
@@ -158,14 +163,16 @@ impl Pipeline {
         let told = job.told.load(Ordering::Acquire);
         let judged = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
         let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
-        let entry = record::signalled(&job, &explained, signal.name());
+        let ask = self.audit.request();
+        let yes = record::Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
+        let entry = record::signalled(&job, &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if explained.decision == Decision::Allow {
             job.tell(None);
             return self.order(&job, order).await.map(Reached::Shown);
         }
         let intent = Intent::Signal { signal, order };
-        let asked = Question { job, facts, judged, told };
+        let asked = Question { ask, job, facts, judged, told };
         Ok(self.not_yet(asked, intent, explained, anchor))
     }
 
@@ -275,6 +282,10 @@ impl Pipeline {
     }
 
     fn hints(&self, stderr: &str, denied: &[DeniedProgram], job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {
+        // They are about what the kernel of this machine refuses.
+        if job.elsewhere.is_some() {
+            return Vec::new();
+        }
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
         let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
@@ -293,8 +304,11 @@ impl Pipeline {
         hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 
-    fn facts_of(&self, job: &Job, client: &Client) -> Facts {
-        self.settings.surroundings.facts(&self.occasion_of(job)).with(client)
+    pub(super) fn facts_of(&self, job: &Job, client: &Client) -> Facts {
+        match &job.elsewhere {
+            Some(there) => there.0.facts(&there.1).with(client),
+            None => self.settings.surroundings.facts(&self.occasion_of(job)).with(client),
+        }
     }
 
     fn occasion_of(&self, job: &Job) -> Occasion {

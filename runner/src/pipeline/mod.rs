@@ -4,25 +4,33 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod asked;
+mod bound;
+mod checkpoints;
+mod elsewhere;
 mod jobs;
+mod overseer;
 mod plans;
 mod running;
 mod sessions;
+mod stopping;
 mod tally;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::audit::{self, Anchor, Audit, AuditError, RequestId};
+use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
+use crate::control::People;
+use crate::control::approvals::Approvals;
+use crate::control::stops::Stops;
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
@@ -31,12 +39,15 @@ use crate::record;
 use crate::redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
-use crate::sandbox::plan::{self, Level, Limits};
+use crate::sandbox::plan::{self, Level, Limits, Rights};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
+use crate::transport::Target;
 use crate::transport::local::OWN_DIRECTORY;
+use crate::transport::remote::End;
 
 pub use self::asked::PendingAct;
+pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
 
 /// Jobs of one principal that may run at once.
@@ -59,6 +70,8 @@ pub struct Settings {
     pub surroundings: Surroundings,
     /// Where commands start.
     pub cwd: AbsolutePath,
+    /// Where sessions can be besides this machine, by name.
+    pub targets: BTreeMap<String, Target>,
     /// The variables that commands see.
     pub environment: Vec<(OsString, OsString)>,
     /// How much the kernel has to hold.
@@ -77,10 +90,16 @@ pub struct Settings {
     pub idle: Duration,
     /// How old a session may become, whoever uses it.
     pub lifetime: Option<Duration>,
+    /// How long a request waits for a person's yes, and a yes for the call that it is to.
+    pub approvals_expire: Duration,
+    /// The roles of people, for those who look after agents.
+    pub people: People,
     /// The verb that Palisade was started with, for the record.
     pub verb: &'static str,
     /// Where the record goes.
     pub audit: audit::Settings,
+    /// Where checkpoints are kept, and what they leave out.
+    pub checkpoints: crate::checkpoint::Settings,
     /// What counts as a secret.
     pub redactor: Redactor,
 }
@@ -141,6 +160,8 @@ pub struct Call {
     pub view: Option<View>,
     /// The agent's own words, for the record.
     pub reason: String,
+    /// All arguments as they came, in one spelling: a person's yes is to a call with these and no others.
+    pub arguments: String,
     /// Who calls.
     pub client: Client,
     /// Where output goes as it comes.
@@ -170,6 +191,8 @@ pub struct Pending {
     call: Call,
     /// Scripts that its session had run.
     scripts: u64,
+    /// What its shell begins with, or its session's shell is.
+    state: Option<audit::Digest>,
     req: RequestId,
     explained: Explained,
     decision: DecisionNote,
@@ -200,8 +223,12 @@ pub struct Opened {
     /// The state was too much to keep: the shell is a fresh one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub state_lost: bool,
-    /// What the kernel holds it to.
-    pub sandbox: Enforced,
+    /// What the kernel holds it to; none at a target, where nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Enforced>,
+    /// Where it is, if it is not on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<End>,
     /// The record's head behind it.
     #[serde(skip)]
     pub anchor: Anchor,
@@ -212,6 +239,9 @@ pub struct Opened {
 pub struct SessionNote {
     /// Its name.
     pub session: Redacted,
+    /// The target that it is at; none on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Redacted>,
     /// The working directory.
     pub cwd: Redacted,
     /// Scripts that it has run.
@@ -243,6 +273,11 @@ pub struct Pipeline {
     jobs: Jobs,
     plans: plans::Plans,
     tally: tally::Tally,
+    tracks: checkpoints::Tracks,
+    approvals: Mutex<Approvals<overseer::About>>,
+    /// Changes with each answer to a request.
+    answers: watch::Sender<u64>,
+    stops: Mutex<Stops>,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
 }
@@ -259,6 +294,7 @@ impl Pipeline {
         let audit = Audit::open(&settings.audit, record::start(&settings))?;
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
+        let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
         Ok(Arc::new(Self {
             settings,
             audit,
@@ -266,6 +302,10 @@ impl Pipeline {
             jobs,
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
+            tracks: checkpoints::Tracks::default(),
+            approvals,
+            answers: watch::Sender::new(0),
+            stops: Mutex::default(),
             reloads: AtomicU64::new(0),
         }))
     }
@@ -276,18 +316,20 @@ impl Pipeline {
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
     pub async fn submit(self: &Arc<Self>, call: Call) -> Result<Outcome, Failure> {
+        self.goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
-        let seat = self.seat(&call).await?;
-        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat.occasion);
+        let mut seat = self.seat(&call).await?;
+        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat);
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.tally.count(&verdict, self.settings.engine.now().vocabulary());
-        let decided = self.record_decision(&call, &seat, &verdict, elapsed).await?;
+        let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
                 question,
                 call,
                 scripts: seat.scripts,
+                state: seat.state(),
                 req: decided.req,
                 explained: decided.explained,
                 decision: decided.note,
@@ -301,14 +343,28 @@ impl Pipeline {
         }
     }
 
-    /// Judges a script again after a person's yes and, if policy lets that person approve it, runs it.
+    /// Judges a script again after the yes of a person at the terminal and, if policy lets that person approve it, runs it.
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub async fn approve(self: &Arc<Self>, pending: Pending, approval: &Approval) -> Result<Outcome, Failure> {
-        let Pending { question, call, scripts, explained, req, .. } = pending;
+    pub async fn approve(self: &Arc<Self>, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
+        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
+        let answered = record::Answered { of, granted: true, person, peer: None, reason: "", quorum, explained };
+        self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
+        self.lift(pending, std::slice::from_ref(person), of).await
+    }
+
+    /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
+    async fn lift(
+        self: &Arc<Self>,
+        pending: Pending,
+        people: &[Approval],
+        under: RequestId,
+    ) -> Result<Outcome, Failure> {
+        let Pending { question, call, scripts, .. } = pending;
+        self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
-        let seat = match &call.session {
+        let mut seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
             _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
         };
@@ -320,12 +376,15 @@ impl Pipeline {
         if question.report().policy_set != engine.policy_set() {
             return Err(Failure::of("the policies have changed since this was asked; submit the command again"));
         }
-        let entry = record::answered(&self.settings, req, true, approval, &explained);
-        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
+        seat.extra = self.opens(&question)?;
+        if !seat.extra.is_empty() {
+            seat = self.beside(seat)?;
+        }
         let started = Instant::now();
-        let verdict = engine.approve(question, approval);
+        let verdict = engine.approve(question, people);
         self.tally.count(&verdict, engine.vocabulary());
-        let decided = self.record_decision(&call, &seat, &verdict, started.elapsed()).await?;
+        let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(_) | Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
@@ -341,21 +400,23 @@ impl Pipeline {
     /// # Errors
     /// If it cannot be recorded.
     pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
-        let entry = record::answered(&self.settings, pending.req, false, person, &pending.explained);
-        self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
+        let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
+        let answered = record::Answered { of, granted: false, person, peer: None, reason: "", quorum, explained };
+        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
     }
 
     /// Judges a script without running or recording it.
     ///
     /// # Errors
-    /// If there is no such session or directory.
+    /// If there is no such session or directory, or a person has stopped it.
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
+        self.goes_on(call.session.as_deref())?;
         let seat = match &call.session {
             Some(id) => self.seat_in(call, id).await?,
             // Nothing will run: it takes no place from those who want one.
             None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
-        let Judgement { verdict, .. } = self.judge(call, &seat.occasion);
+        let Judgement { verdict, .. } = self.judge(call, &seat);
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
 
@@ -377,13 +438,14 @@ impl Pipeline {
         let before = self.settings.engine.now();
         // Before it is on record, since from then on it has to hold at once.
         let same_rules = tokio::task::block_in_place(|| self.same_rules(&before, &engine));
-        let entry = record::reloaded(before.policy_set(), engine.policy_set(), None);
+        let entry = record::reloaded(&self.settings.redactor, &before, &engine);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.settings.engine.replace(engine);
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
             self.jobs.end_running(Cause::PolicyReload).await;
-            for id in self.sessions.suspend_all(|session| session.rules() != reloads).await {
+            for id in self.sessions.suspend_all(|session| session.place().is_none() && session.rules() != reloads).await
+            {
                 let entry = record::closed(&id, sessions::POLICY_RELOAD);
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
             }
@@ -408,7 +470,7 @@ impl Pipeline {
         let engine = self.settings.engine.now();
         let why = self.settings.redactor.text(why);
         tracing::warn!("the policies stay as they are: {why}");
-        let entry = record::reloaded(engine.policy_set(), engine.policy_set(), Some(why));
+        let entry = record::refused_reload(&engine, why);
         self.audit.append(entry).await.map(drop).map_err(|error| self.failure(&error))
     }
 
@@ -428,6 +490,17 @@ impl Pipeline {
         let occasion = self.occasion(&id, self.settings.cwd.clone(), Some(temp));
         let facts = self.settings.surroundings.facts(&occasion);
         plan::derive(engine, &facts, &real_roots(engine), self.settings.level, self.settings.limits).ok()
+    }
+
+    /// The chain of the record, by which this server's control socket is named.
+    pub fn chain(&self) -> String {
+        self.audit.chain().to_string()
+    }
+
+    /// Forgets all that waits for a person.
+    fn forget_requests(&self) {
+        self.approvals.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.answers.send_modify(|answers| *answers += 1);
     }
 
     /// How much output is kept and shown unless a call says otherwise.
@@ -460,7 +533,9 @@ impl Pipeline {
 
     /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
     /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    fn judge(&self, call: &Call, occasion: &Occasion) -> Judgement {
+    fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
+        let occasion = &seat.occasion;
+        let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
         let read = || palisade_grammar::inventory_in(&call.script, &occasion.left);
         let is_long = call.script.len() > SHORT;
         let inventory = if is_long { tokio::task::block_in_place(read) } else { read() };
@@ -468,7 +543,7 @@ impl Pipeline {
         let judge = || {
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
-            let facts = self.settings.surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
+            let facts = surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
             let started = Instant::now();
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
@@ -482,13 +557,15 @@ impl Pipeline {
         call: &Call,
         seat: &Seat,
         verdict: &Verdict,
+        under: Option<RequestId>,
         elapsed: Duration,
     ) -> Result<Decided, Failure> {
         let req = self.audit.request();
-        let report = verdict.report();
         let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
-        let explained = Explained::of(report, &redactor);
-        let entry = record::decided(&self.settings, &redactor, call, &seat.occasion, req, report, &explained, elapsed);
+        let explained = Explained::of(verdict.report(), &redactor);
+        let entry =
+            record::decided(&self.settings, &redactor, call, &seat.occasion, req, verdict, &explained, under, elapsed)
+                .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
         Ok(Decided { req, explained, note, anchor })
@@ -501,6 +578,7 @@ impl Pipeline {
             session => {
                 if let Some(session) = session {
                     self.settled(session).await?;
+                    self.is_here(session, "`tty` or `yield_ms` 0")?;
                 }
                 let id = SessionId::new().map_err(|error| self.failure(&error))?;
                 self.seat_fresh(call, id)
@@ -533,6 +611,7 @@ impl Pipeline {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
+                self.is_here(session, "`tty` or `yield_ms` 0")?;
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
                 (note.cwd, note.beginning)
             }
@@ -541,18 +620,69 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, None);
         occasion.left = beginning.left.clone();
-        Ok(Seat { id, occasion, lease: None, place, directory: None, beginning, scripts: 0, rules })
+        let extra = BTreeMap::new();
+        Ok(Seat {
+            id,
+            occasion,
+            elsewhere: None,
+            lease: None,
+            place,
+            directory: None,
+            beginning,
+            scripts: 0,
+            rules,
+            extra,
+        })
+    }
+
+    /// What a yes to this opens beyond what the kernel holds sessions to.
+    fn opens(&self, question: &Question) -> Result<BTreeMap<AbsolutePath, Rights>, Failure> {
+        let mut opened: BTreeMap<AbsolutePath, Rights> = bound::opens(question).into_iter().collect();
+        if opened.is_empty() {
+            return Ok(opened);
+        }
+        let (engine, settings) = (self.settings.engine.now(), &self.settings);
+        let plan = self.plans.plan(&engine, question.facts(), &BTreeMap::new(), settings);
+        let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        opened.retain(|path, rights| {
+            let path = Path::new(path.as_str());
+            // A new file there is made in the session's own place, which takes no wider rules.
+            if crate::sandbox::is_own_place(path) {
+                return false;
+            }
+            let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(*rights));
+            !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
+        });
+        Ok(opened)
+    }
+
+    /// A seat in a shell of its own that begins as the session's: the session stays as it is.
+    fn beside(&self, mut seat: Seat) -> Result<Seat, Failure> {
+        let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
+        let beginning = session.beginning();
+        let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        if let Some(lease) = seat.lease.take() {
+            lease.give_back();
+        }
+        seat.place = Some(place);
+        seat.beginning = beginning;
+        // It is where the shell starts.
+        seat.directory = None;
+        Ok(seat)
     }
 
     async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
         let mut lease = self.sessions.lease(id).await.map_err(|error| self.lost(&error))?;
         let rules = self.reloads.load(Ordering::Acquire);
+        if lease.session().is_some_and(|session| session.place().is_some()) {
+            return self.seat_elsewhere(call, lease, rules).await;
+        }
         if lease.session().is_none_or(|session| session.rules() != rules) {
             lease = self.restart(lease, rules, &call.client).await?;
         }
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
-        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().clone());
+        let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
         let left = session.left().clone();
         let cwd = match cwd {
             Ok(cwd) => cwd,
@@ -562,23 +692,29 @@ impl Pipeline {
             }
         };
         let directory = call.cwd.is_some().then(|| cwd.clone());
-        let mut occasion = self.occasion(&id, cwd, Some(temp));
+        let mut occasion = self.occasion(&id, cwd, temp);
         occasion.left = left;
         Ok(Seat {
             id,
             occasion,
+            elsewhere: None,
             lease: Some(lease),
             place: None,
             directory,
             beginning: Beginning::default(),
             scripts,
             rules,
+            extra: BTreeMap::new(),
         })
     }
 
     fn occasion(&self, id: &SessionId, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
+        self.occasion_named(id.as_str(), cwd, temp)
+    }
+
+    fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
         let promise = plan::local(&self.settings.engine.now(), &self.settings.accept);
-        let mut occasion = Occasion::local(id.as_str(), cwd, temp, promise);
+        let mut occasion = Occasion::local(id, cwd, temp, promise);
         self.tally.tell(&mut occasion.session);
         occasion
     }
@@ -608,13 +744,19 @@ impl Pipeline {
     }
 }
 
+/// What is said where a copy of the decision cannot be sealed.
+const SEALED: &str =
+    "the copy of the decision that `audit.sealed-to` demands cannot be made, so it is not on record and nothing runs";
+
 /// Where one call is judged and runs.
 struct Seat {
     id: SessionId,
     occasion: Occasion,
+    /// What is around it, if it is not on this machine.
+    elsewhere: Option<Surroundings>,
     /// The session's, if it runs in one.
     lease: Option<Lease>,
-    #[expect(dead_code, reason = "held for its Drop")]
+    /// Held for its end.
     place: Option<crate::session::registry::Place>,
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
@@ -623,6 +765,18 @@ struct Seat {
     scripts: u64,
     /// The kernel rules that hold it, by number.
     rules: u64,
+    /// What a person's yes opens to it beyond those.
+    extra: BTreeMap<AbsolutePath, Rights>,
+}
+
+impl Seat {
+    /// What tells the shell from one in which something else has run.
+    fn state(&mut self) -> Option<audit::Digest> {
+        match self.lease.as_mut().and_then(Lease::session) {
+            Some(session) => session.beginning().digest(),
+            None => self.beginning.digest(),
+        }
+    }
 }
 
 impl Drop for Seat {

@@ -27,8 +27,14 @@ struct Derived {
 }
 
 impl Plans {
-    /// The rules for these facts.
-    pub(super) fn plan(&self, engine: &Engine, facts: &Facts, settings: &Settings) -> Result<SandboxPlan, Hole> {
+    /// The rules for these facts, and for what is opened beyond them.
+    pub(super) fn plan(
+        &self,
+        engine: &Engine,
+        facts: &Facts,
+        extra: &BTreeMap<AbsolutePath, Rights>,
+        settings: &Settings,
+    ) -> Result<SandboxPlan, Hole> {
         let from = format!(
             "{} {:?} {:?} {} {} {}",
             engine.policy_set(),
@@ -38,7 +44,17 @@ impl Plans {
             facts.workspace,
             facts.cwd
         );
-        let rights = self.rights(engine, facts, from);
+        let mut rights = self.rights(engine, facts, from);
+        if !extra.is_empty() {
+            let mut wider = (*rights).clone();
+            for (path, opened) in extra {
+                // What is granted above a root counts for it too, and must not look as if it were taken back there.
+                let above =
+                    path.ancestors().filter_map(|outer| rights.get(&outer)).fold(Rights::NONE, |all, more| all | *more);
+                *wider.entry(path.clone()).or_insert(above) |= *opened;
+            }
+            rights = Arc::new(wider);
+        }
         plan::with_own(engine, facts, &rights, settings.level, settings.limits)
     }
 

@@ -3,13 +3,14 @@
 //! This file decides when a call goes without the end, and what becomes of a session behind a command. The outcome is on
 //! record before anybody is told of it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Facts, Grant};
+use palisade_engine::{AbsolutePath, Facts, Grant};
 use tokio::sync::{mpsc, watch};
 
 use super::{Call, Decided, Failure, Pipeline, Seat};
@@ -112,6 +113,7 @@ impl Pipeline {
             id: JobId::new().map_err(|error| self.failure(&error))?,
             holds: seat.lease.is_some().then(|| seat.id.clone()),
             session: seat.id.clone(),
+            named: call.session.clone(),
             principal,
             cwd: facts.cwd.clone(),
             req: decided.req,
@@ -127,10 +129,17 @@ impl Pipeline {
             cancel: cancel.clone(),
             cause: std::sync::OnceLock::new(),
             restarted,
+            elsewhere: seat.elsewhere.clone().map(|around| Box::new((around, seat.occasion.clone()))),
             settled: settles,
             touched: std::sync::Mutex::new(Instant::now()),
         });
         self.jobs.begun(&job);
+        // Known to whoever stops it from here on; one who came before has been heard of by now.
+        if let Err(stopped) = self.goes_on(call.session.as_deref()) {
+            self.jobs.over(&job);
+            self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
+            return Err(stopped);
+        }
         // Known to a reload from here on; one that came before has not seen it.
         if self.reloads.load(Ordering::Acquire) != seat.rules {
             self.jobs.over(&job);
@@ -196,7 +205,9 @@ impl Pipeline {
                 match lease.session() {
                     Some(session) => {
                         let redactor = self.settings.redactor.keyed(job.session.as_str());
+                        let watched = self.look_before(job.session.as_str()).await;
                         let ran = session.run(grant, &redactor, terms).await;
+                        self.look_behind(watched).await;
                         let ran = ran.map_err(|error| self.failure(&error));
                         let end = self.settle(job, ran.as_ref(), persistent, &view).await;
                         // Whoever hears of the end may use the session: it waits for its turn, which comes at once. Whoever hears
@@ -217,8 +228,13 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                match self.start(&seat.id, &facts, beginning, terminal, seat.rules).await {
-                    Ok(session) => self.run_alone(session, grant, terms).await,
+                match self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await {
+                    Ok(session) => {
+                        let watched = self.look_before(job.session.as_str()).await;
+                        let ran = self.run_alone(session, grant, terms).await;
+                        self.look_behind(watched).await;
+                        ran
+                    }
                     Err(failure) => Err(failure),
                 }
             }
@@ -235,7 +251,7 @@ impl Pipeline {
             Err(_) => None,
         };
         let reloads = self.reloads.load(Ordering::Acquire);
-        let stale = lease.session().is_some_and(|session| session.rules() != reloads);
+        let stale = lease.session().is_some_and(|session| session.place().is_none() && session.rules() != reloads);
         if let Some(lost) = lost {
             // The reload has ended the command, and the shell had to go with it.
             if stale {
@@ -251,6 +267,7 @@ impl Pipeline {
             Ok(_) | Err(_) => 130,
         };
         if changes
+            && lease.session().is_some_and(|session| session.place().is_none())
             && let Some(session) = lease.session()
             && session.remember(status).await.is_err()
         {
@@ -282,8 +299,21 @@ impl Pipeline {
         terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
+        self.start_wider(id, facts, beginning, terminal, rules, &BTreeMap::new()).await
+    }
+
+    /// The same under rules that also hold what is opened to it.
+    async fn start_wider(
+        &self,
+        id: &SessionId,
+        facts: &Facts,
+        beginning: Beginning,
+        terminal: Option<TerminalSize>,
+        rules: u64,
+        extra: &BTreeMap<AbsolutePath, Rights>,
+    ) -> Result<Session, Failure> {
         let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
-        let plan = self.plan(facts, directory.temp())?;
+        let plan = self.plan_with(facts, directory.temp(), extra)?;
         let environment = self.environment(&plan);
         let gate = self.gate(facts, &plan);
         let guard = self.guard(facts, &environment, &directory, gate.as_deref());
@@ -324,10 +354,15 @@ impl Pipeline {
     }
 
     /// What the kernel holds a session to that has this temporary directory.
-    pub(super) fn plan(
+    pub(super) fn plan(&self, facts: &Facts, temp: &AbsolutePath) -> Result<plan::SandboxPlan, Failure> {
+        self.plan_with(facts, temp, &BTreeMap::new())
+    }
+
+    fn plan_with(
         &self,
         facts: &Facts,
-        temp: &palisade_engine::AbsolutePath,
+        temp: &AbsolutePath,
+        extra: &BTreeMap<AbsolutePath, Rights>,
     ) -> Result<plan::SandboxPlan, Failure> {
         let settings = &self.settings;
         let engine = settings.engine.now();
@@ -338,7 +373,7 @@ impl Pipeline {
         let mut facts = facts.clone();
         facts.temp = Some(temp.clone());
         // Deriving takes milliseconds, in which other calls go on.
-        let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, settings))
+        let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
         // what is granted elsewhere.

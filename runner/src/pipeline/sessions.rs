@@ -20,6 +20,7 @@ impl Pipeline {
     /// # Errors
     /// If policy does not permit it, all places are taken, or no shell can be started.
     pub async fn open_session(&self, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
+        self.goes_on(None)?;
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let cwd = self.directory(cwd, &self.settings.cwd)?;
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
@@ -40,6 +41,7 @@ impl Pipeline {
     /// If there is no such session or it has not ended, policy does not permit it any more, all places are taken, or no
     /// shell can be started.
     pub async fn restart_session(&self, id: &str, client: &Client) -> Result<Opened, Failure> {
+        self.goes_on(Some(id))?;
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
         let occasion = self.occasion(&remains.id, remains.cwd.clone(), Some(remains.temp().clone()));
@@ -89,7 +91,7 @@ impl Pipeline {
             }
         };
         let shown = self.redact(session.cwd().as_str());
-        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced());
+        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced(), None);
         if let Err(error) = self.audit.append(entry).await {
             // No record, no session; what it was is not lost.
             lease.renew(session);
@@ -123,11 +125,12 @@ impl Pipeline {
         Err(Failure::of("no policy permits this principal to open a session here"))
     }
 
-    async fn opened(&self, session: Session, place: Place, restarted: bool) -> Result<Opened, Failure> {
-        let (id, enforced) = (session.id().clone(), session.enforced().clone());
+    pub(super) async fn opened(&self, session: Session, room: Place, restarted: bool) -> Result<Opened, Failure> {
+        let (id, enforced) = (session.id().clone(), session.enforced().cloned());
+        let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
         let forgotten = session.beginning().forgotten;
-        let entry = record::opened(&self.settings, &id, &cwd, &enforced);
+        let entry = record::opened(&self.settings, &id, &cwd, enforced.as_ref(), place.as_deref());
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
@@ -135,9 +138,15 @@ impl Pipeline {
                 return Err(self.failure(&error));
             }
         };
-        self.sessions.insert(session, place);
+        self.sessions.insert(session, room);
+        // Known to whoever stops it from here on; one who came before has been heard of by now.
+        if let Err(stopped) = self.goes_on(Some(id.as_str())) {
+            self.close_session(id.as_str()).await?;
+            return Err(stopped);
+        }
         let session = self.settings.redactor.text(id.as_str());
-        Ok(Opened { session, cwd, restarted, state_lost: restarted && forgotten, sandbox: enforced, anchor })
+        let target = place.map(|place| place.end.clone());
+        Ok(Opened { session, cwd, restarted, state_lost: restarted && forgotten, sandbox: enforced, target, anchor })
     }
 
     /// Ends a session and everything in it.
@@ -154,6 +163,7 @@ impl Pipeline {
     pub async fn sessions(&self) -> Vec<SessionNote> {
         let note = |note: &Note| SessionNote {
             session: self.redact(&note.id),
+            target: note.elsewhere.as_ref().map(|place| place.end.target.clone()),
             cwd: self.redact(note.cwd.as_str()),
             commands: note.commands,
             age_s: note.opened.elapsed().as_secs(),

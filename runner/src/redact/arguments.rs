@@ -118,9 +118,14 @@ const SHORT_OPTIONS: [ShortOption; 12] = [
 
 /// The values in a script that are secrets by their name or place.
 pub(super) fn named(inventory: &Inventory) -> Vec<KnownValue> {
-    let mut values: Vec<KnownValue> = inventory.commands().iter().flat_map(in_command).collect();
+    let mut values = suspected(inventory);
     values.retain(|value| value.unfit().is_none());
     values
+}
+
+/// The same with those that are too short or too common to be searched for anywhere else.
+pub(super) fn suspected(inventory: &Inventory) -> Vec<KnownValue> {
+    inventory.commands().iter().flat_map(in_command).collect()
 }
 
 /// Every word that the script spells out, as its program will see it.

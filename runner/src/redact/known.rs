@@ -71,6 +71,9 @@ const COMMON: [&str; 34] = [
     "your-token-here",
 ];
 
+/// Bytes of a value that say something about it.
+const PART: usize = 4;
+
 /// One value to keep out of all output, and the name that its mark shows instead.
 ///
 /// The bytes are overwritten when the value is dropped. That is a best effort: copies that the system has made are not
@@ -104,6 +107,13 @@ impl KnownValue {
         } else {
             None
         }
+    }
+
+    /// Whether a text holds it, or is a part of it that is long enough to help anybody.
+    pub(super) fn touches(&self, text: &[u8]) -> bool {
+        let value = self.trimmed();
+        let holds = |long: &[u8], short: &[u8]| !short.is_empty() && memchr::memmem::find(long, short).is_some();
+        holds(text, value) || (text.len() >= PART && holds(value, text))
     }
 
     /// Has it learned like a value that was met in output.

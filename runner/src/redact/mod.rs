@@ -271,8 +271,7 @@ impl Redactor {
     #[must_use]
     pub fn aware_of(&self, script: &Inventory) -> Self {
         let mut values = arguments::named(script);
-        let words = arguments::words(script).flat_map(|word| [b"\n", word.as_bytes()]);
-        values.extend(self.found_in(&[script.script()].into_iter().chain(words).collect::<Vec<_>>().concat()));
+        values.extend(self.found_in(&all_of(script)));
         if values.is_empty() {
             return self.clone();
         }
@@ -283,6 +282,13 @@ impl Redactor {
         }
         let current = Self { known: self.starting_known(), ..self.clone() };
         Self { aware: true, ..current.with_known(&values) }
+    }
+
+    /// The secrets that stand in a script, whatever they look like, to tell texts that were taken from it by them.
+    pub(crate) fn suspects(&self, script: &Inventory) -> Suspects {
+        let mut values = arguments::suspected(script);
+        values.extend(self.found_in(&all_of(script)));
+        Suspects(values)
     }
 
     /// What rules find in a text, and the names of the rules.
@@ -352,6 +358,22 @@ impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rules, known) = (self.matcher.rules.len(), self.known.len());
         f.debug_struct("Redactor").field("rules", &rules).field("known", &known).finish_non_exhaustive()
+    }
+}
+
+/// A script, and behind it each word that it spells out as its program will see it.
+fn all_of(script: &Inventory) -> Vec<u8> {
+    let words = arguments::words(script).flat_map(|word| [b"\n", word.as_bytes()]);
+    [script.script()].into_iter().chain(words).collect::<Vec<_>>().concat()
+}
+
+/// Values that are secrets, or may be by their place.
+pub(crate) struct Suspects(Vec<KnownValue>);
+
+impl Suspects {
+    /// Whether a text holds one, or is part of one.
+    pub(crate) fn touch(&self, text: &str) -> bool {
+        self.0.iter().any(|value| value.touches(text.as_bytes()))
     }
 }
 

@@ -24,6 +24,9 @@ const MAX_ENTRIES: usize = 200_000;
 /// Directories below each other that are counted.
 const MAX_DEPTH: usize = 200;
 
+/// What is held where it cannot be told: more than any limit.
+const UNKNOWN: u64 = u64::MAX;
+
 /// Between two counts, at least, and so many times as long as a count takes.
 const PAUSE: Duration = Duration::from_millis(400);
 const SHARE: u32 = 20;
@@ -67,9 +70,10 @@ impl Watcher {
         Self { disks, next: Instant::now(), held: 0, before }
     }
 
-    /// A command begins.
+    /// A command begins. What could not be counted before excuses nothing: it was the session that hid it.
     pub(super) fn begin(&mut self) {
-        self.before = (self.held, self.disks.others.iter().map(|path| left_at(path)).collect());
+        let held = if self.held == UNKNOWN { 0 } else { self.held };
+        self.before = (held, self.disks.others.iter().map(|path| left_at(path)).collect());
     }
 
     /// The limit that is passed, if one is. What was full before a command began lets it run, since it may be there to tidy up.
@@ -94,17 +98,21 @@ impl Watcher {
     }
 }
 
-/// Bytes that an unprivileged process can still use; all there could be where nobody tells.
+/// Bytes that an unprivileged process can still use; none where that cannot be told.
 fn left_at(path: &Path) -> u64 {
-    statvfs(path).map_or(u64::MAX, |about| about.f_bavail.saturating_mul(about.f_frsize))
+    statvfs(path).map_or(0, |about| about.f_bavail.saturating_mul(about.f_frsize))
 }
 
-/// Bytes on disk of everything below a directory. Follows no link, so that nothing else is counted.
+/// Bytes on disk of everything below a directory, or [`UNKNOWN`], since its mode is the session's to change. Follows no link, so that nothing else is counted.
 fn held_by(root: &Path) -> u64 {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(root) = openat(CWD, root, flags, Mode::empty()) else { return 0 };
+    let root = match openat(CWD, root, flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return 0,
+        Err(_) => return UNKNOWN,
+    };
     let mut left = MAX_ENTRIES;
-    count(&root, MAX_DEPTH, &mut left).unwrap_or(u64::MAX)
+    count(&root, MAX_DEPTH, &mut left).unwrap_or(UNKNOWN)
 }
 
 /// None where there is more than is counted, or something cannot be looked at.
@@ -112,7 +120,7 @@ fn count(directory: &OwnedFd, depth: usize, left: &mut usize) -> Option<u64> {
     let depth = depth.checked_sub(1)?;
     let mut bytes = 0_u64;
     for entry in Dir::read_from(directory).ok()? {
-        let Ok(entry) = entry else { break };
+        let entry = entry.ok()?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
@@ -152,13 +160,14 @@ mod tests {
         std::os::unix::fs::symlink("..", place.path().join("a/up")).unwrap();
         let held = held_by(place.path());
         assert!((100_000..1 << 20).contains(&held), "{held}");
-        assert_eq!(held_by(&place.path().join("a/usr")), 0);
+        assert_eq!(held_by(&place.path().join("a/usr")), UNKNOWN, "another thing in its place");
+        assert_eq!(held_by(&place.path().join("gone")), 0);
         let mut deep = place.path().to_owned();
         for _ in 0..MAX_DEPTH {
             deep.push("d");
         }
         std::fs::create_dir_all(&deep).unwrap();
-        assert_eq!(held_by(place.path()), u64::MAX);
+        assert_eq!(held_by(place.path()), UNKNOWN);
     }
 
     #[test]
@@ -177,6 +186,9 @@ mod tests {
         assert_eq!(look(&mut watcher), None);
         std::fs::write(place.path().join("two"), vec![1; 1 << 20]).unwrap();
         assert_eq!(look(&mut watcher), Some(Exceeded::Disk));
+        watcher.held = UNKNOWN;
+        watcher.begin();
+        assert_eq!(look(&mut watcher), Some(Exceeded::Disk), "what was hidden is not excused");
         let all = Limits { free_disk: Some(u64::MAX), ..Limits::default() };
         assert_eq!(watcher.look(&all), None, "it was low before");
         watcher.before.1 = vec![u64::MAX];

@@ -10,25 +10,29 @@
 //!                      then lives as first.rs says
 //! ```
 //!
-//! The system calls stand at the end, as safe functions, for the first process too.
-#![expect(unsafe_code, reason = "a process is split in two here, and only raw system calls are safe in the new half")]
+//! The system calls themselves, as safe functions, are in `call.rs`.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, CString, c_int, c_uint};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getegid, geteuid, getpid, pidfd_open};
 use seccompiler::BpfProgram;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
+use super::call::{
+    CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
+    attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount, create,
+    duplicate, enter, exit, install_filter, is_directory, is_readable, keep_mounts_private, kill, listen_on_loopback,
+    make_directory, mount, open_place, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount,
+    restrict_self, send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid,
+    stream_socket, switch_on_loopback, umask, write, write_file,
+};
 use super::first::{self, Duty, Reach};
 use super::guard::{self, Judge};
 use super::mounts::{Fresh, Kind, View};
@@ -343,8 +347,6 @@ const FENCE: [(Step, Act); 11] = [
 ];
 
 type Act = fn(&Child<'_>) -> Done;
-pub(super) type Done = Result<(), Errno>;
-pub(super) type Errno = c_int;
 
 /// What the child's steps need, as bare numbers and pointers into what the launcher keeps alive until after `clone`; the child
 /// has its own copy of it all.
@@ -373,17 +375,16 @@ struct Child<'a> {
 }
 
 struct Program<'a> {
-    path: *const c_char,
-    /// With a null pointer at the end, as `env`.
-    argv: &'a [*const c_char],
-    env: &'a [*const c_char],
-    cwd: *const c_char,
+    path: &'a CStr,
+    argv: &'a Words<'a>,
+    env: &'a Words<'a>,
+    cwd: &'a CStr,
     descriptors: &'a [(RawFd, RawFd)],
     controlling_terminal: Option<RawFd>,
     limits: &'a [Limit],
     ruleset: RawFd,
-    filters: &'a [libc::sock_fprog],
-    guard: Option<&'a libc::sock_fprog>,
+    filters: &'a [Filter<'a>],
+    guard: Option<&'a Filter<'a>>,
 }
 
 /// Runs `errand` on the launcher, the one thread that makes processes.
@@ -415,17 +416,16 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Lays out what the child needs and makes it.
 fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
     let (prepared, view) = (errand.prepared(), errand.view());
-    let guard = errand.filter().map(as_kernel_filter).transpose()?;
-    let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
-    let argv = prepared.map(|prepared| pointers(&prepared.argv)).unwrap_or_default();
-    let env = prepared.map(|prepared| pointers(&prepared.env)).unwrap_or_default();
+    let guard = errand.filter().map(Filter::of).transpose()?;
+    let argv = Words::of(prepared.map(|prepared| &*prepared.argv).unwrap_or_default());
+    let env = Words::of(prepared.map(|prepared| &*prepared.env).unwrap_or_default());
     let descriptors: Vec<_> = prepared
         .iter()
         .flat_map(|prepared| &prepared.descriptors)
         .map(|(descriptor, number)| (descriptor.as_raw_fd(), *number))
         .collect();
     let filters =
-        prepared.iter().flat_map(|prepared| prepared.filters).map(as_kernel_filter).collect::<io::Result<Vec<_>>>()?;
+        prepared.iter().flat_map(|prepared| prepared.filters).map(Filter::of).collect::<io::Result<Vec<_>>>()?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let maps = [format!("{uid} {uid} 1\n"), format!("{gid} {gid} 1\n")];
     let taken: Vec<AtomicI32> = view.iter().flat_map(|view| &view.parts).map(|_| AtomicI32::new(-1)).collect();
@@ -446,10 +446,10 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<
         view,
         taken: &taken,
         program: prepared.map(|prepared| Program {
-            path: prepared.program.as_ptr(),
+            path: &prepared.program,
             argv: &argv,
             env: &env,
-            cwd: prepared.cwd.as_ptr(),
+            cwd: &prepared.cwd,
             descriptors: &descriptors,
             controlling_terminal: prepared.controlling_terminal,
             limits: &prepared.limits,
@@ -463,12 +463,6 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<
         Some(made) => Ok(made),
         None => child.run(),
     }
-}
-
-fn as_kernel_filter(program: &BpfProgram) -> io::Result<libc::sock_fprog> {
-    let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
-    // The two types are the same struct of `linux/filter.h`, and the kernel only reads.
-    Ok(libc::sock_fprog { len, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() })
 }
 
 fn clone_flags(namespaces: Namespaces) -> c_int {
@@ -496,15 +490,7 @@ impl Child<'_> {
     /// Until then it works in this process's memory, and this one rests. A copy of its own, to be thrown away at once, would be
     /// one of all the memory that the server has: the most expensive step of all.
     fn fork(&self, first: c_int) -> Result<c_int, Errno> {
-        let mut stack = Stack([0; STACK]);
-        let newcomer = Newcomer { child: self, first };
-        let top = stack.0.as_mut_ptr_range().end.cast();
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the new process has a stack of its own, aligned and of ample size, and this one does not go on, so that stack and
-        // argument outlive its use of them. The C library's function takes no lock and allocates nothing.
-        let pid = unsafe { libc::clone(Newcomer::begin, top, flags, ptr::from_ref(&newcomer).cast_mut().cast()) };
-        // SAFETY: as in `call`.
-        if pid > 0 { Ok(pid) } else { Err(unsafe { *libc::__errno_location() }) }
+        clone_in_place(&|| self.become_program(first))
     }
 
     fn become_program(&self, first: c_int) -> ! {
@@ -548,27 +534,6 @@ impl Child<'_> {
         self.program.as_ref().ok_or(libc::EINVAL)
     }
 }
-
-/// What a new process begins with in the memory of the first, whose number is `first`.
-struct Newcomer<'a> {
-    child: &'a Child<'a>,
-    first: c_int,
-}
-
-impl Newcomer<'_> {
-    extern "C" fn begin(newcomer: *mut c_void) -> c_int {
-        // SAFETY: `Child::fork` passes a pointer to one, which stays where it is while that function rests.
-        let newcomer = unsafe { &*newcomer.cast::<Newcomer<'_>>() };
-        newcomer.child.become_program(newcomer.first)
-    }
-}
-
-/// Aligned as every convention wants it.
-#[repr(align(16))]
-struct Stack([u8; STACK]);
-
-/// In bytes; the steps call few functions, with small frames.
-const STACK: usize = 64 << 10;
 
 /// Never seen by anyone: whoever ends with it has told the server why.
 pub(super) const EXIT_FAILED: c_int = 125;
@@ -620,21 +585,9 @@ fn hide_memory(_: &Child<'_>) -> Done {
 /// to the server, whose proxy answers in it. The session itself can neither bind nor listen.
 fn open_network(child: &Child<'_>) -> Done {
     let Some(opening) = child.opening else { return Ok(()) };
-    let kind = word(libc::SOCK_STREAM | libc::SOCK_CLOEXEC);
-    // SAFETY: no memory.
-    let socket = unsafe { call(libc::SYS_socket, [word(libc::AF_INET), kind, 0, 0, 0]) }?;
-    let socket = c_int::try_from(socket).map_err(|_| libc::EBADF)?;
+    let socket = stream_socket()?;
     switch_on_loopback(socket)?;
-    // SAFETY: zero is a value of each field.
-    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-    address.sin_family = libc::AF_INET as libc::sa_family_t;
-    address.sin_port = PROXY_PORT.to_be();
-    address.sin_addr.s_addr = u32::from(std::net::Ipv4Addr::LOCALHOST).to_be();
-    let size = size_of_val(&address);
-    // SAFETY: the kernel reads one address of the size given.
-    unsafe { call(libc::SYS_bind, [word(socket), ptr::from_ref(&address).addr(), size, 0, 0]) }?;
-    // SAFETY: no memory.
-    unsafe { call(libc::SYS_listen, [word(socket), BACKLOG, 0, 0, 0]) }?;
+    listen_on_loopback(socket, PROXY_PORT, BACKLOG)?;
     send_descriptor(opening, socket)?;
     close(socket);
     Ok(())
@@ -643,32 +596,13 @@ fn open_network(child: &Child<'_>) -> Done {
 /// Connections that may wait for the proxy to take them up.
 const BACKLOG: usize = 64;
 
-fn switch_on_loopback(socket: RawFd) -> Done {
-    /// `struct ifreq` of netdevice(7).
-    #[repr(C)]
-    struct Request {
-        name: [u8; libc::IFNAMSIZ],
-        flags: libc::c_short,
-        rest: [u8; 22],
-    }
-    let mut name = [0; libc::IFNAMSIZ];
-    for (place, byte) in name.iter_mut().zip(b"lo") {
-        *place = *byte;
-    }
-    let request = Request { name, flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
-    let ioctl = libc::SIOCSIFFLAGS as usize;
-    // SAFETY: the kernel reads one such request.
-    unsafe { call(libc::SYS_ioctl, [word(socket), ioctl, ptr::from_ref(&request).addr(), 0, 0]) }.map(drop)
-}
-
 /// Everything read-only but what the plan lets the session change, with file systems of its own where others would be seen.
 ///
 /// The parts are copied first, while nothing is covered and each is as writable as the machine has it. No path is followed
 /// through a symbolic link: one that appears after the plan was made was put there to lead astray.
 fn make_view(child: &Child<'_>) -> Done {
     let Some(view) = child.view else { return Ok(()) };
-    // SAFETY: the kernel reads two C strings; null pointers stand for what this change of propagation does not have.
-    unsafe { call(libc::SYS_mount, [0, c"/".as_ptr().addr(), 0, (libc::MS_REC | libc::MS_PRIVATE) as usize, 0]) }?;
+    keep_mounts_private()?;
     for (part, taken) in view.parts.iter().zip(child.taken) {
         let place = open_place(&part.path)?;
         let copy = copy_mount(place, true)?;
@@ -814,20 +748,13 @@ fn arrange_descriptors(child: &Child<'_>) -> Done {
 
 fn take_terminal(child: &Child<'_>) -> Done {
     if let Some(descriptor) = child.program()?.controlling_terminal {
-        // A descriptor is never negative.
-        let descriptor = usize::try_from(descriptor).unwrap_or(usize::MAX);
-        // SAFETY: TIOCSCTTY takes a number, not a pointer.
-        unsafe { call(libc::SYS_ioctl, [descriptor, TIOCSCTTY, 0, 0, 0]) }?;
+        control_terminal(descriptor)?;
     }
     Ok(())
 }
 
-/// The C libraries do not agree on the type.
-const TIOCSCTTY: usize = libc::TIOCSCTTY as usize;
-
 fn enter_directory(child: &Child<'_>) -> Done {
-    // SAFETY: the path is a C string that the launcher made, and nobody changes it meanwhile.
-    unsafe { call(libc::SYS_chdir, [child.program()?.cwd.addr(), 0, 0, 0, 0]) }.map(drop)
+    enter(child.program()?.cwd)
 }
 
 fn set_limits(child: &Child<'_>) -> Done {
@@ -847,421 +774,18 @@ fn restrict_paths(child: &Child<'_>) -> Done {
 }
 
 fn install_filters(child: &Child<'_>) -> Done {
-    child.program()?.filters.iter().try_for_each(|filter| {
-        // SAFETY: the filter points to as many instructions as it says, in memory that nobody changes meanwhile.
-        unsafe { call(libc::SYS_seccomp, [word(libc::SECCOMP_SET_MODE_FILTER), 0, ptr::from_ref(filter).addr(), 0, 0]) }
-            .map(drop)
-    })
+    child.program()?.filters.iter().try_for_each(|filter| install_filter(filter, 0).map(drop))
 }
 
 /// The listener goes to the server, and with this process's last copy of it goes the right to answer.
 fn install_guard(child: &Child<'_>) -> Done {
     let Some(filter) = child.program()?.guard else { return Ok(()) };
-    let flags = word(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
-    let arguments = [word(libc::SECCOMP_SET_MODE_FILTER), flags, ptr::from_ref(filter).addr(), 0, 0];
-    // SAFETY: as in `install_filters`. The descriptor that comes back closes at `execve`.
-    let listener = unsafe { call(libc::SYS_seccomp, arguments) }?;
-    send_descriptor(child.guarding, c_int::try_from(listener).map_err(|_| libc::EBADF)?)
+    let listener = install_filter(filter, NEW_LISTENER | WAIT_KILLABLE_RECV)?;
+    send_descriptor(child.guarding, listener)
 }
-
-const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 1 << 3;
-/// A caller whose question was taken up waits for the answer, whatever signals come but one that kills it (Linux 5.19).
-const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// Returns only to say why it could not.
 fn execute(child: &Child<'_>) -> Done {
     let program = child.program()?;
-    let [argv, env] = [program.argv.as_ptr().addr(), program.env.as_ptr().addr()];
-    // SAFETY: the path is a C string, the others arrays of C strings with a null pointer at the end, all in this process.
-    unsafe { call(libc::SYS_execve, [program.path.addr(), argv, env, 0, 0]) }.map(drop)
-}
-
-/// The version of the kernel's Landlock; 0 where it has none.
-pub(super) fn landlock_version() -> u32 {
-    const VERSION: usize = 1; // LANDLOCK_CREATE_RULESET_VERSION
-    // SAFETY: with that flag the kernel wants a null pointer and a length of zero, and makes nothing.
-    let version = unsafe { call(libc::SYS_landlock_create_ruleset, [0, 0, VERSION, 0, 0]) };
-    version.ok().and_then(|version| u32::try_from(version).ok()).unwrap_or(0)
-}
-
-/// Whether the kernel knows filters, and this answer of theirs.
-pub(super) fn filter_can_answer(action: u32) -> bool {
-    let arguments = [word(libc::SECCOMP_GET_ACTION_AVAIL), 0, ptr::from_ref(&action).addr(), 0, 0];
-    // SAFETY: the kernel reads one `u32` behind the pointer, which outlives the call.
-    unsafe { call(libc::SYS_seccomp, arguments) }.is_ok()
-}
-
-/// A descriptor that tokio watches until it is readable. Needs a runtime with I/O.
-pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor goes into the watch and nobody can close it before.
-    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
-}
-
-// System calls. Each passes pointers only to its own locals or to what its caller lends it for the call.
-
-fn restrict_self(ruleset: RawFd) -> Done {
-    // SAFETY: a descriptor and flags; no memory.
-    unsafe { call(libc::SYS_landlock_restrict_self, [word(ruleset), 0, 0, 0, 0]) }.map(drop)
-}
-
-/// A rule about what has this path now; none for what is not there.
-fn add_rule(ruleset: RawFd, path: &CStr, access: u64) -> Done {
-    const PATH_BENEATH: usize = 1;
-    let place = match open_place(path) {
-        Ok(place) => place,
-        Err(libc::ENOENT) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    let rule = PathBeneath { access, parent: place };
-    // SAFETY: for a rule of this kind the kernel reads one such struct.
-    unsafe { call(libc::SYS_landlock_add_rule, [word(ruleset), PATH_BENEATH, ptr::from_ref(&rule).addr(), 0, 0]) }?;
-    close(place);
-    Ok(())
-}
-
-/// The kernel's `struct landlock_path_beneath_attr`.
-#[repr(C, packed)]
-struct PathBeneath {
-    access: u64,
-    parent: RawFd,
-}
-
-/// A descriptor that only stands for a place; the path leads there without any symbolic link.
-fn open_place(path: &CStr) -> Result<RawFd, Errno> {
-    // The kernel's `struct open_how`: flags, mode, resolve.
-    let flags = u64::from((libc::O_PATH | libc::O_CLOEXEC).unsigned_abs());
-    let how = [flags, 0, libc::RESOLVE_NO_SYMLINKS];
-    let arguments = [word(libc::AT_FDCWD), path.as_ptr().addr(), how.as_ptr().addr(), size_of_val(&how), 0];
-    // SAFETY: the kernel reads a C string, and as much of the struct as the size says.
-    let place = unsafe { call(libc::SYS_openat2, arguments) }?;
-    c_int::try_from(place).map_err(|_| libc::EBADF)
-}
-
-/// A copy of what is mounted at a place, from there downwards, that is attached nowhere; with the mounts below it or without.
-fn copy_mount(place: RawFd, below: bool) -> Result<RawFd, Errno> {
-    let below = if below { libc::AT_RECURSIVE.unsigned_abs() } else { 0 };
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH.unsigned_abs() | below;
-    // SAFETY: the kernel reads an empty C string.
-    let copy = unsafe { call(libc::SYS_open_tree, [word(place), c"".as_ptr().addr(), flags as usize, 0, 0]) }?;
-    c_int::try_from(copy).map_err(|_| libc::EBADF)
-}
-
-/// Sets flags of a mount and of those below it.
-fn restrict_mount(mount: RawFd, set: u64) -> Done {
-    // The kernel's `struct mount_attr`: set, clear, propagation, user namespace.
-    let attributes = [set, 0, 0, 0];
-    let flags = (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE).unsigned_abs() as usize;
-    let [attributes, size] = [attributes.as_ptr().addr(), size_of_val(&attributes)];
-    // SAFETY: the kernel reads an empty C string, and as much of the struct as the size says.
-    unsafe { call(libc::SYS_mount_setattr, [word(mount), c"".as_ptr().addr(), flags, attributes, size]) }.map(drop)
-}
-
-/// Puts a copy of a mount on a place, and closes the descriptor of that.
-fn attach(copy: RawFd, place: RawFd) -> Done {
-    let flags = (libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH) as usize;
-    let empty = c"".as_ptr().addr();
-    // SAFETY: the kernel reads two empty C strings.
-    unsafe { call(libc::SYS_move_mount, [word(copy), empty, word(place), empty, flags]) }?;
-    close(place);
-    Ok(())
-}
-
-fn mount(kind: &CStr, place: &CStr, flags: libc::c_ulong, options: &CStr) -> Done {
-    let [kind, place, options] = [kind, place, options].map(|text| text.as_ptr().addr());
-    // SAFETY: the kernel reads four C strings.
-    unsafe { call(libc::SYS_mount, [kind, place, kind, flags as usize, options]) }.map(drop)
-}
-
-/// One that is there already will do.
-fn make_directory(path: &CStr, mode: usize) -> Done {
-    // SAFETY: the path is a C string.
-    match unsafe { call(libc::SYS_mkdirat, [word(libc::AT_FDCWD), path.as_ptr().addr(), mode, 0, 0]) } {
-        Ok(_) | Err(libc::EEXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn create(path: &CStr, mode: usize) -> Result<RawFd, Errno> {
-    let flags = word(libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
-    // SAFETY: the path is a C string.
-    let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, mode, 0]) }?;
-    c_int::try_from(file).map_err(|_| libc::EBADF)
-}
-
-fn is_directory(place: RawFd) -> Result<bool, Errno> {
-    // SAFETY: all zeroes are a valid `stat`, which is numbers alone.
-    let mut about: libc::stat = unsafe { std::mem::zeroed() };
-    let flags = word(libc::AT_EMPTY_PATH);
-    let arguments = [word(place), c"".as_ptr().addr(), ptr::from_mut(&mut about).addr(), flags, 0];
-    // SAFETY: the kernel reads an empty C string and writes one `stat`.
-    unsafe { call(libc::SYS_newfstatat, arguments) }?;
-    Ok(about.st_mode & libc::S_IFMT == libc::S_IFDIR)
-}
-
-/// A copy of this process: in the parent its number and descriptor, in the child nothing.
-fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
-    let mut pidfd: c_int = -1;
-    let flags = word(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM the child runs in a copy of this memory and on a copy of this stack, and by the rule at the top
-    // of this file does nothing but system calls there. The kernel writes one `c_int` behind the third argument.
-    match unsafe { call(libc::SYS_clone, [flags, 0, ptr::from_mut(&mut pidfd).addr(), 0, 0]) }? {
-        0 => Ok(None),
-        pid => {
-            // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(c_int::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| (pid, pidfd)))
-        }
-    }
-}
-
-pub(super) fn own_number() -> c_int {
-    // SAFETY: no arguments, no memory.
-    unsafe { call(libc::SYS_getpid, [0; 5]) }.ok().and_then(|pid| c_int::try_from(pid).ok()).unwrap_or(0)
-}
-
-fn parent_number() -> c_int {
-    // SAFETY: no arguments, no memory.
-    unsafe { call(libc::SYS_getppid, [0; 5]) }.ok().and_then(|pid| c_int::try_from(pid).ok()).unwrap_or(0)
-}
-
-pub(super) fn exit(status: c_int) -> ! {
-    loop {
-        // SAFETY: no memory; ends the process without running anything of the C library's.
-        let _ = unsafe { call(libc::SYS_exit_group, [word(status), 0, 0, 0, 0]) };
-    }
-}
-
-fn prctl(option: c_int, value: u64) -> Done {
-    prctl_value(option, value).map(drop)
-}
-
-fn prctl_value(option: c_int, value: u64) -> Result<usize, Errno> {
-    let value = usize::try_from(value).map_err(|_| libc::EINVAL)?;
-    // SAFETY: the options of this file take numbers, not pointers; the unused arguments must be zero.
-    unsafe { call(libc::SYS_prctl, [word(option), value, 0, 0, 0]) }
-}
-
-fn is_readable(descriptor: RawFd) -> Result<bool, Errno> {
-    wait_for([descriptor], Some(0)).map(|[readable]| readable)
-}
-
-/// Which of the descriptors can be read, or have been hung up on: waits until one is, for at most so many milliseconds.
-pub(super) fn wait_for<const N: usize>(descriptors: [RawFd; N], milliseconds: Option<u16>) -> Result<[bool; N], Errno> {
-    let mut polls = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    let patience = milliseconds.map(|milliseconds| libc::timespec {
-        tv_sec: libc::time_t::from(milliseconds / 1000),
-        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
-    });
-    let patience = patience.as_ref().map_or(0, |patience| ptr::from_ref(patience).addr());
-    // SAFETY: as many `pollfd` as the second argument says, and a time or a null pointer; all outlive the call.
-    unsafe { call(libc::SYS_ppoll, [polls.as_mut_ptr().addr(), N, patience, 0, 0]) }?;
-    Ok(polls.map(|poll| poll.revents != 0))
-}
-
-/// Leaves nothing open for writing: what is mounted there could not be made read-only.
-fn write_file(path: &CStr, text: &[u8]) -> Done {
-    let file = open(path, word(libc::O_WRONLY | libc::O_CLOEXEC))?;
-    let written = write(file, text);
-    close(file);
-    written
-}
-
-/// For reading; the descriptor is closed at `execve`.
-pub(super) fn open_to_read(path: &CStr) -> Result<RawFd, Errno> {
-    open(path, word(libc::O_RDONLY | libc::O_CLOEXEC))
-}
-
-fn open(path: &CStr, flags: usize) -> Result<RawFd, Errno> {
-    // SAFETY: the path is a C string.
-    let file = unsafe { call(libc::SYS_openat, [word(libc::AT_FDCWD), path.as_ptr().addr(), flags, 0, 0]) }?;
-    c_int::try_from(file).map_err(|_| libc::EBADF)
-}
-
-/// How many bytes were read; 0 at the end.
-pub(super) fn read(descriptor: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: pointer and length are one slice's.
-    unsafe { call(libc::SYS_read, [word(descriptor), buffer.as_mut_ptr().addr(), buffer.len(), 0, 0]) }
-}
-
-/// How many bytes of directory entries (`struct linux_dirent64`) were read; 0 at the end.
-pub(super) fn read_directory(descriptor: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: pointer and length are one slice's, and the kernel writes its records byte by byte.
-    unsafe { call(libc::SYS_getdents64, [word(descriptor), buffer.as_mut_ptr().addr(), buffer.len(), 0, 0]) }
-}
-
-/// Writes all of the few bytes at once, or fails.
-pub(super) fn write(descriptor: RawFd, bytes: &[u8]) -> Done {
-    // SAFETY: pointer and length are one slice's.
-    let written = unsafe { call(libc::SYS_write, [word(descriptor), bytes.as_ptr().addr(), bytes.len(), 0, 0]) }?;
-    if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
-}
-
-/// Sends one descriptor over a unix socket, with the byte that must go with it (unix(7)).
-fn send_descriptor(socket: RawFd, descriptor: RawFd) -> Done {
-    /// `struct cmsghdr` with one descriptor, and what aligns it.
-    #[repr(C)]
-    struct Control {
-        length: usize,
-        level: c_int,
-        kind: c_int,
-        descriptor: c_int,
-        padding: c_int,
-    }
-    let length = size_of::<Control>() - size_of::<c_int>();
-    let mut control = Control { length, level: libc::SOL_SOCKET, kind: libc::SCM_RIGHTS, descriptor, padding: 0 };
-    let mut byte = [0_u8];
-    let mut bytes = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
-    // SAFETY: zero is a value of each field, and there are platforms with private ones.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = ptr::from_mut(&mut bytes);
-    message.msg_iovlen = 1;
-    message.msg_control = ptr::from_mut(&mut control).cast();
-    message.msg_controllen = size_of::<Control>() as _;
-    // SAFETY: the message points to one byte and one control record, which outlive the call.
-    unsafe { call(libc::SYS_sendmsg, [word(socket), ptr::from_ref(&message).addr(), 0, 0, 0]) }.map(drop)
-}
-
-#[derive(Default, PartialEq, Eq)]
-#[repr(C)]
-struct Capabilities {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-    /// The same three for capabilities 32 and up.
-    upper: [u32; 3],
-}
-
-const CAP_SETPCAP: u32 = 8;
-
-/// `_LINUX_CAPABILITY_VERSION_3`, and 0 for this process.
-const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
-
-fn capabilities() -> Result<Capabilities, Errno> {
-    let mut header = CAPABILITY_HEADER;
-    let mut sets = Capabilities::default();
-    let arguments = [header.as_mut_ptr().addr(), ptr::from_mut(&mut sets).addr(), 0, 0, 0];
-    // SAFETY: of this version the kernel writes two structs of three `u32`, which is what `Capabilities` is, and maybe the header.
-    unsafe { call(libc::SYS_capget, arguments) }?;
-    Ok(sets)
-}
-
-fn set_no_capabilities() -> Done {
-    let mut header = CAPABILITY_HEADER;
-    let none = Capabilities::default();
-    let arguments = [header.as_mut_ptr().addr(), ptr::from_ref(&none).addr(), 0, 0, 0];
-    // SAFETY: as in `capabilities`, the kernel reading.
-    unsafe { call(libc::SYS_capset, arguments) }.map(drop)
-}
-
-const LAST_SIGNAL: c_int = 64;
-
-/// Size in bytes of the kernel's set of signals.
-const SIGNAL_SET: usize = size_of::<u64>();
-
-fn set_default_action(signal: c_int) -> Done {
-    // The kernel's `struct sigaction`: handler, flags, restorer and mask, where zero means SIG_DFL and nothing special.
-    let action = [0_u64; 4];
-    let arguments = [word(signal), action.as_ptr().addr(), 0, SIGNAL_SET, 0];
-    // SAFETY: the kernel reads one struct, no longer than the array.
-    unsafe { call(libc::SYS_rt_sigaction, arguments) }.map(drop)
-}
-
-fn set_signal_mask(mask: u64) -> Done {
-    let arguments = [word(libc::SIG_SETMASK), ptr::from_ref(&mask).addr(), 0, SIGNAL_SET, 0];
-    // SAFETY: the kernel reads one set of the size given.
-    unsafe { call(libc::SYS_rt_sigprocmask, arguments) }.map(drop)
-}
-
-/// A descriptor, closed at `execve`, from which the signals that this process has blocked are read, without waiting.
-pub(super) fn signal_descriptor() -> Result<RawFd, Errno> {
-    let all = u64::MAX;
-    let flags = word(libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
-    // SAFETY: the kernel reads one set of the size given.
-    let descriptor =
-        unsafe { call(libc::SYS_signalfd4, [word(-1), ptr::from_ref(&all).addr(), SIGNAL_SET, flags, 0]) }?;
-    c_int::try_from(descriptor).map_err(|_| libc::EBADF)
-}
-
-/// Milliseconds since some moment of the machine's; the clock never goes back.
-pub(super) fn milliseconds() -> i64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let arguments = [word(libc::CLOCK_MONOTONIC), ptr::from_mut(&mut now).addr(), 0, 0, 0];
-    // SAFETY: the kernel writes one `timespec`. It does not fail for this clock.
-    let _ = unsafe { call(libc::SYS_clock_gettime, arguments) };
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
-}
-
-/// The number and status of a child that has ended, number 0 where none has.
-pub(super) fn next_ended_child() -> Result<(c_int, c_int), Errno> {
-    let mut status: c_int = 0;
-    let options = word(libc::WNOHANG | libc::__WALL);
-    // SAFETY: the kernel writes one `c_int`.
-    let pid = unsafe { call(libc::SYS_wait4, [word(-1), ptr::from_mut(&mut status).addr(), options, 0, 0]) }?;
-    Ok((c_int::try_from(pid).map_err(|_| libc::ERANGE)?, status))
-}
-
-pub(super) fn setsid() -> Done {
-    // SAFETY: no arguments, no memory.
-    unsafe { call(libc::SYS_setsid, [0; 5]) }.map(drop)
-}
-
-pub(super) fn kill(pid: c_int, signal: c_int) -> Done {
-    // SAFETY: no memory.
-    unsafe { call(libc::SYS_kill, [word(pid), word(signal), 0, 0, 0]) }.map(drop)
-}
-
-/// A descriptor of a process.
-pub(super) fn open_process(pid: c_int) -> Result<RawFd, Errno> {
-    // SAFETY: no memory.
-    let descriptor = unsafe { call(libc::SYS_pidfd_open, [word(pid), 0, 0, 0, 0]) }?;
-    c_int::try_from(descriptor).map_err(|_| libc::EBADF)
-}
-
-pub(super) fn kill_opened(process: RawFd) -> Done {
-    // SAFETY: without details of the signal, no memory.
-    unsafe { call(libc::SYS_pidfd_send_signal, [word(process), word(libc::SIGKILL), 0, 0, 0]) }.map(drop)
-}
-
-pub(super) fn close_range(first: c_uint, last: c_uint, flags: c_uint) -> Done {
-    // SAFETY: no memory. Descriptors of this process alone, of which nothing that owns one runs on.
-    unsafe { call(libc::SYS_close_range, [word(first), word(last), word(flags), 0, 0]) }.map(drop)
-}
-
-pub(super) fn close(descriptor: RawFd) {
-    let number = descriptor.unsigned_abs();
-    let _ = close_range(number, number, 0);
-}
-
-pub(super) fn duplicate(from: RawFd, to: RawFd) -> Done {
-    // SAFETY: as in `close_range`.
-    unsafe { call(libc::SYS_dup3, [word(from), word(to), 0, 0, 0]) }.map(drop)
-}
-
-fn set_limit(resource: c_uint, value: u64) -> Done {
-    let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
-    // SAFETY: the kernel reads one limit, and writes none behind the null pointer.
-    unsafe { call(libc::SYS_prlimit64, [0, word(resource), ptr::from_ref(&limit).addr(), 0, 0]) }.map(drop)
-}
-
-fn umask(mask: usize) -> Result<usize, Errno> {
-    // SAFETY: no memory.
-    unsafe { call(libc::SYS_umask, [mask, 0, 0, 0, 0]) }
-}
-
-/// One system call. Safe between `clone` and `execve`: it takes no lock and allocates nothing.
-///
-/// # Safety
-///
-/// The arguments are what this call takes, and its pointers are good for it.
-unsafe fn call(number: c_long, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise; a sixth argument, where a call has one, is zero.
-    let answer = unsafe { libc::syscall(number, a, b, c, d, e, 0_usize) };
-    // SAFETY: the C library's `errno` of this thread, which always exists; a child has its copy.
-    usize::try_from(answer).map_err(|_| unsafe { *libc::__errno_location() })
-}
-
-/// A number as a register holds it, its sign kept.
-fn word<N: Into<i64>>(number: N) -> usize {
-    let signed: i64 = number.into();
-    signed as usize
+    replace_program(program.path, program.argv, program.env)
 }

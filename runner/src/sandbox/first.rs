@@ -19,10 +19,11 @@
 use std::ffi::{CStr, c_int, c_uint};
 use std::os::fd::RawFd;
 
-use super::enforce::{
-    Done, EXIT_FAILED, close, close_range, duplicate, exit, kill, kill_opened, milliseconds, next_ended_child,
-    open_process, open_to_read, own_number, read, read_directory, setsid, signal_descriptor, wait_for, write,
+use super::call::{
+    Done, close, close_range, duplicate, exit, kill, kill_opened, milliseconds, next_ended_child, open_process,
+    open_to_read, own_number, read, read_directory, setsid, signal_descriptor, wait_for, write,
 };
+use super::enforce::EXIT_FAILED;
 
 /// What a first process is told, as numbers alone.
 pub(super) struct Duty {

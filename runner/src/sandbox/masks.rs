@@ -101,7 +101,11 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
                 if enter || cover.is_some() {
                     match entry.path().symlink_metadata() {
                         Ok(_) => {}
-                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        // It may have another name by now, one that has been looked at.
+                        Err(error) if error.kind() == ErrorKind::NotFound => {
+                            open.push((place, directory, above));
+                            break;
+                        }
                         Err(_) => {
                             found.masks.push(Mask { path: place, cover: Cover::Hidden });
                             break;

@@ -237,6 +237,25 @@ struct Watched {
     blind: u32,
 }
 
+impl Drop for Watched {
+    /// A session whose watch has come to grief is ended: it would go on without its limits.
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(process) = self.process.upgrade()
+        {
+            let _ended_already = process.kill();
+        }
+    }
+}
+
+/// One that is in nobody's hands yet.
+#[cfg(test)]
+pub(super) fn watched(process: &Arc<Process>, limits: Limits) -> impl Send + use<> {
+    let account = Account::new(Arc::default(), Disks::default());
+    let (process, teller) = (Arc::downgrade(process), watch::channel(None).0);
+    Watched { process, limits, account, teller, due: Instant::now(), calm: None, blind: 0 }
+}
+
 /// What comes of a look.
 enum Found {
     /// There will be another one.

@@ -12,6 +12,7 @@
 //!
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
+mod call;
 mod disk;
 mod enforce;
 mod execution;
@@ -36,7 +37,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use serde::Serialize;
@@ -51,6 +52,12 @@ use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub(crate) use self::stat::{Stat as ProcessStat, leader};
 pub use self::tree::{Glance, Tree};
+
+/// Whether a session has this place for itself and not the machine's.
+#[must_use]
+pub fn is_own_place(path: &Path) -> bool {
+    probe().mounts && mounts::is_own(path)
+}
 
 /// What to start, and with what in its hands. Nothing else of the server's reaches it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! something that it grants is covered by a mask. That closes what Landlock does not mediate: modes, owners, times and extended
 //! attributes of files outside. Landlock holds besides, and decides what may be read.
 //!
-//! Decided here: which mounts follow from a plan. Not decided here: what the plan says, and the system calls (`enforce.rs`).
+//! Decided here: which mounts follow from a plan. Not decided here: what the plan says, and when they are made (`enforce.rs`).
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -72,6 +72,11 @@ const BYTES_PER_INODE: u64 = 16 << 10;
 
 /// What a session may do in its places in memory. Nothing there is anyone else's.
 const OWN: Rights = Rights::READ.and(Rights::MOVE);
+
+/// Whether every session has this place for itself, so that what it makes there is nobody else's.
+pub(super) fn is_own(path: &Path) -> bool {
+    FRESH.iter().any(|(own, kind)| *kind == Kind::Memory && path == Path::new(own))
+}
 
 /// The mounts that every session has; to see whether they can be made.
 pub(super) fn trial() -> View {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::plan::{Level, Limits};
-use super::{Network, SandboxError, enforce, guard, landlock, mounts};
+use super::{Network, SandboxError, call, enforce, guard, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -257,9 +257,9 @@ fn ask() -> Offer {
     };
     Offer {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        landlock_abi: enforce::landlock_version(),
-        seccomp_filter: enforce::filter_can_answer(libc::SECCOMP_RET_ERRNO),
-        user_notify: enforce::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
+        landlock_abi: call::landlock_version(),
+        seccomp_filter: call::filter_can_answer(libc::SECCOMP_RET_ERRNO),
+        user_notify: call::filter_can_answer(libc::SECCOMP_RET_USER_NOTIF),
         // A file that is not there is a kernel without that module.
         ptrace: guard::may_trace() && std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,

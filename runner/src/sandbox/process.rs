@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use serde::Serialize;
 
-use super::enforce;
+use super::call;
 use super::stat::Stat;
 
 /// A session's processes. Dropping it kills them.
@@ -99,7 +99,7 @@ impl Process {
     /// The runtime or the kernel refuses to watch the descriptor.
     pub async fn wait(&self) -> io::Result<Ending> {
         // A copy of its own, because one descriptor cannot be watched twice.
-        let watched = enforce::watch(self.pidfd.try_clone()?)?;
+        let watched = call::watch(self.pidfd.try_clone()?)?;
         let _ended = watched.readable().await?;
         self.reap()
     }

@@ -56,7 +56,17 @@ mod tests {
     use super::*;
 
     fn stat(start: u64, spent: u64, waited_for: u64) -> Stat {
-        Stat { alive: true, stopped: false, parent: 1, session: 1, threads: 1, start, spent, waited_for }
+        Stat {
+            alive: true,
+            stopped: false,
+            parent: 1,
+            session: 1,
+            has_terminal: false,
+            threads: 1,
+            start,
+            spent,
+            waited_for,
+        }
     }
 
     fn ticks(spent: &Spent) -> u64 {

@@ -17,6 +17,8 @@ pub(crate) struct Stat {
     pub(crate) parent: i32,
     /// The number of its terminal session.
     pub(crate) session: i32,
+    /// Whether that has a terminal which controls it.
+    pub(crate) has_terminal: bool,
     pub(crate) threads: u64,
     /// When it began, in clock ticks since the machine did. With its number this names one process for good: numbers are given out
     /// in turn, and do not come round within a tick.
@@ -64,7 +66,8 @@ impl Stat {
         // Here and below the numbers of fields are those of proc_pid_stat(5), from which those read before are taken off.
         let parent = fields.next()?.parse().ok()?; // 4
         let session = fields.nth(1)?.parse().ok()?; // 6
-        let user: u64 = fields.nth(7)?.parse().ok()?; // 14
+        let terminal: i64 = fields.next()?.parse().ok()?; // 7
+        let user: u64 = fields.nth(6)?.parse().ok()?; // 14
         let kernel = fields.next()?.parse().ok()?; // 15
         let user_of_children: u64 = fields.next()?.parse().ok()?; // 16
         let kernel_of_children = fields.next()?.parse().ok()?; // 17
@@ -76,7 +79,8 @@ impl Stat {
             _ => true,
         };
         let (spent, waited_for) = (user.saturating_add(kernel), user_of_children.saturating_add(kernel_of_children));
-        Some(Self { alive, stopped: state == "T", parent, session, threads, start, spent, waited_for })
+        let has_terminal = terminal != 0;
+        Some(Self { alive, stopped: state == "T", parent, session, has_terminal, threads, start, spent, waited_for })
     }
 }
 
@@ -100,7 +104,8 @@ mod tests {
         let rest = "4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 T 21 22 23 24";
         let stat = |alive, stopped, threads| {
             let (spent, waited_for) = (14 + 15, 16 + 17);
-            Stat { alive, stopped, parent: 4, session: 6, threads, start: 22, spent, waited_for }
+            let (parent, session, has_terminal) = (4, 6, true);
+            Stat { alive, stopped, parent, session, has_terminal, threads, start: 22, spent, waited_for }
         };
         let rows = [
             ("1 (bash) S", 1, Some(stat(true, false, 1))),

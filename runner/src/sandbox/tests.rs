@@ -4,6 +4,7 @@
 
 mod guard;
 mod left_behind;
+mod limits;
 mod tree;
 mod view;
 
@@ -663,7 +664,7 @@ fn read(pipe: OwnedFd) -> String {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn finish(process: &Process) -> Ending {

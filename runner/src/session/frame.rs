@@ -57,13 +57,14 @@ pub enum Streams<'a> {
     Nowhere,
 }
 
-/// What the shell is told before its first command. Nothing of a person's set-up is wanted, and some of bash's own
-/// defaults for interactive shells would change what a text means: history expansion, aliases.
+/// Nothing of a person's set-up is wanted, and some of bash's own defaults for interactive shells would change what a text
+/// means: history expansion, aliases. Physical, so that `cd ..` leads where the facts say it does.
+const PLAIN: &str = "PS1= PS2= PS0= PS4='+ ' PROMPT_COMMAND=; unset HISTFILE MAIL MAILCHECK MAILPATH; \
+                     set +o history +H +m -o physical; shopt -u expand_aliases sourcepath progcomp checkwinsize; ";
+
+/// What the shell is told before its first command.
 pub fn boot(nonce: &Nonce) -> Vec<u8> {
-    let mut text = String::new();
-    text.push_str("PS1= PS2= PS0= PS4='+ ' PROMPT_COMMAND=; unset HISTFILE MAIL MAILCHECK MAILPATH; ");
-    // Physical, so that `cd ..` leads where the facts say it does.
-    text.push_str("set +o history +H +m -o physical; shopt -u expand_aliases sourcepath progcomp checkwinsize; ");
+    let mut text = String::from(PLAIN);
     // Arguments only: a variable could be read-only with a value of the agent's. The status goes on as `$?`.
     let _ = write!(
         text,
@@ -80,6 +81,34 @@ pub fn boot(nonce: &Nonce) -> Vec<u8> {
     let _ = writeln!(text, "builtin readonly -f {REPORT} {REPORT}s/ {STATE}");
     text.push_str(&report(nonce));
     text.into_bytes()
+}
+
+/// What a shell at the other end of a transport is told first. It has its three standard streams and nothing else, so that its
+/// reports come in the streams of its commands, behind what those have written: on standard output with the status, on
+/// standard error without. Before the first it tells its number and its home.
+pub fn boot_remote(nonce: &Nonce) -> Vec<u8> {
+    let [out, err] = KEPT_FDS;
+    let mut text = format!("exec {out}>&1 {err}>&2 {CONTROL_FD}>&1 >/dev/null 2>/dev/null; {PLAIN}");
+    let _ = writeln!(
+        text,
+        "{REPORT}s/() {{ builtin printf '%s\\n' \"$2\" >&{err}; builtin printf '%s %s\\n' \"$2\" \"$1\" >&{CONTROL_FD}; \
+         builtin return \"$1\"; }}; {REPORT}() {{ {REPORT}s/ \"$?\" \"$1\"; }}; builtin readonly -f {REPORT} {REPORT}s/; \
+         builtin printf '%s\\n%s\\n' \"$$\" \"$HOME\" >&{CONTROL_FD}; ((1))"
+    );
+    text.push_str(&report(nonce));
+    text.into_bytes()
+}
+
+/// A line of our own in a shell that runs nothing else, and its report.
+pub fn own(line: &str, nonce: &Nonce) -> Vec<u8> {
+    format!("{line}\n{}", report(nonce)).into_bytes()
+}
+
+/// A text as one word that bash reads back as it is.
+pub fn quoted(text: &[u8]) -> String {
+    let mut word = String::new();
+    quote(text, &mut word);
+    word
 }
 
 /// One command: the line with its text byte for byte and its standard streams, and the line with the report behind it.

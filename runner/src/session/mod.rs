@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Grant};
+use palisade_engine::{AbsolutePath, Grant, Machine, Transport};
 use tokio::sync::{mpsc, watch};
 
 use crate::guard::Desk;
@@ -22,6 +22,8 @@ use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
+use crate::transport::remote::{End, Eyes, RemoteShell};
+use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
 /// principal that it belongs to.
@@ -85,6 +87,28 @@ pub enum SessionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sandbox(#[from] SandboxError),
+    /// A target cannot be reached or used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] TargetError),
+    /// The settings name no such target.
+    #[error("there is no target of that name")]
+    #[diagnostic(help("`list` with `kind` targets shows them; only the operator can add one"))]
+    NoTarget,
+    /// Policy does not permit a session there.
+    #[error("denied: no session may be opened at this target{}", by(.policies))]
+    #[diagnostic(help("the policies and the target are the operator's"))]
+    TargetForbidden {
+        /// The policies that decide it.
+        policies: Vec<String>,
+    },
+    /// Something that sessions at a target do not have.
+    #[error("{what} is not supported in a session at a target")]
+    #[diagnostic(help("run it as a plain command there, or in a session on this machine"))]
+    NotThere {
+        /// What.
+        what: &'static str,
+    },
     /// A channel to the shell could not be made.
     #[error("cannot make {what} for the session")]
     Channel {
@@ -204,6 +228,27 @@ pub enum SessionError {
     Full(usize),
 }
 
+fn by(policies: &[String]) -> String {
+    if policies.is_empty() { "; nothing permits it".to_owned() } else { format!(", by {}", policies.join(", ")) }
+}
+
+/// Where a session is that is not on this machine.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// How it is reached.
+    pub transport: Transport,
+    /// The id of its host in policies.
+    pub host: String,
+    /// What policies are told of the machine there.
+    pub machine: Machine,
+    /// What policies call the workspace there.
+    pub workspace: AbsolutePath,
+    /// What `~` stands for there.
+    pub home: AbsolutePath,
+    /// What is shown of it.
+    pub end: End,
+}
+
 /// How one script is to be run.
 #[derive(Debug)]
 pub struct Terms {
@@ -319,7 +364,9 @@ pub enum StreamName {
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
-    shell: LocalShell,
+    shell: Shell,
+    /// Where it is, if it is not on this machine.
+    elsewhere: Option<Arc<Elsewhere>>,
     opened: Instant,
     commands: u64,
     cwd: AbsolutePath,
@@ -346,6 +393,13 @@ pub struct Beginning {
     pub(crate) left: palisade_grammar::Shell,
     /// There was too much to keep.
     pub(crate) forgotten: bool,
+}
+
+impl Beginning {
+    /// What tells it from another.
+    pub(crate) fn digest(&self) -> Option<crate::audit::Digest> {
+        self.state.as_ref().map(State::digest)
+    }
 }
 
 /// What is left of a session whose shell is gone.
@@ -402,7 +456,8 @@ impl Session {
         let opened = Instant::now();
         Ok(Self {
             id,
-            shell,
+            shell: Shell::Local(Box::new(shell)),
+            elsewhere: None,
             opened,
             commands: 0,
             cwd,
@@ -414,6 +469,41 @@ impl Session {
             rules,
             notice: None,
         })
+    }
+
+    /// Takes a shell at a target. Nothing of it is kept for another one.
+    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Elsewhere, rules: u64) -> Self {
+        let cwd = shell.start_directory().clone();
+        Self {
+            id,
+            shell: Shell::Remote(Box::new(shell)),
+            elsewhere: Some(Arc::new(elsewhere)),
+            opened: Instant::now(),
+            commands: 0,
+            cwd,
+            left: palisade_grammar::Shell::new(),
+            beginning: Beginning { forgotten: true, ..Beginning::default() },
+            guard: None,
+            gate: None,
+            hooked: false,
+            rules,
+            notice: None,
+        }
+    }
+
+    /// Where it is, if it is not on this machine.
+    pub fn place(&self) -> Option<&Arc<Elsewhere>> {
+        self.elsewhere.as_ref()
+    }
+
+    /// Tells what names mean there, if it is not on this machine.
+    pub(crate) fn eyes(&self) -> Option<Eyes> {
+        self.shell.remote().map(RemoteShell::eyes)
+    }
+
+    /// Has it go on under the server's rules of now. For one that no kernel rules hold.
+    pub(crate) fn goes_on(&mut self, rules: u64) {
+        self.rules = rules;
     }
 
     /// Starts a shell in the place of one that is gone. Variables, functions, options, aliases, traps and arguments are
@@ -432,7 +522,21 @@ impl Session {
         let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let left = beginning.left.clone();
-        Ok(Self { id, shell, opened, commands, cwd, left, beginning, guard, gate, hooked: false, rules, notice: None })
+        Ok(Self {
+            id,
+            shell: Shell::Local(Box::new(shell)),
+            elsewhere: None,
+            opened,
+            commands,
+            cwd,
+            left,
+            beginning,
+            guard,
+            gate,
+            hooked: false,
+            rules,
+            notice: None,
+        })
     }
 
     /// Which of the server's kernel rules hold it, by number.
@@ -480,14 +584,14 @@ impl Session {
         self.beginning.clone()
     }
 
-    /// The session's temporary directory.
-    pub fn temp(&self) -> &AbsolutePath {
-        self.shell.temp()
+    /// The session's temporary directory; none where nothing is the session's own.
+    pub fn temp(&self) -> Option<&AbsolutePath> {
+        self.shell.local().map(LocalShell::temp)
     }
 
-    /// What the kernel holds it to.
-    pub fn enforced(&self) -> &Enforced {
-        self.shell.enforced()
+    /// What the kernel holds it to; none where nothing does.
+    pub fn enforced(&self) -> Option<&Enforced> {
+        self.shell.local().map(LocalShell::enforced)
     }
 
     /// Runs what was granted, and nothing else: the text comes out of the grant, which is used up. Its output goes to
@@ -541,10 +645,10 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the shell and everything in it.
-    pub async fn close(self) -> Remains {
+    /// Ends the shell and everything in it; what is left for another one, which is nothing where it was elsewhere.
+    pub async fn close(self) -> Option<Remains> {
         let Self { id, shell, opened, commands, cwd, beginning, guard, gate, .. } = self;
-        let directory = shell.close().await;
-        Remains { id, opened, commands, cwd, beginning, directory, guard, gate }
+        let directory = shell.close().await?;
+        Some(Remains { id, opened, commands, cwd, beginning, directory, guard, gate })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::session::{Beginning, Remains, Session, SessionError};
+use crate::session::{Beginning, Elsewhere, Remains, Session, SessionError};
 use crate::transport::local::Lost;
 
 /// All sessions of one server process.
@@ -77,6 +77,8 @@ pub struct Note {
     pub ended: Option<Lost>,
     /// Its shell is gone, and the next command starts another.
     pub suspended: bool,
+    /// Where it is, if it is not on this machine.
+    pub elsewhere: Option<Arc<Elsewhere>>,
 }
 
 /// A session in use by one call. Whoever drops it without [`Lease::give_back`] has been interrupted in the middle of a
@@ -119,6 +121,7 @@ impl Sessions {
             job: None,
             ended: None,
             suspended: false,
+            elsewhere: session.place().cloned(),
         };
         let id = note.id.clone();
         let slot = Slot {
@@ -205,7 +208,7 @@ impl Sessions {
                 continue;
             }
             if let Kept::Live(session) = std::mem::take(&mut *kept) {
-                *kept = Kept::Suspended(Box::new(session.close().await));
+                *kept = session.close().await.map_or(Kept::Taken, |remains| Kept::Suspended(Box::new(remains)));
                 slot.note(|note| note.suspended = true);
                 ended.push(id);
             }
@@ -269,6 +272,7 @@ impl Sessions {
             job: None,
             ended: Some(ended.why),
             suspended: false,
+            elsewhere: None,
         });
         open.chain(ended).collect()
     }
@@ -324,7 +328,7 @@ impl Lease {
     /// Ends the shell and keeps what is left of the session; whether there was one.
     pub async fn suspend(&mut self) -> bool {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return false };
-        self.kept = Kept::Suspended(Box::new(session.close().await));
+        self.kept = session.close().await.map_or(Kept::Taken, |remains| Kept::Suspended(Box::new(remains)));
         self.slot.note(|note| note.suspended = true);
         true
     }
@@ -383,7 +387,9 @@ impl Lease {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
-        if self.sessions.forget(&id, &self.slot) {
+        if self.sessions.forget(&id, &self.slot)
+            && let Some(remains) = remains
+        {
             self.sessions.keep(why, remains);
         }
     }

@@ -1,3 +1,92 @@
-//! How bytes reach a shell. There is one way now: a shell on this machine.
+//! How bytes reach a shell: on this machine, or at the other end of a connection.
+//!
+//! A shell on this machine stands under the sandbox and has channels that nobody else holds (`local/`). One elsewhere has three
+//! streams and nothing that holds it (`remote/`); what makes those streams is a connection of SSH (`ssh/`) or an exec in a
+//! container (`docker/`), and both look alike from above.
 
+pub mod docker;
 pub mod local;
+pub mod remote;
+pub mod ssh;
+mod target;
+
+use self::local::{Ended, LocalShell, SessionDirectory, State};
+use self::remote::RemoteShell;
+pub use self::target::{
+    ContainerSource, DockerTarget, Place, SecretSource, SshTarget, Target, TargetError, TargetNote,
+};
+use crate::redact::Redactor;
+use crate::session::{SessionError, Terms};
+
+/// A running shell, wherever it is.
+#[derive(Debug)]
+pub(crate) enum Shell {
+    /// On this machine, under the sandbox.
+    Local(Box<LocalShell>),
+    /// At the other end of a connection.
+    Remote(Box<RemoteShell>),
+}
+
+impl Shell {
+    /// Runs one command to its end, the shell's end, or the deadline.
+    ///
+    /// # Errors
+    /// If it cannot be started: it has not run then.
+    pub(crate) async fn run(
+        &mut self,
+        script: &[u8],
+        redactor: &Redactor,
+        terms: Terms,
+    ) -> Result<Ended, SessionError> {
+        match self {
+            Self::Local(shell) => shell.run(script, redactor, terms).await,
+            Self::Remote(shell) => shell.run(script, redactor, terms).await,
+        }
+    }
+
+    /// What the shell is now; none if that is too much to keep. What a shell elsewhere says of itself comes through streams
+    /// that its programs write to as well, and is not asked for.
+    ///
+    /// # Errors
+    /// If the shell does not answer any more: it is ended then.
+    pub(crate) async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
+        match self {
+            Self::Local(shell) => shell.state(status).await,
+            Self::Remote(_) => Ok(None),
+        }
+    }
+
+    /// Has every command use pipes of its own from now on, where commands share any.
+    pub(crate) fn keep_nothing(&mut self) {
+        if let Self::Local(shell) = self {
+            shell.keep_nothing();
+        }
+    }
+
+    /// The shell on this machine, if it is one.
+    pub(crate) fn local(&self) -> Option<&LocalShell> {
+        match self {
+            Self::Local(shell) => Some(shell),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// The shell elsewhere, if it is one.
+    pub(crate) fn remote(&self) -> Option<&RemoteShell> {
+        match self {
+            Self::Remote(shell) => Some(shell),
+            Self::Local(_) => None,
+        }
+    }
+
+    /// Ends the shell and everything in it; the directories that a local one had.
+    pub(crate) async fn close(self) -> Option<SessionDirectory> {
+        match self {
+            Self::Local(shell) => Some(shell.close().await),
+            Self::Remote(shell) => {
+                shell.close().await;
+                None
+            }
+        }
+    }
+}

@@ -151,7 +151,10 @@ async fn a_search_that_does_not_end_is_told() {
         }
         let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
         match (accept.is_empty(), opened) {
-            (true, Ok(opened)) => assert!(!opened.sandbox.searched && opened.sandbox.masks == sandbox::MAX_NAMED),
+            (true, Ok(opened)) => {
+                let held = opened.sandbox.expect("a sandbox");
+                assert!(!held.searched && held.masks == sandbox::MAX_NAMED);
+            }
             (false, Err(failure)) => assert!(failure.what.as_str().contains("too many"), "{failure:?}"),
             other => panic!("{other:?}"),
         }
@@ -186,7 +189,7 @@ async fn a_forbidden_place_below_a_permitted_one_is_covered_or_there_is_no_sessi
         }
         let opened = place.pipeline.open_session(None, &palisade_runner::Client::default()).await;
         match (exists, opened) {
-            (true, Ok(opened)) => assert_eq!(opened.sandbox.masks, 1),
+            (true, Ok(opened)) => assert_eq!(opened.sandbox.expect("a sandbox").masks, 1),
             (false, Err(failure)) => assert!(failure.what.as_str().contains("policy forbids"), "{failure:?}"),
             other => panic!("{other:?}"),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use palisade_engine::{Bundle, Engine, Principal, Vocabulary};
 use palisade_runner::audit::{self, Sync};
+use palisade_runner::checkpoint;
 use palisade_runner::environment::{Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::Redactor;
@@ -35,8 +36,10 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
             trusted: Vec::new(),
             writable: Vec::new(),
             search: facts::search_path(&environment),
+            elsewhere: None,
         },
         cwd: workspace,
+        targets: std::collections::BTreeMap::new(),
         environment,
         accept: BTreeSet::new(),
         level: Level::Default,
@@ -46,8 +49,11 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         max_sessions: 64,
         idle: Duration::from_secs(1800),
         lifetime: None,
+        approvals_expire: std::time::Duration::from_secs(900),
+        people: palisade_runner::control::People::default(),
         verb: who,
         audit: audit::Settings::new(root.join("audit"), sync),
+        checkpoints: checkpoint::Settings::new(root.join("checkpoints")),
         redactor: Redactor::builtin().expect("the shipped rules"),
     }
 }

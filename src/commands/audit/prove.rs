@@ -9,6 +9,9 @@ use crate::report::{self, Trouble};
 
 pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
     let name = args.path.display();
+    if !super::may_read(&args.path, args.config.as_deref())? {
+        return Ok(Exit::Denied);
+    }
     let chain = audit::chain_of(&args.path)
         .map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
     let proof = chain.prove(args.seq).map_err(|error| {

@@ -1,20 +1,16 @@
-//! `audit replay`: what the policies of now would decide on the commands of the record.
+//! `audit replay`: what the policies of now would decide on the decisions of the record.
 //!
-//! A record holds commands and decisions, not the machine that they were decided on, and no secrets. What cannot be judged
-//! again is listed with the reason.
+//! Each is made again on what it was made on, without its secrets. What cannot be judged again is listed with the reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
 
 use palisade_runner::Settings;
-use palisade_runner::audit::{self, MAX_LINE};
+use palisade_runner::audit;
 use serde_json::{Value, json};
 
 use crate::args::{AuditReplay, Context};
-use crate::commands::policy::diff::{Answers, REPLAYED, command, judge};
+use crate::commands::again::{self, Chain, Note, Place};
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
@@ -25,12 +21,14 @@ struct Replayed {
     same: u64,
     changed: Vec<Changed>,
     /// Where a decision stands that could not be judged again, and why.
-    left_out: Vec<(String, &'static str)>,
+    left_out: Vec<(Place, String)>,
+    /// What was judged on what.
+    note: Note,
 }
 
 /// A decision that would be another one.
 struct Changed {
-    place: String,
+    place: Place,
     command: String,
     recorded: String,
     now: &'static str,
@@ -43,6 +41,8 @@ pub(crate) fn run(args: &AuditReplay) -> Result<Exit, Trouble> {
         config: args.config.clone(),
         policies: args.policies.clone(),
         profile: args.profile.clone(),
+        reads: args.reads.clone(),
+        writes: args.writes.clone(),
         ..Context::default()
     };
     let settings = config::load_for_check(&flags)?;
@@ -50,61 +50,38 @@ pub(crate) fn run(args: &AuditReplay) -> Result<Exit, Trouble> {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
     };
-    let mut replayed = Replayed::default();
-    for chain in super::files(&path)? {
-        // A yes is in the same chain as what it is to.
-        let mut answers = Answers::default();
-        for file in chain {
-            replayed.file(&settings, &file, &mut answers)?;
-        }
+    if !super::may_read(&path, args.config.as_deref())? {
+        return Ok(Exit::Denied);
     }
+    let mut replayed = Replayed::default();
+    again::decisions(&path, args.identity.as_deref(), &mut |place, record, chain| match record {
+        Some(record) => replayed.decision(&settings, place, record, chain),
+        None => replayed.left_out.push((place, "the line is no record".to_owned())),
+    })?;
     let text = if args.json { commands::json(&replayed.machine())? } else { replayed.human() };
     report::print(&text);
     Ok(if replayed.changed.is_empty() { Exit::Fine } else { Exit::Findings })
 }
 
 impl Replayed {
-    fn file(&mut self, settings: &Settings, path: &Path, answers: &mut Answers) -> Result<(), Trouble> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-        let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            line.clear();
-            if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-                break;
-            }
-            let place = format!("{name}:{number}");
-            match serde_json::from_slice::<Value>(&line) {
-                Ok(record) => self.record(settings, place, &record, answers),
-                Err(_) => self.left_out.push((place, "the line is no record")),
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, settings: &Settings, place: String, record: &Value, answers: &mut Answers) {
-        answers.note(record);
-        if audit::kind(record) != "decision" {
-            return;
-        }
-        let (command, recorded) = match (command(record), audit::effect_of(record)) {
-            (Ok(command), Some(recorded)) => (command, recorded),
+    fn decision(&mut self, settings: &Settings, place: Place, record: &Value, chain: &mut Chain) {
+        let approved = chain.take_yes(record);
+        let (now, recorded) = match (chain.judge(settings, record, approved), audit::effect_of(record)) {
+            (Ok(now), Some(recorded)) => (now, recorded),
             (Err(why), _) => return self.left_out.push((place, why)),
-            (_, None) => return self.left_out.push((place, "it says nothing that was decided")),
+            (_, None) => return self.left_out.push((place, "it says nothing that was decided".to_owned())),
         };
-        let approved = answers.take(record);
-        let explained = judge(settings, record, &command, approved);
-        let now = explained.decision.as_str();
-        if now == recorded {
+        self.note.count(&now);
+        if now.decision.as_str() == recorded {
             self.same += 1;
             return;
         }
-        let mut policies: Vec<String> = explained.policies().iter().map(ToString::to_string).collect();
+        let mut policies = now.policies;
         if policies.is_empty() {
             policies = audit::policies(record).map(|policy| format!("no longer {policy}")).collect();
         }
         let (policies, recorded) = (policies.join(", "), recorded.to_owned());
+        let (command, now) = (again::shown(record), now.decision.as_str());
         self.changed.push(Changed { place, command, recorded, now, policies });
     }
 
@@ -123,20 +100,20 @@ impl Replayed {
             }
         }
         let (same, changed, left_out) = (self.same, self.changed.len(), self.left_out.len());
-        let _ = writeln!(text, "{same} decided as recorded, {changed} otherwise, {left_out} left out\n{REPLAYED}");
+        let _ = writeln!(text, "{same} decided as recorded, {changed} otherwise, {left_out} left out\n{}", self.note);
         for (place, why) in &self.left_out {
-            let _ = writeln!(text, "  left out: {place}: {why}");
+            let _ = writeln!(text, "  left out: {place}: {}", report::one_line(why));
         }
         text
     }
 
     fn machine(&self) -> Value {
         let changed = self.changed.iter().map(|changed| {
-            json!({ "place": changed.place, "command": changed.command, "recorded": changed.recorded,
+            json!({ "place": changed.place.to_string(), "command": changed.command, "recorded": changed.recorded,
                     "now": changed.now, "policies": changed.policies })
         });
-        let left_out = self.left_out.iter().map(|(place, why)| json!({ "place": place, "why": why }));
-        json!({ "judgedWith": REPLAYED, "same": self.same, "changed": changed.collect::<Vec<_>>(),
+        let left_out = self.left_out.iter().map(|(place, why)| json!({ "place": place.to_string(), "why": why }));
+        json!({ "judgedWith": self.note.to_string(), "byText": self.note.by_text, "same": self.same, "changed": changed.collect::<Vec<_>>(),
                 "leftOut": left_out.collect::<Vec<_>>() })
     }
 }

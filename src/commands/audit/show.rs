@@ -10,7 +10,7 @@ use std::path::Path;
 use palisade_runner::audit::{self, Filter, MAX_LINE, Selector};
 use serde_json::Value;
 
-use crate::args::{AuditShow, DecisionName};
+use crate::args::{AuditShow, DecisionName, RecordFilter};
 use crate::config;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
@@ -20,7 +20,10 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
     };
-    let filter = filter(args)?;
+    let filter = filter(&args.filter)?;
+    if !super::may_read(&path, args.config.as_deref())? {
+        return Ok(Exit::Denied);
+    }
     let mut exit = Exit::Fine;
     for files in super::files(&path)? {
         // What belongs together is in one chain, and its sessions have names of their own.
@@ -40,7 +43,11 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
     Ok(exit)
 }
 
-fn filter(args: &AuditShow) -> Result<Filter, Trouble> {
+/// What the flags keep.
+///
+/// # Errors
+/// If a time is none.
+pub(crate) fn filter(args: &RecordFilter) -> Result<Filter, Trouble> {
     let time = |flag: &str, text: &Option<String>| {
         let Some(text) = text else { return Ok(None) };
         audit::point_in_time(text).map(Some).ok_or_else(|| {
@@ -96,7 +103,7 @@ fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Tr
         if !selector.keeps(&record) {
             continue;
         }
-        let text = if as_json { String::from_utf8_lossy(&line).into_owned() } else { human(&record) };
+        let text = if as_json { String::from_utf8_lossy(&line).into_owned() } else { plain(&record) };
         if !report::print(&text) {
             return Ok(Shown::NobodyListens);
         }
@@ -104,7 +111,7 @@ fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Tr
 }
 
 /// One line: when, which record, what, who, and what there is to say of its kind.
-fn human(record: &Value) -> String {
+pub(crate) fn plain(record: &Value) -> String {
     let text = |place: &str| record.pointer(place).and_then(Value::as_str).unwrap_or_default();
     let number = |place: &str| record.pointer(place).and_then(Value::as_i64);
     let at = text("/ts").replace('T', " ");
@@ -120,6 +127,7 @@ fn human(record: &Value) -> String {
     say(&who.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/"));
     say(text("/session"));
     say(&ending(record));
+    say(&word_of_a_person(record));
     for place in ["/cmd", "/signal", "/peer", "/program", "/file", "/cause", "/verb"] {
         say(text(place));
     }
@@ -132,6 +140,22 @@ fn human(record: &Value) -> String {
     }
     line.push('\n');
     line
+}
+
+/// What a person said: to a request, or of what is to stop.
+fn word_of_a_person(record: &Value) -> String {
+    let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
+    let is = |key: &str| record.get(key).and_then(Value::as_bool).unwrap_or_default();
+    match audit::kind(record) {
+        "approval" => {
+            format!("{} {} by {}", text("of"), if is("granted") { "granted" } else { "denied" }, text("by"))
+        }
+        "kill" => {
+            let what = format!("{} {}", text("what"), text("name"));
+            format!("{} {} by {}", what.trim(), if is("lifted") { "let in again" } else { "stopped" }, text("by"))
+        }
+        _ => String::new(),
+    }
 }
 
 /// How a command ended.

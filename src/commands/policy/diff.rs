@@ -1,18 +1,18 @@
 //! `policy diff`: which decisions change from one policy set to another.
 //!
-//! A record holds commands and decisions, not the machine that they were decided on. What cannot be judged again is left
-//! out and said to be, and so is every command that the old set, by its digest, decided otherwise then.
+//! Over a record, each decision is made again on what it was made on. What cannot be is left out and said to be, and so is
+//! every command that the old set, by its digest, decided otherwise then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use palisade_engine::{Cases, Decision};
-use palisade_runner::dry_run::{self, Case};
-use palisade_runner::{Explained, Settings};
+use palisade_runner::{Settings, audit};
 use serde_json::{Value, json};
 
 use crate::args::{Context, PolicyDiff, PolicySet};
+use crate::commands::again::{self, Answer, Chain, Note, Place};
 use crate::config::{Authored, Chosen};
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
@@ -26,12 +26,6 @@ struct Change {
     new: Answer,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Answer {
-    decision: Decision,
-    policies: Vec<String>,
-}
-
 /// What was compared.
 #[derive(Default)]
 struct Comparison {
@@ -43,31 +37,22 @@ struct Comparison {
 /// How far a record could be replayed.
 #[derive(Default)]
 struct Replay {
-    /// Lines whose command nobody knows any more, and why.
-    left_out: Vec<(usize, &'static str)>,
+    /// What could not be judged again, and why.
+    left_out: Vec<(Place, String)>,
     /// Lines that the old set decided otherwise at the time.
     unlike: Vec<Unlike>,
     /// Decisions of other sets than the old one: nothing to compare the replay with.
     other_sets: usize,
+    /// What was judged on what.
+    note: Note,
 }
 
 /// A decision on record that the same policies do not repeat today.
 struct Unlike {
-    line: usize,
+    place: Place,
     command: String,
     recorded: String,
     judged: Decision,
-}
-
-/// What a replay takes the place of the facts of the time with.
-pub(crate) const REPLAYED: &str = "Each command was judged as the first of a fresh session in the workspace of the settings, on the files, links and \
-     programs that are here now, at this hour; what earlier commands of its session had set, started or left behind is not on record.";
-
-/// Scripts that a person said yes to, with their sessions.
-#[derive(Default)]
-pub(crate) struct Answers {
-    asked: BTreeMap<String, (String, String)>,
-    granted: BTreeSet<(String, String)>,
 }
 
 pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
@@ -105,6 +90,7 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
             let answer = |report: &palisade_engine::Report| Answer {
                 decision: report.decision,
                 policies: report.policies().into_iter().collect(),
+                by_text: false,
             };
             // Both directories may hold the same case.
             if seen.insert((case.name().to_owned(), case.text(), format!("{before:?}"))) {
@@ -115,10 +101,11 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
     Ok(comparison)
 }
 
-/// The commands that a record holds, each judged by both in the settings' own workspace.
+/// The decisions of a record, each made again by both.
 fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Result<Comparison, Trouble> {
     let settings = |chosen: &Chosen| -> Result<Settings, Trouble> {
-        let mut flags = Context { config: args.config.clone(), ..Context::default() };
+        let (reads, writes) = (args.reads.clone(), args.writes.clone());
+        let mut flags = Context { config: args.config.clone(), reads, writes, ..Context::default() };
         match chosen {
             Chosen::Profile(name) => flags.profile = Some(name.clone()),
             Chosen::Files(path) => flags.policies = Some(path.clone()),
@@ -126,106 +113,48 @@ fn replay(args: &PolicyDiff, old: &Chosen, new: &Chosen, record: &Path) -> Resul
         Ok(config::load_for_check(&flags)?)
     };
     let (old, new) = (settings(old)?, settings(new)?);
-    let text = std::fs::read_to_string(record)
-        .map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", record.display()), ""))?;
     let mut comparison = Comparison::default();
     let mut replay = Replay::default();
-    let mut answers = Answers::default();
     let digest = old.engine.now().policy_set().trim_start_matches("sha256:").to_owned();
-    for (index, line) in text.lines().enumerate() {
-        let line: Value = serde_json::from_str(line)
-            .map_err(|error| Trouble::new(format!("{}:{}: {error}", record.display(), index + 1), ""))?;
-        answers.note(&line);
-        if line.get("kind").and_then(Value::as_str) != Some("decision") {
-            continue;
-        }
-        let command = match command(&line) {
-            Ok(command) => command,
-            Err(why) => {
-                replay.left_out.push((index + 1, why));
-                continue;
-            }
+    again::decisions(record, args.identity.as_deref(), &mut |place, line, chain: &mut Chain| {
+        let Some(line) = line else {
+            return replay.left_out.push((place, "the line is no record".to_owned()));
         };
-        let approved = answers.take(&line);
-        let (before, after) = (judge(&old, &line, &command, approved), judge(&new, &line, &command, approved));
-        replay.compare(index + 1, &line, &digest, &command, before.decision);
-        comparison.add(&format!("line {}", index + 1), &command, answer(&before), answer(&after));
-    }
+        let approved = chain.take_yes(line);
+        let answers = (chain.judge(&old, line, approved), chain.judge(&new, line, approved));
+        match answers {
+            (Ok(before), Ok(after)) => {
+                let command = again::shown(line);
+                replay.compare(&place, line, &digest, &command, before.decision);
+                replay.note.count(&after);
+                comparison.add(&place.to_string(), &command, before, after);
+            }
+            (Err(why), _) | (_, Err(why)) => replay.left_out.push((place, why)),
+        }
+    })?;
     comparison.replay = Some(replay);
     Ok(comparison)
 }
 
 impl Replay {
-    fn compare(&mut self, number: usize, line: &Value, old: &str, command: &str, judged: Decision) {
+    fn compare(&mut self, place: &Place, line: &Value, old: &str, command: &str, judged: Decision) {
         let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str);
+        let recorded = audit::effect_of(line).unwrap_or("nothing");
         if text("/policy_set").map(|set| set.trim_start_matches("sha256:")) != Some(old) {
             self.other_sets += 1;
             return;
         }
-        let recorded = text("/decision/effect").unwrap_or("nothing");
         if recorded != judged.as_str() {
             let (command, recorded) = (command.to_owned(), recorded.to_owned());
-            self.unlike.push(Unlike { line: number, command, recorded, judged });
+            self.unlike.push(Unlike { place: place.clone(), command, recorded, judged });
         }
     }
-}
-
-impl Answers {
-    /// Takes notice of a record.
-    pub(crate) fn note(&mut self, line: &Value) {
-        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        match line.get("kind").and_then(Value::as_str) {
-            Some("decision") => drop(self.asked.insert(text("req"), (text("session"), text("cmd")))),
-            Some("approval") if line.get("granted") == Some(&Value::Bool(true)) => {
-                self.granted.extend(self.asked.get(&text("of")).cloned());
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether this is the decision behind a yes. A yes is for one.
-    pub(crate) fn take(&mut self, line: &Value) -> bool {
-        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        self.granted.remove(&(text("session"), text("cmd")))
-    }
-}
-
-/// The command's text, unless something in it was redacted or left out.
-pub(crate) fn command(line: &Value) -> Result<String, &'static str> {
-    let text = line.get("cmd").and_then(Value::as_str).ok_or("only a hash of the command is on record")?;
-    if text.contains("[redacted:") { Err("a secret in it was redacted") } else { Ok(text.to_owned()) }
-}
-
-/// What the policies of these settings decide on a decision of the record.
-pub(crate) fn judge(settings: &Settings, line: &Value, command: &str, approved: bool) -> Explained {
-    let mut case = Case::of(settings);
-    case.approved = approved;
-    let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    if let Some(cwd) = text("/cwd") {
-        // A directory that the record does not tell leaves the settings' own.
-        let _ = case.set_cwd(&cwd);
-    }
-    case.agent = text("/who/agent").unwrap_or(case.agent);
-    case.user = text("/who/user").unwrap_or(case.user);
-    if let Some(roles) = line.pointer("/who/roles").and_then(Value::as_array) {
-        case.roles = roles.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    }
-    if let Some(transport) = text("/transport/kind") {
-        case.set_transport(&transport, text("/transport/target").as_deref());
-    }
-    case.script = command.as_bytes().to_vec();
-    dry_run::judge(settings, &case)
-}
-
-fn answer(explained: &Explained) -> Answer {
-    let policies = explained.policies().iter().map(ToString::to_string).collect();
-    Answer { decision: explained.decision, policies }
 }
 
 impl Comparison {
     fn add(&mut self, what: &str, command: &str, old: Answer, new: Answer) {
         self.compared += 1;
-        if old != new {
+        if (old.decision, &old.policies) != (new.decision, &new.policies) {
             self.changes.push(Change { what: what.to_owned(), command: command.to_owned(), old, new });
         }
     }
@@ -273,15 +202,15 @@ fn human(comparison: &Comparison) -> String {
 
 impl Replay {
     fn human(&self) -> String {
-        let mut text = format!("{REPLAYED}\n");
-        for (line, why) in &self.left_out {
-            let _ = writeln!(text, "  left out: line {line}: {why}");
+        let mut text = format!("{}\n", self.note);
+        for (place, why) in &self.left_out {
+            let _ = writeln!(text, "  left out: {place}: {}", report::one_line(why));
         }
-        for Unlike { line, command, recorded, judged } in &self.unlike {
+        for Unlike { place, command, recorded, judged } in &self.unlike {
             let (judged, command) = (judged.as_str(), report::one_line(command));
             let _ = writeln!(
                 text,
-                "  not as recorded: line {line}: {recorded} then, {judged} by the same policies now  {command}"
+                "  not as recorded: {place}: {recorded} then, {judged} by the same policies now  {command}"
             );
         }
         if self.other_sets > 0 {
@@ -291,12 +220,14 @@ impl Replay {
     }
 
     fn machine(&self) -> Value {
-        let left_out: Vec<_> = self.left_out.iter().map(|(line, why)| json!({ "line": line, "why": why })).collect();
-        let unlike = self.unlike.iter().map(|Unlike { line, command, recorded, judged }| {
-            json!({ "line": line, "command": command, "recorded": recorded, "judged": judged })
+        let left_out =
+            self.left_out.iter().map(|(Place { file, line }, why)| json!({ "file": file, "line": line, "why": why }));
+        let unlike = self.unlike.iter().map(|Unlike { place: Place { file, line }, command, recorded, judged }| {
+            json!({ "file": file, "line": line, "command": command, "recorded": recorded, "judged": judged })
         });
-        json!({ "judgedWith": REPLAYED, "leftOut": left_out, "notAsRecorded": unlike.collect::<Vec<_>>(),
-                "byOtherPolicies": self.other_sets })
+        json!({ "judgedWith": self.note.to_string(), "leftOut": left_out.collect::<Vec<_>>(),
+                "notAsRecorded": unlike.collect::<Vec<_>>(), "byOtherPolicies": self.other_sets,
+                "byText": self.note.by_text })
     }
 }
 

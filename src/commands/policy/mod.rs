@@ -1,6 +1,6 @@
 //! `policy`: what people who write policies need. One file per verb.
 
-pub(crate) mod diff;
+mod diff;
 mod fmt;
 pub(crate) mod lint;
 mod sandbox;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What is done to the command next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rung {
+pub(crate) enum Rung {
     /// Every process that it started is told to end (TERM).
     Ask,
     /// The shell and what it waits for are interrupted, as by Ctrl-C.
@@ -29,24 +29,24 @@ const STEPS: [(Rung, Duration); 5] = [
 
 /// Where a command is on its way down.
 #[derive(Debug)]
-pub(super) struct Ladder {
+pub(crate) struct Ladder {
     grace: Option<Duration>,
     step: usize,
 }
 
 impl Ladder {
     /// From the top; with `grace`, the command is first asked and then left alone for that long.
-    pub(super) fn new(grace: Option<Duration>) -> Self {
+    pub(crate) fn new(grace: Option<Duration>) -> Self {
         Self { grace: grace.filter(|grace| !grace.is_zero()), step: 0 }
     }
 
     /// Without the steps for a program that ends in good order: what the command started is killed at once.
-    pub(super) fn kill() -> Self {
+    pub(crate) fn kill() -> Self {
         Self { grace: None, step: STEPS.iter().position(|(rung, _)| *rung == Rung::KillRest).unwrap_or(STEPS.len()) }
     }
 
     /// What to do now, and how long to wait before the next step.
-    pub(super) fn next(&mut self) -> (Rung, Duration) {
+    pub(crate) fn next(&mut self) -> (Rung, Duration) {
         if let Some(grace) = self.grace.take() {
             return (Rung::Ask, grace);
         }

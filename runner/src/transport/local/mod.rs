@@ -7,7 +7,7 @@
 mod channel;
 mod input;
 mod kept;
-mod ladder;
+pub(crate) mod ladder;
 mod pty;
 mod reports;
 mod run;
@@ -137,6 +137,13 @@ impl SessionDirectory {
 /// another shell the same. It may hold secrets, and leaves this process only for a shell of the same session.
 #[derive(Clone)]
 pub struct State(Arc<[u8]>);
+
+impl State {
+    /// The SHA-256 of it: two with the same one make the same shell.
+    pub(crate) fn digest(&self) -> crate::audit::Digest {
+        crate::audit::Digest::of(&self.0)
+    }
+}
 
 impl std::fmt::Debug for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

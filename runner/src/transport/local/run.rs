@@ -78,6 +78,8 @@ pub enum Lost {
     Unheard,
     /// It could not tell its state.
     Stateless,
+    /// It is at a target, and the connection there has ended.
+    Disconnected,
 }
 
 impl Lost {
@@ -96,6 +98,7 @@ impl Lost {
                 "the session's shell can run nothing any more: it is restricted, has no descriptor left, or no `eval`"
             }
             Self::Stateless => "the session's shell no longer tells its state",
+            Self::Disconnected => "the connection to the session's target has ended",
         }
     }
 }

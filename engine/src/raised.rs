@@ -1,0 +1,407 @@
+//! What a script raises: an inventory and the facts to the questions that are asked about it, as plain data. What Cedar is
+//! asked for them is `request`'s.
+//!
+//! Nothing here comes from a policy set, so that the same questions can be asked under another.
+
+use std::collections::{BTreeSet, HashMap};
+
+use palisade_grammar::{
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Resolved, Span, Value, Via, Word,
+};
+
+use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
+use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
+use crate::path::AbsolutePath;
+use crate::request::FileAction;
+use crate::verdict::Approval;
+
+/// How deep a command may stand in a text: what the grammar refuses to go beyond.
+const MAX_DEPTH: usize = 64;
+
+/// A question, and where the script raises it.
+pub(crate) struct Raised {
+    pub(crate) item: Item<String>,
+    /// Where it stands in the script.
+    pub(crate) span: Span,
+    /// The program that it is about; empty if none is known.
+    pub(crate) program: String,
+    /// The wrappers around it, outermost first.
+    pub(crate) via: Vec<String>,
+}
+
+impl From<Item<String>> for Raised {
+    /// A question whose script is no longer there.
+    fn from(item: Item<String>) -> Self {
+        let (program, via) = match &item.what {
+            What::Exec(exec) => (exec.words.first().cloned().unwrap_or_default(), exec.wrappers.clone()),
+            What::File(Files { program, .. }) | What::Connect(Peer { program, .. }) => (program.clone(), Vec::new()),
+            What::Env(_) => (String::new(), Vec::new()),
+        };
+        Self { item, span: Span::default(), program, via }
+    }
+}
+
+/// The questions of one script, and what they say of it as a whole.
+pub(crate) struct Sheaf {
+    pub(crate) raised: Vec<Raised>,
+    pub(crate) script: Script,
+}
+
+impl Sheaf {
+    /// The same as plain data, with the circumstances.
+    pub(crate) fn asked(self, facts: &Facts, people: &[Approval]) -> Asked<String> {
+        let Facts { principal, session, clock, machine, .. } = facts;
+        let list = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>();
+        let is_here = facts.host == "localhost" && *machine == Machine::default();
+        let host = || Host {
+            name: facts.host.clone(),
+            user: machine.user.clone(),
+            key_verified: machine.key_verified,
+            image: machine.image.clone(),
+            privileged: machine.privileged,
+        };
+        Asked {
+            v: ASKED,
+            who: Some(Who {
+                agent: principal.agent.clone(),
+                user: principal.user.clone(),
+                roles: list(&principal.roles),
+                verified: principal.verified,
+                auth: principal.auth,
+            }),
+            scopes: list(&principal.scopes),
+            client: (!principal.client.is_empty()).then(|| principal.client.clone()),
+            transport: facts.transport,
+            host: (!is_here).then(host),
+            workspace: facts.workspace.as_str().to_owned(),
+            temp: facts.temp.as_ref().map(|temp| temp.as_str().to_owned()),
+            session: Session {
+                id: session.id.clone(),
+                age_ms: session.age_ms,
+                commands: session.commands,
+                labels: list(&session.labels),
+                sandboxed: session.sandboxed,
+                guarded: session.guarded,
+                paths_held: session.paths_held,
+            },
+            clock: (clock.now.clone(), clock.time_of_day_ms, clock.weekday),
+            script: self.script,
+            approvers: people
+                .iter()
+                .map(|person| crate::asked::Approver { user: person.user.clone(), roles: list(&person.roles) })
+                .collect(),
+            items: self.raised.into_iter().map(|raised| raised.item).collect(),
+            cut: Vec::new(),
+        }
+    }
+}
+
+/// Every question that a script raises, in the order of the text. Empty only if the inventory is.
+pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
+    let reader = Reader { inventory, facts };
+    let mut raised = Vec::new();
+    let mut opaque: HashMap<CommandId, Vec<&Opaque>> = HashMap::new();
+    for item in inventory.opaque() {
+        let Some(command) = item.command else { continue };
+        if item.is_possible_option() && facts.no_options.contains(&(command, item.span.start)) {
+            continue;
+        }
+        opaque.entry(command).or_default().push(item);
+    }
+    for command in inventory.commands() {
+        let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
+        // What a function runs is told by its body, which is listed by itself.
+        let runs = !matches!(command.resolved, Resolved::None | Resolved::Function);
+        if runs || !opaque.is_empty() {
+            raised.push(reader.command(command, opaque));
+        }
+        let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
+        raised.extend(assignments.map(|assignment| reader.assignment(command, assignment)));
+        raised.extend(reader.effects(command, |_| true));
+    }
+    let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
+    raised.extend(unattached.map(|opaque| reader.unread(opaque)));
+    raised.sort_by_key(|raised| raised.span.start);
+    Sheaf { raised, script: reader.script(inventory.parsed()) }
+}
+
+/// Every question that executing a program raises: the program itself and what it touches, and of code in its words
+/// what that touches without executing anything. What else the code runs is asked when it is executed; a file that
+/// only its run can name is the kernel's to hold. A program that its words name outright is asked at once, since a
+/// wrapper may run it without executing it, as the dynamic loader does.
+pub(crate) fn execution(inventory: &Inventory, facts: &Facts) -> Sheaf {
+    let reader = Reader { inventory, facts };
+    // A program's words need no parsing at its `execve`; what of code in them cannot be read makes the command opaque.
+    let script = reader.script(facts.at_execve.is_some() || inventory.parsed());
+    let Some((program, inner)) = inventory.commands().split_first() else {
+        return Sheaf { raised: Vec::new(), script };
+    };
+    let opaque: Vec<&Opaque> = inventory.opaque().iter().collect();
+    let mut raised = vec![reader.command(program, &opaque)];
+    raised.extend(reader.effects(program, |_| true));
+    for command in inner {
+        if matches!(command.via, Via::Wrapper(_)) && command.argv.iter().all(is_literal) {
+            raised.push(reader.command(command, &[]));
+        }
+        raised.extend(reader.effects(command, |at| facts.paths.contains_key(&at) || facts.matches.contains_key(&at)));
+    }
+    Sheaf { raised, script }
+}
+
+struct Reader<'a> {
+    inventory: &'a Inventory,
+    facts: &'a Facts,
+}
+
+impl Reader<'_> {
+    fn script(&self, parsed: bool) -> Script {
+        Script {
+            unparsed: !parsed,
+            commands: self.inventory.commands().len(),
+            dynamic: !self.inventory.opaque().is_empty(),
+        }
+    }
+
+    fn raised(&self, command: &Command, span: Span, what: What<String>) -> Raised {
+        Raised {
+            item: Item { what, dir: self.directory(self.facts.directories.get(&command.id)), cut: Vec::new() },
+            span,
+            program: command.invocation.words.first().cloned().unwrap_or_default(),
+            via: wrappers(self.inventory, command),
+        }
+    }
+
+    /// As an item has it.
+    fn directory(&self, directory: Option<&AbsolutePath>) -> Option<String> {
+        match directory {
+            Some(directory) if *directory == self.facts.workspace => None,
+            directory => Some(directory.map_or("", AbsolutePath::as_str).to_owned()),
+        }
+    }
+
+    fn command(&self, command: &Command, opaque: &[&Opaque]) -> Raised {
+        let program = self.facts.programs.get(&command.id);
+        let invocation = &command.invocation;
+        let seen = self.facts.at_execve.as_ref();
+        let mut wrappers = wrappers(self.inventory, command);
+        let mut upstream = self.neighbours(&command.upstream);
+        let mut downstream = self.neighbours(&command.downstream);
+        if let Some(AtExecve { upstream: feeding, downstream: fed }) = seen {
+            upstream.join(feeding);
+            downstream.join(fed);
+            wrappers.extend(self.facts.started_by.iter().flatten().cloned());
+        }
+        let exec = Exec {
+            at: command.id.0 as usize,
+            unread: false,
+            words: invocation.words.clone(),
+            groups: invocation.groups.iter().cloned().collect(),
+            path: program.and_then(|program| program.path.as_ref()).map(|path| path.as_str().to_owned()),
+            origin: program.map_or(Origin::Unknown, |program| program.origin),
+            text: Some(canonical(command)),
+            flags: invocation.flags.iter().cloned().collect(),
+            operands: invocation.operands.iter().map(known_text).collect(),
+            options: invocation
+                .options
+                .iter()
+                .map(|(name, values)| (name.clone(), values.iter().cloned().collect()))
+                .collect(),
+            env: command.assignments.iter().map(|assignment| assignment.name.clone()).collect(),
+            wrappers,
+            upstream: upstream.listed(),
+            downstream: downstream.listed(),
+            inline_code: invocation.inline_code,
+            dynamic: command.argv.iter().any(|word| !is_literal(word)),
+            dynamic_program: !matches!(command.program.value, Value::Literal(_)),
+            opaque: opaque.iter().map(|opaque| opaque.reason.as_str().to_owned()).collect(),
+            started_by: self.facts.started_by.as_ref().map(|programs| programs.iter().cloned().collect()),
+            // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
+            background: command.background || seen.is_some(),
+            depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
+        };
+        self.raised(command, command.span, What::Exec(Box::new(exec)))
+    }
+
+    /// Something that no command could be made of: asked as a command about which nothing is known.
+    fn unread(&self, opaque: &Opaque) -> Raised {
+        // The whole text, not the item's shortened one: what is cut before it is redacted may hold half a secret.
+        let written = self.inventory.script().get(opaque.span.start..opaque.span.end);
+        let written = String::from_utf8_lossy(written.unwrap_or_default()).into_owned();
+        let exec = Exec {
+            at: opaque.span.start,
+            unread: true,
+            words: Vec::new(),
+            groups: Vec::new(),
+            path: None,
+            // The construct is bash's own; no file of any name stands for it, and it has no parent that permits it.
+            origin: Origin::Builtin,
+            text: Some(written),
+            flags: Vec::new(),
+            operands: Vec::new(),
+            options: Vec::new(),
+            env: Vec::new(),
+            wrappers: Vec::new(),
+            upstream: Neighbours::none(),
+            downstream: Neighbours::none(),
+            inline_code: true,
+            dynamic: true,
+            dynamic_program: true,
+            opaque: vec![opaque.reason.as_str().to_owned()],
+            started_by: None,
+            background: true,
+            depth: 0,
+        };
+        let item = Item { what: What::Exec(Box::new(exec)), dir: self.directory(None), cut: Vec::new() };
+        Raised { item, span: opaque.span, program: String::new(), via: Vec::new() }
+    }
+
+    fn assignment(&self, command: &Command, assignment: &Assignment) -> Raised {
+        // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
+        // policy may list.
+        let variable = Variable { name: assignment.name.clone(), value: known_text(&assignment.value) };
+        self.raised(command, assignment.span, What::Env(variable))
+    }
+
+    fn effects(&self, command: &Command, wanted: impl Fn((CommandId, usize)) -> bool) -> Vec<Raised> {
+        let all = command.effects.iter().enumerate();
+        let asked = all.filter(|(index, _)| {
+            let at = (command.id, *index);
+            wanted(at) && !self.facts.inert.contains(&at)
+        });
+        asked.map(|(index, effect)| self.effect(command, index, effect)).collect()
+    }
+
+    fn effect(&self, command: &Command, index: usize, effect: &Effect) -> Raised {
+        let action = match effect.kind {
+            EffectKind::Read => FileAction::Read,
+            EffectKind::Write => FileAction::Write,
+            EffectKind::Delete => FileAction::Delete,
+            EffectKind::Execute | EffectKind::Import => FileAction::Execute,
+            EffectKind::Connect => return self.connect(command, effect),
+        };
+        let at = (command.id, index);
+        let paths: Vec<String> = match self.facts.matches.get(&at) {
+            Some(matches) if !matches.is_empty() => matches.iter().map(|path| path.as_str().to_owned()).collect(),
+            _ => self.facts.paths.get(&at).map(|path| path.as_str().to_owned()).into_iter().collect(),
+        };
+        let files = Files {
+            action,
+            written: paths.is_empty().then(|| effect.target.raw.clone()),
+            paths,
+            program: self.trusted_program(command).to_owned(),
+            tree: effect.tree,
+            below: self.facts.below.get(&at).filter(|_| effect.tree).map(|below| below.iter().cloned().collect()),
+        };
+        self.raised(command, effect.target.span, What::File(files))
+    }
+
+    fn connect(&self, command: &Command, effect: &Effect) -> Raised {
+        let peer = effect.peer.as_ref();
+        let peer = Peer {
+            host: peer.map(|peer| peer.host.clone()),
+            port: peer.map_or(0, |peer| peer.port),
+            written: peer.is_none().then(|| effect.target.raw.clone()),
+            program: self.trusted_program(command).to_owned(),
+        };
+        self.raised(command, effect.target.span, What::Connect(peer))
+    }
+
+    /// The program's widest id, if it is what its name says.
+    fn trusted_program<'c>(&self, command: &'c Command) -> &'c str {
+        let trusted = self.facts.programs.get(&command.id).is_some_and(|Program { origin, .. }| origin.is_trusted());
+        if trusted { command.invocation.words.first().map_or("", String::as_str) } else { "" }
+    }
+
+    /// By name, whatever the origin: these attributes are there for forbids. A program that is not known may be any
+    /// that a policy names.
+    fn neighbours(&self, ids: &[CommandId]) -> Around<'_> {
+        let mut around = Around::default();
+        for command in ids.iter().filter_map(|id| self.inventory.commands().get(id.0 as usize)) {
+            around.programs.extend(command.invocation.words.iter().map(String::as_str));
+            around.groups.extend(command.invocation.groups.iter().map(String::as_str));
+            around.any |= command.resolved == Resolved::Unknown;
+        }
+        around
+    }
+}
+
+/// The commands at the other end of a pipe, each told once.
+#[derive(Default)]
+struct Around<'a> {
+    programs: BTreeSet<&'a str>,
+    groups: BTreeSet<&'a str>,
+    any: bool,
+}
+
+impl<'a> Around<'a> {
+    fn join(&mut self, crowd: &'a Crowd) {
+        self.programs.extend(crowd.programs.iter().map(String::as_str));
+        self.groups.extend(crowd.groups.iter().map(String::as_str));
+    }
+
+    fn listed(&self) -> Neighbours<String> {
+        let list = |texts: &BTreeSet<&str>| texts.iter().map(|text| (*text).to_owned()).collect();
+        Neighbours { programs: list(&self.programs), groups: list(&self.groups), any: self.any }
+    }
+}
+
+/// `IFS=, read -r a b`: how this one line is split, and nothing else. What bash reads is data, whatever splits it.
+fn splits_one_read(command: &Command, assignment: &Assignment) -> bool {
+    let is_read = command.resolved == Resolved::Builtin
+        && command
+            .invocation
+            .words
+            .first()
+            .is_some_and(|name| matches!(name.as_str(), "read" | "mapfile" | "readarray"));
+    assignment.name == "IFS" && !assignment.persistent && is_read
+}
+
+/// The widest program ids of the commands around this one, outermost first.
+fn wrappers(inventory: &Inventory, command: &Command) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut parent = command.parent;
+    // A parent stands before its child, so that this ends however the inventory was made.
+    while let Some(found) = parent.and_then(|id| inventory.commands().get(id.0 as usize)) {
+        names.push(found.invocation.words.first().cloned().unwrap_or_default());
+        parent = found.parent.filter(|next| *next < found.id);
+    }
+    names.reverse();
+    names
+}
+
+/// A command's words as one would type them: literal words quoted where they must be, others as written.
+pub(crate) fn canonical(command: &Command) -> String {
+    let words: Vec<String> =
+        command.argv.iter().map(|word| word.value.literal().map_or_else(|| word.raw.clone(), quote)).collect();
+    words.join(" ")
+}
+
+fn quote(literal: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "_-./:=@%+,".contains(character);
+    if !literal.is_empty() && literal.chars().all(plain) {
+        return literal.to_owned();
+    }
+    format!("'{}'", literal.replace('\'', r"'\''"))
+}
+
+fn known_text(word: &Word) -> String {
+    word.value.literal().map_or_else(|| word.raw.clone(), str::to_owned)
+}
+
+fn is_literal(word: &Word) -> bool {
+    matches!(word.value, Value::Literal(_) | Value::Home(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn literals_are_quoted_only_where_they_must_be() {
+        for (literal, expected) in
+            [("a-b", "a-b"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'"), ("*", "'*'")]
+        {
+            assert_eq!(quote(literal), expected);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Any bytes as a file of known hosts: a key that is not in them is never known, one that is revoked for all hosts never is,
+//! and a line of ours counts beside whatever else there is.
+
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use palisade_runner::transport::ssh::host_key::{Answer, KnownHosts, Shown};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKRBl+Q0zsUQvsYOqLPNlA6mvOPoH/65ns0YCa6lt9p6";
+
+fuzz_target!(|text: &[u8]| {
+    let shown = Shown::from_openssh(KEY).expect("a key");
+    let file = Path::new("known_hosts");
+    let decide = |texts: &[&[u8]], port| {
+        let mut known = KnownHosts::default();
+        texts.iter().for_each(|text| known.extend(file, text));
+        known.decide("h.example.com", port, &shown, 0)
+    };
+    for (port, name) in [(22, "h.example.com"), (2222, "[h.example.com]:2222")] {
+        let answer = decide(&[text], port);
+        let blob = KEY.split(' ').nth(1).expect("a blob").as_bytes();
+        let is_in = text.windows(blob.len()).any(|window| window == blob);
+        assert!(is_in || answer != Answer::Known, "a key that is not there is known");
+
+        let revoked = format!("\n@revoked * {KEY}\n");
+        assert!(matches!(decide(&[text, revoked.as_bytes()], port), Answer::Revoked(_)));
+        assert!(matches!(decide(&[revoked.as_bytes(), text], port), Answer::Revoked(_)));
+
+        let ours = format!("{name} {KEY}\n");
+        let beside = decide(&[text, ours.as_bytes()], port);
+        assert!(matches!(beside, Answer::Known | Answer::Revoked(_)), "our own line is lost: {beside:?}");
+        assert_eq!(matches!(beside, Answer::Revoked(_)), matches!(answer, Answer::Revoked(_)));
+    }
+});

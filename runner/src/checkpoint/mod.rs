@@ -1,0 +1,139 @@
+//! Snapshots of a workspace, and the way back to one.
+//!
+//! ```text
+//! workspace ─tree─▶ Tree ─store─▶ Checkpoint            (what has changed is read, the rest is known)
+//!                    └─ledger─▶ what the session made
+//! Checkpoint + now + ledger ─plan─▶ Plan ─restore─▶ Restored
+//! ```
+//!
+//! Decided here and below: what a checkpoint covers, what a restore touches and what it leaves alone. Not decided here: who may do
+//! either (`palisade_engine`), and when a checkpoint is taken (`pipeline/checkpoints.rs`).
+
+pub mod ledger;
+mod manifest;
+pub mod plan;
+mod restore;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod tree;
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+pub use self::restore::{Failed, Restored};
+
+/// A checkpoint's name: forty hexadecimal digits, of which the first few will do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckpointId(String);
+
+impl CheckpointId {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As much of it as people are shown.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+
+    fn oid(&self) -> Result<git2::Oid, CheckpointError> {
+        Ok(git2::Oid::from_str(&self.0)?)
+    }
+}
+
+/// What the operator set about checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where they are kept: a directory that no session can reach.
+    pub directory: PathBuf,
+    /// What they leave out.
+    pub scope: tree::Scope,
+}
+
+impl Settings {
+    /// Checkpoints below this directory, of all files up to 50 MiB.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, scope: tree::Scope { exclude: Vec::new(), max_file: 50 << 20 } }
+    }
+}
+
+/// A snapshot of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its name.
+    pub id: CheckpointId,
+    /// What was said of it.
+    pub about: store::About,
+    /// When it was taken, in milliseconds since 1970.
+    pub taken_ms: i64,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files and directories that it does not hold.
+    pub uncovered: u64,
+}
+
+/// Why a checkpoint could not be taken, read or gone back to.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum CheckpointError {
+    /// The workspace cannot be looked at.
+    #[error("the workspace cannot be read")]
+    Workspace {
+        /// What the system said.
+        #[source]
+        cause: Errno,
+    },
+    /// There is more in the workspace than a checkpoint holds.
+    #[error("the workspace has more files than a checkpoint holds ({})", tree::MAX_ENTRIES)]
+    #[diagnostic(help("exclude directories that can be made again: `checkpoint.exclude` in the settings"))]
+    TooMany,
+    /// The store cannot be read or written.
+    #[error("the checkpoints in `{}` cannot be used", path.display())]
+    #[diagnostic(help("make room on the disk, or put right who owns the directory"))]
+    Store {
+        /// The store, or a file of it.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The library that keeps objects could not.
+    #[error("the checkpoints' repository cannot be used: {}", .0.message())]
+    #[diagnostic(help("make room on the disk; a damaged store can be moved away, then another is begun"))]
+    Repository(#[from] git2::Error),
+    /// Something in the store is not as it was written.
+    #[error("the store of checkpoints is damaged")]
+    #[diagnostic(help("take another checkpoint; what the damaged one held cannot be brought back"))]
+    Damaged,
+    /// There is no such checkpoint.
+    #[error("there is no checkpoint `{name}`")]
+    #[diagnostic(help(
+        "the checkpoints are listed by `list` with `kind` `checkpoints`, and by `palisade checkpoint list`"
+    ))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// More than one begins like this.
+    #[error("more than one checkpoint begins with `{name}`")]
+    #[diagnostic(help("give more of its name"))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+    },
+    /// A file could not be written in the workspace.
+    #[error("a file cannot be written")]
+    Write {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,329 @@
+//! Carries out a plan: what was made since goes, what was there comes back, and each step leaves a whole file or none.
+//!
+//! Every path is opened below the workspace through no symbolic link, so that nothing outside can be reached whatever is put in the
+//! way meanwhile. A file is written beside its place and then moved there. Right before a path is touched it is looked at again: if
+//! it is not what the plan saw, it is left alone and told.
+//!
+//! A checkpoint of what was there is taken first, and a journal says where the way leads, so that a restore that was cut short can
+//! be gone on with, or undone by going back to that checkpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use git2::Repository;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, mkdirat, openat,
+    renameat, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::ledger::Ledger;
+use super::plan::{self, Plan};
+use super::store::{About, Cache, Journal, Lock, Store};
+use super::tree::{self, Entry, Found, Kind, Name, Stamp, Tree};
+use super::{Checkpoint, CheckpointError, CheckpointId};
+
+/// What became of a restore.
+#[derive(Debug)]
+pub struct Restored {
+    /// What was planned; with what was forced among what is written.
+    pub plan: Plan,
+    /// What could not be done, and why.
+    pub failed: Vec<Failed>,
+    /// The checkpoint of what was there before.
+    pub undo: Checkpoint,
+}
+
+/// One path that is not as it was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Where.
+    pub name: Name,
+    /// Why, as the system says it.
+    pub why: String,
+}
+
+/// What a restore needs to know, looked up once.
+#[derive(Debug)]
+pub struct Prospect {
+    /// Where it goes.
+    pub to: Checkpoint,
+    /// What would be done.
+    pub plan: Plan,
+    then: BTreeMap<Name, Entry>,
+    now: Tree,
+}
+
+impl Store {
+    /// What going back to a checkpoint would do, for a session that made what `ledger` says.
+    ///
+    /// # Errors
+    /// There is no such checkpoint, or workspace or store cannot be read.
+    pub fn look(&self, to: &str, ledger: &Ledger) -> Result<Prospect, CheckpointError> {
+        let to = self.find(to)?;
+        let then = self.entries(&to.id)?;
+        let root = tree::open_root(self.workspace())?;
+        let now = tree::walk(&root, self.scope())?;
+        let uncovered: BTreeSet<Name> = now.uncovered.iter().map(|uncovered| uncovered.name.clone()).collect();
+        let ledger = self.with_interrupted(ledger, &now)?;
+        let known = self.cache();
+        let same = |name: &Name, entry: &Entry, found: &Found| is_same(&root, &known, name, entry, found);
+        let plan = plan::plan(&then, &now.found, &uncovered, &ledger, same);
+        Ok(Prospect { to, plan, then, now })
+    }
+
+    /// Goes back. What others changed is put back only if `force`; takes a checkpoint of what is there first.
+    ///
+    /// # Errors
+    /// No checkpoint could be taken, or the store cannot be read or written. Single paths that cannot be restored are told in the result.
+    pub fn restore(
+        &self,
+        held: &Lock,
+        prospect: Prospect,
+        force: bool,
+        session: &str,
+        ledger: &mut Ledger,
+    ) -> Result<Restored, CheckpointError> {
+        let Prospect { to, plan, then, now } = prospect;
+        let plan = if force { plan.forced() } else { plan };
+        let about = About {
+            label: String::new(),
+            session: session.to_owned(),
+            before_restore: Some(to.id.as_str().to_owned()),
+        };
+        let (undo, before) = self.take(held, &about)?;
+        self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
+        let root = tree::open_root(self.workspace())?;
+        let repository = self.repository()?;
+        let mark = undo.id.short().to_owned();
+        let mut way =
+            Way { store: self, repository: &repository, root: &root, mark, seen: &now, failed: Vec::new(), count: 0 };
+        for name in plan.delete.iter().rev() {
+            way.step(name, |way| way.delete(name));
+        }
+        for name in &plan.write {
+            let Some(entry) = then.get(name) else { continue };
+            way.step(name, |way| way.put(name, entry));
+        }
+        for name in plan.write.iter().rev() {
+            if let Some(entry @ Entry { kind: Kind::Directory, .. }) = then.get(name) {
+                way.step(name, |way| way.finish_directory(name, entry));
+            }
+        }
+        way.put_times_back(&plan, &then);
+        let failed = way.failed;
+        let after = tree::walk(&root, self.scope())?;
+        ledger.ran(&before, &after);
+        self.keep_ledger(session, ledger)?;
+        self.end()?;
+        Ok(Restored { plan, failed, undo })
+    }
+
+    /// What a restore that was cut short has done counts as done by whoever goes on or back.
+    fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
+        let mut ledger = ledger.clone();
+        let Some(journal) = self.journal() else { return Ok(ledger) };
+        let (to, undo) = (CheckpointId(journal.to), CheckpointId(journal.undo));
+        let (to, before) = (self.entries(&to)?, self.entries(&undo)?);
+        for (name, found) in &now.found {
+            let is_its_own = temporary(name, undo.short());
+            let was_put =
+                || to.get(name).is_some_and(|entry| plan::looks_same(entry, found)) && before.get(name) != to.get(name);
+            if is_its_own || was_put() {
+                ledger.note(name, Some(found.stamp));
+            }
+        }
+        for name in before.keys().filter(|name| !to.contains_key(*name) && !now.found.contains_key(*name)) {
+            ledger.note(name, None);
+        }
+        Ok(ledger)
+    }
+}
+
+/// Whether a path is one that a restore writes before it moves it to its place.
+fn temporary(name: &[u8], mark: &str) -> bool {
+    let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
+    file.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(mark.as_bytes()))
+}
+
+const PREFIX: &[u8] = b".palisade-restore-";
+
+/// Whether a path holds what the checkpoint has. A file that was only written again with the same bytes does not: it has another time.
+fn is_same(root: &OwnedFd, known: &Cache, name: &Name, entry: &Entry, found: &Found) -> bool {
+    if !plan::looks_same(entry, found) {
+        return false;
+    }
+    let Kind::File(object, size) = entry.kind else { return true };
+    // Size and time can be set; the bytes tell, and are read only where the state is another than at the last checkpoint.
+    if let Some((stamp, known)) = known.get(name)
+        && *stamp == found.stamp
+    {
+        return *known == object;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let Ok(file) = tree::open_below(root, name.as_slice(), flags, Mode::empty()) else { return false };
+    Store::digest(&mut File::from(file), size) == Some(object)
+}
+
+struct Way<'a> {
+    store: &'a Store,
+    repository: &'a Repository,
+    root: &'a OwnedFd,
+    mark: String,
+    /// What the plan was made for.
+    seen: &'a Tree,
+    failed: Vec<Failed>,
+    count: u64,
+}
+
+impl Way<'_> {
+    fn step(&mut self, name: &Name, act: impl FnOnce(&mut Self) -> Result<(), CheckpointError>) {
+        if let Err(error) = act(self) {
+            let mut why = error.to_string();
+            if let Some(source) = std::error::Error::source(&error) {
+                why = source.to_string();
+            }
+            self.failed.push(Failed { name: name.clone(), why });
+        }
+    }
+
+    /// The directory that a path lies in, and its name there.
+    fn parent<'n>(&self, name: &'n [u8]) -> Result<(OwnedFd, &'n [u8]), CheckpointError> {
+        let (above, file) = match name.iter().rposition(|byte| *byte == b'/') {
+            Some(end) => (name.get(..end).unwrap_or_default(), name.get(end + 1..).unwrap_or_default()),
+            None => (&b"."[..], name),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let directory = tree::open_below(self.root, above, flags, Mode::empty()).map_err(write)?;
+        Ok((directory, file))
+    }
+
+    /// What stands at a path now, if that is what the plan has seen there.
+    fn standing(&self, directory: &OwnedFd, file: &[u8], name: &Name) -> Result<Option<FileType>, CheckpointError> {
+        let now = match statat(directory, file, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(Stamp::of(&stat)),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(write(errno)),
+        };
+        let kind = now.map(|stamp| FileType::from_raw_mode(stamp.mode));
+        let seen = self.seen.found.get(name).map(|found| found.stamp);
+        let same = match (now, seen) {
+            (None, None) => true,
+            // Deleted by this very restore, or before it.
+            (None, Some(_)) => true,
+            (Some(now), Some(seen)) if kind == Some(FileType::Directory) => now.file == seen.file,
+            (now, seen) => now == seen,
+        };
+        if same { Ok(kind) } else { Err(changed()) }
+    }
+
+    fn delete(&mut self, name: &Name) -> Result<(), CheckpointError> {
+        let (directory, file) = self.parent(name)?;
+        match self.standing(&directory, file, name)? {
+            None => Ok(()),
+            Some(FileType::Directory) => unlinkat(&directory, file, AtFlags::REMOVEDIR).map_err(write),
+            Some(_) => unlinkat(&directory, file, AtFlags::empty()).map_err(write),
+        }
+    }
+
+    fn put(&mut self, name: &Name, entry: &Entry) -> Result<(), CheckpointError> {
+        let (directory, file) = self.parent(name)?;
+        let standing = self.standing(&directory, file, name)?;
+        match (&entry.kind, standing) {
+            (Kind::Directory, Some(FileType::Directory)) => Ok(()),
+            (Kind::Directory, standing) => {
+                if standing.is_some() {
+                    unlinkat(&directory, file, AtFlags::empty()).map_err(write)?;
+                }
+                // Its own permissions come last: there may be none to write in it.
+                mkdirat(&directory, file, Mode::RWXU).map_err(write)
+            }
+            (_, standing) => {
+                if standing == Some(FileType::Directory) {
+                    unlinkat(&directory, file, AtFlags::REMOVEDIR).map_err(write)?;
+                }
+                let beside = self.beside();
+                let placed = self
+                    .make(&directory, &beside, entry)
+                    .and_then(|()| renameat(&directory, beside.as_slice(), &directory, file).map_err(write));
+                if placed.is_err() {
+                    let _not_made = unlinkat(&directory, beside.as_slice(), AtFlags::empty());
+                }
+                placed
+            }
+        }
+    }
+
+    fn beside(&mut self) -> Vec<u8> {
+        self.count += 1;
+        [PREFIX, self.mark.as_bytes(), format!("-{}", self.count).as_bytes()].concat()
+    }
+
+    fn make(&self, directory: &OwnedFd, name: &[u8], entry: &Entry) -> Result<(), CheckpointError> {
+        match &entry.kind {
+            Kind::Link(target) => {
+                symlinkat(target.as_slice(), directory, name).map_err(write)?;
+                let _as_far_as_it_goes = utimensat(directory, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW);
+                Ok(())
+            }
+            Kind::File(object, _) => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(write)?;
+                let mut file = File::from(file);
+                self.store.copy(self.repository, *object, &mut file)?;
+                settle(&file, entry)
+            }
+            Kind::Directory => Ok(()),
+        }
+    }
+
+    fn finish_directory(&mut self, name: &Name, entry: &Entry) -> Result<(), CheckpointError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let directory = tree::open_below(self.root, name.as_slice(), flags, Mode::empty()).map_err(write)?;
+        settle(directory, entry)
+    }
+
+    /// The times of directories that nothing but the session and this restore has written to.
+    fn put_times_back(&mut self, plan: &Plan, then: &BTreeMap<Name, Entry>) {
+        let foreign: BTreeSet<&[u8]> =
+            plan.kept.iter().chain(&plan.conflicts).filter_map(|name| plan::above(name).next()).collect();
+        let directories = then.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory);
+        for (name, entry) in directories.filter(|(name, _)| !foreign.contains(name.as_slice())) {
+            let Ok((directory, file)) = self.parent(name) else { continue };
+            // What others put in its place keeps its own.
+            let is_directory = statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+            if is_directory && plan.conflicts.binary_search(name).is_err() {
+                let _as_far_as_it_goes = utimensat(&directory, file, &times(entry), AtFlags::SYMLINK_NOFOLLOW);
+            }
+        }
+    }
+}
+
+/// Owner, permissions and time, in the order in which none undoes another.
+fn settle(file: impl std::os::fd::AsFd, entry: &Entry) -> Result<(), CheckpointError> {
+    let (user, group) = entry.owner;
+    // Whoever may not give files away keeps them.
+    let given = fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    // A program that runs as its owner must not become one that runs as us.
+    let mode = if given.is_ok() { entry.mode } else { entry.mode & 0o777 };
+    fchmod(&file, Mode::from_raw_mode(mode)).map_err(write)?;
+    futimens(&file, &times(entry)).map_err(write)
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let seconds = i64::try_from(entry.modified.div_euclid(1_000_000_000)).unwrap_or(0);
+    let rest = i64::try_from(entry.modified.rem_euclid(1_000_000_000)).unwrap_or(0);
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    Timestamps { last_access: now, last_modification: Timespec { tv_sec: seconds, tv_nsec: rest } }
+}
+
+fn write(errno: Errno) -> CheckpointError {
+    CheckpointError::Write { source: errno.into() }
+}
+
+fn changed() -> CheckpointError {
+    CheckpointError::Write { source: io::Error::other("it has changed meanwhile") }
+}

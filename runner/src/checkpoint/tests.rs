@@ -1,0 +1,486 @@
+//! Real trees on a real disk: what a checkpoint holds, what comes back, and what stays as others left it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::ledger::Ledger;
+use super::store::{About, Journal, Store};
+use super::tree::{self, Scope, Tree};
+use super::{Checkpoint, CheckpointError, Restored};
+
+/// A workspace, its store, and one session that works there.
+struct World {
+    root: TempDir,
+    store: Store,
+    ledger: Ledger,
+}
+
+const SESSION: &str = "s-1";
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("work")).unwrap();
+        let scope = Scope { exclude: vec!["node_modules".to_owned()], max_file: 1 << 20 };
+        let store = Store::open(&root.path().join("stores"), &root.path().join("work"), scope).unwrap();
+        Self { root, store, ledger: Ledger::default() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("work").join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(name)).ok()
+    }
+
+    fn take(&self) -> Checkpoint {
+        let held = self.store.lock().unwrap();
+        self.store.take(&held, &About { session: SESSION.to_owned(), ..About::default() }).unwrap().0
+    }
+
+    fn look(&self) -> Tree {
+        tree::walk(&tree::open_root(self.store.workspace()).unwrap(), self.store.scope()).unwrap()
+    }
+
+    /// The session does something.
+    fn session(&mut self, work: impl FnOnce(&Self)) {
+        let before = self.look();
+        work(self);
+        self.ledger.ran(&before, &self.look());
+    }
+
+    fn bash(&self, script: &str) {
+        let done = Command::new("bash").args(["-ec", script]).current_dir(self.store.workspace()).status().unwrap();
+        assert!(done.success(), "{script}");
+    }
+
+    fn restore(&mut self, to: &Checkpoint, force: bool) -> Restored {
+        let prospect = self.store.look(to.id.as_str(), &self.ledger).unwrap();
+        let held = self.store.lock().unwrap();
+        self.store.restore(&held, prospect, force, SESSION, &mut self.ledger).unwrap()
+    }
+
+    /// Everything that a restore has to bring back, by path: type, permissions, time, content.
+    fn state(&self) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
+        let mut all = BTreeMap::new();
+        let mut open = vec![self.store.workspace().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let about = path.symlink_metadata().unwrap();
+                let content = if about.is_symlink() {
+                    fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                } else if about.is_dir() {
+                    open.push(path.clone());
+                    Vec::new()
+                } else {
+                    fs::read(&path).unwrap()
+                };
+                all.insert(path, (about.mode(), about.mtime(), about.mtime_nsec(), content));
+            }
+        }
+        all
+    }
+}
+
+fn names(names: &[Vec<u8>]) -> Vec<String> {
+    names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+/// What a shadow repository that is driven by git's own commands loses or harms.
+#[test]
+fn the_seven_losses_of_a_shadow_repository() {
+    let mut world = World::new();
+    world.bash("git init -q . && printf '* text=auto\\n*.dat filter=lfs\\n' > .gitattributes && printf '*.log\\n' > .gitignore");
+    world.write("ignored.log", "kept by nobody else\n");
+    world.write("crlf.txt", "one\r\ntwo\r\n");
+    world.write("big.dat", "never filtered");
+    world.write("secret", "s3cret\n");
+    fs::set_permissions(world.path("secret"), PermissionsExt::from_mode(0o600)).unwrap();
+    world.bash("git init -q nested && echo inner > nested/file && mkdir empty && mkfifo pipe");
+    world.bash("ln -s /nowhere dangling; ln secret second; printf x > \"odd $'name\\n'\"");
+    let git = |world: &World| {
+        let mut sums = Command::new("bash");
+        sums.args(["-c", "find .git nested/.git -type f -exec sha256sum {} + | sort"]);
+        String::from_utf8(sums.current_dir(world.store.workspace()).output().unwrap().stdout).unwrap()
+    };
+    let repositories = git(&world);
+    let one = world.take();
+    let before = world.state_without(".git");
+    // 1: a later checkpoint has a file that the earlier has not.
+    world.session(|world| world.write("later", "later"));
+    let two = world.take();
+    // 2, 3, 4, 5, 6: lost, changed, widened.
+    world.session(|world| {
+        world.bash("rm ignored.log nested/file second; chmod 644 secret; printf 'one\\ntwo\\n' > crlf.txt; rmdir empty; rm dangling");
+    });
+    // Somebody else's.
+    world.write("theirs", "new");
+    let plan = world.store.look(one.id.short(), &world.ledger).unwrap().plan;
+    assert_eq!(names(&plan.delete), ["later"]);
+    assert_eq!(names(&plan.kept), ["theirs"]);
+    assert_eq!(names(&plan.conflicts), [""; 0]);
+    let done = world.restore(&one, false);
+    assert_eq!(done.failed, []);
+    fs::remove_file(world.path("theirs")).unwrap();
+    let after = world.state_without(".git");
+    assert_eq!(after, before);
+    assert_eq!(git(&world), repositories);
+    // 7: what is not covered is told.
+    let uncovered = world.store.uncovered(&one.id).unwrap();
+    let told: Vec<_> =
+        uncovered.iter().map(|(name, why)| (String::from_utf8_lossy(name).into_owned(), why.as_str())).collect();
+    for expected in [(".git", "repository"), ("nested/.git", "repository"), ("pipe", "special")] {
+        assert!(told.contains(&(expected.0.to_owned(), expected.1)), "{told:?}");
+    }
+    // And forward again.
+    world.restore(&two, false);
+    assert_eq!(world.read("later").as_deref(), Some(&b"later"[..]));
+}
+
+impl World {
+    fn state_without(&self, name: &str) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
+        let mut state = self.state_of_files();
+        state.retain(|path, _| !path.components().any(|part| part.as_os_str() == name));
+        state
+    }
+
+    /// Without pipes, which cannot be read, and without the times of directories in which others have been.
+    fn state_of_files(&self) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)> {
+        let pipes = self.path("pipe");
+        let _none = fs::remove_file(pipes);
+        self.state()
+    }
+}
+
+#[test]
+fn what_others_did_stays_unless_it_is_forced() {
+    let mut world = World::new();
+    for name in ["mine", "theirs", "both", "gone"] {
+        world.write(name, "then");
+    }
+    let then = world.take();
+    world.session(|world| {
+        world.write("mine", "session");
+        world.write("both", "session");
+        world.write("made", "session");
+        world.write("made-and-changed", "session");
+        world.bash("mkdir d; touch d/made");
+    });
+    world.write("theirs", "other");
+    world.write("both", "another");
+    world.write("new", "other");
+    world.write("made-and-changed", "other too");
+    world.write("d/new", "other");
+    fs::remove_file(world.path("gone")).unwrap();
+    let prospect = world.store.look(then.id.as_str(), &world.ledger).unwrap();
+    assert_eq!(names(&prospect.plan.write), ["mine"]);
+    assert_eq!(names(&prospect.plan.delete), ["d/made", "made"]);
+    assert_eq!(names(&prospect.plan.conflicts), ["both", "gone", "theirs"]);
+    assert_eq!(names(&prospect.plan.kept), ["d", "d/new", "made-and-changed", "new"]);
+    world.restore(&then, false);
+    assert_eq!(world.read("mine").unwrap(), b"then");
+    assert_eq!(world.read("both").unwrap(), b"another");
+    assert_eq!(world.read("gone"), None);
+    let undo = world.restore(&then, true).undo;
+    assert_eq!((world.read("both").unwrap(), world.read("gone").unwrap()), (b"then".to_vec(), b"then".to_vec()));
+    assert_eq!(world.read("new").unwrap(), b"other", "never anybody else's new file");
+    world.restore(&undo, false);
+    assert_eq!((world.read("both").unwrap(), world.read("gone")), (b"another".to_vec(), None));
+}
+
+#[test]
+fn no_link_leads_a_restore_out() {
+    let mut world = World::new();
+    world.write("d/file", "inside");
+    let outside = world.root.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "outside").unwrap();
+    let then = world.take();
+    world.session(|world| {
+        fs::remove_dir_all(world.path("d")).unwrap();
+        symlink(&outside, world.path("d")).unwrap();
+    });
+    let done = world.restore(&then, false);
+    assert_eq!(done.failed, []);
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"outside");
+    assert_eq!(world.read("d/file").unwrap(), b"inside");
+    // One that somebody puts in the way between plan and restore.
+    world.session(|world| world.write("d/file", "changed"));
+    let prospect = world.store.look(then.id.as_str(), &world.ledger).unwrap();
+    fs::rename(world.path("d"), world.path("e")).unwrap();
+    symlink(&outside, world.path("d")).unwrap();
+    let held = world.store.lock().unwrap();
+    let done = world.store.restore(&held, prospect, true, SESSION, &mut world.ledger.clone()).unwrap();
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"outside");
+    assert!(done.failed.iter().any(|failed| failed.name == b"d/file"), "{done:?}");
+}
+
+#[test]
+fn what_is_cut_short_can_be_gone_on_with_or_undone() {
+    for forward in [true, false] {
+        let mut world = World::new();
+        world.write("a", "then");
+        world.write("b", "then");
+        let then = world.take();
+        world.session(|world| {
+            world.write("a", "now");
+            world.write("b", "now");
+            world.write("c", "now");
+        });
+        let undo = world.take();
+        let old = world.state();
+        // As if it had died behind the first file.
+        world.store.begin(&Journal { to: then.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() }).unwrap();
+        let entry = world.store.entries(&then.id).unwrap().remove(&b"a"[..]).unwrap();
+        world.write("a", "then");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(u64::try_from(entry.modified).unwrap());
+        fs::File::options().write(true).open(world.path("a")).unwrap().set_modified(time).unwrap();
+        world.write(&format!(".palisade-restore-{}-2", undo.id.short()), "half");
+        let to = if forward { &then } else { &undo };
+        let done = world.restore(to, false);
+        assert_eq!(done.failed, []);
+        assert_eq!(names(&done.plan.conflicts), [""; 0], "{forward}");
+        if forward {
+            assert_eq!((world.read("a"), world.read("b")), (Some(b"then".to_vec()), Some(b"then".to_vec())));
+            assert_eq!((world.read("c"), fs::read_dir(world.path("")).unwrap().count()), (None, 2));
+        } else {
+            assert_eq!(world.state(), old);
+        }
+        assert_eq!(world.store.journal(), None);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_told_and_stays() {
+    let mut world = World::new();
+    world.write("node_modules/x/y", "made again");
+    world.write("big", vec![0; (1 << 20) + 1]);
+    world.write("small", "s");
+    let then = world.take();
+    assert_eq!((then.files, then.uncovered), (1, 2));
+    let mut told = world.store.uncovered(&then.id).unwrap();
+    told.sort();
+    let expected = [("big", "too-large"), ("node_modules", "excluded")];
+    assert_eq!(told, expected.map(|(name, why)| (name.as_bytes().to_vec(), why.to_owned())));
+    world.session(|world| world.bash("rm small; echo > node_modules/x/y; truncate -s 2M big; mkdir -p made/node_modules; touch made/node_modules/z made/f"));
+    let done = world.restore(&then, false);
+    assert_eq!(done.failed, []);
+    assert_eq!(world.read("node_modules/x/y").unwrap(), b"\n");
+    assert!(world.path("made/node_modules/z").exists() && !world.path("made/f").exists());
+}
+
+#[test]
+fn the_store_is_for_nobody_else() {
+    let world = World::new();
+    world.write("secret", "s3cret");
+    world.write("large", vec![7; (1 << 20) - 1]);
+    world.take();
+    let mut open = vec![world.root.path().join("stores")];
+    let mut files = 0;
+    while let Some(path) = open.pop() {
+        let mode = fs::metadata(&path).unwrap().mode() & 0o777;
+        for entry in fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                open.push(entry);
+            } else if entry.components().any(|part| part.as_os_str() == "objects")
+                || entry.file_name().unwrap() == "cache"
+            {
+                assert_eq!(fs::metadata(&entry).unwrap().mode() & 0o777, 0o600, "{}", entry.display());
+                files += 1;
+            }
+        }
+        let own = path.parent().unwrap().file_name().unwrap() == "stores";
+        assert!(!own || mode == 0o700, "{} {mode:o}", path.display());
+    }
+    assert!(files > 4);
+}
+
+#[test]
+fn nothing_that_has_not_changed_is_read_or_written_again() {
+    let world = World::new();
+    for index in 0..200 {
+        world.write(&format!("d{}/f{index}", index % 7), format!("{index}"));
+    }
+    // Behind the clock's step, so that states count.
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    for index in 0..200 {
+        fs::File::options()
+            .write(true)
+            .open(world.path(&format!("d{}/f{index}", index % 7)))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+    }
+    let changed = || fs::metadata(world.path("d0/f0")).map(|about| (about.ctime(), about.ctime_nsec())).unwrap();
+    let before = changed();
+    while std::time::SystemTime::now()
+        < std::time::UNIX_EPOCH
+            + std::time::Duration::new(before.0.unsigned_abs(), 0)
+            + std::time::Duration::from_secs(2)
+    {
+        world.take();
+    }
+    assert_eq!(world.store.cache().len(), 200);
+    let one = world.take();
+    // A file that cannot be read any more is not missed: its state is the one that is known.
+    let objects = || walk_files(&world.root.path().join("stores")).len();
+    let count = objects();
+    let two = world.take();
+    assert!(objects() <= count + 2, "the commit and its reference alone");
+    assert_eq!(world.store.entries(&one.id).unwrap(), world.store.entries(&two.id).unwrap());
+}
+
+fn walk_files(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+#[test]
+fn names_are_found_by_their_beginning_and_nothing_else() {
+    let world = World::new();
+    world.write("a", "1");
+    let one = world.take();
+    world.write("a", "2");
+    let two = world.take();
+    assert_eq!(world.store.find(one.id.short()).unwrap(), one);
+    assert_eq!(world.store.list().unwrap(), [one.clone(), two.clone()]);
+    for name in ["", "abc", "../../x", "refs/heads", "zzzzzzzz", "HEAD", "0000000000"] {
+        assert!(matches!(world.store.find(name), Err(CheckpointError::Unknown { .. })), "{name}");
+    }
+    let held = world.store.lock().unwrap();
+    world.store.remove(&held, std::slice::from_ref(&one.id)).unwrap();
+    assert_eq!(world.store.list().unwrap(), std::slice::from_ref(&two));
+    assert!(world.store.find(one.id.as_str()).is_err());
+    let objects = walk_files(&world.root.path().join("stores"))
+        .into_iter()
+        .filter(|path| path.components().any(|part| part.as_os_str() == "objects"));
+    let kept: usize = objects.count();
+    // The commit, its three trees, the lists and the one file.
+    assert_eq!(kept, 1 + 3 + 2 + 1);
+    assert_eq!(world.store.entries(&two.id).unwrap().len(), 1);
+}
+
+#[test]
+fn a_ledger_is_read_as_it_was_put_down() {
+    let mut world = World::new();
+    world.write("gone", "x");
+    world.session(|world| world.bash("rm gone; echo > \"a b\"; mkdir d; ln -s x l"));
+    world.store.keep_ledger(SESSION, &world.ledger).unwrap();
+    assert_eq!(world.store.ledger(SESSION), world.ledger);
+    assert!(world.store.ledger("../x").is_empty() && world.store.ledger("").is_empty());
+    for bytes in [&b"1 2 3"[..], b"- a", b"1 2 3 4 5 6 7 x name\0", b"\0"] {
+        assert_eq!(Ledger::read(bytes), None);
+    }
+}
+
+/// What is done to a tree at random.
+#[derive(Clone, Debug)]
+enum Edit {
+    Write(usize, Vec<u8>),
+    Delete(usize),
+    Directory(usize),
+    Link(usize, usize),
+    Mode(usize, u32),
+    Rename(usize, usize),
+}
+
+const PLACES: [&str; 12] =
+    ["a", "b", "d/a", "d/b", "d/e/a", "d/e/f/a", "x y", "d/\u{fc}", "empty", "d/e", "d", "z/\u{202e}x"];
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let place = || 0..PLACES.len();
+    let edit = prop_oneof![
+        4 => (place(), proptest::collection::vec(any::<u8>(), 0..40)).prop_map(|(place, bytes)| Edit::Write(place, bytes)),
+        2 => place().prop_map(Edit::Delete),
+        1 => place().prop_map(Edit::Directory),
+        1 => (place(), place()).prop_map(|(place, to)| Edit::Link(place, to)),
+        1 => (place(), 0_u32..0o1000).prop_map(|(place, mode)| Edit::Mode(place, mode | 0o700)),
+        1 => (place(), place()).prop_map(|(from, to)| Edit::Rename(from, to)),
+    ];
+    proptest::collection::vec(edit, 0..25)
+}
+
+/// Does what can be done; the rest fails, as it may.
+fn carry_out(world: &World, edits: &[Edit]) {
+    let at = |place: &usize| world.path(PLACES.get(*place).unwrap());
+    for edit in edits {
+        let _may_fail = match edit {
+            Edit::Write(place, bytes) => {
+                let _parent = fs::create_dir_all(at(place).parent().unwrap());
+                fs::write(at(place), bytes)
+            }
+            Edit::Delete(place) => fs::remove_file(at(place)).or_else(|_| fs::remove_dir_all(at(place))),
+            Edit::Directory(place) => fs::DirBuilder::new().recursive(true).mode(0o750).create(at(place)),
+            Edit::Link(place, to) => symlink(PLACES.get(*to).unwrap(), at(place)),
+            Edit::Mode(place, mode) => match at(place).symlink_metadata() {
+                Ok(about) if !about.is_symlink() => fs::set_permissions(at(place), PermissionsExt::from_mode(*mode)),
+                _ => Ok(()),
+            },
+            Edit::Rename(from, to) => fs::rename(at(from), at(to)),
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_way_back_leads_to_the_very_same_tree(first in edits(), second in edits(), third in edits()) {
+        let mut world = World::new();
+        carry_out(&world, &first);
+        let then = world.take();
+        let before = world.state();
+        world.session(|world| carry_out(world, &second));
+        world.session(|world| carry_out(world, &third));
+        let late = world.state();
+        let done = world.restore(&then, false);
+        prop_assert_eq!(&done.failed, &[]);
+        prop_assert_eq!(world.state(), before);
+        let done = world.restore(&done.undo, false);
+        prop_assert_eq!(&done.failed, &[]);
+        prop_assert_eq!(world.state(), late);
+    }
+
+    #[test]
+    fn others_files_are_unharmed(first in edits(), second in edits(), others in edits(), force in any::<bool>()) {
+        let mut world = World::new();
+        carry_out(&world, &first);
+        let then = world.take();
+        let held = world.state();
+        world.session(|world| carry_out(world, &second));
+        let between = world.state();
+        carry_out(&world, &others);
+        let theirs = world.state();
+        world.restore(&then, force);
+        let after = world.state();
+        for (path, state) in &theirs {
+            let is_directory = state.0 & 0o170_000 == 0o040_000;
+            let made_by_others = between.get(path) != Some(state) && !is_directory;
+            let stands_in_the_way = force && (held.contains_key(path) || held.keys().any(|other| other.starts_with(path)));
+            if made_by_others && !stands_in_the_way {
+                prop_assert_eq!(after.get(path), Some(state), "{}", path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a person's yes to a call binds, and what it opens.
+//!
+//! Decides when two calls are the same one: if all of their arguments are, what their shells begin with, the policies and what those
+//! say, and what the files hold that the text names as scripts or programs of the agent's. A byte more or less is another call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use palisade_engine::{AbsolutePath, Decision, Facts, Origin, Question, Report, Transport};
+use palisade_grammar::{EffectKind, Inventory};
+use sha2::{Digest as _, Sha256};
+
+use super::asked::Intent;
+use super::{Call, Pending, PendingAct};
+use crate::audit::Digest;
+use crate::checkpoint::plan::Plan;
+use crate::sandbox::plan::Rights;
+
+/// Bytes of a file up to which what it holds is bound; of a larger one it is which file it is, and when it was last changed.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Files that one script may name.
+const MAX_FILES: usize = 256;
+
+/// A file that a yes binds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BoundFile {
+    pub(super) path: AbsolutePath,
+    /// Of what it holds; none if that cannot be read, or is too much.
+    pub(super) digest: Option<Digest>,
+    /// Which file it is, where what it holds does not say.
+    stands_for: String,
+}
+
+/// Text to a digest: lengths first, so that no two lists of parts run together to the same bytes.
+#[derive(Default)]
+struct Parts(Vec<u8>);
+
+impl Parts {
+    fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(part);
+        self
+    }
+
+    fn principal(&mut self, facts: &Facts) -> &mut Self {
+        self.add(format!("{:?}", facts.principal))
+    }
+
+    fn report(&mut self, report: &Report) -> &mut Self {
+        self.add(&report.policy_set);
+        for request in &report.requests {
+            self.add(request.action).add(&request.resource).add(request.decision.as_str());
+            self.add(request.determining.join("\n"));
+        }
+        for opaque in &report.opaque {
+            self.add(opaque.reason.as_str()).add(&opaque.text);
+        }
+        self
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+}
+
+/// What a yes to this script binds. `files` are those that it names.
+pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
+    let Pending { question, call, state, .. } = pending;
+    let Call { script, session, cwd, timeout, reason, arguments, yields, terminal, colours, .. } = call;
+    let facts = question.facts();
+    let mut parts = Parts::default();
+    parts.add("script").principal(facts).add(script).add(arguments).add(reason);
+    parts.add(format!("{session:?} {cwd:?} {timeout:?} {yields:?} {terminal:?} {colours}"));
+    parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).add(format!("{state:?}"));
+    parts.report(question.report());
+    for BoundFile { path, digest, stands_for } in files {
+        parts.add(path.as_str()).add(format!("{digest:?}")).add(stands_for);
+    }
+    parts.digest()
+}
+
+/// What a yes to this binds that is to reach a job.
+pub(super) fn act(pending: &PendingAct) -> Digest {
+    let PendingAct { job, facts, judged, intent, told, .. } = pending;
+    let mut parts = Parts::default();
+    parts.add("act").principal(facts).add(job.id.as_str()).add(job.req.to_string()).add(told.to_string());
+    match intent {
+        Intent::Input { bytes, eof, .. } => parts.add("input").add(bytes).add(eof.to_string()),
+        Intent::Signal { signal, order } => parts.add("signal").add(signal.name()).add(format!("{order:?}")),
+    };
+    parts.report(&judged.strictest());
+    parts.digest()
+}
+
+/// What a yes to a restore binds: where it goes, and all that it would do.
+pub(super) fn restore(session: &str, to: &str, force: bool, facts: &Facts, plan: &Plan, report: &Report) -> Digest {
+    let mut parts = Parts::default();
+    parts.add("restore").principal(facts).add(session).add(to).add(force.to_string());
+    for (kind, names) in [("write", &plan.write), ("delete", &plan.delete)] {
+        parts.add(kind).add(names.len().to_string());
+        for name in names {
+            parts.add(name);
+        }
+    }
+    parts.report(report);
+    parts.digest()
+}
+
+/// The scripts and programs of the agent's that a text names, and what they hold now.
+pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
+    // What lies at a target cannot be read from here.
+    if facts.transport != Transport::Local {
+        return Vec::new();
+    }
+    let is_own = |origin: Origin| matches!(origin, Origin::Workspace | Origin::Temp | Origin::Unknown);
+    let programs = facts.programs.values().filter(|program| is_own(program.origin));
+    let programs = programs.filter_map(|program| program.path.as_ref());
+    let read = inventory.commands().iter().flat_map(|command| {
+        let effects = command.effects.iter().enumerate();
+        let code = effects.filter(|(_, effect)| effect.kind == EffectKind::Execute);
+        code.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
+    });
+    let named: BTreeSet<&AbsolutePath> = programs.chain(read).collect();
+    named.into_iter().take(MAX_FILES).map(|path| BoundFile::of(path.clone())).collect()
+}
+
+impl BoundFile {
+    fn of(path: AbsolutePath) -> Self {
+        let (digest, stands_for) = match hashed(Path::new(path.as_str())) {
+            Ok(Hashed::Held(digest)) => (Some(digest), String::new()),
+            Ok(Hashed::Told(about)) => (None, about),
+            Err(error) => (None, format!("{:?}", error.kind())),
+        };
+        Self { path, digest, stands_for }
+    }
+}
+
+enum Hashed {
+    Held(Digest),
+    Told(String),
+}
+
+fn hashed(path: &Path) -> io::Result<Hashed> {
+    // A pipe that nobody writes to would be waited for.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() || about.len() > MAX_FILE {
+        let (changed, nanoseconds) = (about.ctime(), about.ctime_nsec());
+        let told = format!("{} {} {} {changed}.{nanoseconds}", about.dev(), about.ino(), about.len());
+        return Ok(Hashed::Told(told));
+    }
+    let mut hash = Sha256::new();
+    let mut reader = file.take(MAX_FILE);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = reader.read(&mut buffer)?;
+        match buffer.get(..read) {
+            Some(bytes) if read > 0 => hash.update(bytes),
+            _ => break,
+        }
+    }
+    Ok(Hashed::Held(Digest::from_bytes(hash.finalize().into())))
+}
+
+/// What the kernel has to open for the requests that a yes lifts: the file itself, or the directory that it is made in or taken from,
+/// for that is what Landlock has rights for.
+pub(super) fn opens(question: &Question) -> Vec<(AbsolutePath, Rights)> {
+    let facts = question.facts();
+    // At a target no kernel rules of ours hold anything, and this machine's files are not meant.
+    if facts.transport != Transport::Local {
+        return Vec::new();
+    }
+    let known: BTreeMap<&str, &AbsolutePath> =
+        facts.paths.values().chain(facts.matches.values().flatten()).map(|path| (path.as_str(), path)).collect();
+    let mut opened: BTreeMap<AbsolutePath, Rights> = BTreeMap::new();
+    let asked = question.report().requests.iter().filter(|request| request.decision == Decision::Ask);
+    for request in asked {
+        // What is not known before it runs is held by the rules that there are.
+        let Some(path) = known.get(request.resource.as_str()) else { continue };
+        let there = Path::new(path.as_str()).exists();
+        let directory = || Path::new(path.as_str()).parent().and_then(|above| AbsolutePath::new(above.to_str()?));
+        let (place, rights) = match request.action {
+            "read" => (Some((*path).clone()), Rights::READ),
+            "write" if there => (Some((*path).clone()), Rights::WRITE),
+            "write" => (directory(), Rights::WRITE),
+            "delete" => (directory(), Rights::DELETE),
+            "execute" => (Some((*path).clone()), Rights::READ | Rights::EXECUTE),
+            _ => continue,
+        };
+        if let Some(place) = place.filter(|place| Path::new(place.as_str()).exists()) {
+            *opened.entry(place).or_default() |= rights;
+        }
+    }
+    opened.into_iter().collect()
+}

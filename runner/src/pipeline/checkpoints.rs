@@ -1,0 +1,525 @@
+//! Checkpoints from a caller's side: who may take one and go back to one, asked and on record; and what a session makes of its
+//! workspace once there is a way back.
+//!
+//! A restore is not a way round a rule: every file that it would write or delete is a request of its own beside `restore`. What it
+//! would do is on record, path by path, before any of it is done.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
+use serde::Serialize;
+
+use super::overseer::Way;
+use super::{Client, Failure, Pipeline, WithClient, bound};
+use crate::audit::{Anchor, RequestId};
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::plan::Plan;
+use crate::checkpoint::store::{About, Store};
+use crate::checkpoint::tree::{self, Name, Tree};
+use crate::checkpoint::{Checkpoint, CheckpointError, Settings};
+use crate::control::approvals::Asked;
+use crate::limits::MAX_LABEL;
+use crate::record;
+use crate::redact::Redacted;
+use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
+use crate::session::SessionError;
+
+/// Paths of one kind that a result names; it counts the others.
+const SHOWN: usize = 100;
+
+/// Paths in one entry of the record; more make another entry.
+const RECORDED: usize = 5_000;
+
+/// What there is to say of a checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckpointNote {
+    /// Its name.
+    pub checkpoint: Redacted,
+    /// The caller's name for it.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub label: Redacted,
+    /// The session that it was taken for.
+    pub session: Redacted,
+    /// When it was taken.
+    pub taken: Redacted,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files and directories that it does not hold.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub uncovered: u64,
+    /// The checkpoint that was gone back to when this was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_restore: Option<Redacted>,
+}
+
+/// A checkpoint that was taken.
+#[derive(Clone, Debug, Serialize)]
+pub struct Taken {
+    /// The checkpoint.
+    #[serde(flatten)]
+    pub note: CheckpointNote,
+    /// What it does not hold, and why; the first of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_covered: Vec<Redacted>,
+    /// The record's head behind it.
+    #[serde(skip)]
+    pub anchor: Anchor,
+}
+
+/// What a restore did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreNote {
+    /// It was only asked what it would do.
+    pub dry_run: bool,
+    /// The checkpoint gone back to.
+    pub checkpoint: Redacted,
+    /// Put back as they were.
+    pub write: Paths,
+    /// Made since, and deleted.
+    pub delete: Paths,
+    /// Changed by others since, and left alone unless forced.
+    pub conflicts: Paths,
+    /// Made by others since, and left alone.
+    pub left: Paths,
+    /// What could not be done, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Redacted>,
+    /// The checkpoint of what was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Redacted>,
+    /// The verdict on a dry run: what it would be.
+    pub decision: DecisionNote,
+    /// The record's head behind it.
+    #[serde(skip)]
+    pub anchor: Anchor,
+}
+
+/// Paths, the first of them by name.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Paths {
+    /// How many there are.
+    pub count: usize,
+    /// The first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Redacted>,
+}
+
+/// What became of something that was to be done with a checkpoint.
+#[derive(Debug)]
+pub enum Checked<T> {
+    /// It was done.
+    Done(Box<T>),
+    /// Policy does not let it. Nothing was done.
+    Refused(Box<Refusal>),
+    /// Somebody has to say yes first. Nothing was done.
+    Unanswered(Box<Unanswered>),
+}
+
+/// What a restore is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Only say what it would do.
+    pub dry_run: bool,
+    /// Put back what others changed, too.
+    pub force: bool,
+}
+
+/// Shows somebody what would be done and takes their answer: a yes is theirs, anything else is a no.
+pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<Approval> + Send + 'a;
+
+/// What sessions have made of the workspace since they have a checkpoint to go back to.
+#[derive(Debug, Default)]
+pub(super) struct Tracks(Mutex<BTreeMap<String, Arc<Mutex<Ledger>>>>);
+
+impl Tracks {
+    fn of(&self, session: &str) -> Option<Arc<Mutex<Ledger>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
+    }
+
+    fn begin(&self, session: &str, store: &Store) -> Arc<Mutex<Ledger>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = || Arc::new(Mutex::new(store.ledger(session)));
+        Arc::clone(all.entry(session.to_owned()).or_insert_with(first))
+    }
+}
+
+/// A look at the workspace before a command of a session that has a way back.
+pub(super) struct Watched {
+    session: String,
+    ledger: Arc<Mutex<Ledger>>,
+    store: Arc<Store>,
+    before: Tree,
+}
+
+impl Pipeline {
+    /// Takes a checkpoint of the workspace, between two commands of a session.
+    ///
+    /// # Errors
+    /// There is no such session, the workspace or the store cannot be used, or it cannot be recorded: then there is no checkpoint.
+    pub async fn checkpoint(&self, session: &str, label: &str, client: &Client) -> Result<Checked<Taken>, Failure> {
+        if label.len() > MAX_LABEL {
+            return Err(Failure::of("the label is too long; the limit is 200 bytes"));
+        }
+        self.goes_on(Some(session))?;
+        self.is_here(session, "checkpoints")?;
+        // No command of the session runs meanwhile.
+        let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
+        let facts = self.facts_in(session, client);
+        let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
+        let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
+        if explained.decision != Decision::Allow {
+            lease.give_back();
+            let entry = record::checkpoint(session, &explained, None);
+            return self.not_taken(explained, entry).await.map(Checked::Refused);
+        }
+        // What is not redacted must not lie in the store, whose list others see.
+        let about = About { label: self.redact(label).to_string(), session: session.to_owned(), before_restore: None };
+        let taken = self.in_store(move |store| {
+            let held = store.lock()?;
+            store.take(&held, &about).map(|(checkpoint, _)| checkpoint)
+        });
+        let taken = taken.await;
+        lease.give_back();
+        let (store, taken) = taken?;
+        self.tracks.begin(session, &store);
+        let note = self.note(&taken);
+        let entry = record::checkpoint(session, &explained, Some(&note));
+        let anchor = match self.audit.append(entry).await {
+            Ok(anchor) => anchor,
+            Err(error) => {
+                let id = taken.id.clone();
+                self.in_store(move |store| store.remove(&store.lock()?, &[id])).await?;
+                return Err(self.failure(&error));
+            }
+        };
+        let uncovered = store.uncovered(&taken.id).map_err(|error| self.failure(&error))?;
+        let shown = uncovered.iter().take(SHOWN);
+        let not_covered =
+            shown.map(|(name, why)| self.redact(&format!("{}: {why}", String::from_utf8_lossy(name)))).collect();
+        Ok(Checked::Done(Box::new(Taken { note, not_covered, anchor })))
+    }
+
+    /// Goes back to a checkpoint, between two commands of a session, or says what that would do.
+    ///
+    /// # Errors
+    /// There is no such session or checkpoint, workspace or store cannot be used, or it cannot be recorded: then nothing was restored.
+    pub async fn restore(
+        &self,
+        session: &str,
+        checkpoint: &str,
+        terms: Terms,
+        client: &Client,
+    ) -> Result<Checked<RestoreNote>, Failure> {
+        self.goes_on(Some(session))?;
+        self.is_here(session, "checkpoints")?;
+        let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
+        let done = self.go_back(session, checkpoint, terms, client, None).await;
+        lease.give_back();
+        done
+    }
+
+    /// Goes back to a checkpoint for the operator, without a session that is open: on account of the one that it was taken for.
+    /// `ask` shows a person what would be done, and gives their yes.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub async fn restore_from_outside(
+        &self,
+        checkpoint: &str,
+        terms: Terms,
+        person: &mut Person<'_>,
+    ) -> Result<Checked<RestoreNote>, Failure> {
+        let name = checkpoint.to_owned();
+        let (_, found) = self.in_store(move |store| store.find(&name)).await?;
+        let session = found.about.session;
+        self.go_back(&session, checkpoint, terms, &Client::default(), Some(person)).await
+    }
+
+    async fn go_back(
+        &self,
+        session: &str,
+        checkpoint: &str,
+        terms: Terms,
+        client: &Client,
+        person: Option<&mut Person<'_>>,
+    ) -> Result<Checked<RestoreNote>, Failure> {
+        let store = self.store().await?;
+        let track = self.tracks.begin(session, &store);
+        let name = checkpoint.to_owned();
+        let known = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (store, prospect) = self.in_store(move |store| store.look(&name, &known)).await?;
+        let plan = if terms.force { prospect.plan.clone().forced() } else { prospect.plan.clone() };
+        let facts = self.facts_in(session, client);
+        let engine = self.settings.engine.now();
+        let files = self.files(&plan)?;
+        let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &Act::Restore, &files));
+        let redactor = self.settings.redactor.keyed(session);
+        let mut explained = short(&report, &redactor);
+        let note = |plan: &Plan, explained: &Explained, anchor| RestoreNote {
+            dry_run: terms.dry_run,
+            checkpoint: self.redact(prospect.to.id.short()),
+            write: self.paths(&plan.write),
+            delete: self.paths(&plan.delete),
+            conflicts: self.paths(&plan.conflicts),
+            left: self.paths(&plan.kept),
+            failed: Vec::new(),
+            undo: None,
+            decision: explained.note(self.redact(prospect.to.id.short())),
+            anchor,
+        };
+        if terms.dry_run {
+            return Ok(Checked::Done(Box::new(note(&plan, &explained, self.audit.head()))));
+        }
+        if explained.decision == Decision::Ask {
+            let id = self.audit.request();
+            let people = match person {
+                Some(person) => match person(&note(&plan, &explained, self.audit.head()), &explained) {
+                    Some(approval) => self.said_yes(id, approval, &report, &explained).await?,
+                    None => Vec::new(),
+                },
+                None => {
+                    let binds = bound::restore(session, prospect.to.id.as_str(), terms.force, &facts, &plan, &report);
+                    let (files, report, explained) = (&files, &report, &explained);
+                    let way = Way { id, binds, session, facts: &facts, files, report, explained };
+                    match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
+                        Asked::Granted(_, people) => people,
+                        Asked::Waits(id) => return Ok(self.without_yes(explained, id, self.standing(Some(id)))),
+                        Asked::Denied(id, no) => return Ok(self.without_yes(explained, id, self.denied(id, &no))),
+                        Asked::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
+                    }
+                }
+            };
+            if !people.is_empty() {
+                let shown = report;
+                let again = || engine.approve_on(&facts, &Act::Restore, &files, &shown, &people);
+                report = tokio::task::block_in_place(again);
+                explained = short(&report, &redactor);
+            }
+        }
+        let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained).await?;
+        if explained.decision != Decision::Allow {
+            let decision = explained.note(self.redact(prospect.to.id.short()));
+            return Ok(Checked::Refused(Box::new(Refusal { explained, decision, anchor })));
+        }
+        let mut result = note(&plan, &explained, anchor);
+        let owner = session.to_owned();
+        let (_, (restored, ledger)) = self
+            .in_store(move |store| {
+                let held = store.lock()?;
+                let mut ledger = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let restored = store.restore(&held, prospect, terms.force, &owner, &mut ledger)?;
+                *track.lock().unwrap_or_else(PoisonError::into_inner) = ledger.clone();
+                Ok((restored, ledger))
+            })
+            .await?;
+        drop((store, ledger));
+        result.undo = Some(self.redact(restored.undo.id.short()));
+        let failed = restored.failed.iter();
+        result.failed = failed
+            .map(|failed| self.redact(&format!("{}: {}", String::from_utf8_lossy(&failed.name), failed.why)))
+            .collect();
+        let entry = record::restored(session, self.redact(restored.undo.id.short()), &result.failed);
+        result.anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        Ok(Checked::Done(Box::new(result)))
+    }
+
+    /// Puts a yes that was given at a terminal on record.
+    async fn said_yes(
+        &self,
+        of: RequestId,
+        person: Approval,
+        report: &Report,
+        explained: &Explained,
+    ) -> Result<Vec<Approval>, Failure> {
+        let quorum = report.quorum();
+        let answered =
+            record::Answered { of, granted: true, person: &person, peer: None, reason: "", quorum, explained };
+        self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
+        Ok(vec![person])
+    }
+
+    /// What is told of a restore that has no yes.
+    fn without_yes<T>(&self, explained: &Explained, id: RequestId, standing: Standing) -> Checked<T> {
+        let decision = explained.note(self.redact(&id.to_string()));
+        let (explained, anchor) = (explained.clone(), self.audit.head());
+        Checked::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing }))
+    }
+
+    fn in_words(&self, to: &Checkpoint, plan: &Plan) -> Redacted {
+        let (write, delete) = (plan.write.len(), plan.delete.len());
+        self.redact(&format!("restore checkpoint {}: put back {write}, delete {delete}", to.id.short()))
+    }
+
+    /// The paths that a yes opens, the first of them.
+    fn opened_by(&self, plan: &Plan) -> Vec<Redacted> {
+        let write = plan.write.iter().map(|name| ("write", name));
+        let all = write.chain(plan.delete.iter().map(|name| ("delete", name)));
+        all.take(SHOWN).map(|(what, name)| self.redact(&format!("{what} {}", String::from_utf8_lossy(name)))).collect()
+    }
+
+    /// What is planned, path by path, in as many entries as it takes; all of them before anything is done.
+    async fn record_restore(
+        &self,
+        session: &str,
+        to: &Checkpoint,
+        plan: &Plan,
+        force: bool,
+        explained: &Explained,
+    ) -> Result<Anchor, Failure> {
+        let all = plan.write.iter().map(|name| (name, true)).chain(plan.delete.iter().map(|name| (name, false)));
+        let all: Vec<(&Name, bool)> = all.collect();
+        let parts = all.len().div_ceil(RECORDED).max(1);
+        let mut anchor = self.audit.head();
+        for part in 0..parts {
+            let these = all.iter().skip(part * RECORDED).take(RECORDED);
+            let (write, delete): (Vec<_>, Vec<_>) = these.partition(|(_, write)| *write);
+            let shown = |names: Vec<&(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
+            let lists = record::Lists { write: shown(write), delete: shown(delete), part: part + 1, parts };
+            let entry = record::restore(session, self.redact(to.id.short()), explained, force, lists);
+            anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        }
+        Ok(anchor)
+    }
+
+    /// The checkpoints of the workspace, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn checkpoints(&self) -> Result<Vec<CheckpointNote>, Failure> {
+        let (_, all) = self.in_store(|store| store.list()).await?;
+        Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
+    }
+
+    /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Those that are gone.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn prune_checkpoints(&self, keep: usize) -> Result<Vec<CheckpointNote>, Failure> {
+        let pruned = self.in_store(move |store| {
+            let held = store.lock()?;
+            let journal = store.journal();
+            let needed = |checkpoint: &Checkpoint| {
+                journal.as_ref().is_some_and(|way| [&way.to, &way.undo].iter().any(|id| *id == checkpoint.id.as_str()))
+            };
+            let all = store.list()?;
+            let old = all.len().saturating_sub(keep);
+            let gone: Vec<Checkpoint> = all.into_iter().take(old).filter(|checkpoint| !needed(checkpoint)).collect();
+            let ids: Vec<_> = gone.iter().map(|checkpoint| checkpoint.id.clone()).collect();
+            store.remove(&held, &ids)?;
+            Ok(gone)
+        });
+        let (_, gone) = pruned.await?;
+        Ok(gone.iter().map(|checkpoint| self.note(checkpoint)).collect())
+    }
+
+    /// On whose behalf the principal acts.
+    pub fn user(&self) -> &str {
+        &self.settings.surroundings.principal.user
+    }
+
+    /// A look before a command, if its session has a way back.
+    pub(super) async fn look_before(&self, session: &str) -> Option<Watched> {
+        let ledger = self.tracks.of(session)?;
+        let (store, before) = self.in_store(look).await.ok()?;
+        Some(Watched { session: session.to_owned(), ledger, store, before })
+    }
+
+    /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
+    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
+        let Some(Watched { session, ledger, store, before }) = watched else { return };
+        let learnt = tokio::task::spawn_blocking(move || {
+            let after = look(&store)?;
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.ran(&before, &after);
+            store.keep_ledger(&session, &ledger)
+        });
+        if let Ok(Err(error)) = learnt.await {
+            tracing::warn!(%error, "what a command made of the workspace is not known");
+        }
+    }
+
+    async fn not_taken(&self, explained: Explained, entry: crate::audit::Entry) -> Result<Box<Refusal>, Failure> {
+        let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        let decision = explained.note(self.redact("checkpoint"));
+        Ok(Box::new(Refusal { explained, decision, anchor }))
+    }
+
+    fn facts_in(&self, session: &str, client: &Client) -> Facts {
+        let occasion = self.occasion_named(session, self.settings.cwd.clone(), None);
+        self.settings.surroundings.facts(&occasion).with(client)
+    }
+
+    /// The files of a plan, as policies know them: all of them, or nothing is done.
+    fn files(&self, plan: &Plan) -> Result<Vec<(FileAction, AbsolutePath)>, Failure> {
+        let workspace = &self.settings.surroundings.workspace;
+        let below = |name: &Name| AbsolutePath::new(&format!("{workspace}/{}", String::from_utf8_lossy(name)));
+        let write = plan.write.iter().map(|name| (FileAction::Write, below(name)));
+        let delete = plan.delete.iter().map(|name| (FileAction::Delete, below(name)));
+        let known = write.chain(delete).map(|(action, path)| Some((action, path?)));
+        known.collect::<Option<_>>().ok_or_else(|| Failure::of("a path of the checkpoint cannot be judged by policy"))
+    }
+
+    fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
+        let taken = jiff::Timestamp::from_millisecond(checkpoint.taken_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        CheckpointNote {
+            checkpoint: self.redact(checkpoint.id.short()),
+            label: self.redact(&checkpoint.about.label),
+            session: self.redact(&checkpoint.about.session),
+            taken: self.redact(&taken.to_string()),
+            files: checkpoint.files,
+            bytes: checkpoint.bytes,
+            uncovered: checkpoint.uncovered,
+            before_restore: checkpoint.about.before_restore.as_ref().map(|id| self.redact(id.get(..12).unwrap_or(id))),
+        }
+    }
+
+    fn paths(&self, names: &[Name]) -> Paths {
+        Paths { count: names.len(), paths: names.iter().take(SHOWN).map(|name| self.path(name)).collect() }
+    }
+
+    fn path(&self, name: &Name) -> Redacted {
+        self.redact(&String::from_utf8_lossy(name))
+    }
+
+    async fn store(&self) -> Result<Arc<Store>, Failure> {
+        self.in_store(|_| Ok(())).await.map(|(store, ())| store)
+    }
+
+    /// Does something with the workspace's store, on a thread that may wait for a disk.
+    async fn in_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
+    ) -> Result<(Arc<Store>, T), Failure> {
+        let Settings { directory, scope } = self.settings.checkpoints.clone();
+        let workspace = self.settings.surroundings.workspace.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let store = Store::open(&directory, workspace.as_str().as_ref(), scope)?;
+            work(&store).map(|done| (Arc::new(store), done))
+        });
+        match done.await {
+            Ok(done) => done.map_err(|error| self.failure(&error)),
+            Err(_) => Err(self.failure(&SessionError::Unknown)),
+        }
+    }
+}
+
+fn look(store: &Store) -> Result<Tree, CheckpointError> {
+    tree::walk(&tree::open_root(store.workspace())?, store.scope())
+}
+
+/// What was asked, without the thousands of files that nothing stands against.
+fn short(report: &Report, redactor: &crate::redact::Redactor) -> Explained {
+    let mut report = report.clone();
+    let mut first = true;
+    report.requests.retain(|request| std::mem::take(&mut first) || request.decision != Decision::Allow);
+    report.requests.truncate(SHOWN);
+    report.reasons.truncate(SHOWN);
+    Explained::of(&report, redactor)
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,496 @@
+//! What people do to a running server: see what waits, say yes or no to it, see what lives, stop it.
+//!
+//! This file decides what is asked of the engine before each, and when a yes counts. A yes lets nothing run by itself: the agent has to
+//! come with the very same call, which is judged again, and the yes with it.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use palisade_engine::{
+    AbsolutePath, Act, Approval, Authority, Decision, Facts, FileAction, Oversight, Question, Report, Verdict,
+};
+
+use super::asked::Intent;
+use super::bound::{self, BoundFile};
+use super::{Failure, Pending, PendingAct, Pipeline};
+use crate::audit::RequestId;
+use crate::control::approvals::{Approvals, Asked, Entry, MAX_WAITING, No};
+use crate::control::peer::Peer;
+use crate::control::wire::{Answer, Ask, Effect, File, Lives, Reason, Refused, Request, State, Voted, Waiting};
+use crate::limits::{self, MAX_REASON};
+use crate::record;
+use crate::redact::Redacted;
+use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
+use crate::session::Stop;
+
+/// What a request is about: what a person is shown, and what an answer to it is judged on.
+#[derive(Debug)]
+pub(super) struct About {
+    kind: &'static str,
+    explained: Explained,
+    session: Redacted,
+    cwd: Redacted,
+    said: Redacted,
+    files: Vec<File<Redacted>>,
+    opens: Vec<Redacted>,
+    lifts: Lifts,
+}
+
+/// A restore that needs a yes.
+pub(super) struct Way<'a> {
+    pub(super) id: RequestId,
+    /// What the yes binds.
+    pub(super) binds: crate::audit::Digest,
+    pub(super) session: &'a str,
+    pub(super) facts: &'a Facts,
+    pub(super) files: &'a [(FileAction, AbsolutePath)],
+    pub(super) report: &'a Report,
+    pub(super) explained: &'a Explained,
+}
+
+/// The requests that a yes would lift.
+#[derive(Debug)]
+enum Lifts {
+    Script(Box<Question>),
+    Acts { facts: Box<Facts>, acts: Vec<(Act, Report)>, typed: Option<Box<Question>> },
+    Restore { facts: Box<Facts>, files: Vec<(FileAction, AbsolutePath)>, report: Box<Report> },
+}
+
+impl Pipeline {
+    /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
+    ///
+    /// # Errors
+    /// As [`Pipeline::submit`].
+    pub async fn ask(self: &Arc<Self>, pending: Pending, wait: Duration) -> Result<Outcome, Failure> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut pending = pending;
+        loop {
+            let mut answers = self.answers.subscribe();
+            match self.register(&pending) {
+                Asked::Granted(id, people) => return self.lift(pending, &people, id).await,
+                Asked::Waits(id) => {
+                    let call = match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
+                        true => pending.call,
+                        false => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, Some(id))))),
+                    };
+                    // It is judged again, as it is now, before the answer counts for it.
+                    match self.submit(call).await? {
+                        Outcome::Ask(again) => pending = *again,
+                        other => return Ok(other),
+                    }
+                }
+                Asked::Denied(id, no) => {
+                    let Pending { explained, decision, anchor, .. } = pending;
+                    let standing = self.denied(id, &no);
+                    return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
+                }
+                Asked::Full => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, None)))),
+            }
+        }
+    }
+
+    /// The same for something that is to reach a job.
+    ///
+    /// # Errors
+    /// As [`Pipeline::approve_act`].
+    pub async fn ask_act(&self, pending: PendingAct, wait: Duration) -> Result<Reached, Failure> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let stop = Stop::default();
+        loop {
+            let mut answers = self.answers.subscribe();
+            let standing = match self.register_act(&pending) {
+                Asked::Granted(id, people) => return self.lift_act(pending, &people, id).await,
+                Asked::Waits(id) => {
+                    if self.settled_until(id, &mut answers, deadline, &stop).await {
+                        continue;
+                    }
+                    self.standing(Some(id))
+                }
+                Asked::Denied(id, no) => self.denied(id, &no),
+                Asked::Full => self.standing(None),
+            };
+            let PendingAct { explained, decision, anchor, .. } = pending;
+            return Ok(Reached::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
+        }
+    }
+
+    fn register(&self, pending: &Pending) -> Asked {
+        let Pending { question, call, req, explained, .. } = pending;
+        let facts = question.facts();
+        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), facts));
+        let binds = bound::script(pending, &files);
+        let redact = |text: &str| self.redact(text);
+        let opens = tokio::task::block_in_place(|| self.opens(question)).unwrap_or_default();
+        let about = || About {
+            kind: "exec",
+            explained: explained.clone(),
+            session: call.session.as_deref().map(redact).unwrap_or_default(),
+            cwd: self.redact(facts.cwd.as_str()),
+            said: limits::shown(&call.reason, MAX_REASON, &self.settings.redactor),
+            files: files.iter().map(|file| self.told(file)).collect(),
+            opens: opens.iter().map(|(path, rights)| redact(&format!("{rights} {path}"))).collect(),
+            lifts: Lifts::Script(Box::new(question.clone())),
+        };
+        self.wait_for(*req, binds, principal(facts), question.report().quorum(), about)
+    }
+
+    fn register_act(&self, pending: &PendingAct) -> Asked {
+        let PendingAct { ask, job, facts, judged, intent, explained, .. } = pending;
+        let acts = || std::iter::once(&judged.first).chain(&judged.rest).cloned().collect();
+        let typed = || match &judged.typed {
+            Some(Verdict::Ask(question)) => Some(Box::new(question.clone())),
+            Some(Verdict::Allow(_) | Verdict::Deny(_)) | None => None,
+        };
+        let redactor = self.settings.redactor.keyed(job.session.as_str());
+        let shown = || match intent {
+            Intent::Input { bytes, .. } => redactor.text(&String::from_utf8_lossy(bytes)),
+            Intent::Signal { signal, .. } => self.redact(signal.name()),
+        };
+        let about = || About {
+            kind: match intent {
+                Intent::Input { .. } => "input",
+                Intent::Signal { .. } => "signal",
+            },
+            explained: Explained { command: shown(), ..explained.clone() },
+            session: self.redact(job.session.as_str()),
+            cwd: self.redact(job.cwd.as_str()),
+            said: Redacted::default(),
+            files: Vec::new(),
+            opens: Vec::new(),
+            lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed() },
+        };
+        let quorum = judged.strictest().quorum();
+        self.wait_for(*ask, bound::act(pending), principal(facts), quorum, about)
+    }
+
+    /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
+    pub(super) fn register_restore(&self, way: Way<'_>, what: Redacted, opens: Vec<Redacted>) -> Asked {
+        let Way { id, binds, session, facts, files, report, explained } = way;
+        let about = || About {
+            kind: "restore",
+            explained: Explained { command: what, ..explained.clone() },
+            session: self.redact(session),
+            cwd: self.redact(facts.workspace.as_str()),
+            said: Redacted::default(),
+            files: Vec::new(),
+            opens,
+            lifts: Lifts::Restore {
+                facts: Box::new(facts.clone()),
+                files: files.to_vec(),
+                report: Box::new(report.clone()),
+            },
+        };
+        self.wait_for(id, binds, principal(facts), report.quorum(), about)
+    }
+
+    fn wait_for(
+        &self,
+        id: RequestId,
+        binds: crate::audit::Digest,
+        principal: String,
+        quorum: usize,
+        about: impl FnOnce() -> About,
+    ) -> Asked {
+        let asked = Instant::now();
+        let (granted, denied) = (Vec::new(), None);
+        let entry = || Entry { principal, binds, asked, quorum, granted, denied, about: Arc::new(about()) };
+        self.approvals().ask(id, entry, binds, asked)
+    }
+
+    /// Waits until a request is answered; false if that takes longer, or whoever waits is told to stop.
+    async fn settled_until(
+        &self,
+        id: RequestId,
+        answers: &mut tokio::sync::watch::Receiver<u64>,
+        deadline: tokio::time::Instant,
+        stop: &Stop,
+    ) -> bool {
+        loop {
+            let open = self.approvals().get(id, Instant::now()).is_some_and(|entry| entry.state() == State::Waiting);
+            if !open {
+                return tokio::time::Instant::now() < deadline;
+            }
+            let mut stop = stop.clone();
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return false,
+                () = stop.requested() => return false,
+                changed = answers.changed() => if changed.is_err() { return false },
+            }
+        }
+    }
+
+    fn unanswered(&self, pending: Pending, id: Option<RequestId>) -> Unanswered {
+        let Pending { explained, decision, anchor, .. } = pending;
+        Unanswered { explained, decision, anchor, standing: self.standing(id) }
+    }
+
+    pub(super) fn standing(&self, id: Option<RequestId>) -> Standing {
+        let Some(id) = id else { return Standing::Full { max: MAX_WAITING } };
+        let now = Instant::now();
+        let mut approvals = self.approvals();
+        let known = approvals.get(id, now).map(|entry| (entry.asked, entry.quorum, entry.granted.len()));
+        let (asked, quorum, yes) = known.unwrap_or((now, 1, 0));
+        let expires_s = approvals.left(asked, now).as_secs();
+        Standing::Waiting { id: self.redact(&id.to_string()), expires_s, quorum, yes }
+    }
+
+    pub(super) fn denied(&self, id: RequestId, no: &No) -> Standing {
+        let (by, reason) = (self.redact(&no.by), limits::shown(&no.reason, MAX_REASON, &self.settings.redactor));
+        Standing::Denied { id: self.redact(&id.to_string()), by, reason }
+    }
+
+    fn approvals(&self) -> MutexGuard<'_, Approvals<About>> {
+        // Nothing that holds the lock can fail half-way.
+        self.approvals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers somebody who has connected to the control socket.
+    pub(crate) async fn attend(&self, ask: Ask, peer: &Peer) -> Answer<Redacted> {
+        let person = self.person(peer);
+        match ask {
+            Ask::List => self.observed(&person).unwrap_or_else(|| Answer::Waiting(self.waiting())),
+            Ask::Show { id } => self.observed(&person).unwrap_or_else(|| self.show(&id)),
+            Ask::Sessions => self.observed(&person).unwrap_or_else(|| self.lives()),
+            Ask::Answer { id, yes, reason } => match id.parse() {
+                Ok(id) if yes => self.grant(id, peer, person, &reason).await,
+                Ok(id) => self.deny(id, peer, &person, &reason).await,
+                Err(_) => Answer::Unknown,
+            },
+            Ask::Stop { what, reason } => self.stop(what, peer, &person, &reason).await,
+            Ask::Lift { what, reason } => self.let_in(what, peer, &person, &reason).await,
+        }
+    }
+
+    /// Somebody as policies know them.
+    fn person(&self, peer: &Peer) -> Approval {
+        Approval { user: peer.user.clone(), roles: self.settings.people.roles(&peer.user) }
+    }
+
+    /// The no to somebody who may not see what happens here.
+    fn observed(&self, person: &Approval) -> Option<Answer<Redacted>> {
+        let authority = self.oversees(person, &Oversight::Observe);
+        (!authority.allowed).then(|| self.refused("observe", person, &authority))
+    }
+
+    pub(super) fn oversees(&self, person: &Approval, what: &Oversight) -> Authority {
+        let facts = self.facts_of_nothing();
+        self.settings.engine.now().oversees(&facts, person, what)
+    }
+
+    /// The principal and the time: what a question is about that no session raises.
+    fn facts_of_nothing(&self) -> Facts {
+        let settings = &self.settings;
+        let promise = crate::sandbox::plan::local(&settings.engine.now(), &settings.accept);
+        let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
+        settings.surroundings.facts(&occasion)
+    }
+
+    pub(super) fn refused(&self, action: &str, person: &Approval, authority: &Authority) -> Answer<Redacted> {
+        let what = format!("policy does not let `{}` {action}: {}", person.user, authority.why);
+        Answer::Refused(Refused {
+            what: self.redact(&what),
+            policies: authority.policies.iter().map(|id| self.redact(id)).collect(),
+            help: Redacted::from_static("roles are given to people in the settings, under `people`"),
+        })
+    }
+
+    /// The no to somebody who may be the agent.
+    pub(super) fn doubted(&self, peer: &Peer) -> Option<Answer<Redacted>> {
+        let doubt = peer.doubt?;
+        let help = miette::Diagnostic::help(&doubt).map(|help| help.to_string()).unwrap_or_default();
+        let (what, policies) = (self.redact(&doubt.to_string()), Vec::new());
+        Some(Answer::Refused(Refused { what, policies, help: self.redact(&help) }))
+    }
+
+    fn waiting(&self) -> Vec<Waiting<Redacted>> {
+        let now = Instant::now();
+        let mut approvals = self.approvals();
+        let all: Vec<(RequestId, Waiting<Redacted>)> =
+            approvals.all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect();
+        all.into_iter().map(|(_, waiting)| waiting).collect()
+    }
+
+    fn short(&self, id: RequestId, entry: &Entry<About>, now: Instant) -> Waiting<Redacted> {
+        let principal = &self.settings.surroundings.principal;
+        let age = now.saturating_duration_since(entry.asked);
+        Waiting {
+            id: self.redact(&id.to_string()),
+            agent: self.redact(&principal.agent),
+            user: self.redact(&principal.user),
+            command: entry.about.explained.command.clone(),
+            cwd: entry.about.cwd.clone(),
+            age_s: age.as_secs(),
+            expires_s: self.settings.approvals_expire.saturating_sub(age).as_secs(),
+            quorum: number(entry.quorum),
+            granted_by: entry.granted.iter().map(|by| self.redact(&by.user)).collect(),
+            state: entry.state(),
+        }
+    }
+
+    fn show(&self, id: &str) -> Answer<Redacted> {
+        let now = Instant::now();
+        let Ok(id) = id.parse() else { return Answer::Unknown };
+        let mut approvals = self.approvals();
+        let Some(entry) = approvals.get(id, now) else { return Answer::Unknown };
+        let about = Arc::clone(&entry.about);
+        let short = self.short(id, entry, now);
+        drop(approvals);
+        let explained = &about.explained;
+        let effects = explained.requests.iter().map(|request| Effect {
+            decision: Redacted::from_static(request.decision.as_str()),
+            action: Redacted::from_static(request.action),
+            resource: request.resource.clone(),
+            via: request.via.clone(),
+            policies: request.determining.clone(),
+        });
+        let reasons = explained.reasons.iter().map(|reason| Reason {
+            policy: reason.policy.clone(),
+            place: reason.place.clone(),
+            reason: reason.reason.clone(),
+            text: reason.text.clone(),
+        });
+        let opaque = explained.opaque.iter().map(|opaque| {
+            let mut told = Redacted::from_static(opaque.reason);
+            told.push_static(": ");
+            told.push(&opaque.text);
+            told
+        });
+        Answer::Request(Box::new(Request {
+            short,
+            session: about.session.clone(),
+            kind: Redacted::from_static(about.kind),
+            effects: effects.collect(),
+            reasons: reasons.collect(),
+            opaque: opaque.collect(),
+            files: about.files.clone(),
+            opens: about.opens.clone(),
+            policy_set: explained.policy_set.clone(),
+            said: about.said.clone(),
+        }))
+    }
+
+    fn told(&self, file: &BoundFile) -> File<Redacted> {
+        let sha256 = file.digest.as_ref().map(|digest| self.redact(&digest.to_string())).unwrap_or_default();
+        File { path: self.redact(file.path.as_str()), sha256 }
+    }
+
+    async fn grant(&self, id: RequestId, peer: &Peer, person: Approval, reason: &str) -> Answer<Redacted> {
+        let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let Some((about, quorum)) = known else { return Answer::Unknown };
+        if let Some(refused) = self.doubted(peer) {
+            return refused;
+        }
+        let authority = self.may_approve(&about, &person);
+        if !authority.allowed {
+            return self.refused("approve this", &person, &authority);
+        }
+        // It counts from here on for whoever else says yes, and for the agent once it is on record.
+        let explained = &about.explained;
+        let answered =
+            record::Answered { of: id, granted: true, person: &person, peer: Some(peer), reason, quorum, explained };
+        if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
+            return self.void(void);
+        }
+        if let Err(error) = self.audit.append(answered.entry(&self.settings)).await {
+            return self.failed(&self.failure(&error));
+        }
+        let by = self.redact(&person.user);
+        let granted = self.approvals().grant(id, person, Instant::now());
+        self.answers.send_modify(|answers| *answers += 1);
+        self.voted(id, granted, by)
+    }
+
+    async fn deny(&self, id: RequestId, peer: &Peer, person: &Approval, reason: &str) -> Answer<Redacted> {
+        let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
+        let Some((about, quorum)) = known else { return Answer::Unknown };
+        let authority = self.may_approve(&about, person);
+        let stops = Oversight::Stop { session: String::new(), lift: false };
+        if !authority.allowed && !self.oversees(person, &stops).allowed {
+            return self.refused("approve or deny this", person, &authority);
+        }
+        // A no counts at once, on record or not.
+        let no = No { by: person.user.clone(), reason: reason.to_owned() };
+        let denied = self.approvals().deny(id, no, Instant::now());
+        self.answers.send_modify(|answers| *answers += 1);
+        let explained = &about.explained;
+        let answered = record::Answered { of: id, granted: false, person, peer: Some(peer), reason, quorum, explained };
+        if denied.is_ok()
+            && let Err(error) = self.audit.append(answered.entry(&self.settings)).await
+        {
+            return self.failed(&self.failure(&error));
+        }
+        self.voted(id, denied, self.redact(&person.user))
+    }
+
+    /// Whether policy lets this person say yes to all that is asked.
+    fn may_approve(&self, about: &About, person: &Approval) -> Authority {
+        let engine = self.settings.engine.now();
+        match &about.lifts {
+            Lifts::Script(question) => engine.may_approve(question, person),
+            Lifts::Restore { facts, files, report } => {
+                engine.may_approve_on(facts, &Act::Restore, files, report, person)
+            }
+            Lifts::Acts { facts, acts, typed } => {
+                let asked = acts.iter().filter(|(_, report)| report.decision == Decision::Ask);
+                let acts = asked.map(|(act, report)| engine.may_approve_act(facts, act, report, person));
+                let typed = typed.iter().map(|question| engine.may_approve(question, person));
+                let none = Authority { allowed: false, policies: Vec::new(), why: "nothing was asked".to_owned() };
+                let mut last = none;
+                for authority in acts.chain(typed) {
+                    last = authority;
+                    if !last.allowed {
+                        break;
+                    }
+                }
+                last
+            }
+        }
+    }
+
+    fn voted(
+        &self,
+        id: RequestId,
+        voted: Result<State, crate::control::approvals::Void>,
+        by: Redacted,
+    ) -> Answer<Redacted> {
+        let state = match voted {
+            Ok(state) => state,
+            Err(void) => return self.void(void),
+        };
+        let mut approvals = self.approvals();
+        // An agent that waits may have taken it already: then it was the last that it took.
+        let (yes, quorum) =
+            approvals.get(id, Instant::now()).map_or((1, 1), |entry| (entry.granted.len(), entry.quorum));
+        Answer::Voted(Voted { id: self.redact(&id.to_string()), state, yes: number(yes), quorum: number(quorum), by })
+    }
+
+    fn void(&self, void: crate::control::approvals::Void) -> Answer<Redacted> {
+        Answer::Failed { what: self.redact(&void.to_string()), help: Redacted::default() }
+    }
+
+    pub(super) fn failed(&self, failure: &Failure) -> Answer<Redacted> {
+        Answer::Failed { what: failure.what.clone(), help: failure.help.clone() }
+    }
+
+    fn lives(&self) -> Answer<Redacted> {
+        let principal = &self.settings.surroundings.principal;
+        let sessions = self.sessions.notes().into_iter().filter(|note| note.ended.is_none());
+        Answer::Lives(Box::new(Lives {
+            pid: std::process::id(),
+            chain: self.redact(&self.audit.chain().to_string()),
+            agent: self.redact(&principal.agent),
+            user: self.redact(&principal.user),
+            sessions: sessions.map(|note| self.redact(&note.id)).collect(),
+            running: number(self.jobs.count()),
+            stopped: self.locked_out(),
+        }))
+    }
+}
+
+fn principal(facts: &Facts) -> String {
+    format!("{}\0{}", facts.principal.agent, facts.principal.user)
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

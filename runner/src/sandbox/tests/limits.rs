@@ -1,0 +1,50 @@
+//! What the server watches, and what becomes of a session that nobody can watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::disk::Disks;
+use super::super::meter::{Exceeded, Meter};
+use super::*;
+
+/// Long enough for the busiest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As root nothing is closed to the server, which counts on; [`all_of_it_holds_for_an_unprivileged_server`] runs this as another.
+#[test]
+fn a_directory_that_is_closed_to_the_server_has_passed_its_limit() {
+    if geteuid().is_root() {
+        return;
+    }
+    for script in ["chmod 0 $W", "mkdir -p $W/a/b && chmod 0 $W/a"] {
+        let place = Place::new();
+        let script = format!("{script}; sleep 100").replace("$W", place.path("work"));
+        let launch = place.bash(&script, pipe().1);
+        let process = Arc::new(spawn(prepare(&place.plan(), launch).unwrap()).unwrap());
+        let disks = Disks::of(&place.plan(), Path::new(place.path("work")));
+        let limits = Limits { disk: Some(1 << 30), ..Limits::default() };
+        let mut watch = Meter::start(&process, limits, disks).unwrap().unwrap().watch();
+        let passed = runtime().block_on(async { tokio::time::timeout(PATIENCE, watch.exceeded()).await });
+        assert_eq!(passed.ok(), Some(Exceeded::Disk), "{script}");
+        process.kill().unwrap();
+        finish(&process);
+        let open = |path: &Path| std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let work = Path::new(place.path("work"));
+        open(work).unwrap();
+        let _not_there = open(&work.join("a"));
+    }
+}
+
+#[test]
+fn a_session_whose_watch_comes_to_grief_is_ended() {
+    let place = Place::new();
+    let process = Arc::new(place.start(Namespaces::None, place.bash("sleep 100", pipe().1)).unwrap());
+    let watched = super::super::meter::watched(&process, Limits::default());
+    let died = std::thread::spawn(move || {
+        let _watched = watched;
+        panic!("on purpose");
+    });
+    assert!(died.join().is_err());
+    let ended = runtime().block_on(async { tokio::time::timeout(PATIENCE, process.wait()).await });
+    assert!(ended.is_ok());
+}

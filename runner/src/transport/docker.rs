@@ -1,0 +1,311 @@
+//! Containers of an engine on this machine: looked at, made where the settings say so, and used to start shells.
+//!
+//! A container's name is resolved once, and only its id used from then on. One that is made for a session has no network, no
+//! capabilities, a root that cannot be written, and limits; it is removed when the session ends.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, MountPoint};
+use bollard::query_parameters::RemoveContainerOptions;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_core::Stream;
+use tokio::io::AsyncWriteExt;
+
+use super::remote::{BASH, Ending, Far, MARK, Mouth, Piece, Wire};
+use super::target::{ContainerSource, DockerTarget, TargetError};
+
+/// How long the engine may take to answer one request.
+const ANSWER: u64 = 60;
+
+/// How long the engine may take to say that it is there.
+const PING: Duration = Duration::from_secs(5);
+
+/// By which a container that was made for a session is known.
+const LABEL: &str = "palisade.session";
+
+/// A program in a container that does nothing and ends when it is told to.
+const KEEPER: [&str; 2] = ["sleep", "infinity"];
+
+/// A container, or what one would be made of, before policy has been asked.
+pub(crate) struct Met {
+    engine: Docker,
+    /// The id of the container, or none if it is still to be made.
+    id: Option<String>,
+    /// The image by its digest.
+    pub(crate) image: String,
+    /// It has the host's privileges, namespaces or control socket.
+    pub(crate) privileged: bool,
+}
+
+/// A running container that is ours to use.
+pub(crate) struct Container {
+    engine: Docker,
+    /// Its id.
+    pub(crate) id: String,
+    user: String,
+    /// It was made for this session, and is still to be removed.
+    made: AtomicBool,
+}
+
+impl Met {
+    /// Looks at what the settings name.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or there is no such container or image, or the container does not run.
+    pub(crate) async fn meet(target: &DockerTarget) -> Result<Self, TargetError> {
+        let down = || TargetError::EngineDown { socket: target.socket.clone() };
+        let socket = target.socket.to_str().ok_or_else(down)?;
+        let engine = Docker::connect_with_unix(socket, ANSWER, API_DEFAULT_VERSION).map_err(|_| down())?;
+        let engine = tokio::time::timeout(PING, engine.negotiate_version()).await;
+        let engine = engine.map_err(|_| down())?.map_err(|_| down())?;
+        match &target.source {
+            ContainerSource::Container(name) => {
+                let found = engine.inspect_container(name, None).await.map_err(|error| match error {
+                    Error::DockerResponseServerError { status_code: 404, .. } => {
+                        TargetError::NoContainer { name: name.clone() }
+                    }
+                    error => refused(&error),
+                })?;
+                if found.state.as_ref().and_then(|state| state.running) != Some(true) {
+                    return Err(TargetError::NotRunning { name: name.clone() });
+                }
+                let id = found.id.clone().ok_or_else(|| TargetError::NoContainer { name: name.clone() })?;
+                let image = digest(&engine, found.image.as_deref().unwrap_or_default(), &called(&found)).await;
+                Ok(Self { engine, id: Some(id), image, privileged: is_privileged(&found) })
+            }
+            ContainerSource::Image(name) => {
+                let found = engine.inspect_image(name).await.map_err(|error| match error {
+                    Error::DockerResponseServerError { status_code: 404, .. } => {
+                        TargetError::NoImage { name: name.clone() }
+                    }
+                    error => refused(&error),
+                })?;
+                let id = found.id.unwrap_or_default();
+                let image = digest(&engine, &id, name).await;
+                Ok(Self { engine, id: None, image, privileged: false })
+            }
+        }
+    }
+
+    /// The container, made now if it has to be.
+    ///
+    /// # Errors
+    /// If the engine makes or starts none.
+    pub(crate) async fn enter(self, target: &DockerTarget) -> Result<Container, TargetError> {
+        let Self { engine, id, image, .. } = self;
+        let user = target.user.clone();
+        if let Some(id) = id {
+            return Ok(Container { engine, id, user, made: AtomicBool::new(false) });
+        }
+        // The image that policy was asked about, whatever its name means by now.
+        let image = image.rsplit_once('@').map_or(image.clone(), |(_, digest)| digest.to_owned());
+        let ContainerSource::Image(_) = &target.source else {
+            return Err(TargetError::NoContainer { name: image });
+        };
+        let body = ContainerCreateBody {
+            image: Some(image),
+            entrypoint: Some(KEEPER.map(str::to_owned).into()),
+            cmd: Some(Vec::new()),
+            user: (!user.is_empty()).then(|| user.clone()),
+            network_disabled: Some(true),
+            labels: Some(HashMap::from([(LABEL.to_owned(), std::process::id().to_string())])),
+            host_config: Some(confined(target)),
+            ..ContainerCreateBody::default()
+        };
+        let made = engine.create_container(None, body).await.map_err(|error| refused(&error))?;
+        let container = Container { engine, id: made.id, user, made: AtomicBool::new(true) };
+        let started = container.engine.start_container(&container.id, None).await;
+        if let Err(error) = started {
+            container.close().await;
+            return Err(refused(&error));
+        }
+        Ok(container)
+    }
+}
+
+/// What a container that is made for a session is held to.
+fn confined(target: &DockerTarget) -> HostConfig {
+    let bytes = i64::try_from(target.memory).unwrap_or(i64::MAX);
+    HostConfig {
+        network_mode: Some("none".to_owned()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,mode=1777".to_owned())])),
+        pids_limit: Some(i64::try_from(target.processes).unwrap_or(i64::MAX)),
+        memory: Some(bytes),
+        memory_swap: Some(bytes),
+        privileged: Some(false),
+        init: Some(true),
+        ..HostConfig::default()
+    }
+}
+
+/// `name@sha256:…`. The engine's own id of an image is the digest of its configuration, which names all of its layers.
+async fn digest(engine: &Docker, image: &str, name: &str) -> String {
+    if image.starts_with("sha256:") {
+        return format!("{}@{image}", name.split('@').next().unwrap_or(name));
+    }
+    let found = engine.inspect_image(image).await.ok().and_then(|found| found.id);
+    found.map_or_else(String::new, |id| format!("{name}@{id}"))
+}
+
+fn called(found: &ContainerInspectResponse) -> String {
+    found.config.as_ref().and_then(|config| config.image.clone()).unwrap_or_default()
+}
+
+/// Whether it has what makes it the host: what the engine does not tell counts against it.
+fn is_privileged(found: &ContainerInspectResponse) -> bool {
+    let Some(host) = &found.host_config else { return true };
+    let is_hosts = |mode: &Option<String>| mode.as_deref().is_some_and(|mode| mode == "host");
+    let namespaces = [&host.network_mode, &host.pid_mode, &host.ipc_mode, &host.uts_mode, &host.userns_mode];
+    let powerful = |capability: &String| {
+        let name = capability.to_ascii_uppercase();
+        let name = name.strip_prefix("CAP_").unwrap_or(&name);
+        matches!(
+            name,
+            "ALL"
+                | "SYS_ADMIN"
+                | "SYS_MODULE"
+                | "SYS_RAWIO"
+                | "SYS_PTRACE"
+                | "DAC_READ_SEARCH"
+                | "BPF"
+                | "SYS_BOOT"
+                | "NET_ADMIN"
+        )
+    };
+    let unconfined = |option: &String| option.contains("unconfined") || option.contains("disable");
+    // The engine's socket, and directories of which it is one file.
+    let controls = |mount: &MountPoint| {
+        mount.source.as_deref().is_none_or(|source| {
+            let source = source.trim_end_matches('/');
+            source.ends_with(".sock")
+                || matches!(source, "" | "/run" | "/var" | "/var/run" | "/proc" | "/sys" | "/dev" | "/etc" | "/root")
+        }) && mount.typ.as_ref().is_none_or(|typ| *typ == "bind")
+    };
+    host.privileged != Some(false)
+        || namespaces.into_iter().any(is_hosts)
+        || host.cap_add.iter().flatten().any(powerful)
+        || host.security_opt.iter().flatten().any(unconfined)
+        || host.devices.iter().flatten().next().is_some()
+        || found.mounts.iter().flatten().any(controls)
+}
+
+fn refused(error: &Error) -> TargetError {
+    let why = match error {
+        Error::DockerResponseServerError { message, .. } => message.clone(),
+        error => error.to_string(),
+    };
+    TargetError::Engine { why }
+}
+
+impl Container {
+    /// Starts a bash; with a mark, all that it starts bears it.
+    ///
+    /// # Errors
+    /// If the engine starts no program.
+    pub(crate) async fn shell(&self, mark: Option<&str>) -> Result<Wire, TargetError> {
+        let options = CreateExecOptions {
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(false),
+            env: mark.map(|mark| vec![format!("{MARK}={mark}")]),
+            cmd: Some(BASH.map(str::to_owned).into()),
+            privileged: Some(false),
+            user: (!self.user.is_empty()).then(|| self.user.clone()),
+            ..CreateExecOptions::default()
+        };
+        let exec = self.engine.create_exec(&self.id, options).await.map_err(|error| refused(&error))?.id;
+        let started = self.engine.start_exec(&exec, Some(StartExecOptions::default())).await;
+        let StartExecResults::Attached { output, input } = started.map_err(|error| refused(&error))? else {
+            return Err(TargetError::NoProgram);
+        };
+        let (wire, Far { input: mut typed, output: mouth }) = Wire::new();
+        tokio::spawn(take(self.engine.clone(), exec, output, mouth));
+        let mut input = input;
+        tokio::spawn(async move {
+            while let Some(lines) = typed.recv().await {
+                if input.write_all(&lines).await.is_err() || input.flush().await.is_err() {
+                    return;
+                }
+            }
+            let _ended = input.shutdown().await;
+        });
+        Ok(wire)
+    }
+
+    /// Removes the container if it was made for this session.
+    pub(crate) async fn close(&self) {
+        if self.made.swap(false, Ordering::AcqRel) {
+            remove(&self.engine, &self.id).await;
+        }
+    }
+}
+
+impl Drop for Container {
+    /// For one whose call was interrupted: nobody is left to close it.
+    fn drop(&mut self) {
+        if self.made.swap(false, Ordering::AcqRel)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+            runtime.spawn(async move { remove(&engine, &id).await });
+        }
+    }
+}
+
+async fn remove(engine: &Docker, id: &str) {
+    let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+    if let Err(error) = engine.remove_container(id, Some(options)).await {
+        tracing::error!(%error, container = id, "a session's container cannot be removed");
+    }
+}
+
+/// Takes what comes until the stream ends, and then asks how the program did.
+async fn take(
+    engine: Docker,
+    exec: String,
+    mut output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    mouth: Mouth,
+) {
+    let cut = loop {
+        let next = std::future::poll_fn(|context| match output.as_mut().poll_next(context) {
+            Poll::Ready(next) => Poll::Ready(next),
+            Poll::Pending => Poll::Pending,
+        });
+        let piece = match next.await {
+            Some(Ok(LogOutput::StdOut { message })) => Piece::Out(message.to_vec()),
+            Some(Ok(LogOutput::StdErr { message })) => Piece::Err(message.to_vec()),
+            Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => continue,
+            Some(Err(_)) => break true,
+            None => break false,
+        };
+        if !mouth.put(piece).await {
+            break true;
+        }
+    };
+    let found = if cut { None } else { engine.inspect_exec(&exec).await.ok() };
+    // While it runs it has no code: then the engine has gone, and not the program.
+    let code = found.filter(|found| found.running == Some(false)).and_then(|found| found.exit_code);
+    let ending = code.map(|code| match i32::try_from(code).unwrap_or(-1) {
+        // An engine tells a signal as a shell does.
+        code @ 129..=192 => Ending::Signalled(code - 128),
+        code => Ending::Exited(code),
+    });
+    mouth.put(Piece::Ended(ending)).await;
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Container").field("id", &self.id).finish_non_exhaustive()
+    }
+}

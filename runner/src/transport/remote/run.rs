@@ -1,0 +1,396 @@
+//! One command in a shell at the other end, from its first byte to its end or the shell's.
+//!
+//! This file decides when a command is over, and whether its shell can still be trusted with another one. What comes is taken all
+//! the time, also while the command is being ended: a stream that nobody empties would keep the answers of the other shell back.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use super::RemoteShell;
+use super::scan::{Found, Scan};
+use super::wire::{Ending, Piece};
+use crate::output::Stripper;
+use crate::redact::{RedactedBytes, Redactor, Stream};
+use crate::session::frame::{self, Streams};
+use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms};
+use crate::transport::local::ladder::{Ladder, Rung};
+use crate::transport::local::{End, Ended, Lost};
+
+/// Silence after which output that can no longer become a secret is let go.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What a rung waits for at least, beyond what it waits on this machine: the way there and back.
+const WAY: Duration = Duration::from_millis(250);
+
+/// How long what is still under way from a command that was killed may take to come, at most.
+const BACKLOG: Duration = Duration::from_secs(20);
+
+/// How long a shell may be silent of which all else is dead: what it had printed by then may still be on its way.
+const SETTLE: Duration = Duration::from_secs(3);
+
+type Errand = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
+
+/// One output stream: read for reports, redacted, kept.
+struct Sink {
+    name: StreamName,
+    scan: Scan,
+    stripper: Stripper,
+    redact: Stream,
+    waiting: bool,
+    /// The last report that was asked for has come.
+    done: bool,
+}
+
+struct Run<'a> {
+    shell: &'a mut RemoteShell,
+    terms: Terms,
+    own: Nonce,
+    last: Nonce,
+    out: Sink,
+    err: Sink,
+    status: Option<i32>,
+    fall: Option<(End, Ladder)>,
+    /// The command is at the rung on which all that it started is killed, or beyond.
+    killed: bool,
+    /// Until when the report is waited for as long as something comes: all that the command started is dead, so that what comes has
+    /// an end.
+    backlog: Option<tokio::time::Instant>,
+    deadline: tokio::time::Instant,
+    /// What the other shell is doing about the command, and what comes behind it.
+    errand: Option<(Errand, Then)>,
+    ended: Option<Option<Ending>>,
+}
+
+/// What is done once the other shell has done its part.
+#[derive(Clone, Copy)]
+enum Then {
+    /// A report is asked for behind whatever that leaves of the shell's input, and it has this long to come.
+    Ask(Duration),
+    /// The next rung comes after this time.
+    Wait(Duration),
+    /// Nothing: the command goes on.
+    Nothing,
+}
+
+enum Event {
+    Deadline,
+    Stop,
+    Order(Option<Order>),
+    Done(Option<()>),
+    Piece(Option<Piece>),
+    Idle,
+}
+
+type Over = (End, Option<Lost>);
+
+impl RemoteShell {
+    /// Runs one command to its end, the shell's end, or the deadline. What it prints goes to `terms.progress`.
+    ///
+    /// # Errors
+    /// If it cannot be started, or is to have an input, which no command has here: it has not run then.
+    pub(crate) async fn run(
+        &mut self,
+        script: &[u8],
+        redactor: &Redactor,
+        terms: Terms,
+    ) -> Result<Ended, SessionError> {
+        if terms.input.is_some() {
+            return Err(SessionError::NotThere { what: "a job with an input of its own" });
+        }
+        let started = Instant::now();
+        let own = Nonce::new()?;
+        let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
+        let lines = frame::command(script, directory, Streams::Kept, &own);
+        let ended = match self.main.listen() {
+            Some(Piece::Ended(ending)) => Some(ending),
+            _ => None,
+        };
+        if ended.is_none() && !self.main.send(lines) {
+            return Err(super::TargetError::Closed.into());
+        }
+        let sink = |name, has_status| Sink {
+            name,
+            scan: Scan::new(own.clone(), has_status),
+            stripper: if terms.colours { Stripper::with_colours() } else { Stripper::default() },
+            redact: redactor.stream(),
+            waiting: false,
+            done: false,
+        };
+        let deadline = tokio::time::Instant::now() + terms.timeout;
+        let run = Run {
+            out: sink(StreamName::Stdout, true),
+            err: sink(StreamName::Stderr, false),
+            last: own.clone(),
+            own,
+            shell: self,
+            terms,
+            status: None,
+            fall: None,
+            killed: false,
+            backlog: None,
+            deadline,
+            errand: None,
+            ended,
+        };
+        Ok(run.complete(started).await)
+    }
+}
+
+impl Run<'_> {
+    async fn complete(mut self, started: Instant) -> Ended {
+        let (end, mut lost) = self.drive().await;
+        let duration = started.elapsed();
+        let cwd = if lost.is_none() { self.shell.scout.cwd(&self.shell.pid).await } else { None };
+        // A shell that stands nowhere that can be named cannot be judged for.
+        lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
+        if lost.is_some() {
+            self.shell.end_everything().await;
+        }
+        self.shell.main.ignore();
+        let Self { terms, out, err, .. } = self;
+        for sink in [out, err] {
+            sink.finish(&terms).await;
+        }
+        Ended { end, lost, cwd, duration }
+    }
+
+    async fn drive(&mut self) -> Over {
+        loop {
+            tokio::task::coop::consume_budget().await;
+            if let Some(over) = self.over() {
+                return over;
+            }
+            match self.event().await {
+                Event::Deadline if self.fall.is_some() => self.step(),
+                Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
+                Event::Order(order) => self.obey(order),
+                // The other shell does not answer any more, or something cannot be killed.
+                Event::Done(None) => return (self.end(), Some(Lost::Unstoppable)),
+                Event::Done(Some(())) => self.done(),
+                Event::Piece(Some(Piece::Out(bytes))) => {
+                    if let Some(over) = self.take(StreamName::Stdout, &bytes).await {
+                        return over;
+                    }
+                }
+                Event::Piece(Some(Piece::Err(bytes))) => {
+                    if let Some(over) = self.take(StreamName::Stderr, &bytes).await {
+                        return over;
+                    }
+                }
+                Event::Piece(Some(Piece::Ended(ending))) => self.ended = Some(ending),
+                Event::Piece(None) => self.ended = Some(None),
+                Event::Idle => {
+                    for sink in [&mut self.out, &mut self.err] {
+                        sink.idle(&self.terms).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        let Self { shell, terms, out, err, fall, errand, deadline, .. } = self;
+        let Terms { orders, stop, .. } = terms;
+        let ordered = orders.is_some() && errand.is_none();
+        let order = async {
+            match orders {
+                Some(orders) => orders.recv().await,
+                None => None,
+            }
+        };
+        let at_work = errand.is_some();
+        let done = async {
+            match errand {
+                Some((errand, _)) => errand.await,
+                None => std::future::pending().await,
+            }
+        };
+        let idle = out.waiting || err.waiting;
+        tokio::select! {
+            biased;
+            // Not while the other shell is still at the last step.
+            () = tokio::time::sleep_until(*deadline), if !at_work => Event::Deadline,
+            () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
+            done = done, if at_work => Event::Done(done),
+            order = order, if ordered => Event::Order(order),
+            piece = shell.main.next() => Event::Piece(piece),
+            () = tokio::time::sleep(IDLE), if idle => Event::Idle,
+        }
+    }
+
+    /// Whether the command is over: by its report on both streams, or since the shell is.
+    fn over(&self) -> Option<Over> {
+        if let Some(ending) = self.ended {
+            let lost = if ending.is_some() { Lost::Ended } else { Lost::Disconnected };
+            let end = match (&self.fall, ending) {
+                (Some((end, _)), _) => *end,
+                (None, Some(Ending::Exited(code))) => End::ShellExited(code),
+                (None, Some(Ending::Signalled(signal))) => End::ShellKilled(signal),
+                (None, None) => End::Unknown,
+            };
+            return Some((end, Some(lost)));
+        }
+        if !(self.out.done && self.err.done) || self.errand.is_some() {
+            return None;
+        }
+        Some(match (&self.fall, self.status) {
+            (Some((end, _)), _) => (*end, None),
+            (None, Some(status)) => (End::Status(status), None),
+            // Something of the agent's has read the line that should have reported.
+            (None, None) => (End::Unknown, Some(Lost::Silent)),
+        })
+    }
+
+    fn end(&self) -> End {
+        self.fall.as_ref().map_or(End::Unknown, |(end, _)| *end)
+    }
+
+    async fn take(&mut self, stream: StreamName, bytes: &[u8]) -> Option<Over> {
+        if let Some(last) = self.backlog {
+            let next = tokio::time::Instant::now() + SETTLE;
+            self.deadline = self.deadline.max(next.min(last));
+        }
+        let Self { out, err, terms, own, last, status, .. } = self;
+        let sink = if stream == StreamName::Stdout { out } else { err };
+        for found in sink.scan.push(bytes) {
+            match found {
+                // What comes behind the last report is nobody's.
+                Found::Bytes(_) if sink.done => {}
+                Found::Bytes(bytes) => sink.pass(&bytes, terms).await,
+                Found::Report(nonce, told) => {
+                    if nonce == *own && told.is_some() {
+                        *status = told;
+                    }
+                    sink.done |= nonce == *last;
+                }
+                Found::Forged => return Some((End::Unknown, Some(Lost::Forged))),
+            }
+        }
+        None
+    }
+
+    fn begin_to_end(&mut self, end: End, ladder: Ladder) {
+        self.fall = Some((end, ladder));
+        self.step();
+    }
+
+    fn step(&mut self) {
+        let Some((_, ladder)) = &mut self.fall else { return };
+        let (rung, wait) = ladder.next();
+        let (scout, pid, mark) = (self.shell.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let errand: (Errand, Then) = match rung {
+            Rung::Ask => {
+                let term = rustix::process::Signal::TERM.as_raw();
+                (Box::pin(scout.signal(pid, mark, term)), Then::Wait(wait))
+            }
+            Rung::Interrupt => (Box::pin(scout.interrupt(pid)), Then::Ask(wait + WAY)),
+            Rung::KillRest => {
+                self.killed = true;
+                let killed = async move {
+                    scout.clone().kill_rest(pid.clone(), mark).await?;
+                    scout.interrupt(pid).await
+                };
+                (Box::pin(killed), Then::Ask(wait + SETTLE))
+            }
+            Rung::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
+        };
+        self.errand = Some(errand);
+    }
+
+    /// The other shell has done its part: no signal of ours is on its way any more.
+    fn done(&mut self) {
+        let Some((_, then)) = self.errand.take() else { return };
+        match then {
+            Then::Nothing => {}
+            Then::Wait(wait) => self.deadline = tokio::time::Instant::now() + wait,
+            Then::Ask(wait) => {
+                if self.killed && self.backlog.is_none() {
+                    self.backlog = Some(tokio::time::Instant::now() + BACKLOG);
+                }
+                self.deadline = tokio::time::Instant::now() + wait;
+                self.ask();
+            }
+        }
+    }
+
+    /// A report behind whatever an interrupt has left of the shell's input.
+    fn ask(&mut self) {
+        // Without random bytes there is no report, and the ladder ends with the shell.
+        let Ok(nonce) = Nonce::new() else { return };
+        if self.shell.main.send(frame::sync(&nonce)) {
+            for sink in [&mut self.out, &mut self.err] {
+                sink.scan.await_also(nonce.clone());
+                sink.done = false;
+            }
+            self.last = nonce;
+        }
+    }
+
+    fn obey(&mut self, order: Option<Order>) {
+        let (scout, pid, mark) = (self.shell.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        match order {
+            None => self.terms.orders = None,
+            Some(Order::Signal(signal)) => {
+                let sent = async move {
+                    scout.clone().signal(pid.clone(), mark, signal.as_raw()).await?;
+                    if signal == rustix::process::Signal::INT { scout.interrupt(pid).await } else { Some(()) }
+                };
+                // The deadline is the command's own still: a report is asked for, and no rung follows.
+                let interrupts = signal == rustix::process::Signal::INT;
+                let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
+                self.errand = Some((Box::pin(sent), if interrupts { Then::Ask(left) } else { Then::Nothing }));
+            }
+            Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Ladder::kill()),
+            Some(Order::Stop { grace }) if self.fall.is_none() => {
+                self.begin_to_end(End::Cancelled, Ladder::new(grace));
+            }
+            // There is no terminal to give a size.
+            Some(Order::Stop { .. } | Order::Resize(_)) => {}
+        }
+    }
+}
+
+impl Sink {
+    async fn pass(&mut self, raw: &[u8], terms: &Terms) {
+        let bytes = self.stripper.push(raw);
+        let bytes = self.redact.push(&bytes);
+        self.waiting = true;
+        self.emit(bytes, terms).await;
+    }
+
+    async fn idle(&mut self, terms: &Terms) {
+        self.waiting = false;
+        let bytes = self.redact.idle();
+        self.emit(bytes, terms).await;
+    }
+
+    async fn emit(&self, bytes: RedactedBytes, terms: &Terms) {
+        if bytes.is_empty() {
+            return;
+        }
+        terms.progress.push(self.name, &bytes);
+        if let Some(live) = &terms.live {
+            // Nobody listens any more: the result still has it.
+            let _ = live.send(Chunk { stream: self.name, bytes }).await;
+        }
+    }
+
+    async fn finish(mut self, terms: &Terms) {
+        let rest = if self.done { Vec::new() } else { self.scan.rest() };
+        let raw = self.stripper.push(&rest);
+        let mut bytes = self.redact.push(&raw);
+        bytes.append(&self.redact.push(&self.stripper.finish()));
+        let Self { name, redact, .. } = self;
+        let (last, counts) = redact.finish_counted();
+        bytes.append(&last);
+        terms.progress.count(counts);
+        terms.progress.push(name, &bytes);
+        terms.progress.flush(name);
+        if let Some(live) = &terms.live
+            && !bytes.is_empty()
+        {
+            let _ = live.send(Chunk { stream: name, bytes }).await;
+        }
+    }
+}

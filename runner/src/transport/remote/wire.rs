@@ -1,0 +1,102 @@
+//! The three streams of one program at the other end, as a pair of channels. What fills and empties them is the transport's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc;
+
+/// Pieces that wait at most to be taken: what waits stands before the report, and over SSH before what the other shell says.
+const PIECES: usize = 16;
+
+/// What comes from the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Bytes of standard output.
+    Out(Vec<u8>),
+    /// Bytes of standard error.
+    Err(Vec<u8>),
+    /// The program has ended, or the connection has: then nobody knows how.
+    Ended(Option<Ending>),
+}
+
+/// How the program at the other end has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With this code.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+}
+
+/// Our end.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    input: mpsc::Sender<Vec<u8>>,
+    output: mpsc::Receiver<Piece>,
+    listening: Arc<AtomicBool>,
+}
+
+/// The transport's end.
+#[derive(Debug)]
+pub(crate) struct Far {
+    /// What is to go to standard input.
+    pub(crate) input: mpsc::Receiver<Vec<u8>>,
+    /// Where to put what comes.
+    pub(crate) output: Mouth,
+}
+
+/// Where a transport puts what comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Mouth {
+    output: mpsc::Sender<Piece>,
+    listening: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// Both ends.
+    pub(crate) fn new() -> (Self, Far) {
+        let ((input, typed), (pieces, output)) = (mpsc::channel(PIECES), mpsc::channel(PIECES));
+        let listening = Arc::new(AtomicBool::new(true));
+        let mouth = Mouth { output: pieces, listening: Arc::clone(&listening) };
+        (Self { input, output, listening }, Far { input: typed, output: mouth })
+    }
+
+    /// Sends lines; false if they cannot go.
+    pub(crate) fn send(&self, lines: Vec<u8>) -> bool {
+        self.input.try_send(lines).is_ok()
+    }
+
+    /// The next piece; none once nothing can come any more. Safe to drop.
+    pub(crate) async fn next(&mut self) -> Option<Piece> {
+        self.output.recv().await
+    }
+
+    /// From now on what comes is kept; what came before belongs to nobody. The end, if it has come.
+    pub(crate) fn listen(&mut self) -> Option<Piece> {
+        self.listening.store(true, Ordering::Release);
+        loop {
+            match self.output.try_recv() {
+                Ok(Piece::Out(_) | Piece::Err(_)) => {}
+                Ok(ended) => return Some(ended),
+                Err(mpsc::error::TryRecvError::Empty) => return None,
+                Err(mpsc::error::TryRecvError::Disconnected) => return Some(Piece::Ended(None)),
+            }
+        }
+    }
+
+    /// From now on what comes is let go: nobody waits for it, and it must not stand in the way of anything else.
+    pub(crate) fn ignore(&self) {
+        self.listening.store(false, Ordering::Release);
+    }
+}
+
+impl Mouth {
+    /// Puts down a piece; false once nobody will take any.
+    pub(crate) async fn put(&self, piece: Piece) -> bool {
+        let is_output = !matches!(piece, Piece::Ended(_));
+        if is_output && !self.listening.load(Ordering::Acquire) {
+            return !self.output.is_closed();
+        }
+        self.output.send(piece).await.is_ok()
+    }
+}

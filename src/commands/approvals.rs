@@ -1,0 +1,294 @@
+//! `approvals`: what waits for a person in the running servers, and that person's answer.
+//!
+//! Everything that is shown comes from a server's parse of the command and from its policies; what the agent says of it stands last,
+//! under a line that says whose words they are.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead};
+
+use palisade_runner::control::client::{self, Server};
+use palisade_runner::control::wire::{Answer, Ask, Request, State, Waiting};
+
+use crate::args::{Approvals, ApprovalsAction, Context, Vote};
+use crate::exit::Exit;
+use crate::report::{self, Trouble, one_line, printable};
+use crate::{commands, config};
+
+pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
+    let context = |config: &Option<std::path::PathBuf>| Context { config: config.clone(), ..Context::default() };
+    match &args.action {
+        ApprovalsAction::List(list) => self::list(&servers(&context(&list.config))?, list.json),
+        ApprovalsAction::Show(show) => match request(&servers(&context(&show.config))?, &show.id)? {
+            Found::Request(_, request) => {
+                report::print(&if show.json { commands::json(&request)? } else { text(&request) });
+                Ok(Exit::Fine)
+            }
+            Found::Refused => Ok(Exit::Findings),
+        },
+        ApprovalsAction::Grant(vote) => grant(&servers(&context(&vote.config))?, vote),
+        ApprovalsAction::Deny(vote) => deny(&servers(&context(&vote.config))?, vote),
+    }
+}
+
+/// The servers that listen where the settings say.
+pub(crate) fn servers(context: &Context) -> Result<Vec<Server>, Trouble> {
+    let directory = config::control(context)?.directory;
+    client::servers(&directory).map_err(|error| Trouble::of(&error))
+}
+
+/// What a server says to something that everybody is asked; a no is told and counted, a server that is gone is not.
+pub(crate) fn ask_all(servers: &[Server], ask: &Ask) -> (Vec<(String, Answer<String>)>, bool) {
+    let (mut answers, mut failed) = (Vec::new(), false);
+    for (server, answer) in client::ask_all(servers, ask) {
+        match answer {
+            Ok(Some(answer)) => answers.push((server.chain().to_owned(), answer)),
+            Ok(None) => {}
+            Err(error) => {
+                Trouble::of(&error).print();
+                failed = true;
+            }
+        }
+    }
+    (answers, failed)
+}
+
+fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
+    let (answers, mut failed) = ask_all(servers, &Ask::List);
+    let (mut waiting, mut refused) = (Vec::new(), false);
+    for (_, answer) in answers {
+        match answer {
+            Answer::Waiting(more) => waiting.extend(more),
+            other => match told(&other) {
+                Exit::Findings => refused = true,
+                _ => failed = true,
+            },
+        }
+    }
+    waiting.sort_by_key(|waiting: &Waiting<String>| std::cmp::Reverse(waiting.age_s));
+    if json {
+        report::print(&commands::json(&waiting)?);
+    } else if waiting.is_empty() && !refused && !failed {
+        report::print("nothing waits for a person\n");
+    } else {
+        let lines: String = waiting.iter().map(line).collect();
+        report::print(&lines);
+    }
+    Ok(match (failed, refused) {
+        (true, _) => Exit::Error,
+        (false, true) => Exit::Findings,
+        (false, false) => Exit::Fine,
+    })
+}
+
+fn line(waiting: &Waiting<String>) -> String {
+    format!(
+        "{}  {:8} {:>5} s left  {} for {}  {}\n",
+        printable(&waiting.id),
+        state(waiting),
+        waiting.expires_s,
+        printable(&waiting.agent),
+        printable(&waiting.user),
+        one_line(&waiting.command)
+    )
+}
+
+fn state(waiting: &Waiting<String>) -> &'static str {
+    match waiting.state {
+        State::Waiting => "waiting",
+        State::Granted => "granted",
+        State::Denied => "denied",
+    }
+}
+
+enum Found<'s> {
+    Request(&'s Server, Box<Request<String>>),
+    /// And that has been told.
+    Refused,
+}
+
+/// The request of this id, and whose it is: its id begins with the server's chain.
+fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, Trouble> {
+    let chain = id.split('-').next().unwrap_or_default();
+    for server in servers.iter().filter(|server| server.chain() == chain) {
+        match server.ask(&Ask::Show { id: id.to_owned() }).map_err(|error| Trouble::of(&error))? {
+            Some(Answer::Request(request)) => return Ok(Found::Request(server, request)),
+            Some(Answer::Unknown) | None => {}
+            Some(other) => match told(&other) {
+                Exit::Findings => return Ok(Found::Refused),
+                _ => return Err(Trouble::new("the server gave no answer to that", "")),
+            },
+        }
+    }
+    let what = format!("no request `{}` waits for a person", one_line(id));
+    Err(Trouble::new(
+        what,
+        "it was used, is too old, or its server has ended; `palisade approvals list` shows what waits",
+    ))
+}
+
+fn grant(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
+    let (server, request) = match request(servers, &vote.id)? {
+        Found::Request(server, request) => (server, request),
+        Found::Refused => return Ok(Exit::Findings),
+    };
+    if !vote.yes {
+        if !report::has_person() {
+            let help = "look at it with `palisade approvals show`, then give `--yes`";
+            return Err(Trouble::new("nobody is there to say yes", help));
+        }
+        report::complain(&text(&request));
+        report::complain("Let it run once? Type yes to allow: ");
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
+        if answer.trim() != "yes" {
+            report::complain("palisade: not granted; it still waits\n");
+            return Ok(Exit::Error);
+        }
+    }
+    answer(server, vote, true)
+}
+
+fn deny(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
+    match request(servers, &vote.id)? {
+        Found::Request(server, _) => answer(server, vote, false),
+        Found::Refused => Ok(Exit::Findings),
+    }
+}
+
+fn answer(server: &Server, vote: &Vote, yes: bool) -> Result<Exit, Trouble> {
+    let ask = Ask::Answer { id: vote.id.clone(), yes, reason: vote.reason.clone().unwrap_or_default() };
+    let answer = server.ask(&ask).map_err(|error| Trouble::of(&error))?;
+    let Some(answer) = answer else { return Err(Trouble::new("the server has ended", "")) };
+    let Answer::Voted(voted) = answer else { return Ok(told(&answer)) };
+    if vote.json {
+        report::print(&commands::json(&voted)?);
+        return Ok(Exit::Fine);
+    }
+    let (id, by) = (printable(&voted.id), printable(&voted.by));
+    report::print(&match voted.state {
+        State::Denied => format!("{id} denied by {by}\n"),
+        State::Granted => format!("{id} granted by {by}: the agent may run it once\n"),
+        State::Waiting => format!("{id}: {} of {} people have said yes\n", voted.yes, voted.quorum),
+    });
+    Ok(Exit::Fine)
+}
+
+/// Tells of an answer that is a no, or none, and how the verb ends by it.
+pub(crate) fn told(answer: &Answer<String>) -> Exit {
+    match answer {
+        Answer::Refused(refused) => {
+            let policies = if refused.policies.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", printable(&refused.policies.join(", ")))
+            };
+            Trouble::new(format!("{}{policies}", printable(&refused.what)), printable(&refused.help)).print();
+            Exit::Findings
+        }
+        Answer::Failed { what, help } => {
+            Trouble::new(printable(what), printable(help)).print();
+            Exit::Error
+        }
+        Answer::Unknown => {
+            Trouble::new("there is nothing of that name", "`palisade approvals list` shows what waits").print();
+            Exit::Error
+        }
+        _ => {
+            Trouble::new("the server gave another answer than asked for", "it may be of another version").print();
+            Exit::Error
+        }
+    }
+}
+
+/// A request for a person: what was parsed, what it touches, why it is asked, and last what the agent says.
+fn text(request: &Request<String>) -> String {
+    let short = &request.short;
+    let mut text = format!("{}: {}, {} s left", printable(&short.id), state(short), short.expires_s);
+    if short.quorum > 1 {
+        let _ = write!(text, ", {} of {} people have said yes", short.granted_by.len(), short.quorum);
+    }
+    if !short.granted_by.is_empty() {
+        let _ = write!(text, " ({})", printable(&short.granted_by.join(", ")));
+    }
+    let _ = writeln!(text, "\nagent {} for {}, {} s ago", printable(&short.agent), printable(&short.user), short.age_s);
+    let shell = if request.session.is_empty() { "a shell of its own" } else { request.session.as_str() };
+    let _ = writeln!(text, "{} in {}, {}", printable(&request.kind), printable(&short.cwd), printable(shell));
+    let _ = writeln!(text, "the whole text:\n{}", report::marked(&short.command).trim_end());
+    text.push_str("what it does:\n");
+    for effect in &request.effects {
+        let via = if effect.via.is_empty() { String::new() } else { format!(" via {}", effect.via.join(" › ")) };
+        let policies =
+            if effect.policies.is_empty() { "nothing permits it".to_owned() } else { effect.policies.join(", ") };
+        let (decision, action) = (printable(&effect.decision), printable(&effect.action));
+        let resource = one_line(&effect.resource);
+        let _ = writeln!(text, "  {decision:5} {action:8} {resource}{}  ({})", printable(&via), printable(&policies));
+    }
+    for opaque in &request.opaque {
+        let _ = writeln!(text, "  not known before it runs: {}", one_line(opaque));
+    }
+    text.push_str("why a person is asked:\n");
+    for reason in &request.reasons {
+        let place = if reason.place.is_empty() { String::new() } else { format!(" ({})", reason.place) };
+        let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
+        let about = one_line(&reason.text);
+        let _ = writeln!(text, "  {}{}: {} — {about}", printable(policy), printable(&place), printable(&reason.reason));
+    }
+    if !request.files.is_empty() {
+        text.push_str("a yes is to these files as they are now:\n");
+        for file in &request.files {
+            let hash = if file.sha256.is_empty() { "cannot be read" } else { file.sha256.as_str() };
+            let _ = writeln!(text, "  {}  {}", printable(&file.path), printable(hash));
+        }
+    }
+    if !request.opens.is_empty() {
+        text.push_str("the kernel opens for it, in a shell of its own:\n");
+        for opened in &request.opens {
+            let _ = writeln!(text, "  {}", printable(opened));
+        }
+    }
+    if !request.said.is_empty() {
+        text.push_str("the agent says, and nobody has checked it:\n");
+        text.push_str(&report::marked(&request.said));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_writes_does_not_look_like_ours() {
+        let evil = "ls\u{1b}[2J\u{202e}\nwhat it does:\n  allow exec nothing\r";
+        let short = Waiting {
+            id: "5f3a9c01-1".to_owned(),
+            agent: evil.to_owned(),
+            user: evil.to_owned(),
+            command: evil.to_owned(),
+            cwd: evil.to_owned(),
+            age_s: 1,
+            expires_s: 2,
+            quorum: 2,
+            granted_by: vec![evil.to_owned()],
+            state: State::Waiting,
+        };
+        let request = Request {
+            short: short.clone(),
+            session: evil.to_owned(),
+            kind: "exec".to_owned(),
+            effects: Vec::new(),
+            reasons: Vec::new(),
+            opaque: vec![evil.to_owned()],
+            files: Vec::new(),
+            opens: vec![evil.to_owned()],
+            policy_set: String::new(),
+            said: evil.to_owned(),
+        };
+        for shown in [text(&request), line(&short)] {
+            assert!(!shown.chars().any(|shown| shown != '\n' && shown.is_control()), "{shown:?}");
+            assert!(!shown.contains('\u{202e}'), "{shown:?}");
+            assert_eq!(shown.lines().filter(|line| *line == "what it does:").count(), usize::from(shown.len() > 400));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `audit export`: a copy of the record in a form for others.
+//!
+//! It holds what stands in the record, which has passed the redactor; whether that holds, `audit verify` says.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use palisade_runner::audit::{Line, MAX_LINE, Selector};
+use palisade_runner::export::{self, Body, Recording};
+use serde_json::Value;
+
+use super::show;
+use crate::args::{AuditExport, ExportFormat};
+use crate::config;
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+
+/// Records in one request of OpenTelemetry's.
+const REQUEST: usize = 256;
+
+/// What is written, and where.
+struct Copy {
+    to: Box<dyn Write>,
+    form: Form,
+}
+
+enum Form {
+    Ocsf,
+    Asciicast(Recording),
+    Otlp(Vec<Line>),
+    Syslog,
+}
+
+pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
+    let path = match &args.path {
+        Some(path) => path.clone(),
+        None => config::audit_directory(args.config.as_deref())?,
+    };
+    if args.format == ExportFormat::Asciicast && args.filter.session.is_none() {
+        return Err(Trouble::new(
+            "a recording is of one session, and none is named",
+            "give it with `--session`; `palisade audit show` lists them",
+        ));
+    }
+    let filter = show::filter(&args.filter)?;
+    let files = super::files(&path)?;
+    let mut copy = Copy { to: output(args.output.as_deref())?, form: Form::of(args.format) };
+    let mut bad = 0;
+    for files in files {
+        let mut selector = Selector::new(filter.clone());
+        for file in files {
+            match copy.file(&file, &mut selector) {
+                Ok(lines) => bad += lines,
+                Err(Stop::NobodyListens) => return Ok(Exit::Fine),
+                Err(Stop::Trouble(trouble)) => return Err(trouble),
+            }
+        }
+    }
+    match copy.finish() {
+        Ok(()) | Err(Stop::NobodyListens) => {}
+        Err(Stop::Trouble(trouble)) => return Err(trouble),
+    }
+    if bad > 0 {
+        report::complain(&format!("warning: {bad} lines are no records and not in the copy\n"));
+        return Ok(Exit::Findings);
+    }
+    Ok(Exit::Fine)
+}
+
+fn output(file: Option<&Path>) -> Result<Box<dyn Write>, Trouble> {
+    let Some(path) = file else { return Ok(Box::new(BufWriter::new(io::stdout()))) };
+    let made = File::options().create_new(true).write(true).mode(0o600).open(path);
+    let made = made.map_err(|error| {
+        let help = if error.kind() == ErrorKind::AlreadyExists { "name a file that is not there yet" } else { "" };
+        Trouble::new(format!("cannot write `{}`: {error}", path.display()), help)
+    })?;
+    Ok(Box::new(BufWriter::new(made)))
+}
+
+/// Why no more is copied.
+enum Stop {
+    NobodyListens,
+    Trouble(Trouble),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::NobodyListens,
+            _ => Self::Trouble(Trouble::new(
+                format!("the copy cannot be written: {error}"),
+                "make room, and begin again",
+            )),
+        }
+    }
+}
+
+impl Form {
+    fn of(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Ocsf => Self::Ocsf,
+            ExportFormat::Asciicast => Self::Asciicast(Recording::default()),
+            ExportFormat::Otlp => Self::Otlp(Vec::new()),
+            ExportFormat::Syslog => Self::Syslog,
+        }
+    }
+}
+
+impl Copy {
+    /// Copies what the selector keeps of a file. Returns how many lines are no records.
+    fn file(&mut self, path: &Path, selector: &mut Selector) -> Result<u64, Stop> {
+        let unreadable =
+            |error: io::Error| Stop::Trouble(Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""));
+        let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+        let (mut line, mut bad) = (Vec::new(), 0);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let chain = stem.split('_').next().unwrap_or_default().to_owned();
+        loop {
+            line.clear();
+            if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+                return Ok(bad);
+            }
+            let value = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
+            let Some(value) = value.filter(|_| line.ends_with(b"\n")) else {
+                bad += 1;
+                continue;
+            };
+            if selector.keeps(&value) {
+                let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+                self.record(Line { line, value, chain: chain.clone() })?;
+            }
+        }
+    }
+
+    fn record(&mut self, record: Line) -> Result<(), Stop> {
+        match &mut self.form {
+            Form::Ocsf => writeln!(self.to, "{}", export::ocsf_event(&record.value))?,
+            Form::Asciicast(recording) => {
+                if let Some(lines) = recording.add(&record.value) {
+                    self.to.write_all(lines.as_bytes())?;
+                }
+            }
+            Form::Otlp(waiting) => {
+                waiting.push(record);
+                if waiting.len() >= REQUEST {
+                    writeln!(self.to, "{}", export::otlp_request(waiting))?;
+                    waiting.clear();
+                }
+            }
+            Form::Syslog => writeln!(self.to, "{}", export::syslog_message(&record, Body::Record))?,
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Stop> {
+        if let Form::Otlp(waiting) = &self.form
+            && !waiting.is_empty()
+        {
+            writeln!(self.to, "{}", export::otlp_request(waiting))?;
+        }
+        self.to.flush().map_err(Stop::from)
+    }
+}

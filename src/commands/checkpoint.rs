@@ -1,0 +1,129 @@
+//! `checkpoint`: the workspace as it was, from outside any session.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead};
+use std::sync::Arc;
+
+use palisade_engine::Approval;
+use palisade_runner::{Checked, CheckpointNote, Explained, Paths, Pipeline, Redacted, RestoreNote, RestoreTerms};
+use serde::Serialize;
+
+use crate::args::{Checkpoint, CheckpointAction, Context};
+use crate::exit::Exit;
+use crate::report::{self, Trouble};
+use crate::{commands, config};
+
+pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
+    match &args.action {
+        CheckpointAction::List(args) => with(&args.context, async |pipeline| {
+            let notes = pipeline.checkpoints().await?;
+            shown(&args.context, &notes, || notes.iter().map(line).collect())
+        }),
+        CheckpointAction::Diff(args) => {
+            let terms = RestoreTerms { dry_run: true, force: false };
+            with(&args.context, async |pipeline| go_back(pipeline, &args.context, &args.checkpoint, terms).await)
+        }
+        CheckpointAction::Restore(args) => {
+            let terms = RestoreTerms { dry_run: false, force: args.force };
+            with(&args.context, async |pipeline| go_back(pipeline, &args.context, &args.checkpoint, terms).await)
+        }
+        CheckpointAction::Prune(args) => with(&args.context, async |pipeline| {
+            let gone = pipeline.prune_checkpoints(args.keep).await?;
+            shown(&args.context, &gone, || gone.iter().map(|note| format!("gone: {}", line(note))).collect())
+        }),
+    }
+}
+
+/// Does something with the flow, whose record begins and ends with it.
+fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit, Trouble>) -> Result<Exit, Trouble> {
+    let settings = config::load(context, "checkpoint")?;
+    commands::runtime()?.block_on(async {
+        let pipeline = Pipeline::open(settings)?;
+        let exit = work(&pipeline).await;
+        pipeline.shut_down().await?;
+        exit
+    })
+}
+
+async fn go_back(
+    pipeline: &Pipeline,
+    context: &Context,
+    checkpoint: &str,
+    terms: RestoreTerms,
+) -> Result<Exit, Trouble> {
+    let user = pipeline.user().to_owned();
+    let mut person = |note: &RestoreNote, explained: &Explained| {
+        let yes = report::has_person() && ask(note, explained);
+        yes.then(|| Approval { user: user.clone(), roles: BTreeSet::new() })
+    };
+    match pipeline.restore_from_outside(checkpoint, terms, &mut person).await? {
+        Checked::Done(note) => {
+            shown(context, &note, || told(&note))?;
+            Ok(if note.failed.is_empty() { Exit::Fine } else { Exit::Error })
+        }
+        // Nobody is asked later: whoever is at a terminal has been.
+        Checked::Unanswered(unanswered) => {
+            report::complain(&report::reasons(&unanswered.explained));
+            Ok(Exit::Denied)
+        }
+        Checked::Refused(refusal) => {
+            report::complain(&format!("palisade: {}\n", refusal.explained.decision.as_str()));
+            report::complain(&report::reasons(&refusal.explained));
+            Ok(Exit::Denied)
+        }
+    }
+}
+
+/// Shows what would be done, and takes nothing but `yes` for a yes.
+fn ask(note: &RestoreNote, explained: &Explained) -> bool {
+    report::complain(&report::reasons(explained));
+    report::complain(&told(note));
+    report::complain("Do it? Type yes to allow: ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+}
+
+fn shown(context: &Context, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, Trouble> {
+    report::print(&if context.json { commands::json(value)? } else { text() });
+    Ok(Exit::Fine)
+}
+
+fn line(note: &CheckpointNote) -> String {
+    let label = report::one_line(note.label.as_str());
+    let CheckpointNote { checkpoint, taken, files, bytes, session, .. } = note;
+    let mut line = format!("{checkpoint}  {taken}  {files} files, {bytes} bytes  {session}");
+    if let Some(to) = &note.before_restore {
+        line.push_str(&format!("  before going back to {to}"));
+    }
+    if !label.is_empty() {
+        line.push_str(&format!("  {label}"));
+    }
+    line.push('\n');
+    line
+}
+
+fn told(note: &RestoreNote) -> String {
+    let would = if note.undo.is_some() { "" } else { "would be " };
+    let mut text = String::new();
+    let kinds: [(&str, &str, &Paths); 4] = [
+        (would, "put back", &note.write),
+        (would, "deleted", &note.delete),
+        ("", "changed by others, left alone", &note.conflicts),
+        ("", "made by others, left alone", &note.left),
+    ];
+    for (would, what, paths) in kinds.into_iter().filter(|(_, _, paths)| paths.count > 0) {
+        text.push_str(&format!("{would}{what}: {}\n", paths.count));
+        text.extend(paths.paths.iter().map(|path| format!("  {}\n", report::one_line(path.as_str()))));
+        if paths.count > paths.paths.len() {
+            text.push_str("  …\n");
+        }
+    }
+    text.extend(note.failed.iter().map(|failed| format!("failed: {}\n", report::one_line(failed.as_str()))));
+    if let Some(undo) = &note.undo {
+        text.push_str(&format!("before: checkpoint {}\n", Redacted::as_str(undo)));
+    }
+    if text.is_empty() {
+        text.push_str("nothing has changed since\n");
+    }
+    text
+}

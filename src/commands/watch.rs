@@ -1,0 +1,51 @@
+//! `watch`: what sessions do, live: in a terminal, or as plain lines.
+
+use std::io::{self, IsTerminal as _};
+
+use palisade_runner::audit::From;
+
+use crate::args::{Context, RecordFilter, Watch};
+use crate::commands::audit::{filter, may_read};
+use crate::config;
+use crate::exit::Exit;
+use crate::report::Trouble;
+use crate::watch;
+
+pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
+    let directory = match &args.path {
+        Some(path) => path.clone(),
+        None => config::audit_directory(args.config.as_deref())?,
+    };
+    if directory.is_file() {
+        let name = directory.display();
+        let help = "name the directory of a record; `palisade audit show` takes a file";
+        return Err(Trouble::new(format!("`{name}` is a file"), help));
+    }
+    // Before there is a record, whose it will be is told by the place that it will be in.
+    let place = directory.ancestors().find(|place| place.exists()).unwrap_or(&directory);
+    if !may_read(place, args.config.as_deref())? {
+        return Ok(Exit::Denied);
+    }
+    if args.follow {
+        let filter = filter(&args.filter)?;
+        let from = filter.since.map_or(From::Now, From::Since);
+        watch::lines::run(&directory, from, &filter, args.json)?;
+        return Ok(Exit::Fine);
+    }
+    if args.filter != RecordFilter::default() {
+        let help = "in the terminal and on the page one filters by keys: `/` searches, `a`, `d` and `w` pick a verdict";
+        return Err(Trouble::new("filters go with `--follow`", help));
+    }
+    if let Some(address) = &args.serve {
+        watch::page::run(&directory, address)?;
+        return Ok(Exit::Fine);
+    }
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    if is_dumb || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        let help = "use `palisade watch --follow` for plain lines, or `palisade watch --serve` for a page";
+        return Err(Trouble::new("the view needs a terminal", help));
+    }
+    let control = config::control(&Context { config: args.config.clone(), ..Context::default() })?;
+    watch::terminal::run(&directory, control)?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,443 @@
+//! Approvals: who can say yes to what, what a yes lifts, and all that it does not. Real servers, real users, real processes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+
+use crate::serve::Server;
+use crate::support::people::{AGENT, CAROL, DAVE, Office, call, only, until};
+
+/// A site where pushing takes a yes of those with the role `approver`, and deploying of two.
+const SITE: &str = r#"
+@id("all-but-files") permit (principal, action in Action::"activity", resource) unless { resource is Path };
+@id("own-files") permit (principal, action in Action::"fileAccess", resource)
+when { resource in context.workspace || resource in [PathGroup::"temp", PathGroup::"devices"] };
+@id("system-files") permit (principal, action in [Action::"read", Action::"execute"], resource)
+when { resource in [PathGroup::"system", PathGroup::"toolchains", PathGroup::"granted-read"] };
+@id("checkpoints") permit (principal, action in [Action::"checkpoint", Action::"restore"], resource);
+@id("approved-write") permit (principal, action == Action::"write", resource) when { context.approved };
+@id("ask-push") @reason("Publishing needs a person's yes.")
+forbid (principal, action == Action::"exec", resource in Program::"git push") unless { context.approved };
+@id("ask-deploy") @reason("Deploying needs two.") @quorum("2")
+forbid (principal, action == Action::"exec", resource) when { resource.program == "deploy.sh" } unless { context.approved };
+@id("ask-outside") @reason("That is not in the workspace.")
+forbid (principal, action == Action::"write", resource)
+unless { resource in context.workspace || resource in PathGroup::"temp" || resource in PathGroup::"devices" || context.approved };
+@id("ask-input") @reason("Text may be code.")
+forbid (principal, action == Action::"sendInput", resource) unless { context.approved };
+@id("approvers") permit (principal in Role::"approver", action == Action::"approve", resource);
+@id("not-oneself") @reason("Nobody says yes to their own agent.")
+forbid (principal, action == Action::"approve", resource) when { principal == context.agent.user };
+@id("look") permit (principal, action == Action::"observe", resource);
+@id("stop") permit (principal in Role::"approver", action == Action::"stop", resource);
+"#;
+
+fn people() -> String {
+    format!(
+        "[people.\"uid:{CAROL}\"]\nroles = [\"approver\"]\n[people.\"uid:{DAVE}\"]\nroles = [\"approver\"]\n\
+         [people.\"uid:{AGENT}\"]\nroles = [\"approver\"]\n"
+    )
+}
+
+/// An office under the site's policies.
+pub(crate) fn site(settings: &str) -> Option<Office> {
+    let office = Office::new(&format!("policies = \"site\"\n{settings}\n{}", people()))?;
+    fs::create_dir_all(office.world.path("etc/site")).expect("a directory");
+    office.world.write("etc/site/site.cedar", SITE);
+    office.world.program("deploy.sh", "#!/bin/sh\necho deployed\n");
+    office.give_to_the_agent();
+    Some(office)
+}
+
+fn exec(server: &mut Server, command: &str) -> Value {
+    call(server, "exec", &json!({ "command": command }))
+}
+
+/// Asks for it, and tells the id under which it waits.
+fn asked(server: &mut Server, command: &str) -> String {
+    waits(&exec(server, command))
+}
+
+fn waits(result: &Value) -> String {
+    assert_eq!(result["status"], "approval_required", "{result}");
+    assert_eq!(result["approval"]["state"], "waiting", "{result}");
+    result["approval"]["id"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn a_yes_lets_the_very_call_run_once() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "git push origin main");
+    assert_eq!(asked(&mut server, "git push origin main"), id, "the same call waits once");
+    let listed = office.waiting(CAROL);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!((&listed[0]["id"], &listed[0]["command"]), (&json!(id), &json!("git push origin main")));
+    let shown = office.person(CAROL, &["approvals", "show", &id]);
+    for part in ["git push origin main", "ask   exec     git push", "ask-push", "Publishing needs a person's yes."] {
+        assert!(shown.stdout.contains(part), "{part}: {shown:?}");
+    }
+    let granted = office.person(CAROL, &["approvals", "grant", &id, "--yes", "--reason", "fine"]);
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    // Every other call is another one.
+    for other in [
+        json!({ "command": "git push origin main " }),
+        json!({ "command": "git push origin main", "reason": "so that" }),
+        json!({ "command": "git push origin main", "timeout_ms": 1000 }),
+        json!({ "command": "git push origin main", "max_output": 10 }),
+        json!({ "command": "git push origin main", "cwd": "." }),
+        json!({ "command": "git push origin main", "env": { "A": "1" } }),
+        json!({ "command": "git push origin main --force" }),
+    ] {
+        assert_ne!(waits(&call(&mut server, "exec", &other)), id, "{other}");
+    }
+    let ran = exec(&mut server, "git push origin main");
+    assert_eq!((&ran["status"], &ran["exit_code"]), (&json!("done"), &json!(128)), "git itself says no: {ran}");
+    let again = asked(&mut server, "git push origin main");
+    assert_ne!(again, id, "it was used up");
+    // What is on record: who, from where, and that the decision rests on it.
+    let record = office.world.record();
+    let approval = record.iter().find(|line| line["kind"] == "approval").expect("on record");
+    assert_eq!(
+        [
+            &approval["of"],
+            &approval["granted"],
+            &approval["by"],
+            &approval["from"],
+            &approval["uid"],
+            &approval["reason"]
+        ],
+        [&json!(id), &json!(true), &json!(format!("uid:{CAROL}")), &json!("control"), &json!(CAROL), &json!("fine")],
+        "{approval}"
+    );
+    assert!(record.iter().any(|line| line["under"] == json!(id) && line["decision"]["effect"] == "allow"));
+    // A server that begins anew knows of no yes.
+    let granted = office.person(CAROL, &["approvals", "grant", &again, "--yes"]);
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    drop(server);
+    let mut server = office.serve(&[]);
+    asked(&mut server, "git push origin main");
+    let late = office.person(CAROL, &["approvals", "grant", &again, "--yes"]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+}
+
+#[test]
+fn only_whom_policy_lets_says_yes_and_never_the_agent() {
+    let Some(office) = site("") else { return };
+    let mut terminal = office.terminal();
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "git push origin main");
+    let grant = format!("approvals grant {id} --yes");
+    let words: Vec<&str> = grant.split(' ').collect();
+    let refused = |ended: &crate::support::world::Ended, why: &str| {
+        assert_eq!(ended.code, Some(2), "{why}: {ended:?}");
+        assert!(ended.stderr.contains(why), "{why}: {ended:?}");
+    };
+    // Root is a user like any other, and has no role here.
+    refused(&office.person(0, &words), "no policy permits it");
+    refused(&office.person(0, &["approvals", "deny", &id]), "no policy permits it");
+    // The agent's own user has the role, but it is its agent.
+    refused(&terminal.run(&office.line(&grant)), "Nobody says yes to their own agent.");
+    // From a terminal that is younger than its client, whatever policy says.
+    refused(&office.person(AGENT, &words), "younger than the agent's client");
+    let mut later = office.terminal();
+    refused(&later.run(&office.line(&grant)), "younger than the agent's client");
+    // Out of the client's own tree, as it is, in a session of its own, and cut loose.
+    let line = office.line(&grant);
+    refused(&office.agent(&line), "in the process tree of the agent's own client");
+    refused(&office.agent(&format!("setsid -w {line}")), "in the process tree of the agent's own client");
+    let out = office.world.workspace().join("loose");
+    let loose =
+        format!("(setsid bash -c '{line} >loose.new 2>&1; echo \"<$?>\" >>loose.new; mv loose.new loose' &) ; true");
+    assert_eq!(office.agent(&loose).code, Some(0));
+    until("what has cut itself loose has its answer", || out.exists());
+    let told = fs::read_to_string(&out).expect("an answer");
+    assert!(told.contains("younger than the agent's client") && told.contains("<2>"), "{told}");
+    assert_eq!(asked(&mut server, "git push origin main"), id, "nobody has said yes");
+    let no = office.person(CAROL, &["approvals", "deny", &id, "--reason", "not on a Sunday"]);
+    assert_eq!(no.code, Some(0), "{no:?}");
+    let denied = exec(&mut server, "git push origin main");
+    assert_eq!((&denied["status"], &denied["approval"]["state"]), (&json!("denied"), &json!("denied")), "{denied}");
+    assert_eq!(denied["approval"]["reason"], "not on a Sunday");
+    let late = office.person(CAROL, &words);
+    assert_eq!(late.code, Some(1), "{late:?}");
+}
+
+#[test]
+fn what_takes_two_takes_two_different_people() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "./deploy.sh");
+    let grant = ["approvals", "grant", id.as_str(), "--yes"];
+    let first = office.person(CAROL, &grant);
+    assert!(first.code == Some(0) && first.stdout.contains("1 of 2"), "{first:?}");
+    let twice = office.person(CAROL, &grant);
+    assert!(twice.code == Some(1) && twice.stderr.contains("different people"), "{twice:?}");
+    let still = exec(&mut server, "./deploy.sh");
+    assert_eq!((&still["approval"]["quorum"], &still["approval"]["yes"]), (&json!(2), &json!(1)), "{still}");
+    assert_eq!(office.person(DAVE, &grant).code, Some(0));
+    let ran = exec(&mut server, "./deploy.sh");
+    assert_eq!((&ran["status"], &ran["stdout"]), (&json!("done"), &json!("deployed\n")), "{ran}");
+}
+
+#[test]
+fn a_yes_is_to_what_the_files_held() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "./deploy.sh");
+    for person in [CAROL, DAVE] {
+        assert_eq!(office.person(person, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    }
+    let shown = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+    assert!(shown["files"][0]["path"].as_str().is_some_and(|path| path.ends_with("/deploy.sh")), "{shown}");
+    office.world.program("deploy.sh", "#!/bin/sh\necho something else\n");
+    assert_ne!(asked(&mut server, "./deploy.sh"), id);
+    office.world.program("deploy.sh", "#!/bin/sh\necho deployed\n");
+    assert_eq!(exec(&mut server, "./deploy.sh")["stdout"], "deployed\n", "what was shown may still run");
+}
+
+#[test]
+fn other_policies_and_another_state_are_another_request() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let push = json!({ "command": "git push", "session": session });
+    let id = waits(&call(&mut server, "exec", &push));
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    call(&mut server, "exec", &json!({ "command": "git() { echo mine; }", "session": session }));
+    let other = call(&mut server, "exec", &push);
+    assert_ne!(other["approval"]["id"], json!(id), "{other}");
+
+    let id = asked(&mut server, "git push");
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    office.world.write("etc/site/site.cedar", &format!("{SITE}// another text\n"));
+    until("the policies are others", || {
+        office.world.record().iter().any(|line| line["kind"] == "policy_reload" && line["refused"].is_null())
+    });
+    assert_ne!(asked(&mut server, "git push"), id);
+}
+
+#[test]
+fn nobody_answers_in_time() {
+    let Some(office) = site("[approvals]\nexpire = \"1s\"") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "git push");
+    until("it is too late", || office.waiting(CAROL).is_empty());
+    let late = office.person(CAROL, &["approvals", "grant", &id, "--yes"]);
+    assert!(late.code == Some(1) && late.stderr.contains("no request"), "{late:?}");
+    assert_ne!(asked(&mut server, "git push"), id);
+}
+
+#[test]
+fn a_call_that_waits_goes_on_by_itself() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    server.call(70, "exec", &json!({ "command": "git push", "yield_ms": 60_000 }));
+    until("it waits", || office.waiting(CAROL).len() == 1);
+    let id = office.waiting(CAROL)[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    assert_eq!(server.receive()["result"]["structuredContent"]["status"], "done");
+    server.call(71, "exec", &json!({ "command": "git push", "yield_ms": 60_000 }));
+    until("it waits", || office.waiting(CAROL).len() == 1);
+    let id = office.waiting(CAROL)[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(office.person(CAROL, &["approvals", "deny", &id]).code, Some(0));
+    assert_eq!(server.receive()["result"]["structuredContent"]["status"], "denied");
+}
+
+#[test]
+fn each_request_is_lifted_once_at_execve_too() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let looped = "for i in 1 2 3; do git push; done; true";
+    let id = asked(&mut server, looped);
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let ran = exec(&mut server, looped);
+    assert_eq!(ran["status"], "done", "{ran}");
+    let stderr = ran["stderr"].as_str().unwrap_or_default();
+    assert_eq!(stderr.matches("fatal: ").count(), 1, "one got as far as git: {ran}");
+    assert_eq!(ran["denied"][0]["policy"], "ask-push", "{ran}");
+}
+
+#[test]
+fn what_the_kernel_would_refuse_runs_in_a_shell_of_its_own() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let set = json!({ "command": "A=kept", "session": session });
+    assert_eq!(call(&mut server, "exec", &set)["status"], "done");
+    let there = office.world.path("outside/there");
+    fs::write(&there, "").expect("a file");
+    office.give_to_the_agent();
+    let write = format!("A=lost; echo \"yes\" > {}", there.display());
+    let write = json!({ "command": write, "session": session });
+    let id = waits(&call(&mut server, "exec", &write));
+    let shown = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+    assert_eq!(shown["opens"], json!([format!("-w-- {}", there.display())]), "{shown}");
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let ran = call(&mut server, "exec", &write);
+    assert_eq!((&ran["status"], &ran["exit_code"]), (&json!("done"), &json!(0)), "{ran}");
+    assert_eq!(fs::read_to_string(&there).expect("a file"), "yes\n");
+    let state = call(&mut server, "exec", &json!({ "command": "echo $A", "session": session }));
+    assert_eq!(state["stdout"], "kept\n", "the session is as it was: {state}");
+    // The next one is held to the rules as before.
+    let other =
+        call(&mut server, "exec", &json!({ "command": format!("echo no >> {}", there.display()), "session": session }));
+    assert_eq!(other["status"], "approval_required", "{other}");
+}
+
+#[test]
+fn what_is_typed_into_a_job_is_asked_for_too() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let job = call(&mut server, "exec", &json!({ "command": "cat", "yield_ms": 0 }))["job"].clone();
+    let write = json!({ "job": job, "input": "hello\n" });
+    let id = waits(&call(&mut server, "job_write", &write));
+    let shown = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+    assert_eq!((&shown["kind"], &shown["command"]), (&json!("input"), &json!("hello\n")), "{shown}");
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let other = call(&mut server, "job_write", &json!({ "job": job, "input": "hello" }));
+    assert_ne!(waits(&other), id);
+    let wrote = call(&mut server, "job_write", &write);
+    assert_eq!(wrote["status"], "running", "{wrote}");
+    let read = json!({ "job": job });
+    until("it has come out again", || call(&mut server, "job_read", &read)["stdout"] == json!("hello\n"));
+    assert_ne!(waits(&call(&mut server, "job_write", &write)), id);
+}
+
+#[test]
+fn a_session_cannot_reach_the_socket_and_nobody_can_hold_it_up() {
+    let Some(office) = site("") else { return };
+    office.world.write(
+        "work/reach.py",
+        "import socket, sys\ntry:\n    s = socket.socket(socket.AF_UNIX)\n    s.connect(sys.argv[1])\n    print('connected')\n\
+         except OSError as error:\n    print('errno', error.errno)\n",
+    );
+    let mut server = office.serve(&[]);
+    let socket = only(&office.world.path("control"));
+    assert_eq!(fs::metadata(&socket).expect("a socket").permissions().mode() & 0o777, 0o666);
+    let tried = exec(&mut server, &format!("/usr/bin/python3 reach.py {}", socket.display()));
+    assert_eq!(tried["stdout"], "errno 13\n", "{tried}");
+    let looked = exec(&mut server, &format!("ls -l {}", socket.display()));
+    assert_eq!(looked["status"], "denied", "{looked}");
+    // Garbage, and peers that never read or never write.
+    let mut silent = Vec::new();
+    for number in 0..1_000 {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        let line: &[u8] = match number % 5 {
+            0 => b"\xff\xfe\n",
+            1 => b"{\"v\":1,\"say\":{\"answer\":{\"id\":\"x\",\"yes\":1}}}\n",
+            2 => b"{\"v\":9}\n",
+            3 => b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+            _ => b"\n",
+        };
+        let _refused = stream.write_all(line);
+        if number < 100 {
+            silent.push(stream);
+            continue;
+        }
+        let mut answer = String::new();
+        let _cut_off = stream.read_to_string(&mut answer);
+        assert!(answer.is_empty() || answer.contains("\"failed\""), "{answer}");
+    }
+    let id = asked(&mut server, "git push");
+    assert_eq!(
+        office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code,
+        Some(0),
+        "others are served meanwhile"
+    );
+    drop(silent);
+    drop(server);
+    assert!(!socket.exists(), "it goes with its server");
+}
+
+#[test]
+fn a_dead_servers_socket_is_swept_and_a_living_ones_stays() {
+    let Some(office) = site("") else { return };
+    let control = office.world.path("control");
+    let dead = control.join("00000000.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).expect("a socket"));
+    office.give_to_the_agent();
+    let one = office.serve(&[]);
+    assert!(!dead.exists());
+    let first = only(&control);
+    let two = office.serve(&[]);
+    assert!(first.exists());
+    assert_eq!(fs::read_dir(&control).expect("a directory").count(), 2);
+    drop((one, two));
+    // One that others can change is not used.
+    fs::set_permissions(&control, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let ended = office.person(AGENT, &["serve"]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("can be changed by others"), "{ended:?}");
+}
+
+#[test]
+fn a_person_is_asked_at_the_terminal_or_says_so() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "git push");
+    let nobody = office.person(CAROL, &["approvals", "grant", &id]);
+    assert!(nobody.code == Some(1) && nobody.stderr.contains("nobody is there"), "{nobody:?}");
+    for wrong in ["", "x", "00000000-1", &format!("{id}0"), "5f3a9c01"] {
+        let unknown = office.person(CAROL, &["approvals", "grant", wrong, "--yes"]);
+        assert_eq!(unknown.code, Some(1), "{wrong}: {unknown:?}");
+    }
+}
+
+#[test]
+fn a_yes_to_a_restore_is_to_what_it_would_do() {
+    let Some(office) = site("") else { return };
+    let ask = "@id(\"ask-back\") @reason(\"Later work is lost.\")\n\
+               forbid (principal, action == Action::\"restore\", resource) unless { context.approved };\n";
+    office.world.write("etc/site/back.cedar", ask);
+    office.world.write("work/file", "then");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let taken = call(&mut server, "checkpoint", &json!({ "session": session }));
+    let back = json!({ "session": session, "checkpoint": taken["checkpoint"] });
+    let write = |server: &mut Server, command: &str| {
+        let ran = call(server, "exec", &json!({ "session": session, "command": command }));
+        assert_eq!(ran["exit_code"], 0, "{ran}");
+    };
+    write(&mut server, "echo now > file");
+    let id = waits(&call(&mut server, "restore", &back));
+    let shown = office.person(CAROL, &["approvals", "show", &id]);
+    assert!(shown.stdout.contains("put back 1, delete 0") && shown.stdout.contains("write file"), "{shown:?}");
+    let granted = office.person(CAROL, &["approvals", "grant", &id, "--yes"]);
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    // It would do more by now than what the yes was to.
+    write(&mut server, "echo more > made");
+    let again = waits(&call(&mut server, "restore", &back));
+    assert_ne!(again, id);
+    let made = office.world.path("work/made");
+    assert!(made.exists());
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &again, "--yes"]).code, Some(0));
+    let done = call(&mut server, "restore", &back);
+    assert_eq!((done["write"]["count"].clone(), done["delete"]["count"].clone()), (json!(1), json!(1)), "{done}");
+    assert_eq!(
+        (fs::read_to_string(office.world.path("work/file")).ok().as_deref(), made.exists()),
+        (Some("then"), false)
+    );
+}
+
+#[test]
+fn who_reads_the_record_is_policys_to_say() {
+    for (role, code) in [("approver", 126), ("auditor", 0)] {
+        let settings = format!("profile = \"regulated\"\n[people.root]\nroles = [\"{role}\"]");
+        let Some(office) = Office::new(&settings) else { return };
+        let mut server = office.serve(&[]);
+        exec(&mut server, "ls");
+        drop(server);
+        let record = office.world.records().pop().expect("a record").display().to_string();
+        for verb in [&["audit", "show"][..], &["audit", "replay"], &["audit", "prove", "1", &record]] {
+            let ended = office.person(0, verb);
+            assert_eq!(ended.code, Some(code), "{role} {verb:?}: {ended:?}");
+            let no = "policy does not let `root` observe the record of `uid:48151`";
+            assert_eq!(ended.stderr.contains(no), code != 0, "{ended:?}");
+            assert_eq!(ended.stdout.is_empty(), code != 0, "{ended:?}");
+        }
+    }
+}
