@@ -197,6 +197,18 @@ fn a_yes_is_to_what_the_files_held() {
     assert_ne!(asked(&mut server, "./deploy.sh"), id);
     office.world.program("deploy.sh", "#!/bin/sh\necho deployed\n");
     assert_eq!(exec(&mut server, "./deploy.sh")["stdout"], "deployed\n", "what was shown may still run");
+
+    // However many there are.
+    let names: Vec<String> = (0..300).map(|number| format!("part-{number:03}.sh")).collect();
+    for name in &names {
+        office.world.program(name, "#!/bin/sh\n");
+    }
+    let parts: String = names.iter().map(|name| format!("./{name}\n")).collect();
+    let all = format!("./deploy.sh\n{parts}");
+    let id = asked(&mut server, &all);
+    assert_eq!(asked(&mut server, &all), id, "it is the same call still");
+    office.world.program("part-299.sh", "#!/bin/sh\necho something else\n");
+    assert_ne!(asked(&mut server, &all), id);
 }
 
 #[test]

@@ -19,11 +19,9 @@ use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
 use crate::sandbox::plan::Rights;
 
-/// Bytes of a file up to which what it holds is bound; of a larger one it is which file it is, and when it was last changed.
-const MAX_FILE: u64 = 64 << 20;
-
-/// Files that one script may name.
-const MAX_FILES: usize = 256;
+/// Bytes of all files of one call that are read for what they hold. Of a file for which there is no room left it counts which one it
+/// is, and when it was last changed: no user can set that time.
+const MAX_READ: u64 = 64 << 20;
 
 /// A file that a yes binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +124,13 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
         code.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
     });
     let named: BTreeSet<&AbsolutePath> = programs.chain(read).collect();
-    named.into_iter().take(MAX_FILES).map(|path| BoundFile::of(path.clone())).collect()
+    let mut room = MAX_READ;
+    named.into_iter().map(|path| BoundFile::of(path.clone(), &mut room)).collect()
 }
 
 impl BoundFile {
-    fn of(path: AbsolutePath) -> Self {
-        let (digest, stands_for) = match hashed(Path::new(path.as_str())) {
+    fn of(path: AbsolutePath, room: &mut u64) -> Self {
+        let (digest, stands_for) = match hashed(Path::new(path.as_str()), room) {
             Ok(Hashed::Held(digest)) => (Some(digest), String::new()),
             Ok(Hashed::Told(about)) => (None, about),
             Err(error) => (None, format!("{:?}", error.kind())),
@@ -145,25 +144,26 @@ enum Hashed {
     Told(String),
 }
 
-fn hashed(path: &Path) -> io::Result<Hashed> {
+fn hashed(path: &Path, room: &mut u64) -> io::Result<Hashed> {
     // A pipe that nobody writes to would be waited for.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     let about = file.metadata()?;
-    if !about.is_file() || about.len() > MAX_FILE {
-        let (changed, nanoseconds) = (about.ctime(), about.ctime_nsec());
-        let told = format!("{} {} {} {changed}.{nanoseconds}", about.dev(), about.ino(), about.len());
+    let (changed, nanoseconds) = (about.ctime(), about.ctime_nsec());
+    let told = format!("{} {} {} {changed}.{nanoseconds}", about.dev(), about.ino(), about.len());
+    if !about.is_file() || about.len() > *room {
         return Ok(Hashed::Told(told));
     }
     let mut hash = Sha256::new();
-    let mut reader = file.take(MAX_FILE);
+    // One more than it may hold: it can grow meanwhile, and a part of it would pass for the whole.
+    let mut reader = file.take(*room + 1);
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = reader.read(&mut buffer)?;
-        match buffer.get(..read) {
-            Some(bytes) if read > 0 => hash.update(bytes),
-            _ => break,
-        }
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        let Some(left) = room.checked_sub(read as u64) else { return Ok(Hashed::Told(told)) };
+        *room = left;
+        hash.update(bytes);
     }
     Ok(Hashed::Held(Digest::from_bytes(hash.finalize().into())))
 }
