@@ -124,7 +124,7 @@ impl Engine {
 
     /// The same for something other than a script, of which `shown` says what is asked.
     pub fn may_approve_act(&self, facts: &Facts, act: &Act, shown: &Report, person: &Approval) -> Authority {
-        verdict::may_approve_act(&self.bundle, &self.vocabulary, facts, act, &[], shown, person)
+        self.may_approve_on(facts, act, &[], shown, person)
     }
 
     /// The same for an act together with the files that it touches.

@@ -57,10 +57,8 @@ fn principals(facts: &Facts) -> Built<Vec<EntityUid>> {
 
 /// Whether it holds for every peer, whatever the circumstances.
 fn is_unconditional(policy: &Policy) -> bool {
-    let json = policy.to_json().unwrap_or_default();
-    let conditions = json.get("conditions").and_then(serde_json::Value::as_array);
     let every = matches!(policy.resource_constraint(), ResourceConstraint::Any | ResourceConstraint::Is(_));
-    every && conditions.is_some_and(Vec::is_empty)
+    every && !policy.has_non_scope_constraint()
 }
 
 pub(crate) fn grants_address(bundle: &Bundle, asker: &Asker<'_>, wanted: &Connection<'_>, approved: bool) -> bool {

@@ -65,7 +65,9 @@ impl Plans {
             return Arc::clone(&derived.rights);
         }
         let at = Instant::now();
-        let rights = Arc::new(plan::shared(engine, facts, &real_roots(engine)));
+        let mut roots = real_roots(engine);
+        roots.insert(facts.workspace.clone());
+        let rights = Arc::new(plan::shared(engine, facts, &roots));
         *last = Some(Derived { at, from, rights: Arc::clone(&rights) });
         rights
     }

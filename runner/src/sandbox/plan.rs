@@ -287,7 +287,7 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
     roots.iter().map(|root| (root.clone(), rights(&permissions, root))).collect()
 }
 
-/// The rules of one session: the shared ones, and those of its own directories.
+/// The rules of one session: the shared ones, and those of its own directories that these do not have.
 ///
 /// # Errors
 /// As [`derive()`].
@@ -299,6 +299,7 @@ pub fn with_own(
     limits: Limits,
 ) -> Result<SandboxPlan, Hole> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten();
+    let own = own.filter(|root| !shared.contains_key(*root));
     let permissions = engine.permissions(facts);
     let mut rights = shared.clone();
     rights.extend(own.map(|root| (root.clone(), self::rights(&permissions, root))));
