@@ -3,16 +3,18 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "figures are printed, or there are none")]
 
+#[path = "support/decision.rs"]
+mod decision;
+
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use palisade_runner::audit::{
-    Asked, Audit, Command, Decided, Decision, Digest, Effect, Followed, Follower, From, Id, Sandbox, Settings, Start,
-    Sync, Term, Transport, Who,
-};
+use palisade_runner::audit::{Asked, Audit, Digest, Followed, Follower, From, Settings, Start, Sync, Term};
 use palisade_runner::redact::Redactor;
+
+use crate::decision::decision;
 
 /// Servers that write at the same time.
 const CHAINS: u32 = 4;
@@ -77,7 +79,7 @@ fn write(audit: &Audit, redactor: &Redactor, sent: &Sender<(Box<str>, Instant)>,
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let script = format!("cargo build --workspace && echo {chain} {number}");
         sent.send((script.as_str().into(), Instant::now())).expect("somebody counts");
-        audit.append_blocking(decision(audit, redactor, &script)).expect("on record");
+        audit.append_blocking(decision(audit, redactor, &script, not_asked())).expect("on record");
     }
 }
 
@@ -85,7 +87,7 @@ fn write(audit: &Audit, redactor: &Redactor, sent: &Sender<(Box<str>, Instant)>,
 fn behind(home: &Path, redactor: &Redactor, count: u32) {
     let audit = open(home);
     for number in 0..count {
-        audit.append_blocking(decision(&audit, redactor, &format!("echo {number}"))).expect("on record");
+        audit.append_blocking(decision(&audit, redactor, &format!("echo {number}"), not_asked())).expect("on record");
     }
     let begun = Instant::now();
     let mut follower = Follower::open(home, From::Last(usize::MAX)).expect("a follower");
@@ -106,42 +108,6 @@ fn open(home: &Path) -> Audit {
     Audit::open(&Settings::new(home.to_owned(), Sync::None), start).expect("a chain")
 }
 
-fn decision(audit: &Audit, redactor: &Redactor, script: &str) -> Decided {
-    let text = |text: &str| redactor.text(text);
-    Decided {
-        req: audit.request(),
-        session: Id::new("s-5f3a9c01"),
-        shell: None,
-        who: Who {
-            agent: text("build-agent"),
-            user: text("alice"),
-            roles: vec![text("developer")],
-            verified: true,
-            auth: Term::new("os-user"),
-        },
-        transport: Transport::of(Term::new("local")),
-        cwd: text("/srv/app"),
-        reason: None,
-        command: Command::shown(text(script)),
-        inv: vec![text("cargo"), text("git")],
-        opaque: vec![],
-        decision: Decision {
-            effect: Effect::Allow,
-            determining: vec![text("dev-toolchain")],
-            reasons: vec![],
-            errors: vec![],
-            us: 85,
-        },
-        under: None,
-        asked: Asked::NotAsked(Term::new("too-many")),
-        sealed: None,
-        policy_set: Digest::of(b"policies"),
-        schema: Digest::of(b"schema"),
-        sandbox: Sandbox {
-            level: Term::new("default"),
-            landlock_abi: Some(6),
-            layers: ["landlock", "seccomp", "no-new-privs", "no-capabilities"].map(Term::new).to_vec(),
-            degraded: vec![],
-        },
-    }
+fn not_asked() -> Asked {
+    Asked::NotAsked(Term::new("too-many"))
 }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "figures are printed, or there are none")]
 
+#[path = "support/decision.rs"]
+mod decision;
 #[path = "support/timed.rs"]
 mod timed;
 
@@ -12,12 +14,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Session, Vocabulary};
-use palisade_runner::audit::{
-    Asked, Audit, Command, Decided, Decision, Digest, Effect, Expected, Id, Sandbox, Settings, Start, Sync, Term,
-    Transport, Who, public_key, verify,
-};
+use palisade_runner::audit::{Asked, Audit, Digest, Expected, Settings, Start, Sync, Term, public_key, verify};
 use palisade_runner::redact::{Redacted, Redactor};
 
+use crate::decision::decision;
 use crate::timed::{shown, timed};
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     let redactor = Redactor::builtin().expect("the rules");
 
     let audit = begin(memory.path(), Sync::None);
-    let decided = decision(&audit, &redactor);
+    let decided = decision(&audit, &redactor, SCRIPT, redacted(&questions(), &redactor));
     let one = timed(20_000 / scale, || audit.append_blocking(decided.clone()));
     println!("one record, no disk: {}", shown(&one));
 
@@ -96,45 +96,4 @@ fn questions() -> palisade_engine::Asked<String> {
 fn redacted(asked: &palisade_engine::Asked<String>, redactor: &Redactor) -> Asked {
     let mut make = |text: &String| -> Result<Redacted, Redacted> { Ok(redactor.text(text)) };
     Asked::Asked(Box::new(asked.map(&mut make)))
-}
-
-/// A decision of the usual size.
-fn decision(audit: &Audit, redactor: &Redactor) -> Decided {
-    let text = |text: &str| redactor.text(text);
-    Decided {
-        req: audit.request(),
-        session: Id::new("s-5f3a9c01"),
-        shell: None,
-        who: Who {
-            agent: text("build-agent"),
-            user: text("alice"),
-            roles: vec![text("developer")],
-            verified: true,
-            auth: Term::new("os-user"),
-        },
-        transport: Transport::of(Term::new("local")),
-        cwd: text("/srv/app"),
-        reason: None,
-        command: Command::shown(text(SCRIPT)),
-        inv: vec![text("cargo"), text("git")],
-        opaque: vec![],
-        decision: Decision {
-            effect: Effect::Allow,
-            determining: vec![text("dev-toolchain")],
-            reasons: vec![],
-            errors: vec![],
-            us: 85,
-        },
-        under: None,
-        policy_set: Digest::of(b"policies"),
-        schema: Digest::of(b"schema"),
-        sandbox: Sandbox {
-            level: Term::new("default"),
-            landlock_abi: Some(6),
-            layers: ["landlock", "seccomp", "no-new-privs", "no-capabilities"].map(Term::new).to_vec(),
-            degraded: vec![],
-        },
-        asked: redacted(&questions(), redactor),
-        sealed: None,
-    }
 }
