@@ -56,11 +56,18 @@ pub(crate) fn run(directory: &Path, address: &str) -> Result<(), Trouble> {
         report::print(&format!("{}\n", access.address()));
         let shared = Arc::new(Shared::new(access));
         let filled = Arc::clone(&shared);
-        std::thread::Builder::new().name("page".to_owned()).spawn(move || fill(&filled, &records)).map_err(failed)?;
+        // A page that nothing fills any more would look like one on which nothing happens.
+        let (filling, filled_no_more) = tokio::sync::oneshot::channel::<()>();
+        let fill = move || {
+            let _until_it_ends = filling;
+            fill(&filled, &records);
+        };
+        std::thread::Builder::new().name("page".to_owned()).spawn(fill).map_err(failed)?;
         let service = Router::new().fallback(answer).with_state(shared);
         tokio::select! {
             served = async { axum::serve(listener, service).await } => served.map_err(failed),
             asked = asked_to_end() => asked.map_err(failed),
+            _ = filled_no_more => Err(Trouble::new("the record is followed no more", "start `palisade watch --serve` again")),
         }
     })
 }
