@@ -113,6 +113,22 @@ pub enum CheckpointError {
     #[error("the store of checkpoints is damaged")]
     #[diagnostic(help("take another checkpoint; what the damaged one held cannot be brought back"))]
     Damaged,
+    /// A restore was cut short, and which one cannot be told.
+    #[error("`{}` tells of a restore that was cut short, but not of which", path.display())]
+    #[diagnostic(help(
+        "until then no checkpoint is given up and none gone back to: move the file away once nothing of that restore is wanted"
+    ))]
+    Journal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are as many as are kept.
+    #[error("there are {max} checkpoints of the workspace, and that is the limit")]
+    #[diagnostic(help("give up old ones: `palisade checkpoint prune --keep NUMBER`"))]
+    Full {
+        /// How many there may be.
+        max: usize,
+    },
     /// There is no such checkpoint.
     #[error("there is no checkpoint `{name}`")]
     #[diagnostic(help(

@@ -124,7 +124,7 @@ impl Store {
     /// What a restore that was cut short has done counts as done by whoever goes on or back.
     fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
         let mut ledger = ledger.clone();
-        let Some(journal) = self.journal() else { return Ok(ledger) };
+        let Some(journal) = self.journal()? else { return Ok(ledger) };
         let (to, undo) = (CheckpointId(journal.to), CheckpointId(journal.undo));
         let (to, before) = (self.entries(&to)?, self.entries(&undo)?);
         for (name, found) in &now.found {

@@ -13,7 +13,7 @@ mod taking;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid, Repository};
@@ -21,8 +21,8 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use self::kept::Journal;
 pub(super) use self::kept::Cache;
+pub use self::kept::Journal;
 use super::tree::{Entry, Name, Scope};
 use super::{Checkpoint, CheckpointError, CheckpointId, manifest};
 
@@ -96,6 +96,14 @@ impl Store {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// The number of the user that holds the checkpoints.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn owner(&self) -> Result<u32, CheckpointError> {
+        fs::metadata(&self.directory).map(|about| about.uid()).map_err(|error| self.failed(error))
     }
 
     /// Waits until nobody else writes to the store. Blocks.
@@ -190,6 +198,23 @@ impl Store {
         if usize::try_from(copied).ok() == Some(size) { Ok(()) } else { Err(CheckpointError::Damaged) }
     }
 
+    /// All checkpoints but so many of the newest, oldest first, and without those that a restore which was cut short still needs.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what that restore needs not be told.
+    pub fn old(&self, _held: &Lock, keep: usize) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let all = self.list()?;
+        let old = all.len().saturating_sub(keep);
+        self.unneeded(all.into_iter().take(old).collect())
+    }
+
+    fn unneeded(&self, mut checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>, CheckpointError> {
+        if let Some(Journal { to, undo }) = self.journal()? {
+            checkpoints.retain(|checkpoint| ![&to, &undo].iter().any(|id| *id == checkpoint.id.as_str()));
+        }
+        Ok(checkpoints)
+    }
+
     /// Gives up these checkpoints, and every object that no other needs.
     ///
     /// # Errors
@@ -205,6 +230,10 @@ impl Store {
             needed.insert(commit.id());
             reach(&repository, &commit.tree()?, &mut needed)?;
         }
+        // Before its object goes: a file that is known is not read again.
+        let mut cache = self.cache();
+        cache.retain(|_, (_, object)| needed.contains(object));
+        self.keep(&cache)?;
         let mut spare = Vec::new();
         repository.odb()?.foreach(|object| {
             if !needed.contains(object) {

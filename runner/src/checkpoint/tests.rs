@@ -261,8 +261,98 @@ fn what_is_cut_short_can_be_gone_on_with_or_undone() {
         } else {
             assert_eq!(world.state(), old);
         }
-        assert_eq!(world.store.journal(), None);
+        assert_eq!(world.store.journal().unwrap(), None);
     }
+}
+
+#[test]
+fn what_cannot_be_told_of_an_unfinished_restore_holds_everything() {
+    let world = World::new();
+    world.write("a", "1");
+    let one = world.take();
+    world.write("a", "2");
+    let two = world.take();
+    let held = world.store.lock().unwrap();
+    world.store.begin(&Journal { to: one.id.as_str().to_owned(), undo: one.id.as_str().to_owned() }).unwrap();
+    assert_eq!(world.store.old(&held, 0).unwrap(), std::slice::from_ref(&two), "what it needs stays");
+    let journal = one_file(&world.root.path().join("stores"), "restoring");
+    for spoil in [
+        |path: &Path| fs::write(path, "{\"to\":").unwrap(),
+        |path: &Path| {
+            // A file that is there and cannot be read, by root neither.
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ] {
+        spoil(&journal);
+        for error in [
+            world.store.journal().map(drop).unwrap_err(),
+            world.store.old(&held, 0).map(drop).unwrap_err(),
+            world.store.look(one.id.as_str(), &world.ledger).map(drop).unwrap_err(),
+        ] {
+            assert!(miette::Diagnostic::help(&error).is_some(), "{error}");
+            let is_told = matches!(error, CheckpointError::Journal { .. } | CheckpointError::Store { .. });
+            assert!(is_told, "{error}");
+        }
+    }
+    fs::remove_dir(&journal).unwrap();
+    assert_eq!(world.store.journal().unwrap(), None);
+    assert_eq!(world.store.old(&held, 0).unwrap(), [one, two]);
+}
+
+/// The only file of this name below a directory.
+fn one_file(root: &Path, name: &str) -> PathBuf {
+    let mut found = walk_files(root).into_iter().filter(|path| path.file_name().unwrap() == name);
+    let one = found.next().unwrap();
+    assert_eq!(found.next(), None);
+    one
+}
+
+#[test]
+fn a_checkpoint_stands_on_nothing_that_went_with_another() {
+    let world = World::new();
+    world.write("a", "1");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    fs::File::options().write(true).open(world.path("a")).unwrap().set_modified(old).unwrap();
+    let mut one = world.take();
+    // Until its state counts as known.
+    while world.store.cache().is_empty() {
+        one = world.take();
+    }
+    let held = world.store.lock().unwrap();
+    let all: Vec<_> = world.store.list().unwrap().into_iter().map(|checkpoint| checkpoint.id).collect();
+    world.store.remove(&held, &all).unwrap();
+    assert!(world.store.find(one.id.as_str()).is_err());
+    drop(held);
+    let mut world = world;
+    let again = world.take();
+    world.session(|world| world.write("a", "2"));
+    world.restore(&again, false);
+    assert_eq!(world.read("a").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn less_known_of_a_session_means_less_touched() {
+    let mut world = World::new();
+    world.write("changed", "then");
+    let then = world.take();
+    world.session(|world| {
+        world.write("changed", "now");
+        world.write("made", "now");
+    });
+    world.store.keep_ledger(SESSION, &world.ledger).unwrap();
+    let plan = |world: &World| {
+        let plan = world.store.look(then.id.as_str(), &world.store.ledger(SESSION).unwrap()).unwrap().plan;
+        [plan.write, plan.delete, plan.conflicts, plan.kept].map(|list| names(&list).join(" "))
+    };
+    assert_eq!(plan(&world), ["changed", "made", "", ""]);
+    let path = one_file(&world.root.path().join("stores"), SESSION);
+    fs::write(&path, "no ledger").unwrap();
+    assert_eq!(plan(&world), ["", "", "changed", "made"]);
+    // One that cannot be read now is not written over as if it said nothing.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(world.store.ledger(SESSION), Err(CheckpointError::Store { .. })));
 }
 
 #[test]
@@ -387,8 +477,8 @@ fn a_ledger_is_read_as_it_was_put_down() {
     world.write("gone", "x");
     world.session(|world| world.bash("rm gone; echo > \"a b\"; mkdir d; ln -s x l"));
     world.store.keep_ledger(SESSION, &world.ledger).unwrap();
-    assert_eq!(world.store.ledger(SESSION), world.ledger);
-    assert!(world.store.ledger("../x").is_empty() && world.store.ledger("").is_empty());
+    assert_eq!(world.store.ledger(SESSION).unwrap(), world.ledger);
+    assert!(["../x", "", "s-2"].iter().all(|session| world.store.ledger(session).unwrap().is_empty()));
     for bytes in [&b"1 2 3"[..], b"- a", b"1 2 3 4 5 6 7 x name\0", b"\0"] {
         assert_eq!(Ledger::read(bytes), None);
     }

@@ -10,10 +10,12 @@ mod elsewhere;
 mod jobs;
 mod overseer;
 mod plans;
+mod pruned;
 mod running;
 mod sessions;
 mod stopping;
 mod tally;
+mod tracks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -49,6 +51,7 @@ use crate::transport::remote::End;
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
+pub use self::pruned::Pruned;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -273,7 +276,7 @@ pub struct Pipeline {
     jobs: Jobs,
     plans: plans::Plans,
     tally: tally::Tally,
-    tracks: checkpoints::Tracks,
+    tracks: tracks::Tracks,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
@@ -302,7 +305,7 @@ impl Pipeline {
             jobs,
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
-            tracks: checkpoints::Tracks::default(),
+            tracks: tracks::Tracks::default(),
             approvals,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
@@ -525,6 +528,7 @@ impl Pipeline {
     pub async fn shut_down(&self) -> Result<(), Failure> {
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
+            self.tracks.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }

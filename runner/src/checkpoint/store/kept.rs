@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use git2::Oid;
 use serde::{Deserialize, Serialize};
 
-use super::super::CheckpointError;
-use super::super::ledger::Ledger;
-use super::super::tree::{Name, Stamp};
 use super::Store;
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::tree::{Name, Stamp};
 
 /// States of files and their objects, as of the last checkpoint.
-pub(in super::super) type Cache = BTreeMap<Name, (Stamp, Oid)>;
+pub(in crate::checkpoint) type Cache = BTreeMap<Name, (Stamp, Oid)>;
 
 /// A restore on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +26,23 @@ pub struct Journal {
     pub undo: String,
 }
 
+/// The file that tells of a restore on its way.
+const JOURNAL: &str = "restoring";
+
 impl Store {
     /// What a session has made of the workspace, as far as was put down.
-    #[must_use]
-    pub fn ledger(&self, session: &str) -> Ledger {
-        let path = self.ledger_path(session);
-        path.and_then(|path| fs::read(path).ok()).and_then(|bytes| Ledger::read(&bytes)).unwrap_or_default()
+    ///
+    /// # Errors
+    /// It is there and cannot be read: another time it may be, so that it must not be written over.
+    pub fn ledger(&self, session: &str) -> Result<Ledger, CheckpointError> {
+        let Some(path) = self.ledger_path(session) else { return Ok(Ledger::default()) };
+        let Some(bytes) = read(&path)? else { return Ok(Ledger::default()) };
+        // What is no ledger says nothing, and that is the safe side: what is not known to be the session's is somebody else's to a
+        // restore, which deletes none of it and writes over it only by force.
+        Ok(Ledger::read(&bytes).unwrap_or_else(|| {
+            tracing::warn!(path = %path.display(), "what a session made cannot be told any more: all of it counts as others'");
+            Ledger::default()
+        }))
     }
 
     /// Puts it down.
@@ -44,18 +55,22 @@ impl Store {
     }
 
     /// The restore that was begun and not brought to its end, if there is one.
-    #[must_use]
-    pub fn journal(&self) -> Option<Journal> {
-        serde_json::from_slice(&fs::read(self.directory.join("restoring")).ok()?).ok()
+    ///
+    /// # Errors
+    /// There is one, and not which can be read: any checkpoint may be what it needs.
+    pub fn journal(&self) -> Result<Option<Journal>, CheckpointError> {
+        let path = self.directory.join(JOURNAL);
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|_| CheckpointError::Journal { path })
     }
 
-    pub(in super::super) fn begin(&self, journal: &Journal) -> Result<(), CheckpointError> {
+    pub(in crate::checkpoint) fn begin(&self, journal: &Journal) -> Result<(), CheckpointError> {
         let bytes = serde_json::to_vec(journal).map_err(|_| CheckpointError::Damaged)?;
-        self.write(&self.directory.join("restoring"), &bytes)
+        self.write(&self.directory.join(JOURNAL), &bytes)
     }
 
-    pub(in super::super) fn end(&self) -> Result<(), CheckpointError> {
-        fs::remove_file(self.directory.join("restoring")).map_err(|error| self.failed(error))
+    pub(in crate::checkpoint) fn end(&self) -> Result<(), CheckpointError> {
+        fs::remove_file(self.directory.join(JOURNAL)).map_err(|error| self.failed(error))
     }
 
     /// None for a name that is not one of ours.
@@ -65,7 +80,7 @@ impl Store {
     }
 
     /// None of it where it cannot be read: then everything is.
-    pub(in super::super) fn cache(&self) -> Cache {
+    pub(in crate::checkpoint) fn cache(&self) -> Cache {
         let bytes = fs::read(self.directory.join("cache")).unwrap_or_default();
         let mut cache = Cache::new();
         for line in bytes.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
@@ -80,6 +95,7 @@ impl Store {
         cache
     }
 
+    /// Keeps the states of files.
     pub(super) fn keep(&self, cache: &Cache) -> Result<(), CheckpointError> {
         let mut bytes = Vec::new();
         for (name, (stamp, object)) in cache {
@@ -100,5 +116,14 @@ impl Store {
             fs::rename(&beside, path)
         };
         write().map_err(|error| self.failed(error))
+    }
+}
+
+/// A file's bytes; none only where there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CheckpointError::Store { path: path.to_owned(), source }),
     }
 }

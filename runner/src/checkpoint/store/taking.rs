@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use git2::{ObjectType, Oid, Repository, Signature};
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::super::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
-use super::super::{Checkpoint, CheckpointError, manifest};
 use super::kept::Cache;
 use super::{About, CHECKPOINTS, Lock, Message, Store, shown};
+use crate::checkpoint::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
+use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
 
 /// The longest step of a file system's clock that is reckoned with.
 const STEP: Duration = Duration::from_millis(20);
@@ -62,7 +62,7 @@ impl Store {
     }
 
     /// The object that a file's bytes would be, which is not written.
-    pub(in super::super) fn digest(file: &mut File, size: u64) -> Option<Oid> {
+    pub(in crate::checkpoint) fn digest(file: &mut File, size: u64) -> Option<Oid> {
         let mut bytes = Vec::new();
         // Git's objects are hashed with their length, and the library wants them whole.
         file.take(size + 1).read_to_end(&mut bytes).ok()?;

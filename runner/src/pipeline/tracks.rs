@@ -1,0 +1,86 @@
+//! What sessions have made of the workspace since they have a checkpoint to go back to: looked at before and behind each command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Failure, Pipeline};
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::store::Store;
+use crate::checkpoint::tree::{self, Tree};
+
+/// The ledgers of the sessions that there are; those of others lie on the disk alone.
+#[derive(Debug, Default)]
+pub(super) struct Tracks(Mutex<BTreeMap<String, Arc<Mutex<Ledger>>>>);
+
+impl Tracks {
+    fn of(&self, session: &str) -> Option<Arc<Mutex<Ledger>>> {
+        self.all().get(session).cloned()
+    }
+
+    /// Keeps a session's ledger, unless there is one already, and no longer those of sessions that are gone.
+    fn keep(&self, session: &str, ledger: Ledger, open: &BTreeSet<String>) -> Arc<Mutex<Ledger>> {
+        let mut all = self.all();
+        all.retain(|name, _| name == session || open.contains(name));
+        Arc::clone(all.entry(session.to_owned()).or_insert_with(|| Arc::new(Mutex::new(ledger))))
+    }
+
+    /// A session is closed.
+    pub(super) fn forget(&self, session: &str) {
+        self.all().remove(session);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Mutex<Ledger>>>> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look at the workspace before a command of a session that has a way back.
+pub(super) struct Watched {
+    session: String,
+    ledger: Arc<Mutex<Ledger>>,
+    store: Arc<Store>,
+    before: Tree,
+}
+
+impl Pipeline {
+    /// What a session has made, as far as it is known; from here on what each of its commands makes.
+    ///
+    /// # Errors
+    /// What was put down of it cannot be read.
+    pub(super) async fn track(&self, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+        if let Some(ledger) = self.tracks.of(session) {
+            return Ok(ledger);
+        }
+        let name = session.to_owned();
+        let (_, ledger) = self.in_store(move |store| store.ledger(&name)).await?;
+        let open = self.sessions.notes().into_iter().map(|note| note.id).collect();
+        Ok(self.tracks.keep(session, ledger, &open))
+    }
+
+    /// A look before a command, if its session has a way back.
+    pub(super) async fn look_before(&self, session: &str) -> Option<Watched> {
+        let ledger = self.tracks.of(session)?;
+        let (store, before) = self.in_store(look).await.ok()?;
+        Some(Watched { session: session.to_owned(), ledger, store, before })
+    }
+
+    /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
+    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
+        let Some(Watched { session, ledger, store, before }) = watched else { return };
+        let learnt = tokio::task::spawn_blocking(move || {
+            let after = look(&store)?;
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.ran(&before, &after);
+            store.keep_ledger(&session, &ledger)
+        });
+        if let Ok(Err(error)) = learnt.await {
+            tracing::warn!(%error, "what a command made of the workspace is not known");
+        }
+    }
+}
+
+fn look(store: &Store) -> Result<Tree, CheckpointError> {
+    tree::walk(&tree::open_root(store.workspace())?, store.scope())
+}
