@@ -204,6 +204,53 @@ fn who_gives_checkpoints_up_is_policys_to_say_and_on_record() {
     assert_eq!((listed.as_array().map(Vec::len), &listed[0]["checkpoint"]), (Some(1), &json!(checkpoints[1])));
 }
 
+#[test]
+fn the_settings_take_one_before_each_command_that_may_change_files() {
+    let world = World::new();
+    world.write("work/file", "then");
+    let settings = world.write("settings.toml", "[checkpoint]\nautomatic = \"changes\"\n");
+    let config = ["--config", settings.to_str().expect("text")];
+    let ran = world.call(&[&["run"], &config[..], &["echo now > file"]].concat());
+    let (_, behind) = ran.stderr.split_once("as it was before: checkpoint ").expect("a checkpoint");
+    let checkpoint = behind.split_whitespace().next().expect("a name");
+    let looked = world.call(&[&["run"], &config[..], &["cat file"]].concat());
+    assert_eq!((looked.stdout.as_str(), looked.stderr.contains("checkpoint")), ("now\n", false), "{looked:?}");
+    let listed = world.call(&[&["checkpoint", "list"], &config[..]].concat());
+    assert!(
+        listed.stdout.starts_with(checkpoint) && listed.stdout.ends_with("before  echo now > file\n"),
+        "{listed:?}"
+    );
+    let mut server = Server::start_with(&world, &config);
+    let session = open(&mut server);
+    let ran = ask(&mut server, "exec", &json!({ "session": session, "command": "rm file" }));
+    let behind = ran["structuredContent"]["checkpoint"].as_str().unwrap_or_else(|| panic!("{ran}"));
+    let text = ran["content"][0]["text"].as_str().expect("a text");
+    assert!(text.contains(&format!("before: checkpoint {behind}")), "{text}");
+    assert_ne!(behind, checkpoint);
+    drop(server);
+    let diff = world.call(&[&["checkpoint", "diff", checkpoint], &config[..]].concat());
+    assert!(diff.stdout.contains("file"), "{diff:?}");
+}
+
+#[test]
+fn what_a_policy_demands_is_shown_before_anything_runs() {
+    let world = World::new();
+    let policies = policies(
+        &world,
+        "@id(\"looks\") @checkpoint(\"before\") permit (principal, action == Action::\"exec\", resource in Program::\"git status\");\n",
+    );
+    let flags = ["--policies", policies.to_str().expect("text")];
+    let checked = world.call(&[&["check", "--json"], &flags[..], &["git status"]].concat());
+    assert_eq!(checked.json()["checkpoint"], json!(["looks"]), "{checked:?}");
+    let checked = world.call(&[&["check"], &flags[..], &["git status"]].concat());
+    assert!(checked.stdout.contains("behind a checkpoint  (looks)"), "{checked:?}");
+    let other = world.call(&[&["check", "--json"], &flags[..], &["git log"]].concat());
+    assert_eq!(other.json().get("checkpoint"), None, "{other:?}");
+    let elsewhere = [&["check", "--json", "--transport", "ssh"], &flags[..], &["git status"]].concat();
+    let denied = world.call(&elsewhere).json();
+    assert_eq!((&denied["decision"], &denied["reasons"][0]["policy"]), (&json!("deny"), &json!("looks")), "{denied}");
+}
+
 /// A verb with a terminal of its own, at which this is typed.
 fn at_terminal(world: &World, verb: &str, typed: &str) -> Ended {
     let palisade = world.palisade();

@@ -250,6 +250,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
         denied: result.denied.iter().map(refused).collect(),
         denied_more: result.denied_more,
+        checkpoint: result.checkpoint.clone(),
     }
     .into()
 }
@@ -267,6 +268,7 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         redactions: Redactions::default(),
         denied: Vec::new(),
         denied_more: 0,
+        checkpoint: None,
     }
     .into()
 }
@@ -324,6 +326,7 @@ pub(crate) fn connection(
 pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&CheckpointNote>) -> Entry {
     let (effect, determining) = answer(judged);
     Checkpointed {
+        of: None,
         session: session(id),
         effect,
         determining,
@@ -332,6 +335,22 @@ pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&Checkpoint
         files: taken.map_or(0, |note| note.files),
         bytes: taken.map_or(0, |note| note.bytes),
         uncovered: taken.map_or(0, |note| note.uncovered),
+    }
+    .into()
+}
+
+/// A checkpoint that was taken before a command, because these policies want it, or the settings do.
+pub(crate) fn checkpoint_before(of: RequestId, id: &str, policies: Vec<Redacted>, taken: &CheckpointNote) -> Entry {
+    Checkpointed {
+        of: Some(of),
+        session: session(id),
+        effect: Effect::Allow,
+        determining: policies,
+        checkpoint: Some(taken.checkpoint.clone()),
+        label: taken.label.clone(),
+        files: taken.files,
+        bytes: taken.bytes,
+        uncovered: taken.uncovered,
     }
     .into()
 }

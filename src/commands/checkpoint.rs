@@ -104,6 +104,9 @@ fn line(note: &CheckpointNote) -> String {
     if let Some(to) = &note.before_restore {
         line.push_str(&format!("  before going back to {to}"));
     }
+    if note.automatic {
+        line.push_str("  before");
+    }
     if !label.is_empty() {
         line.push_str(&format!("  {label}"));
     }

@@ -284,6 +284,9 @@ pub struct Finished {
     /// How often it refused others.
     #[serde(skip_serializing_if = "is_zero")]
     pub denied_more: u64,
+    /// The checkpoint of the workspace as it found it, where there had to be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Redacted>,
 }
 
 /// A program that was refused when something tried to execute it.
@@ -393,11 +396,14 @@ pub struct Connected {
 /// A checkpoint that was to be taken; with its name, it was.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checkpointed {
+    /// The decision on the command that it was taken before; none: somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<RequestId>,
     /// The session that it is for.
     pub session: Id,
     /// Whether policy lets it be taken.
     pub effect: Effect,
-    /// The policies that stand in the way.
+    /// The policies that stand in the way; before a command, those that want it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub determining: Vec<Redacted>,
     /// Its name.

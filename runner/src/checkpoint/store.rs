@@ -15,16 +15,23 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository};
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub(super) use self::kept::Cache;
 pub use self::kept::Journal;
+pub use self::taking::Snapshot;
+use super::pace::Pace;
 use super::tree::{Entry, Name, Scope};
 use super::{Checkpoint, CheckpointError, CheckpointId, manifest};
+
+/// How often somebody who waits for the store looks whether it is free.
+const LOOKS: Duration = Duration::from_millis(10);
 
 const CHECKPOINTS: &str = "refs/checkpoints/";
 
@@ -46,6 +53,9 @@ pub struct About {
     /// It was taken before a restore to this checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_restore: Option<String>,
+    /// Nobody asked for it: it was taken before a command that may change files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
 }
 
 /// The commit's message.
@@ -111,11 +121,26 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn lock(&self) -> Result<Lock, CheckpointError> {
+        self.lock_while(&Pace::default())
+    }
+
+    /// The same, as long as somebody waits for it.
+    ///
+    /// # Errors
+    /// The store cannot be written, or nobody waits any more.
+    pub fn lock_while(&self, pace: &Pace) -> Result<Lock, CheckpointError> {
         let path = self.directory.join("lock");
         let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = opened.map_err(|source| CheckpointError::Store { path, source })?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| self.failed(errno.into()))?;
-        Ok(Lock(file))
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock(file)),
+                Err(Errno::WOULDBLOCK) => pace.goes_on()?,
+                Err(errno) => return Err(self.failed(errno.into())),
+            }
+            // The kernel wakes whoever waits for a lock, but lets nobody give up.
+            std::thread::sleep(LOOKS);
+        }
     }
 
     /// All checkpoints, oldest first.
@@ -206,6 +231,19 @@ impl Store {
         let all = self.list()?;
         let old = all.len().saturating_sub(keep);
         self.unneeded(all.into_iter().take(old).collect())
+    }
+
+    /// Those that nobody asked for, but so many of the newest; none as long as there are but a few more.
+    ///
+    /// # Errors
+    /// As [`Self::old`].
+    pub fn surplus(&self, _held: &Lock, keep: usize) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let mut all = self.list()?;
+        all.retain(|checkpoint| checkpoint.about.automatic);
+        // What goes costs a look at every object: not each time.
+        let old = if all.len() > keep + keep / 4 { all.len().saturating_sub(keep) } else { 0 };
+        all.truncate(old);
+        self.unneeded(all)
     }
 
     fn unneeded(&self, mut checkpoints: Vec<Checkpoint>) -> Result<Vec<Checkpoint>, CheckpointError> {

@@ -51,6 +51,9 @@ pub struct CheckpointNote {
     /// Files and directories that it does not hold.
     #[serde(skip_serializing_if = "is_zero")]
     pub uncovered: u64,
+    /// Nobody asked for it: it was taken before a command, which is its label.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// The checkpoint that was gone back to when this was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_restore: Option<Redacted>,
@@ -153,10 +156,12 @@ impl Pipeline {
             return self.not_taken(explained, entry).await.map(Checked::Refused);
         }
         // What is not redacted must not lie in the store, whose list others see.
-        let about = About { label: self.redact(label).to_string(), session: session.to_owned(), before_restore: None };
+        let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
+        let about = About { label, session: session_of, before_restore: None, automatic: false };
+        let pace = self.readings.pace();
         let taken = self.in_store(move |store| {
-            let held = store.lock()?;
-            store.take(&held, &about).map(|(checkpoint, _)| checkpoint)
+            let held = store.lock_while(&pace)?;
+            store.take(&held, &about, &pace).map(|snapshot| snapshot.checkpoint)
         });
         let taken = match self.track(session).await {
             Ok(_) => taken.await,
@@ -431,6 +436,7 @@ impl Pipeline {
             files: checkpoint.files,
             bytes: checkpoint.bytes,
             uncovered: checkpoint.uncovered,
+            automatic: checkpoint.about.automatic,
             before_restore: checkpoint.about.before_restore.as_ref().map(|id| self.redact(id.get(..12).unwrap_or(id))),
         }
     }
@@ -448,7 +454,7 @@ impl Pipeline {
         &self,
         work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<(Arc<Store>, T), Failure> {
-        let Settings { directory, scope } = self.settings.checkpoints.clone();
+        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
         let workspace = self.settings.surroundings.workspace.clone();
         let done = tokio::task::spawn_blocking(move || {
             let store = Store::open(&directory, workspace.as_str().as_ref(), scope)?;

@@ -4,6 +4,7 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod asked;
+mod automatic;
 mod bound;
 mod checkpoints;
 mod elsewhere;
@@ -277,6 +278,7 @@ pub struct Pipeline {
     plans: plans::Plans,
     tally: tally::Tally,
     tracks: tracks::Tracks,
+    readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
@@ -306,6 +308,7 @@ impl Pipeline {
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             tracks: tracks::Tracks::default(),
+            readings: automatic::Readings::default(),
             approvals,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
@@ -526,6 +529,7 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
+        self.readings.end();
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
             self.tracks.forget(&id);

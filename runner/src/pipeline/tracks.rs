@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::automatic::NO_SESSION;
 use super::{Failure, Pipeline};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::ledger::Ledger;
@@ -21,7 +22,7 @@ impl Tracks {
     /// Keeps a session's ledger, unless there is one already, and no longer those of sessions that are gone.
     fn keep(&self, session: &str, ledger: Ledger, open: &BTreeSet<String>) -> Arc<Mutex<Ledger>> {
         let mut all = self.all();
-        all.retain(|name, _| name == session || open.contains(name));
+        all.retain(|name, _| name == session || name == NO_SESSION || open.contains(name));
         Arc::clone(all.entry(session.to_owned()).or_insert_with(|| Arc::new(Mutex::new(ledger))))
     }
 
@@ -59,9 +60,10 @@ impl Pipeline {
         Ok(self.tracks.keep(session, ledger, &open))
     }
 
-    /// A look before a command, if its session has a way back.
-    pub(super) async fn look_before(&self, session: &str) -> Option<Watched> {
+    /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
+    pub(super) async fn look_before(&self, session: &str, before: Option<Tree>) -> Option<Watched> {
         let ledger = self.tracks.of(session)?;
+        let look = move |store: &Store| before.map_or_else(|| look(store), Ok);
         let (store, before) = self.in_store(look).await.ok()?;
         Some(Watched { session: session.to_owned(), ledger, store, before })
     }
@@ -83,4 +85,25 @@ impl Pipeline {
 
 fn look(store: &Store) -> Result<Tree, CheckpointError> {
     tree::walk(&tree::open_root(store.workspace())?, store.scope())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_of_sessions_that_are_gone_are_not_held() {
+        let tracks = Tracks::default();
+        let open = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let held = || tracks.all().keys().cloned().collect::<BTreeSet<String>>();
+        for name in ["s-1", NO_SESSION, "s-2"] {
+            tracks.keep(name, Ledger::default(), &open(&["s-1", "s-2"]));
+        }
+        assert_eq!(held(), open(&["s-1", "s-2", NO_SESSION]));
+        tracks.forget("s-1");
+        assert_eq!(held(), open(&["s-2", NO_SESSION]));
+        // One that ended in whatever way: the next one that begins is enough.
+        tracks.keep("s-3", Ledger::default(), &open(&["s-3"]));
+        assert_eq!(held(), open(&["s-3", NO_SESSION]));
+    }
 }

@@ -1,18 +1,18 @@
 //! Takes a checkpoint: what has changed is read, the rest is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use std::collections::BTreeMap;
-
 use git2::{ObjectType, Oid, Repository, Signature};
 use rustix::fs::{FileType, Mode, OFlags};
+use sha1::{Digest as _, Sha1};
 
 use super::kept::Cache;
 use super::{About, CHECKPOINTS, Lock, Message, Store, shown};
+use crate::checkpoint::pace::Pace;
 use crate::checkpoint::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
 
@@ -25,19 +25,55 @@ const TRIES: usize = 3;
 /// Bytes of a file that are read into memory as a whole; larger ones go through a buffer.
 const WHOLE: u64 = 1 << 20;
 
+/// Bytes of a file that are held at once where it is only looked at.
+const BUFFER: usize = 64 << 10;
+
+/// Checkpoints of one workspace: an agent may take as many as it likes.
+const MAX_CHECKPOINTS: usize = 1_000;
+
 impl Store {
     /// Takes a checkpoint of what is in the workspace now. Blocks for as long as it takes to read what has changed.
     ///
     /// # Errors
-    /// The workspace cannot be looked at or the store cannot be written. Nothing counts as taken then.
-    pub fn take(&self, _held: &Lock, about: &About) -> Result<(Checkpoint, Tree), CheckpointError> {
-        let root = tree::open_root(&self.workspace)?;
+    /// The workspace cannot be looked at, the store cannot be written or is full, or whoever waits gave up. Nothing counts as taken then.
+    pub fn take(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
+        self.snapshot(about, pace, false)
+    }
+
+    /// The same, but the last checkpoint serves if it was taken for the same session and nothing has changed since.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_if_changed(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
+        self.snapshot(about, pace, true)
+    }
+
+    /// Reads the workspace into the store without taking a checkpoint: the first that is taken has little left to read then.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn read_ahead(&self, _held: &Lock, pace: &Pace) -> Result<(), CheckpointError> {
+        let read = self.read_now(&self.repository()?, pace)?;
+        self.settle(&read, false)
+    }
+
+    fn snapshot(&self, about: &About, pace: &Pace, reuse: bool) -> Result<Snapshot, CheckpointError> {
         let repository = self.repository()?;
         let start = SystemTime::now();
-        let mut walked = tree::walk(&root, &self.scope)?;
-        let known = self.cache();
-        let (entries, cache) = self.read_changed(&repository, &root, &mut walked, &known, start)?;
-        let files = entries.values().filter_map(|entry| match &entry.kind {
+        let read = self.read_now(&repository, pace)?;
+        let lists = Lists::of(&read);
+        let mut all = self.list()?;
+        let count = all.len();
+        if let Some(last) = all.pop().filter(|last| reuse && last.about.session == about.session)
+            && lists.are_of(&repository, &last)?
+        {
+            self.settle(&read, false)?;
+            return Ok(Snapshot { checkpoint: last, tree: read.tree, is_new: false });
+        }
+        if count >= MAX_CHECKPOINTS {
+            return Err(CheckpointError::Full { max: MAX_CHECKPOINTS });
+        }
+        let files = read.entries.values().filter_map(|entry| match &entry.kind {
             Kind::File(object, size) => Some((*object, *size)),
             Kind::Directory | Kind::Link(_) => None,
         });
@@ -48,26 +84,50 @@ impl Store {
             taken_ms: i64::try_from(taken.as_millis()).unwrap_or(i64::MAX),
             files: sizes.len() as u64,
             bytes: sizes.iter().sum(),
-            uncovered: walked.uncovered.len() as u64,
+            uncovered: read.tree.uncovered.len() as u64,
         };
-        let commit = self.commit(&repository, &entries, &objects, &walked.uncovered, &message)?;
-        self.keep(&cache)?;
-        // One call for all objects, before anybody relies on them.
-        File::open(&self.directory)
-            .and_then(|file| Ok(rustix::fs::syncfs(&file)?))
-            .map_err(|error| self.failed(error))?;
+        let commit = self.commit(&repository, &objects, &lists, &message)?;
+        self.settle(&read, true)?;
         repository.reference(&format!("{CHECKPOINTS}{commit}"), commit, true, "")?;
-        let checkpoint = shown(commit, message);
-        Ok((checkpoint, walked))
+        Ok(Snapshot { checkpoint: shown(commit, message), tree: read.tree, is_new: true })
     }
 
-    /// The object that a file's bytes would be, which is not written.
-    pub(in crate::checkpoint) fn digest(file: &mut File, size: u64) -> Option<Oid> {
-        let mut bytes = Vec::new();
-        // Git's objects are hashed with their length, and the library wants them whole.
-        file.take(size + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 == size).then_some(())?;
-        Oid::hash_object(ObjectType::Blob, &bytes).ok()
+    /// Everything that is in the workspace now, with what of it was not known written to the store.
+    fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
+        let root = tree::open_root(&self.workspace)?;
+        let start = SystemTime::now();
+        let mut tree = tree::walk(&root, &self.scope)?;
+        let (entries, cache, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
+        // In whatever order a directory tells of them.
+        tree.uncovered.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Read { tree, entries, cache, is_known })
+    }
+
+    /// Lets what was read count as known. One call for all objects, before anybody relies on them.
+    fn settle(&self, read: &Read, is_new: bool) -> Result<(), CheckpointError> {
+        if is_new || !read.is_known {
+            let synced = File::open(&self.directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
+            synced.map_err(|error| self.failed(error))?;
+        }
+        if read.is_known { Ok(()) } else { self.keep(&read.cache) }
+    }
+
+    /// The object that a file's bytes would be, which is not written. Git's are hashed with their length.
+    pub(in crate::checkpoint) fn digest(file: &mut impl io::Read, size: u64) -> Option<Oid> {
+        let mut hash = Sha1::new();
+        hash.update(format!("blob {size}\0"));
+        let (mut left, mut buffer) = (size, vec![0; BUFFER]);
+        loop {
+            let read = file.read(&mut buffer).ok()?;
+            if read == 0 {
+                break;
+            }
+            // It has grown.
+            left = left.checked_sub(read as u64)?;
+            hash.update(buffer.get(..read)?);
+        }
+        (left == 0).then_some(())?;
+        Oid::from_bytes(&hash.finalize()).ok()
     }
 
     /// The entries of everything that was found, with what of it had to be read now written to the store.
@@ -76,21 +136,26 @@ impl Store {
         repository: &Repository,
         root: &OwnedFd,
         walked: &mut Tree,
-        known: &Cache,
+        mut known: Cache,
         start: SystemTime,
-    ) -> Result<(BTreeMap<Name, Entry>, Cache), CheckpointError> {
+        pace: &Pace,
+    ) -> Result<(BTreeMap<Name, Entry>, Cache, bool), CheckpointError> {
         let settled = start.checked_sub(STEP).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = i128::try_from(settled.as_nanos()).unwrap_or(0);
         let (mut entries, mut cache) = (BTreeMap::new(), Cache::new());
-        let mut gone = Vec::new();
+        let (mut gone, mut is_known) = (Vec::new(), true);
+        pace.begin(walked.found.len());
         for (name, found) in &mut walked.found {
+            pace.step()?;
             let kind = match (found.file_type(), &found.target) {
                 (FileType::Directory, _) => Kind::Directory,
                 (FileType::Symlink, Some(target)) => Kind::Link(target.clone()),
                 _ => {
-                    let before = known.get(name).filter(|(stamp, _)| *stamp == found.stamp);
+                    // Taken out as it goes: of a large workspace there is one list in memory, not two.
+                    let before = known.remove(name).filter(|(stamp, _)| *stamp == found.stamp);
+                    is_known &= before.is_some();
                     let object = match before {
-                        Some((_, object)) => *object,
+                        Some((_, object)) => object,
                         None => match self.read_file(repository, root, name, found)? {
                             Ok(object) => object,
                             Err(why) => {
@@ -113,7 +178,7 @@ impl Store {
             walked.found.remove(&name);
             walked.uncovered.extend(why.map(|why| Uncovered { name, why }));
         }
-        Ok((entries, cache))
+        Ok((entries, cache, is_known && known.is_empty()))
     }
 
     /// Writes a file's bytes to the store, as they are at one moment: the state of that moment goes into `found`. None: it is no more.
@@ -172,20 +237,12 @@ impl Store {
     fn commit(
         &self,
         repository: &Repository,
-        entries: &BTreeMap<Name, Entry>,
         objects: &BTreeSet<Oid>,
-        uncovered: &[Uncovered],
+        lists: &Lists,
         message: &Message,
     ) -> Result<Oid, CheckpointError> {
         const FILE: i32 = 0o100_644;
         const TREE: i32 = 0o040_000;
-        let mut left_out = Vec::new();
-        for Uncovered { name, why } in uncovered {
-            left_out.extend_from_slice(why.as_str().as_bytes());
-            left_out.push(b' ');
-            left_out.extend_from_slice(name);
-            left_out.push(0);
-        }
         // By their first byte, so that what has not changed is one object still.
         let mut content = repository.treebuilder(None)?;
         let mut all = objects.iter().peekable();
@@ -198,12 +255,63 @@ impl Store {
         }
         let mut top = repository.treebuilder(None)?;
         top.insert("content", self.written(content.write()?)?, TREE)?;
-        top.insert("manifest", self.written(repository.blob(&manifest::write(entries))?)?, FILE)?;
-        top.insert("uncovered", self.written(repository.blob(&left_out)?)?, FILE)?;
+        top.insert("manifest", self.written(repository.blob(&lists.manifest)?)?, FILE)?;
+        top.insert("uncovered", self.written(repository.blob(&lists.uncovered)?)?, FILE)?;
         let tree = repository.find_tree(self.written(top.write()?)?)?;
         let time = git2::Time::new(message.taken_ms / 1000, 0);
         let author = Signature::new("palisade", "palisade", &time)?;
         let text = serde_json::to_string(message).map_err(|_| CheckpointError::Damaged)?;
         self.written(repository.commit(None, &author, &author, &text, &tree, &[])?)
+    }
+}
+
+/// A checkpoint, and the workspace that it was taken of.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What there is in the workspace, as the checkpoint holds it.
+    pub tree: Tree,
+    /// It was taken now; else it holds what there still is.
+    pub is_new: bool,
+}
+
+/// A workspace that was read.
+struct Read {
+    tree: Tree,
+    entries: BTreeMap<Name, Entry>,
+    cache: Cache,
+    /// Nothing of the cache is new.
+    is_known: bool,
+}
+
+/// What a checkpoint holds, and what it does not, as the bytes of two objects.
+struct Lists {
+    manifest: Vec<u8>,
+    uncovered: Vec<u8>,
+}
+
+impl Lists {
+    fn of(read: &Read) -> Self {
+        let mut uncovered = Vec::new();
+        for Uncovered { name, why } in &read.tree.uncovered {
+            uncovered.extend_from_slice(why.as_str().as_bytes());
+            uncovered.push(b' ');
+            uncovered.extend_from_slice(name);
+            uncovered.push(0);
+        }
+        Self { manifest: manifest::write(&read.entries), uncovered }
+    }
+
+    /// Whether a checkpoint has the very same. Times of directories count, too: what is put back has them.
+    fn are_of(&self, repository: &Repository, checkpoint: &Checkpoint) -> Result<bool, CheckpointError> {
+        let tree = repository.find_commit(checkpoint.id.oid()?)?.tree()?;
+        for (name, bytes) in [("manifest", &self.manifest), ("uncovered", &self.uncovered)] {
+            let object = Oid::hash_object(ObjectType::Blob, bytes)?;
+            if tree.get_name(name).is_none_or(|entry| entry.id() != object) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
