@@ -290,6 +290,15 @@ struct CheckpointTable {
     path: Option<String>,
     exclude: Option<Vec<String>>,
     max_file: Option<String>,
+    automatic: Option<AutomaticName>,
+    keep: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AutomaticName {
+    Never,
+    Changes,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -982,6 +991,17 @@ impl<'a> Layers<'a> {
         }
         if let Some(text) = self.pick(|file| file.checkpoint.max_file.clone()) {
             settings.scope.max_file = size("checkpoint.max-file", &text)?;
+        }
+        settings.automatic = match self.pick(|file| file.checkpoint.automatic) {
+            Some(AutomaticName::Changes) => checkpoint::Automatic::Changes,
+            Some(AutomaticName::Never) | None => checkpoint::Automatic::Never,
+        };
+        if let Some(keep) = self.pick(|file| file.checkpoint.keep) {
+            if !(1..=checkpoint::MAX_KEEP).contains(&keep) {
+                let (key, value) = ("checkpoint.keep".to_owned(), keep.to_string());
+                return Err(ConfigError::Value { key, value, expected: "a number from 1 to 500" });
+            }
+            settings.keep = keep;
         }
         Ok(settings)
     }

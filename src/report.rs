@@ -99,6 +99,10 @@ pub(crate) fn verdict(explained: &Explained) -> String {
             one_line(request.resource.as_str())
         );
     }
+    if !explained.checkpoint.is_empty() {
+        let policies: Vec<&str> = explained.checkpoint.iter().map(Redacted::as_str).collect();
+        let _ = writeln!(text, "  behind a checkpoint  ({})", policies.join(", "));
+    }
     text.push_str(&reasons(explained));
     text
 }

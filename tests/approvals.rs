@@ -428,6 +428,12 @@ fn a_yes_to_a_restore_is_to_what_it_would_do() {
     assert!(made.exists());
     assert_eq!(office.person(CAROL, &["approvals", "grant", &again, "--yes"]).code, Some(0));
     let done = call(&mut server, "restore", &back);
+    let record = office.world.record();
+    let restores: Vec<_> = record.iter().filter(|line| line["kind"] == "restore").collect();
+    let asked: Vec<_> = restores.iter().filter_map(|line| line["ask"].as_str()).collect();
+    assert!(asked.contains(&id.as_str()) && asked.contains(&again.as_str()), "{restores:?}");
+    let under: Vec<_> = restores.iter().filter_map(|line| line["under"].as_str()).collect();
+    assert_eq!(under, [again.as_str()], "{restores:?}");
     assert_eq!((done["write"]["count"].clone(), done["delete"]["count"].clone()), (json!(1), json!(1)), "{done}");
     assert_eq!(
         (fs::read_to_string(office.world.path("work/file")).ok().as_deref(), made.exists()),

@@ -131,6 +131,11 @@ fn going_back_takes_a_persons_yes_under_the_shipped_profile() {
     exec(&mut server, &session, "echo now > file");
     let asked = ask(&mut server, "restore", &json!({ "session": session, "checkpoint": checkpoint }));
     assert_eq!(asked["structuredContent"]["status"], "approval_required", "{asked}");
+    // On record before it waits, with what it would touch, under the id that a person names it by.
+    let waits = world.record().into_iter().find(|line| line["kind"] == "restore").expect("an entry");
+    assert_eq!((&waits["effect"], &waits["write"]), (&json!("ask"), &json!(["file"])), "{waits}");
+    assert_eq!(waits["ask"], asked["structuredContent"]["approval"]["id"], "{waits}");
+    assert_eq!(waits["determining"], json!(["ask-restore"]), "{waits}");
     let store = world.path("state/palisade/checkpoints");
     let seen = ask(&mut server, "exec", &json!({ "session": session, "command": format!("ls {}", store.display()) }));
     assert_eq!(seen["structuredContent"]["status"], "denied", "{seen}");
@@ -149,6 +154,16 @@ fn going_back_takes_a_persons_yes_under_the_shipped_profile() {
     for (answer, state) in [("no", "now\n"), ("yes", "then")] {
         let at_terminal = at_terminal(&world, &format!("checkpoint restore {checkpoint}"), answer);
         assert_eq!(read(&world, "file").as_deref(), Some(state), "{at_terminal:?}");
+        let record = world.record();
+        let of = |kind: &str| record.iter().filter(|line| line["kind"] == kind).cloned().collect::<Vec<_>>();
+        let (asked, answers) = (of("restore"), of("approval"));
+        assert_eq!((&asked[0]["effect"], &asked[0]["write"]), (&json!("ask"), &json!(["file"])), "{asked:?}");
+        assert_eq!((answers.len(), &answers[0]["of"]), (1, &asked[0]["ask"]), "{answers:?}");
+        assert_eq!(answers[0]["granted"], answer == "yes");
+        assert_eq!(
+            asked.get(1).map(|done| (&done["effect"], &done["under"])),
+            (answer == "yes").then_some((&json!("allow"), &asked[0]["ask"]))
+        );
     }
     let listed = world.call(&["checkpoint", "list", "--json"]).json();
     assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
@@ -157,6 +172,83 @@ fn going_back_takes_a_persons_yes_under_the_shipped_profile() {
     let gone = world.call(&["checkpoint", "restore", &checkpoint]);
     assert_eq!(gone.code, Some(1), "{gone:?}");
     assert!(gone.stderr.contains("there is no checkpoint") && gone.stderr.contains("help:"), "{gone:?}");
+}
+
+#[test]
+fn who_gives_checkpoints_up_is_policys_to_say_and_on_record() {
+    let world = World::new();
+    world.write("work/file", "then");
+    let mut server = Server::start_with(&world, &[]);
+    let session = open(&mut server);
+    let checkpoints = [take(&mut server, &session), take(&mut server, &session)];
+    drop(server);
+    let settings = world.write("settings.toml", "profile = \"regulated\"\n");
+    let prune = |settings: &PathBuf| {
+        world.call(&["checkpoint", "prune", "--keep", "1", "--config", settings.to_str().expect("text")])
+    };
+    let on_record = || world.record().into_iter().find(|line| line["kind"] == "checkpoint_prune").expect("an entry");
+    let refused = prune(&settings);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(126), ""), "{refused:?}");
+    assert!(refused.stderr.contains("prune the checkpoints of") && refused.stderr.contains("help:"), "{refused:?}");
+    assert_eq!((&on_record()["effect"], &on_record()["checkpoints"]), (&json!("deny"), &json!([checkpoints[0]])));
+    let user = on_record()["by"].as_str().expect("a name").to_owned();
+    let listed = world.call(&["checkpoint", "list", "--json"]).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+    let text = format!("profile = \"regulated\"\n[people.{user}]\nroles = [\"operator\"]\n");
+    let pruned = prune(&world.write("operator.toml", &text));
+    assert_eq!(pruned.code, Some(0), "{pruned:?}");
+    let entry = on_record();
+    assert_eq!((&entry["effect"], &entry["keep"]), (&json!("allow"), &json!(1)), "{entry}");
+    assert_eq!(entry["determining"], json!(["reg-operators-keep-the-record"]));
+    let listed = world.call(&["checkpoint", "list", "--json"]).json();
+    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["checkpoint"]), (Some(1), &json!(checkpoints[1])));
+}
+
+#[test]
+fn the_settings_take_one_before_each_command_that_may_change_files() {
+    let world = World::new();
+    world.write("work/file", "then");
+    let settings = world.write("settings.toml", "[checkpoint]\nautomatic = \"changes\"\n");
+    let config = ["--config", settings.to_str().expect("text")];
+    let ran = world.call(&[&["run"], &config[..], &["echo now > file"]].concat());
+    let (_, behind) = ran.stderr.split_once("as it was before: checkpoint ").expect("a checkpoint");
+    let checkpoint = behind.split_whitespace().next().expect("a name");
+    let looked = world.call(&[&["run"], &config[..], &["cat file"]].concat());
+    assert_eq!((looked.stdout.as_str(), looked.stderr.contains("checkpoint")), ("now\n", false), "{looked:?}");
+    let listed = world.call(&[&["checkpoint", "list"], &config[..]].concat());
+    assert!(
+        listed.stdout.starts_with(checkpoint) && listed.stdout.ends_with("before  echo now > file\n"),
+        "{listed:?}"
+    );
+    let mut server = Server::start_with(&world, &config);
+    let session = open(&mut server);
+    let ran = ask(&mut server, "exec", &json!({ "session": session, "command": "rm file" }));
+    let behind = ran["structuredContent"]["checkpoint"].as_str().unwrap_or_else(|| panic!("{ran}"));
+    let text = ran["content"][0]["text"].as_str().expect("a text");
+    assert!(text.contains(&format!("before: checkpoint {behind}")), "{text}");
+    assert_ne!(behind, checkpoint);
+    drop(server);
+    let diff = world.call(&[&["checkpoint", "diff", checkpoint], &config[..]].concat());
+    assert!(diff.stdout.contains("file"), "{diff:?}");
+}
+
+#[test]
+fn what_a_policy_demands_is_shown_before_anything_runs() {
+    let world = World::new();
+    let policies = policies(
+        &world,
+        "@id(\"looks\") @checkpoint(\"before\") permit (principal, action == Action::\"exec\", resource in Program::\"git status\");\n",
+    );
+    let flags = ["--policies", policies.to_str().expect("text")];
+    let checked = world.call(&[&["check", "--json"], &flags[..], &["git status"]].concat());
+    assert_eq!(checked.json()["checkpoint"], json!(["looks"]), "{checked:?}");
+    let checked = world.call(&[&["check"], &flags[..], &["git status"]].concat());
+    assert!(checked.stdout.contains("behind a checkpoint  (looks)"), "{checked:?}");
+    let other = world.call(&[&["check", "--json"], &flags[..], &["git log"]].concat());
+    assert_eq!(other.json().get("checkpoint"), None, "{other:?}");
+    let elsewhere = [&["check", "--json", "--transport", "ssh"], &flags[..], &["git status"]].concat();
+    let denied = world.call(&elsewhere).json();
+    assert_eq!((&denied["decision"], &denied["reasons"][0]["policy"]), (&json!("deny"), &json!("looks")), "{denied}");
 }
 
 /// A verb with a terminal of its own, at which this is typed.

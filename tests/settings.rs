@@ -33,6 +33,9 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[groups.paths]\nx = [\"relative\"]\n", "path pattern `relative` of group `x`"),
         ("profile = \"developr\"\n", "no profile is called `developr`"),
         ("policies = \"no-such-directory\"\n", "no-such-directory"),
+        ("[checkpoint]\nautomatic = \"always\"\n", "palisade.toml:2:13: unknown variant `always`"),
+        ("[checkpoint]\nkeep = 0\n", "`checkpoint.keep` is `0`, which is not a number from 1 to 500"),
+        ("[checkpoint]\nkeep = 501\n", "`checkpoint.keep` is `501`"),
         ("this is not TOML\n", "palisade.toml:1:"),
     ] {
         fs::write(file, text).expect("written");

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{LazyLock, OnceLock};
 
-use cedar_policy::{Entity, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationResult, Validator};
+use cedar_policy::{
+    ActionConstraint, Effect, Entity, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, ValidationResult,
+    Validator,
+};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
 use serde_json::Value;
@@ -68,6 +71,7 @@ pub struct Bundle {
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
     notes: BTreeMap<String, Note>,
+    changes_behind_checkpoint: BTreeSet<String>,
     fingerprint: String,
     schema_fingerprint: String,
 }
@@ -84,6 +88,8 @@ pub struct Note {
     /// Its `@quorum`: how many different people have to say yes where it stands in the way, or permits only because they
     /// do. Zero where it does not say, which is one.
     pub quorum: usize,
+    /// Its `@checkpoint("before")`: what it permits runs only behind a checkpoint of the workspace.
+    pub checkpoint: bool,
 }
 
 /// The ids that policies name, by entity type.
@@ -269,6 +275,7 @@ impl Bundle {
             index,
             fingerprint: fingerprint(sources.iter().chain(&groups)),
             schema_fingerprint: fingerprint(std::iter::empty()),
+            changes_behind_checkpoint: changes_behind_checkpoint(&parsed),
             notes: parsed.notes,
             sources,
             schema,
@@ -304,6 +311,7 @@ impl Bundle {
             reads: self.reads,
             sources: self.sources.clone(),
             notes: self.notes.clone(),
+            changes_behind_checkpoint: self.changes_behind_checkpoint.clone(),
             fingerprint: self.fingerprint.clone(),
             schema_fingerprint: self.schema_fingerprint.clone(),
         })
@@ -334,6 +342,27 @@ impl Bundle {
     pub fn note(&self, id: &str) -> Note {
         self.notes.get(id).cloned().unwrap_or_default()
     }
+
+    /// Whether what a policy permits runs only behind a checkpoint.
+    pub(crate) fn takes_checkpoint(&self, id: &str) -> bool {
+        self.notes.get(id).is_some_and(|note| note.checkpoint)
+    }
+
+    /// The policies that permit files to be changed only behind a checkpoint.
+    pub(crate) fn changes_behind_checkpoint(&self) -> impl Iterator<Item = &str> {
+        self.changes_behind_checkpoint.iter().map(String::as_str)
+    }
+}
+
+/// Those policies: kernel rules that come from them hold for what no text tells of.
+fn changes_behind_checkpoint(parsed: &Parsed) -> BTreeSet<String> {
+    let marked = parsed.notes.iter().filter(|(_, note)| note.checkpoint).map(|(id, _)| id);
+    let changes = |id: &&String| {
+        let policy = parsed.set.policy(&PolicyId::new(id));
+        let actions = policy.and_then(permitted).unwrap_or_default();
+        actions.iter().any(|action| matches!(action.as_str(), "write" | "delete" | "fileChange"))
+    };
+    marked.filter(changes).cloned().collect()
 }
 
 fn actions(schema: &Schema) -> Result<HashMap<String, Entity>, BundleError> {
@@ -443,11 +472,43 @@ impl Parsed {
                 source.finding(offset, message)
             })?,
         };
-        let note = Note { place, reason: annotation("reason"), suggest: annotation("suggest"), quorum };
+        let checkpoint = match policy.annotation("checkpoint") {
+            None => false,
+            Some("before") if takes_checkpoint(&policy) => true,
+            Some("before") => {
+                let message = format!(
+                    "`@checkpoint` of `{id}` stands on a policy that is no permit for `exec`, `execute`, `write` or `delete` alone"
+                );
+                return Err(source.finding(offset, message));
+            }
+            Some(written) => {
+                let message = format!("`@checkpoint` of `{id}` is `{written}`; what there is is `before`");
+                return Err(source.finding(offset, message));
+            }
+        };
+        let (reason, suggest) = (annotation("reason"), annotation("suggest"));
+        let note = Note { place, reason, suggest, quorum, checkpoint };
         self.set.add(policy.new_id(PolicyId::new(&id))).map_err(|error| source.finding(offset, error.to_string()))?;
         self.notes.insert(id.clone(), note);
         self.home.insert(id, index);
         Ok(())
+    }
+}
+
+/// Whether a policy permits what a checkpoint can be taken before, and nothing else.
+fn takes_checkpoint(policy: &Policy) -> bool {
+    const BEFORE: [&str; 5] = ["exec", "execute", "write", "delete", "fileChange"];
+    let is_permit = policy.effect() == Effect::Permit;
+    is_permit && permitted(policy).is_some_and(|actions| actions.iter().all(|action| BEFORE.contains(&action.as_str())))
+}
+
+/// The actions of a policy's scope; none where it is for all.
+fn permitted(policy: &Policy) -> Option<Vec<String>> {
+    let id = |uid: &EntityUid| uid.id().unescaped().to_owned();
+    match policy.action_constraint() {
+        ActionConstraint::Any => None,
+        ActionConstraint::Eq(uid) => Some(vec![id(&uid)]),
+        ActionConstraint::In(uids) => Some(uids.iter().map(id).collect()),
     }
 }
 

@@ -23,6 +23,7 @@ mod held;
 mod host;
 mod kept;
 mod lint;
+mod obligation;
 mod path;
 mod peers;
 mod raised;
@@ -209,6 +210,11 @@ impl Engine {
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
         let asker = self.asker(facts);
         verdict::permits(&self.bundle, &asker, &asker.act(act))
+    }
+
+    /// Whether some policy permits something only behind a checkpoint.
+    pub fn demands_checkpoints(&self) -> bool {
+        self.bundle.ids().any(|id| self.bundle.takes_checkpoint(id))
     }
 
     /// The policies that decide.

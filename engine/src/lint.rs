@@ -126,7 +126,7 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Annotations that mean something.
-const ANNOTATIONS: &[&str] = &["id", "reason", "suggest", "severity", "owner", "accept", "quorum"];
+const ANNOTATIONS: &[&str] = &["id", "reason", "suggest", "severity", "owner", "accept", "quorum", "checkpoint"];
 
 /// What the linter is told besides the policies.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::explain;
 use crate::facts::Facts;
+use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
 use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
@@ -111,6 +112,11 @@ impl Grant {
     /// What the script leaves behind in its shell.
     pub fn leaves(&self) -> &palisade_grammar::Shell {
         self.inventory.leaves()
+    }
+
+    /// Whether the script may change something in the workspace: all do that are not known to leave it alone.
+    pub fn may_change_workspace(&self) -> bool {
+        obligation::may_change_workspace(&self.inventory, &self.facts)
     }
 
     /// Whether the script may leave its shell other than it was: its variables, functions, options or directory.
@@ -227,6 +233,8 @@ pub struct Report {
     pub opaque: Vec<Unread>,
     /// Why it is not allowed; empty for an allow.
     pub reasons: Vec<Reason>,
+    /// The policies that permit it only behind a checkpoint of the workspace, sorted: without one it must not run.
+    pub checkpoint: Vec<String>,
     /// What was asked, in a form in which it can be asked again. None for what is no script to be run, and for one that
     /// raises too many questions.
     pub asked: Option<Box<Asked<String>>>,
@@ -320,7 +328,7 @@ pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Invent
     }
     let sheet = asker.sheet(drafts);
     let judged = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
-    let mut report = report(bundle, &asker, &inventory, &sheet, judged);
+    let mut report = report(bundle, &asker, &inventory, facts, &sheet, judged);
     report.asked = Some(Box::new(sheaf.asked(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
@@ -348,7 +356,7 @@ pub(crate) fn rehearse(
     let sheet = asker.sheet(drafts);
     let judged = sheet.drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, true))));
     let judged = judged.collect();
-    report(bundle, &asker, &inventory, &sheet, judged)
+    report(bundle, &asker, &inventory, facts, &sheet, judged)
 }
 
 /// The report on executing a program with these words, in an environment that these acts have made.
@@ -370,7 +378,7 @@ pub(crate) fn execution(
     // Nobody can be asked now, so that only what stands as it is counts.
     let ask = |draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, approved)));
     let judged = sheet.drafts.iter().map(ask).collect();
-    report(bundle, &asker, inventory, &sheet, judged)
+    report(bundle, &asker, inventory, facts, &sheet, judged)
 }
 
 /// The report on something other than a script and on the files that it touches, asked as approved where `approved`.
@@ -475,6 +483,7 @@ pub(crate) fn rehearse_oversight(
         requests: vec![judged],
         opaque: Vec::new(),
         reasons,
+        checkpoint: Vec::new(),
         asked: None,
     }
 }
@@ -543,6 +552,8 @@ fn act_report(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, act: &Act, requ
         opaque: Vec::new(),
         reasons: explain::reasons(bundle, asker, sheet, &requests),
         requests,
+        // A restore takes one by itself, and nothing else that is no script can be permitted so.
+        checkpoint: Vec::new(),
         asked: None,
     }
 }
@@ -609,7 +620,7 @@ pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Questi
         })
         .collect();
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
-    let mut report = report(bundle, &asker, &inventory, &sheet, judged);
+    let mut report = report(bundle, &asker, &inventory, &facts, &sheet, judged);
     report.asked = Some(Box::new(sheaf.asked(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
@@ -636,6 +647,7 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
         requests: Vec::new(),
         opaque: Vec::new(),
         reasons: vec![reason],
+        checkpoint: Vec::new(),
         asked: None,
     }
 }
@@ -741,7 +753,14 @@ fn judged(draft: &Draft, answer: Answer) -> Judged {
     }
 }
 
-fn report(bundle: &Bundle, asker: &Asker<'_>, inventory: &Inventory, sheet: &Sheet, requests: Vec<Judged>) -> Report {
+fn report(
+    bundle: &Bundle,
+    asker: &Asker<'_>,
+    inventory: &Inventory,
+    facts: &Facts,
+    sheet: &Sheet,
+    requests: Vec<Judged>,
+) -> Report {
     let written = |span: Span| {
         let bytes = inventory.script().get(span.start..span.end).unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()
@@ -752,12 +771,21 @@ fn report(bundle: &Bundle, asker: &Asker<'_>, inventory: &Inventory, sheet: &She
         text: written(opaque.span),
         detail: opaque.detail.clone(),
     });
+    let mut decision = strictest(&requests);
+    let mut reasons = explain::reasons(bundle, asker, sheet, &requests);
+    if let Some((request, policy)) = obligation::unmet(bundle, facts.transport, &requests)
+        && decision != Decision::Deny
+    {
+        decision = Decision::Deny;
+        reasons.insert(0, obligation::reason(bundle, request, policy));
+    }
     Report {
-        decision: strictest(&requests),
+        decision,
         command: String::from_utf8_lossy(inventory.script()).into_owned(),
         policy_set: bundle.fingerprint().to_owned(),
         opaque: opaque.collect(),
-        reasons: explain::reasons(bundle, asker, sheet, &requests),
+        reasons,
+        checkpoint: obligation::checkpoint(bundle, inventory, facts, &requests),
         requests,
         asked: None,
     }

@@ -241,6 +241,91 @@ fn a_quorum_is_of_different_people_all_of_whom_may() {
 }
 
 #[test]
+fn a_permit_may_demand_a_checkpoint() {
+    let load = |text: &str| Bundle::load(vec![Source { name: "site.cedar".to_owned(), text: text.to_owned() }]);
+    let rest = "@id(\"all\") permit (principal, action, resource)
+                unless { action in [Action::\"exec\", Action::\"write\", Action::\"delete\", Action::\"fileChange\"] };";
+    let marked = "@id(\"git\") @checkpoint(\"before\") permit (principal, action == Action::\"exec\", resource in Program::\"git\");
+                  @id(\"other\") permit (principal, action == Action::\"exec\", resource) unless { resource in Program::\"git\" };
+                  @id(\"changes\") permit (principal, action in Action::\"fileChange\", resource);";
+    let engine = Engine::new(load(&format!("{rest}{marked}")).unwrap(), Vocabulary::default());
+    assert!(engine.demands_checkpoints() && !developer().demands_checkpoints());
+    for (script, demands) in
+        [("ls", &[][..]), ("git status", &["git"]), ("ls; git status | cat", &["git"]), ("echo > x", &[])]
+    {
+        let verdict = decide(&engine, script, &facts());
+        assert!(matches!(verdict, Verdict::Allow(_)), "{script}: {:?}", verdict.report().reasons);
+        assert_eq!(verdict.report().checkpoint, demands, "{script}");
+    }
+    // There are none at a target.
+    let mut elsewhere = facts();
+    elsewhere.transport = Transport::Ssh;
+    let verdict = decide(&engine, "git status", &elsewhere);
+    let first = verdict.report().reasons.first().unwrap();
+    assert!(matches!(verdict, Verdict::Deny(_)), "{:?}", verdict.report());
+    assert_eq!((first.policy.as_str(), first.place.starts_with("site.cedar:")), ("git", true), "{first:?}");
+    assert!(first.reason.contains("only behind a checkpoint"), "{first:?}");
+    let again = engine.ask_again(verdict.report().asked.as_ref().unwrap(), Some(&engine.path_groups()));
+    assert_eq!(again.decision, Some(Decision::Deny), "{again:?}");
+    // A permit for changes demands one before whatever may make some.
+    let marked = "@id(\"runs\") permit (principal, action == Action::\"exec\", resource);
+                  @id(\"changes\") @checkpoint(\"before\") permit (principal, action in Action::\"fileChange\", resource);";
+    let engine = Engine::new(load(&format!("{rest}{marked}")).unwrap(), Vocabulary::default());
+    for (script, demands) in [("ls -la", false), ("echo x", false), ("make", true), ("echo > x", true), ("$x", true)] {
+        let verdict = decide(&engine, script, &facts());
+        assert_eq!(verdict.report().checkpoint, if demands { &["changes"][..] } else { &[] }, "{script}");
+    }
+    let wrong = [
+        (
+            "@checkpoint(\"after\") permit (principal, action == Action::\"exec\", resource);",
+            "what there is is `before`",
+        ),
+        ("@checkpoint(\"before\") permit (principal, action, resource);", "is no permit for"),
+        ("@checkpoint(\"before\") permit (principal, action == Action::\"sendInput\", resource);", "is no permit for"),
+        ("@checkpoint(\"before\") forbid (principal, action == Action::\"exec\", resource);", "is no permit for"),
+    ];
+    for (text, told) in wrong {
+        let error = load(&format!("{rest}@id(\"x\") {text}")).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(told), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_may_change_the_workspace_is_all_that_is_not_known_to_leave_it_alone() {
+    let engine = site("@id(\"all\") permit (principal, action, resource);");
+    for (script, may) in [
+        ("ls -la; cat x | grep y", false),
+        ("git status", false),
+        ("cd sub && pwd; export A=1", false),
+        ("echo x > file", true),
+        ("rm file", true),
+        ("git commit -m x", true),
+        ("make", true),
+        ("no-table-for-this", true),
+        ("$x", true),
+        ("ls $(cat x)", true),
+        ("source x", true),
+        ("python3 -c 'print(1)'", true),
+        ("f() { rm x; }; f", true),
+    ] {
+        let person = Approval { user: "u".to_owned(), roles: BTreeSet::new() };
+        let verdict = match decide(&engine, script, &facts()) {
+            Verdict::Ask(question) => engine.approve(question, &[person]),
+            other => other,
+        };
+        let Verdict::Allow(grant) = verdict else { panic!("{script}: {:?}", verdict.report().reasons) };
+        assert_eq!(grant.may_change_workspace(), may, "{script}");
+    }
+    let mut others = facts();
+    others.programs.insert(CommandId(0), Program { path: Some(path("/srv/app/ls")), origin: Origin::Workspace });
+    others.paths.insert((CommandId(0), 0), path("/dev/null"));
+    for (script, may) in [("./ls", true), ("echo x > /dev/null", false)] {
+        let Verdict::Allow(grant) = decide(&engine, script, &others) else { panic!("{script}") };
+        assert_eq!(grant.may_change_workspace(), may, "{script}");
+    }
+}
+
+#[test]
 fn kernel_rules_come_from_the_same_policies() {
     let (engine, facts) = (developer(), facts());
     for (action, file, expected) in [

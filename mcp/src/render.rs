@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
     CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
-    PendingAct, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote, Unanswered,
+    PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote,
+    Unanswered,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -111,6 +112,12 @@ fn header(result: &ExecResult) -> String {
     }
     if result.waiting_for_input {
         parts.push("waiting for input".to_owned());
+    }
+    if let Some(checkpoint) = &result.checkpoint {
+        parts.push(format!("before: checkpoint {checkpoint}"));
+    }
+    if let Some(ReadingAhead { read, of }) = result.reading {
+        parts.push(format!("not begun: reading the workspace for a checkpoint, {read} of {of}"));
     }
     if let Some(job) = &result.job {
         parts.push(format!("job {job}"));
@@ -310,14 +317,20 @@ pub(crate) fn restored(note: &RestoreNote) -> Reply {
 }
 
 /// The checkpoints of the workspace.
-pub(crate) fn checkpoints(notes: &[CheckpointNote]) -> Reply {
-    let mut text = format!("[{} checkpoints]\n", notes.len());
+pub(crate) fn checkpoints(notes: &[CheckpointNote], ahead: Option<ReadingAhead>) -> Reply {
+    let reading = ahead.map(|ReadingAhead { read, of }| format!(" · reading the workspace, {read} of {of}"));
+    let mut text = format!("[{} checkpoints{}]\n", notes.len(), reading.unwrap_or_default());
     for note in notes {
         let label = one_line(note.label.as_str());
-        let _ =
-            writeln!(text, "{} · {} · {} files · {} · {label}", note.checkpoint, note.taken, note.files, note.session);
+        let before = if note.automatic { "before " } else { "" };
+        let CheckpointNote { checkpoint, taken, files, session, .. } = note;
+        let _ = writeln!(text, "{checkpoint} · {taken} · {files} files · {session} · {before}{label}");
     }
-    Reply { structured: json!({ "checkpoints": to_value(&notes) }), text, is_error: false, anchor: None }
+    let mut structured = json!({ "checkpoints": to_value(&notes) });
+    if let (Some(ahead), Some(fields)) = (ahead, structured.as_object_mut()) {
+        fields.insert("reading".to_owned(), to_value(&ahead));
+    }
+    Reply { structured, text, is_error: false, anchor: None }
 }
 
 /// The open sessions.

@@ -5,6 +5,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "figures are printed, or there are none")]
 
+#[path = "support/memory.rs"]
+mod memory;
 mod support;
 #[path = "support/timed.rs"]
 mod timed;
@@ -25,6 +27,7 @@ use palisade_runner::session::{Beginning, Session, SessionId, Terms};
 use palisade_runner::transport::local::{End, Place, SessionDirectory};
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 
+use crate::memory::{memory, reset_peak};
 use crate::support::{Bench, RawBash, settings};
 use crate::timed::{median, shown, timed};
 
@@ -271,16 +274,4 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         terminal: None,
     };
     (Session::open(id, place, Beginning::default(), 0).await.expect("a session"), occasion)
-}
-
-/// A figure of `/proc/self/status`: KiB, or a count.
-fn memory(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the figure");
-    line.split_whitespace().next().and_then(|figure| figure.parse().ok()).expect("a number")
-}
-
-/// The peak counts from here (proc(5), `clear_refs`).
-fn reset_peak() {
-    std::fs::write("/proc/self/clear_refs", "5").expect("reset");
 }

@@ -44,12 +44,12 @@ pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending, PendingAct,
-    Pipeline, Policies, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
+    Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, Refusal, Standing,
-    Status, Unanswered,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, ReadingAhead,
+    Refusal, Standing, Status, Unanswered,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};
 pub use crate::transport::TargetNote;

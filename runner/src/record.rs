@@ -3,9 +3,10 @@
 use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
 
 use crate::audit::{
-    Approved, Asked, Asker, Checkpointed, Closed, Command, Connected, Decided, Decision as Judged, Denied, Digest,
-    Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused, Reloaded, RequestId,
-    Restoring, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who, Written,
+    Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
+    Denied, Digest, Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused, Reloaded,
+    RequestId, Restoring, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
+    Written,
 };
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
@@ -249,6 +250,7 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
         redactions: result.redactions.iter().map(|(rule, count)| (rule.clone(), *count)).collect::<Redactions>(),
         denied: result.denied.iter().map(refused).collect(),
         denied_more: result.denied_more,
+        checkpoint: result.checkpoint.clone(),
     }
     .into()
 }
@@ -266,6 +268,7 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
         redactions: Redactions::default(),
         denied: Vec::new(),
         denied_more: 0,
+        checkpoint: None,
     }
     .into()
 }
@@ -323,6 +326,7 @@ pub(crate) fn connection(
 pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&CheckpointNote>) -> Entry {
     let (effect, determining) = answer(judged);
     Checkpointed {
+        of: None,
         session: session(id),
         effect,
         determining,
@@ -331,6 +335,22 @@ pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&Checkpoint
         files: taken.map_or(0, |note| note.files),
         bytes: taken.map_or(0, |note| note.bytes),
         uncovered: taken.map_or(0, |note| note.uncovered),
+    }
+    .into()
+}
+
+/// A checkpoint that was taken before a command, because these policies want it, or the settings do.
+pub(crate) fn checkpoint_before(of: RequestId, id: &str, policies: Vec<Redacted>, taken: &CheckpointNote) -> Entry {
+    Checkpointed {
+        of: Some(of),
+        session: session(id),
+        effect: Effect::Allow,
+        determining: policies,
+        checkpoint: Some(taken.checkpoint.clone()),
+        label: taken.label.clone(),
+        files: taken.files,
+        bytes: taken.bytes,
+        uncovered: taken.uncovered,
     }
     .into()
 }
@@ -344,13 +364,32 @@ pub(crate) struct Lists {
     pub(crate) parts: usize,
 }
 
+/// Who gives checkpoints up, and what policy says to it.
+pub(crate) struct Pruner {
+    /// None: the settings keep no more of those that nobody asked for.
+    pub(crate) by: Option<Redacted>,
+    pub(crate) effect: Effect,
+    pub(crate) policies: Vec<Redacted>,
+    pub(crate) keep: usize,
+}
+
+/// Checkpoints that are to go.
+pub(crate) fn checkpoints_pruned(pruner: Pruner, gone: &[CheckpointNote]) -> Entry {
+    let Pruner { by, effect, policies: determining, keep } = pruner;
+    let checkpoints = gone.iter().map(|note| note.checkpoint.clone()).collect();
+    CheckpointsPruned { by, effect, determining, keep, checkpoints }.into()
+}
+
 /// A restore that is to be done, with what it touches.
-pub(crate) fn restore(id: &str, to: Redacted, judged: &Explained, force: bool, lists: Lists) -> Entry {
+pub(crate) fn restore(id: &str, to: Redacted, judged: &Explained, force: bool, yes: Yes, lists: Lists) -> Entry {
     let (effect, determining) = answer(judged);
+    let Yes { ask, under } = yes;
     let Lists { write, delete, part, parts } = lists;
     let part = (parts > 1).then_some([part, parts]);
     let session = Some(session(id));
     Restoring {
+        ask,
+        under,
         session,
         effect: Some(effect),
         determining,

@@ -156,11 +156,26 @@ pub struct ExecResult {
     /// Why the session's shell is another than that of the call before, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restarted: Option<Redacted>,
+    /// The checkpoint of the workspace as the script found it, where policy or the settings want one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Redacted>,
+    /// It has not begun: the workspace is read for that checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<ReadingAhead>,
     /// The decision that let it run.
     pub decision: DecisionNote,
     /// The record's head behind this result.
     #[serde(skip)]
     pub anchor: Anchor,
+}
+
+/// How far the reading of the workspace for a checkpoint has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReadingAhead {
+    /// Files, directories and links that were looked at.
+    pub read: u64,
+    /// How many there are; zero before they are counted.
+    pub of: u64,
 }
 
 /// How a script ended.
@@ -414,6 +429,9 @@ pub struct Explained {
     pub opaque: Vec<ExplainedOpaque>,
     /// Why it is not allowed.
     pub reasons: Vec<ExplainedReason>,
+    /// The policies that permit it only behind a checkpoint of the workspace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoint: Vec<Redacted>,
 }
 
 /// One request and its answer.
@@ -507,6 +525,7 @@ impl Explained {
             requests: requests.collect(),
             opaque: opaque.collect(),
             reasons: reasons.collect(),
+            checkpoint: all(&report.checkpoint),
         }
     }
 

@@ -5,7 +5,9 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 
 use palisade_engine::Approval;
-use palisade_runner::{Checked, CheckpointNote, Explained, Paths, Pipeline, Redacted, RestoreNote, RestoreTerms};
+use palisade_runner::{
+    Checked, CheckpointNote, Explained, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
+};
 use serde::Serialize;
 
 use crate::args::{Checkpoint, CheckpointAction, Context};
@@ -27,10 +29,17 @@ pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
             let terms = RestoreTerms { dry_run: false, force: args.force };
             with(&args.context, async |pipeline| go_back(pipeline, &args.context, &args.checkpoint, terms).await)
         }
-        CheckpointAction::Prune(args) => with(&args.context, async |pipeline| {
-            let gone = pipeline.prune_checkpoints(args.keep).await?;
-            shown(&args.context, &gone, || gone.iter().map(|note| format!("gone: {}", line(note))).collect())
-        }),
+        CheckpointAction::Prune(args) => {
+            with(&args.context, async |pipeline| match pipeline.prune_checkpoints(args.keep).await? {
+                Pruned::Gone(gone) => {
+                    shown(&args.context, &gone, || gone.iter().map(|note| format!("gone: {}", line(note))).collect())
+                }
+                Pruned::Refused(what) => {
+                    Trouble::new(what.to_string(), "roles are given to people in the settings, under `people`").print();
+                    Ok(Exit::Denied)
+                }
+            })
+        }
     }
 }
 
@@ -53,8 +62,8 @@ async fn go_back(
 ) -> Result<Exit, Trouble> {
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| {
-        let yes = report::has_person() && ask(note, explained);
-        yes.then(|| Approval { user: user.clone(), roles: BTreeSet::new() })
+        let there = report::has_person();
+        there.then(|| (Approval { user: user.clone(), roles: BTreeSet::new() }, ask(note, explained)))
     };
     match pipeline.restore_from_outside(checkpoint, terms, &mut person).await? {
         Checked::Done(note) => {
@@ -94,6 +103,9 @@ fn line(note: &CheckpointNote) -> String {
     let mut line = format!("{checkpoint}  {taken}  {files} files, {bytes} bytes  {session}");
     if let Some(to) = &note.before_restore {
         line.push_str(&format!("  before going back to {to}"));
+    }
+    if note.automatic {
+        line.push_str("  before");
     }
     if !label.is_empty() {
         line.push_str(&format!("  {label}"));

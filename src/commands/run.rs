@@ -163,6 +163,9 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
     for hint in &result.hints {
         report::complain(&format!("palisade: {hint}\n"));
     }
+    if let Some(checkpoint) = &result.checkpoint {
+        report::complain(&format!("palisade: the workspace as it was before: checkpoint {checkpoint}\n"));
+    }
     for (rule, count) in &result.redactions {
         report::complain(&format!("palisade: redacted {rule}: {count}\n"));
     }

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
         let served = tokio::select! {
             served = serve => served,
             () = reload::watch(&pipeline, &args.context, first, secrets) => Ok(()),
-            () = pipeline.keep_house() => Ok(()),
+            ((), ()) = async { tokio::join!(pipeline.keep_house(), pipeline.read_ahead()) } => Ok(()),
             () = door.keep(&pipeline) => Ok(()),
         };
         drop(door);

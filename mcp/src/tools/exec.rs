@@ -190,6 +190,8 @@ pub(crate) fn schema() -> Value {
             "lost": { "type": "string" },
             "cause": { "type": "string" },
             "restarted": { "type": "string" },
+            "checkpoint": { "type": "string" },
+            "reading": { "type": "object", "properties": { "read": { "type": "integer" }, "of": { "type": "integer" } } },
             "error": { "type": "string" },
             "approval": { "type": "object" },
             "decision": { "type": "object" },

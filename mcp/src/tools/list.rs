@@ -30,7 +30,7 @@ pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
         Ok(Arguments { kind: Kind::Sessions }) => render::sessions(&pipeline.sessions().await),
         Ok(Arguments { kind: Kind::Jobs }) => render::jobs(&pipeline.jobs()),
         Ok(Arguments { kind: Kind::Checkpoints }) => match pipeline.checkpoints().await {
-            Ok(notes) => render::checkpoints(&notes),
+            Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
             Err(failure) => render::failed(&failure),
         },
         Ok(Arguments { kind: Kind::Targets }) => render::targets(&pipeline.targets()),
@@ -40,7 +40,7 @@ pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
 
 pub(crate) fn schema() -> Value {
     object(
-        &json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "checkpoints": { "type": "array" }, "targets": { "type": "array" }, "error": { "type": "string" } }),
+        &json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "checkpoints": { "type": "array" }, "reading": { "type": "object" }, "targets": { "type": "array" }, "error": { "type": "string" } }),
         &[],
     )
 }

@@ -43,6 +43,8 @@ pub enum Entry {
     Checkpoint(Box<Checkpointed>),
     /// A checkpoint was to be gone back to, or has been. Files are touched only when all of it is on record.
     Restore(Box<Restoring>),
+    /// Checkpoints are given up. They go only when this is on record.
+    CheckpointPrune(Box<CheckpointsPruned>),
     /// A session was closed.
     Close(Closed),
     /// Policies were taken in place of others, or refused.
@@ -85,6 +87,7 @@ into_entry! {
     Connect(Connected) Box::new;
     Checkpoint(Checkpointed) Box::new;
     Restore(Restoring) Box::new;
+    CheckpointPrune(CheckpointsPruned) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
 }
@@ -281,6 +284,9 @@ pub struct Finished {
     /// How often it refused others.
     #[serde(skip_serializing_if = "is_zero")]
     pub denied_more: u64,
+    /// The checkpoint of the workspace as it found it, where there had to be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Redacted>,
 }
 
 /// A program that was refused when something tried to execute it.
@@ -390,11 +396,14 @@ pub struct Connected {
 /// A checkpoint that was to be taken; with its name, it was.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checkpointed {
+    /// The decision on the command that it was taken before; none: somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<RequestId>,
     /// The session that it is for.
     pub session: Id,
     /// Whether policy lets it be taken.
     pub effect: Effect,
-    /// The policies that stand in the way.
+    /// The policies that stand in the way; before a command, those that want it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub determining: Vec<Redacted>,
     /// Its name.
@@ -411,9 +420,32 @@ pub struct Checkpointed {
     pub uncovered: u64,
 }
 
+/// Checkpoints that are to go.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckpointsPruned {
+    /// Who wants it; none: the settings keep no more of those that nobody asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Redacted>,
+    /// Whether policy lets it be done.
+    pub effect: Effect,
+    /// The policies that say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub determining: Vec<Redacted>,
+    /// How many of the newest stay.
+    pub keep: usize,
+    /// Those that go.
+    pub checkpoints: Vec<Redacted>,
+}
+
 /// The way back to a checkpoint: before it is gone, with what it touches; behind it, with `undo` and what failed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Restoring {
+    /// The request for a person's yes that it raises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<RequestId>,
+    /// The request whose grant it uses up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<RequestId>,
     /// The session that it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Id>,

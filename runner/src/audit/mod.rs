@@ -41,9 +41,10 @@ use tokio::sync::{mpsc, watch};
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
 pub use cursor::{Batch, Cursor, Line, Most};
 pub use entry::{
-    Approved, Asked, Asker, Checkpointed, Closed, Command, Connected, Decided, Decision, Denied, Effect, Entry, Exit,
-    Finished, Groups, Id, Killed, Opened, Pruning, Reason, Recovered, Redactions, Refused, Reloaded, RequestId,
-    RequestIdError, Restoring, Rotated, Sandbox, Signalled, Start, Stopped, Stream, Term, Transport, Who, Written,
+    Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
+    Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Pruning, Reason, Recovered, Redactions, Refused,
+    Reloaded, RequestId, RequestIdError, Restoring, Rotated, Sandbox, Signalled, Start, Stopped, Stream, Term,
+    Transport, Who, Written,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use history::{History, asked};

@@ -84,6 +84,7 @@ pub(crate) fn finished(req: RequestId, exit: Exit, output: &str) -> Finished {
         redactions: [(text("github-token"), 2)].into_iter().collect(),
         denied: Vec::new(),
         denied_more: 0,
+        checkpoint: None,
     }
 }
 

@@ -173,6 +173,7 @@ mod tests {
             requests: vec![],
             opaque: vec![],
             reasons: vec![],
+            checkpoint: vec![],
             asked: None,
         };
         let req: RequestId = "5f3a9c01-12".parse().unwrap();

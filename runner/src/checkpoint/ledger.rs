@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tree::{Found, Name, Stamp, Tree};
+use super::tree::{Found, MAX_ENTRIES, Name, Stamp, Tree};
 
 /// The last state of each path that a session has changed; none: it deleted it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,17 +17,19 @@ impl Ledger {
     pub fn ran(&mut self, before: &Tree, after: &Tree) {
         for (name, found) in &after.found {
             if before.found.get(name) != Some(found) {
-                self.0.insert(name.clone(), Some(found.stamp));
+                self.note(name, Some(found.stamp));
             }
         }
         for name in before.found.keys().filter(|name| !after.found.contains_key(*name)) {
-            self.0.insert(name.clone(), None);
+            self.note(name, None);
         }
     }
 
-    /// This path was left in this state.
+    /// This path was left in this state. Beyond the limit a further path stays unknown: no restore touches it then.
     pub(super) fn note(&mut self, name: &[u8], state: Option<Stamp>) {
-        self.0.insert(name.to_vec(), state);
+        if self.0.len() < MAX_ENTRIES || self.0.contains_key(name) {
+            self.0.insert(name.to_vec(), state);
+        }
     }
 
     /// Whether the session made this path what it is, or is not, now.

@@ -11,6 +11,7 @@
 
 pub mod ledger;
 mod manifest;
+pub mod pace;
 pub mod plan;
 mod restore;
 pub mod store;
@@ -54,13 +55,31 @@ pub struct Settings {
     pub directory: PathBuf,
     /// What they leave out.
     pub scope: tree::Scope,
+    /// When one is taken that nobody asks for, besides those that policy demands.
+    pub automatic: Automatic,
+    /// How many of those are kept; when there are a quarter more, the oldest go.
+    pub keep: usize,
+}
+
+/// The most of those that the settings can keep: what somebody asks for needs room, too.
+pub const MAX_KEEP: usize = 500;
+
+/// When checkpoints are taken that nobody asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Automatic {
+    /// Never.
+    #[default]
+    Never,
+    /// Before each command that may change the workspace.
+    Changes,
 }
 
 impl Settings {
-    /// Checkpoints below this directory, of all files up to 50 MiB.
+    /// Checkpoints below this directory, of all files up to 50 MiB, when somebody or policy asks for one.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, scope: tree::Scope { exclude: Vec::new(), max_file: 50 << 20 } }
+        let scope = tree::Scope { exclude: Vec::new(), max_file: 50 << 20 };
+        Self { directory, scope, automatic: Automatic::Never, keep: 50 }
     }
 }
 
@@ -113,6 +132,25 @@ pub enum CheckpointError {
     #[error("the store of checkpoints is damaged")]
     #[diagnostic(help("take another checkpoint; what the damaged one held cannot be brought back"))]
     Damaged,
+    /// A restore was cut short, and which one cannot be told.
+    #[error("`{}` tells of a restore that was cut short, but not of which", path.display())]
+    #[diagnostic(help(
+        "until then no checkpoint is given up and none gone back to: move the file away once nothing of that restore is wanted"
+    ))]
+    Journal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was given up on the way.
+    #[error("the workspace was not read to its end, since nobody waits for it any more")]
+    Stopped,
+    /// There are as many as are kept.
+    #[error("there are {max} checkpoints of the workspace, and that is the limit")]
+    #[diagnostic(help("give up old ones: `palisade checkpoint prune --keep NUMBER`"))]
+    Full {
+        /// How many there may be.
+        max: usize,
+    },
     /// There is no such checkpoint.
     #[error("there is no checkpoint `{name}`")]
     #[diagnostic(help(

@@ -20,8 +20,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::ledger::Ledger;
+use super::pace::Pace;
 use super::plan::{self, Plan};
-use super::store::{About, Cache, Journal, Lock, Store};
+use super::store::{About, Cache, Journal, Lock, Snapshot, Store};
 use super::tree::{self, Entry, Found, Kind, Name, Stamp, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId};
 
@@ -92,8 +93,9 @@ impl Store {
             label: String::new(),
             session: session.to_owned(),
             before_restore: Some(to.id.as_str().to_owned()),
+            automatic: false,
         };
-        let (undo, before) = self.take(held, &about)?;
+        let Snapshot { checkpoint: undo, tree: before, .. } = self.take(held, &about, &Pace::default())?;
         self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
         let root = tree::open_root(self.workspace())?;
         let repository = self.repository()?;
@@ -124,7 +126,7 @@ impl Store {
     /// What a restore that was cut short has done counts as done by whoever goes on or back.
     fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
         let mut ledger = ledger.clone();
-        let Some(journal) = self.journal() else { return Ok(ledger) };
+        let Some(journal) = self.journal()? else { return Ok(ledger) };
         let (to, undo) = (CheckpointId(journal.to), CheckpointId(journal.undo));
         let (to, before) = (self.entries(&to)?, self.entries(&undo)?);
         for (name, found) in &now.found {

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::ledger::Ledger;
-use super::store::{About, Journal, Store};
+use super::pace::Pace;
+use super::store::{About, Journal, Snapshot, Store};
 use super::tree::{self, Scope, Tree};
 use super::{Checkpoint, CheckpointError, Restored};
 
@@ -48,8 +49,14 @@ impl World {
     }
 
     fn take(&self) -> Checkpoint {
+        self.snapshot(SESSION, false).checkpoint
+    }
+
+    fn snapshot(&self, session: &str, reuse: bool) -> Snapshot {
         let held = self.store.lock().unwrap();
-        self.store.take(&held, &About { session: SESSION.to_owned(), ..About::default() }).unwrap().0
+        let about = About { session: session.to_owned(), automatic: reuse, ..About::default() };
+        let taken = if reuse { Store::take_if_changed } else { Store::take };
+        taken(&self.store, &held, &about, &Pace::default()).unwrap()
     }
 
     fn look(&self) -> Tree {
@@ -261,8 +268,197 @@ fn what_is_cut_short_can_be_gone_on_with_or_undone() {
         } else {
             assert_eq!(world.state(), old);
         }
-        assert_eq!(world.store.journal(), None);
+        assert_eq!(world.store.journal().unwrap(), None);
     }
+}
+
+#[test]
+fn what_cannot_be_told_of_an_unfinished_restore_holds_everything() {
+    let world = World::new();
+    world.write("a", "1");
+    let one = world.take();
+    world.write("a", "2");
+    let two = world.take();
+    let held = world.store.lock().unwrap();
+    world.store.begin(&Journal { to: one.id.as_str().to_owned(), undo: one.id.as_str().to_owned() }).unwrap();
+    assert_eq!(world.store.old(&held, 0).unwrap(), std::slice::from_ref(&two), "what it needs stays");
+    let journal = one_file(&world.root.path().join("stores"), "restoring");
+    for spoil in [
+        |path: &Path| fs::write(path, "{\"to\":").unwrap(),
+        |path: &Path| {
+            // A file that is there and cannot be read, by root neither.
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ] {
+        spoil(&journal);
+        for error in [
+            world.store.journal().map(drop).unwrap_err(),
+            world.store.old(&held, 0).map(drop).unwrap_err(),
+            world.store.look(one.id.as_str(), &world.ledger).map(drop).unwrap_err(),
+        ] {
+            assert!(miette::Diagnostic::help(&error).is_some(), "{error}");
+            let is_told = matches!(error, CheckpointError::Journal { .. } | CheckpointError::Store { .. });
+            assert!(is_told, "{error}");
+        }
+    }
+    fs::remove_dir(&journal).unwrap();
+    assert_eq!(world.store.journal().unwrap(), None);
+    assert_eq!(world.store.old(&held, 0).unwrap(), [one, two]);
+}
+
+/// The only file of this name below a directory.
+fn one_file(root: &Path, name: &str) -> PathBuf {
+    let mut found = walk_files(root).into_iter().filter(|path| path.file_name().unwrap() == name);
+    let one = found.next().unwrap();
+    assert_eq!(found.next(), None);
+    one
+}
+
+#[test]
+fn a_checkpoint_stands_on_nothing_that_went_with_another() {
+    let world = World::new();
+    world.write("a", "1");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    fs::File::options().write(true).open(world.path("a")).unwrap().set_modified(old).unwrap();
+    let mut one = world.take();
+    // Until its state counts as known.
+    while world.store.cache().is_empty() {
+        one = world.take();
+    }
+    let held = world.store.lock().unwrap();
+    let all: Vec<_> = world.store.list().unwrap().into_iter().map(|checkpoint| checkpoint.id).collect();
+    world.store.remove(&held, &all).unwrap();
+    assert!(world.store.find(one.id.as_str()).is_err());
+    drop(held);
+    let mut world = world;
+    let again = world.take();
+    world.session(|world| world.write("a", "2"));
+    world.restore(&again, false);
+    assert_eq!(world.read("a").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn where_nothing_has_changed_the_last_one_serves() {
+    let world = World::new();
+    world.write("d/a", "1");
+    let first = world.snapshot(SESSION, true);
+    assert!(first.is_new && first.checkpoint.about.automatic);
+    let again = world.snapshot(SESSION, true);
+    assert_eq!((again.checkpoint, again.is_new), (first.checkpoint.clone(), false));
+    // What another session makes is told by another's ledger.
+    let other = world.snapshot("s-2", true);
+    assert!(other.is_new);
+    let mut last = world.snapshot(SESSION, true);
+    assert!(last.is_new, "the last one is another's");
+    for change in
+        ["echo 2 > d/a", "chmod 600 d/a", "ln -s x l", "mkdir e", "rmdir e", "touch -d @1 d", "mkfifo p", "rm d/a"]
+    {
+        world.bash(change);
+        let next = world.snapshot(SESSION, true);
+        assert!(next.is_new, "{change}");
+        last = world.snapshot(SESSION, true);
+        assert_eq!((&last.checkpoint, last.is_new), (&next.checkpoint, false), "{change}");
+    }
+    let held = world.store.lock().unwrap();
+    let all = world.store.list().unwrap();
+    assert_eq!(world.store.surplus(&held, all.len()).unwrap(), []);
+    world.store.begin(&Journal { to: first.checkpoint.id.as_str().to_owned(), undo: String::new() }).unwrap();
+    let surplus = world.store.surplus(&held, 4).unwrap();
+    let oldest: Vec<_> = all.iter().take(all.len() - 4).skip(1).cloned().collect();
+    assert_eq!(surplus, oldest, "the oldest, but what an unfinished restore needs");
+}
+
+#[test]
+fn there_is_a_limit_to_checkpoints() {
+    let world = World::new();
+    world.write("a", "1");
+    let one = world.snapshot(SESSION, true).checkpoint;
+    let repository = world.store.repository().unwrap();
+    let commit = git2::Oid::from_str(one.id.as_str()).unwrap();
+    for number in 1..1_000 {
+        repository.reference(&format!("refs/checkpoints/{number:040x}"), commit, false, "").unwrap();
+    }
+    let held = world.store.lock().unwrap();
+    let about = About { session: SESSION.to_owned(), ..About::default() };
+    // Where nothing has changed it takes no further one.
+    assert!(!world.store.take_if_changed(&held, &about, &Pace::default()).unwrap().is_new);
+    let full = world.store.take(&held, &about, &Pace::default()).unwrap_err();
+    assert!(matches!(full, CheckpointError::Full { max: 1_000 }), "{full}");
+    assert!(miette::Diagnostic::help(&full).unwrap().to_string().contains("prune"));
+}
+
+#[test]
+fn reading_ahead_leaves_nothing_to_read_and_can_be_ended() {
+    let world = World::new();
+    for index in 0..50 {
+        world.write(&format!("d/f{index}"), format!("{index}"));
+    }
+    let settled = std::time::SystemTime::now() + std::time::Duration::from_millis(50);
+    while std::time::SystemTime::now() < settled {
+        std::thread::yield_now();
+    }
+    let held = world.store.lock().unwrap();
+    let stopped = Pace::default();
+    stopped.stop();
+    assert!(matches!(world.store.read_ahead(&held, &stopped), Err(CheckpointError::Stopped)));
+    let ending = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    assert!(matches!(world.store.read_ahead(&held, &Pace::until(ending)), Err(CheckpointError::Stopped)));
+    assert_eq!((world.store.list().unwrap(), stopped.so_far()), (vec![], Some((0, 51))));
+    let pace = Pace::default();
+    assert_eq!(pace.so_far(), None);
+    world.store.read_ahead(&held, &pace).unwrap();
+    assert_eq!((pace.so_far(), world.store.cache().len()), (Some((51, 51)), 50));
+    assert_eq!(world.store.list().unwrap(), []);
+    let objects = || walk_files(&world.root.path().join("stores")).len();
+    let before = objects();
+    drop(held);
+    let taken = world.take();
+    // The commit, its trees, two lists and the reference: no file.
+    let first = |index: i32| {
+        let bytes = index.to_string();
+        git2::Oid::hash_object(git2::ObjectType::Blob, bytes.as_bytes()).unwrap().as_bytes().first().copied()
+    };
+    let trees: std::collections::BTreeSet<_> = (0..50).map(first).collect();
+    assert_eq!(objects() - before, 1 + 2 + trees.len() + 2 + 1);
+    assert_eq!(taken.files, 50);
+}
+
+#[test]
+fn what_a_file_would_be_is_told_without_holding_it() {
+    for size in [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 3 << 20] {
+        let bytes: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+        let expected = git2::Oid::hash_object(git2::ObjectType::Blob, &bytes).unwrap();
+        let length = bytes.len() as u64;
+        assert_eq!(Store::digest(&mut bytes.as_slice(), length), Some(expected), "{size}");
+        // Another length than it was said to have.
+        assert_eq!(Store::digest(&mut bytes.as_slice(), length + 1), None);
+        assert!(length == 0 || Store::digest(&mut bytes.as_slice(), length - 1).is_none());
+    }
+}
+
+#[test]
+fn less_known_of_a_session_means_less_touched() {
+    let mut world = World::new();
+    world.write("changed", "then");
+    let then = world.take();
+    world.session(|world| {
+        world.write("changed", "now");
+        world.write("made", "now");
+    });
+    world.store.keep_ledger(SESSION, &world.ledger).unwrap();
+    let plan = |world: &World| {
+        let plan = world.store.look(then.id.as_str(), &world.store.ledger(SESSION).unwrap()).unwrap().plan;
+        [plan.write, plan.delete, plan.conflicts, plan.kept].map(|list| names(&list).join(" "))
+    };
+    assert_eq!(plan(&world), ["changed", "made", "", ""]);
+    let path = one_file(&world.root.path().join("stores"), SESSION);
+    fs::write(&path, "no ledger").unwrap();
+    assert_eq!(plan(&world), ["", "", "changed", "made"]);
+    // One that cannot be read now is not written over as if it said nothing.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(matches!(world.store.ledger(SESSION), Err(CheckpointError::Store { .. })));
 }
 
 #[test]
@@ -387,8 +583,8 @@ fn a_ledger_is_read_as_it_was_put_down() {
     world.write("gone", "x");
     world.session(|world| world.bash("rm gone; echo > \"a b\"; mkdir d; ln -s x l"));
     world.store.keep_ledger(SESSION, &world.ledger).unwrap();
-    assert_eq!(world.store.ledger(SESSION), world.ledger);
-    assert!(world.store.ledger("../x").is_empty() && world.store.ledger("").is_empty());
+    assert_eq!(world.store.ledger(SESSION).unwrap(), world.ledger);
+    assert!(["../x", "", "s-2"].iter().all(|session| world.store.ledger(session).unwrap().is_empty()));
     for bytes in [&b"1 2 3"[..], b"- a", b"1 2 3 4 5 6 7 x name\0", b"\0"] {
         assert_eq!(Ledger::read(bytes), None);
     }

@@ -70,6 +70,8 @@ pub struct Desk {
 struct State {
     occasion: Occasion,
     granted: Vec<Granted>,
+    /// The script stands behind a checkpoint of the workspace.
+    behind_checkpoint: bool,
     /// Scripts that have run.
     scripts: u64,
     /// The scripts that ran last, oldest first.
@@ -124,7 +126,14 @@ impl Desk {
         let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
         let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
-        let state = State { occasion, granted: Vec::new(), scripts: 0, begun: VecDeque::new(), late: Late::default() };
+        let state = State {
+            occasion,
+            granted: Vec::new(),
+            behind_checkpoint: false,
+            scripts: 0,
+            begun: VecDeque::new(),
+            late: Late::default(),
+        };
         Arc::new(Self {
             policies: settings.engine.clone(),
             surroundings: settings.surroundings.clone(),
@@ -144,6 +153,7 @@ impl Desk {
         let temp = state.occasion.temp.take();
         state.occasion = Occasion { temp, ..occasion(grant.facts()) };
         state.scripts += 1;
+        state.behind_checkpoint = progress.checkpoint().is_some();
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
         state.granted = granted::of(grant, state.scripts);
         if state.begun.len() == MAX_BEGUN {
@@ -264,6 +274,7 @@ struct Question {
     /// Whose changes they are.
     setter: String,
     approved: bool,
+    behind_checkpoint: bool,
     /// What the principal has done before.
     labels: BTreeSet<String>,
 }
@@ -330,6 +341,7 @@ impl Guard {
         let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
         let approved = yes == Yes::Given;
         let mut occasion = state.occasion.clone();
+        let behind_checkpoint = state.behind_checkpoint;
         let known = matching.map(|(granted, exact)| {
             let step = Step {
                 words: granted.words.clone(),
@@ -345,7 +357,7 @@ impl Guard {
             (step, exact && yes != Yes::Used && granted.policy_set == engine.policy_set())
         });
         drop(state);
-        let asked = Asked { execution, before, parent, changes, approved };
+        let asked = Asked { execution, before, parent, changes, approved, behind_checkpoint };
         match known {
             Some((step, true)) => {
                 // The text was judged; the variables and the file behind the name are seen only now.
@@ -427,6 +439,7 @@ impl Guard {
             changes: asked.changes.clone(),
             setter: asked.parent.setter(),
             approved: asked.approved,
+            behind_checkpoint: asked.behind_checkpoint,
             labels: facts.session.labels.clone(),
         };
         if self.policy_set != engine.policy_set() {
@@ -439,9 +452,14 @@ impl Guard {
         }
         let acts = if before.is_empty() { self.acts(asked) } else { Vec::new() };
         let decide = |approved| engine.decide_execution(&inventory, &facts, &acts, approved);
-        if let Err(refused) = allowed(&decide(asked.approved)) {
+        let report = decide(asked.approved);
+        if let Err(refused) = allowed(&report) {
             // What no yes would lift tells more than what one would.
             return Err(allowed(&decide(true)).err().unwrap_or(refused));
+        }
+        // One that is taken now would be of what the script has done already.
+        if let Some(policy) = report.checkpoint.first().filter(|_| !asked.behind_checkpoint) {
+            return Err(Refused::without_checkpoint(policy));
         }
         self.other_names(engine, occasion, asked, &step, &seen)?;
         // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
@@ -565,6 +583,8 @@ struct Asked<'a> {
     parent: Parent,
     changes: Vec<(String, Vec<u8>)>,
     approved: bool,
+    /// The script that runs stands behind a checkpoint of the workspace.
+    behind_checkpoint: bool,
 }
 
 impl Judge for Guard {
@@ -632,6 +652,15 @@ impl Refused {
             policy: String::new(),
             reason: "What this would execute cannot be told.".to_owned(),
             suggest: String::new(),
+        }
+    }
+
+    fn without_checkpoint(policy: &str) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            reason: "It is permitted only behind a checkpoint, and the command that starts it began without one."
+                .to_owned(),
+            suggest: "Name it in the command itself.".to_owned(),
         }
     }
 

@@ -4,8 +4,7 @@
 //! A restore is not a way round a rule: every file that it would write or delete is a request of its own beside `restore`. What it
 //! would do is on record, path by path, before any of it is done.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
 use serde::Serialize;
@@ -13,14 +12,13 @@ use serde::Serialize;
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, bound};
 use crate::audit::{Anchor, RequestId};
-use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Store};
-use crate::checkpoint::tree::{self, Name, Tree};
+use crate::checkpoint::tree::Name;
 use crate::checkpoint::{Checkpoint, CheckpointError, Settings};
 use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
-use crate::record;
+use crate::record::{self, Yes};
 use crate::redact::Redacted;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
 use crate::session::SessionError;
@@ -30,6 +28,9 @@ const SHOWN: usize = 100;
 
 /// Paths in one entry of the record; more make another entry.
 const RECORDED: usize = 5_000;
+
+/// The same in bytes: a line of the record has a limit, and a byte may take six there.
+const RECORDED_BYTES: usize = 256 << 10;
 
 /// What there is to say of a checkpoint.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +51,9 @@ pub struct CheckpointNote {
     /// Files and directories that it does not hold.
     #[serde(skip_serializing_if = "is_zero")]
     pub uncovered: u64,
+    /// Nobody asked for it: it was taken before a command, which is its label.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// The checkpoint that was gone back to when this was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_restore: Option<Redacted>,
@@ -127,32 +131,8 @@ pub struct Terms {
     pub force: bool,
 }
 
-/// Shows somebody what would be done and takes their answer: a yes is theirs, anything else is a no.
-pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<Approval> + Send + 'a;
-
-/// What sessions have made of the workspace since they have a checkpoint to go back to.
-#[derive(Debug, Default)]
-pub(super) struct Tracks(Mutex<BTreeMap<String, Arc<Mutex<Ledger>>>>);
-
-impl Tracks {
-    fn of(&self, session: &str) -> Option<Arc<Mutex<Ledger>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(session).cloned()
-    }
-
-    fn begin(&self, session: &str, store: &Store) -> Arc<Mutex<Ledger>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = || Arc::new(Mutex::new(store.ledger(session)));
-        Arc::clone(all.entry(session.to_owned()).or_insert_with(first))
-    }
-}
-
-/// A look at the workspace before a command of a session that has a way back.
-pub(super) struct Watched {
-    session: String,
-    ledger: Arc<Mutex<Ledger>>,
-    store: Arc<Store>,
-    before: Tree,
-}
+/// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
+pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<(Approval, bool)> + Send + 'a;
 
 impl Pipeline {
     /// Takes a checkpoint of the workspace, between two commands of a session.
@@ -176,15 +156,19 @@ impl Pipeline {
             return self.not_taken(explained, entry).await.map(Checked::Refused);
         }
         // What is not redacted must not lie in the store, whose list others see.
-        let about = About { label: self.redact(label).to_string(), session: session.to_owned(), before_restore: None };
+        let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
+        let about = About { label, session: session_of, before_restore: None, automatic: false };
+        let pace = self.readings.pace();
         let taken = self.in_store(move |store| {
-            let held = store.lock()?;
-            store.take(&held, &about).map(|(checkpoint, _)| checkpoint)
+            let held = store.lock_while(&pace)?;
+            store.take(&held, &about, &pace).map(|snapshot| snapshot.checkpoint)
         });
-        let taken = taken.await;
+        let taken = match self.track(session).await {
+            Ok(_) => taken.await,
+            Err(failure) => Err(failure),
+        };
         lease.give_back();
         let (store, taken) = taken?;
-        self.tracks.begin(session, &store);
         let note = self.note(&taken);
         let entry = record::checkpoint(session, &explained, Some(&note));
         let anchor = match self.audit.append(entry).await {
@@ -246,8 +230,7 @@ impl Pipeline {
         client: &Client,
         person: Option<&mut Person<'_>>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let store = self.store().await?;
-        let track = self.tracks.begin(session, &store);
+        let track = self.track(session).await?;
         let name = checkpoint.to_owned();
         let known = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (store, prospect) = self.in_store(move |store| store.look(&name, &known)).await?;
@@ -273,36 +256,43 @@ impl Pipeline {
         if terms.dry_run {
             return Ok(Checked::Done(Box::new(note(&plan, &explained, self.audit.head()))));
         }
+        let mut yes = Yes::default();
         if explained.decision == Decision::Ask {
             let id = self.audit.request();
+            let asks = Yes { ask: Some(id), under: None };
+            let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained, asks).await?;
             let people = match person {
-                Some(person) => match person(&note(&plan, &explained, self.audit.head()), &explained) {
-                    Some(approval) => self.said_yes(id, approval, &report, &explained).await?,
-                    None => Vec::new(),
+                Some(person) => match person(&note(&plan, &explained, anchor), &explained) {
+                    Some((approval, granted)) => {
+                        self.said(id, &approval, granted, &report, &explained).await?;
+                        if granted { Some((id, vec![approval])) } else { None }
+                    }
+                    None => None,
                 },
                 None => {
                     let binds = bound::restore(session, prospect.to.id.as_str(), terms.force, &facts, &plan, &report);
                     let (files, report, explained) = (&files, &report, &explained);
                     let way = Way { id, binds, session, facts: &facts, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
-                        Asked::Granted(_, people) => people,
+                        Asked::Granted(id, people) => Some((id, people)),
                         Asked::Waits(id) => return Ok(self.without_yes(explained, id, self.standing(Some(id)))),
                         Asked::Denied(id, no) => return Ok(self.without_yes(explained, id, self.denied(id, &no))),
                         Asked::Full => return Ok(self.without_yes(explained, id, self.standing(None))),
                     }
                 }
             };
-            if !people.is_empty() {
-                let shown = report;
-                let again = || engine.approve_on(&facts, &Act::Restore, &files, &shown, &people);
-                report = tokio::task::block_in_place(again);
-                explained = short(&report, &redactor);
-            }
+            let Some((id, people)) = people else {
+                return Ok(self.not_gone_back(&prospect.to, explained, self.audit.head()));
+            };
+            let shown = report;
+            let again = || engine.approve_on(&facts, &Act::Restore, &files, &shown, &people);
+            report = tokio::task::block_in_place(again);
+            explained = short(&report, &redactor);
+            yes = Yes { ask: None, under: Some(id) };
         }
-        let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained).await?;
+        let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained, yes).await?;
         if explained.decision != Decision::Allow {
-            let decision = explained.note(self.redact(prospect.to.id.short()));
-            return Ok(Checked::Refused(Box::new(Refusal { explained, decision, anchor })));
+            return Ok(self.not_gone_back(&prospect.to, explained, anchor));
         }
         let mut result = note(&plan, &explained, anchor);
         let owner = session.to_owned();
@@ -326,19 +316,24 @@ impl Pipeline {
         Ok(Checked::Done(Box::new(result)))
     }
 
-    /// Puts a yes that was given at a terminal on record.
-    async fn said_yes(
+    /// Puts an answer that was given at a terminal on record.
+    async fn said(
         &self,
         of: RequestId,
-        person: Approval,
+        person: &Approval,
+        granted: bool,
         report: &Report,
         explained: &Explained,
-    ) -> Result<Vec<Approval>, Failure> {
+    ) -> Result<(), Failure> {
         let quorum = report.quorum();
-        let answered =
-            record::Answered { of, granted: true, person: &person, peer: None, reason: "", quorum, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
-        Ok(vec![person])
+        let answered = record::Answered { of, granted, person, peer: None, reason: "", quorum, explained };
+        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// What is told of a restore that may not be.
+    fn not_gone_back<T>(&self, to: &Checkpoint, explained: Explained, anchor: Anchor) -> Checked<T> {
+        let decision = explained.note(self.redact(to.id.short()));
+        Checked::Refused(Box::new(Refusal { explained, decision, anchor }))
     }
 
     /// What is told of a restore that has no yes.
@@ -368,17 +363,29 @@ impl Pipeline {
         plan: &Plan,
         force: bool,
         explained: &Explained,
+        yes: Yes,
     ) -> Result<Anchor, Failure> {
         let all = plan.write.iter().map(|name| (name, true)).chain(plan.delete.iter().map(|name| (name, false)));
-        let all: Vec<(&Name, bool)> = all.collect();
-        let parts = all.len().div_ceil(RECORDED).max(1);
+        let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+        for (name, write) in all {
+            if let Some(part) = parts.last()
+                && (part.len() == RECORDED || bytes + name.len() > RECORDED_BYTES)
+            {
+                parts.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += name.len();
+            if let Some(part) = parts.last_mut() {
+                part.push((name, write));
+            }
+        }
+        let count = parts.len();
         let mut anchor = self.audit.head();
-        for part in 0..parts {
-            let these = all.iter().skip(part * RECORDED).take(RECORDED);
-            let (write, delete): (Vec<_>, Vec<_>) = these.partition(|(_, write)| *write);
-            let shown = |names: Vec<&(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
-            let lists = record::Lists { write: shown(write), delete: shown(delete), part: part + 1, parts };
-            let entry = record::restore(session, self.redact(to.id.short()), explained, force, lists);
+        for (part, these) in parts.into_iter().enumerate() {
+            let (write, delete): (Vec<_>, Vec<_>) = these.into_iter().partition(|(_, write)| *write);
+            let shown = |names: Vec<(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
+            let lists = record::Lists { write: shown(write), delete: shown(delete), part: part + 1, parts: count };
+            let entry = record::restore(session, self.redact(to.id.short()), explained, force, yes, lists);
             anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
         Ok(anchor)
@@ -393,52 +400,9 @@ impl Pipeline {
         Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
     }
 
-    /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Those that are gone.
-    ///
-    /// # Errors
-    /// The store cannot be read or written.
-    pub async fn prune_checkpoints(&self, keep: usize) -> Result<Vec<CheckpointNote>, Failure> {
-        let pruned = self.in_store(move |store| {
-            let held = store.lock()?;
-            let journal = store.journal();
-            let needed = |checkpoint: &Checkpoint| {
-                journal.as_ref().is_some_and(|way| [&way.to, &way.undo].iter().any(|id| *id == checkpoint.id.as_str()))
-            };
-            let all = store.list()?;
-            let old = all.len().saturating_sub(keep);
-            let gone: Vec<Checkpoint> = all.into_iter().take(old).filter(|checkpoint| !needed(checkpoint)).collect();
-            let ids: Vec<_> = gone.iter().map(|checkpoint| checkpoint.id.clone()).collect();
-            store.remove(&held, &ids)?;
-            Ok(gone)
-        });
-        let (_, gone) = pruned.await?;
-        Ok(gone.iter().map(|checkpoint| self.note(checkpoint)).collect())
-    }
-
     /// On whose behalf the principal acts.
     pub fn user(&self) -> &str {
         &self.settings.surroundings.principal.user
-    }
-
-    /// A look before a command, if its session has a way back.
-    pub(super) async fn look_before(&self, session: &str) -> Option<Watched> {
-        let ledger = self.tracks.of(session)?;
-        let (store, before) = self.in_store(look).await.ok()?;
-        Some(Watched { session: session.to_owned(), ledger, store, before })
-    }
-
-    /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
-    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
-        let Some(Watched { session, ledger, store, before }) = watched else { return };
-        let learnt = tokio::task::spawn_blocking(move || {
-            let after = look(&store)?;
-            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.ran(&before, &after);
-            store.keep_ledger(&session, &ledger)
-        });
-        if let Ok(Err(error)) = learnt.await {
-            tracing::warn!(%error, "what a command made of the workspace is not known");
-        }
     }
 
     async fn not_taken(&self, explained: Explained, entry: crate::audit::Entry) -> Result<Box<Refusal>, Failure> {
@@ -462,7 +426,7 @@ impl Pipeline {
         known.collect::<Option<_>>().ok_or_else(|| Failure::of("a path of the checkpoint cannot be judged by policy"))
     }
 
-    fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
+    pub(super) fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
         let taken = jiff::Timestamp::from_millisecond(checkpoint.taken_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         CheckpointNote {
             checkpoint: self.redact(checkpoint.id.short()),
@@ -472,6 +436,7 @@ impl Pipeline {
             files: checkpoint.files,
             bytes: checkpoint.bytes,
             uncovered: checkpoint.uncovered,
+            automatic: checkpoint.about.automatic,
             before_restore: checkpoint.about.before_restore.as_ref().map(|id| self.redact(id.get(..12).unwrap_or(id))),
         }
     }
@@ -484,16 +449,12 @@ impl Pipeline {
         self.redact(&String::from_utf8_lossy(name))
     }
 
-    async fn store(&self) -> Result<Arc<Store>, Failure> {
-        self.in_store(|_| Ok(())).await.map(|(store, ())| store)
-    }
-
     /// Does something with the workspace's store, on a thread that may wait for a disk.
-    async fn in_store<T: Send + 'static>(
+    pub(super) async fn in_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<(Arc<Store>, T), Failure> {
-        let Settings { directory, scope } = self.settings.checkpoints.clone();
+        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
         let workspace = self.settings.surroundings.workspace.clone();
         let done = tokio::task::spawn_blocking(move || {
             let store = Store::open(&directory, workspace.as_str().as_ref(), scope)?;
@@ -504,10 +465,6 @@ impl Pipeline {
             Err(_) => Err(self.failure(&SessionError::Unknown)),
         }
     }
-}
-
-fn look(store: &Store) -> Result<Tree, CheckpointError> {
-    tree::walk(&tree::open_root(store.workspace())?, store.scope())
 }
 
 /// What was asked, without the thousands of files that nothing stands against.

@@ -276,6 +276,8 @@ impl Pipeline {
             lost: finish.and_then(|finish| finish.lost.clone()),
             cause: finish.and_then(|finish| finish.cause),
             restarted: job.restarted.clone(),
+            checkpoint: job.progress.checkpoint().cloned(),
+            reading: job.progress.reads().filter(|_| running).map(|pace| self.reading(&pace)),
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
         }

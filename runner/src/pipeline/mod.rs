@@ -4,16 +4,19 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod asked;
+mod automatic;
 mod bound;
 mod checkpoints;
 mod elsewhere;
 mod jobs;
 mod overseer;
 mod plans;
+mod pruned;
 mod running;
 mod sessions;
 mod stopping;
 mod tally;
+mod tracks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -49,6 +52,7 @@ use crate::transport::remote::End;
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
+pub use self::pruned::Pruned;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -273,7 +277,8 @@ pub struct Pipeline {
     jobs: Jobs,
     plans: plans::Plans,
     tally: tally::Tally,
-    tracks: checkpoints::Tracks,
+    tracks: tracks::Tracks,
+    readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
@@ -302,7 +307,8 @@ impl Pipeline {
             jobs,
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
-            tracks: checkpoints::Tracks::default(),
+            tracks: tracks::Tracks::default(),
+            readings: automatic::Readings::default(),
             approvals,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
@@ -523,8 +529,10 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
+        self.readings.end();
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
+            self.tracks.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }

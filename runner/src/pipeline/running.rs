@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use palisade_engine::{AbsolutePath, Facts, Grant};
 use tokio::sync::{mpsc, watch};
 
+use super::automatic::NO_SESSION;
 use super::{Call, Decided, Failure, Pipeline, Seat};
 use crate::facts::real_directory;
 use crate::guard::Desk;
@@ -199,13 +200,28 @@ impl Pipeline {
         let Errand { mut seat, facts, grant, mut terms, terminal, place, settled, view } = errand;
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
+        if let Some(lease) = &seat.lease {
+            terms.stop.listen(lease.closing());
+        }
+        // What has no session is kept in the name of all that has none.
+        let account = if persistent { job.session.as_str() } else { NO_SESSION };
+        let before = match self.checkpoint_before(job, account, &grant, &terms.stop).await {
+            Ok(before) => before,
+            Err(failure) => {
+                let end = self.settle(job, Err(&failure), persistent, &view).await;
+                // Nothing has run, and the session is as it was: its turn comes for whoever hears of the end.
+                self.sessions.hold(job.session.as_str(), None);
+                settled.send_replace(Some(end));
+                drop((seat, place));
+                return;
+            }
+        };
         let ran = match seat.lease.take() {
             Some(mut lease) => {
-                terms.stop.listen(lease.closing());
                 match lease.session() {
                     Some(session) => {
                         let redactor = self.settings.redactor.keyed(job.session.as_str());
-                        let watched = self.look_before(job.session.as_str()).await;
+                        let watched = self.look_before(account, before).await;
                         let ran = session.run(grant, &redactor, terms).await;
                         self.look_behind(watched).await;
                         let ran = ran.map_err(|error| self.failure(&error));
@@ -230,7 +246,7 @@ impl Pipeline {
                 let beginning = std::mem::take(&mut seat.beginning);
                 match self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await {
                     Ok(session) => {
-                        let watched = self.look_before(job.session.as_str()).await;
+                        let watched = self.look_before(account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
                         self.look_behind(watched).await;
                         ran

@@ -3,12 +3,14 @@
 //! One task writes it, the one that runs the command; any number read it. Nothing here decides anything.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::audit::RequestId;
+use crate::checkpoint::pace::Pace;
 use crate::output::Capture;
-use crate::redact::RedactedBytes;
+use crate::redact::{Redacted, RedactedBytes};
 use crate::result::DeniedProgram;
 use crate::session::StreamName;
 
@@ -18,6 +20,10 @@ pub struct Progress {
     known: watch::Sender<Known>,
     /// The decision that let the command run, if there is one on record.
     of: Option<RequestId>,
+    /// The checkpoint of the workspace as the command found it, if one had to be there.
+    checkpoint: OnceLock<Redacted>,
+    /// The reading of the workspace that it waits for.
+    reads: Mutex<Option<Arc<Pace>>>,
 }
 
 /// What there is to know at one moment.
@@ -54,7 +60,7 @@ impl Progress {
             denied_more: 0,
             settled: false,
         });
-        Self { known, of: None }
+        Self { known, of: None, checkpoint: OnceLock::new(), reads: Mutex::default() }
     }
 
     /// The same, let run by this decision.
@@ -65,6 +71,27 @@ impl Progress {
     /// The decision that let the command run.
     pub(crate) fn req(&self) -> Option<RequestId> {
         self.of
+    }
+
+    /// The command stands behind this checkpoint.
+    pub(crate) fn behind(&self, checkpoint: Redacted) {
+        let _only_once = self.checkpoint.set(checkpoint);
+    }
+
+    /// The checkpoint that it stands behind, if it stands behind one.
+    pub(crate) fn checkpoint(&self) -> Option<&Redacted> {
+        self.checkpoint.get()
+    }
+
+    /// It waits for the workspace to be read, or does not any more.
+    pub(crate) fn waits_for(&self, reads: Option<Arc<Pace>>) {
+        // Nothing that holds the lock can fail half-way.
+        *self.reads.lock().unwrap_or_else(PoisonError::into_inner) = reads;
+    }
+
+    /// The reading of the workspace that it waits for.
+    pub(crate) fn reads(&self) -> Option<Arc<Pace>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its outcome goes on record: nothing that is refused later can stand in it.

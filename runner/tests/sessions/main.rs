@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot be set up fails")]
 
 mod budgets;
+mod checkpoints;
 mod ends;
 mod full;
 mod groups;

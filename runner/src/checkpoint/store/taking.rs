@@ -1,0 +1,317 @@
+//! Takes a checkpoint: what has changed is read, the rest is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use git2::{ObjectType, Oid, Repository, Signature};
+use rustix::fs::{FileType, Mode, OFlags};
+use sha1::{Digest as _, Sha1};
+
+use super::kept::Cache;
+use super::{About, CHECKPOINTS, Lock, Message, Store, shown};
+use crate::checkpoint::pace::Pace;
+use crate::checkpoint::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
+use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
+
+/// The longest step of a file system's clock that is reckoned with.
+const STEP: Duration = Duration::from_millis(20);
+
+/// How often a file is read that changes meanwhile.
+const TRIES: usize = 3;
+
+/// Bytes of a file that are read into memory as a whole; larger ones go through a buffer.
+const WHOLE: u64 = 1 << 20;
+
+/// Bytes of a file that are held at once where it is only looked at.
+const BUFFER: usize = 64 << 10;
+
+/// Checkpoints of one workspace: an agent may take as many as it likes.
+const MAX_CHECKPOINTS: usize = 1_000;
+
+impl Store {
+    /// Takes a checkpoint of what is in the workspace now. Blocks for as long as it takes to read what has changed.
+    ///
+    /// # Errors
+    /// The workspace cannot be looked at, the store cannot be written or is full, or whoever waits gave up. Nothing counts as taken then.
+    pub fn take(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
+        self.snapshot(about, pace, false)
+    }
+
+    /// The same, but the last checkpoint serves if it was taken for the same session and nothing has changed since.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_if_changed(&self, _held: &Lock, about: &About, pace: &Pace) -> Result<Snapshot, CheckpointError> {
+        self.snapshot(about, pace, true)
+    }
+
+    /// Reads the workspace into the store without taking a checkpoint: the first that is taken has little left to read then.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn read_ahead(&self, _held: &Lock, pace: &Pace) -> Result<(), CheckpointError> {
+        let read = self.read_now(&self.repository()?, pace)?;
+        self.settle(&read, false)
+    }
+
+    fn snapshot(&self, about: &About, pace: &Pace, reuse: bool) -> Result<Snapshot, CheckpointError> {
+        let repository = self.repository()?;
+        let start = SystemTime::now();
+        let read = self.read_now(&repository, pace)?;
+        let lists = Lists::of(&read);
+        let mut all = self.list()?;
+        let count = all.len();
+        if let Some(last) = all.pop().filter(|last| reuse && last.about.session == about.session)
+            && lists.are_of(&repository, &last)?
+        {
+            self.settle(&read, false)?;
+            return Ok(Snapshot { checkpoint: last, tree: read.tree, is_new: false });
+        }
+        if count >= MAX_CHECKPOINTS {
+            return Err(CheckpointError::Full { max: MAX_CHECKPOINTS });
+        }
+        let files = read.entries.values().filter_map(|entry| match &entry.kind {
+            Kind::File(object, size) => Some((*object, *size)),
+            Kind::Directory | Kind::Link(_) => None,
+        });
+        let (objects, sizes): (BTreeSet<Oid>, Vec<u64>) = files.unzip();
+        let taken = start.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let message = Message {
+            about: about.clone(),
+            taken_ms: i64::try_from(taken.as_millis()).unwrap_or(i64::MAX),
+            files: sizes.len() as u64,
+            bytes: sizes.iter().sum(),
+            uncovered: read.tree.uncovered.len() as u64,
+        };
+        let commit = self.commit(&repository, &objects, &lists, &message)?;
+        self.settle(&read, true)?;
+        repository.reference(&format!("{CHECKPOINTS}{commit}"), commit, true, "")?;
+        Ok(Snapshot { checkpoint: shown(commit, message), tree: read.tree, is_new: true })
+    }
+
+    /// Everything that is in the workspace now, with what of it was not known written to the store.
+    fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
+        let root = tree::open_root(&self.workspace)?;
+        let start = SystemTime::now();
+        let mut tree = tree::walk(&root, &self.scope)?;
+        let (entries, cache, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
+        // In whatever order a directory tells of them.
+        tree.uncovered.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Read { tree, entries, cache, is_known })
+    }
+
+    /// Lets what was read count as known. One call for all objects, before anybody relies on them.
+    fn settle(&self, read: &Read, is_new: bool) -> Result<(), CheckpointError> {
+        if is_new || !read.is_known {
+            let synced = File::open(&self.directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
+            synced.map_err(|error| self.failed(error))?;
+        }
+        if read.is_known { Ok(()) } else { self.keep(&read.cache) }
+    }
+
+    /// The object that a file's bytes would be, which is not written. Git's are hashed with their length.
+    pub(in crate::checkpoint) fn digest(file: &mut impl io::Read, size: u64) -> Option<Oid> {
+        let mut hash = Sha1::new();
+        hash.update(format!("blob {size}\0"));
+        let (mut left, mut buffer) = (size, vec![0; BUFFER]);
+        loop {
+            let read = file.read(&mut buffer).ok()?;
+            if read == 0 {
+                break;
+            }
+            // It has grown.
+            left = left.checked_sub(read as u64)?;
+            hash.update(buffer.get(..read)?);
+        }
+        (left == 0).then_some(())?;
+        Oid::from_bytes(&hash.finalize()).ok()
+    }
+
+    /// The entries of everything that was found, with what of it had to be read now written to the store.
+    fn read_changed(
+        &self,
+        repository: &Repository,
+        root: &OwnedFd,
+        walked: &mut Tree,
+        mut known: Cache,
+        start: SystemTime,
+        pace: &Pace,
+    ) -> Result<(BTreeMap<Name, Entry>, Cache, bool), CheckpointError> {
+        let settled = start.checked_sub(STEP).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
+        let settled = i128::try_from(settled.as_nanos()).unwrap_or(0);
+        let (mut entries, mut cache) = (BTreeMap::new(), Cache::new());
+        let (mut gone, mut is_known) = (Vec::new(), true);
+        pace.begin(walked.found.len());
+        for (name, found) in &mut walked.found {
+            pace.step()?;
+            let kind = match (found.file_type(), &found.target) {
+                (FileType::Directory, _) => Kind::Directory,
+                (FileType::Symlink, Some(target)) => Kind::Link(target.clone()),
+                _ => {
+                    // Taken out as it goes: of a large workspace there is one list in memory, not two.
+                    let before = known.remove(name).filter(|(stamp, _)| *stamp == found.stamp);
+                    is_known &= before.is_some();
+                    let object = match before {
+                        Some((_, object)) => object,
+                        None => match self.read_file(repository, root, name, found)? {
+                            Ok(object) => object,
+                            Err(why) => {
+                                gone.push((name.clone(), why));
+                                continue;
+                            }
+                        },
+                    };
+                    if found.stamp.times.iter().all(|time| *time < settled) {
+                        cache.insert(name.clone(), (found.stamp, object));
+                    }
+                    Kind::File(object, found.stamp.size)
+                }
+            };
+            let [modified, _] = found.stamp.times;
+            let entry = Entry { kind, mode: found.stamp.permissions(), owner: found.stamp.owner, modified };
+            entries.insert(name.clone(), entry);
+        }
+        for (name, why) in gone {
+            walked.found.remove(&name);
+            walked.uncovered.extend(why.map(|why| Uncovered { name, why }));
+        }
+        Ok((entries, cache, is_known && known.is_empty()))
+    }
+
+    /// Writes a file's bytes to the store, as they are at one moment: the state of that moment goes into `found`. None: it is no more.
+    fn read_file(
+        &self,
+        repository: &Repository,
+        root: &OwnedFd,
+        name: &Name,
+        found: &mut Found,
+    ) -> Result<Result<Oid, Option<Reason>>, CheckpointError> {
+        let odb = repository.odb()?;
+        for _ in 0..TRIES {
+            let opened = tree::open_below(
+                root,
+                name.as_slice(),
+                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
+                Mode::empty(),
+            );
+            let mut file = match opened {
+                Ok(file) => File::from(file),
+                Err(rustix::io::Errno::NOENT) => return Ok(Err(None)),
+                Err(_) => return Ok(Err(Some(Reason::Unreadable))),
+            };
+            let Ok(stat) = rustix::fs::fstat(&file) else { return Ok(Err(Some(Reason::Unreadable))) };
+            let stamp = Stamp::of(&stat);
+            if FileType::from_raw_mode(stamp.mode) != FileType::RegularFile {
+                return Ok(Err(Some(Reason::Changing)));
+            }
+            let written = if stamp.size <= WHOLE {
+                let mut bytes = Vec::new();
+                match (&mut file).take(stamp.size + 1).read_to_end(&mut bytes) {
+                    Ok(_) if bytes.len() as u64 == stamp.size => Some(odb.write(ObjectType::Blob, &bytes)?),
+                    Ok(_) => None,
+                    Err(_) => return Ok(Err(Some(Reason::Unreadable))),
+                }
+            } else {
+                let size = usize::try_from(stamp.size).map_err(|_| CheckpointError::TooMany)?;
+                let mut writer = odb.writer(size, ObjectType::Blob)?;
+                match std::io::copy(&mut (&mut file).take(stamp.size), &mut writer) {
+                    Ok(copied) if copied == stamp.size => Some(writer.finalize()?),
+                    Ok(_) => None,
+                    Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(Err(Some(Reason::Unreadable))),
+                    Err(error) => return Err(self.failed(error)),
+                }
+            };
+            let unchanged = rustix::fs::fstat(&file).is_ok_and(|stat| Stamp::of(&stat) == stamp);
+            if let Some(object) = written.filter(|_| unchanged) {
+                self.close(object)?;
+                found.stamp = stamp;
+                return Ok(Ok(object));
+            }
+        }
+        Ok(Err(Some(Reason::Changing)))
+    }
+
+    fn commit(
+        &self,
+        repository: &Repository,
+        objects: &BTreeSet<Oid>,
+        lists: &Lists,
+        message: &Message,
+    ) -> Result<Oid, CheckpointError> {
+        const FILE: i32 = 0o100_644;
+        const TREE: i32 = 0o040_000;
+        // By their first byte, so that what has not changed is one object still.
+        let mut content = repository.treebuilder(None)?;
+        let mut all = objects.iter().peekable();
+        while let Some(first) = all.peek().and_then(|object| object.as_bytes().first()).copied() {
+            let mut these = repository.treebuilder(None)?;
+            while let Some(object) = all.next_if(|object| object.as_bytes().first() == Some(&first)) {
+                these.insert(object.to_string(), *object, FILE)?;
+            }
+            content.insert(format!("{first:02x}"), self.written(these.write()?)?, TREE)?;
+        }
+        let mut top = repository.treebuilder(None)?;
+        top.insert("content", self.written(content.write()?)?, TREE)?;
+        top.insert("manifest", self.written(repository.blob(&lists.manifest)?)?, FILE)?;
+        top.insert("uncovered", self.written(repository.blob(&lists.uncovered)?)?, FILE)?;
+        let tree = repository.find_tree(self.written(top.write()?)?)?;
+        let time = git2::Time::new(message.taken_ms / 1000, 0);
+        let author = Signature::new("palisade", "palisade", &time)?;
+        let text = serde_json::to_string(message).map_err(|_| CheckpointError::Damaged)?;
+        self.written(repository.commit(None, &author, &author, &text, &tree, &[])?)
+    }
+}
+
+/// A checkpoint, and the workspace that it was taken of.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What there is in the workspace, as the checkpoint holds it.
+    pub tree: Tree,
+    /// It was taken now; else it holds what there still is.
+    pub is_new: bool,
+}
+
+/// A workspace that was read.
+struct Read {
+    tree: Tree,
+    entries: BTreeMap<Name, Entry>,
+    cache: Cache,
+    /// Nothing of the cache is new.
+    is_known: bool,
+}
+
+/// What a checkpoint holds, and what it does not, as the bytes of two objects.
+struct Lists {
+    manifest: Vec<u8>,
+    uncovered: Vec<u8>,
+}
+
+impl Lists {
+    fn of(read: &Read) -> Self {
+        let mut uncovered = Vec::new();
+        for Uncovered { name, why } in &read.tree.uncovered {
+            uncovered.extend_from_slice(why.as_str().as_bytes());
+            uncovered.push(b' ');
+            uncovered.extend_from_slice(name);
+            uncovered.push(0);
+        }
+        Self { manifest: manifest::write(&read.entries), uncovered }
+    }
+
+    /// Whether a checkpoint has the very same. Times of directories count, too: what is put back has them.
+    fn are_of(&self, repository: &Repository, checkpoint: &Checkpoint) -> Result<bool, CheckpointError> {
+        let tree = repository.find_commit(checkpoint.id.oid()?)?.tree()?;
+        for (name, bytes) in [("manifest", &self.manifest), ("uncovered", &self.uncovered)] {
+            let object = Oid::hash_object(ObjectType::Blob, bytes)?;
+            if tree.get_name(name).is_none_or(|entry| entry.id() != object) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,69 @@
+//! Checkpoints that go: who may give them up, and that it is on record before any is gone.
+
+use palisade_engine::{Approval, Oversight};
+
+use super::{CheckpointNote, Failure, Pipeline};
+use crate::audit::Effect;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::store::Lock;
+use crate::control::user_name;
+use crate::record;
+use crate::redact::Redacted;
+
+/// What became of checkpoints that were to be given up.
+#[derive(Debug)]
+pub enum Pruned {
+    /// These are gone.
+    Gone(Vec<CheckpointNote>),
+    /// Policy does not let whoever wanted it. All are still there.
+    Refused(Redacted),
+}
+
+impl Pipeline {
+    /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Whoever runs this
+    /// process has to be let do it by policy: checkpoints are kept for the account that holds them, as the record is.
+    ///
+    /// # Errors
+    /// The store cannot be read or written, or it cannot be recorded: then all are still there.
+    pub async fn prune_checkpoints(&self, keep: usize) -> Result<Pruned, Failure> {
+        let found = self.in_store(move |store| {
+            let held = store.lock()?;
+            let old = store.old(&held, keep)?;
+            Ok((held, old, store.owner()?))
+        });
+        let (_, (held, old, owner)) = found.await?;
+        let user = user_name(rustix::process::getuid().as_raw());
+        let person = Approval { roles: self.settings.people.roles(&user), user };
+        let owner = user_name(owner);
+        let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
+        let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
+        let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
+        let gone = self.give_up(held, old, record::Pruner { by: Some(by), effect, policies, keep }).await?;
+        if authority.allowed {
+            return Ok(Pruned::Gone(gone));
+        }
+        let policies = authority.policies.join(", ");
+        let policies = if policies.is_empty() { String::new() } else { format!(" ({policies})") };
+        let (user, why) = (&person.user, &authority.why);
+        let what = format!("policy does not let `{user}` prune the checkpoints of `{owner}`: {why}{policies}");
+        Ok(Pruned::Refused(self.redact(&what)))
+    }
+
+    /// Puts on record which checkpoints go, and lets them go if they may.
+    pub(super) async fn give_up(
+        &self,
+        held: Lock,
+        old: Vec<Checkpoint>,
+        pruner: record::Pruner,
+    ) -> Result<Vec<CheckpointNote>, Failure> {
+        let gone: Vec<CheckpointNote> = old.iter().map(|checkpoint| self.note(checkpoint)).collect();
+        let allowed = pruner.effect == Effect::Allow;
+        let entry = record::checkpoints_pruned(pruner, &gone);
+        self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        if allowed {
+            let ids: Vec<_> = old.into_iter().map(|checkpoint| checkpoint.id).collect();
+            self.in_store(move |store| store.remove(&held, &ids)).await?;
+        }
+        Ok(gone)
+    }
+}

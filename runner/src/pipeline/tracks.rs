@@ -1,0 +1,109 @@
+//! What sessions have made of the workspace since they have a checkpoint to go back to: looked at before and behind each command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::automatic::NO_SESSION;
+use super::{Failure, Pipeline};
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::store::Store;
+use crate::checkpoint::tree::{self, Tree};
+
+/// The ledgers of the sessions that there are; those of others lie on the disk alone.
+#[derive(Debug, Default)]
+pub(super) struct Tracks(Mutex<BTreeMap<String, Arc<Mutex<Ledger>>>>);
+
+impl Tracks {
+    fn of(&self, session: &str) -> Option<Arc<Mutex<Ledger>>> {
+        self.all().get(session).cloned()
+    }
+
+    /// Keeps a session's ledger, unless there is one already, and no longer those of sessions that are gone.
+    fn keep(&self, session: &str, ledger: Ledger, open: &BTreeSet<String>) -> Arc<Mutex<Ledger>> {
+        let mut all = self.all();
+        all.retain(|name, _| name == session || name == NO_SESSION || open.contains(name));
+        Arc::clone(all.entry(session.to_owned()).or_insert_with(|| Arc::new(Mutex::new(ledger))))
+    }
+
+    /// A session is closed.
+    pub(super) fn forget(&self, session: &str) {
+        self.all().remove(session);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Mutex<Ledger>>>> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A look at the workspace before a command of a session that has a way back.
+pub(super) struct Watched {
+    session: String,
+    ledger: Arc<Mutex<Ledger>>,
+    store: Arc<Store>,
+    before: Tree,
+}
+
+impl Pipeline {
+    /// What a session has made, as far as it is known; from here on what each of its commands makes.
+    ///
+    /// # Errors
+    /// What was put down of it cannot be read.
+    pub(super) async fn track(&self, session: &str) -> Result<Arc<Mutex<Ledger>>, Failure> {
+        if let Some(ledger) = self.tracks.of(session) {
+            return Ok(ledger);
+        }
+        let name = session.to_owned();
+        let (_, ledger) = self.in_store(move |store| store.ledger(&name)).await?;
+        let open = self.sessions.notes().into_iter().map(|note| note.id).collect();
+        Ok(self.tracks.keep(session, ledger, &open))
+    }
+
+    /// A look before a command, if its session has a way back. `before` is what a look just now has shown.
+    pub(super) async fn look_before(&self, session: &str, before: Option<Tree>) -> Option<Watched> {
+        let ledger = self.tracks.of(session)?;
+        let look = move |store: &Store| before.map_or_else(|| look(store), Ok);
+        let (store, before) = self.in_store(look).await.ok()?;
+        Some(Watched { session: session.to_owned(), ledger, store, before })
+    }
+
+    /// And behind it. What cannot be told counts as somebody else's, which no restore touches.
+    pub(super) async fn look_behind(&self, watched: Option<Watched>) {
+        let Some(Watched { session, ledger, store, before }) = watched else { return };
+        let learnt = tokio::task::spawn_blocking(move || {
+            let after = look(&store)?;
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.ran(&before, &after);
+            store.keep_ledger(&session, &ledger)
+        });
+        if let Ok(Err(error)) = learnt.await {
+            tracing::warn!(%error, "what a command made of the workspace is not known");
+        }
+    }
+}
+
+fn look(store: &Store) -> Result<Tree, CheckpointError> {
+    tree::walk(&tree::open_root(store.workspace())?, store.scope())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_of_sessions_that_are_gone_are_not_held() {
+        let tracks = Tracks::default();
+        let open = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let held = || tracks.all().keys().cloned().collect::<BTreeSet<String>>();
+        for name in ["s-1", NO_SESSION, "s-2"] {
+            tracks.keep(name, Ledger::default(), &open(&["s-1", "s-2"]));
+        }
+        assert_eq!(held(), open(&["s-1", "s-2", NO_SESSION]));
+        tracks.forget("s-1");
+        assert_eq!(held(), open(&["s-2", NO_SESSION]));
+        // One that ended in whatever way: the next one that begins is enough.
+        tracks.keep("s-3", Ledger::default(), &open(&["s-3"]));
+        assert_eq!(held(), open(&["s-3", NO_SESSION]));
+    }
+}
