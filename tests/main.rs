@@ -26,6 +26,7 @@ mod secrets;
 mod serve;
 mod services;
 mod settings;
+mod ssh_config;
 mod stop;
 mod support;
 mod transports;

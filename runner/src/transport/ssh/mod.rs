@@ -4,6 +4,7 @@
 //! permitted it. The key exchange, ciphers and packets are russh's.
 
 mod auth;
+pub mod config;
 pub mod host_key;
 
 use std::borrow::Cow;
