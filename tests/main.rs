@@ -29,5 +29,7 @@ mod settings;
 mod ssh_config;
 mod stop;
 mod support;
+mod survives;
 mod transports;
 mod watch;
+mod ways;
