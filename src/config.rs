@@ -27,7 +27,7 @@ use serde::Deserialize;
 
 use crate::args::{Context, PolicySet, Transport};
 use crate::policies::PolicyFiles;
-use crate::targets::TargetTable;
+use crate::targets::{self, TargetTable};
 
 /// Always read; nothing overrides it.
 const ENFORCED: &str = "/etc/palisade/enforced.toml";
@@ -712,20 +712,26 @@ impl<'a> Layers<'a> {
 
     /// The targets that the settings name; one in the enforced file stands before one of the same name.
     fn targets(&self, home: &AbsolutePath) -> Result<BTreeMap<String, Target>, ConfigError> {
-        let mut targets = BTreeMap::new();
+        let (mut targets, mut tables, mut paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let wrong = |path: &Path, name: &str, why: String| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let offset = text.find(&format!("targets.{name}")).or_else(|| text.find("targets")).unwrap_or_default();
+            ConfigError::Target { place: place(path, &text, offset), name: name.to_owned(), why }
+        };
         for (path, file) in [&self.file, &self.enforced].into_iter().flatten() {
             for (name, table) in &file.targets {
                 let own =
                     |named: &str| beside(path, Some(&expand(named, home))).unwrap_or_else(|| PathBuf::from(named));
-                let target = table.target(name, home, own).map_err(|why| {
-                    let text = std::fs::read_to_string(path).unwrap_or_default();
-                    let offset =
-                        text.find(&format!("targets.{name}")).or_else(|| text.find("targets")).unwrap_or_default();
-                    ConfigError::Target { place: place(path, &text, offset), name: name.clone(), why }
-                })?;
+                let target = table.target(name, home, own).map_err(|why| wrong(path, name, why))?;
                 targets.insert(name.clone(), target);
+                tables.insert(name.clone(), table);
+                paths.insert(name.clone(), path);
             }
         }
+        targets::join(&mut targets, &tables).map_err(|(name, why)| {
+            let path = paths.get(&name).map_or_else(|| Path::new(""), |path| path.as_path());
+            wrong(path, &name, why)
+        })?;
         Ok(targets)
     }
 
@@ -850,7 +856,9 @@ impl<'a> Layers<'a> {
     fn out_of_reach(&self, workspace: &AbsolutePath, policies: Option<&Path>, audit: &Path) -> Result<(), ConfigError> {
         let settings = self.file.as_ref().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
-        let targets = self.target_files();
+        let mut targets = self.target_files();
+        // OpenSSH's own configuration, and what that names.
+        targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
         let own = [
             ("settings file", settings),
             ("policy path", policies),

@@ -1,12 +1,15 @@
 //! What `[targets.NAME]` in a settings file says of a place where sessions can be.
 //!
-//! Decides which values make sense; connects to nothing and reads no secret.
+//! Decides which values make sense, and what of them stands before OpenSSH's own configuration; connects to nothing and reads no
+//! secret.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
-use palisade_runner::transport::{ContainerSource, DockerTarget, Place, SecretSource, SshTarget, Target};
+use palisade_runner::transport::ssh::config::{Alias, Asked, Jump, Reader};
+use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target};
 use serde::Deserialize;
 
 use crate::config;
@@ -26,6 +29,9 @@ const MEMORY: u64 = 2 << 30;
 /// Processes of a container that is made for a session.
 const PROCESSES: u64 = 512;
 
+/// Hosts on the way to another, at most.
+const MAX_JUMPS: usize = 8;
+
 /// One target.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,9 +45,12 @@ pub(crate) struct TargetTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct SshTable {
-    host: String,
+    alias: Option<String>,
+    config: Option<String>,
+    host: Option<String>,
     port: Option<u16>,
-    user: String,
+    user: Option<String>,
+    jump: Option<Vec<String>>,
     known_hosts: Option<Files>,
     identity: Option<String>,
     certificate: Option<String>,
@@ -82,7 +91,8 @@ struct SecretTable {
 }
 
 impl TargetTable {
-    /// The target. `home` is the server's own; `own` makes a path of what a settings file names.
+    /// The target, without the hosts on the way to it that the settings name. `home` is the server's own; `own` makes a path of what a
+    /// settings file names.
     ///
     /// # Errors
     /// What makes no sense, to be read behind the target's name.
@@ -127,9 +137,62 @@ impl TargetTable {
             Some(Files::Several(files)) => files,
         };
         let secrets = [&ssh.passphrase, &ssh.password].into_iter().flatten().filter_map(|secret| secret.file.as_ref());
-        let keys = [&ssh.identity, &ssh.certificate, &ssh.agent].into_iter().flatten();
+        let keys = [&ssh.config, &ssh.identity, &ssh.certificate, &ssh.agent].into_iter().flatten();
         known.iter().chain(keys).chain(secrets).map(String::as_str).collect()
     }
+
+    /// The targets by way of which it is reached.
+    fn jump(&self) -> &[String] {
+        self.ssh.as_ref().and_then(|ssh| ssh.jump.as_deref()).unwrap_or_default()
+    }
+}
+
+/// Gives each target the way to it, where `tables` name other targets. The first on the way is reached as it says itself.
+///
+/// # Errors
+/// The name of the target of which it makes no sense, and what to read behind it.
+pub(crate) fn join(
+    targets: &mut BTreeMap<String, Target>,
+    tables: &BTreeMap<String, &TargetTable>,
+) -> Result<(), (String, String)> {
+    let found = targets.clone();
+    for (name, target) in targets {
+        let Place::Ssh(ssh) = &mut target.place else { continue };
+        let way = way(name, &found, tables, 0).map_err(|why| (name.clone(), why))?;
+        if let Some(way) = way {
+            ssh.jumps = way;
+        }
+        if ssh.jumps.len() > MAX_JUMPS {
+            return Err((name.clone(), format!("is reached by way of more than {MAX_JUMPS} hosts")));
+        }
+    }
+    Ok(())
+}
+
+/// The hosts on the way to a target, if the settings name them.
+fn way(
+    name: &str,
+    targets: &BTreeMap<String, Target>,
+    tables: &BTreeMap<String, &TargetTable>,
+    depth: usize,
+) -> Result<Option<Vec<SshTarget>>, String> {
+    let Some(jump) = tables.get(name).map(|table| table.jump()).filter(|jump| !jump.is_empty()) else {
+        return Ok(None);
+    };
+    if depth >= MAX_JUMPS {
+        return Err("is reached by way of itself, or of too many others".to_owned());
+    }
+    let mut hosts = Vec::new();
+    for (index, name) in jump.iter().enumerate() {
+        let Some(Place::Ssh(ssh)) = targets.get(name).map(|target| &target.place) else {
+            return Err(format!("has `jump` = `{name}`, which is no target of `ssh` in these settings"));
+        };
+        if index == 0 {
+            hosts.extend(way(name, targets, tables, depth + 1)?.unwrap_or_else(|| ssh.jumps.clone()));
+        }
+        hosts.push(SshTarget { jumps: Vec::new(), ..SshTarget::clone(ssh) });
+    }
+    Ok(Some(hosts))
 }
 
 impl SshTable {
@@ -139,35 +202,108 @@ impl SshTable {
             let bad = text.is_empty() || text.starts_with('-') || text.contains(odd);
             if bad { Err(format!("has `{key}` = `{text}`, which is none")) } else { Ok(text.to_owned()) }
         };
-        let known_hosts = match &self.known_hosts {
-            None => vec![PathBuf::from(format!("{home}/.ssh/known_hosts")), PathBuf::from("/etc/ssh/ssh_known_hosts")],
-            Some(Files::One(file)) => vec![own(file)],
-            Some(Files::Several(files)) => files.iter().map(|file| own(file)).collect(),
-        };
+        let named = |key: &str, text: Option<&String>| text.map(|text| word(key, text)).transpose();
         let time = |key: &str, text: Option<&String>, usual| match text {
             None => Ok(usual),
             Some(text) => config::duration(key, text)
                 .map_err(|_| format!("has `{key}` = `{text}`, which is not a time such as `5s`")),
         };
         let secret = |key: &str, table: Option<&SecretTable>| table.map(|table| table.source(key, own)).transpose();
-        if self.identity.is_none() && (self.passphrase.is_some() || self.certificate.is_some()) {
+        if self.identity.is_none() && (self.passphrase.is_some() || self.certificate.is_some()) && self.alias.is_none()
+        {
             return Err("has a `passphrase` or a `certificate` without an `identity`".to_owned());
         }
+        let (timeout, keepalive) =
+            (time("timeout", self.timeout.as_ref(), TIMEOUT)?, time("keepalive", self.keepalive.as_ref(), KEEPALIVE)?);
+        let (host, user) = (named("host", self.host.as_ref())?, named("user", self.user.as_ref())?);
+        let mut target = match &self.alias {
+            None => {
+                let missing = |key: &str| format!("needs `{key}`, or an `alias` of OpenSSH's configuration");
+                if self.config.is_some() {
+                    return Err("has a `config` without an `alias`".to_owned());
+                }
+                let known = [format!("{home}/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts".to_owned()];
+                SshTarget {
+                    host: host.ok_or_else(|| missing("host"))?,
+                    port: self.port.unwrap_or(22),
+                    user: user.ok_or_else(|| missing("user"))?,
+                    known_hosts: known.map(PathBuf::from).into(),
+                    timeout,
+                    keepalive,
+                    ..SshTarget::default()
+                }
+            }
+            Some(alias) => {
+                let file = self.config.as_deref().map(own);
+                let reader = Reader { home: home.as_str().into(), user: config::os_user(), file };
+                let asked =
+                    Asked { alias: word("alias", alias)?, host, port: self.port, user, jumps: self.jump.is_some() };
+                configured(&reader, &asked, timeout, keepalive, 0)?
+            }
+        };
+        match &self.known_hosts {
+            None => {}
+            Some(Files::One(file)) => target.known_hosts = vec![own(file)],
+            Some(Files::Several(files)) => target.known_hosts = files.iter().map(|file| own(file)).collect(),
+        }
+        let certificate = self.certificate.as_deref().map(own);
+        if let Some(file) = self.identity.as_deref().map(own) {
+            target.identities = vec![Identity { file, certificate, if_there: false }];
+            target.certificates = Vec::new();
+        } else if let Some(certificate) = certificate {
+            target.certificates = vec![certificate];
+        }
+        if let Some(agent) = self.agent.as_deref().map(own) {
+            target.agent = Some(agent);
+        }
         Ok(SshTarget {
-            host: word("host", &self.host)?,
-            port: self.port.unwrap_or(22),
-            user: word("user", &self.user)?,
-            known_hosts,
-            identity: self.identity.as_deref().map(own),
-            certificate: self.certificate.as_deref().map(own),
             passphrase: secret("passphrase", self.passphrase.as_ref())?,
-            agent: self.agent.as_deref().map(own),
             password: secret("password", self.password.as_ref())?,
-            timeout: time("timeout", self.timeout.as_ref(), TIMEOUT)?,
-            keepalive: time("keepalive", self.keepalive.as_ref(), KEEPALIVE)?,
             dangerous_accept_new_host_key: self.dangerous_accept_new_host_key,
+            ..target
         })
     }
+}
+
+/// What OpenSSH's configuration says of a host, and of those on the way to it: each is asked for by its own name, and the first of them is
+/// reached as it says itself.
+fn configured(
+    reader: &Reader,
+    asked: &Asked,
+    timeout: Duration,
+    keepalive: Duration,
+    depth: usize,
+) -> Result<SshTarget, String> {
+    let found = reader.read(asked).map_err(|error| format!("cannot be read as `{}`: {error}", asked.alias))?;
+    if depth >= MAX_JUMPS {
+        return Err(format!("is reached by way of `{}`, and too many others", asked.alias));
+    }
+    let mut jumps = Vec::new();
+    let mut files = found.files.clone();
+    for (index, Jump { alias, user, port }) in found.jumps.iter().cloned().enumerate() {
+        let asked = Asked { alias, host: None, port, user, jumps: index > 0 };
+        let mut hop = configured(reader, &asked, timeout, keepalive, depth + 1)?;
+        jumps.append(&mut hop.jumps);
+        files.extend(hop.files.iter().filter(|file| !found.files.contains(file)).cloned());
+        jumps.push(hop);
+    }
+    let Alias { host, port, user, identities, certificates, identities_only, agent, known_hosts, .. } = found;
+    let identities = identities.into_iter().map(|file| Identity { file, certificate: None, if_there: true });
+    Ok(SshTarget {
+        host,
+        port,
+        user,
+        known_hosts,
+        identities: identities.collect(),
+        certificates,
+        identities_only,
+        agent,
+        jumps,
+        files,
+        timeout,
+        keepalive,
+        ..SshTarget::default()
+    })
 }
 
 impl DockerTable {

@@ -15,7 +15,7 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[sandbox]\nlevel = \"lax\"\n", "palisade.toml:2:9: unknown variant `lax`"),
         ("[session]\ntimeout = \"soon\"\n", "`timeout` is `soon`, which is not a time"),
         ("[sandbox]\nlimits = { open-files = 64 }\n", "`sandbox.limits.open-files` is `64`, which is not 256 or more"),
-        ("[targets.web]\nssh = { host = \"h\" }\n", "palisade.toml:2:7: missing field `user`"),
+        ("[targets.web]\nssh = { host = \"h\" }\n", "palisade.toml:1:2: the target `web` needs `user`, or an `alias`"),
         ("\n[targets.web]\n", "palisade.toml:2:2: the target `web` needs one of `ssh` and `docker`"),
         ("[targets.web]\nssh = { host = \"-oX\", user = \"u\" }\n", "the target `web` has `host` = `-oX`"),
         ("[targets.web]\nssh = { host = \"h\", user = \"u\", pasword = 1 }\n", "unknown field `pasword`"),

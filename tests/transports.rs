@@ -2,121 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::serve::Server;
 use crate::support::services::{Docker, Sshd, run};
-use crate::support::world::World;
-
-/// What an operator would write who lets an agent work at targets.
-const POLICY: &str = r#"
-@id("t-commands") @reason("for tests")
-permit (principal, action == Action::"exec", resource)
-when { [Origin::"remote", Origin::"builtin", Origin::"system"].contains(resource.origin) };
-@id("t-files") @reason("for tests")
-permit (principal, action in Action::"fileAccess", resource)
-when { resource in context.workspace || resource in PathGroup::"devices" };
-@id("t-system") @reason("for tests")
-permit (principal, action in [Action::"read", Action::"execute"], resource) when { !resource.unknown };
-@id("t-tools") @reason("for tests") permit (principal, action == Action::"useTool", resource);
-@id("t-variables") @reason("for tests") permit (principal, action == Action::"setEnv", resource);
-@id("t-signals") @reason("for tests")
-permit (principal, action == Action::"signal", resource) when { resource.session == context.session.id };
-@id("t-sessions") @reason("for tests")
-permit (principal, action == Action::"openSession", resource)
-when { resource.transport == Transport::"ssh" && resource.keyVerified };
-@id("t-containers") @reason("for tests")
-permit (principal, action == Action::"openSession", resource)
-when { resource.transport == Transport::"docker" && resource.imagePinned };
-@id("t-no-secrets") @reason("secrets are secret") @suggest("ask a person")
-forbid (principal, action in Action::"fileAccess", resource in PathGroup::"secrets");
-@id("t-no-privileged") @reason("a privileged container is the host") @suggest("use another one")
-forbid (principal, action == Action::"openSession", resource)
-when { resource.transport == Transport::"docker" && resource.privileged };
-"#;
-
-/// A server with these targets.
-struct Site {
-    // Ends before its world does.
-    server: Server,
-    world: World,
-    calls: u64,
-}
-
-impl Site {
-    fn new(targets: &str) -> Self {
-        Self::with(targets, &[])
-    }
-
-    fn with(targets: &str, environment: &[(&str, &str)]) -> Self {
-        let world = World::new();
-        fs::create_dir_all(world.path("site")).expect("a directory");
-        let policies = world.write("site/site.cedar", POLICY);
-        let settings = world.write("settings.toml", targets);
-        let mut serve = world.palisade();
-        serve.envs(environment.iter().copied());
-        serve.args(["serve", "--config"]).arg(settings).arg("--policies").arg(policies);
-        Self { server: Server::of(serve), world, calls: 0 }
-    }
-
-    /// One tool call: what is structured of its answer, and its text.
-    fn call(&mut self, tool: &str, arguments: &Value) -> (Value, String) {
-        self.calls += 1;
-        self.server.call(self.calls, tool, arguments);
-        let answer = loop {
-            let answer = self.server.receive();
-            if answer["id"] == self.calls {
-                break answer;
-            }
-        };
-        let result = &answer["result"];
-        (result["structuredContent"].clone(), result["content"][0]["text"].as_str().unwrap_or_default().to_owned())
-    }
-
-    fn open(&mut self, target: &str) -> String {
-        let (opened, text) = self.call("session_open", &json!({ "target": target }));
-        opened["session"].as_str().unwrap_or_else(|| panic!("`{target}`: {text}")).to_owned()
-    }
-
-    /// Why no session can be opened.
-    fn refused(&mut self, target: &str) -> String {
-        let (opened, text) = self.call("session_open", &json!({ "target": target }));
-        assert!(opened["session"].is_null(), "`{target}` was opened: {text}");
-        text
-    }
-
-    fn exec(&mut self, session: &str, command: &str) -> Value {
-        self.exec_for(session, command, 30_000)
-    }
-
-    fn exec_for(&mut self, session: &str, command: &str, timeout_ms: u64) -> Value {
-        let arguments = json!({ "session": session, "command": command, "timeout_ms": timeout_ms, "yield_ms": 60_000 });
-        self.call("exec", &arguments).0
-    }
-
-    fn opened_on_record(&self) -> Value {
-        let record = self.world.record();
-        let opened = record.iter().rev().find(|line| line["kind"] == "open").expect("an open on record");
-        opened["transport"].clone()
-    }
-}
-
-fn ssh_target(sshd: &Sshd, name: &str, more: &str) -> String {
-    let (dir, port) = (sshd.variable("PALISADE_SSH_DIR"), sshd.variable("PALISADE_SSH_PORT_TARGET"));
-    let user = sshd.variable("PALISADE_SSH_USER");
-    let home = std::env::var("HOME").expect("a home");
-    format!(
-        "[targets.{name}]\nhome = \"{home}\"\nworkspace = \"{dir}\"\n\
-         ssh = {{ host = \"127.0.0.1\", port = {port}, user = \"{user}\", known-hosts = \"{dir}/known_hosts\", {more} }}\n"
-    )
-}
-
-fn with_key(sshd: &Sshd, key: &str) -> String {
-    format!("identity = \"{}/{key}\"", sshd.variable("PALISADE_SSH_DIR"))
-}
+use crate::support::site::{Site, real, runs, ssh_target, until, with_key};
 
 /// What has to be so in any session, whatever carries it. `workspace` is where it begins.
 fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
@@ -182,7 +72,7 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     is(&secret, "status", json!("denied"), "a key");
     assert!(secret.to_string().contains("t-no-secrets"), "{secret}");
     // What there is not at a target is said.
-    let apart = json!({ "session": session, "command": "cat", "yield_ms": 0 });
+    let apart = json!({ "session": session, "command": "cat", "tty": true });
     let (_, text) = site.call("exec", &apart);
     assert!(text.contains("not supported in a session at a target"), "{text}");
     // A command that takes long becomes a job, and can be ended.
@@ -199,20 +89,6 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     is(&exited, "exit_code", json!(9), "exit");
     is(&exited, "stdout", json!("last\n"), "exit");
     is(&exited, "status", json!("session_lost"), "exit");
-}
-
-/// Whether a process with this argument runs on this machine.
-fn runs(argument: &str) -> bool {
-    let listed = run(Command::new("ps").args(["-eo", "args"]));
-    String::from_utf8_lossy(&listed.stdout).lines().any(|line| line == format!("sleep {argument}"))
-}
-
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -482,8 +358,4 @@ fn a_session_in_a_container_is_a_session() {
     site.call("session_close", &json!({ "session": session }));
     let left = docker.request("GET", "/containers/json?all=true", "");
     assert!(!left.contains(&id), "the container was left");
-}
-
-fn real(path: &str) -> String {
-    fs::canonicalize(path).expect("a real path").display().to_string()
 }

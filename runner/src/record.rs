@@ -456,12 +456,13 @@ fn reach(transport: Transport) -> Reach {
 /// Another machine, by what was seen of it.
 fn at(place: &Elsewhere) -> Reach {
     let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
-    let End { target, user, host_key, container, image } = &place.end;
+    let End { target, user, host_key, by, container, image } = &place.end;
     Reach {
         kind: Term::new(place.transport.as_str()),
         target: some(target),
         user: some(user),
         host_key: some(host_key),
+        by: by.clone(),
         container: some(container),
         image: some(image),
     }

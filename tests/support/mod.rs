@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod people;
 pub(crate) mod services;
+pub(crate) mod site;
 pub(crate) mod terminal;
 pub(crate) mod world;
 

@@ -14,6 +14,7 @@
 #   ca        the target trusts a user CA too: key_cert has a certificate, key_certexp an expired one; neither is in authorized_keys
 #   hostca    the target shows a host certificate; known_hosts_ca has nothing but its @cert-authority line
 #   password  one more server (Host `pw`) that takes nothing but a password; makes the user palisade-pw
+#   answers   one more server (Host `kbd`) that takes nothing but an answer to a question for the password; with `password`
 #   agent     an ssh-agent that holds key_agent, whose private file is gone
 #
 # In DIR: ssh_config, known_hosts, known_hosts_{hashed,revoked,ca}, key_*, env, *.log.
@@ -46,7 +47,7 @@ up() {
     local role name
     for role; do
         case $role in
-        plain | jump | ca | hostca | password | agent) ;;
+        plain | jump | ca | hostca | password | answers | agent) ;;
         *) die "unknown role \`$role\`" ;;
         esac
     done
@@ -79,6 +80,13 @@ up() {
         serve pw "$DIR/host_pw" yes
         NAMES+=(pw)
     fi
+    if has answers; then
+        make_password_user
+        key ed25519 host_kbd
+        # PAM asks the question; what it does to a session needs rights that root in a container lacks.
+        serve kbd "$DIR/host_kbd" no "UsePAM yes" "KbdInteractiveAuthentication yes" "AuthenticationMethods keyboard-interactive"
+        NAMES+=(kbd)
+    fi
     if has agent; then start_agent; fi
 
     write_known_hosts
@@ -89,7 +97,7 @@ up() {
 
 down() {
     local name
-    for name in target jump1 jump2 pw; do stop "$name"; done
+    for name in target jump1 jump2 pw kbd; do stop "$name"; done
     if alive "$DIR/agent.pid"; then kill "$(cat "$DIR/agent.pid")" 2>/dev/null || true; fi
     rm -f "$DIR/agent.pid" "$DIR/agent.sock"
 }
@@ -180,7 +188,7 @@ serve() { # NAME HOSTKEY PASSWORD(yes|no) [line of sshd_config...]
     die "$name did not start in $attempt attempts: $(tail -n 3 "$DIR/$name.log")"
 }
 
-configure() { # as serve; limits are high so that load tests do not trip on them
+configure() { # as serve; of two values sshd takes the first. Limits are high so that load tests do not trip on them
     local name=$1 host_key=$2 password=$3 pubkey=yes
     shift 3
     [ "$password" = no ] || pubkey=no
@@ -190,6 +198,7 @@ HostKey $host_key
 PidFile $DIR/$name.pid
 AuthorizedKeysFile $DIR/authorized_keys
 StrictModes no
+$(printf '%s\n' "$@")
 UsePAM no
 PasswordAuthentication $password
 KbdInteractiveAuthentication no
@@ -207,7 +216,6 @@ MaxStartups 1000:30:2000
 MaxSessions 1000
 MaxAuthTries 20
 Subsystem sftp internal-sftp
-$(printf '%s\n' "$@")
 CONF
 }
 

@@ -1,6 +1,6 @@
 //! `session_open` and `session_close`.
 
-use palisade_runner::{Client, Pipeline};
+use palisade_runner::{Checked, Client, Pipeline};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,14 +34,18 @@ pub(crate) async fn open(pipeline: &Pipeline, client: Client, given: Option<Json
                     .redact("a session that is started again stands where it stood: give no `cwd` and no `target`"),
             );
         }
-        Some(session) => pipeline.restart_session(session, &client).await,
+        Some(session) => pipeline.reopen_session(session, &client).await,
         None => match &given.target {
             Some(target) => pipeline.open_session_at(target, given.cwd.as_deref(), &client).await,
-            None => pipeline.open_session(given.cwd.as_deref(), &client).await,
+            None => {
+                pipeline.open_session(given.cwd.as_deref(), &client).await.map(|opened| Checked::Done(Box::new(opened)))
+            }
         },
     };
     match opened {
-        Ok(opened) => render::opened(&opened),
+        Ok(Checked::Done(opened)) => render::opened(&opened),
+        Ok(Checked::Refused(refusal)) => render::denied(&refusal),
+        Ok(Checked::Unanswered(unanswered)) => render::unanswered(&unanswered),
         Err(failure) => render::failed(&failure),
     }
 }
@@ -67,6 +71,8 @@ pub(crate) fn opened_schema() -> Value {
             "sandbox": { "type": "object" },
             "target": { "type": "object" },
             "guarded": { "type": "boolean" },
+            "status": { "type": "string" },
+            "approval": { "type": "object" },
             "error": { "type": "string" },
         }),
         &[],

@@ -570,6 +570,9 @@ pub struct Transport {
     /// The fingerprint of the host's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_key: Option<Redacted>,
+    /// The hosts on the way to it, in the order from here, each with the fingerprint of its key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<Redacted>,
     /// The container's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Redacted>,
@@ -581,7 +584,7 @@ pub struct Transport {
 impl Transport {
     /// One of which no more is told.
     pub fn of(kind: Term) -> Self {
-        Self { kind, target: None, user: None, host_key: None, container: None, image: None }
+        Self { kind, target: None, user: None, host_key: None, by: Vec::new(), container: None, image: None }
     }
 }
 

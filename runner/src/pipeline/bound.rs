@@ -18,6 +18,8 @@ use super::{Call, Pending, PendingAct};
 use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
 use crate::sandbox::plan::Rights;
+use crate::session::Elsewhere;
+use crate::transport::remote::End;
 
 /// Bytes of all files of one call that are read for what they hold. Of a file for which there is no room left it counts which one it
 /// is, and when it was last changed: no user can set that time.
@@ -104,6 +106,19 @@ pub(super) fn restore(session: &str, to: &str, force: bool, facts: &Facts, plan:
         for name in names {
             parts.add(name);
         }
+    }
+    parts.report(report);
+    parts.digest()
+}
+
+/// What a yes to a session at a target binds: the target, and what was seen of it.
+pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest {
+    let mut parts = Parts::default();
+    parts.add("visit").principal(facts).add(&place.name).add(&place.host).add(place.transport.as_str());
+    parts.add(format!("{:?}", place.machine)).add(place.workspace.as_str()).add(place.home.as_str());
+    let End { target: _, user, host_key, by, container: _, image } = &place.end;
+    for text in [user, host_key, image].into_iter().chain(by) {
+        parts.add(text.as_str());
     }
     parts.report(report);
     parts.digest()

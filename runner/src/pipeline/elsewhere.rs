@@ -7,14 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use palisade_engine::{AbsolutePath, Act, Facts, Machine};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine};
 
-use super::{Call, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
+use super::overseer::Visit;
+use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
+use crate::control::approvals::Asked;
+use crate::facts::Surroundings;
 use crate::limits::MAX_PATH;
 use crate::redact::Redacted;
+use crate::result::{Explained, Unanswered};
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId};
-use crate::transport::remote::{End, Link, RemoteShell, View};
+use crate::transport::local::Lost;
+use crate::transport::remote::{Base, End, Eyes, Link, RemoteShell, View};
 use crate::transport::{Place, Target, TargetNote, docker, ssh};
 
 /// A target that was looked at, before anything there is used.
@@ -23,42 +28,150 @@ enum Met {
     Docker(docker::Met),
 }
 
+/// A target that may be used.
+struct Reached {
+    link: Link,
+    place: Elsewhere,
+    /// The rules by which it may, by number.
+    rules: u64,
+}
+
 impl Pipeline {
     /// Opens a session at a target.
     ///
     /// # Errors
     /// If there is no such target, it cannot be reached or is not the one that is known, policy does not permit it, all places are
     /// taken, or no shell can be started.
-    pub async fn open_session_at(&self, name: &str, cwd: Option<&str>, client: &Client) -> Result<Opened, Failure> {
+    pub async fn open_session_at(
+        &self,
+        name: &str,
+        cwd: Option<&str>,
+        client: &Client,
+    ) -> Result<Checked<Opened>, Failure> {
+        self.goes_on(None)?;
         let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
         if cwd.is_some() {
             return Err(Failure::of("a session at a target begins in its workspace: give no `cwd`"));
         }
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
+        let Reached { link, mut place, rules } = match self.reach(&id, target, client).await? {
+            Ok(reached) => reached,
+            Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
+        };
+        let shell = RemoteShell::start(link, target, None, None).await.map_err(|error| self.failure(&error))?;
+        if target.workspace.is_none() {
+            place.workspace = shell.start_directory().clone();
+        }
+        let session = Session::elsewhere(id, shell, Arc::new(place), rules);
+        Ok(Checked::Done(Box::new(self.opened(session, room, false).await?)))
+    }
+
+    /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart_session`]. At a target it takes a new
+    /// connection, for which all is asked again.
+    ///
+    /// # Errors
+    /// As [`Self::restart_session`] and [`Self::open_session_at`]; what was left of a session at a target stays.
+    pub async fn reopen_session(&self, id: &str, client: &Client) -> Result<Checked<Opened>, Failure> {
+        let Some(was) = self.sessions.was_elsewhere(id) else {
+            return Ok(Checked::Done(Box::new(self.restart_session(id, client).await?)));
+        };
+        self.goes_on(Some(id))?;
+        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
+        let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
+        let Reached { link, mut place, rules } = match self.reach(&fresh, target, client).await? {
+            Ok(reached) => reached,
+            Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
+        };
+        place.workspace = was.workspace.clone();
+        let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
+        let (state, stood) = (remains.beginning.state.as_ref(), Some(&remains.cwd));
+        let shell = match RemoteShell::start(link, target, state, stood).await {
+            Ok(shell) => shell,
+            Err(error) => {
+                self.sessions.keep(Lost::Disconnected, remains);
+                return Err(self.failure(&error));
+            }
+        };
+        let session = Session::back(remains, shell, Arc::new(place), rules);
+        Ok(Checked::Done(Box::new(self.opened(session, room, true).await?)))
+    }
+
+    /// Looks at a target, asks about it, and then makes use of it; what has to be answered first, if it is a person who decides.
+    async fn reach(
+        &self,
+        id: &SessionId,
+        target: &Target,
+        client: &Client,
+    ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
+        let mut people = Vec::new();
+        if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
+            // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
+            let best = self.elsewhere(target, None);
+            match self.permitted(&self.facts_at(id, &best, client), &best, Vec::new())? {
+                Ok(yes) => people = yes,
+                Err(unanswered) => return Ok(Err(unanswered)),
+            }
+        }
         let met = match &target.place {
             Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| Met::Ssh(Box::new(met))),
             Place::Docker(there) => docker::Met::meet(there).await.map(Met::Docker),
         };
         let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
-        let mut elsewhere = self.elsewhere(target, &met);
-        self.may_open_at(&self.facts_at(&id, &elsewhere, client))?;
+        let mut place = self.elsewhere(target, Some(&met));
+        if let Err(unanswered) = self.permitted(&self.facts_at(id, &place, client), &place, people)? {
+            return Ok(Err(unanswered));
+        }
         self.tally.begin();
         let link = match (met, &target.place) {
             (Met::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
             (Met::Docker(met), Place::Docker(there)) => met.enter(there).await.map(|container| {
-                elsewhere.end.container = self.redact(&container.id);
+                place.end.container = self.redact(&container.id);
                 Link::Docker(container)
             }),
             _ => return Err(self.failure(&SessionError::NoTarget)),
         };
         let link = link.map_err(|error| self.failure(&SessionError::from(error)))?;
-        let shell = RemoteShell::start(link, target).await.map_err(|error| self.failure(&error))?;
-        if target.workspace.is_none() {
-            elsewhere.workspace = shell.start_directory().clone();
+        Ok(Ok(Reached { link, place, rules }))
+    }
+
+    /// That policy permits a session there: those whose yes it took, or how their answer stands. `people` have said yes already.
+    fn permitted(
+        &self,
+        facts: &Facts,
+        place: &Elsewhere,
+        people: Vec<Approval>,
+    ) -> Result<Result<Vec<Approval>, Box<Unanswered>>, Failure> {
+        let engine = self.settings.engine.now();
+        let report = engine.judge(facts, &Act::OpenSession, false);
+        let forbidden = || {
+            let (_, policies) = engine.answer(facts, &Act::OpenSession);
+            self.failure(&SessionError::TargetForbidden { policies })
+        };
+        match report.decision {
+            Decision::Allow => return Ok(Ok(people)),
+            Decision::Deny => return Err(forbidden()),
+            Decision::Ask => {}
         }
-        self.opened(Session::elsewhere(id, shell, elsewhere, rules), room, false).await
+        let lifted = |people: &[Approval]| {
+            engine.approve_act(facts, &Act::OpenSession, &report, people).decision == Decision::Allow
+        };
+        if !people.is_empty() {
+            return if lifted(&people) { Ok(Ok(people)) } else { Err(forbidden()) };
+        }
+        let explained = Explained::of(&report, &self.settings.redactor);
+        let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
+        let (id, standing) = match self.register_visit(visit) {
+            Asked::Granted(_, people) => return if lifted(&people) { Ok(Ok(people)) } else { Err(forbidden()) },
+            Asked::Waits(id) => (id, self.standing(Some(id))),
+            Asked::Denied(id, no) => (id, self.denied(id, &no)),
+            Asked::Full => (self.audit.request(), self.standing(None)),
+        };
+        let decision = explained.note(self.redact(&id.to_string()));
+        let anchor = self.audit.head();
+        Ok(Err(Box::new(Unanswered { explained, decision, anchor, standing })))
     }
 
     /// The targets that there are.
@@ -84,7 +197,7 @@ impl Pipeline {
     pub(super) async fn seat_elsewhere(&self, call: &Call, mut lease: Lease, rules: u64) -> Result<Seat, Failure> {
         let (place, eyes, id, scripts, left, cwd) = {
             let there = lease.session().and_then(|session| {
-                let (place, eyes) = (session.place().cloned()?, session.eyes()?);
+                let (place, eyes) = (session.place().cloned()?, session.base()?.eyes());
                 let left = session.left().clone();
                 Some((place, eyes, session.id().clone(), session.commands(), left, session.cwd().clone()))
             });
@@ -113,15 +226,10 @@ impl Pipeline {
                 }
             },
         };
-        let view = Arc::new(View::default());
-        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
         let mut occasion = self.occasion_at(&id, &place);
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
-        let inventory = tokio::task::block_in_place(|| palisade_grammar::inventory_in(&call.script, &occasion.left));
-        let engine = self.settings.engine.now();
-        let look = || drop(around.gather(&occasion, &inventory, engine.vocabulary()));
-        eyes.fill(&view, look).await;
+        let around = self.around(call, &place, &eyes, &occasion).await;
         Ok(Seat {
             id,
             occasion,
@@ -130,18 +238,80 @@ impl Pipeline {
             place: None,
             directory: named,
             beginning: Beginning::default(),
+            there: None,
             scripts,
             rules,
             extra: BTreeMap::new(),
         })
     }
 
-    async fn directory_at(
+    /// Beside a session at a target, in a shell that begins as the session's; none if the session is on this machine.
+    pub(super) async fn seat_beside(
         &self,
-        eyes: &crate::transport::remote::Eyes,
-        named: &str,
-        base: &AbsolutePath,
-    ) -> Result<AbsolutePath, Failure> {
+        call: &Call,
+        session: &str,
+        id: &SessionId,
+    ) -> Result<Option<Seat>, Failure> {
+        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+        let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
+        if call.terminal.is_some() {
+            return Err(self.failure(&SessionError::NotThere { what: "`tty`" }));
+        }
+        let rules = self.reloads.load(Ordering::Acquire);
+        if note.rules != rules {
+            self.may_open_at(&self.facts_at(id, &place, &call.client))?;
+        }
+        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let eyes = base.eyes();
+        let cwd = match call.cwd.as_deref() {
+            None => note.cwd,
+            Some(named) => self.directory_at(&eyes, named, &note.cwd).await?,
+        };
+        let mut occasion = self.occasion_at(id, &place);
+        occasion.cwd = cwd;
+        occasion.left = note.beginning.left.clone();
+        let around = self.around(call, &place, &eyes, &occasion).await;
+        Ok(Some(Seat {
+            id: id.clone(),
+            occasion,
+            elsewhere: Some(around),
+            lease: None,
+            place: Some(room),
+            directory: None,
+            beginning: note.beginning,
+            there: Some((base, place)),
+            scripts: 0,
+            rules,
+            extra: BTreeMap::new(),
+        }))
+    }
+
+    /// What lies around a call at a target: all names that it raises have been asked about there.
+    async fn around(&self, call: &Call, place: &Elsewhere, eyes: &Eyes, occasion: &Occasion) -> Surroundings {
+        let view = Arc::new(View::default());
+        let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
+        let inventory = tokio::task::block_in_place(|| palisade_grammar::inventory_in(&call.script, &occasion.left));
+        let engine = self.settings.engine.now();
+        let look = || drop(around.gather(occasion, &inventory, engine.vocabulary()));
+        eyes.fill(&view, look).await;
+        around
+    }
+
+    /// Starts a shell for one command beside a session at a target.
+    pub(super) async fn start_there(
+        &self,
+        id: &SessionId,
+        (base, place): (Base, Arc<Elsewhere>),
+        beginning: &Beginning,
+        cwd: &AbsolutePath,
+        rules: u64,
+    ) -> Result<Session, Failure> {
+        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd).await;
+        let shell = shell.map_err(|error| self.failure(&error))?;
+        Ok(Session::elsewhere(id.clone(), shell, place, rules))
+    }
+
+    async fn directory_at(&self, eyes: &Eyes, named: &str, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
         if named.len() > MAX_PATH || named.contains('\0') {
             return Err(Failure::of("the directory's name is longer than any path, or is none"));
         }
@@ -159,21 +329,27 @@ impl Pipeline {
         })
     }
 
-    fn elsewhere(&self, target: &Target, met: &Met) -> Elsewhere {
+    /// Where a target is, as far as is known; before it was met it is taken for the one that the settings mean.
+    fn elsewhere(&self, target: &Target, met: Option<&Met>) -> Elsewhere {
         let user = target.user();
         let mut end = End { target: self.redact(&target.name), user: self.redact(user), ..End::default() };
+        let over_ssh =
+            |key_verified| Machine { user: user.to_owned(), key_verified, image: String::new(), privileged: true };
         let machine = match met {
-            Met::Ssh(met) => {
+            None => over_ssh(true),
+            Some(Met::Ssh(met)) => {
                 end.host_key = self.redact(&met.fingerprint);
-                Machine { user: user.to_owned(), key_verified: met.known, image: String::new(), privileged: true }
+                end.by = met.by().map(|host| self.redact(&host)).collect();
+                over_ssh(met.known)
             }
-            Met::Docker(met) => {
+            Some(Met::Docker(met)) => {
                 end.image = self.redact(&met.image);
                 let (image, privileged) = (met.image.clone(), met.privileged);
                 Machine { user: user.to_owned(), key_verified: false, image, privileged }
             }
         };
         Elsewhere {
+            name: target.name.clone(),
             transport: target.transport(),
             host: target.host(),
             machine,

@@ -344,8 +344,10 @@ impl Pipeline {
                     // Which shell reads the next piece cannot be told: the one that was changed, or one above or below it.
                     return Err("it would change what is written to a shell next");
                 }
-                let occasion = self.occasion_of(job);
-                let typed = self.settings.surroundings.gather_anywhere(&occasion, &inventory);
+                let typed = match &job.elsewhere {
+                    Some(there) => there.0.gather_anywhere(&there.1, &inventory),
+                    None => self.settings.surroundings.gather_anywhere(&self.occasion_of(job), &inventory),
+                };
                 let facts = Facts { principal: facts.principal.clone(), ..typed };
                 let verdict = self.settings.engine.now().decide(inventory, &facts);
                 Ok(Judged { typed: Some(verdict), ..written })

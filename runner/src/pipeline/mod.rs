@@ -44,10 +44,10 @@ use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits, Rights};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Chunk, SessionError, SessionId, Stop, TerminalSize};
+use crate::session::{Beginning, Chunk, Elsewhere, SessionError, SessionId, Stop, TerminalSize};
 use crate::transport::Target;
 use crate::transport::local::OWN_DIRECTORY;
-use crate::transport::remote::End;
+use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
@@ -372,7 +372,7 @@ impl Pipeline {
         let facts = question.facts().clone();
         let mut seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
-            _ => self.seat_fresh(&call, SessionId::of(&facts.session))?,
+            _ => self.seat_apart(&call, SessionId::of(&facts.session)).await?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
         if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
@@ -586,12 +586,21 @@ impl Pipeline {
             session => {
                 if let Some(session) = session {
                     self.settled(session).await?;
-                    self.is_here(session, "`tty` or `yield_ms` 0")?;
                 }
                 let id = SessionId::new().map_err(|error| self.failure(&error))?;
-                self.seat_fresh(call, id)
+                self.seat_apart(call, id).await
             }
         }
+    }
+
+    /// In a shell of its own that is opened for it, where its session is.
+    async fn seat_apart(&self, call: &Call, id: SessionId) -> Result<Seat, Failure> {
+        if let Some(session) = &call.session
+            && let Some(seat) = self.seat_beside(call, session, &id).await?
+        {
+            return Ok(seat);
+        }
+        self.seat_fresh(call, id)
     }
 
     /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
@@ -619,7 +628,6 @@ impl Pipeline {
         let rules = self.reloads.load(Ordering::Acquire);
         let (base, beginning) = match &call.session {
             Some(session) => {
-                self.is_here(session, "`tty` or `yield_ms` 0")?;
                 let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
                 (note.cwd, note.beginning)
             }
@@ -637,6 +645,7 @@ impl Pipeline {
             place,
             directory: None,
             beginning,
+            there: None,
             scripts: 0,
             rules,
             extra,
@@ -710,6 +719,7 @@ impl Pipeline {
             place: None,
             directory,
             beginning: Beginning::default(),
+            there: None,
             scripts,
             rules,
             extra: BTreeMap::new(),
@@ -769,6 +779,8 @@ struct Seat {
     directory: Option<AbsolutePath>,
     /// What a shell of its own begins with.
     beginning: Beginning,
+    /// Where such a shell is started, if it is not on this machine.
+    there: Option<(Base, Arc<Elsewhere>)>,
     /// Scripts that its session has run.
     scripts: u64,
     /// The kernel rules that hold it, by number.

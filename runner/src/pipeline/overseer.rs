@@ -21,7 +21,8 @@ use crate::limits::{self, MAX_REASON};
 use crate::record;
 use crate::redact::Redacted;
 use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
-use crate::session::Stop;
+use crate::session::{Elsewhere, Stop};
+use crate::transport::remote::End;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ pub(super) struct Way<'a> {
     pub(super) session: &'a str,
     pub(super) facts: &'a Facts,
     pub(super) files: &'a [(FileAction, AbsolutePath)],
+    pub(super) report: &'a Report,
+    pub(super) explained: &'a Explained,
+}
+
+/// A session at a target that needs a yes.
+pub(super) struct Visit<'a> {
+    pub(super) id: RequestId,
+    pub(super) facts: &'a Facts,
+    pub(super) place: &'a Elsewhere,
     pub(super) report: &'a Report,
     pub(super) explained: &'a Explained,
 }
@@ -181,6 +191,31 @@ impl Pipeline {
             },
         };
         self.wait_for(id, binds, principal(facts), report.quorum(), about)
+    }
+
+    /// What becomes of a session at a target that needs a yes.
+    pub(super) fn register_visit(&self, visit: Visit<'_>) -> Asked {
+        let Visit { id, facts, place, report, explained } = visit;
+        let End { host_key, by, image, .. } = &place.end;
+        let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
+        let about = || About {
+            kind: "session",
+            explained: Explained {
+                command: self.redact(&format!("open a session at the target {}", place.name)),
+                ..explained.clone()
+            },
+            session: Redacted::default(),
+            cwd: self.redact(place.workspace.as_str()),
+            said: Redacted::default(),
+            files: Vec::new(),
+            opens: seen.cloned().collect(),
+            lifts: Lifts::Acts {
+                facts: Box::new(facts.clone()),
+                acts: vec![(Act::OpenSession, report.clone())],
+                typed: None,
+            },
+        };
+        self.wait_for(id, bound::visit(facts, place, report), principal(facts), report.quorum(), about)
     }
 
     fn wait_for(

@@ -244,7 +244,11 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                match self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await {
+                let started = match seat.there.take() {
+                    Some(there) => self.start_there(&seat.id, there, &beginning, &facts.cwd, seat.rules).await,
+                    None => self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await,
+                };
+                match started {
                     Ok(session) => {
                         let watched = self.look_before(account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
@@ -283,7 +287,6 @@ impl Pipeline {
             Ok(_) | Err(_) => 130,
         };
         if changes
-            && lease.session().is_some_and(|session| session.place().is_none())
             && let Some(session) = lease.session()
             && session.remember(status).await.is_err()
         {

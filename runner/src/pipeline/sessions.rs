@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use palisade_engine::AbsolutePath;
+
 use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{Beginning, Session, SessionError, SessionId};
+use crate::session::{Beginning, Remains, Session, SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
@@ -44,13 +46,15 @@ impl Pipeline {
         self.goes_on(Some(id))?;
         let place = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
-        let occasion = self.occasion(&remains.id, remains.cwd.clone(), Some(remains.temp().clone()));
+        let temp = self.temp(&remains)?;
+        let occasion = self.occasion(&remains.id, remains.cwd.clone(), Some(temp.clone()));
         let facts = self.settings.surroundings.facts(&occasion).with(client);
         let rules = self.reloads.load(Ordering::Acquire);
         self.may_open(&facts)?;
-        let plan = self.plan(&facts, remains.temp())?;
+        let plan = self.plan(&facts, &temp)?;
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
-        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let guard =
+            remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
         let session = Session::reopen(remains.held_by(guard, gate), plan, environment, rules).await;
         self.opened(session.map_err(|error| self.failure(&error))?, place, true).await
     }
@@ -63,7 +67,7 @@ impl Pipeline {
         let stands = real_directory(Path::new(remains.cwd.as_str())).as_ref() == Some(&remains.cwd);
         let cwd = if stands { remains.cwd.clone() } else { self.settings.cwd.clone() };
         let forgotten = remains.beginning.forgotten;
-        let temp = remains.temp().clone();
+        let temp = self.temp(remains)?;
         let facts = self.settings.surroundings.facts(&self.occasion(&remains.id, cwd.clone(), Some(temp.clone())));
         let facts = facts.with(client);
         let plan = if self.settings.engine.now().permits_session(&facts) {
@@ -81,7 +85,8 @@ impl Pipeline {
         };
         let Some(remains) = lease.take_remains() else { return Err(self.failure(&SessionError::Unknown)) };
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
-        let guard = self.guard(&facts, &environment, remains.directory(), gate.as_deref());
+        let guard =
+            remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
         let remains = remains.held_by(guard, gate).standing_in(cwd);
         let mut session = match Session::reopen(remains, plan, environment, rules).await {
             Ok(session) => session,
@@ -107,6 +112,12 @@ impl Pipeline {
         )));
         lease.renew(session);
         Ok(lease)
+    }
+
+    /// The temporary directory of a session whose shell is gone.
+    fn temp(&self, remains: &Remains) -> Result<AbsolutePath, Failure> {
+        let temp = remains.directory().map(|directory| directory.temp().clone());
+        temp.ok_or_else(|| self.failure(&SessionError::Unknown))
     }
 
     /// Ends a shell that other kernel rules hold than those of now, on record.

@@ -51,6 +51,8 @@ pub enum Streams<'a> {
     },
     /// Standard input to the null device, the others to what the shell keeps at [`KEPT_FDS`].
     Kept,
+    /// Standard input to what the shell's own leads to, the others to what the shell keeps at [`KEPT_FDS`].
+    Typed,
     /// All three to the shell's terminal.
     Terminal,
     /// Nowhere: what the shell itself holds leads to the null device, which it need not be able to open for writing.
@@ -71,32 +73,70 @@ pub fn boot(nonce: &Nonce) -> Vec<u8> {
         "{REPORT}s/() {{ builtin printf '%s %s\\n' \"$2\" \"$1\" >&{CONTROL_FD}; builtin return \"$1\"; }}; \
          {REPORT}() {{ {REPORT}s/ \"$?\" \"$1\"; }}; "
     );
-    // What makes a fresh shell this one again. Options that may end a shell come last.
-    let _ = write!(
-        text,
-        "{STATE}() {{ builtin declare -p; builtin declare -f; builtin declare -F; builtin shopt -p; builtin alias -p; \
-         builtin printf 'set --'; if (( $# )); then builtin printf ' %q' \"$@\"; fi; builtin printf '\\n'; \
-         builtin umask -p; builtin set +o; }}; "
-    );
-    let _ = writeln!(text, "builtin readonly -f {REPORT} {REPORT}s/ {STATE}");
+    let _ = writeln!(text, "{}; builtin readonly -f {REPORT} {REPORT}s/ {STATE}", state_function());
     text.push_str(&report(nonce));
     text.into_bytes()
+}
+
+/// Tells what makes a fresh shell this one again. Options that may end a shell come last.
+fn state_function() -> String {
+    format!(
+        "{STATE}() {{ builtin declare -p; builtin declare -f; builtin declare -F; builtin shopt -p; builtin alias -p; \
+         builtin printf 'set --'; if (( $# )); then builtin printf ' %q' \"$@\"; fi; builtin printf '\\n'; \
+         builtin umask -p; builtin set +o; }}"
+    )
 }
 
 /// What a shell at the other end of a transport is told first. It has its three standard streams and nothing else, so that its
 /// reports come in the streams of its commands, behind what those have written: on standard output with the status, on
 /// standard error without. Before the first it tells its number and its home.
 pub fn boot_remote(nonce: &Nonce) -> Vec<u8> {
+    let mut text = begun();
+    text.push_str(&report(nonce));
+    text.into_bytes()
+}
+
+/// The lines of [`boot_remote`] without the report.
+fn begun() -> String {
     let [out, err] = KEPT_FDS;
     let mut text = format!("exec {out}>&1 {err}>&2 {CONTROL_FD}>&1 >/dev/null 2>/dev/null; {PLAIN}");
     let _ = writeln!(
         text,
         "{REPORT}s/() {{ builtin printf '%s\\n' \"$2\" >&{err}; builtin printf '%s %s\\n' \"$2\" \"$1\" >&{CONTROL_FD}; \
-         builtin return \"$1\"; }}; {REPORT}() {{ {REPORT}s/ \"$?\" \"$1\"; }}; builtin readonly -f {REPORT} {REPORT}s/; \
-         builtin printf '%s\\n%s\\n' \"$$\" \"$HOME\" >&{CONTROL_FD}; ((1))"
+         builtin return \"$1\"; }}; {REPORT}() {{ {REPORT}s/ \"$?\" \"$1\"; }}; {}; \
+         builtin readonly -f {REPORT} {REPORT}s/ {STATE}; \
+         builtin printf '%s\\n%s\\n' \"$$\" \"$HOME\" >&{CONTROL_FD}; ((1))",
+        state_function()
     );
-    text.push_str(&report(nonce));
-    text.into_bytes()
+    text
+}
+
+/// What a shell at the other end is started with that is for one command: it takes two texts from its input, each with a NUL behind it, and
+/// what comes behind those is the command's. It reads no more commands, whatever the one that it has does to it. No quote of the kind that
+/// this stands in, and no backslash: any login shell reads it alike.
+pub const ONCE: &str = "IFS= builtin read -r -d \"\" PALISADE_TEXT && builtin eval \"$PALISADE_TEXT\" && \
+                        IFS= builtin read -r -d \"\" PALISADE_TEXT && builtin eval \"$PALISADE_TEXT\"";
+
+/// The first text for such a shell: it becomes what another was, and reports.
+pub fn once(state: Option<&[u8]>, own: &[u8], nonce: &Nonce) -> Vec<u8> {
+    let mut text = begun().into_bytes();
+    if let Some(state) = state {
+        text.extend(line_of(&state_remote(state), None, Streams::Nowhere).into_bytes());
+        text.push(b'\n');
+    }
+    text.extend(line_of(own, None, Streams::Nowhere).into_bytes());
+    text.push(b'\n');
+    text.extend(report(nonce).into_bytes());
+    text.push(0);
+    text
+}
+
+/// The second one: the command.
+pub fn only(script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
+    let mut text = b"\\builtin unset -v PALISADE_TEXT\n".to_vec();
+    text.extend(line_of(script, directory, Streams::Typed).into_bytes());
+    text.extend(b"\n\0");
+    text
 }
 
 /// A line of our own in a shell that runs nothing else, and its report.
@@ -114,6 +154,13 @@ pub fn quoted(text: &[u8]) -> String {
 /// One command: the line with its text byte for byte and its standard streams, and the line with the report behind it.
 /// With `directory`, the shell goes there first, and if it cannot, the command does not run.
 pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, nonce: &Nonce) -> Vec<u8> {
+    let mut text = line_of(script, directory, streams);
+    text.push('\n');
+    text.push_str(&report(nonce));
+    text.into_bytes()
+}
+
+fn line_of(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>) -> String {
     let mut text = match directory {
         None => evaluated(script),
         Some(directory) => {
@@ -131,11 +178,11 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
         Streams::Files { stdin, stdout, stderr } => write!(text, " <{stdin} >{stdout} 2>{stderr}"),
         Streams::Kept => write!(text, " </dev/null >&{out} 2>&{err}"),
         Streams::Terminal => write!(text, " <&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD} {TERMINAL_FD}>&-"),
+        Streams::Typed => write!(text, " >&{out} 2>&{err}"),
         Streams::Nowhere => write!(text, " </dev/null"),
     };
-    let _ = writeln!(text, " {CONTROL_FD}>&- {STATE_FD}>&- {out}>&- {err}>&-");
-    text.push_str(&report(nonce));
-    text.into_bytes()
+    let _ = write!(text, " {CONTROL_FD}>&- {STATE_FD}>&- {out}>&- {err}>&-");
+    text
 }
 
 /// Gives the next command this status to see as that of the one before it, and reports.
@@ -155,6 +202,27 @@ pub fn state(status: i32, nonce: &Nonce) -> Vec<u8> {
     let _ = writeln!(text, " </dev/null >&{STATE_FD} {CONTROL_FD}>&- {STATE_FD}>&-");
     text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
     text.into_bytes()
+}
+
+/// The same of a shell at the other end, where it comes in the stream of its commands' output, before the report.
+pub fn state_told(status: i32, nonce: &Nonce) -> Vec<u8> {
+    let [out, err] = KEPT_FDS;
+    let mut text = evaluated(format!("{STATE} \"$@\"\n\\builtin trap -p").as_bytes());
+    let _ = writeln!(text, " </dev/null >&{out} {CONTROL_FD}>&- {out}>&- {err}>&-");
+    text.push_str(&line(&format!("{REPORT}s/ {status}"), nonce));
+    text.into_bytes()
+}
+
+/// Makes a fresh shell at the other end what another was, and a report behind it.
+pub fn restore_remote(state: &[u8], nonce: &Nonce) -> Vec<u8> {
+    command(&state_remote(state), None, Streams::Nowhere, nonce)
+}
+
+/// A state, behind what takes the variables away that the fresh shell was started with.
+fn state_remote(state: &[u8]) -> Vec<u8> {
+    let mut text = b"builtin unset -v $(builtin compgen -e)\n".to_vec();
+    text.extend(without_line_editing(state));
+    text
 }
 
 /// Makes a fresh shell what another was, and a report behind it. What bash's own variables and the functions of this
@@ -193,6 +261,13 @@ pub fn settle(temp: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
         quote(terminal.as_bytes(), &mut text);
     }
     text.push_str("; builtin cd -P -- ");
+    quote(cwd.as_bytes(), &mut text);
+    text.into_bytes()
+}
+
+/// The same at the other end: what all that the shell starts is known by, and where it stands.
+pub fn settle_remote(name: &str, mark: &str, cwd: &str) -> Vec<u8> {
+    let mut text = format!("builtin export {name}={mark}; builtin cd -P -- ");
     quote(cwd.as_bytes(), &mut text);
     text.into_bytes()
 }

@@ -22,7 +22,7 @@ use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
-use crate::transport::remote::{End, Eyes, RemoteShell};
+use crate::transport::remote::{Base, End, RemoteShell};
 use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
@@ -235,6 +235,8 @@ fn by(policies: &[String]) -> String {
 /// Where a session is that is not on this machine.
 #[derive(Clone, Debug)]
 pub struct Elsewhere {
+    /// The operator's name for it.
+    pub name: String,
     /// How it is reached.
     pub transport: Transport,
     /// The id of its host in policies.
@@ -415,20 +417,17 @@ pub struct Remains {
     pub cwd: AbsolutePath,
     /// What a new shell would be.
     pub beginning: Beginning,
-    directory: SessionDirectory,
+    /// Where it was, if it was not on this machine.
+    pub elsewhere: Option<Arc<Elsewhere>>,
+    directory: Option<SessionDirectory>,
     guard: Option<Arc<Desk>>,
     gate: Option<Arc<Gate>>,
 }
 
 impl Remains {
-    /// The session's temporary directory.
-    pub fn temp(&self) -> &AbsolutePath {
-        self.directory.temp()
-    }
-
-    /// Its directories, which the next shell has, too.
-    pub fn directory(&self) -> &SessionDirectory {
-        &self.directory
+    /// Its directories, which the next shell has, too; none of one that was elsewhere.
+    pub fn directory(&self) -> Option<&SessionDirectory> {
+        self.directory.as_ref()
     }
 
     /// For a shell whose programs and connections are decided by others than before.
@@ -471,18 +470,18 @@ impl Session {
         })
     }
 
-    /// Takes a shell at a target. Nothing of it is kept for another one.
-    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Elsewhere, rules: u64) -> Self {
+    /// Takes a shell at a target.
+    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
         let cwd = shell.start_directory().clone();
         Self {
             id,
             shell: Shell::Remote(Box::new(shell)),
-            elsewhere: Some(Arc::new(elsewhere)),
+            elsewhere: Some(elsewhere),
             opened: Instant::now(),
             commands: 0,
             cwd,
             left: palisade_grammar::Shell::new(),
-            beginning: Beginning { forgotten: true, ..Beginning::default() },
+            beginning: Beginning::default(),
             guard: None,
             gate: None,
             hooked: false,
@@ -491,14 +490,21 @@ impl Session {
         }
     }
 
+    /// Takes a shell at a target that was started in the place of one that is gone, with its state.
+    pub(crate) fn back(remains: Remains, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+        let Remains { id, opened, commands, beginning, .. } = remains;
+        let left = beginning.left.clone();
+        Self { opened, commands, beginning, left, ..Self::elsewhere(id, shell, elsewhere, rules) }
+    }
+
     /// Where it is, if it is not on this machine.
     pub fn place(&self) -> Option<&Arc<Elsewhere>> {
         self.elsewhere.as_ref()
     }
 
-    /// Tells what names mean there, if it is not on this machine.
-    pub(crate) fn eyes(&self) -> Option<Eyes> {
-        self.shell.remote().map(RemoteShell::eyes)
+    /// What others are started from over the same connection, if it is not on this machine.
+    pub(crate) fn base(&self) -> Option<Base> {
+        self.shell.remote().map(RemoteShell::base)
     }
 
     /// Has it go on under the server's rules of now. For one that no kernel rules hold.
@@ -517,7 +523,8 @@ impl Session {
         environment: Vec<(OsString, OsString)>,
         rules: u64,
     ) -> Result<Self, SessionError> {
-        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate } = remains;
+        let Remains { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
+        let directory = directory.ok_or(SessionError::Unknown)?;
         let (desk, door) = (guard.clone(), gate.clone());
         let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
@@ -645,10 +652,10 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the shell and everything in it; what is left for another one, which is nothing where it was elsewhere.
-    pub async fn close(self) -> Option<Remains> {
-        let Self { id, shell, opened, commands, cwd, beginning, guard, gate, .. } = self;
-        let directory = shell.close().await?;
-        Some(Remains { id, opened, commands, cwd, beginning, directory, guard, gate })
+    /// Ends the shell and everything in it; what is left for another one.
+    pub async fn close(self) -> Remains {
+        let Self { id, shell, elsewhere, opened, commands, cwd, beginning, guard, gate, .. } = self;
+        let directory = shell.close().await;
+        Remains { id, opened, commands, cwd, beginning, elsewhere, directory, guard, gate }
     }
 }

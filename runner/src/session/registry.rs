@@ -9,6 +9,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::session::{Beginning, Elsewhere, Remains, Session, SessionError};
 use crate::transport::local::Lost;
+use crate::transport::remote::Base;
 
 /// All sessions of one server process.
 #[derive(Debug)]
@@ -79,6 +80,10 @@ pub struct Note {
     pub suspended: bool,
     /// Where it is, if it is not on this machine.
     pub elsewhere: Option<Arc<Elsewhere>>,
+    /// What others are started from over its connection, if it is not on this machine.
+    pub(crate) base: Option<Base>,
+    /// Which of the server's rules it was last judged by, by number.
+    pub(crate) rules: u64,
 }
 
 /// A session in use by one call. Whoever drops it without [`Lease::give_back`] has been interrupted in the middle of a
@@ -122,6 +127,8 @@ impl Sessions {
             ended: None,
             suspended: false,
             elsewhere: session.place().cloned(),
+            base: session.base(),
+            rules: session.rules(),
         };
         let id = note.id.clone();
         let slot = Slot {
@@ -208,7 +215,7 @@ impl Sessions {
                 continue;
             }
             if let Kept::Live(session) = std::mem::take(&mut *kept) {
-                *kept = session.close().await.map_or(Kept::Taken, |remains| Kept::Suspended(Box::new(remains)));
+                *kept = Kept::Suspended(Box::new(session.close().await));
                 slot.note(|note| note.suspended = true);
                 ended.push(id);
             }
@@ -272,7 +279,9 @@ impl Sessions {
             job: None,
             ended: Some(ended.why),
             suspended: false,
-            elsewhere: None,
+            elsewhere: ended.remains.elsewhere.clone(),
+            base: None,
+            rules: 0,
         });
         open.chain(ended).collect()
     }
@@ -291,8 +300,13 @@ impl Sessions {
         lock(&self.ended).get(id).map_or(SessionError::Unknown, |ended| SessionError::Ended(ended.why))
     }
 
+    /// Where a session was whose shell is gone, if that was not on this machine.
+    pub(crate) fn was_elsewhere(&self, id: &str) -> Option<Arc<Elsewhere>> {
+        lock(&self.ended).get(id).and_then(|ended| ended.remains.elsewhere.clone())
+    }
+
     /// Keeps what is left of a session, and no more of these than sessions may be open.
-    fn keep(&self, why: Lost, remains: Remains) {
+    pub(crate) fn keep(&self, why: Lost, remains: Remains) {
         let mut ended = lock(&self.ended);
         ended.insert(remains.id.as_str().to_owned(), Ended { why, since: Instant::now(), remains });
         while ended.len() > self.max {
@@ -328,7 +342,7 @@ impl Lease {
     /// Ends the shell and keeps what is left of the session; whether there was one.
     pub async fn suspend(&mut self) -> bool {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return false };
-        self.kept = session.close().await.map_or(Kept::Taken, |remains| Kept::Suspended(Box::new(remains)));
+        self.kept = Kept::Suspended(Box::new(session.close().await));
         self.slot.note(|note| note.suspended = true);
         true
     }
@@ -374,6 +388,9 @@ impl Lease {
                 Kept::Taken => return,
             };
             (note.commands, note.cwd, note.beginning) = (commands, cwd, beginning);
+            if let Kept::Live(session) = &kept {
+                note.rules = session.rules();
+            }
             note.used = Instant::now();
             note.busy = false;
             note.job = None;
@@ -387,9 +404,7 @@ impl Lease {
         let Kept::Live(session) = std::mem::take(&mut self.kept) else { return };
         let id = session.id().as_str().to_owned();
         let remains = session.close().await;
-        if self.sessions.forget(&id, &self.slot)
-            && let Some(remains) = remains
-        {
+        if self.sessions.forget(&id, &self.slot) {
             self.sessions.keep(why, remains);
         }
     }

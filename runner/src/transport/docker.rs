@@ -1,25 +1,30 @@
 //! Containers of an engine on this machine: looked at, made where the settings say so, and used to start shells.
 //!
 //! A container's name is resolved once, and only its id used from then on. One that is made for a session has no network, no
-//! capabilities, a root that cannot be written, and limits; it is removed when the session ends.
+//! capabilities, a root that cannot be written, and limits; it is removed when the session ends. It lives by its input, of which this
+//! process holds the other end: the engine removes it once that is gone, whatever became of the process.
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bollard::container::LogOutput;
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, MountPoint};
-use bollard::query_parameters::RemoveContainerOptions;
+use bollard::query_parameters::{AttachContainerOptions, ListContainersOptions, RemoveContainerOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_core::Stream;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
 
-use super::remote::{BASH, Ending, Far, MARK, Mouth, Piece, Wire};
+use super::left::Instance;
+use super::remote::{BASH, BASH_ONCE, Bash, Ending, Far, MARK, Mouth, Piece, Wire};
 use super::target::{ContainerSource, DockerTarget, TargetError};
+use crate::session::{Typed, frame};
 
 /// How long the engine may take to answer one request.
 const ANSWER: u64 = 60;
@@ -27,11 +32,11 @@ const ANSWER: u64 = 60;
 /// How long the engine may take to say that it is there.
 const PING: Duration = Duration::from_secs(5);
 
-/// By which a container that was made for a session is known.
-const LABEL: &str = "palisade.session";
+/// By which a container that was made for a session is known, with the server that made it behind it.
+const LABEL: &str = "palisade.server";
 
-/// A program in a container that does nothing and ends when it is told to.
-const KEEPER: [&str; 2] = ["sleep", "infinity"];
+/// A program in a container that does nothing and ends with its input.
+const KEEPER: [&str; 1] = ["cat"];
 
 /// A container, or what one would be made of, before policy has been asked.
 pub(crate) struct Met {
@@ -52,7 +57,12 @@ pub(crate) struct Container {
     user: String,
     /// It was made for this session, and is still to be removed.
     made: AtomicBool,
+    /// What such a one lives by.
+    life: Option<Life>,
 }
+
+/// The other end of a container's input: held, and never used.
+struct Life(#[expect(dead_code, reason = "held for its Drop")] Mutex<AttachContainerResults>);
 
 impl Met {
     /// Looks at what the settings name.
@@ -89,6 +99,7 @@ impl Met {
                 })?;
                 let id = found.id.unwrap_or_default();
                 let image = digest(&engine, &id, name).await;
+                sweep(&engine).await;
                 Ok(Self { engine, id: None, image, privileged: false })
             }
         }
@@ -102,7 +113,7 @@ impl Met {
         let Self { engine, id, image, .. } = self;
         let user = target.user.clone();
         if let Some(id) = id {
-            return Ok(Container { engine, id, user, made: AtomicBool::new(false) });
+            return Ok(Container { engine, id, user, made: AtomicBool::new(false), life: None });
         }
         // The image that policy was asked about, whatever its name means by now.
         let image = image.rsplit_once('@').map_or(image.clone(), |(_, digest)| digest.to_owned());
@@ -115,18 +126,36 @@ impl Met {
             cmd: Some(Vec::new()),
             user: (!user.is_empty()).then(|| user.clone()),
             network_disabled: Some(true),
-            labels: Some(HashMap::from([(LABEL.to_owned(), std::process::id().to_string())])),
+            attach_stdin: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            labels: Some(HashMap::from([(LABEL.to_owned(), Instance::own().to_string())])),
             host_config: Some(confined(target)),
             ..ContainerCreateBody::default()
         };
         let made = engine.create_container(None, body).await.map_err(|error| refused(&error))?;
-        let container = Container { engine, id: made.id, user, made: AtomicBool::new(true) };
-        let started = container.engine.start_container(&container.id, None).await;
-        if let Err(error) = started {
-            container.close().await;
-            return Err(refused(&error));
+        let mut container = Container { engine, id: made.id, user, made: AtomicBool::new(true), life: None };
+        match container.begin().await {
+            Ok(life) => container.life = Some(life),
+            Err(error) => {
+                container.close().await;
+                return Err(refused(&error));
+            }
         }
         Ok(container)
+    }
+}
+
+/// Removes what servers that are gone could not: one that ended between making a container and taking its input.
+async fn sweep(engine: &Docker) {
+    let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+    let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+    // Whoever cannot list them will be told so by what comes next.
+    for found in engine.list_containers(Some(options)).await.unwrap_or_default() {
+        let label = found.labels.as_ref().and_then(|labels| labels.get(LABEL));
+        if let (Some(true), Some(id)) = (label.map(|label| Instance::is_gone(label)), &found.id) {
+            remove(engine, id).await;
+        }
     }
 }
 
@@ -144,6 +173,7 @@ fn confined(target: &DockerTarget) -> HostConfig {
         memory_swap: Some(bytes),
         privileged: Some(false),
         init: Some(true),
+        auto_remove: Some(true),
         ..HostConfig::default()
     }
 }
@@ -199,6 +229,33 @@ fn is_privileged(found: &ContainerInspectResponse) -> bool {
         || found.mounts.iter().flatten().any(controls)
 }
 
+/// Engines differ in where they tell that there is no such program: some here, some in what the program would say.
+fn not_started(error: &Error) -> TargetError {
+    match refused(error) {
+        TargetError::Engine { why } if why.contains("executable file not found") || why.contains("no such file") => {
+            TargetError::NoBash
+        }
+        error => error,
+    }
+}
+
+/// Gives the program its input, as long as it takes any, and hangs up behind that.
+async fn give(mut input: Pin<Box<dyn AsyncWrite + Send>>, mut typed: mpsc::Receiver<Typed>) {
+    while let Some(typed) = typed.recv().await {
+        let given = match typed {
+            Typed::Bytes(bytes) => match input.write_all(&bytes).await {
+                Ok(()) => input.flush().await,
+                Err(error) => Err(error),
+            },
+            Typed::End => input.shutdown().await,
+        };
+        if given.is_err() {
+            return;
+        }
+    }
+    let _ended = input.shutdown().await;
+}
+
 fn refused(error: &Error) -> TargetError {
     let why = match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
@@ -208,38 +265,43 @@ fn refused(error: &Error) -> TargetError {
 }
 
 impl Container {
+    /// Takes the container's input, and starts it.
+    async fn begin(&self) -> Result<Life, Error> {
+        let options = AttachContainerOptions { stream: true, stdin: true, ..AttachContainerOptions::default() };
+        let life = self.engine.attach_container(&self.id, Some(options)).await?;
+        self.engine.start_container(&self.id, None).await?;
+        Ok(Life(Mutex::new(life)))
+    }
+
     /// Starts a bash; with a mark, all that it starts bears it.
     ///
     /// # Errors
     /// If the engine starts no program.
-    pub(crate) async fn shell(&self, mark: Option<&str>) -> Result<Wire, TargetError> {
+    pub(crate) async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
+        let (mark, program) = match bash {
+            Bash::Plain => (None, BASH.map(str::to_owned).to_vec()),
+            Bash::Marked(mark) => (Some(mark), BASH.map(str::to_owned).to_vec()),
+            Bash::Once(mark) => (Some(mark), BASH_ONCE.into_iter().chain([frame::ONCE]).map(str::to_owned).collect()),
+        };
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(false),
             env: mark.map(|mark| vec![format!("{MARK}={mark}")]),
-            cmd: Some(BASH.map(str::to_owned).into()),
+            cmd: Some(program),
             privileged: Some(false),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
             ..CreateExecOptions::default()
         };
         let exec = self.engine.create_exec(&self.id, options).await.map_err(|error| refused(&error))?.id;
         let started = self.engine.start_exec(&exec, Some(StartExecOptions::default())).await;
-        let StartExecResults::Attached { output, input } = started.map_err(|error| refused(&error))? else {
+        let StartExecResults::Attached { output, input } = started.map_err(|error| not_started(&error))? else {
             return Err(TargetError::NoProgram);
         };
-        let (wire, Far { input: mut typed, output: mouth }) = Wire::new();
+        let (wire, Far { input: typed, output: mouth }) = Wire::new();
         tokio::spawn(take(self.engine.clone(), exec, output, mouth));
-        let mut input = input;
-        tokio::spawn(async move {
-            while let Some(lines) = typed.recv().await {
-                if input.write_all(&lines).await.is_err() || input.flush().await.is_err() {
-                    return;
-                }
-            }
-            let _ended = input.shutdown().await;
-        });
+        tokio::spawn(give(input, typed));
         Ok(wire)
     }
 
@@ -265,8 +327,10 @@ impl Drop for Container {
 
 async fn remove(engine: &Docker, id: &str) {
     let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-    if let Err(error) = engine.remove_container(id, Some(options)).await {
-        tracing::error!(%error, container = id, "a session's container cannot be removed");
+    match engine.remove_container(id, Some(options)).await {
+        // It is gone, or going: the engine removes one whose input has ended.
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+        Err(error) => tracing::error!(%error, container = id, "a session's container cannot be removed"),
     }
 }
 

@@ -5,6 +5,7 @@
 //! container (`docker/`), and both look alike from above.
 
 pub mod docker;
+mod left;
 pub mod local;
 pub mod remote;
 pub mod ssh;
@@ -13,7 +14,7 @@ mod target;
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;
 pub use self::target::{
-    ContainerSource, DockerTarget, Place, SecretSource, SshTarget, Target, TargetError, TargetNote,
+    ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target, TargetError, TargetNote,
 };
 use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};
@@ -44,15 +45,14 @@ impl Shell {
         }
     }
 
-    /// What the shell is now; none if that is too much to keep. What a shell elsewhere says of itself comes through streams
-    /// that its programs write to as well, and is not asked for.
+    /// What the shell is now; none if that is too much to keep.
     ///
     /// # Errors
     /// If the shell does not answer any more: it is ended then.
     pub(crate) async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
         match self {
             Self::Local(shell) => shell.state(status).await,
-            Self::Remote(_) => Ok(None),
+            Self::Remote(shell) => shell.state(status).await,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where a session can be besides this machine: what the operator's settings say, as plain data, and what can go wrong on the way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -34,7 +34,7 @@ pub enum Place {
 }
 
 /// A host, and how to prove who we are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SshTarget {
     /// Its name or address.
     pub host: String,
@@ -44,11 +44,13 @@ pub struct SshTarget {
     pub user: String,
     /// Files with the keys of hosts.
     pub known_hosts: Vec<PathBuf>,
-    /// The user's private key.
-    pub identity: Option<PathBuf>,
-    /// A certificate for it.
-    pub certificate: Option<PathBuf>,
-    /// What that key is encrypted with.
+    /// The user's private keys, in the order in which they are tried.
+    pub identities: Vec<Identity>,
+    /// Certificates for any of them.
+    pub certificates: Vec<PathBuf>,
+    /// Of an agent's keys only these are tried.
+    pub identities_only: bool,
+    /// What keys are encrypted with.
     pub passphrase: Option<SecretSource>,
     /// The socket of an agent that holds keys.
     pub agent: Option<PathBuf>,
@@ -60,6 +62,33 @@ pub struct SshTarget {
     pub keepalive: Duration,
     /// A host of which nothing is recorded is believed, and its key put down in the first of the files.
     pub dangerous_accept_new_host_key: bool,
+    /// The hosts by way of which it is reached, in the order from here; none of them has any of its own.
+    pub jumps: Vec<SshTarget>,
+    /// The files of OpenSSH's configuration that say some of this.
+    pub files: Vec<PathBuf>,
+}
+
+/// A private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// The certificate that it is shown with, always.
+    pub certificate: Option<PathBuf>,
+    /// It is tried if it is there and can be used; else it has to be.
+    pub if_there: bool,
+}
+
+impl SshTarget {
+    /// The host and the port, for a message.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The hosts to be connected to, in their order; the last is the target itself.
+    pub fn way(&self) -> impl Iterator<Item = &Self> {
+        self.jumps.iter().chain(std::iter::once(self))
+    }
 }
 
 /// A container.
@@ -131,18 +160,35 @@ impl Target {
         }
     }
 
-    /// Where its secrets are.
+    /// Where its secrets are, and those of the hosts on the way to it.
     pub fn secrets(&self) -> Vec<SecretSource> {
         match &self.place {
-            Place::Ssh(ssh) => [&ssh.passphrase, &ssh.password].into_iter().flatten().cloned().collect(),
+            Place::Ssh(ssh) => {
+                ssh.way().flat_map(|host| [&host.passphrase, &host.password]).flatten().cloned().collect()
+            }
             Place::Docker(_) => Vec::new(),
         }
+    }
+
+    /// The files of OpenSSH's configuration that say where it is, and those that they name: whoever changes one sends a session elsewhere.
+    pub fn depends_on(&self) -> Vec<&Path> {
+        let Place::Ssh(ssh) = &self.place else { return Vec::new() };
+        let configured = ssh.way().filter(|host| !host.files.is_empty());
+        let named = configured.flat_map(|host| {
+            let keys = host.identities.iter().map(|identity| &identity.file);
+            host.files.iter().chain(keys).chain(&host.certificates).chain(&host.known_hosts)
+        });
+        named.map(PathBuf::as_path).collect()
     }
 
     /// What it is, in one line.
     pub fn description(&self) -> String {
         match &self.place {
-            Place::Ssh(ssh) => format!("{}@{}:{}", ssh.user, ssh.host, ssh.port),
+            Place::Ssh(ssh) => {
+                let by: Vec<String> = ssh.jumps.iter().map(SshTarget::place).collect();
+                let by = if by.is_empty() { String::new() } else { format!(" by way of {}", by.join(", ")) };
+                format!("{}@{}:{}{by}", ssh.user, ssh.host, ssh.port)
+            }
             Place::Docker(docker) => match &docker.source {
                 ContainerSource::Container(name) => format!("container {name}"),
                 ContainerSource::Image(name) => format!("a new container of {name}"),
@@ -303,6 +349,19 @@ pub enum TargetError {
         /// Which.
         file: PathBuf,
         /// Why.
+        why: String,
+    },
+    /// A host on the way does not lead on.
+    #[error("`{by}` does not connect to `{place}`: {why}")]
+    #[diagnostic(help(
+        "check that the host on the way may forward connections (sshd_config, AllowTcpForwarding) and reaches the target"
+    ))]
+    Way {
+        /// The host on the way.
+        by: String,
+        /// What it should lead to.
+        place: String,
+        /// What it says.
         why: String,
     },
     /// A secret is not where the settings say.

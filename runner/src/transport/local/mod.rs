@@ -54,7 +54,7 @@ const READY: Duration = Duration::from_secs(10);
 const TERMINAL_KIND: &str = "xterm-256color";
 
 /// Bytes that a shell's state may have; a shell with more keeps none.
-const MAX_STATE: usize = 4 << 20;
+pub(crate) const MAX_STATE: usize = 4 << 20;
 
 /// Everything that a shell needs before it starts.
 #[derive(Debug)]
@@ -139,6 +139,16 @@ impl SessionDirectory {
 pub struct State(Arc<[u8]>);
 
 impl State {
+    /// What a shell has told of itself.
+    pub(crate) fn of(told: Vec<u8>) -> Self {
+        Self(told.into())
+    }
+
+    /// The text.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The SHA-256 of it: two with the same one make the same shell.
     pub(crate) fn digest(&self) -> crate::audit::Digest {
         crate::audit::Digest::of(&self.0)
@@ -328,7 +338,7 @@ impl LocalShell {
             return Err(error);
         }
         // A shell that tells nothing has kept nothing: every one has variables.
-        Ok((!is_forged && !state.is_empty() && state.len() < MAX_STATE).then(|| State(state.into())))
+        Ok((!is_forged && !state.is_empty() && state.len() < MAX_STATE).then(|| State::of(state)))
     }
 
     /// Kills the shell and everything in it.

@@ -22,6 +22,7 @@ use self::scout::Scout;
 pub(crate) use self::view::View;
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::docker::Container;
+use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
 use super::{Target, TargetError};
 use crate::redact::Redacted;
@@ -37,8 +38,22 @@ const MAX_GREETING: usize = 1 << 20;
 /// has seen.
 pub(crate) const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
 
+/// The same for a shell that runs one command, whose input is its own; [`frame::ONCE`] comes behind it.
+pub(crate) const BASH_ONCE: [&str; 4] = ["bash", "--norc", "--noprofile", "-c"];
+
 /// The variable by which all that a session starts is known at the other end.
 pub(crate) const MARK: &str = "PALISADE_SESSION";
+
+/// A shell to be started at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bash<'a> {
+    /// One of ours alone.
+    Plain,
+    /// One for a session's commands: all that it starts bears this mark.
+    Marked(&'a str),
+    /// One for a single command, likewise.
+    Once(&'a str),
+}
 
 /// A connection to the other end, over which shells are started.
 #[derive(Debug)]
@@ -50,10 +65,10 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    async fn shell(&self, mark: Option<&str>) -> Result<Wire, TargetError> {
+    async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
         match self {
-            Self::Ssh(connection) => connection.shell(mark).await,
-            Self::Docker(container) => container.shell(mark).await,
+            Self::Ssh(connection) => connection.shell(bash).await,
+            Self::Docker(container) => container.shell(bash).await,
         }
     }
 
@@ -62,6 +77,20 @@ impl Link {
             Self::Ssh(connection) => connection.close().await,
             Self::Docker(container) => container.close().await,
         }
+    }
+}
+
+/// A session's connection, from which its jobs start shells of their own. Cheap to copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    link: Arc<Link>,
+    scout: Scout,
+}
+
+impl Base {
+    /// For asking what names mean there.
+    pub(crate) fn eyes(&self) -> Eyes {
+        Eyes(self.scout.clone())
     }
 }
 
@@ -76,6 +105,9 @@ pub struct End {
     /// The fingerprint of the host's key.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub host_key: Redacted,
+    /// The hosts on the way, in the order from here, each with the fingerprint of its key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<Redacted>,
     /// The container's id.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub container: Redacted,
@@ -87,10 +119,13 @@ pub struct End {
 /// A running shell at the other end.
 #[derive(Debug)]
 pub(crate) struct RemoteShell {
-    link: Arc<Link>,
+    base: Base,
+    /// It is a session's own, and the connection ends with it; else it runs one command, whose input is the shell's.
+    is_session: bool,
     closed: bool,
+    /// The shell itself has ended, and its number may be another's.
+    gone: bool,
     main: Wire,
-    scout: Scout,
     /// Its number there.
     pid: String,
     /// What all that it starts has in its environment.
@@ -100,16 +135,19 @@ pub(crate) struct RemoteShell {
 }
 
 impl RemoteShell {
-    /// Starts the shells, and the first one in the target's workspace.
+    /// Starts the shells, the first one in the target's workspace; or makes it what another was, where that stood.
     ///
     /// # Errors
     /// If there is no bash, it does not answer, or the target is not as the settings have it.
-    pub(crate) async fn start(link: Link, target: &Target) -> Result<Self, SessionError> {
-        let started = Self::begin(&link, target).await;
-        match started {
-            Ok((main, scout, pid, mark, start)) => {
-                Ok(Self { link: Arc::new(link), closed: false, main, scout, pid, mark, start })
-            }
+    pub(crate) async fn start(
+        link: Link,
+        target: &Target,
+        state: Option<&State>,
+        stood: Option<&AbsolutePath>,
+    ) -> Result<Self, SessionError> {
+        let link = Arc::new(link);
+        match Self::begin(&link, target, state, stood).await {
+            Ok(shell) => Ok(shell),
             Err(error) => {
                 link.close().await;
                 Err(error)
@@ -117,11 +155,18 @@ impl RemoteShell {
         }
     }
 
-    async fn begin(link: &Link, target: &Target) -> Result<(Wire, Scout, String, String, AbsolutePath), SessionError> {
+    async fn begin(
+        link: &Arc<Link>,
+        target: &Target,
+        state: Option<&State>,
+        stood: Option<&AbsolutePath>,
+    ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let scout = Scout::start(link.shell(None).await?).await?;
-        let mut main = link.shell(Some(&mark)).await?;
-        let (pid, home) = boot(&mut main, &Nonce::new()?).await?;
+        let scout = Scout::start(link.shell(Bash::Plain).await?).await?;
+        let mut main = link.shell(Bash::Marked(&mark)).await?;
+        let nonce = Nonce::new()?;
+        let (pid, home) = boot(&mut main, frame::boot_remote(&nonce), &nonce).await?;
+        scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
         if home != target.home.as_str() {
             // Groups such as `~/.ssh` speak of the home that the settings name.
             return Err(TargetError::Home { target: target.name.clone(), home }.into());
@@ -130,13 +175,45 @@ impl RemoteShell {
             let nonce = Nonce::new()?;
             let moved =
                 frame::own(&format!("builtin cd -P -- {}", frame::quoted(workspace.as_str().as_bytes())), &nonce);
-            if answer(&mut main, moved, &nonce).await?.1 != 0 {
+            if answer(&mut main, moved, &nonce, MAX_GREETING).await?.1 != 0 {
                 return Err(TargetError::NoWorkspace { path: workspace.to_string() }.into());
             }
         }
+        if let Some(state) = state {
+            let nonce = Nonce::new()?;
+            answer(&mut main, frame::restore_remote(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
+            // The mark is this shell's own; and where it stood need not be there any more.
+            let begun = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
+            let own = frame::settle_remote(MARK, &mark, stood.unwrap_or(&begun).as_str());
+            let nonce = Nonce::new()?;
+            let lines = frame::command(&own, None, frame::Streams::Nowhere, &nonce);
+            answer(&mut main, lines, &nonce, MAX_GREETING).await?;
+        }
         main.ignore();
         let start = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-        Ok((main, scout, pid, mark, start))
+        let base = Base { link: Arc::clone(link), scout };
+        Ok(Self { base, is_session: true, closed: false, gone: false, main, pid, mark, start })
+    }
+
+    /// Starts a shell for one command over a session's connection, and makes it what the session's was.
+    ///
+    /// # Errors
+    /// If it does not answer, or the directory is not there.
+    pub(crate) async fn once(base: Base, state: Option<&State>, cwd: &AbsolutePath) -> Result<Self, SessionError> {
+        let mark = Nonce::new()?.as_str().to_owned();
+        let mut main = base.link.shell(Bash::Once(&mark)).await?;
+        let nonce = Nonce::new()?;
+        let own = frame::settle_remote(MARK, &mark, cwd.as_str());
+        let text = frame::once(state.map(State::bytes), &own, &nonce);
+        let (pid, _home) = boot(&mut main, text, &nonce).await?;
+        base.scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
+        let shell = Self { base, is_session: false, closed: false, gone: false, main, pid, mark, start: cwd.clone() };
+        let stands = shell.base.scout.cwd(&shell.pid).await;
+        if stands.as_ref() == Some(cwd) {
+            return Ok(shell);
+        }
+        shell.close().await;
+        Err(SessionError::NoDirectory)
     }
 
     /// Where it began.
@@ -144,20 +221,44 @@ impl RemoteShell {
         &self.start
     }
 
-    /// For asking what names mean there.
-    pub(crate) fn eyes(&self) -> Eyes {
-        Eyes(self.scout.clone())
+    /// For starting others over the same connection.
+    pub(crate) fn base(&self) -> Base {
+        self.base.clone()
     }
 
-    /// Kills the shell and everything that it started, and ends the connection.
+    /// What the shell is now; none if that is too much to keep. It comes in the stream of its commands, of which none runs at this time:
+    /// what could write there besides could do the same to the shell itself.
+    ///
+    /// # Errors
+    /// If the shell does not answer any more: it is ended then.
+    pub(crate) async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
+        let nonce = Nonce::new()?;
+        let told = match self.main.listen() {
+            Some(_) => Err(TargetError::Closed.into()),
+            None => answer(&mut self.main, frame::state_told(status, &nonce), &nonce, MAX_STATE).await,
+        };
+        self.main.ignore();
+        match told {
+            // A shell that tells nothing has kept nothing: every one has variables.
+            Ok((state, _)) => Ok(state.filter(|state| !state.is_empty()).map(State::of)),
+            Err(error) => {
+                self.end_everything().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Kills the shell and everything that it started; a session's own ends the connection, and all that was started over it.
     pub(crate) async fn close(mut self) {
         self.closed = true;
         self.end_everything().await;
-        self.link.close().await;
+        if self.is_session {
+            hang_up(&self.base).await;
+        }
     }
 
     async fn end_everything(&self) {
-        end(&self.scout, &self.pid, &self.mark).await;
+        end(&self.base.scout, &self.pid, &self.mark, self.gone).await;
     }
 }
 
@@ -165,19 +266,30 @@ impl Drop for RemoteShell {
     /// For a session whose call was interrupted: nobody is left to close it.
     fn drop(&mut self) {
         let (false, Ok(runtime)) = (self.closed, tokio::runtime::Handle::try_current()) else { return };
-        let (link, scout) = (Arc::clone(&self.link), self.scout.clone());
+        let (base, is_session, gone) = (self.base.clone(), self.is_session, self.gone);
         let (pid, mark) = (std::mem::take(&mut self.pid), std::mem::take(&mut self.mark));
         runtime.spawn(async move {
-            end(&scout, &pid, &mark).await;
-            link.close().await;
+            end(&base.scout, &pid, &mark, gone).await;
+            if is_session {
+                hang_up(&base).await;
+            }
         });
     }
 }
 
-async fn end(scout: &Scout, pid: &str, mark: &str) {
-    scout.kill_shell(pid).await;
-    if scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_none() {
-        tracing::warn!("what a session ran at its target may be left there");
+async fn hang_up(base: &Base) {
+    base.scout.end_all().await;
+    base.link.close().await;
+}
+
+async fn end(scout: &Scout, pid: &str, mark: &str, gone: bool) {
+    if !gone {
+        scout.kill_shell(pid).await;
+    }
+    if scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_some() {
+        scout.let_go(pid).await;
+    } else {
+        tracing::warn!("what a session ran may be left at its target until that sees that the connection is gone");
     }
 }
 
@@ -199,8 +311,9 @@ impl Eyes {
 }
 
 /// Makes a fresh bash a shell of ours; its number and its home.
-async fn boot(wire: &mut Wire, nonce: &Nonce) -> Result<(String, String), SessionError> {
-    let (told, _) = answer(wire, frame::boot_remote(nonce), nonce).await?;
+async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(String, String), SessionError> {
+    let (told, status) = answer(wire, lines, nonce, MAX_GREETING).await?;
+    let told = told.filter(|_| status == 0).ok_or(SessionError::NotReady)?;
     let mut lines = told.rsplit(|byte| *byte == b'\n').skip(1).map(|line| String::from_utf8_lossy(line).into_owned());
     let (home, pid) = (lines.next().ok_or(SessionError::NotReady)?, lines.next().ok_or(SessionError::NotReady)?);
     // It goes into what the other shell is told.
@@ -210,25 +323,33 @@ async fn boot(wire: &mut Wire, nonce: &Nonce) -> Result<(String, String), Sessio
     Ok((pid, home))
 }
 
-/// Sends lines of our own; what they print, and their status.
-async fn answer(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(Vec<u8>, i32), SessionError> {
+/// Sends lines of our own; what they print, if that is not more than `most`, and their status.
+async fn answer(
+    wire: &mut Wire,
+    lines: Vec<u8>,
+    nonce: &Nonce,
+    most: usize,
+) -> Result<(Option<Vec<u8>>, i32), SessionError> {
     if !wire.send(lines) {
         return Err(TargetError::Closed.into());
     }
     let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
-    let (mut told, mut status, mut quiet) = (Vec::new(), None, false);
+    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, false);
     let heard = async {
         loop {
             // The streams have no order among themselves: a report that is left in one would stand in the next command's.
             if let (Some(status), true) = (status, quiet) {
-                return Ok((std::mem::take(&mut told), status));
+                return Ok((told.take(), status));
             }
             match wire.next().await {
                 Some(Piece::Out(bytes)) => {
                     for found in out.push(&bytes) {
                         match found {
-                            Found::Bytes(bytes) if told.len() + bytes.len() <= MAX_GREETING => told.extend(bytes),
-                            Found::Bytes(_) | Found::Forged => return Err(SessionError::NotReady),
+                            Found::Bytes(bytes) => {
+                                told = told.filter(|told| told.len() + bytes.len() <= most);
+                                told.iter_mut().for_each(|told| told.extend(&bytes));
+                            }
+                            Found::Forged => return Err(SessionError::NotReady),
                             Found::Report(_, told) => status = Some(told.unwrap_or(-1)),
                         }
                     }

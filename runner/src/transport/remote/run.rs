@@ -12,7 +12,7 @@ use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
 use crate::session::frame::{self, Streams};
-use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms};
+use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::local::ladder::{Ladder, Rung};
 use crate::transport::local::{End, Ended, Lost};
 
@@ -59,6 +59,8 @@ struct Run<'a> {
     /// What the other shell is doing about the command, and what comes behind it.
     errand: Option<(Errand, Then)>,
     ended: Option<Option<Ending>>,
+    /// What was typed and has no room yet.
+    typed: Option<Typed>,
 }
 
 /// What is done once the other shell has done its part.
@@ -78,29 +80,36 @@ enum Event {
     Order(Option<Order>),
     Done(Option<()>),
     Piece(Option<Piece>),
+    Typed(Option<Typed>),
+    Room(bool),
     Idle,
 }
 
 type Over = (End, Option<Lost>);
 
 impl RemoteShell {
-    /// Runs one command to its end, the shell's end, or the deadline. What it prints goes to `terms.progress`.
+    /// Runs one command to its end, the shell's end, or the deadline. What it prints goes to `terms.progress`. A shell that is for one
+    /// command ends with it, and what is typed for it goes to the shell's own input, behind the command.
     ///
     /// # Errors
-    /// If it cannot be started, or is to have an input, which no command has here: it has not run then.
+    /// If it cannot be started, or is to have an input in a session's own shell, where no command has one: it has not run then.
     pub(crate) async fn run(
         &mut self,
         script: &[u8],
         redactor: &Redactor,
         terms: Terms,
     ) -> Result<Ended, SessionError> {
-        if terms.input.is_some() {
+        if terms.input.is_some() && self.is_session {
             return Err(SessionError::NotThere { what: "a job with an input of its own" });
         }
         let started = Instant::now();
         let own = Nonce::new()?;
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
-        let lines = frame::command(script, directory, Streams::Kept, &own);
+        let lines = if self.is_session {
+            frame::command(script, directory, Streams::Kept, &own)
+        } else {
+            frame::only(script, directory)
+        };
         let ended = match self.main.listen() {
             Some(Piece::Ended(ending)) => Some(ending),
             _ => None,
@@ -131,6 +140,7 @@ impl RemoteShell {
             deadline,
             errand: None,
             ended,
+            typed: None,
         };
         Ok(run.complete(started).await)
     }
@@ -140,10 +150,11 @@ impl Run<'_> {
     async fn complete(mut self, started: Instant) -> Ended {
         let (end, mut lost) = self.drive().await;
         let duration = started.elapsed();
-        let cwd = if lost.is_none() { self.shell.scout.cwd(&self.shell.pid).await } else { None };
+        let cwd = if lost.is_none() { self.shell.base.scout.cwd(&self.shell.pid).await } else { None };
         // A shell that stands nowhere that can be named cannot be judged for.
         lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
         if lost.is_some() {
+            self.shell.gone |= matches!(self.ended, Some(Some(_)));
             self.shell.end_everything().await;
         }
         self.shell.main.ignore();
@@ -178,6 +189,15 @@ impl Run<'_> {
                         return over;
                     }
                 }
+                Event::Typed(None) => self.terms.input = None,
+                Event::Typed(typed) => self.typed = typed,
+                Event::Room(true) => {
+                    let ends = self.typed == Some(Typed::End);
+                    // There is room: nobody else types.
+                    let _typed = self.typed.take().is_none_or(|typed| self.shell.main.pass(typed));
+                    self.terms.input = self.terms.input.take().filter(|_| !ends);
+                }
+                Event::Room(false) => (self.typed, self.terms.input) = (None, None),
                 Event::Piece(Some(Piece::Ended(ending))) => self.ended = Some(ending),
                 Event::Piece(None) => self.ended = Some(None),
                 Event::Idle => {
@@ -190,8 +210,8 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, terms, out, err, fall, errand, deadline, .. } = self;
-        let Terms { orders, stop, .. } = terms;
+        let Self { shell, terms, out, err, fall, errand, deadline, typed, .. } = self;
+        let Terms { orders, stop, input, .. } = terms;
         let ordered = orders.is_some() && errand.is_none();
         let order = async {
             match orders {
@@ -207,6 +227,15 @@ impl Run<'_> {
             }
         };
         let idle = out.waiting || err.waiting;
+        let is_full = typed.is_some();
+        let is_typed = input.is_some() && !is_full;
+        let typed = async {
+            match input {
+                Some(input) => input.recv().await,
+                None => None,
+            }
+        };
+        let (main, room) = shell.main.halves();
         tokio::select! {
             biased;
             // Not while the other shell is still at the last step.
@@ -214,7 +243,9 @@ impl Run<'_> {
             () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
             done = done, if at_work => Event::Done(done),
             order = order, if ordered => Event::Order(order),
-            piece = shell.main.next() => Event::Piece(piece),
+            room = room.room(), if is_full => Event::Room(room),
+            piece = main.next() => Event::Piece(piece),
+            typed = typed, if is_typed => Event::Typed(typed),
             () = tokio::time::sleep(IDLE), if idle => Event::Idle,
         }
     }
@@ -278,7 +309,7 @@ impl Run<'_> {
     fn step(&mut self) {
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
-        let (scout, pid, mark) = (self.shell.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
         let errand: (Errand, Then) = match rung {
             Rung::Ask => {
                 let term = rustix::process::Signal::TERM.as_raw();
@@ -316,6 +347,10 @@ impl Run<'_> {
 
     /// A report behind whatever an interrupt has left of the shell's input.
     fn ask(&mut self) {
+        // What runs reads it there, and such a shell ends with it.
+        if !self.shell.is_session {
+            return;
+        }
         // Without random bytes there is no report, and the ladder ends with the shell.
         let Ok(nonce) = Nonce::new() else { return };
         if self.shell.main.send(frame::sync(&nonce)) {
@@ -328,7 +363,7 @@ impl Run<'_> {
     }
 
     fn obey(&mut self, order: Option<Order>) {
-        let (scout, pid, mark) = (self.shell.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
         match order {
             None => self.terms.orders = None,
             Some(Order::Signal(signal)) => {

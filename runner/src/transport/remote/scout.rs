@@ -1,5 +1,6 @@
 //! A second shell at the other end, in which nothing of the agent's ever runs: it sends signals, says where the first one stands and
-//! what names mean there.
+//! what names mean there. It also outlives us: once its input ends, because the connection is gone or this process was killed, it ends
+//! what it was told to hold.
 //!
 //! It runs as the same user, whom nothing holds there: a command that sets out to stop or to fool it can. It then answers nothing
 //! more, and the session is given up.
@@ -28,6 +29,9 @@ const ROUNDS: u32 = 8;
 /// Fills `found` with the processes of the session, but its shell: `$1` is the shell's number, which is that of its session as
 /// well, and `$2` the mark in the environment of all that it starts. Only builtins, so that it is no process of its own.
 const FIND: &str = r#"/palisade/find() { builtin local d p s f e; found=(); for d in /proc/[0-9]*; do p=${d#/proc/}; [[ -O $d && $p != "$1" && $p != "$$" ]] || builtin continue; IFS= builtin read -r s 2>/dev/null <"$d/stat" || builtin continue; f=(${s##*) }); [[ ${f[0]} != Z ]] || builtin continue; if [[ ${f[3]} != "$1" ]]; then e=(); builtin mapfile -d '' e 2>/dev/null <"$d/environ"; [[ " ${e[*]} " == *" PALISADE_SESSION=$2 "* ]] || builtin continue; fi; found+=("$p"); done; }"#;
+
+/// Ends what is in `palisade_held`, each a shell's number with the mark of all that it starts, and nothing if that is empty.
+const END: &str = r#"declare -A palisade_held; /palisade/end() { builtin local p n found; for p in "${!palisade_held[@]}"; do builtin kill -KILL "$p"; for n in 1 2 3 4 5 6 7 8; do /palisade/find "$p" "${palisade_held[$p]}"; [[ $found ]] || builtin break; builtin kill -KILL "${found[@]}"; done; done; }; builtin trap '' HUP PIPE; builtin trap /palisade/end EXIT"#;
 
 /// For each path its real one and what is there, each with a NUL behind it.
 const LOOK: &str = r#"/palisade/look() { builtin local p; for p; do builtin command realpath -mz -- "$p" 2>/dev/null || builtin printf '\0'; if [[ -d $p && -x $p ]]; then builtin printf 'd\0'; elif [[ -e $p ]]; then builtin printf 'f\0'; else builtin printf 'n\0'; fi; done; }"#;
@@ -60,13 +64,31 @@ impl Scout {
     /// If it does not answer.
     pub(crate) async fn start(mut wire: Wire) -> Result<Self, SessionError> {
         let nonce = Nonce::new()?;
-        super::boot(&mut wire, &nonce).await?;
+        super::boot(&mut wire, frame::boot_remote(&nonce), &nonce).await?;
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tokio::spawn(serve(wire, asked));
         let scout = Self(questions);
         // Programs of the system alone: what it tells must not depend on what somebody has put into a directory.
-        let functions = format!("PATH=/usr/bin:/bin; builtin unset CDPATH BASH_ENV ENV; {FIND}; {LOOK}");
-        scout.ask(functions).await.map(|_| scout).ok_or(SessionError::NotReady)
+        let functions = format!(
+            "PATH=/usr/bin:/bin; builtin unset CDPATH BASH_ENV ENV; {FIND}; {LOOK}; {END}; builtin printf ready"
+        );
+        let told = scout.ask(functions).await;
+        told.filter(|told| told == b"ready").map(|_| scout).ok_or(SessionError::NotReady)
+    }
+
+    /// Has it end this shell and all that it starts, once nobody tells it anything any more.
+    pub(crate) async fn hold(&self, shell: &str, mark: &str) -> Option<()> {
+        self.ask(format!("palisade_held[{shell}]={mark}")).await.map(drop)
+    }
+
+    /// Of this one nothing is left.
+    pub(crate) async fn let_go(&self, shell: &str) {
+        let _gone = self.ask(format!("builtin unset -v \"palisade_held[{shell}]\"")).await;
+    }
+
+    /// Ends all that it holds, now.
+    pub(crate) async fn end_all(&self) {
+        let _gone = self.ask("/palisade/end; palisade_held=()".to_owned()).await;
     }
 
     /// Ctrl-C, for the shell and what it waits for.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
+use crate::session::Typed;
+
 /// Pieces that wait at most to be taken: what waits stands before the report, and over SSH before what the other shell says.
 const PIECES: usize = 16;
 
@@ -31,16 +33,38 @@ pub(crate) enum Ending {
 /// Our end.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    input: mpsc::Sender<Vec<u8>>,
-    output: mpsc::Receiver<Piece>,
+    input: mpsc::Sender<Typed>,
+    output: Output,
     listening: Arc<AtomicBool>,
+}
+
+/// What comes.
+#[derive(Debug)]
+pub(crate) struct Output(mpsc::Receiver<Piece>);
+
+/// Where input goes.
+#[derive(Debug)]
+pub(crate) struct Input<'a>(&'a mpsc::Sender<Typed>);
+
+impl Output {
+    /// The next piece; none once nothing can come any more. Safe to drop.
+    pub(crate) async fn next(&mut self) -> Option<Piece> {
+        self.0.recv().await
+    }
+}
+
+impl Input<'_> {
+    /// Waits until there is room for more; false once none can go any more. Safe to drop.
+    pub(crate) async fn room(&self) -> bool {
+        self.0.reserve().await.is_ok()
+    }
 }
 
 /// The transport's end.
 #[derive(Debug)]
 pub(crate) struct Far {
     /// What is to go to standard input.
-    pub(crate) input: mpsc::Receiver<Vec<u8>>,
+    pub(crate) input: mpsc::Receiver<Typed>,
     /// Where to put what comes.
     pub(crate) output: Mouth,
 }
@@ -58,24 +82,34 @@ impl Wire {
         let ((input, typed), (pieces, output)) = (mpsc::channel(PIECES), mpsc::channel(PIECES));
         let listening = Arc::new(AtomicBool::new(true));
         let mouth = Mouth { output: pieces, listening: Arc::clone(&listening) };
-        (Self { input, output, listening }, Far { input: typed, output: mouth })
+        (Self { input, output: Output(output), listening }, Far { input: typed, output: mouth })
     }
 
     /// Sends lines; false if they cannot go.
     pub(crate) fn send(&self, lines: Vec<u8>) -> bool {
-        self.input.try_send(lines).is_ok()
+        self.pass(Typed::Bytes(lines))
+    }
+
+    /// Sends what somebody has typed; false if it cannot go.
+    pub(crate) fn pass(&self, typed: Typed) -> bool {
+        self.input.try_send(typed).is_ok()
     }
 
     /// The next piece; none once nothing can come any more. Safe to drop.
     pub(crate) async fn next(&mut self) -> Option<Piece> {
-        self.output.recv().await
+        self.output.next().await
+    }
+
+    /// What comes, and where input goes: to wait for both at once.
+    pub(crate) fn halves(&mut self) -> (&mut Output, Input<'_>) {
+        (&mut self.output, Input(&self.input))
     }
 
     /// From now on what comes is kept; what came before belongs to nobody. The end, if it has come.
     pub(crate) fn listen(&mut self) -> Option<Piece> {
         self.listening.store(true, Ordering::Release);
         loop {
-            match self.output.try_recv() {
+            match self.output.0.try_recv() {
                 Ok(Piece::Out(_) | Piece::Err(_)) => {}
                 Ok(ended) => return Some(ended),
                 Err(mpsc::error::TryRecvError::Empty) => return None,

@@ -1,9 +1,11 @@
 //! Connections over SSH: made, believed, and used to start shells.
 //!
 //! This file decides in what order things happen: nothing is proved to a host before `host_key.rs` has believed it and policy has
-//! permitted it. The key exchange, ciphers and packets are russh's.
+//! permitted it. A host on the way to another is believed and logged in to before the next one is even looked at, and leads on to that
+//! one and nowhere else. The key exchange, ciphers and packets are russh's.
 
 mod auth;
+pub mod config;
 pub mod host_key;
 
 use std::borrow::Cow;
@@ -14,12 +16,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh::client::{self, Handle};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, Sig, cipher};
+use russh::{
+    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, Sig, cipher,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use self::host_key::{Answer, KnownHosts, Shown};
-use super::remote::{BASH, Ending, Far, MARK, Mouth, Piece, Wire};
+use super::remote::{BASH, BASH_ONCE, Bash, Ending, Far, MARK, Mouth, Piece, Wire};
 use super::target::{SshTarget, TargetError};
+use crate::session::{Typed, frame};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
 const WINDOW: u32 = 2 << 20;
@@ -41,11 +48,21 @@ pub(crate) struct Met {
     /// Its key is recorded.
     pub(crate) known: bool,
     shown: Shown,
+    /// By way of whom, in the order from here.
+    hops: Vec<Hop>,
+}
+
+/// A host on the way to another, which we have logged in to.
+struct Hop {
+    handle: Handle<Watch>,
+    place: String,
+    fingerprint: String,
 }
 
 /// A connection as a user of the host.
 pub(crate) struct Connection {
     handle: Handle<Watch>,
+    hops: Vec<Hop>,
     place: String,
 }
 
@@ -80,14 +97,27 @@ impl client::Handler for Watch {
 }
 
 impl Met {
-    /// Connects to a host and looks at its key.
+    /// Connects to a host and looks at its key, by way of those that the target names: to them we have to prove who we are.
     ///
     /// # Errors
-    /// If it cannot be reached in time, does not speak SSH, or is not believed.
+    /// If one of them cannot be reached in time, does not speak SSH, is not believed, accepts nothing that we have, or does not lead on.
     pub(crate) async fn meet(target: &SshTarget) -> Result<Self, TargetError> {
-        let place = place(target);
-        let met = tokio::time::timeout(target.timeout, meet(target, &place)).await;
-        met.unwrap_or(Err(TargetError::TimedOut { place }))
+        let mut hops: Vec<Hop> = Vec::new();
+        for host in &target.jumps {
+            // Policy has no word about its key: it has to be known.
+            let known = SshTarget { dangerous_accept_new_host_key: false, ..host.clone() };
+            let Self { mut handle, fingerprint, .. } = in_time(host, meet(&known, hops.last())).await?;
+            let place = host.place();
+            in_time(host, auth::prove(&mut handle, host, &place)).await?;
+            hops.push(Hop { handle, place, fingerprint });
+        }
+        let met = in_time(target, meet(target, hops.last())).await?;
+        Ok(Self { hops, ..met })
+    }
+
+    /// By way of whom, in the order from here: the place and the fingerprint of its key.
+    pub(crate) fn by(&self) -> impl Iterator<Item = String> {
+        self.hops.iter().map(|hop| format!("{} {}", hop.place, hop.fingerprint))
     }
 
     /// Proves who we are. A key that was accepted although it is new is put down first.
@@ -95,22 +125,55 @@ impl Met {
     /// # Errors
     /// If the host accepts nothing that we have.
     pub(crate) async fn enter(mut self, target: &SshTarget) -> Result<Connection, TargetError> {
-        let place = place(target);
+        let place = target.place();
         if !self.known {
             record(target, &self.shown)?;
         }
-        let proved = tokio::time::timeout(target.timeout, auth::prove(&mut self.handle, target, &place)).await;
-        match proved {
-            Ok(Ok(())) => Ok(Connection { handle: self.handle, place }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(TargetError::TimedOut { place }),
+        in_time(target, auth::prove(&mut self.handle, target, &place)).await?;
+        Ok(Connection { handle: self.handle, hops: self.hops, place })
+    }
+}
+
+async fn in_time<T>(target: &SshTarget, step: impl Future<Output = Result<T, TargetError>>) -> Result<T, TargetError> {
+    let done = tokio::time::timeout(target.timeout, step).await;
+    done.unwrap_or_else(|_| Err(TargetError::TimedOut { place: target.place() }))
+}
+
+async fn meet(target: &SshTarget, by: Option<&Hop>) -> Result<Met, TargetError> {
+    let known = KnownHosts::read(&target.known_hosts)?;
+    let place = target.place();
+    match by {
+        None => look(target, known, connect(target, &place).await?).await,
+        Some(hop) => {
+            let opened = hop.handle.channel_open_direct_tcpip(&target.host, target.port.into(), "127.0.0.1", 0).await;
+            let channel = opened.map_err(|error| TargetError::Way {
+                by: hop.place.clone(),
+                place,
+                why: match error {
+                    russh::Error::ChannelOpenFailure(reason) => spelled(reason).to_owned(),
+                    error => error.to_string(),
+                },
+            })?;
+            look(target, known, channel.into_stream()).await
         }
     }
 }
 
-async fn meet(target: &SshTarget, place: &str) -> Result<Met, TargetError> {
-    let known = KnownHosts::read(&target.known_hosts)?;
-    let stream = connect(target, place).await?;
+/// Why a host on the way does not lead on, in words.
+fn spelled(reason: ChannelOpenFailure) -> &'static str {
+    match reason {
+        ChannelOpenFailure::AdministrativelyProhibited => "it may not",
+        ChannelOpenFailure::ConnectFailed => "it cannot connect",
+        ChannelOpenFailure::UnknownChannelType => "it does not know how",
+        _ => "it lacks what it needs",
+    }
+}
+
+async fn look<S>(target: &SshTarget, known: KnownHosts, stream: S) -> Result<Met, TargetError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let place = target.place();
     let certificates =
         if known.has_authority(&target.host, target.port) { host_key::preferred(&[]) } else { Vec::new() };
     let mut ciphers = vec![cipher::AES_256_GCM];
@@ -143,11 +206,12 @@ async fn meet(target: &SshTarget, place: &str) -> Result<Met, TargetError> {
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (met, seen) {
         (Ok(handle), Some((answer @ (Answer::Known | Answer::Unknown), shown))) => {
-            Ok(Met { handle, fingerprint: shown.fingerprint(), known: answer == Answer::Known, shown })
+            let known = answer == Answer::Known;
+            Ok(Met { handle, fingerprint: shown.fingerprint(), known, shown, hops: Vec::new() })
         }
-        (_, Some((answer, shown))) if answer != Answer::Known => Err(refused(place, answer, &shown)),
-        (Ok(_), _) => Err(TargetError::Protocol { place: place.to_owned(), why: "it showed no key".to_owned() }),
-        (Err(error), _) => Err(TargetError::Protocol { place: place.to_owned(), why: error.to_string() }),
+        (_, Some((answer, shown))) if answer != Answer::Known => Err(refused(&place, answer, &shown)),
+        (Ok(_), _) => Err(TargetError::Protocol { place, why: "it showed no key".to_owned() }),
+        (Err(error), _) => Err(TargetError::Protocol { place, why: error.to_string() }),
     }
 }
 
@@ -208,51 +272,63 @@ fn ends_in_line(file: &Path) -> bool {
     std::fs::read(file).map_or(true, |text| text.last().is_none_or(|last| *last == b'\n'))
 }
 
-fn place(target: &SshTarget) -> String {
-    format!("{}:{}", target.host, target.port)
-}
-
 impl Connection {
     /// Starts a bash; with a mark, all that it starts bears it.
     ///
     /// # Errors
     /// If the host starts no program.
-    pub(crate) async fn shell(&self, mark: Option<&str>) -> Result<Wire, TargetError> {
-        let mark = mark.map(|mark| format!("{MARK}={mark} ")).unwrap_or_default();
+    pub(crate) async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
         // The user's login shell reads this line, whichever it is.
-        let line = format!("exec env {mark}{}", BASH.join(" "));
+        let line = match bash {
+            Bash::Plain => format!("exec {}", BASH.join(" ")),
+            Bash::Marked(mark) => format!("exec env {MARK}={mark} {}", BASH.join(" ")),
+            Bash::Once(mark) => format!("exec env {MARK}={mark} {} '{}'", BASH_ONCE.join(" "), frame::ONCE),
+        };
         let opened = async {
             let mut channel = self.handle.channel_open_session().await.ok()?;
             channel.exec(true, line).await.ok()?;
             begun(&mut channel).await.then_some(channel)
         };
         let channel = tokio::time::timeout(OPENING, opened).await.ok().flatten().ok_or(TargetError::NoProgram)?;
-        let (wire, Far { mut input, output }) = Wire::new();
+        let (wire, Far { input, output }) = Wire::new();
         let (read, write) = channel.split();
         tokio::spawn(take(read, output));
-        tokio::spawn(async move {
-            while let Some(lines) = input.recv().await {
-                if write.data_bytes(lines).await.is_err() {
-                    return;
-                }
-            }
-            let _ended: Result<(), _> = close(&write).await;
-        });
+        tokio::spawn(give(write, input));
         Ok(wire)
     }
 
-    /// Ends the connection.
+    /// Ends the connection, and those that led to it.
     pub(crate) async fn close(&self) {
-        let _gone = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+        let handles = std::iter::once(&self.handle).chain(self.hops.iter().rev().map(|hop| &hop.handle));
+        for handle in handles {
+            let _gone = handle.disconnect(Disconnect::ByApplication, "", "").await;
+        }
     }
 }
 
 /// How long a host may take to start a program.
 const OPENING: Duration = Duration::from_secs(10);
 
-async fn close(write: &ChannelWriteHalf<client::Msg>) -> Result<(), russh::Error> {
-    write.eof().await?;
-    write.close().await
+/// Gives the program its input, as long as it takes any, and hangs up behind that.
+async fn give(write: ChannelWriteHalf<client::Msg>, mut input: mpsc::Receiver<Typed>) {
+    let mut ended = false;
+    while let Some(typed) = input.recv().await {
+        let given = match typed {
+            Typed::Bytes(bytes) => write.data_bytes(bytes).await,
+            Typed::End => {
+                ended = true;
+                write.eof().await
+            }
+        };
+        if given.is_err() {
+            return;
+        }
+    }
+    // It may have gone before.
+    if !ended {
+        let _gone = write.eof().await;
+    }
+    let _gone = write.close().await;
 }
 
 /// Whether the program has been started. What it says comes behind that.
