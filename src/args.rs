@@ -146,7 +146,7 @@ pub(crate) struct Run {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) context: Context,
-    /// Serve over HTTP at an address, such as 127.0.0.1:8931, or at a socket, unix:PATH, for who proves to be a principal of the settings
+    /// Serve over HTTP instead, at 127.0.0.1:8931 or unix:PATH, whoever proves to be one of the settings' principals
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<String>,
 }

@@ -119,7 +119,7 @@ fn only_a_token_that_is_true_for_this_server_and_now_counts() {
         401,
         "the token's signature is wrong",
     );
-    check("with the signature cut", &body[..], 401, "the token is no signed JSON web token");
+    check("with the signature cut", body, 401, "the token is no signed JSON web token");
 
     for (name, algorithm) in [("none", "none"), ("None", "None"), ("empty", "")] {
         let unsigned = message(&json!({ "alg": algorithm, "kid": "one" }), &claims("alice", &json!({})));

@@ -143,6 +143,7 @@ impl Front {
                 return refused.with(RETRY_AFTER, HeaderValue::from_static("30"));
             }
         };
+        tracing::info!(why, "a request is refused");
         let refused = Refused::new(status, why);
         match refusal {
             // Another proof would not help.

@@ -26,6 +26,9 @@ use super::tls;
 /// How long answers that are under way may take once the server is told to stop. What runs has been told before.
 const DRAIN: Duration = Duration::from_millis(800);
 
+/// How long an answer may lie there that its client does not take.
+const TAKEN: Duration = Duration::from_secs(60);
+
 /// A socket that takes connections. One in the file system is gone from there when this is dropped.
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
@@ -162,13 +165,20 @@ impl Listener {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are short and waited for.
-                let _slower = stream.set_nodelay(true);
+                impatient(&stream)?;
                 Ok(Accepted::Tcp(stream))
             }
             Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
     }
+}
+
+/// Whoever takes nothing of an answer for that long is cut off, and so is one who has vanished from the network: else a place would
+/// be theirs for ever. Short answers do not wait for longer ones.
+fn impatient(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    let most = u32::try_from(TAKEN.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(stream, most)?;
+    stream.set_nodelay(true)
 }
 
 /// Answers the requests of one connection, one after the other. When its other end is gone, whatever it still waits for is dropped.
@@ -195,5 +205,38 @@ where
     if let Err(error) = ended {
         // Of no interest but to somebody who looks for a fault; it tells nothing of what was sent.
         tracing::debug!(%error, "a connection was broken off");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unreachable, clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_no_answer_is_not_waited_for_for_ever() {
+        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::open(&address, false).await.unwrap();
+        let Listener::Tcp(_, place) = &listener else { unreachable!() };
+        let client = tokio::net::TcpStream::connect(place);
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let Accepted::Tcp(stream) = accepted.unwrap() else { unreachable!() };
+        assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream).unwrap(), 60_000);
+    }
+
+    #[tokio::test]
+    async fn a_socket_takes_the_place_of_a_dead_one_and_of_no_other() {
+        let directory = std::env::temp_dir().join(format!("palisade-listen-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let first = unix(&path, false).unwrap();
+        assert!(matches!(unix(&path, false), Err(TermsError::Listen { .. })));
+        drop(first);
+        assert!(!path.exists());
+        std::fs::write(&path, "a file").unwrap();
+        assert!(unix(&path, false).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

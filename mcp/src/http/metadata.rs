@@ -64,7 +64,7 @@ pub(super) fn challenge(metadata: Option<&Metadata>, refusal: &Refusal) -> Heade
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 mod tests {
     use serde_json::Value;
 
