@@ -142,7 +142,7 @@ fn first_line(child: &mut Child, lines: &mut BufReader<ChildStderr>) -> String {
 /// A connection that is given up when nothing comes for long.
 fn connect(authority: &str) -> TcpStream {
     let stream = TcpStream::connect(authority).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
+    stream.set_read_timeout(Some(Duration::from_secs(300))).expect("a time");
     stream
 }
 

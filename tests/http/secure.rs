@@ -39,7 +39,7 @@ fn certify(world: &World, name: &str, by: Option<&str>, names: &str) {
 fn curl(world: &World, site: &Site, arguments: &[&str]) -> (u16, String) {
     let list = tool_call("list", &json!({}));
     let mut curl = Command::new("curl");
-    curl.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}", "--cacert"]).arg(world.path("authority.pem"));
+    curl.args(["-sS", "--max-time", "300", "-w", "\n%{http_code}", "--cacert"]).arg(world.path("authority.pem"));
     for (name, value) in modern(&list) {
         curl.args(["-H", &format!("{name}: {value}")]);
     }

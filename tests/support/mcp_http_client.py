@@ -21,7 +21,7 @@ def seen(result):
 
 
 def connected(url, token, mode):
-    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=60)
+    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=300)
     return mcp.Client(streamable_http_client(url, http_client=http), mode=mode)
 
 
