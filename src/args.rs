@@ -21,7 +21,7 @@ pub(crate) enum Verb {
     Inventory(Inventory),
     /// Judge a command and, if it is allowed, run it in a sandbox
     Run(Run),
-    /// Serve MCP clients on standard input and output
+    /// Serve MCP clients, on standard input and output or over HTTP
     Serve(Serve),
     /// Replace secrets in a stream: standard input to standard output
     Redact(Redact),
@@ -42,7 +42,7 @@ pub(crate) enum Verb {
 }
 
 /// Who asks, where, and under which policies.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Context")]
 pub(crate) struct Context {
     /// Settings file [default: $PALISADE_CONFIG, then the user's, then the system's]
@@ -146,6 +146,9 @@ pub(crate) struct Run {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) context: Context,
+    /// Serve over HTTP instead, at 127.0.0.1:8931 or unix:PATH, whoever proves to be one of the settings' principals
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
 }
 
 #[derive(Debug, Args)]

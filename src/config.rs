@@ -13,6 +13,7 @@ use palisade_engine::{
     AbsolutePath, Bundle, BundleError, CaseError, Cases, Engine, NamePattern, Principal, Source, Vocabulary,
     VocabularyError,
 };
+use palisade_mcp::http::terms::{Address, Proof, Terms, TermsError};
 use palisade_runner::audit;
 use palisade_runner::checkpoint;
 use palisade_runner::control::{self, People, user_name};
@@ -26,6 +27,7 @@ use palisade_runner::{Budget, Policies, Settings};
 use serde::Deserialize;
 
 use crate::args::{Context, PolicySet, Transport};
+use crate::http::{self, ServeTable, Served, ServedError};
 use crate::policies::PolicyFiles;
 use crate::targets::{self, TargetTable};
 
@@ -92,6 +94,15 @@ pub(crate) enum ConfigError {
     Case(#[from] CaseError),
     #[error("the secret rules are broken: {0}")]
     Rules(String),
+    #[error("{place}: the principal `{name}` {why}")]
+    #[diagnostic(help("principals are explained in docs/serve-http.md"))]
+    Principal { place: String, name: String, why: &'static str },
+    #[error("`--agent`, `--user` and `--role` are not for a server whose settings name its principals")]
+    #[diagnostic(help("take them out, or start one server for each agent"))]
+    Principals,
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Terms(#[from] TermsError),
 }
 
 /// How long a session or the output of a job is kept for nobody who asks for it.
@@ -153,6 +164,8 @@ struct File {
     control: ControlTable,
     #[serde(default)]
     people: BTreeMap<String, PersonTable>,
+    #[serde(default)]
+    serve: ServeTable,
     #[serde(default)]
     targets: BTreeMap<String, TargetTable>,
 }
@@ -339,6 +352,43 @@ struct Layers<'a> {
 /// a directory, or something that the agent must not change lies inside the workspace.
 pub(crate) fn load(flags: &Context, verb: &'static str) -> Result<Settings, ConfigError> {
     Layers::read(flags)?.settings(Purpose::Run, verb)
+}
+
+/// What serving over HTTP at this address takes, and the principals that are served.
+///
+/// # Errors
+/// As [`load`], for the settings files and the files of tokens that they name.
+pub(crate) fn serve(flags: &Context, address: &str) -> Result<(Terms, Vec<Served>), ConfigError> {
+    let layers = Layers::read(flags)?;
+    let terms = layers.terms(address.parse()?)?;
+    let served = layers.served(&terms.address)?;
+    Ok((terms, served))
+}
+
+/// The settings for a principal that is served over HTTP, and the flags that stand for it.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_served(flags: &Context, served: &Served) -> Result<Settings, ConfigError> {
+    let flags = Context {
+        agent: Some(served.agent.clone()),
+        user: Some(served.user.clone()),
+        roles: served.roles.iter().cloned().collect(),
+        ..flags.clone()
+    };
+    let layers = Layers::read(&flags)?;
+    let mut settings = layers.settings(Purpose::Run, "serve")?;
+    let principal = &mut settings.surroundings.principal;
+    principal.auth = served.auth();
+    // None at all are not the default ones.
+    let enforced = layers.enforced.as_ref().and_then(|(_, file)| file.agent.roles.clone());
+    principal.roles = enforced.unwrap_or_else(|| served.roles.clone());
+    if let Proof::Token { scopes, .. } = &served.proof {
+        // Those that each of its tokens has proven.
+        let of_all = layers.pick(|file| file.serve.oauth.clone()).map(|oauth| oauth.scopes).unwrap_or_default();
+        principal.scopes = scopes.iter().cloned().chain(of_all).collect();
+    }
+    Ok(settings)
 }
 
 /// The settings for a dry run: the workspace need not exist, and policies may lie inside it.
@@ -536,9 +586,12 @@ impl Authored {
     /// The roles that the settings give.
     pub(crate) fn roles(&self) -> BTreeSet<String> {
         let files = [&self.enforced, &self.layers_file].into_iter().flatten();
-        let of_people = |file: &File| file.people.values().flat_map(|person| person.roles.clone()).collect::<Vec<_>>();
+        let of_others = |file: &File| {
+            let people = file.people.values().flat_map(|person| &person.roles);
+            people.chain(file.serve.roles()).cloned().collect::<Vec<_>>()
+        };
         let roles =
-            files.flat_map(|(_, file)| file.agent.roles.clone().unwrap_or_default().into_iter().chain(of_people(file)));
+            files.flat_map(|(_, file)| file.agent.roles.clone().unwrap_or_default().into_iter().chain(of_others(file)));
         roles.chain(["developer".to_owned()]).collect()
     }
 
@@ -692,6 +745,12 @@ impl<'a> Layers<'a> {
         from(&self.enforced).or_else(|| from(&self.file))
     }
 
+    /// The same, with the file that it stands in.
+    fn located<T>(&self, get: impl Fn(&File) -> Option<T>) -> Option<(&Path, T)> {
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        layers.filter_map(|(path, file)| Some((path.as_path(), get(file)?))).next()
+    }
+
     /// The value of the enforced file, else the flag's, else that of the settings file.
     fn text<T>(&self, get: impl Fn(&File) -> Option<T>, flag: Option<T>) -> Option<T> {
         let from = |layer: &Option<(PathBuf, File)>| layer.as_ref().and_then(|(_, file)| get(file));
@@ -839,7 +898,7 @@ impl<'a> Layers<'a> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
         let kept = [audit.to_owned(), self.checkpoints()?.directory, self.control()?.directory];
         let settings = settings.chain(policies.map(Path::to_owned)).chain(kept);
-        Ok(settings.chain(self.target_files()).collect())
+        Ok(settings.chain(self.target_files()).chain(self.serve_files()).collect())
     }
 
     /// The files by which targets are known and reached that the settings name: whoever changes one sends a session elsewhere.
@@ -856,7 +915,7 @@ impl<'a> Layers<'a> {
     fn out_of_reach(&self, workspace: &AbsolutePath, policies: Option<&Path>, audit: &Path) -> Result<(), ConfigError> {
         let settings = self.file.as_ref().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
-        let mut targets = self.target_files();
+        let (mut targets, serve) = (self.target_files(), self.serve_files());
         // OpenSSH's own configuration, and what that names.
         targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
         let own = [
@@ -867,7 +926,8 @@ impl<'a> Layers<'a> {
             ("control directory", Some(control.as_path())),
         ];
         let own = own.into_iter().filter_map(|(what, path)| Some((what, path?)));
-        for (what, path) in own.chain(targets.iter().map(|path| ("target's file", path.as_path()))) {
+        let targets = targets.iter().map(|path| ("target's file", path.as_path()));
+        for (what, path) in own.chain(targets).chain(serve.iter().map(|path| ("server's file", path.as_path()))) {
             let place = facts::real_directory(&absolute(path)?).or_else(|| named(path));
             let granted = || self.flags.writes.iter().chain(&self.flags.reads);
             let granted = || granted().filter_map(|path| facts::real_directory(&absolute(path).ok()?));
@@ -1035,6 +1095,87 @@ impl<'a> Layers<'a> {
         People::new(people)
     }
 
+    /// What serving over HTTP at this address takes.
+    fn terms(&self, address: Address) -> Result<Terms, ConfigError> {
+        let url = self.pick(|file| file.serve.url.clone()).map(|text| text.parse()).transpose()?;
+        let origins = self.pick(|file| file.serve.origins.clone()).unwrap_or_default();
+        let wrong = |key: &str, value: &str, expected| {
+            Err(ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected })
+        };
+        if let Some(origin) = origins.iter().find(|origin| !http::is_origin(origin)) {
+            return wrong(
+                "serve.origins",
+                origin,
+                "what a page says of itself, such as `https://inspector.example.com`",
+            );
+        }
+        let max_connections = self.pick(|file| file.serve.max_connections).unwrap_or(256);
+        if max_connections == 0 {
+            return wrong("serve.max-connections", "0", "1 or more");
+        }
+        let rate = self.pick(|file| file.serve.rate).unwrap_or(50);
+        if rate == 0 {
+            return wrong("serve.rate", "0", "1 or more requests a second");
+        }
+        let oauth = self.located(|file| file.serve.oauth.clone());
+        let oauth = oauth.map(|(file, table)| table.oauth(own(file))).transpose();
+        let oauth = match oauth {
+            Ok(oauth) => oauth,
+            Err((key, value, expected)) => return wrong(key, &value, expected),
+        };
+        Ok(Terms {
+            address,
+            url,
+            hosts: self.pick(|file| file.serve.hosts.clone()).unwrap_or_default(),
+            origins,
+            tls: self.located(|file| file.serve.tls.clone()).map(|(file, table)| table.tls(own(file))),
+            oauth,
+            admin: self.located(|file| file.serve.admin.clone()).map(|(file, path)| own(file)(&path)),
+            max_connections,
+            rate,
+            idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
+        })
+    }
+
+    /// The principals that the settings name. Without any, a socket in the file system is for the server's own user, who is the
+    /// agent of the settings: the same user could start a server on standard input.
+    fn served(&self, address: &Address) -> Result<Vec<Served>, ConfigError> {
+        let Some((path, principals)) = self.located(|file| file.serve.principals.clone()) else {
+            if matches!(address, Address::Tcp(_)) {
+                return Ok(Vec::new());
+            }
+            let agent = self.text(|file| file.agent.name.clone(), self.flags.agent.clone());
+            let user = self.text(|file| file.agent.user.clone(), self.flags.user.clone());
+            return Ok(vec![Served {
+                agent: agent.unwrap_or_else(|| "agent".to_owned()),
+                user: user.unwrap_or_else(os_user),
+                roles: self.roles(),
+                proof: Proof::User(nix::unistd::geteuid().as_raw()),
+            }]);
+        };
+        if self.flags.agent.is_some() || self.flags.user.is_some() || !self.flags.roles.is_empty() {
+            return Err(ConfigError::Principals);
+        }
+        let served = principals.iter().map(|(name, table)| {
+            table.served(name, own(path)).map_err(|error| match error {
+                ServedError::Terms(error) => error.into(),
+                ServedError::Odd(why) => {
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    let offset = text.find(&format!("principals.{name}")).or_else(|| text.find("principals"));
+                    let place = place(path, &text, offset.unwrap_or_default());
+                    ConfigError::Principal { place, name: name.clone(), why }
+                }
+            })
+        });
+        served.collect()
+    }
+
+    /// Files by which clients are known and the server is, and the sockets for operators.
+    fn serve_files(&self) -> Vec<PathBuf> {
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        layers.flat_map(|(path, file)| file.serve.files().into_iter().map(own(path)).collect::<Vec<_>>()).collect()
+    }
+
     fn record(&self, directory: PathBuf) -> Result<audit::Settings, ConfigError> {
         let mut record = audit::Settings::new(directory, self.sync());
         if let Some(text) = self.pick(|file| file.audit.rotate.size.clone()) {
@@ -1073,6 +1214,11 @@ impl<'a> Layers<'a> {
         for secret in self.targets(&home()?)?.values().flat_map(Target::secrets) {
             // One that is not there is told when the target is used.
             known.extend(secret.known());
+        }
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        for token in layers.flat_map(|(path, file)| file.serve.token_files().map(own(path)).collect::<Vec<_>>()) {
+            // One that is not there is told when a server starts.
+            known.extend(std::fs::read(&token).map(|bytes| KnownValue::in_file(&token, &bytes)).into_iter().flatten());
         }
         for path in self.secret_files()? {
             match std::fs::read(&path) {
@@ -1130,6 +1276,15 @@ fn exists(path: &Path) -> Result<bool, ConfigError> {
 /// A path in a settings file is relative to that file.
 fn beside(file: &Path, path: Option<&Path>) -> Option<PathBuf> {
     path.map(|path| file.parent().unwrap_or(Path::new("/")).join(path))
+}
+
+/// Makes a path of what a settings file names.
+fn own(file: &Path) -> impl Fn(&str) -> PathBuf {
+    let home = home().ok();
+    move |named: &str| {
+        let expanded = home.as_ref().map_or_else(|| PathBuf::from(named), |home| expand(named, home));
+        beside(file, Some(&expanded)).unwrap_or(expanded)
+    }
 }
 
 fn expand(path: &str, home: &AbsolutePath) -> PathBuf {

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod config;
 mod exit;
+mod http;
 mod policies;
 mod reload;
 mod report;

@@ -26,7 +26,7 @@ use crate::report::Trouble;
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// What was seen, or why nothing could be.
-type Look = Result<Watched, String>;
+pub(crate) type Look = Result<Watched, String>;
 
 /// Looks once. The first look comes before the policies are loaded: what changes in between is then seen as a change.
 pub(crate) fn look(flags: &Context) -> Look {
@@ -82,7 +82,7 @@ pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look, mut
 }
 
 /// The values that count as secrets: those that are looked for, and those that the last look has shown.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Secrets {
     held: Vec<KnownValue>,
     seen: Vec<KnownValue>,

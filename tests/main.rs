@@ -18,6 +18,7 @@ mod developer;
 mod documents;
 mod export;
 mod guard;
+mod http;
 mod policy;
 mod record;
 mod reload;

@@ -6,10 +6,11 @@
 //!                            ◀── render.rs ◀┘   every fact as JSON and as text
 //! ```
 //!
-//! Decides nothing: who asks is `identity.rs`, what is allowed is the pipeline's affair. No tool takes credentials,
-//! hosts, policies or identities.
+//! Decides nothing about commands: what is allowed is the pipeline's affair. Who asks says `http/access.rs`, and on standard input
+//! the operator. No tool takes credentials, hosts, policies or identities.
 #![forbid(unsafe_code)]
 
+pub mod http;
 mod identity;
 mod render;
 mod server;

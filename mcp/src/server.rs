@@ -42,7 +42,7 @@ pub async fn serve_stdio(pipeline: Arc<Pipeline>, stop: impl Future<Output = ()>
     let (hang_up, gone) = watch::channel(false);
     // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
     let reader = Watched { reader, hang_up: hang_up.clone() };
-    let handler = Handler { pipeline: Arc::clone(&pipeline), gone };
+    let handler = Handler::new(pipeline, gone);
     tokio::pin!(stop);
     let running = tokio::select! {
         running = handler.serve((reader, writer)) => match running {
@@ -66,10 +66,17 @@ pub async fn serve_stdio(pipeline: Arc<Pipeline>, stop: impl Future<Output = ()>
     ended.map(|_| ()).map_err(|error| ServeError::Stopped(error.to_string()))
 }
 
-struct Handler {
+/// What answers the messages of one principal.
+pub(crate) struct Handler {
     pipeline: Arc<Pipeline>,
     /// True once the client is gone or the server is told to stop.
     gone: watch::Receiver<bool>,
+}
+
+impl Handler {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, gone: watch::Receiver<bool>) -> Self {
+        Self { pipeline, gone }
+    }
 }
 
 /// A reader that tells when it has come to its end.
@@ -136,6 +143,10 @@ impl ServerHandler for Handler {
         let mut stop = Stop::default();
         stop.listen(stopped);
         stop.listen(self.gone.clone());
+        // Over HTTP each call has a client of its own.
+        if let Some(hang_up) = identity::hang_up(&context) {
+            stop.listen(hang_up.switch());
+        }
         let work = async {
             let reply = match name.as_ref() {
                 "exec" => tools::exec::call(pipeline, client, stop, request.arguments).await,

@@ -1,0 +1,265 @@
+//! What becomes of one request: for us, from whom, not too much, well-formed; then it is the protocol's.
+//!
+//! Nothing of a request's body is read before it is known whose it is.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+    VARY, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use rmcp::transport::streamable_http_server::StreamableHttpService;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::access::{Access, Peer, Refusal};
+use super::hang_up::{Answer, Owed};
+use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
+use super::metadata::{Metadata, challenge};
+use super::metrics::Counts;
+use super::origin::Names;
+use crate::server::Handler;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Which requests a page that may speak to the server can make.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
+
+/// What such a page may send, besides what every page may.
+const SENT: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, last-event-id, mcp-method, mcp-name, mcp-protocol-version, mcp-session-id",
+);
+
+/// What such a page may read.
+const READ: HeaderValue = HeaderValue::from_static("mcp-session-id, www-authenticate");
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// What all connections come to.
+pub(super) struct Front {
+    pub(super) names: Names,
+    /// Where the protocol is spoken.
+    pub(super) path: String,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) access: Access,
+    /// What is each principal's own, by its number.
+    pub(super) rooms: Vec<Room>,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// What is one principal's own: no handle, no protocol session and no pipeline is any other's.
+pub(super) struct Room {
+    pub(super) service: StreamableHttpService<Handler, LocalSessionManager>,
+    pub(super) clients: Arc<LocalSessionManager>,
+    pub(super) limits: Limits,
+}
+
+/// An answer that is no protocol message.
+struct Refused {
+    status: StatusCode,
+    code: i32,
+    why: &'static str,
+    header: Option<(http::HeaderName, HeaderValue)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, why: &'static str) -> Self {
+        Self { status, code: -32600, why, header: None }
+    }
+
+    fn with(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+}
+
+impl Front {
+    /// The answer to a request that came over a connection with `peer`.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Body>, Infallible> {
+        let response = match self.names.check(request.headers()) {
+            Err(status) => refuse(&Refused::new(status, outsider(status))),
+            Ok(page) => {
+                let mut response = self.inside(request, peer).await.unwrap_or_else(|refused| refuse(&refused));
+                if let Some(page) = page {
+                    let headers = response.headers_mut();
+                    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
+                    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+                    headers.insert(VARY, HeaderValue::from_static("origin"));
+                }
+                response
+            }
+        };
+        self.counts.answered(response.status().as_u16());
+        Ok(response)
+    }
+
+    async fn inside(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Body>, Refused> {
+        let path = request.uri().path();
+        if let Some(metadata) = self.metadata.as_ref().filter(|metadata| metadata.paths.iter().any(|own| own == path)) {
+            return match *request.method() {
+                Method::GET => Ok(with_type(StatusCode::OK, metadata.document.clone())),
+                Method::OPTIONS => Ok(allowed()),
+                _ => Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")),
+            };
+        }
+        if path != self.path {
+            return Err(Refused::new(StatusCode::NOT_FOUND, "there is nothing here"));
+        }
+        match *request.method() {
+            Method::POST | Method::GET | Method::DELETE => {}
+            Method::OPTIONS => return Ok(allowed()),
+            _ => {
+                let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, "only GET, POST and DELETE are answered");
+                return Err(refused.with(ALLOW, METHODS));
+            }
+        }
+        let principal = self.access.principal(request.headers(), peer).await;
+        let principal = principal.map_err(|refusal| self.refused(&refusal))?;
+        let room = self.rooms.get(principal).ok_or_else(|| self.refused(&Refusal::Stranger))?;
+        room.answer(request).await
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Refused {
+        let (status, why) = match refusal {
+            Refusal::NoProof => (StatusCode::UNAUTHORIZED, "a token is needed"),
+            Refusal::Token(fault) => (StatusCode::UNAUTHORIZED, fault.as_str()),
+            Refusal::Secret => (StatusCode::UNAUTHORIZED, "the token is not known"),
+            Refusal::Scope(_) => (StatusCode::FORBIDDEN, "the token says too little"),
+            Refusal::Stranger => {
+                (StatusCode::FORBIDDEN, "the proof is good, and its owner is no principal of this server")
+            }
+            Refusal::Several => (StatusCode::FORBIDDEN, "the proof fits several principals of this server"),
+            Refusal::NoKeys => {
+                let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the issuer's keys cannot be had");
+                return refused.with(RETRY_AFTER, HeaderValue::from_static("30"));
+            }
+        };
+        tracing::info!(why, "a request is refused");
+        let refused = Refused::new(status, why);
+        match refusal {
+            // Another proof would not help.
+            Refusal::Stranger | Refusal::Several => refused,
+            _ => refused.with(WWW_AUTHENTICATE, challenge(self.metadata.as_ref(), refusal)),
+        }
+    }
+}
+
+impl Room {
+    /// The protocol's answer to its own principal's request.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+        let place = self.limits.admit().map_err(|full| {
+            let why = match full {
+                TooMuch::Rate => "there were too many requests in the last second",
+                TooMuch::Places => "too many requests wait for their answers",
+            };
+            Refused::new(StatusCode::TOO_MANY_REQUESTS, why).with(RETRY_AFTER, HeaderValue::from_static("1"))
+        })?;
+        let (owed, hang_up) = Owed::new(place);
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(hang_up);
+        // It has done its work, and is nobody's to log or to pass on.
+        head.headers.remove(AUTHORIZATION);
+        let (body, begins) = match head.method {
+            Method::POST => message(&head.headers, body).await?,
+            _ => (Bytes::new(), false),
+        };
+        if begins {
+            // Whoever says nothing for long is forgotten; until then there is an end to how many are remembered.
+            let known = self.clients.sessions.read().await.len();
+            if known >= MAX_CLIENTS {
+                let why = "too many clients of this principal are remembered; end one with DELETE";
+                return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, why));
+            }
+        }
+        let response = self.service.handle(Request::from_parts(head, Full::new(body))).await;
+        match response.status() {
+            // The library's words for what is JSON, and no message of the protocol.
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Err(Refused::new(StatusCode::BAD_REQUEST, "this is no message of the protocol"))
+            }
+            StatusCode::INTERNAL_SERVER_ERROR => Err(Refused {
+                code: -32603,
+                ..Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the server has failed")
+            }),
+            _ => Ok(response.map(|body| Answer { body, owed }.boxed())),
+        }
+    }
+}
+
+/// The body of a request, read within its time and size, and JSON; and whether it wants a protocol session.
+async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), Refused> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "requests are `application/json`"));
+    }
+    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than 4 MiB");
+    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|told| told > MAX_BODY) {
+        return Err(too_large());
+    }
+    let read = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY).collect()).await;
+    let read = read.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive"))?;
+    let bytes = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => too_large(),
+        None => Refused::new(StatusCode::BAD_REQUEST, "the request has broken off"),
+    })?;
+    let bytes = bytes.to_bytes();
+    if let Ok(called) = serde_json::from_slice::<Called>(&bytes) {
+        return Ok((bytes, called.method == "initialize"));
+    }
+    match serde_json::from_slice::<IgnoredAny>(&bytes) {
+        Ok(_) => Ok((bytes, false)),
+        Err(_) => Err(Refused { code: -32700, ..Refused::new(StatusCode::BAD_REQUEST, "the request is no JSON") }),
+    }
+}
+
+/// What is looked at of a message here.
+#[derive(Deserialize)]
+struct Called {
+    method: String,
+}
+
+fn outsider(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN => "this page may not speak to this server: `Origin`",
+        StatusCode::MISDIRECTED_REQUEST => "this server has another name: `Host`",
+        _ => "the request needs one `Host`",
+    }
+}
+
+fn refuse(refused: &Refused) -> Response<Body> {
+    let error = json!({ "code": refused.code, "message": refused.why });
+    let mut response =
+        with_type(refused.status, json!({ "jsonrpc": "2.0", "id": Value::Null, "error": error }).to_string());
+    if let Some((name, value)) = &refused.header {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+fn with_type(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::from(text).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What a browser wants to know before a page's request.
+fn allowed() -> Response<Body> {
+    let mut response = Response::new(Full::default().boxed());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+    response
+}

@@ -1,0 +1,238 @@
+//! What `[serve]` in a settings file says of serving over HTTP.
+//!
+//! Decides which values make sense; which of them together start no server says `palisade_mcp::http::terms`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use palisade_engine::Auth;
+use palisade_mcp::http::terms::{Algorithm, Fingerprint, KeySource, OAuth, Proof, TermsError, Tls};
+use serde::Deserialize;
+
+/// Where Linux keeps the certificates of those that vouch for servers.
+const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ServeTable {
+    pub(crate) url: Option<String>,
+    pub(crate) hosts: Option<Vec<String>>,
+    pub(crate) origins: Option<Vec<String>>,
+    pub(crate) admin: Option<String>,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) rate: Option<u32>,
+    pub(crate) tls: Option<TlsTable>,
+    pub(crate) oauth: Option<OAuthTable>,
+    pub(crate) principals: Option<BTreeMap<String, PrincipalTable>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsTable {
+    certificate: String,
+    key: String,
+    clients: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OAuthTable {
+    issuer: String,
+    audience: Option<String>,
+    keys: String,
+    roots: Option<String>,
+    algorithms: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) scopes: BTreeSet<String>,
+}
+
+/// A principal, under its agent's name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PrincipalTable {
+    pub(crate) user: String,
+    pub(crate) roles: BTreeSet<String>,
+    oauth: Option<BearerTable>,
+    token_file: Option<String>,
+    certificate: Option<String>,
+    uid: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BearerTable {
+    subject: Option<String>,
+    client: Option<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, String>,
+    #[serde(default)]
+    scopes: BTreeSet<String>,
+}
+
+/// A principal that is served over HTTP, with what proves it.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    /// The agent's name.
+    pub(crate) agent: String,
+    /// On whose behalf it acts.
+    pub(crate) user: String,
+    /// Its roles.
+    pub(crate) roles: BTreeSet<String>,
+    /// What it has to prove.
+    pub(crate) proof: Proof,
+}
+
+impl Served {
+    /// How it is proven, as policies see it.
+    pub(crate) fn auth(&self) -> Auth {
+        match self.proof {
+            Proof::Token { .. } => Auth::OAuth,
+            Proof::Secret(_) => Auth::StaticToken,
+            Proof::Certificate(_) => Auth::MutualTls,
+            Proof::User(_) => Auth::OsUser,
+        }
+    }
+}
+
+impl ServeTable {
+    /// The files that it names: whoever changes or reads one may be somebody else.
+    pub(crate) fn files(&self) -> Vec<&str> {
+        let tls = self.tls.iter().flat_map(|tls| [Some(&tls.certificate), Some(&tls.key), tls.clients.as_ref()]);
+        let keys = self.oauth.iter().flat_map(|oauth| {
+            let file = Some(&oauth.keys).filter(|keys| !keys.starts_with("https://"));
+            [file, oauth.roots.as_ref()]
+        });
+        let tokens = self.principals.iter().flat_map(BTreeMap::values).map(|table| table.token_file.as_ref());
+        let admin = std::iter::once(self.admin.as_ref());
+        tls.chain(keys).chain(tokens).chain(admin).flatten().map(String::as_str).collect()
+    }
+
+    /// The roles that principals have.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &String> {
+        self.principals.iter().flat_map(BTreeMap::values).flat_map(|table| &table.roles)
+    }
+
+    /// Files that hold tokens.
+    pub(crate) fn token_files(&self) -> impl Iterator<Item = &str> {
+        self.principals.iter().flat_map(BTreeMap::values).filter_map(|table| table.token_file.as_deref())
+    }
+}
+
+impl TlsTable {
+    /// The files; `own` makes a path of what a settings file names.
+    pub(crate) fn tls(&self, own: impl Fn(&str) -> PathBuf) -> Tls {
+        Tls { certificate: own(&self.certificate), key: own(&self.key), clients: self.clients.as_deref().map(own) }
+    }
+}
+
+impl OAuthTable {
+    /// The issuer and what its tokens have to say.
+    ///
+    /// # Errors
+    /// The key and value that make no sense, and what is expected of it.
+    pub(crate) fn oauth(&self, own: impl Fn(&str) -> PathBuf) -> Result<OAuth, (&'static str, String, &'static str)> {
+        let wrong = |key, value: &str, expected| Err((key, value.to_owned(), expected));
+        if self.issuer.is_empty() {
+            return wrong("serve.oauth.issuer", "", "the issuer as its tokens name it");
+        }
+        let keys = if self.keys.starts_with("https://") {
+            if self.keys.parse::<axum::http::Uri>().is_err() {
+                return wrong("serve.oauth.keys", &self.keys, "an `https` URL or a file");
+            }
+            let roots = self.roots.as_deref().map_or_else(|| PathBuf::from(ROOTS), &own);
+            KeySource::Url { url: self.keys.clone(), roots }
+        } else if self.keys.contains("://") {
+            return wrong(
+                "serve.oauth.keys",
+                &self.keys,
+                "an `https` URL or a file: keys that came in the clear prove nothing",
+            );
+        } else {
+            KeySource::File(own(&self.keys))
+        };
+        let mut algorithms = BTreeSet::new();
+        for name in self.algorithms.iter().flatten() {
+            let Ok(algorithm) = name.parse::<Algorithm>() else {
+                let expected = "one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA";
+                return wrong("serve.oauth.algorithms", name, expected);
+            };
+            algorithms.insert(algorithm);
+        }
+        if self.algorithms.is_none() {
+            algorithms.extend(Algorithm::ALL);
+        }
+        let (issuer, audience, scopes) = (self.issuer.clone(), self.audience.clone(), self.scopes.clone());
+        if let Some(scope) = scopes.iter().find(|scope| !is_scope(scope)) {
+            return wrong("serve.oauth.scopes", scope, "a scope: printable, without spaces, quotes and backslashes");
+        }
+        Ok(OAuth { issuer, audience, keys, algorithms, scopes })
+    }
+}
+
+impl PrincipalTable {
+    /// The principal `name`.
+    ///
+    /// # Errors
+    /// What makes no sense, to be read behind its name, or a file that cannot be used.
+    pub(crate) fn served(&self, name: &str, own: impl Fn(&str) -> PathBuf) -> Result<Served, ServedError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        // It may be part of the workspace's path.
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || [".", ".."].contains(&name) {
+            return Err(ServedError::Odd(
+                "has a name that is not made of letters, digits, `.`, `_` and `-`, at most 64 of them",
+            ));
+        }
+        if self.user.is_empty() {
+            return Err(ServedError::Odd("has an empty `user`"));
+        }
+        let proof = match (&self.oauth, &self.token_file, &self.certificate, self.uid) {
+            (Some(bearer), None, None, None) => bearer.proof()?,
+            (None, Some(file), None, None) => Proof::Secret(Fingerprint::of_file(&own(file))?),
+            (None, None, Some(name), None) if name.contains(':') => Proof::Certificate(name.clone()),
+            (None, None, Some(_), None) => {
+                return Err(ServedError::Odd(
+                    "has a `certificate` that is no URI, such as `spiffe://example.com/agent`",
+                ));
+            }
+            (None, None, None, Some(uid)) => Proof::User(uid),
+            _ => return Err(ServedError::Odd("needs one of `oauth`, `token-file`, `certificate` and `uid`")),
+        };
+        Ok(Served { agent: name.to_owned(), user: self.user.clone(), roles: self.roles.clone(), proof })
+    }
+}
+
+impl BearerTable {
+    fn proof(&self) -> Result<Proof, ServedError> {
+        if self.scopes.iter().any(|scope| !is_scope(scope)) {
+            return Err(ServedError::Odd("has `scopes` of which one is none"));
+        }
+        let (subject, client) = (self.subject.clone(), self.client.clone());
+        Ok(Proof::Token { subject, client, claims: self.claims.clone(), scopes: self.scopes.clone() })
+    }
+}
+
+/// Why a principal of the settings cannot be served.
+#[derive(Debug)]
+pub(crate) enum ServedError {
+    /// To be read behind its name.
+    Odd(&'static str),
+    /// A file.
+    Terms(TermsError),
+}
+
+impl From<TermsError> for ServedError {
+    fn from(error: TermsError) -> Self {
+        Self::Terms(error)
+    }
+}
+
+/// RFC 6749, section 3.3.
+fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+}
+
+/// Whether a text is what a page says of itself: a scheme and a host, without a path.
+pub(crate) fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    ["http", "https"].contains(&scheme) && !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' '])
+}
