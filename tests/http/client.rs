@@ -16,7 +16,7 @@ fn the_reference_client_works_over_http_in_both_eras() {
         let mut client = Command::new(&python);
         client.arg(repository().join("tests/support/mcp_http_client.py"));
         let seen = Ended::of(client.args([mode, &format!("http://{}/mcp", site.authority), TOKEN]));
-        assert_eq!(seen.code, Some(0), "{mode}: {seen:?} {}", site.log());
+        assert_eq!((seen.code, seen.stderr.as_str()), (Some(0), ""), "{mode}: {seen:?} {}", site.log());
         let seen = seen.json();
         assert_eq!(seen["version"], version, "{mode}");
         assert_eq!(seen["tools"].as_array().map(Vec::len), Some(10), "{mode}: {}", seen["tools"]);

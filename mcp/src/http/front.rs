@@ -168,6 +168,7 @@ impl Room {
         head.extensions.insert(hang_up);
         // It has done its work, and is nobody's to log or to pass on.
         head.headers.remove(AUTHORIZATION);
+        let ends = head.method == Method::DELETE;
         let (body, begins) = match head.method {
             Method::POST => message(&head.headers, body).await?,
             _ => (Bytes::new(), false),
@@ -190,7 +191,14 @@ impl Room {
                 code: -32603,
                 ..Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the server has failed")
             }),
-            _ => Ok(response.map(|body| Answer { body, owed }.boxed())),
+            status => {
+                let mut response = response.map(|body| Answer { body, owed }.boxed());
+                // It has happened, and is not merely accepted: the reference client wants to know.
+                if ends && status == StatusCode::ACCEPTED {
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                }
+                Ok(response)
+            }
         }
     }
 }
