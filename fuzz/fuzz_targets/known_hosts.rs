@@ -31,6 +31,11 @@ fuzz_target!(|text: &[u8]| {
         let ours = format!("{name} {KEY}\n");
         let beside = decide(&[text, ours.as_bytes()], port);
         assert!(matches!(beside, Answer::Known | Answer::Revoked(_)), "our own line is lost: {beside:?}");
-        assert_eq!(matches!(beside, Answer::Revoked(_)), matches!(answer, Answer::Revoked(_)));
+        let is_revoked = |answer: &Answer| matches!(answer, Answer::Revoked(_));
+        // As for OpenSSH: a line without a port, one that revokes too, counts at another port only if none has that port.
+        assert!(
+            is_revoked(&beside) == is_revoked(&answer) || port != 22 && is_revoked(&answer),
+            "{answer:?}, {beside:?}"
+        );
     }
 });
