@@ -51,10 +51,19 @@ impl<'p> Tty<'p> {
         self.writes(keys, false).await;
     }
 
+    /// Whoever types faster than the job reads is told to wait for it.
     async fn writes(&self, keys: &str, eof: bool) {
-        let client = Client::default();
-        let written = self.place.pipeline.write_job(&self.job, keys.as_bytes(), eof, Reading::default(), &client).await;
-        assert!(matches!(written, Ok(Reached::Shown(_))), "{keys:?}: {written:?}");
+        let (client, begun) = (Client::default(), Instant::now());
+        loop {
+            let reading = Reading::default();
+            match self.place.pipeline.write_job(&self.job, keys.as_bytes(), eof, reading, &client).await {
+                Ok(Reached::Shown(_)) => return,
+                Err(failure) if failure.what.as_str().contains("has not read") && begun.elapsed() < 20 * SECOND => {
+                    tokio::task::yield_now().await;
+                }
+                other => panic!("{keys:?}: {other:?}"),
+            }
+        }
     }
 
     /// Reads to its end.
