@@ -283,6 +283,9 @@ fn a_session_at_a_target_waits_for_a_persons_yes() {
         ssh("web", &port("TARGET"), ""),
         ssh("jump", &port("JUMP1"), ""),
         ssh("far", &port("TARGET"), ", jump = [\"jump\"]"),
+        // Its key is believed without being known, which shows only when it is reached.
+        ssh("new", &port("TARGET"), ", jump = [\"jump\"], dangerous_accept_new_host_key = true")
+            .replace("\"known_hosts\"", "\"known_to_nobody\""),
     ];
     let Some(office) = Office::new(&format!("policies = \"site\"\n{}{people}", targets.concat())) else { return };
     let dir = sshd.variable("PALISADE_SSH_DIR");
@@ -318,4 +321,12 @@ fn a_session_at_a_target_waits_for_a_persons_yes() {
         // It was for one session.
         assert_eq!(call(&mut server, "session_open", &arguments)["status"], "approval_required", "{target}");
     }
+    let arguments = json!({ "target": "new" });
+    let id = call(&mut server, "session_open", &arguments)["approval"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let refused = call(&mut server, "session_open", &arguments);
+    assert!(
+        refused.to_string().contains("nobody has said yes to that"),
+        "the yes was to a host that is known: {refused}"
+    );
 }

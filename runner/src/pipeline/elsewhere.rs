@@ -106,7 +106,7 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
-        let mut people = Vec::new();
+        let (mut people, mut shown) = (Vec::new(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
             let best = self.elsewhere(target, None);
@@ -114,6 +114,7 @@ impl Pipeline {
                 Ok(yes) => people = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
+            shown = Some(best.machine);
         }
         let met = match &target.place {
             Place::Ssh(there) => ssh::Met::meet(there).await.map(|met| Met::Ssh(Box::new(met))),
@@ -121,6 +122,10 @@ impl Pipeline {
         };
         let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
         let mut place = self.elsewhere(target, Some(&met));
+        // A yes is to the target that was shown.
+        if !people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
+            return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
+        }
         if let Err(unanswered) = self.permitted(&self.facts_at(id, &place, client), &place, people)? {
             return Ok(Err(unanswered));
         }
