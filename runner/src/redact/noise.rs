@@ -306,7 +306,9 @@ fn needs_a_look(byte: u8) -> bool {
 fn is_final(parameters: &[u8], byte: u8) -> bool {
     let several = parameters.contains(&b';');
     match (byte, parameters) {
-        (b'm', _) | (_, [] | [b'<'..=b'?', ..]) => true,
+        (b'm', _) | (_, [b'<'..=b'?', ..]) => true,
+        // Without any, few are ever sent: behind `ESC [` the first letter of a secret is rather its own.
+        (_, []) => matches!(byte, b'c' | b'g' | b'r' | b's' | b'u'),
         (b'f' | b'r' | b's' | b't' | b'x' | b'y', _) => several,
         (b'n', [b'5' | b'6']) | (b'g', [b'0' | b'3']) | (b'c', [b'0']) | (b'i', [b'4' | b'5']) => true,
         (b'h' | b'l', _) => matches!(parameters, [b'2' | b'4'] | [b'1' | b'2', b'0']),
@@ -372,6 +374,7 @@ mod tests {
             ("caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}", "caf\u{e9} \u{20ac} \u{2026} \u{2502} \u{1f600}"),
             ("\x1b[unfinished\n\x1b]2;also\nnot", "nfinished\n]2;also\nnot"),
             ("cut \x1b[3", "cut [3"),
+            ("\x1b[fuzz \x1b[hunter2 \x1b[s\x1b[u\x1b[mx", "fuzz hunter2 x"),
             (
                 "\x1b[31ghp_x \x1b[31npm_x \x1b[31sk-x \x1b[3gtabs\x1b[?25hshown\x1b[s\x1b[2;9rx",
                 "ghp_x npm_x sk-x tabsshownx",
