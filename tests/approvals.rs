@@ -301,6 +301,25 @@ fn what_the_kernel_would_refuse_runs_in_a_shell_of_its_own() {
 }
 
 #[test]
+fn a_yes_to_making_a_file_is_none_to_changing_one() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let new = office.world.path("outside/new");
+    let directory = new.parent().expect("a directory").to_owned();
+    let write = json!({ "command": format!("echo yes > {}", new.display()), "session": session });
+    let id = waits(&call(&mut server, "exec", &write));
+    let shown = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+    assert_eq!(shown["opens"], json!([format!("-w-- {}", directory.display())]), "{shown}");
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    fs::write(&new, "somebody's\n").expect("a file");
+    office.give_to_the_agent();
+    let other = waits(&call(&mut server, "exec", &write));
+    assert_ne!(other, id, "what the yes opens is another place now");
+    assert_eq!(fs::read_to_string(&new).expect("a file"), "somebody's\n");
+}
+
+#[test]
 fn what_is_typed_into_a_job_is_asked_for_too() {
     let Some(office) = site("") else { return };
     let mut server = office.serve(&[]);

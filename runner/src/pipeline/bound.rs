@@ -70,7 +70,7 @@ impl Parts {
 
 /// What a yes to this script binds. `files` are those that it names.
 pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
-    let Pending { question, call, state, .. } = pending;
+    let Pending { question, call, state, opens, .. } = pending;
     let Call { script, session, cwd, timeout, reason, arguments, yields, terminal, colours, .. } = call;
     let facts = question.facts();
     let mut parts = Parts::default();
@@ -80,6 +80,10 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     parts.report(question.report());
     for BoundFile { path, digest, stands_for } in files {
         parts.add(path.as_str()).add(format!("{digest:?}")).add(stands_for);
+    }
+    parts.add("opens").add(opens.len().to_string());
+    for (path, rights) in opens {
+        parts.add(path.as_str()).add(rights.to_string());
     }
     parts.digest()
 }

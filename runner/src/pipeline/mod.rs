@@ -197,6 +197,8 @@ pub struct Pending {
     scripts: u64,
     /// What its shell begins with, or its session's shell is.
     state: Option<audit::Digest>,
+    /// What a yes opens to it beyond the kernel's rules: what is shown, what the yes binds and what it runs with.
+    opens: BTreeMap<AbsolutePath, Rights>,
     req: RequestId,
     explained: Explained,
     decision: DecisionNote,
@@ -332,6 +334,7 @@ impl Pipeline {
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
             Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
+                opens: tokio::task::block_in_place(|| self.opens(&question))?,
                 question,
                 call,
                 scripts: seat.scripts,
@@ -367,7 +370,7 @@ impl Pipeline {
         people: &[Approval],
         under: RequestId,
     ) -> Result<Outcome, Failure> {
-        let Pending { question, call, scripts, .. } = pending;
+        let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
         let mut seat = match &call.session {
@@ -383,7 +386,7 @@ impl Pipeline {
             return Err(Failure::of("the policies have changed since this was asked; submit the command again"));
         }
         // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
-        seat.extra = self.opens(&question)?;
+        seat.extra = opens;
         if !seat.extra.is_empty() {
             seat = self.beside(seat)?;
         }

@@ -125,12 +125,11 @@ impl Pipeline {
     }
 
     fn register(&self, pending: &Pending) -> Asked {
-        let Pending { question, call, req, explained, .. } = pending;
+        let Pending { question, call, req, explained, opens, .. } = pending;
         let facts = question.facts();
         let files = tokio::task::block_in_place(|| bound::files(question.inventory(), facts));
         let binds = bound::script(pending, &files);
         let redact = |text: &str| self.redact(text);
-        let opens = tokio::task::block_in_place(|| self.opens(question)).unwrap_or_default();
         let about = || About {
             kind: "exec",
             explained: explained.clone(),
