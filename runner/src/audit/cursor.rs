@@ -145,9 +145,18 @@ impl Place {
         while left.records > 0 && left.bytes > 0 {
             let Some((number, path)) = chain.numbered().range(self.file..).next() else {
                 // Nothing is there but, at most, the note of how far it was pruned.
-                let pruned = chain.pruned(&Expected::default()).ok().flatten();
-                missed += pruned.map_or(0, |pruned| pruned.head.seq.saturating_sub(self.seq));
-                self.seq = pruned.map_or(self.seq, |pruned| pruned.head.seq.max(self.seq));
+                match chain.pruned(&Expected::default()) {
+                    Ok(None) => {}
+                    Ok(Some(pruned)) => {
+                        missed += pruned.head.seq.saturating_sub(self.seq);
+                        self.seq = pruned.head.seq.max(self.seq);
+                    }
+                    // How many cannot be told any more, but that some are gone: the note itself was one.
+                    Err(error) => {
+                        tracing::error!(chain = chain.stem(), "how far a chain was pruned cannot be read: {error}");
+                        missed += 1;
+                    }
+                }
                 self.over = !chain.open;
                 return Ok(missed);
             };
@@ -245,6 +254,19 @@ mod tests {
     fn only_file(directory: &Path) -> PathBuf {
         let mut files = series::chains(directory).unwrap();
         files.pop().unwrap().files().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_damaged_note_of_what_was_pruned_counts_as_a_loss_and_once() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("20260101T000000_0badc0de.pruned"), "no note").unwrap();
+        let mut cursor = Cursor::default();
+        for missed in [1, 0] {
+            let batch = cursor.read(home.path(), ALL).unwrap();
+            assert_eq!((batch.records.len(), batch.missed), (0, missed));
+            cursor.pass(&batch);
+        }
+        assert_eq!(cursor.missed, 1);
     }
 
     #[test]
