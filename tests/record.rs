@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::serve::Server;
+use crate::support::people::call;
 use crate::support::services::skip;
 use crate::support::world::{Ended, World};
 
@@ -361,6 +363,20 @@ fn what_was_redacted_is_there_for_whoever_holds_the_key() {
     assert!(leaves_out(&replay(&["--identity", &other]).json()).is_some_and(|why| why.contains("another key")));
     let none = replay(&["--identity", &settings]);
     assert!(none.code == Some(1) && none.stderr.contains("holds no age key"), "{none:?}");
+
+    // What is typed into a job, too.
+    let mut server = Server::start_with(&world, &["--config", &settings]);
+    let job = call(&mut server, "exec", &json!({ "command": "cat >/dev/null", "yield_ms": 0 }))["job"].clone();
+    let typed = format!("A={secret}\n");
+    let wrote = call(&mut server, "job_write", &json!({ "job": job, "input": typed, "eof": true }));
+    assert!(wrote["status"] == "running" || wrote["status"] == "done", "{wrote}");
+    let record = world.record();
+    let input = record.iter().find(|record| record["kind"] == "input").expect("an input");
+    let recipe = format!("printf %s '{}' | base64 -d | age -d -i '{key}'", input["sealed"].as_str().expect("a copy"));
+    let opened = Command::new("sh").args(["-c", &recipe]).output().expect("a shell");
+    let opened: Value = serde_json::from_slice(&opened.stdout).expect("JSON");
+    assert_eq!((&opened["cmd"], &opened["req"]), (&json!(typed), &input["of"]), "{opened} {input}");
+    assert!(!input["cmd"].as_str().expect("a text").contains(secret), "{input}");
 
     // A key that is none, and the half that must not be here.
     let half = fs::read_to_string(&key).expect("a key");

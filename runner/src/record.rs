@@ -295,12 +295,34 @@ pub(crate) struct Yes {
 }
 
 /// Something that was to be written to a job's input; without an answer it could not be judged.
-pub(crate) fn input(job: &Job, judged: Option<&Explained>, yes: Yes, text: Redacted, bytes: usize, eof: bool) -> Entry {
+///
+/// # Errors
+/// If a sealed copy has to go with it and there can be none.
+pub(crate) fn input(
+    settings: &Settings,
+    job: &Job,
+    judged: Option<&Explained>,
+    yes: Yes,
+    input: &[u8],
+    eof: bool,
+) -> Result<Entry, SealError> {
     let (effect, determining) = judged.map_or((Effect::Deny, Vec::new()), answer);
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    let (text, Yes { ask, under }) = (Command::shown(text), yes);
-    Written { of: job.req, ask, under, session: session(job.session.as_str()), effect, determining, text, bytes, eof }
-        .into()
+    let text = String::from_utf8_lossy(input);
+    let sealed = settings.audit.sealed_to.as_ref().map(|to| to.seal_input(job.req, &text)).transpose()?;
+    let Yes { ask, under } = yes;
+    Ok(Written {
+        of: job.req,
+        ask,
+        under,
+        session: session(job.session.as_str()),
+        effect,
+        determining,
+        text: Command::shown(settings.redactor.keyed(job.session.as_str()).text(&text)),
+        bytes: u64::try_from(input.len()).unwrap_or(u64::MAX),
+        eof,
+        sealed,
+    }
+    .into())
 }
 
 /// A signal that was to be sent to a job.

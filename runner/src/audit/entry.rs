@@ -349,6 +349,9 @@ pub struct Written {
     pub bytes: u64,
     /// It ends the input.
     pub eof: bool,
+    /// The text as it was, for whoever has the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
 }
 
 /// A signal that was to be sent to a job. Sent only when this is on record.

@@ -1,4 +1,4 @@
-//! A copy of what a decision was made on, as it was, sealed to a key that is not on this machine.
+//! A copy of what a decision was made on, or of what was to be written to a job, as it was, sealed to a key that is not on this machine.
 //!
 //! Decides what the copy holds and who can open it. The form is age's (`age-encryption.org/v1`, an X25519 recipient), so that `age -d` opens it, or
 //! [`Identity`]. What the record itself holds is not changed by it.
@@ -56,9 +56,9 @@ impl TryFrom<String> for SealTo {
 #[derive(Clone, Debug, Serialize)]
 pub struct Sealed(String);
 
-/// The copy could not be sealed, so that the decision cannot be recorded as the operator wants it.
+/// The copy could not be sealed, so that the request cannot be recorded as the operator wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the copy of the decision cannot be sealed, and `audit.sealed-to` demands one")]
+#[error("the copy of what was asked cannot be sealed, and `audit.sealed-to` demands one")]
 pub struct SealError;
 
 /// What a copy holds.
@@ -88,8 +88,19 @@ impl SealTo {
     /// # Errors
     /// If the system has no random numbers, or the key is none that anything can be sealed to.
     pub(crate) fn seal(&self, req: RequestId, report: &Report) -> Result<Sealed, SealError> {
-        let raw = Raw { v: 1, req: req.to_string(), cmd: &report.command, asked: report.asked.as_deref() };
-        let text = Zeroizing::new(serde_json::to_vec(&raw).map_err(|_| SealError)?);
+        self.seal_raw(&Raw { v: 1, req: req.to_string(), cmd: &report.command, asked: report.asked.as_deref() })
+    }
+
+    /// Seals what was to be written to the input of a job, which the decision `of` let run.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub(crate) fn seal_input(&self, of: RequestId, text: &str) -> Result<Sealed, SealError> {
+        self.seal_raw(&Raw { v: 1, req: of.to_string(), cmd: text, asked: None })
+    }
+
+    fn seal_raw(&self, raw: &Raw<'_>) -> Result<Sealed, SealError> {
+        let text = Zeroizing::new(serde_json::to_vec(raw).map_err(|_| SealError)?);
         let sealed = age::encrypt(&self.0, &text).map_err(|_| SealError)?;
         Ok(Sealed(STANDARD.encode(sealed)))
     }
@@ -127,7 +138,7 @@ impl Identity {
         if keys.is_empty() { Err(IdentityError::None(name())) } else { Ok(Self(keys)) }
     }
 
-    /// The copy that a decision on record carries. `None`: it carries none.
+    /// The copy that a decision or an input on record carries. `None`: it carries none.
     ///
     /// # Errors
     /// If it was sealed to another key, was changed, or belongs to another decision.
@@ -137,7 +148,8 @@ impl Identity {
         let opened = self.0.iter().find_map(|key| age::decrypt(key, &sealed).ok()).map(Zeroizing::new);
         let Some(opened) = opened else { return Some(Err("its sealed copy is for another key, or damaged")) };
         let unsealed: Option<Unsealed> = serde_json::from_slice(&opened).ok();
-        let own = decision.get("req").and_then(Value::as_str);
+        // An input is that of the job that a decision let run.
+        let own = decision.get("req").or_else(|| decision.get("of")).and_then(Value::as_str);
         let unsealed = unsealed.filter(|unsealed| Some(unsealed.req.as_str()) == own);
         Some(unsealed.ok_or("its sealed copy belongs to another decision"))
     }

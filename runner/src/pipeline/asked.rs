@@ -9,7 +9,7 @@ use std::sync::Arc;
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::{Client, Failure, Pipeline, Reading};
-use crate::audit::{Anchor, RequestId};
+use crate::audit::{Anchor, Entry, RequestId, SealError};
 use crate::job::{Job, JobSignal};
 use crate::record;
 use crate::result::{DecisionNote, Explained, Reached};
@@ -96,6 +96,19 @@ pub(super) struct Question {
 }
 
 impl Pipeline {
+    /// What goes on record of something that was to be written to a job.
+    pub(super) fn input_entry(
+        &self,
+        job: &Job,
+        judged: Option<&Explained>,
+        yes: record::Yes,
+        input: &[u8],
+        eof: bool,
+    ) -> Result<Entry, Failure> {
+        let entry = record::input(&self.settings, job, judged, yes, input, eof);
+        entry.map_err(|SealError| Failure::of(super::SEALED))
+    }
+
     /// What becomes of something that is on record and not allowed as it stands.
     pub(super) fn not_yet(&self, asked: Question, intent: Intent, explained: Explained, anchor: Anchor) -> Reached {
         let Question { ask, job, facts, judged, told } = asked;
@@ -168,10 +181,7 @@ impl Pipeline {
         let explained = Explained::of(&judged.strictest(), &redactor);
         let yes = record::Yes { ask: None, under: Some(under) };
         let entry = match &intent {
-            Intent::Input { bytes, eof, .. } => {
-                let text = redactor.text(&String::from_utf8_lossy(bytes));
-                record::input(&job, Some(&explained), yes, text, bytes.len(), *eof)
-            }
+            Intent::Input { bytes, eof, .. } => self.input_entry(&job, Some(&explained), yes, bytes, *eof)?,
             Intent::Signal { signal, .. } => record::signalled(&job, &explained, yes, signal.name()),
         };
         let allowed = explained.decision == Decision::Allow;

@@ -83,7 +83,7 @@ impl Pipeline {
         let ask = self.audit.request();
         let asks = shown.as_ref().is_ok_and(|shown| shown.decision == Decision::Ask);
         let yes = record::Yes { ask: asks.then_some(ask), under: None };
-        let entry = record::input(&job, shown.as_ref().ok(), yes, redactor.text(&text), input.len(), eof);
+        let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),

@@ -765,9 +765,9 @@ impl Pipeline {
     }
 }
 
-/// What is said where a copy of the decision cannot be sealed.
+/// What is said where a copy of what was asked cannot be sealed.
 const SEALED: &str =
-    "the copy of the decision that `audit.sealed-to` demands cannot be made, so it is not on record and nothing runs";
+    "the copy of this that `audit.sealed-to` demands cannot be made, so it is not on record and nothing is done";
 
 /// Where one call is judged and runs.
 struct Seat {
