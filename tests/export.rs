@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::certificates::certify;
+use crate::support::services::has_program;
 use crate::support::world::World;
 
 fn serve(world: &World, settings: &str) -> Child {
@@ -81,10 +83,10 @@ fn a_server_that_is_killed_is_followed_by_one_that_goes_on() {
 fn exports_that_make_no_sense_are_refused_where_they_stand() {
     let world = World::new();
     for (settings, line, said) in [
-        ("[export.syslog]\nto = 'tls://h:6514'\n", 2, "tcp://host:port"),
+        ("[export.syslog]\nto = 'tls://h'\n", 2, "tcp://host:port"),
         ("[export.syslog]\n\nto = 'udp://h:1'\nbody = 'cef'\n", 4, "cef"),
         ("[export.syslog]\nbody = 'ocsf'\n", 1, "to"),
-        ("[export.otlp]\nendpoint = 'https://h/v1/logs'\n", 2, "`https` is not supported"),
+        ("[export.otlp]\nendpoint = 'ftp://h/v1/logs'\n", 2, "expected a URL"),
         ("[export.otlp]\nendpoint = 'h'\n", 2, "expected a URL"),
         ("[export]\nkafka = 1\n", 2, "kafka"),
     ] {
@@ -95,6 +97,110 @@ fn exports_that_make_no_sense_are_refused_where_they_stand() {
             ended.stderr.contains(&format!("s.toml:{line}")) && ended.stderr.contains(said),
             "{settings}: {ended:?}"
         );
+    }
+}
+
+#[test]
+fn a_server_does_not_start_without_what_secures_its_copies() {
+    let world = World::new();
+    world.write("junk.pem", "no certificate");
+    for (settings, said) in [
+        ("[export.syslog]\nto = 'tls://h:6514'\n", "`roots` is missing"),
+        ("\n[export.otlp]\nendpoint = 'https://h/v1/logs'\n", "`roots` is missing"),
+        ("[export.syslog]\nto = 'tcp://h:601'\nroots = 'x.pem'\n", "`roots` has no use without TLS"),
+        ("[export.otlp]\nendpoint = 'http://h/v1/logs'\nkey = 'x.key'\n", "`key` has no use without TLS"),
+        ("[export.syslog]\nto = 'tls://h:6514'\nroots = 'gone.pem'\n", "gone.pem"),
+        ("[export.syslog]\nto = 'tls://h:6514'\nroots = 'junk.pem'\n", "it holds no certificate"),
+    ] {
+        let file = world.write("s.toml", settings).display().to_string();
+        let ended = world.call(&["serve", "--config", &file]);
+        assert_eq!(ended.code, Some(1), "{settings}: {ended:?}");
+        let line = settings.chars().take_while(|character| *character == '\n').count() + 1;
+        let place = format!("s.toml:{line}:");
+        assert!(ended.stderr.contains(&place) && ended.stderr.contains(said), "{settings}: {ended:?}");
+    }
+    // Whoever can change what vouches for a collector reads the record.
+    let inside =
+        format!("[export.syslog]\nto = 'tls://h:6514'\nroots = '{}'\n", world.workspace().join("r.pem").display());
+    let file = world.write("s.toml", &inside).display().to_string();
+    let ended = world.call(&["serve", "--config", &file]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("within the agent's reach"), "{ended:?}");
+}
+
+/// A collector that speaks TLS, asks for a certificate, and prints what comes.
+struct Secured(Child);
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Secured {
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        BufReader::new(self.0.stdout.take().expect("its output")).lines().map_while(Result::ok)
+    }
+}
+
+#[test]
+fn copies_go_over_tls_to_a_collector_that_is_vouched_for_and_to_no_other() {
+    if has_program("openssl").is_none() || has_program("python3").is_none() {
+        return;
+    }
+    let world = World::new();
+    certify(&world, "authority", None, "");
+    certify(&world, "others", None, "");
+    certify(&world, "collector", Some("authority"), "IP:127.0.0.1");
+    certify(&world, "palisade", Some("authority"), "DNS:palisade");
+    assert_eq!(world.run("echo one").code, Some(0));
+    let path = |name: &str| world.path(name).display().to_string();
+    for kind in ["syslog", "otlp"] {
+        for (roots, own, expected) in [
+            ("others", true, Some("UnknownIssuer")),
+            // Who sends a request at once may find the connection closed before it reads why.
+            ("authority", false, Some(if kind == "syslog" { "CertificateRequired" } else { "" })),
+            ("authority", true, None),
+        ] {
+            let mut python = Command::new("python3");
+            python.args(["-c", include_str!("support/collector.py"), kind]);
+            python.args([path("collector.pem"), path("collector.key"), path("authority.pem")]);
+            let mut collector = Secured(python.stdout(Stdio::piped()).spawn().expect("a collector"));
+            let mut lines = collector.lines();
+            let port = lines.next().expect("its port");
+            let place = match kind {
+                "syslog" => format!("to = 'tls://127.0.0.1:{port}'"),
+                _ => format!("endpoint = 'https://127.0.0.1:{port}/v1/logs'"),
+            };
+            let shown = if own { "certificate = 'palisade.pem'\nkey = 'palisade.key'\n" } else { "" };
+            let settings = format!("[export.{kind}]\n{place}\nroots = '{roots}.pem'\n{shown}");
+            let settings = world.write("s.toml", &settings).display().to_string();
+            let _ = std::fs::remove_file(
+                world
+                    .records()
+                    .first()
+                    .and_then(|file| file.parent())
+                    .expect("the record")
+                    .join(format!("export-{kind}.cursor")),
+            );
+            let mut command = world.palisade();
+            command.args(["serve", "--config", &settings]).stdin(Stdio::piped()).stdout(Stdio::null());
+            let mut server = command.stderr(Stdio::piped()).spawn().expect("a server");
+            let Some(expected) = expected else {
+                let seen = lines.by_ref().take_while(|line| !line.contains("echo one")).count();
+                assert!(seen < 100, "{kind}: a copy of the decision came");
+                drop(server.stdin.take());
+                assert!(server.wait().expect("it ends").success());
+                continue;
+            };
+            let log = BufReader::new(server.stderr.take().expect("its log")).lines().map_while(Result::ok);
+            let refused = log.into_iter().find(|line| line.contains("does not take records")).expect("a warning");
+            assert!(refused.contains(expected), "{kind}, {roots}: {refused}");
+            drop(server.stdin.take());
+            let _ = server.wait();
+            drop(collector);
+            assert!(!lines.any(|line| line.contains("echo one")), "{kind}: nothing came");
+        }
     }
 }
 

@@ -7,33 +7,9 @@ use serde_json::json;
 
 use super::issuer::{Issuer, publish, settings};
 use super::{Site, TOKEN, give_out, modern, tool_call};
-use crate::support::services::{has_program, stdout_of};
+use crate::support::certificates::certify;
+use crate::support::services::has_program;
 use crate::support::world::{Ended, World};
-
-/// Makes `NAME.pem` and `NAME.key`, vouched for by `by` or by itself, for these names.
-fn certify(world: &World, name: &str, by: Option<&str>, names: &str) {
-    let path = |name: &str| world.path(name).display().to_string();
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    openssl.args([
-        "-subj",
-        &format!("/CN={name}"),
-        "-keyout",
-        &path(&format!("{name}.key")),
-        "-out",
-        &path(&format!("{name}.pem")),
-    ]);
-    match by {
-        None => openssl.args(["-addext", "keyUsage=critical,keyCertSign"]),
-        Some(by) => openssl.args(["-CA", &path(&format!("{by}.pem")), "-CAkey", &path(&format!("{by}.key"))]).args([
-            "-addext",
-            &format!("subjectAltName={names}"),
-            "-addext",
-            "basicConstraints=critical,CA:false",
-        ]),
-    };
-    stdout_of(openssl.stdin(Stdio::null()).stderr(Stdio::null()));
-}
 
 /// What `curl` is answered: the status, and the body.
 fn curl(world: &World, site: &Site, arguments: &[&str]) -> (u16, String) {

@@ -1,6 +1,7 @@
 //! What whole-program tests stand on.
 
 pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod people;
 pub(crate) mod services;
 pub(crate) mod site;

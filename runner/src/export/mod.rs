@@ -9,6 +9,7 @@ mod asciicast;
 mod ocsf;
 mod otlp;
 mod syslog;
+mod tls;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,8 +24,9 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use asciicast::Recording;
 pub use ocsf::event as ocsf_event;
-pub use otlp::{Endpoint, request as otlp_request};
-pub use syslog::{Body, Target, message as syslog_message};
+pub use otlp::{Endpoint, Otlp, request as otlp_request};
+pub use syslog::{Body, Syslog, Target, message as syslog_message};
+pub use tls::{Files as TlsFiles, TlsError};
 
 use crate::audit::{Batch, Cursor, Line, Most};
 
@@ -50,9 +52,9 @@ const IN_DOUBT: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// To an OpenTelemetry collector.
-    pub otlp: Option<Endpoint>,
-    /// To a syslog server, and what its messages hold.
-    pub syslog: Option<(Target, Body)>,
+    pub otlp: Option<Otlp>,
+    /// To a syslog server.
+    pub syslog: Option<Syslog>,
 }
 
 /// Exporters at work. They end with it.
@@ -120,9 +122,8 @@ impl Exporters {
     /// # Errors
     /// If no thread can be had.
     pub fn start(record: &Path, settings: &Settings) -> io::Result<Self> {
-        let otlp = settings.otlp.iter().map(|endpoint| Collector::Otlp(otlp::Client::new(endpoint)));
-        let syslog = settings.syslog.iter();
-        let syslog = syslog.map(|(target, body)| Collector::Syslog(syslog::Client::new(target.clone(), *body)));
+        let otlp = settings.otlp.iter().map(|to| Collector::Otlp(otlp::Client::new(to)));
+        let syslog = settings.syslog.iter().map(|to| Collector::Syslog(syslog::Client::new(to)));
         let mut running = Self::default();
         for collector in otlp.chain(syslog) {
             let (stop, stopped) = mpsc::channel();

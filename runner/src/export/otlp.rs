@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::tls::{Files, TlsError, Trust};
 use super::{Refused, text, written};
 use crate::audit::{self, Line};
 
@@ -15,32 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a collector's answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// A collector's address for logs: `http://host:4318/v1/logs`.
+/// A collector's address for logs: `http://host:4318/v1/logs`, or `https://…`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Endpoint(String);
 
 /// A text is no [`Endpoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
-    /// It is none at all.
-    #[error("expected a URL such as `http://127.0.0.1:4318/v1/logs`")]
-    Form,
-    /// It asks for TLS.
-    #[error("`https` is not supported by this version: name a collector on this machine, which can send on over TLS")]
-    Tls,
-}
+#[error("expected a URL such as `http://127.0.0.1:4318/v1/logs`")]
+pub struct EndpointError;
 
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        if text.starts_with("https://") {
-            return Err(EndpointError::Tls);
-        }
-        let url: ureq::http::Uri = text.parse().map_err(|_| EndpointError::Form)?;
-        let is_one = url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty());
-        if is_one { Ok(Self(text.to_owned())) } else { Err(EndpointError::Form) }
+        let url: ureq::http::Uri = text.parse().map_err(|_| EndpointError)?;
+        let is_one =
+            matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty());
+        // In the one spelling that is looked at later.
+        let url = if is_one { url.to_string() } else { return Err(EndpointError) };
+        Ok(Self(url))
     }
 }
 
@@ -49,6 +44,24 @@ impl TryFrom<String> for Endpoint {
 
     fn try_from(text: String) -> Result<Self, EndpointError> {
         text.parse()
+    }
+}
+
+/// A collector, and how the connection to it is secured if it is.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    endpoint: Endpoint,
+    trust: Option<Trust>,
+}
+
+impl Otlp {
+    /// Reads the files that secure the connection.
+    ///
+    /// # Errors
+    /// If `https://` lacks one, `http://` names one, or one cannot be used.
+    pub fn new(endpoint: Endpoint, files: &Files) -> Result<Self, TlsError> {
+        let trust = Trust::read(files, endpoint.0.starts_with("https://"))?;
+        Ok(Self { endpoint, trust })
     }
 }
 
@@ -120,15 +133,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &Endpoint) -> Self {
+    pub(super) fn new(to: &Otlp) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
             // What is on record goes where the operator said, and nowhere else.
             .max_redirects(0)
-            .proxy(None)
-            .build();
-        Self { agent: config.into(), endpoint: endpoint.0.clone() }
+            .proxy(None);
+        let config = match &to.trust {
+            Some(trust) => config.https_only(true).tls_config(trust.for_http()),
+            None => config,
+        };
+        Self { agent: config.build().into(), endpoint: to.endpoint.0.clone() }
     }
 
     /// Sends all of them. A collector that refuses a request for what it holds is asked about each half of it by itself, so
@@ -205,10 +221,11 @@ mod tests {
         for (text, expected) in [
             ("http://127.0.0.1:4318/v1/logs", Ok(())),
             ("http://collector/v1/logs", Ok(())),
-            ("https://collector:4318/v1/logs", Err(EndpointError::Tls)),
-            ("127.0.0.1:4318", Err(EndpointError::Form)),
-            ("/v1/logs", Err(EndpointError::Form)),
-            ("", Err(EndpointError::Form)),
+            ("HTTPS://collector:4318/v1/logs", Ok(())),
+            ("127.0.0.1:4318", Err(EndpointError)),
+            ("/v1/logs", Err(EndpointError)),
+            ("ftp://collector/v1/logs", Err(EndpointError)),
+            ("", Err(EndpointError)),
         ] {
             assert_eq!(text.parse::<Endpoint>().map(drop), expected, "{text}");
         }

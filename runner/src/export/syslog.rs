@@ -1,6 +1,6 @@
-//! RFC 5424 messages, over UDP (RFC 5426), over TCP with octet counting (RFC 6587), or to a socket of this machine.
+//! RFC 5424 messages, over UDP (RFC 5426), over TCP with octet counting (RFC 6587), over TLS (RFC 5425), or to a socket of this machine.
 //!
-//! Syslog has no receipts: over TCP the last messages are sent again when a connection breaks, over UDP what the network
+//! Syslog has no receipts: over TCP and TLS the last messages are sent again when a connection breaks, over UDP what the network
 //! loses is lost.
 
 use std::fmt::Write as _;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::tls::{Files, Secured, TlsError, Trust};
 use super::{Refused, ocsf, text};
 use crate::audit::{self, Line};
 
@@ -34,6 +35,8 @@ pub enum Target {
     Udp(String),
     /// `tcp://host:port`
     Tcp(String),
+    /// `tls://host:port`
+    Tls(String),
     /// `unix:/dev/log`
     Unix(PathBuf),
 }
@@ -51,7 +54,7 @@ pub enum Body {
 
 /// A text is no [`Target`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `udp://host:port`, `tcp://host:port` or `unix:/path`")]
+#[error("expected `udp://host:port`, `tcp://host:port`, `tls://host:port` or `unix:/path`")]
 pub struct TargetError;
 
 impl FromStr for Target {
@@ -65,8 +68,9 @@ impl FromStr for Target {
         let of = |scheme: &str| text.strip_prefix(scheme);
         let udp = of("udp://").filter(has_port).map(|address| Self::Udp(address.to_owned()));
         let tcp = of("tcp://").filter(has_port).map(|address| Self::Tcp(address.to_owned()));
+        let tls = of("tls://").filter(has_port).map(|address| Self::Tls(address.to_owned()));
         let path = of("unix:").map(|path| path.strip_prefix("//").unwrap_or(path)).filter(|path| path.starts_with('/'));
-        udp.or(tcp).or_else(|| path.map(|path| Self::Unix(path.into()))).ok_or(TargetError)
+        udp.or(tcp).or(tls).or_else(|| path.map(|path| Self::Unix(path.into()))).ok_or(TargetError)
     }
 }
 
@@ -157,42 +161,55 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A connection to a server, made when it is needed.
-pub(super) struct Client {
+/// Where messages go, what they hold, and how the connection is secured if it is.
+#[derive(Clone, Debug)]
+pub struct Syslog {
     target: Target,
     body: Body,
+    trust: Option<Trust>,
+}
+
+impl Syslog {
+    /// Reads the files that secure the connection.
+    ///
+    /// # Errors
+    /// If `tls://` lacks one, another target names one, or one cannot be used.
+    pub fn new(target: Target, body: Body, files: &Files) -> Result<Self, TlsError> {
+        let trust = Trust::read(files, matches!(target, Target::Tls(_)))?;
+        Ok(Self { target, body, trust })
+    }
+}
+
+/// A connection to a server, made when it is needed.
+pub(super) struct Client {
+    to: Syslog,
     link: Option<Link>,
 }
 
 enum Link {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<Secured>),
     Unix(UnixDatagram),
 }
 
 impl Client {
-    pub(super) fn new(target: Target, body: Body) -> Self {
-        Self { target, body, link: None }
+    pub(super) fn new(to: &Syslog) -> Self {
+        Self { to: to.clone(), link: None }
     }
 
     pub(super) fn is_stream(&self) -> bool {
-        matches!(self.target, Target::Tcp(_))
+        matches!(self.to.target, Target::Tcp(_) | Target::Tls(_))
     }
 
     /// Whether the server has not closed the connection. What it says is of no interest.
     pub(super) fn is_up(&mut self) -> bool {
-        let Some(Link::Tcp(stream)) = &self.link else { return true };
-        let closed = || -> io::Result<bool> {
-            stream.set_nonblocking(true)?;
-            let seen = stream.peek(&mut [0]);
-            stream.set_nonblocking(false)?;
-            match seen {
-                Ok(bytes) => Ok(bytes == 0),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-                Err(error) => Err(error),
-            }
+        let closed = match &mut self.link {
+            Some(Link::Tcp(stream)) => is_closed(stream),
+            Some(Link::Tls(stream)) => stream.is_closed(),
+            Some(Link::Udp(_) | Link::Unix(_)) | None => return true,
         };
-        let up = !closed().unwrap_or(true);
+        let up = !closed.unwrap_or(true);
         if !up {
             self.link = None;
         }
@@ -204,18 +221,20 @@ impl Client {
         if sent.is_err() {
             self.link = None;
         }
-        sent.map_err(|error| Refused::of(format!("{}: {error}", self.target)))
+        sent.map_err(|error| Refused::of(format!("{}: {error}", self.to.target)))
     }
 
     fn try_send(&mut self, records: &[Line]) -> io::Result<()> {
         let link = match &mut self.link {
             Some(link) => link,
-            none => none.insert(connect(&self.target)?),
+            none => none.insert(connect(&self.to)?),
         };
         for record in records {
-            let message = message(record, self.body);
+            let message = message(record, self.to.body);
             match link {
+                // Both count octets, RFC 5425 section 4.3 and RFC 6587 section 3.4.1.
                 Link::Tcp(stream) => stream.write_all(format!("{} {message}", message.len()).as_bytes())?,
+                Link::Tls(stream) => stream.write_all(format!("{} {message}", message.len()).as_bytes())?,
                 Link::Udp(socket) => datagram(record, &message, |bytes| socket.send(bytes))?,
                 Link::Unix(socket) => datagram(record, &message, |bytes| socket.send(bytes))?,
             }
@@ -240,8 +259,19 @@ fn datagram(record: &Line, message: &str, send: impl Fn(&[u8]) -> io::Result<usi
     }
 }
 
-fn connect(target: &Target) -> io::Result<Link> {
-    match target {
+fn is_closed(stream: &TcpStream) -> io::Result<bool> {
+    stream.set_nonblocking(true)?;
+    let seen = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    match seen {
+        Ok(bytes) => Ok(bytes == 0),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn connect(to: &Syslog) -> io::Result<Link> {
+    match &to.target {
         Target::Udp(address) => {
             let to = resolved(address)?;
             let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -254,6 +284,13 @@ fn connect(target: &Target) -> io::Result<Link> {
             let stream = TcpStream::connect_timeout(&resolved(address)?, PATIENCE)?;
             stream.set_write_timeout(Some(PATIENCE))?;
             Ok(Link::Tcp(stream))
+        }
+        Target::Tls(address) => {
+            let trust = to.trust.as_ref().ok_or_else(|| io::Error::other("nobody vouches for the collector"))?;
+            let stream = TcpStream::connect_timeout(&resolved(address)?, PATIENCE)?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(Link::Tls(Box::new(trust.connect(address, stream)?)))
         }
         Target::Unix(path) => {
             let socket = UnixDatagram::unbound()?;
@@ -273,6 +310,7 @@ impl std::fmt::Display for Target {
         match self {
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -310,7 +348,8 @@ mod tests {
             ("unix:///dev/log", Some("unix:/dev/log")),
             ("udp://host", None),
             ("tcp://:514", None),
-            ("tls://host:6514", None),
+            ("tls://host:6514", Some("tls://host:6514")),
+            ("tls://host", None),
             ("unix:dev/log", None),
             ("/dev/log", None),
             ("", None),

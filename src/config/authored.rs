@@ -1,0 +1,256 @@
+//! A policy set with the settings that it is judged by: which one is meant, its cases, and what its groups are made of.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use palisade_engine::{AbsolutePath, Bundle, BundleError, Cases, Engine, Source, Vocabulary};
+
+use super::file::{File, GroupsTable};
+use super::values::{beside, home};
+use super::{ConfigError, Layers};
+use crate::args::{Context, PolicySet};
+use crate::policies::PolicyFiles;
+
+/// A policy set with its cases and what its groups are made of: for those who write policies.
+#[derive(Debug)]
+pub(crate) struct Authored {
+    layers_file: Option<(PathBuf, File)>,
+    enforced: Option<(PathBuf, File)>,
+    set: Set,
+}
+
+/// Policies as they were read, once: everything about them is looked at as it was then.
+#[derive(Debug)]
+pub(super) struct Set {
+    chosen: Chosen,
+    /// None for a profile.
+    files: Option<PolicyFiles>,
+}
+
+impl Set {
+    pub(super) fn read(chosen: Chosen) -> Result<Self, ConfigError> {
+        let files = match &chosen {
+            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
+            Chosen::Profile(_) => None,
+        };
+        Ok(Self { chosen, files })
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.chosen {
+            Chosen::Files(path) => Some(path),
+            Chosen::Profile(_) => None,
+        }
+    }
+
+    pub(super) fn bundle(&self) -> Result<Bundle, ConfigError> {
+        Ok(match (&self.chosen, &self.files) {
+            (_, Some(files)) => Bundle::with_groups(files.sources.clone(), files.groups.clone())?,
+            (Chosen::Profile(name), None) => Bundle::profile(name)?,
+            (Chosen::Files(path), None) => return Err(BundleError::Empty(path.display().to_string()).into()),
+        })
+    }
+}
+
+/// What a running server decides by, as it lies there now: two that are equal make the same engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched {
+    /// Which policies, and where the record goes: a server keeps to those that it began with.
+    pub(crate) fixed: (Chosen, PathBuf),
+    policies: Option<PolicyFiles>,
+    groups: Vec<GroupsTable>,
+}
+
+impl Watched {
+    /// What there is to see of a set that was read with its settings.
+    ///
+    /// # Errors
+    /// If it cannot be told where the record goes.
+    pub(crate) fn of(authored: &Authored) -> Result<Self, ConfigError> {
+        let flags = Context::default();
+        let layers = authored.layers(&flags);
+        let groups = [&layers.enforced, &layers.file].into_iter().flatten().map(|(_, file)| file.groups.clone());
+        let fixed = (authored.set.chosen.clone(), layers.audit_directory()?);
+        Ok(Self { fixed, policies: authored.set.files.clone(), groups: groups.collect() })
+    }
+}
+
+/// Which policies are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// One that Palisade ships.
+    Profile(String),
+    /// A `.cedar` file or a policy directory.
+    Files(PathBuf),
+}
+
+impl Authored {
+    /// What the arguments name, else what the settings name.
+    ///
+    /// # Errors
+    /// If a settings file cannot be read or is wrong.
+    pub(crate) fn of(set: &PolicySet) -> Result<Self, ConfigError> {
+        let flags = Context {
+            config: set.config.clone(),
+            policies: set.path.clone(),
+            profile: set.profile.clone(),
+            ..Context::default()
+        };
+        let layers = Layers::read(&flags)?;
+        // Whoever names a set means that one, whatever is enforced for running.
+        let chosen = match (&set.path, &set.profile) {
+            (Some(path), _) => Chosen::Files(path.clone()),
+            (None, Some(name)) => Chosen::Profile(name.clone()),
+            (None, None) => layers.chosen(),
+        };
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
+    }
+
+    /// What the context of a running verb names.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn running(flags: &Context) -> Result<Self, ConfigError> {
+        let layers = Layers::read(flags)?;
+        let chosen = layers.chosen();
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
+    }
+
+    fn layers<'a>(&self, flags: &'a Context) -> Layers<'a> {
+        Layers { enforced: self.enforced.clone(), file: self.layers_file.clone(), flags }
+    }
+
+    /// The set.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.set.chosen
+    }
+
+    /// The roles that the settings give.
+    pub(crate) fn roles(&self) -> BTreeSet<String> {
+        let files = [&self.enforced, &self.layers_file].into_iter().flatten();
+        let of_others = |file: &File| {
+            let people = file.people.values().flat_map(|person| &person.roles);
+            people.chain(file.serve.roles()).cloned().collect::<Vec<_>>()
+        };
+        let roles =
+            files.flat_map(|(_, file)| file.agent.roles.clone().unwrap_or_default().into_iter().chain(of_others(file)));
+        roles.chain(["developer".to_owned()]).collect()
+    }
+
+    /// Another set with the same settings.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn with(&self, chosen: Chosen) -> Result<Self, ConfigError> {
+        let set = Set::read(chosen)?;
+        Ok(Self { layers_file: self.layers_file.clone(), enforced: self.enforced.clone(), set })
+    }
+
+    /// The policies, validated.
+    ///
+    /// # Errors
+    /// If they are not valid.
+    pub(crate) fn bundle(&self) -> Result<Bundle, ConfigError> {
+        self.set.bundle()
+    }
+
+    /// An engine in which `~` is `home`, whatever this machine's is.
+    ///
+    /// # Errors
+    /// If policies or groups are refused.
+    pub(crate) fn engine(&self, home: &AbsolutePath) -> Result<Engine, ConfigError> {
+        Ok(Engine::new(self.bundle()?, self.layers(&Context::default()).groups(home, &self.set)?))
+    }
+
+    /// The engine that decides what runs under these settings and flags. Its fingerprint is the one that goes on record: its
+    /// groups, what the flags grant and where its own files lie are part of it.
+    ///
+    /// # Errors
+    /// As [`Self::engine`].
+    pub(crate) fn engine_for(&self, flags: &Context) -> Result<Engine, ConfigError> {
+        self.layers(flags).engine(&home()?, &self.set)
+    }
+
+    /// The cases beside the policies; for a profile those that are shipped with it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is wrong.
+    pub(crate) fn cases(&self) -> Result<Vec<Cases>, ConfigError> {
+        match (&self.set.files, &self.set.chosen) {
+            (Some(files), _) => {
+                Ok(files.cases.iter().map(|file| Cases::parse(&file.name, &file.text)).collect::<Result<_, _>>()?)
+            }
+            (None, Chosen::Profile(name)) => {
+                let shipped = self.all_cases()?;
+                Ok(shipped.into_iter().filter(|cases| cases.profile() == Some(name)).collect())
+            }
+            (None, Chosen::Files(_)) => Ok(Vec::new()),
+        }
+    }
+
+    /// The same, and for a profile those of the others too, which try what all profiles have in common.
+    ///
+    /// # Errors
+    /// As [`Self::cases`].
+    pub(crate) fn all_cases(&self) -> Result<Vec<Cases>, ConfigError> {
+        match &self.set.chosen {
+            Chosen::Files(_) => self.cases(),
+            Chosen::Profile(_) => {
+                let shipped = palisade_policies::CASES.iter().map(|(file, text)| Cases::parse(file, text));
+                Ok(shipped.collect::<Result<_, _>>()?)
+            }
+        }
+    }
+}
+
+impl Layers<'_> {
+    pub(super) fn chosen(&self) -> Chosen {
+        // An enforced profile shuts out a flag's policies, and the other way round.
+        let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
+        let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
+        let (profile, policies) = match (enforced, flagged, &self.file) {
+            (Some((path, file)), _, _) => (file.profile.clone(), beside(path, file.policies.as_deref())),
+            (None, true, _) => (self.flags.profile.clone(), self.flags.policies.clone()),
+            (None, false, Some((path, file))) => (file.profile.clone(), beside(path, file.policies.as_deref())),
+            (None, false, None) => (None, None),
+        };
+        match policies {
+            Some(path) => Chosen::Files(path),
+            None => Chosen::Profile(profile.unwrap_or_else(|| "developer".to_owned())),
+        }
+    }
+
+    /// The groups that the shipped table, the policy directory and the settings name.
+    pub(super) fn groups(&self, home: &AbsolutePath, set: &Set) -> Result<Vocabulary, ConfigError> {
+        let mut vocabulary = Vocabulary::default();
+        self.add_groups(&mut vocabulary, home, set)?;
+        Ok(vocabulary)
+    }
+
+    pub(super) fn add_groups(
+        &self,
+        vocabulary: &mut Vocabulary,
+        home: &AbsolutePath,
+        set: &Set,
+    ) -> Result<(), ConfigError> {
+        let (file, text) = palisade_policies::GROUPS;
+        vocabulary.extend(file, text, home)?;
+        if let Some(Source { name, text }) = set.files.as_ref().and_then(|files| files.groups.as_ref()) {
+            vocabulary.extend(name, text, home)?;
+        }
+        for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
+            for (group, patterns) in &file.groups.paths {
+                vocabulary.declare(group);
+                for pattern in patterns {
+                    vocabulary.add(group, pattern, home)?;
+                }
+            }
+            for (group, patterns) in &file.groups.hosts {
+                for pattern in patterns {
+                    vocabulary.add_host(group, pattern)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Why settings are refused, and what to do about it.
+
+use miette::Diagnostic;
+use palisade_engine::{BundleError, CaseError, VocabularyError};
+use palisade_mcp::http::terms::TermsError;
+use palisade_runner::environment::EnvironmentError;
+use palisade_runner::export::TlsError;
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum ConfigError {
+    #[error("cannot read `{path}`")]
+    Read { path: String, source: std::io::Error },
+    #[error("{place}: {message}")]
+    #[diagnostic(help("the settings and their values are listed in docs/settings.md"))]
+    Toml { place: String, message: String },
+    #[error("{place}: the target `{name}` {why}")]
+    #[diagnostic(help("targets are explained in docs/transports.md"))]
+    Target { place: String, name: String, why: String },
+    #[error("{place}: the collector of `export.{name}`: {why}")]
+    #[diagnostic(help("copies of the record are explained in docs/record.md"))]
+    Export { place: String, name: &'static str, why: TlsError },
+    #[error("there is no target `{0}` in the settings")]
+    #[diagnostic(help("a target is a table `[targets.NAME]` in the settings file"))]
+    NoTarget(String),
+    #[error("the target `{name}` is reached by {reached}, not by {asked}")]
+    #[diagnostic(help("leave `--transport` out: the target says how it is reached"))]
+    OtherTransport { name: String, reached: &'static str, asked: &'static str },
+    #[error("{place}: `sandbox.accept` names `{id}`, and there is no such policy")]
+    #[diagnostic(help("`palisade policy explain-sandbox` lists the rules that can be accepted"))]
+    Accept { place: String, id: String },
+    #[error("`{key}` is `{value}`, which is not {expected}")]
+    Value { key: String, value: String, expected: &'static str },
+    #[error("the workspace `{0}` does not exist")]
+    #[diagnostic(help("give a directory with `--workspace`, or run in the one that the agent shall work in"))]
+    NoWorkspace(String),
+    #[error("the workspace `{0}` is not a directory")]
+    WorkspaceNotDirectory(String),
+    #[error("the {what} `{path}` does not exist or is not a directory")]
+    Directory { what: &'static str, path: String },
+    #[error("the {what} `{path}` lies inside the workspace or a granted directory, within the agent's reach")]
+    #[diagnostic(help("move it, or name another workspace with `--workspace`, or grant less"))]
+    WithinReach { what: &'static str, path: String },
+    #[error("`{0}` is not for a verb that runs commands by itself")]
+    #[diagnostic(help(
+        "commands then run on this machine; an agent opens a session at a target with `session_open`, and `check` judges for one"
+    ))]
+    Transport(&'static str),
+    #[error("cannot tell the home directory: HOME is not set to an absolute path")]
+    Home,
+    #[error(transparent)]
+    #[diagnostic(help("take it out of `sandbox.environment`"))]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Case(#[from] CaseError),
+    #[error("the secret rules are broken: {0}")]
+    Rules(String),
+    #[error("{place}: the principal `{name}` {why}")]
+    #[diagnostic(help("principals are explained in docs/serve-http.md"))]
+    Principal { place: String, name: String, why: &'static str },
+    #[error("`--agent`, `--user` and `--role` are not for a server whose settings name its principals")]
+    #[diagnostic(help("take them out, or start one server for each agent"))]
+    Principals,
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Terms(#[from] TermsError),
+}

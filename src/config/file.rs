@@ -1,0 +1,256 @@
+//! A settings file: the keys that there are, and where one is looked for.
+//!
+//! An unknown key is an error, for it would be a rule that nobody holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use palisade_runner::{audit, export};
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::values::{Time, home, place};
+use crate::args::Context;
+use crate::http::ServeTable;
+use crate::targets::TargetTable;
+
+/// The last place where settings are looked for.
+const SYSTEM: &str = "/etc/palisade/palisade.toml";
+
+/// A settings file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    pub(super) profile: Option<String>,
+    pub(super) policies: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) agent: AgentTable,
+    #[serde(default)]
+    pub(super) workspace: WorkspaceTable,
+    #[serde(default)]
+    pub(super) sandbox: SandboxTable,
+    #[serde(default)]
+    pub(super) session: SessionTable,
+    #[serde(default)]
+    pub(super) output: OutputTable,
+    #[serde(default)]
+    pub(super) redact: RedactTable,
+    #[serde(default)]
+    pub(super) audit: AuditTable,
+    #[serde(default)]
+    pub(super) checkpoint: CheckpointTable,
+    #[serde(default)]
+    pub(super) export: ExportTable,
+    #[serde(default)]
+    pub(super) groups: GroupsTable,
+    #[serde(default)]
+    pub(super) approvals: ApprovalsTable,
+    #[serde(default)]
+    pub(super) control: ControlTable,
+    #[serde(default)]
+    pub(super) people: BTreeMap<String, PersonTable>,
+    #[serde(default)]
+    pub(super) serve: ServeTable,
+    #[serde(default)]
+    pub(super) targets: BTreeMap<String, TargetTable>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApprovalsTable {
+    pub(super) expire: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ControlTable {
+    pub(super) path: Option<String>,
+}
+
+/// Somebody of the operating system's users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonTable {
+    pub(super) roles: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgentTable {
+    pub(super) name: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) roles: Option<BTreeSet<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkspaceTable {
+    pub(super) path: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SandboxTable {
+    pub(super) level: Option<LevelName>,
+    pub(super) environment: Option<Vec<String>>,
+    pub(super) trusted: Option<Vec<String>>,
+    pub(super) accept: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) limits: LimitsTable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LevelName {
+    Strict,
+    Default,
+    Compat,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsTable {
+    pub(super) processes: Option<u64>,
+    pub(super) memory: Option<String>,
+    pub(super) file_size: Option<String>,
+    pub(super) open_files: Option<u64>,
+    pub(super) cpu: Option<Time>,
+    pub(super) disk: Option<String>,
+    pub(super) free_disk: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionTable {
+    pub(super) max: Option<usize>,
+    pub(super) idle: Option<String>,
+    pub(super) lifetime: Option<String>,
+    pub(super) timeout: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct OutputTable {
+    pub(super) max_chars: Option<usize>,
+    pub(super) keep_bytes: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedactTable {
+    pub(super) environment: Option<Vec<String>>,
+    pub(super) files: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct AuditTable {
+    pub(super) path: Option<String>,
+    pub(super) sync: Option<SyncName>,
+    #[serde(default)]
+    pub(super) rotate: RotateTable,
+    pub(super) retention: Option<String>,
+    pub(super) sealed_to: Option<audit::SealTo>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportTable {
+    pub(super) otlp: Option<OtlpTable>,
+    pub(super) syslog: Option<SyslogTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OtlpTable {
+    pub(super) endpoint: export::Endpoint,
+    pub(super) roots: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyslogTable {
+    pub(super) to: export::Target,
+    #[serde(default)]
+    pub(super) body: export::Body,
+    pub(super) roots: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct CheckpointTable {
+    pub(super) path: Option<String>,
+    pub(super) exclude: Option<Vec<String>>,
+    pub(super) max_file: Option<String>,
+    pub(super) automatic: Option<AutomaticName>,
+    pub(super) keep: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AutomaticName {
+    Never,
+    Changes,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RotateTable {
+    pub(super) size: Option<String>,
+    pub(super) age: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SyncName {
+    Always,
+    Group,
+    None,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupsTable {
+    #[serde(default)]
+    pub(super) paths: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(super) hosts: BTreeMap<String, Vec<String>>,
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        toml::from_str(&text).map_err(|error| {
+            let place = place(path, &text, error.span().map_or(0, |span| span.start));
+            ConfigError::Toml { place, message: error.message().to_owned() }
+        })
+    }
+}
+
+/// `--config`, `$PALISADE_CONFIG`, the user's file, the system's. One that is named has to exist.
+pub(super) fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigError> {
+    let named = flags.config.clone().or_else(|| std::env::var_os("PALISADE_CONFIG").map(PathBuf::from));
+    if named.is_some() {
+        return Ok(named);
+    }
+    let user = match std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Some(path),
+        _ => home().ok().map(|home| Path::new(home.as_str()).join(".config")),
+    };
+    for path in user.map(|path| path.join("palisade/palisade.toml")).into_iter().chain([PathBuf::from(SYSTEM)]) {
+        if exists(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether there is a file; one that cannot be told apart from none is an error, or settings could be hidden.
+pub(super) fn exists(path: &Path) -> Result<bool, ConfigError> {
+    path.try_exists().map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+}

@@ -1,0 +1,92 @@
+//! What serving over HTTP takes, and who is served.
+
+use std::path::PathBuf;
+
+use palisade_mcp::http::terms::{Address, Proof, Terms};
+
+use super::values::{os_user, own, place};
+use super::{ConfigError, IDLE, Layers};
+use crate::http::{self, Served, ServedError};
+
+impl Layers<'_> {
+    /// What serving over HTTP at this address takes.
+    pub(super) fn terms(&self, address: Address) -> Result<Terms, ConfigError> {
+        let url = self.pick(|file| file.serve.url.clone()).map(|text| text.parse()).transpose()?;
+        let origins = self.pick(|file| file.serve.origins.clone()).unwrap_or_default();
+        let wrong = |key: &str, value: &str, expected| {
+            Err(ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected })
+        };
+        if let Some(origin) = origins.iter().find(|origin| !http::is_origin(origin)) {
+            return wrong(
+                "serve.origins",
+                origin,
+                "what a page says of itself, such as `https://inspector.example.com`",
+            );
+        }
+        let max_connections = self.pick(|file| file.serve.max_connections).unwrap_or(256);
+        if max_connections == 0 {
+            return wrong("serve.max-connections", "0", "1 or more");
+        }
+        let rate = self.pick(|file| file.serve.rate).unwrap_or(50);
+        if rate == 0 {
+            return wrong("serve.rate", "0", "1 or more requests a second");
+        }
+        let oauth = self.located(|file| file.serve.oauth.clone());
+        let oauth = oauth.map(|(file, table)| table.oauth(own(file))).transpose();
+        let oauth = match oauth {
+            Ok(oauth) => oauth,
+            Err((key, value, expected)) => return wrong(key, &value, expected),
+        };
+        Ok(Terms {
+            address,
+            url,
+            hosts: self.pick(|file| file.serve.hosts.clone()).unwrap_or_default(),
+            origins,
+            tls: self.located(|file| file.serve.tls.clone()).map(|(file, table)| table.tls(own(file))),
+            oauth,
+            admin: self.located(|file| file.serve.admin.clone()).map(|(file, path)| own(file)(&path)),
+            max_connections,
+            rate,
+            idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
+        })
+    }
+
+    /// The principals that the settings name. Without any, a socket in the file system is for the server's own user, who is the
+    /// agent of the settings: the same user could start a server on standard input.
+    pub(super) fn served(&self, address: &Address) -> Result<Vec<Served>, ConfigError> {
+        let Some((path, principals)) = self.located(|file| file.serve.principals.clone()) else {
+            if matches!(address, Address::Tcp(_)) {
+                return Ok(Vec::new());
+            }
+            let agent = self.text(|file| file.agent.name.clone(), self.flags.agent.clone());
+            let user = self.text(|file| file.agent.user.clone(), self.flags.user.clone());
+            return Ok(vec![Served {
+                agent: agent.unwrap_or_else(|| "agent".to_owned()),
+                user: user.unwrap_or_else(os_user),
+                roles: self.roles(),
+                proof: Proof::User(nix::unistd::geteuid().as_raw()),
+            }]);
+        };
+        if self.flags.agent.is_some() || self.flags.user.is_some() || !self.flags.roles.is_empty() {
+            return Err(ConfigError::Principals);
+        }
+        let served = principals.iter().map(|(name, table)| {
+            table.served(name, own(path)).map_err(|error| match error {
+                ServedError::Terms(error) => error.into(),
+                ServedError::Odd(why) => {
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    let offset = text.find(&format!("principals.{name}")).or_else(|| text.find("principals"));
+                    let place = place(path, &text, offset.unwrap_or_default());
+                    ConfigError::Principal { place, name: name.clone(), why }
+                }
+            })
+        });
+        served.collect()
+    }
+
+    /// Files by which clients are known and the server is, and the sockets for operators.
+    pub(super) fn serve_files(&self) -> Vec<PathBuf> {
+        let layers = [&self.enforced, &self.file].into_iter().flatten();
+        layers.flat_map(|(path, file)| file.serve.files().into_iter().map(own(path)).collect::<Vec<_>>()).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! What holds a session: its environment, level and limits, its time, and how much of its output is kept.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use palisade_engine::{AbsolutePath, Engine};
+use palisade_runner::environment::{Places, child_environment};
+use palisade_runner::sandbox::plan::{Level, Limits};
+use palisade_runner::{Budget, facts};
+
+use super::file::{File, LevelName};
+use super::values::{beside, duration, expand, place, size};
+use super::{ConfigError, Layers};
+
+/// Directories that hold toolchains and are trusted where they exist.
+const TRUSTED: &[&str] =
+    &["~/.cargo/bin", "~/.rustup/toolchains", "~/.nvm/versions", "~/.pyenv/versions", "~/.pyenv/shims"];
+
+/// Processes and threads of a session, unless the settings say how many: more than a build on many processors starts, and few enough for a
+/// machine that others use as well.
+const PROCESSES: u64 = 4096;
+
+/// Bytes that a session leaves on each disk, unless the settings say how many.
+const FREE_DISK: u64 = 64 << 20;
+
+/// Descriptors below which a session's shell does not find room for its own.
+const LEAST_OPEN_FILES: u64 = 256;
+
+/// Memory of a session, unless the settings say how much: three quarters of the machine's, or 1 GiB where that cannot be told.
+fn most_memory() -> u64 {
+    let about = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = about.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes: Option<u64> = total.and_then(|total| total.split_whitespace().next()?.parse().ok());
+    kibibytes.map_or(1 << 30, |total| total * 1024 / 4 * 3)
+}
+
+impl Layers<'_> {
+    pub(super) fn environment(
+        &self,
+        home: &AbsolutePath,
+        workspace: &AbsolutePath,
+    ) -> Result<Vec<(OsString, OsString)>, ConfigError> {
+        let passed = self.pick(|file| file.sandbox.environment.clone()).unwrap_or_default();
+        let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
+        Ok(child_environment(std::env::vars_os(), &passed, &places)?)
+    }
+
+    pub(super) fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
+        let set = self.paths(home, |file| file.sandbox.trusted.clone());
+        let built_in = TRUSTED.iter().map(|path| expand(path, home));
+        built_in.chain(set).filter_map(|path| facts::real_directory(&path)).collect()
+    }
+
+    /// Paths that the enforced file names, else the settings file: relative to the file that names them.
+    pub(super) fn paths(&self, home: &AbsolutePath, get: impl Fn(&File) -> Option<Vec<String>>) -> Vec<PathBuf> {
+        let named = [&self.enforced, &self.file].into_iter().flatten();
+        let mut named = named.filter_map(|(place, file)| Some((place, get(file)?)));
+        let Some((place, paths)) = named.next() else { return Vec::new() };
+        paths.iter().filter_map(|path| beside(place, Some(&expand(path, home)))).collect()
+    }
+
+    pub(super) fn level(&self) -> Level {
+        match self.pick(|file| file.sandbox.level).unwrap_or(LevelName::Default) {
+            LevelName::Strict => Level::Strict,
+            LevelName::Default => Level::Default,
+            LevelName::Compat => Level::Compat,
+        }
+    }
+
+    /// Rules that may stay unheld; one that does not exist is one that somebody relies on by another name.
+    pub(super) fn accept(&self, engine: &Engine) -> Result<BTreeSet<String>, ConfigError> {
+        let from = |layer: &Option<(PathBuf, File)>| {
+            layer.as_ref().and_then(|(path, file)| Some((path.clone(), file.sandbox.accept.clone()?)))
+        };
+        let Some((path, accept)) = from(&self.enforced).or_else(|| from(&self.file)) else {
+            return Ok(BTreeSet::new());
+        };
+        if let Some(id) = accept.iter().find(|id| !engine.has_policy(id)) {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+            let key = text.find("accept").unwrap_or_default();
+            let offset = text.get(key..).and_then(|rest| rest.find(id.as_str())).map_or(key, |at| key + at);
+            return Err(ConfigError::Accept { place: place(&path, &text, offset), id: id.clone() });
+        }
+        Ok(accept.into_iter().collect())
+    }
+
+    pub(super) fn limits(&self) -> Result<Limits, ConfigError> {
+        let bytes = |key: &str, text: Option<String>| text.map(|text| size(key, &text)).transpose();
+        let open_files = self.pick(|file| file.sandbox.limits.open_files);
+        if let Some(few) = open_files.filter(|limit| *limit < LEAST_OPEN_FILES) {
+            let key = "sandbox.limits.open-files".to_owned();
+            return Err(ConfigError::Value {
+                key,
+                value: few.to_string(),
+                expected: "256 or more: a session's own shell uses high numbers",
+            });
+        }
+        Ok(Limits {
+            processes: self.pick(|file| file.sandbox.limits.processes).or(Some(PROCESSES)),
+            memory: bytes("sandbox.limits.memory", self.pick(|file| file.sandbox.limits.memory.clone()))?
+                .or_else(|| Some(most_memory())),
+            file_size: bytes("sandbox.limits.file-size", self.pick(|file| file.sandbox.limits.file_size.clone()))?,
+            open_files,
+            cpu: self
+                .pick(|file| file.sandbox.limits.cpu.clone())
+                .map(|time| time.read("sandbox.limits.cpu"))
+                .transpose()?,
+            disk: bytes("sandbox.limits.disk", self.pick(|file| file.sandbox.limits.disk.clone()))?,
+            free_disk: bytes("sandbox.limits.free-disk", self.pick(|file| file.sandbox.limits.free_disk.clone()))?
+                .or(Some(FREE_DISK)),
+        })
+    }
+
+    pub(super) fn timeout(&self) -> Result<Duration, ConfigError> {
+        match self.text(|file| file.session.timeout.clone(), self.flags.timeout.clone()) {
+            Some(text) => duration("timeout", &text),
+            None => Ok(Duration::from_secs(120)),
+        }
+    }
+
+    pub(super) fn budget(&self) -> Result<Budget, ConfigError> {
+        let keep = self.pick(|file| file.output.keep_bytes.clone()).unwrap_or_else(|| "256KiB".to_owned());
+        let keep_bytes = usize::try_from(size("output.keep-bytes", &keep)?).unwrap_or(usize::MAX);
+        Ok(Budget { max_chars: self.pick(|file| file.output.max_chars).unwrap_or(20_000), keep_bytes })
+    }
+}
