@@ -19,6 +19,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use palisade_runner::audit::{Followed, From};
 use serde::Serialize;
@@ -105,7 +106,7 @@ struct Shared {
 }
 
 /// What changed, for every page, and how many records there were by then.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Told {
     json: Arc<str>,
     records: u64,
@@ -208,11 +209,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     fenced(answer, &shared.policy)
 }
 
-/// All there is, then what changes. A page that falls behind gets all there is once more.
 fn live(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    turns(shared, seat).map(|(name, told)| Ok(Event::default().event(name).data(&*told.json)))
+}
+
+/// All there is, then what changes. A page that falls behind gets all there is once more.
+fn turns(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = (&'static str, Told)> {
     let begin = (shared, seat, None, 0);
     stream::unfold(begin, |(shared, seat, next, records)| async move {
-        let (event, told, next): (_, Told, broadcast::Receiver<Told>) = match next {
+        let (name, told, next): (_, Told, broadcast::Receiver<Told>) = match next {
             None => {
                 let (told, next) = shared.all(|_| 0);
                 ("all", told, next)
@@ -226,8 +231,8 @@ fn live(shared: Arc<Shared>, seat: OwnedSemaphorePermit) -> impl Stream<Item = R
                 Err(broadcast::error::RecvError::Closed) => return None,
             },
         };
-        let event = Event::default().event(event).data(&*told.json);
-        Some((Ok(event), (shared, seat, Some(next), told.records)))
+        let records = told.records;
+        Some(((name, told), (shared, seat, Some(next), records)))
     })
 }
 
@@ -248,4 +253,54 @@ fn fenced(mut answer: Response, policy: &HeaderValue) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     answer
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use serde_json::{Value, json as value};
+
+    use super::super::model::tests::{decision, followed};
+    use super::*;
+
+    #[test]
+    fn a_page_that_falls_behind_is_told_of_all_there_is_and_of_what_it_missed() {
+        let shared = Arc::new(Shared::new(Access::new("127.0.0.1:1".parse().unwrap()).unwrap()));
+        let seat = Arc::clone(&shared.seats).try_acquire_owned().unwrap();
+        let mut page = pin!(turns(Arc::clone(&shared), seat));
+        let mut told = || {
+            let (name, told) = page.next().now_or_never()??;
+            Some((name, serde_json::from_str::<Value>(&told.json).unwrap()))
+        };
+        assert_eq!(told().unwrap().0, "all");
+        assert!(told().is_none(), "there is nothing new");
+
+        let many = WAITING as u64 + 1;
+        let entries: Vec<Value> = (1..=many).map(|number| decision(number, None, "allow", "make")).collect();
+        // A turn for each, none of which the page takes.
+        let tell = |batch: Vec<Followed>| {
+            let mut model = shared.model();
+            batch.iter().for_each(|one| model.take(one));
+            let changes = json(&Message { changes: model.changes(), missed: 0 });
+            let records = model.totals().records;
+            shared.told.send(Told { json: changes, records }).unwrap();
+            model.seen();
+        };
+        let mut all = followed(&entries).into_iter();
+        tell(all.by_ref().take(1).collect());
+        let (name, one) = told().unwrap();
+        assert_eq!((name, one["acts"].as_array().unwrap().len(), &one["missed"]), ("more", 1, &value!(0)));
+        all.for_each(|one| tell(vec![one]));
+        tell(Vec::new());
+
+        let (name, again) = told().unwrap();
+        assert_eq!((name, again["acts"].as_array().unwrap().len()), ("all", entries.len()));
+        assert_eq!(again["missed"], many - 1);
+        assert!(told().is_none(), "what it had is not told again");
+        tell(Vec::new());
+        assert_eq!(told().unwrap().0, "more");
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use palisade_runner::audit::{Audit, Closed, Digest, Id, Settings as Record, Start, Sync, Term};
-use palisade_runner::export::{Body, Exporters, Settings};
+use palisade_runner::export::{Body, Exporters, Otlp, Settings, Syslog, TlsFiles};
 use serde_json::Value;
 
 /// How long anything may take that has to happen.
@@ -30,11 +30,15 @@ fn append(audit: &Audit, records: u64) -> u64 {
 }
 
 fn to_syslog(target: &str) -> Settings {
-    Settings { otlp: None, syslog: Some((target.parse().unwrap(), Body::Record)) }
+    Settings {
+        otlp: None,
+        syslog: Some(Syslog::new(target.parse().unwrap(), Body::Record, &TlsFiles::default()).unwrap()),
+    }
 }
 
 fn to_otlp(address: SocketAddr) -> Settings {
-    Settings { otlp: Some(format!("http://{address}/v1/logs").parse().unwrap()), syslog: None }
+    let endpoint = format!("http://{address}/v1/logs").parse().unwrap();
+    Settings { otlp: Some(Otlp::new(endpoint, &TlsFiles::default()).unwrap()), syslog: None }
 }
 
 fn seq_of(message: &str) -> u64 {
