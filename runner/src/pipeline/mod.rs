@@ -205,6 +205,14 @@ pub struct Pending {
     anchor: Anchor,
 }
 
+/// What comes of a yes.
+enum Lifted {
+    /// The call has been judged again, and what came of that.
+    Ended(Outcome),
+    /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.
+    Outdated(Box<Call>),
+}
+
 /// Something that could not be done, told so that an agent may read it.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -360,7 +368,12 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered = record::Answered { of, granted: true, person, peer: None, reason: "", quorum, explained };
         self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
-        self.lift(pending, std::slice::from_ref(person), of).await
+        match self.lift(pending, std::slice::from_ref(person), of).await? {
+            Lifted::Ended(outcome) => Ok(outcome),
+            Lifted::Outdated(_) => {
+                Err(Failure::of("the policies have changed since this was asked; submit the command again"))
+            }
+        }
     }
 
     /// Judges a script again after the yes of these people, which is on record, to the request `under`, and runs it.
@@ -369,7 +382,7 @@ impl Pipeline {
         pending: Pending,
         people: &[Approval],
         under: RequestId,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Lifted, Failure> {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
@@ -383,7 +396,7 @@ impl Pipeline {
         }
         let engine = self.settings.engine.now();
         if question.report().policy_set != engine.policy_set() {
-            return Err(Failure::of("the policies have changed since this was asked; submit the command again"));
+            return Ok(Lifted::Outdated(Box::new(call)));
         }
         // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
         seat.extra = opens;
@@ -395,12 +408,12 @@ impl Pipeline {
         self.tally.count(&verdict, engine.vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
-            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
-            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
+            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await.map(Lifted::Ended),
+            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Lifted::Ended(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
                 anchor: decided.anchor,
-            })),
+            }))),
         }
     }
 

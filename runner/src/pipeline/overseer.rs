@@ -12,7 +12,7 @@ use palisade_engine::{
 
 use super::asked::Intent;
 use super::bound::{self, BoundFile};
-use super::{Failure, Pending, PendingAct, Pipeline};
+use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
 use crate::audit::RequestId;
 use crate::control::approvals::{Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
@@ -76,25 +76,27 @@ impl Pipeline {
         let mut pending = pending;
         loop {
             let mut answers = self.answers.subscribe();
-            match self.register(&pending) {
-                Asked::Granted(id, people) => return self.lift(pending, &people, id).await,
-                Asked::Waits(id) => {
-                    let call = match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
-                        true => pending.call,
-                        false => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, Some(id))))),
-                    };
-                    // It is judged again, as it is now, before the answer counts for it.
-                    match self.submit(call).await? {
-                        Outcome::Ask(again) => pending = *again,
-                        other => return Ok(other),
-                    }
-                }
+            let call = match self.register(&pending) {
+                Asked::Granted(id, people) => match self.lift(pending, &people, id).await? {
+                    Lifted::Ended(outcome) => return Ok(outcome),
+                    // The yes is used up, and the next one is to what these policies say.
+                    Lifted::Outdated(call) => *call,
+                },
+                Asked::Waits(id) => match self.settled_until(id, &mut answers, deadline, &pending.call.stop).await {
+                    true => pending.call,
+                    false => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, Some(id))))),
+                },
                 Asked::Denied(id, no) => {
                     let Pending { explained, decision, anchor, .. } = pending;
                     let standing = self.denied(id, &no);
                     return Ok(Outcome::Unanswered(Box::new(Unanswered { explained, decision, anchor, standing })));
                 }
                 Asked::Full => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, None)))),
+            };
+            // It is judged again, as it is now, before the answer counts for it.
+            match self.submit(call).await? {
+                Outcome::Ask(again) => pending = *again,
+                other => return Ok(other),
             }
         }
     }
