@@ -451,43 +451,33 @@ impl Session {
     pub async fn open(id: SessionId, place: Place, beginning: Beginning, rules: u64) -> Result<Self, SessionError> {
         let (cwd, guard, gate) = (place.cwd.clone(), place.guard.clone(), place.gate.clone());
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
-        let left = beginning.left.clone();
-        let opened = Instant::now();
-        Ok(Self {
-            id,
-            shell: Shell::Local(Box::new(shell)),
-            elsewhere: None,
-            opened,
-            commands: 0,
-            cwd,
-            left,
-            beginning,
-            guard,
-            gate,
-            hooked: false,
-            rules,
-            notice: None,
-        })
+        Ok(Self { guard, gate, ..Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules) })
     }
 
-    /// Takes a shell at a target.
-    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
-        let cwd = shell.start_directory().clone();
+    /// One in which nothing has run.
+    fn fresh(id: SessionId, shell: Shell, cwd: AbsolutePath, beginning: Beginning, rules: u64) -> Self {
         Self {
             id,
-            shell: Shell::Remote(Box::new(shell)),
-            elsewhere: Some(elsewhere),
+            shell,
+            elsewhere: None,
             opened: Instant::now(),
             commands: 0,
             cwd,
-            left: palisade_grammar::Shell::new(),
-            beginning: Beginning::default(),
+            left: beginning.left.clone(),
+            beginning,
             guard: None,
             gate: None,
             hooked: false,
             rules,
             notice: None,
         }
+    }
+
+    /// Takes a shell at a target.
+    pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
+        let cwd = shell.start_directory().clone();
+        let shell = Shell::Remote(Box::new(shell));
+        Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, Beginning::default(), rules) }
     }
 
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
@@ -528,22 +518,8 @@ impl Session {
         let (desk, door) = (guard.clone(), gate.clone());
         let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
-        let left = beginning.left.clone();
-        Ok(Self {
-            id,
-            shell: Shell::Local(Box::new(shell)),
-            elsewhere: None,
-            opened,
-            commands,
-            cwd,
-            left,
-            beginning,
-            guard,
-            gate,
-            hooked: false,
-            rules,
-            notice: None,
-        })
+        let fresh = Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules);
+        Ok(Self { opened, commands, guard, gate, ..fresh })
     }
 
     /// Which of the server's kernel rules hold it, by number.
