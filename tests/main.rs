@@ -17,6 +17,7 @@ mod confined;
 mod developer;
 mod documents;
 mod export;
+mod groups;
 mod guard;
 mod http;
 mod policy;

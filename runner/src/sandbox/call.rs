@@ -10,7 +10,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_uint, c_void};
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::process::Pid;
@@ -51,13 +51,33 @@ impl<'a> Filter<'a> {
 
 // Processes
 
-/// A copy of this process: in the parent its number and descriptor, in the child nothing.
-pub(super) fn clone_process(flags: c_int) -> Result<Option<(Pid, OwnedFd)>, Errno> {
+/// `linux/sched.h`; beyond what the C library's `clone` takes.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A copy of this process, in this control group if any: in the parent its number and descriptor, in the child nothing.
+pub(super) fn clone_process(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Option<(Pid, OwnedFd)>, Errno> {
     let mut pidfd: c_int = -1;
-    let flags = word(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
     // SAFETY: without CLONE_VM the child runs in a copy of this memory and on a copy of this stack, and by the rule at the top
-    // of this file does nothing but system calls there. The kernel writes one `c_int` behind the third argument.
-    match unsafe { call(libc::SYS_clone, [flags, 0, ptr::from_mut(&mut pidfd).addr(), 0, 0]) }? {
+    // of this file does nothing but system calls there. The kernel writes one `c_int` where it is told to: behind the third argument,
+    // or where `pidfd` of the structure points, of which it reads as many bytes as it is told.
+    let made = unsafe {
+        match group {
+            None => {
+                let flags = word(flags | libc::CLONE_PIDFD | libc::SIGCHLD);
+                call(libc::SYS_clone, [flags, 0, ptr::from_mut(&mut pidfd).addr(), 0, 0])
+            }
+            // Made there, it need not move there, which the whole machine would have to wait for.
+            Some(group) => {
+                let mut terms: libc::clone_args = std::mem::zeroed();
+                terms.flags = u64::from((flags | libc::CLONE_PIDFD).cast_unsigned()) | CLONE_INTO_CGROUP;
+                terms.pidfd = ptr::from_mut(&mut pidfd).addr() as u64;
+                terms.exit_signal = libc::SIGCHLD as u64;
+                terms.cgroup = group.as_raw_fd() as u64;
+                call(libc::SYS_clone3, [ptr::from_ref(&terms).addr(), size_of_val(&terms), 0, 0, 0])
+            }
+        }
+    };
+    match made? {
         0 => Ok(None),
         pid => {
             // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.

@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{LazyLock, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getegid, geteuid, getpid, pidfd_open};
@@ -34,6 +34,7 @@ use super::call::{
     stream_socket, switch_on_loopback, umask, write, write_file,
 };
 use super::first::{self, Duty, Reach};
+use super::group::Group;
 use super::guard::{self, Judge};
 use super::mounts::{Fresh, Kind, View};
 use super::plan::Cover;
@@ -63,6 +64,8 @@ pub struct Prepared {
     pub(super) enforced: Enforced,
     /// What answers for its programs, and the filter that asks.
     pub(super) guard: Option<(Box<dyn Judge>, BpfProgram)>,
+    /// Its control group, where the server has a place for one.
+    pub(super) group: Option<Group>,
 }
 
 impl Prepared {
@@ -87,14 +90,19 @@ impl fmt::Debug for Prepared {
 ///
 /// No process could be made, or one of its steps failed; then nothing of the program has run.
 pub fn spawn(mut prepared: Prepared) -> Result<Process, SandboxError> {
-    let (namespaces, guard) = (prepared.namespaces, prepared.guard.take());
+    let (namespaces, guard, group) = (prepared.namespaces, prepared.guard.take(), prepared.group.take());
     let (judge, filter) = guard.unzip();
-    start(namespaces, Errand::Program(Box::new(prepared), filter), judge)
+    start(namespaces, Errand::Program(Box::new(prepared), filter), judge, group)
 }
 
 /// Makes a process in these namespaces, with this view if any, and ends it again.
 pub(super) fn attempt(namespaces: Namespaces, view: Option<View>) -> Result<(), SandboxError> {
-    start(namespaces, Errand::Trial(view), None)?.reap().map(drop).map_err(server("wait for a process"))
+    start(namespaces, Errand::Trial(view), None, None)?.reap().map(drop).map_err(server("wait for a process"))
+}
+
+/// The same in this control group.
+pub(super) fn attempt_in(namespaces: Namespaces, group: Group) -> Result<(), SandboxError> {
+    start(namespaces, Errand::Trial(None), None, Some(group))?.reap().map(drop).map_err(server("wait for a process"))
 }
 
 /// What a process is made for.
@@ -133,7 +141,12 @@ impl Errand {
     }
 }
 
-fn start(namespaces: Namespaces, errand: Errand, judge: Option<Box<dyn Judge>>) -> Result<Process, SandboxError> {
+fn start(
+    namespaces: Namespaces,
+    errand: Errand,
+    judge: Option<Box<dyn Judge>>,
+    group: Option<Group>,
+) -> Result<Process, SandboxError> {
     let (failure, failing) = pipe()?;
     let (told, telling) = pipe()?;
     let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
@@ -142,13 +155,16 @@ fn start(namespaces: Namespaces, errand: Errand, judge: Option<Box<dyn Judge>>) 
     let (requested, guarding) = (out_of_the_way(requested)?, out_of_the_way(guarding)?);
     let has_proxy = errand.has_proxy();
     let posts = Posts { failing, telling, requested, guarding, opening: out_of_the_way(opening)? };
-    let clone = move || launch(namespaces, &errand, &posts);
+    let group = group.map(Arc::new);
+    let into = group.clone();
+    let clone = move || launch(namespaces, &errand, &posts, into.as_deref());
     let (pid, pidfd) = on_launcher(clone)?.map_err(server("make a process"))?;
     let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
     // The program's own `execve` is the first that waits for an answer, and the first process for it. Without anyone to give
     // one it fails.
     let guarded = judge.map_or(Ok(()), |judge| guard::stand(&post, judge));
     let mut process = Process::new(pid, pidfd, lead, request, told);
+    process.group = group;
     guarded?;
     match failed_step(failure)? {
         None if has_proxy => {
@@ -414,7 +430,7 @@ fn on_launcher<T: Send + 'static>(errand: impl FnOnce() -> T + Send + 'static) -
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Lays out what the child needs and makes it.
-fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<(Pid, OwnedFd)> {
+fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<&Group>) -> io::Result<(Pid, OwnedFd)> {
     let (prepared, view) = (errand.prepared(), errand.view());
     let guard = errand.filter().map(Filter::of).transpose()?;
     let argv = Words::of(prepared.map(|prepared| &*prepared.argv).unwrap_or_default());
@@ -459,7 +475,8 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts) -> io::Result<
         }),
     };
     let mounts = if view.is_some() { libc::CLONE_NEWNS } else { 0 };
-    match clone_process(clone_flags(namespaces) | mounts).map_err(io::Error::from_raw_os_error)? {
+    let made = clone_process(clone_flags(namespaces) | mounts, group.map(Group::handle));
+    match made.map_err(io::Error::from_raw_os_error)? {
         Some(made) => Ok(made),
         None => child.run(),
     }

@@ -1,7 +1,7 @@
 //! How much a session uses, looked at from outside, and the end of what uses too much.
 //!
 //! The kernel counts processes per user, for root not at all, and memory not by session unless there is a control group to
-//! write to, which is rare outside of a service manager. So one thread of the server's looks at all sessions that have limits, the
+//! write to (`group.rs`), which is rare outside of a service manager. So one thread of the server's looks at all sessions that have limits, the
 //! more often the nearer a session is to one, and not at those that have run nothing since they were found at rest. What has gone past it between two looks is ended with the rest: every process of the session's but its shell,
 //! and the shell too if that alone is past the limit.
 //!
@@ -27,6 +27,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::disk::{Disks, Watcher};
+use super::group::{Group, Refusals};
 use super::plan::Limits;
 use super::process::Process;
 use super::spent::Spent;
@@ -90,6 +91,7 @@ impl Exceeded {
 pub struct Meter {
     told: watch::Receiver<Option<Exceeded>>,
     activity: Arc<Activity>,
+    group: Option<Arc<Group>>,
 }
 
 /// How many commands a session has begun, and how many of them have ended.
@@ -115,7 +117,7 @@ impl Meter {
         let due = Instant::now() + FAR;
         let watched = Watched { process: Arc::downgrade(process), limits, account, teller, due, calm: None, blind: 0 };
         hand_over(watched)?;
-        Ok(Some(Self { told, activity }))
+        Ok(Some(Self { told, activity, group: process.group().cloned() }))
     }
 
     /// A command begins: what is passed from now on. It has ended when this is dropped.
@@ -124,7 +126,9 @@ impl Meter {
         self.activity.begun.fetch_add(1, AcqRel);
         let mut told = self.told.clone();
         told.mark_unchanged();
-        Watch { told: Some(told), _running: Some(Running(Arc::clone(&self.activity))) }
+        let refusals = |group: &Arc<Group>| Some((Arc::clone(group), group.refusals().ok()?));
+        let group = self.group.as_ref().and_then(refusals);
+        Watch { told: Some(told), group, _running: Some(Running(Arc::clone(&self.activity))) }
     }
 }
 
@@ -132,6 +136,8 @@ impl Meter {
 #[derive(Debug)]
 pub struct Watch {
     told: Option<watch::Receiver<Option<Exceeded>>>,
+    /// The session's control group, and what the kernel had refused in it before.
+    group: Option<(Arc<Group>, Refusals)>,
     _running: Option<Running>,
 }
 
@@ -149,7 +155,7 @@ impl Watch {
     /// Of a session without limits.
     #[must_use]
     pub const fn none() -> Self {
-        Self { told: None, _running: None }
+        Self { told: None, group: None, _running: None }
     }
 
     /// Waits until a limit is passed. Safe to drop.
@@ -167,7 +173,9 @@ impl Watch {
     /// What has been passed and not been waited for.
     pub fn now(&mut self) -> Option<Exceeded> {
         let told = self.told.as_mut()?;
-        if told.has_changed().unwrap_or(true) { *told.borrow_and_update() } else { None }
+        let told = if told.has_changed().unwrap_or(true) { *told.borrow_and_update() } else { None };
+        // What the kernel refuses, and kills, may be over before anybody looks.
+        told.or_else(|| self.group.as_ref().and_then(|(group, before)| group.refusals().ok()?.since(*before)))
     }
 }
 
@@ -178,6 +186,8 @@ struct Account {
     command: u64,
     spent: Spent,
     disks: Watcher,
+    /// What the kernel had refused at the last look.
+    refusals: Refusals,
     /// It has passed a limit and was ended.
     closed: bool,
 }
@@ -185,7 +195,7 @@ struct Account {
 impl Account {
     fn new(activity: Arc<Activity>, disks: Disks) -> Self {
         let (spent, disks) = (Spent::default(), Watcher::new(disks));
-        Self { activity, command: 0, spent, disks, closed: false }
+        Self { activity, command: 0, spent, disks, refusals: Refusals::default(), closed: false }
     }
 
     /// The limit that the command has passed, once.
@@ -204,6 +214,14 @@ impl Account {
         let passed = passed.or_else(|| self.disks.look(limits));
         self.closed |= passed.is_some();
         passed
+    }
+
+    /// The limit at which the kernel has refused this command something.
+    fn refused(&mut self, process: &Process) -> Option<Exceeded> {
+        let now = process.group()?.refusals().ok()?;
+        let before = std::mem::replace(&mut self.refusals, now);
+        // If another has begun since, it may have been the one before.
+        now.since(before).filter(|_| !self.is_over())
     }
 
     /// Whether another command has begun meanwhile.
@@ -347,8 +365,9 @@ impl Watched {
             }
         };
         self.blind = 0;
+        let refused = self.account.refused(&process);
         let for_command = self.account.look(&used, &self.limits);
-        let exceeded = used.exceeds(&self.limits).or(for_command);
+        let exceeded = used.exceeds(&self.limits).or(refused).or(for_command);
         if used.is_near(&self.limits) || self.account.is_near(&self.limits) {
             self.due = Instant::now() + NEAR;
         }

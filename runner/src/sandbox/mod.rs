@@ -17,6 +17,7 @@ mod disk;
 mod enforce;
 mod execution;
 mod first;
+mod group;
 mod guard;
 mod landlock;
 mod masks;
@@ -45,6 +46,7 @@ use serde::Serialize;
 pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
+use self::group::Group;
 pub use self::guard::Judge;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub use self::offer::{Finding, Namespaces, Offer, probe};
@@ -221,6 +223,8 @@ fn prepare_in(
         namespaces,
         enforced,
         guard: None,
+        group: Group::make(&plan.limits)
+            .map_err(|source| SandboxError::Server { what: "make a control group", source })?,
     })
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::group::Controller;
 use super::plan::{Level, Limits};
-use super::{Network, SandboxError, call, enforce, guard, landlock, mounts};
+use super::{Network, SandboxError, call, enforce, group, guard, landlock, mounts};
 
 /// What this machine can enforce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +31,10 @@ pub struct Offer {
     pub mounts: bool,
     /// What the kernel answered where it refuses that, else empty.
     pub mounts_refused: String,
+    /// What a control group of the session's own bounds; empty where it can have none.
+    pub groups: Vec<Controller>,
+    /// Why it can have none, else empty.
+    pub groups_refused: String,
     /// Whether the server runs as root.
     pub root: bool,
 }
@@ -191,6 +196,16 @@ impl Offer {
                     format!("always off: {}", Network::NoNamespace.as_str().trim_start_matches("off: "))
                 },
             ),
+            finding(
+                "control groups",
+                !self.groups.is_empty(),
+                if self.groups.is_empty() {
+                    format!("none: {}; the server looks at what sessions use", self.groups_refused)
+                } else {
+                    let names: Vec<&str> = self.groups.iter().map(|controller| controller.as_str()).collect();
+                    format!("a session has one of its own: {}", names.join(", "))
+                },
+            ),
             finding("limits", true, self.limits()),
             finding(
                 "user",
@@ -255,6 +270,10 @@ fn ask() -> Offer {
             enforce::attempt(namespaces, Some(mounts::trial())).map_err(|error| super::chain(&error))
         }
     };
+    let (groups, groups_refused) = match group::offered(namespaces) {
+        Ok(groups) => (groups, String::new()),
+        Err(why) => (Vec::new(), why),
+    };
     Offer {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: call::landlock_version(),
@@ -266,6 +285,8 @@ fn ask() -> Offer {
         namespaces_refused,
         mounts: mounts.is_ok(),
         mounts_refused: mounts.err().unwrap_or_default(),
+        groups,
+        groups_refused,
         root: rustix::process::geteuid().is_root(),
     }
 }

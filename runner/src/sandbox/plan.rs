@@ -12,6 +12,7 @@ use std::time::Duration;
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
 use serde::{Deserialize, Serialize};
 
+use super::group::Controller;
 use super::masks::{self, Masks};
 use super::offer::Offer;
 
@@ -177,11 +178,14 @@ impl Limits {
     /// Each that is set, and who would hold it on this machine.
     #[must_use]
     pub fn told(&self, offer: &Offer) -> Vec<LimitTold> {
-        let processes = if offer.counts_processes() || offer.numbers_processes() { BOTH } else { SERVER };
+        let grouped = |controller| offer.groups.contains(&controller);
+        let counted = offer.counts_processes() || offer.numbers_processes() || grouped(Controller::Pids);
+        let processes = if counted { BOTH } else { SERVER };
+        let memory = if grouped(Controller::Memory) { BOTH } else { SERVER };
         let number = |value: Option<u64>| value.map(|value| value.to_string());
         let rows = [
             ("processes", number(self.processes), processes),
-            ("memory", self.memory.map(bytes), SERVER),
+            ("memory", self.memory.map(bytes), memory),
             ("file-size", self.file_size.map(bytes), KERNEL),
             ("open-files", number(self.open_files), KERNEL),
             ("cpu", self.cpu.map(seconds), BOTH),

@@ -12,13 +12,14 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use serde::Serialize;
 
 use super::call;
+use super::group::Group;
 use super::stat::Stat;
 
 /// A session's processes. Dropping it kills them.
@@ -37,6 +38,8 @@ pub struct Process {
     ending: Mutex<Option<Ending>>,
     /// Where the session's proxy is to listen, until it does.
     pub(super) listener: Option<OwnedFd>,
+    /// The control group that all of them are in.
+    pub(super) group: Option<Arc<Group>>,
 }
 
 /// What the process that we hold is, above the program.
@@ -62,7 +65,7 @@ impl Process {
     /// Waits for the first process to tell the program's number, which it does at once.
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, lead: Lead, request: UnixStream, told: OwnedFd) -> Self {
         let program = read_number(&told);
-        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None), listener: None }
+        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None), listener: None, group: None }
     }
 
     /// The number of the session's leader as this server sees it, for the record and for people, not for signals: the first process
@@ -78,6 +81,11 @@ impl Process {
     /// The socket at which the session's proxy is to listen, if its plan has one; once.
     pub fn take_listener(&mut self) -> Option<OwnedFd> {
         self.listener.take()
+    }
+
+    /// The control group that all of them are in.
+    pub(super) fn group(&self) -> Option<&Arc<Group>> {
+        self.group.as_ref()
     }
 
     /// The number of the first process.
@@ -179,6 +187,9 @@ impl Process {
         };
         if let (Lead::Supervisor, Ending::Signalled(_)) = (&self.lead, own) {
             self.end_the_rest();
+        }
+        if let Some(group) = &self.group {
+            group.end();
         }
         // The first process has no status to hand out if it was killed itself.
         let known = told.unwrap_or(own);

@@ -438,7 +438,7 @@ impl Run<'_> {
         };
         Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
-            (None, Some(status)) => (End::Status(status), None),
+            (None, Some(status)) => (self.exceeded.now().map_or(End::Status(status), End::Limited), None),
             // Somebody typed Ctrl-C just when the shell, which runs nothing else, was about to report.
             (None, None) if self.shell.terminal.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
