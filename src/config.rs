@@ -3,6 +3,10 @@
 //! Decides which settings hold: the enforced file before flags, flags before the settings file, that before defaults.
 //! Settings are never looked for in the working directory or the workspace.
 
+mod own;
+
+pub(crate) use self::own::Own;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@
 mod approvals;
 mod check;
 mod checkpoints;
+mod clients;
 mod commands;
 mod compile_fail;
 mod confined;
@@ -27,6 +28,7 @@ mod secrets;
 mod serve;
 mod services;
 mod settings;
+mod setup;
 mod ssh_config;
 mod stop;
 mod support;
