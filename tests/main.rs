@@ -15,6 +15,7 @@ mod clients;
 mod commands;
 mod compile_fail;
 mod confined;
+mod conformance;
 mod developer;
 mod documents;
 mod export;
