@@ -49,7 +49,7 @@ pub(crate) fn findings() -> Vec<Finding> {
 }
 
 fn of(client: &'static Client) -> Vec<Finding> {
-    let Some(path) = client.servers.path().filter(|path| path.exists()) else { return Vec::new() };
+    let Some(path) = client.servers.path().filter(|path| path.is_file()) else { return Vec::new() };
     let file = path.display();
     let finding = |ready, text: String| Finding { client: client.name, ready, text: printable(&text) };
     let listed = match read(&path, client) {
