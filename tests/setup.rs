@@ -77,7 +77,10 @@ fn each_client_is_told_in_its_own_words_and_files() {
         let page = world.call(&["setup", client]);
         assert_eq!(page.code, Some(0), "{page:?}");
         let texts = told["files"].as_array().expect("files").iter().map(|file| &file["content"]);
-        for text in texts.chain([&told["command"], &told["by_hand"]]).filter_map(Value::as_str) {
+        for text in texts
+            .chain([&told["command"], &told["by_hand"], &told["nearby"]["what"], &told["nearby"]["files"][0]])
+            .filter_map(Value::as_str)
+        {
             assert!(page.stdout.contains(text), "{client}: no `{text}` in {}", page.stdout);
         }
     }
@@ -239,6 +242,14 @@ fn doctor_tells_what_is_wrong_with_a_client() {
         let [(is_ready, text)] = &rows[..] else { panic!("{content}: {rows:?}") };
         assert!(*is_ready == ready && words.iter().all(|word| text.contains(word)), "{content}: {rows:?}");
     }
+    // What lies in the workspace, as it was cloned or as the agent has left it.
+    world.write("home/.cursor/mcp.json", &named(program, &["serve", "--workspace", &text("work")]));
+    fs::create_dir_all(world.path("work/.cursor")).expect("a directory");
+    world.write("work/.cursor/mcp.json", "{}");
+    let rows = clients(&world, "cursor");
+    assert!(rows.len() == 2 && rows[0].0 && !rows[1].0 && rows[1].1.contains("work/.cursor/mcp.json"), "{rows:?}");
+    fs::remove_file(world.path("work/.cursor/mcp.json")).expect("removed");
+    world.write("home/.cursor/mcp.json", "{}");
     // Nothing that this machine can enforce hangs on it.
     let page = world.call(&["doctor"]);
     assert!(page.code == Some(0) && page.stdout.contains("missing  cursor: "), "{page:?}");

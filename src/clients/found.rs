@@ -4,7 +4,7 @@
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,12 +43,12 @@ struct Listed {
     is_off: bool,
 }
 
-/// One or more for each client whose file is there.
-pub(crate) fn findings() -> Vec<Finding> {
-    CLIENTS.iter().flat_map(of).collect()
+/// One or more for each client whose file is there; `workspace`: where it works.
+pub(crate) fn findings(workspace: Option<&Path>) -> Vec<Finding> {
+    CLIENTS.iter().flat_map(|client| of(client, workspace)).collect()
 }
 
-fn of(client: &'static Client) -> Vec<Finding> {
+fn of(client: &'static Client, workspace: Option<&Path>) -> Vec<Finding> {
     let Some(path) = client.servers.path().filter(|path| path.is_file()) else { return Vec::new() };
     let file = path.display();
     let finding = |ready, text: String| Finding { client: client.name, ready, text: printable(&text) };
@@ -64,7 +64,11 @@ fn of(client: &'static Client) -> Vec<Finding> {
         Ok(answer) => finding(true, format!("{file} starts {answer}")),
         Err(why) => finding(false, format!("{file} names `{}`, {why}", server.program)),
     };
-    listed.iter().map(tell).collect()
+    let near = |name: &&str| workspace.map(|directory| directory.join(name)).filter(|path| path.exists());
+    let otherwise = |path: PathBuf| {
+        finding(false, format!("{} is within the agent's reach and can tell the client otherwise", path.display()))
+    };
+    listed.iter().map(tell).chain(client.nearby.files.iter().filter_map(near).map(otherwise)).collect()
 }
 
 /// The servers of a client's file that are Palisade by their own name or by their program's.

@@ -36,6 +36,8 @@ pub(crate) struct Client {
     command: Option<fn(&Server) -> Vec<String>>,
     /// What keeps it from running commands by itself.
     pub(crate) shell: Shell,
+    /// What it reads from the directory that it works in, and what that can do.
+    pub(crate) nearby: Nearby,
     /// What it puts something else in place of, in what it reads here.
     expands: &'static [&'static str],
 }
@@ -55,6 +57,14 @@ pub(crate) enum Form {
     Json,
     /// TOML.
     Toml,
+}
+
+/// A client's files in the directory that it works in: whoever writes there, or has written what was cloned, says what they say.
+pub(crate) struct Nearby {
+    /// Relative to that directory.
+    pub(crate) files: &'static [&'static str],
+    /// What they can do in spite of the user's own files, or what keeps them from it; as a sentence.
+    pub(crate) what: &'static str,
 }
 
 /// How a client is kept from running commands around Palisade.
@@ -87,8 +97,16 @@ pub(crate) static CLIENTS: &[Client] = &[
         }),
         shell: Shell::File(
             Place { moved: Some(("CLAUDE_CONFIG_DIR", "settings.json")), home: ".claude/settings.json" },
-            r#"{ "permissions": { "deny": ["Bash", "Monitor"], "allow": ["mcp__palisade"] } }"#,
+            r#"{
+  "permissions": { "deny": ["Bash", "Monitor"], "allow": ["mcp__palisade"] },
+  "allowedMcpServers": [{ "serverName": "palisade" }],
+  "disabledMcpjsonServers": ["palisade"]
+}"#,
         ),
+        nearby: Nearby {
+            files: &[".mcp.json", ".claude/settings.json", ".claude/settings.local.json"],
+            what: "With the last two lines above they start no server; hooks that they name are run all the same.",
+        },
         expands: &["${"],
     },
     Client {
@@ -110,6 +128,10 @@ pub(crate) static CLIENTS: &[Client] = &[
             Place { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
             "[features]\nshell_tool = false",
         ),
+        nearby: Nearby {
+            files: &[".codex/config.toml"],
+            what: "Where Codex has been told to trust the directory, they can name another program and switch the shell on again.",
+        },
         expands: &[],
     },
     Client {
@@ -134,6 +156,10 @@ pub(crate) static CLIENTS: &[Client] = &[
             "[[rule]]\ntoolName = \"run_shell_command\"\ndecision = \"deny\"\npriority = 999\n\n\
              [[rule]]\nmcpName = \"palisade\"\ntoolName = \"*\"\ndecision = \"allow\"\npriority = 998",
         ),
+        nearby: Nearby {
+            files: &[".gemini/settings.json"],
+            what: "Where Gemini CLI has been told to trust the directory, they can name another program.",
+        },
         expands: &["$"],
     },
     Client {
@@ -153,6 +179,10 @@ pub(crate) static CLIENTS: &[Client] = &[
         shell: Shell::Hand(
             "In Cursor's settings, let its agent run nothing in the terminal without asking: no file switches that tool off.",
         ),
+        nearby: Nearby {
+            files: &[".cursor/mcp.json"],
+            what: "They can name other programs: look before you switch one on.",
+        },
         expands: &["${"],
     },
     Client {
@@ -178,6 +208,10 @@ pub(crate) static CLIENTS: &[Client] = &[
         shell: Shell::Hand(
             "In the chat's list of tools, take away those of the terminal: no file of the user's switches them off.",
         ),
+        nearby: Nearby {
+            files: &[".vscode/mcp.json"],
+            what: "They can name other programs: look before you start one.",
+        },
         expands: &["${"],
     },
     Client {
@@ -205,6 +239,10 @@ pub(crate) static CLIENTS: &[Client] = &[
             },
             r#"{ "permission": { "bash": "deny" } }"#,
         ),
+        nearby: Nearby {
+            files: &["opencode.json", "opencode.jsonc", ".opencode"],
+            what: "They hold before the user's own: start opencode with OPENCODE_DISABLE_PROJECT_CONFIG=1, or put the same into /etc/opencode/opencode.json, which holds before them.",
+        },
         expands: &["{env:", "{file:"],
     },
 ];

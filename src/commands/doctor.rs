@@ -1,5 +1,7 @@
 //! `doctor`: what this machine can enforce, what is missing, what to do; and which clients start Palisade.
 
+use std::path::Path;
+
 use palisade_runner::sandbox;
 use serde::Serialize;
 
@@ -24,7 +26,9 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
         Ok(settings) => offer.meets(settings.level).map_err(|error| Trouble::of(&error)),
         Err(_) => Ok(()),
     };
-    let clients = clients::found::findings();
+    let clients = clients::found::findings(
+        settings.as_ref().ok().map(|settings| Path::new(settings.surroundings.workspace.as_str())),
+    );
     if args.context.json {
         report::print(&commands::json(&Found { offer, clients: &clients })?);
     } else {

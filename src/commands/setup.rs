@@ -66,6 +66,8 @@ fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, Trou
         }
         Shell::Hand(how) => format!("\n{apart} {how}\n"),
     });
+    let nearby = client.nearby.files.join(", ");
+    page.push_str(&format!("\nIn the directory that it works in it also reads {nearby}. {}\n", client.nearby.what));
     page.push_str("\nIts tools for files stay its own. `palisade doctor` says whether all is in place.\n");
     Ok(page)
 }
@@ -80,7 +82,8 @@ fn data(client: &Client, server: &Server, servers: &Path) -> Result<serde_json::
     }
     let start = json!({ "command": server.program, "args": server.arguments, "env": server.environment });
     Ok(json!({
-        "client": client.name, "server": start, "files": files, "command": client.command(server), "by_hand": by_hand
+        "client": client.name, "server": start, "files": files, "command": client.command(server), "by_hand": by_hand,
+        "nearby": { "files": client.nearby.files, "what": client.nearby.what },
     }))
 }
 

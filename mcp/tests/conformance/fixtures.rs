@@ -16,11 +16,10 @@ use ring::hmac;
 #[expect(deprecated, reason = "the older revision requires it")]
 use rmcp::model::SetLevelRequestParams;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, GetPromptRequestParams, GetPromptResponse,
-    InputRequiredResult, InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, ServerNotification, ServerRequest, SubscribeRequestParams, SubscriptionFilter,
-    UnsubscribeRequestParams,
+    CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, InputRequiredResult,
+    InputResponses, JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    ServerNotification, ServerRequest, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -146,7 +145,7 @@ impl Call<'_> {
     }
 
     fn can(&self, needs: &Value) -> bool {
-        let has = self.context.client_capabilities().unwrap_or_else(ClientCapabilities::default);
+        let has = self.context.client_capabilities().unwrap_or_default();
         let has = value(&has).unwrap_or_default();
         needs.as_object().into_iter().flatten().all(|(name, _)| has.get(name).is_some())
     }

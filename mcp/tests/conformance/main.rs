@@ -2,7 +2,7 @@
 //! fixtures in place of the one that runs commands. What needs no fixture is asked of the shipped server (`tests/conformance/`).
 //! That source's own tests come along and run here too.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "what the program alone calls")]
 #[path = "../../src/http/mod.rs"]
