@@ -1,5 +1,9 @@
 //! What can be typed. No logic: `config.rs` says what it means.
 
+mod setup;
+
+pub(crate) use self::setup::Setup;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -39,6 +43,8 @@ pub(crate) enum Verb {
     Stop(Stop),
     /// Say what this machine can enforce, and what is missing
     Doctor(Doctor),
+    /// Print how an AI client is told to run its commands through Palisade
+    Setup(Setup),
 }
 
 /// Who asks, where, and under which policies.

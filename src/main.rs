@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod clients;
 mod commands;
 mod config;
 mod exit;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Approvals(args) => commands::approvals::run(args),
         Verb::Stop(args) => commands::stop::run(args),
         Verb::Doctor(args) => commands::doctor::run(args),
+        Verb::Setup(args) => commands::setup::run(args),
     };
     match ended {
         Ok(exit) => exit.into(),

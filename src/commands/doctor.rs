@@ -1,11 +1,23 @@
-//! `doctor`: what this machine can enforce, what is missing, what to do.
+//! `doctor`: what this machine can enforce, what is missing, what to do; and which clients start Palisade.
+
+use std::path::Path;
 
 use palisade_runner::sandbox;
+use serde::Serialize;
 
 use crate::args::Doctor;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
-use crate::{commands, config};
+use crate::{clients, commands, config};
+
+/// What a machine reads.
+#[derive(Serialize)]
+struct Found<'a> {
+    #[serde(flatten)]
+    offer: &'a sandbox::Offer,
+    /// The clients of this user whose settings are there. Nothing that this machine can or cannot enforce depends on them.
+    clients: &'a [clients::found::Finding],
+}
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let offer = sandbox::probe();
@@ -14,14 +26,21 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
         Ok(settings) => offer.meets(settings.level).map_err(|error| Trouble::of(&error)),
         Err(_) => Ok(()),
     };
+    let clients = clients::found::findings(
+        settings.as_ref().ok().map(|settings| Path::new(settings.surroundings.workspace.as_str())),
+    );
     if args.context.json {
-        report::print(&commands::json(offer)?);
+        report::print(&commands::json(&Found { offer, clients: &clients })?);
     } else {
         let findings = offer.findings();
         let line = |finding: &sandbox::Finding| {
             format!("{:8} {}: {}\n", if finding.present { "ok" } else { "missing" }, finding.layer, finding.text)
         };
         report::print(&findings.iter().map(line).collect::<String>());
+        let line = |found: &clients::found::Finding| {
+            format!("{:8} {}: {}\n", if found.ready { "ok" } else { "missing" }, found.client, found.text)
+        };
+        report::print(&clients.iter().map(line).collect::<String>());
     }
     // A value that cannot be searched for is a secret that nothing hides: the operator has to know.
     for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {

@@ -19,6 +19,7 @@ pub(crate) mod policy;
 pub(crate) mod redact;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod setup;
 pub(crate) mod stop;
 pub(crate) mod watch;
 

@@ -7,6 +7,7 @@ mod authored;
 mod error;
 mod file;
 mod keeping;
+mod own;
 mod reach;
 mod secrets;
 mod serving;
@@ -35,6 +36,7 @@ use crate::targets;
 
 pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
+pub(crate) use self::own::Own;
 pub(crate) use self::values::{duration, os_user, size};
 
 /// Always read; nothing overrides it.

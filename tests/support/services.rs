@@ -141,6 +141,17 @@ pub(crate) fn mcp_client_python() -> Option<PathBuf> {
     if python.exists() { Some(python) } else { skip("mcp-client", &format!("no {}", python.display())) }
 }
 
+/// A directory with AI clients and what judges MCP servers, as `tests/run` sets it up; it has a Node of its own.
+/// `None`: not on this machine, and the test should end here.
+pub(crate) fn ai_clients() -> Option<PathBuf> {
+    if demand("clients") == Demand::Never {
+        return skip("clients", "switched off");
+    }
+    let programs = std::env::var_os("PALISADE_TEST_CLIENTS")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-clients/bin")), PathBuf::from);
+    if programs.exists() { Some(programs) } else { skip("clients", &format!("no {}", programs.display())) }
+}
+
 /// Whether this machine has a program that a test uses, by its service's name. If not, the test should end here.
 pub(crate) fn has_program(name: &str) -> Option<()> {
     if demand(name) == Demand::Never {
@@ -235,7 +246,9 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-const SERVICES: [&str; 8] = ["root", "sshd", "docker", "mcp-client", "tmux", "chromium", "cgroup", "soundness"]; // the last is the grammar's own
+// The last is the grammar's own.
+const SERVICES: [&str; 9] =
+    ["root", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "cgroup", "soundness"];
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]
