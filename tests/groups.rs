@@ -2,41 +2,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::people::call;
-use crate::support::services::skip;
+use crate::support::services::lacks;
 use crate::support::until;
 use crate::support::world::World;
 
 const TWENTY: &str = "[sandbox.limits]\nprocesses = 20\n";
 
-/// Where control groups of version 2 are mounted, if root can make some there that bound processes. A machine may mount both versions, and
-/// keep a controller in the first as long as that is mounted: where nobody has made a group with it, it is set free.
-fn groups() -> Option<PathBuf> {
-    if !rustix::process::geteuid().is_root() {
-        return skip("root", "only root has a control group to make others in, without systemd");
+/// Where this machine lets a server make control groups that bound processes, as `doctor` finds.
+fn groups(world: &World) -> Option<PathBuf> {
+    let found = world.call(&["doctor", "--json"]).json();
+    if !found["groups"].as_array().is_some_and(|groups| groups.contains(&json!("pids"))) {
+        let why = found["groups_refused"].as_str().expect("a reason").to_owned();
+        assert!(!why.is_empty(), "{found}");
+        return lacks("cgroup", &why);
     }
-    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
-    let mounted = |kind: &str, option: &str| {
-        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let fits = |fields: &Vec<&str>| fields[2] == kind && fields[3].split(',').any(|one| one == option);
-        mounts.find(fits).map(|fields| PathBuf::from(fields[1]))
-    };
-    let place = mounted("cgroup2", "rw")?;
-    if let Some(first) = mounted("cgroup", "pids") {
-        let all = fs::read_to_string("/proc/cgroups").expect("controllers");
-        let rows = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let unused = rows.into_iter().any(|row| row.len() > 2 && row[0] == "pids" && row[2] == "1");
-        if unused {
-            let _busy = Command::new("umount").arg(first).status();
-        }
-    }
-    let has = |place: &Path| fs::read_to_string(place.join("cgroup.controllers")).is_ok_and(|all| all.contains("pids"));
-    if has(&place) { Some(place) } else { skip("cgroup", "no controller `pids` in version 2") }
+    let read = |path: &str| fs::read_to_string(path).expect("the kernel's word");
+    let (own, mounts) = (read("/proc/self/cgroup"), read("/proc/self/mounts"));
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).expect("a group").to_owned();
+    let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
+    Some(Path::new(mount.expect("a mount")[1]).join(own))
 }
 
 /// The groups of one server's sessions.
@@ -48,15 +37,9 @@ fn of(place: &Path, server: u32) -> Vec<String> {
 
 #[test]
 fn the_kernel_bounds_a_session_in_a_group_of_its_own() {
-    let Some(place) = groups() else { return };
     let world = World::new();
+    let Some(place) = groups(&world) else { return };
     let settings = world.write("s.toml", TWENTY).display().to_string();
-    let found = world.call(&["doctor", "--json"]).json();
-    if Path::new("/run/systemd/system").exists() && found["groups"] == json!([]) {
-        let _systemds: Option<()> = skip("cgroup", "the groups are systemd's");
-        return;
-    }
-    assert!(found["groups"].as_array().is_some_and(|groups| groups.contains(&json!("pids"))), "{found}");
 
     let mut server = Server::start_with(&world, &["--config", &settings]);
     let pid = server.child.id();

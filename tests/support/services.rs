@@ -246,9 +246,7 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-// The last is the grammar's own.
-const SERVICES: [&str; 9] =
-    ["root", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "cgroup", "soundness"];
+const SERVICES: [&str; 8] = ["root", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "soundness"]; // the last is the grammar's own
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -285,6 +283,13 @@ pub(crate) fn skip<T>(service: &str, why: &str) -> Option<T> {
     assert!(demand(service) != Demand::Required, "PALISADE_REQUIRE asks for {service}: {why}");
     let thread = std::thread::current();
     announce(&format!("SKIPPED [{service}] {}: {why}", thread.name().unwrap_or("a test")));
+    None
+}
+
+/// Ends a test early for want of something that nobody can install: what this machine's kernel, or whoever has set it up, does not offer.
+pub(crate) fn lacks<T>(what: &str, why: &str) -> Option<T> {
+    let thread = std::thread::current();
+    announce(&format!("SKIPPED [{what}] {}: {why}", thread.name().unwrap_or("a test")));
     None
 }
 
