@@ -3,6 +3,8 @@
 //! Decides which settings hold: the enforced file before flags, flags before the settings file, that before defaults.
 //! Settings are never looked for in the working directory or the workspace.
 
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use palisade_runner::transport::Target;
 use palisade_runner::{Budget, Policies, Settings};
 use serde::Deserialize;
 
+pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 use crate::args::{Context, PolicySet, Transport};
 use crate::http::{self, ServeTable, Served, ServedError};
 use crate::policies::PolicyFiles;
@@ -44,6 +47,9 @@ const TRUSTED: &[&str] =
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(crate) enum ConfigError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    View(#[from] view::ViewError),
     #[error("cannot read `{path}`")]
     Read { path: String, source: std::io::Error },
     #[error("{place}: {message}")]
@@ -201,6 +207,8 @@ struct AgentTable {
 #[serde(deny_unknown_fields)]
 struct WorkspaceTable {
     path: Option<String>,
+    mode: Option<view::Mode>,
+    views: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -377,6 +385,7 @@ pub(crate) fn load_served(flags: &Context, served: &Served) -> Result<Settings, 
         ..flags.clone()
     };
     let layers = Layers::read(&flags)?;
+    layers.only_direct()?;
     let mut settings = layers.settings(Purpose::Run, "serve")?;
     let principal = &mut settings.surroundings.principal;
     principal.auth = served.auth();
@@ -728,6 +737,7 @@ impl<'a> Layers<'a> {
             people: self.people(),
             verb,
             audit: self.record(audit)?,
+            view: None,
             checkpoints: self.checkpoints()?,
             redactor: self.redactor()?,
         })
@@ -896,7 +906,7 @@ impl<'a> Layers<'a> {
     /// What is Palisade's own among the files of this run.
     fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
-        let kept = [audit.to_owned(), self.checkpoints()?.directory, self.control()?.directory];
+        let kept = [audit.to_owned(), self.checkpoints()?.directory, self.views()?, self.control()?.directory];
         let settings = settings.chain(policies.map(Path::to_owned)).chain(kept);
         Ok(settings.chain(self.target_files()).chain(self.serve_files()).collect())
     }
@@ -915,6 +925,7 @@ impl<'a> Layers<'a> {
     fn out_of_reach(&self, workspace: &AbsolutePath, policies: Option<&Path>, audit: &Path) -> Result<(), ConfigError> {
         let settings = self.file.as_ref().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
+        let views = self.views()?;
         let (mut targets, serve) = (self.target_files(), self.serve_files());
         // OpenSSH's own configuration, and what that names.
         targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
@@ -923,6 +934,7 @@ impl<'a> Layers<'a> {
             ("policy path", policies),
             ("record directory", Some(audit)),
             ("directory of checkpoints", Some(checkpoints.as_path())),
+            ("directory of views", Some(views.as_path())),
             ("control directory", Some(control.as_path())),
         ];
         let own = own.into_iter().filter_map(|(what, path)| Some((what, path?)));

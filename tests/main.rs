@@ -19,6 +19,7 @@ mod documents;
 mod export;
 mod guard;
 mod http;
+mod overlay;
 mod policy;
 mod record;
 mod reload;

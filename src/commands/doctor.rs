@@ -1,5 +1,6 @@
 //! `doctor`: what this machine can enforce, what is missing, what to do.
 
+use palisade_runner::overlay::OverlayError;
 use palisade_runner::sandbox;
 
 use crate::args::Doctor;
@@ -8,6 +9,11 @@ use crate::report::{self, Trouble};
 use crate::{commands, config};
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
+    // First of all: what a machine offers, it has to offer in the view.
+    let view = match config::enter_view(&args.context) {
+        Err(config::ConfigError::View(config::ViewError::Overlay(OverlayError::InUse { .. }))) => Ok(None),
+        view => view,
+    };
     let offer = sandbox::probe();
     let settings = config::load(&args.context, "doctor");
     let enough = match &settings {
@@ -32,6 +38,9 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     }
     let mut ready = true;
     if let Err(error) = settings {
+        Trouble::from(error).print();
+        ready = false;
+    } else if let Err(error) = view {
         Trouble::from(error).print();
         ready = false;
     }

@@ -21,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod stop;
 pub(crate) mod watch;
+pub(crate) mod workspace;
 
 /// One line of JSON.
 fn json(value: &impl Serialize) -> Result<String, Trouble> {

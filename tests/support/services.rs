@@ -235,7 +235,7 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-const SERVICES: [&str; 7] = ["root", "sshd", "docker", "mcp-client", "tmux", "chromium", "soundness"]; // the last is the grammar's own
+const SERVICES: [&str; 8] = ["root", "overlay", "sshd", "docker", "mcp-client", "tmux", "chromium", "soundness"]; // the last is the grammar's own
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -60,7 +60,7 @@ impl World {
     }
 
     fn look(&self) -> Tree {
-        tree::walk(&tree::open_root(self.store.workspace()).unwrap(), self.store.scope()).unwrap()
+        self.store.walk().unwrap().1
     }
 
     /// The session does something.
