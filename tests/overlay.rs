@@ -33,7 +33,7 @@ fn with(world: &World, arguments: &[&str], policies: &str) -> Ended {
     let settings = world.path("palisade.toml");
     let context = ["--config", settings.to_str().expect("text"), "--policies", policies];
     // The command stands last, where one does.
-    let (verb, rest) = arguments.split_at(if arguments[0] == "workspace" { 2 } else { 1 });
+    let (verb, rest) = arguments.split_at(if ["workspace", "checkpoint"].contains(&arguments[0]) { 2 } else { 1 });
     world.call(&[verb, &context, rest].concat())
 }
 
@@ -64,16 +64,18 @@ fn the_workspace_stays_as_it_is_until_a_view_is_applied() {
     }
     fs::create_dir_all(world.path("work/tree/deep")).expect("a directory");
     world.write("work/tree/deep/file", "below");
-    world.program("link", "#!/bin/sh\nrm link; ln -s /etc/passwd link\n");
+    // What a script's words would be denied for, a program of the agent's does by itself.
+    world.program("link", "#!/usr/bin/perl\nunlink 'link'; symlink '/etc/passwd', 'link';\n");
     let inode = fs::metadata(world.path("work/kept")).expect("a file").ino();
     let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
-    let script = format!(
-        "echo one > changed; rm deleted; chmod 700 mode; rm kind; mkdir kind; echo in > kind/in; rm -r tree; mkdir tree; \
-         ./link; echo {secret} > token; ls"
-    );
-    let ran = view(&world, &["run", &script]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("token"), "{ran:?}");
+    for script in [
+        "echo one > changed; rm deleted; chmod 700 mode; rm kind; mkdir kind; rm -r tree; mkdir tree",
+        "echo in > kind/in; ./link",
+        &format!("echo {secret} > token"),
+    ] {
+        let ran = view(&world, &["run", script]);
+        assert_eq!(ran.code, Some(0), "{script}: {ran:?}");
+    }
     let untouched = || {
         let state = ["changed", "deleted", "mode", "kind", "tree/deep/file"].map(|name| read(&world, name).is_some());
         state == [true; 5] && read(&world, "changed").as_deref() == Some("one\ntwo\n")
@@ -208,8 +210,10 @@ fn decisions_are_about_the_view() {
     world.write("work/d/file", "harmless");
     world.write("work/notes", "harmless");
     symlink("notes", world.path("work/real")).expect("a link");
-    let lead =
-        format!("#!/bin/sh\nrm notes real; ln -s {0} notes; ln -s {0} d/key; echo plain > real\n", secret.display());
+    let lead = format!(
+        "#!/usr/bin/perl\nunlink 'notes', 'real'; symlink '{0}', 'notes'; symlink '{0}', 'd/key'; open F, '>', 'real'; print F \"plain\\n\";\n",
+        secret.display()
+    );
     world.program("lead", &lead);
     let mut server = serve(&world);
     let session = open(&mut server);
@@ -236,12 +240,19 @@ fn decisions_are_about_the_view() {
     let plain = exec(&mut server, json!({ "session": session, "command": "cat real" }));
     assert_eq!(plain["stdout"], "plain\n", "{plain}");
     // A directory that the agent made, and one that it took away: where `cd` leads, and with it every name.
-    let moved = exec(
-        &mut server,
-        json!({ "session": session, "command": "mkdir made && cd made && pwd && cd .. && rm -r d && ls" }),
-    );
-    assert_eq!(moved["exit_code"], 0, "{moved}");
-    assert!(moved["stdout"].as_str().is_some_and(|text| text.contains("made") && !text.contains("d\n")), "{moved}");
+    for (command, shown) in
+        [("mkdir made", ""), ("rm -r d", ""), ("cd made", ""), ("cd ..; ls", "lead\nmade\nnotes\nreal\n")]
+    {
+        let done = exec(&mut server, json!({ "session": session, "command": command }));
+        assert_eq!(
+            (&done["exit_code"], done["stdout"].as_str().unwrap_or_default()),
+            (&json!(0), shown),
+            "{command}: {done}"
+        );
+    }
+    // It is there in the workspace, and gone in the view: where `..` would lead from it is not known.
+    let asked = exec(&mut server, json!({ "session": session, "command": "cat d/../notes" }));
+    assert_eq!(asked["status"], "approval_required", "{asked}");
     // Neither what lies behind the view nor the place of views is in reach.
     let views = world.path("state/palisade/views");
     let inner = fs::read_dir(&views).expect("views").next().expect("a view").expect("an entry").path();
@@ -289,7 +300,8 @@ fn all_sessions_of_a_principal_share_the_view() {
     );
     drop(server);
     assert_eq!((read(&world, "file").as_deref(), read(&world, "new")), (Some("then"), None));
-    assert_eq!(view(&world, &["checkpoint", "list"]).stdout, "", "what was taken in the view is of the view");
+    let listed = view(&world, &["checkpoint", "list"]);
+    assert_eq!((listed.code, listed.stdout.as_str()), (Some(0), ""), "what was taken in the view is of the view");
 }
 
 /// Whoever may change what the workspace lies in finds the view there, too.
@@ -317,7 +329,8 @@ fn an_agent_hides_nothing_in_its_view() {
     let mark = "import os; os.setxattr('marked', 'user.overlay.whiteout', b'y')";
     world.write("work/mark.py", mark);
     let outside = world.path("outside");
-    world.program("lead", &format!("#!/bin/sh\nrm -r sub; ln -s {} sub\n", outside.display()));
+    let lead = format!("#!/usr/bin/perl\nunlink 'sub/file'; rmdir 'sub'; symlink '{}', 'sub';\n", outside.display());
+    world.program("lead", &lead);
     let script = "echo x > marked; mkfifo pipe; echo h > '\u{202e}name'; printf 'a\\033[2Jb\\n' > escape; ./lead";
     let ran = view(&world, &["run", script]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::store::{About, Journal, Snapshot, Store};
-use super::tree::{self, Scope, Tree};
+use super::tree::{Scope, Tree};
 use super::{Checkpoint, CheckpointError, Restored};
 
 /// A workspace, its store, and one session that works there.
