@@ -165,3 +165,94 @@ fn open_directory(above: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 fn unread(errno: Errno) -> OverlayError {
     OverlayError::Unread { source: errno.into() }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use rustix::fs::{XattrFlags, mkfifoat, setxattr};
+
+    use super::*;
+    use crate::checkpoint::tree::open_root;
+
+    fn read(root: &Path) -> Result<Changes, OverlayError> {
+        Changes::read(&open_root(root).unwrap())
+    }
+
+    fn mark(path: &Path, name: &str, value: &[u8]) {
+        setxattr(path, format!("user.overlay.{name}"), value, XattrFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn a_mark_that_is_not_understood_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let (directory, file) = (root.path().join("d"), root.path().join("d/f"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(&file, "x").unwrap();
+        for (name, value) in [("origin", &b""[..]), ("impure", b"y"), ("overlay.redirect", b"/etc"), ("nlink", b"U+1")]
+        {
+            mark(&file, name, value);
+        }
+        mark(&directory, "opaque", b"y");
+        let changes = read(root.path()).unwrap();
+        assert_eq!((changes.found.len(), changes.opaque.contains(&b"d"[..])), (2, true));
+        for (path, name, value) in [
+            (&directory, "redirect", &b"/elsewhere"[..]),
+            (&directory, "opaque", b"x"),
+            (&file, "metacopy", b""),
+            (&file, "whiteout", b"y"),
+            (&file, "opaque", b"y"),
+            (&file, "overlay", b"y"),
+            (&file, "what", b"a value that is longer than any that counts"),
+        ] {
+            mark(path, name, value);
+            let error = read(root.path()).unwrap_err();
+            assert!(matches!(&error, OverlayError::Mark { path: told } if path.ends_with(told)), "{name}: {error:?}");
+            rustix::fs::removexattr(path, format!("user.overlay.{name}")).unwrap();
+            mark(&directory, "opaque", b"y");
+        }
+        read(root.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_over_does_not_show_through() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir_all(at("plain/new")).unwrap();
+        fs::create_dir(at("emptied")).unwrap();
+        mark(&at("emptied"), "opaque", b"y");
+        fs::write(at("file"), "").unwrap();
+        fs::set_permissions(at("file"), fs::Permissions::from_mode(0)).unwrap();
+        symlink("/etc", at("link")).unwrap();
+        mkfifoat(open_root(root.path()).unwrap(), "pipe", Mode::RUSR).unwrap();
+        let mut changes = read(root.path()).unwrap();
+        changes.deleted.insert(b"gone".to_vec()); // a device, which root alone can make
+        for (name, covered) in [
+            ("plain", true),
+            ("plain/old", false),
+            ("plain/new/deep", false),
+            ("emptied", true),
+            ("emptied/a/b", true),
+            ("file/a", true),
+            ("link/passwd", true),
+            ("pipe", false),
+            ("gone", true),
+            ("gone/a", true),
+            ("gone-too", false),
+            ("other", false),
+        ] {
+            assert_eq!(changes.covers(name.as_bytes()), covered, "{name}");
+        }
+        assert_eq!(changes.left_out, [Uncovered { name: b"pipe".to_vec(), why: Reason::Special }]);
+        let mut base = Ledger::default();
+        for name in ["gone/a", "emptied/b", "plain/old", "other"] {
+            base.note(name.as_bytes(), None);
+        }
+        let touched =
+            changes.touched(&base).into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>();
+        assert_eq!(touched, ["emptied", "emptied/b", "file", "gone", "gone/a", "link", "plain", "plain/new"]);
+    }
+}

@@ -288,9 +288,9 @@ impl Held {
     }
 }
 
-/// How often, and after how long, somebody who wants to hold a view tries again.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often, and after how long, somebody who wants to hold a view tries again: what a server that was killed leaves ends within that.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 const ABOUT: &str = "about";
 const BASE: &str = "base";

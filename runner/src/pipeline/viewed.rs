@@ -49,15 +49,10 @@ impl Pipeline {
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
         let (_, viewed) =
             self.in_store(move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about)).await?;
-        let to = viewed.checkpoint.id.clone();
-        let done = self.go_back(&session, to.as_str(), terms, &Client::default(), Some(person)).await;
-        // Whoever wants to go there again has the view. What a way that was cut short needs is not given up.
-        self.in_store(move |store| {
-            let held = store.lock()?;
-            let needed = store.journal()?.is_some_and(|journal| journal.to == to.as_str());
-            if needed { Ok(()) } else { store.remove(&held, std::slice::from_ref(&to)) }
-        })
-        .await?;
+        let to = viewed.checkpoint.id.as_str();
+        let done = self.go_back(&session, to, terms, &Client::default(), Some(person)).await;
+        let about = viewed.checkpoint.about;
+        self.in_store(move |store| store.forget_viewed(&store.lock()?, &about)).await?;
         let left_out = viewed.left_out.iter();
         let left_out: Vec<_> = left_out
             .map(|left| self.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))

@@ -74,4 +74,16 @@ impl Store {
         self.keep_ledger(&about.session, &ledger)?;
         Ok(Viewed { checkpoint, left_out })
     }
+
+    /// Gives up what was kept of a view, that of a way which was cut short too unless it is still needed: whoever wants to go there has
+    /// the view.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub fn forget_viewed(&self, held: &Lock, about: &About) -> Result<(), CheckpointError> {
+        let mut viewed = self.list()?;
+        viewed.retain(|checkpoint| checkpoint.about == *about);
+        let viewed: Vec<_> = self.unneeded(viewed)?.into_iter().map(|checkpoint| checkpoint.id).collect();
+        if viewed.is_empty() { Ok(()) } else { self.remove(held, &viewed) }
+    }
 }
