@@ -225,7 +225,7 @@ mod tests {
         fs::create_dir(at("emptied")).unwrap();
         mark(&at("emptied"), "opaque", b"y");
         fs::write(at("file"), "").unwrap();
-        fs::set_permissions(at("file"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("file"), fs::Permissions::from_mode(0o0)).unwrap();
         symlink("/etc", at("link")).unwrap();
         mkfifoat(open_root(root.path()).unwrap(), "pipe", Mode::RUSR).unwrap();
         let mut changes = read(root.path()).unwrap();
