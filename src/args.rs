@@ -33,6 +33,8 @@ pub(crate) enum Verb {
     Audit(Audit),
     /// Look at the workspace's checkpoints, and go back to one
     Checkpoint(Checkpoint),
+    /// See what an agent did in its view of the workspace, and apply it
+    Workspace(Workspace),
     /// Follow what sessions do, live
     Watch(Watch),
     /// Work on policies: validate, test, lint, format, compare
@@ -242,6 +244,42 @@ pub(crate) struct CheckpointPrune {
     /// How many of the newest to keep
     #[arg(long, value_name = "NUMBER")]
     pub(crate) keep: usize,
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Workspace {
+    #[command(subcommand)]
+    pub(crate) action: WorkspaceAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkspaceAction {
+    /// List the views that have something in them
+    List(WorkspaceView),
+    /// Show what applying a view would change
+    Diff(WorkspaceView),
+    /// Put what a view holds into the workspace; a person is asked where policy says so
+    Apply(WorkspaceApply),
+    /// Give up what a view holds
+    Discard(WorkspaceView),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkspaceView {
+    #[command(flatten)]
+    pub(crate) context: Context,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkspaceApply {
+    /// Only say what would be done, and how it would be decided
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also write over what others changed since
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) context: Context,
 }

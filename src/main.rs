@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Redact(args) => commands::redact::run(args),
         Verb::Audit(args) => commands::audit::run(args),
         Verb::Checkpoint(args) => commands::checkpoint::run(args),
+        Verb::Workspace(args) => commands::workspace::run(args),
         Verb::Watch(args) => commands::watch::run(args),
         Verb::Policy(args) => commands::policy::run(args),
         Verb::Approvals(args) => commands::approvals::run(args),

@@ -11,19 +11,19 @@ use crate::serve::Server;
 use crate::support::world::{Ended, World, repository};
 
 /// The shipped profile without its question before a restore, and with more rules.
-fn policies(world: &World, more: &str) -> PathBuf {
+pub(crate) fn policies(world: &World, more: &str) -> PathBuf {
     let profile = fs::read_to_string(repository().join("policies/profiles/developer.cedar")).expect("the profile");
     let (before, rest) = profile.split_once("@id(\"ask-restore\")").expect("the question");
     let (_, after) = rest.split_once("@id(").expect("a rule behind it");
     world.write("open.cedar", &format!("{before}@id({after}{more}"))
 }
 
-fn ask(server: &mut Server, tool: &str, arguments: &Value) -> Value {
+pub(crate) fn ask(server: &mut Server, tool: &str, arguments: &Value) -> Value {
     server.call(1, tool, arguments);
     server.receive()["result"].clone()
 }
 
-fn open(server: &mut Server) -> String {
+pub(crate) fn open(server: &mut Server) -> String {
     let opened = ask(server, "session_open", &json!({}));
     opened["structuredContent"]["session"].as_str().unwrap_or_else(|| panic!("{opened}")).to_owned()
 }

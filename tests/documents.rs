@@ -59,6 +59,19 @@ fn workspace(world: &World) {
     git(&["commit", "--quiet", "--message", "first"]);
 }
 
+#[test]
+fn the_commands_about_views_do_what_their_page_says() {
+    let text = fs::read_to_string(repository().join("docs/overlay.md")).expect("docs/overlay.md");
+    let blocks = shell_blocks(&text);
+    assert_eq!(blocks.len(), 1, "{blocks:?}");
+    let world = World::new();
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        let words: Vec<&str> = line.split(' ').skip(1).collect();
+        let ended = world.call(&words);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}: {ended:?}");
+    }
+}
+
 fn shell_blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut rest = text;

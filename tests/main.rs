@@ -22,6 +22,7 @@ mod export;
 mod groups;
 mod guard;
 mod http;
+mod overlay;
 mod policy;
 mod record;
 mod reload;

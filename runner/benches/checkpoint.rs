@@ -160,8 +160,7 @@ impl World {
     }
 
     fn look(&self) -> tree::Tree {
-        let root = tree::open_root(self.store.workspace()).expect("the workspace");
-        tree::walk(&root, self.store.scope()).expect("a tree")
+        self.store.walk().expect("a tree").1
     }
 
     /// Over the same files, with a repository outside of them and nobody's settings.

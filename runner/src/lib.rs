@@ -10,6 +10,7 @@
 //!           │  transport/     how bytes reach it
 //!           │  sandbox/       what the kernel holds
 //!           │  checkpoint/    the workspace as it was, and the way back
+//!           │  overlay/       a view of the workspace, which takes what is written
 //!           │  guard/         what may be executed, asked at each execve
 //!           │  network/       what may be connected to, asked at each connection
 //!           │  output/        escapes off, bounded
@@ -30,6 +31,7 @@ pub mod job;
 mod limits;
 pub mod network;
 pub mod output;
+pub mod overlay;
 pub mod pipeline;
 mod record;
 pub mod redact;
@@ -43,8 +45,8 @@ pub use palisade_engine::Decision;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending, PendingAct,
-    Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
+    Applied, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending,
+    PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{

@@ -35,6 +35,7 @@ pub(crate) fn start(settings: &Settings) -> Start {
         digest(engine.schema()),
     )
     .with_groups(groups(&settings.redactor, &engine))
+    .with_view(settings.view.as_ref().map(|view| session(&view.overlay().id())))
 }
 
 /// What tells this engine's path groups from others.

@@ -45,6 +45,7 @@ struct Named<'a> {
 }
 
 pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
+    config::look_into_view(&args.context)?;
     let settings = config::load_for_check(&args.context)?;
     let base = base(args, &settings)?;
     if args.batch {

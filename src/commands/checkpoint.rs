@@ -67,7 +67,7 @@ async fn go_back(
     };
     match pipeline.restore_from_outside(checkpoint, terms, &mut person).await? {
         Checked::Done(note) => {
-            shown(context, &note, || told(&note))?;
+            shown(context, &note, || told(&note, &WORDS))?;
             Ok(if note.failed.is_empty() { Exit::Fine } else { Exit::Error })
         }
         // Nobody is asked later: whoever is at a terminal has been.
@@ -86,7 +86,7 @@ async fn go_back(
 /// Shows what would be done, and takes nothing but `yes` for a yes.
 fn ask(note: &RestoreNote, explained: &Explained) -> bool {
     report::complain(&report::reasons(explained));
-    report::complain(&told(note));
+    report::complain(&told(note, &WORDS));
     report::complain("Do it? Type yes to allow: ");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
@@ -114,11 +114,21 @@ fn line(note: &CheckpointNote) -> String {
     line
 }
 
-fn told(note: &RestoreNote) -> String {
+/// How it is told what a restore does.
+pub(crate) struct Words {
+    /// What becomes of files that are written.
+    pub(crate) write: &'static str,
+    /// There is nothing to do.
+    pub(crate) nothing: &'static str,
+}
+
+const WORDS: Words = Words { write: "put back", nothing: "nothing has changed since\n" };
+
+pub(crate) fn told(note: &RestoreNote, words: &Words) -> String {
     let would = if note.undo.is_some() { "" } else { "would be " };
     let mut text = String::new();
     let kinds: [(&str, &str, &Paths); 4] = [
-        (would, "put back", &note.write),
+        (would, words.write, &note.write),
         (would, "deleted", &note.delete),
         ("", "changed by others, left alone", &note.conflicts),
         ("", "made by others, left alone", &note.left),
@@ -135,7 +145,7 @@ fn told(note: &RestoreNote) -> String {
         text.push_str(&format!("before: checkpoint {}\n", Redacted::as_str(undo)));
     }
     if text.is_empty() {
-        text.push_str("nothing has changed since\n");
+        text.push_str(words.nothing);
     }
     text
 }

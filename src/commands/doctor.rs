@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use palisade_runner::overlay::OverlayError;
 use palisade_runner::sandbox;
 use serde::Serialize;
 
@@ -20,6 +21,11 @@ struct Found<'a> {
 }
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
+    // First of all: what a machine offers, it has to offer in the view.
+    let view = match config::enter_view(&args.context) {
+        Err(config::ConfigError::View(config::ViewError::Overlay(OverlayError::InUse { .. }))) => Ok(None),
+        view => view,
+    };
     let offer = sandbox::probe();
     let settings = config::load(&args.context, "doctor");
     let enough = match &settings {
@@ -51,6 +57,9 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     }
     let mut ready = true;
     if let Err(error) = settings {
+        Trouble::from(error).print();
+        ready = false;
+    } else if let Err(error) = view {
         Trouble::from(error).print();
         ready = false;
     }

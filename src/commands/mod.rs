@@ -22,6 +22,7 @@ pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod stop;
 pub(crate) mod watch;
+pub(crate) mod workspace;
 
 /// One line of JSON.
 fn json(value: &impl Serialize) -> Result<String, Trouble> {

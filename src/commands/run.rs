@@ -22,7 +22,8 @@ use crate::{commands, config};
 const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
-    let settings = config::load(&args.context, "run")?;
+    let view = config::enter_view(&args.context)?;
+    let settings = config::load_in(&args.context, "run", view)?;
     commands::warn_of_missing_secrets(&args.context)?;
     let person =
         Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };

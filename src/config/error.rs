@@ -9,6 +9,9 @@ use palisade_runner::export::TlsError;
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(crate) enum ConfigError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    View(#[from] super::view::ViewError),
     #[error("cannot read `{path}`")]
     Read { path: String, source: std::io::Error },
     #[error("{place}: {message}")]

@@ -86,6 +86,8 @@ pub(super) struct AgentTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkspaceTable {
     pub(super) path: Option<String>,
+    pub(super) mode: Option<super::view::Mode>,
+    pub(super) views: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -13,6 +13,7 @@ mod secrets;
 mod serving;
 mod session;
 mod values;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
 pub(crate) use self::values::{duration, os_user, size};
+pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
 /// Always read; nothing overrides it.
 const ENFORCED: &str = "/etc/palisade/enforced.toml";
@@ -96,6 +98,7 @@ pub(crate) fn load_served(flags: &Context, served: &Served) -> Result<Settings, 
         ..flags.clone()
     };
     let layers = Layers::read(&flags)?;
+    layers.only_direct()?;
     let mut settings = layers.settings(Purpose::Run, "serve")?;
     let principal = &mut settings.surroundings.principal;
     principal.auth = served.auth();
@@ -246,6 +249,7 @@ impl<'a> Layers<'a> {
             people: self.people(),
             verb,
             audit: self.record(audit)?,
+            view: None,
             checkpoints: self.checkpoints()?,
             redactor: self.redactor()?,
         })

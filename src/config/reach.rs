@@ -63,7 +63,7 @@ impl Layers<'_> {
     /// What is Palisade's own among the files of this run.
     pub(super) fn own_files(&self, policies: Option<&Path>, audit: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.clone());
-        let kept = [audit.to_owned(), self.checkpoints()?.directory, self.control()?.directory];
+        let kept = [audit.to_owned(), self.checkpoints()?.directory, self.views()?, self.control()?.directory];
         let settings = settings.chain(policies.map(Path::to_owned)).chain(kept);
         Ok(settings.chain(self.target_files()).chain(self.serve_files()).chain(self.export_files()).collect())
     }
@@ -87,6 +87,7 @@ impl Layers<'_> {
     ) -> Result<(), ConfigError> {
         let settings = self.file.as_ref().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
+        let views = self.views()?;
         let (mut targets, serve, export) = (self.target_files(), self.serve_files(), self.export_files());
         // OpenSSH's own configuration, and what that names.
         targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
@@ -95,6 +96,7 @@ impl Layers<'_> {
             ("policy path", policies),
             ("record directory", Some(audit)),
             ("directory of checkpoints", Some(checkpoints.as_path())),
+            ("directory of views", Some(views.as_path())),
             ("control directory", Some(control.as_path())),
         ];
         let own = own.into_iter().filter_map(|(what, path)| Some((what, path?)));

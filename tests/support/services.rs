@@ -246,7 +246,9 @@ impl Drop for Fixture {
 }
 
 /// The names that `PALISADE_REQUIRE` may hold.
-const SERVICES: [&str; 8] = ["root", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "soundness"]; // the last is the grammar's own
+// The last is the grammar's own.
+const SERVICES: [&str; 9] =
+    ["root", "overlay", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "soundness"];
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]

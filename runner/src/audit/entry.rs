@@ -106,6 +106,8 @@ pub struct Start {
     pub(super) before: Option<Before>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     groups: Groups,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<Id>,
 }
 
 /// What tells the path groups of a policy set from others of the same name: a fingerprint of each.
@@ -124,14 +126,20 @@ impl Start {
     #[must_use]
     pub fn new(version: &'static str, verb: Term, policy_set: Digest, schema: Digest) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        let (sync, before, groups) = (Sync::default(), None, Groups::new());
-        Self { version, verb, pid: std::process::id(), uid, sync, policy_set, schema, before, groups }
+        let (sync, before, groups, view) = (Sync::default(), None, Groups::new(), None);
+        Self { version, verb, pid: std::process::id(), uid, sync, policy_set, schema, before, groups, view }
     }
 
     /// The same with the path groups that the policies begin with.
     #[must_use]
     pub fn with_groups(self, groups: Groups) -> Self {
         Self { groups, ..self }
+    }
+
+    /// The same of a process that lives in a view of its workspace: what its sessions write is in the view.
+    #[must_use]
+    pub fn with_view(self, view: Option<Id>) -> Self {
+        Self { view, ..self }
     }
 }
 

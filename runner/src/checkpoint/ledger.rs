@@ -26,7 +26,7 @@ impl Ledger {
     }
 
     /// This path was left in this state. Beyond the limit a further path stays unknown: no restore touches it then.
-    pub(super) fn note(&mut self, name: &[u8], state: Option<Stamp>) {
+    pub(crate) fn note(&mut self, name: &[u8], state: Option<Stamp>) {
         if self.0.len() < MAX_ENTRIES || self.0.contains_key(name) {
             self.0.insert(name.to_vec(), state);
         }
@@ -43,6 +43,17 @@ impl Ledger {
             (Some(Some(left)), Some(found)) => *left == found.stamp,
             _ => false,
         }
+    }
+
+    /// The paths that it tells of.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.0.keys()
+    }
+
+    /// The state of a path that it tells of; none inside: it was deleted.
+    #[must_use]
+    pub fn state(&self, name: &[u8]) -> Option<Option<Stamp>> {
+        self.0.get(name).copied()
     }
 
     /// Whether it holds nothing.

@@ -65,8 +65,7 @@ impl Store {
     pub fn look(&self, to: &str, ledger: &Ledger) -> Result<Prospect, CheckpointError> {
         let to = self.find(to)?;
         let then = self.entries(&to.id)?;
-        let root = tree::open_root(self.workspace())?;
-        let now = tree::walk(&root, self.scope())?;
+        let (root, now) = self.as_wide_as(&to, &then, ledger).walk()?;
         let uncovered: BTreeSet<Name> = now.uncovered.iter().map(|uncovered| uncovered.name.clone()).collect();
         let ledger = self.with_interrupted(ledger, &now)?;
         let known = self.cache();
@@ -94,8 +93,10 @@ impl Store {
             session: session.to_owned(),
             before_restore: Some(to.id.as_str().to_owned()),
             automatic: false,
+            beyond: to.about.beyond,
         };
-        let Snapshot { checkpoint: undo, tree: before, .. } = self.take(held, &about, &Pace::default())?;
+        let wide = self.as_wide_as(&to, &then, ledger);
+        let Snapshot { checkpoint: undo, tree: before, .. } = wide.take(held, &about, &Pace::default())?;
         self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
         let root = tree::open_root(self.workspace())?;
         let repository = self.repository()?;
@@ -116,7 +117,7 @@ impl Store {
         }
         way.put_times_back(&plan, &then);
         let failed = way.failed;
-        let after = tree::walk(&root, self.scope())?;
+        let (_, after) = wide.walk()?;
         ledger.ran(&before, &after);
         self.keep_ledger(session, ledger)?;
         self.end()?;

@@ -9,12 +9,15 @@
 
 mod kept;
 mod taking;
+mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository};
@@ -26,8 +29,10 @@ use sha2::{Digest as _, Sha256};
 pub(super) use self::kept::Cache;
 pub use self::kept::Journal;
 pub use self::taking::Snapshot;
+pub use self::viewed::Viewed;
+use super::ledger::Ledger;
 use super::pace::Pace;
-use super::tree::{Entry, Name, Scope};
+use super::tree::{self, Also, Entry, Name, Scope, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId, manifest};
 
 /// How often somebody who waits for the store looks whether it is free.
@@ -41,6 +46,7 @@ pub struct Store {
     directory: PathBuf,
     workspace: PathBuf,
     scope: Scope,
+    also: Also,
 }
 
 /// What is said of a checkpoint when it is taken.
@@ -56,6 +62,9 @@ pub struct About {
     /// Nobody asked for it: it was taken before a command that may change files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub automatic: bool,
+    /// It also holds paths that the settings leave out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond: bool,
 }
 
 /// The commit's message.
@@ -83,7 +92,7 @@ impl Store {
         let digest = Sha256::digest(workspace.as_os_str().as_bytes());
         let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let directory = stores.join(name);
-        let store = Self { directory, workspace: workspace.to_owned(), scope };
+        let store = Self { directory, workspace: workspace.to_owned(), scope, also: Also::Nothing };
         let failed = |source| CheckpointError::Store { path: store.directory.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(store.directory.join("sessions")).map_err(failed)?;
         // Whatever made it before us.
@@ -102,10 +111,26 @@ impl Store {
         &self.workspace
     }
 
-    /// What the settings leave out.
-    #[must_use]
-    pub fn scope(&self) -> &Scope {
-        &self.scope
+    /// What lies in the workspace now, as far as checkpoints hold it; and the workspace.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is more in it than a checkpoint holds.
+    pub fn walk(&self) -> Result<(OwnedFd, Tree), CheckpointError> {
+        let root = tree::open_root(&self.workspace)?;
+        let tree = tree::walk(&root, &self.scope, &self.also)?;
+        Ok((root, tree))
+    }
+
+    /// The same store, for which these paths belong to the workspace whatever the settings leave out.
+    pub(super) fn with(&self, names: BTreeSet<Name>) -> Self {
+        let (directory, workspace, scope) = (self.directory.clone(), self.workspace.clone(), self.scope.clone());
+        Self { directory, workspace, scope, also: Also::Named(Arc::new(names)) }
+    }
+
+    /// The same store, looking at all that this checkpoint holds, and at what became of it.
+    pub(super) fn as_wide_as(&self, checkpoint: &Checkpoint, then: &BTreeMap<Name, Entry>, ledger: &Ledger) -> Self {
+        let beyond = checkpoint.about.beyond.then(|| then.keys().chain(ledger.names()).cloned());
+        self.with(beyond.into_iter().flatten().collect())
     }
 
     /// The number of the user that holds the checkpoints.

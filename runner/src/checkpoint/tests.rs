@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::store::{About, Journal, Snapshot, Store};
-use super::tree::{self, Scope, Tree};
+use super::tree::{Scope, Tree};
 use super::{Checkpoint, CheckpointError, Restored};
 
 /// A workspace, its store, and one session that works there.
@@ -60,7 +60,7 @@ impl World {
     }
 
     fn look(&self) -> Tree {
-        tree::walk(&tree::open_root(self.store.workspace()).unwrap(), self.store.scope()).unwrap()
+        self.store.walk().unwrap().1
     }
 
     /// The session does something.

@@ -6,12 +6,13 @@
 //!
 //! Decided here: what belongs to a checkpoint. Not decided here: what of it has to be read (`store.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, readlinkat, statat};
 use rustix::io::Errno;
@@ -23,6 +24,9 @@ const MAX_DEPTH: usize = 200;
 
 /// Files, directories and links of one checkpoint.
 pub const MAX_ENTRIES: usize = 1_000_000;
+
+/// An overlay's number among file systems (statfs(2)).
+pub(crate) const OVERLAY: u64 = 0x794c_7630;
 
 /// A path below the workspace, as bytes without a leading slash.
 pub type Name = Vec<u8>;
@@ -119,6 +123,27 @@ pub struct Scope {
     pub max_file: u64,
 }
 
+/// What belongs to a checkpoint although the settings, or the rule about repositories, leave it out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Also {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These paths. Of a directory that is left out otherwise, nothing else.
+    Named(Arc<BTreeSet<Name>>),
+    /// Everything that can be held at all.
+    Everything,
+}
+
+impl Also {
+    /// Whether this path belongs to it, or something below.
+    fn takes(&self, path: &[u8]) -> bool {
+        let Self::Named(names) = self else { return *self == Self::Everything };
+        let below = [path, b"/"].concat();
+        names.contains(path) || names.range(below.clone()..).next().is_some_and(|name| name.starts_with(&below))
+    }
+}
+
 impl Scope {
     fn reason(&self, name: &OsStr, stat: &Stat) -> Option<Reason> {
         if name == ".git" {
@@ -166,12 +191,14 @@ impl Found {
 ///
 /// # Errors
 /// The workspace itself cannot be read, or there is more in it than a checkpoint holds.
-pub fn walk(root: &OwnedFd, scope: &Scope) -> Result<Tree, CheckpointError> {
+pub fn walk(root: &OwnedFd, scope: &Scope, also: &Also) -> Result<Tree, CheckpointError> {
     let mut tree = Tree::default();
-    let device = rustix::fs::fstat(root).map_err(|cause| CheckpointError::Workspace { cause })?.st_dev;
+    let unreadable = |cause| CheckpointError::Workspace { cause };
+    let device = rustix::fs::fstat(root).map_err(unreadable)?.st_dev;
+    let layered = u64::try_from(rustix::fs::fstatfs(root).map_err(unreadable)?.f_type) == Ok(OVERLAY);
     let top = open_directory(root, OsStr::new(".")).map_err(|cause| CheckpointError::Workspace { cause })?;
-    let mut walk = Walk { tree: &mut tree, scope, device };
-    match walk.directory(&top, &mut Vec::new(), MAX_DEPTH) {
+    let mut walk = Walk { tree: &mut tree, scope, also, device, layered };
+    match walk.directory(&top, &mut Vec::new(), Part::Whole, MAX_DEPTH) {
         Ok(()) => Ok(tree),
         Err(Stop::Unreadable(cause)) => Err(CheckpointError::Workspace { cause }),
         Err(Stop::TooMany) => Err(CheckpointError::TooMany),
@@ -179,7 +206,7 @@ pub fn walk(root: &OwnedFd, scope: &Scope) -> Result<Tree, CheckpointError> {
 }
 
 /// Opens a path below a directory, through no symbolic link and nowhere else.
-pub(super) fn open_below(
+pub(crate) fn open_below(
     root: impl AsFd,
     path: impl rustix::path::Arg,
     flags: OFlags,
@@ -196,7 +223,18 @@ fn open_directory(above: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 struct Walk<'a> {
     tree: &'a mut Tree,
     scope: &'a Scope,
+    also: &'a Also,
     device: u64,
+    /// It is an overlay, whose files may have the numbers of the file systems that they lie on.
+    layered: bool,
+}
+
+/// What is looked at of a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// It is left out, and has been told of; what is wanted from it all the same.
+    Named,
 }
 
 enum Stop {
@@ -206,7 +244,7 @@ enum Stop {
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, depth: usize) -> Result<(), Stop> {
+    fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, part: Part, depth: usize) -> Result<(), Stop> {
         let entries = Dir::read_from(directory).map_err(Stop::Unreadable)?;
         for entry in entries {
             let entry = entry.map_err(Stop::Unreadable)?;
@@ -219,23 +257,40 @@ impl Walk<'_> {
                 path.push(b'/');
             }
             path.extend_from_slice(name.as_bytes());
-            let done = self.one(directory, name, path, depth);
+            let done = self.one(directory, name, path, part, depth);
             path.truncate(length);
             done?;
         }
         Ok(())
     }
 
-    fn one(&mut self, above: &OwnedFd, name: &OsStr, path: &mut Vec<u8>, depth: usize) -> Result<(), Stop> {
+    fn one(
+        &mut self,
+        above: &OwnedFd,
+        name: &OsStr,
+        path: &mut Vec<u8>,
+        mut part: Part,
+        depth: usize,
+    ) -> Result<(), Stop> {
+        if part == Part::Named && !self.also.takes(path) {
+            return Ok(());
+        }
         let stat = match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
             Err(_) => return self.leave_out(path, Reason::Unreadable),
         };
         if let Some(why) = self.scope.reason(name, &stat) {
-            return self.leave_out(path, why);
+            if why == Reason::Special || !self.also.takes(path) {
+                return self.leave_out(path, why);
+            }
+            if *self.also != Also::Everything {
+                self.leave_out(path, why)?;
+                part = Part::Named;
+            }
         }
-        if stat.st_dev != self.device {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if stat.st_dev != self.device && (is_directory || !self.layered) {
             return self.leave_out(path, Reason::Mounted);
         }
         let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
@@ -249,14 +304,13 @@ impl Walk<'_> {
         if self.tree.found.len() >= MAX_ENTRIES {
             return Err(Stop::TooMany);
         }
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         self.tree.found.insert(path.clone(), Found { stamp: Stamp::of(&stat), target });
         if !is_directory {
             return Ok(());
         }
         let Some(depth) = depth.checked_sub(1) else { return self.leave_out(path, Reason::Unreadable) };
         match open_directory(above, name) {
-            Ok(directory) => match self.directory(&directory, path, depth) {
+            Ok(directory) => match self.directory(&directory, path, part, depth) {
                 Err(Stop::Unreadable(_)) => self.leave_out(path, Reason::Unreadable),
                 done => done,
             },

@@ -172,6 +172,9 @@ impl Peer {
     pub fn of(stream: &impl AsFd, server: &Descent) -> Result<Self, Faceless> {
         let credentials = getsockopt(stream, PeerCredentials).map_err(|_| Faceless::NoCredentials)?;
         let (pid, uid) = (credentials.pid(), credentials.uid());
+        if !is_known(uid) {
+            return Err(Faceless::NoCredentials);
+        }
         let somebody = |doubt| Self { pid, uid, user: user_name(uid), doubt };
         if pid <= 0 || !server.seen {
             return Ok(somebody(Some(Doubt::Unseen)));
@@ -193,6 +196,17 @@ impl Peer {
         }
         Ok(somebody(server.doubt(uid, &before)))
     }
+}
+
+/// Whether users of this number can be told from others. In a user namespace, as a server's in a view, everybody whom it does not map
+/// has the same number, which is also that of somebody outside (user_namespaces(7)).
+fn is_known(uid: u32) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| uid.checked_sub(first).is_some_and(|above| above < count))
+    })
 }
 
 /// The number of the process behind a descriptor, while it lives.

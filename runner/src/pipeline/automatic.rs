@@ -109,6 +109,7 @@ impl Pipeline {
             label: job.script.clone().shortened(MAX_NAME).to_string(),
             session: account.to_owned(),
             before_restore: None,
+            beyond: false,
             automatic: true,
         };
         let pace = self.readings.pace();

@@ -157,7 +157,7 @@ impl Pipeline {
         }
         // What is not redacted must not lie in the store, whose list others see.
         let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
-        let about = About { label, session: session_of, before_restore: None, automatic: false };
+        let about = About { label, session: session_of, before_restore: None, automatic: false, beyond: false };
         let pace = self.readings.pace();
         let taken = self.in_store(move |store| {
             let held = store.lock_while(&pace)?;
@@ -222,7 +222,7 @@ impl Pipeline {
         self.go_back(&session, checkpoint, terms, &Client::default(), Some(person)).await
     }
 
-    async fn go_back(
+    pub(super) async fn go_back(
         &self,
         session: &str,
         checkpoint: &str,

@@ -17,6 +17,7 @@ mod sessions;
 mod stopping;
 mod tally;
 mod tracks;
+mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -53,6 +54,7 @@ pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
 pub use self::pruned::Pruned;
+pub use self::viewed::Applied;
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -102,6 +104,8 @@ pub struct Settings {
     pub verb: &'static str,
     /// Where the record goes.
     pub audit: audit::Settings,
+    /// The view of the workspace that this process lives in, with all that it starts; none: it lives outside of any.
+    pub view: Option<crate::overlay::Entered>,
     /// Where checkpoints are kept, and what they leave out.
     pub checkpoints: crate::checkpoint::Settings,
     /// What counts as a secret.

@@ -8,7 +8,7 @@ use super::{Failure, Pipeline};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::store::Store;
-use crate::checkpoint::tree::{self, Tree};
+use crate::checkpoint::tree::Tree;
 
 /// The ledgers of the sessions that there are; those of others lie on the disk alone.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Pipeline {
 }
 
 fn look(store: &Store) -> Result<Tree, CheckpointError> {
-    tree::walk(&tree::open_root(store.workspace())?, store.scope())
+    store.walk().map(|(_, tree)| tree)
 }
 
 #[cfg(test)]

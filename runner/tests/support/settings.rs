@@ -53,6 +53,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         people: palisade_runner::control::People::default(),
         verb: who,
         audit: audit::Settings::new(root.join("audit"), sync),
+        view: None,
         checkpoints: checkpoint::Settings::new(root.join("checkpoints")),
         redactor: Redactor::builtin().expect("the shipped rules"),
     }

@@ -24,8 +24,10 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
 }
 
 fn on_standard_streams(context: &Context) -> Result<Exit, Trouble> {
+    // First of all: what is looked at is the agent's view.
+    let view = config::enter_view(context)?;
     let seen = Seen::first(context);
-    let settings = vec![config::load(context, "serve")?];
+    let settings = vec![config::load_in(context, "serve", view)?];
     commands::warn_of_missing_secrets(context)?;
     let runtime = commands::runtime()?;
     let ended = host(&runtime, context, seen, settings, async |pipelines| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -81,11 +81,13 @@ impl Store {
 
     /// None of it where it cannot be read: then everything is.
     pub(in crate::checkpoint) fn cache(&self) -> Cache {
-        let bytes = fs::read(self.directory.join("cache")).unwrap_or_default();
         let mut cache = Cache::new();
-        for line in bytes.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+        let Ok(file) = File::open(self.directory.join("cache")) else { return cache };
+        // Line by line: of a large workspace there is one list in memory, and not its text besides.
+        for line in BufReader::new(file).split(0) {
+            let Ok(line) = line else { return Cache::new() };
             let read = || {
-                let (stamp, rest) = Stamp::read(line)?;
+                let (stamp, rest) = Stamp::read(&line)?;
                 let (object, name) = rest.split_at_checked(40)?;
                 let object = Oid::from_str(std::str::from_utf8(object).ok()?).ok()?;
                 Some((name.get(1..)?.to_vec(), (stamp, object)))
@@ -97,22 +99,32 @@ impl Store {
 
     /// Keeps the states of files.
     pub(super) fn keep(&self, cache: &Cache) -> Result<(), CheckpointError> {
-        let mut bytes = Vec::new();
-        for (name, (stamp, object)) in cache {
-            bytes.extend_from_slice(format!("{stamp} {object} ").as_bytes());
-            bytes.extend_from_slice(name);
-            bytes.push(0);
-        }
-        self.write(&self.directory.join("cache"), &bytes)
+        self.write_with(&self.directory.join("cache"), |file| {
+            for (name, (stamp, object)) in cache {
+                write!(file, "{stamp} {object} ")?;
+                file.write_all(name)?;
+                file.write_all(&[0])?;
+            }
+            Ok(())
+        })
     }
 
     /// All of it or nothing.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+        self.write_with(path, |file| file.write_all(bytes))
+    }
+
+    fn write_with(
+        &self,
+        path: &Path,
+        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), CheckpointError> {
         let beside = path.with_extension("new");
         let write = || {
-            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_data()?;
+            let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file = BufWriter::new(file);
+            content(&mut file)?;
+            file.into_inner()?.sync_data()?;
             fs::rename(&beside, path)
         };
         write().map_err(|error| self.failed(error))

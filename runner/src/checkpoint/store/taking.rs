@@ -61,11 +61,23 @@ impl Store {
         let repository = self.repository()?;
         let start = SystemTime::now();
         let read = self.read_now(&repository, pace)?;
+        self.keep_as(&repository, read, about, start, reuse)
+    }
+
+    /// Makes a checkpoint of what was read.
+    pub(super) fn keep_as(
+        &self,
+        repository: &Repository,
+        read: Read,
+        about: &About,
+        start: SystemTime,
+        reuse: bool,
+    ) -> Result<Snapshot, CheckpointError> {
         let lists = Lists::of(&read);
         let mut all = self.list()?;
         let count = all.len();
         if let Some(last) = all.pop().filter(|last| reuse && last.about.session == about.session)
-            && lists.are_of(&repository, &last)?
+            && lists.are_of(repository, &last)?
         {
             self.settle(&read, false)?;
             return Ok(Snapshot { checkpoint: last, tree: read.tree, is_new: false });
@@ -86,17 +98,16 @@ impl Store {
             bytes: sizes.iter().sum(),
             uncovered: read.tree.uncovered.len() as u64,
         };
-        let commit = self.commit(&repository, &objects, &lists, &message)?;
+        let commit = self.commit(repository, &objects, &lists, &message)?;
         self.settle(&read, true)?;
         repository.reference(&format!("{CHECKPOINTS}{commit}"), commit, true, "")?;
         Ok(Snapshot { checkpoint: shown(commit, message), tree: read.tree, is_new: true })
     }
 
     /// Everything that is in the workspace now, with what of it was not known written to the store.
-    fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
-        let root = tree::open_root(&self.workspace)?;
+    pub(super) fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
         let start = SystemTime::now();
-        let mut tree = tree::walk(&root, &self.scope)?;
+        let (root, mut tree) = self.walk()?;
         let (entries, cache, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
         // In whatever order a directory tells of them.
         tree.uncovered.sort_by(|one, other| one.name.cmp(&other.name));
@@ -182,7 +193,7 @@ impl Store {
     }
 
     /// Writes a file's bytes to the store, as they are at one moment: the state of that moment goes into `found`. None: it is no more.
-    fn read_file(
+    pub(super) fn read_file(
         &self,
         repository: &Repository,
         root: &OwnedFd,
@@ -277,9 +288,9 @@ pub struct Snapshot {
 }
 
 /// A workspace that was read.
-struct Read {
-    tree: Tree,
-    entries: BTreeMap<Name, Entry>,
+pub(super) struct Read {
+    pub(super) tree: Tree,
+    pub(super) entries: BTreeMap<Name, Entry>,
     cache: Cache,
     /// Nothing of the cache is new.
     is_known: bool,
