@@ -27,6 +27,7 @@ mod secrets;
 mod serve;
 mod services;
 mod settings;
+mod sh;
 mod ssh_config;
 mod stop;
 mod support;
