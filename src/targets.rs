@@ -288,11 +288,13 @@ fn configured(
         jumps.push(hop);
     }
     let Alias { host, port, user, identities, certificates, identities_only, agent, known_hosts, .. } = found;
+    let host_key_alias = found.host_key_alias;
     let identities = identities.into_iter().map(|file| Identity { file, certificate: None, if_there: true });
     Ok(SshTarget {
         host,
         port,
         user,
+        host_key_alias,
         known_hosts,
         identities: identities.collect(),
         certificates,

@@ -32,6 +32,7 @@ mod serve;
 mod services;
 mod settings;
 mod setup;
+mod sh;
 mod ssh_config;
 mod stop;
 mod support;

@@ -32,8 +32,28 @@ const HOSTS: [&str; 16] = [
     "other\t \tweb  ",
 ];
 
+/// What stands behind `Match`.
+const MATCHES: [&str; 16] = [
+    "all",
+    "host web",
+    "host w*,!web2",
+    "host h1,h2",
+    "host *.example.com",
+    "host WEB",
+    "!host web",
+    "originalhost web",
+    "originalhost o*",
+    "!originalhost web user *",
+    "user deploy",
+    "user *,!bob",
+    "localuser *",
+    "host web user deploy",
+    "host 10.0.0.?,web # there",
+    "all all",
+];
+
 /// Lines about values, most of which are right.
-const LINES: [&str; 48] = [
+const LINES: [&str; 51] = [
     "HostName h1",
     "HostName %h.example.com",
     "HostName \"h2\"",
@@ -75,6 +95,9 @@ const LINES: [&str; 48] = [
     "ProxyJump [::1]:22",
     "ProxyJump a # c",
     "ProxyCommand none",
+    "HostKeyAlias key",
+    "HostKeyAlias Key.Example",
+    "hostkeyalias \"k\"",
     "Compression yes",
     "SendEnv LANG LC_*",
     "StrictHostKeyChecking no",
@@ -114,7 +137,10 @@ fn openssh_says_the_same_of_a_file() {
         let mut text = String::new();
         for _ in 0..throw(5) + 1 {
             if throw(4) > 0 {
-                text.push_str(&format!("Host {}\n", HOSTS[throw(HOSTS.len())]));
+                match throw(3) {
+                    0 => text.push_str(&format!("Match {}\n", MATCHES[throw(MATCHES.len())])),
+                    _ => text.push_str(&format!("Host {}\n", HOSTS[throw(HOSTS.len())])),
+                }
             }
             for _ in 0..throw(5) {
                 let line = if throw(40) == 0 { ODD[throw(ODD.len())] } else { LINES[throw(LINES.len())] };
@@ -176,6 +202,8 @@ fn same(ours: &Alias, theirs: &BTreeMap<String, Vec<String>>, what: &str) {
     assert_eq!(std::slice::from_ref(&ours.host), all("hostname").as_slice(), "the host of {what}");
     assert_eq!([ours.port.to_string()], all("port").as_slice(), "the port of {what}");
     assert_eq!(std::slice::from_ref(&ours.user), all("user").as_slice(), "the user of {what}");
+    let key = all("hostkeyalias").first().map(|name| name.to_ascii_lowercase());
+    assert_eq!(ours.host_key_alias, key, "by which its key is looked up, of {what}");
     let only = if ours.identities_only { "yes" } else { "no" };
     assert_eq!([only.to_owned()], all("identitiesonly").as_slice(), "{what}");
     let keys = all("identityfile");

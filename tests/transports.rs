@@ -359,3 +359,47 @@ fn a_session_in_a_container_is_a_session() {
     let left = docker.request("GET", "/containers/json?all=true", "");
     assert!(!left.contains(&id), "the container was left");
 }
+
+/// Another engine that answers at a socket as Docker's does.
+#[test]
+fn a_session_in_a_container_of_podmans_is_a_session() {
+    let Some(podman) = Docker::podman() else { return };
+    let container = podman.container("palisade-podman-test");
+    let socket = podman.socket();
+    let mut site = Site::new(&format!(
+        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
+         [targets.none]\ndocker = {{ container = \"palisade-none\", socket = \"{socket}\" }}\n\
+         [targets.no-image]\ndocker = {{ image = \"palisade-none:1\", socket = \"{socket}\" }}\n\
+         [targets.fresh]\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
+        container.name()
+    ));
+    for (target, words) in [("none", "there is no container"), ("no-image", "is not on this machine")] {
+        let text = site.refused(target);
+        assert!(text.contains(words), "{target}: {text}");
+    }
+    for target in ["ci", "fresh"] {
+        let session = site.open(target);
+        let first = site.exec(&session, "x=kept; echo out; echo err >&2; false");
+        assert_eq!(
+            (&first["stdout"], &first["stderr"], &first["exit_code"]),
+            (&json!("out\n"), &json!("err\n"), &json!(1))
+        );
+        for command in ["sleep 651", "while :; do :; done"] {
+            assert_eq!(site.exec_for(&session, command, 700)["status"], "timed_out", "{target}: {command}");
+            assert_eq!(site.exec(&session, "echo $x")["stdout"], "kept\n", "{target}: {command}");
+        }
+        site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 652; sleep 653", "yield_ms": 500 }));
+        until("it began", || runs("652") && runs("653"));
+        site.call("session_close", &json!({ "session": session }));
+        until("it was left", || !runs("651") && !runs("652") && !runs("653"));
+    }
+
+    // A server that is killed leaves no container that it has made.
+    let session = site.open("fresh");
+    let id = site.opened_on_record()["container"].as_str().expect("an id").to_owned();
+    site.call("exec", &json!({ "session": session, "command": "sleep 654", "yield_ms": 500 }));
+    until("it began", || runs("654"));
+    site.server.child.kill().expect("it is killed");
+    until("it was left by a server that is gone", || !runs("654"));
+    until("the container was left", || !podman.request("GET", "/containers/json?all=true", "").contains(&id));
+}

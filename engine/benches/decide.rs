@@ -138,7 +138,7 @@ fn plain_authorizer(bencher: Bencher<'_, '_>, policies: usize) {
             "image": "", "imagePinned": false, "privileged": false } },
         { "uid": plain("Session", "s"), "parents": [], "attrs": {
             "id": "s", "age": { "__extn": { "fn": "duration", "arg": "0ms" } }, "commands": 0, "labels": [],
-            "sandboxed": true, "guarded": false, "pathsHeld": false } },
+            "sandboxed": true, "guarded": false, "pathsHeld": false, "shell": "bash" } },
         { "uid": plain("Clock", "now"), "parents": [], "attrs": {
             "now": { "__extn": { "fn": "datetime", "arg": "2026-11-21T12:00:00.000Z" } },
             "timeOfDay": { "__extn": { "fn": "duration", "arg": "0ms" } }, "weekday": entity("Weekday", "Mon") } },

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Auth, Origin, Transport};
+use crate::facts::{Auth, Origin, SessionShell, Transport};
 use crate::request::FileAction;
 
 /// The version of this form, `v` in a record.
@@ -105,6 +105,9 @@ pub struct Session<T> {
     pub guarded: bool,
     /// The kernel held every path rule of the set of the time.
     pub paths_held: bool,
+    /// What its scripts ran in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shell: SessionShell,
 }
 
 /// What a command's context tells of its script.
@@ -384,6 +387,7 @@ impl<T> Asked<T> {
             sandboxed: self.session.sandboxed,
             guarded: self.session.guarded,
             paths_held: self.session.paths_held,
+            shell: self.session.shell,
         };
         let person = |person: &Approver<T>| Approver { user: one(&person.user), roles: many(&person.roles, &mut one) };
         let approvers = self.approvers.iter().map(person).collect();

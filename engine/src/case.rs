@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::Engine;
-use crate::facts::{Auth, Clock, Facts, Machine, Principal, Session, Transport};
+use crate::facts::{Auth, Clock, Facts, Machine, Principal, Session, SessionShell, Transport};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::request::{Act, Oversight, Posed};
@@ -177,6 +177,7 @@ tables! {
     guarded: bool,
     sandboxed: bool,
     paths_held: bool,
+    shell: SessionShell,
     approved: bool,
     at: Datetime,
     age: String,
@@ -517,6 +518,7 @@ impl Table {
             sandboxed: self.sandboxed.unwrap_or_default(),
             guarded: self.guarded.unwrap_or_default(),
             paths_held: self.paths_held.unwrap_or_default(),
+            shell: self.shell.unwrap_or_default(),
             ..Session::opened("case")
         };
         let clock = self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock();

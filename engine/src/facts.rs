@@ -253,6 +253,32 @@ pub struct Session {
     pub guarded: bool,
     /// The kernel holds every path rule of the policy set, for new files too.
     pub paths_held: bool,
+    /// What its scripts run in.
+    pub shell: SessionShell,
+}
+
+/// The shell that a session's scripts run in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionShell {
+    /// bash, as they are read.
+    #[default]
+    Bash,
+    /// A `sh` of dash's kind: only what is the same there is read at all.
+    Sh,
+    /// Not known: nobody has looked yet.
+    Unknown,
+}
+
+impl SessionShell {
+    /// As policies have it; empty if it is not known.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Sh => "sh",
+            Self::Unknown => "",
+        }
+    }
 }
 
 impl Session {
@@ -266,6 +292,7 @@ impl Session {
             sandboxed: false,
             guarded: false,
             paths_held: false,
+            shell: SessionShell::Bash,
         }
     }
 }

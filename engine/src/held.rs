@@ -20,7 +20,7 @@ const FILE_ACTIONS: [&str; 7] = ["read", "write", "delete", "execute", "fileAcce
 const FIXED: [&str; 4] = ["approved", "transport", "host", "workspace"];
 
 /// The same of the session itself.
-const FIXED_OF_SESSION: [&str; 4] = ["id", "sandboxed", "guarded", "pathsHeld"];
+const FIXED_OF_SESSION: [&str; 5] = ["id", "sandboxed", "guarded", "pathsHeld", "shell"];
 
 /// Attributes of a path by which rules speak of commands and not of files: whole trees, and what no literal path names. The kernel
 /// is asked for neither.

@@ -83,6 +83,7 @@ impl Sheaf {
                 sandboxed: session.sandboxed,
                 guarded: session.guarded,
                 paths_held: session.paths_held,
+                shell: session.shell,
             },
             clock: (clock.now.clone(), clock.time_of_day_ms, clock.weekday),
             script: self.script,

@@ -244,6 +244,7 @@ fn facts(asked: &Asked<String>) -> Option<Facts> {
         sandboxed: asked.session.sandboxed,
         guarded: asked.session.guarded,
         paths_held: asked.session.paths_held,
+        shell: asked.session.shell,
     };
     let (now, time_of_day_ms, weekday) = asked.clock.clone();
     let workspace = AbsolutePath::new(&asked.workspace)?;

@@ -914,6 +914,7 @@ fn session_entity(session: &Session) -> Built<Entity> {
         ("sandboxed", bool(session.sandboxed)),
         ("guarded", bool(session.guarded)),
         ("pathsHeld", bool(session.paths_held)),
+        ("shell", string(session.shell.as_str())),
     ]);
     Entity::new_with_tags(uid("Session", &session.id)?, attributes, [], []).map_err(text)
 }

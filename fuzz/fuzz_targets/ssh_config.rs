@@ -33,7 +33,7 @@ fuzz_target!(|text: &[u8]| {
     let other: &[u8] = b"Host other !web\n HostName x\n ProxyCommand x\n RemoteCommand x\n User x\nHost *\n";
     assert_eq!(read(&[other, text], None), read(&[b"Host *\n", text], None));
     // What is not followed.
-    for line in ["Match user x", "NoSuchKeyword x", "User \"x"] {
+    for line in ["Match exec x", "NoSuchKeyword x", "User \"x"] {
         assert!(read(&[text, b"\n", line.as_bytes(), b"\n"], None).is_none(), "{line}");
     }
     let commanded = read(&[text, b"\nHost web\nProxyCommand x\n"], None);

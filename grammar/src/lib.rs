@@ -37,6 +37,7 @@ mod ast;
 mod brush;
 mod inventory;
 mod lower;
+mod posix;
 mod program;
 mod reader;
 mod span;

@@ -119,6 +119,11 @@ pub(crate) fn empty_word() -> Word {
     Word { span: Span::default(), raw: String::new(), value: Value::Literal(String::new()), quoted: false }
 }
 
+/// Whether bash has a builtin of this name.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    BUILTINS.binary_search(&name).is_ok()
+}
+
 /// The builtins of bash 5.2, sorted.
 const BUILTINS: [&str; 61] = [
     ".",

@@ -479,7 +479,7 @@ fn reach(transport: Transport) -> Reach {
 /// Another machine, by what was seen of it.
 fn at(place: &Elsewhere) -> Reach {
     let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
-    let End { target, user, host_key, by, container, image } = &place.end;
+    let End { target, shell, user, host_key, by, container, image } = &place.end;
     Reach {
         kind: Term::new(place.transport.as_str()),
         target: some(target),
@@ -488,6 +488,7 @@ fn at(place: &Elsewhere) -> Reach {
         by: by.clone(),
         container: some(container),
         image: some(image),
+        shell: shell.map(|shell| Term::new(shell.told().as_str())),
     }
 }
 

@@ -63,6 +63,11 @@ impl Docker {
         Some(engine)
     }
 
+    /// The same of podman, for this test alone.
+    pub(crate) fn podman() -> Option<Arc<Self>> {
+        Some(Arc::new(Self { fixture: Fixture::up("podman", "docker.sh", &[])? }))
+    }
+
     /// Starts a container that sleeps and has no network. `name` must be the test's own; the engine sees it with the
     /// process id behind it, since somebody else may run the same tests on the same engine.
     pub(crate) fn container(self: &Arc<Self>, name: &str) -> Container {
@@ -179,6 +184,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 
 /// One of the scripts here, with a directory of its own, from `up` to `down`.
 struct Fixture {
+    service: String,
     script: PathBuf,
     dir: tempfile::TempDir,
     variables: BTreeMap<String, String>,
@@ -198,7 +204,7 @@ impl Fixture {
             .tempdir()
             .unwrap_or_else(|error| panic!("no directory for {service}: {error}"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(script);
-        let mut fixture = Self { script, dir, variables: BTreeMap::new() };
+        let mut fixture = Self { service: service.to_owned(), script, dir, variables: BTreeMap::new() };
         let output = run(&mut fixture.command("up", arguments));
         if output.status.code() == Some(Self::MISSING) {
             return skip(service, both(&output).trim());
@@ -227,6 +233,9 @@ impl Fixture {
     fn command(&self, verb: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command.arg(verb).arg(self.dir()).args(arguments).stdin(Stdio::null());
+        if self.service == "podman" {
+            command.env("PALISADE_ENGINE", "podman");
+        }
         command
     }
 
@@ -247,8 +256,8 @@ impl Drop for Fixture {
 
 /// The names that `PALISADE_REQUIRE` may hold.
 // The last is the grammar's own.
-const SERVICES: [&str; 9] =
-    ["root", "overlay", "sshd", "docker", "mcp-client", "clients", "tmux", "chromium", "soundness"];
+const SERVICES: [&str; 10] =
+    ["root", "overlay", "sshd", "docker", "podman", "mcp-client", "clients", "tmux", "chromium", "soundness"];
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]

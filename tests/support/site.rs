@@ -118,6 +118,17 @@ impl Site {
         self.call("exec", &arguments).0
     }
 
+    /// All that a job has printed, once it has ended.
+    pub(crate) fn read_to_end(&mut self, job: &str) -> (Value, String) {
+        let start = Instant::now();
+        loop {
+            let (read, text) = self.call("job_read", &json!({ "job": job, "wait_ms": 5_000 }));
+            if read["status"] != "running" || start.elapsed() > Duration::from_secs(30) {
+                return (read, text);
+            }
+        }
+    }
+
     /// How the last session is reached, as the record has it.
     pub(crate) fn opened_on_record(&self) -> Value {
         let record = self.world.record();

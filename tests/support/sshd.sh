@@ -15,6 +15,7 @@
 #   hostca    the target shows a host certificate; known_hosts_ca has nothing but its @cert-authority line
 #   password  one more server (Host `pw`) that takes nothing but a password; makes the user palisade-pw
 #   answers   one more server (Host `kbd`) that takes nothing but an answer to a question for the password; with `password`
+#   sh        the target has no bash: what logs in finds dash as sh, and the programs of PROGRAMS below
 #   agent     an ssh-agent that holds key_agent, whose private file is gone
 #
 # In DIR: ssh_config, known_hosts, known_hosts_{hashed,revoked,ca}, key_*, env, *.log.
@@ -47,7 +48,7 @@ up() {
     local role name
     for role; do
         case $role in
-        plain | jump | ca | hostca | password | answers | agent) ;;
+        plain | jump | ca | hostca | password | answers | agent | sh) ;;
         *) die "unknown role \`$role\`" ;;
         esac
     done
@@ -65,6 +66,10 @@ up() {
     if has hostca; then
         make_host_ca
         extra+=("HostCertificate $DIR/host_a-cert.pub")
+    fi
+    if has sh; then
+        link_programs
+        extra+=("SetEnv PATH=$DIR/bin")
     fi
     serve target "$DIR/host_a" no "${extra[@]}"
     if has jump; then
@@ -186,6 +191,19 @@ serve() { # NAME HOSTKEY PASSWORD(yes|no) [line of sshd_config...]
         launch "$name" && return
     done
     die "$name did not start in $attempt attempts: $(tail -n 3 "$DIR/$name.log")"
+}
+
+PROGRAMS=(cat cp env false grep head id kill ln ls mkdir printenv ps readlink rm seq setsid sleep touch tr true wc yes)
+
+link_programs() { # all that somebody finds there who logs in
+    local program path
+    mkdir -p "$DIR/bin"
+    for program in "${PROGRAMS[@]}"; do
+        path=$(type -P "$program") || missing "$program is not installed"
+        ln -sf "$path" "$DIR/bin/$program"
+    done
+    path=$(type -P dash) || missing "dash is not installed"
+    ln -sf "$path" "$DIR/bin/sh"
 }
 
 configure() { # as serve; of two values sshd takes the first. Limits are high so that load tests do not trip on them

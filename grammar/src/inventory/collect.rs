@@ -20,6 +20,7 @@ use crate::inventory::{
     Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
     Shell, Via,
 };
+use crate::posix;
 use crate::program::{self, Child, Directory, Runs, peer};
 use crate::reader::{self, MAX_DEPTH, Stop};
 use crate::span::{Frame, Span};
@@ -37,7 +38,7 @@ pub(super) const MANY_COMMANDS: usize = 2_000;
 /// Reads a script. What is wrong with it becomes opaque items; it never fails.
 pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
     let mut collector = Collector::new(script, shell);
-    match collector.top() {
+    match collector.top().and_then(|()| collector.is_same()) {
         Ok(()) => collector.finish(),
         Err(Refusal { span, detail }) => refused(script, shell, span, detail),
     }
@@ -221,6 +222,7 @@ impl<'a> Collector<'a> {
         let text = self.text;
         let whole = Span::new(0, text.len());
         limits(text).map_err(|detail| Refusal { span: whole, detail })?;
+        self.same_forms(text, None)?;
         let (script, rest) = self.readers.read(text, 0, self.deadline).map_err(|stop| match stop {
             Stop::Refuse { span, detail } | Stop::Unsupported { span, detail, .. } => Refusal { span, detail },
         })?;
@@ -998,6 +1000,7 @@ impl<'a> Collector<'a> {
         if let Err(detail) = limits(text.as_bytes()) {
             return Err(Refusal { span: word.span, detail });
         }
+        self.same_forms(text.as_bytes(), Some(word.span))?;
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
             Ok((script, rest)) => {
                 state = self.lines(&script, &setting, state, false)?;
@@ -1016,6 +1019,30 @@ impl<'a> Collector<'a> {
             self.unread(rest, &setting);
         }
         Ok(state)
+    }
+
+    /// In a `sh` nothing is said about a text with a form that bash alone reads so. `code` is where it stands that is code in a word.
+    fn same_forms(&self, text: &[u8], code: Option<Span>) -> Result<(), Refusal> {
+        if !self.shell.posix {
+            return Ok(());
+        }
+        posix::forms(text)
+            .map_err(|differs| Refusal { span: code.unwrap_or(differs.span), detail: in_sh(&differs.what) })
+    }
+
+    /// The same of its commands, once all are known.
+    fn is_same(&self) -> Result<(), Refusal> {
+        if !self.shell.posix {
+            return Ok(());
+        }
+        let whole = Span::new(0, self.text.len());
+        let defined = self.definitions.iter().map(|definition| definition.name.clone());
+        let functions: BTreeSet<String> = defined.chain(self.shell.functions.keys().cloned()).collect();
+        if let Some(name) = functions.iter().find(|name| !posix::commands::is_function(name)) {
+            return Err(Refusal { span: whole, detail: in_sh(&format!("a function of the name `{name}`")) });
+        }
+        let differs = self.commands.iter().find_map(|command| posix::commands::check(command, &functions).err());
+        differs.map_or(Ok(()), |differs| Err(Refusal { span: differs.span, detail: in_sh(&differs.what) }))
     }
 
     fn finding(&mut self, note: Note, id: CommandId) {
@@ -1086,6 +1113,10 @@ fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &Stat
     };
     let (span, name) = (setting.frame.map(assign.span), assign.name.clone());
     Assignment { span, name, value, persistent }
+}
+
+fn in_sh(what: &str) -> String {
+    format!("the session's shell is `sh`, and this may be something else there than in bash: {what}")
 }
 
 /// What the limits have to say against a text.

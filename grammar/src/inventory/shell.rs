@@ -27,12 +27,31 @@ pub struct Shell {
     pub(crate) moved_home: bool,
     /// Something ran in the shell that was not read: nothing of all this is certain.
     pub(crate) unread: bool,
+    /// It is no bash, but a `sh` of dash's kind: only what is the same there is read at all.
+    pub(crate) posix: bool,
 }
 
 impl Shell {
     /// A shell as it starts, without anything of its user's.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A `sh` of dash's kind as it starts, without anything of its user's. A script that would be anything else there than in bash is
+    /// refused.
+    pub fn posix() -> Self {
+        Self { posix: true, ..Self::default() }
+    }
+
+    /// Whether it is a `sh`, and no bash.
+    pub fn is_posix(&self) -> bool {
+        self.posix
+    }
+
+    /// Another shell of the same kind, as it starts.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self { posix: self.posix, ..Self::default() }
     }
 
     pub(crate) fn has_functions(&self) -> bool {
@@ -74,6 +93,7 @@ impl Shell {
             splits_oddly: self.splits_oddly || state.is_set("IFS"),
             moved_home: self.moved_home || state.is_set("HOME"),
             unread: self.unread || state.wild,
+            posix: self.posix,
         }
     }
 }

@@ -44,7 +44,16 @@ pub(crate) const HOME: &str = "/home/user";
 #[derive(Clone, Copy)]
 pub(crate) struct Cage {
     workers: usize,
+    shell: &'static [&'static str],
 }
+
+/// How each shell is given a script; bash is what the others are compared with. Those have the function that a session has.
+pub(crate) const BASH: &[&str] = &["/usr/bin/bash", "-c", "--", "SCRIPT"];
+pub(crate) const DASH: &[&str] = &["/real/bin/dash", "-c", IN_SH, "sh", "SCRIPT"];
+pub(crate) const ASH: &[&str] = &["/real/bin/busybox", "sh", "-c", IN_SH, "sh", "SCRIPT"];
+
+/// As a session at a target does it (`runner/src/session/posix.rs`).
+const IN_SH: &str = r#"cd() { command cd -P "$@"; }; palisade_text=$1; set --; \command \eval "$palisade_text""#;
 
 impl Cage {
     /// `None`: not on this machine, and the test should end here.
@@ -58,7 +67,15 @@ impl Cage {
             Ok(output) => return skip(String::from_utf8_lossy(&output.stderr).trim()),
             Err(error) => return skip(&format!("bash: {error}")),
         }
-        Some(Self { workers: std::thread::available_parallelism().map_or(1, usize::from).min(8) })
+        Some(Self { workers: std::thread::available_parallelism().map_or(1, usize::from).min(8), shell: BASH })
+    }
+
+    /// The same with another shell, if this machine has it.
+    pub(crate) fn with(self, shell: &'static [&'static str]) -> Option<Self> {
+        let program = shell.first().copied().unwrap_or_default();
+        // The cage has this machine's programs at `/real`.
+        let path = program.replacen("/real", "/usr", 1);
+        if Path::new(&path).exists() { Some(Self { shell, ..self }) } else { skip(&format!("{path} is not installed")) }
     }
 
     /// Runs each script. One that bash cannot even begin leaves an empty trace.
@@ -68,7 +85,7 @@ impl Cage {
         let work = || {
             let mut done = Vec::new();
             while let Some((index, batch)) = take(&next, &batches) {
-                done.push((index, Batch::new(batch).run(batch.len())));
+                done.push((index, Batch::new(batch, self.shell).run(batch.len())));
             }
             done
         };
@@ -95,7 +112,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(scripts: &[&str]) -> Self {
+    fn new(scripts: &[&str], shell: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("soundness-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -107,6 +124,7 @@ impl Batch {
             batch.put(&format!("in/{index}"), script);
         }
         batch.put("stubs", &stubs(scripts));
+        batch.put("shell", &shell.join("\n"));
         batch.put("real", REAL);
         batch.put("directories", &DIRECTORIES.join("\n"));
         fs::copy(script(), batch.directory.join("cage.sh")).unwrap();

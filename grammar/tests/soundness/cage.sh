@@ -2,7 +2,8 @@
 # Runs scripts under real bash where they can harm nothing, and records what each does.
 #
 #   cage.sh probe            exit status 0: this machine can
-#   cage.sh run DIRECTORY    runs DIRECTORY/in/N, each by `bash -c`, and leaves strace's record in DIRECTORY/log/N
+#   cage.sh run DIRECTORY    runs DIRECTORY/in/N, each by the words in the lines of DIRECTORY/shell, with the script in the
+#                            place of SCRIPT, and leaves strace's record in DIRECTORY/log/N
 #
 # The cage is a set of namespaces of its own (user, mount, process, network, System V, host name) with a new root on a tmpfs.
 # Every script has a process namespace of its own as well, whose first process is strace: what a script leaves behind
@@ -117,7 +118,8 @@ fixture() { # where every script starts: a copy of this
 }
 
 run_scripts() { # inside the new root
-    local file name text
+    local file name text shell
+    mapfile -t shell </given/shell
     mkdir /scene
     for file in /given/in/*; do
         name=${file##*/}
@@ -129,12 +131,17 @@ run_scripts() { # inside the new root
 }
 
 run_script() ( # NAME TEXT: at most three seconds, one gigabyte and eight megabytes a file
+    local word words=()
+    for word in "${shell[@]}"; do
+        [ "$word" != SCRIPT ] || word=$2
+        words+=("$word")
+    done
     ulimit -v 1048576 -f 16384 -c 0 2>/dev/null || true
     exec </dev/null >/dev/null 2>&1
     export PATH=/usr/bin HOME=/home/user LC_CTYPE=C.UTF-8 FUNCNEST=30
     exec /real/bin/timeout -s KILL 3 /real/bin/unshare --mount --pid --fork --kill-child --mount-proc \
         /real/bin/strace -f --seccomp-bpf -y -xx -s 70000 -e signal=none -e trace=$CALLS -o "/given/log/$1" \
-        /usr/bin/bash -c -- "$2"
+        "${words[@]}"
 )
 
 main "$@"

@@ -15,6 +15,7 @@ mod cover;
 mod follow;
 mod generate;
 mod options;
+mod posix;
 mod shrink;
 mod trace;
 mod words;

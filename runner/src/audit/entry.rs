@@ -590,12 +590,24 @@ pub struct Transport {
     /// The container's image, by its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Redacted>,
+    /// The shell there, once somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Term>,
 }
 
 impl Transport {
     /// One of which no more is told.
     pub fn of(kind: Term) -> Self {
-        Self { kind, target: None, user: None, host_key: None, by: Vec::new(), container: None, image: None }
+        Self {
+            kind,
+            target: None,
+            user: None,
+            host_key: None,
+            by: Vec::new(),
+            container: None,
+            image: None,
+            shell: None,
+        }
     }
 }
 

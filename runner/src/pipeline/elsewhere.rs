@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, SessionShell};
 
 use super::overseer::Visit;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
@@ -19,7 +19,7 @@ use crate::result::{Explained, Unanswered};
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId};
 use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Link, RemoteShell, View};
+use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View};
 use crate::transport::{Place, Target, TargetNote, docker, ssh};
 
 /// A target that was looked at, before anything there is used.
@@ -63,6 +63,7 @@ impl Pipeline {
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
+        place.speaks(shell.language());
         let session = Session::elsewhere(id, shell, Arc::new(place), rules);
         Ok(Checked::Done(Box::new(self.opened(session, room, false).await?)))
     }
@@ -94,6 +95,7 @@ impl Pipeline {
                 return Err(self.failure(&error));
             }
         };
+        place.speaks(shell.language());
         let session = Session::back(remains, shell, Arc::new(place), rules);
         Ok(Checked::Done(Box::new(self.opened(session, room, true).await?)))
     }
@@ -360,6 +362,7 @@ impl Pipeline {
             machine,
             workspace: target.workspace.clone().unwrap_or_else(|| target.home.clone()),
             home: target.home.clone(),
+            language: None,
             end,
         }
     }
@@ -374,13 +377,14 @@ impl Pipeline {
     fn occasion_at(&self, id: &SessionId, place: &Elsewhere) -> Occasion {
         let mut session = palisade_engine::Session::opened(id.as_str());
         self.tally.tell(&mut session);
+        session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
         Occasion {
             transport: place.transport,
             host: place.host.clone(),
             session,
             cwd: place.workspace.clone(),
             temp: None,
-            left: palisade_grammar::Shell::new(),
+            left: place.fresh(),
             machine: place.machine.clone(),
         }
     }

@@ -339,8 +339,11 @@ impl Pipeline {
             Keys::Control => Ok(written),
             Keys::Unclear(why) => Err(why),
             Keys::Script => {
-                let inventory = palisade_grammar::inventory(input);
-                if *inventory.leaves() != palisade_grammar::Shell::new() {
+                // What is no bash, or may be none, reads only what is the same to all of them.
+                let is_posix = job.runs.iter().any(|runs| is_shell(&runs.program) && !is_bash(&runs.program));
+                let shell = if is_posix { palisade_grammar::Shell::posix() } else { palisade_grammar::Shell::new() };
+                let inventory = palisade_grammar::inventory_in(input, &shell);
+                if *inventory.leaves() != shell {
                     // Which shell reads the next piece cannot be told: the one that was changed, or one above or below it.
                     return Err("it would change what is written to a shell next");
                 }
@@ -374,6 +377,10 @@ impl Pipeline {
 
 fn unjudged() -> Failure {
     Failure::of("nothing is known of what the job runs")
+}
+
+fn is_bash(program: &str) -> bool {
+    matches!(program, "bash" | "rbash")
 }
 
 /// What takes its input for a script of the shell's language.

@@ -3,6 +3,7 @@
 pub mod frame;
 pub mod hearing;
 mod hooks;
+pub(crate) mod posix;
 pub mod progress;
 pub mod registry;
 
@@ -22,7 +23,7 @@ use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
-use crate::transport::remote::{Base, End, RemoteShell};
+use crate::transport::remote::{Base, End, Language, RemoteShell};
 use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
@@ -247,8 +248,23 @@ pub struct Elsewhere {
     pub workspace: AbsolutePath,
     /// What `~` stands for there.
     pub home: AbsolutePath,
+    /// The shell that its commands run in; what is not known before somebody has looked is none.
+    pub language: Option<Language>,
     /// What is shown of it.
     pub end: End,
+}
+
+impl Elsewhere {
+    /// Somebody has looked.
+    pub(crate) fn speaks(&mut self, language: Language) {
+        self.language = Some(language);
+        self.end.shell = Some(language);
+    }
+
+    /// The shell there, as scripts are read for it before any has run.
+    pub(crate) fn fresh(&self) -> palisade_grammar::Shell {
+        self.language.unwrap_or_default().fresh()
+    }
 }
 
 /// How one script is to be run.
@@ -475,16 +491,23 @@ impl Session {
 
     /// Takes a shell at a target.
     pub(crate) fn elsewhere(id: SessionId, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
-        let cwd = shell.start_directory().clone();
-        let shell = Shell::Remote(Box::new(shell));
-        Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, Beginning::default(), rules) }
+        let (cwd, left) = (shell.start_directory().clone(), shell.language().fresh());
+        let (shell, beginning) = (Shell::Remote(Box::new(shell)), Beginning { left, ..Beginning::default() });
+        Self { elsewhere: Some(elsewhere), ..Self::fresh(id, shell, cwd, beginning, rules) }
     }
 
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
     pub(crate) fn back(remains: Remains, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
         let Remains { id, opened, commands, beginning, .. } = remains;
+        let language = shell.language();
+        let fresh = Self::elsewhere(id, shell, elsewhere, rules);
+        // Of a `sh` nothing is kept, and a shell of another kind takes nothing over.
+        if language == Language::Sh || beginning.left.is_posix() {
+            let beginning = Beginning { forgotten: commands > 0, ..fresh.beginning.clone() };
+            return Self { opened, commands, beginning, ..fresh };
+        }
         let left = beginning.left.clone();
-        Self { opened, commands, beginning, left, ..Self::elsewhere(id, shell, elsewhere, rules) }
+        Self { opened, commands, beginning, left, ..fresh }
     }
 
     /// Where it is, if it is not on this machine.
@@ -623,7 +646,7 @@ impl Session {
     /// If the shell does not answer any more: it is ended then.
     pub async fn remember(&mut self, status: i32) -> Result<(), SessionError> {
         let state = if self.hooked { None } else { self.shell.state(status).await? };
-        let left = if state.is_some() { self.left.clone() } else { palisade_grammar::Shell::new() };
+        let left = if state.is_some() { self.left.clone() } else { self.left.fresh() };
         self.beginning = Beginning { forgotten: state.is_none(), state, left };
         Ok(())
     }

@@ -22,9 +22,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::left::Instance;
-use super::remote::{BASH, BASH_ONCE, Bash, Ending, Far, MARK, Mouth, Piece, Wire};
+use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
 use super::target::{ContainerSource, DockerTarget, TargetError};
-use crate::session::{Typed, frame};
+use crate::session::Typed;
 
 /// How long the engine may take to answer one request.
 const ANSWER: u64 = 60;
@@ -273,23 +273,18 @@ impl Container {
         Ok(Life(Mutex::new(life)))
     }
 
-    /// Starts a bash; with a mark, all that it starts bears it.
+    /// Starts a shell.
     ///
     /// # Errors
     /// If the engine starts no program.
-    pub(crate) async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
-        let (mark, program) = match bash {
-            Bash::Plain => (None, BASH.map(str::to_owned).to_vec()),
-            Bash::Marked(mark) => (Some(mark), BASH.map(str::to_owned).to_vec()),
-            Bash::Once(mark) => (Some(mark), BASH_ONCE.into_iter().chain([frame::ONCE]).map(str::to_owned).collect()),
-        };
+    pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(false),
-            env: mark.map(|mark| vec![format!("{MARK}={mark}")]),
-            cmd: Some(program),
+            env: Some(language.variables(purpose)),
+            cmd: Some(language.words(purpose).into_iter().map(str::to_owned).collect()),
             privileged: Some(false),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
             ..CreateExecOptions::default()

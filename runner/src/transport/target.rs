@@ -42,6 +42,8 @@ pub struct SshTarget {
     pub port: u16,
     /// The user there.
     pub user: String,
+    /// The name by which its key is looked up in those; none: its own, with its port.
+    pub host_key_alias: Option<String>,
     /// Files with the keys of hosts.
     pub known_hosts: Vec<PathBuf>,
     /// The user's private keys, in the order in which they are tried.
@@ -83,6 +85,12 @@ impl SshTarget {
     /// The host and the port, for a message.
     pub fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// By which name and port its key is looked up. An alias has no port (OpenSSH's `get_hostfile_hostname_ipaddr`), as a name at the
+    /// usual one has none.
+    pub(crate) fn known_as(&self) -> (&str, u16) {
+        self.host_key_alias.as_deref().map_or((self.host.as_str(), self.port), |alias| (alias, 22))
     }
 
     /// The hosts to be connected to, in their order; the last is the target itself.
@@ -375,10 +383,17 @@ pub enum TargetError {
     #[error("the target starts no program")]
     #[diagnostic(help("check that its user may log in and run commands there"))]
     NoProgram,
-    /// There is no bash.
-    #[error("there is no bash at the target")]
+    /// There is no shell.
+    #[error("there is neither bash nor sh at the target")]
     #[diagnostic(help("install bash there: a command is judged as bash reads it"))]
     NoBash,
+    /// There is no bash, and nothing that can take its place.
+    #[error("there is no bash at the target, and its `sh` cannot take its place: {why}")]
+    #[diagnostic(help("install bash there: a command is judged as bash reads it"))]
+    PoorShell {
+        /// Why not.
+        why: &'static str,
+    },
     /// The connection is gone.
     #[error("the connection to the target has ended")]
     #[diagnostic(help("open another session"))]

@@ -1,10 +1,11 @@
-//! A bash at the other end of a connection.
+//! A shell at the other end of a connection: a bash, or where there is none a `sh` (`language.rs`).
 //!
 //! It has three streams and no channel besides, so that the end of a command is told in the streams that the command wrote to,
 //! by a nonce that only the shell's input has held (`scan.rs`). Nothing holds it there: what it may do, its user may do. A second
 //! shell (`scout.rs`) tells what the first one cannot be asked for, and ends what it started. This file starts both, and ends them;
 //! `run.rs` has what happens in between.
 
+mod language;
 mod run;
 mod scan;
 mod scout;
@@ -17,6 +18,8 @@ use std::time::Duration;
 use palisade_engine::AbsolutePath;
 use serde::Serialize;
 
+pub use self::language::Language;
+pub(crate) use self::language::Purpose;
 use self::scan::{Found, Scan};
 use self::scout::Scout;
 pub(crate) use self::view::View;
@@ -26,7 +29,7 @@ use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
 use super::{Target, TargetError};
 use crate::redact::Redacted;
-use crate::session::{Nonce, SessionError, frame};
+use crate::session::{Nonce, SessionError, frame, posix};
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
@@ -34,26 +37,8 @@ const READY: Duration = Duration::from_secs(10);
 /// Bytes that a login shell's own set-up may say before ours begins.
 const MAX_GREETING: usize = 1 << 20;
 
-/// What starts a shell at the other end, behind what gives it its mark. Nothing of the user's set-up, for that is nothing that a policy
-/// has seen.
-pub(crate) const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
-
-/// The same for a shell that runs one command, whose input is its own; [`frame::ONCE`] comes behind it.
-pub(crate) const BASH_ONCE: [&str; 4] = ["bash", "--norc", "--noprofile", "-c"];
-
 /// The variable by which all that a session starts is known at the other end.
 pub(crate) const MARK: &str = "PALISADE_SESSION";
-
-/// A shell to be started at the other end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Bash<'a> {
-    /// One of ours alone.
-    Plain,
-    /// One for a session's commands: all that it starts bears this mark.
-    Marked(&'a str),
-    /// One for a single command, likewise.
-    Once(&'a str),
-}
 
 /// A connection to the other end, over which shells are started.
 #[derive(Debug)]
@@ -65,11 +50,26 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
+    async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
         match self {
-            Self::Ssh(connection) => connection.shell(bash).await,
-            Self::Docker(container) => container.shell(bash).await,
+            Self::Ssh(connection) => connection.shell(language, purpose).await,
+            Self::Docker(container) => container.shell(language, purpose).await,
         }
+    }
+
+    /// The second shell, in the language that there is.
+    async fn scout(&self) -> Result<(Scout, Language), SessionError> {
+        let mut found = Err(TargetError::NoBash.into());
+        for language in [Language::Bash, Language::Sh] {
+            found = match self.shell(language, Purpose::Ours).await {
+                Ok(wire) => Scout::start(wire, language).await.map(|scout| (scout, language)),
+                Err(error) => Err(error.into()),
+            };
+            if !matches!(found, Err(SessionError::Target(TargetError::NoBash))) {
+                break;
+            }
+        }
+        found
     }
 
     async fn close(&self) {
@@ -85,6 +85,7 @@ impl Link {
 pub(crate) struct Base {
     link: Arc<Link>,
     scout: Scout,
+    language: Language,
 }
 
 impl Base {
@@ -99,6 +100,9 @@ impl Base {
 pub struct End {
     /// The operator's name for it.
     pub target: Redacted,
+    /// The shell that commands run in there, once somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Language>,
     /// The user that commands run as there.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub user: Redacted,
@@ -125,6 +129,8 @@ pub(crate) struct RemoteShell {
     closed: bool,
     /// The shell itself has ended, and its number may be another's.
     gone: bool,
+    /// Something of it may be left, and has been told of.
+    left: bool,
     main: Wire,
     /// Its number there.
     pid: String,
@@ -162,10 +168,10 @@ impl RemoteShell {
         stood: Option<&AbsolutePath>,
     ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let scout = Scout::start(link.shell(Bash::Plain).await?).await?;
-        let mut main = link.shell(Bash::Marked(&mark)).await?;
+        let (scout, language) = link.scout().await?;
+        let mut main = link.shell(language, Purpose::Session(&mark)).await?;
         let nonce = Nonce::new()?;
-        let (pid, home) = boot(&mut main, frame::boot_remote(&nonce), &nonce).await?;
+        let (pid, home) = boot(&mut main, language.boot(&nonce), &nonce).await?;
         scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
         if home != target.home.as_str() {
             // Groups such as `~/.ssh` speak of the home that the settings name.
@@ -173,13 +179,15 @@ impl RemoteShell {
         }
         if let Some(workspace) = &target.workspace {
             let nonce = Nonce::new()?;
-            let moved =
-                frame::own(&format!("builtin cd -P -- {}", frame::quoted(workspace.as_str().as_bytes())), &nonce);
-            if answer(&mut main, moved, &nonce, MAX_GREETING).await?.1 != 0 {
+            if answer(&mut main, language.go(workspace.as_str(), &nonce), &nonce, MAX_GREETING).await?.1 != 0 {
                 return Err(TargetError::NoWorkspace { path: workspace.to_string() }.into());
             }
         }
-        if let Some(state) = state {
+        if let Some(stood) = stood.filter(|_| language == Language::Sh) {
+            // What such a shell was is not known, but for where it stood; that need not be there any more.
+            let nonce = Nonce::new()?;
+            answer(&mut main, language.go(stood.as_str(), &nonce), &nonce, MAX_GREETING).await?;
+        } else if let Some(state) = state {
             let nonce = Nonce::new()?;
             answer(&mut main, frame::restore_remote(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
             // The mark is this shell's own; and where it stood need not be there any more.
@@ -191,8 +199,8 @@ impl RemoteShell {
         }
         main.ignore();
         let start = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-        let base = Base { link: Arc::clone(link), scout };
-        Ok(Self { base, is_session: true, closed: false, gone: false, main, pid, mark, start })
+        let base = Base { link: Arc::clone(link), scout, language };
+        Ok(Self { base, is_session: true, closed: false, gone: false, left: false, main, pid, mark, start })
     }
 
     /// Starts a shell for one command over a session's connection, and makes it what the session's was.
@@ -201,19 +209,39 @@ impl RemoteShell {
     /// If it does not answer, or the directory is not there.
     pub(crate) async fn once(base: Base, state: Option<&State>, cwd: &AbsolutePath) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let mut main = base.link.shell(Bash::Once(&mark)).await?;
+        let mut main = base.link.shell(base.language, Purpose::Once(&mark)).await?;
         let nonce = Nonce::new()?;
-        let own = frame::settle_remote(MARK, &mark, cwd.as_str());
-        let text = frame::once(state.map(State::bytes), &own, &nonce);
+        let text = match base.language {
+            Language::Bash => {
+                let own = frame::settle_remote(MARK, &mark, cwd.as_str());
+                frame::once(state.map(State::bytes), &own, &nonce)
+            }
+            Language::Sh => posix::once(&posix::settle(MARK, &mark, cwd.as_str()), &nonce),
+        };
         let (pid, _home) = boot(&mut main, text, &nonce).await?;
         base.scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
-        let shell = Self { base, is_session: false, closed: false, gone: false, main, pid, mark, start: cwd.clone() };
+        let shell = Self {
+            base,
+            is_session: false,
+            closed: false,
+            gone: false,
+            left: false,
+            main,
+            pid,
+            mark,
+            start: cwd.clone(),
+        };
         let stands = shell.base.scout.cwd(&shell.pid).await;
         if stands.as_ref() == Some(cwd) {
             return Ok(shell);
         }
         shell.close().await;
         Err(SessionError::NoDirectory)
+    }
+
+    /// Which shell it is.
+    pub(crate) fn language(&self) -> Language {
+        self.base.language
     }
 
     /// Where it began.
@@ -232,6 +260,10 @@ impl RemoteShell {
     /// # Errors
     /// If the shell does not answer any more: it is ended then.
     pub(crate) async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
+        if self.language() == Language::Sh {
+            // It has no words for what it is.
+            return Ok(None);
+        }
         let nonce = Nonce::new()?;
         let told = match self.main.listen() {
             Some(_) => Err(TargetError::Closed.into()),
@@ -257,8 +289,11 @@ impl RemoteShell {
         }
     }
 
-    async fn end_everything(&self) {
-        end(&self.base.scout, &self.pid, &self.mark, self.gone).await;
+    async fn end_everything(&mut self) {
+        // Once it is said, nothing becomes better by trying it again.
+        if !self.left {
+            self.left = !end(&self.base.scout, &self.pid, &self.mark, self.gone).await;
+        }
     }
 }
 
@@ -266,10 +301,12 @@ impl Drop for RemoteShell {
     /// For a session whose call was interrupted: nobody is left to close it.
     fn drop(&mut self) {
         let (false, Ok(runtime)) = (self.closed, tokio::runtime::Handle::try_current()) else { return };
-        let (base, is_session, gone) = (self.base.clone(), self.is_session, self.gone);
+        let (base, is_session, gone, left) = (self.base.clone(), self.is_session, self.gone, self.left);
         let (pid, mark) = (std::mem::take(&mut self.pid), std::mem::take(&mut self.mark));
         runtime.spawn(async move {
-            end(&base.scout, &pid, &mark, gone).await;
+            if !left {
+                end(&base.scout, &pid, &mark, gone).await;
+            }
             if is_session {
                 hang_up(&base).await;
             }
@@ -282,15 +319,18 @@ async fn hang_up(base: &Base) {
     base.link.close().await;
 }
 
-async fn end(scout: &Scout, pid: &str, mark: &str, gone: bool) {
+/// Whether nothing is left; it is told of if something may be.
+async fn end(scout: &Scout, pid: &str, mark: &str, gone: bool) -> bool {
     if !gone {
         scout.kill_shell(pid).await;
     }
-    if scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_some() {
+    let ended = scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_some();
+    if ended {
         scout.let_go(pid).await;
     } else {
         tracing::warn!("what a session ran may be left at its target until that sees that the connection is gone");
     }
+    ended
 }
 
 /// Tells what names mean at the other end. Cheap to copy.
@@ -356,6 +396,9 @@ async fn answer(
                 }
                 Some(Piece::Err(bytes)) => {
                     quiet |= err.push(&bytes).iter().any(|found| matches!(found, Found::Report(..)));
+                }
+                Some(Piece::Ended(Some(Ending::Exited(posix::FOREIGN)))) => {
+                    return Err(TargetError::PoorShell { why: "it is neither dash nor busybox's ash" }.into());
                 }
                 // As a shell says it, and as an engine does.
                 Some(Piece::Ended(Some(Ending::Exited(126 | 127)))) => return Err(TargetError::NoBash.into()),

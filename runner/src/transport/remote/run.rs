@@ -11,7 +11,7 @@ use super::scan::{Found, Scan};
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
-use crate::session::frame::{self, Streams};
+use crate::session::frame::Streams;
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::local::ladder::{Ladder, Rung};
 use crate::transport::local::{End, Ended, Lost};
@@ -106,9 +106,9 @@ impl RemoteShell {
         let own = Nonce::new()?;
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
         let lines = if self.is_session {
-            frame::command(script, directory, Streams::Kept, &own)
+            self.language().command(script, directory, Streams::Kept, &own)
         } else {
-            frame::only(script, directory)
+            self.language().only(script, directory)
         };
         let ended = match self.main.listen() {
             Some(Piece::Ended(ending)) => Some(ending),
@@ -353,7 +353,7 @@ impl Run<'_> {
         }
         // Without random bytes there is no report, and the ladder ends with the shell.
         let Ok(nonce) = Nonce::new() else { return };
-        if self.shell.main.send(frame::sync(&nonce)) {
+        if self.shell.main.send(self.shell.language().sync(&nonce)) {
             for sink in [&mut self.out, &mut self.err] {
                 sink.scan.await_also(nonce.clone());
                 sink.done = false;

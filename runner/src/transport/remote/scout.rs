@@ -10,9 +10,12 @@ use std::time::Duration;
 use palisade_engine::AbsolutePath;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Language;
 use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
-use crate::session::{Nonce, SessionError, frame};
+use crate::session::frame::Streams;
+use crate::session::{Nonce, SessionError};
+use crate::transport::TargetError;
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -26,19 +29,16 @@ const QUESTIONS: usize = 16;
 /// How often what is to be killed is looked for, until nothing is left.
 const ROUNDS: u32 = 8;
 
-/// Fills `found` with the processes of the session, but its shell: `$1` is the shell's number, which is that of its session as
-/// well, and `$2` the mark in the environment of all that it starts. Only builtins, so that it is no process of its own.
-const FIND: &str = r#"/palisade/find() { builtin local d p s f e; found=(); for d in /proc/[0-9]*; do p=${d#/proc/}; [[ -O $d && $p != "$1" && $p != "$$" ]] || builtin continue; IFS= builtin read -r s 2>/dev/null <"$d/stat" || builtin continue; f=(${s##*) }); [[ ${f[0]} != Z ]] || builtin continue; if [[ ${f[3]} != "$1" ]]; then e=(); builtin mapfile -d '' e 2>/dev/null <"$d/environ"; [[ " ${e[*]} " == *" PALISADE_SESSION=$2 "* ]] || builtin continue; fi; found+=("$p"); done; }"#;
-
-/// Ends what is in `palisade_held`, each a shell's number with the mark of all that it starts, and nothing if that is empty.
-const END: &str = r#"declare -A palisade_held; /palisade/end() { builtin local p n found; for p in "${!palisade_held[@]}"; do builtin kill -KILL "$p"; for n in 1 2 3 4 5 6 7 8; do /palisade/find "$p" "${palisade_held[$p]}"; [[ $found ]] || builtin break; builtin kill -KILL "${found[@]}"; done; done; }; builtin trap '' HUP PIPE; builtin trap /palisade/end EXIT"#;
-
-/// For each path its real one and what is there, each with a NUL behind it.
-const LOOK: &str = r#"/palisade/look() { builtin local p; for p; do builtin command realpath -mz -- "$p" 2>/dev/null || builtin printf '\0'; if [[ -d $p && -x $p ]]; then builtin printf 'd\0'; elif [[ -e $p ]]; then builtin printf 'f\0'; else builtin printf 'n\0'; fi; done; }"#;
+/// What it is told once, in which the rest of this file finds its words.
+const IN_BASH: &str = include_str!("scout.bash");
+const IN_SH: &str = include_str!("scout.sh");
 
 /// Asks it. Cheap to copy.
 #[derive(Clone, Debug)]
-pub(crate) struct Scout(mpsc::Sender<Question>);
+pub(crate) struct Scout {
+    questions: mpsc::Sender<Question>,
+    language: Language,
+}
 
 #[derive(Debug)]
 struct Question {
@@ -62,54 +62,53 @@ impl Scout {
     ///
     /// # Errors
     /// If it does not answer.
-    pub(crate) async fn start(mut wire: Wire) -> Result<Self, SessionError> {
+    pub(crate) async fn start(mut wire: Wire, language: Language) -> Result<Self, SessionError> {
         let nonce = Nonce::new()?;
-        super::boot(&mut wire, frame::boot_remote(&nonce), &nonce).await?;
+        super::boot(&mut wire, language.boot(&nonce), &nonce).await?;
         let (questions, asked) = mpsc::channel(QUESTIONS);
-        tokio::spawn(serve(wire, asked));
-        let scout = Self(questions);
+        tokio::spawn(serve(wire, asked, language));
+        let scout = Self { questions, language };
         // Programs of the system alone: what it tells must not depend on what somebody has put into a directory.
-        let functions = format!(
-            "PATH=/usr/bin:/bin; builtin unset CDPATH BASH_ENV ENV; {FIND}; {LOOK}; {END}; builtin printf ready"
-        );
-        let told = scout.ask(functions).await;
-        told.filter(|told| told == b"ready").map(|_| scout).ok_or(SessionError::NotReady)
+        let words = match language {
+            Language::Bash => IN_BASH,
+            Language::Sh => IN_SH,
+        };
+        match scout.tell(words.to_owned()).await.as_deref() {
+            Some(b"ready") => Ok(scout),
+            Some(b"lacks") => Err(TargetError::PoorShell { why: "`grep` and `readlink` are needed with it" }.into()),
+            _ => Err(SessionError::NotReady),
+        }
     }
 
     /// Has it end this shell and all that it starts, once nobody tells it anything any more.
     pub(crate) async fn hold(&self, shell: &str, mark: &str) -> Option<()> {
-        self.ask(format!("palisade_held[{shell}]={mark}")).await.map(drop)
+        self.ask("hold", &[shell, mark]).await.map(drop)
     }
 
     /// Of this one nothing is left.
     pub(crate) async fn let_go(&self, shell: &str) {
-        let _gone = self.ask(format!("builtin unset -v \"palisade_held[{shell}]\"")).await;
+        let _gone = self.ask("let_go", &[shell]).await;
     }
 
     /// Ends all that it holds, now.
     pub(crate) async fn end_all(&self) {
-        let _gone = self.ask("/palisade/end; palisade_held=()".to_owned()).await;
+        let _gone = self.ask("end_all", &[]).await;
     }
 
     /// Ctrl-C, for the shell and what it waits for.
     pub(crate) async fn interrupt(self, shell: String) -> Option<()> {
-        self.ask(format!("builtin kill -INT -- -{shell} || builtin kill -INT {shell}")).await.map(drop)
+        self.ask("interrupt", &[&shell]).await.map(drop)
     }
 
     /// A signal for everything that the session runs, but its shell.
     pub(crate) async fn signal(self, shell: String, mark: String, signal: i32) -> Option<()> {
-        let line = format!("/palisade/find {shell} {mark}; [[ ! $found ]] || builtin kill -{signal} \"${{found[@]}}\"");
-        self.ask(line).await.map(drop)
+        self.ask("signal", &[&shell, &mark, &signal.to_string()]).await.map(drop)
     }
 
     /// Kills everything that the session runs, but its shell; none if something is left.
     pub(crate) async fn kill_rest(self, shell: String, mark: String) -> Option<()> {
         for _ in 0..ROUNDS {
-            let line = format!(
-                "/palisade/find {shell} {mark}; [[ ! $found ]] || builtin kill -KILL \"${{found[@]}}\"; \
-                 builtin printf '%s' \"${{#found[@]}}\""
-            );
-            if self.ask(line).await? == b"0" {
+            if self.ask("kill_rest", &[&shell, &mark]).await? == b"0" {
                 return Some(());
             }
         }
@@ -118,29 +117,37 @@ impl Scout {
 
     /// Kills the shell.
     pub(crate) async fn kill_shell(&self, shell: &str) {
-        let _gone = self.ask(format!("builtin kill -KILL {shell}")).await;
+        let _gone = self.ask("kill_shell", &[shell]).await;
     }
 
     /// Where the shell stands, as the kernel there has it.
     pub(crate) async fn cwd(&self, shell: &str) -> Option<AbsolutePath> {
-        let answer = self.ask(format!("builtin cd -P /proc/{shell}/cwd && builtin pwd -P; builtin cd /")).await?;
-        let path = String::from_utf8(answer).ok()?;
+        let path = String::from_utf8(self.ask("cwd", &[shell]).await?).ok()?;
         AbsolutePath::new(path.strip_suffix('\n')?).filter(|path| !path.as_str().starts_with("/proc/"))
     }
 
     /// What these paths mean, in their order; none for one that cannot be told.
     pub(crate) async fn look(&self, paths: &[String]) -> Option<Vec<Option<Place>>> {
-        let words: String = paths.iter().map(|path| format!(" {}", frame::quoted(path.as_bytes()))).collect();
-        let answer = self.ask(format!("/palisade/look{words}")).await?;
+        let words: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let answer = self.ask("look", &words).await?;
         let mut fields = answer.split(|byte| *byte == 0);
         let places: Vec<Option<Place>> = paths.iter().map(|_| place(fields.next(), fields.next())).collect();
         // One NUL behind each answer, and nothing behind the last.
         (fields.next() == Some(&[]) && fields.next().is_none()).then_some(places)
     }
 
-    async fn ask(&self, line: String) -> Option<Vec<u8>> {
+    async fn ask(&self, what: &str, words: &[&str]) -> Option<Vec<u8>> {
+        let prefix = match self.language {
+            Language::Bash => "/palisade/",
+            Language::Sh => "palisade_",
+        };
+        let words: String = words.iter().map(|word| format!(" {}", self.language.quoted(word))).collect();
+        self.tell(format!("{prefix}{what}{words}")).await
+    }
+
+    async fn tell(&self, line: String) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Question { line, answer }).await.ok()?;
+        self.questions.send(Question { line, answer }).await.ok()?;
         tokio::time::timeout(ANSWER, answered).await.ok()?.ok()
     }
 }
@@ -160,19 +167,21 @@ fn place(path: Option<&[u8]>, kind: Option<&[u8]>) -> Option<Place> {
 }
 
 /// One question after the other, as long as somebody may ask and it answers.
-async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<Question>) {
+async fn serve(mut wire: Wire, mut asked: mpsc::Receiver<Question>, language: Language) {
     while let Some(Question { line, answer }) = asked.recv().await {
-        let Some(told) = tokio::time::timeout(ANSWER, told(&mut wire, &line)).await.ok().flatten() else { return };
+        let Some(told) = tokio::time::timeout(ANSWER, told(&mut wire, &line, language)).await.ok().flatten() else {
+            return;
+        };
         // Who asked may have gone.
         let _ = answer.send(told);
     }
 }
 
-async fn told(wire: &mut Wire, line: &str) -> Option<Vec<u8>> {
+async fn told(wire: &mut Wire, line: &str, language: Language) -> Option<Vec<u8>> {
     let nonce = Nonce::new().ok()?;
     // Its own standard output is the null device, as any shell's of ours.
     let script = format!("{{ {line}\n}}");
-    let lines = frame::command(script.as_bytes(), None, frame::Streams::Kept, &nonce);
+    let lines = language.command(script.as_bytes(), None, Streams::Kept, &nonce);
     let mut scan = Scan::new(nonce, true);
     if !wire.send(lines) {
         return None;

@@ -24,9 +24,9 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use self::host_key::{Answer, KnownHosts, Shown};
-use super::remote::{BASH, BASH_ONCE, Bash, Ending, Far, MARK, Mouth, Piece, Wire};
+use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
 use super::target::{SshTarget, TargetError};
-use crate::session::{Typed, frame};
+use crate::session::Typed;
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
 const WINDOW: u32 = 2 << 20;
@@ -173,9 +173,8 @@ async fn look<S>(target: &SshTarget, known: KnownHosts, stream: S) -> Result<Met
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let place = target.place();
-    let certificates =
-        if known.has_authority(&target.host, target.port) { host_key::preferred(&[]) } else { Vec::new() };
+    let (place, (called, at)) = (target.place(), target.known_as());
+    let certificates = if known.has_authority(called, at) { host_key::preferred(&[]) } else { Vec::new() };
     let mut ciphers = vec![cipher::AES_256_GCM];
     let defaults = Preferred::default();
     ciphers.extend(defaults.cipher.iter().filter(|name| **name != cipher::AES_256_GCM));
@@ -187,7 +186,7 @@ where
         keepalive_interval: Some(target.keepalive / u32::from(KEEPALIVES + 2)),
         keepalive_max: usize::from(KEEPALIVES),
         preferred: Preferred {
-            key: Cow::Owned(host_key::preferred(&known.algorithms(&target.host, target.port))),
+            key: Cow::Owned(host_key::preferred(&known.algorithms(called, at))),
             host_key_certificates: Cow::Owned(certificates),
             cipher: Cow::Owned(ciphers),
             ..defaults
@@ -197,8 +196,8 @@ where
     let seen = Arc::new(Mutex::new(None));
     let watch = Watch {
         known,
-        host: target.host.clone(),
-        port: target.port,
+        host: called.to_owned(),
+        port: at,
         accepts_new: target.dangerous_accept_new_host_key,
         seen: Arc::clone(&seen),
     };
@@ -259,8 +258,8 @@ fn record(target: &SshTarget, shown: &Shown) -> Result<(), TargetError> {
     let mut key = key.clone();
     key.set_comment("");
     let key = key.to_openssh().map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
-    let port = target.port;
-    let host = target.host.to_ascii_lowercase();
+    let (host, port) = target.known_as();
+    let host = host.to_ascii_lowercase();
     let name = if port == 22 { host } else { format!("[{host}]:{port}") };
     let line = format!("{}{name} {}\n", if ends_in_line(file) { "" } else { "\n" }, key.trim_end());
     let mut options = std::fs::File::options();
@@ -273,17 +272,20 @@ fn ends_in_line(file: &Path) -> bool {
 }
 
 impl Connection {
-    /// Starts a bash; with a mark, all that it starts bears it.
+    /// Starts a shell.
     ///
     /// # Errors
     /// If the host starts no program.
-    pub(crate) async fn shell(&self, bash: Bash<'_>) -> Result<Wire, TargetError> {
+    pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
+        let words = language.words(purpose).into_iter().map(|word| {
+            let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if is_plain { word.to_owned() } else { format!("'{word}'") }
+        });
+        let variables = language.variables(purpose);
+        let env = if variables.is_empty() { None } else { Some("env".to_owned()) };
         // The user's login shell reads this line, whichever it is.
-        let line = match bash {
-            Bash::Plain => format!("exec {}", BASH.join(" ")),
-            Bash::Marked(mark) => format!("exec env {MARK}={mark} {}", BASH.join(" ")),
-            Bash::Once(mark) => format!("exec env {MARK}={mark} {} '{}'", BASH_ONCE.join(" "), frame::ONCE),
-        };
+        let line: Vec<String> = ["exec".to_owned()].into_iter().chain(env).chain(variables).chain(words).collect();
+        let line = line.join(" ");
         let opened = async {
             let mut channel = self.handle.channel_open_session().await.ok()?;
             channel.exec(true, line).await.ok()?;

@@ -79,11 +79,20 @@ fn what_is_given_stands_before_what_a_file_says() {
 #[test]
 fn what_is_not_understood_is_an_error_with_its_line() {
     for (text, line, words) in [
-        ("Host a\n\nMatch user root\n", 3, "`Match` is not followed"),
-        ("Match host web\n", 1, "`Match`"),
-        ("Match all extra\n", 1, "`Match`"),
+        ("Host a\n\nMatch exec true\n", 3, "`Match exec` is not followed"),
+        ("Match host web exec \"true\"\n", 1, "with quotes"),
+        ("Match final\n", 1, "`Match final` is not followed"),
+        ("Match canonical host web\n", 1, "`Match canonical` is not followed"),
+        ("Match !exec x\n", 1, "`Match exec` is not followed"),
+        ("Match tagged x\n", 1, "`Match tagged` is not followed"),
+        ("Match localnetwork 10.0.0.0/8\n", 1, "`Match localnetwork` is not followed"),
+        ("Match all extra\n", 1, "`Match all` is not followed"),
+        ("Match !all\n", 1, "`Match all` is not followed"),
+        ("Match host=web\n", 1, "with quotes, a backslash or `=`"),
+        ("Match host\n", 1, "`Match host` says nothing"),
         ("Host web\n ProxyCommand nc %h %p\n", 2, "`ProxyCommand` is not followed"),
-        ("HostKeyAlias x\n", 1, "`hostkeyalias` is not followed"),
+        ("HostKeyAlias a,b\n", 1, "is no name of a host"),
+        ("HostKeyAlias *\n", 1, "is no name of a host"),
         ("CanonicalizeHostname yes\n", 1, "is not followed"),
         ("RemoteCommand sudo -i\n", 1, "is not followed"),
         ("RevokedHostKeys /x\n", 1, "is not followed"),
@@ -119,6 +128,37 @@ fn what_is_not_understood_is_an_error_with_its_line() {
         let why = read(text).unwrap_err();
         assert!(why.contains(&format!("line {line}:")) && why.contains(words), "{text:?}: {why}");
     }
+}
+
+#[test]
+fn a_match_is_about_what_has_been_read_before_it() {
+    for (lines, expected) in [
+        ("Match host web", true),
+        ("Match host WEB,other", true),
+        ("Match Host w*,!we?", false),
+        ("Match !host other", true),
+        ("Match originalhost web user me", true),
+        ("Match originalhost web user root", false),
+        ("Match user m*,!root localuser me # us", true),
+        ("HostName x.example.com\nMatch host web", false),
+        ("HostName %h.example.com\nMatch host web.example.com originalhost web", true),
+        ("User deploy\nMatch user deploy", true),
+        ("Host other\n User deploy\nMatch user deploy", false),
+        ("Host other\nMatch all", true),
+        ("Match ALL # of them", true),
+    ] {
+        let port = read(&format!("{lines}\n Port 7\n")).unwrap().port;
+        assert_eq!(port == 7, expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_key_is_looked_up_by_its_alias() {
+    assert_eq!(
+        read("Port 7\nHostKeyAlias Web-Key\nHostKeyAlias other\n").unwrap().host_key_alias.as_deref(),
+        Some("web-key")
+    );
+    assert_eq!(read("Host other\n HostKeyAlias x\n").unwrap().host_key_alias, None);
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! Which shell there is at the other end: what it is started with, and how it is told things.
+//!
+//! A bash is preferred, for that is what scripts are judged for. Where there is none a `sh` of dash's kind does: a script that would be
+//! anything else there is refused by the grammar ([`palisade_grammar::Shell::posix`]).
+
+use palisade_engine::SessionShell;
+use serde::Serialize;
+
+use crate::session::frame::{self, Streams};
+use crate::session::{Nonce, posix};
+
+/// What starts a bash. Nothing of the user's set-up, for that is nothing that a policy has seen.
+const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
+
+/// The same for one that runs one command, whose input is its own; [`frame::ONCE`] comes behind it.
+const BASH_ONCE: [&str; 4] = ["bash", "--norc", "--noprofile", "-c"];
+
+/// The shell that a session's commands run in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Language {
+    /// bash.
+    #[default]
+    Bash,
+    /// dash or busybox's ash.
+    Sh,
+}
+
+/// What a shell is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose<'a> {
+    /// To be asked by us alone.
+    Ours,
+    /// For a session's commands: all that it starts bears this mark.
+    Session(&'a str),
+    /// For a single command, likewise.
+    Once(&'a str),
+}
+
+impl Purpose<'_> {
+    fn mark(&self) -> Option<&str> {
+        match self {
+            Self::Ours => None,
+            Self::Session(mark) | Self::Once(mark) => Some(mark),
+        }
+    }
+}
+
+impl Language {
+    /// The program and its words. No word but the last holds anything but letters and dashes; that one holds no `'` and no backslash.
+    pub(crate) fn words(self, purpose: Purpose<'_>) -> Vec<&'static str> {
+        match (self, purpose) {
+            (Self::Bash, Purpose::Once(_)) => BASH_ONCE.into_iter().chain([frame::ONCE]).collect(),
+            (Self::Bash, _) => BASH.to_vec(),
+            (Self::Sh, Purpose::Once(_)) => vec!["sh", "-c", posix::ONCE],
+            // An interrupt is to end what it runs, and not the shell.
+            (Self::Sh, Purpose::Session(_)) => vec!["sh", "-i"],
+            (Self::Sh, Purpose::Ours) => vec!["sh"],
+        }
+    }
+
+    /// The variables that are set for it: what all that it starts is known by, and that it reads no file of the user's.
+    pub(crate) fn variables(self, purpose: Purpose<'_>) -> Vec<String> {
+        let mark = purpose.mark().map(|mark| format!("{}={mark}", super::MARK));
+        let plain = (self == Self::Sh).then(|| "ENV=".to_owned());
+        plain.into_iter().chain(mark).collect()
+    }
+
+    /// What it is told first, and a report.
+    pub(crate) fn boot(self, nonce: &Nonce) -> Vec<u8> {
+        match self {
+            Self::Bash => frame::boot_remote(nonce),
+            Self::Sh => posix::boot(nonce),
+        }
+    }
+
+    /// One command, and a report.
+    pub(crate) fn command(
+        self,
+        script: &[u8],
+        directory: Option<&[u8]>,
+        streams: Streams<'_>,
+        nonce: &Nonce,
+    ) -> Vec<u8> {
+        match self {
+            Self::Bash => frame::command(script, directory, streams, nonce),
+            Self::Sh => posix::command(script, directory, streams, nonce),
+        }
+    }
+
+    /// The command of a shell that has only one.
+    pub(crate) fn only(self, script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
+        match self {
+            Self::Bash => frame::only(script, directory),
+            Self::Sh => posix::only(script, directory),
+        }
+    }
+
+    /// Goes to a directory, and a report.
+    pub(crate) fn go(self, directory: &str, nonce: &Nonce) -> Vec<u8> {
+        let word = self.quoted(directory);
+        match self {
+            Self::Bash => frame::own(&format!("builtin cd -P -- {word}"), nonce),
+            Self::Sh => posix::own(&format!("command cd -P -- {word}"), nonce),
+        }
+    }
+
+    /// A report by itself.
+    pub(crate) fn sync(self, nonce: &Nonce) -> Vec<u8> {
+        match self {
+            Self::Bash => frame::sync(nonce),
+            Self::Sh => posix::sync(nonce),
+        }
+    }
+
+    /// A text as one word.
+    pub(crate) fn quoted(self, text: &str) -> String {
+        match self {
+            Self::Bash => frame::quoted(text.as_bytes()),
+            Self::Sh => posix::quoted(text.as_bytes()),
+        }
+    }
+
+    /// The shell, as scripts are read for it before any has run.
+    pub(crate) fn fresh(self) -> palisade_grammar::Shell {
+        match self {
+            Self::Bash => palisade_grammar::Shell::new(),
+            Self::Sh => palisade_grammar::Shell::posix(),
+        }
+    }
+
+    /// What policies are told of it.
+    pub(crate) fn told(self) -> SessionShell {
+        match self {
+            Self::Bash => SessionShell::Bash,
+            Self::Sh => SessionShell::Sh,
+        }
+    }
+}

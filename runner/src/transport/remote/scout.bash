@@ -1,0 +1,71 @@
+PATH=/usr/bin:/bin
+builtin unset CDPATH BASH_ENV ENV
+# Each shell's number with the mark of all that it starts: what is ended with this shell.
+declare -A palisade_held
+
+# Fills `found` with the processes of the session, but its shell: $1 is the shell's number, which is that of its session as well, and
+# $2 the mark in the environment of all that it starts. Only builtins, so that it is no process of its own.
+/palisade/find() {
+    builtin local d p s f e
+    found=()
+    for d in /proc/[0-9]*; do
+        p=${d#/proc/}
+        [[ -O $d && $p != "$1" && $p != "$$" ]] || builtin continue
+        IFS= builtin read -r s 2>/dev/null <"$d/stat" || builtin continue
+        f=(${s##*) })
+        [[ ${f[0]} != Z ]] || builtin continue
+        if [[ ${f[3]} != "$1" ]]; then
+            e=()
+            builtin mapfile -d '' e 2>/dev/null <"$d/environ"
+            [[ " ${e[*]} " == *" PALISADE_SESSION=$2 "* ]] || builtin continue
+        fi
+        found+=("$p")
+    done
+}
+
+# Ends all that is held, and nothing if that is nothing.
+/palisade/end() {
+    builtin local p n found
+    for p in "${!palisade_held[@]}"; do
+        builtin kill -KILL "$p"
+        for n in 1 2 3 4 5 6 7 8; do
+            /palisade/find "$p" "${palisade_held[$p]}"
+            [[ $found ]] || builtin break
+            builtin kill -KILL "${found[@]}"
+        done
+    done
+}
+
+# For each path its real one and what is there, each with a NUL behind it.
+/palisade/look() {
+    builtin local p
+    for p; do
+        builtin command realpath -mz -- "$p" 2>/dev/null || builtin printf '\0'
+        if [[ -d $p && -x $p ]]; then
+            builtin printf 'd\0'
+        elif [[ -e $p ]]; then
+            builtin printf 'f\0'
+        else
+            builtin printf 'n\0'
+        fi
+    done
+}
+
+/palisade/hold() { palisade_held[$1]=$2; }
+/palisade/let_go() { builtin unset -v "palisade_held[$1]"; }
+/palisade/end_all() { /palisade/end; palisade_held=(); }
+/palisade/interrupt() { builtin kill -INT -- "-$1" || builtin kill -INT "$1"; }
+/palisade/signal() { /palisade/find "$1" "$2"; [[ ! $found ]] || builtin kill "-$3" "${found[@]}"; }
+/palisade/kill_shell() { builtin kill -KILL "$1"; }
+/palisade/cwd() { builtin cd -P "/proc/$1/cwd" && builtin pwd -P; builtin cd /; }
+
+# Kills all but the shell, and says how many there were.
+/palisade/kill_rest() {
+    /palisade/find "$1" "$2"
+    [[ ! $found ]] || builtin kill -KILL "${found[@]}"
+    builtin printf '%s' "${#found[@]}"
+}
+
+builtin trap '' HUP PIPE
+builtin trap /palisade/end EXIT
+builtin printf ready

@@ -1,0 +1,106 @@
+# As `scout.bash`, of which the words are, for dash and busybox's ash. No variable is local to a function here.
+PATH=/usr/bin:/bin
+palisade_held=
+
+palisade_find() {
+    found=
+    # Which processes bear the mark: one program for all, that does not bear it.
+    marked=$(grep -ls "PALISADE_SESSION=$2" /proc/[0-9]*/environ 2>/dev/null)
+    for d in /proc/[0-9]*; do
+        p=${d#/proc/}
+        [ -O "$d" ] && [ "$p" != "$1" ] && [ "$p" != "$$" ] || continue
+        { read -r s <"$d/stat"; } 2>/dev/null || continue
+        # Behind the name: state, parent, group, session.
+        set -- "$1" "$2" ${s##*) }
+        [ "$3" != Z ] || continue
+        if [ "$6" != "$1" ]; then
+            case $marked in
+            *"$d/environ"*) ;;
+            *) continue ;;
+            esac
+        fi
+        found="$found $p"
+    done
+}
+
+palisade_end() {
+    for held in $palisade_held; do
+        kill -KILL "${held%%=*}" 2>/dev/null
+        for round in 1 2 3 4 5 6 7 8; do
+            palisade_find "${held%%=*}" "${held#*=}"
+            [ "$found" ] || break
+            kill -KILL $found 2>/dev/null
+        done
+    done
+}
+
+# Neither program tells what a path means of which several parts are not there: the deepest part that is there, and the rest behind it.
+# A link or a `..` in that rest could lead elsewhere, so that nothing is said then.
+palisade_real() {
+    path=$1
+    rest=
+    while :; do
+        real=$(readlink -f -- "$path" 2>/dev/null && echo .)
+        case $real in
+        /*)
+            # Without the line end and the dot: a name may end with a line end.
+            real=${real%??}
+            [ ! "$rest" ] || real=${real%/}/$rest
+            return 0
+            ;;
+        esac
+        real=
+        [ ! -L "$path" ] || return 1
+        case ${path##*/} in
+        '') ;;
+        . | ..) return 1 ;;
+        *) rest=${path##*/}${rest:+/$rest} ;;
+        esac
+        case $path in
+        /) return 1 ;;
+        /*[!/]*) path=${path%/*} ;;
+        *) return 1 ;;
+        esac
+        path=${path:-/}
+    done
+}
+
+palisade_look() {
+    for named; do
+        palisade_real "$named"
+        printf '%s\0' "$real"
+        if [ -d "$named" ] && [ -x "$named" ]; then
+            printf 'd\0'
+        elif [ -e "$named" ]; then
+            printf 'f\0'
+        else
+            printf 'n\0'
+        fi
+    done
+}
+
+palisade_let_go() {
+    kept=
+    for held in $palisade_held; do
+        [ "${held%%=*}" = "$1" ] || kept="$kept $held"
+    done
+    palisade_held=$kept
+}
+
+palisade_hold() { palisade_held="$palisade_held $1=$2"; }
+palisade_end_all() { palisade_end; palisade_held=; }
+palisade_interrupt() { kill -INT "-$1" || kill -INT "$1"; }
+palisade_signal() { palisade_find "$1" "$2"; [ ! "$found" ] || kill "-$3" $found; }
+palisade_kill_shell() { kill -KILL "$1"; }
+palisade_cwd() { command cd -P "/proc/$1/cwd" && pwd -P; command cd /; }
+
+palisade_kill_rest() {
+    palisade_find "$1" "$2"
+    [ ! "$found" ] || kill -KILL $found
+    set -- $found
+    printf '%s' "$#"
+}
+
+trap '' HUP PIPE
+trap palisade_end EXIT
+if command -v grep >/dev/null && command -v readlink >/dev/null; then printf ready; else printf lacks; fi

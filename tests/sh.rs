@@ -1,0 +1,217 @@
+//! Sessions at targets that have no bash: dash over SSH, busybox's ash in a container.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::services::{Docker, Sshd, run};
+use crate::support::site::{POLICY, Site, real, runs, ssh_target, until, with_key};
+
+/// What a session promises wherever it runs, and what one in `sh` refuses. `workspace` is where it begins.
+fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
+    let is = |result: &Value, key: &str, expected: Value, command: &str| {
+        // What is empty is left out.
+        let empty = if expected == "" { json!(null) } else { expected.clone() };
+        assert!(result[key] == expected || result[key] == empty, "`{command}`: `{key}` is not {expected}: {result}");
+    };
+    for (command, stdout, stderr, code) in [
+        ("echo out; echo err >&2", "out\n", "err\n", 0),
+        ("printf 'no end'", "no end", "", 0),
+        ("fails() { return 7; }; fails", "", "", 7),
+        ("false", "", "", 1),
+        ("echo $?", "1\n", "", 0),
+        ("x=kept", "", "", 0),
+        ("echo $x", "kept\n", "", 0),
+        ("set -- a b; echo $#", "2\n", "", 0),
+        ("echo \"it's ünïcode\"", "it's ünïcode\n", "", 0),
+        ("exec 2>/dev/null", "", "", 0),
+        ("echo still >&2", "", "still\n", 0),
+        ("cat", "", "", 0),
+        ("cat <<E\n$x\nE", "kept\n", "", 0),
+        ("mkdir -p sub && cd sub && pwd -P", &format!("{workspace}/sub\n"), "", 0),
+        ("cd ..", "", "", 0),
+        ("fails", "", "", 7),
+    ] {
+        let result = site.exec(session, command);
+        is(&result, "stdout", json!(stdout), command);
+        is(&result, "stderr", json!(stderr), command);
+        is(&result, "exit_code", json!(code), command);
+        is(&result, "status", json!("done"), command);
+    }
+    // What would end such a shell ends the command.
+    for command in ["shift 9", "echo ${nope?}", "readonly r=1; r=2"] {
+        let ended = site.exec(session, command);
+        assert!(ended["exit_code"] != json!(0) && ended["status"] == "done", "`{command}`: {ended}");
+        is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), command);
+    }
+    // `cd` leads where the facts say it does.
+    is(&site.exec(session, "cd link; cd ..; pwd -P"), "stdout", json!(format!("{workspace}/sub\n")), "cd");
+    is(&site.exec(session, "cd .."), "cwd", json!(workspace), "cd ..");
+    // Nothing that a command prints is the end of one.
+    let forged = site.exec(session, "printf '%s/ 0\\n' 0123456789abcdef0123456789abcdef; echo more; false");
+    is(&forged, "stdout", json!("0123456789abcdef0123456789abcdef/ 0\nmore\n"), "forged");
+    is(&forged, "exit_code", json!(1), "forged");
+    let token = site.exec(session, "echo ghp_0123456789abcdefghijABCDEFGHIJ012345");
+    assert!(!token["stdout"].as_str().unwrap_or_default().contains("0123456789abcdef"), "{token}");
+    let much = site.exec(session, "seq 1 400000");
+    assert!(much["omitted"]["stdout"]["bytes"].as_u64().unwrap_or_default() > 1_000_000, "{}", much["omitted"]);
+    // A time limit ends the command with all that it has not begun, and not the session.
+    for command in
+        ["sleep 631; echo never", "while :; do :; done", "while :; do sleep 632; done", "yes", "(sleep 634; sleep 635)"]
+    {
+        let ended = site.exec_for(session, command, 700);
+        is(&ended, "status", json!("timed_out"), command);
+        assert!(ended["lost"].is_null() && !ended["stdout"].to_string().contains("never"), "`{command}`: {ended}");
+        is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), command);
+    }
+    // What may be something else in `sh` than in bash is not run.
+    for command in [
+        "[[ -f a ]]",
+        "echo $'a'",
+        "echo {a,b}",
+        "a=(b c)",
+        "cat <(ls)",
+        "ls &> f",
+        "cat <<< a",
+        "source ./f",
+        "local x=1",
+        "echo 'a\\nb'",
+        "echo -e a",
+        "alias ls=rm",
+        "trap 'echo x' EXIT",
+        "time ls",
+        "eval '[[ a ]]'",
+        "sh -c 'echo $((x++))'",
+        "chdir /",
+    ] {
+        let denied = site.exec(session, command);
+        is(&denied, "status", json!("denied"), command);
+        assert!(denied.to_string().contains("guard-unparsed"), "`{command}`: {denied}");
+    }
+    let (_, told) = site.call("exec", &json!({ "session": session, "command": "echo {a,b}" }));
+    assert!(told.contains("the session's shell is `sh`") && told.contains("brace"), "{told}");
+    // As everywhere.
+    for (command, policy) in [("$x --help", "guard-opaque"), ("sleep 1 & echo x", "guard-background-elsewhere")] {
+        let denied = site.exec(session, command);
+        is(&denied, "status", json!("denied"), command);
+        assert!(denied.to_string().contains(policy), "`{command}`: {denied}");
+    }
+    // Names mean what they mean there.
+    for (command, expected) in [
+        ("touch there/f", "done"),
+        ("touch there/new there/g", "done"),
+        ("touch far/x", "denied"),
+        ("touch far/none/x", "denied"),
+        ("touch none/../../x", "denied"),
+        ("mkdir -p a/b/c && touch a/b/c/d", "done"),
+        ("cat ~/.ssh/id_ed25519", "denied"),
+        ("cat far/hostname", "done"),
+    ] {
+        is(&site.exec(session, command), "status", json!(expected), command);
+    }
+    // A command that takes long becomes a job, and can be ended.
+    let (job, _) =
+        site.call("exec", &json!({ "session": session, "command": "echo begun; sleep 633", "yield_ms": 500 }));
+    is(&job, "status", json!("running"), "a job");
+    let job = job["job"].as_str().expect("a name").to_owned();
+    site.call("job_signal", &json!({ "job": job, "signal": "INT" }));
+    let (ended, text) = site.read_to_end(&job);
+    assert_ne!(ended["status"], "running", "{text}");
+    is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), "after a job");
+    // A job of its own begins where the session stands, and as a shell that has just been started.
+    let (job, text) =
+        site.call("exec", &json!({ "session": session, "command": "cat; echo ${x-none}; pwd -P", "yield_ms": 0 }));
+    let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
+    site.call("job_write", &json!({ "job": job, "input": "typed\n", "eof": true }));
+    let (ended, text) = site.read_to_end(&job);
+    is(&ended, "stdout", json!(format!("typed\nnone\n{workspace}\n")), &text);
+    is(&ended, "exit_code", json!(0), &text);
+    // The command ends the shell; another one stands where it stood, and has nothing else of it.
+    site.exec(session, "cd sub");
+    let exited = site.exec(session, "echo last; exit 9");
+    is(&exited, "exit_code", json!(9), "exit");
+    is(&exited, "stdout", json!("last\n"), "exit");
+    is(&exited, "status", json!("session_lost"), "exit");
+    let (again, text) = site.call("session_open", &json!({ "session": session }));
+    assert_eq!((&again["restarted"], &again["state_lost"]), (&json!(true), &json!(true)), "{text}");
+    let stands = site.exec(session, "pwd -P; echo ${x-none}; [[ a ]]");
+    is(&stands, "status", json!("denied"), "[[");
+    is(&site.exec(session, "pwd -P; echo ${x-none}"), "stdout", json!(format!("{workspace}/sub\nnone\n")), "again");
+}
+
+/// What stands where a session begins.
+const MADE: &str = "mkdir -p sub/deep real && ln -s sub/deep link && ln -s real there && ln -s /etc far";
+
+#[test]
+fn a_session_in_dash_is_a_session() {
+    let Some(sshd) = Sshd::up(&["sh"]) else { return };
+    let dir = real(sshd.variable("PALISADE_SSH_DIR"));
+    run(Command::new("bash").args(["-c", MADE]).current_dir(&dir));
+    let mut site = Site::new(&ssh_target(&sshd, "web", &with_key(&sshd, "key_ed25519")));
+    let (opened, text) = site.call("session_open", &json!({ "target": "web" }));
+    assert_eq!(opened["target"]["shell"], "sh", "{text}");
+    assert_eq!(site.opened_on_record()["shell"], "sh");
+    let session = opened["session"].as_str().expect("a session").to_owned();
+    behaves_as_a_session(&mut site, &session, &dir);
+    until("something was left", || !["631", "632", "633", "634", "635"].iter().any(|argument| runs(argument)));
+
+    // What leaves the shell's own session is known by its mark.
+    let session = site.open("web");
+    let (running, _) =
+        site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 637; sleep 638", "yield_ms": 700 }));
+    assert_eq!(running["status"], "running");
+    until("it began", || runs("637") && runs("638"));
+    site.call("session_close", &json!({ "session": session }));
+    until("it was left", || !runs("637") && !runs("638"));
+
+    // And so does what runs when the connection is cut.
+    let session = site.open("web");
+    site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 639; sleep 640", "yield_ms": 700 }));
+    until("it began", || runs("639") && runs("640"));
+    drop(site);
+    until("it was left by a server that is gone", || !runs("639") && !runs("640"));
+}
+
+#[test]
+fn a_session_in_busybox_is_a_session() {
+    let Some(docker) = Docker::up() else { return };
+    let container = docker.container("palisade-sh-test");
+    container.bash("0:0", &format!("cd /tmp && {MADE} && rm -f /bin/bash /usr/bin/bash"));
+    let target = format!(
+        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{}\" }}\n",
+        container.name(),
+        docker.socket()
+    );
+    let mut site = Site::new(&target);
+    let (opened, text) = site.call("session_open", &json!({ "target": "ci" }));
+    assert_eq!(opened["target"]["shell"], "sh", "{text}");
+    assert!(text.contains("shell \"sh\""), "{text}");
+    let session = opened["session"].as_str().expect("a session").to_owned();
+    behaves_as_a_session(&mut site, &session, "/tmp");
+    let processes = site.exec(&session, "ps -eo args");
+    assert!(!processes["stdout"].to_string().contains("sleep 63"), "{processes}");
+
+    // Policies see which shell it is.
+    let forbid = "@id(\"t-bash-only\") @reason(\"for tests\") @suggest(\"none\")\n\
+                  forbid (principal, action == Action::\"exec\", resource) when { context.session.shell != \"bash\" };";
+    let mut site = Site::with_policy(&target, &format!("{POLICY}\n{forbid}"));
+    let session = site.open("ci");
+    let denied = site.exec(&session, "ls");
+    assert!(denied.to_string().contains("t-bash-only"), "{denied}");
+}
+
+/// A `sh` that is something else is not taken for one.
+#[test]
+fn a_sh_of_another_kind_is_refused() {
+    let Some(sshd) = Sshd::up(&["sh"]) else { return };
+    let sh = format!("{}/bin/sh", sshd.variable("PALISADE_SSH_DIR"));
+    fs::remove_file(&sh).expect("the link");
+    std::os::unix::fs::symlink("/bin/bash", &sh).expect("a link");
+    let mut site = Site::new(&ssh_target(&sshd, "web", &with_key(&sshd, "key_ed25519")));
+    let refused = site.refused("web");
+    assert!(refused.contains("cannot take its place") && refused.contains("neither dash"), "{refused}");
+    fs::remove_file(&sh).expect("the link");
+    let refused = site.refused("web");
+    assert!(refused.contains("neither bash nor sh"), "{refused}");
+}
