@@ -16,6 +16,7 @@ mod compile_fail;
 mod confined;
 mod developer;
 mod documents;
+mod elicitation;
 mod export;
 mod guard;
 mod http;

@@ -49,7 +49,9 @@ pub use crate::asked::{
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
-pub use crate::facts::{AtExecve, Auth, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport};
+pub use crate::facts::{
+    AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport,
+};
 pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::path::AbsolutePath;

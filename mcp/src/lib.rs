@@ -1,7 +1,7 @@
 //! MCP calls to the runner and back.
 //!
 //! ```text
-//! client ─▶ server.rs ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
+//! client ─▶ server.rs ─▶ approval/ ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
 //!                            │              │
 //!                            ◀── render.rs ◀┘   every fact as JSON and as text
 //! ```
@@ -10,10 +10,11 @@
 //! the operator. No tool takes credentials, hosts, policies or identities.
 #![forbid(unsafe_code)]
 
+mod approval;
 pub mod http;
 mod identity;
 mod render;
 mod server;
 mod tools;
 
-pub use crate::server::{ServeError, serve_stdio};
+pub use crate::server::{ServeError, serve, serve_stdio};

@@ -4,6 +4,7 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod asked;
+mod at_client;
 mod automatic;
 mod bound;
 mod checkpoints;
