@@ -23,6 +23,7 @@ mod http;
 mod policy;
 mod record;
 mod reload;
+mod resources;
 mod run;
 mod secrets;
 mod serve;

@@ -17,6 +17,7 @@ mod asked;
 mod bundle;
 mod case;
 mod coverage;
+mod effective;
 mod explain;
 mod facts;
 mod held;
@@ -49,6 +50,7 @@ pub use crate::asked::{
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+pub use crate::effective::Effective;
 pub use crate::facts::{
     AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, Transport,
 };
@@ -222,6 +224,11 @@ impl Engine {
     /// The policies that decide.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// The policies that can decide about the principal, by id, as it may be told of them.
+    pub fn effective(&self, facts: &Facts) -> Vec<Effective> {
+        effective::about(&self.bundle, facts)
     }
 
     /// Whether there is a policy of this id.

@@ -3,7 +3,8 @@
 //! ```text
 //! client ─▶ server.rs ─▶ approval/ ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
 //!                            │              │
-//!                            ◀── render.rs ◀┘   every fact as JSON and as text
+//!               │            ◀── render.rs ◀┘   every fact as JSON and as text
+//!               └─▶ resources.rs ─▶ the same      what was shown once, to be read again
 //! ```
 //!
 //! Decides nothing about commands: what is allowed is the pipeline's affair. Who asks says `http/access.rs`, and on standard input
@@ -14,6 +15,7 @@ mod approval;
 pub mod http;
 mod identity;
 mod render;
+mod resources;
 mod server;
 mod tools;
 

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use palisade_runner::{Pipeline, Stop};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, Implementation,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
@@ -18,16 +19,19 @@ use tokio::sync::watch;
 
 use crate::approval::Call;
 use crate::approval::seal::Seals;
-use crate::{identity, render, tools};
+use crate::{identity, render, resources, tools};
 
 /// What every client tells its model about this server.
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
                             and everything is recorded. A denial names the policy and what would be allowed.";
 
 /// What a client can ask for here: a request of one of these whose parameters are wrong is not one for an unknown method.
-const METHODS: [&str; 5] = [
+const METHODS: [&str; 8] = [
     "initialize",
     "ping",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
     "server/discover",
     "tools/call",
     "tools/list",
@@ -134,7 +138,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let server = Implementation::new("palisade", env!("CARGO_PKG_VERSION"));
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().build())
             .with_server_info(server)
             .with_instructions(INSTRUCTIONS)
     }
@@ -149,6 +153,31 @@ impl ServerHandler for Handler {
         // The list depends on who asks.
         result.cache_scope = Some(CacheScope::Private);
         Ok(result)
+    }
+
+    async fn list_resources(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(resources::list(&self.pipeline, &identity::client(&context)).await)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates(&self.pipeline, &identity::client(&context)))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let read = resources::read(&self.pipeline, &identity::client(&context), &request.uri).await?;
+        Ok(ReadResourceResponse::Complete(read))
     }
 
     async fn call_tool(

@@ -13,9 +13,11 @@ mod jobs;
 mod overseer;
 mod plans;
 mod pruned;
+mod reading;
 mod running;
 mod sessions;
 mod stopping;
+mod story;
 mod tally;
 mod tracks;
 
@@ -54,6 +56,8 @@ pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
 pub use self::pruned::Pruned;
+pub use self::reading::{Rule, Rules};
+pub use self::story::{Entry as TranscriptEntry, Transcript};
 
 /// Jobs of one principal that may run at once.
 pub const MAX_JOBS: usize = 20;
@@ -279,6 +283,7 @@ pub struct Pipeline {
     plans: plans::Plans,
     tally: tally::Tally,
     tracks: tracks::Tracks,
+    story: story::Story,
     readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Changes with each answer to a request.
@@ -309,6 +314,7 @@ impl Pipeline {
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             tracks: tracks::Tracks::default(),
+            story: story::Story::default(),
             readings: automatic::Readings::default(),
             approvals,
             answers: watch::Sender::new(0),
@@ -534,6 +540,7 @@ impl Pipeline {
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
             self.tracks.forget(&id);
+            self.story.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -577,6 +584,10 @@ impl Pipeline {
                 .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
+        self.story.decided(req, &explained);
+        if let Some(session) = &call.session {
+            self.story.told_to_run(session, note.id.clone(), &explained);
+        }
         Ok(Decided { req, explained, note, anchor })
     }
 
