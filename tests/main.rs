@@ -20,6 +20,7 @@ mod elicitation;
 mod export;
 mod guard;
 mod http;
+mod messages;
 mod policy;
 mod record;
 mod reload;
