@@ -54,7 +54,7 @@ fn the_reference_client_sees_every_fact_in_both_eras() {
 }
 
 /// What the reference client saw.
-fn converse(python: &Path, world: &World, arguments: &[&str]) -> Ended {
+pub(crate) fn converse(python: &Path, world: &World, arguments: &[&str]) -> Ended {
     let (mode, part) = arguments.split_first().expect("a mode");
     let mut client = Command::new(python);
     client.arg(repository().join("tests/support/mcp_client.py"));
@@ -287,15 +287,26 @@ impl Server {
     }
 
     /// The server that this command starts.
-    pub(crate) fn of(mut serve: Command) -> Self {
-        let mut child = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut server = Self { child, lines };
-        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "by-hand", "version": "1" } });
+    pub(crate) fn of(serve: Command) -> Self {
+        Self::greeted(serve, &json!({}))
+    }
+
+    /// The same, with a client that says it can do so much.
+    pub(crate) fn greeted(serve: Command, capabilities: &Value) -> Self {
+        let mut server = Self::silent(serve);
+        let client = json!({ "name": "by-hand", "version": "1" });
+        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": client });
         server.send(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello }));
         assert_eq!(server.receive()["result"]["protocolVersion"], "2025-06-18");
         server.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         server
+    }
+
+    /// The same, to whom nothing has been said.
+    pub(crate) fn silent(mut serve: Command) -> Self {
+        let mut child = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, lines }
     }
 
     pub(crate) fn send(&mut self, message: &Value) {

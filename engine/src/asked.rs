@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Auth, Origin, SessionShell, Transport};
+use crate::facts::{Auth, Channel, Origin, SessionShell, Transport};
 use crate::request::FileAction;
 
 /// The version of this form, `v` in a record.
@@ -130,6 +130,9 @@ pub struct Approver<T> {
     pub user: T,
     /// That user's roles.
     pub roles: Vec<T>,
+    /// The way that the yes came; not on record where it is the socket, which was all that there was besides the terminal.
+    #[serde(default, skip_serializing_if = "Channel::is_control")]
+    pub via: Channel,
 }
 
 /// One thing that was asked about; a tree of files is one.
@@ -389,7 +392,11 @@ impl<T> Asked<T> {
             paths_held: self.session.paths_held,
             shell: self.session.shell,
         };
-        let person = |person: &Approver<T>| Approver { user: one(&person.user), roles: many(&person.roles, &mut one) };
+        let person = |person: &Approver<T>| Approver {
+            user: one(&person.user),
+            roles: many(&person.roles, &mut one),
+            via: person.via,
+        };
         let approvers = self.approvers.iter().map(person).collect();
         let workspace = one(&self.workspace);
         let (temp, clock) = (self.temp.as_ref().map(&mut one), (one(&self.clock.0), self.clock.1, self.clock.2));

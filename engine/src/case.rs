@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::Engine;
-use crate::facts::{Auth, Clock, Facts, Machine, Principal, Session, SessionShell, Transport};
+use crate::facts::{Auth, Channel, Clock, Facts, Machine, Principal, Session, SessionShell, Transport};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::request::{Act, Oversight, Posed};
@@ -198,6 +198,8 @@ struct Who {
     auth: Option<String>,
     scopes: BTreeSet<String>,
     client: String,
+    /// The way that a person's answer comes.
+    via: Channel,
 }
 
 #[derive(Clone, Deserialize)]
@@ -570,7 +572,7 @@ impl Table {
 impl Who {
     /// Somebody who is no agent.
     fn person(self) -> Approval {
-        Approval { user: self.user.unwrap_or_default(), roles: self.roles }
+        Approval { user: self.user.unwrap_or_default(), roles: self.roles, via: self.via }
     }
 
     fn principal(self) -> Result<Principal, String> {

@@ -207,6 +207,34 @@ impl Auth {
     }
 }
 
+/// How a person's answer came; the schema's `Channel` entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// Typed at the terminal that the command itself was typed at.
+    Terminal,
+    /// From a process of that person's own, which the kernel named.
+    #[default]
+    Control,
+    /// Through the agent's own client, which says that a person gave it. Nothing proves that.
+    Client,
+}
+
+impl Channel {
+    /// The id of the schema's entity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Control => "control",
+            Self::Client => "client",
+        }
+    }
+
+    pub(crate) fn is_control(&self) -> bool {
+        *self == Self::Control
+    }
+}
+
 /// How commands reach a shell; the schema's `Transport` entities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

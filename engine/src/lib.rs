@@ -17,6 +17,7 @@ mod asked;
 mod bundle;
 mod case;
 mod coverage;
+mod effective;
 mod explain;
 mod facts;
 mod held;
@@ -49,8 +50,9 @@ pub use crate::asked::{
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
 pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
+pub use crate::effective::Effective;
 pub use crate::facts::{
-    AtExecve, Auth, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, SessionShell, Transport,
+    AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, SessionShell, Transport,
 };
 pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
@@ -222,6 +224,11 @@ impl Engine {
     /// The policies that decide.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// The policies that can decide about the principal, by id, as it may be told of them.
+    pub fn effective(&self, facts: &Facts) -> Vec<Effective> {
+        effective::about(&self.bundle, facts)
     }
 
     /// Whether there is a policy of this id.

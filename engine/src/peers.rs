@@ -33,14 +33,8 @@ const ORDINARY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), IpAddr::V4
 pub(crate) fn may_connect(bundle: &Bundle, facts: &Facts) -> bool {
     // An id that cannot be built is nobody's permit.
     let (Ok(action), Ok(own)) = (uid("Action", "connect"), principals(facts)) else { return false };
-    let fits = |policy: &&Policy| match policy.principal_constraint() {
-        PrincipalConstraint::Any => true,
-        PrincipalConstraint::Is(kind) => kind.to_string() == "Agent",
-        PrincipalConstraint::IsIn(kind, uid) => kind.to_string() == "Agent" && own.contains(&uid),
-        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => own.contains(&uid),
-    };
     let mut permitted = false;
-    for policy in bundle.index.about(&action).filter(fits) {
+    for policy in bundle.index.about(&action).filter(|policy| concerns(policy, &own)) {
         match policy.effect() {
             Effect::Permit => permitted = true,
             Effect::Forbid if is_unconditional(policy) => return false,
@@ -50,7 +44,18 @@ pub(crate) fn may_connect(bundle: &Bundle, facts: &Facts) -> bool {
     permitted
 }
 
-fn principals(facts: &Facts) -> Built<Vec<EntityUid>> {
+/// Whether a policy's scope lets it decide about the principal who is, or is in, these.
+pub(crate) fn concerns(policy: &Policy, own: &[EntityUid]) -> bool {
+    match policy.principal_constraint() {
+        PrincipalConstraint::Any => true,
+        PrincipalConstraint::Is(kind) => kind.to_string() == "Agent",
+        PrincipalConstraint::IsIn(kind, uid) => kind.to_string() == "Agent" && own.contains(&uid),
+        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => own.contains(&uid),
+    }
+}
+
+/// The agent, and its roles.
+pub(crate) fn principals(facts: &Facts) -> Built<Vec<EntityUid>> {
     let roles = facts.principal.roles.iter().map(|role| uid("Role", role));
     roles.chain([uid("Agent", &facts.principal.agent)]).collect()
 }

@@ -89,7 +89,11 @@ impl Sheaf {
             script: self.script,
             approvers: people
                 .iter()
-                .map(|person| crate::asked::Approver { user: person.user.clone(), roles: list(&person.roles) })
+                .map(|person| crate::asked::Approver {
+                    user: person.user.clone(),
+                    roles: list(&person.roles),
+                    via: person.via,
+                })
                 .collect(),
             items: self.raised.into_iter().map(|raised| raised.item).collect(),
             cut: Vec::new(),

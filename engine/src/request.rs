@@ -20,6 +20,7 @@ use crate::kept::{Circumstances, Lasting};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
+use crate::verdict::Approval;
 use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
@@ -493,9 +494,9 @@ impl<'a> Asker<'a> {
     }
 
     /// The request by which a person's yes is itself authorised.
-    pub(crate) fn approval(&self, draft: &Draft, approver: &str, roles: &BTreeSet<String>) -> Built<Posed> {
+    pub(crate) fn approval(&self, draft: &Draft, person: &Approval) -> Built<Posed> {
         let body = draft.body.as_ref().map_err(Clone::clone)?;
-        let principal = uid("User", approver)?;
+        let principal = uid("User", &person.user)?;
         let action = uid("Action", "approve")?;
         let resource = body.entity.uid();
         let agent = uid("Agent", &self.facts.principal.agent)?;
@@ -503,11 +504,12 @@ impl<'a> Asker<'a> {
             ("agent".to_owned(), RestrictedExpression::new_entity_uid(agent)),
             ("clock".to_owned(), entity("Clock", CLOCK)?),
             ("requested".to_owned(), string(draft.action)),
+            ("via".to_owned(), entity("Channel", person.via.as_str())?),
         ])?;
         let schema = Some(&self.bundle.schema);
         let request =
             Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
-        let approver = Entity::new_no_attrs(principal.clone(), role_uids(roles)?);
+        let approver = Entity::new_no_attrs(principal.clone(), role_uids(&person.roles)?);
         let entities = self.store_alone("approve", body)?;
         let entities = entities.upsert_entities([approver], schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;

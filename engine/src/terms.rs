@@ -11,10 +11,11 @@ pub(crate) type Built<T> = Result<T, String>;
 
 /// Every entity type of the schema: looked up, since reading a name costs more than all else about an id.
 static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 22] = [
         "Action",
         "Agent",
         "AuthMethod",
+        "Channel",
         "Clock",
         "Command",
         "CommandGroup",

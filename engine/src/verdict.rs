@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::explain;
-use crate::facts::Facts;
+use crate::facts::{Channel, Facts};
 use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
@@ -193,6 +193,8 @@ pub struct Approval {
     pub user: String,
     /// That user's roles.
     pub roles: BTreeSet<String>,
+    /// The way that it came.
+    pub via: Channel,
 }
 
 /// Cedar's answer to one request, or ours to a script.
@@ -434,7 +436,7 @@ fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report
     let asked = drafts.iter().zip(&shown.requests).filter(|(_, shown)| shown.decision == Decision::Ask);
     let mut last = nothing();
     for (draft, _) in asked {
-        last = authority(bundle, answer(bundle, asker.approval(draft, &person.user, &person.roles)));
+        last = authority(bundle, answer(bundle, asker.approval(draft, person)));
         if !last.allowed {
             return last;
         }
@@ -573,7 +575,7 @@ pub(crate) fn trace(
     trace_sheet(&asker, &sheet, &mut seen);
     for approver in approvers {
         for draft in sheet.drafts.iter().take(MAX_REQUESTS) {
-            if let Ok(posed) = asker.approval(draft, &approver.user, &approver.roles) {
+            if let Ok(posed) = asker.approval(draft, approver) {
                 seen(&posed);
             }
         }
@@ -695,7 +697,7 @@ pub(crate) fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Dr
     let takes = quorum(bundle, now.determining.iter().chain(&approved.determining));
     let mut who = BTreeSet::new();
     for person in people {
-        let authorised = answer(bundle, asker.approval(draft, &person.user, &person.roles));
+        let authorised = answer(bundle, asker.approval(draft, person));
         if authorised.decision != Decision::Allow {
             return judged(draft, authorised);
         }

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Again, Approval, Asked, Bundle, Cases, Clock, Decision, Engine, Facts, Field, Groups, Origin,
-    Principal, Program, Report, Session, Source, Verdict, Vocabulary,
+    AbsolutePath, Again, Approval, Asked, Bundle, Cases, Channel, Clock, Decision, Engine, Facts, Field, Groups,
+    Origin, Principal, Program, Report, Session, Source, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -190,7 +190,7 @@ fn a_yes_lifts_what_it_lifted() {
                @id(\"who\") forbid (principal, action == Action::\"approve\", resource) unless { principal in Role::\"boss\" };";
     let engine = site(&format!("{ALL}{ask}"), &[]);
     let facts = facts("/srv/app/sub/x");
-    let yes = Approval { user: "b".to_owned(), roles: BTreeSet::from(["boss".to_owned()]) };
+    let yes = Approval { user: "b".to_owned(), roles: BTreeSet::from(["boss".to_owned()]), via: Channel::Terminal };
     let Verdict::Ask(question) = engine.decide(inventory(b"rm x"), &facts) else { panic!("it is asked") };
     let verdict = engine.approve(question, std::slice::from_ref(&yes));
     let asked = verdict.report().asked.clone().unwrap();

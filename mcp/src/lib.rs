@@ -1,19 +1,22 @@
 //! MCP calls to the runner and back.
 //!
 //! ```text
-//! client ─▶ server.rs ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
+//! client ─▶ server.rs ─▶ approval/ ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
 //!                            │              │
-//!                            ◀── render.rs ◀┘   every fact as JSON and as text
+//!               │            ◀── render.rs ◀┘   every fact as JSON and as text
+//!               └─▶ resources.rs ─▶ the same      what was shown once, to be read again
 //! ```
 //!
 //! Decides nothing about commands: what is allowed is the pipeline's affair. Who asks says `http/access.rs`, and on standard input
 //! the operator. No tool takes credentials, hosts, policies or identities.
 #![forbid(unsafe_code)]
 
+mod approval;
 pub mod http;
 mod identity;
 mod render;
+mod resources;
 mod server;
 mod tools;
 
-pub use crate::server::{ServeError, serve_stdio};
+pub use crate::server::{ServeError, serve, serve_stdio};

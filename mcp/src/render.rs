@@ -20,13 +20,26 @@ pub(crate) struct Reply {
     text: String,
     is_error: bool,
     anchor: Option<Anchor>,
+    /// The request under which it waits for a person, if it does.
+    waits: Option<Redacted>,
 }
 
 impl Reply {
     /// Arguments that do not fit the tool.
     pub(crate) fn bad_argument(error: &Redacted) -> Self {
         let text = format!("[error] the arguments do not fit: {error}");
-        Self { structured: json!({ "status": "failed", "error": text }), text, is_error: true, anchor: None }
+        Self {
+            structured: json!({ "status": "failed", "error": text }),
+            text,
+            is_error: true,
+            anchor: None,
+            waits: None,
+        }
+    }
+
+    /// The request under which what was called for waits for a person.
+    pub(crate) fn waits(&self) -> Option<&str> {
+        self.waits.as_ref().map(Redacted::as_str)
     }
 
     pub(crate) fn into_response(self, head: Anchor) -> CallToolResponse {
@@ -62,7 +75,7 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     }
     stream(&mut text, "stdout", &result.stdout);
     stream(&mut text, "stderr", &result.stderr);
-    Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor) }
+    Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor), waits: None }
 }
 
 /// A stream behind its length in bytes, which stands in the header too. Everything of ours comes before the first stream, and so many
@@ -182,6 +195,9 @@ pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
         Standing::Waiting { .. } | Standing::Full { .. } => "approval_required",
     };
     let mut reply = not_allowed(status, explained, decision, anchor);
+    if let Standing::Waiting { id, .. } = standing {
+        reply.waits = Some(id.clone());
+    }
     let told = match standing {
         Standing::Waiting { id, expires_s, quorum, yes } => {
             let people = if *quorum > 1 { format!(" of {quorum} people, {yes} have said yes;") } else { String::new() };
@@ -211,7 +227,7 @@ fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionN
     let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
     reasons(explained, &mut text);
     let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(explained) });
-    Reply { structured, text, is_error: true, anchor: Some(*anchor) }
+    Reply { structured, text, is_error: true, anchor: Some(*anchor), waits: None }
 }
 
 fn reasons(explained: &Explained, text: &mut String) {
@@ -243,7 +259,7 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
         );
     }
     reasons(explained, &mut text);
-    Reply { structured: to_value(explained), text, is_error: false, anchor: None }
+    Reply { structured: to_value(explained), text, is_error: false, anchor: None, waits: None }
 }
 
 /// A session that was opened.
@@ -268,12 +284,18 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
     };
     let layers = layers.join(" · ");
     let text = format!("[session {} · {}{how}]\n{layers}", opened.session, one_line(opened.cwd.as_str()));
-    Reply { structured, text, is_error: false, anchor: Some(opened.anchor) }
+    Reply { structured, text, is_error: false, anchor: Some(opened.anchor), waits: None }
 }
 
 /// A session that was closed.
 pub(crate) fn closed() -> Reply {
-    Reply { structured: json!({ "closed": true }), text: "[closed]".to_owned(), is_error: false, anchor: None }
+    Reply {
+        structured: json!({ "closed": true }),
+        text: "[closed]".to_owned(),
+        is_error: false,
+        anchor: None,
+        waits: None,
+    }
 }
 
 /// A checkpoint that was taken.
@@ -287,7 +309,7 @@ pub(crate) fn taken(taken: &Taken) -> Reply {
     for left_out in &taken.not_covered {
         let _ = writeln!(text, "not covered: {}", one_line(left_out.as_str()));
     }
-    Reply { structured: to_value(taken), text, is_error: false, anchor: Some(taken.anchor) }
+    Reply { structured: to_value(taken), text, is_error: false, anchor: Some(taken.anchor), waits: None }
 }
 
 /// What a restore did, or would do.
@@ -316,7 +338,13 @@ pub(crate) fn restored(note: &RestoreNote) -> Reply {
     for failed in &note.failed {
         let _ = writeln!(text, "failed: {}", one_line(failed.as_str()));
     }
-    Reply { structured: to_value(note), text, is_error: !note.failed.is_empty(), anchor: Some(note.anchor) }
+    Reply {
+        structured: to_value(note),
+        text,
+        is_error: !note.failed.is_empty(),
+        anchor: Some(note.anchor),
+        waits: None,
+    }
 }
 
 /// The checkpoints of the workspace.
@@ -333,7 +361,7 @@ pub(crate) fn checkpoints(notes: &[CheckpointNote], ahead: Option<ReadingAhead>)
     if let (Some(ahead), Some(fields)) = (ahead, structured.as_object_mut()) {
         fields.insert("reading".to_owned(), to_value(&ahead));
     }
-    Reply { structured, text, is_error: false, anchor: None }
+    Reply { structured, text, is_error: false, anchor: None, waits: None }
 }
 
 /// The open sessions.
@@ -362,7 +390,7 @@ pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
         }
         text.push('\n');
     }
-    Reply { structured: json!({ "sessions": to_value(&notes) }), text, is_error: false, anchor: None }
+    Reply { structured: json!({ "sessions": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
 }
 
 /// The jobs.
@@ -383,7 +411,7 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         }
         let _ = writeln!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
     }
-    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None }
+    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
 }
 
 /// The targets.
@@ -392,7 +420,7 @@ pub(crate) fn targets(notes: &[TargetNote]) -> Reply {
     for note in notes {
         let _ = writeln!(text, "{} · {} · {}", note.target, note.transport, one_line(note.place.as_str()));
     }
-    Reply { structured: json!({ "targets": to_value(&notes) }), text, is_error: false, anchor: None }
+    Reply { structured: json!({ "targets": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
 }
 
 /// Something that could not be done.
@@ -403,7 +431,7 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
     }
     let status = if failure.session_lost { Status::SessionLost.as_str() } else { "failed" };
     let structured = json!({ "status": status, "error": text });
-    Reply { structured, text, is_error: true, anchor: None }
+    Reply { structured, text, is_error: true, anchor: None, waits: None }
 }
 
 fn to_value(value: &impl serde::Serialize) -> Value {

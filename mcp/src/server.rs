@@ -8,19 +8,34 @@ use std::task::{Context, Poll};
 
 use palisade_runner::{Pipeline, Stop};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
-    ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, Implementation,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
-use crate::{identity, render, tools};
+use crate::approval::Call;
+use crate::approval::seal::Seals;
+use crate::{identity, render, resources, tools};
 
 /// What every client tells its model about this server.
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
                             and everything is recorded. A denial names the policy and what would be allowed.";
+
+/// What a client can ask for here: a request of one of these whose parameters are wrong is not one for an unknown method.
+const METHODS: [&str; 8] = [
+    "initialize",
+    "ping",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
+    "server/discover",
+    "tools/call",
+    "tools/list",
+];
 
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +54,23 @@ pub enum ServeError {
 /// If the client does not speak MCP, or serving fails.
 pub async fn serve_stdio(pipeline: Arc<Pipeline>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     let (reader, writer) = rmcp::transport::io::stdio_pipes();
+    serve(pipeline, reader, writer, stop).await
+}
+
+/// As [`serve_stdio`], on any pair of streams.
+///
+/// # Errors
+/// If the client does not speak MCP, or serving fails.
+pub async fn serve(
+    pipeline: Arc<Pipeline>,
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     let (hang_up, gone) = watch::channel(false);
     // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
     let reader = Watched { reader, hang_up: hang_up.clone() };
-    let handler = Handler::new(pipeline, gone);
+    let handler = Handler::new(pipeline, Arc::new(Seals::new()), gone);
     tokio::pin!(stop);
     let running = tokio::select! {
         running = handler.serve((reader, writer)) => match running {
@@ -69,13 +97,15 @@ pub async fn serve_stdio(pipeline: Arc<Pipeline>, stop: impl Future<Output = ()>
 /// What answers the messages of one principal.
 pub(crate) struct Handler {
     pipeline: Arc<Pipeline>,
+    seals: Arc<Seals>,
     /// True once the client is gone or the server is told to stop.
     gone: watch::Receiver<bool>,
 }
 
 impl Handler {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, gone: watch::Receiver<bool>) -> Self {
-        Self { pipeline, gone }
+    /// For one principal: `seals` are its own, and those of all its connections.
+    pub(crate) fn new(pipeline: Arc<Pipeline>, seals: Arc<Seals>, gone: watch::Receiver<bool>) -> Self {
+        Self { pipeline, seals, gone }
     }
 }
 
@@ -108,7 +138,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let server = Implementation::new("palisade", env!("CARGO_PKG_VERSION"));
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().build())
             .with_server_info(server)
             .with_instructions(INSTRUCTIONS)
     }
@@ -123,6 +153,31 @@ impl ServerHandler for Handler {
         // The list depends on who asks.
         result.cache_scope = Some(CacheScope::Private);
         Ok(result)
+    }
+
+    async fn list_resources(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(resources::list(&self.pipeline, &identity::client(&context)).await)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(resources::templates(&self.pipeline, &identity::client(&context)))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let read = resources::read(&self.pipeline, &identity::client(&context), &request.uri).await?;
+        Ok(ReadResourceResponse::Complete(read))
     }
 
     async fn call_tool(
@@ -147,32 +202,29 @@ impl ServerHandler for Handler {
         if let Some(hang_up) = identity::hang_up(&context) {
             stop.listen(hang_up.switch());
         }
-        let work = async {
-            let reply = match name.as_ref() {
-                "exec" => tools::exec::call(pipeline, client, stop, request.arguments).await,
-                "explain" => tools::explain::call(pipeline, client, request.arguments).await,
-                "job_read" => tools::job::read(pipeline, request.arguments).await,
-                "job_write" => tools::job::write(pipeline, client, request.arguments).await,
-                "job_signal" => tools::job::signal(pipeline, client, request.arguments).await,
-                "session_open" => tools::session::open(pipeline, client, request.arguments).await,
-                "session_close" => tools::session::close(pipeline, request.arguments).await,
-                "checkpoint" => tools::checkpoint::take(pipeline, client, request.arguments).await,
-                "restore" => tools::checkpoint::restore(pipeline, client, request.arguments).await,
-                "list" => tools::list::call(pipeline, request.arguments).await,
-                _ => return Err(ErrorData::invalid_params("unknown tool", None)),
-            };
-            Ok(reply)
-        };
+        let call = Call { pipeline, seals: &self.seals, tool: &name, arguments: request.arguments, client, stop };
+        let work = call.answer(&context, (request.request_state, request.input_responses));
         tokio::pin!(work);
         // A cancelled command is ended with everything it started, and its end is recorded, before the call returns.
-        let reply = tokio::select! {
-            reply = &mut work => reply,
+        tokio::select! {
+            answer = &mut work => answer,
             () = context.ct.cancelled() => {
                 switch.send_replace(true);
                 work.await
             }
-        };
-        Ok(reply?.into_response(pipeline.anchor()))
+        }
+    }
+
+    /// What the protocol library could not read as any request that it knows.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if METHODS.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params("the parameters do not fit the method", None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "there is no such method", None))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {

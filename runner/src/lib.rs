@@ -46,7 +46,8 @@ pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Applied, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending,
-    PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, SessionNote, Settings, Taken,
+    PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote, Settings,
+    Taken, Transcript, TranscriptEntry,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{

@@ -172,7 +172,7 @@ pub(crate) struct Answered<'a> {
     pub(crate) of: RequestId,
     pub(crate) granted: bool,
     pub(crate) person: &'a Approval,
-    /// Who has connected with it; none: it was given at the terminal of `run`.
+    /// Who has connected with it; none: it was given at the terminal of `run`, or through the agent's client.
     pub(crate) peer: Option<&'a Peer>,
     pub(crate) reason: &'a str,
     pub(crate) quorum: usize,
@@ -190,7 +190,7 @@ impl Answered<'_> {
             of: self.of,
             granted: self.granted,
             by: settings.redactor.text(&self.person.user),
-            from: Term::new(if self.peer.is_some() { "control" } else { "terminal" }),
+            from: Term::new(self.person.via.as_str()),
             peer: self.peer.map(asker),
             reason: words(settings, self.reason),
             quorum: self.quorum,

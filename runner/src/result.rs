@@ -89,7 +89,7 @@ pub enum Reached {
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ExecResult {
     /// How it stands.
     pub status: Status,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use palisade_engine::Approval;
+use palisade_engine::{Approval, Channel};
 use palisade_runner::{
     Checked, CheckpointNote, Explained, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
 };
@@ -63,7 +63,9 @@ async fn go_back(
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| {
         let there = report::has_person();
-        there.then(|| (Approval { user: user.clone(), roles: BTreeSet::new() }, ask(note, explained)))
+        there.then(|| {
+            (Approval { user: user.clone(), roles: BTreeSet::new(), via: Channel::Terminal }, ask(note, explained))
+        })
     };
     match pipeline.restore_from_outside(checkpoint, terms, &mut person).await? {
         Checked::Done(note) => {

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use palisade_engine::Approval;
+use palisade_engine::{Approval, Channel};
 use palisade_runner::{
     Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
     Stop, StreamName,
@@ -25,8 +25,11 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     let view = config::enter_view(&args.context)?;
     let settings = config::load_in(&args.context, "run", view)?;
     commands::warn_of_missing_secrets(&args.context)?;
-    let person =
-        Approval { user: settings.surroundings.principal.user.clone(), roles: std::collections::BTreeSet::new() };
+    let person = Approval {
+        user: settings.surroundings.principal.user.clone(),
+        roles: std::collections::BTreeSet::new(),
+        via: Channel::Terminal,
+    };
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
         let exit = submit(&pipeline, args, &person).await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use palisade_engine::Approval;
+use palisade_engine::{Approval, Channel};
 use palisade_runner::overlay::{self, Change, Difference, Held, Overlay};
 use palisade_runner::{Applied, Checked, Explained, Pipeline, RestoreNote, RestoreTerms};
 use serde::Serialize;
@@ -118,7 +118,9 @@ async fn apply(pipeline: &Pipeline, view: &Arc<Held>, context: &Context, terms: 
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| {
         let there = report::has_person();
-        there.then(|| (Approval { user: user.clone(), roles: BTreeSet::new() }, ask(note, explained)))
+        there.then(|| {
+            (Approval { user: user.clone(), roles: BTreeSet::new(), via: Channel::Terminal }, ask(note, explained))
+        })
     };
     match pipeline.apply_view(view, terms, &mut person).await? {
         Checked::Done(applied) => {

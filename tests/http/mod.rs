@@ -1,6 +1,7 @@
 //! `serve --http`: who is served, what is refused and how exactly, and that nothing goes on for a client that is gone.
 
 mod access;
+mod asks;
 mod client;
 mod ends;
 mod issuer;

@@ -1,8 +1,8 @@
 """Talks to `palisade serve` with the reference MCP client, and prints what it saw as JSON.
 
-usage: mcp_client.py auto|legacy PALISADE WORKSPACE [jobs]   (HOME and XDG_STATE_HOME come from the environment)
+usage: mcp_client.py auto|legacy PALISADE WORKSPACE [jobs|asks]   (HOME and XDG_STATE_HOME come from the environment)
 
-With `jobs`: what goes on behind a call, and what ends a session.
+With `jobs`: what goes on behind a call, and what ends a session. With `asks`: what a person at the client is asked, and answers.
 """
 
 import asyncio
@@ -31,6 +31,10 @@ async def main():
         command=palisade, args=["serve", "--workspace", workspace], env=dict(os.environ), cwd=workspace
     )
     out = {}
+    if part == ["asks"]:
+        await asks(server, mode, out)
+        print(json.dumps(out))
+        return
     async with mcp.Client(server, mode=mode) as client:
         out["version"] = client.protocol_version
         out["tools"] = [tool.model_dump(by_alias=True, exclude_none=True) for tool in (await client.list_tools()).tools]
@@ -44,6 +48,25 @@ async def main():
         else:
             await commands(call, client, out)
     print(json.dumps(out))
+
+
+async def asks(server, mode, out):
+    answers = {
+        "yes": mcp.types.ElicitResult(action="accept", content={"decision": "allow-once", "reason": "go on"}),
+        "no": mcp.types.ElicitResult(action="decline"),
+        "nothing": mcp.types.ElicitResult(action="cancel"),
+    }
+    asked = []
+    answer = None
+
+    async def person(context, params):
+        asked.append(params.message)
+        return answers[answer]
+
+    async with mcp.Client(server, mode=mode, elicitation_callback=person) as client:
+        for answer in answers:
+            out[answer] = seen(await client.call_tool("exec", {"command": f"git push origin {answer}"}))
+    out["asked"] = asked
 
 
 async def follow(call, name, job, cursor=None):

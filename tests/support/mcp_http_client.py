@@ -1,6 +1,8 @@
 """Talks to `palisade serve --http` with the reference MCP client, and prints what it saw as JSON.
 
-usage: mcp_http_client.py auto|legacy URL TOKEN
+usage: mcp_http_client.py auto|legacy URL TOKEN [asks]
+
+With `asks`: what a person at the client is asked, and answers.
 """
 
 import asyncio
@@ -20,13 +22,34 @@ def seen(result):
     }
 
 
-def connected(url, token, mode):
+def connected(url, token, mode, **more):
     http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=300)
-    return mcp.Client(streamable_http_client(url, http_client=http), mode=mode)
+    return mcp.Client(streamable_http_client(url, http_client=http), mode=mode, **more)
+
+
+async def asks(mode, url, token):
+    answers = {
+        "yes": mcp.types.ElicitResult(action="accept", content={"decision": "allow-once"}),
+        "no": mcp.types.ElicitResult(action="decline"),
+        "nothing": mcp.types.ElicitResult(action="cancel"),
+    }
+    answer = None
+
+    async def person(context, params):
+        return answers[answer]
+
+    out = {}
+    async with connected(url, token, mode, elicitation_callback=person) as client:
+        for answer in answers:
+            out[answer] = seen(await client.call_tool("exec", {"command": f"git push origin {answer}"}))
+    print(json.dumps(out))
 
 
 async def main():
-    mode, url, token = sys.argv[1:]
+    mode, url, token, *part = sys.argv[1:]
+    if part == ["asks"]:
+        await asks(mode, url, token)
+        return
     out = {}
     async with connected(url, token, mode) as client:
         out["version"] = client.protocol_version

@@ -60,6 +60,11 @@ impl Office {
 
     /// A server that an agent's client has started: a shell of the agent's user, which also does what `agent` is told.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        self.serve_to(&json!({}), arguments)
+    }
+
+    /// The same for a client that says it can do so much.
+    pub(crate) fn serve_to(&self, capabilities: &Value, arguments: &[&str]) -> Server {
         let orders = self.world.path("orders");
         if !orders.exists() {
             assert!(run("mkfifo", &["-m".as_ref(), "666".as_ref(), orders.as_os_str()]));
@@ -69,7 +74,7 @@ impl Office {
         let mut client = self.palisade_as(AGENT, &["bash", "-c", script]);
         client.arg(&orders).arg(env!("CARGO_BIN_EXE_palisade")).arg("serve").arg("--config").arg(&self.config);
         client.args(arguments);
-        Server::of(client)
+        Server::greeted(client, capabilities)
     }
 
     /// Runs something in the process tree of the agent's client, and waits for it.

@@ -46,6 +46,7 @@ use self::metrics::Counts;
 use self::origin::Names;
 use self::terms::{Address, Proof, Terms, TermsError, Url};
 use self::token::Rules;
+use crate::approval::seal::Seals;
 use crate::server::Handler;
 
 /// How long an answer is kept for a client whose stream broke off.
@@ -142,7 +143,8 @@ impl Server {
             clients.session_config.completed_cache_ttl = KEPT;
             let clients = Arc::new(clients);
             let (pipeline, gone) = (Arc::clone(&principal.pipeline), stopping.clone());
-            let handler = move || Ok(Handler::new(Arc::clone(&pipeline), gone.clone()));
+            let seals = Arc::new(Seals::new());
+            let handler = move || Ok(Handler::new(Arc::clone(&pipeline), Arc::clone(&seals), gone.clone()));
             let service = StreamableHttpService::new(handler, Arc::clone(&clients), config.clone());
             Room { service, clients, limits: Limits::new(terms.rate) }
         };

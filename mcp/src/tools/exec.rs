@@ -9,6 +9,7 @@ use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::approval::canonical;
 use crate::render::{self, Reply};
 use crate::tools::{arguments, object};
 
@@ -53,7 +54,7 @@ enum Ansi {
 }
 
 pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
-    let told = Value::Object(given.clone().unwrap_or_default()).to_string();
+    let told = canonical(&Value::Object(given.clone().unwrap_or_default())).to_string();
     let given: Arguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
@@ -76,7 +77,6 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(script) => script,
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
-    let waits = given.yield_ms.map_or(Duration::ZERO, Duration::from_millis).min(MAX_WAIT);
     let call = Call {
         script,
         session: given.session,
@@ -93,8 +93,8 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         colours: given.ansi == Ansi::Keep,
     };
     let outcome = match pipeline.submit(call).await {
-        // Who gives a time waits so long for a person as well.
-        Ok(Outcome::Ask(pending)) => pipeline.ask(*pending, waits).await,
+        // Who waits for a person, and where, is `approval`'s to say.
+        Ok(Outcome::Ask(pending)) => pipeline.ask(*pending, Duration::ZERO).await,
         other => other,
     };
     match outcome {
@@ -105,9 +105,6 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Err(failure) => render::failed(&failure),
     }
 }
-
-/// The longest that a call waits for a person.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The terminal that is asked for.
 fn terminal(tty: bool, rows: Option<u16>, cols: Option<u16>) -> Result<Option<TerminalSize>, &'static str> {

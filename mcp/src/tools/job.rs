@@ -9,9 +9,6 @@ use serde::Deserialize;
 use crate::render::{self, Reply};
 use crate::tools::arguments;
 
-/// The longest that a call waits for a person.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
-
 /// How long a call waits for what the job says to its input.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -81,7 +78,7 @@ pub(crate) async fn write(pipeline: &Pipeline, client: Client, given: Option<Jso
     let wait = given.wait_ms.map_or(ANSWER, Duration::from_millis);
     let reading = Reading { wait, ..Reading::default() };
     let reached = pipeline.write_job(&given.job, given.input.as_bytes(), given.eof, reading, &client).await;
-    reply(asked(pipeline, reached, given.wait_ms).await)
+    reply(asked(pipeline, reached).await)
 }
 
 pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<JsonObject>) -> Reply {
@@ -95,16 +92,13 @@ pub(crate) async fn signal(pipeline: &Pipeline, client: Client, given: Option<Js
         _ => return Reply::bad_argument(&pipeline.redact("`rows` and `cols` go together")),
     };
     let reached = pipeline.signal_job(&given.job, &given.signal, size, &client).await;
-    reply(asked(pipeline, reached, None).await)
+    reply(asked(pipeline, reached).await)
 }
 
-/// What needs a person's yes waits for one, so long as the caller said.
-async fn asked(pipeline: &Pipeline, reached: Result<Reached, Failure>, wait: Option<u64>) -> Result<Reached, Failure> {
+/// What needs a person's yes takes one that is there, or waits for one.
+async fn asked(pipeline: &Pipeline, reached: Result<Reached, Failure>) -> Result<Reached, Failure> {
     match reached {
-        Ok(Reached::Ask(pending)) => {
-            let wait = wait.map_or(Duration::ZERO, Duration::from_millis).min(MAX_WAIT);
-            pipeline.ask_act(*pending, wait).await
-        }
+        Ok(Reached::Ask(pending)) => pipeline.ask_act(*pending, Duration::ZERO).await,
         other => other,
     }
 }

@@ -8,8 +8,9 @@ pub(crate) mod list;
 pub(crate) mod session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use palisade_runner::Pipeline;
+use palisade_runner::{Client, Pipeline, Stop};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -154,6 +155,43 @@ pub(crate) fn list(permitted: impl Fn(&str) -> bool) -> Vec<Tool> {
 /// Whether there is such a tool at all.
 pub(crate) fn exists(name: &str) -> bool {
     TOOLS.iter().any(|entry| entry.name == name)
+}
+
+/// Calls a tool; none if there is none of that name.
+pub(crate) async fn call(
+    pipeline: &Arc<Pipeline>,
+    tool: &str,
+    client: Client,
+    stop: Stop,
+    arguments: Option<JsonObject>,
+) -> Option<Reply> {
+    Some(match tool {
+        "exec" => exec::call(pipeline, client, stop, arguments).await,
+        "explain" => explain::call(pipeline, client, arguments).await,
+        "job_read" => job::read(pipeline, arguments).await,
+        "job_write" => job::write(pipeline, client, arguments).await,
+        "job_signal" => job::signal(pipeline, client, arguments).await,
+        "session_open" => session::open(pipeline, client, arguments).await,
+        "session_close" => session::close(pipeline, arguments).await,
+        "checkpoint" => checkpoint::take(pipeline, client, arguments).await,
+        "restore" => checkpoint::restore(pipeline, client, arguments).await,
+        "list" => list::call(pipeline, arguments).await,
+        _ => return None,
+    })
+}
+
+/// The longest that a call waits for a person.
+const MAX_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long a call waits for a person: as long as it says that it waits for what it starts.
+pub(crate) fn patience(tool: &str, arguments: Option<&JsonObject>) -> Duration {
+    let name = match tool {
+        "exec" => "yield_ms",
+        "job_write" => "wait_ms",
+        _ => return Duration::ZERO,
+    };
+    let given = arguments.and_then(|arguments| arguments.get(name)).and_then(Value::as_u64);
+    given.map_or(Duration::ZERO, Duration::from_millis).min(MAX_PATIENCE)
 }
 
 /// A tool's arguments. What does not fit is told in full: the agent has to be able to mend it.

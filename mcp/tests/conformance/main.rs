@@ -19,6 +19,11 @@ mod fixtures;
 mod server {
     pub(crate) use crate::fixtures::Handler;
 }
+mod approval {
+    pub(crate) mod seal {
+        pub(crate) use crate::fixtures::Seals;
+    }
+}
 
 use std::path::Path;
 use std::process::Command;

@@ -224,9 +224,9 @@ pub struct Approved {
     pub granted: bool,
     /// Who said it.
     pub by: Redacted,
-    /// Where: `terminal`, that of `run`, or `control`, the server's socket.
+    /// Where: `terminal`, that of `run`; `control`, the server's socket; `client`, the agent's own.
     pub from: Term,
-    /// The process that said it, as the kernel had it; none at the terminal.
+    /// The process that said it, as the kernel had it; none but at the socket.
     #[serde(flatten)]
     pub peer: Option<Asker>,
     /// Why, in that person's words.

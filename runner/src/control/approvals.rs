@@ -162,6 +162,11 @@ impl<T> Approvals<T> {
         self.entries.get(&id)
     }
 
+    /// What one is about.
+    pub(crate) fn about(&mut self, id: RequestId, now: Instant) -> Option<Arc<T>> {
+        self.get(id, now).map(|entry| Arc::clone(&entry.about))
+    }
+
     /// All of them, oldest first.
     pub(crate) fn all(&mut self, now: Instant) -> impl Iterator<Item = (RequestId, &Entry<T>)> {
         self.sweep(now);
@@ -208,7 +213,11 @@ mod tests {
     }
 
     fn by(user: &str) -> Approval {
-        Approval { user: user.to_owned(), roles: std::collections::BTreeSet::new() }
+        Approval {
+            user: user.to_owned(),
+            roles: std::collections::BTreeSet::new(),
+            via: palisade_engine::Channel::Control,
+        }
     }
 
     fn ask(approvals: &mut Approvals<()>, number: u64, what: &str, quorum: usize, now: Instant) -> Asked {

@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Approval, Authority, Engine, Facts, Oversight, Principal, Session};
+use palisade_engine::{AbsolutePath, Approval, Authority, Channel, Engine, Facts, Oversight, Principal, Session};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 pub use self::server::Door;
@@ -60,7 +60,7 @@ pub fn may_read_record(engine: &Engine, people: &People, user: &str, owner: &str
     let Some(root) = AbsolutePath::new("/") else { return no("there is no root directory") };
     let principal = Principal::os_user("", owner, BTreeSet::new());
     let facts = Facts::new(principal, root, Session::opened(""), crate::facts::clock());
-    let person = Approval { user: user.to_owned(), roles: people.roles(user) };
+    let person = Approval { user: user.to_owned(), roles: people.roles(user), via: Channel::Terminal };
     engine.oversees(&facts, &person, &Oversight::ReadRecord { owner: owner.to_owned() })
 }
 

@@ -85,6 +85,9 @@ impl Pipeline {
         let yes = record::Yes { ask: asks.then_some(ask), under: None };
         let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        if let Ok(shown) = &shown {
+            self.story.decided(ask, shown);
+        }
         let (judged, explained) = match (judged, shown) {
             (Ok(judged), Ok(explained)) => (judged, explained),
             (Err(why), _) | (_, Err(why)) => return Err(self.failure(&SessionError::UnclearInput { why })),
@@ -167,6 +170,7 @@ impl Pipeline {
         let yes = record::Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
         let entry = record::signalled(&job, &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        self.story.decided(ask, &explained);
         if explained.decision == Decision::Allow {
             job.tell(None);
             return self.order(&job, order).await.map(Reached::Shown);

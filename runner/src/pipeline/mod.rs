@@ -4,6 +4,7 @@
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
 mod asked;
+mod at_client;
 mod automatic;
 mod bound;
 mod checkpoints;
@@ -12,9 +13,11 @@ mod jobs;
 mod overseer;
 mod plans;
 mod pruned;
+mod reading;
 mod running;
 mod sessions;
 mod stopping;
+mod story;
 mod tally;
 mod tracks;
 mod viewed;
@@ -54,6 +57,8 @@ pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::jobs::Reading;
 pub use self::pruned::Pruned;
+pub use self::reading::{Rule, Rules};
+pub use self::story::{Entry as TranscriptEntry, Transcript};
 pub use self::viewed::Applied;
 
 /// Jobs of one principal that may run at once.
@@ -292,6 +297,7 @@ pub struct Pipeline {
     plans: plans::Plans,
     tally: tally::Tally,
     tracks: tracks::Tracks,
+    story: story::Story,
     readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
     /// Changes with each answer to a request.
@@ -322,6 +328,7 @@ impl Pipeline {
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             tracks: tracks::Tracks::default(),
+            story: story::Story::default(),
             readings: automatic::Readings::default(),
             approvals,
             answers: watch::Sender::new(0),
@@ -553,6 +560,7 @@ impl Pipeline {
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
             self.tracks.forget(&id);
+            self.story.forget(&id);
             let entry = record::closed(&id, "shutdown");
             self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -596,6 +604,10 @@ impl Pipeline {
                 .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
+        self.story.decided(req, &explained);
+        if let Some(session) = &call.session {
+            self.story.told_to_run(session, note.id.clone(), &explained);
+        }
         Ok(Decided { req, explained, note, anchor })
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{
-    AbsolutePath, Act, Approval, Authority, Decision, Facts, FileAction, Oversight, Question, Report, Verdict,
+    AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Oversight, Question, Report, Verdict,
 };
 
 use super::asked::Intent;
@@ -234,7 +234,7 @@ impl Pipeline {
     }
 
     /// Waits until a request is answered; false if that takes longer, or whoever waits is told to stop.
-    async fn settled_until(
+    pub(super) async fn settled_until(
         &self,
         id: RequestId,
         answers: &mut tokio::sync::watch::Receiver<u64>,
@@ -275,7 +275,7 @@ impl Pipeline {
         Standing::Denied { id: self.redact(&id.to_string()), by, reason }
     }
 
-    fn approvals(&self) -> MutexGuard<'_, Approvals<About>> {
+    pub(super) fn approvals(&self) -> MutexGuard<'_, Approvals<About>> {
         // Nothing that holds the lock can fail half-way.
         self.approvals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -288,8 +288,8 @@ impl Pipeline {
             Ask::Show { id } => self.observed(&person).unwrap_or_else(|| self.show(&id)),
             Ask::Sessions => self.observed(&person).unwrap_or_else(|| self.lives()),
             Ask::Answer { id, yes, reason } => match id.parse() {
-                Ok(id) if yes => self.grant(id, peer, person, &reason).await,
-                Ok(id) => self.deny(id, peer, &person, &reason).await,
+                Ok(id) if yes => self.grant(id, Some(peer), person, &reason).await,
+                Ok(id) => self.deny(id, Some(peer), &person, &reason).await,
                 Err(_) => Answer::Unknown,
             },
             Ask::Stop { what, reason } => self.stop(what, peer, &person, &reason).await,
@@ -299,7 +299,7 @@ impl Pipeline {
 
     /// Somebody as policies know them.
     fn person(&self, peer: &Peer) -> Approval {
-        Approval { user: peer.user.clone(), roles: self.settings.people.roles(&peer.user) }
+        Approval { user: peer.user.clone(), roles: self.settings.people.roles(&peer.user), via: Channel::Control }
     }
 
     /// The no to somebody who may not see what happens here.
@@ -314,7 +314,7 @@ impl Pipeline {
     }
 
     /// The principal and the time: what a question is about that no session raises.
-    fn facts_of_nothing(&self) -> Facts {
+    pub(super) fn facts_of_nothing(&self) -> Facts {
         let settings = &self.settings;
         let promise = crate::sandbox::plan::local(&settings.engine.now(), &settings.accept);
         let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
@@ -363,7 +363,7 @@ impl Pipeline {
         }
     }
 
-    fn show(&self, id: &str) -> Answer<Redacted> {
+    pub(super) fn show(&self, id: &str) -> Answer<Redacted> {
         let now = Instant::now();
         let Ok(id) = id.parse() else { return Answer::Unknown };
         let mut approvals = self.approvals();
@@ -410,10 +410,17 @@ impl Pipeline {
         File { path: self.redact(file.path.as_str()), sha256 }
     }
 
-    async fn grant(&self, id: RequestId, peer: &Peer, person: Approval, reason: &str) -> Answer<Redacted> {
+    /// Takes a yes. Without a `peer` it came through the agent's own client, and policy alone says whether it counts.
+    pub(super) async fn grant(
+        &self,
+        id: RequestId,
+        peer: Option<&Peer>,
+        person: Approval,
+        reason: &str,
+    ) -> Answer<Redacted> {
         let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
-        if let Some(refused) = self.doubted(peer) {
+        if let Some(refused) = peer.and_then(|peer| self.doubted(peer)) {
             return refused;
         }
         let authority = self.may_approve(&about, &person);
@@ -422,8 +429,7 @@ impl Pipeline {
         }
         // It counts from here on for whoever else says yes, and for the agent once it is on record.
         let explained = &about.explained;
-        let answered =
-            record::Answered { of: id, granted: true, person: &person, peer: Some(peer), reason, quorum, explained };
+        let answered = record::Answered { of: id, granted: true, person: &person, peer, reason, quorum, explained };
         if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
@@ -436,7 +442,14 @@ impl Pipeline {
         self.voted(id, granted, by)
     }
 
-    async fn deny(&self, id: RequestId, peer: &Peer, person: &Approval, reason: &str) -> Answer<Redacted> {
+    /// Takes a no.
+    pub(super) async fn deny(
+        &self,
+        id: RequestId,
+        peer: Option<&Peer>,
+        person: &Approval,
+        reason: &str,
+    ) -> Answer<Redacted> {
         let known = self.approvals().get(id, Instant::now()).map(|entry| (Arc::clone(&entry.about), entry.quorum));
         let Some((about, quorum)) = known else { return Answer::Unknown };
         let authority = self.may_approve(&about, person);
@@ -449,7 +462,7 @@ impl Pipeline {
         let denied = self.approvals().deny(id, no, Instant::now());
         self.answers.send_modify(|answers| *answers += 1);
         let explained = &about.explained;
-        let answered = record::Answered { of: id, granted: false, person, peer: Some(peer), reason, quorum, explained };
+        let answered = record::Answered { of: id, granted: false, person, peer, reason, quorum, explained };
         if denied.is_ok()
             && let Err(error) = self.audit.append(answered.entry(&self.settings)).await
         {
@@ -459,7 +472,7 @@ impl Pipeline {
     }
 
     /// Whether policy lets this person say yes to all that is asked.
-    fn may_approve(&self, about: &About, person: &Approval) -> Authority {
+    pub(super) fn may_approve(&self, about: &About, person: &Approval) -> Authority {
         let engine = self.settings.engine.now();
         match &about.lifts {
             Lifts::Script(question) => engine.may_approve(question, person),

@@ -1,6 +1,6 @@
 //! Checkpoints that go: who may give them up, and that it is on record before any is gone.
 
-use palisade_engine::{Approval, Oversight};
+use palisade_engine::{Approval, Channel, Oversight};
 
 use super::{CheckpointNote, Failure, Pipeline};
 use crate::audit::Effect;
@@ -33,7 +33,7 @@ impl Pipeline {
         });
         let (_, (held, old, owner)) = found.await?;
         let user = user_name(rustix::process::getuid().as_raw());
-        let person = Approval { roles: self.settings.people.roles(&user), user };
+        let person = Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal };
         let owner = user_name(owner);
         let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
         let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());

@@ -423,6 +423,9 @@ impl Pipeline {
         let result = self.viewed(job, Some(&finish), None, view);
         let entry = record::finished(&job.session, persistent, job.req, &result);
         finish.anchor = self.audit.append(entry).await.map_err(failed)?;
+        if let Some(session) = &job.named {
+            self.story.ended(session, &result);
+        }
         Ok(finish)
     }
 

@@ -1,0 +1,68 @@
+//! Answers that come through the agent's own client.
+//!
+//! Decides whom such an answer is taken for: the person whom the principal acts for, and nobody else, whatever the client says. Nothing
+//! proves that a person gave it, so that a policy decides about it by `context.via` and nobody is asked there whose yes could not
+//! count. A yes from there is as any other: to one request, on record before it counts, and used up by the very same call.
+
+use std::time::{Duration, Instant};
+
+use palisade_engine::{Approval, Channel};
+
+use super::{Failure, Pipeline};
+use crate::audit::RequestId;
+use crate::control::wire::{Answer, Request};
+use crate::redact::Redacted;
+use crate::session::Stop;
+
+impl Pipeline {
+    /// The person who is taken to sit at the agent's client.
+    fn at_client(&self) -> Approval {
+        let user = self.settings.surroundings.principal.user.clone();
+        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Client }
+    }
+
+    /// What waits under this id, to be shown at the agent's client; none if a yes from there would not count, or nothing waits.
+    pub fn asks_at_client(&self, id: &str) -> Option<Box<Request<Redacted>>> {
+        let (id, person) = (id.parse::<RequestId>().ok()?, self.at_client());
+        let about = {
+            let mut approvals = self.approvals();
+            approvals.may_grant(id, &person.user, Instant::now()).ok()?;
+            approvals.about(id, Instant::now())?
+        };
+        if !self.may_approve(&about, &person).allowed {
+            return None;
+        }
+        match self.show(&id.to_string()) {
+            Answer::Request(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Takes an answer that the agent's client says a person gave.
+    ///
+    /// # Errors
+    /// If it does not count: the request is answered or too old, policy does not let that person answer there, or a yes cannot be
+    /// recorded.
+    pub async fn answer_at_client(&self, id: &str, yes: bool, reason: &str) -> Result<(), Failure> {
+        let unknown = || Failure::of("no request of that id waits here: it was answered, used, or is too old");
+        let id: RequestId = id.parse().map_err(|_| unknown())?;
+        let person = self.at_client();
+        let answer = match yes {
+            true => self.grant(id, None, person, reason).await,
+            false => self.deny(id, None, &person, reason).await,
+        };
+        match answer {
+            Answer::Voted(_) => Ok(()),
+            Answer::Refused(refused) => Err(Failure { what: refused.what, help: refused.help, session_lost: false }),
+            Answer::Failed { what, help } => Err(Failure { what, help, session_lost: false }),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// Waits until what waits under this id is answered; false if that takes longer, or whoever waits is told to stop.
+    pub async fn answered_within(&self, id: &str, wait: Duration, stop: &Stop) -> bool {
+        let Ok(id) = id.parse::<RequestId>() else { return false };
+        let mut answers = self.answers.subscribe();
+        self.settled_until(id, &mut answers, tokio::time::Instant::now() + wait, stop).await
+    }
+}

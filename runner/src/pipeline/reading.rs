@@ -1,0 +1,129 @@
+//! What an agent can read again: the policies as they are for it, a decision, the output of a job, the story of a session.
+//!
+//! Decides nothing but this: there is only the principal's own, whatever the name; and where a person has stopped the agent there is
+//! nothing. Another principal's are in another pipeline.
+
+use serde::Serialize;
+
+use super::story::Transcript;
+use super::{Client, Failure, Pipeline, Reading};
+use crate::output::{Cursor, View};
+use crate::redact::Redacted;
+use crate::result::{ExecResult, Explained};
+use crate::session::SessionError;
+
+/// Policies that are told of, of those that there are.
+const MAX_RULES: usize = 1000;
+
+/// Characters of each stream that are shown at most, whatever is kept.
+const MAX_SHOWN: usize = 1 << 20;
+
+/// What holds for a principal.
+#[derive(Debug, Serialize)]
+pub struct Rules {
+    /// The agent.
+    pub agent: Redacted,
+    /// On whose behalf it acts.
+    pub user: Redacted,
+    /// Its roles.
+    pub roles: Vec<Redacted>,
+    /// Fingerprint of the policy set.
+    #[serde(rename = "policySet")]
+    pub policy_set: Redacted,
+    /// Where its commands start.
+    pub workspace: Redacted,
+    /// Where sessions can be besides this machine.
+    pub targets: Vec<Redacted>,
+    /// Seconds that a request waits for a person's yes.
+    pub approvals_expire_s: u64,
+    /// The policies that can decide about it, by id. The decision on a command is `explain`'s to tell.
+    pub policies: Vec<Rule>,
+    /// Policies beyond those.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_policies: usize,
+}
+
+/// A policy, as a denial would tell of it.
+#[derive(Debug, Serialize)]
+pub struct Rule {
+    /// Its id.
+    pub id: Redacted,
+    /// `permit` or `forbid`.
+    pub effect: &'static str,
+    /// Why.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub reason: Redacted,
+    /// What would be allowed.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub suggest: Redacted,
+}
+
+impl Pipeline {
+    /// What holds for the principal now.
+    ///
+    /// # Errors
+    /// If a person has stopped the agent.
+    pub fn rules(&self, client: &Client) -> Result<Rules, Failure> {
+        use super::WithClient as _;
+        self.goes_on(None)?;
+        let engine = self.settings.engine.now();
+        let facts = self.facts_of_nothing().with(client);
+        let all = engine.effective(&facts);
+        let more_policies = all.len().saturating_sub(MAX_RULES);
+        let rule = |policy: palisade_engine::Effective| Rule {
+            id: self.redact(&policy.id),
+            effect: if policy.permits { "permit" } else { "forbid" },
+            reason: self.redact(&policy.reason),
+            suggest: self.redact(&policy.suggest),
+        };
+        let principal = &self.settings.surroundings.principal;
+        Ok(Rules {
+            agent: self.redact(&principal.agent),
+            user: self.redact(&principal.user),
+            roles: principal.roles.iter().map(|role| self.redact(role)).collect(),
+            policy_set: self.redact(engine.policy_set()),
+            workspace: self.redact(self.settings.surroundings.workspace.as_str()),
+            targets: self.settings.targets.keys().map(|name| self.redact(name)).collect(),
+            approvals_expire_s: self.settings.approvals_expire.as_secs(),
+            policies: all.into_iter().take(MAX_RULES).map(rule).collect(),
+            more_policies,
+        })
+    }
+
+    /// A decision of late, by the id that results give it; none if it is not kept, or never was the principal's.
+    ///
+    /// # Errors
+    /// If a person has stopped the agent.
+    pub fn decision_of(&self, id: &str) -> Result<Option<Explained>, Failure> {
+        self.goes_on(None)?;
+        Ok(id.parse().ok().and_then(|id| self.story.decision(id)).map(|explained| (*explained).clone()))
+    }
+
+    /// All that is kept of a job's output, from a cursor on.
+    ///
+    /// # Errors
+    /// If there is no such job, its end could not be recorded, or a person has stopped the agent.
+    pub async fn output_of(&self, job: &str, cursor: Option<Cursor>) -> Result<ExecResult, Failure> {
+        self.goes_on(None)?;
+        let view = View::chars(self.settings.budget.keep_bytes.min(MAX_SHOWN));
+        self.read_job(job, Reading { cursor, view: Some(view), ..Reading::default() }).await
+    }
+
+    /// What a session was told to run and what came of it, from a place on.
+    ///
+    /// # Errors
+    /// If there is no such session, or a person has stopped it.
+    pub fn transcript(&self, session: &str, from: u64) -> Result<Transcript, Failure> {
+        self.goes_on(Some(session))?;
+        let known = self.sessions.notes().into_iter().any(|note| note.id == session);
+        if !known {
+            return Err(self.failure(&SessionError::Unknown));
+        }
+        let (gone, next, scripts) = self.story.of(session, from);
+        Ok(Transcript { session: self.redact(session), gone, next, scripts })
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}

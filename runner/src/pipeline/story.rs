@@ -1,0 +1,162 @@
+//! What was decided and done of late, kept for the agent to read again: decisions by their id, and of each open session what it was
+//! told to run and what came of that.
+//!
+//! It is in memory alone, of this principal's pipeline alone, and bounded; the record is what counts. Everything in it was shown in a result
+//! before, or might have been: only redacted text is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::audit::RequestId;
+use crate::redact::Redacted;
+use crate::result::{ExecResult, Explained};
+
+/// Decisions that are kept, and bytes of all of them.
+const MAX_DECISIONS: usize = 500;
+const MAX_DECISION_BYTES: usize = 4 << 20;
+
+/// Bytes of one session's story: what is older goes first.
+const MAX_STORY: usize = 256 << 10;
+
+/// Sessions with a story: more than there can be, but for one that is closed while it is told something.
+const MAX_STORIES: usize = 1024;
+
+/// What one pipeline keeps.
+#[derive(Debug, Default)]
+pub(super) struct Story(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    decisions: VecDeque<(RequestId, usize, Arc<Explained>)>,
+    /// Bytes of all decisions.
+    weight: usize,
+    sessions: BTreeMap<String, Session>,
+}
+
+/// The story of one session.
+#[derive(Debug, Default)]
+struct Session {
+    /// How many scripts came before the first that is kept.
+    before: u64,
+    scripts: VecDeque<Entry>,
+    weight: usize,
+}
+
+/// A script that a session was told to run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Its place in the session's story, from 0.
+    pub number: u64,
+    /// Its decision.
+    pub decision: Redacted,
+    /// What was decided.
+    pub effect: crate::Decision,
+    /// The text.
+    pub command: Redacted,
+    /// What came of it; none if it did not run, or runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Arc<ExecResult>>,
+}
+
+/// The scripts of a session from a place on.
+#[derive(Debug, Serialize)]
+pub struct Transcript {
+    /// The session.
+    pub session: Redacted,
+    /// Scripts from the place that was asked for on that are not kept any more.
+    pub gone: u64,
+    /// Where the story goes on.
+    pub next: u64,
+    /// The scripts.
+    pub scripts: Vec<Entry>,
+}
+
+impl Story {
+    /// A decision that is on record.
+    pub(super) fn decided(&self, id: RequestId, explained: &Explained) {
+        let weight = weight(explained);
+        let mut told = self.told();
+        told.decisions.push_back((id, weight, Arc::new(explained.clone())));
+        told.weight += weight;
+        while told.decisions.len() > MAX_DECISIONS || told.weight > MAX_DECISION_BYTES {
+            let Some((_, weight, _)) = told.decisions.pop_front() else { return };
+            told.weight = told.weight.saturating_sub(weight);
+        }
+    }
+
+    /// The decision of this id, if it is kept.
+    pub(super) fn decision(&self, id: RequestId) -> Option<Arc<Explained>> {
+        self.told().decisions.iter().find(|(other, ..)| *other == id).map(|(.., explained)| Arc::clone(explained))
+    }
+
+    /// A session was told to run something.
+    pub(super) fn told_to_run(&self, session: &str, decision: Redacted, explained: &Explained) {
+        let mut told = self.told();
+        while told.sessions.len() >= MAX_STORIES && !told.sessions.contains_key(session) {
+            told.sessions.pop_first();
+        }
+        let story = told.sessions.entry(session.to_owned()).or_default();
+        let number = story.before + story.scripts.len() as u64;
+        let (effect, command) = (explained.decision, explained.command.clone());
+        story.weight += command.as_str().len() + OVERHEAD;
+        story.scripts.push_back(Entry { number, decision, effect, command, outcome: None });
+        story.shorten();
+    }
+
+    /// What came of it.
+    pub(super) fn ended(&self, session: &str, result: &ExecResult) {
+        let mut told = self.told();
+        let Some(story) = told.sessions.get_mut(session) else { return };
+        let id = result.decision.id.as_str();
+        let Some(script) = story.scripts.iter_mut().rev().find(|script| script.decision.as_str() == id) else { return };
+        script.outcome = Some(Arc::new(result.clone()));
+        story.weight += outcome_weight(result);
+        story.shorten();
+    }
+
+    /// What a session was told to run, from a place on.
+    pub(super) fn of(&self, session: &str, from: u64) -> (u64, u64, Vec<Entry>) {
+        let told = self.told();
+        let Some(story) = told.sessions.get(session) else { return (0, 0, Vec::new()) };
+        let next = story.before + story.scripts.len() as u64;
+        let scripts = story.scripts.iter().filter(|script| script.number >= from).cloned().collect();
+        (story.before.saturating_sub(from), next, scripts)
+    }
+
+    /// A session is closed.
+    pub(super) fn forget(&self, session: &str) {
+        self.told().sessions.remove(session);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of a script or a request beside its texts, roughly.
+const OVERHEAD: usize = 256;
+
+impl Session {
+    fn shorten(&mut self) {
+        while self.weight > MAX_STORY {
+            let Some(script) = self.scripts.pop_front() else { return };
+            let outcome = script.outcome.as_deref().map_or(0, outcome_weight);
+            self.weight = self.weight.saturating_sub(script.command.as_str().len() + OVERHEAD + outcome);
+            self.before += 1;
+        }
+    }
+}
+
+fn outcome_weight(result: &ExecResult) -> usize {
+    result.stdout.as_str().len() + result.stderr.as_str().len() + OVERHEAD
+}
+
+fn weight(explained: &Explained) -> usize {
+    let requests = explained.requests.iter().map(|request| request.resource.as_str().len() + OVERHEAD);
+    let reasons = explained.reasons.iter().map(|reason| reason.text.as_str().len() + OVERHEAD);
+    let opaque = explained.opaque.iter().map(|opaque| opaque.text.as_str().len() + OVERHEAD);
+    explained.command.as_str().len() + OVERHEAD + requests.chain(reasons).chain(opaque).sum::<usize>()
+}

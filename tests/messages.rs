@@ -1,0 +1,107 @@
+//! What a client should not send: told so in the protocol's own numbers, and whoever comes next is served.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::serve::Server;
+use crate::support::world::World;
+
+/// What the server says to a line, up to its answer to a request behind it. Calls are answered side by side, so that what was
+/// asked before is asked for first.
+fn said(server: &mut Server, line: &[u8], answers: usize) -> Vec<Value> {
+    let stdin = server.child.stdin.as_mut().expect("a pipe");
+    stdin.write_all(line).and_then(|()| stdin.write_all(b"\n")).and_then(|()| stdin.flush()).expect("written");
+    let said = (0..answers).map(|_| server.receive()).collect();
+    server.send(&json!({ "jsonrpc": "2.0", "id": "behind", "method": "ping" }));
+    assert_eq!(server.receive()["id"], "behind", "{}", String::from_utf8_lossy(line));
+    said
+}
+
+#[test]
+fn what_is_no_good_message_is_told_so_and_does_no_harm() {
+    let world = World::new();
+    let mut server = Server::start_with(&world, &[]);
+    let call = |params: &str| format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{params}}}");
+    let none = Value::Null;
+    for (line, id, code) in [
+        ("[]".to_owned(), &none, -32600),
+        ("null".to_owned(), &none, -32600),
+        ("7".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\"}".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"ping\"}".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}".to_owned(), &none, -32600),
+        ("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}]".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"no/such\"}".to_owned(), &json!(1), -32601),
+        (call("7"), &none, -32600),
+        (call("{}"), &json!(1), -32602),
+        (call("{\"name\":7}"), &json!(1), -32602),
+        (call("{\"name\":\"no_such_tool\"}"), &json!(1), -32602),
+        (call("{\"name\":\"exec\",\"arguments\":7}"), &json!(1), -32602),
+    ] {
+        let said = said(&mut server, line.as_bytes(), 1);
+        let told = said.first().expect("an answer");
+        assert_eq!(
+            (&told["jsonrpc"], &told["id"], &told["error"]["code"]),
+            (&json!("2.0"), id, &json!(code)),
+            "{line}"
+        );
+    }
+    // What is no JSON has nobody to be told to.
+    for line in [&b"{"[..], b"not JSON", b"\xff\xfe", b"", b"\0"] {
+        assert_eq!(said(&mut server, line, 0), Vec::<Value>::new());
+    }
+    for arguments in [
+        json!({}),
+        json!({ "command": 7 }),
+        json!({ "command": "true", "host": "elsewhere" }),
+        json!({ "command": "true", "timeout_ms": -1 }),
+        json!({ "command": "true", "env": { "A": 7 } }),
+        json!({ "command": "true", "yield_ms": 1e300 }),
+    ] {
+        let line = call(&json!({ "name": "exec", "arguments": arguments }).to_string());
+        let said = said(&mut server, line.as_bytes(), 1);
+        assert_eq!(said[0]["result"]["isError"], true, "{arguments}: {said:?}");
+        assert_eq!(said[0]["result"]["structuredContent"]["status"], "failed", "{arguments}: {said:?}");
+    }
+    // A line that is longer than any message has to be.
+    let long = call(&json!({ "name": "exec", "arguments": { "command": "y".repeat(17 << 20) } }).to_string());
+    assert_eq!(said(&mut server, long.as_bytes(), 0), Vec::<Value>::new());
+    drop(server);
+    let record = world.record();
+    assert!(!record.iter().any(|line| line["kind"] == "decision"), "none of it was a command");
+}
+
+#[test]
+fn a_thousand_calls_at_once_have_a_thousand_answers() {
+    let world = World::new();
+    let mut server = Server::start_with(&world, &[]);
+    // Nobody reads an answer before all is said, or as much as pipes hold.
+    let mut stdin = server.child.stdin.take().expect("a pipe");
+    let says = std::thread::spawn(move || {
+        for id in 1..=1000 {
+            let params = json!({ "name": "exec", "arguments": { "command": "sudo ls" } });
+            let message = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params });
+            writeln!(stdin, "{message}").expect("written");
+        }
+        stdin
+    });
+    let (mut ids, mut denied) = (Vec::<u64>::new(), 0);
+    for _ in 1..=1000 {
+        let answer = server.receive();
+        let result = &answer["result"]["structuredContent"];
+        match result["status"].as_str() {
+            Some("denied") => denied += 1,
+            // There is not room for all of them.
+            _ => assert!(result["error"].as_str().is_some_and(|why| why.contains("session.max")), "{answer}"),
+        }
+        ids.push(answer["id"].as_u64().expect("a number"));
+    }
+    server.child.stdin = Some(says.join().expect("all is said"));
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=1000).collect::<Vec<u64>>());
+    drop(server);
+    let decided = world.record().iter().filter(|line| line["kind"] == "decision").count();
+    assert_eq!((decided, denied > 0), (denied, true), "what was told is on record, and nothing else");
+}
