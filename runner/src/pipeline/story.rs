@@ -160,3 +160,55 @@ fn weight(explained: &Explained) -> usize {
     let opaque = explained.opaque.iter().map(|opaque| opaque.text.as_str().len() + OVERHEAD);
     explained.command.as_str().len() + OVERHEAD + requests.chain(reasons).chain(opaque).sum::<usize>()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::redact::Redactor;
+
+    fn explained(bytes: usize) -> Explained {
+        let redactor = Redactor::builtin().unwrap();
+        Explained {
+            decision: crate::Decision::Deny,
+            command: redactor.text(&"x ".repeat(bytes / 2)),
+            policy_set: Redacted::default(),
+            requests: Vec::new(),
+            opaque: Vec::new(),
+            reasons: Vec::new(),
+            checkpoint: Vec::new(),
+        }
+    }
+
+    fn id(number: usize) -> RequestId {
+        format!("5f3a9c01-{number}").parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_oldest_goes() {
+        let (story, small, large) = (Story::default(), explained(10), explained(60 << 10));
+        for number in 0..=MAX_DECISIONS {
+            story.decided(id(number), &small);
+        }
+        assert!(story.decision(id(0)).is_none() && story.decision(id(1)).is_some());
+        for number in 1000..1100 {
+            story.decided(id(number), &large);
+        }
+        let kept = (1000..1100).filter(|number| story.decision(id(*number)).is_some()).count();
+        assert!(kept > 0 && kept * (60 << 10) <= MAX_DECISION_BYTES, "{kept}");
+        assert!(story.decision(id(1099)).is_some(), "the last of them is there");
+        for _ in 0..20 {
+            story.told_to_run("s-1", Redacted::default(), &large);
+        }
+        let (gone, next, scripts) = story.of("s-1", 0);
+        assert_eq!((gone + scripts.len() as u64, next), (20, 20));
+        assert!(!scripts.is_empty() && scripts.len() * (60 << 10) <= MAX_STORY, "{}", scripts.len());
+        assert_eq!(story.of("s-1", 19).2.len(), 1);
+        for number in 0..2 * MAX_STORIES {
+            story.told_to_run(&format!("s-{number}"), Redacted::default(), &small);
+        }
+        assert!(story.told().sessions.len() <= MAX_STORIES);
+        story.forget("s-1");
+        assert_eq!(story.of("s-1", 0).1, 0);
+    }
+}
