@@ -105,7 +105,7 @@ pub(crate) static CLIENTS: &[Client] = &[
         ),
         nearby: Nearby {
             files: &[".mcp.json", ".claude/settings.json", ".claude/settings.local.json"],
-            what: "With the last two lines above they start no server; hooks that they name are run all the same.",
+            what: "With the last two lines above they start no server; started with `--setting-sources user`, Claude Code runs no hook of theirs either.",
         },
         expands: &["${"],
     },

@@ -100,9 +100,13 @@ const OPENCODE: Row = Row {
 
 #[test]
 fn claude_code_runs_commands_through_palisade() {
-    // As it speaks to a server that it does not know, and in the protocol's newer era.
+    // As it speaks to a server that it does not know.
     converse(&CLAUDE, &[]);
-    converse(&CLAUDE, &[("MCP_PROTOCOL_NEGOTIATION", "auto")]);
+    // In the protocol's newer era, and without what the workspace says.
+    let hook = r#"{ "disableAllHooks": false, "hooks": { "SessionStart": [{ "hooks": [{ "type": "command", "command": "OTHER" }] }] } }"#;
+    let arguments = &["--setting-sources", "user", "-p", "go"];
+    let row = Row { arguments, cloned: (".claude/settings.json", hook, &[]), ..CLAUDE };
+    converse(&row, &[("MCP_PROTOCOL_NEGOTIATION", "auto")]);
 }
 
 #[test]
