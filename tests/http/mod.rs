@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod ends;
 mod issuer;
+mod malformed;
 mod principals;
 mod requests;
 mod secure;
