@@ -189,15 +189,19 @@ fn doctor_tells_of_each_client_that_is_there() {
     let world = World::new();
     let told = world.call(&["doctor", "--json"]).json();
     assert_eq!(told["clients"], json!([]));
-    for client in CLIENTS {
+    let paths = CLIENTS.map(|client| {
         let told = setup(&world, client, &[]);
         let (path, _) = file(&told, 0);
         fs::create_dir_all(Path::new(&path).parent().expect("a directory")).expect("made");
         fs::write(&path, told["files"][0]["content"].as_str().expect("a text")).expect("written");
-        let rows = clients(&world, client);
-        let expected = format!("{path} starts this program for `{client}` in {}", world.workspace().display());
-        assert_eq!(rows, [(true, expected)], "{client}");
+        path
+    });
+    let told = world.call(&["doctor", "--json"]).json();
+    for ((client, path), row) in CLIENTS.iter().zip(paths).zip(told["clients"].as_array().expect("a list")) {
+        let text = format!("{path} starts this program for `{client}` in {}", world.workspace().display());
+        assert_eq!(row, &json!({ "client": client, "ready": true, "text": text }));
     }
+    assert_eq!(told["clients"].as_array().map(Vec::len), Some(CLIENTS.len()));
     let page = world.call(&["doctor"]);
     assert!(page.code == Some(0) && page.stdout.contains("ok       cursor: "), "{page:?}");
 }
