@@ -196,6 +196,24 @@ fn doctor_tells_of_each_client_that_is_there() {
         fs::write(&path, told["files"][0]["content"].as_str().expect("a text")).expect("written");
         path
     });
+    // A client that starts Palisade and keeps its own shell.
+    for client in ["claude", "codex", "gemini", "opencode"] {
+        let rows = clients(&world, client);
+        assert!(rows.len() == 2 && !rows[1].0 && rows[1].1.contains("does not say all"), "{client}: {rows:?}");
+        let told = setup(&world, client, &[]);
+        let ((first, servers), (second, shell)) = (file(&told, 0), file(&told, 1));
+        fs::create_dir_all(Path::new(&second).parent().expect("a directory")).expect("made");
+        let content = told["files"][1]["content"].as_str().expect("a text");
+        let whole = match (first == second, client) {
+            (true, "codex") => format!("{}\n\n{content}\n", told["files"][0]["content"].as_str().expect("a text")),
+            (true, _) => {
+                let objects = [&servers, &shell].map(|value| value.as_object().cloned().expect("an object"));
+                Value::Object(objects.into_iter().flatten().collect()).to_string()
+            }
+            (false, _) => content.to_owned(),
+        };
+        fs::write(&second, whole).expect("written");
+    }
     let told = world.call(&["doctor", "--json"]).json();
     for ((client, path), row) in CLIENTS.iter().zip(paths).zip(told["clients"].as_array().expect("a list")) {
         let text = format!("{path} starts this program for `{client}` in {}", world.workspace().display());
