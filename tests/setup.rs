@@ -51,7 +51,7 @@ fn each_client_is_told_in_its_own_words_and_files() {
             }
             "codex" => (
                 ".codex/config.toml",
-                json!({ "mcp_servers": stdio(json!({ "default_tools_approval_mode": "approve", "tool_timeout_sec": 600 })) }),
+                json!({ "mcp_servers": stdio(json!({ "required": true, "startup_timeout_sec": 60, "default_tools_approval_mode": "approve", "tool_timeout_sec": 600 })) }),
             ),
             "gemini" => (".gemini/settings.json", json!({ "mcpServers": stdio(json!({ "timeout": 600_000 })) })),
             "cursor" => (".cursor/mcp.json", json!({ "mcpServers": stdio(json!({ "type": "stdio" })) })),

@@ -39,6 +39,8 @@ const CLAUDE: Row = Row {
         ("ANTHROPIC_BASE_URL", "http://127.0.0.1:PORT"),
         ("ANTHROPIC_API_KEY", "sk-a-key-of-the-clients-own"),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+        // For a machine that does much else.
+        ("MCP_TIMEOUT", "120000"),
     ]),
     own_shell: &["Bash", "Monitor"],
     cloned: (
