@@ -51,7 +51,7 @@ fn each_client_is_told_in_its_own_words_and_files() {
             }
             "codex" => (
                 ".codex/config.toml",
-                json!({ "mcp_servers": stdio(json!({ "default_tools_approval_mode": "approve", "tool_timeout_sec": 600 })) }),
+                json!({ "mcp_servers": stdio(json!({ "required": true, "startup_timeout_sec": 60, "default_tools_approval_mode": "approve", "tool_timeout_sec": 600 })) }),
             ),
             "gemini" => (".gemini/settings.json", json!({ "mcpServers": stdio(json!({ "timeout": 600_000 })) })),
             "cursor" => (".cursor/mcp.json", json!({ "mcpServers": stdio(json!({ "type": "stdio" })) })),
@@ -189,15 +189,37 @@ fn doctor_tells_of_each_client_that_is_there() {
     let world = World::new();
     let told = world.call(&["doctor", "--json"]).json();
     assert_eq!(told["clients"], json!([]));
-    for client in CLIENTS {
+    let paths = CLIENTS.map(|client| {
         let told = setup(&world, client, &[]);
         let (path, _) = file(&told, 0);
         fs::create_dir_all(Path::new(&path).parent().expect("a directory")).expect("made");
         fs::write(&path, told["files"][0]["content"].as_str().expect("a text")).expect("written");
+        path
+    });
+    // A client that starts Palisade and keeps its own shell.
+    for client in ["claude", "codex", "gemini", "opencode"] {
         let rows = clients(&world, client);
-        let expected = format!("{path} starts this program for `{client}` in {}", world.workspace().display());
-        assert_eq!(rows, [(true, expected)], "{client}");
+        assert!(rows.len() == 2 && !rows[1].0 && rows[1].1.contains("does not say all"), "{client}: {rows:?}");
+        let told = setup(&world, client, &[]);
+        let ((first, servers), (second, shell)) = (file(&told, 0), file(&told, 1));
+        fs::create_dir_all(Path::new(&second).parent().expect("a directory")).expect("made");
+        let content = told["files"][1]["content"].as_str().expect("a text");
+        let whole = match (first == second, client) {
+            (true, "codex") => format!("{}\n\n{content}\n", told["files"][0]["content"].as_str().expect("a text")),
+            (true, _) => {
+                let objects = [&servers, &shell].map(|value| value.as_object().cloned().expect("an object"));
+                Value::Object(objects.into_iter().flatten().collect()).to_string()
+            }
+            (false, _) => content.to_owned(),
+        };
+        fs::write(&second, whole).expect("written");
     }
+    let told = world.call(&["doctor", "--json"]).json();
+    for ((client, path), row) in CLIENTS.iter().zip(paths).zip(told["clients"].as_array().expect("a list")) {
+        let text = format!("{path} starts this program for `{client}` in {}", world.workspace().display());
+        assert_eq!(row, &json!({ "client": client, "ready": true, "text": text }));
+    }
+    assert_eq!(told["clients"].as_array().map(Vec::len), Some(CLIENTS.len()));
     let page = world.call(&["doctor"]);
     assert!(page.code == Some(0) && page.stdout.contains("ok       cursor: "), "{page:?}");
 }

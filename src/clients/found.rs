@@ -12,7 +12,7 @@ use clap::Parser as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CLIENTS, Client, Form};
+use super::{CLIENTS, Client, Form, Shell};
 use crate::args::{Cli, Verb};
 use crate::config;
 use crate::report::{Trouble, printable};
@@ -68,23 +68,64 @@ fn of(client: &'static Client, workspace: Option<&Path>) -> Vec<Finding> {
     let otherwise = |path: PathBuf| {
         finding(false, format!("{} is within the agent's reach and can tell the client otherwise", path.display()))
     };
-    listed.iter().map(tell).chain(client.nearby.files.iter().filter_map(near).map(otherwise)).collect()
+    let shell = has_shell(client).map(|path| {
+        let how = format!("`palisade setup {}` prints what does", client.name);
+        finding(
+            false,
+            format!("{} does not say all that keeps it from running commands by itself; {how}", path.display()),
+        )
+    });
+    listed.iter().map(tell).chain(shell).chain(client.nearby.files.iter().filter_map(near).map(otherwise)).collect()
 }
 
 /// The servers of a client's file that are Palisade by their own name or by their program's.
 fn read(path: &Path, client: &Client) -> Result<Vec<Listed>, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MOST).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    let settings: Value = match client.form {
-        Form::Json => serde_json::from_str(&without_comments(&text)).map_err(|error| error.to_string())?,
-        Form::Toml => toml::from_str(&text).map_err(|error| error.message().to_owned())?,
-    };
+    let settings = settings(path, client.form)?;
     // Claude Code keeps those of single directories further down.
     let projects = settings.get("projects").and_then(Value::as_object);
     let tables = std::iter::once(&settings).chain(projects.into_iter().flat_map(|projects| projects.values()));
     let servers = tables.filter_map(|table| table.get(client.key)?.as_object()).flatten();
     Ok(servers.filter_map(|(name, entry)| listed(name, entry)).collect())
+}
+
+/// What a file says.
+fn settings(path: &Path, form: Form) -> Result<Value, String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MOST).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    parsed(&text, form)
+}
+
+fn parsed(text: &str, form: Form) -> Result<Value, String> {
+    match form {
+        Form::Json => serde_json::from_str(&without_comments(text)).map_err(|error| error.to_string()),
+        Form::Toml => toml::from_str(text).map_err(|error| error.message().to_owned()),
+    }
+}
+
+/// The file that does not say all of what keeps this client from a shell of its own, if one could.
+fn has_shell(client: &Client) -> Option<PathBuf> {
+    let Shell::File(place, text) = &client.shell else { return None };
+    let path = place.path()?;
+    let form = if path.extension().is_some_and(|extension| extension == "toml") { Form::Toml } else { Form::Json };
+    let wanted = parsed(text, form).ok();
+    let told = if path.is_file() { settings(&path, form).ok() } else { None };
+    let is_said = told.zip(wanted).is_some_and(|(told, wanted)| holds(&told, &wanted));
+    (!is_said).then_some(path)
+}
+
+/// Whether all of `wanted` is said, whatever else is.
+fn holds(told: &Value, wanted: &Value) -> bool {
+    match wanted {
+        Value::Object(fields) => {
+            fields.iter().all(|(key, wanted)| told.get(key).is_some_and(|told| holds(told, wanted)))
+        }
+        Value::Array(values) => {
+            let told = told.as_array().map(Vec::as_slice).unwrap_or_default();
+            values.iter().all(|wanted| told.iter().any(|told| holds(told, wanted)))
+        }
+        plain => told == plain,
+    }
 }
 
 fn listed(name: &str, entry: &Value) -> Option<Listed> {
@@ -228,6 +269,21 @@ mod tests {
             ("[1, // one\n]", "[1]"),
         ] {
             assert_eq!(without_comments(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wanted_has_to_be_said() {
+        use serde_json::json;
+        let wanted = json!({ "deny": ["Bash"], "shell": false });
+        for (told, expected) in [
+            (json!({ "deny": ["Read", "Bash"], "shell": false, "more": 1 }), true),
+            (json!({ "deny": ["Read"], "shell": false }), false),
+            (json!({ "deny": "Bash", "shell": false }), false),
+            (json!({ "deny": ["Bash"], "shell": true }), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(holds(&told, &wanted), expected, "{told}");
         }
     }
 

@@ -18,6 +18,9 @@ pub(crate) const NAME: &str = "palisade";
 /// How long a client waits for an answer, in seconds, where it can be told: a command or a person may take their time.
 const PATIENCE: u32 = 600;
 
+/// How long it waits for the server to start, in seconds, where else it would be some: policies are read first.
+const START: u32 = 60;
+
 /// A program that speaks to a model and starts MCP servers for it.
 pub(crate) struct Client {
     /// As it is typed; also the agent's name where the settings give none.
@@ -105,7 +108,7 @@ pub(crate) static CLIENTS: &[Client] = &[
         ),
         nearby: Nearby {
             files: &[".mcp.json", ".claude/settings.json", ".claude/settings.local.json"],
-            what: "With the last two lines above they start no server; hooks that they name are run all the same.",
+            what: "With the last two lines above they start no server; started with `--setting-sources user`, Claude Code runs no hook of theirs either.",
         },
         expands: &["${"],
     },
@@ -115,12 +118,15 @@ pub(crate) static CLIENTS: &[Client] = &[
         servers: Place { moved: Some(("CODEX_HOME", "config.toml")), home: ".codex/config.toml" },
         form: Form::Toml,
         key: "mcp_servers",
-        // Without an approval mode `codex exec` runs no tool at all.
+        // Without an approval mode `codex exec` runs no tool at all; a server that is not required it goes on without.
         entry: |server| {
             with_environment(
                 server,
                 "env",
-                json!({ "command": server.program, "args": server.arguments, "default_tools_approval_mode": "approve", "tool_timeout_sec": PATIENCE }),
+                json!({
+                    "command": server.program, "args": server.arguments, "required": true, "startup_timeout_sec": START,
+                    "default_tools_approval_mode": "approve", "tool_timeout_sec": PATIENCE
+                }),
             )
         },
         command: None,

@@ -68,7 +68,7 @@ fn page(client: &Client, server: &Server, servers: &Path) -> Result<String, Trou
     });
     let nearby = client.nearby.files.join(", ");
     page.push_str(&format!("\nIn the directory that it works in it also reads {nearby}. {}\n", client.nearby.what));
-    page.push_str("\nIts tools for files stay its own. `palisade doctor` says whether all is in place.\n");
+    page.push_str("\nIts tools for files stay its own. `palisade doctor` says whether this is in place.\n");
     Ok(page)
 }
 

@@ -39,6 +39,8 @@ const CLAUDE: Row = Row {
         ("ANTHROPIC_BASE_URL", "http://127.0.0.1:PORT"),
         ("ANTHROPIC_API_KEY", "sk-a-key-of-the-clients-own"),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+        // For a machine that does much else.
+        ("MCP_TIMEOUT", "120000"),
     ]),
     own_shell: &["Bash", "Monitor"],
     cloned: (
@@ -100,9 +102,13 @@ const OPENCODE: Row = Row {
 
 #[test]
 fn claude_code_runs_commands_through_palisade() {
-    // As it speaks to a server that it does not know, and in the protocol's newer era.
+    // As it speaks to a server that it does not know.
     converse(&CLAUDE, &[]);
-    converse(&CLAUDE, &[("MCP_PROTOCOL_NEGOTIATION", "auto")]);
+    // In the protocol's newer era, and without what the workspace says.
+    let hook = r#"{ "disableAllHooks": false, "hooks": { "SessionStart": [{ "hooks": [{ "type": "command", "command": "OTHER" }] }] } }"#;
+    let arguments = &["--setting-sources", "user", "-p", "go"];
+    let row = Row { arguments, cloned: (".claude/settings.json", hook, &[]), ..CLAUDE };
+    converse(&row, &[("MCP_PROTOCOL_NEGOTIATION", "auto")]);
 }
 
 #[test]

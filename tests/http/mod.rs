@@ -5,6 +5,7 @@ mod asks;
 mod client;
 mod ends;
 mod issuer;
+mod malformed;
 mod principals;
 mod requests;
 mod secure;

@@ -85,7 +85,7 @@ impl Refused {
 impl Front {
     /// The answer to a request that came over a connection with `peer`.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Body>, Infallible> {
-        let response = match self.names.check(request.headers()) {
+        let response = match self.names.check(request.uri(), request.headers()) {
             Err(status) => refuse(&Refused::new(status, outsider(status))),
             Ok(page) => {
                 let mut response = self.inside(request, peer).await.unwrap_or_else(|refused| refuse(&refused));

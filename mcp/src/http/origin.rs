@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
 /// The server's names, and the pages that may speak to it.
 #[derive(Clone, Debug, Default)]
@@ -21,10 +21,12 @@ impl Names {
     ///
     /// # Errors
     /// 400 for a request without one clear `Host`, 421 for another server's, 403 for a page that may not.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, StatusCode> {
+    pub(super) fn check(&self, target: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, StatusCode> {
         let host = only(headers, &HOST).ok_or(StatusCode::BAD_REQUEST)?;
         let host = host.to_str().map_err(|_| StatusCode::BAD_REQUEST)?;
-        if !self.hosts.contains(&host.to_ascii_lowercase()) {
+        // A target that names a server counts for `Host` (RFC 9112, 3.2.2); here both have to be right.
+        let named = target.authority().map(http::uri::Authority::as_str);
+        if !std::iter::once(host).chain(named).all(|name| self.hosts.contains(&name.to_ascii_lowercase())) {
             return Err(StatusCode::MISDIRECTED_REQUEST);
         }
         if !headers.contains_key(ORIGIN) {
@@ -76,8 +78,21 @@ mod tests {
             for (name, value) in pairs {
                 headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
             }
-            let seen = names.check(&headers).map(|page| page.is_some()).map_err(|status| status.as_u16());
+            let seen = names
+                .check(&Uri::from_static("/mcp"), &headers)
+                .map(|page| page.is_some())
+                .map_err(|status| status.as_u16());
             assert_eq!(seen, expected, "{pairs:?}");
+        }
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("palisade.example"))]);
+        for (target, passes) in [
+            ("http://palisade.example/mcp", true),
+            ("http://127.0.0.1:8931/mcp", true),
+            ("http://evil.example/mcp", false),
+            ("http://palisade.example@evil.example/mcp", false),
+            ("http://evil.example@palisade.example/mcp", false),
+        ] {
+            assert_eq!(names.check(&Uri::from_static(target), &headers).is_ok(), passes, "{target}");
         }
     }
 }
