@@ -64,7 +64,7 @@ fn a_configuration_that_cannot_be_followed_starts_no_server() {
         ("Host web\n  ProxyCommand nc %h %p\n", &["targets.web", "line 2", "ProxyCommand"][..]),
         ("Match exec true\n  User root\n", &["line 1", "Match"]),
         ("Host web\n  ProxyJump web\n", &["too many"]),
-        ("Host web\n  HostKeyAlias other\n", &["line 2", "hostkeyalias"]),
+        ("Host web\n  HostKeyAlias a,b\n", &["line 2", "no name of a host"]),
     ] {
         world.write("ssh_config", text);
         let settings =
@@ -242,7 +242,7 @@ fn whoever_cannot_get_there_is_told_what_to_do() {
 fn a_container_that_cannot_be_used_is_told_why() {
     let Some(docker) = Docker::up() else { return };
     let (bare, stopped) = (docker.container("palisade-no-bash"), docker.container("palisade-stopped"));
-    bare.bash("0:0", "rm /bin/bash /usr/bin/bash");
+    bare.bash("0:0", "rm /bin/bash /usr/bin/bash /bin/sh /usr/bin/sh");
     docker.request("POST", &format!("/containers/{}/kill", stopped.name()), "");
     let target =
         |name: &str, what: &str| format!("[targets.{name}]\ndocker = {{ {what}, socket = \"{}\" }}\n", docker.socket());
@@ -254,7 +254,7 @@ fn a_container_that_cannot_be_used_is_told_why() {
     ];
     let mut site = Site::new(&targets.concat());
     for (target, words) in [
-        ("bare", &["there is no bash at the target", "install bash there"][..]),
+        ("bare", &["neither bash nor sh at the target", "install bash there"][..]),
         ("stopped", &["is not running", "start it"]),
         ("none", &["there is no container `palisade-none`", "check `container`"]),
         ("no-image", &["the image `palisade-none:1` is not on this machine", "pull it"]),

@@ -180,8 +180,7 @@ impl Scanner<'_> {
 
     fn opens(&mut self) -> Result<(), Differs> {
         let word = self.word();
-        if !word.is_empty() && !(starts_name(*word.first().unwrap_or(&b'0')) && word.iter().all(|byte| is_name(*byte)))
-        {
+        if !word.is_empty() && !is_variable(word) {
             return Err(self.differs(1, "a bracket inside a word"));
         }
         if self.peek(1) == Some(b'(') {

@@ -263,7 +263,7 @@ mod tests {
             "echo -e a",
             "echo -ne a",
             "echo 'a\\tb'",
-            "x='a\\tb'; echo $x",
+            "x='a\\tb'; echo \"$x\"",
             "printf '\\x41'",
             "printf '%q' a",
             "printf -v x a",

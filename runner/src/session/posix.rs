@@ -176,7 +176,7 @@ mod tests {
                 (&["set -f; IFS=0", "echo on"], "N/ 0\non\nN/ 0\n"),
                 (&["f() { return 7; }; f", "echo $?"], "N/ 7\n7\nN/ 0\n"),
                 (&["cat <<E\nx\nE", "printf 'no end'"], "x\nN/ 0\nno endN/ 0\n"),
-                (&["echo 8>&8", "echo x >&9"], "N/ 2\nN/ 2\n"),
+                (&["echo x >&8", "echo x >&9"], "N/ 2\nN/ 2\n"),
                 (&["exit 5"], ""),
             ] {
                 let scripts: Vec<&[u8]> = scripts.iter().map(|script| script.as_bytes()).collect();
