@@ -25,9 +25,9 @@ use crate::{identity, render, resources, tools};
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
                             and everything is recorded. A denial names the policy and what would be allowed.";
 
-/// What a client can ask for here: a request of one of these whose parameters are wrong is not one for an unknown method.
-const METHODS: [&str; 8] = [
-    "initialize",
+/// What a client can ask for here: a request of one of these whose parameters are wrong is not one for an unknown method. `initialize` is
+/// none of them where it comes here: the newer era does not know it.
+const METHODS: [&str; 7] = [
     "ping",
     "resources/list",
     "resources/read",

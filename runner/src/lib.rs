@@ -45,9 +45,9 @@ pub use palisade_engine::Decision;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Applied, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Paths, Pending,
-    PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote, Settings,
-    Taken, Transcript, TranscriptEntry,
+    Applied, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Outsider, Paths,
+    Pending, PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote,
+    Settings, Taken, Transcript, TranscriptEntry,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{

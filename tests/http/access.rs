@@ -192,6 +192,28 @@ fn only_a_token_that_is_true_for_this_server_and_now_counts() {
 }
 
 #[test]
+fn who_was_not_let_in_is_on_record_and_does_not_fill_it() {
+    let world = World::new();
+    let (own, other) = (Issuer::new("one"), Issuer::new("one"));
+    publish(&world, &[&own]);
+    let site = Site::start(&world, &format!("{}{ALICE}", settings()));
+    let list = tool_call("list", &json!({}));
+    for _ in 0..20 {
+        assert_eq!(site.tell(&other.token("alice", &json!({})), &list).status, 401);
+    }
+    // Who shows nothing only asks what to show.
+    assert_eq!(site.ask("POST /mcp", &[], "{}").status, 401);
+    let logins = || world.record().into_iter().filter(|line| line["kind"] == "login").collect::<Vec<_>>();
+    let first = logins().first().cloned().expect("an entry, before the answer");
+    assert!(first["why"].as_str().is_some_and(|why| why.contains("sign")), "{first}");
+    assert!(first["from"].as_str().is_some_and(|from| from.starts_with("127.0.0.1:")), "{first}");
+    site.stop();
+    let told: u64 = logins().iter().map(|line| 1 + line["more"].as_u64().unwrap_or(0)).sum();
+    assert_eq!(told, 20, "each counts: {:?}", logins());
+    assert!(logins().len() < 20, "{:?}", logins());
+}
+
+#[test]
 fn a_key_that_the_issuer_has_changed_is_looked_for_and_no_oftener_than_may_be() {
     let world = World::new();
     let (old, new, newer) = (Issuer::new("old"), Issuer::new("new"), Issuer::new("newer"));

@@ -2,6 +2,7 @@
 //!
 //! Proofs are not mixed: a request with a token is its bearer's, whoever else its connection could be.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,8 @@ pub(super) struct Peer {
     pub(super) names: Vec<String>,
     /// Its user, if the kernel says.
     pub(super) uid: Option<u32>,
+    /// Its address, if it has one. That proves nothing.
+    pub(super) address: Option<SocketAddr>,
 }
 
 /// Who may be served.
@@ -214,7 +217,11 @@ mod tests {
     fn a_connection_proves_one_principal_or_none() {
         let access = |proofs: &[Proof]| Access { tokens: None, proofs: proofs.to_vec() };
         let (uri, user) = (Proof::Certificate("spiffe://x/a".to_owned()), Proof::User(7));
-        let peer = |names: &[&str], uid| Peer { names: names.iter().map(|name| (*name).to_owned()).collect(), uid };
+        let peer = |names: &[&str], uid| Peer {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            uid,
+            address: None,
+        };
         let secret = Proof::Secret(Fingerprint::of("x"));
         for (proofs, peer, expected) in [
             (vec![uri.clone(), user.clone()], peer(&["spiffe://x/a"], None), Ok(0)),

@@ -22,6 +22,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::access::{Access, Peer, Refusal};
+use super::book::Book;
 use super::hang_up::{Answer, Owed};
 use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
 use super::metadata::{Metadata, challenge};
@@ -54,6 +55,7 @@ pub(super) struct Front {
     /// What is each principal's own, by its number.
     pub(super) rooms: Vec<Room>,
     pub(super) counts: Arc<Counts>,
+    pub(super) book: Book,
 }
 
 /// What is one principal's own: no handle, no protocol session and no pipeline is any other's.
@@ -123,9 +125,18 @@ impl Front {
             }
         }
         let principal = self.access.principal(request.headers(), peer).await;
-        let principal = principal.map_err(|refusal| self.refused(&refusal))?;
-        let room = self.rooms.get(principal).ok_or_else(|| self.refused(&Refusal::Stranger))?;
-        room.answer(request).await
+        let room = principal.and_then(|principal| self.rooms.get(principal).ok_or(Refusal::Stranger));
+        match room {
+            Ok(room) => room.answer(request).await,
+            Err(refusal) => {
+                let refused = self.refused(&refusal);
+                // Clients ask without a proof to be told which one is wanted.
+                if refusal != Refusal::NoProof {
+                    self.book.turned_away(refused.why, peer).await;
+                }
+                Err(refused)
+            }
+        }
     }
 
     fn refused(&self, refusal: &Refusal) -> Refused {

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Peer;
+use super::book::somebody_at;
 use super::front::Front;
 use super::limits::{HEAD, MAX_HEAD, MAX_LINES};
 use super::terms::{Address, TermsError};
@@ -115,16 +116,21 @@ pub(super) async fn serve(
         let Ok(place) = place else { break };
         let (front, stopping) = (Arc::clone(front), stopping.clone());
         match accepted {
-            Ok(Accepted::Tcp(stream)) => {
+            Ok(Accepted::Tcp(stream, address)) => {
                 let tls = tls.cloned();
                 connections.spawn(async move {
                     let open = front.counts.opened();
                     match tls {
-                        None => attend(stream, front, Peer::default(), stopping).await,
+                        None => attend(stream, front, somebody_at(address), stopping).await,
                         Some(tls) => {
-                            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, tls.accept(stream)).await {
-                                let peer = Peer { names: tls::names(stream.get_ref().1), uid: None };
-                                attend(stream, front, peer, stopping).await;
+                            let peer = somebody_at(address);
+                            match tokio::time::timeout(HEAD, tls.accept(stream)).await {
+                                Ok(Ok(stream)) => {
+                                    let peer = Peer { names: tls::names(stream.get_ref().1), ..peer };
+                                    attend(stream, front, peer, stopping).await;
+                                }
+                                Ok(Err(_)) => front.book.turned_away("the TLS handshake failed", &peer).await,
+                                Err(_) => {}
                             }
                         }
                     }
@@ -135,7 +141,7 @@ pub(super) async fn serve(
                 let uid = stream.peer_cred().ok().map(|peer| peer.uid());
                 connections.spawn(async move {
                     let open = front.counts.opened();
-                    attend(stream, front, Peer { names: Vec::new(), uid }, stopping).await;
+                    attend(stream, front, Peer { uid, ..Peer::default() }, stopping).await;
                     drop((place, open));
                 });
             }
@@ -148,6 +154,7 @@ pub(super) async fn serve(
     }
     let all = async { while connections.join_next().await.is_some() {} };
     let _the_rest_is_cut_off = tokio::time::timeout(DRAIN, all).await;
+    front.book.close().await;
 }
 
 /// Done once the server is told to stop.
@@ -156,7 +163,7 @@ async fn told(mut stopping: watch::Receiver<bool>) {
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, SocketAddr),
     Unix(tokio::net::UnixStream),
 }
 
@@ -164,9 +171,9 @@ impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener, _) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 impatient(&stream)?;
-                Ok(Accepted::Tcp(stream))
+                Ok(Accepted::Tcp(stream, address))
             }
             Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
@@ -220,7 +227,7 @@ mod tests {
         let Listener::Tcp(_, place) = &listener else { unreachable!() };
         let client = tokio::net::TcpStream::connect(place);
         let (_client, accepted) = tokio::join!(client, listener.accept());
-        let Accepted::Tcp(stream) = accepted.unwrap() else { unreachable!() };
+        let Accepted::Tcp(stream, _) = accepted.unwrap() else { unreachable!() };
         assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream).unwrap(), 60_000);
     }
 

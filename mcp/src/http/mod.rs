@@ -11,6 +11,7 @@
 
 mod access;
 mod admin;
+mod book;
 mod front;
 pub(crate) mod hang_up;
 mod keys;
@@ -37,6 +38,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::access::{Access, Tokens};
 use self::admin::Admin;
+use self::book::Book;
 use self::front::{Front, Room};
 use self::keys::Keys;
 use self::limits::{Limits, MAX_BODY};
@@ -155,6 +157,7 @@ impl Server {
             access: Access { tokens, proofs },
             rooms: principals.iter().map(own).collect(),
             counts: Arc::clone(&counts),
+            book: Book::new(principals.first().map(|principal| Arc::clone(&principal.pipeline))),
         });
         let principals = principals.into_iter().map(|principal| (principal.name, principal.pipeline)).collect();
         let admin = Arc::new(Admin { counts, principals, stopping: stopping.clone() });

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::login::TurnedAway;
 use super::recover::Crashed;
 use super::{Anchor, ChainId, Digest, Sealed, Sync, chain};
 use crate::redact::Redacted;
@@ -37,6 +38,8 @@ pub enum Entry {
     Signal(Box<Signalled>),
     /// A program was refused at its `execve`, and no outcome tells of it.
     Denial(Box<Denied>),
+    /// Somebody was not let in.
+    Login(Box<TurnedAway>),
     /// A program of a session's was to be connected to a peer.
     Connect(Box<Connected>),
     /// A checkpoint was to be taken.
@@ -84,6 +87,7 @@ into_entry! {
     Input(Written) Box::new;
     Signal(Signalled) Box::new;
     Denial(Denied) Box::new;
+    Login(TurnedAway) Box::new;
     Connect(Connected) Box::new;
     Checkpoint(Checkpointed) Box::new;
     Restore(Restoring) Box::new;

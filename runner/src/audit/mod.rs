@@ -13,6 +13,7 @@ mod follow;
 mod hex;
 mod history;
 mod key;
+mod login;
 mod proof;
 mod prune;
 mod recover;
@@ -49,6 +50,7 @@ pub use entry::{
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use history::{History, asked};
 pub use key::{KeyError, PublicKey, PublicKeyError};
+pub use login::TurnedAway;
 pub use proof::{Disproof, Proof, ProveError, Proven, prove};
 pub use prune::Pruned;
 pub use recover::Crashed;
