@@ -129,7 +129,6 @@ pub(super) fn place(path: &Path, text: &str, offset: usize) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

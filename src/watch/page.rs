@@ -256,7 +256,7 @@ fn fenced(mut answer: Response, policy: &HeaderValue) -> Response {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use std::pin::pin;
 

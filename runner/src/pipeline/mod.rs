@@ -219,7 +219,7 @@ pub struct Pending {
 /// What comes of a yes.
 enum Lifted {
     /// The call has been judged again, and what came of that.
-    Ended(Outcome),
+    Ended(Box<Outcome>),
     /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.
     Outdated(Box<Call>),
 }
@@ -382,7 +382,7 @@ impl Pipeline {
         let answered = record::Answered { of, granted: true, person, peer: None, reason: "", quorum, explained };
         self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
-            Lifted::Ended(outcome) => Ok(outcome),
+            Lifted::Ended(outcome) => Ok(*outcome),
             Lifted::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
             }
@@ -421,12 +421,14 @@ impl Pipeline {
         self.tally.count(&verdict, engine.vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
-            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await.map(Lifted::Ended),
-            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Lifted::Ended(Outcome::Denied(Refusal {
+            Verdict::Allow(grant) => {
+                self.run(seat, facts, grant, decided, call).await.map(|outcome| Lifted::Ended(Box::new(outcome)))
+            }
+            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Lifted::Ended(Box::new(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
                 anchor: decided.anchor,
-            }))),
+            })))),
         }
     }
 

@@ -78,7 +78,7 @@ impl Pipeline {
             let mut answers = self.answers.subscribe();
             let call = match self.register(&pending) {
                 Asked::Granted(id, people) => match self.lift(pending, &people, id).await? {
-                    Lifted::Ended(outcome) => return Ok(outcome),
+                    Lifted::Ended(outcome) => return Ok(*outcome),
                     // The yes is used up, and the next one is to what these policies say.
                     Lifted::Outdated(call) => *call,
                 },

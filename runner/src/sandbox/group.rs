@@ -349,7 +349,6 @@ fn step_aside(directory: &Path, then: impl Fn() -> io::Result<()>) -> io::Result
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -68,7 +68,7 @@ impl Store {
     pub(super) fn keep_as(
         &self,
         repository: &Repository,
-        read: Read,
+        mut read: Read,
         about: &About,
         start: SystemTime,
         reuse: bool,
@@ -85,8 +85,9 @@ impl Store {
         if count >= MAX_CHECKPOINTS {
             return Err(CheckpointError::Full { max: MAX_CHECKPOINTS });
         }
-        let files = read.entries.values().filter_map(|entry| match &entry.kind {
-            Kind::File(object, size) => Some((*object, *size)),
+        // They are in the list: of a large workspace they are not kept besides, while the list is written.
+        let files = std::mem::take(&mut read.entries).into_values().filter_map(|entry| match entry.kind {
+            Kind::File(object, size) => Some((object, size)),
             Kind::Directory | Kind::Link(_) => None,
         });
         let (objects, sizes): (BTreeSet<Oid>, Vec<u64>) = files.unzip();
