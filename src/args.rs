@@ -1,4 +1,4 @@
-//! What can be typed. No logic: `config.rs` says what it means.
+//! What can be typed. No logic: `config/` says what it means.
 
 mod setup;
 

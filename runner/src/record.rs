@@ -5,8 +5,8 @@ use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
 use crate::audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
     Denied, Digest, Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused, Reloaded,
-    RequestId, Restoring, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
-    Written,
+    RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
+    Written, Yes,
 };
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
@@ -288,13 +288,6 @@ pub(crate) fn denial(id: &str, of: Option<RequestId>, denied: &DeniedProgram, mo
     Denied { of, session: session(id), refused: refused(denied), more }.into()
 }
 
-/// The request for a person's yes that something raises, or the one that it rests on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Yes {
-    pub(crate) ask: Option<RequestId>,
-    pub(crate) under: Option<RequestId>,
-}
-
 /// Something that was to be written to a job's input; without an answer it could not be judged.
 ///
 /// # Errors
@@ -307,17 +300,14 @@ pub(crate) fn input(
     input: &[u8],
     eof: bool,
 ) -> Result<Entry, SealError> {
-    let (effect, determining) = judged.map_or((Effect::Deny, Vec::new()), answer);
     let text = String::from_utf8_lossy(input);
     let sealed = settings.audit.sealed_to.as_ref().map(|to| to.seal_input(job.req, &text)).transpose()?;
-    let Yes { ask, under } = yes;
+    let unclear = || Ruling { effect: Effect::Deny, determining: Vec::new() };
     Ok(Written {
         of: job.req,
-        ask,
-        under,
+        yes,
         session: session(job.session.as_str()),
-        effect,
-        determining,
+        ruling: judged.map_or_else(unclear, answer),
         text: Command::shown(settings.redactor.keyed(job.session.as_str()).text(&text)),
         bytes: u64::try_from(input.len()).unwrap_or(u64::MAX),
         eof,
@@ -328,9 +318,8 @@ pub(crate) fn input(
 
 /// A signal that was to be sent to a job.
 pub(crate) fn signalled(job: &Job, judged: &Explained, yes: Yes, signal: &'static str) -> Entry {
-    let (effect, determining) = answer(judged);
-    let (signal, Yes { ask, under }) = (Term::new(signal), yes);
-    Signalled { of: job.req, ask, under, session: session(job.session.as_str()), effect, determining, signal }.into()
+    let (session, signal) = (session(job.session.as_str()), Term::new(signal));
+    Signalled { of: job.req, yes, session, ruling: answer(judged), signal }.into()
 }
 
 /// A connection that was to be made.
@@ -342,17 +331,16 @@ pub(crate) fn connection(
     addresses: Vec<Redacted>,
     program: Redacted,
 ) -> Entry {
-    Connected { session: session(id), effect: effect(decision), determining, peer, addresses, program }.into()
+    let ruling = Ruling { effect: effect(decision), determining };
+    Connected { session: session(id), ruling, peer, addresses, program }.into()
 }
 
 /// A checkpoint that was to be taken, and the one that was.
 pub(crate) fn checkpoint(id: &str, judged: &Explained, taken: Option<&CheckpointNote>) -> Entry {
-    let (effect, determining) = answer(judged);
     Checkpointed {
         of: None,
         session: session(id),
-        effect,
-        determining,
+        ruling: answer(judged),
         checkpoint: taken.map(|note| note.checkpoint.clone()),
         label: taken.map(|note| note.label.clone()).unwrap_or_default(),
         files: taken.map_or(0, |note| note.files),
@@ -367,8 +355,7 @@ pub(crate) fn checkpoint_before(of: RequestId, id: &str, policies: Vec<Redacted>
     Checkpointed {
         of: Some(of),
         session: session(id),
-        effect: Effect::Allow,
-        determining: policies,
+        ruling: Ruling { effect: Effect::Allow, determining: policies },
         checkpoint: Some(taken.checkpoint.clone()),
         label: taken.label.clone(),
         files: taken.files,
@@ -391,28 +378,25 @@ pub(crate) struct Lists {
 pub(crate) struct Pruner {
     /// None: the settings keep no more of those that nobody asked for.
     pub(crate) by: Option<Redacted>,
-    pub(crate) effect: Effect,
-    pub(crate) policies: Vec<Redacted>,
+    pub(crate) ruling: Ruling,
     pub(crate) keep: usize,
 }
 
 /// Checkpoints that are to go.
 pub(crate) fn checkpoints_pruned(pruner: Pruner, gone: &[CheckpointNote]) -> Entry {
-    let Pruner { by, effect, policies: determining, keep } = pruner;
+    let Pruner { by, ruling, keep } = pruner;
     let checkpoints = gone.iter().map(|note| note.checkpoint.clone()).collect();
-    CheckpointsPruned { by, effect, determining, keep, checkpoints }.into()
+    CheckpointsPruned { by, ruling, keep, checkpoints }.into()
 }
 
 /// A restore that is to be done, with what it touches.
 pub(crate) fn restore(id: &str, to: Redacted, judged: &Explained, force: bool, yes: Yes, lists: Lists) -> Entry {
-    let (effect, determining) = answer(judged);
-    let Yes { ask, under } = yes;
+    let Ruling { effect, determining } = answer(judged);
     let Lists { write, delete, part, parts } = lists;
     let part = (parts > 1).then_some([part, parts]);
     let session = Some(session(id));
     Restoring {
-        ask,
-        under,
+        yes,
         session,
         effect: Some(effect),
         determining,
@@ -432,10 +416,10 @@ pub(crate) fn restored(id: &str, undo: Redacted, failed: &[Redacted]) -> Entry {
 }
 
 /// The decision, and the policies that stand in the way.
-fn answer(judged: &Explained) -> (Effect, Vec<Redacted>) {
+fn answer(judged: &Explained) -> Ruling {
     let mut policies: Vec<Redacted> = judged.reasons.iter().map(|reason| reason.policy.clone()).collect();
     policies.retain(|policy| !policy.is_empty());
-    (effect(judged.decision), policies)
+    Ruling { effect: effect(judged.decision), determining: policies }
 }
 
 /// A session that was closed.

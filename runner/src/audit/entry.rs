@@ -336,24 +336,40 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The request for a person's yes that something raises, or the one that it rests on.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Yes {
+    /// The one that it raises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<RequestId>,
+    /// The one whose grant it uses up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<RequestId>,
+}
+
+/// What policy says to something that is done only when this is on record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ruling {
+    /// Whether it lets it be done.
+    pub effect: Effect,
+    /// The policies that say so, or stand in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub determining: Vec<Redacted>,
+}
+
 /// Something that was to be written to a job's input. Written only when this is on record.
 #[derive(Clone, Debug, Serialize)]
 pub struct Written {
     /// The decision that let the job run.
     pub of: RequestId,
-    /// The request for a person's yes that it raises.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ask: Option<RequestId>,
-    /// The request whose grant it uses up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub under: Option<RequestId>,
+    /// The yes that it takes.
+    #[serde(flatten)]
+    pub yes: Yes,
     /// The session that it was judged for.
     pub session: Id,
-    /// Whether policy lets it be written.
-    pub effect: Effect,
-    /// The policies that stand in the way.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub determining: Vec<Redacted>,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
     /// The text.
     #[serde(flatten)]
     pub text: Command,
@@ -371,19 +387,14 @@ pub struct Written {
 pub struct Signalled {
     /// The decision that let the job run.
     pub of: RequestId,
-    /// The request for a person's yes that it raises.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ask: Option<RequestId>,
-    /// The request whose grant it uses up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub under: Option<RequestId>,
+    /// The yes that it takes.
+    #[serde(flatten)]
+    pub yes: Yes,
     /// The session that it was judged for.
     pub session: Id,
-    /// Whether policy lets it be sent.
-    pub effect: Effect,
-    /// The policies that stand in the way.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub determining: Vec<Redacted>,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
     /// The signal's name.
     pub signal: Term,
 }
@@ -393,11 +404,9 @@ pub struct Signalled {
 pub struct Connected {
     /// The session.
     pub session: Id,
-    /// Whether policy lets it be made.
-    pub effect: Effect,
-    /// The policies that permit it, or those that stand in the way.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub determining: Vec<Redacted>,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
     /// `host:port`.
     pub peer: Redacted,
     /// The addresses that were judged, and that are dialled in turn.
@@ -416,11 +425,9 @@ pub struct Checkpointed {
     pub of: Option<RequestId>,
     /// The session that it is for.
     pub session: Id,
-    /// Whether policy lets it be taken.
-    pub effect: Effect,
-    /// The policies that stand in the way; before a command, those that want it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub determining: Vec<Redacted>,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Redacted>,
@@ -441,11 +448,9 @@ pub struct CheckpointsPruned {
     /// Who wants it; none: the settings keep no more of those that nobody asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Redacted>,
-    /// Whether policy lets it be done.
-    pub effect: Effect,
-    /// The policies that say so.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub determining: Vec<Redacted>,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
     /// How many of the newest stay.
     pub keep: usize,
     /// Those that go.
@@ -455,12 +460,9 @@ pub struct CheckpointsPruned {
 /// The way back to a checkpoint: before it is gone, with what it touches; behind it, with `undo` and what failed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Restoring {
-    /// The request for a person's yes that it raises.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ask: Option<RequestId>,
-    /// The request whose grant it uses up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub under: Option<RequestId>,
+    /// The yes that it takes.
+    #[serde(flatten)]
+    pub yes: Yes,
     /// The session that it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Id>,

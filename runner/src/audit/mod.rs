@@ -44,8 +44,8 @@ pub use cursor::{Batch, Cursor, Line, Most};
 pub use entry::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
     Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Pruning, Reason, Recovered, Redactions, Refused,
-    Reloaded, RequestId, RequestIdError, Restoring, Rotated, Sandbox, Signalled, Start, Stopped, Stream, Term,
-    Transport, Who, Written,
+    Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start, Stopped, Stream, Term,
+    Transport, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use history::{History, asked};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::{Client, Failure, Pipeline, Reading};
-use crate::audit::{Anchor, Entry, RequestId, SealError};
+use crate::audit::{Anchor, Entry, RequestId, SealError, Yes};
 use crate::job::{Job, JobSignal};
 use crate::record;
 use crate::result::{DecisionNote, Explained, Reached};
@@ -101,7 +101,7 @@ impl Pipeline {
         &self,
         job: &Job,
         judged: Option<&Explained>,
-        yes: record::Yes,
+        yes: Yes,
         input: &[u8],
         eof: bool,
     ) -> Result<Entry, Failure> {
@@ -179,7 +179,7 @@ impl Pipeline {
         let judged = Judged { first, rest, typed };
         let redactor = self.settings.redactor.keyed(job.session.as_str());
         let explained = Explained::of(&judged.strictest(), &redactor);
-        let yes = record::Yes { ask: None, under: Some(under) };
+        let yes = Yes { ask: None, under: Some(under) };
         let entry = match &intent {
             Intent::Input { bytes, eof, .. } => self.input_entry(&job, Some(&explained), yes, bytes, *eof)?,
             Intent::Signal { signal, .. } => record::signalled(&job, &explained, yes, signal.name()),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use palisade_engine::Grant;
 
 use super::{Failure, Pipeline};
-use crate::audit::Effect;
+use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::store::{About, Snapshot};
@@ -154,7 +154,7 @@ impl Pipeline {
         });
         let (_, (held, surplus)) = surplus.await?;
         if !surplus.is_empty() {
-            let pruner = Pruner { by: None, effect: Effect::Allow, policies: Vec::new(), keep };
+            let pruner = Pruner { by: None, ruling: Ruling { effect: Effect::Allow, determining: Vec::new() }, keep };
             self.give_up(held, surplus, pruner).await?;
         }
         Ok(())

@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, bound};
-use crate::audit::{Anchor, RequestId};
+use crate::audit::{Anchor, RequestId, Yes};
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Store};
 use crate::checkpoint::tree::Name;
 use crate::checkpoint::{Checkpoint, CheckpointError, Settings};
 use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
-use crate::record::{self, Yes};
+use crate::record;
 use crate::redact::Redacted;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
 use crate::session::SessionError;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
-use crate::audit::Anchor;
+use crate::audit::{Anchor, Yes};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
@@ -82,7 +82,7 @@ impl Pipeline {
         let shown = shown.map_err(|why| *why);
         let ask = self.audit.request();
         let asks = shown.as_ref().is_ok_and(|shown| shown.decision == Decision::Ask);
-        let yes = record::Yes { ask: asks.then_some(ask), under: None };
+        let yes = Yes { ask: asks.then_some(ask), under: None };
         let entry = self.input_entry(&job, shown.as_ref().ok(), yes, input, eof)?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if let Ok(shown) = &shown {
@@ -167,7 +167,7 @@ impl Pipeline {
         let judged = self.judge_acts(&facts, job.runs.iter().map(act)).ok_or_else(unjudged)?;
         let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
         let ask = self.audit.request();
-        let yes = record::Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
+        let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
         let entry = record::signalled(&job, &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.story.decided(ask, &explained);

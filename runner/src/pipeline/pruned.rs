@@ -3,7 +3,7 @@
 use palisade_engine::{Approval, Channel, Oversight};
 
 use super::{CheckpointNote, Failure, Pipeline};
-use crate::audit::Effect;
+use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::store::Lock;
 use crate::control::user_name;
@@ -38,7 +38,8 @@ impl Pipeline {
         let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
         let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
         let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
-        let gone = self.give_up(held, old, record::Pruner { by: Some(by), effect, policies, keep }).await?;
+        let ruling = Ruling { effect, determining: policies };
+        let gone = self.give_up(held, old, record::Pruner { by: Some(by), ruling, keep }).await?;
         if authority.allowed {
             return Ok(Pruned::Gone(gone));
         }
@@ -57,7 +58,7 @@ impl Pipeline {
         pruner: record::Pruner,
     ) -> Result<Vec<CheckpointNote>, Failure> {
         let gone: Vec<CheckpointNote> = old.iter().map(|checkpoint| self.note(checkpoint)).collect();
-        let allowed = pruner.effect == Effect::Allow;
+        let allowed = pruner.ruling.effect == Effect::Allow;
         let entry = record::checkpoints_pruned(pruner, &gone);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if allowed {
