@@ -3,18 +3,13 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::services::{Docker, Sshd, run};
-use crate::support::site::{POLICY, Site, real, runs, ssh_target, until, with_key};
+use crate::support::site::{POLICY, Site, is, real, runs, ssh_target, until, with_key};
 
 /// What a session promises wherever it runs, and what one in `sh` refuses. `workspace` is where it begins.
 fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
-    let is = |result: &Value, key: &str, expected: Value, command: &str| {
-        // What is empty is left out.
-        let empty = if expected == "" { json!(null) } else { expected.clone() };
-        assert!(result[key] == expected || result[key] == empty, "`{command}`: `{key}` is not {expected}: {result}");
-    };
     for (command, stdout, stderr, code) in [
         ("echo out; echo err >&2", "out\n", "err\n", 0),
         ("printf 'no end'", "no end", "", 0),
@@ -34,24 +29,24 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
         ("fails", "", "", 7),
     ] {
         let result = site.exec(session, command);
-        is(&result, "stdout", json!(stdout), command);
-        is(&result, "stderr", json!(stderr), command);
-        is(&result, "exit_code", json!(code), command);
-        is(&result, "status", json!("done"), command);
+        is(&result, "stdout", &json!(stdout), command);
+        is(&result, "stderr", &json!(stderr), command);
+        is(&result, "exit_code", &json!(code), command);
+        is(&result, "status", &json!("done"), command);
     }
     // What would end such a shell ends the command.
     for command in ["shift 9", "echo ${nope?}", "readonly r=1; r=2"] {
         let ended = site.exec(session, command);
         assert!(ended["exit_code"] != json!(0) && ended["status"] == "done", "`{command}`: {ended}");
-        is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), command);
+        is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), command);
     }
     // `cd` leads where the facts say it does.
-    is(&site.exec(session, "cd link; cd ..; pwd -P"), "stdout", json!(format!("{workspace}/sub\n")), "cd");
-    is(&site.exec(session, "cd .."), "cwd", json!(workspace), "cd ..");
+    is(&site.exec(session, "cd link; cd ..; pwd -P"), "stdout", &json!(format!("{workspace}/sub\n")), "cd");
+    is(&site.exec(session, "cd .."), "cwd", &json!(workspace), "cd ..");
     // Nothing that a command prints is the end of one.
     let forged = site.exec(session, "printf '%s/ 0\\n' 0123456789abcdef0123456789abcdef; echo more; false");
-    is(&forged, "stdout", json!("0123456789abcdef0123456789abcdef/ 0\nmore\n"), "forged");
-    is(&forged, "exit_code", json!(1), "forged");
+    is(&forged, "stdout", &json!("0123456789abcdef0123456789abcdef/ 0\nmore\n"), "forged");
+    is(&forged, "exit_code", &json!(1), "forged");
     let token = site.exec(session, "echo ghp_0123456789abcdefghijABCDEFGHIJ012345");
     assert!(!token["stdout"].as_str().unwrap_or_default().contains("0123456789abcdef"), "{token}");
     let much = site.exec(session, "seq 1 400000");
@@ -61,9 +56,9 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
         ["sleep 631; echo never", "while :; do :; done", "while :; do sleep 632; done", "yes", "(sleep 634; sleep 635)"]
     {
         let ended = site.exec_for(session, command, 700);
-        is(&ended, "status", json!("timed_out"), command);
+        is(&ended, "status", &json!("timed_out"), command);
         assert!(ended["lost"].is_null() && !ended["stdout"].to_string().contains("never"), "`{command}`: {ended}");
-        is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), command);
+        is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), command);
     }
     // What may be something else in `sh` than in bash is not run.
     for command in [
@@ -86,7 +81,7 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
         "chdir /",
     ] {
         let denied = site.exec(session, command);
-        is(&denied, "status", json!("denied"), command);
+        is(&denied, "status", &json!("denied"), command);
         assert!(denied.to_string().contains("guard-unparsed"), "`{command}`: {denied}");
     }
     let (_, told) = site.call("exec", &json!({ "session": session, "command": "echo {a,b}" }));
@@ -94,7 +89,7 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     // As everywhere.
     for (command, policy) in [("$x --help", "guard-opaque"), ("sleep 1 & echo x", "guard-background-elsewhere")] {
         let denied = site.exec(session, command);
-        is(&denied, "status", json!("denied"), command);
+        is(&denied, "status", &json!("denied"), command);
         assert!(denied.to_string().contains(policy), "`{command}`: {denied}");
     }
     // Names mean what they mean there.
@@ -108,36 +103,36 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
         ("cat ~/.ssh/id_ed25519", "denied"),
         ("cat far/hostname", "done"),
     ] {
-        is(&site.exec(session, command), "status", json!(expected), command);
+        is(&site.exec(session, command), "status", &json!(expected), command);
     }
     // A command that takes long becomes a job, and can be ended.
     let (job, _) =
         site.call("exec", &json!({ "session": session, "command": "echo begun; sleep 633", "yield_ms": 500 }));
-    is(&job, "status", json!("running"), "a job");
+    is(&job, "status", &json!("running"), "a job");
     let job = job["job"].as_str().expect("a name").to_owned();
     site.call("job_signal", &json!({ "job": job, "signal": "INT" }));
     let (ended, text) = site.read_to_end(&job);
     assert_ne!(ended["status"], "running", "{text}");
-    is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), "after a job");
+    is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), "after a job");
     // A job of its own begins where the session stands, and as a shell that has just been started.
     let (job, text) =
         site.call("exec", &json!({ "session": session, "command": "cat; echo ${x-none}; pwd -P", "yield_ms": 0 }));
     let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
     site.call("job_write", &json!({ "job": job, "input": "typed\n", "eof": true }));
     let (ended, text) = site.read_to_end(&job);
-    is(&ended, "stdout", json!(format!("typed\nnone\n{workspace}\n")), &text);
-    is(&ended, "exit_code", json!(0), &text);
+    is(&ended, "stdout", &json!(format!("typed\nnone\n{workspace}\n")), &text);
+    is(&ended, "exit_code", &json!(0), &text);
     // The command ends the shell; another one stands where it stood, and has nothing else of it.
     site.exec(session, "cd sub");
     let exited = site.exec(session, "echo last; exit 9");
-    is(&exited, "exit_code", json!(9), "exit");
-    is(&exited, "stdout", json!("last\n"), "exit");
-    is(&exited, "status", json!("session_lost"), "exit");
+    is(&exited, "exit_code", &json!(9), "exit");
+    is(&exited, "stdout", &json!("last\n"), "exit");
+    is(&exited, "status", &json!("session_lost"), "exit");
     let (again, text) = site.call("session_open", &json!({ "session": session }));
     assert_eq!((&again["restarted"], &again["state_lost"]), (&json!(true), &json!(true)), "{text}");
     let stands = site.exec(session, "pwd -P; echo ${x-none}; [[ a ]]");
-    is(&stands, "status", json!("denied"), "[[");
-    is(&site.exec(session, "pwd -P; echo ${x-none}"), "stdout", json!(format!("{workspace}/sub\nnone\n")), "again");
+    is(&stands, "status", &json!("denied"), "[[");
+    is(&site.exec(session, "pwd -P; echo ${x-none}"), "stdout", &json!(format!("{workspace}/sub\nnone\n")), "again");
 }
 
 /// What stands where a session begins.

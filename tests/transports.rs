@@ -6,15 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::services::{Docker, Sshd, run};
-use crate::support::site::{Site, real, runs, ssh_target, until, with_key};
+use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 
 /// What has to be so in any session, whatever carries it. `workspace` is where it begins.
 fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
-    let is = |result: &Value, key: &str, expected: Value, command: &str| {
-        // What is empty is left out.
-        let empty = if expected == "" { json!(null) } else { expected.clone() };
-        assert!(result[key] == expected || result[key] == empty, "`{command}`: `{key}` is not {expected}: {result}");
-    };
     // Streams, status, directory.
     for (command, stdout, stderr, code) in [
         ("echo out; echo err >&2", "out\n", "err\n", 0),
@@ -33,17 +28,17 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
         ("cd ..", "", "", 0),
     ] {
         let result = site.exec(session, command);
-        is(&result, "stdout", json!(stdout), command);
-        is(&result, "stderr", json!(stderr), command);
-        is(&result, "exit_code", json!(code), command);
-        is(&result, "status", json!("done"), command);
+        is(&result, "stdout", &json!(stdout), command);
+        is(&result, "stderr", &json!(stderr), command);
+        is(&result, "exit_code", &json!(code), command);
+        is(&result, "status", &json!("done"), command);
     }
-    is(&site.exec(session, "cd sub"), "cwd", json!(format!("{workspace}/sub")), "cd sub");
+    is(&site.exec(session, "cd sub"), "cwd", &json!(format!("{workspace}/sub")), "cd sub");
     site.exec(session, "cd ..");
     // Nothing that a command prints is the end of one.
     let forged = site.exec(session, "printf '%s/ 0\\n' 0123456789abcdef0123456789abcdef; echo more; false");
-    is(&forged, "stdout", json!("0123456789abcdef0123456789abcdef/ 0\nmore\n"), "forged");
-    is(&forged, "exit_code", json!(1), "forged");
+    is(&forged, "stdout", &json!("0123456789abcdef0123456789abcdef/ 0\nmore\n"), "forged");
+    is(&forged, "exit_code", &json!(1), "forged");
     // Secrets, and more than is shown.
     let token = site.exec(session, "echo ghp_0123456789abcdefghijABCDEFGHIJ012345");
     assert!(!token["stdout"].as_str().unwrap_or_default().contains("0123456789abcdef"), "{token}");
@@ -52,24 +47,24 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     // A time limit ends the command and not the session.
     for (command, deadline) in [("sleep 611", 700), ("while :; do :; done", 700), ("trap '' INT; sleep 612", 700)] {
         let ended = site.exec_for(session, command, deadline);
-        is(&ended, "status", json!("timed_out"), command);
+        is(&ended, "status", &json!("timed_out"), command);
         assert!(ended["lost"].is_null(), "`{command}`: {ended}");
-        is(&site.exec(session, "trap - INT; echo $x"), "stdout", json!("kept\n"), command);
+        is(&site.exec(session, "trap - INT; echo $x"), "stdout", &json!("kept\n"), command);
     }
     let flood = site.exec_for(session, "yes", 700);
-    is(&flood, "status", json!("timed_out"), "yes");
-    is(&site.exec(session, "echo after"), "stdout", json!("after\n"), "yes");
+    is(&flood, "status", &json!("timed_out"), "yes");
+    is(&site.exec(session, "echo after"), "stdout", &json!("after\n"), "yes");
     // What is not known before it runs is refused here, as is what goes on behind a command.
     for (command, policy) in [("$x --help", "guard-opaque"), ("sleep 1 & echo x", "guard-background-elsewhere")] {
         let denied = site.exec(session, command);
-        is(&denied, "status", json!("denied"), command);
+        is(&denied, "status", &json!("denied"), command);
         assert!(denied.to_string().contains(policy), "`{command}`: {denied}");
     }
     // Names mean what they mean there.
     let reads = site.exec(session, "ln -s /etc/hostname link");
     assert_ne!(reads["status"], "session_lost", "{reads}");
     let secret = site.exec(session, "cat ~/.ssh/id_ed25519");
-    is(&secret, "status", json!("denied"), "a key");
+    is(&secret, "status", &json!("denied"), "a key");
     assert!(secret.to_string().contains("t-no-secrets"), "{secret}");
     // What there is not at a target is said.
     let apart = json!({ "session": session, "command": "cat", "tty": true });
@@ -78,17 +73,17 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     // A command that takes long becomes a job, and can be ended.
     let (job, _) =
         site.call("exec", &json!({ "session": session, "command": "echo begun; sleep 613", "yield_ms": 500 }));
-    is(&job, "status", json!("running"), "a job");
+    is(&job, "status", &json!("running"), "a job");
     let job = job["job"].as_str().expect("a name").to_owned();
     site.call("job_signal", &json!({ "job": job, "signal": "KILL" }));
     let (ended, text) = site.call("job_read", &json!({ "job": job, "wait_ms": 20_000 }));
     assert_ne!(ended["status"], "running", "{text}");
-    is(&site.exec(session, "echo $x"), "stdout", json!("kept\n"), "after a job");
+    is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), "after a job");
     // The command ends the shell.
     let exited = site.exec(session, "echo last; exit 9");
-    is(&exited, "exit_code", json!(9), "exit");
-    is(&exited, "stdout", json!("last\n"), "exit");
-    is(&exited, "status", json!("session_lost"), "exit");
+    is(&exited, "exit_code", &json!(9), "exit");
+    is(&exited, "stdout", &json!("last\n"), "exit");
+    is(&exited, "status", &json!("session_lost"), "exit");
 }
 
 #[test]

@@ -61,40 +61,46 @@ async fn go_back(
     terms: RestoreTerms,
 ) -> Result<Exit, Trouble> {
     let user = pipeline.user().to_owned();
-    let mut person = |note: &RestoreNote, explained: &Explained| {
-        let there = report::has_person();
-        there.then(|| {
-            (Approval { user: user.clone(), roles: BTreeSet::new(), via: Channel::Terminal }, ask(note, explained))
-        })
-    };
-    match pipeline.restore_from_outside(checkpoint, terms, &mut person).await? {
-        Checked::Done(note) => {
+    let mut person = |note: &RestoreNote, explained: &Explained| asked(&user, note, explained, &WORDS);
+    match done(pipeline.restore_from_outside(checkpoint, terms, &mut person).await?) {
+        Ok(note) => {
             shown(context, &note, || told(&note, &WORDS))?;
             Ok(if note.failed.is_empty() { Exit::Fine } else { Exit::Error })
         }
-        // Nobody is asked later: whoever is at a terminal has been.
+        Err(exit) => Ok(exit),
+    }
+}
+
+/// What a person at the terminal, if there is one, says to what is shown of it: nothing but `yes` is a yes.
+pub(crate) fn asked(user: &str, note: &RestoreNote, explained: &Explained, words: &Words) -> Option<(Approval, bool)> {
+    if !report::has_person() {
+        return None;
+    }
+    report::complain(&report::reasons(explained));
+    report::complain(&told(note, words));
+    report::complain(words.question);
+    let mut answer = String::new();
+    let yes = io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes";
+    Some((Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal }, yes))
+}
+
+/// What was done. If nothing was, says why: nobody is asked later, for whoever is at a terminal has been.
+pub(crate) fn done<T>(checked: Checked<T>) -> Result<Box<T>, Exit> {
+    match checked {
+        Checked::Done(what) => Ok(what),
         Checked::Unanswered(unanswered) => {
             report::complain(&report::reasons(&unanswered.explained));
-            Ok(Exit::Denied)
+            Err(Exit::Denied)
         }
         Checked::Refused(refusal) => {
             report::complain(&format!("palisade: {}\n", refusal.explained.decision.as_str()));
             report::complain(&report::reasons(&refusal.explained));
-            Ok(Exit::Denied)
+            Err(Exit::Denied)
         }
     }
 }
 
-/// Shows what would be done, and takes nothing but `yes` for a yes.
-fn ask(note: &RestoreNote, explained: &Explained) -> bool {
-    report::complain(&report::reasons(explained));
-    report::complain(&told(note, &WORDS));
-    report::complain("Do it? Type yes to allow: ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
-}
-
-fn shown(context: &Context, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, Trouble> {
+pub(crate) fn shown(context: &Context, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, Trouble> {
     report::print(&if context.json { commands::json(value)? } else { text() });
     Ok(Exit::Fine)
 }
@@ -122,9 +128,12 @@ pub(crate) struct Words {
     pub(crate) write: &'static str,
     /// There is nothing to do.
     pub(crate) nothing: &'static str,
+    /// What a person at the terminal is asked.
+    pub(crate) question: &'static str,
 }
 
-const WORDS: Words = Words { write: "put back", nothing: "nothing has changed since\n" };
+const WORDS: Words =
+    Words { write: "put back", nothing: "nothing has changed since\n", question: "Do it? Type yes to allow: " };
 
 pub(crate) fn told(note: &RestoreNote, words: &Words) -> String {
     let would = if note.undo.is_some() { "" } else { "would be " };

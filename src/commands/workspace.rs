@@ -1,17 +1,14 @@
 //! `workspace`: what an agent did in its view of the workspace, from outside any session: shown, applied, given up.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use palisade_engine::{Approval, Channel};
 use palisade_runner::overlay::{self, Change, Difference, Held, Overlay};
-use palisade_runner::{Applied, Checked, Explained, Pipeline, RestoreNote, RestoreTerms};
+use palisade_runner::{Applied, Explained, Pipeline, RestoreNote, RestoreTerms};
 use serde::Serialize;
 
 use crate::args::{Context, Workspace, WorkspaceAction};
-use crate::commands::checkpoint;
+use crate::commands::checkpoint::{self, shown};
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
@@ -116,39 +113,18 @@ async fn apply(pipeline: &Pipeline, view: &Arc<Held>, context: &Context, terms: 
         });
     }
     let user = pipeline.user().to_owned();
-    let mut person = |note: &RestoreNote, explained: &Explained| {
-        let there = report::has_person();
-        there.then(|| {
-            (Approval { user: user.clone(), roles: BTreeSet::new(), via: Channel::Terminal }, ask(note, explained))
-        })
-    };
-    match pipeline.apply_view(view, terms, &mut person).await? {
-        Checked::Done(applied) => {
+    let mut person = |note: &RestoreNote, explained: &Explained| checkpoint::asked(&user, note, explained, &WORDS);
+    match checkpoint::done(pipeline.apply_view(view, terms, &mut person).await?) {
+        Ok(applied) => {
             shown(context, &applied, || outcome(&applied))?;
             Ok(if applied.note.dry_run || applied.emptied { Exit::Fine } else { Exit::Error })
         }
-        Checked::Unanswered(unanswered) => {
-            report::complain(&report::reasons(&unanswered.explained));
-            Ok(Exit::Denied)
-        }
-        Checked::Refused(refusal) => {
-            report::complain(&format!("palisade: {}\n", refusal.explained.decision.as_str()));
-            report::complain(&report::reasons(&refusal.explained));
-            Ok(Exit::Denied)
-        }
+        Err(exit) => Ok(exit),
     }
 }
 
-/// Shows what would be done, and takes nothing but `yes` for a yes.
-fn ask(note: &RestoreNote, explained: &Explained) -> bool {
-    report::complain(&report::reasons(explained));
-    report::complain(&checkpoint::told(note, &WORDS));
-    report::complain("Apply it? Type yes to allow: ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
-}
-
-const WORDS: checkpoint::Words = checkpoint::Words { write: "written", nothing: "nothing differs\n" };
+const WORDS: checkpoint::Words =
+    checkpoint::Words { write: "written", nothing: "nothing differs\n", question: "Apply it? Type yes to allow: " };
 
 fn outcome(applied: &Applied) -> String {
     let mut text = checkpoint::told(&applied.note, &WORDS);
@@ -157,11 +133,6 @@ fn outcome(applied: &Applied) -> String {
         text.push_str("the view stays as it is: not all of it is in the workspace\n");
     }
     text
-}
-
-fn shown(context: &Context, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<Exit, Trouble> {
-    report::print(&if context.json { commands::json(value)? } else { text() });
-    Ok(Exit::Fine)
 }
 
 /// Does something with the view while nobody else can, on record.

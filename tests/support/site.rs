@@ -172,3 +172,9 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
 pub(crate) fn real(path: &str) -> String {
     fs::canonicalize(path).expect("a real path").display().to_string()
 }
+
+/// What is empty is left out of a result.
+pub(crate) fn is(result: &Value, key: &str, expected: &Value, command: &str) {
+    let empty = if expected == "" { &Value::Null } else { expected };
+    assert!(&result[key] == expected || &result[key] == empty, "`{command}`: `{key}` is not {expected}: {result}");
+}
