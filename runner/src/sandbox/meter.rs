@@ -13,8 +13,8 @@
 //!
 //! Decided here: whether a limit is passed. Not decided here: what becomes of the command (`transport/local/run.rs`).
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -90,6 +90,8 @@ impl Exceeded {
 #[derive(Debug)]
 pub struct Meter {
     told: watch::Receiver<Option<Exceeded>>,
+    /// Whether what has passed a limit is being ended just now.
+    ending: watch::Receiver<bool>,
     activity: Arc<Activity>,
     group: Option<Arc<Group>>,
 }
@@ -112,23 +114,30 @@ impl Meter {
             return Ok(None);
         }
         let (teller, told) = watch::channel(None);
+        let (busy, ending) = watch::channel(false);
         let activity = Arc::new(Activity::default());
         let account = Account::new(Arc::clone(&activity), disks);
         let due = Instant::now() + FAR;
-        let watched = Watched { process: Arc::downgrade(process), limits, account, teller, due, calm: None, blind: 0 };
+        let seen = Arc::downgrade(process);
+        let watched = Watched { process: seen, limits, account, teller, busy, due, calm: None, blind: 0 };
         hand_over(watched)?;
-        Ok(Some(Self { told, activity, group: process.group().cloned() }))
+        Ok(Some(Self { told, ending, activity, group: process.group().cloned() }))
     }
 
-    /// A command begins: what is passed from now on. It has ended when this is dropped.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
+    /// A command begins: what is passed from now on. It has ended when this is dropped. Waits until what an earlier one is ended
+    /// for has come to its end: whoever ends that takes all that it finds.
+    pub async fn watch(&self) -> Watch {
         self.activity.begun.fetch_add(1, AcqRel);
+        let running = Running(Arc::clone(&self.activity));
+        // Either that one sees that another command has begun, or this one that it is at work.
+        fence(SeqCst);
+        let mut ending = self.ending.clone();
+        let _nobody_ends_anything_any_more = ending.wait_for(|ending| !ending).await;
         let mut told = self.told.clone();
         told.mark_unchanged();
         let refusals = |group: &Arc<Group>| Some((Arc::clone(group), group.refusals().ok()?));
         let group = self.group.as_ref().and_then(refusals);
-        Watch { told: Some(told), group, _running: Some(Running(Arc::clone(&self.activity))) }
+        Watch { told: Some(told), group, _running: Some(running) }
     }
 }
 
@@ -247,6 +256,8 @@ struct Watched {
     limits: Limits,
     account: Account,
     teller: watch::Sender<Option<Exceeded>>,
+    /// Whether what has passed a limit is being ended.
+    busy: watch::Sender<bool>,
     /// When it is to be looked at again.
     due: Instant,
     /// How many commands had ended when it was found at rest, with nothing in it but its shell.
@@ -270,8 +281,8 @@ impl Drop for Watched {
 #[cfg(test)]
 pub(super) fn watched(process: &Arc<Process>, limits: Limits) -> impl Send + use<> {
     let account = Account::new(Arc::default(), Disks::default());
-    let (process, teller) = (Arc::downgrade(process), watch::channel(None).0);
-    Watched { process, limits, account, teller, due: Instant::now(), calm: None, blind: 0 }
+    let (process, teller, busy) = (Arc::downgrade(process), watch::channel(None).0, watch::channel(false).0);
+    Watched { process, limits, account, teller, busy, due: Instant::now(), calm: None, blind: 0 }
 }
 
 /// What comes of a look.
@@ -390,11 +401,17 @@ impl Watched {
 
     fn end(&self, exceeded: Exceeded) {
         let Some(process) = self.process.upgrade() else { return };
-        self.teller.send_replace(Some(exceeded));
-        if self.teller.receiver_count() > 1 {
-            interrupt(&process, exceeded);
+        self.busy.send_replace(true);
+        fence(SeqCst);
+        // What another command has begun since is looked at anew: it may have passed nothing.
+        if !self.account.is_over() {
+            self.teller.send_replace(Some(exceeded));
+            if self.teller.receiver_count() > 1 {
+                interrupt(&process, exceeded);
+            }
+            end(&process, &self.limits);
         }
-        end(&process, &self.limits);
+        self.busy.send_replace(false);
     }
 }
 

@@ -297,7 +297,10 @@ impl World {
         let meter = self.metered.then(|| Meter::start(&process, plan.limits, disks).unwrap().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let limit = runtime.block_on(async {
-            let mut watch = meter.as_ref().map_or_else(Watch::none, Meter::watch);
+            let mut watch = match &meter {
+                Some(meter) => meter.watch().await,
+                None => Watch::none(),
+            };
             let limit = tokio::select! {
                 _ended = tokio::time::timeout(patience, process.wait()) => None,
                 // As for a command that does not end by itself when all around it does.

@@ -23,8 +23,11 @@ fn a_directory_that_is_closed_to_the_server_has_passed_its_limit() {
         let process = Arc::new(spawn(prepare(&place.plan(), launch).unwrap()).unwrap());
         let disks = Disks::of(&place.plan(), Path::new(place.path("work")));
         let limits = Limits { disk: Some(1 << 30), ..Limits::default() };
-        let mut watch = Meter::start(&process, limits, disks).unwrap().unwrap().watch();
-        let passed = runtime().block_on(async { tokio::time::timeout(PATIENCE, watch.exceeded()).await });
+        let meter = Meter::start(&process, limits, disks).unwrap().unwrap();
+        let passed = runtime().block_on(async {
+            let mut watch = meter.watch().await;
+            tokio::time::timeout(PATIENCE, watch.exceeded()).await
+        });
         assert_eq!(passed.ok(), Some(Exceeded::Disk), "{script}");
         process.kill().unwrap();
         finish(&process);

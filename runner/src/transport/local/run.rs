@@ -17,7 +17,7 @@ use super::kept::{Keeping, Kept};
 use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
 use crate::redact::Redactor;
-use crate::sandbox::meter::{Exceeded, Meter, Watch};
+use crate::sandbox::meter::{Exceeded, Watch};
 use crate::sandbox::{Ending, Tree};
 use crate::session::frame::{self, Report, Streams};
 use crate::session::hearing::{Forged, Hearing};
@@ -167,8 +167,11 @@ impl LocalShell {
         };
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
         let unwritten = frame::command(script, directory, streams, &nonce);
+        let exceeded = match &self.meter {
+            Some(meter) => meter.watch().await,
+            None => Watch::none(),
+        };
         let deadline = tokio::time::Instant::now() + terms.timeout;
-        let exceeded = self.meter.as_ref().map_or_else(Watch::none, Meter::watch);
         let run = Run {
             shell: self,
             stdout,
