@@ -13,8 +13,8 @@
 //!
 //! Decided here: whether a limit is passed. Not decided here: what becomes of the command (`transport/local/run.rs`).
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
-use std::sync::atomic::{AtomicU64, fence};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -129,12 +129,13 @@ impl Meter {
     pub async fn watch(&self) -> Watch {
         self.activity.begun.fetch_add(1, AcqRel);
         let running = Running(Arc::clone(&self.activity));
-        // Either that one sees that another command has begun, or this one that it is at work.
-        fence(SeqCst);
-        let mut ending = self.ending.clone();
-        let _nobody_ends_anything_any_more = ending.wait_for(|ending| !ending).await;
         let mut told = self.told.clone();
         told.mark_unchanged();
+        let mut ending = self.ending.clone();
+        if *ending.borrow_and_update() {
+            let _nobody_ends_anything_any_more = ending.wait_for(|ending| !ending).await;
+            told.mark_unchanged();
+        }
         let refusals = |group: &Arc<Group>| Some((Arc::clone(group), group.refusals().ok()?));
         let group = self.group.as_ref().and_then(refusals);
         Watch { told: Some(told), group, _running: Some(running) }
@@ -401,16 +402,14 @@ impl Watched {
 
     fn end(&self, exceeded: Exceeded) {
         let Some(process) = self.process.upgrade() else { return };
+        // In this order: a command that begins now waits for the end of this, or is told as the one that runs. None goes before: a
+        // stream of short ones could put it off for ever.
         self.busy.send_replace(true);
-        fence(SeqCst);
-        // What another command has begun since is looked at anew: it may have passed nothing.
-        if !self.account.is_over() {
-            self.teller.send_replace(Some(exceeded));
-            if self.teller.receiver_count() > 1 {
-                interrupt(&process, exceeded);
-            }
-            end(&process, &self.limits);
+        self.teller.send_replace(Some(exceeded));
+        if self.teller.receiver_count() > 1 {
+            interrupt(&process, exceeded);
         }
+        end(&process, &self.limits);
         self.busy.send_replace(false);
     }
 }

@@ -1,6 +1,6 @@
 //! What passes a limit ends, with a reason, and neither the session nor the machine does with it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palisade_runner::sandbox::plan::Limits;
 use palisade_runner::{Call, ExecResult, Status};
@@ -55,6 +55,19 @@ async fn a_bomb_ends_its_command_and_nothing_else() {
     let outcomes: Vec<_> = place.record().into_iter().filter(|entry| entry["kind"] == "outcome").collect();
     assert!(outcomes.iter().any(|entry| entry["exit"]["reason"] == "limit-memory"), "{outcomes:?}");
     assert!(outcomes.iter().any(|entry| entry["exit"]["reason"] == "limit-processes"), "{outcomes:?}");
+}
+
+/// Who is told may change; that it is ended does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn short_commands_do_not_put_off_the_end_of_what_an_earlier_one_has_left() {
+    let place = place(Limits { memory: Some(100 * MEBIBYTE), ..Limits::default() });
+    let session = place.open().await;
+    let lives = "kill -0 $! 2>/dev/null && echo lives";
+    session.says("/usr/bin/python3 -c 'x=bytearray(300<<20); import time; time.sleep(72)' & true").await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while session.within(Duration::from_secs(10), lives).await.stdout.as_str() == "lives\n" {
+        assert!(Instant::now() < deadline, "it goes on");
+    }
 }
 
 /// The server looks from time to time; between two looks the kernel bounds how many there can be, where it can.

@@ -441,7 +441,14 @@ impl Run<'_> {
         };
         Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
-            (None, Some(status)) => (self.exceeded.now().map_or(End::Status(status), End::Limited), None),
+            (None, Some(status)) => match self.exceeded.now().map(End::Limited) {
+                None => (End::Status(status), None),
+                // It has come to its end just so; what it has left has not.
+                Some(end) => {
+                    self.fall = Some(Fall { end, ladder: Ladder::new(None) });
+                    (end, None)
+                }
+            },
             // Somebody typed Ctrl-C just when the shell, which runs nothing else, was about to report.
             (None, None) if self.shell.terminal.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
