@@ -161,9 +161,9 @@ fn settle(workspace: &AbsolutePath, privilege: Privilege) -> Result<(), OverlayE
     if u64::try_from(kind).ok() != Some(tree::OVERLAY) {
         return Err(OverlayError::Mount { source: io::Error::other("it does not stand at the workspace's path") });
     }
-    if let Ok(here) = std::env::current_dir() {
-        std::env::set_current_dir(here).map_err(seen)?;
-    }
+    // A directory that has no name any more would stay one of the workspace itself.
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    std::env::set_current_dir(here).map_err(seen)?;
     if privilege == Privilege::Lent {
         let none = CapabilitySet::empty();
         let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
