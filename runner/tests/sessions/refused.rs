@@ -30,6 +30,11 @@ async fn recorded(place: &Place, kind: &str) -> Vec<Value> {
     }
 }
 
+/// A fork in the same clock tick as the next command's beginning would be that one's (docs/threat-model.md).
+async fn between_commands() {
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+}
+
 const LATE: &str = "#!/bin/bash\nwhile ! [[ -e go ]]; do sleep 0.05; done\nuname -s\ntouch gone\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,8 +47,7 @@ async fn one_behind_its_commands_end_is_on_record_under_it_and_no_other() {
         let shell = place.open().await;
         let begun = shell.run("./late >/dev/null 2>&1 &").await;
         assert!(begun.denied.is_empty(), "{begun:?}");
-        // A fork in the same clock tick as the next command's beginning would be that one's (docs/threat-model.md).
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        between_commands().await;
         let innocent = shell.run(meanwhile).await;
         assert!(innocent.denied.is_empty() && innocent.exit_code == Some(0), "{innocent:?}");
         if quiet {
@@ -75,6 +79,7 @@ async fn more_than_are_told_are_counted() {
     let place = self::place(&[("loop", "#!/bin/bash\nsleep 1\nfor i in $(seq 60); do uname; done\ntouch gone\n")]);
     let shell = place.open().await;
     shell.run("./loop >/dev/null 2>&1 &").await;
+    between_commands().await;
     shell.run("while ! [[ -e gone ]]; do sleep 0.05; done").await;
     let denials = recorded(&place, "denial").await;
     // The first, and those at which 1, 2, 4, … 32 have been left out.
