@@ -41,6 +41,11 @@ impl PolicyFiles {
             cases: files.iter().filter(is_case).map(source).collect::<Result<_, _>>()?,
         })
     }
+
+    /// The paths of all that was read, as they were named.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().chain(&self.groups).chain(&self.cases).map(|source| source.name.as_str())
+    }
 }
 
 /// Every file below a directory in the order of their names, or the file itself.

@@ -111,6 +111,7 @@ impl Secrets {
 /// The set as it was read, if everything about it is right.
 fn load(authored: &Authored, flags: &Context) -> Result<Engine, String> {
     let told = |error: ConfigError| Trouble::from(error).to_string();
+    authored.out_of_reach(flags).map_err(told)?;
     if matches!(authored.chosen(), Chosen::Profile(_)) {
         // Its cases try the groups that it ships with, and a site may have added to them.
         return authored.engine_for(flags).map_err(told);

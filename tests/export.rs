@@ -120,11 +120,14 @@ fn a_server_does_not_start_without_what_secures_its_copies() {
         assert!(ended.stderr.contains(&place) && ended.stderr.contains(said), "{settings}: {ended:?}");
     }
     // Whoever can change what vouches for a collector reads the record.
-    let inside =
-        format!("[export.syslog]\nto = 'tls://h:6514'\nroots = '{}'\n", world.workspace().join("r.pem").display());
-    let file = world.write("s.toml", &inside).display().to_string();
-    let ended = world.call(&["serve", "--config", &file]);
-    assert!(ended.code == Some(1) && ended.stderr.contains("within the agent's reach"), "{ended:?}");
+    std::os::unix::fs::symlink(world.path("junk.pem"), world.workspace().join("link.pem")).expect("a link");
+    for inside in ["r.pem", "link.pem"] {
+        let inside = world.workspace().join(inside);
+        let settings = format!("[export.syslog]\nto = 'tls://h:6514'\nroots = '{}'\n", inside.display());
+        let file = world.write("s.toml", &settings).display().to_string();
+        let ended = world.call(&["serve", "--config", &file]);
+        assert!(ended.code == Some(1) && ended.stderr.contains("within the agent's reach"), "{ended:?}");
+    }
 }
 
 /// A collector that speaks TLS, asks for a certificate, and prints what comes.

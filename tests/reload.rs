@@ -16,7 +16,7 @@ struct Live<'w> {
 }
 
 /// Programs may run, and touch the workspace as `actions` says.
-fn policies(actions: &str) -> String {
+pub(crate) fn policies(actions: &str) -> String {
     format!(
         "@id(\"do\") permit (principal, action in [Action::\"exec\", Action::\"setEnv\", Action::\"openSession\", Action::\"useTool\"], resource);\n\
          @id(\"files\") permit (principal, action in [{actions}], resource) when {{ resource in context.workspace || resource in PathGroup::\"temp\" }};\n\
@@ -24,7 +24,7 @@ fn policies(actions: &str) -> String {
     )
 }
 
-const ALL: &str = "Action::\"read\", Action::\"write\", Action::\"delete\", Action::\"execute\"";
+pub(crate) const ALL: &str = "Action::\"read\", Action::\"write\", Action::\"delete\", Action::\"execute\"";
 const LOOK: &str = "Action::\"read\", Action::\"execute\"";
 
 impl<'w> Live<'w> {
@@ -172,6 +172,13 @@ fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
         assert!(refused["refused"].as_str().is_some_and(|why| why.contains(said)), "{more}: {refused}");
         assert_eq!(live.run(&session, "cat plans")["structuredContent"]["status"], "denied", "{more}");
     }
+    // A file of the set that leads into the workspace would be the agent's to write.
+    world.write("work/more.cedar", "@id(\"more\") permit (principal, action, resource);\n");
+    std::os::unix::fs::symlink(world.path("work/more.cedar"), world.path(&format!("{path}/more.cedar")))
+        .expect("a link");
+    let refused = live.change("palisade.toml", &settings(""));
+    assert!(refused["refused"].as_str().is_some_and(|why| why.contains("within the agent's reach")), "{refused}");
+    std::fs::remove_file(world.path(&format!("{path}/more.cedar"))).expect("removed");
     let refused = live.change("palisade.toml", "profile = 'readonly'\n");
     assert!(refused["refused"].as_str().is_some_and(|why| why.contains("take a restart")), "{refused}");
     assert_eq!(live.run(&session, "echo still here")["structuredContent"]["stdout"], "still here\n");

@@ -144,6 +144,43 @@ fn granted_directories_are_readable_or_writable_and_no_more() {
 }
 
 #[test]
+fn nothing_is_gone_by_where_the_agent_says_what_it_leads_to() {
+    let world = World::new();
+    let text = &crate::reload::policies(crate::reload::ALL);
+    for directory in ["rules", "linked", "work/sub"] {
+        std::fs::create_dir_all(world.path(directory)).expect("a directory");
+    }
+    world.write("rules/p.cedar", text);
+    world.write("empty.toml", "");
+    for (target, link) in [
+        ("empty.toml", "work/s.toml"),
+        ("rules", "work/rules"),
+        ("work/later.cedar", "linked/p.cedar"),
+        ("work/rules", "twice"),
+        ("rules", "fine"),
+    ] {
+        std::os::unix::fs::symlink(world.path(target), world.path(link)).expect("a link");
+    }
+    world.write("work/later.cedar", text);
+    for (flag, path, is_refused) in [
+        ("--config", "work/s.toml", true),
+        ("--config", "empty.toml", false),
+        ("--config", "work/sub/../../empty.toml", true),
+        ("--config", "work/../empty.toml", false),
+        ("--policies", "work/rules", true),
+        ("--policies", "linked", true),
+        ("--policies", "twice", true),
+        ("--policies", "fine", false),
+        ("--policies", "rules/p.cedar", false),
+    ] {
+        let named = world.path(".").join(path).display().to_string();
+        let ended = world.call(&["run", flag, &named, "echo hi"]);
+        let refused = ended.code == Some(125) && ended.stderr.contains("within the agent's reach");
+        assert_eq!((refused, ended.stdout == "hi\n"), (is_refused, !is_refused), "{flag} {path}: {ended:?}");
+    }
+}
+
+#[test]
 fn values_of_named_variables_are_secrets() {
     let world = World::new();
     world.program("say", "#!/bin/sh\necho 'it is correct-horse-battery'\n");

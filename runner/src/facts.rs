@@ -422,8 +422,18 @@ pub fn real_directory(path: &Path) -> Option<AbsolutePath> {
 }
 
 /// The real path of something, whether or not it exists.
-pub fn real_path(path: &Path) -> Option<AbsolutePath> {
+pub(crate) fn real_path(path: &Path) -> Option<AbsolutePath> {
     real(path, Last::Followed).map(|place| place.path)
+}
+
+/// Everything that is looked up on the way to a file, as it really lies, the file itself last: whoever can exchange one of
+/// them says where the way leads. `None` if that cannot be told.
+pub fn way_to(path: &Path) -> Option<Vec<AbsolutePath>> {
+    let mut way = Vec::new();
+    let end = follow(path, Last::Followed, |step| way.push(step.to_owned()))?;
+    let mut way: Vec<AbsolutePath> = way.iter().map(|step| AbsolutePath::new(step.to_str()?)).collect::<Option<_>>()?;
+    way.push(end.path);
+    Some(way)
 }
 
 /// The path of a program that is executed, in a real directory, its own name as it is called.
@@ -458,6 +468,11 @@ struct Place {
 /// a directory that may not be searched, `..` behind something that does not exist, or a link below /proc, which means
 /// something else to every process.
 fn real(path: &Path, last: Last) -> Option<Place> {
+    follow(path, last, |_| {})
+}
+
+/// The same, and `look_up` is told of every entry that is met.
+fn follow(path: &Path, last: Last, mut look_up: impl FnMut(&Path)) -> Option<Place> {
     if let Some(stream) = standard_stream(path) {
         return Some(Place { path: stream, exists: true, enters: false });
     }
@@ -474,6 +489,7 @@ fn real(path: &Path, last: Last) -> Option<Place> {
             continue;
         }
         let next = found.join(&name);
+        look_up(&next);
         let metadata = if exists { std::fs::symlink_metadata(&next) } else { Err(not_found()) };
         match metadata {
             Ok(metadata) if metadata.is_symlink() && !(pending.is_empty() && last == Last::Kept) => {

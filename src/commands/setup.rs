@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use palisade_runner::Settings;
-use palisade_runner::facts::real_path;
 use serde_json::json;
 
 use crate::args::{Context, Setup};
 use crate::clients::entry::Server;
 use crate::clients::{self, Client, Shell};
 use crate::commands;
-use crate::config::{self, ConfigError, Own};
+use crate::config::{self, ConfigError, Own, Reach};
 use crate::exit::Exit;
 use crate::report::{self, Trouble, printable};
 
@@ -128,10 +127,7 @@ fn environment() -> Result<BTreeMap<String, String>, Trouble> {
 
 /// What the agent can write, it can make another program or another policy of.
 fn out_of_reach(what: &'static str, path: &Path, settings: &Settings) -> Result<(), Trouble> {
-    let place = real_path(path);
-    let around = &settings.surroundings;
-    let mut reach = std::iter::once(&around.workspace).chain(&around.writable);
-    if place.is_none_or(|place| reach.any(|directory| place.is_within(directory))) {
+    if Reach::to_write(settings).holds(path)? {
         return Err(ConfigError::WithinReach { what, path: path.display().to_string() }.into());
     }
     Ok(())

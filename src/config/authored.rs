@@ -7,7 +7,7 @@ use palisade_engine::{AbsolutePath, Bundle, BundleError, Cases, Engine, Source, 
 
 use super::file::{File, GroupsTable};
 use super::values::{beside, home};
-use super::{ConfigError, Layers};
+use super::{ConfigError, Layers, Purpose};
 use crate::args::{Context, PolicySet};
 use crate::policies::PolicyFiles;
 
@@ -41,6 +41,12 @@ impl Set {
             Chosen::Files(path) => Some(path),
             Chosen::Profile(_) => None,
         }
+    }
+
+    /// The files that were read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = self.files.iter().flat_map(PolicyFiles::names);
+        files.map(Path::new)
     }
 
     pub(super) fn bundle(&self) -> Result<Bundle, ConfigError> {
@@ -169,6 +175,16 @@ impl Authored {
     /// As [`Self::engine`].
     pub(crate) fn engine_for(&self, flags: &Context) -> Result<Engine, ConfigError> {
         self.layers(flags).engine(&home()?, &self.set)
+    }
+
+    /// That the agent under these flags can change none of it.
+    ///
+    /// # Errors
+    /// If it can.
+    pub(crate) fn out_of_reach(&self, flags: &Context) -> Result<(), ConfigError> {
+        let layers = self.layers(flags);
+        let workspace = layers.workspace(Purpose::Run, &layers.agent())?;
+        layers.out_of_reach(&workspace, &self.set, &layers.audit_directory()?)
     }
 
     /// The cases beside the policies; for a profile those that are shipped with it.

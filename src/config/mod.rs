@@ -38,6 +38,7 @@ use crate::targets;
 pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
+pub(crate) use self::reach::Reach;
 pub(crate) use self::values::{duration, os_user, size};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
@@ -205,14 +206,13 @@ impl<'a> Layers<'a> {
         }
         let home = home()?;
         let user = os_user();
-        let agent =
-            self.text(|file| file.agent.name.clone(), self.flags.agent.clone()).unwrap_or_else(|| "agent".to_owned());
+        let agent = self.agent();
         let workspace = self.workspace(purpose, &agent)?;
         let cwd = self.cwd(purpose, &workspace)?;
         let set = Set::read(self.chosen())?;
         let audit = self.audit_directory()?;
         if purpose == Purpose::Run {
-            self.out_of_reach(&workspace, set.path(), &audit)?;
+            self.out_of_reach(&workspace, &set, &audit)?;
         }
         let engine = self.engine(&home, &set)?;
         let environment = self.environment(&home, &workspace)?;
@@ -253,6 +253,11 @@ impl<'a> Layers<'a> {
             checkpoints: self.checkpoints()?,
             redactor: self.redactor()?,
         })
+    }
+
+    /// The agent's name.
+    fn agent(&self) -> String {
+        self.text(|file| file.agent.name.clone(), self.flags.agent.clone()).unwrap_or_else(|| "agent".to_owned())
     }
 
     /// The engine that decides what runs.

@@ -9,7 +9,7 @@ use palisade_runner::transport::Target;
 
 use super::authored::Set;
 use super::values::{absolute, beside, expand, home, named};
-use super::{ConfigError, Layers, Purpose};
+use super::{ConfigError, Layers, Purpose, Settings};
 
 impl Layers<'_> {
     pub(super) fn workspace(&self, purpose: Purpose, agent: &str) -> Result<AbsolutePath, ConfigError> {
@@ -46,7 +46,7 @@ impl Layers<'_> {
             self.add_groups(&mut vocabulary, &there, set)?;
         }
         let own = self.own_files(set.path(), audit)?;
-        for path in own.iter().filter_map(|path| facts::real_directory(path).or_else(|| named(path))) {
+        for path in own.iter().flat_map(|path| kept(path)) {
             vocabulary.add_directory("palisade", &path);
         }
         for (group, paths) in [("granted-read", &self.flags.reads), ("granted-write", &self.flags.writes)] {
@@ -79,41 +79,82 @@ impl Layers<'_> {
         own.collect()
     }
 
-    pub(super) fn out_of_reach(
-        &self,
-        workspace: &AbsolutePath,
-        policies: Option<&Path>,
-        audit: &Path,
-    ) -> Result<(), ConfigError> {
-        let settings = self.file.as_ref().map(|(path, _)| path.as_path());
+    /// That the agent can change nothing that Palisade goes by: neither what it reads there, nor where a path leads.
+    pub(super) fn out_of_reach(&self, workspace: &AbsolutePath, set: &Set, audit: &Path) -> Result<(), ConfigError> {
+        let settings = [&self.enforced, &self.file].into_iter().flatten().map(|(path, _)| path.as_path());
         let (checkpoints, control) = (self.checkpoints()?.directory, self.control()?.directory);
         let views = self.views()?;
         let (mut targets, serve, export) = (self.target_files(), self.serve_files(), self.export_files());
         // OpenSSH's own configuration, and what that names.
         targets.extend(self.targets(&home()?)?.values().flat_map(Target::depends_on).map(Path::to_owned));
         let own = [
-            ("settings file", settings),
-            ("policy path", policies),
-            ("record directory", Some(audit)),
-            ("directory of checkpoints", Some(checkpoints.as_path())),
-            ("directory of views", Some(views.as_path())),
-            ("control directory", Some(control.as_path())),
+            ("record directory", audit),
+            ("directory of checkpoints", checkpoints.as_path()),
+            ("directory of views", views.as_path()),
+            ("control directory", control.as_path()),
         ];
-        let own = own.into_iter().filter_map(|(what, path)| Some((what, path?)));
+        let settings = settings.map(|path| ("settings file", path));
+        let policies = set.path().into_iter().map(|path| ("policy path", path));
+        let policies = policies.chain(set.files().map(|path| ("policy file", path)));
+        let own = settings.chain(policies).chain(own);
         let targets = targets.iter().map(|path| ("target's file", path.as_path()));
         let serve = serve.iter().map(|path| ("server's file", path.as_path()));
         let export = export.iter().map(|path| ("collector's file", path.as_path()));
+        let reach = self.reach(workspace);
         for (what, path) in own.chain(targets).chain(serve).chain(export) {
-            let place = facts::real_directory(&absolute(path)?).or_else(|| named(path));
-            let granted = || self.flags.writes.iter().chain(&self.flags.reads);
-            let granted = || granted().filter_map(|path| facts::real_directory(&absolute(path).ok()?));
-            let reachable = |place: &AbsolutePath| {
-                place.is_within(workspace) || granted().any(|directory| place.is_within(&directory))
-            };
-            if place.as_ref().is_none_or(reachable) {
+            if reach.holds(path)? {
                 return Err(ConfigError::WithinReach { what, path: path.display().to_string() });
             }
         }
         Ok(())
+    }
+
+    fn reach(&self, workspace: &AbsolutePath) -> Reach {
+        let granted = |paths: &[PathBuf]| -> Vec<AbsolutePath> {
+            paths.iter().filter_map(|path| facts::real_directory(&absolute(path).ok()?)).collect()
+        };
+        let writable = std::iter::once(workspace.clone()).chain(granted(&self.flags.writes)).collect();
+        Reach { writable, readable: granted(&self.flags.reads) }
+    }
+}
+
+/// What is protected when a path is: what lies there, and every link that leads there.
+fn kept(path: &Path) -> Vec<AbsolutePath> {
+    let Some(mut way) = facts::way_to(path) else { return named(path).into_iter().collect() };
+    let Some(end) = way.pop() else { return Vec::new() };
+    way.retain(|step| step != &end && Path::new(step.as_str()).is_symlink());
+    way.push(end);
+    way
+}
+
+/// Where the agent works, and what it was granted besides.
+pub(crate) struct Reach {
+    writable: Vec<AbsolutePath>,
+    readable: Vec<AbsolutePath>,
+}
+
+impl Reach {
+    /// What can be written under these settings.
+    pub(crate) fn to_write(settings: &Settings) -> Self {
+        let around = &settings.surroundings;
+        let writable = std::iter::once(&around.workspace).chain(&around.writable).cloned().collect();
+        Self { writable, readable: Vec::new() }
+    }
+
+    /// Whether the agent can read or change what a path leads to, or say where it leads: a link in the workspace leads
+    /// wherever the agent wants. What cannot be told counts as such.
+    ///
+    /// # Errors
+    /// If the path is relative and the current directory cannot be told.
+    pub(crate) fn holds(&self, path: &Path) -> Result<bool, ConfigError> {
+        let Some(way) = facts::way_to(&absolute(path)?) else { return Ok(true) };
+        let Some((end, steps)) = way.split_last() else { return Ok(true) };
+        let within = |place: &AbsolutePath, directories: &[AbsolutePath]| {
+            directories.iter().any(|directory| place.is_within(directory))
+        };
+        // The directory itself is exchanged by whoever can write the one around it.
+        let exchanged =
+            |step: &AbsolutePath| self.writable.iter().any(|directory| step != directory && step.is_within(directory));
+        Ok(within(end, &self.writable) || within(end, &self.readable) || steps.iter().any(exchanged))
     }
 }
