@@ -11,10 +11,12 @@ mod timed;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Bundle, Clock, Engine, Facts, Principal, Session, Vocabulary};
-use palisade_runner::audit::{Asked, Audit, Digest, Expected, Settings, Start, Sync, Term, public_key, verify};
+use palisade_runner::audit::{
+    Asked, Audit, Decided, Digest, Expected, Settings, Start, Sync, Term, public_key, verify,
+};
 use palisade_runner::redact::{Redacted, Redactor};
 
 use crate::decision::decision;
@@ -32,6 +34,14 @@ fn main() {
     let decided = decision(&audit, &redactor, SCRIPT, redacted(&questions(), &redactor));
     let one = timed(20_000 / scale, || audit.append_blocking(decided.clone()));
     println!("one record, no disk: {}", shown(&one));
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
+    let mut one = runtime.block_on(async {
+        let (audit, decided) = (audit.clone(), decided.clone());
+        tokio::spawn(async move { from_a_task(&audit, &decided, 20_000 / scale).await }).await.expect("a task")
+    });
+    one.sort();
+    println!("one record of a task, no disk: {}", shown(&one));
 
     let asked = questions();
     let one = timed(20_000 / scale, || redacted(&asked, &redactor));
@@ -55,7 +65,7 @@ fn main() {
     println!("{writers} at once, on disk by group commit: {rate:.0} a second");
 
     let audit_on_disk = begin(disk.path(), Sync::Group);
-    let bytes = std::fs::metadata(audit.path()).expect("the record").len() / (20_000 / scale as u64).max(1);
+    let bytes = std::fs::metadata(audit.path()).expect("the record").len() / audit.head().seq;
     let line = vec![b'x'; usize::try_from(bytes).expect("a line")];
     let mut plain = File::create(disk.path().join("plain")).expect("a file");
     let sync = timed(500 / scale.min(100), || {
@@ -71,6 +81,17 @@ fn main() {
     let report = verify(BufReader::with_capacity(1 << 20, File::open(audit.path()).expect("the record")), expected);
     let records = report.expect("it holds").records;
     println!("verify: {records} records, {:.0} a second", records as f64 / started.elapsed().as_secs_f64());
+}
+
+/// The same as a call of the server does it.
+async fn from_a_task(audit: &Audit, decided: &Decided, rounds: usize) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let started = Instant::now();
+        let _anchor = audit.append(decided.clone()).await.expect("on record");
+        times.push(started.elapsed());
+    }
+    times
 }
 
 fn begin(directory: &Path, sync: Sync) -> Audit {

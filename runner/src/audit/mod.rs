@@ -8,6 +8,7 @@
 
 mod chain;
 mod cursor;
+mod desk;
 mod entry;
 mod follow;
 mod hex;
@@ -37,7 +38,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
 pub use cursor::{Batch, Cursor, Line, Most};
@@ -71,7 +72,7 @@ pub struct Audit {
 }
 
 struct Shared {
-    queue: mpsc::Sender<sink::Job>,
+    desk: desk::Desk,
     head: watch::Receiver<Anchor>,
     path: PathBuf,
     chain: ChainId,
@@ -89,7 +90,7 @@ impl Audit {
         let begun = sink::open(settings, start)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                queue: begun.queue,
+                desk: begun.desk,
                 head: begun.head,
                 path: begun.path,
                 chain: begun.chain,
@@ -106,9 +107,7 @@ impl Audit {
     /// The entry is not on record, and whatever waits for it must not happen. When the cause is gone the same handle
     /// works again, except after [`AuditError::Altered`] and [`AuditError::Ended`].
     pub async fn append(&self, entry: impl Into<Entry>) -> Result<Anchor, AuditError> {
-        let (job, answer) = sink::Job::new(entry.into());
-        self.shared.queue.send(job).await.map_err(|_| self.ended())?;
-        answer.await.map_err(|_| self.ended())?
+        self.shared.desk.put(entry.into()).await.map_err(|_| self.ended())?
     }
 
     /// [`Audit::append`] for code that is not async.
@@ -119,9 +118,7 @@ impl Audit {
     /// # Panics
     /// On a thread that drives async tasks: there, `append` is the one to call.
     pub fn append_blocking(&self, entry: impl Into<Entry>) -> Result<Anchor, AuditError> {
-        let (job, answer) = sink::Job::new(entry.into());
-        self.shared.queue.blocking_send(job).map_err(|_| self.ended())?;
-        answer.blocking_recv().map_err(|_| self.ended())?
+        self.shared.desk.put_blocking(entry.into()).map_err(|_| self.ended())?
     }
 
     /// The last record that is durable.

@@ -1,6 +1,6 @@
-//! Where records lie and when they count as written: the directory, the chain file, the thread that writes it.
+//! Where records lie and when they count as written: the directory, the chain file, what writes it.
 //!
-//! One chain per process, in files under a name of its own, so that two processes never fork a chain. One thread writes it: it
+//! One chain per process, in files under a name of its own, so that two processes never fork a chain. One at a time writes it: it
 //! takes what waits, writes it in one piece, asks the disk once, looks whether the file is still the one in the
 //! directory, and only then tells everybody. If any of that fails, everybody is told so, the piece is cut off again
 //! and the chain steps back: what was not confirmed was never part of it.
@@ -13,45 +13,29 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::fs::{self, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
+use super::desk::Desk;
 use super::entry::Before;
 use super::key::{self, Key};
 use super::recover::{self, Mark};
 use super::series::{self, ChainFiles, Name};
 use super::{
-    Anchor, AuditError, Entry, Id, Pruning, PublicKey, QUEUE, Recovered, Rotated, Settings, Start, Sync, Term, prune,
+    Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Settings, Start, Sync, Term, prune,
 };
-
-/// Records that share one request to the disk, at most.
-const GROUP: usize = QUEUE;
 
 /// What [`open`] made.
 pub(super) struct Begun {
-    pub(super) queue: mpsc::Sender<Job>,
+    pub(super) desk: Desk,
     pub(super) head: watch::Receiver<Anchor>,
     pub(super) path: PathBuf,
     pub(super) chain: ChainId,
 }
 
-/// An entry to write, and who waits for it.
-pub(super) struct Job {
-    entry: Entry,
-    reply: oneshot::Sender<Written>,
-}
+pub(super) type Written = Result<Anchor, AuditError>;
 
-type Written = Result<Anchor, AuditError>;
-
-impl Job {
-    pub(super) fn new(entry: Entry) -> (Self, oneshot::Receiver<Written>) {
-        let (reply, answer) = oneshot::channel();
-        (Self { entry, reply }, answer)
-    }
-}
-
-/// Makes the chain file, writes `start` to it and leaves the rest to a thread of its own, which ends when the last
-/// sender of its queue is gone.
+/// Makes the chain file, writes `start` to it and opens the desk for the rest.
 pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, AuditError> {
     start.sync = settings.sync;
     let origin = origin()?;
@@ -85,14 +69,7 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
     })?;
     writer.recover_others()?;
     writer.prune();
-    let (queue, jobs) = mpsc::channel(QUEUE);
-    let failed = |error: std::io::Error| AuditError::System { what: "a thread", cause: errno(&error) };
-    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-    std::thread::Builder::new()
-        .name("palisade-audit".to_owned())
-        .spawn(move || writer.run(&clock, jobs))
-        .map_err(failed)?;
-    Ok(Begun { queue, head, path, chain: id })
+    Ok(Begun { desk: Desk::open(writer, settings.sync)?, head, path, chain: id })
 }
 
 /// A chain that nobody else has: its id, the name of its first file, and the mark that it is being written.
@@ -147,12 +124,12 @@ fn origin() -> Result<Origin, AuditError> {
     Ok(Origin { boot, host })
 }
 
-fn errno(error: &std::io::Error) -> Errno {
+pub(super) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// Puts entries into the chain and the file, all of a group or none.
-struct Writer {
+pub(super) struct Writer {
     chain: Chain,
     key: Arc<Key>,
     directory: PathBuf,
@@ -190,13 +167,17 @@ impl Unsigned {
         Self { most: settings.unsigned.max(1), longest: settings.unsigned_for, signed: 0, since: None }
     }
 
-    /// How long the writer may wait for another record.
-    fn due(&self) -> Option<Duration> {
-        self.since.map(|since| self.longest.saturating_sub(since.elapsed()))
+    /// When it has been so for long enough.
+    fn due(&self) -> Option<Instant> {
+        self.since.and_then(|since| since.checked_add(self.longest))
+    }
+
+    fn is_late(&self) -> bool {
+        self.due().is_some_and(|due| due <= Instant::now())
     }
 
     fn is_due(&self, head: u64) -> bool {
-        head.saturating_sub(self.signed) >= self.most || self.due() == Some(Duration::ZERO)
+        head.saturating_sub(self.signed) >= self.most || self.is_late()
     }
 
     /// The chain has grown to `head`, of which all up to `signed` is signed.
@@ -215,37 +196,23 @@ struct Outage {
 }
 
 impl Writer {
-    fn run(mut self, clock: &tokio::runtime::Runtime, mut jobs: mpsc::Receiver<Job>) {
-        let limit = if self.settings.sync == Sync::Always { 1 } else { GROUP };
-        let mut group = Vec::with_capacity(limit);
-        loop {
-            let received = clock.block_on(async {
-                match self.waits() {
-                    Some(wait) => tokio::time::timeout(wait, jobs.recv_many(&mut group, limit)).await.ok(),
-                    None => Some(jobs.recv_many(&mut group, limit).await),
-                }
-            });
-            if received == Some(0) {
-                return;
-            }
-            let entries: Vec<_> = group.iter().map(|job| &job.entry).collect();
-            let answers = self.commit(&entries);
-            for (job, answer) in group.drain(..).zip(answers) {
-                // Whoever gave up waiting has no use for the answer.
-                let _ = job.reply.send(answer);
-            }
-            self.prune();
-        }
-    }
-
-    /// How long there is nothing to do but for others.
-    fn waits(&self) -> Option<Duration> {
-        let prune = self.settings.retention.and(self.pruned).map(|at| SELDOM.saturating_sub(at.elapsed()));
+    /// When there is something to do although nobody hands anything in.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let prune = self.settings.retention.and(self.pruned).map(|at| at + SELDOM);
         [self.unsigned.due(), prune].into_iter().flatten().min()
     }
 
+    /// Does what is due.
+    pub(super) fn keep(&mut self) {
+        if self.unsigned.is_late() {
+            // That the end cannot be signed is said as any failure to write is.
+            let _ = self.commit(&[]);
+        }
+        self.prune();
+    }
+
     /// One answer for each entry. Before them, the chain goes on in another file if this one is large or old enough.
-    fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
+    pub(super) fn commit(&mut self, entries: &[&Entry]) -> Vec<Written> {
         if self.is_rotation_due() {
             self.rotate();
         }
