@@ -45,7 +45,9 @@ fn main() {
         world.unchanged(rounds);
         world.one_changed(rounds);
         if *files <= 10_000 {
-            world.restored(rounds);
+            for changed in [1, *files] {
+                world.restored(changed, rounds);
+            }
         }
     }
 }
@@ -122,13 +124,13 @@ impl World {
         println!("{} files, one changed: {}; git add -A {}", self.files, shown(&ours), shown(&git));
     }
 
-    /// Every file is written again by the session, and put back.
-    fn restored(&self, rounds: usize) {
+    /// So many files are written again by the session, and put back.
+    fn restored(&self, changed: usize, rounds: usize) {
         let then = self.take();
         let (mut looks, mut restores) = (Vec::new(), Vec::new());
         for round in 0..rounds.div_ceil(3) {
             let before = self.look();
-            for index in 0..self.files {
+            for index in 0..changed {
                 fs::write(place(self.store.workspace(), index), text(index + round + 1, SIZE + 1)).expect("written");
             }
             let mut ledger = Ledger::default();
@@ -140,12 +142,15 @@ impl World {
             let begun = Instant::now();
             let done = self.store.restore(&held, prospect, false, "s-1", &mut ledger).expect("restored");
             restores.push(begun.elapsed());
-            assert_eq!((done.plan.write.len(), done.failed.len()), (self.files, 0));
+            assert_eq!((done.plan.write.len(), done.failed.len()), (changed, 0));
         }
         looks.sort();
         restores.sort();
         let (looks, restores) = (shown(&looks), shown(&restores));
-        println!("{} files, all changed: planned {looks}, put back with a checkpoint before {restores}", self.files);
+        println!(
+            "{} files, {changed} changed: planned {looks}, put back with a checkpoint before {restores}",
+            self.files
+        );
     }
 
     fn take(&self) -> Checkpoint {

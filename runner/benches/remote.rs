@@ -175,7 +175,7 @@ fn drain(mut command: Command) {
     assert!(child.wait().expect("it ends").success(), "{command:?}");
 }
 
-#[divan::bench(args = [":", "/bin/true"])]
+#[divan::bench(args = [":", "/usr/bin/true"])]
 fn palisade_session_over_ssh(bencher: Bencher<'_, '_>, command: &str) {
     let Some(remote) = Remote::ssh() else { return };
     bencher.bench_local(|| remote.run(command));
@@ -188,7 +188,7 @@ fn openssh_with_a_control_master(bencher: Bencher<'_, '_>, command: &str) {
     bencher.bench_local(|| drain(remote.client(command)));
 }
 
-#[divan::bench(args = [":", "/bin/true"])]
+#[divan::bench(args = [":", "/usr/bin/true"])]
 fn palisade_session_in_a_container(bencher: Bencher<'_, '_>, command: &str) {
     let Some(remote) = Remote::docker() else { return };
     bencher.bench_local(|| remote.run(command));

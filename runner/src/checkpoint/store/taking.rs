@@ -76,12 +76,17 @@ impl Store {
         let lists = Lists::of(&read);
         let mut all = self.list()?;
         let count = all.len();
-        if let Some(last) = all.pop().filter(|last| reuse && last.about.session == about.session)
-            && lists.are_of(repository, &last)?
-        {
-            self.settle(&read, false)?;
-            return Ok(Snapshot { checkpoint: last, tree: read.tree, is_new: false });
-        }
+        let same = match all.pop() {
+            Some(last) => lists.tree_of(repository, &last)?.map(|tree| (last, tree)),
+            None => None,
+        };
+        let same = match same {
+            Some((last, _)) if reuse && last.about.session == about.session => {
+                self.settle(&read, false)?;
+                return Ok(Snapshot { checkpoint: last, tree: read.tree, is_new: false });
+            }
+            same => same.map(|(_, tree)| tree),
+        };
         if count >= MAX_CHECKPOINTS {
             return Err(CheckpointError::Full { max: MAX_CHECKPOINTS });
         }
@@ -99,7 +104,12 @@ impl Store {
             bytes: sizes.iter().sum(),
             uncovered: read.tree.uncovered.len() as u64,
         };
-        let commit = self.commit(repository, &objects, &lists, &message)?;
+        // What holds the very same is one tree: only the commit is new.
+        let tree = match same {
+            Some(tree) => tree,
+            None => self.tree(repository, &objects, &lists)?,
+        };
+        let commit = self.commit(repository, &tree, &message)?;
         self.settle(&read, true)?;
         repository.reference(&format!("{CHECKPOINTS}{commit}"), commit, true, "")?;
         Ok(Snapshot { checkpoint: shown(commit, message), tree: read.tree, is_new: true })
@@ -246,13 +256,12 @@ impl Store {
         Ok(Err(Some(Reason::Changing)))
     }
 
-    fn commit(
+    fn tree<'r>(
         &self,
-        repository: &Repository,
+        repository: &'r Repository,
         objects: &BTreeSet<Oid>,
         lists: &Lists,
-        message: &Message,
-    ) -> Result<Oid, CheckpointError> {
+    ) -> Result<git2::Tree<'r>, CheckpointError> {
         const FILE: i32 = 0o100_644;
         const TREE: i32 = 0o040_000;
         // By their first byte, so that what has not changed is one object still.
@@ -269,11 +278,19 @@ impl Store {
         top.insert("content", self.written(content.write()?)?, TREE)?;
         top.insert("manifest", self.written(repository.blob(&lists.manifest)?)?, FILE)?;
         top.insert("uncovered", self.written(repository.blob(&lists.uncovered)?)?, FILE)?;
-        let tree = repository.find_tree(self.written(top.write()?)?)?;
+        Ok(repository.find_tree(self.written(top.write()?)?)?)
+    }
+
+    fn commit(
+        &self,
+        repository: &Repository,
+        tree: &git2::Tree<'_>,
+        message: &Message,
+    ) -> Result<Oid, CheckpointError> {
         let time = git2::Time::new(message.taken_ms / 1000, 0);
         let author = Signature::new("palisade", "palisade", &time)?;
         let text = serde_json::to_string(message).map_err(|_| CheckpointError::Damaged)?;
-        self.written(repository.commit(None, &author, &author, &text, &tree, &[])?)
+        self.written(repository.commit(None, &author, &author, &text, tree, &[])?)
     }
 }
 
@@ -315,15 +332,19 @@ impl Lists {
         Self { manifest: manifest::write(&read.entries), uncovered }
     }
 
-    /// Whether a checkpoint has the very same. Times of directories count, too: what is put back has them.
-    fn are_of(&self, repository: &Repository, checkpoint: &Checkpoint) -> Result<bool, CheckpointError> {
+    /// The tree of a checkpoint that has the very same. Times of directories count, too: what is put back has them.
+    fn tree_of<'r>(
+        &self,
+        repository: &'r Repository,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<git2::Tree<'r>>, CheckpointError> {
         let tree = repository.find_commit(checkpoint.id.oid()?)?.tree()?;
         for (name, bytes) in [("manifest", &self.manifest), ("uncovered", &self.uncovered)] {
             let object = Oid::hash_object(ObjectType::Blob, bytes)?;
             if tree.get_name(name).is_none_or(|entry| entry.id() != object) {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        Ok(true)
+        Ok(Some(tree))
     }
 }
