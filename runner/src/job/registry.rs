@@ -69,7 +69,9 @@ impl Jobs {
 
     /// Ends those that run and that `of` is true of, at once, and waits for it; how many those were.
     pub async fn kill(&self, cause: Cause, of: impl Fn(&Job) -> bool) -> usize {
-        let running = self.running().values().filter_map(Weak::upgrade).filter(|job| of(job)).collect::<Vec<_>>();
+        // Not one that has just ended and is not off the list yet.
+        let running = self.running().values().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        let running = running.into_iter().filter(|job| job.is_running() && of(job)).collect::<Vec<_>>();
         for job in &running {
             // Without the steps in which a command is asked to end; one that takes no order any more is ended in those.
             let _full = job.orders.try_send(Order::Stop { grace: None });
