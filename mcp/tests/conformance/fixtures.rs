@@ -201,7 +201,7 @@ fn value(of: &impl Serialize) -> Result<Value, ErrorData> {
 impl ServerHandler for Handler {
     #[expect(deprecated, reason = "the older revision requires logs")]
     fn get_info(&self) -> ServerConfig {
-        let can = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources();
+        let can = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources().enable_completions();
         ServerConfig::new(can.enable_resources_subscribe().enable_logging().build())
     }
 
