@@ -14,9 +14,11 @@
 mod approval;
 pub mod http;
 mod identity;
+mod message;
 mod render;
 mod resources;
 mod server;
+mod stdio;
 mod tools;
 
 pub use crate::server::{ServeError, serve, serve_stdio};

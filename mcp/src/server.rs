@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::approval::Call;
 use crate::approval::seal::Seals;
+use crate::stdio::Lines;
 use crate::{identity, render, resources, tools};
 
 /// What every client tells its model about this server.
@@ -73,7 +74,7 @@ pub async fn serve(
     let handler = Handler::new(pipeline, Arc::new(Seals::new()), gone);
     tokio::pin!(stop);
     let running = tokio::select! {
-        running = handler.serve((reader, writer)) => match running {
+        running = handler.serve(Lines::new(reader, writer)) => match running {
             Ok(running) => running,
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
             Err(error) => return Err(ServeError::Protocol(error.to_string())),

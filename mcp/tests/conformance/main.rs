@@ -25,6 +25,10 @@ mod approval {
     }
 }
 
+#[expect(dead_code, reason = "what is said on standard output alone")]
+#[path = "../../src/message.rs"]
+mod message;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
