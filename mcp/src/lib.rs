@@ -3,6 +3,7 @@
 //! ```text
 //! client ─▶ server.rs ─▶ approval/ ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
 //!                            │              │
+//!               │            ├─▶ tasks/     │          what a client comes back for
 //!               │            ◀── render.rs ◀┘   every fact as JSON and as text
 //!               └─▶ resources.rs ─▶ the same      what was shown once, to be read again
 //! ```
@@ -19,6 +20,7 @@ mod render;
 mod resources;
 mod server;
 mod stdio;
+mod tasks;
 mod tools;
 
 pub use crate::server::{ServeError, serve, serve_stdio};
