@@ -117,8 +117,20 @@ impl Call {
         }
     }
 
+    /// The tool again, long after it was called: for somebody who may still use it, and whom nobody has stopped since.
+    pub(crate) async fn again(&self) -> Result<Reply, ErrorData> {
+        let pipeline = &self.own.pipeline;
+        if !pipeline.permits_tool(&self.tool, &self.client) {
+            return Err(ErrorData::invalid_params("unknown tool", None));
+        }
+        match pipeline.goes_on(None) {
+            Ok(()) => self.run().await,
+            Err(stopped) => Ok(render::failed(&stopped)),
+        }
+    }
+
     /// The tool itself.
-    pub(crate) async fn run(&self) -> Result<Reply, ErrorData> {
+    async fn run(&self) -> Result<Reply, ErrorData> {
         let (client, stop, arguments) = (self.client.clone(), self.stop.clone(), self.arguments.clone());
         let reply = tools::call(&self.own.pipeline, &self.tool, client, stop, arguments, self.as_task).await;
         reply.ok_or_else(|| ErrorData::invalid_params("unknown tool", None))

@@ -74,7 +74,7 @@ impl Course {
                 GoesOn::Waits(request) => match self.wait(&request, until, idle).await {
                     Waited::Answered => {
                         self.task.stands(Stands::Works);
-                        match self.call.run().await {
+                        match self.call.again().await {
                             Ok(reply) => reply,
                             Err(fault) => return Ended::Failed(object(&fault)),
                         }
