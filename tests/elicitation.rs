@@ -10,10 +10,10 @@ use crate::support::services::mcp_client_python;
 use crate::support::world::World;
 
 /// The person whom the agent works for sits at the client, as the operator says.
-const SITS_THERE: &str = "[agent]\nuser = \"alice\"\n[people.alice]\nroles = [\"answers-in-client\"]\n";
+pub(crate) const SITS_THERE: &str = "[agent]\nuser = \"alice\"\n[people.alice]\nroles = [\"answers-in-client\"]\n";
 
 /// What a client says that puts forms to a person.
-fn forms() -> Value {
+pub(crate) fn forms() -> Value {
     json!({ "elicitation": { "form": {} } })
 }
 
@@ -24,12 +24,12 @@ fn serve(world: &World, settings: &str) -> Command {
     serve
 }
 
-fn yes() -> Value {
+pub(crate) fn yes() -> Value {
     json!({ "action": "accept", "content": { "decision": "allow-once", "reason": "go on" } })
 }
 
 /// What the record says of answers: who, how, and which way.
-fn answers(world: &World) -> Vec<(String, String, bool)> {
+pub(crate) fn answers(world: &World) -> Vec<(String, String, bool)> {
     let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let record = world.record();
     let answers = record.iter().filter(|line| line["kind"] == "approval");
@@ -37,7 +37,7 @@ fn answers(world: &World) -> Vec<(String, String, bool)> {
 }
 
 /// How many scripts have begun.
-fn begun(world: &World) -> usize {
+pub(crate) fn begun(world: &World) -> usize {
     world.record().iter().filter(|line| line["kind"] == "outcome").count()
 }
 
@@ -168,13 +168,18 @@ fn modern(id: u64, capabilities: &Value, method: &str, params: &Value) -> Value 
 
 /// A client of the newer protocol.
 pub(crate) struct Modern {
-    server: Server,
+    pub(crate) server: Server,
     next: u64,
 }
 
 impl Modern {
     pub(crate) fn start(world: &World, settings: &str) -> Self {
-        let mut modern = Self { server: Server::silent(serve(world, settings)), next: 0 };
+        Self::of(Server::silent(serve(world, settings)))
+    }
+
+    /// The client of a server to which nothing has been said.
+    pub(crate) fn of(server: Server) -> Self {
+        let mut modern = Self { server, next: 0 };
         let found = modern.ask("server/discover", &json!({}), &forms());
         assert!(found["result"]["supportedVersions"].to_string().contains("2026-07-28"), "{found}");
         modern
@@ -203,7 +208,7 @@ impl Modern {
 }
 
 /// The state in an answer that asks for a person.
-fn state(answer: &Value) -> Value {
+pub(crate) fn state(answer: &Value) -> Value {
     assert_eq!(answer["result"]["resultType"], "input_required", "{answer}");
     let question = &answer["result"]["inputRequests"]["approval"];
     assert_eq!(question["method"], "elicitation/create", "{answer}");
@@ -276,7 +281,7 @@ fn in_the_newer_protocol_too_everything_but_a_yes_is_a_no() {
 }
 
 /// Where pushing takes two people, one of whom may answer at the client.
-const TWO: &str = r#"
+pub(crate) const TWO: &str = r#"
 @id("all") permit (principal, action, resource) unless { resource is Path };
 @id("files") permit (principal, action in Action::"fileAccess", resource)
 when { resource in context.workspace || resource in [PathGroup::"temp", PathGroup::"devices"] };

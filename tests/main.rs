@@ -40,6 +40,7 @@ mod ssh_config;
 mod stop;
 mod support;
 mod survives;
+mod tasks;
 mod transports;
 mod watch;
 mod ways;

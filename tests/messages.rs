@@ -29,12 +29,22 @@ fn what_is_no_good_message_is_told_so_and_does_no_harm() {
         ("null".to_owned(), &none, -32600),
         ("7".to_owned(), &none, -32600),
         ("{\"jsonrpc\":\"2.0\"}".to_owned(), &none, -32600),
-        ("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"ping\"}".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"ping\"}".to_owned(), &json!(1), -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}".to_owned(), &none, -32600),
-        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}".to_owned(), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}".to_owned(), &json!(1), -32600),
         ("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}]".to_owned(), &none, -32600),
         ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"no/such\"}".to_owned(), &json!(1), -32601),
-        (call("7"), &none, -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"prompts/list\"}".to_owned(), &json!(1), -32601),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"completion/complete\"}".to_owned(), &json!(1), -32601),
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"logging/setLevel\",\"params\":{\"level\":\"info\"}}".to_owned(),
+            &json!(1),
+            -32601,
+        ),
+        ("{".to_owned(), &none, -32700),
+        ("not JSON".to_owned(), &none, -32700),
+        ("\0".to_owned(), &none, -32700),
+        (call("7"), &json!(1), -32600),
         (call("{}"), &json!(1), -32602),
         (call("{\"name\":7}"), &json!(1), -32602),
         (call("{\"name\":\"no_such_tool\"}"), &json!(1), -32602),
@@ -43,13 +53,19 @@ fn what_is_no_good_message_is_told_so_and_does_no_harm() {
         let said = said(&mut server, line.as_bytes(), 1);
         let told = said.first().expect("an answer");
         assert_eq!(
-            (&told["jsonrpc"], &told["id"], &told["error"]["code"]),
-            (&json!("2.0"), id, &json!(code)),
+            (&told["jsonrpc"], told.get("id"), &told["error"]["code"]),
+            (&json!("2.0"), Some(id), &json!(code)),
             "{line}"
         );
     }
-    // What is no JSON has nobody to be told to.
-    for line in [&b"{"[..], b"not JSON", b"\xff\xfe", b"", b"\0"] {
+    assert_eq!(said(&mut server, b"\xff\xfe", 1)[0]["error"]["code"], -32700);
+    // A line with nothing in it is none, and of a notification nobody is told what became of it.
+    for line in [
+        &b""[..],
+        b"\r",
+        br#"{"jsonrpc":"2.0","method":"no/such"}"#,
+        br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":7}"#,
+    ] {
         assert_eq!(said(&mut server, line, 0), Vec::<Value>::new());
     }
     for arguments in [
@@ -67,10 +83,32 @@ fn what_is_no_good_message_is_told_so_and_does_no_harm() {
     }
     // A line that is longer than any message has to be.
     let long = call(&json!({ "name": "exec", "arguments": { "command": "y".repeat(17 << 20) } }).to_string());
-    assert_eq!(said(&mut server, long.as_bytes(), 0), Vec::<Value>::new());
+    let told = &said(&mut server, long.as_bytes(), 1)[0];
+    assert_eq!((told.get("id"), &told["error"]["code"]), (Some(&none), &json!(-32600)), "{told}");
     drop(server);
     let record = world.record();
     assert!(!record.iter().any(|line| line["kind"] == "decision"), "none of it was a command");
+}
+
+/// Revisions until 2025-06-18 have no form for an error that answers nobody, so that JSON-RPC's own is used; later ones leave the id out.
+#[test]
+fn who_it_was_that_wrote_no_json_is_told_as_the_revision_has_it() {
+    let world = World::new();
+    for (revision, has_id) in
+        [(None, false), (Some("2024-11-05"), true), (Some("2025-06-18"), true), (Some("2025-11-25"), false)]
+    {
+        let mut serve = world.palisade();
+        serve.arg("serve");
+        let mut server = Server::silent(serve);
+        if let Some(revision) = revision {
+            let client = json!({ "name": "by-hand", "version": "1" });
+            let hello = json!({ "protocolVersion": revision, "capabilities": {}, "clientInfo": client });
+            server.send(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello }));
+            assert_eq!(server.receive()["result"]["protocolVersion"], revision);
+        }
+        let told = &said(&mut server, b"{\"jsonrpc\":", 1)[0];
+        assert_eq!((told["error"]["code"].as_i64(), told.get("id").is_some()), (Some(-32700), has_id), "{told}");
+    }
 }
 
 #[test]

@@ -413,6 +413,7 @@ fn a_command_cannot_write_to_the_protocol() {
     );
     // A line that is no message changes nothing.
     writeln!(server.child.stdin.as_mut().expect("a pipe"), "{{not json").expect("written");
+    assert_eq!(server.receive()["error"]["code"], -32700);
     server.exec(2, "echo still here");
     assert_eq!(server.receive()["id"], 2);
 }

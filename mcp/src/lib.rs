@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! client ─▶ server.rs ─▶ approval/ ─▶ tools/*.rs ─▶ palisade_runner::Pipeline
-//!                            │              │
-//!               │            ◀── render.rs ◀┘   every fact as JSON and as text
-//!               └─▶ resources.rs ─▶ the same      what was shown once, to be read again
+//!             │  │          └─▶ tasks/ ─┤             what a client comes back for
+//!             │  ◀───────── render.rs ◀─┘             every fact as JSON and as text
+//!             └─▶ resources.rs ─▶ the same            what was shown once, to be read again
 //! ```
 //!
 //! Decides nothing about commands: what is allowed is the pipeline's affair. Who asks says `http/access.rs`, and on standard input
@@ -14,9 +14,12 @@
 mod approval;
 pub mod http;
 mod identity;
+mod message;
 mod render;
 mod resources;
 mod server;
+mod stdio;
+mod tasks;
 mod tools;
 
 pub use crate::server::{ServeError, serve, serve_stdio};

@@ -9,7 +9,7 @@ use palisade_runner::transport::remote::Language;
 use palisade_runner::{
     CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
     PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote,
-    Unanswered,
+    Unanswered, View,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -20,8 +20,18 @@ pub(crate) struct Reply {
     text: String,
     is_error: bool,
     anchor: Option<Anchor>,
-    /// The request under which it waits for a person, if it does.
-    waits: Option<Redacted>,
+    goes_on: GoesOn,
+}
+
+/// What is still to come of a call behind its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum GoesOn {
+    /// Nothing: this is its end.
+    No,
+    /// It waits for a person under this request.
+    Waits(Redacted),
+    /// It runs as this job, and its end is to be shown so.
+    Runs { job: Redacted, view: Box<View> },
 }
 
 impl Reply {
@@ -33,25 +43,58 @@ impl Reply {
             text,
             is_error: true,
             anchor: None,
-            waits: None,
+            goes_on: GoesOn::No,
         }
+    }
+
+    /// What is still to come of it.
+    pub(crate) fn goes_on(&self) -> &GoesOn {
+        &self.goes_on
     }
 
     /// The request under which what was called for waits for a person.
     pub(crate) fn waits(&self) -> Option<&str> {
-        self.waits.as_ref().map(Redacted::as_str)
+        match &self.goes_on {
+            GoesOn::Waits(id) => Some(id.as_str()),
+            GoesOn::No | GoesOn::Runs { .. } => None,
+        }
+    }
+
+    /// Whether it tells of a command that was ended because nobody wanted it any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.structured.get("status").and_then(Value::as_str) == Some(Status::Cancelled.as_str())
     }
 
     pub(crate) fn into_response(self, head: Anchor) -> CallToolResponse {
+        CallToolResponse::Complete(self.into_result(head))
+    }
+
+    pub(crate) fn into_result(self, head: Anchor) -> CallToolResult {
         let anchor = self.anchor.unwrap_or(head);
         let mut result = CallToolResult::success(vec![ContentBlock::text(self.text)]);
         result.structured_content = Some(self.structured);
         result.is_error = Some(self.is_error);
-        let mut meta = JsonObject::new();
-        meta.insert("audit".to_owned(), json!({ "seq": anchor.seq, "head": anchor.head.to_string() }));
-        result.meta = Some(MetaObject(meta));
-        CallToolResponse::Complete(result)
+        result.meta = Some(meta_of(anchor));
+        result
     }
+}
+
+/// Where in the record something stands.
+pub(crate) fn meta_of(anchor: Anchor) -> MetaObject {
+    let mut meta = JsonObject::new();
+    meta.insert("audit".to_owned(), json!({ "seq": anchor.seq, "head": anchor.head.to_string() }));
+    MetaObject(meta)
+}
+
+/// A script that runs on as a job. `view` is how its end is to be shown, if somebody is to be told of it.
+pub(crate) fn running(result: &ExecResult, view: Option<View>) -> Reply {
+    let goes_on = match (&result.job, view) {
+        (Some(job), Some(view)) if result.status == Status::Running => {
+            GoesOn::Runs { job: job.clone(), view: Box::new(view) }
+        }
+        _ => GoesOn::No,
+    };
+    Reply { goes_on, ..ran(result) }
 }
 
 /// A script that ran. A non-zero exit is a result, not an error.
@@ -75,7 +118,7 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     }
     stream(&mut text, "stdout", &result.stdout);
     stream(&mut text, "stderr", &result.stderr);
-    Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor), waits: None }
+    Reply { structured: to_value(result), text, is_error: false, anchor: Some(result.anchor), goes_on: GoesOn::No }
 }
 
 /// A stream behind its length in bytes, which stands in the header too. Everything of ours comes before the first stream, and so many
@@ -196,7 +239,7 @@ pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
     };
     let mut reply = not_allowed(status, explained, decision, anchor);
     if let Standing::Waiting { id, .. } = standing {
-        reply.waits = Some(id.clone());
+        reply.goes_on = GoesOn::Waits(id.clone());
     }
     let told = match standing {
         Standing::Waiting { id, expires_s, quorum, yes } => {
@@ -227,7 +270,7 @@ fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionN
     let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
     reasons(explained, &mut text);
     let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(explained) });
-    Reply { structured, text, is_error: true, anchor: Some(*anchor), waits: None }
+    Reply { structured, text, is_error: true, anchor: Some(*anchor), goes_on: GoesOn::No }
 }
 
 fn reasons(explained: &Explained, text: &mut String) {
@@ -259,7 +302,7 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
         );
     }
     reasons(explained, &mut text);
-    Reply { structured: to_value(explained), text, is_error: false, anchor: None, waits: None }
+    Reply { structured: to_value(explained), text, is_error: false, anchor: None, goes_on: GoesOn::No }
 }
 
 /// A session that was opened.
@@ -284,7 +327,7 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
     };
     let layers = layers.join(" · ");
     let text = format!("[session {} · {}{how}]\n{layers}", opened.session, one_line(opened.cwd.as_str()));
-    Reply { structured, text, is_error: false, anchor: Some(opened.anchor), waits: None }
+    Reply { structured, text, is_error: false, anchor: Some(opened.anchor), goes_on: GoesOn::No }
 }
 
 /// A session that was closed.
@@ -294,7 +337,7 @@ pub(crate) fn closed() -> Reply {
         text: "[closed]".to_owned(),
         is_error: false,
         anchor: None,
-        waits: None,
+        goes_on: GoesOn::No,
     }
 }
 
@@ -309,7 +352,7 @@ pub(crate) fn taken(taken: &Taken) -> Reply {
     for left_out in &taken.not_covered {
         let _ = writeln!(text, "not covered: {}", one_line(left_out.as_str()));
     }
-    Reply { structured: to_value(taken), text, is_error: false, anchor: Some(taken.anchor), waits: None }
+    Reply { structured: to_value(taken), text, is_error: false, anchor: Some(taken.anchor), goes_on: GoesOn::No }
 }
 
 /// What a restore did, or would do.
@@ -343,7 +386,7 @@ pub(crate) fn restored(note: &RestoreNote) -> Reply {
         text,
         is_error: !note.failed.is_empty(),
         anchor: Some(note.anchor),
-        waits: None,
+        goes_on: GoesOn::No,
     }
 }
 
@@ -361,7 +404,7 @@ pub(crate) fn checkpoints(notes: &[CheckpointNote], ahead: Option<ReadingAhead>)
     if let (Some(ahead), Some(fields)) = (ahead, structured.as_object_mut()) {
         fields.insert("reading".to_owned(), to_value(&ahead));
     }
-    Reply { structured, text, is_error: false, anchor: None, waits: None }
+    Reply { structured, text, is_error: false, anchor: None, goes_on: GoesOn::No }
 }
 
 /// The open sessions.
@@ -390,7 +433,13 @@ pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
         }
         text.push('\n');
     }
-    Reply { structured: json!({ "sessions": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
+    Reply {
+        structured: json!({ "sessions": to_value(&notes) }),
+        text,
+        is_error: false,
+        anchor: None,
+        goes_on: GoesOn::No,
+    }
 }
 
 /// The jobs.
@@ -411,7 +460,7 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         }
         let _ = writeln!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
     }
-    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
+    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None, goes_on: GoesOn::No }
 }
 
 /// The targets.
@@ -420,7 +469,13 @@ pub(crate) fn targets(notes: &[TargetNote]) -> Reply {
     for note in notes {
         let _ = writeln!(text, "{} · {} · {}", note.target, note.transport, one_line(note.place.as_str()));
     }
-    Reply { structured: json!({ "targets": to_value(&notes) }), text, is_error: false, anchor: None, waits: None }
+    Reply {
+        structured: json!({ "targets": to_value(&notes) }),
+        text,
+        is_error: false,
+        anchor: None,
+        goes_on: GoesOn::No,
+    }
 }
 
 /// Something that could not be done.
@@ -431,7 +486,7 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
     }
     let status = if failure.session_lost { Status::SessionLost.as_str() } else { "failed" };
     let structured = json!({ "status": status, "error": text });
-    Reply { structured, text, is_error: true, anchor: None, waits: None }
+    Reply { structured, text, is_error: true, anchor: None, goes_on: GoesOn::No }
 }
 
 fn to_value(value: &impl serde::Serialize) -> Value {

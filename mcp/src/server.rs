@@ -8,18 +8,21 @@ use std::task::{Context, Poll};
 
 use palisade_runner::{Pipeline, Stop};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, Implementation,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult, ErrorCode,
+    GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams, InitializeResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 
-use crate::approval::Call;
 use crate::approval::seal::Seals;
-use crate::{identity, render, resources, tools};
+use crate::approval::{Call, Way};
+use crate::stdio::Lines;
+use crate::tasks::Tasks;
+use crate::{identity, render, resources, tasks, tools};
 
 /// What every client tells its model about this server.
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
@@ -27,12 +30,15 @@ const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then 
 
 /// What a client can ask for here: a request of one of these whose parameters are wrong is not one for an unknown method. `initialize` is
 /// none of them where it comes here: the newer era does not know it.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 10] = [
     "ping",
     "resources/list",
     "resources/read",
     "resources/templates/list",
     "server/discover",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/update",
     "tools/call",
     "tools/list",
 ];
@@ -70,10 +76,11 @@ pub async fn serve(
     let (hang_up, gone) = watch::channel(false);
     // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
     let reader = Watched { reader, hang_up: hang_up.clone() };
-    let handler = Handler::new(pipeline, Arc::new(Seals::new()), gone);
+    let own = Arc::new(Own::new(pipeline));
+    let handler = Handler::new(Arc::clone(&own), gone);
     tokio::pin!(stop);
     let running = tokio::select! {
-        running = handler.serve((reader, writer)) => match running {
+        running = handler.serve(Lines::new(reader, writer)) => match running {
             Ok(running) => running,
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
             Err(error) => return Err(ServeError::Protocol(error.to_string())),
@@ -91,21 +98,43 @@ pub async fn serve(
             waiting.await
         }
     };
+    // What was left to be asked for later has nobody any more who could.
+    hang_up.send_replace(true);
+    own.tasks.end().await;
     ended.map(|_| ()).map_err(|error| ServeError::Stopped(error.to_string()))
 }
 
 /// What answers the messages of one principal.
 pub(crate) struct Handler {
-    pipeline: Arc<Pipeline>,
-    seals: Arc<Seals>,
+    own: Arc<Own>,
     /// True once the client is gone or the server is told to stop.
     gone: watch::Receiver<bool>,
 }
 
 impl Handler {
-    /// For one principal: `seals` are its own, and those of all its connections.
-    pub(crate) fn new(pipeline: Arc<Pipeline>, seals: Arc<Seals>, gone: watch::Receiver<bool>) -> Self {
-        Self { pipeline, seals, gone }
+    /// For one principal, over one of its connections.
+    pub(crate) fn new(own: Arc<Own>, gone: watch::Receiver<bool>) -> Self {
+        Self { own, gone }
+    }
+}
+
+/// What is one principal's own, whatever connection it comes over.
+pub(crate) struct Own {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) seals: Seals,
+    pub(crate) tasks: Tasks,
+}
+
+impl Own {
+    /// For the principal of this pipeline.
+    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Self {
+        let tasks = Tasks::new(&pipeline);
+        Self { pipeline, seals: Seals::new(), tasks }
+    }
+
+    /// Waits for the end of what goes on behind calls, which something else has brought about.
+    pub(crate) async fn end(&self) {
+        self.tasks.end().await;
     }
 }
 
@@ -138,9 +167,20 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let server = Implementation::new("palisade", env!("CARGO_PKG_VERSION"));
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().build())
-            .with_server_info(server)
-            .with_instructions(INSTRUCTIONS)
+        let can = ServerCapabilities::builder().enable_tools().enable_resources().enable_tasks().build();
+        ServerConfig::new(can).with_server_info(server).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut answer = self.negotiate_initialize(&request)?;
+        // Whoever is greeted so speaks a revision that has no extensions.
+        answer.capabilities.extensions = None;
+        Ok(answer)
     }
 
     async fn list_tools(
@@ -149,7 +189,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let client = identity::client(&context);
-        let mut result = ListToolsResult::with_all_items(tools::list(|tool| self.pipeline.permits_tool(tool, &client)));
+        let mut result =
+            ListToolsResult::with_all_items(tools::list(|tool| self.own.pipeline.permits_tool(tool, &client)));
         // The list depends on who asks.
         result.cache_scope = Some(CacheScope::Private);
         Ok(result)
@@ -160,7 +201,7 @@ impl ServerHandler for Handler {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(resources::list(&self.pipeline, &identity::client(&context)).await)
+        Ok(resources::list(&self.own.pipeline, &identity::client(&context)).await)
     }
 
     async fn list_resource_templates(
@@ -168,7 +209,7 @@ impl ServerHandler for Handler {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(resources::templates(&self.pipeline, &identity::client(&context)))
+        Ok(resources::templates(&self.own.pipeline, &identity::client(&context)))
     }
 
     async fn read_resource(
@@ -176,7 +217,7 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let read = resources::read(&self.pipeline, &identity::client(&context), &request.uri).await?;
+        let read = resources::read(&self.own.pipeline, &identity::client(&context), &request.uri).await?;
         Ok(ReadResourceResponse::Complete(read))
     }
 
@@ -187,10 +228,10 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let name: Cow<'static, str> = request.name;
         let client = identity::client(&context);
-        if !tools::exists(&name) || !self.pipeline.permits_tool(&name, &client) {
+        if !tools::exists(&name) || !self.own.pipeline.permits_tool(&name, &client) {
             return Err(ErrorData::invalid_params("unknown tool", None));
         }
-        let pipeline = &self.pipeline;
+        let pipeline = &self.own.pipeline;
         if let Err(stopped) = pipeline.goes_on(None) {
             return Ok(render::failed(&stopped).into_response(pipeline.anchor()));
         }
@@ -202,7 +243,8 @@ impl ServerHandler for Handler {
         if let Some(hang_up) = identity::hang_up(&context) {
             stop.listen(hang_up.switch());
         }
-        let call = Call { pipeline, seals: &self.seals, tool: &name, arguments: request.arguments, client, stop };
+        let (own, tool, as_task) = (Arc::clone(&self.own), name.into_owned(), tasks::are_known_to(&context));
+        let call = Call { own, tool, arguments: request.arguments, client, stop, as_task };
         let work = call.answer(&context, (request.request_state, request.input_responses));
         tokio::pin!(work);
         // A cancelled command is ended with everything it started, and its end is recorded, before the call returns.
@@ -215,6 +257,34 @@ impl ServerHandler for Handler {
         }
     }
 
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        has_tasks(&context)?;
+        let asks = Way::of(&context) == Some(Way::Retry);
+        self.own.tasks.look(&request.task_id, &self.own.pipeline, asks)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        has_tasks(&context)?;
+        self.own.tasks.update(&request.task_id, &request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        has_tasks(&context)?;
+        self.own.tasks.cancel(&request.task_id)
+    }
+
     /// What the protocol library could not read as any request that it knows.
     async fn on_custom_request(
         &self,
@@ -224,10 +294,19 @@ impl ServerHandler for Handler {
         if METHODS.contains(&request.method.as_str()) {
             return Err(ErrorData::invalid_params("the parameters do not fit the method", None));
         }
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "there is no such method", None))
+        Err(no_such_method())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         tools::list(|tool| tool == name).pop()
     }
+}
+
+/// Whether a request is of a revision that knows tasks; the library has asked only whether its client does.
+fn has_tasks(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    if tasks::is_newer(context) { Ok(()) } else { Err(no_such_method()) }
+}
+
+fn no_such_method() -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "there is no such method", None)
 }

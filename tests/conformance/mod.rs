@@ -50,6 +50,21 @@ fn the_inspector_finds_nothing_in_the_tools() {
     }
 }
 
+/// Longer than a call waits without one: the Inspector comes back for the end by itself.
+#[test]
+fn the_inspector_has_the_end_of_a_long_command_by_a_task() {
+    let Some(programs) = ai_clients() else { return };
+    let world = World::new();
+    let mut inspector = Command::new(programs.join("mcp-inspector"));
+    inspector.arg("--cli").arg(env!("CARGO_BIN_EXE_palisade")).arg("serve").args(["--protocol-era", "modern"]);
+    inspector.args(["--method", "tools/call", "--tool-name", "exec", "--format", "json", "--tool-args-json"]);
+    inspector.arg(r#"{"command":"echo begun; sleep 11; echo over"}"#);
+    inspector.env("PATH", path(&programs)).env("HOME", world.path("home")).env("XDG_STATE_HOME", world.path("state"));
+    let ended = Ended::of(inspector.current_dir(world.workspace()).stdin(Stdio::null()));
+    let told = ended.json()["result"]["structuredContent"].clone();
+    assert_eq!((&told["status"], &told["stdout"]), (&"done".into(), &"begun\nover\n".into()), "{ended:?}");
+}
+
 /// Each scenario with what its messages were judged to be by the protocol's schema.
 fn wires(results: &Path) -> Vec<(String, String)> {
     let mut wires = Vec::new();

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::issuer::{Issuer, publish, settings};
+use super::tasks::{exec, knowing};
 use super::{Site, TOKEN, tool_call, with_token};
 use crate::support::services::mcp_client_python;
 use crate::support::world::{Ended, World, repository};
@@ -107,4 +108,20 @@ fn what_one_is_asked_or_told_is_no_others() {
             "{listed}"
         );
     }
+
+    let task = site.tell(&alice, &exec("git push origin other")).message()["result"]["taskId"].clone();
+    let unknown = json!("t-00000000000000000000000000000000");
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        let tell = |who: &str, task: &Value| {
+            let params = json!({ "taskId": task, "inputResponses": { "approval": { "action": "accept" } } });
+            site.tell(who, &knowing(method, &params)).message()["error"].clone()
+        };
+        assert_eq!(
+            (tell(&bob, &task)["code"].clone(), tell(&bob, &task)),
+            (json!(-32602), tell(&bob, &unknown)),
+            "{method}"
+        );
+    }
+    let hers = site.tell(&alice, &knowing("tasks/get", &json!({ "taskId": task }))).message();
+    assert_eq!(hers["result"]["status"], "working", "{hers}");
 }

@@ -98,7 +98,7 @@ fn a_body_that_can_be_read_in_two_ways_is_not_read() {
     let whole = list.to_string();
     for (name, body, status, code) in [
         ("as it should be", whole.clone().into_bytes(), 200, None),
-        ("no text", no_text, 400, Some(-32600)),
+        ("no text", no_text, 400, Some(-32700)),
         ("another encoding", whole.encode_utf16().flat_map(u16::to_le_bytes).collect(), 400, Some(-32700)),
         ("a mark before it", format!("\u{feff}{whole}").into_bytes(), 400, Some(-32700)),
         ("two messages", format!("{whole}{whole}").into_bytes(), 400, Some(-32700)),

@@ -10,6 +10,7 @@ mod principals;
 mod requests;
 mod secure;
 mod start;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -220,7 +221,8 @@ fn modern(message: &Value) -> Vec<(&str, &str)> {
         ("mcp-protocol-version", "2026-07-28"),
     ];
     head.extend(message["method"].as_str().map(|method| ("mcp-method", method)));
-    head.extend(message["params"]["name"].as_str().map(|name| ("mcp-name", name)));
+    let params = &message["params"];
+    head.extend(params["name"].as_str().or(params["taskId"].as_str()).map(|name| ("mcp-name", name)));
     head
 }
 

@@ -65,6 +65,15 @@ impl Office {
 
     /// The same for a client that says it can do so much.
     pub(crate) fn serve_to(&self, capabilities: &Value, arguments: &[&str]) -> Server {
+        Server::greeted(self.client(arguments), capabilities)
+    }
+
+    /// A server to which nothing has been said.
+    pub(crate) fn serve_silent(&self) -> Server {
+        Server::silent(self.client(&[]))
+    }
+
+    fn client(&self, arguments: &[&str]) -> Command {
         let orders = self.world.path("orders");
         if !orders.exists() {
             assert!(run("mkfifo", &["-m".as_ref(), "666".as_ref(), orders.as_os_str()]));
@@ -74,7 +83,7 @@ impl Office {
         let mut client = self.palisade_as(AGENT, &["bash", "-c", script]);
         client.arg(&orders).arg(env!("CARGO_BIN_EXE_palisade")).arg("serve").arg("--config").arg(&self.config);
         client.args(arguments);
-        Server::greeted(client, capabilities)
+        client
     }
 
     /// Runs something in the process tree of the agent's client, and waits for it.

@@ -43,7 +43,7 @@ fn schema() -> Value {
 
 /// A client's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// An explicit yes, and why.
     Yes(String),
     /// An explicit no, and why.
@@ -54,7 +54,7 @@ pub(super) enum Answer {
 
 impl Answer {
     /// What an `ElicitResult` says.
-    pub(super) fn of(result: &Value) -> Self {
+    pub(crate) fn of(result: &Value) -> Self {
         let text = |name: &str| result.get("content").and_then(|content| content.get(name)).and_then(Value::as_str);
         let reason: String = text("reason").unwrap_or_default().chars().take(MAX_REASON).collect();
         match (result.get("action").and_then(Value::as_str), text("decision")) {

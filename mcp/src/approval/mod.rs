@@ -16,7 +16,7 @@ pub(crate) mod seal;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use palisade_runner::{Client, Failure, Pipeline, Stop};
+use palisade_runner::{Client, Failure, Stop};
 use rmcp::model::{
     CallToolResponse, CancelledNotificationParam, ClientResult, ElicitRequest, InputRequest, InputRequiredResult,
     InputResponses, JsonObject, ProtocolVersion, ServerRequest,
@@ -25,9 +25,10 @@ use rmcp::service::{PeerRequestOptions, RequestContext};
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 
-use self::form::Answer;
-use self::seal::{Bound, Seals};
-use crate::render::{self, Reply};
+pub(crate) use self::form::Answer;
+use self::seal::Bound;
+use crate::render::{self, GoesOn, Reply};
+use crate::server::Own;
 use crate::tools;
 
 /// The longest that a person at a client is waited for: they are to answer what they see, not what they saw before lunch.
@@ -40,35 +41,38 @@ const TELLING: Duration = Duration::from_millis(200);
 const QUESTION: &str = "approval";
 
 /// A call of a tool.
-pub(crate) struct Call<'a> {
-    pub(crate) pipeline: &'a Arc<Pipeline>,
-    pub(crate) seals: &'a Seals,
-    pub(crate) tool: &'a str,
+pub(crate) struct Call {
+    pub(crate) own: Arc<Own>,
+    pub(crate) tool: String,
     pub(crate) arguments: Option<JsonObject>,
     pub(crate) client: Client,
     pub(crate) stop: Stop,
+    /// Whoever calls can be told the end later, by a task.
+    pub(crate) as_task: bool,
 }
 
 /// How a client can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// By a request of ours, before the call is answered.
     Request,
     /// By the answer to the call, which is then made again.
     Retry,
 }
 
-impl Call<'_> {
+impl Call {
     /// The call and, where a person has to say yes to it, what comes of that. `given` is what the client says to an earlier answer of ours.
     pub(crate) async fn answer(
-        mut self,
+        self,
         context: &RequestContext<RoleServer>,
         given: (Option<String>, Option<InputResponses>),
     ) -> Result<CallToolResponse, ErrorData> {
         let (state, answers) = given;
-        let mut may_ask = true;
+        let way = Way::of(context);
+        // What was put to somebody who has not said yes.
+        let mut put = None;
         if let Some(state) = state {
-            let id = self.seals.open(&state, &self.bound()).map_err(|broken| {
+            let id = self.own.seals.open(&state, &self.bound()).map_err(|broken| {
                 tracing::warn!(tool = self.tool, "an answer to a request for approval does not count: {broken}");
                 ErrorData::invalid_params(format!("the request state does not count: {broken}"), None)
             })?;
@@ -76,31 +80,31 @@ impl Call<'_> {
                 // Nobody has been asked: the state was used up by this, so there is another one.
                 None => {}
                 Some(answer) => {
-                    may_ask = false;
                     if let Err(failure) = self.take(&id, Answer::of(answer)).await {
                         return Ok(self.done(render::failed(&failure)));
                     }
+                    put = Some(id);
                 }
             }
         }
         let reply = self.run().await?;
-        let Some(id) = reply.waits().map(str::to_owned) else { return Ok(self.done(reply)) };
-        let Some(shown) = Way::of(context).filter(|_| may_ask).and_then(|way| Some((way, self.shown(&id)?))) else {
-            return self.wait(reply).await;
+        let Some(id) = reply.waits().map(str::to_owned) else { return self.wait(reply, way, put).await };
+        let Some(shown) = way.filter(|_| put.is_none()).and_then(|way| Some((way, self.shown(&id)?))) else {
+            return self.wait(reply, way, put).await;
         };
         match shown {
-            (Way::Retry, question) => match self.seals.seal(&id, &self.bound(), LONGEST) {
+            (way @ Way::Retry, question) => match self.own.seals.seal(&id, &self.bound(), LONGEST) {
                 Some(state) => {
                     let asked = [(QUESTION.to_owned(), InputRequest::Elicitation(question))].into();
                     Ok(InputRequiredResult::new(Some(asked), Some(state)).into())
                 }
-                None => self.wait(reply).await,
+                None => self.wait(reply, Some(way), None).await,
             },
-            (Way::Request, question) => match self.elicit(&id, question, context).await {
-                Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply).await,
+            (way @ Way::Request, question) => match self.elicit(&id, question, context).await {
+                Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply, Some(way), None).await,
                 Asked::Elsewhere => {
                     let reply = self.run().await?;
-                    self.wait(reply).await
+                    self.wait(reply, Some(way), None).await
                 }
                 Asked::Answered(answer) => match self.take(&id, answer).await {
                     Ok(()) => {
@@ -113,19 +117,46 @@ impl Call<'_> {
         }
     }
 
+    /// The tool again, long after it was called: for somebody who may still use it, and whom nobody has stopped since.
+    pub(crate) async fn again(&self) -> Result<Reply, ErrorData> {
+        let pipeline = &self.own.pipeline;
+        if !pipeline.permits_tool(&self.tool, &self.client) {
+            return Err(ErrorData::invalid_params("unknown tool", None));
+        }
+        match pipeline.goes_on(None) {
+            Ok(()) => self.run().await,
+            Err(stopped) => Ok(render::failed(&stopped)),
+        }
+    }
+
     /// The tool itself.
-    async fn run(&mut self) -> Result<Reply, ErrorData> {
+    async fn run(&self) -> Result<Reply, ErrorData> {
         let (client, stop, arguments) = (self.client.clone(), self.stop.clone(), self.arguments.clone());
-        let reply = tools::call(self.pipeline, self.tool, client, stop, arguments).await;
+        let reply = tools::call(&self.own.pipeline, &self.tool, client, stop, arguments, self.as_task).await;
         reply.ok_or_else(|| ErrorData::invalid_params("unknown tool", None))
     }
 
-    /// Who gives a time waits so long for a person, wherever that person answers.
-    async fn wait(mut self, mut reply: Reply) -> Result<CallToolResponse, ErrorData> {
-        let until = tokio::time::Instant::now() + tools::patience(self.tool, self.arguments.as_ref());
+    /// What is still to come is a task's, if the client knows those. Else, or if the call gives a time itself, it waits so long for a
+    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to.
+    async fn wait(
+        self,
+        mut reply: Reply,
+        way: Option<Way>,
+        put: Option<String>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let patience = tools::patience(&self.tool, self.arguments.as_ref());
+        if self.as_task && patience.is_none() && !matches!(reply.goes_on(), GoesOn::No) {
+            let own = Arc::clone(&self.own);
+            return Ok(match own.tasks.begin(self, reply, way == Some(Way::Retry), put) {
+                Ok(task) => CallToolResponse::Task(task),
+                // There are as many as there may be.
+                Err(reply) => reply.into_response(own.pipeline.anchor()),
+            });
+        }
+        let until = tokio::time::Instant::now() + patience.unwrap_or_default();
         while let Some(id) = reply.waits() {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if left.is_zero() || !self.pipeline.answered_within(id, left, &self.stop).await {
+            if left.is_zero() || !self.own.pipeline.answered_within(id, left, &self.stop).await {
                 break;
             }
             reply = self.run().await?;
@@ -134,24 +165,24 @@ impl Call<'_> {
     }
 
     fn done(&self, reply: Reply) -> CallToolResponse {
-        reply.into_response(self.pipeline.anchor())
+        reply.into_response(self.own.pipeline.anchor())
     }
 
     /// What a person is shown; none if nobody can be asked here.
-    fn shown(&self, id: &str) -> Option<ElicitRequest> {
-        form::question(&*self.pipeline.asks_at_client(id)?)
+    pub(crate) fn shown(&self, id: &str) -> Option<ElicitRequest> {
+        form::question(&*self.own.pipeline.asks_at_client(id)?)
     }
 
     /// What an answer to this call is bound to.
     fn bound(&self) -> Bound {
-        Bound::new(self.pipeline.user(), self.tool, self.arguments.as_ref())
+        Bound::new(self.own.pipeline.user(), &self.tool, self.arguments.as_ref())
     }
 
     /// Gives an answer to the runner. None is given for somebody who has said nothing.
-    async fn take(&self, id: &str, answer: Answer) -> Result<(), Failure> {
+    pub(crate) async fn take(&self, id: &str, answer: Answer) -> Result<(), Failure> {
         match answer {
-            Answer::Yes(reason) => self.pipeline.answer_at_client(id, true, &reason).await,
-            Answer::No(reason) => self.pipeline.answer_at_client(id, false, &reason).await,
+            Answer::Yes(reason) => self.own.pipeline.answer_at_client(id, true, &reason).await,
+            Answer::No(reason) => self.own.pipeline.answer_at_client(id, false, &reason).await,
             Answer::None => Ok(()),
         }
     }
@@ -172,7 +203,7 @@ impl Call<'_> {
         // From the first word on: to a client that is gone none can be sent.
         let elsewhere = tokio::select! {
             answer = asking => return answer.map_or(Asked::Nobody, |answer| Asked::Answered(Answer::of(&answer))),
-            elsewhere = self.pipeline.answered_within(id, LONGEST, &self.stop) => elsewhere,
+            elsewhere = self.own.pipeline.answered_within(id, LONGEST, &self.stop) => elsewhere,
         };
         // Whoever has hung up is told nothing, and a server that stops does not wait for it: nobody would take it.
         if let Some(ours) = ours.into_inner().filter(|_| elsewhere || context.ct.is_cancelled()) {
@@ -199,7 +230,7 @@ enum Asked {
 
 impl Way {
     /// How the client of a call says that it can be asked; `None` if it does not say so.
-    fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
+    pub(crate) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
         let elicits = context.client_capabilities()?.elicitation?;
         // An empty capability is that of the first version, which knew of forms alone.
         if elicits.form.is_none() && elicits.url.is_some() {

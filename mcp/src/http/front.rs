@@ -18,7 +18,6 @@ use hyper::body::Incoming;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::access::{Access, Peer, Refusal};
@@ -28,6 +27,7 @@ use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
 use super::metadata::{Metadata, challenge};
 use super::metrics::Counts;
 use super::origin::Names;
+use crate::message::Flaw;
 use crate::server::Handler;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -70,12 +70,14 @@ struct Refused {
     status: StatusCode,
     code: i32,
     why: &'static str,
+    /// Of the message that it is an answer to, if that can be told.
+    id: Option<Value>,
     header: Option<(http::HeaderName, HeaderValue)>,
 }
 
 impl Refused {
     fn new(status: StatusCode, why: &'static str) -> Self {
-        Self { status, code: -32600, why, header: None }
+        Self { status, code: -32600, why, id: None, header: None }
     }
 
     fn with(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
@@ -192,12 +194,10 @@ impl Room {
                 return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, why));
             }
         }
-        let response = self.service.handle(Request::from_parts(head, Full::new(body))).await;
+        let response = self.service.handle(Request::from_parts(head, Full::new(body.clone()))).await;
         match response.status() {
-            // The library's words for what is JSON, and no message of the protocol.
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Err(Refused::new(StatusCode::BAD_REQUEST, "this is no message of the protocol"))
-            }
+            // The library's word for what is no message of the protocol.
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Err(unread(&body)),
             StatusCode::INTERNAL_SERVER_ERROR => Err(Refused {
                 code: -32603,
                 ..Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the server has failed")
@@ -236,9 +236,19 @@ async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), R
     if let Ok(called) = serde_json::from_slice::<Called>(&bytes) {
         return Ok((bytes, called.method == "initialize"));
     }
-    match serde_json::from_slice::<IgnoredAny>(&bytes) {
-        Ok(_) => Ok((bytes, false)),
-        Err(_) => Err(Refused { code: -32700, ..Refused::new(StatusCode::BAD_REQUEST, "the request is no JSON") }),
+    match Flaw::of(&bytes) {
+        Flaw::Json => Err(unread(&bytes)),
+        Flaw::Message(_) | Flaw::Notification | Flaw::TooLong => Ok((bytes, false)),
+    }
+}
+
+/// The refusal of a body that is no message.
+fn unread(body: &[u8]) -> Refused {
+    let refused = |why| Refused::new(StatusCode::BAD_REQUEST, why);
+    match Flaw::of(body) {
+        Flaw::Json => Refused { code: -32700, ..refused("the request is no JSON") },
+        Flaw::Message(id) => Refused { id, ..refused("this is no message of the protocol") },
+        Flaw::Notification | Flaw::TooLong => refused("this is no message of the protocol"),
     }
 }
 
@@ -258,8 +268,12 @@ fn outsider(status: StatusCode) -> &'static str {
 
 fn refuse(refused: &Refused) -> Response<Body> {
     let error = json!({ "code": refused.code, "message": refused.why });
-    let mut response =
-        with_type(refused.status, json!({ "jsonrpc": "2.0", "id": Value::Null, "error": error }).to_string());
+    let mut message = json!({ "jsonrpc": "2.0", "error": error });
+    // Without one, as all revisions want it of what is answered to a request that cannot be taken.
+    if let (Some(fields), Some(id)) = (message.as_object_mut(), &refused.id) {
+        fields.insert("id".to_owned(), id.clone());
+    }
+    let mut response = with_type(refused.status, message.to_string());
     if let Some((name, value)) = &refused.header {
         response.headers_mut().insert(name, value.clone());
     }

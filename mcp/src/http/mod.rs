@@ -48,8 +48,7 @@ use self::metrics::Counts;
 use self::origin::Names;
 use self::terms::{Address, Proof, Terms, TermsError, Url};
 use self::token::Rules;
-use crate::approval::seal::Seals;
-use crate::server::Handler;
+use crate::server::{self, Handler};
 
 /// How long an answer is kept for a client whose stream broke off.
 const KEPT: Duration = Duration::from_secs(10);
@@ -139,14 +138,15 @@ impl Server {
         let metadata = terms.oauth.as_ref().zip(tokens.as_ref());
         let metadata = metadata.map(|(oauth, tokens)| Metadata::new(&url, &oauth.issuer, &tokens.scopes));
         let proofs = principals.iter().map(|principal| principal.proof.clone()).collect();
-        let own = |principal: &Principal| {
+        let kept: Vec<_> =
+            principals.iter().map(|principal| Arc::new(server::Own::new(Arc::clone(&principal.pipeline)))).collect();
+        let room = |own: &Arc<server::Own>| {
             let mut clients = LocalSessionManager::default();
             clients.session_config.keep_alive = Some(terms.idle);
             clients.session_config.completed_cache_ttl = KEPT;
             let clients = Arc::new(clients);
-            let (pipeline, gone) = (Arc::clone(&principal.pipeline), stopping.clone());
-            let seals = Arc::new(Seals::new());
-            let handler = move || Ok(Handler::new(Arc::clone(&pipeline), Arc::clone(&seals), gone.clone()));
+            let (own, gone) = (Arc::clone(own), stopping.clone());
+            let handler = move || Ok(Handler::new(Arc::clone(&own), gone.clone()));
             let service = StreamableHttpService::new(handler, Arc::clone(&clients), config.clone());
             Room { service, clients, limits: Limits::new(terms.rate) }
         };
@@ -155,7 +155,7 @@ impl Server {
             path: url.path().to_owned(),
             metadata,
             access: Access { tokens, proofs },
-            rooms: principals.iter().map(own).collect(),
+            rooms: kept.iter().map(room).collect(),
             counts: Arc::clone(&counts),
             book: Book::new(principals.first().map(|principal| Arc::clone(&principal.pipeline))),
         });
@@ -178,6 +178,10 @@ impl Server {
             () = listen::serve(&listener, tls.as_ref(), &front, terms.max_connections, stopping) => {}
             () = asked => {}
             () = stop => {}
+        }
+        switch.send_replace(true);
+        for own in kept {
+            own.end().await;
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Call, Client, Grep, KeepError, MAX_REASON, Outcome, Pipeline, Stop, TerminalSize, View};
+use palisade_runner::{
+    Call, Client, Failure, Grep, KeepError, MAX_REASON, Outcome, Pipeline, Stop, TerminalSize, View,
+};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +20,9 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a call waits for a command's end before it leaves it as a job.
 const YIELD: Duration = Duration::from_secs(10);
+
+/// The same for a client that comes back for the end by itself: to its model a task costs no more than a wait.
+const YIELD_TO_TASK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,7 +58,15 @@ enum Ansi {
     Keep,
 }
 
-pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, given: Option<JsonObject>) -> Reply {
+/// With `as_task` the client can be told the end later. Whoever says when to leave, or wants an input to write to, has asked for a job and
+/// gets that.
+pub(crate) async fn call(
+    pipeline: &Arc<Pipeline>,
+    client: Client,
+    stop: Stop,
+    given: Option<JsonObject>,
+    as_task: bool,
+) -> Reply {
     let told = canonical(&Value::Object(given.clone().unwrap_or_default())).to_string();
     let given: Arguments = match arguments(pipeline, given) {
         Ok(given) => given,
@@ -77,6 +90,9 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(script) => script,
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
+    let as_task = as_task && given.yield_ms.is_none() && terminal.is_none();
+    let usual = if as_task { YIELD_TO_TASK } else { YIELD };
+    let shown_so = as_task.then(|| view.clone());
     let call = Call {
         script,
         session: given.session,
@@ -88,7 +104,7 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         client,
         live: None,
         stop,
-        yields: Some(given.yield_ms.map_or(YIELD, Duration::from_millis)),
+        yields: Some(given.yield_ms.map_or(usual, Duration::from_millis)),
         terminal,
         colours: given.ansi == Ansi::Keep,
     };
@@ -97,8 +113,14 @@ pub(crate) async fn call(pipeline: &Arc<Pipeline>, client: Client, stop: Stop, g
         Ok(Outcome::Ask(pending)) => pipeline.ask(*pending, Duration::ZERO).await,
         other => other,
     };
+    reply(outcome, shown_so)
+}
+
+/// What is told of a command; `view` is how its end is to be shown, if whoever called is told it later.
+pub(crate) fn reply(outcome: Result<Outcome, Failure>, view: Option<View>) -> Reply {
     match outcome {
-        Ok(Outcome::Ran(result) | Outcome::Running(result)) => render::ran(&result),
+        Ok(Outcome::Ran(result)) => render::ran(&result),
+        Ok(Outcome::Running(result)) => render::running(&result, view),
         Ok(Outcome::Denied(refusal)) => render::denied(&refusal),
         Ok(Outcome::Ask(pending)) => render::unregistered(&pending),
         Ok(Outcome::Unanswered(unanswered)) => render::unanswered(&unanswered),

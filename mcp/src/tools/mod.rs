@@ -157,16 +157,17 @@ pub(crate) fn exists(name: &str) -> bool {
     TOOLS.iter().any(|entry| entry.name == name)
 }
 
-/// Calls a tool; none if there is none of that name.
+/// Calls a tool, for somebody who can be told the end later, or not; none if there is none of that name.
 pub(crate) async fn call(
     pipeline: &Arc<Pipeline>,
     tool: &str,
     client: Client,
     stop: Stop,
     arguments: Option<JsonObject>,
+    as_task: bool,
 ) -> Option<Reply> {
     Some(match tool {
-        "exec" => exec::call(pipeline, client, stop, arguments).await,
+        "exec" => exec::call(pipeline, client, stop, arguments, as_task).await,
         "explain" => explain::call(pipeline, client, arguments).await,
         "job_read" => job::read(pipeline, arguments).await,
         "job_write" => job::write(pipeline, client, arguments).await,
@@ -181,17 +182,17 @@ pub(crate) async fn call(
 }
 
 /// The longest that a call waits for a person.
-const MAX_PATIENCE: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// How long a call waits for a person: as long as it says that it waits for what it starts.
-pub(crate) fn patience(tool: &str, arguments: Option<&JsonObject>) -> Duration {
+/// How long a call waits for a person: as long as it says that it waits for what it starts, if it says so.
+pub(crate) fn patience(tool: &str, arguments: Option<&JsonObject>) -> Option<Duration> {
     let name = match tool {
         "exec" => "yield_ms",
         "job_write" => "wait_ms",
-        _ => return Duration::ZERO,
+        _ => return None,
     };
-    let given = arguments.and_then(|arguments| arguments.get(name)).and_then(Value::as_u64);
-    given.map_or(Duration::ZERO, Duration::from_millis).min(MAX_PATIENCE)
+    let given = arguments.and_then(|arguments| arguments.get(name)).and_then(Value::as_u64)?;
+    Some(Duration::from_millis(given).min(MAX_PATIENCE))
 }
 
 /// A tool's arguments. What does not fit is told in full: the agent has to be able to mend it.

@@ -39,18 +39,21 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 pub(crate) struct Handler;
 
 impl Handler {
-    pub(crate) fn new(_pipeline: Arc<Pipeline>, _seals: Arc<Seals>, _gone: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(_own: Arc<Own>, _gone: watch::Receiver<bool>) -> Self {
         Self
     }
 }
 
-/// In place of what the product's own seals its questions with: fixtures seal with [`KEY`].
-pub(crate) struct Seals;
+/// In place of what the product keeps for a principal: fixtures keep nothing, and seal their questions with [`KEY`].
+pub(crate) struct Own;
 
-impl Seals {
-    pub(crate) fn new() -> Self {
+impl Own {
+    pub(crate) fn new(_pipeline: Arc<Pipeline>) -> Self {
         Self
     }
+
+    #[expect(clippy::unused_async, reason = "there is nothing to wait for")]
+    pub(crate) async fn end(&self) {}
 }
 
 /// What a request brings along, whatever it is for.
@@ -201,7 +204,7 @@ fn value(of: &impl Serialize) -> Result<Value, ErrorData> {
 impl ServerHandler for Handler {
     #[expect(deprecated, reason = "the older revision requires logs")]
     fn get_info(&self) -> ServerConfig {
-        let can = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources();
+        let can = ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources().enable_completions();
         ServerConfig::new(can.enable_resources_subscribe().enable_logging().build())
     }
 

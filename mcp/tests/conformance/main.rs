@@ -17,13 +17,11 @@ mod fixtures;
 
 /// What the HTTP stack takes for the product's own.
 mod server {
-    pub(crate) use crate::fixtures::Handler;
+    pub(crate) use crate::fixtures::{Handler, Own};
 }
-mod approval {
-    pub(crate) mod seal {
-        pub(crate) use crate::fixtures::Seals;
-    }
-}
+#[expect(dead_code, reason = "what is said on standard output alone")]
+#[path = "../../src/message.rs"]
+mod message;
 
 use std::path::Path;
 use std::process::Command;

@@ -211,7 +211,7 @@ impl Pipeline {
         self.jobs.all().iter().map(note).collect()
     }
 
-    fn job(&self, id: &str) -> Result<Arc<Job>, Failure> {
+    pub(super) fn job(&self, id: &str) -> Result<Arc<Job>, Failure> {
         self.jobs.get(id).ok_or_else(|| self.failure(&SessionError::UnknownJob))
     }
 

@@ -6,6 +6,7 @@
 mod asked;
 mod at_client;
 mod automatic;
+mod awaited;
 mod bound;
 mod checkpoints;
 mod elsewhere;

@@ -171,7 +171,7 @@ impl Pipeline {
     }
 
     /// The result of a command that has ended. What of its output is not shown stays readable for a while.
-    fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
+    pub(super) fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
         let finish = settled.map_err(|failure| (*failure).clone())?;
         let mut result = self.viewed(job, Some(&finish), None, view);
         if !result.omitted.is_empty() {

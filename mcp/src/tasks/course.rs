@@ -1,0 +1,164 @@
+//! What a task does: what its call would have done, had it waited for its end.
+//!
+//! Decides nothing that a call does not decide: it waits for the job, or for a person and then calls again. It ends early when it is
+//! cancelled, when the server stops, when its client was gone before it heard of it, and when nobody asks for it any more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_runner::{Redacted, Stop};
+use rmcp::ErrorData;
+use rmcp::model::JsonObject;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Asking, Ended, Stands, Task};
+use crate::approval::{Answer, Call};
+use crate::render::{self, GoesOn, Reply};
+use crate::tools;
+
+/// What is still to come of a call.
+pub(super) struct Course {
+    task: Arc<Task>,
+    call: Call,
+    reply: Reply,
+    /// The client puts questions to a person.
+    asks: bool,
+    /// The requests that were put there.
+    put: BTreeSet<String>,
+}
+
+/// What came of waiting for a person.
+enum Waited {
+    /// There is an answer: the call is to be made again.
+    Answered,
+    /// There is none, and no more time for it.
+    InVain,
+    /// The answer could not be taken.
+    Failed(Reply),
+    /// Nobody wants to know any more.
+    Ended,
+}
+
+impl Course {
+    pub(super) fn new(task: Arc<Task>, call: Call, reply: Reply, asks: bool, put: Option<String>) -> Self {
+        let course = Self { task, call, reply, asks, put: put.into_iter().collect() };
+        course.task.stands(match course.reply.goes_on() {
+            GoesOn::Runs { job, .. } => Stands::Runs(job.clone()),
+            GoesOn::Waits(request) => Stands::Waits(request.clone()),
+            GoesOn::No => Stands::Works,
+        });
+        course
+    }
+
+    /// Goes on to the end, which is known by then.
+    pub(super) async fn run(self, idle: Duration) {
+        let unfinished = Unfinished(Arc::clone(&self.task));
+        let ended = self.follow(idle).await;
+        unfinished.0.stands(Stands::Ended(ended));
+    }
+
+    async fn follow(mut self, idle: Duration) -> Ended {
+        let until = Instant::now() + tools::MAX_PATIENCE;
+        loop {
+            self.reply = match self.reply.goes_on().clone() {
+                GoesOn::No => break,
+                GoesOn::Runs { job, view } => {
+                    self.task.stands(Stands::Runs(job.clone()));
+                    let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop).await;
+                    tools::exec::reply(ended, None)
+                }
+                GoesOn::Waits(request) => match self.wait(&request, until, idle).await {
+                    Waited::Answered => {
+                        self.task.stands(Stands::Works);
+                        match self.call.again().await {
+                            Ok(reply) => reply,
+                            Err(fault) => return Ended::Failed(object(&fault)),
+                        }
+                    }
+                    Waited::InVain => break,
+                    Waited::Failed(reply) => reply,
+                    Waited::Ended => return Ended::Cancelled,
+                },
+            };
+        }
+        if *self.task.cancel.borrow() && self.reply.is_cancelled() {
+            return Ended::Cancelled;
+        }
+        Ended::Done(object(&self.reply.into_result(self.call.own.pipeline.anchor())))
+    }
+
+    /// Waits for a person, who is asked at the client if that may be and they were not before.
+    async fn wait(&mut self, request: &Redacted, until: Instant, idle: Duration) -> Waited {
+        let may_ask = self.asks && !self.put.contains(request.as_str());
+        let question = may_ask.then(|| self.call.shown(request.as_str())).flatten();
+        let answered = match question {
+            None => {
+                self.task.stands(Stands::Waits(request.clone()));
+                None
+            }
+            Some(question) => {
+                self.put.insert(request.as_str().to_owned());
+                let (answer, answered) = oneshot::channel();
+                let request = request.clone();
+                self.task.stands(Stands::Asks(Asking { request, question, answer }));
+                Some(answered)
+            }
+        };
+        let (pipeline, stop) = (&self.call.own.pipeline, &self.call.stop);
+        // No longer than the request itself: behind that nobody can answer it.
+        let left = until.saturating_duration_since(Instant::now()).min(pipeline.approvals_expire());
+        tokio::select! {
+            answer = said(answered) => match self.call.take(request.as_str(), answer).await {
+                Ok(()) => Waited::Answered,
+                Err(failure) => Waited::Failed(render::failed(&failure)),
+            },
+            answered = pipeline.answered_within(request.as_str(), left, stop) => match answered {
+                true => Waited::Answered,
+                false if is_on(stop).await => Waited::Ended,
+                false => Waited::InVain,
+            },
+            () = self.task.forgotten(idle) => Waited::Ended,
+        }
+    }
+}
+
+/// A yes or a no of the person at the client. Whoever says neither has said nothing, and is not waited for there any more.
+async fn said(answered: Option<oneshot::Receiver<Answer>>) -> Answer {
+    if let Some(answered) = answered
+        && let Ok(answer @ (Answer::Yes(_) | Answer::No(_))) = answered.await
+    {
+        return answer;
+    }
+    std::future::pending().await
+}
+
+/// Whether one of the switches is on.
+async fn is_on(stop: &Stop) -> bool {
+    let mut stop = stop.clone();
+    tokio::select! {
+        biased;
+        () = stop.requested() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+/// Has the task end badly if its course breaks off.
+pub(super) struct Unfinished(pub(super) Arc<Task>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let fault = ErrorData::internal_error("the server has failed", None);
+        self.0.stands(Stands::Ended(Ended::Failed(object(&fault))));
+    }
+}
+
+fn object(value: &impl Serialize) -> JsonObject {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => object,
+        Ok(_) | Err(_) => JsonObject::new(),
+    }
+}
