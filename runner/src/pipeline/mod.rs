@@ -9,6 +9,7 @@ mod automatic;
 mod bound;
 mod checkpoints;
 mod elsewhere;
+mod ground;
 mod jobs;
 mod logins;
 mod overseer;
