@@ -130,9 +130,6 @@ impl TargetTable {
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
         let usual = format!("{}/{STATE}", target.home);
         target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
-        if target.workspace.as_ref().is_some_and(|workspace| self.state.is_some() && target.state.is_within(workspace)) {
-            return Err(format!("has `state` = `{}`, which lies in its workspace", target.state));
-        }
         Ok(target)
     }
 }

@@ -178,7 +178,7 @@ pub enum CheckpointError {
     /// There is no place at the target for what is kept.
     #[error("`{directory}` at the target cannot hold checkpoints: {why}")]
     #[diagnostic(help(
-        "set `state` in the target's settings to a directory of its user's outside of the workspace, or `workspace` to another one"
+        "set `state` in the target's settings to a directory that its user can write and that lies outside of the workspace"
     ))]
     NoPlace {
         /// The directory there.
@@ -188,7 +188,9 @@ pub enum CheckpointError {
     },
     /// What the target holds is not what it was given.
     #[error("the target does not hold any more what the checkpoint has of {}", named(names))]
-    #[diagnostic(help("somebody there has changed or removed what was kept; nothing was restored. Go to another checkpoint"))]
+    #[diagnostic(help(
+        "somebody there has changed or removed what was kept; nothing was restored. Go to another checkpoint"
+    ))]
     Tampered {
         /// Paths whose bytes are gone or are others.
         names: Vec<tree::Name>,

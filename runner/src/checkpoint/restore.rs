@@ -95,9 +95,8 @@ pub(super) fn timed<'a>(
     let foreign: BTreeSet<&[u8]> =
         plan.kept.iter().chain(&plan.conflicts).filter_map(|name| plan::above(name).next()).collect();
     let directories = then.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory);
-    directories.filter(move |(name, _)| {
-        !foreign.contains(name.as_slice()) && plan.conflicts.binary_search(name).is_err()
-    })
+    directories
+        .filter(move |(name, _)| !foreign.contains(name.as_slice()) && plan.conflicts.binary_search(name).is_err())
 }
 
 /// What is said of the checkpoint that is taken before going back to one.

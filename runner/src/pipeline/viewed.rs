@@ -48,8 +48,9 @@ impl Pipeline {
         let base = overlay.base().map_err(|error| self.failure(&error))?;
         let upper = overlay.upper().map_err(|error| self.failure(&error))?;
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
-        let (_, viewed) =
-            self.in_store(&Ground::Here, move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about)).await?;
+        let (_, viewed) = self
+            .in_store(&Ground::Here, move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about))
+            .await?;
         let to = viewed.checkpoint.id.as_str();
         let done = self.go_back(&Ground::Here, &session, to, terms, &Client::default(), Some(person)).await;
         let about = viewed.checkpoint.about;

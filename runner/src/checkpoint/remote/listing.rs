@@ -30,6 +30,8 @@ pub(super) struct Listed {
 #[derive(Debug)]
 pub(super) struct Listing<'a> {
     scope: &'a Scope,
+    /// A path that is ours.
+    own: &'a [u8],
     listed: Listed,
     device: u64,
     layered: bool,
@@ -55,8 +57,8 @@ struct Told {
 }
 
 impl<'a> Listing<'a> {
-    pub(super) fn new(scope: &'a Scope) -> Self {
-        Self { scope, listed: Listed::default(), device: 0, layered: false, next: Next::Time }
+    pub(super) fn new(scope: &'a Scope, own: &'a [u8]) -> Self {
+        Self { scope, own, listed: Listed::default(), device: 0, layered: false, next: Next::Time }
     }
 
     /// One more record.
@@ -105,6 +107,9 @@ impl<'a> Listing<'a> {
         let last = Path::new(OsStr::from_bytes(&name)).file_name().unwrap_or_default().to_owned();
         if let Some(why) = self.scope.reason(&last, kind, stamp.size) {
             return self.leave_out(name, why);
+        }
+        if name == self.own {
+            return self.leave_out(name, Reason::Excluded);
         }
         if stamp.file.0 != self.device && (is_directory || !self.layered) {
             return self.leave_out(name, Reason::Mounted);
@@ -220,7 +225,7 @@ mod tests {
 
     fn listed(records: &[&[u8]]) -> Result<Listed, CheckpointError> {
         let scope = Scope { exclude: vec!["node_modules".to_owned()], max_file: 100 };
-        let mut listing = Listing::new(&scope);
+        let mut listing = Listing::new(&scope, b"own");
         for record in [&b"1795372114"[..], b"5 ext4"].iter().chain(records) {
             listing.record(record)?;
         }
@@ -244,6 +249,8 @@ mod tests {
             b"",
             b"u 5 81 4 0 f 0 0 1.0000000000 1.0000000000 shut",
             b"",
+            b"r 5 70 4 700 d 0 0 1.0000000000 1.0000000000 own",
+            b"",
             b"r 6 82 4 700 d 0 0 1.0000000000 1.0000000000 proc",
             b"",
             b"r 5 83 101 600 f 0 0 1.0000000000 1.0000000000 large",
@@ -262,7 +269,7 @@ mod tests {
         assert_eq!(standing(file), "f 5 77 6 4755 1000 7 1795372114.4455211500 -2.2500000000");
         let left: Vec<_> = told.tree.uncovered.iter().map(|left| left.why).collect();
         use Reason::{Excluded, Mounted, Repository, Special, TooLarge, Unreadable};
-        assert_eq!(left, [Repository, Excluded, Unreadable, Mounted, TooLarge, Special]);
+        assert_eq!(left, [Repository, Excluded, Unreadable, Excluded, Mounted, TooLarge, Special]);
         assert_eq!([decimal(-1_750_000_000), decimal(5)], ["@-1.750000000", "@0.000000005"]);
     }
 

@@ -46,13 +46,15 @@ pub(crate) struct There {
     workspace: AbsolutePath,
     /// Where objects are kept there.
     kept: AbsolutePath,
+    /// What of the workspace is ours, if that lies in it: no checkpoint holds it.
+    own: Name,
 }
 
 impl There {
     /// A workspace, of which objects are kept below a directory there. `name` tells it from others.
     ///
     /// # Errors
-    /// That directory lies in the workspace: what is kept there would belong to the next checkpoint.
+    /// That directory is the workspace, or lies around it.
     pub(crate) fn new(
         base: Base,
         workspace: AbsolutePath,
@@ -60,9 +62,11 @@ impl There {
         name: &str,
     ) -> Result<Self, CheckpointError> {
         let kept = state.child("checkpoints").and_then(|state| state.child(name));
-        let there = || CheckpointError::NoPlace { directory: state.to_string(), why: "it lies in the workspace" };
-        let kept = kept.filter(|kept| !kept.is_within(&workspace)).ok_or_else(there)?;
-        Ok(Self { base, workspace, kept })
+        let around = || CheckpointError::NoPlace { directory: state.to_string(), why: "the workspace lies in it" };
+        let kept = kept.filter(|_| !workspace.is_within(state)).ok_or_else(around)?;
+        let own = state.as_str().strip_prefix(workspace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let own = own.unwrap_or_default().as_bytes().to_vec();
+        Ok(Self { base, workspace, kept, own })
     }
 
     /// What lies in the workspace now, as far as checkpoints hold it.
@@ -78,7 +82,11 @@ impl There {
         for name in &scope.exclude {
             call.push_str(&format!(" -o -name {}", word(&literal(name))));
         }
-        let mut listing = Listing::new(scope);
+        if !self.own.is_empty() {
+            let path = format!("./{}", String::from_utf8_lossy(&self.own));
+            call.push_str(&format!(" -o -path {}", word(&literal(&path))));
+        }
+        let mut listing = Listing::new(scope, &self.own);
         let task = Task { words: WORDS, call: &call, input: Vec::new(), records: Records::Nul, most: MAX_LIST };
         self.ask(task, pace, |record| listing.record(record)).await?;
         listing.end()
@@ -109,9 +117,6 @@ impl There {
 
     /// Which of these objects are kept, and their sizes.
     async fn held(&self, objects: &BTreeSet<Oid>, pace: &Pace) -> Result<BTreeMap<Oid, u64>, CheckpointError> {
-        if objects.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let (lines, _) = self.lines("palisade_held", input.into_bytes(), objects.len(), pace).await?;
         let sized = lines.iter().filter_map(|line| {
@@ -144,7 +149,7 @@ impl There {
         pace: &Pace,
     ) -> Result<(Vec<String>, bool), CheckpointError> {
         let [kept, workspace] = [&self.kept, &self.workspace].map(|path| word(path.as_str().as_bytes()));
-        let call = format!("palisade_store {kept} {workspace}; {call}");
+        let call = format!("palisade_store {kept} {workspace} {}; {call}", word(&self.own));
         let (mut lines, mut ended) = (Vec::new(), None);
         let task =
             Task { words: WORDS, call: &call, input, records: Records::Lines, most: GREETING + most * LINE + LINE };
@@ -187,7 +192,7 @@ impl There {
         let no_place = |why| CheckpointError::NoPlace { directory: self.kept.to_string(), why };
         match why {
             "store" => no_place("it cannot be made, or is not its user's own"),
-            "inside" => no_place("it lies in the workspace"),
+            "inside" => no_place("it leads into the workspace"),
             "workspace" => TargetError::NoWorkspace { path: self.workspace.to_string() }.into(),
             "root" => no_place("the workspace is all that there is at the target"),
             why => match why.strip_prefix("lacks ").filter(|what| WORDS.contains(what)) {

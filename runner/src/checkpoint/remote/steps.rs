@@ -93,18 +93,23 @@ impl There {
     }
 
     /// Writes the bytes that are to come back beside their places, and compares them with what the list has.
-    async fn stage(
-        &self,
-        stage: &Stage<'_>,
-        plan: &Plan,
-        then: &BTreeMap<Name, Entry>,
-    ) -> Result<(), CheckpointError> {
+    async fn stage(&self, stage: &Stage<'_>, plan: &Plan, then: &BTreeMap<Name, Entry>) -> Result<(), CheckpointError> {
         let pace = Pace::default();
+        let files: Vec<(usize, &Name, Oid, u64)> = plan
+            .write
+            .iter()
+            .enumerate()
+            .filter_map(|(at, name)| {
+                let Kind::File(object, size) = then.get(name)?.kind else { return None };
+                Some((at, name, object, size))
+            })
+            .collect();
+        let is_staged =
+            |name: &Name| matches!(then.get(name), Some(Entry { kind: Kind::File(..) | Kind::Link(_), .. }));
+        if !plan.write.iter().any(is_staged) {
+            return Ok(());
+        }
         let directory = word(&stage.directory());
-        let files: Vec<(usize, &Name, Oid, u64)> = plan.write.iter().enumerate().filter_map(|(at, name)| {
-            let Kind::File(object, size) = then.get(name)?.kind else { return None };
-            Some((at, name, object, size))
-        }).collect();
         let sizes = self.held(&files.iter().map(|(.., object, _)| *object).collect(), &pace).await?;
         let tampered = |names: Vec<Name>| {
             if names.is_empty() { Ok(()) } else { Err(CheckpointError::Tampered { names }) }
@@ -198,7 +203,7 @@ impl There {
             };
             if found.stamp.times.first() != Some(&entry.modified) {
                 let ((above, file), time) = (split(name), decimal(entry.modified));
-                lines.push_str(&format!("times 0 {} {} '{time}' </dev/null\n", word(above), word(file)));
+                lines.push_str(&format!("put_time 0 {} {} '{time}' </dev/null\n", word(above), word(file)));
             }
         }
         if lines.is_empty() { Ok(()) } else { self.run(&lines, 0, |_, _| {}).await }

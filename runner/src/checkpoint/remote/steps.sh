@@ -3,6 +3,8 @@
 set -f
 umask 077
 root=$palisade_work
+find() { "$palisade_find" "$@"; }
+touch() { "$palisade_touch" "$@"; }
 
 no() {
     printf '%s %s\0' "$n" "$1"
@@ -91,7 +93,7 @@ finish() {
 }
 
 # Times of directories, as far as it goes: what others put in its place keeps its own.
-times() {
+put_time() {
     n=$1
     at "$2" >/dev/null && [ -d "./$3" ] && [ ! -L "./$3" ] && touch -h -d "$4" -- "./$3" 2>/dev/null
 }

@@ -65,6 +65,7 @@ impl There {
         pace: &Pace,
     ) -> Result<BTreeMap<Name, Oid>, CheckpointError> {
         let wanted: BTreeSet<Oid> = known.values().copied().collect();
+        // Also about none: where there can be no checkpoint that is told of an empty workspace, too.
         let sizes = self.held(&wanted, pace).await?;
         known.retain(|name, object| {
             let size = tree.found.get(name).map(|found| found.stamp.size);

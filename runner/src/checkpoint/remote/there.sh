@@ -9,8 +9,21 @@ palisade_no() {
     exit 0
 }
 
-# Programs that have to be there, of GNU's kind.
+# By their paths: some shells have their own of these names, whatever there is besides.
+find() { "$palisade_find" "$@"; }
+touch() { "$palisade_touch" "$@"; }
+
+palisade_path() {
+    for palisade_directory in /usr/bin /bin /usr/local/bin; do
+        [ -f "$palisade_directory/$1" ] && [ -x "$palisade_directory/$1" ] && break
+    done
+    printf %s "$palisade_directory/$1"
+}
+
+# Programs that have to be there; two of GNU's kind.
 palisade_needs() {
+    palisade_find=$(palisade_path find)
+    palisade_touch=$(palisade_path touch)
     for palisade_name; do
         command -v "$palisade_name" >/dev/null 2>&1 || palisade_no "lacks $palisade_name"
     done
@@ -28,7 +41,7 @@ palisade_workspace() {
 # What lies in the workspace, none of it read: the time there; the workspace itself; each path and where it leads. Behind the workspace
 # come the names that are not looked into.
 palisade_list() {
-    palisade_needs find touch date
+    palisade_needs date
     palisade_workspace "$1"
     shift
     set -- -name .git "$@"
@@ -40,14 +53,17 @@ palisade_list() {
     printf '=%s\0' "$?"
 }
 
-# A directory of the user's own outside of the workspace, where objects are kept; and a repository that is there as long as this runs,
-# so that nothing that lies in one counts. $1 is that directory, $2 the workspace.
+# A directory of the user's own, where objects are kept, outside of the workspace or in what is left out of it; and a repository that is
+# there as long as this runs, so that nothing that lies in one counts. $1 is that directory, $2 the workspace, $3 what is left out.
 palisade_store() {
-    palisade_needs git find touch mkdir rm chmod
+    palisade_needs git mkdir rm chmod
     palisade_workspace "$2"
     mkdir -p -- "$1/objects" 2>/dev/null && cd -P -- "$1" 2>/dev/null && [ -O . ] && [ -w . ] || palisade_no store
     palisade_kept=$(pwd -P)
-    case $palisade_kept/ in "$palisade_work"/*) palisade_no inside ;; esac
+    case $palisade_kept/ in
+    "$palisade_work/${3:-/}"/*) ;;
+    "$palisade_work"/*) palisade_no inside ;;
+    esac
     chmod 700 . && [ ! -L objects ] && [ -O objects ] || palisade_no store
     # Of those that were cut short.
     find . -maxdepth 1 -name 'git.*' -type d -mmin +120 -exec rm -rf -- {} +
@@ -111,8 +127,8 @@ palisade_forget() {
 
 # Reads the steps of a restore, and takes them.
 palisade_steps() {
-    palisade_needs find touch chmod chown ln mkdir mv rm rmdir
+    palisade_needs chmod chown ln mkdir mv rm rmdir
     palisade_workspace "$1"
-    export palisade_work palisade_nonce
+    export palisade_work palisade_nonce palisade_find palisade_touch
     exec sh
 }

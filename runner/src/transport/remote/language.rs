@@ -17,8 +17,7 @@ const BASH_ONCE: [&str; 4] = ["bash", "--norc", "--noprofile", "-c"];
 
 /// What starts a program of ours: with no variable of anybody's, and with programs of the system before all others. It reads what it is
 /// to do as a shell for one command does.
-const TASK: [&str; 7] =
-    ["env", "-i", "PATH=/usr/bin:/bin:/usr/local/bin", "LC_ALL=C", "HOME=/dev/null", "sh", "-c"];
+const TASK: [&str; 7] = ["env", "-i", "PATH=/usr/bin:/bin:/usr/local/bin", "LC_ALL=C", "HOME=/dev/null", "sh", "-c"];
 
 /// The shell that a session's commands run in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
