@@ -364,12 +364,18 @@ fn a_target_that_cannot_or_lies_is_told_so() {
 #[test]
 fn what_policy_or_the_settings_demand_is_there_before_a_command_at_a_target() {
     let Some(sshd) = Sshd::up(&[]) else { return };
-    let demanding = policy(
+    let frozen = PathBuf::from(real(sshd.variable("PALISADE_SSH_DIR"))).join("work/frozen");
+    let demanding = policy(&format!(
         "@id(\"t-rm\") @reason(\"for tests\") @checkpoint(\"before\")\n\
-         permit (principal, action == Action::\"exec\", resource in Program::\"rm\");\n",
-    );
+         permit (principal, action == Action::\"exec\", resource in Program::\"rm\");\n\
+         @id(\"t-frozen\") @reason(\"for tests\") @suggest(\"leave it\")\n\
+         forbid (principal, action == Action::\"write\", resource in Path::\"{}\");\n",
+        frozen.display()
+    ));
     let (mut site, work, _) = over_ssh(&sshd, "", &demanding);
-    fs::write(work.join("file"), "then").expect("a file");
+    for name in ["file", "frozen"] {
+        fs::write(work.join(name), "then").expect("a file");
+    }
     let session = site.open("web");
     assert!(site.exec(&session, "cat file")["checkpoint"].is_null());
     let removed = site.exec(&session, "rm file");
@@ -381,6 +387,17 @@ fn what_policy_or_the_settings_demand_is_there_before_a_command_at_a_target() {
     let record = site.world.record();
     let taken = record.iter().find(|line| line["kind"] == "checkpoint").expect("an entry");
     assert_eq!((&taken["checkpoint"], &taken["determining"]), (&json!(checkpoint), &json!(["t-rm"])), "{taken}");
+    // It is no way round a rule.
+    fs::write(&frozen, "theirs").expect("a file");
+    let (_, text) = restore(&mut site, &session, &checkpoint, json!({ "force": true }));
+    assert!(text.contains("t-frozen"), "{text}");
+    assert_eq!(fs::read_to_string(&frozen).ok().as_deref(), Some("theirs"));
+    // What is written to a shell is asked about once, and nothing asks again there.
+    let (job, text) = site.call("exec", &json!({ "session": session, "command": "sh -c 'cat; true'", "yield_ms": 0 }));
+    let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
+    let (_, text) = site.call("job_write", &json!({ "job": job, "input": "rm file\n", "wait_ms": 200 }));
+    assert!(text.contains("only behind a checkpoint"), "{text}");
+    assert!(work.join("file").exists());
     // The settings alone; where nothing has changed the last one serves, and of those that nobody asked for some are kept.
     drop(site);
     fs::remove_dir_all(&work).expect("a directory");

@@ -80,7 +80,10 @@ impl Pipeline {
         let Some(target) = self.settings.targets.get(&place.name) else {
             return Err(self.failure(&SessionError::NoTarget));
         };
-        let name = format!("target\0{}\0{}\0{}", place.name, target.user(), place.workspace);
+        // What one principal keeps there is no other's, though the workspace may be.
+        let principal = &self.settings.surroundings.principal;
+        let of = [place.name.as_str(), target.user(), place.workspace.as_str(), &principal.agent, &principal.user];
+        let name = format!("target\0{}", of.join("\0"));
         let there = There::new(base, place.workspace.clone(), &target.state, &hashed(name.as_bytes()));
         let there = there.map_err(|error| self.failure(&error))?;
         Ok(Ground::There(Arc::new(Afar { there, place, name })))
