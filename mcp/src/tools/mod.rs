@@ -125,7 +125,7 @@ const TOOLS: &[Entry] = &[
         hints: [true, false, true, false],
         parameters: &[
             ("kind", "string", "sessions (default), jobs, checkpoints, targets", false),
-            ("session", "string", "whose checkpoints", false),
+            ("session", "string", "", false),
         ],
         output: list::schema,
     },
