@@ -300,6 +300,13 @@ fn no_link_leads_a_restore_out() {
         assert!(work.join(name).symlink_metadata().is_ok_and(|about| about.is_dir()), "{name}: {text}");
         assert_eq!(fs::read_to_string(work.join(name).join("file")).expect("a file"), "then");
     }
+    // A link in the place of what is kept leads to nothing that is ours.
+    let kept = state.join("checkpoints");
+    fs::rename(&kept, state.join("moved")).expect("moved");
+    symlink(&outside, &kept).expect("a link");
+    let (_, text) = site.call("checkpoint", &json!({ "session": session }));
+    assert!(text.contains("a link stands in its place"), "{text}");
+    assert_eq!(content(), before);
     // What is kept would lie in the workspace, behind a link or not.
     drop(site);
     fs::remove_dir_all(&state).expect("a directory");

@@ -192,6 +192,7 @@ impl There {
         let no_place = |why| CheckpointError::NoPlace { directory: self.kept.to_string(), why };
         match why {
             "store" => no_place("it cannot be made, or is not its user's own"),
+            "link" => no_place("a link stands in its place"),
             "inside" => no_place("it leads into the workspace"),
             "workspace" => TargetError::NoWorkspace { path: self.workspace.to_string() }.into(),
             "root" => no_place("the workspace is all that there is at the target"),

@@ -58,6 +58,8 @@ palisade_list() {
 palisade_store() {
     palisade_needs git mkdir rm chmod
     palisade_workspace "$2"
+    # What somebody has put in its place is not ours to write to, and nothing in it ours to clear away.
+    [ ! -L "$1" ] && [ ! -L "${1%/*}" ] || palisade_no link
     mkdir -p -- "$1/objects" 2>/dev/null && cd -P -- "$1" 2>/dev/null && [ -O . ] && [ -w . ] || palisade_no store
     palisade_kept=$(pwd -P)
     case $palisade_kept/ in
@@ -66,7 +68,7 @@ palisade_store() {
     esac
     chmod 700 . && [ ! -L objects ] && [ -O objects ] || palisade_no store
     # Of those that were cut short.
-    find . -maxdepth 1 -name 'git.*' -type d -mmin +120 -exec rm -rf -- {} +
+    find . -maxdepth 1 -regex './git[.][0-9a-f]+' -type d -mmin +120 -exec rm -rf -- {} +
     palisade_own=$palisade_kept/git.$palisade_nonce
     trap 'rm -rf -- "$palisade_own"' EXIT
     mkdir -- "$palisade_own" "$palisade_own/refs" "$palisade_own/objects" "$palisade_own/info" || palisade_no store
