@@ -29,6 +29,9 @@ const MEMORY: u64 = 2 << 30;
 /// Processes of a container that is made for a session.
 const PROCESSES: u64 = 512;
 
+/// Where a target keeps what is Palisade's, below its user's home.
+const STATE: &str = ".local/state/palisade";
+
 /// Hosts on the way to another, at most.
 const MAX_JUMPS: usize = 8;
 
@@ -40,6 +43,7 @@ pub(crate) struct TargetTable {
     docker: Option<DockerTable>,
     workspace: Option<String>,
     home: Option<String>,
+    state: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -117,12 +121,15 @@ impl TargetTable {
             AbsolutePath::new(path).ok_or_else(|| format!("has `{key}` = `{path}`, which is not an absolute path"))
         };
         let workspace = self.workspace.as_deref().map(|path| absolute("workspace", path)).transpose()?;
-        let mut target = Target { name: name.to_owned(), place, workspace, home: absolute("home", "/root")? };
+        let (anything, name) = (absolute("home", "/root")?, name.to_owned());
+        let mut target = Target { name, place, workspace, home: anything.clone(), state: anything };
         let usual = match target.user() {
             "" | "root" | "0" | "0:0" => "/root".to_owned(),
             user => format!("/home/{user}"),
         };
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
+        let usual = format!("{}/{STATE}", target.home);
+        target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
         Ok(target)
     }
 }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod afar;
 mod approvals;
 mod check;
 mod checkpoints;

@@ -23,6 +23,10 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[targets.web]\nssh = { host = \"h\", user = \"u\", timeout = \"soon\" }\n", "`timeout` = `soon`"),
         ("[targets.web]\nworkspace = \"srv\"\nssh = { host = \"h\", user = \"u\" }\n", "`workspace` = `srv`"),
         ("[targets.ci]\ndocker = { }\n", "needs one of `container` and `image`"),
+        (
+            "[targets.ci]\nstate = \"here\"\ndocker = { container = \"x\" }\n",
+            "has `state` = `here`, which is not an absolute path",
+        ),
         ("[targets.ci]\ndocker = { container = \"../x\" }\n", "no name of a container"),
         ("[targets.\"a b\"]\ndocker = { container = \"x\" }\n", "has a name that is not made of"),
         ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "LD_PRELOAD"),

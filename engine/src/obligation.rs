@@ -10,7 +10,7 @@ use palisade_grammar::{Command, EffectKind, Inventory, Resolved};
 use crate::bundle::Bundle;
 use crate::facts::{Facts, Transport};
 use crate::path::AbsolutePath;
-use crate::verdict::{Decision, Judged, Reason};
+use crate::verdict::{Decision, Judged};
 
 /// The policies that permit these requests only behind a checkpoint, sorted. Where files may be changed that the text does not name, those
 /// that permit any change only so are among them: the kernel lets a session do what they permit.
@@ -23,28 +23,6 @@ pub(crate) fn checkpoint(bundle: &Bundle, inventory: &Inventory, facts: &Facts, 
         policies.extend(changes().map(str::to_owned));
     }
     policies.into_iter().collect()
-}
-
-/// The request that cannot be allowed because a checkpoint is demanded that cannot be had, and the policy that demands it: there are
-/// none at a target.
-pub(crate) fn unmet<'r>(
-    bundle: &'r Bundle,
-    transport: Transport,
-    requests: &'r [Judged],
-) -> Option<(&'r Judged, &'r String)> {
-    demanding(bundle, requests).next().filter(|_| transport != Transport::Local)
-}
-
-/// That as a reason for whoever is denied.
-pub(crate) fn reason(bundle: &Bundle, request: &Judged, policy: &str) -> Reason {
-    Reason {
-        policy: policy.to_owned(),
-        place: bundle.note(policy).place,
-        text: request.resource.clone(),
-        span: request.span,
-        reason: "It is permitted only behind a checkpoint, and a session at a target has none.".to_owned(),
-        suggest: "Run it in a session on this machine.".to_owned(),
-    }
 }
 
 fn demanding<'r>(bundle: &'r Bundle, requests: &'r [Judged]) -> impl Iterator<Item = (&'r Judged, &'r String)> {

@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Principal, Session};
-use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised::Raised;
 use crate::request::{Asker, Draft};
@@ -120,10 +119,7 @@ impl Asking<'_> {
                 return Again::nothing("it raises more questions under these policies than a script may");
             }
         }
-        let strictest = match obligation::unmet(self.bundle, self.asked.transport, &again.requests) {
-            Some(_) => Decision::Deny,
-            None => verdict::strictest(&again.requests),
-        };
+        let strictest = verdict::strictest(&again.requests);
         // What is left out can make a decision stricter, never laxer.
         let certain = again.left_out.is_empty() || (strictest == Decision::Deny && !again.requests.is_empty());
         again.decision = certain.then_some(strictest);

@@ -773,16 +773,9 @@ fn report(
         text: written(opaque.span),
         detail: opaque.detail.clone(),
     });
-    let mut decision = strictest(&requests);
-    let mut reasons = explain::reasons(bundle, asker, sheet, &requests);
-    if let Some((request, policy)) = obligation::unmet(bundle, facts.transport, &requests)
-        && decision != Decision::Deny
-    {
-        decision = Decision::Deny;
-        reasons.insert(0, obligation::reason(bundle, request, policy));
-    }
+    let reasons = explain::reasons(bundle, asker, sheet, &requests);
     Report {
-        decision,
+        decision: strictest(&requests),
         command: String::from_utf8_lossy(inventory.script()).into_owned(),
         policy_set: bundle.fingerprint().to_owned(),
         opaque: opaque.collect(),

@@ -126,7 +126,8 @@ impl Remote {
         let source = Source { name: "bench.cedar".to_owned(), text: POLICY.to_owned() };
         let bundle = Bundle::load(vec![source]).expect("the policy");
         let (workspace, home) = (AbsolutePath::new("/tmp"), AbsolutePath::new(home).expect("a path"));
-        let target = Target { name: "bench".to_owned(), place, workspace, home };
+        let state = home.clone();
+        let target = Target { name: "bench".to_owned(), place, workspace, home, state };
         let targets = BTreeMap::from([("bench".to_owned(), target)]);
         let settings = settings::settings(root.path(), "bench", bundle, Sync::None);
         let pipeline = Pipeline::open(Settings { targets, ..settings }).expect("a pipeline");

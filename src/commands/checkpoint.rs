@@ -18,7 +18,7 @@ use crate::{commands, config};
 pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
     match &args.action {
         CheckpointAction::List(args) => with(&args.context, async |pipeline| {
-            let notes = pipeline.checkpoints().await?;
+            let notes = pipeline.checkpoints(None).await?;
             shown(&args.context, &notes, || notes.iter().map(line).collect())
         }),
         CheckpointAction::Diff(args) => {

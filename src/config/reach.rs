@@ -45,6 +45,9 @@ impl Layers<'_> {
         for there in homes.iter().filter_map(|home| AbsolutePath::new(home)).filter(|there| there != home) {
             self.add_groups(&mut vocabulary, &there, set)?;
         }
+        for target in self.targets(home)?.values() {
+            vocabulary.add_directory("palisade", &target.state);
+        }
         let own = self.own_files(set.path(), audit)?;
         for path in own.iter().flat_map(|path| kept(path)) {
             vocabulary.add_directory("palisade", &path);

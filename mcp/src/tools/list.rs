@@ -13,6 +13,7 @@ use crate::tools::{arguments, object};
 struct Arguments {
     #[serde(default)]
     kind: Kind,
+    session: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -27,13 +28,13 @@ enum Kind {
 
 pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
     match arguments::<Arguments>(pipeline, given) {
-        Ok(Arguments { kind: Kind::Sessions }) => render::sessions(&pipeline.sessions().await),
-        Ok(Arguments { kind: Kind::Jobs }) => render::jobs(&pipeline.jobs()),
-        Ok(Arguments { kind: Kind::Checkpoints }) => match pipeline.checkpoints().await {
+        Ok(Arguments { kind: Kind::Sessions, .. }) => render::sessions(&pipeline.sessions().await),
+        Ok(Arguments { kind: Kind::Jobs, .. }) => render::jobs(&pipeline.jobs()),
+        Ok(Arguments { kind: Kind::Checkpoints, session }) => match pipeline.checkpoints(session.as_deref()).await {
             Ok(notes) => render::checkpoints(&notes, pipeline.reading_ahead()),
             Err(failure) => render::failed(&failure),
         },
-        Ok(Arguments { kind: Kind::Targets }) => render::targets(&pipeline.targets()),
+        Ok(Arguments { kind: Kind::Targets, .. }) => render::targets(&pipeline.targets()),
         Err(reply) => *reply,
     }
 }

@@ -123,7 +123,10 @@ const TOOLS: &[Entry] = &[
         name: "list",
         description: "List sessions, jobs, checkpoints or targets.",
         hints: [true, false, true, false],
-        parameters: &[("kind", "string", "sessions (default), jobs, checkpoints, targets", false)],
+        parameters: &[
+            ("kind", "string", "sessions (default), jobs, checkpoints, targets", false),
+            ("session", "string", "", false),
+        ],
         output: list::schema,
     },
     Entry {

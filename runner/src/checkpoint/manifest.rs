@@ -66,7 +66,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<BTreeMap<Name, Entry>> {
 }
 
 /// Whether a path names something below the directory that it is relative to, and in the one way that a walk names it.
-fn is_inside(name: &[u8]) -> bool {
+pub(super) fn is_inside(name: &[u8]) -> bool {
     name.split(|byte| *byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 

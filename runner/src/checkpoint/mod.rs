@@ -13,7 +13,8 @@ pub mod ledger;
 mod manifest;
 pub mod pace;
 pub mod plan;
-mod restore;
+pub(crate) mod remote;
+pub(crate) mod restore;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -167,6 +168,37 @@ pub enum CheckpointError {
         /// What was asked for.
         name: String,
     },
+    /// The target lacks what checkpoints are made with there.
+    #[error("the target lacks {what}, without which there are no checkpoints of its workspace")]
+    #[diagnostic(help("install `git`, GNU findutils and GNU coreutils there"))]
+    Lacks {
+        /// A program.
+        what: String,
+    },
+    /// There is no place at the target for what is kept.
+    #[error("`{directory}` at the target cannot hold checkpoints: {why}")]
+    #[diagnostic(help(
+        "set `state` in the target's settings to a directory that its user can write and that lies outside of the workspace"
+    ))]
+    NoPlace {
+        /// The directory there.
+        directory: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// What the target holds is not what it was given.
+    #[error("the target does not hold any more what the checkpoint has of {}", named(names))]
+    #[diagnostic(help(
+        "somebody there has changed or removed what was kept; nothing was restored. Go to another checkpoint"
+    ))]
+    Tampered {
+        /// Paths whose bytes are gone or are others.
+        names: Vec<tree::Name>,
+    },
+    /// The target cannot be asked, or what it tells cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] crate::transport::TargetError),
     /// A file could not be written in the workspace.
     #[error("a file cannot be written")]
     Write {
@@ -174,4 +206,14 @@ pub enum CheckpointError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Paths that a message names.
+const NAMED: usize = 5;
+
+/// The first of these paths, as a message names them.
+fn named(names: &[tree::Name]) -> String {
+    let shown: Vec<_> = names.iter().take(NAMED).map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
+    let more = names.len().saturating_sub(NAMED);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

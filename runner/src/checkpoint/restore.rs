@@ -53,8 +53,61 @@ pub struct Prospect {
     pub to: Checkpoint,
     /// What would be done.
     pub plan: Plan,
-    then: BTreeMap<Name, Entry>,
-    now: Tree,
+    pub(super) then: BTreeMap<Name, Entry>,
+    pub(super) now: Tree,
+}
+
+/// One step of a restore.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    /// What the session made goes.
+    Delete(&'a Name),
+    /// What was there comes back; of a directory only that it is there, so that there can be something in it.
+    Put(&'a Name, &'a Entry),
+    /// A directory gets its own permissions.
+    Finish(&'a Name, &'a Entry),
+}
+
+impl Step<'_> {
+    /// Where.
+    pub(super) fn name(&self) -> &Name {
+        match self {
+            Self::Delete(name) | Self::Put(name, _) | Self::Finish(name, _) => name,
+        }
+    }
+}
+
+/// The steps of a plan, in the order in which none stands in the way of another.
+pub(super) fn steps<'a>(plan: &'a Plan, then: &'a BTreeMap<Name, Entry>) -> impl Iterator<Item = Step<'a>> {
+    let put = plan.write.iter().filter_map(|name| Some(Step::Put(name, then.get(name)?)));
+    let finish = plan.write.iter().rev().filter_map(|name| match then.get(name) {
+        Some(entry @ Entry { kind: Kind::Directory, .. }) => Some(Step::Finish(name, entry)),
+        _ => None,
+    });
+    plan.delete.iter().rev().map(Step::Delete).chain(put).chain(finish)
+}
+
+/// The directories whose times come back: those that nothing but the session and the restore has written to, the innermost first.
+pub(super) fn timed<'a>(
+    plan: &'a Plan,
+    then: &'a BTreeMap<Name, Entry>,
+) -> impl Iterator<Item = (&'a Name, &'a Entry)> {
+    let foreign: BTreeSet<&[u8]> =
+        plan.kept.iter().chain(&plan.conflicts).filter_map(|name| plan::above(name).next()).collect();
+    let directories = then.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory);
+    directories
+        .filter(move |(name, _)| !foreign.contains(name.as_slice()) && plan.conflicts.binary_search(name).is_err())
+}
+
+/// What is said of the checkpoint that is taken before going back to one.
+pub(super) fn before(to: &Checkpoint, session: &str) -> About {
+    About {
+        label: String::new(),
+        session: session.to_owned(),
+        before_restore: Some(to.id.as_str().to_owned()),
+        automatic: false,
+        beyond: to.about.beyond,
+    }
 }
 
 impl Store {
@@ -88,13 +141,7 @@ impl Store {
     ) -> Result<Restored, CheckpointError> {
         let Prospect { to, plan, then, now } = prospect;
         let plan = if force { plan.forced() } else { plan };
-        let about = About {
-            label: String::new(),
-            session: session.to_owned(),
-            before_restore: Some(to.id.as_str().to_owned()),
-            automatic: false,
-            beyond: to.about.beyond,
-        };
+        let about = before(&to, session);
         let wide = self.as_wide_as(&to, &then, ledger);
         let Snapshot { checkpoint: undo, tree: before, .. } = wide.take(held, &about, &Pace::default())?;
         self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
@@ -103,17 +150,12 @@ impl Store {
         let mark = undo.id.short().to_owned();
         let mut way =
             Way { store: self, repository: &repository, root: &root, mark, seen: &now, failed: Vec::new(), count: 0 };
-        for name in plan.delete.iter().rev() {
-            way.step(name, |way| way.delete(name));
-        }
-        for name in &plan.write {
-            let Some(entry) = then.get(name) else { continue };
-            way.step(name, |way| way.put(name, entry));
-        }
-        for name in plan.write.iter().rev() {
-            if let Some(entry @ Entry { kind: Kind::Directory, .. }) = then.get(name) {
-                way.step(name, |way| way.finish_directory(name, entry));
-            }
+        for step in steps(&plan, &then) {
+            way.step(step.name(), |way| match step {
+                Step::Delete(name) => way.delete(name),
+                Step::Put(name, entry) => way.put(name, entry),
+                Step::Finish(name, entry) => way.finish_directory(name, entry),
+            });
         }
         way.put_times_back(&plan, &then);
         let failed = way.failed;
@@ -125,7 +167,7 @@ impl Store {
     }
 
     /// What a restore that was cut short has done counts as done by whoever goes on or back.
-    fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
+    pub(super) fn with_interrupted(&self, ledger: &Ledger, now: &Tree) -> Result<Ledger, CheckpointError> {
         let mut ledger = ledger.clone();
         let Some(journal) = self.journal()? else { return Ok(ledger) };
         let (to, undo) = (CheckpointId(journal.to), CheckpointId(journal.undo));
@@ -151,7 +193,8 @@ fn temporary(name: &[u8], mark: &str) -> bool {
     file.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(mark.as_bytes()))
 }
 
-const PREFIX: &[u8] = b".palisade-restore-";
+/// How such a path begins.
+pub(super) const PREFIX: &[u8] = b".palisade-restore-";
 
 /// Whether a path holds what the checkpoint has. A file that was only written again with the same bytes does not: it has another time.
 fn is_same(root: &OwnedFd, known: &Cache, name: &Name, entry: &Entry, found: &Found) -> bool {
@@ -290,15 +333,12 @@ impl Way<'_> {
 
     /// The times of directories that nothing but the session and this restore has written to.
     fn put_times_back(&mut self, plan: &Plan, then: &BTreeMap<Name, Entry>) {
-        let foreign: BTreeSet<&[u8]> =
-            plan.kept.iter().chain(&plan.conflicts).filter_map(|name| plan::above(name).next()).collect();
-        let directories = then.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory);
-        for (name, entry) in directories.filter(|(name, _)| !foreign.contains(name.as_slice())) {
+        for (name, entry) in timed(plan, then) {
             let Ok((directory, file)) = self.parent(name) else { continue };
             // What others put in its place keeps its own.
             let is_directory = statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-            if is_directory && plan.conflicts.binary_search(name).is_err() {
+            if is_directory {
                 let _as_far_as_it_goes = utimensat(&directory, file, &times(entry), AtFlags::SYMLINK_NOFOLLOW);
             }
         }

@@ -8,6 +8,7 @@
 //! kept for that: the clock of a file system has steps, and two states within one step look alike.
 
 mod kept;
+mod lists;
 mod taking;
 mod viewed;
 
@@ -47,6 +48,16 @@ pub struct Store {
     workspace: PathBuf,
     scope: Scope,
     also: Also,
+    holds: Holds,
+}
+
+/// What lies in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// The lists of checkpoints, and the bytes that they name.
+    Bytes,
+    /// The lists alone: the bytes lie where the workspace does.
+    Lists,
 }
 
 /// What is said of a checkpoint when it is taken.
@@ -89,10 +100,18 @@ impl Store {
     /// It cannot be made or opened.
     pub fn open(stores: &Path, workspace: &Path, scope: Scope) -> Result<Self, CheckpointError> {
         use std::os::unix::ffi::OsStrExt;
-        let digest = Sha256::digest(workspace.as_os_str().as_bytes());
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let directory = stores.join(name);
-        let store = Self { directory, workspace: workspace.to_owned(), scope, also: Also::Nothing };
+        Self::open_named(stores, workspace.as_os_str().as_bytes(), workspace, scope, Holds::Bytes)
+    }
+
+    fn open_named(
+        stores: &Path,
+        name: &[u8],
+        workspace: &Path,
+        scope: Scope,
+        holds: Holds,
+    ) -> Result<Self, CheckpointError> {
+        let directory = stores.join(hashed(name));
+        let store = Self { directory, workspace: workspace.to_owned(), scope, also: Also::Nothing, holds };
         let failed = |source| CheckpointError::Store { path: store.directory.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(store.directory.join("sessions")).map_err(failed)?;
         // Whatever made it before us.
@@ -111,6 +130,11 @@ impl Store {
         &self.workspace
     }
 
+    /// What its checkpoints leave out.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What lies in the workspace now, as far as checkpoints hold it; and the workspace.
     ///
     /// # Errors
@@ -124,7 +148,7 @@ impl Store {
     /// The same store, for which these paths belong to the workspace whatever the settings leave out.
     pub(super) fn with(&self, names: BTreeSet<Name>) -> Self {
         let (directory, workspace, scope) = (self.directory.clone(), self.workspace.clone(), self.scope.clone());
-        Self { directory, workspace, scope, also: Also::Named(Arc::new(names)) }
+        Self { directory, workspace, scope, also: Also::Named(Arc::new(names)), holds: self.holds }
     }
 
     /// The same store, looking at all that this checkpoint holds, and at what became of it.
@@ -287,16 +311,16 @@ impl Store {
         for id in ids {
             repository.find_reference(&format!("{CHECKPOINTS}{}", id.as_str()))?.delete()?;
         }
-        let mut needed = BTreeSet::new();
-        for reference in repository.references_glob(&format!("{CHECKPOINTS}*"))? {
-            let commit = reference?.peel_to_commit()?;
-            needed.insert(commit.id());
-            reach(&repository, &commit.tree()?, &mut needed)?;
-        }
         // Before its object goes: a file that is known is not read again.
+        let needed = reached(&repository)?;
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| needed.contains(object));
         self.keep(&cache)?;
+        self.sweep(&repository, &needed)
+    }
+
+    /// Lets every other object go.
+    fn sweep(&self, repository: &Repository, needed: &BTreeSet<Oid>) -> Result<(), CheckpointError> {
         let mut spare = Vec::new();
         repository.odb()?.foreach(|object| {
             if !needed.contains(object) {
@@ -359,6 +383,22 @@ impl Store {
 fn shown(commit: Oid, message: Message) -> Checkpoint {
     let Message { about, taken_ms, files, bytes, uncovered } = message;
     Checkpoint { id: CheckpointId(commit.to_string()), about, taken_ms, files, bytes, uncovered }
+}
+
+/// The name of a store on the disk.
+pub(crate) fn hashed(name: &[u8]) -> String {
+    Sha256::digest(name).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every object that a checkpoint needs.
+fn reached(repository: &Repository) -> Result<BTreeSet<Oid>, CheckpointError> {
+    let mut needed = BTreeSet::new();
+    for reference in repository.references_glob(&format!("{CHECKPOINTS}*"))? {
+        let commit = reference?.peel_to_commit()?;
+        needed.insert(commit.id());
+        reach(repository, &commit.tree()?, &mut needed)?;
+    }
+    Ok(needed)
 }
 
 fn reach(repository: &Repository, tree: &git2::Tree<'_>, needed: &mut BTreeSet<Oid>) -> Result<(), CheckpointError> {

@@ -145,16 +145,17 @@ impl Also {
 }
 
 impl Scope {
-    fn reason(&self, name: &OsStr, stat: &Stat) -> Option<Reason> {
+    /// Why something of this name, kind and size is left out, if it is.
+    pub(super) fn reason(&self, name: &OsStr, kind: FileType, size: u64) -> Option<Reason> {
         if name == ".git" {
             return Some(Reason::Repository);
         }
         if self.exclude.iter().any(|excluded| OsStr::new(excluded) == name) {
             return Some(Reason::Excluded);
         }
-        match FileType::from_raw_mode(stat.st_mode) {
+        match kind {
             FileType::Directory | FileType::Symlink => None,
-            FileType::RegularFile if stat.st_size.unsigned_abs() > self.max_file => Some(Reason::TooLarge),
+            FileType::RegularFile if size > self.max_file => Some(Reason::TooLarge),
             FileType::RegularFile => None,
             _ => Some(Reason::Special),
         }
@@ -280,7 +281,8 @@ impl Walk<'_> {
             Err(Errno::NOENT) => return Ok(()),
             Err(_) => return self.leave_out(path, Reason::Unreadable),
         };
-        if let Some(why) = self.scope.reason(name, &stat) {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if let Some(why) = self.scope.reason(name, kind, stat.st_size.unsigned_abs()) {
             if why == Reason::Special || !self.also.takes(path) {
                 return self.leave_out(path, why);
             }
@@ -289,11 +291,11 @@ impl Walk<'_> {
                 part = Part::Named;
             }
         }
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let is_directory = kind == FileType::Directory;
         if stat.st_dev != self.device && (is_directory || !self.layered) {
             return self.leave_out(path, Reason::Mounted);
         }
-        let target = if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let target = if kind == FileType::Symlink {
             match readlinkat(above, name, Vec::new()) {
                 Ok(target) => Some(target.into_bytes()),
                 Err(_) => return self.leave_out(path, Reason::Unreadable),

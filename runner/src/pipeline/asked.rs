@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
+use super::jobs::lacks_checkpoint;
 use super::{Client, Failure, Pipeline, Reading};
 use crate::audit::{Anchor, Entry, RequestId, SealError, Yes};
 use crate::job::{Job, JobSignal};
@@ -175,6 +176,9 @@ impl Pipeline {
             Some(Verdict::Ask(question)) => Some(engine.approve(question, people)),
             other => other,
         };
+        if let Some(why) = typed.as_ref().and_then(|typed| lacks_checkpoint(&job, typed)) {
+            return Err(self.failure(&SessionError::UnclearInput { why }));
+        }
         let (first, rest) = (again(judged.first), judged.rest.into_iter().map(again).collect());
         let judged = Judged { first, rest, typed };
         let redactor = self.settings.redactor.keyed(job.session.as_str());

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::Grant;
 
-use super::{Failure, Pipeline};
+use super::ground::Ground;
+use super::{Failure, Pipeline, Seat};
 use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::pace::Pace;
@@ -64,7 +65,7 @@ impl Pipeline {
         }
         let pace = self.readings.pace();
         self.readings.goes_ahead(Some(Arc::clone(&pace)));
-        let read = self.in_store(move |store| store.read_ahead(&store.lock_while(&pace)?, &pace)).await;
+        let read = self.in_store(&Ground::Here, move |store| store.read_ahead(&store.lock_while(&pace)?, &pace)).await;
         self.readings.goes_ahead(None);
         if let Err(failure) = read {
             // The first command that needs it is told, and does not run.
@@ -90,21 +91,18 @@ impl Pipeline {
     pub(super) async fn checkpoint_before(
         &self,
         job: &Job,
+        seat: &mut Seat,
         account: &str,
         grant: &Grant,
         stop: &Stop,
     ) -> Result<Option<Tree>, Failure> {
         let demanded = &grant.report().checkpoint;
-        let is_here = job.elsewhere.is_none();
-        let wanted =
-            || self.settings.checkpoints.automatic == Automatic::Changes && is_here && grant.may_change_workspace();
+        let wanted = || self.settings.checkpoints.automatic == Automatic::Changes && grant.may_change_workspace();
         if demanded.is_empty() && !wanted() {
             return Ok(None);
         }
-        if !is_here {
-            return Err(Failure::of("it is permitted only behind a checkpoint, and a session at a target has none"));
-        }
-        self.track(account).await?;
+        let ground = self.ground_of(seat)?;
+        self.track(&ground, account).await?;
         let about = About {
             label: job.script.clone().shortened(MAX_NAME).to_string(),
             session: account.to_owned(),
@@ -114,8 +112,7 @@ impl Pipeline {
         };
         let pace = self.readings.pace();
         job.progress.waits_for(Some(Arc::clone(&pace)));
-        let reads = Arc::clone(&pace);
-        let taking = self.in_store(move |store| store.take_if_changed(&store.lock_while(&reads)?, &about, &reads));
+        let taking = self.take_at(&ground, about, true, Arc::clone(&pace));
         let mut taking = std::pin::pin!(taking);
         let mut stop = stop.clone();
         let taken = tokio::select! {
@@ -132,10 +129,10 @@ impl Pipeline {
             let policies = demanded.iter().map(|id| self.redact(id)).collect();
             let entry = record::checkpoint_before(job.req, account, policies, &note);
             if let Err(error) = self.audit.append(entry).await {
-                self.in_store(move |store| store.remove(&store.lock()?, &[checkpoint.id])).await?;
+                self.take_away(&ground, checkpoint.id).await?;
                 return Err(self.failure(&error));
             }
-            if let Err(failure) = self.give_up_surplus().await {
+            if let Err(failure) = self.give_up_surplus(&ground).await {
                 // There is a limit to them all the same.
                 tracing::warn!(what = %failure.what, "old checkpoints cannot be given up");
             }
@@ -145,9 +142,9 @@ impl Pipeline {
     }
 
     /// Lets the oldest of those go that nobody asked for, where there are more than the settings keep.
-    async fn give_up_surplus(&self) -> Result<(), Failure> {
+    async fn give_up_surplus(&self, ground: &Ground) -> Result<(), Failure> {
         let keep = self.settings.checkpoints.keep;
-        let surplus = self.in_store(move |store| {
+        let surplus = self.in_store(ground, move |store| {
             let held = store.lock()?;
             let surplus = store.surplus(&held, keep)?;
             Ok((held, surplus))
@@ -155,7 +152,7 @@ impl Pipeline {
         let (_, (held, surplus)) = surplus.await?;
         if !surplus.is_empty() {
             let pruner = Pruner { by: None, ruling: Ruling { effect: Effect::Allow, determining: Vec::new() }, keep };
-            self.give_up(held, surplus, pruner).await?;
+            self.give_up(ground, held, surplus, pruner).await?;
         }
         Ok(())
     }

@@ -4,24 +4,24 @@
 //! A restore is not a way round a rule: every file that it would write or delete is a request of its own beside `restore`. What it
 //! would do is on record, path by path, before any of it is done.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
 use serde::Serialize;
 
+use super::ground::Ground;
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, bound};
 use crate::audit::{Anchor, RequestId, Yes};
+use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
-use crate::checkpoint::store::{About, Store};
+use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Name;
-use crate::checkpoint::{Checkpoint, CheckpointError, Settings};
 use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
 use crate::record;
 use crate::redact::Redacted;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
-use crate::session::SessionError;
 
 /// Paths of one kind that a result names; it counts the others.
 const SHOWN: usize = 100;
@@ -144,10 +144,10 @@ impl Pipeline {
             return Err(Failure::of("the label is too long; the limit is 200 bytes"));
         }
         self.goes_on(Some(session))?;
-        self.is_here(session, "checkpoints")?;
+        let ground = self.ground(session)?;
         // No command of the session runs meanwhile.
         let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
-        let facts = self.facts_in(session, client);
+        let facts = self.facts_in(&ground, session, client);
         let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
         let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
         if explained.decision != Decision::Allow {
@@ -158,24 +158,18 @@ impl Pipeline {
         // What is not redacted must not lie in the store, whose list others see.
         let (label, session_of) = (self.redact(label).to_string(), session.to_owned());
         let about = About { label, session: session_of, before_restore: None, automatic: false, beyond: false };
-        let pace = self.readings.pace();
-        let taken = self.in_store(move |store| {
-            let held = store.lock_while(&pace)?;
-            store.take(&held, &about, &pace).map(|snapshot| snapshot.checkpoint)
-        });
-        let taken = match self.track(session).await {
-            Ok(_) => taken.await,
+        let taken = match self.track(&ground, session).await {
+            Ok(_) => self.take_at(&ground, about, false, self.readings.pace()).await,
             Err(failure) => Err(failure),
         };
         lease.give_back();
-        let (store, taken) = taken?;
+        let (store, Snapshot { checkpoint: taken, .. }) = taken?;
         let note = self.note(&taken);
         let entry = record::checkpoint(session, &explained, Some(&note));
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
-                let id = taken.id.clone();
-                self.in_store(move |store| store.remove(&store.lock()?, &[id])).await?;
+                self.take_away(&ground, taken.id).await?;
                 return Err(self.failure(&error));
             }
         };
@@ -198,9 +192,9 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Checked<RestoreNote>, Failure> {
         self.goes_on(Some(session))?;
-        self.is_here(session, "checkpoints")?;
+        let ground = self.ground(session)?;
         let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
-        let done = self.go_back(session, checkpoint, terms, client, None).await;
+        let done = self.go_back(&ground, session, checkpoint, terms, client, None).await;
         lease.give_back();
         done
     }
@@ -217,27 +211,27 @@ impl Pipeline {
         person: &mut Person<'_>,
     ) -> Result<Checked<RestoreNote>, Failure> {
         let name = checkpoint.to_owned();
-        let (_, found) = self.in_store(move |store| store.find(&name)).await?;
+        let (_, found) = self.in_store(&Ground::Here, move |store| store.find(&name)).await?;
         let session = found.about.session;
-        self.go_back(&session, checkpoint, terms, &Client::default(), Some(person)).await
+        self.go_back(&Ground::Here, &session, checkpoint, terms, &Client::default(), Some(person)).await
     }
 
     pub(super) async fn go_back(
         &self,
+        ground: &Ground,
         session: &str,
         checkpoint: &str,
         terms: Terms,
         client: &Client,
         person: Option<&mut Person<'_>>,
     ) -> Result<Checked<RestoreNote>, Failure> {
-        let track = self.track(session).await?;
-        let name = checkpoint.to_owned();
+        let track = self.track(ground, session).await?;
         let known = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (store, prospect) = self.in_store(move |store| store.look(&name, &known)).await?;
+        let prospect = self.look(ground, checkpoint, known).await?;
         let plan = if terms.force { prospect.plan.clone().forced() } else { prospect.plan.clone() };
-        let facts = self.facts_in(session, client);
+        let facts = self.facts_in(ground, session, client);
         let engine = self.settings.engine.now();
-        let files = self.files(&plan)?;
+        let files = files(self.workspace_of(ground), &plan)?;
         let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &Act::Restore, &files));
         let redactor = self.settings.redactor.keyed(session);
         let mut explained = short(&report, &redactor);
@@ -295,17 +289,7 @@ impl Pipeline {
             return Ok(self.not_gone_back(&prospect.to, explained, anchor));
         }
         let mut result = note(&plan, &explained, anchor);
-        let owner = session.to_owned();
-        let (_, (restored, ledger)) = self
-            .in_store(move |store| {
-                let held = store.lock()?;
-                let mut ledger = track.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let restored = store.restore(&held, prospect, terms.force, &owner, &mut ledger)?;
-                *track.lock().unwrap_or_else(PoisonError::into_inner) = ledger.clone();
-                Ok((restored, ledger))
-            })
-            .await?;
-        drop((store, ledger));
+        let restored = self.put_back(ground, prospect, terms.force, session, track).await?;
         result.undo = Some(self.redact(restored.undo.id.short()));
         let failed = restored.failed.iter();
         result.failed = failed
@@ -391,12 +375,16 @@ impl Pipeline {
         Ok(anchor)
     }
 
-    /// The checkpoints of the workspace, oldest first.
+    /// The checkpoints of the workspace, oldest first: of that of a session, wherever it is.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub async fn checkpoints(&self) -> Result<Vec<CheckpointNote>, Failure> {
-        let (_, all) = self.in_store(|store| store.list()).await?;
+    /// There is no such session, or the store cannot be read.
+    pub async fn checkpoints(&self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
+        let ground = match session {
+            Some(session) => self.ground(session)?,
+            None => Ground::Here,
+        };
+        let (_, all) = self.in_store(&ground, |store| store.list()).await?;
         Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
     }
 
@@ -411,19 +399,9 @@ impl Pipeline {
         Ok(Box::new(Refusal { explained, decision, anchor }))
     }
 
-    fn facts_in(&self, session: &str, client: &Client) -> Facts {
+    pub(super) fn facts_here(&self, session: &str, client: &Client) -> Facts {
         let occasion = self.occasion_named(session, self.settings.cwd.clone(), None);
         self.settings.surroundings.facts(&occasion).with(client)
-    }
-
-    /// The files of a plan, as policies know them: all of them, or nothing is done.
-    fn files(&self, plan: &Plan) -> Result<Vec<(FileAction, AbsolutePath)>, Failure> {
-        let workspace = &self.settings.surroundings.workspace;
-        let below = |name: &Name| AbsolutePath::new(&format!("{workspace}/{}", String::from_utf8_lossy(name)));
-        let write = plan.write.iter().map(|name| (FileAction::Write, below(name)));
-        let delete = plan.delete.iter().map(|name| (FileAction::Delete, below(name)));
-        let known = write.chain(delete).map(|(action, path)| Some((action, path?)));
-        known.collect::<Option<_>>().ok_or_else(|| Failure::of("a path of the checkpoint cannot be judged by policy"))
     }
 
     pub(super) fn note(&self, checkpoint: &Checkpoint) -> CheckpointNote {
@@ -448,23 +426,15 @@ impl Pipeline {
     fn path(&self, name: &Name) -> Redacted {
         self.redact(&String::from_utf8_lossy(name))
     }
+}
 
-    /// Does something with the workspace's store, on a thread that may wait for a disk.
-    pub(super) async fn in_store<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
-    ) -> Result<(Arc<Store>, T), Failure> {
-        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
-        let workspace = self.settings.surroundings.workspace.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&directory, workspace.as_str().as_ref(), scope)?;
-            work(&store).map(|done| (Arc::new(store), done))
-        });
-        match done.await {
-            Ok(done) => done.map_err(|error| self.failure(&error)),
-            Err(_) => Err(self.failure(&SessionError::Unknown)),
-        }
-    }
+/// The files of a plan, as policies know them: all of them, or nothing is done.
+fn files(workspace: &AbsolutePath, plan: &Plan) -> Result<Vec<(FileAction, AbsolutePath)>, Failure> {
+    let below = |name: &Name| AbsolutePath::new(&format!("{workspace}/{}", String::from_utf8_lossy(name)));
+    let write = plan.write.iter().map(|name| (FileAction::Write, below(name)));
+    let delete = plan.delete.iter().map(|name| (FileAction::Delete, below(name)));
+    let known = write.chain(delete).map(|(action, path)| Some((action, path?)));
+    known.collect::<Option<_>>().ok_or_else(|| Failure::of("a path of the checkpoint cannot be judged by policy"))
 }
 
 /// What was asked, without the thousands of files that nothing stands against.

@@ -112,7 +112,7 @@ impl Pipeline {
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
             let best = self.elsewhere(target, None);
-            match self.permitted(&self.facts_at(id, &best, client), &best, Vec::new())? {
+            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, Vec::new())? {
                 Ok(yes) => people = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
@@ -128,7 +128,7 @@ impl Pipeline {
         if !people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
         }
-        if let Err(unanswered) = self.permitted(&self.facts_at(id, &place, client), &place, people)? {
+        if let Err(unanswered) = self.permitted(&self.facts_at(id.as_str(), &place, client), &place, people)? {
             return Ok(Err(unanswered));
         }
         self.tally.begin();
@@ -191,15 +191,6 @@ impl Pipeline {
         self.settings.targets.values().map(note).collect()
     }
 
-    /// That a session is on this machine, for what only such a session has.
-    pub(super) fn is_here(&self, session: &str, what: &'static str) -> Result<(), Failure> {
-        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
-        match note.elsewhere {
-            None => Ok(()),
-            Some(_) => Err(self.failure(&SessionError::NotThere { what })),
-        }
-    }
-
     /// In a session at a target: what names mean is asked there.
     pub(super) async fn seat_elsewhere(&self, call: &Call, mut lease: Lease, rules: u64) -> Result<Seat, Failure> {
         let (place, eyes, id, scripts, left, cwd) = {
@@ -215,7 +206,7 @@ impl Pipeline {
         };
         if lease.session().is_some_and(|session| session.rules() != rules) {
             // No kernel rule holds it, so that nothing of it depends on the policies but whether it may be there.
-            if let Err(failure) = self.may_open_at(&self.facts_at(&id, &place, &call.client)) {
+            if let Err(failure) = self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client)) {
                 lease.give_back();
                 return Err(Failure { session_lost: true, ..failure });
             }
@@ -233,7 +224,7 @@ impl Pipeline {
                 }
             },
         };
-        let mut occasion = self.occasion_at(&id, &place);
+        let mut occasion = self.occasion_at(id.as_str(), &place);
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
         let around = self.around(call, &place, &eyes, &occasion).await;
@@ -266,7 +257,7 @@ impl Pipeline {
         }
         let rules = self.reloads.load(Ordering::Acquire);
         if note.rules != rules {
-            self.may_open_at(&self.facts_at(id, &place, &call.client))?;
+            self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client))?;
         }
         let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let eyes = base.eyes();
@@ -274,7 +265,7 @@ impl Pipeline {
             None => note.cwd,
             Some(named) => self.directory_at(&eyes, named, &note.cwd).await?,
         };
-        let mut occasion = self.occasion_at(id, &place);
+        let mut occasion = self.occasion_at(id.as_str(), &place);
         occasion.cwd = cwd;
         occasion.left = note.beginning.left.clone();
         let around = self.around(call, &place, &eyes, &occasion).await;
@@ -367,15 +358,15 @@ impl Pipeline {
         }
     }
 
-    fn facts_at(&self, id: &SessionId, place: &Elsewhere, client: &Client) -> Facts {
+    pub(super) fn facts_at(&self, id: &str, place: &Elsewhere, client: &Client) -> Facts {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), view);
         around.facts(&self.occasion_at(id, place)).with(client)
     }
 
     /// Before a script in a session that nothing holds.
-    fn occasion_at(&self, id: &SessionId, place: &Elsewhere) -> Occasion {
-        let mut session = palisade_engine::Session::opened(id.as_str());
+    fn occasion_at(&self, id: &str, place: &Elsewhere) -> Occasion {
+        let mut session = palisade_engine::Session::opened(id);
         self.tally.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
         Occasion {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use palisade_engine::{Act, Decision, Facts};
+use palisade_engine::{Act, Decision, Facts, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
@@ -357,7 +357,7 @@ impl Pipeline {
                 };
                 let facts = Facts { principal: facts.principal.clone(), ..typed };
                 let verdict = self.settings.engine.now().decide(inventory, &facts);
-                Ok(Judged { typed: Some(verdict), ..written })
+                lacks_checkpoint(job, &verdict).map_or(Ok(Judged { typed: Some(verdict), ..written }), Err)
             }
         }
     }
@@ -377,6 +377,14 @@ impl Pipeline {
         let decision = explained.note(self.redact(&job.req.to_string()));
         Refusal { explained, decision, anchor }
     }
+}
+
+/// Why something that is written to a shell at a target may not be, if policy permits it only behind a checkpoint: the job has to have
+/// been started behind one. On this machine each program of it is asked about again.
+pub(super) fn lacks_checkpoint(job: &Job, typed: &Verdict) -> Option<&'static str> {
+    let is_met = typed.report().checkpoint.is_empty() || job.progress.checkpoint().is_some();
+    (job.elsewhere.is_some() && !is_met)
+        .then_some("it is permitted only behind a checkpoint, and the job was started without one")
 }
 
 fn unjudged() -> Failure {

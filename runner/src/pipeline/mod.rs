@@ -10,6 +10,7 @@ mod awaited;
 mod bound;
 mod checkpoints;
 mod elsewhere;
+mod ground;
 mod jobs;
 mod logins;
 mod overseer;

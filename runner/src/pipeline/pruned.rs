@@ -2,6 +2,7 @@
 
 use palisade_engine::{Approval, Channel, Oversight};
 
+use super::ground::Ground;
 use super::{CheckpointNote, Failure, Pipeline};
 use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Checkpoint;
@@ -26,7 +27,7 @@ impl Pipeline {
     /// # Errors
     /// The store cannot be read or written, or it cannot be recorded: then all are still there.
     pub async fn prune_checkpoints(&self, keep: usize) -> Result<Pruned, Failure> {
-        let found = self.in_store(move |store| {
+        let found = self.in_store(&Ground::Here, move |store| {
             let held = store.lock()?;
             let old = store.old(&held, keep)?;
             Ok((held, old, store.owner()?))
@@ -39,7 +40,7 @@ impl Pipeline {
         let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
         let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
         let ruling = Ruling { effect, determining: policies };
-        let gone = self.give_up(held, old, record::Pruner { by: Some(by), ruling, keep }).await?;
+        let gone = self.give_up(&Ground::Here, held, old, record::Pruner { by: Some(by), ruling, keep }).await?;
         if authority.allowed {
             return Ok(Pruned::Gone(gone));
         }
@@ -53,6 +54,7 @@ impl Pipeline {
     /// Puts on record which checkpoints go, and lets them go if they may.
     pub(super) async fn give_up(
         &self,
+        ground: &Ground,
         held: Lock,
         old: Vec<Checkpoint>,
         pruner: record::Pruner,
@@ -63,7 +65,7 @@ impl Pipeline {
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         if allowed {
             let ids: Vec<_> = old.into_iter().map(|checkpoint| checkpoint.id).collect();
-            self.in_store(move |store| store.remove(&held, &ids)).await?;
+            self.remove(ground, held, ids).await?;
         }
         Ok(gone)
     }

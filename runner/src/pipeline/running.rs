@@ -205,7 +205,7 @@ impl Pipeline {
         }
         // What has no session is kept in the name of all that has none.
         let account = if persistent { job.session.as_str() } else { NO_SESSION };
-        let before = match self.checkpoint_before(job, account, &grant, &terms.stop).await {
+        let before = match self.checkpoint_before(job, &mut seat, account, &grant, &terms.stop).await {
             Ok(before) => before,
             Err(failure) => {
                 let end = self.settle(job, Err(&failure), persistent, &view).await;
@@ -216,12 +216,13 @@ impl Pipeline {
                 return;
             }
         };
+        let ground = self.ground_of(&mut seat).ok();
         let ran = match seat.lease.take() {
             Some(mut lease) => {
                 match lease.session() {
                     Some(session) => {
                         let redactor = self.settings.redactor.keyed(job.session.as_str());
-                        let watched = self.look_before(account, before).await;
+                        let watched = self.look_before(ground, account, before).await;
                         let ran = session.run(grant, &redactor, terms).await;
                         self.look_behind(watched).await;
                         let ran = ran.map_err(|error| self.failure(&error));
@@ -250,7 +251,7 @@ impl Pipeline {
                 };
                 match started {
                     Ok(session) => {
-                        let watched = self.look_before(account, before).await;
+                        let watched = self.look_before(ground, account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
                         self.look_behind(watched).await;
                         ran

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
+use super::ground::Ground;
 use super::{Client, Failure, Pipeline};
 use crate::checkpoint::store::About;
 use crate::overlay::Held;
@@ -47,12 +48,13 @@ impl Pipeline {
         let base = overlay.base().map_err(|error| self.failure(&error))?;
         let upper = overlay.upper().map_err(|error| self.failure(&error))?;
         let about = About { label: session.clone(), session: session.clone(), ..About::default() };
-        let (_, viewed) =
-            self.in_store(move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about)).await?;
+        let (_, viewed) = self
+            .in_store(&Ground::Here, move |store| store.take_viewed(&store.lock()?, &changes, &upper, &base, &about))
+            .await?;
         let to = viewed.checkpoint.id.as_str();
-        let done = self.go_back(&session, to, terms, &Client::default(), Some(person)).await;
+        let done = self.go_back(&Ground::Here, &session, to, terms, &Client::default(), Some(person)).await;
         let about = viewed.checkpoint.about;
-        self.in_store(move |store| store.forget_viewed(&store.lock()?, &about)).await?;
+        self.in_store(&Ground::Here, move |store| store.forget_viewed(&store.lock()?, &about)).await?;
         let left_out = viewed.left_out.iter();
         let left_out: Vec<_> = left_out
             .map(|left| self.redact(&format!("{}: {}", String::from_utf8_lossy(&left.name), left.why.as_str())))

@@ -114,7 +114,8 @@ fn decoded(text: &[u8]) -> String {
     format!("\"$(\\command \\printf %b '{}')\"", octal(text))
 }
 
-fn octal(text: &[u8]) -> String {
+/// A text in octal numbers, as `printf %b` reads them.
+pub(crate) fn octal(text: &[u8]) -> String {
     text.iter().fold(String::with_capacity(text.len() * 5), |mut octal, byte| {
         let _ = write!(octal, "\\0{byte:03o}");
         octal

@@ -22,6 +22,8 @@ pub struct Target {
     pub workspace: Option<AbsolutePath>,
     /// The home of the user there. Path groups such as `~/.ssh` are about it, too.
     pub home: AbsolutePath,
+    /// The directory there in which the bytes of checkpoints are kept.
+    pub state: AbsolutePath,
 }
 
 /// What a target is.
@@ -398,6 +400,17 @@ pub enum TargetError {
     #[error("the connection to the target has ended")]
     #[diagnostic(help("open another session"))]
     Closed,
+    /// A program of ours there says nothing.
+    #[error("the target does not answer while it is asked about its files")]
+    #[diagnostic(help("see what keeps it busy, then try again"))]
+    Silent,
+    /// A program of ours there tells what it cannot, or ends before it has told all.
+    #[error("what the target tells of its files cannot be used: {what}")]
+    #[diagnostic(help("its programs, or what runs there as the same user, may have been tampered with"))]
+    Broken {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The user's home is another than groups of paths were told of.
     #[error("the home of the user at `{target}` is `{home}`, and not what the settings say")]
     #[diagnostic(help("set `home` in the target's settings, so that groups such as `~/.ssh` mean it"))]

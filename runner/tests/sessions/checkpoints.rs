@@ -65,7 +65,7 @@ async fn what_may_change_files_stands_behind_a_checkpoint() {
     let named: Vec<&Value> = outcomes.iter().map(|line| &line["checkpoint"]).collect();
     let name = |name: &String| Value::from(name.as_str());
     assert_eq!(named, [&Value::Null, &name(&first), &name(&second), &name(&third), &name(&third)]);
-    let notes = place.pipeline.checkpoints().await.expect("a list");
+    let notes = place.pipeline.checkpoints(None).await.expect("a list");
     assert!(notes.iter().all(|note| note.automatic), "{notes:?}");
     // The way back from it is the session's.
     let terms = RestoreTerms::default();
@@ -200,7 +200,7 @@ async fn the_workspace_is_read_ahead_where_checkpoints_will_be_taken() {
         place.pipeline.read_ahead().await;
         assert_eq!(place.pipeline.reading_ahead(), None);
         assert_eq!(place.root.path().join("checkpoints").exists(), expected);
-        assert!(place.pipeline.checkpoints().await.expect("a list").is_empty());
+        assert!(place.pipeline.checkpoints(None).await.expect("a list").is_empty());
     }
 }
 
@@ -219,7 +219,7 @@ async fn no_more_of_them_are_kept_than_the_settings_say() {
     for index in 0..7 {
         taken.extend(checkpoint(&shell.run(&format!("touch f{index}")).await));
     }
-    let notes = place.pipeline.checkpoints().await.expect("a list");
+    let notes = place.pipeline.checkpoints(None).await.expect("a list");
     let names: Vec<String> = notes.iter().map(|note| note.checkpoint.to_string()).collect();
     // The first needs no other than what was asked for, and with the last there are a quarter more than four.
     assert_eq!(taken[0], asked);

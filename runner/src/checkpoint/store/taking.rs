@@ -11,13 +11,13 @@ use rustix::fs::{FileType, Mode, OFlags};
 use sha1::{Digest as _, Sha1};
 
 use super::kept::Cache;
-use super::{About, CHECKPOINTS, Lock, Message, Store, shown};
+use super::{About, CHECKPOINTS, Holds, Lock, Message, Store, shown};
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
 
 /// The longest step of a file system's clock that is reckoned with.
-const STEP: Duration = Duration::from_millis(20);
+pub(super) const STEP: Duration = Duration::from_millis(20);
 
 /// How often a file is read that changes meanwhile.
 const TRIES: usize = 3;
@@ -104,6 +104,7 @@ impl Store {
             bytes: sizes.iter().sum(),
             uncovered: read.tree.uncovered.len() as u64,
         };
+        let objects = if self.holds == Holds::Bytes { objects } else { BTreeSet::new() };
         // What holds the very same is one tree: only the commit is new.
         let tree = match same {
             Some(tree) => tree,
@@ -309,9 +310,9 @@ pub struct Snapshot {
 pub(super) struct Read {
     pub(super) tree: Tree,
     pub(super) entries: BTreeMap<Name, Entry>,
-    cache: Cache,
+    pub(super) cache: Cache,
     /// Nothing of the cache is new.
-    is_known: bool,
+    pub(super) is_known: bool,
 }
 
 /// What a checkpoint holds, and what it does not, as the bytes of two objects.

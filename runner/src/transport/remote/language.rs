@@ -15,6 +15,10 @@ const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
 /// The same for one that runs one command, whose input is its own; [`frame::ONCE`] comes behind it.
 const BASH_ONCE: [&str; 4] = ["bash", "--norc", "--noprofile", "-c"];
 
+/// What starts a program of ours: with no variable of anybody's, and with programs of the system before all others. It reads what it is
+/// to do as a shell for one command does.
+const TASK: [&str; 7] = ["env", "-i", "PATH=/usr/bin:/bin:/usr/local/bin", "LC_ALL=C", "HOME=/dev/null", "sh", "-c"];
+
 /// The shell that a session's commands run in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,21 +39,24 @@ pub(crate) enum Purpose<'a> {
     Session(&'a str),
     /// For a single command, likewise.
     Once(&'a str),
+    /// For a program of ours that runs to its end.
+    Task,
 }
 
 impl Purpose<'_> {
     fn mark(&self) -> Option<&str> {
         match self {
-            Self::Ours => None,
+            Self::Ours | Self::Task => None,
             Self::Session(mark) | Self::Once(mark) => Some(mark),
         }
     }
 }
 
 impl Language {
-    /// The program and its words. No word but the last holds anything but letters and dashes; that one holds no `'` and no backslash.
+    /// The program and its words. None holds a `'` or a backslash.
     pub(crate) fn words(self, purpose: Purpose<'_>) -> Vec<&'static str> {
         match (self, purpose) {
+            (_, Purpose::Task) => TASK.into_iter().chain([posix::ONCE]).collect(),
             (Self::Bash, Purpose::Once(_)) => BASH_ONCE.into_iter().chain([frame::ONCE]).collect(),
             (Self::Bash, _) => BASH.to_vec(),
             (Self::Sh, Purpose::Once(_)) => vec!["sh", "-c", posix::ONCE],
@@ -62,7 +69,7 @@ impl Language {
     /// The variables that are set for it: what all that it starts is known by, and that it reads no file of the user's.
     pub(crate) fn variables(self, purpose: Purpose<'_>) -> Vec<String> {
         let mark = purpose.mark().map(|mark| format!("{}={mark}", super::MARK));
-        let plain = (self == Self::Sh).then(|| "ENV=".to_owned());
+        let plain = (self == Self::Sh && purpose != Purpose::Task).then(|| "ENV=".to_owned());
         plain.into_iter().chain(mark).collect()
     }
 

@@ -9,6 +9,7 @@ mod language;
 mod run;
 mod scan;
 mod scout;
+mod task;
 mod view;
 mod wire;
 
@@ -22,6 +23,7 @@ pub use self::language::Language;
 pub(crate) use self::language::Purpose;
 use self::scan::{Found, Scan};
 use self::scout::Scout;
+pub(crate) use self::task::{Records, Task, broken};
 pub(crate) use self::view::View;
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::docker::Container;

@@ -1,0 +1,267 @@
+//! Goes back to a checkpoint of a workspace at a target.
+//!
+//! What is to come back is written beside its place first and compared with the list of this side, all of it before any step is taken:
+//! what somebody has changed of what was kept there is refused by name. Each step goes to its directory through no link, and leaves alone
+//! what is not as the plan has seen it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::Oid;
+use rustix::fs::FileType;
+
+use super::listing::{decimal, standing};
+use super::{There, WORDS, object, quoted, word};
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::pace::Pace;
+use crate::checkpoint::plan::{self, Plan};
+use crate::checkpoint::restore::{Failed, PREFIX, Prospect, Restored, Step, before, steps, timed};
+use crate::checkpoint::store::{Journal, Lock, Snapshot, Store};
+use crate::checkpoint::tree::{Entry, Kind, Name, Tree};
+use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::transport::remote::{Records, Task, broken};
+
+const STEPS: &str = include_str!("steps.sh");
+
+/// Bytes of what a target says of steps that were not taken, for each.
+const MAX_WHY: usize = 400;
+
+impl There {
+    /// What going back to a checkpoint would do, for a session that made what `ledger` says.
+    ///
+    /// # Errors
+    /// There is no such checkpoint, the store cannot be read, or the target not be asked.
+    pub(crate) async fn look(&self, store: &Store, to: &str, ledger: &Ledger) -> Result<Prospect, CheckpointError> {
+        let pace = Pace::default();
+        let (to, then) = tokio::task::block_in_place(|| {
+            let to = store.find(to)?;
+            store.entries(&to.id).map(|then| (to, then))
+        })?;
+        let now = self.walk(store.scope(), &pace).await?;
+        let known = tokio::task::block_in_place(|| store.known(&now));
+        // Size and time can be set; the bytes tell, and are read only where the state is another than at the last checkpoint.
+        let unsure = then.iter().filter(|(name, entry)| {
+            let looks_same = now.found.get(*name).is_some_and(|found| plan::looks_same(entry, found));
+            matches!(entry.kind, Kind::File(..)) && looks_same && !known.contains_key(*name)
+        });
+        let unsure: Vec<Name> = unsure.map(|(name, _)| name.clone()).collect();
+        let read = self.hash(&unsure, false, &pace).await?;
+        let uncovered: BTreeSet<Name> = now.uncovered.iter().map(|uncovered| uncovered.name.clone()).collect();
+        let ledger = tokio::task::block_in_place(|| store.with_interrupted(ledger, &now))?;
+        let plan = plan::plan(&then, &now.found, &uncovered, &ledger, |name, entry, found| {
+            plan::looks_same(entry, found)
+                && match &entry.kind {
+                    Kind::File(object, _) => known.get(name).or_else(|| read.get(name)) == Some(object),
+                    Kind::Directory | Kind::Link(_) => true,
+                }
+        });
+        Ok(Prospect { to, plan, then, now })
+    }
+
+    /// Goes back. What others changed is put back only if `force`; takes a checkpoint of what is there first.
+    ///
+    /// # Errors
+    /// No checkpoint could be taken, the target does not hold what is to come back, or the connection has ended. Single paths that cannot
+    /// be restored are told in the result.
+    pub(crate) async fn restore(
+        &self,
+        store: &Store,
+        held: &Lock,
+        prospect: Prospect,
+        force: bool,
+        session: &str,
+        ledger: &mut Ledger,
+    ) -> Result<Restored, CheckpointError> {
+        let pace = Pace::default();
+        let Prospect { to, plan, then, now } = prospect;
+        let plan = if force { plan.forced() } else { plan };
+        let about = before(&to, session);
+        let Snapshot { checkpoint: undo, tree: before, .. } = self.take(store, held, &about, false, &pace).await?;
+        tokio::task::block_in_place(|| {
+            store.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
+        })?;
+        let stage = Stage { mark: undo.id.short() };
+        if let Err(error) = self.stage(&stage, &plan, &then).await {
+            self.take_back(store, held, &stage, &undo.id).await;
+            return Err(error);
+        }
+        let failed = self.go(&stage, &plan, &then, &now).await?;
+        let after = self.walk(store.scope(), &pace).await?;
+        self.put_times_back(&plan, &then, &after).await?;
+        ledger.ran(&before, &after);
+        tokio::task::block_in_place(|| store.keep_ledger(session, ledger).and_then(|()| store.end()))?;
+        Ok(Restored { plan, failed, undo })
+    }
+
+    /// Writes the bytes that are to come back beside their places, and compares them with what the list has.
+    async fn stage(&self, stage: &Stage<'_>, plan: &Plan, then: &BTreeMap<Name, Entry>) -> Result<(), CheckpointError> {
+        let pace = Pace::default();
+        let files: Vec<(usize, &Name, Oid, u64)> = plan
+            .write
+            .iter()
+            .enumerate()
+            .filter_map(|(at, name)| {
+                let Kind::File(object, size) = then.get(name)?.kind else { return None };
+                Some((at, name, object, size))
+            })
+            .collect();
+        let is_staged =
+            |name: &Name| matches!(then.get(name), Some(Entry { kind: Kind::File(..) | Kind::Link(_), .. }));
+        if !plan.write.iter().any(is_staged) {
+            return Ok(());
+        }
+        let directory = word(&stage.directory());
+        let sizes = self.held(&files.iter().map(|(.., object, _)| *object).collect(), &pace).await?;
+        let tampered = |names: Vec<Name>| {
+            if names.is_empty() { Ok(()) } else { Err(CheckpointError::Tampered { names }) }
+        };
+        let gone = files.iter().filter(|(.., object, size)| sizes.get(object) != Some(size));
+        tampered(gone.map(|(_, name, ..)| (*name).clone()).collect())?;
+        let mut index = Vec::new();
+        for (at, _, object, _) in &files {
+            index.extend(format!("100644 {object}\t").bytes());
+            index.extend(stage.file(*at));
+            index.push(b'\n');
+        }
+        // Whether all went well is told by what is there behind it.
+        let _whole = self.lines(&format!("palisade_stage {directory}"), index, 0, &pace).await?;
+        let names: Vec<Name> = files.iter().map(|(at, ..)| stage.file(*at)).collect();
+        let call = format!("palisade_staged {directory}");
+        let (lines, _) = self.lines(&call, quoted(&names), names.len(), &pace).await?;
+        let written = lines.iter().map(|line| object(line)).collect::<Result<Vec<_>, _>>()?;
+        let others = files.iter().enumerate().filter(|(at, (.., object, _))| written.get(*at) != Some(object));
+        tampered(others.map(|(_, (_, name, ..))| (*name).clone()).collect())
+    }
+
+    /// Nothing was restored: there is nothing to go on with, or to go back from. As far as it goes.
+    async fn take_back(&self, store: &Store, held: &Lock, stage: &Stage<'_>, undo: &CheckpointId) {
+        let call = format!("palisade_unstage {}", word(&stage.directory()));
+        let cleared = self.lines(&call, Vec::new(), 0, &Pace::default()).await;
+        let spare = tokio::task::block_in_place(|| {
+            store.end().and_then(|()| store.remove_lists(held, std::slice::from_ref(undo)))
+        });
+        let forgotten = match &spare {
+            Ok(spare) => self.forget(spare).await,
+            Err(_) => Ok(()),
+        };
+        for error in [cleared.err(), spare.err(), forgotten.err()].into_iter().flatten() {
+            tracing::warn!(%error, "what a restore began at a target and could not do is not cleared away");
+        }
+    }
+
+    /// Takes the steps; those that could not be taken.
+    async fn go(
+        &self,
+        stage: &Stage<'_>,
+        plan: &Plan,
+        then: &BTreeMap<Name, Entry>,
+        now: &Tree,
+    ) -> Result<Vec<Failed>, CheckpointError> {
+        let steps: Vec<Step<'_>> = steps(plan, then).collect();
+        let mut lines = format!("stage=$root/{}\n", String::from_utf8_lossy(&stage.directory()));
+        for (at, step) in steps.iter().enumerate() {
+            let (above, file) = split(step.name());
+            let seen = now.found.get(step.name()).map(standing).unwrap_or_default();
+            let place = format!("{} {} {}", word(above), word(file), word(seen.as_bytes()));
+            let at = at + 1;
+            let line = match step {
+                Step::Delete(_) => format!("delete {at} {place}"),
+                Step::Put(_, Entry { kind: Kind::Directory, .. }) => format!("directory {at} {place}"),
+                Step::Put(name, entry) => {
+                    let staged = word(&stage.file(plan.write.binary_search(name).unwrap_or_default()));
+                    match &entry.kind {
+                        Kind::Link(target) => format!("link {at} {place} {staged} {} {}", word(target), times(entry)),
+                        _ => format!("file {at} {place} {staged} {}", settled(entry)),
+                    }
+                }
+                Step::Finish(name, entry) => format!("finish {at} {} {}", word(name), settled(entry)),
+            };
+            lines.push_str(&line);
+            // What it starts must not read the steps.
+            lines.push_str(" </dev/null\n");
+        }
+        lines.push_str("clear_stage </dev/null\n");
+        let mut failed = Vec::new();
+        self.run(&lines, steps.len(), |at, why| {
+            let name = at.checked_sub(1).and_then(|at| steps.get(at)).map(|step| step.name().clone());
+            failed.extend(name.map(|name| Failed { name, why }));
+        })
+        .await?;
+        Ok(failed)
+    }
+
+    /// The times of directories that nothing but the session and this restore has written to.
+    async fn put_times_back(
+        &self,
+        plan: &Plan,
+        then: &BTreeMap<Name, Entry>,
+        after: &Tree,
+    ) -> Result<(), CheckpointError> {
+        let mut lines = String::new();
+        for (name, entry) in timed(plan, then) {
+            let Some(found) = after.found.get(name).filter(|found| found.file_type() == FileType::Directory) else {
+                continue;
+            };
+            if found.stamp.times.first() != Some(&entry.modified) {
+                let ((above, file), time) = (split(name), decimal(entry.modified));
+                lines.push_str(&format!("put_time 0 {} {} '{time}' </dev/null\n", word(above), word(file)));
+            }
+        }
+        if lines.is_empty() { Ok(()) } else { self.run(&lines, 0, |_, _| {}).await }
+    }
+
+    /// Has these lines be run behind the words that they are made of. `failed` takes the number of each that says why it was not done.
+    async fn run(
+        &self,
+        lines: &str,
+        most: usize,
+        mut failed: impl FnMut(usize, String),
+    ) -> Result<(), CheckpointError> {
+        let call = format!("palisade_steps {}", word(self.workspace.as_str().as_bytes()));
+        let input = format!("{STEPS}\n{lines}printf '%s\\0' \"$palisade_nonce\"\n").into_bytes();
+        let most = super::GREETING + (most + 1) * MAX_WHY;
+        let task = Task { words: WORDS, call: &call, input, records: Records::Nul, most };
+        self.ask(task, &Pace::default(), |record| {
+            let text = String::from_utf8_lossy(record);
+            let (at, why) = text.split_once(' ').ok_or_else(|| broken("it is no answer to a step"))?;
+            let at = at.parse().map_err(|_| broken("it is no answer to a step"))?;
+            failed(at, why.chars().filter(|letter| !letter.is_control()).take(MAX_WHY / 2).collect());
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The directory in which what comes back is made, and the names in it.
+struct Stage<'a> {
+    /// The checkpoint before it, by which its leftovers are known.
+    mark: &'a str,
+}
+
+impl Stage<'_> {
+    fn directory(&self) -> Vec<u8> {
+        [PREFIX, self.mark.as_bytes(), b"-0"].concat()
+    }
+
+    /// The file for one of the paths that are written.
+    fn file(&self, at: usize) -> Vec<u8> {
+        [PREFIX, self.mark.as_bytes(), format!("-{}", at + 1).as_bytes()].concat()
+    }
+}
+
+/// The directory that a path lies in, and its name there.
+fn split(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|byte| *byte == b'/') {
+        Some(end) => (name.get(..end).unwrap_or_default(), name.get(end + 1..).unwrap_or_default()),
+        None => (b"", name),
+    }
+}
+
+/// Mode, time and owner.
+fn settled(entry: &Entry) -> String {
+    format!("{:04o} {}", entry.mode, times(entry))
+}
+
+fn times(entry: &Entry) -> String {
+    let (user, group) = entry.owner;
+    format!("'{}' {user}:{group}", decimal(entry.modified))
+}

@@ -1,0 +1,111 @@
+//! The checkpoints of a workspace at a target: the lists are kept here, as those of a workspace on this machine are, and the bytes there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::SystemTime;
+
+use git2::Oid;
+use rustix::fs::FileType;
+
+use super::kept::Cache;
+use super::taking::{Read, STEP};
+use super::{About, CHECKPOINTS, Holds, Lock, Snapshot, Store, reached};
+use crate::checkpoint::tree::{Entry, Kind, Name, Scope, Tree};
+use crate::checkpoint::{CheckpointError, CheckpointId};
+
+impl Store {
+    /// The store for a workspace at a target, by a name that no path on this machine has.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    pub(crate) fn open_lists(
+        stores: &Path,
+        name: &str,
+        workspace: &Path,
+        scope: Scope,
+    ) -> Result<Self, CheckpointError> {
+        Self::open_named(stores, name.as_bytes(), workspace, scope, Holds::Lists)
+    }
+
+    /// The objects of those files that are as they were when they were last read.
+    pub(crate) fn known(&self, tree: &Tree) -> BTreeMap<Name, Oid> {
+        let mut known = BTreeMap::new();
+        for (name, (stamp, object)) in self.cache() {
+            if tree.found.get(&name).is_some_and(|found| found.stamp == stamp) {
+                known.insert(name, object);
+            }
+        }
+        known
+    }
+
+    /// Makes a checkpoint of what was read at a target, whose time was `now` before that.
+    ///
+    /// # Errors
+    /// The store cannot be written or is full.
+    #[expect(clippy::too_many_arguments, reason = "what was found, what was read, what is said of it")]
+    pub(crate) fn keep_lists(
+        &self,
+        _held: &Lock,
+        tree: Tree,
+        objects: &BTreeMap<Name, Oid>,
+        about: &About,
+        start: SystemTime,
+        now: i128,
+        reuse: bool,
+    ) -> Result<Snapshot, CheckpointError> {
+        let settled = now - i128::try_from(STEP.as_nanos()).unwrap_or_default();
+        let before = self.cache();
+        let (mut entries, mut cache, mut is_known) = (BTreeMap::new(), Cache::new(), true);
+        for (name, found) in &tree.found {
+            let kind = match (found.file_type(), &found.target, objects.get(name)) {
+                (FileType::Directory, ..) => Kind::Directory,
+                (FileType::Symlink, Some(target), _) => Kind::Link(target.clone()),
+                (FileType::RegularFile, _, Some(object)) => {
+                    if found.stamp.times.iter().all(|time| *time < settled) {
+                        let state = (found.stamp, *object);
+                        is_known &= before.get(name) == Some(&state);
+                        cache.insert(name.clone(), state);
+                    }
+                    Kind::File(*object, found.stamp.size)
+                }
+                _ => return Err(CheckpointError::Damaged),
+            };
+            let ([modified, _], mode) = (found.stamp.times, found.stamp.permissions());
+            entries.insert(name.clone(), Entry { kind, mode, owner: found.stamp.owner, modified });
+        }
+        is_known &= cache.len() == before.len();
+        self.keep_as(&self.repository()?, Read { tree, entries, cache, is_known }, about, start, reuse)
+    }
+
+    /// Gives up these checkpoints. The objects that the target need not keep any more.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub(crate) fn remove_lists(&self, _held: &Lock, ids: &[CheckpointId]) -> Result<BTreeSet<Oid>, CheckpointError> {
+        let mut spare = BTreeSet::new();
+        for id in ids {
+            spare.extend(files(&self.entries(id)?));
+        }
+        let repository = self.repository()?;
+        for id in ids {
+            repository.find_reference(&format!("{CHECKPOINTS}{}", id.as_str()))?.delete()?;
+        }
+        for checkpoint in self.list()? {
+            for object in files(&self.entries(&checkpoint.id)?) {
+                spare.remove(&object);
+            }
+        }
+        let mut cache = self.cache();
+        cache.retain(|_, (_, object)| !spare.contains(object));
+        self.keep(&cache)?;
+        self.sweep(&repository, &reached(&repository)?)?;
+        Ok(spare)
+    }
+}
+
+fn files(entries: &BTreeMap<Name, Entry>) -> impl Iterator<Item = Oid> {
+    entries.values().filter_map(|entry| match entry.kind {
+        Kind::File(object, _) => Some(object),
+        Kind::Directory | Kind::Link(_) => None,
+    })
+}

@@ -1,0 +1,227 @@
+//! Where the workspace lies that a session's checkpoints are of: on this machine, or at a target. What is decided about checkpoints is
+//! decided alike for both; this is where the two ways of doing it part.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use palisade_engine::{AbsolutePath, Facts};
+
+use super::{Client, Failure, Pipeline, Seat};
+use crate::checkpoint::ledger::Ledger;
+use crate::checkpoint::pace::Pace;
+use crate::checkpoint::remote::There;
+use crate::checkpoint::restore::Prospect;
+use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
+use crate::checkpoint::tree::Tree;
+use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
+use crate::session::{Elsewhere, SessionError};
+use crate::transport::remote::Base;
+
+/// The workspace of a session.
+#[derive(Clone, Debug)]
+pub(super) enum Ground {
+    /// On this machine.
+    Here,
+    /// At a target.
+    There(Arc<Afar>),
+}
+
+/// A workspace at a target.
+#[derive(Debug)]
+pub(super) struct Afar {
+    there: There,
+    place: Arc<Elsewhere>,
+    /// What no other workspace is called, here or elsewhere: no path begins like it.
+    name: String,
+}
+
+impl Ground {
+    /// What tells it from all others.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Here => "",
+            Self::There(afar) => &afar.name,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Where a session's workspace lies.
+    ///
+    /// # Errors
+    /// There is no such session, it has ended, or there can be no checkpoints where it is.
+    pub(super) fn ground(&self, session: &str) -> Result<Ground, Failure> {
+        let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
+        match (note.elsewhere, note.base) {
+            (None, _) => Ok(Ground::Here),
+            (Some(place), Some(base)) => self.ground_at(base, place),
+            (Some(_), None) => Err(self.failure(&SessionError::Unknown)),
+        }
+    }
+
+    /// Where the workspace of a command lies that is about to run.
+    ///
+    /// # Errors
+    /// There can be no checkpoints there.
+    pub(super) fn ground_of(&self, seat: &mut Seat) -> Result<Ground, Failure> {
+        let session = seat.lease.as_mut().and_then(|lease| lease.session());
+        let there = match session {
+            Some(session) => session.base().zip(session.place().cloned()),
+            None => seat.there.clone(),
+        };
+        match there {
+            Some((base, place)) => self.ground_at(base, place),
+            None if seat.elsewhere.is_some() => Err(self.failure(&SessionError::Unknown)),
+            None => Ok(Ground::Here),
+        }
+    }
+
+    fn ground_at(&self, base: Base, place: Arc<Elsewhere>) -> Result<Ground, Failure> {
+        let Some(target) = self.settings.targets.get(&place.name) else {
+            return Err(self.failure(&SessionError::NoTarget));
+        };
+        // What one principal keeps there is no other's, though the workspace may be.
+        let principal = &self.settings.surroundings.principal;
+        let of = [place.name.as_str(), target.user(), place.workspace.as_str(), &principal.agent, &principal.user];
+        let name = format!("target\0{}", of.join("\0"));
+        let there = There::new(base, place.workspace.clone(), &target.state, &hashed(name.as_bytes()));
+        let there = there.map_err(|error| self.failure(&error))?;
+        Ok(Ground::There(Arc::new(Afar { there, place, name })))
+    }
+
+    /// What policies call the workspace.
+    pub(super) fn workspace_of<'a>(&'a self, ground: &'a Ground) -> &'a AbsolutePath {
+        match ground {
+            Ground::Here => &self.settings.surroundings.workspace,
+            Ground::There(afar) => &afar.place.workspace,
+        }
+    }
+
+    /// What policy is told of a session between two of its commands.
+    pub(super) fn facts_in(&self, ground: &Ground, session: &str, client: &Client) -> Facts {
+        match ground {
+            Ground::Here => self.facts_here(session, client),
+            Ground::There(afar) => self.facts_at(session, &afar.place, client),
+        }
+    }
+
+    /// Does something with a workspace's store, on a thread that may wait for a disk.
+    pub(super) async fn in_store<T: Send + 'static>(
+        &self,
+        ground: &Ground,
+        work: impl FnOnce(&Store) -> Result<T, CheckpointError> + Send + 'static,
+    ) -> Result<(Arc<Store>, T), Failure> {
+        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
+        let (ground, workspace) = (ground.clone(), self.workspace_of(ground).clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let workspace = Path::new(workspace.as_str());
+            let store = match &ground {
+                Ground::Here => Store::open(&directory, workspace, scope)?,
+                Ground::There(afar) => Store::open_lists(&directory, &afar.name, workspace, scope)?,
+            };
+            work(&store).map(|done| (Arc::new(store), done))
+        });
+        match done.await {
+            Ok(done) => done.map_err(|error| self.failure(&error)),
+            Err(_) => Err(self.failure(&SessionError::Unknown)),
+        }
+    }
+
+    /// Takes a checkpoint; with `reuse` the last one serves if it was taken for the same session and nothing has changed since.
+    pub(super) async fn take_at(
+        &self,
+        ground: &Ground,
+        about: About,
+        reuse: bool,
+        pace: Arc<Pace>,
+    ) -> Result<(Arc<Store>, Snapshot), Failure> {
+        let Ground::There(afar) = ground else {
+            let take = if reuse { Store::take_if_changed } else { Store::take };
+            return self.in_store(ground, move |store| take(store, &store.lock_while(&pace)?, &about, &pace)).await;
+        };
+        let (store, held) = self.locked(ground, &pace).await?;
+        let taken = afar.there.take(&store, &held, &about, reuse, &pace).await;
+        taken.map(|snapshot| (store, snapshot)).map_err(|error| self.failure(&error))
+    }
+
+    /// What there is in the workspace now.
+    pub(super) async fn walk(&self, ground: &Ground, store: &Arc<Store>) -> Result<Tree, CheckpointError> {
+        match ground {
+            Ground::Here => {
+                let store = Arc::clone(store);
+                let walked = tokio::task::spawn_blocking(move || store.walk().map(|(_, tree)| tree)).await;
+                walked.unwrap_or(Err(CheckpointError::Stopped))
+            }
+            Ground::There(afar) => afar.there.walk(store.scope(), &self.readings.pace()).await,
+        }
+    }
+
+    /// What going back to a checkpoint would do.
+    pub(super) async fn look(&self, ground: &Ground, to: &str, ledger: Ledger) -> Result<Prospect, Failure> {
+        let to = to.to_owned();
+        let Ground::There(afar) = ground else {
+            return self.in_store(ground, move |store| store.look(&to, &ledger)).await.map(|(_, prospect)| prospect);
+        };
+        let (store, ()) = self.in_store(ground, |_| Ok(())).await?;
+        afar.there.look(&store, &to, &ledger).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Goes back, to the end whether or not anybody waits for it. What the session made goes into its ledger.
+    pub(super) async fn put_back(
+        &self,
+        ground: &Ground,
+        prospect: Prospect,
+        force: bool,
+        session: &str,
+        track: Arc<Mutex<Ledger>>,
+    ) -> Result<Restored, Failure> {
+        let owner = session.to_owned();
+        let known = |track: &Mutex<Ledger>| track.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Ground::There(afar) = ground else {
+            let done = self.in_store(ground, move |store| {
+                let held = store.lock()?;
+                let mut ledger = known(&track);
+                let restored = store.restore(&held, prospect, force, &owner, &mut ledger)?;
+                *track.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
+                Ok(restored)
+            });
+            return done.await.map(|(_, restored)| restored);
+        };
+        let (store, held) = self.locked(ground, &Arc::new(Pace::default())).await?;
+        let afar = Arc::clone(afar);
+        let done = tokio::spawn(async move {
+            let mut ledger = known(&track);
+            let restored = afar.there.restore(&store, &held, prospect, force, &owner, &mut ledger).await?;
+            *track.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
+            Ok::<_, CheckpointError>(restored)
+        });
+        match done.await {
+            Ok(done) => done.map_err(|error| self.failure(&error)),
+            Err(_) => Err(self.failure(&SessionError::Unknown)),
+        }
+    }
+
+    /// Gives up checkpoints and what only they need. What a target keeps of them goes as far as it can be asked.
+    pub(super) async fn remove(&self, ground: &Ground, held: Lock, ids: Vec<CheckpointId>) -> Result<(), Failure> {
+        let Ground::There(afar) = ground else {
+            return self.in_store(ground, move |store| store.remove(&held, &ids)).await.map(drop);
+        };
+        let (_, (spare, _held)) =
+            self.in_store(ground, move |store| store.remove_lists(&held, &ids).map(|spare| (spare, held))).await?;
+        if let Err(error) = afar.there.forget(&spare).await {
+            tracing::warn!(%error, "a target may keep what no checkpoint of its workspace needs any more");
+        }
+        Ok(())
+    }
+
+    /// The same for what was taken just now, once nobody else writes to the store.
+    pub(super) async fn take_away(&self, ground: &Ground, id: CheckpointId) -> Result<(), Failure> {
+        let (_, held) = self.locked(ground, &Arc::new(Pace::default())).await?;
+        self.remove(ground, held, vec![id]).await
+    }
+
+    async fn locked(&self, ground: &Ground, pace: &Arc<Pace>) -> Result<(Arc<Store>, Lock), Failure> {
+        let pace = Arc::clone(pace);
+        self.in_store(ground, move |store| store.lock_while(&pace)).await
+    }
+}
