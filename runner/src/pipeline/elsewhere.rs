@@ -20,7 +20,7 @@ use crate::result::{Explained, Unanswered};
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId};
 use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View};
+use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
 use crate::transport::{Place, Target, TargetNote, docker, ssh};
 
 /// A target that was looked at, before anything there is used.
@@ -71,7 +71,7 @@ impl Pipeline {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
-        let shell = RemoteShell::start(link, target, None, None).await.map_err(|error| self.failure(&error))?;
+        let shell = RemoteShell::start(link, target, None).await.map_err(|error| self.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
@@ -99,8 +99,8 @@ impl Pipeline {
         };
         place.workspace = was.workspace.clone();
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
-        let (state, stood) = (remains.beginning.state.as_ref(), Some(&remains.cwd));
-        let shell = match RemoteShell::start(link, target, state, stood).await {
+        let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
+        let shell = match RemoteShell::start(link, target, Some(was)).await {
             Ok(shell) => shell,
             Err(error) => {
                 self.sessions.keep(Lost::Disconnected, remains);

@@ -148,7 +148,7 @@ impl Pipeline {
         let (id, enforced) = (session.id().clone(), session.enforced().cloned());
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
-        let forgotten = session.beginning().forgotten;
+        let Beginning { forgotten, unlisted, .. } = session.beginning();
         let entry = record::opened(&self.settings, &id, &cwd, enforced.as_ref(), place.as_deref(), under);
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
@@ -165,7 +165,8 @@ impl Pipeline {
         }
         let session = self.settings.redactor.text(id.as_str());
         let target = place.map(|place| place.end.clone());
-        Ok(Opened { session, cwd, restarted, state_lost: restarted && forgotten, sandbox: enforced, target, anchor })
+        let (state_lost, functions_lost) = (restarted && forgotten, restarted && unlisted);
+        Ok(Opened { session, cwd, restarted, state_lost, functions_lost, sandbox: enforced, target, anchor })
     }
 
     /// Ends a session and everything in it.
