@@ -124,6 +124,9 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     let (ended, text) = site.read_to_end(&job);
     is(&ended, "stdout", &json!(format!("typed\nkept\n{workspace}\n")), &text);
     is(&ended, "exit_code", &json!(127), &text);
+    // What such a shell does at a terminal is not known.
+    let (_, text) = site.call("exec", &json!({ "session": session, "command": "cat", "tty": true }));
+    assert!(text.contains("cannot have a terminal") && text.contains("takes bash"), "{text}");
     is_kept(site, session, workspace);
 }
 

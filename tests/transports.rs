@@ -66,10 +66,6 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     let secret = site.exec(session, "cat ~/.ssh/id_ed25519");
     is(&secret, "status", &json!("denied"), "a key");
     assert!(secret.to_string().contains("t-no-secrets"), "{secret}");
-    // What there is not at a target is said.
-    let apart = json!({ "session": session, "command": "cat", "tty": true });
-    let (_, text) = site.call("exec", &apart);
-    assert!(text.contains("not supported in a session at a target"), "{text}");
     // A command that takes long becomes a job, and can be ended.
     let (job, _) =
         site.call("exec", &json!({ "session": session, "command": "echo begun; sleep 613", "yield_ms": 500 }));

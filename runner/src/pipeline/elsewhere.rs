@@ -18,7 +18,7 @@ use crate::limits::MAX_PATH;
 use crate::redact::Redacted;
 use crate::result::{Explained, Unanswered};
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId};
+use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
 use crate::transport::local::Lost;
 use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
 use crate::transport::{Place, Target, TargetNote, docker, ssh};
@@ -278,7 +278,7 @@ impl Pipeline {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
-            return Err(self.failure(&SessionError::NotThere { what: "`tty`" }));
+            base.has_terminals().map_err(|error| self.failure(&error))?;
         }
         let rules = self.reloads.load(Ordering::Acquire);
         if note.rules != rules {
@@ -327,9 +327,10 @@ impl Pipeline {
         (base, place): (Base, Arc<Elsewhere>),
         beginning: &Beginning,
         cwd: &AbsolutePath,
+        terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
-        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd).await;
+        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal).await;
         let shell = shell.map_err(|error| self.failure(&error))?;
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }

@@ -6,6 +6,7 @@
 
 pub mod docker;
 mod left;
+mod line_ends;
 pub mod local;
 pub mod remote;
 pub mod ssh;
@@ -18,6 +19,9 @@ pub use self::target::{
 };
 use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};
+
+/// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
+const TERMINAL_KIND: &str = "xterm-256color";
 
 /// A running shell, wherever it is.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
+use crate::transport::TERMINAL_KIND;
 use crate::transport::remote::Language;
 
 /// The shell that commands run in.
@@ -50,9 +51,6 @@ pub(crate) const OWN_DIRECTORY: &str = "palisade-";
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
-
-/// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
-const TERMINAL_KIND: &str = "xterm-256color";
 
 /// Bytes that a shell's state may have; a shell with more keeps none.
 pub(crate) const MAX_STATE: usize = 4 << 20;

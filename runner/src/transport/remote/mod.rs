@@ -9,6 +9,7 @@ mod language;
 mod run;
 mod scan;
 mod scout;
+mod terminal;
 mod view;
 mod wire;
 
@@ -28,9 +29,9 @@ pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::docker::Container;
 use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
-use super::{Target, TargetError};
+use super::{TERMINAL_KIND, Target, TargetError};
 use crate::redact::Redacted;
-use crate::session::{Nonce, SessionError, frame, posix};
+use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
@@ -90,6 +91,14 @@ pub(crate) struct Base {
 }
 
 impl Base {
+    /// That a command can have a terminal there, as far as this can be told before it has one.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(crate) fn has_terminals(&self) -> Result<(), SessionError> {
+        terminal::takes(self.language)
+    }
+
     /// For asking what names mean there.
     pub(crate) fn eyes(&self) -> Eyes {
         Eyes(self.scout.clone())
@@ -207,7 +216,7 @@ impl RemoteShell {
             answer(&mut main, frame::restore_remote(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
             // The mark is this shell's own; and where it stood need not be there any more.
             let begun = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-            let own = frame::settle_remote(MARK, &mark, was.map_or(&begun, |was| was.stood).as_str());
+            let own = frame::settle_remote(MARK, &mark, was.map_or(&begun, |was| was.stood).as_str(), None);
             let nonce = Nonce::new()?;
             let lines = frame::command(&own, None, frame::Streams::Nowhere, &nonce);
             answer(&mut main, lines, &nonce, MAX_GREETING).await?;
@@ -229,19 +238,28 @@ impl RemoteShell {
         })
     }
 
-    /// Starts a shell for one command over a session's connection, and makes it what the session's was.
+    /// Starts a shell for one command over a session's connection, and makes it what the session's was; with a terminal of this size for
+    /// its streams, if it is to have one.
     ///
     /// # Errors
-    /// If it does not answer, or the directory is not there.
-    pub(crate) async fn once(base: Base, state: Option<&State>, cwd: &AbsolutePath) -> Result<Self, SessionError> {
+    /// If it does not answer, the directory is not there, or there can be no terminal.
+    pub(crate) async fn once(
+        base: Base,
+        state: Option<&State>,
+        cwd: &AbsolutePath,
+        terminal: Option<TerminalSize>,
+    ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let mut main = base.link.shell(base.language, Purpose::Once(&mark)).await?;
+        let mut main = match terminal {
+            None => base.link.shell(base.language, Purpose::Once(&mark)).await?,
+            Some(size) => terminal::open(&base, &mark, size).await?,
+        };
         let nonce = Nonce::new()?;
         let state = state.filter(|state| state.language() == base.language);
         let text = match base.language {
             Language::Bash => {
-                let own = frame::settle_remote(MARK, &mark, cwd.as_str());
-                frame::once(state.map(State::bytes), &own, &nonce)
+                let own = frame::settle_remote(MARK, &mark, cwd.as_str(), terminal.map(|_| TERMINAL_KIND));
+                frame::once(state.map(State::bytes), &own, terminal.is_some(), &nonce)
             }
             Language::Sh => {
                 let own = posix::settle(MARK, &mark, cwd.as_str());
@@ -412,7 +430,8 @@ async fn answer(
         return Err(TargetError::Closed.into());
     }
     let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
-    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, false);
+    // At a terminal there is one stream.
+    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, wire.is_terminal());
     let heard = async {
         loop {
             // The streams have no order among themselves: a report that is left in one would stand in the next command's.

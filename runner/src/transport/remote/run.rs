@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::RemoteShell;
 use super::scan::{Found, Scan};
+use super::terminal::Keyboard;
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
-use crate::session::frame::Streams;
+use crate::session::frame::{self, Streams};
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
+use crate::transport::line_ends::LineEnds;
 use crate::transport::local::ladder::{Ladder, Rung};
 use crate::transport::local::{End, Ended, Lost};
 
@@ -33,6 +35,8 @@ type Errand = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
 /// One output stream: read for reports, redacted, kept.
 struct Sink {
     name: StreamName,
+    /// What a terminal makes of line ends.
+    ends: Option<LineEnds>,
     scan: Scan,
     stripper: Stripper,
     redact: Stream,
@@ -61,6 +65,10 @@ struct Run<'a> {
     ended: Option<Option<Ending>>,
     /// What was typed and has no room yet.
     typed: Option<Typed>,
+    /// Of a terminal: how it is typed at.
+    keyboard: Option<Keyboard>,
+    /// The terminal is not the command's yet.
+    raw: bool,
 }
 
 /// What is done once the other shell has done its part.
@@ -105,8 +113,11 @@ impl RemoteShell {
         let started = Instant::now();
         let own = Nonce::new()?;
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
+        let at_terminal = self.main.is_terminal();
         let lines = if self.is_session {
             self.language().command(script, directory, Streams::Kept, &own)
+        } else if at_terminal {
+            frame::only_at_terminal(script, directory, &own)
         } else {
             self.language().only(script, directory)
         };
@@ -119,6 +130,7 @@ impl RemoteShell {
         }
         let sink = |name, has_status| Sink {
             name,
+            ends: at_terminal.then(LineEnds::default),
             scan: Scan::new(own.clone(), has_status),
             stripper: if terms.colours { Stripper::with_colours() } else { Stripper::default() },
             redact: redactor.stream(),
@@ -141,6 +153,8 @@ impl RemoteShell {
             errand: None,
             ended,
             typed: None,
+            keyboard: at_terminal.then(Keyboard::default),
+            raw: at_terminal,
         };
         Ok(run.complete(started).await)
     }
@@ -190,7 +204,12 @@ impl Run<'_> {
                     }
                 }
                 Event::Typed(None) => self.terms.input = None,
-                Event::Typed(typed) => self.typed = typed,
+                Event::Typed(Some(typed)) => {
+                    self.typed = Some(match &mut self.keyboard {
+                        Some(keyboard) => keyboard.press(typed),
+                        None => typed,
+                    });
+                }
                 Event::Room(true) => {
                     let ends = self.typed == Some(Typed::End);
                     // There is room: nobody else types.
@@ -210,7 +229,7 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, terms, out, err, fall, errand, deadline, typed, .. } = self;
+        let Self { shell, terms, out, err, fall, errand, deadline, typed, raw, .. } = self;
         let Terms { orders, stop, input, .. } = terms;
         let ordered = orders.is_some() && errand.is_none();
         let order = async {
@@ -228,7 +247,7 @@ impl Run<'_> {
         };
         let idle = out.waiting || err.waiting;
         let is_full = typed.is_some();
-        let is_typed = input.is_some() && !is_full;
+        let is_typed = input.is_some() && !is_full && !*raw;
         let typed = async {
             match input {
                 Some(input) => input.recv().await,
@@ -282,10 +301,17 @@ impl Run<'_> {
             let next = tokio::time::Instant::now() + SETTLE;
             self.deadline = self.deadline.max(next.min(last));
         }
-        let Self { out, err, terms, own, last, status, .. } = self;
+        let Self { out, err, terms, own, last, status, raw, .. } = self;
         let sink = if stream == StreamName::Stdout { out } else { err };
-        for found in sink.scan.push(bytes) {
+        let found = match &mut sink.ends {
+            Some(ends) => sink.scan.push(&ends.push(bytes)),
+            None => sink.scan.push(bytes),
+        };
+        for found in found {
             match found {
+                // Nothing of the command's runs yet; the report says that it does from here on, and no other one comes.
+                Found::Report(..) if *raw => *raw = false,
+                Found::Bytes(_) if *raw => {}
                 // What comes behind the last report is nobody's.
                 Found::Bytes(_) if sink.done => {}
                 Found::Bytes(bytes) => sink.pass(&bytes, terms).await,
@@ -380,8 +406,8 @@ impl Run<'_> {
             Some(Order::Stop { grace }) if self.fall.is_none() => {
                 self.begin_to_end(End::Cancelled, Ladder::new(grace));
             }
-            // There is no terminal to give a size.
-            Some(Order::Stop { .. } | Order::Resize(_)) => {}
+            Some(Order::Stop { .. }) => {}
+            Some(Order::Resize(size)) => self.shell.main.resize(size),
         }
     }
 }
@@ -412,7 +438,8 @@ impl Sink {
     }
 
     async fn finish(mut self, terms: &Terms) {
-        let rest = if self.done { Vec::new() } else { self.scan.rest() };
+        let mut rest = if self.done { Vec::new() } else { self.scan.rest() };
+        rest.extend(self.ends.iter_mut().flat_map(LineEnds::finish));
         let raw = self.stripper.push(&rest);
         let mut bytes = self.redact.push(&raw);
         bytes.append(&self.redact.push(&self.stripper.finish()));
