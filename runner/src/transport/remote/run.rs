@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_millis(50);
 /// What a rung waits for at least, beyond what it waits on this machine: the way there and back.
 const WAY: Duration = Duration::from_millis(250);
 
+/// How long a report behind an interrupt may stay away before it is asked for once more; each time twice as long.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long what is still under way from a command that was killed may take to come, at most.
 const BACKLOG: Duration = Duration::from_secs(20);
 
@@ -60,6 +63,8 @@ struct Run<'a> {
     /// an end.
     backlog: Option<tokio::time::Instant>,
     deadline: tokio::time::Instant,
+    /// When a report is asked for once more that somebody's interrupt may have swallowed, and how long was waited for it.
+    again: Option<(tokio::time::Instant, Duration)>,
     /// What the other shell is doing about the command, and what comes behind it.
     errand: Option<(Errand, Then)>,
     ended: Option<Option<Ending>>,
@@ -86,6 +91,7 @@ enum Event {
     Deadline,
     Stop,
     Order(Option<Order>),
+    Again,
     Done(Option<()>),
     Piece(Option<Piece>),
     Typed(Option<Typed>),
@@ -150,6 +156,7 @@ impl RemoteShell {
             killed: false,
             backlog: None,
             deadline,
+            again: None,
             errand: None,
             ended,
             typed: None,
@@ -190,6 +197,7 @@ impl Run<'_> {
                 Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
                 Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
+                Event::Again => self.ask(),
                 // The other shell does not answer any more, or something cannot be killed.
                 Event::Done(None) => return (self.end(), Some(Lost::Unstoppable)),
                 Event::Done(Some(())) => self.done(),
@@ -229,7 +237,7 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, terms, out, err, fall, errand, deadline, typed, raw, .. } = self;
+        let Self { shell, terms, out, err, fall, errand, deadline, again, typed, raw, .. } = self;
         let Terms { orders, stop, input, .. } = terms;
         let ordered = orders.is_some() && errand.is_none();
         let order = async {
@@ -239,6 +247,7 @@ impl Run<'_> {
             }
         };
         let at_work = errand.is_some();
+        let (asks_again, next) = (again.is_some() && fall.is_none(), again.map_or(*deadline, |(next, _)| next));
         let done = async {
             match errand {
                 Some((errand, _)) => errand.await,
@@ -262,6 +271,7 @@ impl Run<'_> {
             () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
             done = done, if at_work => Event::Done(done),
             order = order, if ordered => Event::Order(order),
+            () = tokio::time::sleep_until(next), if asks_again && !at_work => Event::Again,
             room = room.room(), if is_full => Event::Room(room),
             piece = main.next() => Event::Piece(piece),
             typed = typed, if is_typed => Event::Typed(typed),
@@ -377,6 +387,9 @@ impl Run<'_> {
         if !self.shell.is_session {
             return;
         }
+        // A shell that gets to run late reads the line before it hears of the signal, and forgets both. The ladder asks on each rung.
+        let waited = self.again.map_or(AGAIN, |(_, waited)| waited * 2);
+        self.again = Some((tokio::time::Instant::now() + waited, waited));
         // Without random bytes there is no report, and the ladder ends with the shell.
         let Ok(nonce) = Nonce::new() else { return };
         if self.shell.main.send(self.shell.language().sync(&nonce)) {
