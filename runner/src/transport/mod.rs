@@ -11,6 +11,7 @@ pub mod local;
 pub mod remote;
 pub mod ssh;
 mod target;
+mod turn;
 
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;

@@ -29,6 +29,7 @@ pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::docker::Container;
 use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
+use super::turn::{Step, Turn};
 use super::{TERMINAL_KIND, Target, TargetError};
 use crate::redact::Redacted;
 use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
@@ -168,7 +169,16 @@ impl RemoteShell {
     /// If there is no bash, it does not answer, or the target is not as the settings have it.
     pub(crate) async fn start(link: Link, target: &Target, was: Option<Was<'_>>) -> Result<Self, SessionError> {
         let link = Arc::new(link);
-        match Self::begin(&link, target, was).await {
+        let turn = match Turn::take(Step::Start, target.host()).await {
+            Ok(turn) => turn,
+            Err(error) => {
+                link.close().await;
+                return Err(error.into());
+            }
+        };
+        let begun = Self::begin(&link, target, was).await;
+        drop(turn);
+        match begun {
             Ok(shell) => Ok(shell),
             Err(error) => {
                 link.close().await;
