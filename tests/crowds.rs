@@ -114,10 +114,10 @@ fn a_flood_that_nobody_reads_stalls_nobody() {
         let command = "yes 'a line that nobody reads' | head -c 30000000; cat";
         let job = site.call("exec", &json!({ "session": session, "command": command, "tty": tty, "yield_ms": 0 })).0;
         let job = job["job"].as_str().expect("a job").to_owned();
-        // Each is answered in a second, or it is not answered: the deadline says so.
+        // Whoever is behind the flood is not answered before the deadline. How long an answer takes says the bench.
         for number in 0..10 {
             for session in [&session, &other] {
-                let said = site.exec_for(session, &format!("echo {number}"), 1_000);
+                let said = site.exec_for(session, &format!("echo {number}"), 10_000);
                 assert_eq!(said["stdout"], format!("{number}\n"), "{said}");
                 most = most.max(resident(&site));
             }
