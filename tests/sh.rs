@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::services::{Docker, Sshd, run};
 use crate::support::site::{POLICY, Site, is, real, runs, ssh_target, until, with_key};
@@ -114,26 +114,72 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     let (ended, text) = site.read_to_end(&job);
     assert_ne!(ended["status"], "running", "{text}");
     is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), "after a job");
-    // A job of its own begins where the session stands, and as a shell that has just been started.
-    let (job, text) =
-        site.call("exec", &json!({ "session": session, "command": "cat; echo ${x-none}; pwd -P", "yield_ms": 0 }));
+    // A job of its own begins as the session is, but for functions: they cannot be listed.
+    let (job, text) = site.call(
+        "exec",
+        &json!({ "session": session, "command": "cat; echo $x; pwd -P; command -v fails", "yield_ms": 0 }),
+    );
     let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
     site.call("job_write", &json!({ "job": job, "input": "typed\n", "eof": true }));
     let (ended, text) = site.read_to_end(&job);
-    is(&ended, "stdout", &json!(format!("typed\nnone\n{workspace}\n")), &text);
-    is(&ended, "exit_code", &json!(0), &text);
-    // The command ends the shell; another one stands where it stood, and has nothing else of it.
-    site.exec(session, "cd sub");
+    is(&ended, "stdout", &json!(format!("typed\nkept\n{workspace}\n")), &text);
+    is(&ended, "exit_code", &json!(127), &text);
+    // What such a shell does at a terminal is not known.
+    let (_, text) = site.call("exec", &json!({ "session": session, "command": "cat", "tty": true }));
+    assert!(text.contains("cannot have a terminal") && text.contains("takes bash"), "{text}");
+    is_kept(site, session, workspace);
+}
+
+/// The command ends the shell; another one stands where it stood, and is what it was.
+fn is_kept(site: &mut Site, session: &str, workspace: &str) {
+    let told = |site: &mut Site, command: &str| {
+        let result = site.exec(session, command);
+        is(&result, "status", &json!("done"), command);
+        result["stdout"].as_str().unwrap_or_default().to_owned()
+    };
+    for command in [
+        "cd sub",
+        HOSTILE,
+        "readonly fixed=1; export given='a b'; umask 27",
+        "set -- 'a b' \"$hostile\"; unset LANG; set -f; set -u",
+    ] {
+        told(site, command);
+    }
+    let all = |site: &mut Site| {
+        // Each shell has a mark of its own, and each connection its ports.
+        let own = |line: &&str| !["PALISADE_SESSION=", "OLDPWD=", "SSH_"].iter().any(|own| line.starts_with(own));
+        ["echo $#; echo \"$1$2$given$fixed\"", "echo $undefined", "umask", "env", "echo \"$hostile\""].map(|command| {
+            let result = site.exec(session, command);
+            is(&result, "status", &json!("done"), command);
+            let mut lines: Vec<String> =
+                result["stdout"].as_str().unwrap_or_default().lines().filter(own).map(str::to_owned).collect();
+            lines.sort_unstable();
+            (lines, result["exit_code"].clone())
+        })
+    };
+    let before = all(site);
+    let [(words, _), (_, unset), (mask, _), ..] = &before;
+    assert!(words.contains(&"2".to_owned()) && mask == &["0027"] && *unset != 0, "{before:?}");
     let exited = site.exec(session, "echo last; exit 9");
     is(&exited, "exit_code", &json!(9), "exit");
     is(&exited, "stdout", &json!("last\n"), "exit");
     is(&exited, "status", &json!("session_lost"), "exit");
     let (again, text) = site.call("session_open", &json!({ "session": session }));
-    assert_eq!((&again["restarted"], &again["state_lost"]), (&json!(true), &json!(true)), "{text}");
-    let stands = site.exec(session, "pwd -P; echo ${x-none}; [[ a ]]");
-    is(&stands, "status", &json!("denied"), "[[");
-    is(&site.exec(session, "pwd -P; echo ${x-none}"), "stdout", &json!(format!("{workspace}/sub\nnone\n")), "again");
+    assert_eq!((&again["restarted"], &again["state_lost"]), (&json!(true), &Value::Null), "{text}");
+    assert_eq!(again["functions_lost"], true, "{text}");
+    assert!(text.contains("functions cannot be listed"), "{text}");
+    is(&site.exec(session, "[[ a ]]"), "status", &json!("denied"), "[[");
+    assert_eq!(told(site, "pwd -P; echo $x"), format!("{workspace}/sub\nkept\n"));
+    assert_eq!(all(site), before);
+    is(&site.exec(session, "fixed=2; echo no"), "stdout", &json!(""), "a variable that is read-only");
+    is(&site.exec(session, "fails"), "exit_code", &json!(127), "a function");
+    is(&site.exec(session, "ls"), "stdout", &json!("deep\n"), "nothing of a value ran");
 }
+
+/// Values that would be more than values if anybody passed them on as they come.
+const HOSTILE: &str = "hostile=\"'; touch ran; '\\$(touch ran)\\`touch ran\\`
+export touch='touch ran'
+set -o; touch ran #\"";
 
 /// What stands where a session begins.
 const MADE: &str = "mkdir -p sub/deep real && ln -s sub/deep link && ln -s real there && ln -s /etc far";

@@ -318,6 +318,9 @@ fn a_session_at_a_target_waits_for_a_persons_yes() {
         let session = opened["session"].as_str().unwrap_or_else(|| panic!("{target}: {opened}"));
         let ran = call(&mut server, "exec", &json!({ "session": session, "command": "echo in" }));
         assert_eq!(ran["stdout"], "in\n", "{target}: {ran}");
+        let record = office.world.record();
+        let open = record.iter().rev().find(|line| line["kind"] == "open").expect("an open on record");
+        assert_eq!((&open["under"], &open["session"]), (&json!(id), &json!(session)), "{target}");
         // It was for one session.
         assert_eq!(call(&mut server, "session_open", &arguments)["status"], "approval_required", "{target}");
     }

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
-use palisade_runner::transport::remote::Language;
 use palisade_runner::{
     CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
     PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote,
@@ -318,11 +317,13 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
             structured.insert("guarded".to_owned(), Value::Bool(false));
         }
     }
-    let in_sh = opened.target.as_ref().is_some_and(|target| target.shell == Some(Language::Sh));
     let how = match (opened.restarted, opened.state_lost) {
         (false, _) => "",
+        (true, false) if opened.functions_lost => {
+            " · restarted with its last variables, options and arguments; functions cannot be listed in a `sh` and are gone, as are \
+             background processes and open files"
+        }
         (true, false) => " · restarted with its last state; background processes and open files are gone",
-        (true, true) if in_sh => " · restarted where it stood; nothing else of a `sh` is kept",
         (true, true) => " · restarted; its state was too much to keep",
     };
     let layers = layers.join(" · ");

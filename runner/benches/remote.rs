@@ -9,6 +9,8 @@
     reason = "a bench that cannot be set up has no figures"
 )]
 
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "../tests/support/settings.rs"]
 mod settings;
 
@@ -17,14 +19,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use divan::counter::BytesCount;
 use palisade_engine::{AbsolutePath, Bundle, Source};
 use palisade_runner::audit::Sync;
 use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SshTarget, Target};
-use palisade_runner::{Call, Checked, Client, Outcome, Pipeline, Settings};
+use palisade_runner::{Call, Checked, Client, Outcome, Pipeline, Reading, Settings, Status};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -95,6 +97,10 @@ struct Remote {
 
 impl Remote {
     fn ssh() -> Option<Self> {
+        Self::ssh_with(64)
+    }
+
+    fn ssh_with(max_sessions: usize) -> Option<Self> {
         let fixture = Fixture::up("sshd.sh")?;
         let dir = fixture.dir.path().to_owned();
         let target = SshTarget {
@@ -108,19 +114,23 @@ impl Remote {
             ..SshTarget::default()
         };
         let home = std::env::var("HOME").expect("a home");
-        Some(Self::at(fixture, Place::Ssh(Box::new(target)), &home))
+        Some(Self::at(fixture, Place::Ssh(Box::new(target)), &home, max_sessions))
     }
 
     fn docker() -> Option<Self> {
+        Self::docker_with(64)
+    }
+
+    fn docker_with(max_sessions: usize) -> Option<Self> {
         let fixture = Fixture::up("docker.sh")?;
         fixture.apply("run", &[CONTAINER]);
         let socket = fixture.variable("DOCKER_HOST").strip_prefix("unix://").expect("a socket").into();
         let source = ContainerSource::Container(CONTAINER.to_owned());
         let target = DockerTarget { source, user: String::new(), socket, memory: 1 << 30, processes: 512 };
-        Some(Self::at(fixture, Place::Docker(target), "/root"))
+        Some(Self::at(fixture, Place::Docker(target), "/root", max_sessions))
     }
 
-    fn at(fixture: Fixture, place: Place, home: &str) -> Self {
+    fn at(fixture: Fixture, place: Place, home: &str, max_sessions: usize) -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let source = Source { name: "bench.cedar".to_owned(), text: POLICY.to_owned() };
@@ -130,22 +140,48 @@ impl Remote {
         let target = Target { name: "bench".to_owned(), place, workspace, home, state };
         let targets = BTreeMap::from([("bench".to_owned(), target)]);
         let settings = settings::settings(root.path(), "bench", bundle, Sync::None);
-        let pipeline = Pipeline::open(Settings { targets, ..settings }).expect("a pipeline");
-        let client = Client::default();
-        let opening = pipeline.open_session_at("bench", None, &client);
-        let session = match runtime.block_on(opening).expect("a session") {
-            Checked::Done(opened) => opened.session.to_string(),
-            other => panic!("no session: {other:?}"),
-        };
+        let pipeline = Pipeline::open(Settings { targets, max_sessions, ..settings }).expect("a pipeline");
+        let session = runtime.block_on(open(&pipeline));
         Self { runtime, pipeline, session, _root: root, fixture }
     }
 
     fn run(&self, command: &str) {
-        let call = Call { script: command.into(), session: Some(self.session.clone()), ..Call::default() };
-        match self.runtime.block_on(self.pipeline.submit(call)).expect("an outcome") {
-            Outcome::Ran(result) => assert_eq!(result.exit_code, Some(0), "{command}"),
-            other => panic!("{command} did not run: {other:?}"),
+        self.runtime.block_on(run(&self.pipeline, &self.session, command));
+    }
+
+    /// Opens so many sessions at once and runs a command in each; what that takes here is printed.
+    fn crowd(&self, count: usize) {
+        let (before, begun) = (memory::memory("RssAnon:"), Instant::now());
+        let opening = || {
+            let pipeline = Arc::clone(&self.pipeline);
+            async move { open(&pipeline).await }
+        };
+        let sessions = self.together((0..count).map(|_| opening()));
+        let opened = begun.elapsed();
+        let held = memory::memory("RssAnon:").saturating_sub(before);
+        let begun = Instant::now();
+        let runs = |session: &String| {
+            let (pipeline, session) = (Arc::clone(&self.pipeline), session.clone());
+            async move { run(&pipeline, &session, "env true").await }
+        };
+        self.together(sessions.iter().map(runs));
+        println!(
+            "{count} sessions: opened in {opened:.1?}, one command in each in {:.1?}, {} KiB a session, {} threads",
+            begun.elapsed(),
+            held / count as u64,
+            memory::memory("Threads:"),
+        );
+        for session in sessions {
+            self.runtime.block_on(self.pipeline.close_session(&session)).expect("closed");
         }
+    }
+
+    fn together<T: Send + 'static>(
+        &self,
+        all: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
+    ) -> Vec<T> {
+        let tasks: Vec<_> = all.map(|task| self.runtime.spawn(task)).collect();
+        tasks.into_iter().map(|task| self.runtime.block_on(task).expect("it ends")).collect()
     }
 
     /// OpenSSH's client over a connection of which the first call is the master.
@@ -164,6 +200,21 @@ impl Remote {
         let mut docker = Command::new("docker");
         docker.args(["--host", socket, "exec", CONTAINER, "bash", "-c", command]).stdin(Stdio::null());
         docker
+    }
+}
+
+async fn open(pipeline: &Pipeline) -> String {
+    match pipeline.open_session_at("bench", None, &Client::default()).await.expect("a session") {
+        Checked::Done(opened) => opened.session.to_string(),
+        other => panic!("no session: {other:?}"),
+    }
+}
+
+async fn run(pipeline: &Arc<Pipeline>, session: &str, command: &str) {
+    let call = Call { script: command.into(), session: Some(session.to_owned()), ..Call::default() };
+    match pipeline.submit(call).await.expect("an outcome") {
+        Outcome::Ran(result) => assert_eq!(result.exit_code, Some(0), "{command}"),
+        other => panic!("{command} did not run: {other:?}"),
     }
 }
 
@@ -225,4 +276,58 @@ fn throughput_palisade_in_a_container(bencher: Bencher<'_, '_>) {
     let Some(remote) = Remote::docker() else { return };
     let command = format!("head -c {} /dev/zero | tr '\\0' '\\n'", flood());
     bencher.counter(BytesCount::new(flood())).bench_local(|| remote.run(&command));
+}
+
+/// A thousand million bytes that nobody reads, in a job over a session's own connection; meanwhile that session is asked something.
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn a_flood_beside_a_session_over_ssh(bencher: Bencher<'_, '_>) {
+    let Some(remote) = Remote::ssh() else { return };
+    let bytes = flood() * 2;
+    bencher.bench_local(|| {
+        // What is made once, such as the redactor's caches, is there by then.
+        remote.run("seq 1 1000000");
+        memory::reset_peak();
+        let before = memory::memory("VmHWM:");
+        let script = format!("head -c {bytes} /dev/zero | tr '\\0' '\\n'");
+        let call = Call { session: Some(remote.session.clone()), yields: Some(Duration::ZERO), ..Call::default() };
+        let call = Call { script: script.into(), ..call };
+        let Outcome::Running(job) = remote.runtime.block_on(remote.pipeline.submit(call)).expect("an outcome") else {
+            panic!("no job");
+        };
+        let job = job.job.expect("a name").to_string();
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        loop {
+            let asked = Instant::now();
+            remote.run(":");
+            longest = longest.max(asked.elapsed());
+            let read = remote.runtime.block_on(remote.pipeline.read_job(&job, Reading::default())).expect("a reading");
+            if read.status != Status::Running {
+                assert_eq!(read.exit_code, Some(0));
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!(
+            "{bytes} bytes in {:.1?}: the longest answer beside it took {longest:.1?}, {} KiB more than before",
+            begun.elapsed(),
+            memory::memory("VmHWM:") - before,
+        );
+    });
+}
+
+/// How many, where it is more than a trial.
+fn crowd(full: usize) -> usize {
+    if flood() > 1_000_000 { full } else { 3 }
+}
+
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn a_crowd_over_ssh(bencher: Bencher<'_, '_>) {
+    let Some(remote) = Remote::ssh_with(300) else { return };
+    bencher.bench_local(|| remote.crowd(crowd(200)));
+}
+
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn a_crowd_in_a_container(bencher: Bencher<'_, '_>) {
+    let Some(remote) = Remote::docker_with(300) else { return };
+    bencher.bench_local(|| remote.crowd(crowd(100)));
 }

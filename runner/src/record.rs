@@ -44,17 +44,19 @@ fn groups(redactor: &Redactor, engine: &Engine) -> Groups {
     engine.path_groups().iter().map(|(name, fingerprint)| (redactor.text(name), short(fingerprint))).collect()
 }
 
-/// A session that was opened.
+/// A session that was opened, and the request whose yes it took.
 pub(crate) fn opened(
     settings: &Settings,
     id: &SessionId,
     cwd: &Redacted,
     enforced: Option<&Enforced>,
     place: Option<&Elsewhere>,
+    under: Option<RequestId>,
 ) -> Entry {
     Opened {
         session: session(id.as_str()),
         who: who(settings),
+        under,
         transport: place.map_or_else(|| reach(Transport::Local), at),
         cwd: cwd.clone(),
         sandbox: enforced.map_or_else(|| nothing(settings.level), held),

@@ -169,7 +169,7 @@ remove_containers() { # those of DIR alone: somebody else may test on the same e
 PROGRAMS=(
     bash git grep sed find xargs tar gzip awk ps kill pgrep pkill setsid
     ls cat cp mv rm mkdir rmdir ln chmod chown touch stat head tail wc sort uniq cut tr tee seq sleep env printenv id whoami
-    uname date du df true false yes dd od base64 sha256sum basename dirname readlink realpath mktemp mkfifo timeout nohup
+    uname date du df stty tty true false yes dd od base64 sha256sum basename dirname readlink realpath mktemp mkfifo timeout nohup
 )
 
 build_image() {

@@ -16,6 +16,8 @@
 #   password  one more server (Host `pw`) that takes nothing but a password; makes the user palisade-pw
 #   answers   one more server (Host `kbd`) that takes nothing but an answer to a question for the password; with `password`
 #   sh        the target has no bash: what logs in finds dash as sh, and the programs of PROGRAMS below
+#   limits    the target lets each login run 3 programs at once, and no more than 10 be on their way to be logged in
+#   notty     the target gives no terminal
 #   agent     an ssh-agent that holds key_agent, whose private file is gone
 #
 # In DIR: ssh_config, known_hosts, known_hosts_{hashed,revoked,ca}, key_*, env, *.log.
@@ -48,7 +50,7 @@ up() {
     local role name
     for role; do
         case $role in
-        plain | jump | ca | hostca | password | answers | agent | sh) ;;
+        plain | jump | ca | hostca | password | answers | agent | sh | limits | notty) ;;
         *) die "unknown role \`$role\`" ;;
         esac
     done
@@ -71,6 +73,8 @@ up() {
         link_programs
         extra+=("SetEnv PATH=$DIR/bin")
     fi
+    if has limits; then extra+=("MaxSessions 3" "MaxStartups 10:100:10"); fi
+    if has notty; then extra+=("PermitTTY no"); fi
     serve target "$DIR/host_a" no "${extra[@]}"
     if has jump; then
         for name in jump1 jump2; do

@@ -54,6 +54,17 @@ impl Shell {
         Self { posix: self.posix, ..Self::default() }
     }
 
+    /// The same without its functions: what a shell is that was made from everything else of this one.
+    #[must_use]
+    pub fn without_functions(&self) -> Self {
+        Self { functions: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// Whether there may be functions in it.
+    pub fn may_have_functions(&self) -> bool {
+        self.has_functions() || self.unread
+    }
+
     pub(crate) fn has_functions(&self) -> bool {
         !self.functions.is_empty()
     }

@@ -68,6 +68,7 @@ pub(crate) fn opened_schema() -> Value {
             "cwd": { "type": "string" },
             "restarted": { "type": "boolean" },
             "state_lost": { "type": "boolean" },
+            "functions_lost": { "type": "boolean" },
             "sandbox": { "type": "object" },
             "target": { "type": "object" },
             "guarded": { "type": "boolean" },

@@ -154,6 +154,9 @@ pub struct Opened {
     pub session: Id,
     /// Who opened it.
     pub who: Who,
+    /// The request whose granted approval it uses up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<RequestId>,
     /// How commands reach it.
     pub transport: Transport,
     /// Where it starts.

@@ -42,7 +42,7 @@ pub(crate) fn sandbox() -> Sandbox {
 
 pub(crate) fn opened() -> Opened {
     let session = Id::new("s1").unwrap();
-    Opened { session, who: who(), transport: transport(), cwd: text("/srv/app"), sandbox: sandbox() }
+    Opened { session, who: who(), under: None, transport: transport(), cwd: text("/srv/app"), sandbox: sandbox() }
 }
 
 pub(crate) fn decided(req: RequestId, script: &str) -> Decided {

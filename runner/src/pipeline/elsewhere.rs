@@ -11,15 +11,16 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Ses
 
 use super::overseer::Visit;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
+use crate::audit::RequestId;
 use crate::control::approvals::Asked;
 use crate::facts::Surroundings;
 use crate::limits::MAX_PATH;
 use crate::redact::Redacted;
 use crate::result::{Explained, Unanswered};
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId};
+use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
 use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View};
+use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
 use crate::transport::{Place, Target, TargetNote, docker, ssh};
 
 /// A target that was looked at, before anything there is used.
@@ -34,6 +35,17 @@ struct Reached {
     place: Elsewhere,
     /// The rules by which it may, by number.
     rules: u64,
+    /// The request whose yes that took.
+    under: Option<RequestId>,
+}
+
+/// What let a session at a target be opened, besides policy: nothing, or a yes to a request.
+#[derive(Debug, Default)]
+struct Consent {
+    /// Those who have said it.
+    people: Vec<Approval>,
+    /// To which request.
+    under: Option<RequestId>,
 }
 
 impl Pipeline {
@@ -55,17 +67,17 @@ impl Pipeline {
             return Err(Failure::of("a session at a target begins in its workspace: give no `cwd`"));
         }
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
-        let Reached { link, mut place, rules } = match self.reach(&id, target, client).await? {
+        let Reached { link, mut place, rules, under } = match self.reach(&id, target, client).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
-        let shell = RemoteShell::start(link, target, None, None).await.map_err(|error| self.failure(&error))?;
+        let shell = RemoteShell::start(link, target, None).await.map_err(|error| self.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
         place.speaks(shell.language());
         let session = Session::elsewhere(id, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, false).await?)))
+        Ok(Checked::Done(Box::new(self.opened(session, room, false, under).await?)))
     }
 
     /// Starts a shell in the place of one that is gone, wherever that was; see [`Self::restart_session`]. At a target it takes a new
@@ -81,14 +93,14 @@ impl Pipeline {
         let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
         let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
-        let Reached { link, mut place, rules } = match self.reach(&fresh, target, client).await? {
+        let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
         place.workspace = was.workspace.clone();
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
-        let (state, stood) = (remains.beginning.state.as_ref(), Some(&remains.cwd));
-        let shell = match RemoteShell::start(link, target, state, stood).await {
+        let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
+        let shell = match RemoteShell::start(link, target, Some(was)).await {
             Ok(shell) => shell,
             Err(error) => {
                 self.sessions.keep(Lost::Disconnected, remains);
@@ -97,7 +109,7 @@ impl Pipeline {
         };
         place.speaks(shell.language());
         let session = Session::back(remains, shell, Arc::new(place), rules);
-        Ok(Checked::Done(Box::new(self.opened(session, room, true).await?)))
+        Ok(Checked::Done(Box::new(self.opened(session, room, true, under).await?)))
     }
 
     /// Looks at a target, asks about it, and then makes use of it; what has to be answered first, if it is a person who decides.
@@ -108,12 +120,12 @@ impl Pipeline {
         client: &Client,
     ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
-        let (mut people, mut shown) = (Vec::new(), None);
+        let (mut consent, mut shown) = (Consent::default(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
             let best = self.elsewhere(target, None);
-            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, Vec::new())? {
-                Ok(yes) => people = yes,
+            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, consent)? {
+                Ok(yes) => consent = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
             shown = Some(best.machine);
@@ -125,12 +137,14 @@ impl Pipeline {
         let met = met.map_err(|error| self.failure(&SessionError::from(error)))?;
         let mut place = self.elsewhere(target, Some(&met));
         // A yes is to the target that was shown.
-        if !people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
+        if !consent.people.is_empty() && shown.is_some_and(|shown| shown != place.machine) {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
         }
-        if let Err(unanswered) = self.permitted(&self.facts_at(id.as_str(), &place, client), &place, people)? {
-            return Ok(Err(unanswered));
-        }
+        let Consent { under, .. } =
+            match self.permitted(&self.facts_at(id.as_str(), &place, client), &place, consent)? {
+                Ok(consent) => consent,
+                Err(unanswered) => return Ok(Err(unanswered)),
+            };
         self.tally.begin();
         let link = match (met, &target.place) {
             (Met::Ssh(met), Place::Ssh(there)) => met.enter(there).await.map(Link::Ssh),
@@ -141,16 +155,16 @@ impl Pipeline {
             _ => return Err(self.failure(&SessionError::NoTarget)),
         };
         let link = link.map_err(|error| self.failure(&SessionError::from(error)))?;
-        Ok(Ok(Reached { link, place, rules }))
+        Ok(Ok(Reached { link, place, rules, under }))
     }
 
-    /// That policy permits a session there: those whose yes it took, or how their answer stands. `people` have said yes already.
+    /// That policy permits a session there: the yes that it took, or how the answer stands. `consent` was there already.
     fn permitted(
         &self,
         facts: &Facts,
         place: &Elsewhere,
-        people: Vec<Approval>,
-    ) -> Result<Result<Vec<Approval>, Box<Unanswered>>, Failure> {
+        consent: Consent,
+    ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
         let engine = self.settings.engine.now();
         let report = engine.judge(facts, &Act::OpenSession, false);
         let forbidden = || {
@@ -158,20 +172,23 @@ impl Pipeline {
             self.failure(&SessionError::TargetForbidden { policies })
         };
         match report.decision {
-            Decision::Allow => return Ok(Ok(people)),
+            Decision::Allow => return Ok(Ok(consent)),
             Decision::Deny => return Err(forbidden()),
             Decision::Ask => {}
         }
         let lifted = |people: &[Approval]| {
             engine.approve_act(facts, &Act::OpenSession, &report, people).decision == Decision::Allow
         };
-        if !people.is_empty() {
-            return if lifted(&people) { Ok(Ok(people)) } else { Err(forbidden()) };
+        if !consent.people.is_empty() {
+            return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
         let explained = Explained::of(&report, &self.settings.redactor);
         let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
         let (id, standing) = match self.register_visit(visit) {
-            Asked::Granted(_, people) => return if lifted(&people) { Ok(Ok(people)) } else { Err(forbidden()) },
+            Asked::Granted(id, people) => {
+                let consent = Consent { people, under: Some(id) };
+                return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
+            }
             Asked::Waits(id) => (id, self.standing(Some(id))),
             Asked::Denied(id, no) => (id, self.denied(id, &no)),
             Asked::Full => (self.audit.request(), self.standing(None)),
@@ -253,7 +270,7 @@ impl Pipeline {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
         if call.terminal.is_some() {
-            return Err(self.failure(&SessionError::NotThere { what: "`tty`" }));
+            base.has_terminals().map_err(|error| self.failure(&error))?;
         }
         let rules = self.reloads.load(Ordering::Acquire);
         if note.rules != rules {
@@ -302,9 +319,10 @@ impl Pipeline {
         (base, place): (Base, Arc<Elsewhere>),
         beginning: &Beginning,
         cwd: &AbsolutePath,
+        terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
-        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd).await;
+        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal).await;
         let shell = shell.map_err(|error| self.failure(&error))?;
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }

@@ -250,6 +250,9 @@ pub struct Opened {
     /// The state was too much to keep: the shell is a fresh one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub state_lost: bool,
+    /// The shell that is gone had functions, and could not list them: the shell has what else that one had.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub functions_lost: bool,
     /// What the kernel holds it to; none at a target, where nothing does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Enforced>,

@@ -246,7 +246,9 @@ impl Pipeline {
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
                 let started = match seat.there.take() {
-                    Some(there) => self.start_there(&seat.id, there, &beginning, &facts.cwd, seat.rules).await,
+                    Some(there) => {
+                        self.start_there(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules).await
+                    }
                     None => self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await,
                 };
                 match started {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use palisade_engine::AbsolutePath;
 
 use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
+use crate::audit::RequestId;
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
@@ -32,7 +33,7 @@ impl Pipeline {
         self.may_open(&facts)?;
         self.tally.begin();
         let session = self.start(&id, &facts, Beginning::default(), None, rules).await?;
-        self.opened(session, place, false).await
+        self.opened(session, place, false, None).await
     }
 
     /// Starts a shell in the place of one that is gone, under the same name. Its directory, variables, functions,
@@ -56,7 +57,7 @@ impl Pipeline {
         let guard =
             remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
         let session = Session::reopen(remains.held_by(guard, gate), plan, environment, rules).await;
-        self.opened(session.map_err(|error| self.failure(&error))?, place, true).await
+        self.opened(session.map_err(|error| self.failure(&error))?, place, true, None).await
     }
 
     /// Starts a shell in the place of one that other kernel rules held than those of now, which are numbered `rules`. The
@@ -96,7 +97,7 @@ impl Pipeline {
             }
         };
         let shown = self.redact(session.cwd().as_str());
-        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced(), None);
+        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced(), None, None);
         if let Err(error) = self.audit.append(entry).await {
             // No record, no session; what it was is not lost.
             lease.renew(session);
@@ -136,12 +137,19 @@ impl Pipeline {
         Err(Failure::of("no policy permits this principal to open a session here"))
     }
 
-    pub(super) async fn opened(&self, session: Session, room: Place, restarted: bool) -> Result<Opened, Failure> {
+    /// Takes in a session that has been opened, `under` the request whose yes that took.
+    pub(super) async fn opened(
+        &self,
+        session: Session,
+        room: Place,
+        restarted: bool,
+        under: Option<RequestId>,
+    ) -> Result<Opened, Failure> {
         let (id, enforced) = (session.id().clone(), session.enforced().cloned());
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
-        let forgotten = session.beginning().forgotten;
-        let entry = record::opened(&self.settings, &id, &cwd, enforced.as_ref(), place.as_deref());
+        let Beginning { forgotten, unlisted, .. } = session.beginning();
+        let entry = record::opened(&self.settings, &id, &cwd, enforced.as_ref(), place.as_deref(), under);
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {
@@ -157,7 +165,8 @@ impl Pipeline {
         }
         let session = self.settings.redactor.text(id.as_str());
         let target = place.map(|place| place.end.clone());
-        Ok(Opened { session, cwd, restarted, state_lost: restarted && forgotten, sandbox: enforced, target, anchor })
+        let (state_lost, functions_lost) = (restarted && forgotten, restarted && unlisted);
+        Ok(Opened { session, cwd, restarted, state_lost, functions_lost, sandbox: enforced, target, anchor })
     }
 
     /// Ends a session and everything in it.

@@ -99,7 +99,18 @@ pub fn boot_remote(nonce: &Nonce) -> Vec<u8> {
 /// The lines of [`boot_remote`] without the report.
 fn begun() -> String {
     let [out, err] = KEPT_FDS;
-    let mut text = format!("exec {out}>&1 {err}>&2 {CONTROL_FD}>&1 >/dev/null 2>/dev/null; {PLAIN}");
+    begun_with(&format!("{out}>&1 {err}>&2"))
+}
+
+/// The same for a shell whose streams are one terminal: there is one report, and what is its own stays off the terminal.
+fn begun_at_terminal() -> String {
+    let [out, err] = KEPT_FDS;
+    begun_with(&format!("{TERMINAL_FD}<&0 {out}>/dev/null {err}>/dev/null"))
+}
+
+fn begun_with(streams: &str) -> String {
+    let [_, err] = KEPT_FDS;
+    let mut text = format!("exec {streams} {CONTROL_FD}>&1 >/dev/null 2>/dev/null; {PLAIN}");
     let _ = writeln!(
         text,
         "{REPORT}s/() {{ builtin printf '%s\\n' \"$2\" >&{err}; builtin printf '%s %s\\n' \"$2\" \"$1\" >&{CONTROL_FD}; \
@@ -118,8 +129,8 @@ pub const ONCE: &str = "IFS= builtin read -r -d \"\" PALISADE_TEXT && builtin ev
                         IFS= builtin read -r -d \"\" PALISADE_TEXT && builtin eval \"$PALISADE_TEXT\"";
 
 /// The first text for such a shell: it becomes what another was, and reports.
-pub fn once(state: Option<&[u8]>, own: &[u8], nonce: &Nonce) -> Vec<u8> {
-    let mut text = begun().into_bytes();
+pub fn once(state: Option<&[u8]>, own: &[u8], terminal: bool, nonce: &Nonce) -> Vec<u8> {
+    let mut text = if terminal { begun_at_terminal() } else { begun() }.into_bytes();
     if let Some(state) = state {
         text.extend(line_of(&state_remote(state), None, Streams::Nowhere).into_bytes());
         text.push(b'\n');
@@ -135,6 +146,16 @@ pub fn once(state: Option<&[u8]>, own: &[u8], nonce: &Nonce) -> Vec<u8> {
 pub fn only(script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
     let mut text = b"\\builtin unset -v PALISADE_TEXT\n".to_vec();
     text.extend(line_of(script, directory, Streams::Typed).into_bytes());
+    text.extend(b"\n\0");
+    text
+}
+
+/// The same at a terminal that passes on what is written to it as it is: first it becomes one for a person, and the report says so, behind
+/// which all that comes is the command's. `command` finds no function of that name, and a program of the system.
+pub fn only_at_terminal(script: &[u8], directory: Option<&[u8]>, nonce: &Nonce) -> Vec<u8> {
+    let mut text = b"\\builtin unset -v PALISADE_TEXT\n\\builtin command -p stty sane || \\builtin exit 125\n".to_vec();
+    text.extend(report(nonce).into_bytes());
+    text.extend(line_of(script, directory, Streams::Terminal).into_bytes());
     text.extend(b"\n\0");
     text
 }
@@ -265,9 +286,14 @@ pub fn settle(temp: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The same at the other end: what all that the shell starts is known by, and where it stands.
-pub fn settle_remote(name: &str, mark: &str, cwd: &str) -> Vec<u8> {
-    let mut text = format!("builtin export {name}={mark}; builtin cd -P -- ");
+/// The same at the other end: what all that the shell starts is known by, what its terminal is if it has one, and where it stands.
+pub fn settle_remote(name: &str, mark: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
+    let mut text = format!("builtin export {name}={mark}");
+    if let Some(terminal) = terminal {
+        text.push_str(" TERM=");
+        quote(terminal.as_bytes(), &mut text);
+    }
+    text.push_str("; builtin cd -P -- ");
     quote(cwd.as_bytes(), &mut text);
     text.into_bytes()
 }

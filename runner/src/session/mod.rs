@@ -411,6 +411,8 @@ pub struct Beginning {
     pub(crate) left: palisade_grammar::Shell,
     /// There was too much to keep.
     pub(crate) forgotten: bool,
+    /// There were functions, which its shell cannot list.
+    pub(crate) unlisted: bool,
 }
 
 impl Beginning {
@@ -499,10 +501,10 @@ impl Session {
     /// Takes a shell at a target that was started in the place of one that is gone, with its state.
     pub(crate) fn back(remains: Remains, shell: RemoteShell, elsewhere: Arc<Elsewhere>, rules: u64) -> Self {
         let Remains { id, opened, commands, beginning, .. } = remains;
-        let language = shell.language();
+        let is_posix = shell.language() == Language::Sh;
         let fresh = Self::elsewhere(id, shell, elsewhere, rules);
-        // Of a `sh` nothing is kept, and a shell of another kind takes nothing over.
-        if language == Language::Sh || beginning.left.is_posix() {
+        // A shell of another kind takes nothing over.
+        if is_posix != beginning.left.is_posix() {
             let beginning = Beginning { forgotten: commands > 0, ..fresh.beginning.clone() };
             return Self { opened, commands, beginning, ..fresh };
         }
@@ -646,8 +648,16 @@ impl Session {
     /// If the shell does not answer any more: it is ended then.
     pub async fn remember(&mut self, status: i32) -> Result<(), SessionError> {
         let state = if self.hooked { None } else { self.shell.state(status).await? };
-        let left = if state.is_some() { self.left.clone() } else { self.left.fresh() };
-        self.beginning = Beginning { forgotten: state.is_none(), state, left };
+        let (left, mut unlisted) = (&self.left, false);
+        let left = match &state {
+            None => left.fresh(),
+            Some(state) if state.language() == Language::Sh => {
+                unlisted = left.may_have_functions();
+                left.without_functions()
+            }
+            Some(_) => left.clone(),
+        };
+        self.beginning = Beginning { forgotten: state.is_none(), unlisted, state, left };
         Ok(())
     }
 

@@ -10,8 +10,11 @@
 //!
 //! An error in a special builtin ends such a shell, or makes it forget its input; not if `command` runs what it is in (POSIX, XCU 2.8.1).
 
+mod kept;
+
 use std::fmt::Write as _;
 
+pub(crate) use self::kept::{Kept, MAX_KEPT};
 use crate::session::Nonce;
 use crate::session::frame::Streams;
 
@@ -49,10 +52,11 @@ fn begun() -> String {
 pub(crate) const ONCE: &str = "IFS= read -r palisade_text && eval \"$(printf %b \"$palisade_text\")\" && \
                         IFS= read -r palisade_text && eval \"$(printf %b \"$palisade_text\")\"";
 
-/// The first line for such a shell: it goes where the command is to run, and reports.
-pub(crate) fn once(own: &[u8], nonce: &Nonce) -> Vec<u8> {
+/// The first line for such a shell: it becomes what another was, goes where the command is to run, and reports.
+pub(crate) fn once(state: &[u8], own: &[u8], nonce: &Nonce) -> Vec<u8> {
+    let state = line(state, None, Streams::Nowhere);
     let own = String::from_utf8_lossy(own);
-    let text = format!("{}\n{own} </dev/null\n{}", begun(), report(nonce));
+    let text = format!("{}\n{state}\n{own} </dev/null\n{}", begun(), report(nonce));
     let mut line = octal(text.as_bytes());
     line.push('\n');
     line.into_bytes()
@@ -79,6 +83,19 @@ pub(crate) fn own(line: &str, nonce: &Nonce) -> Vec<u8> {
 /// A report of its own, behind whatever an interrupt has left of other lines.
 pub(crate) fn sync(nonce: &Nonce) -> Vec<u8> {
     format!("\n{}", report(nonce)).into_bytes()
+}
+
+/// What the shell is ([`Kept::read`] takes it), in the stream of its commands' output, and a report. `status` is that of the command before,
+/// which stays.
+pub(crate) fn state_told(status: i32, nonce: &Nonce) -> Vec<u8> {
+    let told = line(kept::TELLS.as_bytes(), None, Streams::Kept);
+    format!("case x in x) {told} ;; esac\ncase x in x) palisade_report {status} {}/ && : ;; esac\n", nonce.as_str())
+        .into_bytes()
+}
+
+/// Makes a shell what another was, and a report.
+pub(crate) fn restore(state: &[u8], nonce: &Nonce) -> Vec<u8> {
+    command(state, None, Streams::Nowhere, nonce)
 }
 
 /// Where the shell for one command stands, and what all that it starts is known by.
@@ -231,13 +248,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let nonce = Nonce("0".repeat(32));
         for shell in SHELLS {
-            let mut input = once(&settle("MARK", "m", "/usr"), &nonce);
-            input.extend(only(b"pwd; echo $MARK; cat; exit 4", None));
+            let mut input = once(b"x='it'\\''s'\nexport x\n", &settle("MARK", "m", "/usr"), &nonce);
+            input.extend(only(b"pwd; echo $MARK; env | grep ^x=; cat; exit 4", None));
             input.extend(b"typed\n");
             let ended = sh(shell, &["-c", ONCE], &input, place.path());
             let out = String::from_utf8_lossy(&ended.stdout).into_owned();
             let behind = out.split_once(&format!("{}/ 0\n", nonce.as_str())).map(|(_, behind)| behind);
-            assert_eq!((behind, ended.status.code()), (Some("/usr\nm\ntyped\n"), Some(4)), "{shell:?}: {out}");
+            assert_eq!((behind, ended.status.code()), (Some("/usr\nm\nx=it's\ntyped\n"), Some(4)), "{shell:?}: {out}");
         }
     }
 }

@@ -4,7 +4,11 @@
 //! capabilities, a root that cannot be written, and limits; it is removed when the session ends. It lives by its input, of which this
 //! process holds the other end: the engine removes it once that is gone, whatever became of the process.
 
+mod terminal;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +56,7 @@ pub(crate) struct Met {
 /// A running container that is ours to use.
 pub(crate) struct Container {
     engine: Docker,
+    socket: PathBuf,
     /// Its id.
     pub(crate) id: String,
     user: String,
@@ -111,9 +116,9 @@ impl Met {
     /// If the engine makes or starts none.
     pub(crate) async fn enter(self, target: &DockerTarget) -> Result<Container, TargetError> {
         let Self { engine, id, image, .. } = self;
-        let user = target.user.clone();
+        let (user, socket) = (target.user.clone(), target.socket.clone());
         if let Some(id) = id {
-            return Ok(Container { engine, id, user, made: AtomicBool::new(false), life: None });
+            return Ok(Container { engine, socket, id, user, made: AtomicBool::new(false), life: None });
         }
         // The image that policy was asked about, whatever its name means by now.
         let image = image.rsplit_once('@').map_or(image.clone(), |(_, digest)| digest.to_owned());
@@ -134,7 +139,7 @@ impl Met {
             ..ContainerCreateBody::default()
         };
         let made = engine.create_container(None, body).await.map_err(|error| refused(&error))?;
-        let mut container = Container { engine, id: made.id, user, made: AtomicBool::new(true), life: None };
+        let mut container = Container { engine, socket, id: made.id, user, made: AtomicBool::new(true), life: None };
         match container.begin().await {
             Ok(life) => container.life = Some(life),
             Err(error) => {
@@ -278,23 +283,30 @@ impl Container {
     /// # Errors
     /// If the engine starts no program.
     pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
+        let terminal = purpose.terminal();
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            tty: Some(false),
+            tty: Some(terminal.is_some()),
+            detach_keys: terminal.map(|_| terminal::no_keys()).transpose()?,
             env: Some(language.variables(purpose)),
-            cmd: Some(language.words(purpose).into_iter().map(str::to_owned).collect()),
+            cmd: Some(language.words(purpose).into_iter().map(Cow::into_owned).collect()),
             privileged: Some(false),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
             ..CreateExecOptions::default()
         };
         let exec = self.engine.create_exec(&self.id, options).await.map_err(|error| refused(&error))?.id;
+        if terminal.is_some() {
+            let (wire, far) = Wire::new(terminal);
+            terminal::start(self.engine.clone(), &self.socket, exec, far).await?;
+            return Ok(wire);
+        }
         let started = self.engine.start_exec(&exec, Some(StartExecOptions::default())).await;
         let StartExecResults::Attached { output, input } = started.map_err(|error| not_started(&error))? else {
             return Err(TargetError::NoProgram);
         };
-        let (wire, Far { input: typed, output: mouth }) = Wire::new();
+        let (wire, Far { input: typed, output: mouth, .. }) = Wire::new(None);
         tokio::spawn(take(self.engine.clone(), exec, output, mouth));
         tokio::spawn(give(input, typed));
         Ok(wire)
@@ -352,15 +364,20 @@ async fn take(
             break true;
         }
     };
-    let found = if cut { None } else { engine.inspect_exec(&exec).await.ok() };
+    let ending = if cut { None } else { ending(&engine, &exec).await };
+    mouth.put(Piece::Ended(ending)).await;
+}
+
+/// How a program ended whose stream has.
+async fn ending(engine: &Docker, exec: &str) -> Option<Ending> {
+    let found = engine.inspect_exec(exec).await.ok();
     // While it runs it has no code: then the engine has gone, and not the program.
     let code = found.filter(|found| found.running == Some(false)).and_then(|found| found.exit_code);
-    let ending = code.map(|code| match i32::try_from(code).unwrap_or(-1) {
+    code.map(|code| match i32::try_from(code).unwrap_or(-1) {
         // An engine tells a signal as a shell does.
         code @ 129..=192 => Ending::Signalled(code - 128),
         code => Ending::Exited(code),
-    });
-    mouth.put(Piece::Ended(ending)).await;
+    })
 }
 
 impl std::fmt::Debug for Container {

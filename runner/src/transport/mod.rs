@@ -6,10 +6,12 @@
 
 pub mod docker;
 mod left;
+mod line_ends;
 pub mod local;
 pub mod remote;
 pub mod ssh;
 mod target;
+mod turn;
 
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;
@@ -18,6 +20,9 @@ pub use self::target::{
 };
 use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};
+
+/// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
+const TERMINAL_KIND: &str = "xterm-256color";
 
 /// A running shell, wherever it is.
 #[derive(Debug)]

@@ -280,6 +280,41 @@ pub enum TargetError {
         /// What the library says.
         why: String,
     },
+    /// It ends the connection before it shows a key.
+    #[error("`{place}` takes the connection and hangs up before it shows a key")]
+    #[diagnostic(help(
+        "check that an SSH server listens there; one hangs up like this on hosts that it does not let in, and on some \
+         of many that log in at once (`MaxStartups` in sshd_config): try again"
+    ))]
+    HungUp {
+        /// The host and the port.
+        place: String,
+    },
+    /// Too many wait for a login there.
+    #[error("too many sessions are being opened at `{place}` at once")]
+    #[diagnostic(help("open them one after the other, or try again once the others are there"))]
+    Crowded {
+        /// The host and the port.
+        place: String,
+    },
+    /// No login of the session takes another program.
+    #[error("`{place}` lets the session run no more programs: {logins} logins are full")]
+    #[diagnostic(help(
+        "end a job of the session, or have `MaxSessions` raised in sshd_config there: it is how many programs a login may have"
+    ))]
+    NoChannel {
+        /// The host and the port.
+        place: String,
+        /// How many there are.
+        logins: usize,
+    },
+    /// A further login led to another host, or by another way.
+    #[error("`{place}` is not the host any more that the session was opened at")]
+    #[diagnostic(help("open another session there: its key will be checked, and policy asked"))]
+    OtherHost {
+        /// The host and the port.
+        place: String,
+    },
     /// A file of known hosts is there and cannot be read.
     #[error(transparent)]
     #[diagnostic(help(
@@ -385,6 +420,13 @@ pub enum TargetError {
     #[error("the target starts no program")]
     #[diagnostic(help("check that its user may log in and run commands there"))]
     NoProgram,
+    /// There can be no terminal.
+    #[error("a command cannot have a terminal at the target: {why}")]
+    #[diagnostic(help("run it there without `tty`"))]
+    NoTerminal {
+        /// Why not.
+        why: &'static str,
+    },
     /// There is no shell.
     #[error("there is neither bash nor sh at the target")]
     #[diagnostic(help("install bash there: a command is judged as bash reads it"))]

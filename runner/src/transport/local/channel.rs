@@ -15,11 +15,12 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::pty::{LineEnds, Terminal};
+use super::pty::Terminal;
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
 use crate::session::progress::Progress;
 use crate::session::{Chunk, Nonce, SessionError, StreamName};
+use crate::transport::line_ends::LineEnds;
 
 /// The most that a pipe is asked for when its command is over: fcntl(2) lets a pipe have 1 MiB.
 const MAX_PIPE: usize = 1 << 20;

@@ -40,6 +40,8 @@ use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
 use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Process};
 use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
+use crate::transport::TERMINAL_KIND;
+use crate::transport::remote::Language;
 
 /// The shell that commands run in.
 const BASH: &str = "/bin/bash";
@@ -49,9 +51,6 @@ pub(crate) const OWN_DIRECTORY: &str = "palisade-";
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
-
-/// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
-const TERMINAL_KIND: &str = "xterm-256color";
 
 /// Bytes that a shell's state may have; a shell with more keeps none.
 pub(crate) const MAX_STATE: usize = 4 << 20;
@@ -136,12 +135,22 @@ impl SessionDirectory {
 /// What a shell was at one moment: its variables, functions, options, aliases, traps and arguments, as text that makes
 /// another shell the same. It may hold secrets, and leaves this process only for a shell of the same session.
 #[derive(Clone)]
-pub struct State(Arc<[u8]>);
+pub struct State(Arc<[u8]>, Language);
 
 impl State {
-    /// What a shell has told of itself.
+    /// What a bash has told of itself.
     pub(crate) fn of(told: Vec<u8>) -> Self {
-        Self(told.into())
+        Self(told.into(), Language::Bash)
+    }
+
+    /// What was read of what a `sh` has told of itself.
+    pub(crate) fn of_sh(script: Vec<u8>) -> Self {
+        Self(script.into(), Language::Sh)
+    }
+
+    /// The shell that can read it.
+    pub(crate) fn language(&self) -> Language {
+        self.1
     }
 
     /// The text.
@@ -282,7 +291,7 @@ impl LocalShell {
         self.told(&frame::boot(&nonce), &nonce).await?;
         self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
         self.glance = self.process.glance(self.pid);
-        if let Some(State(state)) = state {
+        if let Some(State(state, _)) = state {
             let nonce = Nonce::new()?;
             self.told(&frame::restore(state, names, &nonce), &nonce).await?;
             // Its own directory, and where it stood, are this shell's: the state may be of another place.

@@ -3,11 +3,15 @@
 //! A bash is preferred, for that is what scripts are judged for. Where there is none a `sh` of dash's kind does: a script that would be
 //! anything else there is refused by the grammar ([`palisade_grammar::Shell::posix`]).
 
+use std::borrow::Cow;
+
 use palisade_engine::SessionShell;
 use serde::Serialize;
 
+use super::terminal;
 use crate::session::frame::{self, Streams};
-use crate::session::{Nonce, posix};
+use crate::session::{Nonce, TerminalSize, posix};
+use crate::transport::TERMINAL_KIND;
 
 /// What starts a bash. Nothing of the user's set-up, for that is nothing that a policy has seen.
 const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
@@ -39,6 +43,8 @@ pub(crate) enum Purpose<'a> {
     Session(&'a str),
     /// For a single command, likewise.
     Once(&'a str),
+    /// For a single command at a terminal of this size, likewise; it says when that is ready.
+    Terminal(&'a str, TerminalSize, &'a Nonce),
     /// For a program of ours that runs to its end.
     Task,
 }
@@ -47,30 +53,44 @@ impl Purpose<'_> {
     fn mark(&self) -> Option<&str> {
         match self {
             Self::Ours | Self::Task => None,
-            Self::Session(mark) | Self::Once(mark) => Some(mark),
+            Self::Session(mark) | Self::Once(mark) | Self::Terminal(mark, ..) => Some(mark),
+        }
+    }
+
+    /// The size of the terminal that its streams are to be.
+    pub(crate) fn terminal(&self) -> Option<TerminalSize> {
+        match self {
+            Self::Ours | Self::Session(_) | Self::Once(_) | Self::Task => None,
+            Self::Terminal(_, size, _) => Some(*size),
         }
     }
 }
 
 impl Language {
     /// The program and its words. None holds a `'` or a backslash.
-    pub(crate) fn words(self, purpose: Purpose<'_>) -> Vec<&'static str> {
-        match (self, purpose) {
-            (_, Purpose::Task) => TASK.into_iter().chain([posix::ONCE]).collect(),
-            (Self::Bash, Purpose::Once(_)) => BASH_ONCE.into_iter().chain([frame::ONCE]).collect(),
-            (Self::Bash, _) => BASH.to_vec(),
-            (Self::Sh, Purpose::Once(_)) => vec!["sh", "-c", posix::ONCE],
+    pub(crate) fn words(self, purpose: Purpose<'_>) -> Vec<Cow<'static, str>> {
+        let once = |text: Cow<'static, str>| BASH_ONCE.into_iter().map(Cow::from).chain([text]).collect();
+        let words: &[&'static str] = match (self, purpose) {
+            (_, Purpose::Task) => return TASK.into_iter().chain([posix::ONCE]).map(Cow::from).collect(),
+            (Self::Bash, Purpose::Once(_)) => return once(frame::ONCE.into()),
+            (Self::Bash, Purpose::Terminal(_, size, ready)) => return once(terminal::start(size, ready).into()),
+            (Self::Bash, Purpose::Ours | Purpose::Session(_)) => &BASH,
+            (Self::Sh, Purpose::Once(_)) => &["sh", "-c", posix::ONCE],
             // An interrupt is to end what it runs, and not the shell.
-            (Self::Sh, Purpose::Session(_)) => vec!["sh", "-i"],
-            (Self::Sh, Purpose::Ours) => vec!["sh"],
-        }
+            (Self::Sh, Purpose::Session(_)) => &["sh", "-i"],
+            (Self::Sh, Purpose::Ours) => &["sh"],
+            // Nobody asks for it: [`terminal::open`] refuses.
+            (Self::Sh, Purpose::Terminal(..)) => &["false"],
+        };
+        words.iter().copied().map(Cow::from).collect()
     }
 
     /// The variables that are set for it: what all that it starts is known by, and that it reads no file of the user's.
     pub(crate) fn variables(self, purpose: Purpose<'_>) -> Vec<String> {
         let mark = purpose.mark().map(|mark| format!("{}={mark}", super::MARK));
         let plain = (self == Self::Sh && purpose != Purpose::Task).then(|| "ENV=".to_owned());
-        plain.into_iter().chain(mark).collect()
+        let kind = purpose.terminal().map(|_| format!("TERM={TERMINAL_KIND}"));
+        plain.into_iter().chain(mark).chain(kind).collect()
     }
 
     /// What it is told first, and a report.

@@ -10,9 +10,11 @@ mod run;
 mod scan;
 mod scout;
 mod task;
+mod terminal;
 mod view;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +31,10 @@ pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::docker::Container;
 use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
-use super::{Target, TargetError};
+use super::turn::{Step, Turn};
+use super::{TERMINAL_KIND, Target, TargetError};
 use crate::redact::Redacted;
-use crate::session::{Nonce, SessionError, frame, posix};
+use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
@@ -91,6 +94,14 @@ pub(crate) struct Base {
 }
 
 impl Base {
+    /// That a command can have a terminal there, as far as this can be told before it has one.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(crate) fn has_terminals(&self) -> Result<(), SessionError> {
+        terminal::takes(self.language)
+    }
+
     /// For asking what names mean there.
     pub(crate) fn eyes(&self) -> Eyes {
         Eyes(self.scout.clone())
@@ -140,21 +151,36 @@ pub(crate) struct RemoteShell {
     mark: String,
     /// Where it began.
     start: AbsolutePath,
+    /// Of a `sh`: the variables that it was started with.
+    begun: BTreeSet<String>,
+}
+
+/// What a session's shell was in whose place another one is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Was<'a> {
+    /// What is kept of it.
+    pub(crate) state: Option<&'a State>,
+    /// Where it stood.
+    pub(crate) stood: &'a AbsolutePath,
 }
 
 impl RemoteShell {
-    /// Starts the shells, the first one in the target's workspace; or makes it what another was, where that stood.
+    /// Starts the shells, the first one in the target's workspace; or makes it what another was.
     ///
     /// # Errors
     /// If there is no bash, it does not answer, or the target is not as the settings have it.
-    pub(crate) async fn start(
-        link: Link,
-        target: &Target,
-        state: Option<&State>,
-        stood: Option<&AbsolutePath>,
-    ) -> Result<Self, SessionError> {
+    pub(crate) async fn start(link: Link, target: &Target, was: Option<Was<'_>>) -> Result<Self, SessionError> {
         let link = Arc::new(link);
-        match Self::begin(&link, target, state, stood).await {
+        let turn = match Turn::take(Step::Start, target.host()).await {
+            Ok(turn) => turn,
+            Err(error) => {
+                link.close().await;
+                return Err(error.into());
+            }
+        };
+        let begun = Self::begin(&link, target, was).await;
+        drop(turn);
+        match begun {
             Ok(shell) => Ok(shell),
             Err(error) => {
                 link.close().await;
@@ -163,12 +189,7 @@ impl RemoteShell {
         }
     }
 
-    async fn begin(
-        link: &Arc<Link>,
-        target: &Target,
-        state: Option<&State>,
-        stood: Option<&AbsolutePath>,
-    ) -> Result<Self, SessionError> {
+    async fn begin(link: &Arc<Link>, target: &Target, was: Option<Was<'_>>) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
         let (scout, language) = link.scout().await?;
         let mut main = link.shell(language, Purpose::Session(&mark)).await?;
@@ -185,16 +206,29 @@ impl RemoteShell {
                 return Err(TargetError::NoWorkspace { path: workspace.to_string() }.into());
             }
         }
-        if let Some(stood) = stood.filter(|_| language == Language::Sh) {
-            // What such a shell was is not known, but for where it stood; that need not be there any more.
-            let nonce = Nonce::new()?;
-            answer(&mut main, language.go(stood.as_str(), &nonce), &nonce, MAX_GREETING).await?;
+        let variables = match language {
+            Language::Bash => BTreeSet::new(),
+            // One that does not say what it is keeps nothing.
+            Language::Sh => kept(&mut main, 0).await?.map(|kept| kept.exported().clone()).unwrap_or_default(),
+        };
+        // What another kind of shell was is nothing to this one.
+        let state = was.and_then(|was| was.state).filter(|state| state.language() == language);
+        if language == Language::Sh {
+            if let Some(state) = state {
+                let nonce = Nonce::new()?;
+                answer(&mut main, posix::restore(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
+            }
+            if let Some(was) = was {
+                // It need not be there any more.
+                let nonce = Nonce::new()?;
+                answer(&mut main, language.go(was.stood.as_str(), &nonce), &nonce, MAX_GREETING).await?;
+            }
         } else if let Some(state) = state {
             let nonce = Nonce::new()?;
             answer(&mut main, frame::restore_remote(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
             // The mark is this shell's own; and where it stood need not be there any more.
             let begun = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-            let own = frame::settle_remote(MARK, &mark, stood.unwrap_or(&begun).as_str());
+            let own = frame::settle_remote(MARK, &mark, was.map_or(&begun, |was| was.stood).as_str(), None);
             let nonce = Nonce::new()?;
             let lines = frame::command(&own, None, frame::Streams::Nowhere, &nonce);
             answer(&mut main, lines, &nonce, MAX_GREETING).await?;
@@ -202,23 +236,47 @@ impl RemoteShell {
         main.ignore();
         let start = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
         let base = Base { link: Arc::clone(link), scout, language };
-        Ok(Self { base, is_session: true, closed: false, gone: false, left: false, main, pid, mark, start })
+        Ok(Self {
+            base,
+            is_session: true,
+            closed: false,
+            gone: false,
+            left: false,
+            main,
+            pid,
+            mark,
+            start,
+            begun: variables,
+        })
     }
 
-    /// Starts a shell for one command over a session's connection, and makes it what the session's was.
+    /// Starts a shell for one command over a session's connection, and makes it what the session's was; with a terminal of this size for
+    /// its streams, if it is to have one.
     ///
     /// # Errors
-    /// If it does not answer, or the directory is not there.
-    pub(crate) async fn once(base: Base, state: Option<&State>, cwd: &AbsolutePath) -> Result<Self, SessionError> {
+    /// If it does not answer, the directory is not there, or there can be no terminal.
+    pub(crate) async fn once(
+        base: Base,
+        state: Option<&State>,
+        cwd: &AbsolutePath,
+        terminal: Option<TerminalSize>,
+    ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let mut main = base.link.shell(base.language, Purpose::Once(&mark)).await?;
+        let mut main = match terminal {
+            None => base.link.shell(base.language, Purpose::Once(&mark)).await?,
+            Some(size) => terminal::open(&base, &mark, size).await?,
+        };
         let nonce = Nonce::new()?;
+        let state = state.filter(|state| state.language() == base.language);
         let text = match base.language {
             Language::Bash => {
-                let own = frame::settle_remote(MARK, &mark, cwd.as_str());
-                frame::once(state.map(State::bytes), &own, &nonce)
+                let own = frame::settle_remote(MARK, &mark, cwd.as_str(), terminal.map(|_| TERMINAL_KIND));
+                frame::once(state.map(State::bytes), &own, terminal.is_some(), &nonce)
             }
-            Language::Sh => posix::once(&posix::settle(MARK, &mark, cwd.as_str()), &nonce),
+            Language::Sh => {
+                let own = posix::settle(MARK, &mark, cwd.as_str());
+                posix::once(state.map_or(b"", State::bytes), &own, &nonce)
+            }
         };
         let (pid, _home) = boot(&mut main, text, &nonce).await?;
         base.scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
@@ -232,6 +290,7 @@ impl RemoteShell {
             pid,
             mark,
             start: cwd.clone(),
+            begun: BTreeSet::new(),
         };
         let stands = shell.base.scout.cwd(&shell.pid).await;
         if stands.as_ref() == Some(cwd) {
@@ -262,24 +321,24 @@ impl RemoteShell {
     /// # Errors
     /// If the shell does not answer any more: it is ended then.
     pub(crate) async fn state(&mut self, status: i32) -> Result<Option<State>, SessionError> {
-        if self.language() == Language::Sh {
-            // It has no words for what it is.
-            return Ok(None);
-        }
-        let nonce = Nonce::new()?;
-        let told = match self.main.listen() {
-            Some(_) => Err(TargetError::Closed.into()),
-            None => answer(&mut self.main, frame::state_told(status, &nonce), &nonce, MAX_STATE).await,
+        let told = match (self.main.listen(), self.language()) {
+            (Some(_), _) => Err(TargetError::Closed.into()),
+            (None, Language::Sh) => {
+                let kept = kept(&mut self.main, status).await;
+                kept.map(|kept| kept.map(|kept| State::of_sh(kept.script(&self.begun))))
+            }
+            (None, Language::Bash) => {
+                let nonce = Nonce::new()?;
+                let told = answer(&mut self.main, frame::state_told(status, &nonce), &nonce, MAX_STATE).await;
+                // A shell that tells nothing has kept nothing: every one has variables.
+                told.map(|(told, _)| told.filter(|told| !told.is_empty()).map(State::of))
+            }
         };
         self.main.ignore();
-        match told {
-            // A shell that tells nothing has kept nothing: every one has variables.
-            Ok((state, _)) => Ok(state.filter(|state| !state.is_empty()).map(State::of)),
-            Err(error) => {
-                self.end_everything().await;
-                Err(error)
-            }
+        if told.is_err() {
+            self.end_everything().await;
         }
+        told
     }
 
     /// Kills the shell and everything that it started; a session's own ends the connection, and all that was started over it.
@@ -365,6 +424,13 @@ async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(String,
     Ok((pid, home))
 }
 
+/// What a `sh` is, if it says so and that is not too much; `status` is that of the command before.
+async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::Kept>, SessionError> {
+    let nonce = Nonce::new()?;
+    let (told, _) = answer(wire, posix::state_told(status, &nonce), &nonce, posix::MAX_KEPT).await?;
+    Ok(told.and_then(|told| posix::Kept::read(&told)))
+}
+
 /// Sends lines of our own; what they print, if that is not more than `most`, and their status.
 async fn answer(
     wire: &mut Wire,
@@ -376,7 +442,8 @@ async fn answer(
         return Err(TargetError::Closed.into());
     }
     let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
-    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, false);
+    // At a terminal there is one stream.
+    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, wire.is_terminal());
     let heard = async {
         loop {
             // The streams have no order among themselves: a report that is left in one would stand in the next command's.

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::RemoteShell;
 use super::scan::{Found, Scan};
+use super::terminal::Keyboard;
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
-use crate::session::frame::Streams;
+use crate::session::frame::{self, Streams};
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
+use crate::transport::line_ends::LineEnds;
 use crate::transport::local::ladder::{Ladder, Rung};
 use crate::transport::local::{End, Ended, Lost};
 
@@ -21,6 +23,9 @@ const IDLE: Duration = Duration::from_millis(50);
 
 /// What a rung waits for at least, beyond what it waits on this machine: the way there and back.
 const WAY: Duration = Duration::from_millis(250);
+
+/// How long a report behind an interrupt may stay away before it is asked for once more; each time twice as long.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How long what is still under way from a command that was killed may take to come, at most.
 const BACKLOG: Duration = Duration::from_secs(20);
@@ -33,6 +38,8 @@ type Errand = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
 /// One output stream: read for reports, redacted, kept.
 struct Sink {
     name: StreamName,
+    /// What a terminal makes of line ends.
+    ends: Option<LineEnds>,
     scan: Scan,
     stripper: Stripper,
     redact: Stream,
@@ -56,11 +63,17 @@ struct Run<'a> {
     /// an end.
     backlog: Option<tokio::time::Instant>,
     deadline: tokio::time::Instant,
+    /// When a report is asked for once more that somebody's interrupt may have swallowed, and how long was waited for it.
+    again: Option<(tokio::time::Instant, Duration)>,
     /// What the other shell is doing about the command, and what comes behind it.
     errand: Option<(Errand, Then)>,
     ended: Option<Option<Ending>>,
     /// What was typed and has no room yet.
     typed: Option<Typed>,
+    /// Of a terminal: how it is typed at.
+    keyboard: Option<Keyboard>,
+    /// The terminal is not the command's yet.
+    raw: bool,
 }
 
 /// What is done once the other shell has done its part.
@@ -78,6 +91,7 @@ enum Event {
     Deadline,
     Stop,
     Order(Option<Order>),
+    Again,
     Done(Option<()>),
     Piece(Option<Piece>),
     Typed(Option<Typed>),
@@ -105,8 +119,11 @@ impl RemoteShell {
         let started = Instant::now();
         let own = Nonce::new()?;
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
+        let at_terminal = self.main.is_terminal();
         let lines = if self.is_session {
             self.language().command(script, directory, Streams::Kept, &own)
+        } else if at_terminal {
+            frame::only_at_terminal(script, directory, &own)
         } else {
             self.language().only(script, directory)
         };
@@ -119,6 +136,7 @@ impl RemoteShell {
         }
         let sink = |name, has_status| Sink {
             name,
+            ends: at_terminal.then(LineEnds::default),
             scan: Scan::new(own.clone(), has_status),
             stripper: if terms.colours { Stripper::with_colours() } else { Stripper::default() },
             redact: redactor.stream(),
@@ -138,9 +156,12 @@ impl RemoteShell {
             killed: false,
             backlog: None,
             deadline,
+            again: None,
             errand: None,
             ended,
             typed: None,
+            keyboard: at_terminal.then(Keyboard::default),
+            raw: at_terminal,
         };
         Ok(run.complete(started).await)
     }
@@ -176,6 +197,7 @@ impl Run<'_> {
                 Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
                 Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
+                Event::Again => self.ask(),
                 // The other shell does not answer any more, or something cannot be killed.
                 Event::Done(None) => return (self.end(), Some(Lost::Unstoppable)),
                 Event::Done(Some(())) => self.done(),
@@ -190,7 +212,12 @@ impl Run<'_> {
                     }
                 }
                 Event::Typed(None) => self.terms.input = None,
-                Event::Typed(typed) => self.typed = typed,
+                Event::Typed(Some(typed)) => {
+                    self.typed = Some(match &mut self.keyboard {
+                        Some(keyboard) => keyboard.press(typed),
+                        None => typed,
+                    });
+                }
                 Event::Room(true) => {
                     let ends = self.typed == Some(Typed::End);
                     // There is room: nobody else types.
@@ -210,7 +237,7 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, terms, out, err, fall, errand, deadline, typed, .. } = self;
+        let Self { shell, terms, out, err, fall, errand, deadline, again, typed, raw, .. } = self;
         let Terms { orders, stop, input, .. } = terms;
         let ordered = orders.is_some() && errand.is_none();
         let order = async {
@@ -220,6 +247,7 @@ impl Run<'_> {
             }
         };
         let at_work = errand.is_some();
+        let (asks_again, next) = (again.is_some() && fall.is_none(), again.map_or(*deadline, |(next, _)| next));
         let done = async {
             match errand {
                 Some((errand, _)) => errand.await,
@@ -228,7 +256,7 @@ impl Run<'_> {
         };
         let idle = out.waiting || err.waiting;
         let is_full = typed.is_some();
-        let is_typed = input.is_some() && !is_full;
+        let is_typed = input.is_some() && !is_full && !*raw;
         let typed = async {
             match input {
                 Some(input) => input.recv().await,
@@ -243,6 +271,7 @@ impl Run<'_> {
             () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
             done = done, if at_work => Event::Done(done),
             order = order, if ordered => Event::Order(order),
+            () = tokio::time::sleep_until(next), if asks_again && !at_work => Event::Again,
             room = room.room(), if is_full => Event::Room(room),
             piece = main.next() => Event::Piece(piece),
             typed = typed, if is_typed => Event::Typed(typed),
@@ -282,10 +311,17 @@ impl Run<'_> {
             let next = tokio::time::Instant::now() + SETTLE;
             self.deadline = self.deadline.max(next.min(last));
         }
-        let Self { out, err, terms, own, last, status, .. } = self;
+        let Self { out, err, terms, own, last, status, raw, .. } = self;
         let sink = if stream == StreamName::Stdout { out } else { err };
-        for found in sink.scan.push(bytes) {
+        let found = match &mut sink.ends {
+            Some(ends) => sink.scan.push(&ends.push(bytes)),
+            None => sink.scan.push(bytes),
+        };
+        for found in found {
             match found {
+                // Nothing of the command's runs yet; the report says that it does from here on, and no other one comes.
+                Found::Report(..) if *raw => *raw = false,
+                Found::Bytes(_) if *raw => {}
                 // What comes behind the last report is nobody's.
                 Found::Bytes(_) if sink.done => {}
                 Found::Bytes(bytes) => sink.pass(&bytes, terms).await,
@@ -351,6 +387,9 @@ impl Run<'_> {
         if !self.shell.is_session {
             return;
         }
+        // A shell that gets to run late reads the line before it hears of the signal, and forgets both. The ladder asks on each rung.
+        let waited = self.again.map_or(AGAIN, |(_, waited)| waited * 2);
+        self.again = Some((tokio::time::Instant::now() + waited, waited));
         // Without random bytes there is no report, and the ladder ends with the shell.
         let Ok(nonce) = Nonce::new() else { return };
         if self.shell.main.send(self.shell.language().sync(&nonce)) {
@@ -380,8 +419,8 @@ impl Run<'_> {
             Some(Order::Stop { grace }) if self.fall.is_none() => {
                 self.begin_to_end(End::Cancelled, Ladder::new(grace));
             }
-            // There is no terminal to give a size.
-            Some(Order::Stop { .. } | Order::Resize(_)) => {}
+            Some(Order::Stop { .. }) => {}
+            Some(Order::Resize(size)) => self.shell.main.resize(size),
         }
     }
 }
@@ -412,7 +451,8 @@ impl Sink {
     }
 
     async fn finish(mut self, terms: &Terms) {
-        let rest = if self.done { Vec::new() } else { self.scan.rest() };
+        let mut rest = if self.done { Vec::new() } else { self.scan.rest() };
+        rest.extend(self.ends.iter_mut().flat_map(LineEnds::finish));
         let raw = self.stripper.push(&rest);
         let mut bytes = self.redact.push(&raw);
         bytes.append(&self.redact.push(&self.stripper.finish()));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::session::Typed;
+use crate::session::{TerminalSize, Typed};
 
 /// Pieces that wait at most to be taken: what waits stands before the report, and over SSH before what the other shell says.
 const PIECES: usize = 16;
@@ -36,6 +36,8 @@ pub(crate) struct Wire {
     input: mpsc::Sender<Typed>,
     output: Output,
     listening: Arc<AtomicBool>,
+    /// The size of the terminal that the streams are; none: they are no terminal.
+    size: Option<watch::Sender<TerminalSize>>,
 }
 
 /// What comes.
@@ -67,6 +69,8 @@ pub(crate) struct Far {
     pub(crate) input: mpsc::Receiver<Typed>,
     /// Where to put what comes.
     pub(crate) output: Mouth,
+    /// The size of the terminal that the streams are, each time that it is another.
+    pub(crate) sizes: Option<watch::Receiver<TerminalSize>>,
 }
 
 /// Where a transport puts what comes.
@@ -77,12 +81,25 @@ pub(crate) struct Mouth {
 }
 
 impl Wire {
-    /// Both ends.
-    pub(crate) fn new() -> (Self, Far) {
+    /// Both ends; with the size of the terminal that the streams are, if they are one.
+    pub(crate) fn new(terminal: Option<TerminalSize>) -> (Self, Far) {
         let ((input, typed), (pieces, output)) = (mpsc::channel(PIECES), mpsc::channel(PIECES));
         let listening = Arc::new(AtomicBool::new(true));
         let mouth = Mouth { output: pieces, listening: Arc::clone(&listening) };
-        (Self { input, output: Output(output), listening }, Far { input: typed, output: mouth })
+        let (size, sizes) = terminal.map(watch::channel).unzip();
+        (Self { input, output: Output(output), listening, size }, Far { input: typed, output: mouth, sizes })
+    }
+
+    /// Whether the streams are a terminal: all that is printed comes as standard output then.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.size.is_some()
+    }
+
+    /// Gives the terminal another size. It waits for nothing that was typed; of several sizes the last one counts.
+    pub(crate) fn resize(&self, size: TerminalSize) {
+        if let Some(known) = &self.size {
+            known.send_replace(size);
+        }
     }
 
     /// Sends lines; false if they cannot go.

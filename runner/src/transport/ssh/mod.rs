@@ -6,27 +6,26 @@
 
 mod auth;
 pub mod config;
+mod connection;
 pub mod host_key;
 
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use russh::client::{self, Handle};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{
-    Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, Sig, cipher,
-};
+use russh::{ChannelOpenFailure, Preferred, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
+pub(crate) use self::connection::Connection;
+use self::connection::Line;
 use self::host_key::{Answer, KnownHosts, Shown};
-use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
 use super::target::{SshTarget, TargetError};
-use crate::session::Typed;
+use super::turn::{Step, Turn};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
 const WINDOW: u32 = 2 << 20;
@@ -50,6 +49,8 @@ pub(crate) struct Met {
     shown: Shown,
     /// By way of whom, in the order from here.
     hops: Vec<Hop>,
+    /// For as long as the host waits for us to say who we are.
+    _turn: Turn,
 }
 
 /// A host on the way to another, which we have logged in to.
@@ -57,13 +58,6 @@ struct Hop {
     handle: Handle<Watch>,
     place: String,
     fingerprint: String,
-}
-
-/// A connection as a user of the host.
-pub(crate) struct Connection {
-    handle: Handle<Watch>,
-    hops: Vec<Hop>,
-    place: String,
 }
 
 /// Looks at the host's key.
@@ -106,12 +100,14 @@ impl Met {
         for host in &target.jumps {
             // Policy has no word about its key: it has to be known.
             let known = SshTarget { dangerous_accept_new_host_key: false, ..host.clone() };
-            let Self { mut handle, fingerprint, .. } = in_time(host, meet(&known, hops.last())).await?;
+            let turn = Turn::take(Step::Login, host.place()).await?;
+            let Self { mut handle, fingerprint, .. } = in_time(host, meet(&known, hops.last(), turn)).await?;
             let place = host.place();
             in_time(host, auth::prove(&mut handle, host, &place)).await?;
             hops.push(Hop { handle, place, fingerprint });
         }
-        let met = in_time(target, meet(target, hops.last())).await?;
+        let turn = Turn::take(Step::Login, target.place()).await?;
+        let met = in_time(target, meet(target, hops.last(), turn)).await?;
         Ok(Self { hops, ..met })
     }
 
@@ -124,13 +120,18 @@ impl Met {
     ///
     /// # Errors
     /// If the host accepts nothing that we have.
-    pub(crate) async fn enter(mut self, target: &SshTarget) -> Result<Connection, TargetError> {
-        let place = target.place();
+    pub(crate) async fn enter(self, target: &SshTarget) -> Result<Connection, TargetError> {
         if !self.known {
             record(target, &self.shown)?;
         }
-        in_time(target, auth::prove(&mut self.handle, target, &place)).await?;
-        Ok(Connection { handle: self.handle, hops: self.hops, place })
+        let (fingerprint, by) = (self.fingerprint.clone(), self.by().collect());
+        let line = self.log_in(target).await?;
+        Ok(Connection::new(target, fingerprint, by, line))
+    }
+
+    async fn log_in(mut self, target: &SshTarget) -> Result<Line, TargetError> {
+        in_time(target, auth::prove(&mut self.handle, target, &target.place())).await?;
+        Ok(Line { handle: self.handle, hops: self.hops })
     }
 }
 
@@ -139,11 +140,11 @@ async fn in_time<T>(target: &SshTarget, step: impl Future<Output = Result<T, Tar
     done.unwrap_or_else(|_| Err(TargetError::TimedOut { place: target.place() }))
 }
 
-async fn meet(target: &SshTarget, by: Option<&Hop>) -> Result<Met, TargetError> {
+async fn meet(target: &SshTarget, by: Option<&Hop>, turn: Turn) -> Result<Met, TargetError> {
     let known = KnownHosts::read(&target.known_hosts)?;
     let place = target.place();
     match by {
-        None => look(target, known, connect(target, &place).await?).await,
+        None => look(target, known, connect(target, &place).await?, turn).await,
         Some(hop) => {
             let opened = hop.handle.channel_open_direct_tcpip(&target.host, target.port.into(), "127.0.0.1", 0).await;
             let channel = opened.map_err(|error| TargetError::Way {
@@ -154,7 +155,7 @@ async fn meet(target: &SshTarget, by: Option<&Hop>) -> Result<Met, TargetError> 
                     error => error.to_string(),
                 },
             })?;
-            look(target, known, channel.into_stream()).await
+            look(target, known, channel.into_stream(), turn).await
         }
     }
 }
@@ -169,7 +170,7 @@ fn spelled(reason: ChannelOpenFailure) -> &'static str {
     }
 }
 
-async fn look<S>(target: &SshTarget, known: KnownHosts, stream: S) -> Result<Met, TargetError>
+async fn look<S>(target: &SshTarget, known: KnownHosts, stream: S, turn: Turn) -> Result<Met, TargetError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -206,10 +207,14 @@ where
     match (met, seen) {
         (Ok(handle), Some((answer @ (Answer::Known | Answer::Unknown), shown))) => {
             let known = answer == Answer::Known;
-            Ok(Met { handle, fingerprint: shown.fingerprint(), known, shown, hops: Vec::new() })
+            Ok(Met { handle, fingerprint: shown.fingerprint(), known, shown, hops: Vec::new(), _turn: turn })
         }
         (_, Some((answer, shown))) if answer != Answer::Known => Err(refused(&place, answer, &shown)),
         (Ok(_), _) => Err(TargetError::Protocol { place, why: "it showed no key".to_owned() }),
+        // It has shown no key by then: so does a server that is asked by too many at once.
+        (Err(russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_)), None) => {
+            Err(TargetError::HungUp { place })
+        }
         (Err(error), _) => Err(TargetError::Protocol { place, why: error.to_string() }),
     }
 }
@@ -269,129 +274,4 @@ fn record(target: &SshTarget, shown: &Shown) -> Result<(), TargetError> {
 
 fn ends_in_line(file: &Path) -> bool {
     std::fs::read(file).map_or(true, |text| text.last().is_none_or(|last| *last == b'\n'))
-}
-
-impl Connection {
-    /// Starts a shell.
-    ///
-    /// # Errors
-    /// If the host starts no program.
-    pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
-        let words = language.words(purpose).into_iter().map(|word| {
-            let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            if is_plain { word.to_owned() } else { format!("'{word}'") }
-        });
-        let variables = language.variables(purpose);
-        let env = if variables.is_empty() { None } else { Some("env".to_owned()) };
-        // The user's login shell reads this line, whichever it is.
-        let line: Vec<String> = ["exec".to_owned()].into_iter().chain(env).chain(variables).chain(words).collect();
-        let line = line.join(" ");
-        let opened = async {
-            let mut channel = self.handle.channel_open_session().await.ok()?;
-            channel.exec(true, line).await.ok()?;
-            begun(&mut channel).await.then_some(channel)
-        };
-        let channel = tokio::time::timeout(OPENING, opened).await.ok().flatten().ok_or(TargetError::NoProgram)?;
-        let (wire, Far { input, output }) = Wire::new();
-        let (read, write) = channel.split();
-        tokio::spawn(take(read, output));
-        tokio::spawn(give(write, input));
-        Ok(wire)
-    }
-
-    /// Ends the connection, and those that led to it.
-    pub(crate) async fn close(&self) {
-        let handles = std::iter::once(&self.handle).chain(self.hops.iter().rev().map(|hop| &hop.handle));
-        for handle in handles {
-            let _gone = handle.disconnect(Disconnect::ByApplication, "", "").await;
-        }
-    }
-}
-
-/// How long a host may take to start a program.
-const OPENING: Duration = Duration::from_secs(10);
-
-/// Gives the program its input, as long as it takes any, and hangs up behind that.
-async fn give(write: ChannelWriteHalf<client::Msg>, mut input: mpsc::Receiver<Typed>) {
-    let mut ended = false;
-    while let Some(typed) = input.recv().await {
-        let given = match typed {
-            Typed::Bytes(bytes) => write.data_bytes(bytes).await,
-            Typed::End => {
-                ended = true;
-                write.eof().await
-            }
-        };
-        if given.is_err() {
-            return;
-        }
-    }
-    // It may have gone before.
-    if !ended {
-        let _gone = write.eof().await;
-    }
-    let _gone = write.close().await;
-}
-
-/// Whether the program has been started. What it says comes behind that.
-async fn begun(channel: &mut Channel<client::Msg>) -> bool {
-    loop {
-        match channel.wait().await {
-            Some(ChannelMsg::Success) => return true,
-            Some(ChannelMsg::WindowAdjusted { .. }) => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Takes what comes, for as long as something can: one channel that nobody empties would hold up all of a connection.
-async fn take(mut channel: ChannelReadHalf, output: Mouth) {
-    let mut ending = None;
-    while let Some(message) = channel.wait().await {
-        let goes_on = match message {
-            ChannelMsg::Data { data } => output.put(Piece::Out(data.to_vec())).await,
-            ChannelMsg::ExtendedData { data, ext: 1 } => output.put(Piece::Err(data.to_vec())).await,
-            ChannelMsg::ExitStatus { exit_status } => {
-                ending = Some(Ending::Exited(i32::try_from(exit_status).unwrap_or(-1)));
-                true
-            }
-            ChannelMsg::ExitSignal { signal_name, .. } => {
-                ending = Some(Ending::Signalled(number(&signal_name)));
-                true
-            }
-            ChannelMsg::Close => false,
-            _ => true,
-        };
-        if !goes_on {
-            break;
-        }
-    }
-    output.put(Piece::Ended(ending)).await;
-}
-
-/// The number of a signal on Linux; 0 for one of another system.
-fn number(signal: &Sig) -> i32 {
-    use rustix::process::Signal;
-    let signal = match signal {
-        Sig::ABRT => Signal::ABORT,
-        Sig::ALRM => Signal::ALARM,
-        Sig::FPE => Signal::FPE,
-        Sig::HUP => Signal::HUP,
-        Sig::ILL => Signal::ILL,
-        Sig::INT => Signal::INT,
-        Sig::KILL => Signal::KILL,
-        Sig::PIPE => Signal::PIPE,
-        Sig::QUIT => Signal::QUIT,
-        Sig::SEGV => Signal::SEGV,
-        Sig::TERM => Signal::TERM,
-        Sig::USR1 => Signal::USR1,
-        Sig::Custom(_) => return 0,
-    };
-    signal.as_raw()
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Connection").field("place", &self.place).finish_non_exhaustive()
-    }
 }
