@@ -315,7 +315,7 @@ impl Store {
         let needed = reached(&repository)?;
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| needed.contains(object));
-        self.keep(&cache)?;
+        self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
         self.sweep(&repository, &needed)
     }
 

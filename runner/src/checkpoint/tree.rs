@@ -178,9 +178,17 @@ pub struct Found {
     pub stamp: Stamp,
     /// Where it leads, if it is a link.
     pub target: Option<Vec<u8>>,
+    /// The object that a file's bytes are, once they were read and as long as it has this state: not of one that changed in the moment
+    /// before, since two states within one step of a file system's clock look alike.
+    pub object: Option<git2::Oid>,
 }
 
 impl Found {
+    /// What was found at a path.
+    pub(crate) fn new(stamp: Stamp, target: Option<Vec<u8>>) -> Self {
+        Self { stamp, target, object: None }
+    }
+
     /// What it is.
     #[must_use]
     pub fn file_type(&self) -> FileType {
@@ -306,7 +314,7 @@ impl Walk<'_> {
         if self.tree.found.len() >= MAX_ENTRIES {
             return Err(Stop::TooMany);
         }
-        self.tree.found.insert(path.clone(), Found { stamp: Stamp::of(&stat), target });
+        self.tree.found.insert(path.clone(), Found::new(Stamp::of(&stat), target));
         if !is_directory {
             return Ok(());
         }

@@ -126,7 +126,7 @@ impl Changes {
                 Err(errno) => return Err(unread(errno)),
             }
         }
-        self.found.insert(path.clone(), Found { stamp: Stamp::of(&stat), target });
+        self.found.insert(path.clone(), Found::new(Stamp::of(&stat), target));
         if kind != FileType::Directory {
             return Ok(());
         }

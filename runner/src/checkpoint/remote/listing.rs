@@ -127,7 +127,7 @@ impl<'a> Listing<'a> {
         if target.as_ref().is_some_and(Vec::is_empty) {
             return self.leave_out(name, Reason::Unreadable);
         }
-        self.listed.tree.found.insert(name, Found { stamp, target });
+        self.listed.tree.found.insert(name, Found::new(stamp, target));
         Ok(())
     }
 

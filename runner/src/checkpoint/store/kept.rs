@@ -98,9 +98,12 @@ impl Store {
     }
 
     /// Keeps the states of files.
-    pub(super) fn keep(&self, cache: &Cache) -> Result<(), CheckpointError> {
+    pub(super) fn keep<'a>(
+        &self,
+        known: impl Iterator<Item = (&'a Name, &'a Stamp, Oid)>,
+    ) -> Result<(), CheckpointError> {
         self.write_with(&self.directory.join("cache"), |file| {
-            for (name, (stamp, object)) in cache {
+            for (name, stamp, object) in known {
                 write!(file, "{stamp} {object} ")?;
                 file.write_all(name)?;
                 file.write_all(&[0])?;

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use git2::Oid;
 use rustix::fs::FileType;
 
-use super::kept::Cache;
 use super::taking::{Read, STEP};
 use super::{About, CHECKPOINTS, Holds, Lock, Snapshot, Store, reached};
 use crate::checkpoint::tree::{Entry, Kind, Name, Scope, Tree};
@@ -46,7 +45,7 @@ impl Store {
     pub(crate) fn keep_lists(
         &self,
         _held: &Lock,
-        tree: Tree,
+        mut tree: Tree,
         objects: &BTreeMap<Name, Oid>,
         about: &About,
         start: SystemTime,
@@ -55,16 +54,16 @@ impl Store {
     ) -> Result<Snapshot, CheckpointError> {
         let settled = now - i128::try_from(STEP.as_nanos()).unwrap_or_default();
         let before = self.cache();
-        let (mut entries, mut cache, mut is_known) = (BTreeMap::new(), Cache::new(), true);
-        for (name, found) in &tree.found {
+        let (mut entries, mut settled_files, mut is_known) = (BTreeMap::new(), 0, true);
+        for (name, found) in &mut tree.found {
             let kind = match (found.file_type(), &found.target, objects.get(name)) {
                 (FileType::Directory, ..) => Kind::Directory,
                 (FileType::Symlink, Some(target), _) => Kind::Link(target.clone()),
                 (FileType::RegularFile, _, Some(object)) => {
                     if found.stamp.times.iter().all(|time| *time < settled) {
-                        let state = (found.stamp, *object);
-                        is_known &= before.get(name) == Some(&state);
-                        cache.insert(name.clone(), state);
+                        is_known &= before.get(name) == Some(&(found.stamp, *object));
+                        found.object = Some(*object);
+                        settled_files += 1;
                     }
                     Kind::File(*object, found.stamp.size)
                 }
@@ -73,8 +72,8 @@ impl Store {
             let ([modified, _], mode) = (found.stamp.times, found.stamp.permissions());
             entries.insert(name.clone(), Entry { kind, mode, owner: found.stamp.owner, modified });
         }
-        is_known &= cache.len() == before.len();
-        self.keep_as(&self.repository()?, Read { tree, entries, cache, is_known }, about, start, reuse)
+        is_known &= settled_files == before.len();
+        self.keep_as(&self.repository()?, Read { tree, entries, is_known }, about, start, reuse)
     }
 
     /// Gives up these checkpoints. The objects that the target need not keep any more.
@@ -97,7 +96,7 @@ impl Store {
         }
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| !spare.contains(object));
-        self.keep(&cache)?;
+        self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
         self.sweep(&repository, &reached(&repository)?)?;
         Ok(spare)
     }

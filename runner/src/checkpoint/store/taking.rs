@@ -120,10 +120,10 @@ impl Store {
     pub(super) fn read_now(&self, repository: &Repository, pace: &Pace) -> Result<Read, CheckpointError> {
         let start = SystemTime::now();
         let (root, mut tree) = self.walk()?;
-        let (entries, cache, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
+        let (entries, is_known) = self.read_changed(repository, &root, &mut tree, self.cache(), start, pace)?;
         // In whatever order a directory tells of them.
         tree.uncovered.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Read { tree, entries, cache, is_known })
+        Ok(Read { tree, entries, is_known })
     }
 
     /// Lets what was read count as known. One call for all objects, before anybody relies on them.
@@ -132,7 +132,11 @@ impl Store {
             let synced = File::open(&self.directory).and_then(|file| Ok(rustix::fs::syncfs(&file)?));
             synced.map_err(|error| self.failed(error))?;
         }
-        if read.is_known { Ok(()) } else { self.keep(&read.cache) }
+        if read.is_known {
+            return Ok(());
+        }
+        let found = read.tree.found.iter();
+        self.keep(found.filter_map(|(name, found)| Some((name, &found.stamp, found.object?))))
     }
 
     /// The object that a file's bytes would be, which is not written. Git's are hashed with their length.
@@ -162,11 +166,10 @@ impl Store {
         mut known: Cache,
         start: SystemTime,
         pace: &Pace,
-    ) -> Result<(BTreeMap<Name, Entry>, Cache, bool), CheckpointError> {
+    ) -> Result<(BTreeMap<Name, Entry>, bool), CheckpointError> {
         let settled = start.checked_sub(STEP).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = i128::try_from(settled.as_nanos()).unwrap_or(0);
-        let (mut entries, mut cache) = (BTreeMap::new(), Cache::new());
-        let (mut gone, mut is_known) = (Vec::new(), true);
+        let (mut entries, mut gone, mut is_known) = (BTreeMap::new(), Vec::new(), true);
         pace.begin(walked.found.len());
         for (name, found) in &mut walked.found {
             pace.step()?;
@@ -188,7 +191,7 @@ impl Store {
                         },
                     };
                     if found.stamp.times.iter().all(|time| *time < settled) {
-                        cache.insert(name.clone(), (found.stamp, object));
+                        found.object = Some(object);
                     }
                     Kind::File(object, found.stamp.size)
                 }
@@ -201,7 +204,7 @@ impl Store {
             walked.found.remove(&name);
             walked.uncovered.extend(why.map(|why| Uncovered { name, why }));
         }
-        Ok((entries, cache, is_known && known.is_empty()))
+        Ok((entries, is_known && known.is_empty()))
     }
 
     /// Writes a file's bytes to the store, as they are at one moment: the state of that moment goes into `found`. None: it is no more.
@@ -310,8 +313,7 @@ pub struct Snapshot {
 pub(super) struct Read {
     pub(super) tree: Tree,
     pub(super) entries: BTreeMap<Name, Entry>,
-    pub(super) cache: Cache,
-    /// Nothing of the cache is new.
+    /// What is known of the files is what was known before.
     pub(super) is_known: bool,
 }
 
