@@ -16,7 +16,7 @@ impl Ledger {
     /// A command has run between these two looks.
     pub fn ran(&mut self, before: &Tree, after: &Tree) {
         for (name, found) in &after.found {
-            if before.found.get(name) != Some(found) {
+            if !before.found.get(name).is_some_and(|before| found.is_as(before)) {
                 self.note(name, Some(found.stamp));
             }
         }

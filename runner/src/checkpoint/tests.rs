@@ -339,6 +339,23 @@ fn a_checkpoint_stands_on_nothing_that_went_with_another() {
 }
 
 #[test]
+fn that_a_checkpoint_read_a_file_is_no_change_of_the_sessions() {
+    let world = World::new();
+    world.write("theirs", "1");
+    let stamp = world.look().found.get(&b"theirs"[..]).unwrap().stamp;
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let taken = world.snapshot(SESSION, false).tree;
+    assert!(taken.found.get(&b"theirs"[..]).unwrap().object.is_some(), "it is known by now");
+    let mut ledger = Ledger::default();
+    ledger.ran(&taken, &world.look());
+    ledger.ran(&world.look(), &taken);
+    assert!(ledger.is_empty(), "{ledger:?}");
+    world.bash("rm theirs; ln -s x theirs");
+    ledger.ran(&taken, &world.look());
+    assert!(ledger.state(b"theirs").flatten().is_some_and(|now| now != stamp));
+}
+
+#[test]
 fn where_nothing_has_changed_the_last_one_serves() {
     let world = World::new();
     world.write("d/a", "1");

@@ -172,7 +172,7 @@ pub struct Tree {
 }
 
 /// One path of a [`Tree`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// Its state.
     pub stamp: Stamp,
@@ -187,6 +187,12 @@ impl Found {
     /// What was found at a path.
     pub(crate) fn new(stamp: Stamp, target: Option<Vec<u8>>) -> Self {
         Self { stamp, target, object: None }
+    }
+
+    /// Whether nothing has changed there since, as far as its state tells.
+    #[must_use]
+    pub fn is_as(&self, before: &Self) -> bool {
+        self.stamp == before.stamp && self.target == before.target
     }
 
     /// What it is.

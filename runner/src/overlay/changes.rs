@@ -29,7 +29,7 @@ const MARKS: &[u8] = b"user.overlay.";
 const HARMLESS: [&[u8]; 6] = [b"origin", b"impure", b"uuid", b"nlink", b"upper", b"overlay."];
 
 /// What there is in the upper layer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Written: what stands at these paths now.
     pub found: BTreeMap<Name, Found>,
