@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::policy::directory;
+use crate::reload::{ALL, policies};
 use crate::serve::Server;
 use crate::support::people::call;
 use crate::support::services::skip;
@@ -197,13 +199,21 @@ fn the_record_goes_on_in_another_file_and_what_is_old_goes() {
 
     let settings = world.write("home/short.toml", "[audit]\nretention = \"1ms\"\n");
     let settings = settings.to_str().expect("UTF-8").to_owned();
+    // Policies that let nobody prune keep all of it, whatever the settings say.
+    let silent = directory(&world, "silent", &[("p.cedar", &policies(ALL))]);
+    let mut run = world.palisade();
+    run.env("PALISADE_LOG", "warn").args(["run", "--config", &settings, "--policies", &silent, "echo two"]);
+    let kept = Ended::of(&mut run);
+    assert!(kept.code == Some(0) && kept.stderr.contains("`audit.retention` takes nothing away"), "{kept:?}");
+    assert!(files.iter().all(|file| file.exists()));
+    let files = world.records();
     assert_eq!(world.call(&["run", "--config", &settings, "echo two"]).code, Some(0));
     assert!(files.iter().all(|file| !file.exists()));
     let record = world.record();
     assert_eq!(kinds(&record).iter().filter(|kind| **kind == "prune").count(), files.len());
     let verified = world.call(&["audit", "verify"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
-    assert!(verified.stdout.contains("pruned") && verified.stdout.lines().count() == 2, "{verified:?}");
+    assert!(verified.stdout.contains("pruned") && verified.stdout.lines().count() == 3, "{verified:?}");
 }
 
 #[test]

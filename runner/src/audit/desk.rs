@@ -73,6 +73,15 @@ impl Desk {
         answer.blocking_recv().map_err(|_| Ended)
     }
 
+    /// As [`Writer::let_prune`]. Blocks.
+    pub(super) fn let_prune(&self, may: bool) {
+        if let Ok(mut work) = self.work.lock() {
+            work.writer.let_prune(may);
+        }
+        // It has something to do sooner than it knew.
+        self.thread.unpark();
+    }
+
     /// Writes what waits. If somebody else is at it, who may have looked for the last time: the thread does it after them.
     fn take_turn(&self) {
         let Ok(mut work) = self.work.try_lock() else { return self.thread.unpark() };

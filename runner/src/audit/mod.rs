@@ -121,6 +121,12 @@ impl Audit {
         self.shared.desk.put_blocking(entry.into()).map_err(|_| self.ended())?
     }
 
+    /// Whether files may go that are older than [`Settings::retention`] says; until this says so, all stay. Blocks while those
+    /// that are old by now go.
+    pub fn let_prune(&self, may: bool) {
+        self.shared.desk.let_prune(may);
+    }
+
     /// The last record that is durable.
     #[must_use]
     pub fn head(&self) -> Anchor {

@@ -60,6 +60,7 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
         settings: settings.clone(),
         unsigned: Unsigned::new(settings),
         rotation_failed: None,
+        may_prune: false,
         pruned: None,
     };
     let written: Result<Vec<_>, _> = writer.commit(&[&Entry::Start(start)]).into_iter().collect();
@@ -68,7 +69,6 @@ pub(super) fn open(settings: &Settings, mut start: Start) -> Result<Begun, Audit
         writer.mark.clear();
     })?;
     writer.recover_others()?;
-    writer.prune();
     Ok(Begun { desk: Desk::open(writer, settings.sync)?, head, path, chain: id })
 }
 
@@ -143,6 +143,8 @@ pub(super) struct Writer {
     unsigned: Unsigned,
     /// When no other file could be begun.
     rotation_failed: Option<Instant>,
+    /// Whether what is old may go: not before policy was asked.
+    may_prune: bool,
     /// When it was last looked whether something is old enough to go.
     pruned: Option<Instant>,
 }
@@ -198,7 +200,7 @@ struct Outage {
 impl Writer {
     /// When there is something to do although nobody hands anything in.
     pub(super) fn due(&self) -> Option<Instant> {
-        let prune = self.settings.retention.and(self.pruned).map(|at| at + SELDOM);
+        let prune = self.retention().and(self.pruned).map(|at| at + SELDOM);
         [self.unsigned.due(), prune].into_iter().flatten().min()
     }
 
@@ -274,9 +276,20 @@ impl Writer {
         })
     }
 
+    /// Lets what is old go from now on, what is old by now at once; or lets all stay.
+    pub(super) fn let_prune(&mut self, may: bool) {
+        self.may_prune = may;
+        self.prune();
+    }
+
+    /// How old a record has to be to go, if any may.
+    fn retention(&self) -> Option<Duration> {
+        self.settings.retention.filter(|_| self.may_prune)
+    }
+
     /// Takes away what is older than records are kept, each file once that is on record.
     fn prune(&mut self) {
-        let Some(retention) = self.settings.retention else { return };
+        let Some(retention) = self.retention() else { return };
         if self.pruned.is_some_and(|at| at.elapsed() < SELDOM) || self.chain.stopped() {
             return;
         }

@@ -327,7 +327,7 @@ impl Pipeline {
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
-        Ok(Arc::new(Self {
+        let pipeline = Self {
             settings,
             audit,
             sessions,
@@ -341,7 +341,9 @@ impl Pipeline {
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
             reloads: AtomicU64::new(0),
-        }))
+        };
+        pipeline.keep_records();
+        Ok(Arc::new(pipeline))
     }
 
     /// Judges a script and, if it is allowed, runs it.
@@ -483,6 +485,7 @@ impl Pipeline {
         let entry = record::reloaded(&self.settings.redactor, &before, &engine);
         self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.settings.engine.replace(engine);
+        tokio::task::block_in_place(|| self.keep_records());
         if !same_rules {
             let reloads = self.reloads.fetch_add(1, Ordering::AcqRel) + 1;
             self.jobs.end_running(Cause::PolicyReload).await;

@@ -1,4 +1,4 @@
-//! Checkpoints that go: who may give them up, and that it is on record before any is gone.
+//! Checkpoints and records that go: who may give them up, and that it is on record before any is gone.
 
 use palisade_engine::{Approval, Channel, Oversight};
 
@@ -33,8 +33,7 @@ impl Pipeline {
             Ok((held, old, store.owner()?))
         });
         let (_, (held, old, owner)) = found.await?;
-        let user = user_name(rustix::process::getuid().as_raw());
-        let person = Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal };
+        let person = self.own_account();
         let owner = user_name(owner);
         let authority = self.oversees(&person, &Oversight::Prune { owner: owner.clone() });
         let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
@@ -49,6 +48,28 @@ impl Pipeline {
         let (user, why) = (&person.user, &authority.why);
         let what = format!("policy does not let `{user}` prune the checkpoints of `{owner}`: {why}{policies}");
         Ok(Pruned::Refused(self.redact(&what)))
+    }
+
+    /// Has the record give up what `audit.retention` lets go, if policy lets the account that writes it; else all stays, and the log says so.
+    pub(super) fn keep_records(&self) {
+        if self.settings.audit.retention.is_none() {
+            return;
+        }
+        let person = self.own_account();
+        let authority = self.oversees(&person, &Oversight::Prune { owner: person.user.clone() });
+        if !authority.allowed {
+            let (user, why) = (&person.user, &authority.why);
+            tracing::warn!(
+                "`audit.retention` takes nothing away: policy does not let `{user}` prune the record: {why}"
+            );
+        }
+        self.audit.let_prune(authority.allowed);
+    }
+
+    /// Whoever runs this process.
+    fn own_account(&self) -> Approval {
+        let user = user_name(rustix::process::getuid().as_raw());
+        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal }
     }
 
     /// Puts on record which checkpoints go, and lets them go if they may.
