@@ -15,7 +15,7 @@ use std::time::Duration;
 use palisade_engine::{Engine, Severity};
 use palisade_runner::Pipeline;
 use palisade_runner::redact::KnownValue;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use crate::args::Context;
 use crate::commands::policy::lint;
@@ -41,8 +41,13 @@ fn read(flags: &Context) -> Result<(Watched, Authored), String> {
 }
 
 /// Watches policies and settings until the server ends. SIGHUP looks at once.
-pub(crate) async fn watch(pipeline: &Pipeline, flags: &Context, first: Look, mut secrets: Secrets) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+pub(crate) async fn watch(
+    pipeline: &Pipeline,
+    flags: &Context,
+    first: Look,
+    mut secrets: Secrets,
+    hangup: &mut Signal,
+) {
     let mut tried = first;
     let begun = tried.clone().ok().map(|watched| watched.fixed);
     let mut seen = tried.clone();

@@ -381,6 +381,30 @@ fn a_running_server_takes_only_policies_that_pass() {
     assert_eq!(world.call(&["audit", "verify", &record]).code, Some(0));
 }
 
+#[test]
+fn whoever_sees_a_server_on_record_may_send_it_signals() {
+    let mask = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("signals").trim();
+        u64::from_str_radix(caught, 16).expect("hexadecimal")
+    };
+    // HUP, INT and TERM are the kernel's numbers 1, 2 and 15: each has the bit below its number.
+    let wanted = 1 | 1 << 1 | 1 << 14;
+    for _ in 0..3 {
+        let world = World::new();
+        let mut server = world.palisade();
+        server.arg("serve").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut server = server.spawn().expect("the binary starts");
+        let begun = std::time::Instant::now();
+        while world.records().iter().all(|file| std::fs::read(file).is_ok_and(|text| text.is_empty())) {
+            assert!(begun.elapsed().as_secs() < 60, "nothing is on record");
+        }
+        assert_eq!(mask(server.id()) & wanted, wanted);
+        drop(server.stdin.take());
+        assert!(server.wait().is_ok_and(|status| status.success()));
+    }
+}
+
 /// Every block of the authors' guide, in order: files are written, commands run with the exit status that is told.
 #[test]
 fn the_authors_guide_works_as_it_stands() {

@@ -7,7 +7,7 @@ use palisade_mcp::http::{Principal, Server};
 use palisade_runner::Settings;
 use palisade_runner::sandbox::plan::Level;
 
-use super::{Seen, host, stopped};
+use super::{Seen, host};
 use crate::args::Context;
 use crate::exit::Exit;
 use crate::http::Served;
@@ -25,13 +25,12 @@ pub(super) fn serve(context: &Context, address: &str) -> Result<Exit, Trouble> {
     let proofs: Vec<_> = served.iter().map(|served| served.proof.clone()).collect();
     let runtime = commands::runtime()?;
     let server = runtime.block_on(Server::open(terms, &proofs)).map_err(|error| Trouble::of(&error))?;
-    let ended = host(&runtime, context, seen, settings, async |pipelines| {
+    let ended = host(&runtime, context, seen, settings, async |pipelines, stopped| {
         let principal =
             |(served, pipeline): (Served, _)| Principal { name: served.agent, proof: served.proof, pipeline };
         let principals = served.into_iter().zip(pipelines).map(principal).collect();
-        let stop = stopped()?;
         report::complain(&format!("palisade serves {}\n", server.place()));
-        server.serve(principals, stop).await;
+        server.serve(principals, stopped).await;
         Ok(())
     });
     runtime.shutdown_background();

@@ -2,6 +2,7 @@
 
 mod http;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::select_all;
@@ -9,7 +10,7 @@ use palisade_runner::control::{self, Door};
 use palisade_runner::export::Exporters;
 use palisade_runner::{Pipeline, Settings};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Context, Serve};
 use crate::exit::Exit;
@@ -30,9 +31,9 @@ fn on_standard_streams(context: &Context) -> Result<Exit, Trouble> {
     let settings = vec![config::load_in(context, "serve", view)?];
     commands::warn_of_missing_secrets(context)?;
     let runtime = commands::runtime()?;
-    let ended = host(&runtime, context, seen, settings, async |pipelines| {
+    let ended = host(&runtime, context, seen, settings, async |pipelines, stopped| {
         let Some(pipeline) = pipelines.into_iter().next() else { return Ok(()) };
-        palisade_mcp::serve_stdio(pipeline, stopped()?).await.map_err(|error| {
+        palisade_mcp::serve_stdio(pipeline, stopped).await.map_err(|error| {
             Trouble::new(error.to_string(), "`serve` speaks MCP on standard input and output; an MCP client starts it")
         })
     });
@@ -53,17 +54,19 @@ impl Seen {
     }
 }
 
-/// A pipeline, and the socket by which people reach it.
+/// A pipeline, the socket by which people reach it, and the signal that has it look at its policies.
 struct House {
     pipeline: Arc<Pipeline>,
     door: Door,
+    hangup: Signal,
 }
 
 impl House {
     async fn open(settings: Settings, control: &control::Settings) -> Result<Self, Trouble> {
+        let hangup = listen(SignalKind::hangup())?;
         let pipeline = Pipeline::open(settings)?;
         match Door::open(control, &pipeline.chain()) {
-            Ok(door) => Ok(Self { pipeline, door }),
+            Ok(door) => Ok(Self { pipeline, door, hangup }),
             Err(error) => {
                 // Nobody could stop it.
                 pipeline.shut_down().await?;
@@ -73,27 +76,31 @@ impl House {
     }
 
     /// Whatever has to be done beside serving, as long as the future lives.
-    async fn keep(&self, context: &Context, policies: reload::Look, secrets: reload::Secrets) {
+    async fn keep(&mut self, context: &Context, policies: reload::Look, secrets: reload::Secrets) {
         tokio::select! {
-            () = reload::watch(&self.pipeline, context, policies, secrets) => {}
+            () = reload::watch(&self.pipeline, context, policies, secrets, &mut self.hangup) => {}
             ((), ()) = async { tokio::join!(self.pipeline.keep_house(), self.pipeline.read_ahead()) } => {}
             () = self.door.keep(&self.pipeline) => {}
         }
     }
 }
 
-/// Opens a pipeline for each of the settings, serves, and ends them all, whatever became of serving.
+/// Opens a pipeline for each of the settings, serves until the future that it is handed is done, and ends them all,
+/// whatever became of serving.
+///
+/// Signals are listened for before anything is on record: whoever sees there that a server runs may send it one.
 fn host(
     runtime: &Runtime,
     context: &Context,
     seen: Seen,
     settings: Vec<Settings>,
-    serve: impl AsyncFnOnce(Vec<Arc<Pipeline>>) -> Result<(), Trouble>,
+    serve: impl AsyncFnOnce(Vec<Arc<Pipeline>>, Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
     let control = config::control(context)?;
     let record = settings.first().map(|settings| settings.audit.directory.clone()).unwrap_or_default();
     let export = config::export(context)?;
     runtime.block_on(async {
+        let stopped = Box::pin(stopped()?);
         let mut houses = Vec::new();
         for settings in settings {
             match House::open(settings, &control).await {
@@ -113,10 +120,11 @@ fn host(
             }
         };
         let pipelines = houses.iter().map(|house| Arc::clone(&house.pipeline)).collect();
-        let keep = |house| Box::pin(House::keep(house, context, seen.policies.clone(), seen.secrets.clone()));
+        let kept =
+            houses.iter_mut().map(|house| Box::pin(house.keep(context, seen.policies.clone(), seen.secrets.clone())));
         let served = tokio::select! {
-            served = serve(pipelines) => served,
-            _ = select_all(houses.iter().map(keep)) => Ok(()),
+            served = serve(pipelines, stopped) => served,
+            _ = select_all(kept) => Ok(()),
         };
         let ended = end(houses).await;
         // Whether or not the end is on record.
@@ -129,7 +137,7 @@ fn host(
 /// Ends all sessions of all, side by side, so that none outlives its server because another takes its time.
 async fn end(houses: Vec<House>) -> Result<(), Trouble> {
     let mut ends = tokio::task::JoinSet::new();
-    for House { pipeline, door } in houses {
+    for House { pipeline, door, .. } in houses {
         drop(door);
         ends.spawn(async move { pipeline.shut_down().await });
     }
@@ -145,8 +153,7 @@ async fn end(houses: Vec<House>) -> Result<(), Trouble> {
 }
 
 /// Done once the process is told to stop.
-fn stopped() -> Result<impl Future<Output = ()>, Trouble> {
-    let listen = |kind| signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""));
+fn stopped() -> Result<impl Future<Output = ()> + Send + use<>, Trouble> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     // SIGHUP looks at the policies again; without its client a server ends as its input does.
@@ -156,4 +163,8 @@ fn stopped() -> Result<impl Future<Output = ()>, Trouble> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Trouble> {
+    signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))
 }
