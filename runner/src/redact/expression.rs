@@ -1,6 +1,6 @@
 //! Compiles the expressions of secret rules and refuses those that a stream cannot decide.
 //!
-//! What is compiled is bounded: the longest match is known beforehand, and nothing asks where the text begins or ends.
+//! What is compiled is bounded: no match is longer than 1 KiB, and nothing asks where the text begins or ends.
 //! Compiling waits until an expression is first needed, for most rules are never met.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -16,7 +16,7 @@ use regex_automata::{Anchored, Input, MatchKind};
 use super::rules::Unfit;
 
 /// How far a pattern may reach, in bytes. What lies beyond is the business of `run-on` and of blocks.
-const MAX_REACH: usize = 1024;
+pub(super) const MAX_REACH: usize = 1024;
 /// The group of a pattern that is the secret; without it, the whole match is.
 pub(super) const SECRET_GROUP: &str = "secret";
 /// What an automaton may remember of itself, in bytes.
@@ -43,8 +43,8 @@ const MACROS: [(&str, &str); 3] = [
 #[derive(Debug)]
 pub(super) struct Expression {
     source: String,
-    /// The longest match, in bytes.
-    pub(super) reach: usize,
+    /// The longest match, in bytes, once that was asked for.
+    reach: OnceLock<usize>,
     regex: OnceLock<Option<Regex>>,
     automaton: OnceLock<Option<Automaton>>,
     /// What comes before the secret, and the rest.
@@ -56,10 +56,30 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// Takes an expression that a stream can decide.
-    pub(super) fn bounded(expression: &str) -> Result<Self, Unfit> {
+    /// Takes an expression as it is. Whether it is fit is for [`Self::check`] to say, or was said by tests: to look at each that
+    /// is shipped takes longer than all else that a server does before it answers.
+    pub(super) fn new(expression: &str) -> Self {
         let source = MACROS.iter().fold(expression.to_owned(), |source, (name, text)| source.replace(name, text));
-        let hir = syntax::parse_with(&source, &byte_syntax()).map_err(|error| malformed(expression, &error))?;
+        let at_line_start = source.trim_start_matches("(?i)").starts_with("(?m:^)");
+        Self {
+            source,
+            reach: OnceLock::new(),
+            regex: OnceLock::new(),
+            automaton: OnceLock::new(),
+            parts: OnceLock::new(),
+            first: OnceLock::new(),
+            at_line_start,
+        }
+    }
+
+    /// The longest match, in bytes.
+    pub(super) fn reach(&self) -> usize {
+        *self.reach.get_or_init(|| self.measure().unwrap_or(MAX_REACH))
+    }
+
+    /// The longest match of an expression that a stream can decide.
+    fn measure(&self) -> Result<usize, Unfit> {
+        let hir = syntax::parse_with(&self.source, &byte_syntax()).map_err(|error| malformed(&self.source, &error))?;
         let properties = hir.properties();
         let looks = properties.look_set();
         let reach = match (properties.minimum_len(), properties.maximum_len()) {
@@ -74,20 +94,15 @@ impl Expression {
         if properties.explicit_captures_len() > MAX_GROUPS {
             return Err(Unfit::Groups);
         }
-        let at_line_start = source.trim_start_matches("(?i)").starts_with("(?m:^)");
-        Ok(Self {
-            source,
-            reach,
-            regex: OnceLock::new(),
-            automaton: OnceLock::new(),
-            parts: OnceLock::new(),
-            first: OnceLock::new(),
-            at_line_start,
-        })
+        Ok(reach)
     }
 
-    /// Compiles it now, so that an error is known.
+    /// Looks at all of it now, so that an error is known.
+    ///
+    /// # Errors
+    /// If no stream can decide it, or it does not compile.
     pub(super) fn check(&self) -> Result<(), Unfit> {
+        self.measure()?;
         compile(&self.source, false).map(drop)
     }
 

@@ -43,6 +43,7 @@ pub use rules::{Rules, RulesError, Unfit};
 pub use stream::{Hit, Stream};
 
 use anchors::Anchors;
+use expression::MAX_REACH;
 use known::Known;
 use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
@@ -413,9 +414,8 @@ impl Matcher {
     fn new(rules: Vec<Rule>) -> Self {
         let anchors = Arc::new(Anchors::new(anchors(&rules)));
         let longest_anchor = anchors.longest();
-        let reaches = rules.iter().flat_map(|rule| [rule.reach, rule.block_end.as_ref().map_or(0, |end| end.reach)]);
         // One byte more on each side: patterns and checks may ask what stands next to a match.
-        let ahead = reaches.chain([key_block::LINE_LOOK, longest_anchor]).max().unwrap_or(0) + 1;
+        let ahead = MAX_REACH.max(key_block::LINE_LOOK).max(longest_anchor) + 1;
         let max_back = rules.iter().map(|rule| rule.max_back).max().unwrap_or(0) + 1;
         Self {
             anchors,

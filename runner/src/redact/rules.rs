@@ -60,12 +60,16 @@ impl Rules {
     /// # Errors
     /// The first rule that cannot be run safely or tested, named together with its table.
     pub fn parse(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
-        let rules = Self::read(tables)?;
-        for rule in &rules.list {
+        Self::read(tables)?.fit()
+    }
+
+    /// The same rules, each looked at as a whole.
+    pub(super) fn fit(self) -> Result<Self, RulesError> {
+        for rule in &self.list {
             let refuse = |why| RulesError::Rule { table: rule.table.clone(), id: rule.id.clone(), why };
             rule.check().map_err(refuse)?;
         }
-        Ok(rules)
+        Ok(self)
     }
 
     fn read(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
@@ -184,8 +188,6 @@ pub(super) struct Rule {
     min_back: usize,
     /// How far before its anchor a match may start.
     pub(super) max_back: usize,
-    /// The longest match, in bytes.
-    pub(super) reach: usize,
     /// Bytes that belong to the secret when they follow a match directly.
     pub(super) run_on: ByteSet,
     /// Present if a match opens a block of lines instead of being a secret itself.
@@ -210,7 +212,6 @@ pub(super) struct Rule {
 pub(super) struct BlockEnd {
     pub(super) anchor: String,
     pattern: Expression,
-    pub(super) reach: usize,
 }
 
 impl BlockEnd {
@@ -242,16 +243,14 @@ impl Rule {
             },
         };
         let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
-        let pattern = Expression::bounded(&row.pattern)?;
         Ok(Self {
-            reach: pattern.reach,
-            block_end: row.block_end.map(BlockEndRow::compile).transpose()?,
+            pattern: Expression::new(&row.pattern),
+            block_end: row.block_end.map(BlockEndRow::taken),
             run_on,
             not_before,
             next,
             reject: Checks::new(&row.reject),
             stop_words: row.stop_words.iter().map(|word| word.to_ascii_lowercase()).collect(),
-            pattern,
             table: table.to_owned(),
             id: row.id,
             anchors: row.anchors,
@@ -266,7 +265,12 @@ impl Rule {
         })
     }
 
-    /// Compiles everything now, so that an error is known.
+    /// The longest match, in bytes.
+    pub(super) fn reach(&self) -> usize {
+        self.pattern.reach()
+    }
+
+    /// Looks at every expression now, so that an error is known.
     fn check(&self) -> Result<(), Unfit> {
         self.pattern.check()?;
         self.reject.check()?;
@@ -354,7 +358,7 @@ impl Rule {
         let pattern = self.pattern.regex()?;
         let mut slots = [None::<NonMaxUsize>; SLOTS];
         // One byte more, for a pattern that asks what follows.
-        let near = haystack.get(..haystack.len().min(start + self.reach + 1))?;
+        let near = haystack.get(..haystack.len().min(start + self.reach() + 1))?;
         let end = self.pattern.end_of_match(near, start)?;
         pattern.search_slots(&Input::new(near).range(start..end).anchored(Anchored::Yes), &mut slots)?;
         let slot = |index: usize| slots.get(index).copied().flatten().map(NonMaxUsize::get);
@@ -455,9 +459,8 @@ struct BlockEndRow {
 }
 
 impl BlockEndRow {
-    fn compile(self) -> Result<BlockEnd, Unfit> {
-        let pattern = Expression::bounded(&self.pattern)?;
-        Ok(BlockEnd { anchor: self.anchor, reach: pattern.reach, pattern })
+    fn taken(self) -> BlockEnd {
+        BlockEnd { anchor: self.anchor, pattern: Expression::new(&self.pattern) }
     }
 }
 

@@ -471,7 +471,7 @@ impl Stream {
     fn is_dealt_with(&mut self, rule: &Rule, index: usize, anchor: &Anchor) -> bool {
         let Some(Dealt { covered, .. }) = self.dealt.get_mut(index) else { return false };
         let first = anchor.range.start.saturating_sub(rule.max_back);
-        let end = self.view.text().len().min(anchor.range.start + rule.reach);
+        let end = self.view.text().len().min(anchor.range.start + rule.reach());
         if !covered.contains(&first) {
             return false;
         }

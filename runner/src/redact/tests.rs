@@ -52,6 +52,14 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// They are not looked at again when a program starts.
+#[test]
+fn every_shipped_rule_is_fit_to_run() {
+    let shipped = Rules::builtin().unwrap();
+    assert!(shipped.list.len() > 100);
+    shipped.fit().unwrap();
+}
+
 #[test]
 fn every_rule_holds_its_examples() {
     let failed = builtin().failed_examples();
