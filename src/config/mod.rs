@@ -214,7 +214,13 @@ impl<'a> Layers<'a> {
         if purpose == Purpose::Run {
             self.out_of_reach(&workspace, &set, &audit)?;
         }
-        let engine = self.engine(&home, &set)?;
+        // Both take longer than all else, and neither waits for the other.
+        let (engine, redactor) = std::thread::scope(|scope| {
+            let redactor = scope.spawn(|| self.redactor());
+            let engine = self.engine(&home, &set);
+            (engine, redactor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (engine, redactor) = (engine?, redactor?);
         let environment = self.environment(&home, &workspace)?;
         let trusted = self.trusted(&home);
         let writable =
@@ -251,7 +257,7 @@ impl<'a> Layers<'a> {
             audit: self.record(audit)?,
             view: None,
             checkpoints: self.checkpoints()?,
-            redactor: self.redactor()?,
+            redactor,
         })
     }
 
