@@ -120,8 +120,8 @@ async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option
     let Some(target) = &context.target else { return Ok(Ok(None)) };
     let user = pipeline.user().to_owned();
     let mut person = |explained: &Explained| {
-        let text = format!("{}\n", report::one_line(explained.command.as_str()));
-        answer(&user, &[&report::reasons(explained), &text, WORDS.question])
+        let text = format!("{}\nOpen it? Type yes to allow: ", report::one_line(explained.command.as_str()));
+        answer(&user, &[&report::reasons(explained), &text])
     };
     Ok(done(pipeline.open_session_from_outside(target, &mut person).await?)
         .map(|opened| Some(opened.session.to_string())))

@@ -212,7 +212,11 @@ impl Pipeline {
         let explained = Explained::of(&report, &self.settings.redactor);
         if let Some(person) = person {
             let id = self.audit.request();
-            let asked = Explained { command: self.visit_in_words(place), ..explained.clone() };
+            // What was seen of it is what they say yes to.
+            let End { host_key, by, image, .. } = &place.end;
+            let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
+            let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
+            let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
             if let Some((approval, granted)) = person(&asked) {
                 self.said(id, &approval, granted, &report, &asked).await?;
                 let consent = Consent { people: vec![approval], under: Some(id) };
