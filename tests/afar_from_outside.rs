@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::afar::{over_ssh, policy, ran, take, tree, walk};
+use crate::checkpoints::at_terminal;
 use crate::support::services::{Sshd, run};
 use crate::support::site::{Site, until};
 use crate::support::world::{Ended, World};
@@ -152,6 +153,22 @@ fn who_may_not_reach_a_target_looks_after_nothing_there() {
         world.write("site/site.cedar", &policy);
         let refused = outside(&world, &restore);
         assert!(refused.code == Some(code) && refused.stderr.contains(what), "{refused:?}");
+    }
+    // Whoever is there sees which host it is, and their yes is on record.
+    let approve =
+        "@id(\"t-approve\") @reason(\"for tests\") permit (principal, action == Action::\"approve\", resource);\n";
+    let asks = all.replace("resource.keyVerified };", "resource.keyVerified && context.approved };");
+    world.write("site/site.cedar", &format!("{asks}{approve}"));
+    let site = site_of(&world);
+    let diff = arguments(site.each_ref().map(String::as_str), &["diff", "--target", "web", &checkpoint]).join(" ");
+    for (typed, code) in [("no", 126), ("yes", 0)] {
+        let asked = at_terminal(&world, &diff, typed);
+        let shown = asked.stdout.contains("open a session at the target web SHA256:");
+        assert!(asked.code == Some(code) && shown, "{typed}: {asked:?}");
+        let record = world.record();
+        let of = |kind: &str| record.iter().find(|line| line["kind"] == kind);
+        let answer = of("approval").expect("an entry");
+        assert_eq!(of("open").map(|open| &open["under"]), (code == 0).then_some(&answer["of"]), "{record:?}");
     }
     // Nor is it a way round a rule about files.
     let frozen = format!(
