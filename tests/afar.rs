@@ -15,14 +15,14 @@ use crate::support::services::{Docker, Sshd, run};
 use crate::support::site::{POLICY, Site, real, ssh_target, with_key};
 
 /// What the other tests of targets permit, and checkpoints.
-fn policy(more: &str) -> String {
+pub(crate) fn policy(more: &str) -> String {
     let checkpoints = "@id(\"t-checkpoints\") @reason(\"for tests\")\n\
                        permit (principal, action in [Action::\"checkpoint\", Action::\"restore\"], resource);\n";
     format!("{POLICY}{checkpoints}{more}")
 }
 
 /// A target over SSH that works in a directory of the fixture's, and keeps what it keeps in another one.
-fn over_ssh(sshd: &Sshd, settings: &str, policy: &str) -> (Site, PathBuf, PathBuf) {
+pub(crate) fn over_ssh(sshd: &Sshd, settings: &str, policy: &str) -> (Site, PathBuf, PathBuf) {
     let dir = PathBuf::from(real(sshd.variable("PALISADE_SSH_DIR")));
     let (work, state) = (dir.join("work"), dir.join("state"));
     fs::create_dir(&work).expect("a directory");
@@ -34,10 +34,10 @@ fn over_ssh(sshd: &Sshd, settings: &str, policy: &str) -> (Site, PathBuf, PathBu
 }
 
 /// One path: kind, permissions, time of the last change of what is in it, and its bytes or where it leads.
-type Seen = (char, u32, i128, Vec<u8>);
+pub(crate) type Seen = (char, u32, i128, Vec<u8>);
 
 /// All that lies in a directory, but what is git's.
-fn tree(root: &Path) -> BTreeMap<PathBuf, Seen> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Seen> {
     let (mut all, mut next) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(directory) = next.pop() {
         for entry in fs::read_dir(&directory).expect("a directory") {
@@ -99,7 +99,7 @@ fn plant(root: &Path) {
     File::open(root.join("secret")).expect("a file").set_times(before).expect("a time");
 }
 
-fn take(site: &mut Site, session: &str) -> (String, Value) {
+pub(crate) fn take(site: &mut Site, session: &str) -> (String, Value) {
     let (taken, text) = site.call("checkpoint", &json!({ "session": session, "label": "before" }));
     (taken["checkpoint"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned(), taken)
 }
@@ -110,7 +110,7 @@ fn restore(site: &mut Site, session: &str, checkpoint: &str, more: Value) -> (Va
     site.call("restore", &arguments)
 }
 
-fn ran(site: &mut Site, session: &str, command: &str) {
+pub(crate) fn ran(site: &mut Site, session: &str, command: &str) {
     let ran = site.exec(session, command);
     assert_eq!(ran["exit_code"], json!(0), "`{command}`: {ran}");
 }
@@ -210,7 +210,7 @@ fn in_container(docker: &Docker, name: &str, workspace: &str) -> String {
 }
 
 /// Every file below a directory.
-fn walk(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn walk(root: &Path) -> Vec<PathBuf> {
     let listed = run(Command::new("find").arg(root).args(["-type", "f"]));
     String::from_utf8_lossy(&listed.stdout).lines().map(PathBuf::from).collect()
 }

@@ -252,7 +252,7 @@ fn what_a_policy_demands_is_shown_before_anything_runs() {
 }
 
 /// A verb with a terminal of its own, at which this is typed.
-fn at_terminal(world: &World, verb: &str, typed: &str) -> Ended {
+pub(crate) fn at_terminal(world: &World, verb: &str, typed: &str) -> Ended {
     let palisade = world.palisade();
     let mut command = Command::new("script");
     command

@@ -9,6 +9,7 @@
 )]
 
 mod afar;
+mod afar_from_outside;
 mod approvals;
 mod check;
 mod checkpoints;

@@ -158,6 +158,9 @@ fn what_others_changed_since_is_a_conflict() {
     // What somebody else made is not deleted, forced or not, and the view says so until it is given up.
     assert_eq!(forced.code, Some(1), "{forced:?}");
     assert_eq!(view(&world, &["workspace", "discard"]).code, Some(0));
+    let gone = world.record().into_iter().find(|line| line["kind"] == "discard").expect("an entry");
+    assert_eq!((&gone["write"], &gone["delete"]), (&json!(["both", "mine", "new"]), &json!(["gone"])), "{gone}");
+    assert!(gone["by"].is_string() && gone["view"].as_str().is_some_and(|view| view.starts_with("view-")), "{gone}");
     assert_eq!(view(&world, &["workspace", "diff"]).stdout, "no changes\n");
     assert_eq!(view(&world, &["run", "cat both gone"]).stdout, "agent\ntheirs");
 }

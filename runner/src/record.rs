@@ -369,6 +369,8 @@ pub(crate) fn checkpoint_before(of: RequestId, id: &str, policies: Vec<Redacted>
 
 /// A part of what a restore touches.
 pub(crate) struct Lists {
+    /// The target whose files they are; none: this machine's.
+    pub(crate) target: Option<Redacted>,
     pub(crate) write: Vec<Redacted>,
     pub(crate) delete: Vec<Redacted>,
     /// From one.
@@ -380,26 +382,29 @@ pub(crate) struct Lists {
 pub(crate) struct Pruner {
     /// None: the settings keep no more of those that nobody asked for.
     pub(crate) by: Option<Redacted>,
+    /// The target whose workspace they are of; none: this machine's.
+    pub(crate) target: Option<Redacted>,
     pub(crate) ruling: Ruling,
     pub(crate) keep: usize,
 }
 
 /// Checkpoints that are to go.
 pub(crate) fn checkpoints_pruned(pruner: Pruner, gone: &[CheckpointNote]) -> Entry {
-    let Pruner { by, ruling, keep } = pruner;
+    let Pruner { by, target, ruling, keep } = pruner;
     let checkpoints = gone.iter().map(|note| note.checkpoint.clone()).collect();
-    CheckpointsPruned { by, ruling, keep, checkpoints }.into()
+    CheckpointsPruned { by, target, ruling, keep, checkpoints }.into()
 }
 
 /// A restore that is to be done, with what it touches.
 pub(crate) fn restore(id: &str, to: Redacted, judged: &Explained, force: bool, yes: Yes, lists: Lists) -> Entry {
     let Ruling { effect, determining } = answer(judged);
-    let Lists { write, delete, part, parts } = lists;
+    let Lists { target, write, delete, part, parts } = lists;
     let part = (parts > 1).then_some([part, parts]);
     let session = Some(session(id));
     Restoring {
         yes,
         session,
+        target,
         effect: Some(effect),
         determining,
         checkpoint: to,

@@ -9,6 +9,8 @@ use palisade_runner::{
     Checked, CheckpointNote, Explained, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
 };
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::args::{Checkpoint, CheckpointAction, Context};
 use crate::exit::Exit;
@@ -18,7 +20,10 @@ use crate::{commands, config};
 pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
     match &args.action {
         CheckpointAction::List(args) => with(&args.context, async |pipeline| {
-            let notes = pipeline.checkpoints(None).await?;
+            let notes = match listed(pipeline, &args.context).await? {
+                Ok(notes) => notes,
+                Err(exit) => return Ok(exit),
+            };
             shown(&args.context, &notes, || notes.iter().map(line).collect())
         }),
         CheckpointAction::Diff(args) => {
@@ -30,28 +35,42 @@ pub(crate) fn run(args: &Checkpoint) -> Result<Exit, Trouble> {
             with(&args.context, async |pipeline| go_back(pipeline, &args.context, &args.checkpoint, terms).await)
         }
         CheckpointAction::Prune(args) => {
-            with(&args.context, async |pipeline| match pipeline.prune_checkpoints(args.keep).await? {
-                Pruned::Gone(gone) => {
-                    shown(&args.context, &gone, || gone.iter().map(|note| format!("gone: {}", line(note))).collect())
-                }
-                Pruned::Refused(what) => {
-                    Trouble::new(what.to_string(), "roles are given to people in the settings, under `people`").print();
-                    Ok(Exit::Denied)
-                }
-            })
+            with(&args.context, async |pipeline| give_up(pipeline, &args.context, args.keep).await)
         }
     }
 }
 
 /// Does something with the flow, whose record begins and ends with it.
 fn with(context: &Context, work: impl AsyncFnOnce(&Arc<Pipeline>) -> Result<Exit, Trouble>) -> Result<Exit, Trouble> {
-    let settings = config::load(context, "checkpoint")?;
+    let settings = config::load_with_target(context, "checkpoint")?;
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
+        let interrupts = match &context.target {
+            Some(_) => Some(Interrupts::watch(&pipeline)?),
+            None => None,
+        };
         let exit = work(&pipeline).await;
+        if interrupts.is_some_and(|interrupts| interrupts.came()) {
+            // What came of it is the signal's doing, and whoever heard that ends the process.
+            std::future::pending::<()>().await;
+        }
         pipeline.shut_down().await?;
         exit
     })
+}
+
+/// The checkpoints that there are.
+async fn listed(pipeline: &Pipeline, context: &Context) -> Result<Result<Vec<CheckpointNote>, Exit>, Trouble> {
+    // What is known here is not asked elsewhere.
+    if let Some(target) = &context.target
+        && let Some(notes) = pipeline.checkpoints_at(target).await?
+    {
+        return Ok(Ok(notes));
+    }
+    match through(pipeline, context).await? {
+        Ok(session) => Ok(Ok(pipeline.checkpoints(session.as_deref()).await?)),
+        Err(exit) => Ok(Err(exit)),
+    }
 }
 
 async fn go_back(
@@ -60,9 +79,13 @@ async fn go_back(
     checkpoint: &str,
     terms: RestoreTerms,
 ) -> Result<Exit, Trouble> {
+    let session = match through(pipeline, context).await? {
+        Ok(session) => session,
+        Err(exit) => return Ok(exit),
+    };
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| asked(&user, note, explained, &WORDS);
-    match done(pipeline.restore_from_outside(checkpoint, terms, &mut person).await?) {
+    match done(pipeline.restore_from_outside(session.as_deref(), checkpoint, terms, &mut person).await?) {
         Ok(note) => {
             shown(context, &note, || told(&note, &WORDS))?;
             Ok(if note.failed.is_empty() { Exit::Fine } else { Exit::Error })
@@ -71,14 +94,85 @@ async fn go_back(
     }
 }
 
-/// What a person at the terminal, if there is one, says to what is shown of it: nothing but `yes` is a yes.
+async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<Exit, Trouble> {
+    let session = match through(pipeline, context).await? {
+        Ok(session) => session,
+        Err(exit) => return Ok(exit),
+    };
+    match pipeline.prune_checkpoints(session.as_deref(), keep).await? {
+        Pruned::Gone { checkpoints, kept } => {
+            shown(context, &checkpoints, || checkpoints.iter().map(|note| format!("gone: {}", line(note))).collect())?;
+            let Some(kept) = kept else { return Ok(Exit::Fine) };
+            let what = format!("the target may keep what only they needed: {}", kept.what);
+            Trouble::new(what, "prune again once it can be reached").print();
+            Ok(Exit::Error)
+        }
+        Pruned::Refused(what) => {
+            Trouble::new(what.to_string(), "roles are given to people in the settings, under `people`").print();
+            Ok(Exit::Denied)
+        }
+    }
+}
+
+/// The session through which the target is reached that the flags name, if they name one. A person at the terminal is asked where policy
+/// wants that.
+async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option<String>, Exit>, Trouble> {
+    let Some(target) = &context.target else { return Ok(Ok(None)) };
+    let user = pipeline.user().to_owned();
+    let mut person = |explained: &Explained| {
+        let text = format!("{}\nOpen it? Type yes to allow: ", report::one_line(explained.command.as_str()));
+        answer(&user, &[&report::reasons(explained), &text])
+    };
+    Ok(done(pipeline.open_session_from_outside(target, &mut person).await?)
+        .map(|opened| Some(opened.session.to_string())))
+}
+
+/// Ctrl-C and its kin while a target is reached: what runs there is ended, and the record says that this process has.
+struct Interrupts(watch::Receiver<bool>);
+
+/// What is said then.
+const INTERRUPTED: &str = "palisade: interrupted; a restore that had begun is gone on with by the same command, or undone by going back to the \
+                           checkpoint that was taken before it, the newest of `checkpoint list`\n";
+
+impl Interrupts {
+    fn watch(pipeline: &Arc<Pipeline>) -> Result<Self, Trouble> {
+        let (came, receiver) = watch::channel(false);
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let mut signals =
+                signal(kind).map_err(|error| Trouble::new(format!("cannot listen for signals: {error}"), ""))?;
+            let (came, pipeline) = (came.clone(), Arc::clone(pipeline));
+            tokio::spawn(async move {
+                signals.recv().await;
+                if came.send_replace(true) {
+                    return;
+                }
+                report::complain(INTERRUPTED);
+                let ended = pipeline.shut_down().await;
+                std::process::exit(match ended {
+                    Ok(()) => i32::from(Exit::Command(130).code()),
+                    Err(_) => i32::from(Exit::Error.code()),
+                });
+            });
+        }
+        Ok(Self(receiver))
+    }
+
+    fn came(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// What a person at the terminal, if there is one, says to what is shown of it.
 pub(crate) fn asked(user: &str, note: &RestoreNote, explained: &Explained, words: &Words) -> Option<(Approval, bool)> {
+    answer(user, &[&report::reasons(explained), &told(note, words), words.question])
+}
+
+/// What a person at the terminal says to these texts: nothing but `yes` is a yes.
+fn answer(user: &str, texts: &[&str]) -> Option<(Approval, bool)> {
     if !report::has_person() {
         return None;
     }
-    report::complain(&report::reasons(explained));
-    report::complain(&told(note, words));
-    report::complain(words.question);
+    texts.iter().for_each(|text| report::complain(text));
     let mut answer = String::new();
     let yes = io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes";
     Some((Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal }, yes))

@@ -23,8 +23,8 @@ pub(crate) fn run(args: &Workspace) -> Result<Exit, Trouble> {
                 apply(pipeline, view, &args.context, terms).await
             })
         }
-        WorkspaceAction::Discard(args) => with(&args.context, "workspace-discard", async |_, view| {
-            tokio::task::block_in_place(|| view.discard()).map_err(|error| Trouble::of(&error))?;
+        WorkspaceAction::Discard(args) => with(&args.context, "workspace-discard", async |pipeline, view| {
+            pipeline.discard_view(view).await?;
             let gone = serde_json::json!({ "view": view.overlay().id(), "discarded": true });
             shown(&args.context, &gone, || format!("discarded: {}\n", view.overlay().id()))
         }),

@@ -26,6 +26,9 @@ pub(crate) enum ConfigError {
     #[error("there is no target `{0}` in the settings")]
     #[diagnostic(help("a target is a table `[targets.NAME]` in the settings file"))]
     NoTarget(String),
+    #[error("`--transport {0}` does not say which target is meant")]
+    #[diagnostic(help("name it: `--target NAME`"))]
+    Untargeted(&'static str),
     #[error("the target `{name}` is reached by {reached}, not by {asked}")]
     #[diagnostic(help("leave `--transport` out: the target says how it is reached"))]
     OtherTransport { name: String, reached: &'static str, asked: &'static str },

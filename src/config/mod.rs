@@ -76,6 +76,31 @@ pub(crate) fn load(flags: &Context, verb: &'static str) -> Result<Settings, Conf
     Layers::read(flags)?.settings(Purpose::Run, verb)
 }
 
+/// The same for a verb that runs none by itself, and looks after what lies at the target that the flags name, if they name one.
+///
+/// # Errors
+/// As [`load`], or the settings have no such target, or it is not reached as the flags say.
+pub(crate) fn load_with_target(flags: &Context, verb: &'static str) -> Result<Settings, ConfigError> {
+    let here = Context { transport: None, target: None, ..flags.clone() };
+    let settings = Layers::read(&here)?.settings(Purpose::Run, verb)?;
+    let asked = match flags.transport {
+        None => None,
+        Some(Transport::Local) => Some("local"),
+        Some(Transport::Ssh) => Some("ssh"),
+        Some(Transport::Docker) => Some("docker"),
+    };
+    let Some(name) = &flags.target else {
+        return asked
+            .filter(|asked| *asked != "local")
+            .map_or(Ok(settings), |asked| Err(ConfigError::Untargeted(asked)));
+    };
+    let reached = settings.targets.get(name).ok_or_else(|| ConfigError::NoTarget(name.clone()))?.transport().as_str();
+    match asked.filter(|asked| *asked != reached) {
+        Some(asked) => Err(ConfigError::OtherTransport { name: name.clone(), reached, asked }),
+        None => Ok(settings),
+    }
+}
+
 /// What serving over HTTP at this address takes, and the principals that are served.
 ///
 /// # Errors

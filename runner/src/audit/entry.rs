@@ -11,6 +11,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use super::discarded::Discarded;
 use super::login::TurnedAway;
 use super::recover::Crashed;
 use super::{Anchor, ChainId, Digest, Sealed, Sync, chain};
@@ -48,6 +49,8 @@ pub enum Entry {
     Restore(Box<Restoring>),
     /// Checkpoints are given up. They go only when this is on record.
     CheckpointPrune(Box<CheckpointsPruned>),
+    /// What an agent did in a view of its workspace is given up. It goes only when all of this is on record.
+    Discard(Box<Discarded>),
     /// A session was closed.
     Close(Closed),
     /// Policies were taken in place of others, or refused.
@@ -92,6 +95,7 @@ into_entry! {
     Checkpoint(Checkpointed) Box::new;
     Restore(Restoring) Box::new;
     CheckpointPrune(CheckpointsPruned) Box::new;
+    Discard(Discarded) Box::new;
     Close(Closed) std::convert::identity;
     Stop(Stopped) std::convert::identity;
 }
@@ -451,6 +455,9 @@ pub struct CheckpointsPruned {
     /// Who wants it; none: the settings keep no more of those that nobody asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Redacted>,
+    /// The target whose workspace they are of; none: this machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Redacted>,
     /// What policy says to it.
     #[serde(flatten)]
     pub ruling: Ruling,
@@ -469,6 +476,9 @@ pub struct Restoring {
     /// The session that it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Id>,
+    /// The target whose files it touches; none: this machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Redacted>,
     /// Whether policy lets it be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,

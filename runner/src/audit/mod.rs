@@ -9,6 +9,7 @@
 mod chain;
 mod cursor;
 mod desk;
+mod discarded;
 mod entry;
 mod follow;
 mod hex;
@@ -42,6 +43,7 @@ use tokio::sync::watch;
 
 pub use chain::{Anchor, AnchorError, ChainId, Digest, FORMAT, MAX_LINE};
 pub use cursor::{Batch, Cursor, Line, Most};
+pub use discarded::Discarded;
 pub use entry::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
     Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Pruning, Reason, Recovered, Redactions, Refused,

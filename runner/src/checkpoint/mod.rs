@@ -147,7 +147,9 @@ pub enum CheckpointError {
     Stopped,
     /// There are as many as are kept.
     #[error("there are {max} checkpoints of the workspace, and that is the limit")]
-    #[diagnostic(help("give up old ones: `palisade checkpoint prune --keep NUMBER`"))]
+    #[diagnostic(help(
+        "give up old ones: `palisade checkpoint prune --keep NUMBER`, with `--target NAME` for those at a target"
+    ))]
     Full {
         /// How many there may be.
         max: usize,
@@ -155,7 +157,8 @@ pub enum CheckpointError {
     /// There is no such checkpoint.
     #[error("there is no checkpoint `{name}`")]
     #[diagnostic(help(
-        "the checkpoints are listed by `list` with `kind` `checkpoints`, and by `palisade checkpoint list`"
+        "the checkpoints are listed by `list` with `kind` `checkpoints`, and by `palisade checkpoint list`, with `--target NAME` those at a \
+         target"
     ))]
     Unknown {
         /// What was asked for.

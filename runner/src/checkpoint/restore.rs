@@ -68,10 +68,10 @@ pub(super) enum Step<'a> {
     Finish(&'a Name, &'a Entry),
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
     /// Where.
-    pub(super) fn name(&self) -> &Name {
-        match self {
+    pub(super) fn name(&self) -> &'a Name {
+        match *self {
             Self::Delete(name) | Self::Put(name, _) | Self::Finish(name, _) => name,
         }
     }
@@ -187,10 +187,10 @@ impl Store {
     }
 }
 
-/// Whether a path is one that a restore writes before it moves it to its place.
+/// Whether a path is one that a restore writes before it moves it to its place, or lies in a directory of such.
 fn temporary(name: &[u8], mark: &str) -> bool {
-    let file = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
-    file.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(mark.as_bytes()))
+    let mut parts = name.split(|byte| *byte == b'/');
+    parts.any(|part| part.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(mark.as_bytes())))
 }
 
 /// How such a path begins.

@@ -9,6 +9,7 @@
 
 mod kept;
 mod lists;
+mod origin;
 mod taking;
 mod viewed;
 

@@ -151,7 +151,8 @@ impl Pipeline {
         });
         let (_, (held, surplus)) = surplus.await?;
         if !surplus.is_empty() {
-            let pruner = Pruner { by: None, ruling: Ruling { effect: Effect::Allow, determining: Vec::new() }, keep };
+            let ruling = Ruling { effect: Effect::Allow, determining: Vec::new() };
+            let pruner = Pruner { by: None, target: ground.target(), ruling, keep };
             self.give_up(ground, held, surplus, pruner).await?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, 
 use serde::Serialize;
 
 use super::ground::Ground;
+use super::listed::in_parts;
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, bound};
 use crate::audit::{Anchor, RequestId, Yes};
@@ -25,12 +26,6 @@ use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
 
 /// Paths of one kind that a result names; it counts the others.
 const SHOWN: usize = 100;
-
-/// Paths in one entry of the record; more make another entry.
-const RECORDED: usize = 5_000;
-
-/// The same in bytes: a line of the record has a limit, and a byte may take six there.
-const RECORDED_BYTES: usize = 256 << 10;
 
 /// What there is to say of a checkpoint.
 #[derive(Clone, Debug, Serialize)]
@@ -131,6 +126,13 @@ pub struct Terms {
     pub force: bool,
 }
 
+/// In whose name a restore is done, and where.
+#[derive(Clone, Copy)]
+struct Account<'a> {
+    session: &'a str,
+    ground: &'a Ground,
+}
+
 /// Shows somebody what would be done and takes their answer, whether it is a yes; none if nobody is there.
 pub type Person<'a> = dyn FnMut(&RestoreNote, &Explained) -> Option<(Approval, bool)> + Send + 'a;
 
@@ -199,21 +201,24 @@ impl Pipeline {
         done
     }
 
-    /// Goes back to a checkpoint for the operator, without a session that is open: on account of the one that it was taken for.
-    /// `ask` shows a person what would be done, and gives their yes.
+    /// Goes back to a checkpoint for the operator, on account of the session that it was taken for, whether or not that is open. `through`
+    /// is a session at the target whose workspace is meant; none: that of this machine. `person` is shown what would be done, and gives
+    /// their yes.
     ///
     /// # Errors
     /// As [`Self::restore`].
     pub async fn restore_from_outside(
         &self,
+        through: Option<&str>,
         checkpoint: &str,
         terms: Terms,
         person: &mut Person<'_>,
     ) -> Result<Checked<RestoreNote>, Failure> {
+        let ground = self.ground_through(through)?;
         let name = checkpoint.to_owned();
-        let (_, found) = self.in_store(&Ground::Here, move |store| store.find(&name)).await?;
+        let (_, found) = self.in_store(&ground, move |store| store.find(&name)).await?;
         let session = found.about.session;
-        self.go_back(&Ground::Here, &session, checkpoint, terms, &Client::default(), Some(person)).await
+        self.go_back(&ground, &session, checkpoint, terms, &Client::default(), Some(person)).await
     }
 
     pub(super) async fn go_back(
@@ -234,6 +239,7 @@ impl Pipeline {
         let files = files(self.workspace_of(ground), &plan)?;
         let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &Act::Restore, &files));
         let redactor = self.settings.redactor.keyed(session);
+        let account = Account { session, ground };
         let mut explained = short(&report, &redactor);
         let note = |plan: &Plan, explained: &Explained, anchor| RestoreNote {
             dry_run: terms.dry_run,
@@ -254,7 +260,7 @@ impl Pipeline {
         if explained.decision == Decision::Ask {
             let id = self.audit.request();
             let asks = Yes { ask: Some(id), under: None };
-            let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained, asks).await?;
+            let anchor = self.record_restore(account, &prospect.to, &plan, terms.force, &explained, asks).await?;
             let people = match person {
                 Some(person) => match person(&note(&plan, &explained, anchor), &explained) {
                     Some((approval, granted)) => {
@@ -284,7 +290,7 @@ impl Pipeline {
             explained = short(&report, &redactor);
             yes = Yes { ask: None, under: Some(id) };
         }
-        let anchor = self.record_restore(session, &prospect.to, &plan, terms.force, &explained, yes).await?;
+        let anchor = self.record_restore(account, &prospect.to, &plan, terms.force, &explained, yes).await?;
         if explained.decision != Decision::Allow {
             return Ok(self.not_gone_back(&prospect.to, explained, anchor));
         }
@@ -301,7 +307,7 @@ impl Pipeline {
     }
 
     /// Puts an answer that was given at a terminal on record.
-    async fn said(
+    pub(super) async fn said(
         &self,
         of: RequestId,
         person: &Approval,
@@ -342,33 +348,23 @@ impl Pipeline {
     /// What is planned, path by path, in as many entries as it takes; all of them before anything is done.
     async fn record_restore(
         &self,
-        session: &str,
+        account: Account<'_>,
         to: &Checkpoint,
         plan: &Plan,
         force: bool,
         explained: &Explained,
         yes: Yes,
     ) -> Result<Anchor, Failure> {
-        let all = plan.write.iter().map(|name| (name, true)).chain(plan.delete.iter().map(|name| (name, false)));
-        let (mut parts, mut bytes) = (vec![Vec::new()], 0);
-        for (name, write) in all {
-            if let Some(part) = parts.last()
-                && (part.len() == RECORDED || bytes + name.len() > RECORDED_BYTES)
-            {
-                parts.push(Vec::new());
-                bytes = 0;
-            }
-            bytes += name.len();
-            if let Some(part) = parts.last_mut() {
-                part.push((name, write));
-            }
-        }
+        let write = plan.write.iter().map(|name| (name, true));
+        let parts = in_parts(write.chain(plan.delete.iter().map(|name| (name, false))));
+        let Account { session, ground } = account;
         let count = parts.len();
         let mut anchor = self.audit.head();
         for (part, these) in parts.into_iter().enumerate() {
             let (write, delete): (Vec<_>, Vec<_>) = these.into_iter().partition(|(_, write)| *write);
             let shown = |names: Vec<(&Name, bool)>| names.iter().map(|(name, _)| self.path(name)).collect();
-            let lists = record::Lists { write: shown(write), delete: shown(delete), part: part + 1, parts: count };
+            let (write, delete, target) = (shown(write), shown(delete), ground.target());
+            let lists = record::Lists { target, write, delete, part: part + 1, parts: count };
             let entry = record::restore(session, self.redact(to.id.short()), explained, force, yes, lists);
             anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         }
@@ -380,10 +376,7 @@ impl Pipeline {
     /// # Errors
     /// There is no such session, or the store cannot be read.
     pub async fn checkpoints(&self, session: Option<&str>) -> Result<Vec<CheckpointNote>, Failure> {
-        let ground = match session {
-            Some(session) => self.ground(session)?,
-            None => Ground::Here,
-        };
+        let ground = self.ground_through(session)?;
         let (_, all) = self.in_store(&ground, |store| store.list()).await?;
         Ok(all.iter().map(|checkpoint| self.note(checkpoint)).collect())
     }
@@ -423,7 +416,7 @@ impl Pipeline {
         Paths { count: names.len(), paths: names.iter().take(SHOWN).map(|name| self.path(name)).collect() }
     }
 
-    fn path(&self, name: &Name) -> Redacted {
+    pub(super) fn path(&self, name: &Name) -> Redacted {
         self.redact(&String::from_utf8_lossy(name))
     }
 }

@@ -39,6 +39,10 @@ struct Reached {
     under: Option<RequestId>,
 }
 
+/// Shows somebody at a terminal what policy asks before a target is used, and takes their answer, whether it is a yes; none if nobody is
+/// there.
+pub type AtTerminal<'a> = dyn FnMut(&Explained) -> Option<(Approval, bool)> + Send + 'a;
+
 /// What let a session at a target be opened, besides policy: nothing, or a yes to a request.
 #[derive(Debug, Default)]
 struct Consent {
@@ -60,14 +64,35 @@ impl Pipeline {
         cwd: Option<&str>,
         client: &Client,
     ) -> Result<Checked<Opened>, Failure> {
-        self.goes_on(None)?;
-        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
-        let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
         if cwd.is_some() {
             return Err(Failure::of("a session at a target begins in its workspace: give no `cwd`"));
         }
+        self.open_at(name, client, &mut None).await
+    }
+
+    /// The same for the operator: where policy wants a person's yes, the one at the terminal is asked, and nobody later.
+    ///
+    /// # Errors
+    /// As [`Self::open_session_at`].
+    pub async fn open_session_from_outside(
+        &self,
+        name: &str,
+        person: &mut AtTerminal<'_>,
+    ) -> Result<Checked<Opened>, Failure> {
+        self.open_at(name, &Client::default(), &mut Some(person)).await
+    }
+
+    async fn open_at(
+        &self,
+        name: &str,
+        client: &Client,
+        person: &mut Option<&mut AtTerminal<'_>>,
+    ) -> Result<Checked<Opened>, Failure> {
+        self.goes_on(None)?;
+        let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
+        let Some(target) = self.settings.targets.get(name) else { return Err(self.failure(&SessionError::NoTarget)) };
         let id = SessionId::new().map_err(|error| self.failure(&error))?;
-        let Reached { link, mut place, rules, under } = match self.reach(&id, target, client).await? {
+        let Reached { link, mut place, rules, under } = match self.reach(&id, target, client, person).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
@@ -93,7 +118,7 @@ impl Pipeline {
         let room = self.sessions.admit().map_err(|error| self.failure(&error))?;
         let target = self.settings.targets.get(&was.name).ok_or_else(|| self.failure(&SessionError::NoTarget))?;
         let fresh = SessionId::new().map_err(|error| self.failure(&error))?;
-        let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client).await? {
+        let Reached { link, mut place, rules, under } = match self.reach(&fresh, target, client, &mut None).await? {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
@@ -118,13 +143,14 @@ impl Pipeline {
         id: &SessionId,
         target: &Target,
         client: &Client,
+        person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Reached, Box<Unanswered>>, Failure> {
         let rules = self.reloads.load(Ordering::Acquire);
         let (mut consent, mut shown) = (Consent::default(), None);
         if matches!(&target.place, Place::Ssh(there) if !there.jumps.is_empty()) {
             // The hosts on the way are logged in to before this one is seen: that has to be permitted at its best.
             let best = self.elsewhere(target, None);
-            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, consent)? {
+            match self.permitted(&self.facts_at(id.as_str(), &best, client), &best, consent, person).await? {
                 Ok(yes) => consent = yes,
                 Err(unanswered) => return Ok(Err(unanswered)),
             }
@@ -141,7 +167,7 @@ impl Pipeline {
             return Err(Failure::of("the target's key is not known, and nobody has said yes to that"));
         }
         let Consent { under, .. } =
-            match self.permitted(&self.facts_at(id.as_str(), &place, client), &place, consent)? {
+            match self.permitted(&self.facts_at(id.as_str(), &place, client), &place, consent, person).await? {
                 Ok(consent) => consent,
                 Err(unanswered) => return Ok(Err(unanswered)),
             };
@@ -159,11 +185,12 @@ impl Pipeline {
     }
 
     /// That policy permits a session there: the yes that it took, or how the answer stands. `consent` was there already.
-    fn permitted(
+    async fn permitted(
         &self,
         facts: &Facts,
         place: &Elsewhere,
         consent: Consent,
+        person: &mut Option<&mut AtTerminal<'_>>,
     ) -> Result<Result<Consent, Box<Unanswered>>, Failure> {
         let engine = self.settings.engine.now();
         let report = engine.judge(facts, &Act::OpenSession, false);
@@ -183,6 +210,24 @@ impl Pipeline {
             return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
         }
         let explained = Explained::of(&report, &self.settings.redactor);
+        if let Some(person) = person {
+            let id = self.audit.request();
+            // What was seen of it is what they say yes to.
+            let End { host_key, by, image, .. } = &place.end;
+            let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
+            let words = std::iter::once(self.visit_in_words(place).to_string()).chain(seen.map(Redacted::to_string));
+            let asked = Explained { command: self.redact(&words.collect::<Vec<_>>().join(" ")), ..explained.clone() };
+            if let Some((approval, granted)) = person(&asked) {
+                self.said(id, &approval, granted, &report, &asked).await?;
+                let consent = Consent { people: vec![approval], under: Some(id) };
+                if granted {
+                    return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
+                }
+            }
+            let decision = explained.note(self.redact(&id.to_string()));
+            let (anchor, standing) = (self.audit.head(), self.standing(Some(id)));
+            return Ok(Err(Box::new(Unanswered { explained: asked, decision, anchor, standing })));
+        }
         let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
         let (id, standing) = match self.register_visit(visit) {
             Asked::Granted(id, people) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{AbsolutePath, Facts};
 
-use super::{Client, Failure, Pipeline, Seat};
+use super::{CheckpointNote, Client, Failure, Pipeline, Seat};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::remote::There;
@@ -14,7 +14,9 @@ use crate::checkpoint::restore::Prospect;
 use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
+use crate::redact::Redacted;
 use crate::session::{Elsewhere, SessionError};
+use crate::transport::Target;
 use crate::transport::remote::Base;
 
 /// The workspace of a session.
@@ -43,6 +45,14 @@ impl Ground {
             Self::There(afar) => &afar.name,
         }
     }
+
+    /// The target that it is at, as records name it.
+    pub(super) fn target(&self) -> Option<Redacted> {
+        match self {
+            Self::Here => None,
+            Self::There(afar) => Some(afar.place.end.target.clone()),
+        }
+    }
 }
 
 impl Pipeline {
@@ -56,6 +66,36 @@ impl Pipeline {
             (None, _) => Ok(Ground::Here),
             (Some(place), Some(base)) => self.ground_at(base, place),
             (Some(_), None) => Err(self.failure(&SessionError::Unknown)),
+        }
+    }
+
+    /// The workspace that a session works in; without one, that of this machine.
+    ///
+    /// # Errors
+    /// As [`Self::ground`].
+    pub(super) fn ground_through(&self, session: Option<&str>) -> Result<Ground, Failure> {
+        session.map_or(Ok(Ground::Here), |session| self.ground(session))
+    }
+
+    /// The checkpoints of the workspace at a target, oldest first, without asking there: the lists are here. None where the settings do
+    /// not say which directory that is.
+    ///
+    /// # Errors
+    /// There is no such target, or the store cannot be read.
+    pub async fn checkpoints_at(&self, target: &str) -> Result<Option<Vec<CheckpointNote>>, Failure> {
+        let Some(target) = self.settings.targets.get(target) else {
+            return Err(self.failure(&SessionError::NoTarget));
+        };
+        let Some(workspace) = target.workspace.clone() else { return Ok(None) };
+        let name = self.store_at(target, &workspace);
+        let Settings { directory, scope, .. } = self.settings.checkpoints.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            Store::open_lists(&directory, &name, Path::new(workspace.as_str()), scope)?.list()
+        });
+        match listed.await {
+            Ok(Ok(all)) => Ok(Some(all.iter().map(|checkpoint| self.note(checkpoint)).collect())),
+            Ok(Err(error)) => Err(self.failure(&error)),
+            Err(_) => Err(self.failure(&SessionError::Unknown)),
         }
     }
 
@@ -80,13 +120,21 @@ impl Pipeline {
         let Some(target) = self.settings.targets.get(&place.name) else {
             return Err(self.failure(&SessionError::NoTarget));
         };
-        // What one principal keeps there is no other's, though the workspace may be.
-        let principal = &self.settings.surroundings.principal;
-        let of = [place.name.as_str(), target.user(), place.workspace.as_str(), &principal.agent, &principal.user];
-        let name = format!("target\0{}", of.join("\0"));
-        let there = There::new(base, place.workspace.clone(), &target.state, &hashed(name.as_bytes()));
+        let name = self.store_at(target, &place.workspace);
+        let origin = tokio::task::block_in_place(|| Store::origin(&self.settings.checkpoints.directory));
+        let there = origin.and_then(|origin| {
+            let kept = hashed(format!("{name}\0{origin}").as_bytes());
+            There::new(base, place.workspace.clone(), &target.state, &kept)
+        });
         let there = there.map_err(|error| self.failure(&error))?;
         Ok(Ground::There(Arc::new(Afar { there, place, name })))
+    }
+
+    /// The name of the lists of a workspace at a target. What one principal keeps there is no other's, though the workspace may be.
+    fn store_at(&self, target: &Target, workspace: &AbsolutePath) -> String {
+        let principal = &self.settings.surroundings.principal;
+        let of = [target.name.as_str(), target.user(), workspace.as_str(), &principal.agent, &principal.user];
+        format!("target\0{}", of.join("\0"))
     }
 
     /// What policies call the workspace.
@@ -214,7 +262,19 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The same for what was taken just now, once nobody else writes to the store.
+    /// Lets go of all that a target keeps and no checkpoint of its workspace needs, whatever left it there.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the target not be asked.
+    pub(super) async fn sweep(&self, ground: &Ground) -> Result<(), Failure> {
+        let Ground::There(afar) = ground else { return Ok(()) };
+        let (store, _held) = self.locked(ground, &Arc::new(Pace::default())).await?;
+        let needed = tokio::task::block_in_place(|| store.needed_there());
+        let needed = needed.map_err(|error| self.failure(&error))?;
+        afar.there.sweep(&needed).await.map_err(|error| self.failure(&error))
+    }
+
+    /// As [`Self::remove`], for what was taken just now, once nobody else writes to the store.
     pub(super) async fn take_away(&self, ground: &Ground, id: CheckpointId) -> Result<(), Failure> {
         let (_, held) = self.locked(ground, &Arc::new(Pace::default())).await?;
         self.remove(ground, held, vec![id]).await

@@ -12,6 +12,7 @@ mod checkpoints;
 mod elsewhere;
 mod ground;
 mod jobs;
+mod listed;
 mod logins;
 mod overseer;
 mod plans;
@@ -58,6 +59,7 @@ use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
 pub use self::pruned::Pruned;

@@ -201,10 +201,7 @@ impl Pipeline {
         let seen = std::iter::once(host_key).chain(by).chain([image]).filter(|text| !text.is_empty());
         let about = || About {
             kind: "session",
-            explained: Explained {
-                command: self.redact(&format!("open a session at the target {}", place.name)),
-                ..explained.clone()
-            },
+            explained: Explained { command: self.visit_in_words(place), ..explained.clone() },
             session: Redacted::default(),
             cwd: self.redact(place.workspace.as_str()),
             said: Redacted::default(),
@@ -217,6 +214,11 @@ impl Pipeline {
             },
         };
         self.wait_for(id, bound::visit(facts, place, report), principal(facts), report.quorum(), about)
+    }
+
+    /// What is asked before a session at a target is opened.
+    pub(super) fn visit_in_words(&self, place: &Elsewhere) -> Redacted {
+        self.redact(&format!("open a session at the target {}", place.name))
     }
 
     fn wait_for(

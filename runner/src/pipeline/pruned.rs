@@ -15,19 +15,26 @@ use crate::redact::Redacted;
 #[derive(Debug)]
 pub enum Pruned {
     /// These are gone.
-    Gone(Vec<CheckpointNote>),
+    Gone {
+        /// What was to be said of them.
+        checkpoints: Vec<CheckpointNote>,
+        /// The target may keep bytes that only they needed, and why.
+        kept: Option<Failure>,
+    },
     /// Policy does not let whoever wanted it. All are still there.
     Refused(Redacted),
 }
 
 impl Pipeline {
     /// Gives up all checkpoints but so many of the newest, and those that a restore which was cut short still needs. Whoever runs this
-    /// process has to be let do it by policy: checkpoints are kept for the account that holds them, as the record is.
+    /// process has to be let do it by policy: checkpoints are kept for the account that holds them, as the record is. `through` is a
+    /// session at the target whose workspace is meant; none: that of this machine. There all goes that no checkpoint needs.
     ///
     /// # Errors
     /// The store cannot be read or written, or it cannot be recorded: then all are still there.
-    pub async fn prune_checkpoints(&self, keep: usize) -> Result<Pruned, Failure> {
-        let found = self.in_store(&Ground::Here, move |store| {
+    pub async fn prune_checkpoints(&self, through: Option<&str>, keep: usize) -> Result<Pruned, Failure> {
+        let ground = self.ground_through(through)?;
+        let found = self.in_store(&ground, move |store| {
             let held = store.lock()?;
             let old = store.old(&held, keep)?;
             Ok((held, old, store.owner()?))
@@ -39,9 +46,11 @@ impl Pipeline {
         let (by, policies) = (self.redact(&person.user), authority.policies.iter().map(|id| self.redact(id)).collect());
         let effect = if authority.allowed { Effect::Allow } else { Effect::Deny };
         let ruling = Ruling { effect, determining: policies };
-        let gone = self.give_up(&Ground::Here, held, old, record::Pruner { by: Some(by), ruling, keep }).await?;
+        let pruner = record::Pruner { by: Some(by), target: ground.target(), ruling, keep };
+        let checkpoints = self.give_up(&ground, held, old, pruner).await?;
         if authority.allowed {
-            return Ok(Pruned::Gone(gone));
+            let kept = self.sweep(&ground).await.err();
+            return Ok(Pruned::Gone { checkpoints, kept });
         }
         let policies = authority.policies.join(", ");
         let policies = if policies.is_empty() { String::new() } else { format!(" ({policies})") };

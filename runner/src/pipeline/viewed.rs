@@ -2,7 +2,7 @@
 //!
 //! It is a restore, to a checkpoint of the workspace as the view has it: every path is a request of its own beside `restore`, what others
 //! changed since is a conflict, a checkpoint of what was there is taken first, all of it is on record path by path before any of it is
-//! done, and one that was cut short can be gone on with.
+//! done, and one that was cut short can be gone on with. Giving a view up touches nothing of the workspace; what goes with it is on record.
 
 use std::sync::Arc;
 
@@ -10,8 +10,11 @@ use serde::Serialize;
 
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
 use super::ground::Ground;
+use super::listed::in_parts;
 use super::{Client, Failure, Pipeline};
+use crate::audit::{Discarded, Id};
 use crate::checkpoint::store::About;
+use crate::control::user_name;
 use crate::overlay::Held;
 use crate::redact::Redacted;
 
@@ -74,5 +77,29 @@ impl Pipeline {
             Checked::Refused(refusal) => Checked::Refused(refusal),
             Checked::Unanswered(unanswered) => Checked::Unanswered(unanswered),
         })
+    }
+
+    /// Gives up what a view holds. Which paths the agent had changed there is on record before any of it goes; of a view that cannot be
+    /// read it says so, for that is no reason to keep it.
+    ///
+    /// # Errors
+    /// It cannot be recorded: then all is still there. Or something cannot be removed.
+    pub async fn discard_view(&self, view: &Arc<Held>) -> Result<(), Failure> {
+        let changes = tokio::task::block_in_place(|| view.overlay().changes());
+        let unread = changes.is_err();
+        let changes = changes.unwrap_or_default();
+        let made = changes.found.keys().chain(changes.left_out.iter().map(|left| &left.name));
+        let parts = in_parts(made.map(|name| (name, true)).chain(changes.deleted.iter().map(|name| (name, false))));
+        let by = self.redact(&user_name(rustix::process::getuid().as_raw()));
+        let count = parts.len();
+        for (part, these) in parts.into_iter().enumerate() {
+            let of = |wanted| these.iter().filter(move |(_, write)| *write == wanted).map(|(name, _)| self.path(name));
+            let (write, delete) = (of(true).collect(), of(false).collect());
+            let view = Id::new(&view.overlay().id()).unwrap_or_else(Id::unknown);
+            let part = (count > 1).then_some([part + 1, count]);
+            let entry = Discarded { view, by: by.clone(), unread, write, delete, part };
+            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        }
+        tokio::task::block_in_place(|| view.discard()).map_err(|error| self.failure(&error))
     }
 }

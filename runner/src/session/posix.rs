@@ -139,6 +139,20 @@ pub(crate) fn octal(text: &[u8]) -> String {
     })
 }
 
+/// A text as `printf %b` reads it, as short as can be: a shell reads such a line byte by byte.
+pub(crate) fn escaped(text: &[u8]) -> String {
+    text.iter().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        match byte {
+            b'\\' => escaped.push_str("\\0134"),
+            b' '..=b'~' => escaped.push(char::from(*byte)),
+            byte => {
+                let _ = write!(escaped, "\\0{byte:03o}");
+            }
+        }
+        escaped
+    })
+}
+
 fn report(nonce: &Nonce) -> String {
     // `$?` as it is, also to a shell that does `set -e`.
     format!("case x in x) palisade_report \"$?\" {}/ && : ;; esac\n", nonce.as_str())
@@ -160,6 +174,20 @@ mod tests {
         let mut sh = sh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         sh.stdin.take().unwrap().write_all(input).unwrap();
         sh.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn what_is_escaped_comes_out_as_it_was() {
+        // What an escape stands before must not be taken for a part of it.
+        let text: Vec<u8> = (1..=255).flat_map(|byte| [byte, b'1', b'\\', b'n', b'7']).collect();
+        let line = escaped(&text);
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        for text in [text.as_slice(), b"-n %s $x `y` \"'", b"\n", b""] {
+            let print = "IFS= read -r text; printf %b \"$text\"";
+            let printed =
+                sh(&["sh"], &["-c", print], format!("{}\n", escaped(text)).as_bytes(), std::path::Path::new("/"));
+            assert_eq!(printed.stdout, text);
+        }
     }
 
     fn told(shell: &[&str], scripts: &[&[u8]]) -> String {

@@ -92,7 +92,7 @@ async fn commands_without_a_session_have_one_way_back_together() {
     std::fs::write(file(&place, "theirs"), "theirs").expect("written");
     let nobody = &mut |_: &palisade_runner::RestoreNote, _: &palisade_runner::Explained| None;
     let terms = RestoreTerms::default();
-    match place.pipeline.restore_from_outside(&first, terms, nobody).await.expect("restored") {
+    match place.pipeline.restore_from_outside(None, &first, terms, nobody).await.expect("restored") {
         Checked::Done(back) => assert_eq!((back.conflicts.count, back.left.count), (0, 1), "{back:?}"),
         other => panic!("{other:?}"),
     }

@@ -4,6 +4,7 @@
 //! the lists of this side before any of it is put in its place. Which paths belong to a checkpoint, what a restore does to each and in
 //! which order is decided where it is for this machine (`tree.rs`, `plan.rs`, `restore.rs`); this is how it is done there.
 
+mod batches;
 mod listing;
 mod steps;
 mod taking;
@@ -138,6 +139,16 @@ impl There {
         }
         let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
         self.lines("palisade_forget", input.into_bytes(), 0, &Pace::default()).await.map(drop)
+    }
+
+    /// Lets every object go but these, and what was cut short has left besides.
+    ///
+    /// # Errors
+    /// The target cannot be asked, or does not do it.
+    pub(crate) async fn sweep(&self, needed: &BTreeSet<Oid>) -> Result<(), CheckpointError> {
+        let input: String = needed.iter().map(|object| format!("{object}\n")).collect();
+        let (_, whole) = self.lines("palisade_sweep", input.into_bytes(), 0, &Pace::default()).await?;
+        if whole { Ok(()) } else { Err(broken("it does not let go of what is not needed").into()) }
     }
 
     /// Has git do something there: the lines that it tells, at most so many, and whether it went well.

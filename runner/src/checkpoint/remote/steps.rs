@@ -2,19 +2,19 @@
 //!
 //! What is to come back is written beside its place first and compared with the list of this side, all of it before any step is taken:
 //! what somebody has changed of what was kept there is refused by name. Each step goes to its directory through no link, and leaves alone
-//! what is not as the plan has seen it.
+//! what is not as the plan has seen it; how many are taken at once is `batches.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use git2::Oid;
 use rustix::fs::FileType;
 
-use super::listing::{decimal, standing};
+use super::batches::{Batches, Stage, put_times};
 use super::{There, WORDS, object, quoted, word};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan::{self, Plan};
-use crate::checkpoint::restore::{Failed, PREFIX, Prospect, Restored, Step, before, steps, timed};
+use crate::checkpoint::restore::{Failed, Prospect, Restored, before, steps, timed};
 use crate::checkpoint::store::{Journal, Lock, Snapshot, Store};
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};
@@ -80,11 +80,12 @@ impl There {
             store.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
         })?;
         let stage = Stage { mark: undo.id.short() };
-        if let Err(error) = self.stage(&stage, &plan, &then).await {
-            self.take_back(store, held, &stage, &undo.id).await;
+        let batches = Batches::of(steps(&plan, &then).collect(), &now);
+        if let Err(error) = self.stage(stage, &plan, &then, &batches).await {
+            self.take_back(store, held, stage, &undo.id).await;
             return Err(error);
         }
-        let failed = self.go(&stage, &plan, &then, &now).await?;
+        let failed = self.go(stage, &batches).await?;
         let after = self.walk(store.scope(), &pace).await?;
         self.put_times_back(&plan, &then, &after).await?;
         ledger.ran(&before, &after);
@@ -93,47 +94,47 @@ impl There {
     }
 
     /// Writes the bytes that are to come back beside their places, and compares them with what the list has.
-    async fn stage(&self, stage: &Stage<'_>, plan: &Plan, then: &BTreeMap<Name, Entry>) -> Result<(), CheckpointError> {
-        let pace = Pace::default();
-        let files: Vec<(usize, &Name, Oid, u64)> = plan
-            .write
-            .iter()
-            .enumerate()
-            .filter_map(|(at, name)| {
-                let Kind::File(object, size) = then.get(name)?.kind else { return None };
-                Some((at, name, object, size))
-            })
-            .collect();
-        let is_staged =
-            |name: &Name| matches!(then.get(name), Some(Entry { kind: Kind::File(..) | Kind::Link(_), .. }));
-        if !plan.write.iter().any(is_staged) {
+    async fn stage(
+        &self,
+        stage: Stage<'_>,
+        plan: &Plan,
+        then: &BTreeMap<Name, Entry>,
+        batches: &Batches<'_>,
+    ) -> Result<(), CheckpointError> {
+        if !batches.has_stage() {
             return Ok(());
         }
+        let pace = Pace::default();
+        let files = plan.write.iter().filter_map(|name| {
+            let Kind::File(object, size) = then.get(name)?.kind else { return None };
+            Some((name, object, size))
+        });
+        let files: Vec<(&Name, Oid, u64)> = files.collect();
         let directory = word(&stage.directory());
-        let sizes = self.held(&files.iter().map(|(.., object, _)| *object).collect(), &pace).await?;
+        let sizes = self.held(&files.iter().map(|(_, object, _)| *object).collect(), &pace).await?;
         let tampered = |names: Vec<Name>| {
             if names.is_empty() { Ok(()) } else { Err(CheckpointError::Tampered { names }) }
         };
-        let gone = files.iter().filter(|(.., object, size)| sizes.get(object) != Some(size));
-        tampered(gone.map(|(_, name, ..)| (*name).clone()).collect())?;
+        let gone = files.iter().filter(|(_, object, size)| sizes.get(object) != Some(size));
+        tampered(gone.map(|(name, ..)| (*name).clone()).collect())?;
         let mut index = Vec::new();
-        for (at, _, object, _) in &files {
+        for (name, object, _) in &files {
             index.extend(format!("100644 {object}\t").bytes());
-            index.extend(stage.file(*at));
+            index.extend(batches.staged(name));
             index.push(b'\n');
         }
         // Whether all went well is told by what is there behind it.
         let _whole = self.lines(&format!("palisade_stage {directory}"), index, 0, &pace).await?;
-        let names: Vec<Name> = files.iter().map(|(at, ..)| stage.file(*at)).collect();
+        let names: Vec<Name> = files.iter().map(|(name, ..)| batches.staged(name).to_vec()).collect();
         let call = format!("palisade_staged {directory}");
         let (lines, _) = self.lines(&call, quoted(&names), names.len(), &pace).await?;
         let written = lines.iter().map(|line| object(line)).collect::<Result<Vec<_>, _>>()?;
-        let others = files.iter().enumerate().filter(|(at, (.., object, _))| written.get(*at) != Some(object));
-        tampered(others.map(|(_, (_, name, ..))| (*name).clone()).collect())
+        let others = files.iter().enumerate().filter(|(at, (_, object, _))| written.get(*at) != Some(object));
+        tampered(others.map(|(_, (name, ..))| (*name).clone()).collect())
     }
 
     /// Nothing was restored: there is nothing to go on with, or to go back from. As far as it goes.
-    async fn take_back(&self, store: &Store, held: &Lock, stage: &Stage<'_>, undo: &CheckpointId) {
+    async fn take_back(&self, store: &Store, held: &Lock, stage: Stage<'_>, undo: &CheckpointId) {
         let call = format!("palisade_unstage {}", word(&stage.directory()));
         let cleared = self.lines(&call, Vec::new(), 0, &Pace::default()).await;
         let spare = tokio::task::block_in_place(|| {
@@ -149,44 +150,15 @@ impl There {
     }
 
     /// Takes the steps; those that could not be taken.
-    async fn go(
-        &self,
-        stage: &Stage<'_>,
-        plan: &Plan,
-        then: &BTreeMap<Name, Entry>,
-        now: &Tree,
-    ) -> Result<Vec<Failed>, CheckpointError> {
-        let steps: Vec<Step<'_>> = steps(plan, then).collect();
-        let mut lines = format!("stage=$root/{}\n", String::from_utf8_lossy(&stage.directory()));
-        for (at, step) in steps.iter().enumerate() {
-            let (above, file) = split(step.name());
-            let seen = now.found.get(step.name()).map(standing).unwrap_or_default();
-            let place = format!("{} {} {}", word(above), word(file), word(seen.as_bytes()));
-            let at = at + 1;
-            let line = match step {
-                Step::Delete(_) => format!("delete {at} {place}"),
-                Step::Put(_, Entry { kind: Kind::Directory, .. }) => format!("directory {at} {place}"),
-                Step::Put(name, entry) => {
-                    let staged = word(&stage.file(plan.write.binary_search(name).unwrap_or_default()));
-                    match &entry.kind {
-                        Kind::Link(target) => format!("link {at} {place} {staged} {} {}", word(target), times(entry)),
-                        _ => format!("file {at} {place} {staged} {}", settled(entry)),
-                    }
-                }
-                Step::Finish(name, entry) => format!("finish {at} {} {}", word(name), settled(entry)),
-            };
-            lines.push_str(&line);
-            // What it starts must not read the steps.
-            lines.push_str(" </dev/null\n");
-        }
-        lines.push_str("clear_stage </dev/null\n");
-        let mut failed = Vec::new();
-        self.run(&lines, steps.len(), |at, why| {
-            let name = at.checked_sub(1).and_then(|at| steps.get(at)).map(|step| step.name().clone());
-            failed.extend(name.map(|name| Failed { name, why }));
+    async fn go(&self, stage: Stage<'_>, batches: &Batches<'_>) -> Result<Vec<Failed>, CheckpointError> {
+        let mut failed = BTreeMap::new();
+        self.run(&batches.script(stage), batches.len(), |at, why| {
+            // What one more step says of the same is what came of the first.
+            failed.entry(at).or_insert(why);
         })
         .await?;
-        Ok(failed)
+        let named = failed.into_iter().filter_map(|(at, why)| Some(Failed { name: batches.name(at)?.clone(), why }));
+        Ok(named.collect())
     }
 
     /// The times of directories that nothing but the session and this restore has written to.
@@ -196,16 +168,11 @@ impl There {
         then: &BTreeMap<Name, Entry>,
         after: &Tree,
     ) -> Result<(), CheckpointError> {
-        let mut lines = String::new();
-        for (name, entry) in timed(plan, then) {
-            let Some(found) = after.found.get(name).filter(|found| found.file_type() == FileType::Directory) else {
-                continue;
-            };
-            if found.stamp.times.first() != Some(&entry.modified) {
-                let ((above, file), time) = (split(name), decimal(entry.modified));
-                lines.push_str(&format!("put_time 0 {} {} '{time}' </dev/null\n", word(above), word(file)));
-            }
-        }
+        let differs = timed(plan, then).filter(|(name, entry)| {
+            let found = after.found.get(*name).filter(|found| found.file_type() == FileType::Directory);
+            found.is_some_and(|found| found.stamp.times.first() != Some(&entry.modified))
+        });
+        let lines = put_times(differs);
         if lines.is_empty() { Ok(()) } else { self.run(&lines, 0, |_, _| {}).await }
     }
 
@@ -218,7 +185,8 @@ impl There {
     ) -> Result<(), CheckpointError> {
         let call = format!("palisade_steps {}", word(self.workspace.as_str().as_bytes()));
         let input = format!("{STEPS}\n{lines}printf '%s\\0' \"$palisade_nonce\"\n").into_bytes();
-        let most = super::GREETING + (most + 1) * MAX_WHY;
+        // One that is tried again may say it twice, and there is a sign of life before each.
+        let most = super::GREETING + (2 * most + 1) * MAX_WHY;
         let task = Task { words: WORDS, call: &call, input, records: Records::Nul, most };
         self.ask(task, &Pace::default(), |record| {
             let text = String::from_utf8_lossy(record);
@@ -229,39 +197,4 @@ impl There {
         })
         .await
     }
-}
-
-/// The directory in which what comes back is made, and the names in it.
-struct Stage<'a> {
-    /// The checkpoint before it, by which its leftovers are known.
-    mark: &'a str,
-}
-
-impl Stage<'_> {
-    fn directory(&self) -> Vec<u8> {
-        [PREFIX, self.mark.as_bytes(), b"-0"].concat()
-    }
-
-    /// The file for one of the paths that are written.
-    fn file(&self, at: usize) -> Vec<u8> {
-        [PREFIX, self.mark.as_bytes(), format!("-{}", at + 1).as_bytes()].concat()
-    }
-}
-
-/// The directory that a path lies in, and its name there.
-fn split(name: &[u8]) -> (&[u8], &[u8]) {
-    match name.iter().rposition(|byte| *byte == b'/') {
-        Some(end) => (name.get(..end).unwrap_or_default(), name.get(end + 1..).unwrap_or_default()),
-        None => (b"", name),
-    }
-}
-
-/// Mode, time and owner.
-fn settled(entry: &Entry) -> String {
-    format!("{:04o} {}", entry.mode, times(entry))
-}
-
-fn times(entry: &Entry) -> String {
-    let (user, group) = entry.owner;
-    format!("'{}' {user}:{group}", decimal(entry.modified))
 }

@@ -19,6 +19,25 @@ at() {
 ." ] || no 'its directory is reached through a link'
 }
 
+# What stands at these paths, a line each: of a directory which one it is, of anything else all that a change of it would change.
+stand() {
+    find "$@" -maxdepth 0 \( -type d -printf 'd %D %i %p\n' -o -printf '%y %D %i %s %m %U %G %T@ %C@ %p\n' \) 2>/dev/null
+}
+
+# Goes to the directory $1, where what stands at the paths behind has to be what the plan has seen, $2.
+as_seen() {
+    at "$1" >/dev/null || return
+    seen=$2
+    shift 2
+    [ "$(stand "$@")" = "$seen" ]
+}
+
+# A sign of life before what is taken as a whole. Nobody hears it any more if the connection is gone, and then it ends here.
+alive() {
+    moved=
+    printf '0 \0'
+}
+
 # What stands at $1 has to be what the plan has seen there, $2, or nothing. Of a directory that is which one it is.
 standing() {
     now=$(find "./$1" -maxdepth 0 -printf '%y %D %i %s %m %U %G %T@ %C@' 2>/dev/null)
@@ -41,6 +60,64 @@ settle() {
     mode=$2
     give "$4" "$1" || mode=0${mode#?}
     chmod -- "$mode" "$1" && touch -h -d "$3" -- "$1"
+}
+
+# The same in the stage, for one of what the steps need there. What cannot be made as it was does not come back.
+own() {
+    n=$1 mode=$2
+    give "$3" "$4" || mode=0${mode#?}
+    why=$(chmod -- "$mode" "$4" 2>&1) || spoilt "$4"
+}
+
+stamp() {
+    touch -h -d "$2" -- "$3" 2>/dev/null && return
+    n=$1
+    why=$(touch -h -d "$2" -- "$3" 2>&1) || spoilt "$3"
+}
+
+spoilt() {
+    no "$why"
+    rm -f -- "$1"
+}
+
+# And for many that have the same. They need no owner but the one that they have, or it is for each by itself.
+owned() {
+    user=$1 group=$2 mode=$3
+    shift 3
+    [ -z "$(find "$@" -maxdepth 0 ! \( -uid "$user" -gid "$group" \) -printf x 2>&1)" ] && chmod -- "$mode" "$@" 2>/dev/null
+}
+
+stamps() {
+    time=$1
+    shift
+    touch -h -d "$time" -- "$@" 2>/dev/null
+}
+
+# Files and links go.
+erase() {
+    as_seen "$@" || return
+    shift 2
+    rm -f -- "$@" 2>/dev/null
+}
+
+# Directories go.
+remove() {
+    as_seen "$@" || return
+    shift 2
+    rmdir -- "$@" 2>/dev/null
+}
+
+# Files are moved from the directory $1 of the stage. `moved` is what is done, should it not be all of it.
+put() {
+    batch=$stage/$1
+    shift
+    as_seen "$@" || return
+    shift 2
+    for path; do
+        set -- "$@" "$batch/${path#./}"
+        shift
+    done
+    moved=$(mv -f -v -- "$@" . 2>/dev/null)
 }
 
 delete() {
@@ -72,9 +149,8 @@ place() {
 
 file() {
     n=$1
-    at "$2" && standing "$3" "$4" || return
-    why=$(settle "$stage/$5" "$6" "$7" "$8" 2>&1) || no "$why" || return
-    place "$5" "$3"
+    case $moved in *" -> './$3'"*) return ;; esac
+    at "$2" && standing "$3" "$4" && place "$5" "$3"
 }
 
 link() {

@@ -127,6 +127,14 @@ palisade_forget() {
     printf '=%s\n' "$?"
 }
 
+# Lets every object go but those that are named, in the order of their names; and what nobody writes to any more.
+palisade_sweep() {
+    command -v comm >/dev/null 2>&1 || palisade_no 'lacks comm'
+    palisade_git cat-file --batch-all-objects --batch-check='%(objectname)' >"$palisade_own/all" &&
+        comm -23 "$palisade_own/all" - | palisade_forget
+    find "$palisade_kept/objects" -type f -name 'tmp_obj_*' -exec rm -f -- {} +
+}
+
 # Reads the steps of a restore, and takes them.
 palisade_steps() {
     palisade_needs chmod chown ln mkdir mv rm rmdir

@@ -76,6 +76,18 @@ impl Store {
         self.keep_as(&self.repository()?, Read { tree, entries, is_known }, about, start, reuse)
     }
 
+    /// The objects that the target has to keep: all that any checkpoint needs.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) fn needed_there(&self) -> Result<BTreeSet<Oid>, CheckpointError> {
+        let mut needed = BTreeSet::new();
+        for checkpoint in self.list()? {
+            needed.extend(files(&self.entries(&checkpoint.id)?));
+        }
+        Ok(needed)
+    }
+
     /// Gives up these checkpoints. The objects that the target need not keep any more.
     ///
     /// # Errors
@@ -89,11 +101,8 @@ impl Store {
         for id in ids {
             repository.find_reference(&format!("{CHECKPOINTS}{}", id.as_str()))?.delete()?;
         }
-        for checkpoint in self.list()? {
-            for object in files(&self.entries(&checkpoint.id)?) {
-                spare.remove(&object);
-            }
-        }
+        let needed = self.needed_there()?;
+        spare.retain(|object| !needed.contains(object));
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| !spare.contains(object));
         self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;

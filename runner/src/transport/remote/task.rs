@@ -140,7 +140,7 @@ impl Told {
         // What a login says of itself stands before it.
         let begin = format!("unset palisade_text; palisade_nonce={nonce}; palisade_end='{end}'; {}", task.words);
         let call = format!("printf '{end}%s{end}' {nonce}; {}; printf '%s{end}' {nonce}", task.call);
-        let mut text = [begin.as_bytes(), call.as_bytes()].map(posix::octal).join("\n").into_bytes();
+        let mut text = [begin.as_bytes(), call.as_bytes()].map(posix::escaped).join("\n").into_bytes();
         text.push(b'\n');
         let pieces = text.chunks(PIECE).chain(task.input.chunks(PIECE));
         pieces.map(|piece| Typed::Bytes(piece.to_vec())).chain([Typed::End]).collect()
