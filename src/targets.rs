@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
 use palisade_runner::transport::ssh::config::{Alias, Asked, Jump, Reader};
-use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target};
+use palisade_runner::transport::{
+    ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target,
+};
 use serde::Deserialize;
 
 use crate::config;
@@ -44,6 +46,9 @@ pub(crate) struct TargetTable {
     workspace: Option<String>,
     home: Option<String>,
     state: Option<String>,
+    #[serde(default)]
+    remote_guard: bool,
+    remote_guard_binary: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -122,7 +127,8 @@ impl TargetTable {
         };
         let workspace = self.workspace.as_deref().map(|path| absolute("workspace", path)).transpose()?;
         let (anything, name) = (absolute("home", "/root")?, name.to_owned());
-        let mut target = Target { name, place, workspace, home: anything.clone(), state: anything };
+        let guard = self.guard(&own)?;
+        let mut target = Target { name, place, workspace, home: anything.clone(), state: anything, guard };
         let usual = match target.user() {
             "" | "root" | "0" | "0:0" => "/root".to_owned(),
             user => format!("/home/{user}"),
@@ -135,9 +141,19 @@ impl TargetTable {
 }
 
 impl TargetTable {
+    fn guard(&self, own: &impl Fn(&str) -> PathBuf) -> Result<Option<RemoteGuard>, String> {
+        let binary = self.remote_guard_binary.as_deref().map(own);
+        match (self.remote_guard, binary) {
+            (true, binary) => Ok(Some(RemoteGuard { binary })),
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err("has a `remote_guard_binary` without `remote_guard = true`".to_owned()),
+        }
+    }
+
     /// The files that it names.
     pub(crate) fn files(&self) -> Vec<&str> {
-        let Some(ssh) = &self.ssh else { return Vec::new() };
+        let guard = self.remote_guard_binary.as_ref();
+        let Some(ssh) = &self.ssh else { return guard.map(String::as_str).into_iter().collect() };
         let known = match &ssh.known_hosts {
             None => &[][..],
             Some(Files::One(file)) => std::slice::from_ref(file),
@@ -145,7 +161,7 @@ impl TargetTable {
         };
         let secrets = [&ssh.passphrase, &ssh.password].into_iter().flatten().filter_map(|secret| secret.file.as_ref());
         let keys = [&ssh.config, &ssh.identity, &ssh.certificate, &ssh.agent].into_iter().flatten();
-        known.iter().chain(keys).chain(secrets).map(String::as_str).collect()
+        known.iter().chain(keys).chain(secrets).chain(guard).map(String::as_str).collect()
     }
 
     /// The targets by way of which it is reached.

@@ -234,6 +234,7 @@ impl<'a> Layers<'a> {
                 writable,
                 search,
                 elsewhere: None,
+                at_target: false,
             },
             cwd,
             targets: self.targets(&home)?,

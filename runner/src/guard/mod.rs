@@ -17,6 +17,7 @@
 
 mod granted;
 mod images;
+mod refusals;
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -26,22 +27,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report, Transport};
+use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report};
 use palisade_grammar::{Inventory, Shell};
 
 use self::granted::{Granted, Match, Yes};
+pub(crate) use self::images::Own;
 use self::images::{Guise, Image, Images, Parent, Reader, Source};
-use crate::audit::{Audit, RequestId};
+pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
+use crate::audit::Audit;
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
 use crate::pipeline::{Policies, Settings};
-use crate::record;
-use crate::redact::Redactor;
-use crate::result::DeniedProgram;
 use crate::sandbox::{Execution, Judge, ProcessStat};
-use crate::session::progress::{MAX_DENIED, Progress};
+use crate::session::progress::Progress;
 use crate::transport::local::SessionDirectory;
 
 /// Answers that are kept.
@@ -55,15 +55,25 @@ const MAX_BEGUN: usize = 256;
 pub struct Desk {
     policies: Policies,
     surroundings: Surroundings,
-    redactor: Redactor,
-    audit: Audit,
     /// The variables that the session's shell began with.
     environment: Vec<Vec<u8>>,
-    /// Where the session's own pipes lie, by which its commands and the server speak.
-    own: PathBuf,
+    /// The session's own pipes, by which its commands and the server speak.
+    own: Own,
     /// Who is told what each process has become, where the session has a network.
     programs: Option<Arc<Programs>>,
+    /// What the server itself has the shell run, word for word: nobody's command.
+    errands: Vec<Vec<String>>,
+    told: Told,
     state: Mutex<State>,
+}
+
+/// Who hears of refusals.
+#[derive(Debug)]
+enum Told {
+    /// The results and the record of this process.
+    Here(Ledger),
+    /// The server at the other end of the transport, which has both.
+    There(Teller),
 }
 
 #[derive(Debug)]
@@ -76,7 +86,6 @@ struct State {
     scripts: u64,
     /// The scripts that ran last, oldest first.
     begun: VecDeque<Begun>,
-    late: Late,
 }
 
 /// A script that runs or has run.
@@ -85,31 +94,20 @@ struct Begun {
     number: u64,
     /// When it began, in clock ticks since the machine did: what the shell forks from then on is its.
     at: u64,
-    /// Where its refusals go, as long as somebody can read of them there.
-    progress: Weak<Progress>,
-    /// The decision that let it run.
-    of: Option<RequestId>,
 }
 
-/// Refusals that no command's outcome tells of.
-#[derive(Debug, Default)]
-struct Late {
-    /// Those that are on record each by itself.
-    told: Vec<DeniedProgram>,
-    more: u64,
-}
-
-impl Late {
-    /// Whether this one goes on record, and how many before it have not: the first few do, and then fewer and fewer, so that
-    /// a loop that is refused does not fill the disk.
-    fn take(&mut self, denied: &DeniedProgram) -> bool {
-        if self.told.len() < MAX_DENIED && !self.told.contains(denied) {
-            self.told.push(denied.clone());
-            return true;
-        }
-        self.more += 1;
-        self.more.is_power_of_two()
-    }
+/// A shell at a target, as its guard there knows it.
+pub(crate) struct Post {
+    pub(crate) policies: Policies,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) occasion: Occasion,
+    /// Its variables, as entries.
+    pub(crate) environment: Vec<Vec<u8>>,
+    /// Its streams.
+    pub(crate) own: Own,
+    /// As in [`Desk`].
+    pub(crate) errands: Vec<Vec<String>>,
+    pub(crate) teller: Teller,
 }
 
 impl Desk {
@@ -123,28 +121,28 @@ impl Desk {
         programs: Option<Arc<Programs>>,
     ) -> Arc<Self> {
         let temp = directory.temp();
-        let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
         let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
         let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
-        let state = State {
-            occasion,
-            granted: Vec::new(),
-            behind_checkpoint: false,
-            scripts: 0,
-            begun: VecDeque::new(),
-            late: Late::default(),
-        };
+        // As the kernel will name it; what cannot be told is nobody's.
+        let channels = directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned());
+        let redactor = settings.redactor.keyed(&facts.session.id);
         Arc::new(Self {
             policies: settings.engine.clone(),
             surroundings: settings.surroundings.clone(),
-            redactor: settings.redactor.keyed(&facts.session.id),
-            audit,
-            environment: environment.iter().map(entry).chain([variable]).collect(),
-            // As the kernel will name it; what cannot be told is nobody's.
-            own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
+            environment: entries(environment).chain([variable]).collect(),
+            own: Own { directory: Some(channels), ..Own::default() },
             programs,
-            state: Mutex::new(state),
+            errands: Vec::new(),
+            told: Told::Here(Ledger::new(&facts.session.id, redactor, audit)),
+            state: Mutex::new(State::of(occasion)),
         })
+    }
+
+    /// For a shell at the target that this process is at.
+    pub(crate) fn at_target(post: Post) -> Arc<Self> {
+        let Post { policies, surroundings, occasion, environment, own, errands, teller } = post;
+        let (told, state) = (Told::There(teller), Mutex::new(State::of(occasion)));
+        Arc::new(Self { policies, surroundings, environment, own, programs: None, errands, told, state })
     }
 
     /// The next script begins.
@@ -152,15 +150,35 @@ impl Desk {
         let mut state = self.state();
         let temp = state.occasion.temp.take();
         state.occasion = Occasion { temp, ..occasion(grant.facts()) };
-        state.scripts += 1;
+        let number = state.scripts + 1;
         state.behind_checkpoint = progress.checkpoint().is_some();
         // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
-        state.granted = granted::of(grant, state.scripts);
-        if state.begun.len() == MAX_BEGUN {
-            state.begun.pop_front();
+        state.granted = granted::of(grant, number);
+        state.begins(number);
+        if let Told::Here(ledger) = &self.told {
+            ledger.begin(number, progress);
         }
-        let (number, of) = (state.scripts, progress.req());
-        state.begun.push_back(Begun { number, at: ProcessStat::now(), progress: Arc::downgrade(progress), of });
+    }
+
+    /// The next script begins that the server has allowed. Here its files can be seen, so that it is read again: unless that comes to the
+    /// same, and no person had to say yes, its commands are judged by their words.
+    pub(crate) fn begin_there(&self, script: Script) {
+        let Script { number, text, left, lifted, behind_checkpoint, occasion } = script;
+        let inventory = palisade_grammar::inventory_in(text.as_bytes(), &left);
+        let engine = self.policies.now();
+        let occasion = Occasion { temp: self.state().occasion.temp.clone(), left, ..occasion };
+        let facts = self.surroundings.gather(&occasion, &inventory, engine.vocabulary());
+        let is_lifted = |command: &palisade_grammar::Command| lifted.contains(&command.id.0);
+        let mut granted = granted::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
+        let is_same = lifted.is_empty() && engine.rehearse(inventory, &facts, false).decision == Decision::Allow;
+        if !is_same {
+            granted = granted.into_iter().map(Granted::by_words).collect();
+        }
+        let mut state = self.state();
+        state.occasion = Occasion { left: Shell::new(), ..occasion };
+        state.behind_checkpoint = behind_checkpoint;
+        state.granted = granted;
+        state.begins(number);
     }
 
     /// The script that a process belongs to; none if that cannot be told, or it was long ago.
@@ -187,40 +205,50 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of a refusal in the result and the outcome of the script that it is for, or in an entry of its own.
     fn refuse(&self, execution: &Execution, why: Refused, script: Option<u64>) {
-        let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        let denied = DeniedProgram::new(
-            &execution.named.to_string_lossy(),
-            &argv,
-            &why.policy,
-            &why.reason,
-            &why.suggest,
-            &self.redactor,
-        );
-        tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
-        let mut state = self.state();
-        let begun = state.begun.iter().find(|begun| Some(begun.number) == script);
-        let of = begun.and_then(|begun| begun.of);
-        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(&denied)) {
-            return;
+        let Refused { policy, reason, suggest } = why;
+        let argv = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let program = execution.named.to_string_lossy().into_owned();
+        let refusal = Refusal { script, program, argv, policy, reason, suggest };
+        match &self.told {
+            Told::Here(ledger) => ledger.tell(&refusal),
+            Told::There(teller) => teller.tell(refusal),
         }
-        if !state.late.take(&denied) {
-            return;
-        }
-        let entry = record::denial(&state.occasion.session.id, of, &denied, state.late.more);
-        drop(state);
-        // The program does not run, whatever becomes of the entry.
-        if let Err(error) = self.audit.append_blocking(entry) {
-            tracing::error!(%error, "a refusal at execve cannot be recorded");
-        }
+    }
+
+    /// Whether the server itself has the shell run this.
+    fn is_errand(&self, parent: &Parent, execution: &Execution) -> bool {
+        let words =
+            |errand: &&Vec<String>| errand.iter().map(String::as_bytes).eq(execution.argv.iter().map(Vec::as_slice));
+        let errand = self.errands.iter().find(words).filter(|_| matches!(parent, Parent::Shell));
+        let name = errand.and_then(|errand| errand.first());
+        name.is_some_and(|name| ["/usr/bin", "/bin"].iter().any(|at| Path::new(at).join(name) == execution.named))
     }
 }
 
+impl State {
+    fn of(occasion: Occasion) -> Self {
+        Self { occasion, granted: Vec::new(), behind_checkpoint: false, scripts: 0, begun: VecDeque::new() }
+    }
+
+    fn begins(&mut self, number: u64) {
+        self.scripts = number;
+        if self.begun.len() == MAX_BEGUN {
+            self.begun.pop_front();
+        }
+        self.begun.push_back(Begun { number, at: ProcessStat::now() });
+    }
+}
+
+/// Variables as a program finds them.
+pub(crate) fn entries(environment: &[(OsString, OsString)]) -> impl Iterator<Item = Vec<u8>> {
+    environment.iter().map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='))
+}
+
 /// What stays the same from one execution to the next.
-fn occasion(facts: &Facts) -> Occasion {
+pub(crate) fn occasion(facts: &Facts) -> Occasion {
     Occasion {
-        transport: Transport::Local,
+        transport: facts.transport,
         host: facts.host.clone(),
         session: facts.session.clone(),
         cwd: facts.cwd.clone(),
@@ -332,6 +360,9 @@ impl Guard {
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
+        if changes.is_empty() && before.is_empty() && desk.is_errand(&parent, execution) {
+            return Ok(Step { crowd: self.crowd.size(), ..Step::default() });
+        }
         let state = desk.state();
         for granted in &state.granted {
             self.crowd.extend(&granted.words, &granted.groups);

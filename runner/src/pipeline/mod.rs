@@ -131,6 +131,11 @@ impl Policies {
         Self(Arc::new(RwLock::new(Arc::new(engine))))
     }
 
+    /// This one, which somebody else has, too.
+    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
+        Self(Arc::new(RwLock::new(engine)))
+    }
+
     /// The engine that decides now; whoever asks several questions asks this one all of them.
     pub fn now(&self) -> Arc<Engine> {
         // Nothing that holds the lock can fail half-way.

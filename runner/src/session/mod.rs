@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::guard::Desk;
 use crate::network::Gate;
+use crate::outpost::Outpost;
 use crate::redact::{Redacted, RedactedBytes, Redactor};
-use crate::sandbox::plan::SandboxPlan;
+use crate::sandbox::plan::{Promise, SandboxPlan};
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
@@ -250,6 +251,10 @@ pub struct Elsewhere {
     pub home: AbsolutePath,
     /// The shell that its commands run in; what is not known before somebody has looked is none.
     pub language: Option<Language>,
+    /// What holds its commands there, for policies to read.
+    pub promise: Promise,
+    /// The session's temporary directory there, once it has one of its own.
+    pub temp: Option<AbsolutePath>,
     /// What is shown of it.
     pub end: End,
 }
@@ -259,6 +264,13 @@ impl Elsewhere {
     pub(crate) fn speaks(&mut self, language: Language) {
         self.language = Some(language);
         self.end.shell = Some(language);
+    }
+
+    /// What its guard has reached.
+    pub(crate) fn held_by(&mut self, outpost: &Outpost, digest: Redacted) {
+        self.promise.paths_held &= outpost.paths_held();
+        self.temp = Some(outpost.temp().clone());
+        self.end.guard = digest;
     }
 
     /// The shell there, as scripts are read for it before any has run.
@@ -599,7 +611,10 @@ impl Session {
 
     /// What the kernel holds it to; none where nothing does.
     pub fn enforced(&self) -> Option<&Enforced> {
-        self.shell.local().map(LocalShell::enforced)
+        match &self.shell {
+            Shell::Local(shell) => Some(shell.enforced()),
+            Shell::Remote(shell) => shell.enforced(),
+        }
     }
 
     /// Runs what was granted, and nothing else: the text comes out of the grant, which is used up. Its output goes to
@@ -619,6 +634,13 @@ impl Session {
         }
         if let Some(gate) = &self.gate {
             gate.begin(&grant, &terms.progress);
+        }
+        if let Some(held) = self.shell.remote().and_then(RemoteShell::held)
+            && let Err(error) = held.begin(&grant, &before, &terms.progress).await
+        {
+            // Nothing has run.
+            self.left = before;
+            return Err(error);
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();

@@ -16,7 +16,8 @@ mod turn;
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;
 pub use self::target::{
-    ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target, TargetError, TargetNote,
+    ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target, TargetError,
+    TargetNote,
 };
 use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};

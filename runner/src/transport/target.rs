@@ -22,8 +22,17 @@ pub struct Target {
     pub workspace: Option<AbsolutePath>,
     /// The home of the user there. Path groups such as `~/.ssh` are about it, too.
     pub home: AbsolutePath,
-    /// The directory there in which the bytes of checkpoints are kept.
+    /// The directory there in which the bytes of checkpoints are kept, and the guard.
     pub state: AbsolutePath,
+    /// Sessions there run under a guard that is there; none: nothing holds them.
+    pub guard: Option<RemoteGuard>,
+}
+
+/// The guard of sessions at a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteGuard {
+    /// The program that is brought there; none: this one.
+    pub binary: Option<PathBuf>,
 }
 
 /// What a target is.
@@ -468,6 +477,24 @@ pub enum TargetError {
     NoWorkspace {
         /// Which.
         path: String,
+    },
+    /// What is to hold sessions there is not there, or holds less than it has to.
+    #[error("the guard that `remote_guard` asks for cannot stand at the target: {why}")]
+    #[diagnostic(help("{help}"))]
+    Guard {
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// The guard's program cannot be read.
+    #[error("the program `{}` that `remote_guard` brings to the target cannot be read", .file.display())]
+    #[diagnostic(help("check `remote_guard_binary` in the target's settings"))]
+    GuardProgram {
+        /// Which.
+        file: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
     },
     /// Nobody answers at the engine's socket.
     #[error("no container engine answers at `{}`", .socket.display())]

@@ -169,9 +169,17 @@ impl RemoteShell {
 
 impl Run<'_> {
     async fn complete(mut self, started: Instant) -> Ended {
-        let (end, mut lost) = self.drive().await;
+        let (mut end, mut lost) = self.drive().await;
+        // What was refused has been told once this is answered.
+        let limit = match &self.shell.held {
+            Some(held) => held.settle().await,
+            None => None,
+        };
+        if let (Some(limit), End::Status(_) | End::ShellKilled(_)) = (limit, end) {
+            end = End::Limited(limit);
+        }
         let duration = started.elapsed();
-        let cwd = if lost.is_none() { self.shell.base.scout.cwd(&self.shell.pid).await } else { None };
+        let cwd = if lost.is_none() { self.shell.cwd().await } else { None };
         // A shell that stands nowhere that can be named cannot be judged for.
         lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
         if lost.is_some() {
@@ -345,7 +353,7 @@ impl Run<'_> {
     fn step(&mut self) {
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
-        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         let errand: (Errand, Then) = match rung {
             Rung::Ask => {
                 let term = rustix::process::Signal::TERM.as_raw();
@@ -402,7 +410,7 @@ impl Run<'_> {
     }
 
     fn obey(&mut self, order: Option<Order>) {
-        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         match order {
             None => self.terms.orders = None,
             Some(Order::Signal(signal)) => {
