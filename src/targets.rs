@@ -136,6 +136,9 @@ impl TargetTable {
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
         let usual = format!("{}/{STATE}", target.home);
         target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
+        if let (Some(_), Place::Docker(docker)) = (&target.guard, &mut target.place) {
+            docker.guard = Some(target.state.clone());
+        }
         Ok(target)
     }
 }
@@ -355,6 +358,7 @@ impl DockerTable {
             socket: self.socket.as_deref().map_or_else(|| PathBuf::from(SOCKET), own),
             memory,
             processes: self.processes.unwrap_or(PROCESSES),
+            guard: None,
         })
     }
 }

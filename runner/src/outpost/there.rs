@@ -223,6 +223,9 @@ impl Station {
         station.shared = plan::shared(&station.engine, &facts, &roots);
         // What cannot be held is said before anything is started.
         station.plan()?;
+        let (engine, around) = (Arc::clone(&station.engine), facts.clone());
+        // Tables are made when they are first used: meanwhile the server starts the shell, and nobody waits.
+        drop(std::thread::spawn(move || drop(engine.rehearse(palisade_grammar::inventory(b"true"), &around, false))));
         let station = Arc::new(station);
         let waits = Arc::clone(&station);
         let comers = move || {

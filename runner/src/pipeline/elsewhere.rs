@@ -10,16 +10,19 @@ use std::sync::atomic::Ordering;
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, SessionShell};
 
 use super::overseer::Visit;
+use super::sessions::POLICY_RELOAD;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
 use crate::audit::RequestId;
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
 use crate::guard::Ledger;
+use crate::job::Job;
 use crate::limits::MAX_PATH;
 use crate::outpost;
+use crate::record;
 use crate::redact::Redacted;
-use crate::result::{Explained, Unanswered};
+use crate::result::{Cause, Explained, Unanswered};
 use crate::sandbox::plan::Promise;
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
@@ -202,6 +205,19 @@ impl Pipeline {
         let decision = explained.note(self.redact(&id.to_string()));
         let anchor = self.audit.head();
         Ok(Err(Box::new(Unanswered { explained, decision, anchor, standing })))
+    }
+
+    /// Ends the sessions that a guard at a target holds, and their jobs: it has the policies from before, and its kernel rules too. Each
+    /// can be had again, under those of now.
+    pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
+        let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
+        self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
+        let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
+        for id in self.sessions.end_where(Lost::Outdated, is_one).await {
+            let entry = record::closed(&id, POLICY_RELOAD);
+            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        }
+        Ok(())
     }
 
     /// The targets that there are.

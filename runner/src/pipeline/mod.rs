@@ -500,6 +500,9 @@ impl Pipeline {
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
             }
         }
+        if before.policy_set() != self.settings.engine.now().policy_set() {
+            self.end_guarded_elsewhere().await?;
+        }
         Ok(())
     }
 

@@ -23,8 +23,8 @@ use crate::redact::{Redacted, RedactedBytes, Redactor};
 use crate::sandbox::plan::{Promise, SandboxPlan};
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
-use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
-use crate::transport::remote::{Base, End, Language, RemoteShell};
+use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
+use crate::transport::remote::{self, Base, Language, RemoteShell};
 use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
@@ -256,7 +256,7 @@ pub struct Elsewhere {
     /// The session's temporary directory there, once it has one of its own.
     pub temp: Option<AbsolutePath>,
     /// What is shown of it.
-    pub end: End,
+    pub end: remote::End,
 }
 
 impl Elsewhere {
@@ -638,9 +638,11 @@ impl Session {
         if let Some(held) = self.shell.remote().and_then(RemoteShell::held)
             && let Err(error) = held.begin(&grant, &before, &terms.progress).await
         {
-            // Nothing has run.
+            // Nothing has run, and nothing will: what the guard does not know of it would judge as something else.
+            tracing::warn!(%error, "a session's guard at its target does not answer");
             self.left = before;
-            return Err(error);
+            let (end, lost) = (End::Unknown, Some(Lost::Disconnected));
+            return Ok(Ended { end, lost, cwd: None, duration: Duration::ZERO });
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();

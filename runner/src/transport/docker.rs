@@ -172,7 +172,7 @@ fn confined(target: &DockerTarget) -> HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(true),
-        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,mode=1777".to_owned())])),
+        tmpfs: Some(rooms(target)),
         pids_limit: Some(i64::try_from(target.processes).unwrap_or(i64::MAX)),
         memory: Some(bytes),
         memory_swap: Some(bytes),
@@ -181,6 +181,13 @@ fn confined(target: &DockerTarget) -> HostConfig {
         auto_remove: Some(true),
         ..HostConfig::default()
     }
+}
+
+/// What can be written in it, in memory: what commands need, and what its guard is executed from, which those cannot reach.
+fn rooms(target: &DockerTarget) -> HashMap<String, String> {
+    let room = |path: &str, more: &str| (path.to_owned(), format!("rw,nosuid,nodev,mode=1777{more}"));
+    let guard = target.guard.as_ref().map(|guard| room(guard.as_str(), ",exec"));
+    [room("/tmp", "")].into_iter().chain(guard).collect()
 }
 
 /// `name@sha256:…`. The engine's own id of an image is the digest of its configuration, which names all of its layers.

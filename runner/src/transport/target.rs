@@ -123,6 +123,8 @@ pub struct DockerTarget {
     pub memory: u64,
     /// Processes of a container that is made for a session.
     pub processes: u64,
+    /// The directory in such a container from which the guard is executed, if there is to be one.
+    pub guard: Option<AbsolutePath>,
 }
 
 /// Which container.
