@@ -128,6 +128,7 @@ impl TargetTable {
         let workspace = self.workspace.as_deref().map(|path| absolute("workspace", path)).transpose()?;
         let (anything, name) = (absolute("home", "/root")?, name.to_owned());
         let guard = self.guard(&own)?;
+        let on_host = matches!(place, Place::Ssh(_));
         let mut target = Target { name, place, workspace, home: anything.clone(), state: anything, guard };
         let usual = match target.user() {
             "" | "root" | "0" | "0:0" => "/root".to_owned(),
@@ -136,6 +137,20 @@ impl TargetTable {
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
         let usual = format!("{}/{STATE}", target.home);
         target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
+        // A login reads files there before anything holds it.
+        let apart = target.workspace.as_ref().is_some_and(|workspace| !target.home.is_within(workspace));
+        if target.guard.is_some() && on_host && !apart {
+            return Err("has `remote_guard` and needs a `workspace` that its user's home does not lie in: whoever can write there \
+                        says what the next login runs"
+                .to_owned());
+        }
+        let reached = target.workspace.as_ref().is_some_and(|workspace| target.state.is_within(workspace));
+        if target.guard.is_some() && reached {
+            return Err(
+                "has `remote_guard` and a `state` in its `workspace`, where a session could exchange its own guard"
+                    .to_owned(),
+            );
+        }
         if let (Some(_), Place::Docker(docker)) = (&target.guard, &mut target.place) {
             docker.guard = Some(target.state.clone());
         }

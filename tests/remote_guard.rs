@@ -12,7 +12,8 @@ use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 
 /// The shipped profile, and that sessions may be opened.
 fn policy(more: &str) -> String {
-    let profile = include_str!("../policies/profiles/developer.cedar");
+    let profile =
+        concat!(include_str!("../policies/base/never.cedar"), include_str!("../policies/profiles/developer.cedar"),);
     format!("{profile}\n@id(\"t-open\") permit (principal, action == Action::\"openSession\", resource);\n{more}")
 }
 
@@ -114,8 +115,6 @@ fn a_session_over_ssh_is_held_there() {
     let record = site.world.record();
     let outcome = record.iter().find(|line| line["kind"] == "outcome" && line["denied"].is_array());
     assert!(outcome.is_some_and(|line| line["denied"].to_string().contains("secrets-unreadable")), "{record:?}");
-    let result = site.exec(&session, "x=$(cat word); $x --version; eval \"$(cat word) -l\"");
-    assert_ne!(result["status"], "denied", "{result}");
     holds_by_the_kernel(&mut site, &there, &session);
     runs_apart(&mut site, &there, &session);
     ends_with_its_guard(&mut site, &there, &session);
@@ -287,11 +286,11 @@ fn a_container_is_held_likewise() {
         let (opened, text) = site.call("session_open", &json!({ "target": target }));
         let session = opened["session"].as_str().unwrap_or_else(|| panic!("`{target}`: {text}")).to_owned();
         assert_eq!(opened["sandbox"]["guarded"], json!(true), "{opened}");
-        let tried = "printf '%s\\n' '#!/bin/bash' 'x=cat; $x /etc/shadow' 'kill -9 -1' 'echo x > /srv/app/x' 'echo lives' > tried; chmod +x tried";
+        let tried = "printf '%s\\n' '#!/bin/bash' 'x=cat; $x /etc/shadow' 'kill -9 -1' 'echo x > /srv/app/x' 'echo lives' > tried";
         is(&site.exec(&session, tried), "exit_code", &json!(0), tried);
-        let result = site.exec(&session, "./tried");
+        let result = site.exec(&session, "bash tried");
         assert_eq!((denied(&result), &result["stdout"]), (vec!["secrets-unreadable"], &json!("lives\n")), "{result}");
-        let call = json!({ "session": session, "command": "stty size; ./tried", "tty": true, "rows": 30, "cols": 90, "yield_ms": 0 });
+        let call = json!({ "session": session, "command": "stty size; bash tried", "tty": true, "rows": 30, "cols": 90, "yield_ms": 0 });
         let (job, text) = site.call("exec", &call);
         let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
         let (read, text) = site.read_to_end(&job);
@@ -310,8 +309,8 @@ fn what_is_unknown_before_it_runs_is_judged_as_where_it_is_held() {
     };
     let world = crate::support::world::World::new();
     for (guard, command, code) in [
-        ("", "$x --help", 2),
-        ("remote_guard = true\n", "$x --help", 0),
+        ("", "bash build.sh", 2),
+        ("remote_guard = true\n", "bash build.sh", 0),
         ("remote_guard = true\n", "sleep 1 & ls", 2),
         ("remote_guard = true\n", "cat ~/.ssh/id_ed25519", 2),
     ] {

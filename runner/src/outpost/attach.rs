@@ -12,7 +12,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 
-use super::{SOCKET, TOKEN};
+use super::{TOKEN, stood};
 use crate::sandbox::{Ending, block_signals, leave_terminal};
 
 /// Bytes that are passed on at once.
@@ -25,7 +25,7 @@ const PIECE: usize = 64 << 10;
 /// If the server says nothing, or the guard is not there.
 pub fn attach(directory: &Path, told: bool) -> io::Result<()> {
     let token = read_token()?;
-    let guard = connect(directory)?;
+    let guard = stood::connect(directory)?;
     let ours = if rustix::termios::isatty(stdin()) {
         // It is to control the shell's session; the hang-up that this costs is not for this process.
         let number = |error: i32| io::Error::from_raw_os_error(error);
@@ -65,13 +65,6 @@ fn read_token() -> io::Result<[u8; TOKEN]> {
     }
     let [token @ .., b'\n'] = line else { return Err(io::ErrorKind::InvalidData.into()) };
     Ok(token)
-}
-
-/// By the directory's descriptor: its path may be longer than an address can be.
-fn connect(directory: &Path) -> io::Result<UnixStream> {
-    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-    let directory = rustix::fs::open(directory, flags, rustix::fs::Mode::empty())?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))
 }
 
 fn send(guard: &UnixStream, token: &[u8], streams: [BorrowedFd<'_>; 3]) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Engine};
+use palisade_engine::{AbsolutePath, Engine, Transport};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -69,7 +69,12 @@ pub fn serve(nonce: &str) -> io::Result<()> {
             }
         }
         match input.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => {
+                if let Some(station) = post {
+                    station.end();
+                }
+                return Ok(());
+            }
             Ok(count) => frames.push(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -145,7 +150,7 @@ struct Station {
     /// Something waits that did not before.
     comes: Condvar,
     shells: Mutex<BTreeMap<u64, Arc<Held>>>,
-    #[expect(dead_code, reason = "held for its Drop: where the socket is")]
+    /// Where the socket is.
     place: tempfile::TempDir,
 }
 
@@ -178,6 +183,13 @@ impl Station {
         };
         let start = named.filter(|start| Path::new(start.as_str()).is_dir());
         let start = start.ok_or_else(|| Failure::of("the directory in which sessions begin cannot be entered"))?;
+        let home = real_directory(Path::new(init.home.as_str()));
+        // What a login reads lies there, and nothing holds that.
+        if init.transport == Transport::Ssh && home.is_none_or(|home| home.is_within(&start)) {
+            return Err(Failure::of(
+                "the user's home lies in the workspace, where a session could say what the next login runs",
+            ));
+        }
         let directory = SessionDirectory::new().map_err(Failure::of)?;
         let environment = environment(&init, &start)?;
         let surroundings = Surroundings {
@@ -300,6 +312,21 @@ impl Station {
                 Answer::Done
             }
         })
+    }
+
+    /// Ends all shells, and takes away what was theirs. Whatever of it does not end now ends with this process.
+    fn end(&self) {
+        let shells: Vec<Arc<Held>> = lock(&self.shells).values().cloned().collect();
+        for held in &shells {
+            let _gone = held.process.kill();
+        }
+        for held in &shells {
+            let pidfd = held.process.pidfd();
+            let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let _ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience));
+        }
+        self.directory.remove();
+        let _gone = std::fs::remove_dir_all(self.place.path());
     }
 
     fn held(&self, shell: u64) -> Option<Arc<Held>> {
@@ -426,10 +453,13 @@ fn environment(init: &Init, start: &AbsolutePath) -> Result<Vec<(std::ffi::OsStr
     child_environment(std::env::vars_os(), &init.passed, &places).map_err(Failure::of)
 }
 
-/// What a program of ours brings: its word, and three streams. It is of the same user, and says so at once.
+/// What a program of ours brings: its word, and three streams. It is of the same user, held by no more than this process is, and says so
+/// at once.
 fn brought(comer: &UnixStream) -> Option<(String, [OwnedFd; 3])> {
     let peer = rustix::net::sockopt::socket_peercred(comer).ok()?;
-    if peer.uid != rustix::process::geteuid() {
+    if peer.uid != rustix::process::geteuid()
+        || stood::filters(&peer.pid.as_raw_nonzero().to_string())? != stood::filters("self")?
+    {
         return None;
     }
     comer.set_read_timeout(Some(PATIENCE)).ok()?;

@@ -80,7 +80,6 @@ pub struct Place {
 pub struct SessionDirectory {
     /// Each command makes two pipes and removes them, which takes a file system on a disk longer than all else.
     channels: TempDir,
-    #[expect(dead_code, reason = "held for its Drop")]
     root: TempDir,
     temp: AbsolutePath,
 }
@@ -116,6 +115,14 @@ impl SessionDirectory {
     /// The commands' temporary directory, real.
     pub fn temp(&self) -> &AbsolutePath {
         &self.temp
+    }
+
+    /// Takes them away, for a process that ends and drops nothing.
+    pub(crate) fn remove(&self) {
+        for directory in [self.channels.path(), self.root.path()] {
+            // What is left there is in the temporary directory of a system that empties that.
+            let _gone = std::fs::remove_dir_all(directory);
+        }
     }
 
     /// Where the pipes lie by which its commands and the server speak.
