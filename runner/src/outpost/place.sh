@@ -26,7 +26,7 @@ palisade_run() {
     if [ "$palisade_told" = "$2" ]; then
         palisade_say runs
     else
-        palisade_say "fails the program does not start there: $(printf %.200s "$palisade_told")"
+        palisade_say "fails the program does not start there: $(printf %.200s "$palisade_told" | tr "\n" " ")"
     fi
 }
 
