@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::policy::recorded;
 use crate::support::services::{Docker, Sshd, run};
 use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 
@@ -134,7 +135,7 @@ fn holds_by_the_kernel(site: &mut Site, there: &There, session: &str) {
         (format!("#!/bin/bash\nfor file in {state}/guard/*; do [ -e \"$file\" ] && echo \"$file\"; done; :"), ""),
         (format!("#!/bin/bash\necho x > {state}/guard/x && echo written"), ""),
         (format!("#!/bin/bash\nkill -9 {supervisor} && echo killed"), ""),
-        ("#!/bin/bash\nkill -9 -1; kill -9 1; echo lives".to_owned(), "lives\n"),
+        ("#!/bin/bash\nkill -9 1; echo lives".to_owned(), "lives\n"),
         (format!("#!/bin/bash\nread -r line < /proc/{supervisor}/environ && echo read"), ""),
         (
             format!(
@@ -228,6 +229,31 @@ fn ends_with_its_guard(site: &mut Site, there: &There, session: &str) {
     until("something outlived its session", || !runs("623"));
 }
 
+/// Other policies are not what the guard was told.
+#[test]
+fn other_policies_take_another_guard() {
+    let Some(sshd) = Sshd::up(&[]) else { return };
+    let there = There::new(&sshd);
+    let mut site = Site::with_policy(&format!("{ACCEPT}{}", there.target(&sshd, "web", "")), &policy(""));
+    let session = site.open("web");
+    there.script("tried", "#!/bin/bash\nhead -c 1 /etc/hostname >/dev/null && echo read");
+    let result = site.exec(&session, "kept=yes; ./tried");
+    assert_eq!((denied(&result), &result["stdout"]), (vec![], &json!("read\n")), "{result}");
+    let no = "@id(\"t-no-head\") @reason(\"no heads\") forbid (principal, action == Action::\"exec\", resource in Program::\"head\");";
+    fs::write(site.world.path("site/site.cedar"), policy(no)).expect("written");
+    run(Command::new("kill").args(["-HUP", &site.server.child.id().to_string()]));
+    recorded(&site.world, "the reload", |line| line["kind"] == "policy_reload");
+    until("the session goes on under a guard from before", || {
+        site.world.record().iter().any(|line| line["kind"] == "close" && line["reason"] == "policy-reload")
+    });
+    let (result, text) = site.call("exec", &json!({ "session": session, "command": "./tried" }));
+    assert!(text.contains("the policies have changed, and the guard"), "{result} {text}");
+    let (opened, text) = site.call("session_open", &json!({ "session": session }));
+    assert_eq!(opened["restarted"], json!(true), "{text}");
+    let result = site.exec(&session, "./tried; echo $kept");
+    assert_eq!((denied(&result), &result["stdout"]), (vec!["t-no-head"], &json!("yes\n")), "{result}");
+}
+
 #[test]
 fn what_cannot_be_held_is_no_session() {
     let Some(sshd) = Sshd::up(&[]) else { return };
@@ -280,13 +306,15 @@ fn a_container_is_held_likewise() {
          docker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
         container.name()
     );
-    let mut site = Site::with_policy(&targets, &policy(""));
+    let opaque =
+        "@id(\"t-opaque\") permit (principal, action == Action::\"exec\", resource) when { context.session.guarded };";
+    let mut site = Site::with_policy(&targets, &policy(opaque));
     for target in ["ci", "fresh"] {
         let (opened, text) = site.call("session_open", &json!({ "target": target }));
         let session = opened["session"].as_str().unwrap_or_else(|| panic!("`{target}`: {text}")).to_owned();
         assert_eq!(opened["sandbox"]["guarded"], json!(true), "{opened}");
         // What `sed` makes of it nobody knows before.
-        let tried = "bash -c \"$(sed s/@/a/ <<< 'x=c@t; $x /etc/shadow; kill -9 -1; echo x > /srv/x; echo lives')\"";
+        let tried = "eval \"$(sed s/@/a/ <<< 'x=c@t; $x /etc/shadow; kill -9 1; echo x > /srv/x; echo lives')\"";
         let result = site.exec(&session, tried);
         assert_eq!((denied(&result), &result["stdout"]), (vec!["secrets-unreadable"], &json!("lives\n")), "{result}");
         let call = json!({ "session": session, "command": format!("stty size; {tried}"), "tty": true, "rows": 30, "cols": 90, "yield_ms": 0 });

@@ -52,9 +52,10 @@ pub(super) enum Answer {
     Ready(Ready),
     /// A shell runs.
     Launched(Box<Launched>),
-    /// How a script has done.
+    /// How a script has done, and where that has left its shell.
     Settled {
         limit: Option<Exceeded>,
+        cwd: Option<AbsolutePath>,
     },
     Stands(Option<AbsolutePath>),
     Done,

@@ -297,7 +297,7 @@ impl Station {
                 let Some(held) = self.held(shell) else { return unknown() };
                 let limit = lock(&held.watch).as_mut().and_then(Watch::now);
                 *lock(&held.watch) = None;
-                Answer::Settled { limit }
+                Answer::Settled { limit, cwd: standing(held.pid) }
             }
             Order::Stands { shell } => match self.held(shell) {
                 Some(held) => Answer::Stands(standing(held.pid)),

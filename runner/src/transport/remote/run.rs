@@ -171,15 +171,19 @@ impl Run<'_> {
     async fn complete(mut self, started: Instant) -> Ended {
         let (mut end, mut lost) = self.drive().await;
         // What was refused has been told once this is answered.
-        let limit = match &self.shell.held {
+        let (limit, stands) = match &self.shell.held {
             Some(held) => held.settle().await,
-            None => None,
+            None => (None, None),
         };
         if let (Some(limit), End::Status(_) | End::ShellKilled(_)) = (limit, end) {
             end = End::Limited(limit);
         }
         let duration = started.elapsed();
-        let cwd = if lost.is_none() { self.shell.cwd().await } else { None };
+        let cwd = match (&self.shell.held, lost) {
+            (_, Some(_)) => None,
+            (Some(_), None) => stands,
+            (None, None) => self.shell.cwd().await,
+        };
         // A shell that stands nowhere that can be named cannot be judged for.
         lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
         if lost.is_some() {
