@@ -7,9 +7,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::elicitation::{SITS_THERE, forms, yes};
 use crate::policy::recorded;
+use crate::serve::Server;
 use crate::support::services::{Docker, Sshd, run};
 use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
+use crate::support::world::World;
 
 /// The shipped profile, and that sessions may be opened.
 fn policy(more: &str) -> String {
@@ -254,6 +257,50 @@ fn other_policies_take_another_guard() {
     assert_eq!((denied(&result), &result["stdout"]), (vec!["t-no-head"], &json!("yes\n")), "{result}");
 }
 
+/// A yes is to one command of a text, and lifts one `execve` there; limits end a command there, and not its session.
+#[test]
+fn a_yes_and_a_limit_count_there() {
+    let Some(sshd) = Sshd::up(&[]) else { return };
+    let there = There::new(&sshd);
+    let world = World::new();
+    let limits = ACCEPT.replace("[sandbox]", "[sandbox]\nlimits = { memory = \"256MiB\", cpu = \"2s\" }");
+    let settings = world.write("settings.toml", &format!("{SITS_THERE}{limits}{}", there.target(&sshd, "web", "")));
+    let policies = world.write("site.cedar", &policy(""));
+    let mut serve = world.palisade();
+    serve.args(["serve", "--config"]).arg(settings).arg("--policies").arg(policies);
+    let mut server = Server::greeted(serve, &forms());
+    let call = |server: &mut Server, id: u64, tool: &str, arguments: Value| -> Value {
+        server.call(id, tool, &arguments);
+        loop {
+            let answer = server.receive();
+            if answer["method"] == "elicitation/create" {
+                server.send(&json!({ "jsonrpc": "2.0", "id": answer["id"], "result": yes() }));
+            } else if answer["id"] == id {
+                return answer["result"]["structuredContent"].clone();
+            }
+        }
+    };
+    let opened = call(&mut server, 1, "session_open", json!({ "target": "web" }));
+    there.script("push", "#!/bin/bash\ngit push https://example.com/x main");
+    there.script("hog", "#!/usr/bin/perl\nwhile (1) { push @a, 'x' x 1e7 }");
+    there.script("spin", "#!/bin/bash\nwhile :; do :; done");
+    for (id, command, status, limit, refused) in [
+        (2, "git push https://example.com/x main", "done", "", &[][..]),
+        (3, "git push https://example.com/x main; ./push", "done", "", &[""]),
+        (4, "./push", "done", "", &[""]),
+        (5, "./hog", "limited", "memory", &[]),
+        (6, "./spin", "limited", "cpu", &[]),
+        (7, "echo lives", "done", "", &[]),
+    ] {
+        let arguments =
+            json!({ "session": opened["session"], "command": command, "timeout_ms": 60_000, "yield_ms": 60_000 });
+        let result = call(&mut server, id, "exec", arguments);
+        assert_eq!(result["status"], json!(status), "`{command}`: {result}");
+        assert_eq!(result["limit"].as_str().unwrap_or_default(), limit, "`{command}`: {result}");
+        assert_eq!(denied(&result), refused, "`{command}`: {result}");
+    }
+}
+
 #[test]
 fn what_cannot_be_held_is_no_session() {
     let Some(sshd) = Sshd::up(&[]) else { return };
@@ -334,7 +381,7 @@ fn what_is_unknown_before_it_runs_is_judged_as_where_it_is_held() {
             "[targets.web]\nworkspace = \"/srv/app\"\n{guard}ssh = {{ host = \"web.example.com\", user = \"deploy\" }}\n"
         )
     };
-    let world = crate::support::world::World::new();
+    let world = World::new();
     for (guard, command, code) in [
         ("", "bash build.sh", 3),
         ("remote_guard = true\n", "bash build.sh", 0),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Grant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ANSWER, Numbered, Order, Ready, encode};
 use super::place;
@@ -56,9 +56,17 @@ struct Inner {
     shells: AtomicU64,
 }
 
-/// Who hears of the refusals in each shell.
+/// Who hears of what happens in each shell.
 #[derive(Debug, Default)]
-struct Ledgers(Mutex<BTreeMap<u64, Arc<Ledger>>>);
+struct Ledgers(Mutex<BTreeMap<u64, Hearer>>);
+
+#[derive(Clone, Debug)]
+struct Hearer {
+    /// Of refusals.
+    ledger: Arc<Ledger>,
+    /// Of a limit that the script that runs has passed.
+    limit: watch::Sender<Option<Exceeded>>,
+}
 
 #[derive(Debug)]
 struct Asked {
@@ -73,6 +81,7 @@ pub(crate) struct Shell {
     id: u64,
     launched: Launched,
     scripts: AtomicU64,
+    limit: watch::Receiver<Option<Exceeded>>,
 }
 
 impl Outpost {
@@ -116,11 +125,11 @@ impl Outpost {
         let token = Nonce::new()?.as_str().to_owned();
         let Errands { words, variables, errands } = base.errands(purpose);
         let launch = Launch { shell: id, token: token.clone(), words, variables, cwd: cwd.cloned(), errands };
-        self.0.ledgers.put(id, ledger);
+        let limit = self.0.ledgers.put(id, ledger);
         let launched = self.launch(base, purpose, launch, token).await;
         match launched {
             Ok((wire, launched)) => {
-                Ok((wire, Shell { outpost: self.clone(), id, launched, scripts: AtomicU64::new(0) }))
+                Ok((wire, Shell { outpost: self.clone(), id, launched, scripts: AtomicU64::new(0), limit }))
             }
             Err(error) => {
                 self.0.ledgers.forget(id);
@@ -222,6 +231,15 @@ impl Shell {
         }
     }
 
+    /// Waits until the script that runs passes a limit. Safe to drop.
+    pub(crate) async fn exceeded(&self) -> Exceeded {
+        let mut limit = self.limit.clone();
+        match limit.wait_for(Option::is_some).await.ok().and_then(|limit| *limit) {
+            Some(limit) => limit,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Where it stands, as the kernel has it.
     pub(crate) async fn cwd(&self) -> Option<AbsolutePath> {
         match self.asked(Order::Stands { shell: self.id }).await {
@@ -247,17 +265,21 @@ impl Drop for Shell {
 }
 
 impl Ledgers {
-    fn put(&self, shell: u64, ledger: Ledger) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shell, Arc::new(ledger));
+    fn put(&self, shell: u64, ledger: Ledger) -> watch::Receiver<Option<Exceeded>> {
+        let (limit, passed) = watch::channel(None);
+        let hearer = Hearer { ledger: Arc::new(ledger), limit };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shell, hearer);
+        passed
     }
 
-    fn of(&self, shell: u64) -> Option<Arc<Ledger>> {
+    fn of(&self, shell: u64) -> Option<Hearer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&shell).cloned()
     }
 
     fn begin(&self, shell: u64, script: u64, progress: &Arc<Progress>) {
-        if let Some(ledger) = self.of(shell) {
+        if let Some(Hearer { ledger, limit }) = self.of(shell) {
             ledger.begin(script, progress);
+            limit.send_replace(None);
         }
     }
 
@@ -374,8 +396,13 @@ fn answered(
     while let Some(Numbered { id, body }) = frames.next::<Answer>().ok()? {
         match (id, body) {
             (0, Answer::Refused { shell, refusal }) => {
-                if let Some(ledger) = ledgers.of(shell) {
+                if let Some(Hearer { ledger, .. }) = ledgers.of(shell) {
                     tokio::task::block_in_place(|| ledger.tell(&refusal));
+                }
+            }
+            (0, Answer::Exceeded { shell, limit }) => {
+                if let Some(hearer) = ledgers.of(shell) {
+                    hearer.limit.send_replace(Some(limit));
                 }
             }
             (0, _) => return None,

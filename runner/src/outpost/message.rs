@@ -63,6 +63,11 @@ pub(super) enum Answer {
         what: String,
         help: String,
     },
+    /// Without being asked: a shell has passed a limit.
+    Exceeded {
+        shell: u64,
+        limit: Exceeded,
+    },
     /// Without being asked: a shell's program was refused.
     Refused {
         shell: u64,

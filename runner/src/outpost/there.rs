@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Transport};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ORDER, Numbered, Order, Ready, encode};
@@ -22,7 +22,7 @@ use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
-use crate::sandbox::meter::{Meter, Watch};
+use crate::sandbox::meter::{Exceeded, Meter, Watch};
 use crate::sandbox::plan::{self, Hole, PathRule, Promise, Rights, SandboxPlan};
 use crate::sandbox::{self, Disks, Process, SandboxError, probe};
 use crate::session::SessionError;
@@ -30,6 +30,9 @@ use crate::transport::local::{SessionDirectory, standing};
 
 /// How long somebody who brings streams may take to say which shell they are for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a limit was passed: nothing says so by itself.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Where the shell of a session may be: a directory of the system, whatever the login's `PATH` says.
 const SHELLS: [&str; 3] = ["/bin", "/usr/bin", "/usr/local/bin"];
@@ -160,7 +163,10 @@ struct Held {
     pid: i32,
     desk: Arc<Desk>,
     meter: Option<Meter>,
+    /// What the script that runs uses; none while none does.
     watch: Mutex<Option<Watch>>,
+    /// The limit that it has passed.
+    passed: Mutex<Option<Exceeded>>,
 }
 
 impl Station {
@@ -295,7 +301,8 @@ impl Station {
             }
             Order::Settle { shell } => {
                 let Some(held) = self.held(shell) else { return unknown() };
-                let limit = lock(&held.watch).as_mut().and_then(Watch::now);
+                let now = held.passes();
+                let limit = lock(&held.passed).take().or(now);
                 *lock(&held.watch) = None;
                 Answer::Settled { limit, cwd: standing(held.pid) }
             }
@@ -322,7 +329,7 @@ impl Station {
         }
         for held in &shells {
             let pidfd = held.process.pidfd();
-            let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
             let _ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience));
         }
         self.directory.remove();
@@ -344,7 +351,8 @@ impl Station {
         };
         lock(&self.shells).insert(shell, Arc::clone(&held));
         self.out.tell(&Numbered { id, body: Answer::Launched(Box::new(launched)) });
-        let ending = held.end(&comer);
+        let exceeded = |limit| self.out.tell(&Numbered { id: 0, body: Answer::Exceeded { shell, limit } });
+        let ending = held.end(&comer, exceeded);
         lock(&self.shells).remove(&shell);
         if let Ok(ending) = ending {
             let _gone = (&comer).write_all(&attach::told(ending));
@@ -409,7 +417,7 @@ impl Station {
         let meter =
             meter.map_err(|error| Failure::of(format!("there is no watch over the session's limits: {error}")))?;
         let pid = process.program_pid().ok_or_else(|| Failure::of("the shell has ended at once"))?;
-        let held = Arc::new(Held { process, pid, desk, meter, watch: Mutex::default() });
+        let held = Arc::new(Held { process, pid, desk, meter, watch: Mutex::default(), passed: Mutex::default() });
         Ok((held, Launched { pid, cwd, enforced }))
     }
 }
@@ -423,12 +431,21 @@ impl Held {
         *lock(&self.watch) = runtime.ok().map(|runtime| runtime.block_on(meter.watch()));
     }
 
-    /// Waits until the shell has ended; it is ended if whoever brought its streams is gone.
-    fn end(&self, comer: &UnixStream) -> io::Result<sandbox::Ending> {
+    /// A limit that the script that runs has just passed.
+    fn passes(&self) -> Option<Exceeded> {
+        lock(&self.watch).as_mut().and_then(Watch::now)
+    }
+
+    /// Waits until the shell has ended; it is ended if whoever brought its streams is gone. Meanwhile it is told of limits that are passed.
+    fn end(&self, comer: &UnixStream, exceeded: impl Fn(Exceeded)) -> io::Result<sandbox::Ending> {
         loop {
+            if let Some(limit) = self.passes() {
+                *lock(&self.passed) = Some(limit);
+                exceeded(limit);
+            }
             let (process, comer) = (self.process.pidfd(), comer.as_fd());
             let mut polled = [PollFd::new(&process, PollFlags::IN), PollFd::new(&comer, PollFlags::IN)];
-            match poll(&mut polled, None) {
+            match poll(&mut polled, Some(&LOOK)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -12,6 +12,7 @@ use super::terminal::Keyboard;
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
+use crate::sandbox::meter::Exceeded;
 use crate::session::frame::{self, Streams};
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
@@ -89,6 +90,7 @@ enum Then {
 
 enum Event {
     Deadline,
+    Limit(Exceeded),
     Stop,
     Order(Option<Order>),
     Again,
@@ -207,6 +209,7 @@ impl Run<'_> {
             match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
                 Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Ladder::new(None)),
                 Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
                 Event::Again => self.ask(),
@@ -275,11 +278,19 @@ impl Run<'_> {
                 None => None,
             }
         };
+        let held = shell.held.clone();
+        let limit = async {
+            match &held {
+                Some(held) => held.exceeded().await,
+                None => std::future::pending().await,
+            }
+        };
         let (main, room) = shell.main.halves();
         tokio::select! {
             biased;
             // Not while the other shell is still at the last step.
             () = tokio::time::sleep_until(*deadline), if !at_work => Event::Deadline,
+            limit = limit, if fall.is_none() && !at_work => Event::Limit(limit),
             () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
             done = done, if at_work => Event::Done(done),
             order = order, if ordered => Event::Order(order),
