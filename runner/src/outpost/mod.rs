@@ -21,6 +21,7 @@
 
 mod attach;
 mod control;
+mod held;
 mod message;
 mod place;
 mod stood;

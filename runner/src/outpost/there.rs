@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,25 +13,22 @@ use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Transport};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use super::held::{Held, brought};
 use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ORDER, Numbered, Order, Ready, encode};
-use super::{TOKEN, attach, stood};
+use super::{attach, stood};
 use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
-use crate::sandbox::meter::{Exceeded, Meter, Watch};
+use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{self, Hole, PathRule, Promise, Rights, SandboxPlan};
-use crate::sandbox::{self, Disks, Process, SandboxError, probe};
+use crate::sandbox::{self, Disks, SandboxError, probe};
 use crate::session::SessionError;
 use crate::transport::local::{SessionDirectory, standing};
 
 /// How long somebody who brings streams may take to say which shell they are for.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether a limit was passed: nothing says so by itself.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the shell of a session may be: a directory of the system, whatever the login's `PATH` says.
 const SHELLS: [&str; 3] = ["/bin", "/usr/bin", "/usr/local/bin"];
@@ -155,18 +151,6 @@ struct Station {
     shells: Mutex<BTreeMap<u64, Arc<Held>>>,
     /// Where the socket is.
     place: tempfile::TempDir,
-}
-
-/// A shell that runs.
-struct Held {
-    process: Arc<Process>,
-    pid: i32,
-    desk: Arc<Desk>,
-    meter: Option<Meter>,
-    /// What the script that runs uses; none while none does.
-    watch: Mutex<Option<Watch>>,
-    /// The limit that it has passed.
-    passed: Mutex<Option<Exceeded>>,
 }
 
 impl Station {
@@ -422,78 +406,11 @@ impl Station {
     }
 }
 
-impl Held {
-    /// A script begins: what it uses counts from now on.
-    fn begins(&self) {
-        let Some(meter) = &self.meter else { return };
-        // It waits for a thread of its own, and for nothing that a runtime does.
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        *lock(&self.watch) = runtime.ok().map(|runtime| runtime.block_on(meter.watch()));
-    }
-
-    /// A limit that the script that runs has just passed.
-    fn passes(&self) -> Option<Exceeded> {
-        lock(&self.watch).as_mut().and_then(Watch::now)
-    }
-
-    /// Waits until the shell has ended; it is ended if whoever brought its streams is gone. Meanwhile it is told of limits that are passed.
-    fn end(&self, comer: &UnixStream, exceeded: impl Fn(Exceeded)) -> io::Result<sandbox::Ending> {
-        loop {
-            if let Some(limit) = self.passes() {
-                *lock(&self.passed) = Some(limit);
-                exceeded(limit);
-            }
-            let (process, comer) = (self.process.pidfd(), comer.as_fd());
-            let mut polled = [PollFd::new(&process, PollFlags::IN), PollFd::new(&comer, PollFlags::IN)];
-            match poll(&mut polled, Some(&LOOK)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let [ended, hung_up] = polled.map(|polled| !polled.revents().is_empty());
-            if ended {
-                return self.process.ended();
-            }
-            if hung_up {
-                self.process.kill()?;
-                let pidfd = self.process.pidfd();
-                poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)?;
-                return self.process.ended();
-            }
-        }
-    }
-}
-
 /// The variables of every shell here.
 fn environment(init: &Init, start: &AbsolutePath) -> Result<Vec<(std::ffi::OsString, std::ffi::OsString)>, Failure> {
     let workspace = init.workspace.as_ref().unwrap_or(start);
     let places = Places { home: init.home.as_str().into(), workspace: workspace.as_str().into() };
     child_environment(std::env::vars_os(), &init.passed, &places).map_err(Failure::of)
-}
-
-/// What a program of ours brings: its word, and three streams. It is of the same user, held by no more than this process is, and says so
-/// at once.
-fn brought(comer: &UnixStream) -> Option<(String, [OwnedFd; 3])> {
-    let peer = rustix::net::sockopt::socket_peercred(comer).ok()?;
-    if peer.uid != rustix::process::geteuid()
-        || stood::filters(&peer.pid.as_raw_nonzero().to_string())? != stood::filters("self")?
-    {
-        return None;
-    }
-    comer.set_read_timeout(Some(PATIENCE)).ok()?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut token = [0; TOKEN];
-    let read = recvmsg(comer, &mut [IoSliceMut::new(&mut token)], &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
-    let streams: Vec<OwnedFd> = control
-        .drain()
-        .flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(streams) => streams.collect(),
-            _ => Vec::new(),
-        })
-        .collect();
-    let streams = <[OwnedFd; 3]>::try_from(streams).ok()?;
-    comer.set_read_timeout(None).ok()?;
-    (read.bytes == TOKEN).then_some((String::from_utf8(token.to_vec()).ok()?, streams))
 }
 
 fn identity(stream: &OwnedFd) -> Option<(u64, u64)> {
@@ -508,7 +425,7 @@ fn shortened(refusal: Refusal) -> Refusal {
     Refusal { argv, program: short(refusal.program), ..refusal }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds a lock here can fail half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

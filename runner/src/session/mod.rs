@@ -1,5 +1,6 @@
 //! One live shell that scripts run in, one after the other.
 
+mod elsewhere;
 pub mod frame;
 pub mod hearing;
 mod hooks;
@@ -13,18 +14,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Grant, Machine, Transport};
+use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
+pub use self::elsewhere::Elsewhere;
 use crate::guard::Desk;
 use crate::network::Gate;
-use crate::outpost::Outpost;
 use crate::redact::{Redacted, RedactedBytes, Redactor};
-use crate::sandbox::plan::{Promise, SandboxPlan};
+use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
-use crate::transport::remote::{self, Base, Language, RemoteShell};
+use crate::transport::remote::{Base, Language, RemoteShell};
 use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
@@ -232,51 +233,6 @@ pub enum SessionError {
 
 fn by(policies: &[String]) -> String {
     if policies.is_empty() { "; nothing permits it".to_owned() } else { format!(", by {}", policies.join(", ")) }
-}
-
-/// Where a session is that is not on this machine.
-#[derive(Clone, Debug)]
-pub struct Elsewhere {
-    /// The operator's name for it.
-    pub name: String,
-    /// How it is reached.
-    pub transport: Transport,
-    /// The id of its host in policies.
-    pub host: String,
-    /// What policies are told of the machine there.
-    pub machine: Machine,
-    /// What policies call the workspace there.
-    pub workspace: AbsolutePath,
-    /// What `~` stands for there.
-    pub home: AbsolutePath,
-    /// The shell that its commands run in; what is not known before somebody has looked is none.
-    pub language: Option<Language>,
-    /// What holds its commands there, for policies to read.
-    pub promise: Promise,
-    /// The session's temporary directory there, once it has one of its own.
-    pub temp: Option<AbsolutePath>,
-    /// What is shown of it.
-    pub end: remote::End,
-}
-
-impl Elsewhere {
-    /// Somebody has looked.
-    pub(crate) fn speaks(&mut self, language: Language) {
-        self.language = Some(language);
-        self.end.shell = Some(language);
-    }
-
-    /// What its guard has reached.
-    pub(crate) fn held_by(&mut self, outpost: &Outpost, digest: Redacted) {
-        self.promise.paths_held &= outpost.paths_held();
-        self.temp = Some(outpost.temp().clone());
-        self.end.guard = digest;
-    }
-
-    /// The shell there, as scripts are read for it before any has run.
-    pub(crate) fn fresh(&self) -> palisade_grammar::Shell {
-        self.language.unwrap_or_default().fresh()
-    }
 }
 
 /// How one script is to be run.
