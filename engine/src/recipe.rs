@@ -46,7 +46,12 @@ impl Recipe {
     /// # Errors
     /// If the policies are refused, or the engine would be another one.
     pub fn make(self) -> Result<Engine, RecipeError> {
-        self.make_at(|_| None, Vec::new())
+        let Self { sources, groups, vocabulary, policy_set } = self;
+        let engine = Engine::new(Bundle::with_groups(sources, groups)?, vocabulary);
+        if engine.policy_set() != policy_set {
+            return Err(RecipeError::Other { found: engine.policy_set().to_owned(), expected: policy_set });
+        }
+        Ok(engine)
     }
 
     /// The same on another machine: there a group also means what its directories are really called (`real`), and what is `own`ed by
@@ -57,16 +62,12 @@ impl Recipe {
     pub fn make_at(
         self,
         real: impl Fn(&AbsolutePath) -> Option<AbsolutePath>,
-        own: Vec<AbsolutePath>,
+        own: &[AbsolutePath],
     ) -> Result<Engine, RecipeError> {
-        let Self { sources, groups, mut vocabulary, policy_set } = self;
-        let engine = Engine::new(Bundle::with_groups(sources, groups)?, vocabulary.clone());
-        if engine.policy_set() != policy_set {
-            return Err(RecipeError::Other { found: engine.policy_set().to_owned(), expected: policy_set });
-        }
+        let Engine { bundle, mut vocabulary, .. } = self.make()?;
         own.iter().for_each(|path| vocabulary.add_directory("palisade", path));
         vocabulary.add_real_paths(real);
-        Ok(Engine::new(engine.bundle, vocabulary))
+        Ok(Engine::new(bundle, vocabulary))
     }
 }
 

@@ -161,10 +161,9 @@ impl Station {
             stood::own().map_err(|error| Failure::of(format!("the guard's own directory cannot be used: {error}")))?;
         let (place, listener) = stood::listen(&own)
             .map_err(|error| Failure::of(format!("the guard cannot be reached in its directory: {error}")))?;
-        let engine = init.policies.clone().make_at(
-            |path| real_directory(Path::new(path.as_str())),
-            own.to_str().and_then(AbsolutePath::new).into_iter().collect(),
-        );
+        let real = |path: &AbsolutePath| real_directory(Path::new(path.as_str()));
+        let own: Vec<AbsolutePath> = own.to_str().and_then(AbsolutePath::new).into_iter().collect();
+        let engine = init.policies.clone().make_at(real, &own);
         let engine = Arc::new(engine.map_err(Failure::of)?);
         let login = std::env::current_dir().ok().and_then(|directory| real_directory(&directory));
         let named = match &init.workspace {
