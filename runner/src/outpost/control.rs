@@ -107,6 +107,10 @@ impl Outpost {
         if ready.home != home.as_str() {
             return Err(TargetError::Home { target: base.name().to_owned(), home: ready.home }.into());
         }
+        // It is a word of a login shell's line.
+        if !place::is_plain(&ready.directory) {
+            return Err(failed(Answer::Done));
+        }
         Ok(Self(Arc::new(Inner { program, ready, orders, ledgers, shells: AtomicU64::new(0) })))
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn place(base: &Base, state: &AbsolutePath, binary: Option<&Pat
     let digest = digest.map_err(|error| unreadable(io::Error::other(error)))?.map_err(unreadable)?;
     let directory = state.child(DIRECTORY).and_then(|directory| directory.child(&digest).map(|_| directory));
     // It is a word of a login shell's line.
-    let directory = directory.filter(|directory| !directory.as_str().contains(['\'', '\\', '!', '\n', '\r']));
+    let directory = directory.filter(|directory| is_plain(directory.as_str()));
     let directory = directory.ok_or_else(|| guard(format!("its directory cannot be named: `{state}`")))?;
     let placed = Placed { program: format!("{directory}/{digest}"), digest };
     match told(base, &directory, &placed.digest, "palisade_look", Vec::new()).await? {
@@ -64,6 +64,11 @@ pub(super) async fn place(base: &Base, state: &AbsolutePath, binary: Option<&Pat
         Told::Runs => Ok(placed),
         Told::Lacks => Err(guard("it has not come there whole".to_owned())),
     }
+}
+
+/// Whether any login shell takes it for one word between single quotes.
+pub(super) fn is_plain(word: &str) -> bool {
+    !word.contains(['\'', '\\', '!', '\n', '\r'])
 }
 
 enum Told {

@@ -179,11 +179,14 @@ impl Station {
                 "the user's home lies in the workspace, where a session could say what the next login runs",
             ));
         }
+        if own.iter().any(|own| own.is_within(&start)) {
+            return Err(Failure::of("it lies in the workspace, where a session could exchange it"));
+        }
         let directory = SessionDirectory::new().map_err(Failure::of)?;
         let environment = environment(&init, &start)?;
         let surroundings = Surroundings {
             principal: init.principal.clone(),
-            workspace: init.workspace.clone().unwrap_or_else(|| start.clone()),
+            workspace: start.clone(),
             home: init.home.clone(),
             trusted: Vec::new(),
             writable: Vec::new(),
@@ -407,8 +410,7 @@ impl Station {
 
 /// The variables of every shell here.
 fn environment(init: &Init, start: &AbsolutePath) -> Result<Vec<(std::ffi::OsString, std::ffi::OsString)>, Failure> {
-    let workspace = init.workspace.as_ref().unwrap_or(start);
-    let places = Places { home: init.home.as_str().into(), workspace: workspace.as_str().into() };
+    let places = Places { home: init.home.as_str().into(), workspace: start.as_str().into() };
     child_environment(std::env::vars_os(), &init.passed, &places).map_err(Failure::of)
 }
 
