@@ -149,7 +149,8 @@ fn holds_by_the_kernel(site: &mut Site, there: &There, session: &str) {
         ),
         (
             format!(
-                "#!/usr/bin/perl\nuse Socket; socket(S, PF_INET, SOCK_STREAM, 0); connect(S, sockaddr_in({port}, inet_aton('127.0.0.1'))) and print 'connected'"
+                "#!/usr/bin/perl\nuse Socket; socket(S, PF_INET, SOCK_STREAM, 0);\n\
+                 connect(S, sockaddr_in({port}, inet_aton('127.0.0.1'))) and print 'connected'"
             ),
             "",
         ),
@@ -364,7 +365,8 @@ fn a_container_is_held_likewise() {
         let tried = "eval \"$(sed s/@/a/ <<< 'x=c@t; $x /etc/shadow; kill -9 1; echo x > /srv/x; echo lives')\"";
         let result = site.exec(&session, tried);
         assert_eq!((denied(&result), &result["stdout"]), (vec!["secrets-unreadable"], &json!("lives\n")), "{result}");
-        let call = json!({ "session": session, "command": format!("stty size; {tried}"), "tty": true, "rows": 30, "cols": 90, "yield_ms": 0 });
+        let call = json!({ "session": session, "command": format!("stty size; {tried}"), "tty": true, "rows": 30,
+                           "cols": 90, "yield_ms": 0 });
         let (job, text) = site.call("exec", &call);
         let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
         let (read, text) = site.read_to_end(&job);

@@ -226,8 +226,8 @@ impl Shell {
         }
     }
 
-    /// A script has come to its end: what was refused in it has been told. The limit that it has passed, if any, and where the shell stands,
-    /// as the kernel has it. A guard that is gone has said what it had to.
+    /// A script has come to its end: what was refused in it has been told. The limit that it has passed, if any, and where the shell
+    /// stands, as the kernel has it. A guard that is gone has said what it had to.
     pub(crate) async fn settle(&self) -> (Option<Exceeded>, Option<AbsolutePath>) {
         match self.asked(Order::Settle { shell: self.id }).await {
             Ok(Answer::Settled { limit, cwd }) => (limit, cwd),

@@ -11,13 +11,13 @@
 //!  └────────────┘
 //! ```
 //!
-//! `place.rs` brings the program there and believes nothing of what lies there but its digest. `there.rs` is told once, over a connection of
-//! its own, what to hold: the policies, the principal, the places (`message.rs`). It makes the kernel's rules from the files that it sees,
+//! `place.rs` brings the program there and believes nothing of what lies there but its digest. `there.rs` is told once, over a connection
+//! of its own, what to hold: the policies, the principal, the places (`message.rs`). It makes the kernel's rules from the files that it sees,
 //! and decides each `execve` with those policies. A shell's streams are those of a second program of the connection's, `attach.rs`, which
 //! hands their descriptors over; so nothing that is said about the session passes through anything that a command could write to.
 //!
-//! When the control connection ends, `there.rs` ends, and the kernel or the session's first process ends all shells with it, as it is with a
-//! server on its own machine.
+//! When the control connection ends, `there.rs` ends, and the kernel or the session's first process ends all shells with it, as it is with
+//! a server on its own machine.
 
 mod attach;
 mod control;

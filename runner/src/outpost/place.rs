@@ -109,8 +109,8 @@ fn guard(why: String) -> TargetError {
     TargetError::Guard { why, help: PROGRAM.to_owned() }
 }
 
-const PROGRAM: &str = "the target needs a Linux on which this very program runs, and a `state` directory in its settings where files can be \
-                       executed; `remote_guard_binary` names another build of the same version, a static one for instance";
+const PROGRAM: &str = "the target needs a Linux on which this very program runs, and a `state` directory in its settings where files can \
+                       be executed; `remote_guard_binary` names another build of the same version, a static one for instance";
 
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()

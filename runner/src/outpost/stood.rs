@@ -66,7 +66,8 @@ fn open(directory: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(directory, flags, rustix::fs::Mode::empty())?)
 }
 
-/// How many system call filters hold a process; those that hold it stay. Whoever is in a sandbox of ours has more of them than this process.
+/// How many system call filters hold a process; those that hold it stay. Whoever is in a sandbox of ours has more of them than this
+/// process.
 pub(super) fn filters(process: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")?.trim().parse().ok())
