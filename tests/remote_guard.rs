@@ -343,6 +343,16 @@ fn what_cannot_be_held_is_no_session() {
 }
 
 #[test]
+fn a_host_without_bash_is_none_for_a_guard() {
+    let Some(sshd) = Sshd::up(&["sh"]) else { return };
+    let there = There::new(&sshd);
+    let mut site = Site::with_policy(&format!("{ACCEPT}{}", there.target(&sshd, "web", "")), &policy(""));
+    let text = site.refused("web");
+    assert!(text.contains("cannot stand at the target: it takes bash there"), "{text}");
+    assert!(!there.state.exists(), "something was brought there");
+}
+
+#[test]
 fn a_container_is_held_likewise() {
     let Some(docker) = Docker::up() else { return };
     let container = docker.container("palisade-guard-test");

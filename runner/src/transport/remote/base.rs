@@ -41,17 +41,21 @@ impl Base {
         Self { link, scout, language, name: name.into(), outpost: None }
     }
 
-    /// From now on what runs commands there runs under this guard.
+    /// That a guard can hold the shell that there is.
     ///
     /// # Errors
-    /// If it cannot hold the shell that there is.
-    pub(super) fn guarded_by(&mut self, outpost: Outpost) -> Result<(), SessionError> {
-        if self.language == Language::Sh {
-            let (why, help) = ("it takes bash there", "install bash there, or take `remote_guard` out of the settings");
-            return Err(TargetError::Guard { why: why.to_owned(), help: help.to_owned() }.into());
+    /// If it cannot.
+    pub(super) fn takes_guards(&self) -> Result<(), TargetError> {
+        let (why, help) = ("it takes bash there", "install bash there, or take `remote_guard` out of the settings");
+        match self.language {
+            Language::Bash => Ok(()),
+            Language::Sh => Err(TargetError::Guard { why: why.to_owned(), help: help.to_owned() }),
         }
+    }
+
+    /// From now on what runs commands there runs under this guard.
+    pub(super) fn guarded_by(&mut self, outpost: Outpost) {
         self.outpost = Some(outpost);
-        Ok(())
     }
 
     /// Starts what runs commands. What its guard refuses is told to `ledger`, which there is where there is a guard.

@@ -194,7 +194,8 @@ impl RemoteShell {
         let ledger = match guard {
             None => None,
             Some((terms, ledger)) => {
-                base.guarded_by(Outpost::start(&base, terms).await?)?;
+                base.takes_guards()?;
+                base.guarded_by(Outpost::start(&base, terms).await?);
                 Some(ledger)
             }
         };
