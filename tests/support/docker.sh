@@ -208,7 +208,8 @@ copy_program() { # NAME: it and the shared libraries that it loads
 
 copy_library() { # NAME: where this machine's loader finds it
     local file
-    file=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk -v name="$1" '$1 == name && !/libx32|i386/ { print $NF; exit }')
+    # To the end: whoever stops reading ends whoever writes, and the pipe with it.
+    file=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk -v name="$1" '$1 == name && !/libx32|i386/ && !found { found = $NF } END { print found }')
     if [ -n "$file" ]; then copy_file "$file"; fi
 }
 
