@@ -47,6 +47,9 @@ pub(crate) enum Verb {
     Doctor(Doctor),
     /// Print how an AI client is told to run its commands through Palisade
     Setup(Setup),
+    /// Hold a session's shells at a target; started there by a server, and of no use to anybody else
+    #[command(hide = true)]
+    RemoteGuard(RemoteGuard),
 }
 
 /// Who asks, where, and under which policies.
@@ -120,6 +123,34 @@ pub(crate) struct Check {
     /// Judge as on a transport where nothing checks each program start
     #[arg(long)]
     pub(crate) unguarded: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoteGuard {
+    #[command(subcommand)]
+    pub(crate) part: RemoteGuardPart,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RemoteGuardPart {
+    /// Hold what standard input says
+    Serve {
+        /// What stands before the first answer
+        nonce: String,
+    },
+    /// Hand the standard streams over for a shell
+    Attach {
+        /// Where the guard's socket is
+        directory: PathBuf,
+        /// Whether the shell's input is the server's or its command's
+        input: RemoteGuardInput,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RemoteGuardInput {
+    Told,
+    Read,
 }
 
 #[derive(Debug, Args)]

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Stop(args) => commands::stop::run(args),
         Verb::Doctor(args) => commands::doctor::run(args),
         Verb::Setup(args) => commands::setup::run(args),
+        Verb::RemoteGuard(args) => commands::remote_guard::run(args),
     };
     match ended {
         Ok(exit) => exit.into(),

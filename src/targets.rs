@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
 use palisade_runner::transport::ssh::config::{Alias, Asked, Jump, Reader};
-use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target};
+use palisade_runner::transport::{
+    ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target,
+};
 use serde::Deserialize;
 
 use crate::config;
@@ -44,6 +46,9 @@ pub(crate) struct TargetTable {
     workspace: Option<String>,
     home: Option<String>,
     state: Option<String>,
+    #[serde(default)]
+    remote_guard: bool,
+    remote_guard_binary: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -122,7 +127,9 @@ impl TargetTable {
         };
         let workspace = self.workspace.as_deref().map(|path| absolute("workspace", path)).transpose()?;
         let (anything, name) = (absolute("home", "/root")?, name.to_owned());
-        let mut target = Target { name, place, workspace, home: anything.clone(), state: anything };
+        let guard = self.guard(&own)?;
+        let on_host = matches!(place, Place::Ssh(_));
+        let mut target = Target { name, place, workspace, home: anything.clone(), state: anything, guard };
         let usual = match target.user() {
             "" | "root" | "0" | "0:0" => "/root".to_owned(),
             user => format!("/home/{user}"),
@@ -130,14 +137,41 @@ impl TargetTable {
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
         let usual = format!("{}/{STATE}", target.home);
         target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
+        // A login reads files there before anything holds it.
+        let apart = target.workspace.as_ref().is_some_and(|workspace| !target.home.is_within(workspace));
+        if target.guard.is_some() && on_host && !apart {
+            return Err("has `remote_guard` and needs a `workspace` that its user's home does not lie in: whoever can write there \
+                        says what the next login runs"
+                .to_owned());
+        }
+        let reached = target.workspace.as_ref().is_some_and(|workspace| target.state.is_within(workspace));
+        if target.guard.is_some() && reached {
+            return Err(
+                "has `remote_guard` and a `state` in its `workspace`, where a session could exchange its own guard"
+                    .to_owned(),
+            );
+        }
+        if let (Some(_), Place::Docker(docker)) = (&target.guard, &mut target.place) {
+            docker.guard = Some(target.state.clone());
+        }
         Ok(target)
     }
 }
 
 impl TargetTable {
+    fn guard(&self, own: &impl Fn(&str) -> PathBuf) -> Result<Option<RemoteGuard>, String> {
+        let binary = self.remote_guard_binary.as_deref().map(own);
+        match (self.remote_guard, binary) {
+            (true, binary) => Ok(Some(RemoteGuard { binary })),
+            (false, None) => Ok(None),
+            (false, Some(_)) => Err("has a `remote_guard_binary` without `remote_guard = true`".to_owned()),
+        }
+    }
+
     /// The files that it names.
     pub(crate) fn files(&self) -> Vec<&str> {
-        let Some(ssh) = &self.ssh else { return Vec::new() };
+        let guard = self.remote_guard_binary.as_ref();
+        let Some(ssh) = &self.ssh else { return guard.map(String::as_str).into_iter().collect() };
         let known = match &ssh.known_hosts {
             None => &[][..],
             Some(Files::One(file)) => std::slice::from_ref(file),
@@ -145,7 +179,7 @@ impl TargetTable {
         };
         let secrets = [&ssh.passphrase, &ssh.password].into_iter().flatten().filter_map(|secret| secret.file.as_ref());
         let keys = [&ssh.config, &ssh.identity, &ssh.certificate, &ssh.agent].into_iter().flatten();
-        known.iter().chain(keys).chain(secrets).map(String::as_str).collect()
+        known.iter().chain(keys).chain(secrets).chain(guard).map(String::as_str).collect()
     }
 
     /// The targets by way of which it is reached.
@@ -339,6 +373,7 @@ impl DockerTable {
             socket: self.socket.as_deref().map_or_else(|| PathBuf::from(SOCKET), own),
             memory,
             processes: self.processes.unwrap_or(PROCESSES),
+            guard: None,
         })
     }
 }

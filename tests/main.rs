@@ -31,6 +31,7 @@ mod overlay;
 mod policy;
 mod record;
 mod reload;
+mod remote_guard;
 mod resources;
 mod run;
 mod secrets;

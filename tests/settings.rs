@@ -28,6 +28,23 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
             "has `state` = `here`, which is not an absolute path",
         ),
         ("[targets.ci]\ndocker = { container = \"../x\" }\n", "no name of a container"),
+        (
+            "[targets.web]\nremote_guard = true\nssh = { host = \"h\", user = \"u\" }\n",
+            "has `remote_guard` and needs a `workspace` that its user's home does not lie in",
+        ),
+        (
+            "[targets.web]\nremote_guard = true\nworkspace = \"/home\"\nssh = { host = \"h\", user = \"u\" }\n",
+            "has `remote_guard` and needs a `workspace` that its user's home does not lie in",
+        ),
+        (
+            "[targets.ci]\nremote_guard = true\nworkspace = \"/srv\"\nstate = \"/srv/s\"\ndocker = { container = \"x\" }\n",
+            "has `remote_guard` and a `state` in its `workspace`",
+        ),
+        ("[targets.ci]\nremote_guard = 1\ndocker = { container = \"x\" }\n", "palisade.toml:2:16: "),
+        (
+            "[targets.ci]\nremote_guard_binary = \"p\"\ndocker = { container = \"x\" }\n",
+            "has a `remote_guard_binary` without `remote_guard = true`",
+        ),
         ("[targets.\"a b\"]\ndocker = { container = \"x\" }\n", "has a name that is not made of"),
         ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "LD_PRELOAD"),
         (

@@ -13,6 +13,7 @@ use cedar_policy::{
 };
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -51,7 +52,7 @@ static SCHEMA: LazyLock<Result<Schema, String>> = LazyLock::new(|| {
 const SMALLEST_PART: usize = 64;
 
 /// One policy file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// What diagnostics call it: a path, or a name inside Palisade.
     pub name: String,
@@ -70,6 +71,8 @@ pub struct Bundle {
     pub(crate) kept: Kept,
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
+    /// The group table beside them, which counts in the fingerprint.
+    groups: Option<Source>,
     notes: BTreeMap<String, Note>,
     changes_behind_checkpoint: BTreeSet<String>,
     fingerprint: String,
@@ -279,6 +282,7 @@ impl Bundle {
             reads: Reads::of(&parsed, &sources),
             index,
             fingerprint: fingerprint(sources.iter().chain(&groups)),
+            groups,
             schema_fingerprint: fingerprint(std::iter::empty()),
             changes_behind_checkpoint: changes_behind_checkpoint(&parsed),
             notes: parsed.notes,
@@ -315,11 +319,17 @@ impl Bundle {
             kept: Kept::default(),
             reads: self.reads,
             sources: self.sources.clone(),
+            groups: self.groups.clone(),
             notes: self.notes.clone(),
             changes_behind_checkpoint: self.changes_behind_checkpoint.clone(),
             fingerprint: self.fingerprint.clone(),
             schema_fingerprint: self.schema_fingerprint.clone(),
         })
+    }
+
+    /// What another process makes the same set of: the files without the guards, which it has itself, and the group table.
+    pub(crate) fn parts(&self) -> (Vec<Source>, Option<Source>) {
+        (self.sources.iter().skip(palisade_policies::GUARDS.len()).cloned().collect(), self.groups.clone())
     }
 
     /// The files that the set was made of, the guards first.

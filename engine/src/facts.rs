@@ -118,7 +118,7 @@ impl Crowd {
 }
 
 /// The machine at the other end of a transport; the default is what forbids most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The user that a session there runs as; empty for the default.
     pub user: String,
@@ -137,7 +137,7 @@ impl Default for Machine {
 }
 
 /// Who asks: proven facts, but for `client`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The agent's name, as the operator's settings or its credentials give it.
     pub agent: String,
@@ -265,7 +265,7 @@ impl Transport {
 }
 
 /// The session that a script is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its id.
     pub id: String,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of the longest path that the kernel takes (`PATH_MAX` less the NUL byte).
 const MAX_BYTES: usize = 4095;
@@ -16,8 +16,23 @@ const MAX_NAMES: usize = 256;
 ///
 /// Policies compare paths as exact strings, so two spellings of one file would be two files to them; [`Self::new`] is
 /// the only door.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct AbsolutePath(String);
+
+/// A text that is no absolute path.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an absolute path")]
+pub struct NoAbsolutePath(String);
+
+/// Only what [`AbsolutePath::new`] takes, and as it is spelled then.
+impl TryFrom<String> for AbsolutePath {
+    type Error = NoAbsolutePath;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text).ok_or(NoAbsolutePath(text))
+    }
+}
 
 impl AbsolutePath {
     /// The root directory.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::path::AbsolutePath;
 
 /// Named sets of path patterns and of host names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Vocabulary {
     groups: BTreeMap<String, Vec<Pattern>>,
     hosts: BTreeMap<String, Vec<HostPattern>>,
@@ -241,7 +241,7 @@ fn line(kind: &str, group: &str, members: &[impl ToString]) -> String {
 }
 
 /// One pattern: components from the root directory, or at any depth.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pattern {
     anywhere: bool,
     components: Vec<NamePattern>,
@@ -343,7 +343,7 @@ impl fmt::Display for HostPattern {
 }
 
 /// A host, or everything below a domain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum HostPattern {
     Exactly(String),
     Below(String),
@@ -369,7 +369,7 @@ impl HostPattern {
 }
 
 /// A pattern for one name, a path component or a variable: literal pieces with any run of characters between them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NamePattern {
     /// Each followed by a `*`.
     pieces: Vec<String>,

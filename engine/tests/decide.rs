@@ -386,3 +386,28 @@ fn a_default_deny_says_what_the_agent_can_change_first() {
     let verdict = decide(&engine, "no-table-for-this", &elsewhere);
     assert!(verdict.report().reasons.first().unwrap().reason.contains("in no command group"));
 }
+
+/// At a target output of the background cannot be kept apart: the text is refused for that, and under a guard nothing that an `execve`
+/// cannot tell.
+#[test]
+fn the_background_at_a_target_is_the_texts() {
+    let engine = site(ALL);
+    let at = |guarded| {
+        let session = Session { guarded, ..facts().session };
+        Facts { transport: Transport::Ssh, session, ..facts() }
+    };
+    for (guarded, script, expected) in [
+        (false, "ls", Decision::Allow),
+        (false, "ls & wait", Decision::Deny),
+        (true, "ls", Decision::Allow),
+        (true, "ls & wait", Decision::Deny),
+    ] {
+        assert_eq!(decision(&engine, script, &at(guarded)), expected, "{guarded} {script}");
+    }
+    let execution = palisade_grammar::execution(&[b"/usr/bin/ls".as_slice()]);
+    let executed = |guarded| {
+        let at_execve = Some(palisade_engine::AtExecve::default());
+        engine.decide_execution(&execution, &Facts { at_execve, ..at(guarded) }, &[], false).decision
+    };
+    assert_eq!((executed(true), executed(false)), (Decision::Allow, Decision::Deny));
+}

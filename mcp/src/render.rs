@@ -311,7 +311,7 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
     let parts = held.as_object().into_iter().chain(there.as_object()).flatten();
     let mut layers: Vec<String> = parts.map(|(part, value)| format!("{part} {value}")).collect();
     let mut structured = to_value(opened);
-    if opened.target.is_some() {
+    if opened.target.is_some() && opened.sandbox.is_none() {
         layers.push("nothing holds it there: no sandbox, no exec guard".to_owned());
         if let Some(structured) = structured.as_object_mut() {
             structured.insert("guarded".to_owned(), Value::Bool(false));

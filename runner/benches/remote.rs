@@ -126,7 +126,7 @@ impl Remote {
         fixture.apply("run", &[CONTAINER]);
         let socket = fixture.variable("DOCKER_HOST").strip_prefix("unix://").expect("a socket").into();
         let source = ContainerSource::Container(CONTAINER.to_owned());
-        let target = DockerTarget { source, user: String::new(), socket, memory: 1 << 30, processes: 512 };
+        let target = DockerTarget { source, user: String::new(), socket, memory: 1 << 30, processes: 512, guard: None };
         Some(Self::at(fixture, Place::Docker(target), "/root", max_sessions))
     }
 
@@ -137,7 +137,7 @@ impl Remote {
         let bundle = Bundle::load(vec![source]).expect("the policy");
         let (workspace, home) = (AbsolutePath::new("/tmp"), AbsolutePath::new(home).expect("a path"));
         let state = home.clone();
-        let target = Target { name: "bench".to_owned(), place, workspace, home, state };
+        let target = Target { name: "bench".to_owned(), place, workspace, home, state, guard: None };
         let targets = BTreeMap::from([("bench".to_owned(), target)]);
         let settings = settings::settings(root.path(), "bench", bundle, Sync::None);
         let pipeline = Pipeline::open(Settings { targets, max_sessions, ..settings }).expect("a pipeline");

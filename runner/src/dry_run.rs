@@ -26,6 +26,8 @@ pub struct Case {
     pub approved: bool,
     /// Every program start is decided again.
     pub guarded: bool,
+    /// At a target a guard holds what runs there.
+    held: bool,
     transport: Transport,
     host: String,
     machine: Machine,
@@ -45,6 +47,7 @@ impl Case {
             approved: false,
             // As a session of level `default` is, wherever policies are written.
             guarded: true,
+            held: false,
             transport: Transport::Local,
             host: "localhost".to_owned(),
             machine: Machine::default(),
@@ -64,12 +67,15 @@ impl Case {
         if self.transport != Transport::Local {
             self.guarded = false;
         }
+        self.held = false;
     }
 
     /// Judges as in a session at a target, in its workspace. Names mean what they mean on this machine: nothing is asked there.
     pub fn set_target(&mut self, target: &Target) {
         self.set_transport(target.transport().as_str(), None);
         self.host = target.host();
+        self.held = target.guard.is_some();
+        self.guarded = self.held;
         self.machine.user = target.user().to_owned();
         self.workspace = target.workspace.clone().unwrap_or_else(|| target.home.clone());
         self.cwd = self.workspace.clone();
@@ -111,13 +117,13 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     surroundings.principal.agent.clone_from(&case.agent);
     surroundings.principal.user.clone_from(&case.user);
     surroundings.principal.roles.clone_from(&case.roles);
-    let promise = plan::local(&settings.engine.now(), &settings.accept);
-    let is_local = case.transport == Transport::Local;
-    let promise = Promise {
-        sandboxed: is_local && promise.sandboxed,
-        guarded: case.guarded,
-        paths_held: is_local && promise.paths_held,
+    let engine = settings.engine.now();
+    let promise = match (case.transport, case.held) {
+        (Transport::Local, _) => plan::local(&engine, &settings.accept),
+        (_, true) => Promise::at_target(&engine, &settings.accept),
+        (_, false) => Promise::NOTHING,
     };
+    let promise = Promise { guarded: case.guarded, ..promise };
     let occasion = Occasion::local("dry-run", case.cwd.clone(), None, promise);
     (
         surroundings,

@@ -48,6 +48,12 @@ pub fn child_environment(
     Ok(variables)
 }
 
+/// The names among a child's variables that settings could have named: what another machine's variables are passed on by.
+pub(crate) fn passed_names(environment: &[(OsString, OsString)]) -> Vec<String> {
+    let names = environment.iter().filter_map(|(name, _)| name.to_str());
+    names.filter(|name| permitted(name).is_ok()).map(str::to_owned).collect()
+}
+
 /// Why the settings' list of variables is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -19,6 +19,8 @@ use palisade_engine::{
 };
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
 
+use serde::{Deserialize, Serialize};
+
 use self::sight::{Sight, is_no_directory};
 use crate::sandbox::plan::Promise;
 use crate::transport::remote::View;
@@ -58,6 +60,8 @@ pub struct Surroundings {
     pub search: Vec<PathBuf>,
     /// What names mean at the other end of a transport; none on this machine, whose file system is looked at.
     pub elsewhere: Option<FarNames>,
+    /// This process is at the other end of the transport itself: what lies there can be looked at from here.
+    pub at_target: bool,
 }
 
 /// The file system at the other end of a transport.
@@ -65,7 +69,7 @@ pub struct Surroundings {
 pub struct FarNames(pub(crate) Arc<View>);
 
 /// What a script is judged for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Occasion {
     /// How commands reach the shell.
     pub transport: Transport,
@@ -110,6 +114,7 @@ impl Surroundings {
             writable: Vec::new(),
             search: Vec::new(),
             elsewhere: Some(FarNames(view)),
+            at_target: false,
         }
     }
 
@@ -130,7 +135,8 @@ impl Surroundings {
         let sight = Sight::new(vocabulary);
         let mut made = Vec::new();
         let mut links = false;
-        let still = occasion.transport == Transport::Local && option::makes_none(inventory);
+        let looks = self.looks(occasion);
+        let still = looks && option::makes_none(inventory);
         for command in inventory.commands() {
             let directory = self.directory(occasion, command, &made);
             if let Some(directory) = &directory {
@@ -143,7 +149,7 @@ impl Surroundings {
                 facts.inert.extend(option::impossible_reads(command, base, &sight));
             }
             // What an earlier command unpacks or fetches, or another machine holds, cannot be seen.
-            let seen = directory.as_ref().filter(|_| occasion.transport == Transport::Local && !links);
+            let seen = directory.as_ref().filter(|_| looks && !links);
             for (index, paths) in seen.map(|seen| self.matches(command, seen, &sight)).unwrap_or_default() {
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 let below = paths.iter().map(|path| sight.below(path).map(|below| below.groups));
@@ -158,9 +164,8 @@ impl Surroundings {
                 }
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
-                let seen = occasion.transport == Transport::Local;
-                let below = (is_tree && !links && seen).then(|| sight.below(&path)).flatten();
-                if seen && imports_nothing(command, index, &path) && !writes_module(inventory) {
+                let below = (is_tree && !links && looks).then(|| sight.below(&path)).flatten();
+                if looks && imports_nothing(command, index, &path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
@@ -188,6 +193,11 @@ impl Surroundings {
         }
     }
 
+    /// Whether the file system that a session is on is this process's own.
+    fn looks(&self, occasion: &Occasion) -> bool {
+        occasion.transport == Transport::Local || self.at_target
+    }
+
     /// Follows the literal `cd`s before a command. Sessions run with `set -o physical`, so that `..` means here what it
     /// means to bash.
     fn directory(&self, occasion: &Occasion, command: &Command, made: &[AbsolutePath]) -> Option<AbsolutePath> {
@@ -211,7 +221,7 @@ impl Surroundings {
 
     fn program(&self, occasion: &Occasion, command: &Command, directory: Option<&AbsolutePath>) -> Program {
         let name = command.program.value.literal();
-        if occasion.transport != Transport::Local && command.resolved == Resolved::Name {
+        if !self.looks(occasion) && command.resolved == Resolved::Name {
             return Program { path: None, origin: Origin::Remote };
         }
         let unknown = Program { path: None, origin: Origin::Unknown };
@@ -635,6 +645,7 @@ mod tests {
             writable: Vec::new(),
             search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
             elsewhere: None,
+            at_target: false,
         };
         assert!(surroundings.is_installed(&place("/usr/bin/env")));
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");

@@ -12,6 +12,7 @@
 //!           │  checkpoint/    the workspace as it was, and the way back
 //!           │  overlay/       a view of the workspace, which takes what is written
 //!           │  guard/         what may be executed, asked at each execve
+//!           │  outpost/       the same at a target: this program there
 //!           │  network/       what may be connected to, asked at each connection
 //!           │  output/        escapes off, bounded
 //!           ▼  redact/        what may leave
@@ -30,6 +31,7 @@ mod hint;
 pub mod job;
 mod limits;
 pub mod network;
+pub mod outpost;
 pub mod output;
 pub mod overlay;
 pub mod pipeline;

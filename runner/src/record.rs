@@ -112,6 +112,7 @@ pub(crate) fn decided(
         schema: digest(settings.engine.now().schema()),
         sandbox: match occasion.transport {
             Transport::Local => offered(settings.level),
+            Transport::Ssh | Transport::Docker if occasion.session.sandboxed => promised(settings.level),
             Transport::Ssh | Transport::Docker => nothing(settings.level),
         },
         asked: asked(redactor, verdict, &explained.command),
@@ -470,7 +471,7 @@ fn reach(transport: Transport) -> Reach {
 /// Another machine, by what was seen of it.
 fn at(place: &Elsewhere) -> Reach {
     let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
-    let End { target, shell, user, host_key, by, container, image } = &place.end;
+    let End { target, shell, user, host_key, by, container, image, guard } = &place.end;
     Reach {
         kind: Term::new(place.transport.as_str()),
         target: some(target),
@@ -480,12 +481,19 @@ fn at(place: &Elsewhere) -> Reach {
         container: some(container),
         image: some(image),
         shell: shell.map(|shell| Term::new(shell.told().as_str())),
+        guard: some(guard),
     }
 }
 
 /// Nothing holds a session at a target.
 fn nothing(asked: Level) -> Sandbox {
     Sandbox { level: level(asked), landlock_abi: None, layers: Vec::new(), degraded: vec![Term::new("elsewhere")] }
+}
+
+/// What holds a session at a target, as every one of its level is held there; its opening says the rest.
+fn promised(asked: Level) -> Sandbox {
+    let layers = ["landlock", "seccomp", "no-new-privs", "no-capabilities", "exec-guard"];
+    Sandbox { level: level(asked), landlock_abi: None, layers: layers.map(Term::new).into(), degraded: Vec::new() }
 }
 
 fn held(enforced: &Enforced) -> Sandbox {

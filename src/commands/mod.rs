@@ -17,6 +17,7 @@ pub(crate) mod doctor;
 pub(crate) mod inventory;
 pub(crate) mod policy;
 pub(crate) mod redact;
+pub(crate) mod remote_guard;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod setup;

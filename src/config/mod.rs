@@ -265,6 +265,7 @@ impl<'a> Layers<'a> {
                 writable,
                 search,
                 elsewhere: None,
+                at_target: false,
             },
             cwd,
             targets: self.targets(&home)?,

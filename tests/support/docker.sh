@@ -184,6 +184,7 @@ build_image() {
     for helper in git-sh-setup git-submodule git-mergetool--lib; do # git's helpers that are not git itself
         cp -L "$(git --exec-path)/$helper" "$ROOT/usr/lib/git-core/" 2>/dev/null || true
     done
+    for library in libgcc_s.so.1 libm.so.6 libz.so.1; do copy_library "$library"; done # of Palisade itself
     copy_program busybox
     mv "$ROOT/usr/bin/busybox" "$ROOT/bin/busybox"
     ln -s busybox "$ROOT/bin/sh"
@@ -202,10 +203,19 @@ copy_program() { # NAME: it and the shared libraries that it loads
     local file library
     file=$(type -P "$1") || return 0
     cp -L "$file" "$ROOT/usr/bin/$1"
-    for library in $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*'); do
-        mkdir -p "$ROOT$(dirname "$library")"
-        [ -e "$ROOT$library" ] || cp -L "$library" "$ROOT$library"
-    done
+    for library in $(ldd "$file" 2>/dev/null | grep -o '/[^ ]*'); do copy_file "$library"; done
+}
+
+copy_library() { # NAME: where this machine's loader finds it
+    local file
+    # To the end: whoever stops reading ends whoever writes, and the pipe with it.
+    file=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p | awk -v name="$1" '$1 == name && !/libx32|i386/ && !found { found = $NF } END { print found }')
+    if [ -n "$file" ]; then copy_file "$file"; fi
+}
+
+copy_file() { # PATH: to the same place
+    mkdir -p "$ROOT$(dirname "$1")"
+    [ -e "$ROOT$1" ] || cp -L "$1" "$ROOT$1"
 }
 
 write_accounts() {

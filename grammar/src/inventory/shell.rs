@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::inventory::state::State;
 
 /// A shell between two scripts: [`crate::inventory_in`] reads a script in it, [`crate::Inventory::leaves`] says what it
 /// is afterwards.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Shell {
     /// Functions by name: every definition that may be in force, as written, and whether one of them surely is.
     pub(crate) functions: BTreeMap<String, (Vec<String>, bool)>,

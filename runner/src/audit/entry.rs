@@ -612,6 +612,9 @@ pub struct Transport {
     /// The shell there, once somebody has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Term>,
+    /// The guard that holds the session there, by the SHA-256 of its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Redacted>,
 }
 
 impl Transport {
@@ -626,6 +629,7 @@ impl Transport {
             container: None,
             image: None,
             shell: None,
+            guard: None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use palisade_engine::{AbsolutePath, Grant};
-use palisade_grammar::{CommandId, Resolved, Value, Word};
+use palisade_engine::{AbsolutePath, Facts, Grant};
+use palisade_grammar::{Command, CommandId, Inventory, Resolved, Value, Word};
 
 use super::images::Parent;
 use crate::facts::program_path;
@@ -43,6 +43,11 @@ pub(super) struct Match {
 }
 
 impl Granted {
+    /// It is judged by its words, as if the text had not said so to the letter.
+    pub(super) fn by_words(self) -> Self {
+        Self { file: None, ..self }
+    }
+
     /// Uses up a person's yes to it. The next time that the script comes by it is judged as nobody's.
     pub(super) fn take(&self) -> Yes {
         match (self.lifted, self.lifted && self.used.swap(true, Ordering::Relaxed)) {
@@ -70,7 +75,19 @@ pub(super) enum Yes {
 
 /// The programs of a script.
 pub(super) fn of(grant: &Grant, script: u64) -> Vec<Granted> {
-    let (commands, facts) = (grant.commands(), grant.facts());
+    let is_lifted = |command: &Command| grant.is_lifted(command);
+    read(grant.inventory(), grant.facts(), is_lifted, &grant.report().policy_set, script)
+}
+
+/// The programs of a script that was read and looked around for here, and allowed elsewhere, by this set of policies.
+pub(super) fn read(
+    inventory: &Inventory,
+    facts: &Facts,
+    is_lifted: impl Fn(&Command) -> bool,
+    policy_set: &str,
+    script: u64,
+) -> Vec<Granted> {
+    let commands = inventory.commands();
     let is_program = |id: CommandId| {
         let command = commands.get(id.0 as usize);
         command.is_some_and(|command| matches!(command.resolved, Resolved::Name | Resolved::Path | Resolved::Unknown))
@@ -91,10 +108,10 @@ pub(super) fn of(grant: &Grant, script: u64) -> Vec<Granted> {
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
-            lifted: grant.is_lifted(command),
+            lifted: is_lifted(command),
             used: AtomicBool::new(false),
-            complete: grant.inventory().opaque().is_empty(),
-            policy_set: grant.report().policy_set.clone(),
+            complete: inventory.opaque().is_empty(),
+            policy_set: policy_set.to_owned(),
         }
     });
     granted.collect()

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -302,13 +302,24 @@ pub(super) fn name_descriptors(thread: i32, inventory: &Inventory, facts: &mut F
     }
 }
 
+/// The pipes and sockets by which a session's commands and the server speak.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    /// Where those lie that have a name.
+    pub(crate) directory: Option<PathBuf>,
+    /// Those that have none, by device and number.
+    pub(crate) files: Vec<(u64, u64)>,
+}
+
 /// Whether the descriptor is one end of a pipe or socket, with a name or without, that is not one of the session's `own`:
 /// another program may hold the other.
-pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Path) -> bool {
+pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Own) -> bool {
     let path = format!("/proc/{thread}/fd/{descriptor}");
     match std::fs::metadata(&path) {
         Ok(about) if about.file_type().is_fifo() || about.file_type().is_socket() => {
-            !std::fs::read_link(&path).is_ok_and(|target| target.starts_with(own))
+            let lies_in =
+                |directory: &PathBuf| std::fs::read_link(&path).is_ok_and(|target| target.starts_with(directory));
+            !own.directory.as_ref().is_some_and(lies_in) && !own.files.contains(&(about.dev(), about.ino()))
         }
         Ok(_) => false,
         // A closed descriptor is no pipe; one that cannot be looked at may be.

@@ -15,220 +15,38 @@
 //!
 //! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
 
+mod desk;
 mod granted;
 mod images;
+mod refusals;
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Grant, Origin, Report, Transport};
-use palisade_grammar::{Inventory, Shell};
+use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Report};
+use palisade_grammar::Inventory;
 
-use self::granted::{Granted, Match, Yes};
-use self::images::{Guise, Image, Images, Parent, Reader, Source};
-use crate::audit::{Audit, RequestId};
-use crate::facts::{Occasion, Surroundings};
-use crate::network::Programs;
-use crate::pipeline::{Policies, Settings};
-use crate::record;
-use crate::redact::Redactor;
-use crate::result::DeniedProgram;
+pub use self::desk::Desk;
+pub(crate) use self::desk::{Post, entries, occasion};
+use self::granted::{Match, Yes};
+pub(crate) use self::images::Own;
+use self::images::{Guise, Image, Images, Parent, Reader};
+pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
+use crate::facts::Occasion;
 use crate::sandbox::{Execution, Judge, ProcessStat};
-use crate::session::progress::{MAX_DENIED, Progress};
-use crate::transport::local::SessionDirectory;
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;
 
 /// Scripts of a session of which it is remembered when they began.
 const MAX_BEGUN: usize = 256;
-
-/// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.
-#[derive(Debug)]
-pub struct Desk {
-    policies: Policies,
-    surroundings: Surroundings,
-    redactor: Redactor,
-    audit: Audit,
-    /// The variables that the session's shell began with.
-    environment: Vec<Vec<u8>>,
-    /// Where the session's own pipes lie, by which its commands and the server speak.
-    own: PathBuf,
-    /// Who is told what each process has become, where the session has a network.
-    programs: Option<Arc<Programs>>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    occasion: Occasion,
-    granted: Vec<Granted>,
-    /// The script stands behind a checkpoint of the workspace.
-    behind_checkpoint: bool,
-    /// Scripts that have run.
-    scripts: u64,
-    /// The scripts that ran last, oldest first.
-    begun: VecDeque<Begun>,
-    late: Late,
-}
-
-/// A script that runs or has run.
-#[derive(Debug)]
-struct Begun {
-    number: u64,
-    /// When it began, in clock ticks since the machine did: what the shell forks from then on is its.
-    at: u64,
-    /// Where its refusals go, as long as somebody can read of them there.
-    progress: Weak<Progress>,
-    /// The decision that let it run.
-    of: Option<RequestId>,
-}
-
-/// Refusals that no command's outcome tells of.
-#[derive(Debug, Default)]
-struct Late {
-    /// Those that are on record each by itself.
-    told: Vec<DeniedProgram>,
-    more: u64,
-}
-
-impl Late {
-    /// Whether this one goes on record, and how many before it have not: the first few do, and then fewer and fewer, so that
-    /// a loop that is refused does not fill the disk.
-    fn take(&mut self, denied: &DeniedProgram) -> bool {
-        if self.told.len() < MAX_DENIED && !self.told.contains(denied) {
-            self.told.push(denied.clone());
-            return true;
-        }
-        self.more += 1;
-        self.more.is_power_of_two()
-    }
-}
-
-impl Desk {
-    /// For a session that is opened on these facts, with these variables and this directory.
-    pub fn new(
-        settings: &Settings,
-        audit: Audit,
-        facts: &Facts,
-        environment: &[(OsString, OsString)],
-        directory: &SessionDirectory,
-        programs: Option<Arc<Programs>>,
-    ) -> Arc<Self> {
-        let temp = directory.temp();
-        let entry = |(name, value): &(OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
-        let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
-        let occasion = Occasion { temp: Some(temp.clone()), ..occasion(facts) };
-        let state = State {
-            occasion,
-            granted: Vec::new(),
-            behind_checkpoint: false,
-            scripts: 0,
-            begun: VecDeque::new(),
-            late: Late::default(),
-        };
-        Arc::new(Self {
-            policies: settings.engine.clone(),
-            surroundings: settings.surroundings.clone(),
-            redactor: settings.redactor.keyed(&facts.session.id),
-            audit,
-            environment: environment.iter().map(entry).chain([variable]).collect(),
-            // As the kernel will name it; what cannot be told is nobody's.
-            own: directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned()),
-            programs,
-            state: Mutex::new(state),
-        })
-    }
-
-    /// The next script begins.
-    pub fn begin(&self, grant: &Grant, progress: &Arc<Progress>) {
-        let mut state = self.state();
-        let temp = state.occasion.temp.take();
-        state.occasion = Occasion { temp, ..occasion(grant.facts()) };
-        state.scripts += 1;
-        state.behind_checkpoint = progress.checkpoint().is_some();
-        // What an earlier script left in the background is judged by its words: a yes is to one script, under its policies.
-        state.granted = granted::of(grant, state.scripts);
-        if state.begun.len() == MAX_BEGUN {
-            state.begun.pop_front();
-        }
-        let (number, of) = (state.scripts, progress.req());
-        state.begun.push_back(Begun { number, at: ProcessStat::now(), progress: Arc::downgrade(progress), of });
-    }
-
-    /// The script that a process belongs to; none if that cannot be told, or it was long ago.
-    fn script(&self, source: impl FnOnce() -> Source) -> Option<u64> {
-        let only = Some(self.state().scripts).filter(|scripts| *scripts == 1);
-        if only.is_some() {
-            return only;
-        }
-        let source = source();
-        let state = self.state();
-        let begun_by = |at: u64| state.begun.iter().rev().find(|begun| begun.at <= at).map(|begun| begun.number);
-        match source {
-            Source::Shell => Some(state.scripts),
-            Source::Fork(at) => begun_by(at),
-            // Later than that, something that an earlier script has left may have forked it.
-            Source::Orphan(at) => begun_by(at).filter(|script| *script == 1),
-            Source::Program(script) => script,
-            Source::Unknown => None,
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock can fail half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells of a refusal in the result and the outcome of the script that it is for, or in an entry of its own.
-    fn refuse(&self, execution: &Execution, why: Refused, script: Option<u64>) {
-        let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        let denied = DeniedProgram::new(
-            &execution.named.to_string_lossy(),
-            &argv,
-            &why.policy,
-            &why.reason,
-            &why.suggest,
-            &self.redactor,
-        );
-        tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
-        let mut state = self.state();
-        let begun = state.begun.iter().find(|begun| Some(begun.number) == script);
-        let of = begun.and_then(|begun| begun.of);
-        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(&denied)) {
-            return;
-        }
-        if !state.late.take(&denied) {
-            return;
-        }
-        let entry = record::denial(&state.occasion.session.id, of, &denied, state.late.more);
-        drop(state);
-        // The program does not run, whatever becomes of the entry.
-        if let Err(error) = self.audit.append_blocking(entry) {
-            tracing::error!(%error, "a refusal at execve cannot be recorded");
-        }
-    }
-}
-
-/// What stays the same from one execution to the next.
-fn occasion(facts: &Facts) -> Occasion {
-    Occasion {
-        transport: Transport::Local,
-        host: facts.host.clone(),
-        session: facts.session.clone(),
-        cwd: facts.cwd.clone(),
-        temp: facts.temp.clone(),
-        left: Shell::new(),
-        machine: facts.machine.clone(),
-    }
-}
 
 /// Why something was refused.
 struct Refused {
@@ -332,6 +150,9 @@ impl Guard {
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
+        if changes.is_empty() && before.is_empty() && desk.is_errand(&parent, execution) {
+            return Ok(Step { crowd: self.crowd.size(), ..Step::default() });
+        }
         let state = desk.state();
         for granted in &state.granted {
             self.crowd.extend(&granted.words, &granted.groups);

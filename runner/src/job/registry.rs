@@ -90,7 +90,13 @@ impl Jobs {
 
     /// Ends all that run, jobs or not, and waits for it.
     pub async fn end_running(&self, cause: Cause) {
-        let running: Vec<Arc<Job>> = self.running().values().filter_map(Weak::upgrade).collect();
+        self.end_running_where(cause, |_| true).await;
+    }
+
+    /// The same for some.
+    pub async fn end_running_where(&self, cause: Cause, is_one: impl Fn(&Job) -> bool) {
+        let running: Vec<Arc<Job>> =
+            self.running().values().filter_map(Weak::upgrade).filter(|job| is_one(job)).collect();
         for job in &running {
             job.end(cause);
         }

@@ -120,7 +120,7 @@ pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest
     let mut parts = Parts::default();
     parts.add("visit").principal(facts).add(&place.name).add(&place.host).add(place.transport.as_str());
     parts.add(format!("{:?}", place.machine)).add(place.workspace.as_str()).add(place.home.as_str());
-    let End { target: _, shell: _, user, host_key, by, container: _, image } = &place.end;
+    let End { target: _, shell: _, user, host_key, by, container: _, image, guard: _ } = &place.end;
     for text in [user, host_key, image].into_iter().chain(by) {
         parts.add(text.as_str());
     }

@@ -10,13 +10,20 @@ use std::sync::atomic::Ordering;
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, SessionShell};
 
 use super::overseer::Visit;
+use super::sessions::POLICY_RELOAD;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
 use crate::audit::RequestId;
 use crate::control::approvals::Asked;
+use crate::environment::passed_names;
 use crate::facts::Surroundings;
+use crate::guard::Ledger;
+use crate::job::Job;
 use crate::limits::MAX_PATH;
+use crate::outpost;
+use crate::record;
 use crate::redact::Redacted;
-use crate::result::{Explained, Unanswered};
+use crate::result::{Cause, Explained, Unanswered};
+use crate::sandbox::plan::Promise;
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
 use crate::transport::local::Lost;
@@ -96,11 +103,12 @@ impl Pipeline {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
-        let shell = RemoteShell::start(link, target, None).await.map_err(|error| self.failure(&error))?;
+        let guard = self.guard_at(&id, target, &place);
+        let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
         }
-        place.speaks(shell.language());
+        self.settled_at(&mut place, &shell);
         let session = Session::elsewhere(id, shell, Arc::new(place), rules);
         Ok(Checked::Done(Box::new(self.opened(session, room, false, under).await?)))
     }
@@ -125,14 +133,15 @@ impl Pipeline {
         place.workspace = was.workspace.clone();
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
         let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
-        let shell = match RemoteShell::start(link, target, Some(was)).await {
+        let guard = self.guard_at(&remains.id, target, &place);
+        let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
                 self.sessions.keep(Lost::Disconnected, remains);
                 return Err(self.failure(&error));
             }
         };
-        place.speaks(shell.language());
+        self.settled_at(&mut place, &shell);
         let session = Session::back(remains, shell, Arc::new(place), rules);
         Ok(Checked::Done(Box::new(self.opened(session, room, true, under).await?)))
     }
@@ -241,6 +250,19 @@ impl Pipeline {
         let decision = explained.note(self.redact(&id.to_string()));
         let anchor = self.audit.head();
         Ok(Err(Box::new(Unanswered { explained, decision, anchor, standing })))
+    }
+
+    /// Ends the sessions that a guard at a target holds, and their jobs: it has the policies from before, and its kernel rules too. Each
+    /// can be had again, under those of now.
+    pub(super) async fn end_guarded_elsewhere(&self) -> Result<(), Failure> {
+        let is_one = |job: &Job| job.elsewhere.as_ref().is_some_and(|there| there.1.session.guarded);
+        self.jobs.end_running_where(Cause::PolicyReload, is_one).await;
+        let is_one = |session: &Session| session.place().is_some_and(|place| place.promise.guarded);
+        for id in self.sessions.end_where(Lost::Outdated, is_one).await {
+            let entry = record::closed(&id, POLICY_RELOAD);
+            self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
+        }
+        Ok(())
     }
 
     /// The targets that there are.
@@ -367,7 +389,8 @@ impl Pipeline {
         terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
-        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal).await;
+        let ledger = base.is_guarded().then(|| self.ledger(id));
+        let shell = RemoteShell::once(base, beginning.state.as_ref(), cwd, terminal, ledger).await;
         let shell = shell.map_err(|error| self.failure(&error))?;
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }
@@ -417,7 +440,46 @@ impl Pipeline {
             workspace: target.workspace.clone().unwrap_or_else(|| target.home.clone()),
             home: target.home.clone(),
             language: None,
+            promise: match target.guard {
+                Some(_) => Promise::at_target(&self.settings.engine.now(), &self.settings.accept),
+                None => Promise::NOTHING,
+            },
+            temp: None,
             end,
+        }
+    }
+
+    /// What the guard of a session at a target is told to hold; none if it is to have none.
+    fn guard_at(&self, id: &SessionId, target: &Target, place: &Elsewhere) -> Option<(outpost::Terms, Ledger)> {
+        let guard = target.guard.clone()?;
+        let settings = &self.settings;
+        let init = outpost::Init {
+            policies: settings.engine.now().recipe(),
+            principal: settings.surroundings.principal.clone(),
+            transport: place.transport,
+            host: place.host.clone(),
+            machine: place.machine.clone(),
+            session: id.as_str().to_owned(),
+            workspace: target.workspace.clone(),
+            home: target.home.clone(),
+            level: settings.level,
+            limits: settings.limits,
+            accept: settings.accept.clone(),
+            passed: passed_names(&settings.environment),
+        };
+        Some((outpost::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
+    }
+
+    /// Who hears of what is refused in a shell.
+    fn ledger(&self, id: &SessionId) -> Ledger {
+        Ledger::new(id.as_str(), self.settings.redactor.keyed(id.as_str()), self.audit.clone())
+    }
+
+    /// What is known of a target once a shell runs there.
+    fn settled_at(&self, place: &mut Elsewhere, shell: &RemoteShell) {
+        place.speaks(shell.language());
+        if let Some(held) = shell.held() {
+            place.held_by(held.outpost(), self.redact(held.outpost().digest()));
         }
     }
 
@@ -427,17 +489,19 @@ impl Pipeline {
         around.facts(&self.occasion_at(id, place)).with(client)
     }
 
-    /// Before a script in a session that nothing holds.
+    /// Before a script in a session there.
     fn occasion_at(&self, id: &str, place: &Elsewhere) -> Occasion {
         let mut session = palisade_engine::Session::opened(id);
         self.tally.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
+        let Promise { sandboxed, guarded, paths_held } = place.promise;
+        (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
         Occasion {
             transport: place.transport,
             host: place.host.clone(),
             session,
             cwd: place.workspace.clone(),
-            temp: None,
+            temp: place.temp.clone(),
             left: place.fresh(),
             machine: place.machine.clone(),
         }

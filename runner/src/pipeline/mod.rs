@@ -133,6 +133,11 @@ impl Policies {
         Self(Arc::new(RwLock::new(Arc::new(engine))))
     }
 
+    /// This one, which somebody else has, too.
+    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
+        Self(Arc::new(RwLock::new(engine)))
+    }
+
     /// The engine that decides now; whoever asks several questions asks this one all of them.
     pub fn now(&self) -> Arc<Engine> {
         // Nothing that holds the lock can fail half-way.
@@ -496,6 +501,9 @@ impl Pipeline {
                 let entry = record::closed(&id, sessions::POLICY_RELOAD);
                 self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
             }
+        }
+        if before.policy_set() != self.settings.engine.now().policy_set() {
+            self.end_guarded_elsewhere().await?;
         }
         Ok(())
     }

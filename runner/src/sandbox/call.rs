@@ -135,6 +135,19 @@ pub(super) fn control_terminal(descriptor: RawFd) -> Done {
     unsafe { call(libc::SYS_ioctl, [word(descriptor), TIOCSCTTY, 0, 0, 0]) }.map(drop)
 }
 
+/// Gives up the terminal that controls this process's session, of which it is the leader: it can control another then (tty_ioctl(4),
+/// TIOCNOTTY). The kernel sends SIGHUP for that.
+pub(crate) fn leave_terminal(descriptor: RawFd) -> Done {
+    const TIOCNOTTY: usize = libc::TIOCNOTTY as usize;
+    // SAFETY: TIOCNOTTY takes nothing.
+    unsafe { call(libc::SYS_ioctl, [word(descriptor), TIOCNOTTY, 0, 0, 0]) }.map(drop)
+}
+
+/// Has no signal reach this thread that can be kept from it, or all of them again.
+pub(crate) fn block_signals(blocked: bool) -> Done {
+    set_signal_mask(if blocked { u64::MAX } else { 0 })
+}
+
 pub(super) fn own_number() -> c_int {
     // SAFETY: no arguments, no memory.
     unsafe { call(libc::SYS_getpid, [0; 5]) }.ok().and_then(|pid| c_int::try_from(pid).ok()).unwrap_or(0)

@@ -23,7 +23,7 @@ use std::{fs, io};
 use rustix::process::{
     Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, setpriority_process,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::disk::{Disks, Watcher};
@@ -57,7 +57,7 @@ const FIRST: i32 = -20;
 const ROUNDS: usize = 6;
 
 /// A limit that a session has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exceeded {
     /// Too much memory.

@@ -31,6 +31,7 @@ mod spent;
 mod stat;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -41,8 +42,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use self::call::{block_signals, leave_terminal};
 pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
@@ -94,7 +96,7 @@ pub struct Enforced {
     /// Digest of the system call filters.
     pub seccomp: String,
     /// Which namespaces are the session's own: of `user`, `mount`, `pid`, `ipc`, `net`.
-    pub namespaces: &'static [&'static str],
+    pub namespaces: Vec<&'static str>,
     /// Files and directories that are covered, since policy takes them back below something that it grants.
     pub masks: usize,
     /// Whether all that the session can change was searched for names that policy forbids.
@@ -114,7 +116,7 @@ pub struct Enforced {
 }
 
 /// What a session has of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// A proxy of its own, which decides each connection.
@@ -197,7 +199,7 @@ fn prepare_in(
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
         seccomp: filters.digest.clone(),
-        namespaces: namespaces.names(view.is_some()),
+        namespaces: namespaces.names(view.is_some()).to_vec(),
         masks: plan.masks.len(),
         searched: view.is_some() && plan.searched,
         no_new_privs: true,

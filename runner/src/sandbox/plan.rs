@@ -141,7 +141,8 @@ impl fmt::Debug for Rights {
 }
 
 /// How much a session's processes may use. `None` leaves the server's own limit in place; no value raises it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Processes and threads at a time. The kernel holds it in a user namespace of an unprivileged server; elsewhere it counts all
     /// processes of the user, or for root none, and the server watches.
@@ -254,6 +255,16 @@ pub struct Promise {
     pub guarded: bool,
     /// The kernel holds every path rule of the policy set.
     pub paths_held: bool,
+}
+
+impl Promise {
+    /// Of a session that nothing holds.
+    pub const NOTHING: Self = Self { sandboxed: false, guarded: false, paths_held: false };
+
+    /// Of a session at a target that is held there, before anybody has looked: the level that the settings ask for, or there is no session.
+    pub fn at_target(engine: &Engine, accepted: &BTreeSet<String>) -> Self {
+        Self { sandboxed: true, guarded: true, paths_held: engine.paths_held(accepted) }
+    }
 }
 
 /// What this version keeps for local sessions under these policies, on this machine. A forbid by name (`**/.env`) is held by the

@@ -112,6 +112,15 @@ impl Process {
         self.reap()
     }
 
+    /// How it ended, once its descriptor says that it has.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub(crate) fn ended(&self) -> io::Result<Ending> {
+        self.reap()
+    }
+
     /// Sends a signal to the program and the rest of its process group. One that has ended takes it silently.
     ///
     /// # Errors

@@ -286,9 +286,14 @@ pub fn settle(temp: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The same at the other end: what all that the shell starts is known by, what its terminal is if it has one, and where it stands.
-pub fn settle_remote(name: &str, mark: &str, cwd: &str, terminal: Option<&str>) -> Vec<u8> {
+/// The same at the other end: what all that the shell starts is known by, what its terminal is if it has one, its temporary
+/// directory if it has one of its own, and where it stands.
+pub fn settle_remote(name: &str, mark: &str, cwd: &str, terminal: Option<&str>, temp: Option<&str>) -> Vec<u8> {
     let mut text = format!("builtin export {name}={mark}");
+    if let Some(temp) = temp {
+        text.push_str(" TMPDIR=");
+        quote(temp.as_bytes(), &mut text);
+    }
     if let Some(terminal) = terminal {
         text.push_str(" TERM=");
         quote(terminal.as_bytes(), &mut text);

@@ -1,5 +1,6 @@
 //! One live shell that scripts run in, one after the other.
 
+mod elsewhere;
 pub mod frame;
 pub mod hearing;
 mod hooks;
@@ -13,17 +14,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{AbsolutePath, Grant, Machine, Transport};
+use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
+pub use self::elsewhere::Elsewhere;
 use crate::guard::Desk;
 use crate::network::Gate;
 use crate::redact::{Redacted, RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
 use crate::sandbox::{Enforced, SandboxError};
 use crate::session::progress::Progress;
-use crate::transport::local::{Ended, LocalShell, Lost, Place, SessionDirectory, State};
-use crate::transport::remote::{Base, End, Language, RemoteShell};
+use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
+use crate::transport::remote::{Base, Language, RemoteShell};
 use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
@@ -231,40 +233,6 @@ pub enum SessionError {
 
 fn by(policies: &[String]) -> String {
     if policies.is_empty() { "; nothing permits it".to_owned() } else { format!(", by {}", policies.join(", ")) }
-}
-
-/// Where a session is that is not on this machine.
-#[derive(Clone, Debug)]
-pub struct Elsewhere {
-    /// The operator's name for it.
-    pub name: String,
-    /// How it is reached.
-    pub transport: Transport,
-    /// The id of its host in policies.
-    pub host: String,
-    /// What policies are told of the machine there.
-    pub machine: Machine,
-    /// What policies call the workspace there.
-    pub workspace: AbsolutePath,
-    /// What `~` stands for there.
-    pub home: AbsolutePath,
-    /// The shell that its commands run in; what is not known before somebody has looked is none.
-    pub language: Option<Language>,
-    /// What is shown of it.
-    pub end: End,
-}
-
-impl Elsewhere {
-    /// Somebody has looked.
-    pub(crate) fn speaks(&mut self, language: Language) {
-        self.language = Some(language);
-        self.end.shell = Some(language);
-    }
-
-    /// The shell there, as scripts are read for it before any has run.
-    pub(crate) fn fresh(&self) -> palisade_grammar::Shell {
-        self.language.unwrap_or_default().fresh()
-    }
 }
 
 /// How one script is to be run.
@@ -599,7 +567,10 @@ impl Session {
 
     /// What the kernel holds it to; none where nothing does.
     pub fn enforced(&self) -> Option<&Enforced> {
-        self.shell.local().map(LocalShell::enforced)
+        match &self.shell {
+            Shell::Local(shell) => Some(shell.enforced()),
+            Shell::Remote(shell) => shell.enforced(),
+        }
     }
 
     /// Runs what was granted, and nothing else: the text comes out of the grant, which is used up. Its output goes to
@@ -619,6 +590,15 @@ impl Session {
         }
         if let Some(gate) = &self.gate {
             gate.begin(&grant, &terms.progress);
+        }
+        if let Some(held) = self.shell.remote().and_then(RemoteShell::held)
+            && let Err(error) = held.begin(&grant, &before, &terms.progress).await
+        {
+            // Nothing has run, and nothing will: what the guard does not know of it would judge as something else.
+            tracing::warn!(%error, "a session's guard at its target does not answer");
+            self.left = before;
+            let (end, lost) = (End::Unknown, Some(Lost::Disconnected));
+            return Ok(Ended { end, lost, cwd: None, duration: Duration::ZERO });
         }
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();

@@ -223,6 +223,27 @@ impl Sessions {
         ended
     }
 
+    /// Ends the shells of some, each as soon as nothing runs in it, and keeps what is left of them for whoever opens them again; the names
+    /// of those that this ended.
+    pub async fn end_where(&self, why: Lost, is_one: impl Fn(&Session) -> bool) -> Vec<String> {
+        let open: Vec<(String, Slot)> = lock(&self.slots).iter().map(|(id, slot)| (id.clone(), slot.clone())).collect();
+        let mut ended = Vec::new();
+        for (id, slot) in open {
+            let mut kept = slot.kept.lock().await;
+            if !matches!(&*kept, Kept::Live(session) if is_one(session)) {
+                continue;
+            }
+            if let Kept::Live(session) = std::mem::take(&mut *kept) {
+                let remains = session.close().await;
+                if self.forget(&id, &slot) {
+                    self.keep(why, remains);
+                }
+                ended.push(id);
+            }
+        }
+        ended
+    }
+
     /// Ends them all, side by side, so that one that takes its time leaves none of the others alive; the names of those
     /// that were open.
     pub async fn close_all(self: &Arc<Self>) -> Vec<String> {

@@ -27,7 +27,8 @@ use tokio::sync::mpsc;
 
 use super::left::Instance;
 use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use super::target::{ContainerSource, DockerTarget, TargetError};
+use super::target::{ContainerSource, DockerTarget};
+use super::target_error::TargetError;
 use crate::session::Typed;
 
 /// How long the engine may take to answer one request.
@@ -172,7 +173,7 @@ fn confined(target: &DockerTarget) -> HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(true),
-        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,mode=1777".to_owned())])),
+        tmpfs: Some(rooms(target)),
         pids_limit: Some(i64::try_from(target.processes).unwrap_or(i64::MAX)),
         memory: Some(bytes),
         memory_swap: Some(bytes),
@@ -181,6 +182,13 @@ fn confined(target: &DockerTarget) -> HostConfig {
         auto_remove: Some(true),
         ..HostConfig::default()
     }
+}
+
+/// What can be written in it, in memory: what commands need, and what its guard is executed from, which those cannot reach.
+fn rooms(target: &DockerTarget) -> HashMap<String, String> {
+    let room = |path: &str, more: &str| (path.to_owned(), format!("rw,nosuid,nodev,mode=1777{more}"));
+    let guard = target.guard.as_ref().map(|guard| room(guard.as_str(), ",exec"));
+    [room("/tmp", "")].into_iter().chain(guard).collect()
 }
 
 /// `name@sha256:…`. The engine's own id of an image is the digest of its configuration, which names all of its layers.

@@ -11,13 +11,15 @@ pub mod local;
 pub mod remote;
 pub mod ssh;
 mod target;
+mod target_error;
 mod turn;
 
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;
 pub use self::target::{
-    ContainerSource, DockerTarget, Identity, Place, SecretSource, SshTarget, Target, TargetError, TargetNote,
+    ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target, TargetNote,
 };
+pub use self::target_error::TargetError;
 use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};
 

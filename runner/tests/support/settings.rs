@@ -37,6 +37,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
             writable: Vec::new(),
             search: facts::search_path(&environment),
             elsewhere: None,
+            at_target: false,
         },
         cwd: workspace,
         targets: std::collections::BTreeMap::new(),

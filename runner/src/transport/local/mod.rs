@@ -80,7 +80,6 @@ pub struct Place {
 pub struct SessionDirectory {
     /// Each command makes two pipes and removes them, which takes a file system on a disk longer than all else.
     channels: TempDir,
-    #[expect(dead_code, reason = "held for its Drop")]
     root: TempDir,
     temp: AbsolutePath,
 }
@@ -116,6 +115,14 @@ impl SessionDirectory {
     /// The commands' temporary directory, real.
     pub fn temp(&self) -> &AbsolutePath {
         &self.temp
+    }
+
+    /// Takes them away, for a process that ends and drops nothing.
+    pub(crate) fn remove(&self) {
+        for directory in [self.channels.path(), self.root.path()] {
+            // What is left there is in the temporary directory of a system that empties that.
+            let _gone = std::fs::remove_dir_all(directory);
+        }
     }
 
     /// Where the pipes lie by which its commands and the server speak.
@@ -356,16 +363,8 @@ impl LocalShell {
         self.directory
     }
 
-    /// The working directory, as the kernel has it; a directory that was removed is none.
     fn cwd(&self) -> Option<AbsolutePath> {
-        let link = PathBuf::from(format!("/proc/{}/cwd", self.pid));
-        let path = AbsolutePath::new(std::fs::read_link(&link).ok()?.to_str()?)?;
-        // As the shell sees it, which may have mounts of its own. The name of a removed directory ends in ` (deleted)`, which may
-        // be the name of another one.
-        let seen = PathBuf::from(format!("/proc/{}/root{path}", self.pid));
-        let same = |file: &std::fs::Metadata| (file.dev(), file.ino());
-        let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::symlink_metadata(&seen).ok()?);
-        (same(&there) == same(&named)).then_some(path)
+        standing(self.pid)
     }
 
     /// What Ctrl-C does: to the shell and to what it waits for. It has been delivered when this returns.
@@ -392,6 +391,18 @@ impl LocalShell {
             tracing::error!(%error, "cannot wait for a session's end");
         }
     }
+}
+
+/// The working directory of a shell, as the kernel has it; a directory that was removed is none.
+pub(crate) fn standing(pid: i32) -> Option<AbsolutePath> {
+    let link = PathBuf::from(format!("/proc/{pid}/cwd"));
+    let path = AbsolutePath::new(std::fs::read_link(&link).ok()?.to_str()?)?;
+    // As the shell sees it, which may have mounts of its own. The name of a removed directory ends in ` (deleted)`, which may
+    // be the name of another one.
+    let seen = PathBuf::from(format!("/proc/{pid}/root{path}"));
+    let same = |file: &std::fs::Metadata| (file.dev(), file.ino());
+    let (there, named) = (std::fs::metadata(&link).ok()?, std::fs::symlink_metadata(&seen).ok()?);
+    (same(&there) == same(&named)).then_some(path)
 }
 
 /// Writes lines of our own and waits for the report behind them.

@@ -80,6 +80,8 @@ pub enum Lost {
     Stateless,
     /// It is at a target, and the connection there has ended.
     Disconnected,
+    /// It is at a target, and the guard there has other policies than those of now.
+    Outdated,
 }
 
 impl Lost {
@@ -99,6 +101,9 @@ impl Lost {
             }
             Self::Stateless => "the session's shell no longer tells its state",
             Self::Disconnected => "the connection to the session's target has ended",
+            Self::Outdated => {
+                "the policies have changed, and the guard at the session's target holds it to those from before"
+            }
         }
     }
 }

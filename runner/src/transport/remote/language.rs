@@ -9,6 +9,7 @@ use palisade_engine::SessionShell;
 use serde::Serialize;
 
 use super::terminal;
+use crate::outpost;
 use crate::session::frame::{self, Streams};
 use crate::session::{Nonce, TerminalSize, posix};
 use crate::transport::TERMINAL_KIND;
@@ -47,12 +48,28 @@ pub(crate) enum Purpose<'a> {
     Terminal(&'a str, TerminalSize, &'a Nonce),
     /// For a program of ours that runs to its end.
     Task,
+    /// For the guard, which says where its own words begin.
+    Guard {
+        /// Where it lies.
+        program: &'a str,
+        nonce: &'a Nonce,
+    },
+    /// For handing a shell's streams to the guard.
+    Attach {
+        /// Where the guard lies.
+        program: &'a str,
+        /// Where its socket does.
+        directory: &'a str,
+        /// We go on to tell the shell things, and none of its commands has its input.
+        told: bool,
+        terminal: Option<TerminalSize>,
+    },
 }
 
 impl Purpose<'_> {
     fn mark(&self) -> Option<&str> {
         match self {
-            Self::Ours | Self::Task => None,
+            Self::Ours | Self::Task | Self::Guard { .. } | Self::Attach { .. } => None,
             Self::Session(mark) | Self::Once(mark) | Self::Terminal(mark, ..) => Some(mark),
         }
     }
@@ -60,7 +77,8 @@ impl Purpose<'_> {
     /// The size of the terminal that its streams are to be.
     pub(crate) fn terminal(&self) -> Option<TerminalSize> {
         match self {
-            Self::Ours | Self::Session(_) | Self::Once(_) | Self::Task => None,
+            Self::Ours | Self::Session(_) | Self::Once(_) | Self::Task | Self::Guard { .. } => None,
+            Self::Attach { terminal, .. } => *terminal,
             Self::Terminal(_, size, _) => Some(*size),
         }
     }
@@ -71,6 +89,15 @@ impl Language {
     pub(crate) fn words(self, purpose: Purpose<'_>) -> Vec<Cow<'static, str>> {
         let once = |text: Cow<'static, str>| BASH_ONCE.into_iter().map(Cow::from).chain([text]).collect();
         let words: &[&'static str] = match (self, purpose) {
+            (_, Purpose::Guard { program, nonce }) => {
+                let words = [program, outpost::VERB, outpost::SERVE, nonce.as_str()];
+                return words.map(|word| Cow::from(word.to_owned())).into();
+            }
+            (_, Purpose::Attach { program, directory, told, .. }) => {
+                let told = if told { outpost::TOLD } else { outpost::READ };
+                let words = [program, outpost::VERB, outpost::ATTACH, directory, told];
+                return words.map(|word| Cow::from(word.to_owned())).into();
+            }
             (_, Purpose::Task) => return TASK.into_iter().chain([posix::ONCE]).map(Cow::from).collect(),
             (Self::Bash, Purpose::Once(_)) => return once(frame::ONCE.into()),
             (Self::Bash, Purpose::Terminal(_, size, ready)) => return once(terminal::start(size, ready).into()),

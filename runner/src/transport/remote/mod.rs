@@ -5,6 +5,8 @@
 //! shell (`scout.rs`) tells what the first one cannot be asked for, and ends what it started. This file starts both, and ends them;
 //! `run.rs` has what happens in between.
 
+mod answers;
+mod base;
 mod language;
 mod run;
 mod scan;
@@ -21,9 +23,10 @@ use std::time::Duration;
 use palisade_engine::AbsolutePath;
 use serde::Serialize;
 
+use self::answers::{answer, boot, kept};
+pub(crate) use self::base::{Base, Errands};
 pub use self::language::Language;
 pub(crate) use self::language::Purpose;
-use self::scan::{Found, Scan};
 use self::scout::Scout;
 pub(crate) use self::task::{Records, Task, broken};
 pub(crate) use self::view::View;
@@ -33,7 +36,10 @@ use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
 use super::turn::{Step, Turn};
 use super::{TERMINAL_KIND, Target, TargetError};
+use crate::guard::Ledger;
+use crate::outpost::{self, Outpost};
 use crate::redact::Redacted;
+use crate::sandbox::Enforced;
 use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
 
 /// How long a shell may take to answer where nothing of the agent's runs.
@@ -85,29 +91,6 @@ impl Link {
     }
 }
 
-/// A session's connection, from which its jobs start shells of their own. Cheap to copy.
-#[derive(Clone, Debug)]
-pub(crate) struct Base {
-    link: Arc<Link>,
-    scout: Scout,
-    language: Language,
-}
-
-impl Base {
-    /// That a command can have a terminal there, as far as this can be told before it has one.
-    ///
-    /// # Errors
-    /// If it cannot.
-    pub(crate) fn has_terminals(&self) -> Result<(), SessionError> {
-        terminal::takes(self.language)
-    }
-
-    /// For asking what names mean there.
-    pub(crate) fn eyes(&self) -> Eyes {
-        Eyes(self.scout.clone())
-    }
-}
-
 /// What is at the other end, for the record and for whoever opened the session.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct End {
@@ -131,6 +114,9 @@ pub struct End {
     /// The container's image, by its digest.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub image: Redacted,
+    /// The guard that holds the session there, by the SHA-256 of its program.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub guard: Redacted,
 }
 
 /// A running shell at the other end.
@@ -153,6 +139,8 @@ pub(crate) struct RemoteShell {
     start: AbsolutePath,
     /// Of a `sh`: the variables that it was started with.
     begun: BTreeSet<String>,
+    /// The guard that holds it; none where nothing does.
+    held: Option<Arc<outpost::Shell>>,
 }
 
 /// What a session's shell was in whose place another one is started.
@@ -165,11 +153,16 @@ pub(crate) struct Was<'a> {
 }
 
 impl RemoteShell {
-    /// Starts the shells, the first one in the target's workspace; or makes it what another was.
+    /// Starts the shells, the first one in the target's workspace; or makes it what another was. With `guard` it runs under one.
     ///
     /// # Errors
-    /// If there is no bash, it does not answer, or the target is not as the settings have it.
-    pub(crate) async fn start(link: Link, target: &Target, was: Option<Was<'_>>) -> Result<Self, SessionError> {
+    /// If there is no bash, it does not answer, the target is not as the settings have it, or the guard cannot hold what it has to.
+    pub(crate) async fn start(
+        link: Link,
+        target: &Target,
+        was: Option<Was<'_>>,
+        guard: Option<(outpost::Terms, Ledger)>,
+    ) -> Result<Self, SessionError> {
         let link = Arc::new(link);
         let turn = match Turn::take(Step::Start, target.host()).await {
             Ok(turn) => turn,
@@ -178,7 +171,7 @@ impl RemoteShell {
                 return Err(error.into());
             }
         };
-        let begun = Self::begin(&link, target, was).await;
+        let begun = Self::begin(&link, target, was, guard).await;
         drop(turn);
         match begun {
             Ok(shell) => Ok(shell),
@@ -189,12 +182,28 @@ impl RemoteShell {
         }
     }
 
-    async fn begin(link: &Arc<Link>, target: &Target, was: Option<Was<'_>>) -> Result<Self, SessionError> {
+    async fn begin(
+        link: &Arc<Link>,
+        target: &Target,
+        was: Option<Was<'_>>,
+        guard: Option<(outpost::Terms, Ledger)>,
+    ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
         let (scout, language) = link.scout().await?;
-        let mut main = link.shell(language, Purpose::Session(&mark)).await?;
+        let mut base = Base::new(Arc::clone(link), scout.clone(), language, &target.name);
+        let ledger = match guard {
+            None => None,
+            Some((terms, ledger)) => {
+                base.takes_guards()?;
+                base.guarded_by(Outpost::start(&base, terms).await?);
+                Some(ledger)
+            }
+        };
+        let (mut main, held) = base.start(Purpose::Session(&mark), None, ledger).await?;
         let nonce = Nonce::new()?;
         let (pid, home) = boot(&mut main, language.boot(&nonce), &nonce).await?;
+        // In a namespace of its own it has another number.
+        let pid = held.as_ref().map_or(pid, |held| held.pid());
         scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
         if home != target.home.as_str() {
             // Groups such as `~/.ssh` speak of the home that the settings name.
@@ -227,15 +236,15 @@ impl RemoteShell {
             let nonce = Nonce::new()?;
             answer(&mut main, frame::restore_remote(state.bytes(), &nonce), &nonce, MAX_GREETING).await?;
             // The mark is this shell's own; and where it stood need not be there any more.
-            let begun = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-            let own = frame::settle_remote(MARK, &mark, was.map_or(&begun, |was| was.stood).as_str(), None);
+            let begun = stands(&scout, held.as_deref(), &pid).await.ok_or(SessionError::NoDirectory)?;
+            let stood = was.map_or(&begun, |was| was.stood).as_str();
+            let own = frame::settle_remote(MARK, &mark, stood, None, base.temp());
             let nonce = Nonce::new()?;
             let lines = frame::command(&own, None, frame::Streams::Nowhere, &nonce);
             answer(&mut main, lines, &nonce, MAX_GREETING).await?;
         }
         main.ignore();
-        let start = scout.cwd(&pid).await.ok_or(SessionError::NoDirectory)?;
-        let base = Base { link: Arc::clone(link), scout, language };
+        let start = stands(&scout, held.as_deref(), &pid).await.ok_or(SessionError::NoDirectory)?;
         Ok(Self {
             base,
             is_session: true,
@@ -247,6 +256,7 @@ impl RemoteShell {
             mark,
             start,
             begun: variables,
+            held,
         })
     }
 
@@ -260,17 +270,20 @@ impl RemoteShell {
         state: Option<&State>,
         cwd: &AbsolutePath,
         terminal: Option<TerminalSize>,
+        ledger: Option<Ledger>,
     ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
-        let mut main = match terminal {
-            None => base.link.shell(base.language, Purpose::Once(&mark)).await?,
-            Some(size) => terminal::open(&base, &mark, size).await?,
+        let (mut main, held) = match terminal {
+            None => base.start(Purpose::Once(&mark), Some(cwd), ledger).await?,
+            Some(size) => terminal::open(&base, &mark, size, cwd, ledger).await?,
         };
         let nonce = Nonce::new()?;
-        let state = state.filter(|state| state.language() == base.language);
-        let text = match base.language {
+        let language = base.language();
+        let state = state.filter(|state| state.language() == language);
+        let text = match language {
             Language::Bash => {
-                let own = frame::settle_remote(MARK, &mark, cwd.as_str(), terminal.map(|_| TERMINAL_KIND));
+                let kind = terminal.map(|_| TERMINAL_KIND);
+                let own = frame::settle_remote(MARK, &mark, cwd.as_str(), kind, base.temp());
                 frame::once(state.map(State::bytes), &own, terminal.is_some(), &nonce)
             }
             Language::Sh => {
@@ -279,7 +292,8 @@ impl RemoteShell {
             }
         };
         let (pid, _home) = boot(&mut main, text, &nonce).await?;
-        base.scout.hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
+        let pid = held.as_ref().map_or(pid, |held| held.pid());
+        base.scout().hold(&pid, &mark).await.ok_or(SessionError::NotReady)?;
         let shell = Self {
             base,
             is_session: false,
@@ -291,9 +305,9 @@ impl RemoteShell {
             mark,
             start: cwd.clone(),
             begun: BTreeSet::new(),
+            held,
         };
-        let stands = shell.base.scout.cwd(&shell.pid).await;
-        if stands.as_ref() == Some(cwd) {
+        if shell.cwd().await.as_ref() == Some(cwd) {
             return Ok(shell);
         }
         shell.close().await;
@@ -302,7 +316,22 @@ impl RemoteShell {
 
     /// Which shell it is.
     pub(crate) fn language(&self) -> Language {
-        self.base.language
+        self.base.language()
+    }
+
+    /// What the kernel holds it to there; none where nothing does.
+    pub(crate) fn enforced(&self) -> Option<&Enforced> {
+        self.held.as_ref().map(|held| held.enforced())
+    }
+
+    /// The guard that holds it.
+    pub(crate) fn held(&self) -> Option<&outpost::Shell> {
+        self.held.as_deref()
+    }
+
+    /// Where it stands, as the kernel there has it.
+    async fn cwd(&self) -> Option<AbsolutePath> {
+        stands(self.base.scout(), self.held.as_deref(), &self.pid).await
     }
 
     /// Where it began.
@@ -353,7 +382,7 @@ impl RemoteShell {
     async fn end_everything(&mut self) {
         // Once it is said, nothing becomes better by trying it again.
         if !self.left {
-            self.left = !end(&self.base.scout, &self.pid, &self.mark, self.gone).await;
+            self.left = !end(&self.base, self.held.as_deref(), &self.pid, &self.mark, self.gone).await;
         }
     }
 }
@@ -363,10 +392,10 @@ impl Drop for RemoteShell {
     fn drop(&mut self) {
         let (false, Ok(runtime)) = (self.closed, tokio::runtime::Handle::try_current()) else { return };
         let (base, is_session, gone, left) = (self.base.clone(), self.is_session, self.gone, self.left);
-        let (pid, mark) = (std::mem::take(&mut self.pid), std::mem::take(&mut self.mark));
+        let (pid, mark, held) = (std::mem::take(&mut self.pid), std::mem::take(&mut self.mark), self.held.take());
         runtime.spawn(async move {
             if !left {
-                end(&base.scout, &pid, &mark, gone).await;
+                end(&base, held.as_deref(), &pid, &mark, gone).await;
             }
             if is_session {
                 hang_up(&base).await;
@@ -376,13 +405,17 @@ impl Drop for RemoteShell {
 }
 
 async fn hang_up(base: &Base) {
-    base.scout.end_all().await;
-    base.link.close().await;
+    base.scout().end_all().await;
+    base.close().await;
 }
 
 /// Whether nothing is left; it is told of if something may be.
-async fn end(scout: &Scout, pid: &str, mark: &str, gone: bool) -> bool {
-    if !gone {
+async fn end(base: &Base, held: Option<&outpost::Shell>, pid: &str, mark: &str, gone: bool) -> bool {
+    let scout = base.scout();
+    if let (Some(held), false) = (held, gone) {
+        // The guard that does not answer any more is gone, and all that it held with it.
+        let _gone = held.end().await;
+    } else if !gone {
         scout.kill_shell(pid).await;
     }
     let ended = scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_some();
@@ -392,6 +425,14 @@ async fn end(scout: &Scout, pid: &str, mark: &str, gone: bool) -> bool {
         tracing::warn!("what a session ran may be left at its target until that sees that the connection is gone");
     }
     ended
+}
+
+/// Where a shell stands: its guard knows that of one with a view of its own.
+async fn stands(scout: &Scout, held: Option<&outpost::Shell>, pid: &str) -> Option<AbsolutePath> {
+    match held {
+        Some(held) => held.cwd().await,
+        None => scout.cwd(pid).await,
+    }
 }
 
 /// Tells what names mean at the other end. Cheap to copy.
@@ -409,71 +450,4 @@ impl Eyes {
         let found = self.0.look(&[path.to_owned()]).await?.pop()??;
         found.enters.then_some(found.path)
     }
-}
-
-/// Makes a fresh bash a shell of ours; its number and its home.
-async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(String, String), SessionError> {
-    let (told, status) = answer(wire, lines, nonce, MAX_GREETING).await?;
-    let told = told.filter(|_| status == 0).ok_or(SessionError::NotReady)?;
-    let mut lines = told.rsplit(|byte| *byte == b'\n').skip(1).map(|line| String::from_utf8_lossy(line).into_owned());
-    let (home, pid) = (lines.next().ok_or(SessionError::NotReady)?, lines.next().ok_or(SessionError::NotReady)?);
-    // It goes into what the other shell is told.
-    if pid.is_empty() || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(SessionError::NotReady);
-    }
-    Ok((pid, home))
-}
-
-/// What a `sh` is, if it says so and that is not too much; `status` is that of the command before.
-async fn kept(wire: &mut Wire, status: i32) -> Result<Option<posix::Kept>, SessionError> {
-    let nonce = Nonce::new()?;
-    let (told, _) = answer(wire, posix::state_told(status, &nonce), &nonce, posix::MAX_KEPT).await?;
-    Ok(told.and_then(|told| posix::Kept::read(&told)))
-}
-
-/// Sends lines of our own; what they print, if that is not more than `most`, and their status.
-async fn answer(
-    wire: &mut Wire,
-    lines: Vec<u8>,
-    nonce: &Nonce,
-    most: usize,
-) -> Result<(Option<Vec<u8>>, i32), SessionError> {
-    if !wire.send(lines) {
-        return Err(TargetError::Closed.into());
-    }
-    let (mut out, mut err) = (Scan::new(nonce.clone(), true), Scan::new(nonce.clone(), false));
-    // At a terminal there is one stream.
-    let (mut told, mut status, mut quiet) = (Some(Vec::new()), None, wire.is_terminal());
-    let heard = async {
-        loop {
-            // The streams have no order among themselves: a report that is left in one would stand in the next command's.
-            if let (Some(status), true) = (status, quiet) {
-                return Ok((told.take(), status));
-            }
-            match wire.next().await {
-                Some(Piece::Out(bytes)) => {
-                    for found in out.push(&bytes) {
-                        match found {
-                            Found::Bytes(bytes) => {
-                                told = told.filter(|told| told.len() + bytes.len() <= most);
-                                told.iter_mut().for_each(|told| told.extend(&bytes));
-                            }
-                            Found::Forged => return Err(SessionError::NotReady),
-                            Found::Report(_, told) => status = Some(told.unwrap_or(-1)),
-                        }
-                    }
-                }
-                Some(Piece::Err(bytes)) => {
-                    quiet |= err.push(&bytes).iter().any(|found| matches!(found, Found::Report(..)));
-                }
-                Some(Piece::Ended(Some(Ending::Exited(posix::FOREIGN)))) => {
-                    return Err(TargetError::PoorShell { why: "it is neither dash nor busybox's ash" }.into());
-                }
-                // As a shell says it, and as an engine does.
-                Some(Piece::Ended(Some(Ending::Exited(126 | 127)))) => return Err(TargetError::NoBash.into()),
-                Some(Piece::Ended(_)) | None => return Err(TargetError::Closed.into()),
-            }
-        }
-    };
-    tokio::time::timeout(READY, heard).await.unwrap_or(Err(SessionError::NotReady))
 }

@@ -12,6 +12,7 @@ use super::terminal::Keyboard;
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
+use crate::sandbox::meter::Exceeded;
 use crate::session::frame::{self, Streams};
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
@@ -89,6 +90,7 @@ enum Then {
 
 enum Event {
     Deadline,
+    Limit(Exceeded),
     Stop,
     Order(Option<Order>),
     Again,
@@ -169,9 +171,21 @@ impl RemoteShell {
 
 impl Run<'_> {
     async fn complete(mut self, started: Instant) -> Ended {
-        let (end, mut lost) = self.drive().await;
+        let (mut end, mut lost) = self.drive().await;
+        // What was refused has been told once this is answered.
+        let (limit, stands) = match &self.shell.held {
+            Some(held) => held.settle().await,
+            None => (None, None),
+        };
+        if let (Some(limit), End::Status(_) | End::ShellKilled(_)) = (limit, end) {
+            end = End::Limited(limit);
+        }
         let duration = started.elapsed();
-        let cwd = if lost.is_none() { self.shell.base.scout.cwd(&self.shell.pid).await } else { None };
+        let cwd = match (&self.shell.held, lost) {
+            (_, Some(_)) => None,
+            (Some(_), None) => stands,
+            (None, None) => self.shell.cwd().await,
+        };
         // A shell that stands nowhere that can be named cannot be judged for.
         lost = lost.or(cwd.is_none().then_some(Lost::Nowhere));
         if lost.is_some() {
@@ -195,6 +209,7 @@ impl Run<'_> {
             match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
                 Event::Deadline => self.begin_to_end(End::TimedOut, Ladder::new(self.terms.grace)),
+                Event::Limit(limit) => self.begin_to_end(End::Limited(limit), Ladder::new(None)),
                 Event::Stop => self.begin_to_end(End::Cancelled, Ladder::new(self.terms.grace)),
                 Event::Order(order) => self.obey(order),
                 Event::Again => self.ask(),
@@ -263,11 +278,19 @@ impl Run<'_> {
                 None => None,
             }
         };
+        let held = shell.held.clone();
+        let limit = async {
+            match &held {
+                Some(held) => held.exceeded().await,
+                None => std::future::pending().await,
+            }
+        };
         let (main, room) = shell.main.halves();
         tokio::select! {
             biased;
             // Not while the other shell is still at the last step.
             () = tokio::time::sleep_until(*deadline), if !at_work => Event::Deadline,
+            limit = limit, if fall.is_none() && !at_work => Event::Limit(limit),
             () = stop.requested(), if fall.is_none() && !at_work => Event::Stop,
             done = done, if at_work => Event::Done(done),
             order = order, if ordered => Event::Order(order),
@@ -345,7 +368,7 @@ impl Run<'_> {
     fn step(&mut self) {
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
-        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         let errand: (Errand, Then) = match rung {
             Rung::Ask => {
                 let term = rustix::process::Signal::TERM.as_raw();
@@ -402,7 +425,7 @@ impl Run<'_> {
     }
 
     fn obey(&mut self, order: Option<Order>) {
-        let (scout, pid, mark) = (self.shell.base.scout.clone(), self.shell.pid.clone(), self.shell.mark.clone());
+        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         match order {
             None => self.terms.orders = None,
             Some(Order::Signal(signal)) => {

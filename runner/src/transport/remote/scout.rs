@@ -64,7 +64,7 @@ impl Scout {
     /// If it does not answer.
     pub(crate) async fn start(mut wire: Wire, language: Language) -> Result<Self, SessionError> {
         let nonce = Nonce::new()?;
-        super::boot(&mut wire, language.boot(&nonce), &nonce).await?;
+        super::answers::boot(&mut wire, language.boot(&nonce), &nonce).await?;
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tokio::spawn(serve(wire, asked, language));
         let scout = Self { questions, language };

@@ -84,7 +84,7 @@ impl Base {
     ) -> Result<(), TargetError> {
         let nonce = Nonce::new().map_err(|_| TargetError::Broken { what: "there are no random bytes".to_owned() })?;
         let mut told = Told::new(nonce.as_str(), &task);
-        let mut wire = self.link.shell(self.language, Purpose::Task).await?;
+        let mut wire = self.open(Purpose::Task).await?;
         let mut waiting = told.script(&task);
         let mut tick = tokio::time::interval(TICK);
         let mut heard = Instant::now();

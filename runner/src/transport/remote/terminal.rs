@@ -5,9 +5,15 @@
 //! (`frame::only_at_terminal`). Until that report nothing that somebody types is sent, and nothing that comes is the command's. Behind it
 //! the stream is the command's alone: that it has ended, and how, the connection tells, so that no output can.
 
+use std::sync::Arc;
+
+use palisade_engine::AbsolutePath;
+
 use super::scan::{Found, Scan};
 use super::wire::{Ending, Piece, Wire};
 use super::{Base, Language, MAX_GREETING, Purpose, READY};
+use crate::guard::Ledger;
+use crate::outpost::Shell;
 use crate::session::{Nonce, SessionError, TerminalSize, Typed, frame};
 use crate::transport::TargetError;
 
@@ -21,14 +27,26 @@ pub(super) fn start(size: TerminalSize, ready: &Nonce) -> String {
     format!("command -p stty raw -echo rows {rows} cols {cols} && builtin echo {}/ && {}", ready.as_str(), frame::ONCE)
 }
 
+/// What we have it run besides the command: that, and what [`frame::only_at_terminal`] does.
+pub(super) fn errands(TerminalSize { rows, cols }: TerminalSize) -> Vec<Vec<String>> {
+    let raw = format!("stty raw -echo rows {rows} cols {cols}");
+    [raw.as_str(), "stty sane"].map(|line| line.split(' ').map(str::to_owned).collect()).into()
+}
+
 /// Starts a shell at a terminal of this size.
 ///
 /// # Errors
 /// If the target gives no terminal, or its shell can do nothing with one.
-pub(super) async fn open(base: &Base, mark: &str, size: TerminalSize) -> Result<Wire, SessionError> {
-    takes(base.language)?;
+pub(super) async fn open(
+    base: &Base,
+    mark: &str,
+    size: TerminalSize,
+    cwd: &AbsolutePath,
+    ledger: Option<Ledger>,
+) -> Result<(Wire, Option<Arc<Shell>>), SessionError> {
+    takes(base.language())?;
     let ready = Nonce::new()?;
-    let mut wire = base.link.shell(base.language, Purpose::Terminal(mark, size, &ready)).await?;
+    let (mut wire, held) = base.start(Purpose::Terminal(mark, size, &ready), Some(cwd), ledger).await?;
     let mut scan = Scan::new(ready, false);
     let mut greeted = 0;
     let heard = async {
@@ -51,7 +69,7 @@ pub(super) async fn open(base: &Base, mark: &str, size: TerminalSize) -> Result<
         }
     };
     tokio::time::timeout(READY, heard).await.unwrap_or(Err(SessionError::NotReady))?;
-    Ok(wire)
+    Ok((wire, held))
 }
 
 /// That such a shell can be at a terminal. Of what it does with one that is a bash's there is no saying what a `sh` does.

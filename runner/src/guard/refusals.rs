@@ -1,0 +1,152 @@
+//! Where a refusal at `execve` is told: in the result and the outcome of the script that it is for, or in an entry of its own.
+//!
+//! The guard of a session at a target is there, and the results and the record are here: it sends what it refused as it is, and this end
+//! redacts it. Nothing of a target goes on record unseen by the redactor.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use palisade_grammar::Shell;
+use serde::{Deserialize, Serialize};
+
+use super::MAX_BEGUN;
+use crate::audit::{Audit, RequestId};
+use crate::facts::Occasion;
+use crate::record;
+use crate::redact::Redactor;
+use crate::result::DeniedProgram;
+use crate::session::progress::{MAX_DENIED, Progress};
+
+/// A program that was refused, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusal {
+    /// The number of the script that it is for, if that can be told.
+    pub(crate) script: Option<u64>,
+    /// Its file, by the name that it was called by.
+    pub(crate) program: String,
+    pub(crate) argv: Vec<String>,
+    pub(crate) policy: String,
+    pub(crate) reason: String,
+    pub(crate) suggest: String,
+}
+
+/// A script that the server has allowed in a shell at a target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script {
+    /// The how manieth of its shell, from 1.
+    pub(crate) number: u64,
+    pub(crate) text: String,
+    /// What earlier scripts have left behind in the shell.
+    pub(crate) left: Shell,
+    /// The commands that a person's yes was to, by number.
+    pub(crate) lifted: Vec<u32>,
+    /// It stands behind a checkpoint of the workspace.
+    pub(crate) behind_checkpoint: bool,
+    pub(crate) occasion: Occasion,
+}
+
+/// Takes refusals to the server.
+pub(crate) struct Teller(Box<dyn Fn(Refusal) + Send + Sync>);
+
+impl Teller {
+    pub(crate) fn new(tell: impl Fn(Refusal) + Send + Sync + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+
+    pub(super) fn tell(&self, refusal: Refusal) {
+        self.0(refusal);
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Teller")
+    }
+}
+
+/// The scripts of a shell that can be told of a refusal, and those refusals that no script's outcome tells of.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    session: String,
+    redactor: Redactor,
+    audit: Audit,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The scripts that ran last, oldest first.
+    begun: VecDeque<Begun>,
+    late: Late,
+}
+
+#[derive(Debug)]
+struct Begun {
+    number: u64,
+    /// Where its refusals go, as long as somebody can read of them there.
+    progress: Weak<Progress>,
+    /// The decision that let it run.
+    of: Option<RequestId>,
+}
+
+/// Refusals that no command's outcome tells of.
+#[derive(Debug, Default)]
+struct Late {
+    /// Those that are on record each by itself.
+    told: Vec<DeniedProgram>,
+    more: u64,
+}
+
+impl Late {
+    /// Whether this one goes on record, and how many before it have not: the first few do, and then fewer and fewer, so that
+    /// a loop that is refused does not fill the disk.
+    fn take(&mut self, denied: &DeniedProgram) -> bool {
+        if self.told.len() < MAX_DENIED && !self.told.contains(denied) {
+            self.told.push(denied.clone());
+            return true;
+        }
+        self.more += 1;
+        self.more.is_power_of_two()
+    }
+}
+
+impl Ledger {
+    /// Of a session's shell.
+    pub(crate) fn new(session: &str, redactor: Redactor, audit: Audit) -> Self {
+        Self { session: session.to_owned(), redactor, audit, state: Mutex::default() }
+    }
+
+    /// The next script begins.
+    pub(crate) fn begin(&self, number: u64, progress: &Arc<Progress>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.begun.len() == MAX_BEGUN {
+            state.begun.pop_front();
+        }
+        state.begun.push_back(Begun { number, progress: Arc::downgrade(progress), of: progress.req() });
+    }
+
+    /// Tells of a refusal. May wait for a disk.
+    pub(crate) fn tell(&self, refusal: &Refusal) {
+        let Refusal { script, program, argv, policy, reason, suggest } = refusal;
+        let denied = DeniedProgram::new(program, argv, policy, reason, suggest, &self.redactor);
+        tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = state.begun.iter().find(|begun| Some(begun.number) == *script);
+        let of = begun.and_then(|begun| begun.of);
+        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(&denied)) {
+            return;
+        }
+        if !state.late.take(&denied) {
+            return;
+        }
+        let entry = record::denial(&self.session, of, &denied, state.late.more);
+        drop(state);
+        // The program does not run, whatever becomes of the entry.
+        if let Err(error) = self.audit.append_blocking(entry) {
+            tracing::error!(%error, "a refusal at execve cannot be recorded");
+        }
+    }
+}

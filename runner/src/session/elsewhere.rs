@@ -1,0 +1,53 @@
+//! Where a session is that is not on this machine, and what is known of that.
+
+use palisade_engine::{AbsolutePath, Machine, Transport};
+
+use crate::outpost::Outpost;
+use crate::redact::Redacted;
+use crate::sandbox::plan::Promise;
+use crate::transport::remote::{self, Language};
+
+/// Where a session is that is not on this machine.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The operator's name for it.
+    pub name: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// The id of its host in policies.
+    pub host: String,
+    /// What policies are told of the machine there.
+    pub machine: Machine,
+    /// What policies call the workspace there.
+    pub workspace: AbsolutePath,
+    /// What `~` stands for there.
+    pub home: AbsolutePath,
+    /// The shell that its commands run in; what is not known before somebody has looked is none.
+    pub language: Option<Language>,
+    /// What holds its commands there, for policies to read.
+    pub promise: Promise,
+    /// The session's temporary directory there, once it has one of its own.
+    pub temp: Option<AbsolutePath>,
+    /// What is shown of it.
+    pub end: remote::End,
+}
+
+impl Elsewhere {
+    /// Somebody has looked.
+    pub(crate) fn speaks(&mut self, language: Language) {
+        self.language = Some(language);
+        self.end.shell = Some(language);
+    }
+
+    /// What its guard has reached.
+    pub(crate) fn held_by(&mut self, outpost: &Outpost, digest: Redacted) {
+        self.promise.paths_held &= outpost.paths_held();
+        self.temp = Some(outpost.temp().clone());
+        self.end.guard = digest;
+    }
+
+    /// The shell there, as scripts are read for it before any has run.
+    pub(crate) fn fresh(&self) -> palisade_grammar::Shell {
+        self.language.unwrap_or_default().fresh()
+    }
+}
