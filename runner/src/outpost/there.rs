@@ -50,7 +50,7 @@ pub fn serve(nonce: &str) -> io::Result<()> {
     let mut post: Option<Arc<Station>> = None;
     loop {
         while let Some(Numbered { id, body }) =
-            frames.next::<Order>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
+            frames.message::<Order>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
         {
             let answer = match (&post, body) {
                 (None, Order::Init(init)) => match Station::new(*init, &out) {
@@ -429,4 +429,25 @@ fn shortened(refusal: Refusal) -> Refusal {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds a lock here can fail half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::outpost::message::MAX_ANSWER;
+
+    #[test]
+    fn whatever_the_words_of_a_refused_program_are_they_can_be_told() {
+        // Of all that a word can hold this takes the most.
+        let word = || "\u{1}".repeat(MAX_WORD);
+        let few = "x".repeat(100_000);
+        let (policy, reason, suggest) = (few.clone(), few.clone(), few);
+        let refusal =
+            Refusal { script: None, program: word(), argv: vec![word(); 2 * MAX_WORDS], policy, reason, suggest };
+        let told = Numbered { id: 0, body: Answer::Refused { shell: 1, refusal: shortened(refusal) } };
+        let mut frames = Frames::new(MAX_ANSWER);
+        frames.push(&encode(&told).unwrap());
+        assert!(frames.message::<Answer>().unwrap().is_some());
+    }
 }
