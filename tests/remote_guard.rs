@@ -15,24 +15,25 @@ use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 use crate::support::world::World;
 
 /// The shipped profile, and that sessions may be opened.
-fn policy(more: &str) -> String {
+pub(crate) fn policy(more: &str) -> String {
     let profile =
         concat!(include_str!("../policies/base/never.cedar"), include_str!("../policies/profiles/developer.cedar"),);
     format!("{profile}\n@id(\"t-open\") permit (principal, action == Action::\"openSession\", resource);\n{more}")
 }
 
 /// What a session may rely on the kernel for, so that its commands may name files that nobody knows before they run.
-const ACCEPT: &str = "[sandbox]\naccept = [\"secrets-unreadable\", \"no-hook-changes\", \"guard-client-config\"]\n";
+pub(crate) const ACCEPT: &str =
+    "[sandbox]\naccept = [\"secrets-unreadable\", \"no-hook-changes\", \"guard-client-config\"]\n";
 
 /// A host whose target works in a directory of the fixture's, and has the guard in another.
-struct There {
+pub(crate) struct There {
     dir: PathBuf,
     work: PathBuf,
     state: PathBuf,
 }
 
 impl There {
-    fn new(sshd: &Sshd) -> Self {
+    pub(crate) fn new(sshd: &Sshd) -> Self {
         let dir = PathBuf::from(real(sshd.variable("PALISADE_SSH_DIR")));
         let (work, state) = (dir.join("work"), dir.join("state"));
         fs::create_dir_all(&work).expect("a directory");
@@ -40,7 +41,7 @@ impl There {
     }
 
     /// The target of this name; `more` stands beside what makes it a guarded one.
-    fn target(&self, sshd: &Sshd, name: &str, more: &str) -> String {
+    pub(crate) fn target(&self, sshd: &Sshd, name: &str, more: &str) -> String {
         let target = ssh_target(sshd, name, &with_key(sshd, "key_ed25519"));
         let begin = format!("workspace = \"{}\"", sshd.variable("PALISADE_SSH_DIR"));
         let own = format!(
@@ -59,7 +60,7 @@ impl There {
         found.map(|entry| entry.path()).find(name).expect("the program")
     }
 
-    fn script(&self, name: &str, text: &str) {
+    pub(crate) fn script(&self, name: &str, text: &str) {
         let path = self.work.join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
@@ -340,6 +341,28 @@ fn what_cannot_be_held_is_no_session() {
         assert!(text.contains(said), "`{name}`: {text}");
     }
     assert!(fs::read_dir(there.dir.join("elsewhere")).expect("a directory").next().is_none());
+}
+
+#[test]
+fn what_lies_where_nothing_can_be_executed_is_said() {
+    let Some(docker) = Docker::up() else { return };
+    let container = docker.container_with("palisade-noexec-test", &["tmpfs:/var/held:rw,noexec,mode=700".to_owned()]);
+    let target = format!(
+        "[targets.ci]\nworkspace = \"/srv/app\"\nstate = \"/var/held/state\"\nremote_guard = true\n\
+         docker = {{ container = \"{}\", socket = \"{}\" }}\n",
+        container.name(),
+        docker.socket()
+    );
+    let mut site = Site::with_policy(&format!("{ACCEPT}{target}"), &policy(""));
+    let text = site.refused("ci");
+    for said in [
+        "no program in `/var/held/state/guard` can be executed there: `/var/held` is mounted `noexec`",
+        "set `targets.ci.state` to a directory there",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+    let there = container.bash("0:0", "ls -A /var/held/state/guard | wc -l");
+    assert_eq!(there.trim(), "0", "something was brought there");
 }
 
 #[test]

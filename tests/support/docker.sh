@@ -144,14 +144,19 @@ request() { # METHOD PATH [curl option...]; no version in the path: engines diff
 
 # --- containers ---
 
-start_container() { # NAME [FILE:PATH:ro...]; one of that name is replaced
-    local init=false bind binds=
-    for bind in "${@:2}"; do binds+=${binds:+, }\"$bind\"; done
+start_container() { # NAME [FILE:PATH:ro | tmpfs:PATH:OPTIONS]...; one of that name is replaced
+    local init=false bind binds= memory=
+    for bind in "${@:2}"; do
+        case $bind in
+        tmpfs:*) bind=${bind#tmpfs:} memory+=${memory:+, }\"${bind%%:*}\":\ \"${bind#*:}\" ;;
+        *) binds+=${binds:+, }\"$bind\" ;;
+        esac
+    done
     if [ "$ENGINE" = docker ] && command -v docker-init >/dev/null; then init=true; fi
     request DELETE "containers/$1?force=1" >/dev/null 2>&1 || true
     request POST "containers/create?name=$1" -H 'Content-Type: application/json' --data-binary @- >/dev/null <<JSON
 {"Image": "$IMAGE", "Cmd": ["sleep", "infinity"], "WorkingDir": "/srv/app", "Labels": {"palisade-test": "$DIR"},
- "HostConfig": {"NetworkMode": "none", "Init": $init, "Binds": [$binds]}}
+ "HostConfig": {"NetworkMode": "none", "Init": $init, "Binds": [$binds], "Tmpfs": {$memory}}}
 JSON
     request POST "containers/$1/start" >/dev/null
     echo "$1"
