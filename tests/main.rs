@@ -47,5 +47,6 @@ mod survives;
 mod tasks;
 mod terminals;
 mod transports;
+mod waits;
 mod watch;
 mod ways;

@@ -253,6 +253,14 @@ impl Shell {
         }
     }
 
+    /// Whether anything in it waits for its input; none if that cannot be told.
+    pub(crate) async fn waits(&self) -> Option<bool> {
+        match self.asked(Order::Waits { shell: self.id }).await {
+            Ok(Answer::Waits(waits)) => Some(waits),
+            _ => None,
+        }
+    }
+
     /// Ends it and everything in it.
     pub(crate) async fn end(&self) -> Option<()> {
         matches!(self.asked(Order::End { shell: self.id }).await, Ok(Answer::Done)).then_some(())

@@ -54,6 +54,11 @@ pub enum Order {
         /// Which one.
         shell: u64,
     },
+    /// Does anything in a shell wait for the shell's input?
+    Waits {
+        /// In which one.
+        shell: u64,
+    },
     /// Ends a shell and everything in it.
     End {
         /// Which one.
@@ -77,6 +82,8 @@ pub enum Answer {
     },
     /// Where a shell stands.
     Stands(Option<AbsolutePath>),
+    /// Whether something waits for a shell's input.
+    Waits(bool),
     /// It is done.
     Done,
     /// It is not.

@@ -296,6 +296,7 @@ impl Station {
                 Some(held) => Answer::Stands(standing(held.pid)),
                 None => Answer::Stands(None),
             },
+            Order::Waits { shell } => Answer::Waits(self.held(shell).is_some_and(|held| held.waits())),
             Order::End { shell } => {
                 if let Some(held) = self.held(shell)
                     && let Err(error) = held.process.kill()
@@ -357,8 +358,8 @@ impl Station {
         let Launch { shell, words, variables, cwd, errands, .. } = launch;
         let cwd = cwd.unwrap_or_else(|| self.start.clone());
         let mut plan = self.plan()?;
-        let is_terminal = rustix::termios::isatty(&streams[0]);
-        if is_terminal {
+        let (at_terminal, input) = (rustix::termios::isatty(&streams[0]), identity(&streams[0]));
+        if at_terminal {
             // Programs open it by either name, to ask for a password.
             let name = rustix::termios::ttyname(&streams[0], Vec::new()).ok();
             let name = name.and_then(|name| name.into_string().ok().map(PathBuf::from));
@@ -391,7 +392,7 @@ impl Station {
             stdout,
             stderr,
             extra: Vec::new(),
-            controlling_terminal: is_terminal.then_some(0),
+            controlling_terminal: at_terminal.then_some(0),
         };
         let disks = Disks::of(&plan, Path::new(self.directory.temp().as_str()));
         let prepared =
@@ -403,7 +404,8 @@ impl Station {
         let meter =
             meter.map_err(|error| Failure::of(format!("there is no watch over the session's limits: {error}")))?;
         let pid = process.program_pid().ok_or_else(|| Failure::of("the shell has ended at once"))?;
-        let held = Arc::new(Held { process, pid, desk, meter, watch: Mutex::default(), passed: Mutex::default() });
+        let (watch, passed) = (Mutex::default(), Mutex::default());
+        let held = Arc::new(Held { process, pid, input, at_terminal, desk, meter, watch, passed });
         Ok((held, Launched { pid, cwd, enforced }))
     }
 }
