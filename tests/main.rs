@@ -41,6 +41,7 @@ mod settings;
 mod setup;
 mod sh;
 mod ssh_config;
+mod stands;
 mod stop;
 mod support;
 mod survives;

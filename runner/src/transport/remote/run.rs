@@ -190,6 +190,8 @@ impl Run<'_> {
         let cwd = match (&self.shell.held, lost) {
             (_, Some(_)) => None,
             (Some(_), None) => stands,
+            // Nothing that ran could have moved it.
+            (None, None) if matches!(end, End::Status(_)) && self.terms.stays.is_some() => self.terms.stays.take(),
             (None, None) => self.shell.cwd().await,
         };
         // A shell that stands nowhere that can be named cannot be judged for.

@@ -69,6 +69,10 @@ impl Scout {
     pub(crate) async fn start(mut wire: Wire, language: Language) -> Result<Self, SessionError> {
         let nonce = Nonce::new()?;
         super::answers::boot(&mut wire, language.boot(&nonce), &nonce).await?;
+        // Nobody waits for the other half: it would be a packet of its own with each answer.
+        if !wire.send(language.one_report()) {
+            return Err(TargetError::Closed.into());
+        }
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tokio::spawn(serve(wire, asked, language));
         let scout = Self { questions, language };
