@@ -409,6 +409,32 @@ fn a_container_is_held_likewise() {
     }
 }
 
+/// Where the C library is another one, or there is none. It takes a static build, which `tests/static-guard` makes first.
+#[test]
+#[ignore = "tests/static-guard runs it"]
+fn a_static_program_holds_where_there_is_no_c_library() {
+    let program = std::env::var("PALISADE_STATIC_GUARD").expect("the program that `tests/static-guard` has built");
+    let Some(docker) = Docker::up() else { return };
+    docker.make_bare_image();
+    let target = |name: &str, more: &str| {
+        let socket = docker.socket();
+        format!(
+            "[targets.{name}]\nworkspace = \"/srv/app\"\nremote_guard = true\n{more}\
+             docker = {{ image = \"palisade-bare:latest\", socket = \"{socket}\" }}\n"
+        )
+    };
+    let of_this_build = target("dynamic", "");
+    let of_that = target("static", &format!("remote_guard_binary = \"{program}\"\n"));
+    let opaque =
+        "@id(\"t-opaque\") permit (principal, action == Action::\"exec\", resource) when { context.session.guarded };";
+    let mut site = Site::with_policy(&format!("{ACCEPT}{of_this_build}{of_that}"), &policy(opaque));
+    let text = site.refused("dynamic");
+    assert!(text.contains("does not start there") && text.contains("`remote_guard_binary` names"), "{text}");
+    let session = site.open("static");
+    let result = site.exec(&session, "eval \"$(sed s/@/a/ <<< 'x=c@t; $x /etc/shadow; echo lives')\"");
+    assert_eq!((denied(&result), &result["stdout"]), (vec!["secrets-unreadable"], &json!("lives\n")), "{result}");
+}
+
 #[test]
 fn what_is_unknown_before_it_runs_is_judged_as_where_it_is_held() {
     let settings = |guard: &str| {

@@ -82,6 +82,11 @@ impl Docker {
         Container { engine: Arc::clone(self), name }
     }
 
+    /// Makes `palisade-bare:latest`, an image with bash and no C library.
+    pub(crate) fn make_bare_image(&self) {
+        self.fixture.run("bare", &[]);
+    }
+
     /// The engine's socket.
     pub(crate) fn socket(&self) -> &str {
         let host = self.fixture.variable("DOCKER_HOST");
