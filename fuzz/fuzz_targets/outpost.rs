@@ -76,7 +76,8 @@ fn conversation(acts: &[u8], size: usize) {
     assert_eq!(played(&acts, size), at_once, "the same is heard in any pieces");
     let (heard, ended) = at_once;
     // What was said, read by somebody who knows no more than the lengths.
-    let said: Vec<u8> = acts.iter().flat_map(|act| if let Act::Say(bytes) = act { &bytes[..] } else { &[] }).copied().collect();
+    let said: Vec<u8> =
+        acts.iter().flat_map(|act| if let Act::Say(bytes) = act { &bytes[..] } else { &[] }).copied().collect();
     let mut rest = &said[..];
     for (id, body) in &heard {
         let (length, behind) = rest.split_first_chunk::<4>().expect("a message has a length");
@@ -84,7 +85,11 @@ fn conversation(acts: &[u8], size: usize) {
         rest = behind;
         let message: Value = serde_json::from_slice(message).expect("a message is JSON");
         let told: Answer = serde_json::from_value(message["body"].clone()).expect("it was understood");
-        assert_eq!((message["id"].as_u64(), &shown(&told)), (Some(*id), body), "somebody heard what was not said to him");
+        assert_eq!(
+            (message["id"].as_u64(), &shown(&told)),
+            (Some(*id), body),
+            "somebody heard what was not said to him"
+        );
     }
     let answers: Vec<u64> = heard.iter().map(|(id, _)| *id).filter(|id| *id > 0).collect();
     let different: BTreeSet<u64> = answers.iter().copied().collect();
