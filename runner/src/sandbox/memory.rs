@@ -24,6 +24,9 @@ pub(super) struct Told {
     pub(super) env: Vec<Vec<u8>>,
 }
 
+/// Words, as bytes.
+type Texts = Vec<Vec<u8>>;
+
 /// Bytes that are read of a text at first: most words are shorter.
 const MOST: usize = 128;
 
@@ -71,7 +74,7 @@ impl Memory {
     /// The arguments and the environment of a program that has run nothing yet, from its stack: how many there are, their places and
     /// a null, those of the environment and a null, and above it all the texts (System V ABI, "Process Initialization"; `create_elf_tables`
     /// in `fs/binfmt_elf.c`). None if that is not what is there, or not in the first pages.
-    pub(super) fn begun(&self) -> Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    pub(super) fn begun(&self) -> Option<(Texts, Texts)> {
         let stack = stack_of(self.0)?;
         let mut bytes = vec![0; to_page_end(stack) + (STACK_PAGES - 1) * PAGE as usize];
         let read = {
@@ -259,6 +262,7 @@ fn errno() -> c_int {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -292,7 +296,8 @@ mod tests {
         let page = "p".repeat(2 * PAGE as usize);
         let long = "l".repeat(STACK_PAGES * PAGE as usize);
         let none: &[(String, String)] = &[];
-        let rows: [(&[&str], &[(String, String)], bool); 6] = [
+        type Row<'a> = (&'a [&'a str], &'a [(String, String)], bool);
+        let rows: [Row<'_>; 6] = [
             (&[], none, true),
             (&["", "", "x"], none, true),
             (&["-c", "\u{e9}\n", "= "], many.get(..3).unwrap_or_default(), true),
@@ -310,16 +315,16 @@ mod tests {
                     _ => Err(io::Error::last_os_error()),
                 })
             };
-            let mut child = command.spawn().expect("it starts");
+            let mut child = command.spawn().unwrap();
             let process = child.id().cast_signed();
             let mut status = 0;
             // SAFETY: the kernel writes one `c_int`.
             assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
             assert!(libc::WIFSTOPPED(status), "{status:x}");
-            let told = (words(process, "cmdline").expect("read"), words(process, "environ").expect("read"));
+            let told = (words(process, "cmdline").unwrap(), words(process, "environ").unwrap());
             let begun = Memory(process).begun();
-            child.kill().expect("killed");
-            assert_eq!(child.wait().expect("ended").signal(), Some(libc::SIGKILL));
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
             assert_eq!(begun, near.then_some(told), "{} arguments", arguments.len());
         }
     }
