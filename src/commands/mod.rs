@@ -72,6 +72,14 @@ fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Begins to look at what the machine can enforce, beside what else a start does: it takes processes in namespaces of their own,
+/// and whoever needs to know waits for it. A process that is still to enter a view must have no second thread, so not before that.
+fn begin_to_probe() {
+    let probe = || _ = palisade_runner::sandbox::probe();
+    let _where_there_is_no_thread_it_is_done_later =
+        std::thread::Builder::new().name("palisade-probe".to_owned()).spawn(probe);
+}
+
 /// The runtime that the asynchronous verbs run on.
 fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     // Sessions take some twenty descriptors each, and background children keep two for every command that left some. What

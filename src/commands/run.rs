@@ -23,6 +23,7 @@ const QUEUE: usize = 64;
 
 pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     let view = config::enter_view(&args.context)?;
+    commands::begin_to_probe();
     let settings = config::load_in(&args.context, "run", view)?;
     commands::warn_of_missing_secrets(&args.context)?;
     let person = Approval {

@@ -15,6 +15,7 @@ use crate::report::{self, Trouble};
 use crate::{commands, config};
 
 pub(super) fn serve(context: &Context, address: &str) -> Result<Exit, Trouble> {
+    commands::begin_to_probe();
     let seen = Seen::first(context);
     let (terms, served) = config::serve(context, address)?;
     let settings = served.iter().map(|served| config::load_served(context, served));

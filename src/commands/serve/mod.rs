@@ -27,6 +27,7 @@ pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
 fn on_standard_streams(context: &Context) -> Result<Exit, Trouble> {
     // First of all: what is looked at is the agent's view.
     let view = config::enter_view(context)?;
+    commands::begin_to_probe();
     let seen = Seen::first(context);
     let settings = vec![config::load_in(context, "serve", view)?];
     commands::warn_of_missing_secrets(context)?;
