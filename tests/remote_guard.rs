@@ -15,14 +15,15 @@ use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 use crate::support::world::World;
 
 /// The shipped profile, and that sessions may be opened.
-fn policy(more: &str) -> String {
+pub(crate) fn policy(more: &str) -> String {
     let profile =
         concat!(include_str!("../policies/base/never.cedar"), include_str!("../policies/profiles/developer.cedar"),);
     format!("{profile}\n@id(\"t-open\") permit (principal, action == Action::\"openSession\", resource);\n{more}")
 }
 
 /// What a session may rely on the kernel for, so that its commands may name files that nobody knows before they run.
-const ACCEPT: &str = "[sandbox]\naccept = [\"secrets-unreadable\", \"no-hook-changes\", \"guard-client-config\"]\n";
+pub(crate) const ACCEPT: &str =
+    "[sandbox]\naccept = [\"secrets-unreadable\", \"no-hook-changes\", \"guard-client-config\"]\n";
 
 /// A host whose target works in a directory of the fixture's, and has the guard in another.
 struct There {

@@ -15,17 +15,17 @@ use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::{Level, Limits};
 
 /// Bytes of one message to the far end: the policies, the first one.
-pub(super) const MAX_ORDER: usize = 256 << 20;
+pub(crate) const MAX_ORDER: usize = 256 << 20;
 
 /// Bytes of one message from there: the words of a program that was refused, the longest one.
-pub(super) const MAX_ANSWER: usize = 4 << 20;
+pub(crate) const MAX_ANSWER: usize = 4 << 20;
 
 /// A message, and what it is about.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Numbered<T> {
+pub(crate) struct Numbered<T> {
     /// Of an order, its own number; of an answer, that of its order, and 0 if nobody has asked.
-    pub(super) id: u64,
-    pub(super) body: T,
+    pub(crate) id: u64,
+    pub(crate) body: T,
 }
 
 /// What the server says.
@@ -146,10 +146,10 @@ pub(super) struct Launched {
 
 /// Something came that is no message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoMessage;
+pub(crate) struct NoMessage;
 
 /// One message as bytes.
-pub(super) fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoMessage> {
+pub(crate) fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoMessage> {
     let body = serde_json::to_vec(message).map_err(|_| NoMessage)?;
     let length = u32::try_from(body.len()).map_err(|_| NoMessage)?;
     Ok([&length.to_be_bytes()[..], &body].concat())
@@ -157,18 +157,18 @@ pub(super) fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoM
 
 /// Puts messages together from pieces of any size.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub(crate) struct Frames {
     most: usize,
     waiting: Vec<u8>,
 }
 
 impl Frames {
     /// For messages of at most so many bytes.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, waiting: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
     }
 
@@ -176,7 +176,7 @@ impl Frames {
     ///
     /// # Errors
     /// If it is too long, or none.
-    pub(super) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Numbered<T>>, NoMessage> {
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Numbered<T>>, NoMessage> {
         let Some((length, rest)) = self.waiting.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| NoMessage)?;
         if length > self.most {
