@@ -5,6 +5,9 @@
 /// The schema that every policy is validated against: `policies/palisade.cedarschema`.
 pub const SCHEMA: &str = include_str!("palisade.cedarschema");
 
+/// The same in Cedar's JSON, made of it: a test holds the two against each other (`engine/tests/schema.rs`).
+pub const SCHEMA_JSON: &str = include_str!("palisade.cedarschema.json");
+
 /// One policy file: the name that diagnostics show, and its text.
 pub type File = (&'static str, &'static str);
 

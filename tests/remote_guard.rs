@@ -259,6 +259,51 @@ fn other_policies_take_another_guard() {
     assert_eq!((denied(&result), &result["stdout"]), (vec!["t-no-head"], &json!("yes\n")), "{result}");
 }
 
+/// A guard that was told the policies from before, and answers once others are in force: no session is held to it.
+#[test]
+fn a_session_that_opens_while_policies_change_is_not_held_to_those_from_before() {
+    let Some(sshd) = Sshd::up(&[]) else { return };
+    let there = There::new(&sshd);
+    let mut site = Site::with_policy(&format!("{ACCEPT}{}", there.target(&sshd, "web", "")), &policy(""));
+    let session = site.open("web");
+    site.call("session_close", &json!({ "session": session }));
+    let program = there.program();
+    let guard = || {
+        let processes = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
+        let is_it = |process: &PathBuf| {
+            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+            fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
+                && words.split(|byte| *byte == 0).any(|word| word == b"serve")
+        };
+        Some(processes.into_iter().find(is_it)?.file_name()?.to_str()?.to_owned())
+    };
+    until("a guard from before is there", || guard().is_none());
+    site.server.call(900, "session_open", &json!({ "target": "web" }));
+    until("no guard comes", || guard().is_some());
+    let pid = guard().expect("a guard");
+    run(Command::new("kill").args(["-STOP", &pid]));
+    let no = "@id(\"t-no-head\") @reason(\"no heads\") forbid (principal, action == Action::\"exec\", resource in Program::\"head\");";
+    fs::write(site.world.path("site/site.cedar"), policy(no)).expect("written");
+    let server = site.server.child.id().to_string();
+    run(Command::new("kill").args(["-HUP", &server]));
+    run(Command::new("kill").args(["-HUP", &server]));
+    recorded(&site.world, "the reload", |line| line["kind"] == "policy_reload");
+    run(Command::new("kill").args(["-CONT", &pid]));
+    let answer = loop {
+        let answer = site.server.receive();
+        if answer["id"] == 900 {
+            break answer;
+        }
+    };
+    assert_eq!(answer["result"]["isError"], json!(true), "{answer}");
+    assert!(answer.to_string().contains("the policies have changed meanwhile"), "{answer}");
+    until("its guard is left", || guard().is_none());
+    let session = site.open("web");
+    there.script("tried", "#!/bin/bash\nhead -c 1 /etc/hostname");
+    let result = site.exec(&session, "./tried");
+    assert_eq!(denied(&result), ["t-no-head"], "{result}");
+}
+
 /// A yes is to one command of a text, and lifts one `execve` there; limits end a command there, and not its session.
 #[test]
 fn a_yes_and_a_limit_count_there() {

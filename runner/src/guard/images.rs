@@ -116,6 +116,21 @@ impl Parent {
     }
 }
 
+/// What is above a process that asks to become a program.
+#[derive(Debug)]
+pub(super) struct Lineage {
+    pub(super) parent: Parent,
+    /// The process, and when it began; none where that was not looked at.
+    process: Option<(i32, u64)>,
+}
+
+impl Lineage {
+    /// When the process of this number began, if it is the one that was looked at.
+    pub(super) fn since(&self, process: i32) -> Option<u64> {
+        self.process.filter(|(number, _)| *number == process).map(|(_, since)| since)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Images {
     /// The session's shell; none once it has made way for a program.
@@ -142,9 +157,16 @@ impl Images {
     }
 
     /// What the process of this thread is, or whose child, if it has not become anything itself.
-    pub(super) fn parent(&self, thread: i32) -> Parent {
+    pub(super) fn lineage(&self, thread: i32) -> Lineage {
         self.look_at_shell();
-        let Some(first) = leader(thread) else { return Parent::Lost };
+        let Some(first) = leader(thread) else { return Lineage { parent: Parent::Lost, process: None } };
+        let mut since = None;
+        let parent = self.parent(first, &mut since);
+        Lineage { parent, process: since.map(|since| (first, since)) }
+    }
+
+    /// `since` is told when the process began.
+    fn parent(&self, first: i32, since: &mut Option<u64>) -> Parent {
         let mut process = first;
         // When the oldest of the forks on the way up was made.
         let mut oldest = u64::MAX;
@@ -153,6 +175,7 @@ impl Images {
                 return Parent::Shell;
             }
             let Ok(stat) = ProcessStat::of(process) else { break };
+            since.get_or_insert(stat.start);
             if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
                 // A fork that is older than its parent's program runs on with what the parent was before.
                 let is_of_image = oldest > image.executed
@@ -233,9 +256,16 @@ impl Images {
             .collect()
     }
 
-    /// A process, which began at `since`, has executed a program.
-    pub(super) fn became(&mut self, process: i32, since: u64, image: Image, environment: &[Vec<u8>]) {
-        let above = match self.parent(process) {
+    /// A process, which began at `since`, has executed a program, started by `parent`.
+    pub(super) fn became(
+        &mut self,
+        process: i32,
+        since: u64,
+        parent: &Parent,
+        image: Image,
+        environment: &[Vec<u8>],
+    ) {
+        let above = match parent {
             Parent::Shell => Arc::default(),
             Parent::Image(before) => Arc::new(before.with_above()),
             Parent::Lost => Arc::new(self.known.values().flat_map(|image| image.names.iter().cloned()).collect()),

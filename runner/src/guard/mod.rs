@@ -37,7 +37,7 @@ pub use self::desk::Desk;
 pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
-use self::images::{Guise, Image, Images, Parent, Reader};
+use self::images::{Guise, Image, Images, Lineage, Parent, Reader};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
 use crate::sandbox::{Execution, Judge, ProcessStat};
@@ -68,6 +68,8 @@ pub struct Guard {
     hashers: (RandomState, RandomState),
     /// The policies that gave them.
     policy_set: String,
+    /// Where the process comes from that asked last.
+    lineage: Option<Lineage>,
     /// What was let through last, step by step.
     steps: Vec<Step>,
     /// The script that what was asked about last belongs to.
@@ -134,6 +136,7 @@ impl Guard {
             allowed: HashSet::new(),
             hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
+            lineage: None,
             steps: Vec::new(),
             script: None,
         }
@@ -146,7 +149,9 @@ impl Guard {
 
     fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
         let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
-        let parent = self.images.parent(execution.thread);
+        let lineage = self.images.lineage(execution.thread);
+        let parent = lineage.parent.clone();
+        self.lineage = Some(lineage);
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
@@ -434,12 +439,15 @@ impl Judge for Guard {
 
     fn became(&mut self, steps: &[Execution]) -> bool {
         let Some(last) = steps.last() else { return false };
+        // It has been waiting ever since it was asked about: nobody else can have its number.
+        let lineage = self.lineage.take().unwrap_or_else(|| self.images.lineage(last.thread));
+        let looked_at = || ProcessStat::of(last.thread).ok().map(|stat| stat.start);
         // Without it the process would go on under the name of what it was before.
-        let Ok(stat) = ProcessStat::of(last.thread) else { return false };
+        let Some(since) = lineage.since(last.thread).or_else(looked_at) else { return false };
         let known = std::mem::take(&mut self.steps);
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
         if let Some(programs) = &self.desk.programs {
-            programs.became(last.thread, stat.start, setter.as_deref().unwrap_or_default());
+            programs.became(last.thread, since, setter.as_deref().unwrap_or_default());
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
@@ -457,7 +465,7 @@ impl Judge for Guard {
                 crowd: AtomicUsize::new(step.crowd),
             }));
         }
-        self.images.became(last.thread, stat.start, image, &last.env);
+        self.images.became(last.thread, since, &lineage.parent, image, &last.env);
         true
     }
 

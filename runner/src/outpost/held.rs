@@ -32,11 +32,15 @@ pub(super) struct Held {
 
 impl Held {
     /// A script begins: what it uses counts from now on.
-    pub(super) fn begins(&self) {
-        let Some(meter) = &self.meter else { return };
+    ///
+    /// # Errors
+    /// If it cannot be counted, where it has limits.
+    pub(super) fn begins(&self) -> io::Result<()> {
+        let Some(meter) = &self.meter else { return Ok(()) };
         // It waits for a thread of its own, and for nothing that a runtime does.
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        *lock(&self.watch) = runtime.ok().map(|runtime| runtime.block_on(meter.watch()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        *lock(&self.watch) = Some(runtime.block_on(meter.watch()));
+        Ok(())
     }
 
     /// A limit that the script that runs has just passed.

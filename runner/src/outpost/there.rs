@@ -281,9 +281,13 @@ impl Station {
             }
             Order::Script { shell, script } => {
                 let Some(held) = self.held(shell) else { return unknown() };
-                held.begins();
-                held.desk.begin_there(*script);
-                Answer::Done
+                match held.begins() {
+                    Ok(()) => {
+                        held.desk.begin_there(*script);
+                        Answer::Done
+                    }
+                    Err(error) => Failure::of(format!("nothing watches over the session's limits: {error}")).into(),
+                }
             }
             Order::Settle { shell } => {
                 let Some(held) = self.held(shell) else { return unknown() };

@@ -103,7 +103,7 @@ impl Pipeline {
             Ok(reached) => reached,
             Err(unanswered) => return Ok(Checked::Unanswered(unanswered)),
         };
-        let guard = self.guard_at(&id, target, &place);
+        let guard = self.guard_at(&id, target, &mut place);
         let shell = RemoteShell::start(link, target, None, guard).await.map_err(|error| self.failure(&error))?;
         if target.workspace.is_none() {
             place.workspace = shell.start_directory().clone();
@@ -133,7 +133,7 @@ impl Pipeline {
         place.workspace = was.workspace.clone();
         let remains = self.sessions.take_remains(id).map_err(|error| self.failure(&error))?;
         let was = Was { state: remains.beginning.state.as_ref(), stood: &remains.cwd };
-        let guard = self.guard_at(&remains.id, target, &place);
+        let guard = self.guard_at(&remains.id, target, &mut place);
         let shell = match RemoteShell::start(link, target, Some(was), guard).await {
             Ok(shell) => shell,
             Err(error) => {
@@ -265,6 +265,13 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Whether a guard holds it to other policies than those of now.
+    ///
+    /// To be asked once a reload would find what it is about: one that came before has put its policies in force by then.
+    pub(super) fn is_outdated(&self, place: &Elsewhere) -> bool {
+        place.held_to.as_ref().is_some_and(|held_to| held_to != self.settings.engine.now().policy_set())
+    }
+
     /// The targets that there are.
     pub fn targets(&self) -> Vec<TargetNote> {
         let note = |target: &Target| TargetNote {
@@ -289,7 +296,8 @@ impl Pipeline {
             }
         };
         if lease.session().is_some_and(|session| session.rules() != rules) {
-            // No kernel rule holds it, so that nothing of it depends on the policies but whether it may be there.
+            // No kernel rule of ours holds it, so that nothing of it depends on the policies but whether it may be there; a guard's
+            // are looked at once the command is known.
             if let Err(failure) = self.may_open_at(&self.facts_at(id.as_str(), &place, &call.client)) {
                 lease.give_back();
                 return Err(Failure { session_lost: true, ..failure });
@@ -444,17 +452,20 @@ impl Pipeline {
                 Some(_) => Promise::at_target(&self.settings.engine.now(), &self.settings.accept),
                 None => Promise::NOTHING,
             },
+            held_to: None,
             temp: None,
             end,
         }
     }
 
     /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &Elsewhere) -> Option<(outpost::Terms, Ledger)> {
+    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut Elsewhere) -> Option<(outpost::Terms, Ledger)> {
         let guard = target.guard.clone()?;
         let settings = &self.settings;
+        let engine = settings.engine.now();
+        place.held_to = Some(engine.policy_set().to_owned());
         let init = outpost::Init {
-            policies: settings.engine.now().recipe(),
+            policies: engine.recipe(),
             principal: settings.surroundings.principal.clone(),
             transport: place.transport,
             host: place.host.clone(),

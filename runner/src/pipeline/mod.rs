@@ -851,6 +851,14 @@ impl Seat {
             None => self.beginning.digest(),
         }
     }
+
+    /// Where it is, if that is not on this machine.
+    fn elsewhere(&mut self) -> Option<&Elsewhere> {
+        match self.lease.as_mut().and_then(Lease::session) {
+            Some(session) => session.place().map(|place| &**place),
+            None => self.there.as_ref().map(|(_, place)| &**place),
+        }
+    }
 }
 
 impl Drop for Seat {

@@ -142,7 +142,8 @@ impl Pipeline {
             return Err(stopped);
         }
         // Known to a reload from here on; one that came before has not seen it.
-        if self.reloads.load(Ordering::Acquire) != seat.rules {
+        let is_outdated = seat.elsewhere().is_some_and(|place| self.is_outdated(place));
+        if is_outdated || self.reloads.load(Ordering::Acquire) != seat.rules {
             self.jobs.over(&job);
             self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));

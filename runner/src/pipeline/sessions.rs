@@ -163,6 +163,10 @@ impl Pipeline {
             self.close_session(id.as_str()).await?;
             return Err(stopped);
         }
+        if place.as_deref().is_some_and(|place| self.is_outdated(place)) {
+            self.close_session(id.as_str()).await?;
+            return Err(Failure::of("the policies have changed meanwhile; open the session again"));
+        }
         let session = self.settings.redactor.text(id.as_str());
         let target = place.map(|place| place.end.clone());
         let (state_lost, functions_lost) = (restarted && forgotten, restarted && unlisted);

@@ -12,7 +12,9 @@ use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::pool::Pool;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
+use regex_syntax::hir::{Class, HirKind};
 
+use super::row::Word;
 use super::rules::Unfit;
 
 /// How far a pattern may reach, in bytes. What lies beyond is the business of `run-on` and of blocks.
@@ -42,7 +44,8 @@ const MACROS: [(&str, &str); 3] = [
 /// An expression with a longest match.
 #[derive(Debug)]
 pub(super) struct Expression {
-    source: String,
+    /// As it stands in its table, with macros in it.
+    written: Word,
     /// The longest match, in bytes, once that was asked for.
     reach: OnceLock<usize>,
     regex: OnceLock<Option<Regex>>,
@@ -58,11 +61,10 @@ pub(super) struct Expression {
 impl Expression {
     /// Takes an expression as it is. Whether it is fit is for [`Self::check`] to say, or was said by tests: to look at each that
     /// is shipped takes longer than all else that a server does before it answers.
-    pub(super) fn new(expression: &str) -> Self {
-        let source = MACROS.iter().fold(expression.to_owned(), |source, (name, text)| source.replace(name, text));
-        let at_line_start = source.trim_start_matches("(?i)").starts_with("(?m:^)");
+    pub(super) fn new(written: Word) -> Self {
+        let at_line_start = written.trim_start_matches("(?i)").starts_with("(?m:^)");
         Self {
-            source,
+            written,
             reach: OnceLock::new(),
             regex: OnceLock::new(),
             automaton: OnceLock::new(),
@@ -72,6 +74,11 @@ impl Expression {
         }
     }
 
+    /// The expression with its macros written out.
+    pub(super) fn source(&self) -> String {
+        MACROS.iter().fold(self.written.to_string(), |source, (name, text)| source.replace(name, text))
+    }
+
     /// The longest match, in bytes.
     pub(super) fn reach(&self) -> usize {
         *self.reach.get_or_init(|| self.measure().unwrap_or(MAX_REACH))
@@ -79,7 +86,8 @@ impl Expression {
 
     /// The longest match of an expression that a stream can decide.
     fn measure(&self) -> Result<usize, Unfit> {
-        let hir = syntax::parse_with(&self.source, &byte_syntax()).map_err(|error| malformed(&self.source, &error))?;
+        let source = self.source();
+        let hir = syntax::parse_with(&source, &byte_syntax()).map_err(|error| malformed(&source, &error))?;
         let properties = hir.properties();
         let looks = properties.look_set();
         let reach = match (properties.minimum_len(), properties.maximum_len()) {
@@ -103,13 +111,13 @@ impl Expression {
     /// If no stream can decide it, or it does not compile.
     pub(super) fn check(&self) -> Result<(), Unfit> {
         self.measure()?;
-        compile(&self.source, false).map(drop)
+        compile(&self.source(), false).map(drop)
     }
 
     /// The compiled expression. Nothing if it does not compile, which the tests rule out for the shipped rules and
     /// [`Expression::check`] for others.
     pub(super) fn regex(&self) -> Option<&Regex> {
-        self.regex.get_or_init(|| compile(&self.source, false).ok()).as_ref()
+        self.regex.get_or_init(|| compile(&self.source(), false).ok()).as_ref()
     }
 
     /// Whether a match can begin at `at`; cheaper than to try.
@@ -168,22 +176,15 @@ impl Expression {
     /// The pattern up to its secret, and from there on, if the group is not inside another one.
     fn divide(&self) -> Option<(Automaton, Automaton)> {
         let opening = format!("(?<{SECRET_GROUP}>");
-        let (before, rest) = self.source.split_once(&opening)?;
+        let source = self.source();
+        let (before, rest) = source.split_once(&opening)?;
         let flags = if before.starts_with("(?i)") { "(?i)" } else { "" };
         let secret = Automaton::new(&format!("{flags}(?:{rest}"), MatchKind::LeftmostFirst)?;
         Some((Automaton::new(before, MatchKind::All)?, secret))
     }
 
     fn automaton(&self) -> Option<&Automaton> {
-        self.automaton.get_or_init(|| Automaton::new(&self.source, MatchKind::LeftmostFirst)).as_ref()
-    }
-}
-
-#[cfg(test)]
-impl Expression {
-    /// The expression with its macros written out.
-    pub(super) fn source(&self) -> &str {
-        &self.source
+        self.automaton.get_or_init(|| Automaton::new(&self.source(), MatchKind::LeftmostFirst)).as_ref()
     }
 }
 
@@ -259,7 +260,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn new(expressions: &[String]) -> Self {
+    pub(super) fn new(expressions: &[Word]) -> Self {
         let parts: Vec<String> = expressions.iter().map(|expression| format!("(?:{expression})")).collect();
         Self { source: (!parts.is_empty()).then(|| parts.join("|")), regex: OnceLock::new() }
     }
@@ -276,6 +277,11 @@ impl Checks {
     }
 }
 
+/// Said of an expression that stands where a set of bytes belongs.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no set of bytes, such as `[A-Za-z0-9_-]`")]
+struct NoSet;
+
 /// A set of bytes, as `run-on` and `not-before` give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ByteSet([u64; 4]);
@@ -285,12 +291,16 @@ impl ByteSet {
 
     /// From a bracket expression such as `[A-Za-z0-9_-]`.
     pub(super) fn parse(expression: &str) -> Result<Self, Unfit> {
-        let class = compile(expression, false)?;
-        let members = (0..=u8::MAX).filter(|&byte| {
-            let whole = Input::new(std::slice::from_ref(&byte)).anchored(Anchored::Yes);
-            class.find(whole).is_some_and(|found| found.len() == 1)
-        });
-        Ok(members.fold(Self::NONE, Self::with))
+        let hir = syntax::parse_with(expression, &byte_syntax()).map_err(|error| malformed(expression, &error))?;
+        match hir.kind() {
+            HirKind::Class(Class::Bytes(class)) => {
+                let members = class.iter().flat_map(|range| range.start()..=range.end());
+                Ok(members.fold(Self::NONE, Self::with))
+            }
+            // A class of one.
+            HirKind::Literal(literal) if literal.0.len() == 1 => Ok(literal.0.iter().copied().fold(Self::NONE, Self::with)),
+            _ => Err(malformed(expression, &NoSet)),
+        }
     }
 
     fn with(mut self, byte: u8) -> Self {

@@ -1,23 +1,10 @@
 //! A cheap look at what follows an anchor, before a pattern is run. Never the reason for a miss: it lets through whatever
 //! a pattern with the macros of `expression` would.
 
-use serde::Deserialize;
+use super::row::Gate;
 
 /// The longest type that the macros allow between a name and its operator, with the blanks behind it.
 const LONGEST_TYPE: usize = 40;
-
-/// What has to follow the anchor.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Gate {
-    /// Anything.
-    #[default]
-    None,
-    /// The anchor is the name (or part of it) in `name = value`, `NAME: value`, `"name": "value"`, `name => "value"`.
-    Assignment,
-    /// The anchor is the name (or part of it) of a command line's option, `--name`.
-    Option,
-}
 
 /// What the look showed.
 pub(super) enum Outlook {

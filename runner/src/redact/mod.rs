@@ -23,6 +23,7 @@ mod key_block;
 mod known;
 mod mark;
 mod noise;
+mod row;
 mod rules;
 mod secret;
 mod secret_file;
@@ -225,7 +226,7 @@ impl Redactor {
             return self.clone();
         }
         let mut known = Known::clone(&self.known);
-        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_str()), values);
+        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_ref()), values);
         let refused = self.refused.iter().cloned().chain(refused).collect();
         Self { known: Arc::new(known), refused, ..self.clone() }
     }
@@ -258,7 +259,7 @@ impl Redactor {
     pub fn renew(&self, values: &[KnownValue]) -> Vec<RefusedValue> {
         let (Some(memory), Some(sessions)) = (&self.memory, &self.sessions) else { return Vec::new() };
         let mut known = Known::new(Arc::clone(&self.matcher.anchors));
-        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_str()), values);
+        let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_ref()), values);
         let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
         for memory in sessions.list.iter().map(|(_, memory)| memory).chain([memory]) {
             Arc::make_mut(&mut remembered(memory)).renew(&known);
@@ -327,7 +328,7 @@ impl Redactor {
         let bare = Self { known: none, key: None, memory: None, ..self.clone() };
         let result = bare.text(&input);
         let failed =
-            || FailedExample { rule: rule.id.clone(), input, expected: expected.clone(), result: result.clone() };
+            || FailedExample { rule: rule.id.to_string(), input, expected: expected.clone(), result: result.clone() };
         (result.as_str() != expected).then(failed)
     }
 

@@ -7,16 +7,16 @@
 //! What a rule means does not depend on its anchors: it redacts from every position at which its pattern matches. The
 //! anchors and the gate only say where it is worth looking, and the tests hold them to that.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
-use serde::Deserialize;
-
 use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
-use super::gate::{self, Gate, Outlook};
+use super::gate::{self, Outlook};
 use super::mark;
+use super::row::{BlockEndRow, Class, Example, Gate, Row, Table, Text, Word, Words};
 
 /// How far before its anchor a pattern may start, in bytes.
 const MAX_BACK: usize = 128;
@@ -24,6 +24,9 @@ const MAX_BACK: usize = 128;
 const SHORT_ANCHOR: usize = 4;
 /// Room for the whole match and three groups, two ends each.
 const SLOTS: usize = 8;
+
+/// The tables that Palisade ships, read when it was built.
+static SHIPPED: &[(&str, &[Row])] = &include!(concat!(env!("OUT_DIR"), "/secret_tables.rs"));
 
 /// Validated secret rules. Where several redact from one position, the first names the mark.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Rules {
     /// # Errors
     /// Those of [`Rules::parse`]; a test shows that the shipped tables have none.
     pub fn builtin() -> Result<Self, RulesError> {
-        Self::read(include!(concat!(env!("OUT_DIR"), "/secret_tables.rs")))
+        Self::of(SHIPPED.iter().map(|(table, rows)| (*table, rows.to_vec())))
     }
 
     /// The rules that Palisade ships, and then a site's own, from tables given as for [`Rules::parse`].
@@ -60,25 +63,26 @@ impl Rules {
     /// # Errors
     /// The first rule that cannot be run safely or tested, named together with its table.
     pub fn parse(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
-        Self::read(tables)?.fit()
+        let read = |&(table, text): &(_, _)| Ok((table, read_table(table, text)?));
+        Self::of(tables.iter().map(read).collect::<Result<Vec<_>, RulesError>>()?)?.fit()
     }
 
     /// The same rules, each looked at as a whole.
     pub(super) fn fit(self) -> Result<Self, RulesError> {
         for rule in &self.list {
-            let refuse = |why| RulesError::Rule { table: rule.table.clone(), id: rule.id.clone(), why };
+            let refuse = |why| RulesError::Rule { table: rule.table.clone(), id: rule.id.to_string(), why };
             rule.check().map_err(refuse)?;
         }
         Ok(self)
     }
 
-    fn read(tables: &[(&str, &str)]) -> Result<Self, RulesError> {
+    fn of<'a>(tables: impl IntoIterator<Item = (&'a str, Vec<Row>)>) -> Result<Self, RulesError> {
         let (mut ids, mut sets) = (BTreeSet::new(), BTreeMap::new());
         let mut list = Vec::new();
-        for &(table, text) in tables {
-            for row in read_table(table, text)? {
+        for (table, rows) in tables {
+            for row in rows {
                 let id = row.id.clone();
-                let refuse = |why| RulesError::Rule { table: table.to_owned(), id: id.clone(), why };
+                let refuse = |why| RulesError::Rule { table: table.to_owned(), id: id.clone().into_owned(), why };
                 if !ids.insert(id.clone()) {
                     return Err(refuse(Unfit::Duplicate));
                 }
@@ -90,12 +94,12 @@ impl Rules {
 
     /// The texts that the search looks for, rule by rule. Several rules can have the same.
     pub fn anchors(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().flat_map(|rule| &rule.anchors).map(String::as_str)
+        self.list.iter().flat_map(|rule| rule.anchors.iter()).map(AsRef::as_ref)
     }
 
     /// The ids of all rules, as they stand in marks and counts.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|rule| rule.id.as_str())
+        self.list.iter().map(|rule| rule.id.as_ref())
     }
 }
 
@@ -181,9 +185,9 @@ pub enum Unfit {
 /// One secret rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) id: String,
+    pub(super) id: Word,
     table: String,
-    pub(super) anchors: Vec<String>,
+    pub(super) anchors: Words,
     /// How far before its anchor a match starts, at least.
     min_back: usize,
     /// How far before its anchor a match may start.
@@ -194,23 +198,23 @@ pub(super) struct Rule {
     pub(super) block_end: Option<BlockEnd>,
     /// Whether a value that was met once is looked for everywhere from then on.
     pub(super) learn: bool,
-    pub(super) examples: Vec<Example>,
-    pub(super) counter_examples: Vec<Text>,
+    pub(super) examples: Cow<'static, [Example]>,
+    pub(super) counter_examples: Cow<'static, [Text]>,
     gate: Gate,
     pattern: Expression,
     not_before: ByteSet,
     /// What can follow the word that the anchor is in; anything if empty.
     next: ByteSet,
     entropy: f64,
-    stop_words: Vec<String>,
-    require: Vec<Class>,
+    stop_words: Words,
+    require: Cow<'static, [Class]>,
     reject: Checks,
 }
 
 /// How a block ends that a rule with `block-end` has opened.
 #[derive(Debug)]
 pub(super) struct BlockEnd {
-    pub(super) anchor: String,
+    pub(super) anchor: Word,
     pattern: Expression,
 }
 
@@ -233,9 +237,9 @@ pub(super) enum Prospect {
 
 impl Rule {
     /// `sets` holds the sets of bytes that other rules have already, for most rules share theirs.
-    fn new(table: &str, row: Row, sets: &mut BTreeMap<String, ByteSet>) -> Result<Self, Unfit> {
+    fn new(table: &str, row: Row, sets: &mut BTreeMap<Word, ByteSet>) -> Result<Self, Unfit> {
         row.check_words()?;
-        let mut set = |expression: &Option<String>| match expression {
+        let mut set = |expression: &Option<Word>| match expression {
             None => Ok(ByteSet::NONE),
             Some(expression) => match sets.get(expression) {
                 Some(set) => Ok(*set),
@@ -244,13 +248,13 @@ impl Rule {
         };
         let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
         Ok(Self {
-            pattern: Expression::new(&row.pattern),
+            pattern: Expression::new(row.pattern),
             block_end: row.block_end.map(BlockEndRow::taken),
             run_on,
             not_before,
             next,
             reject: Checks::new(&row.reject),
-            stop_words: row.stop_words.iter().map(|word| word.to_ascii_lowercase()).collect(),
+            stop_words: row.stop_words,
             table: table.to_owned(),
             id: row.id,
             anchors: row.anchors,
@@ -370,7 +374,7 @@ impl Rule {
 #[cfg(test)]
 impl Rule {
     /// The pattern as it is compiled.
-    pub(super) fn pattern(&self) -> &str {
+    pub(super) fn pattern(&self) -> String {
         self.pattern.source()
     }
 }
@@ -380,47 +384,6 @@ fn read_table(table: &str, text: &str) -> Result<Vec<Row>, RulesError> {
         Ok(Table { rule }) => Ok(rule),
         Err(cause) => Err(RulesError::Table { table: table.to_owned(), cause: Box::new(cause) }),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    rule: Vec<Row>,
-}
-
-/// A rule as its table has it; `secrets/README.md` explains the keys.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Row {
-    id: String,
-    description: String,
-    anchors: Vec<String>,
-    short_anchor_reason: Option<String>,
-    pattern: String,
-    #[serde(default)]
-    gate: Gate,
-    next: Option<String>,
-    #[serde(default)]
-    min_back: usize,
-    #[serde(default)]
-    max_back: usize,
-    run_on: Option<String>,
-    not_before: Option<String>,
-    #[serde(default)]
-    entropy: f64,
-    #[serde(default)]
-    stop_words: Vec<String>,
-    #[serde(default)]
-    require: Vec<Class>,
-    #[serde(default)]
-    reject: Vec<String>,
-    block_end: Option<BlockEndRow>,
-    #[serde(default = "yes")]
-    learn: bool,
-    #[serde(default)]
-    examples: Vec<Example>,
-    #[serde(default)]
-    counter_examples: Vec<Text>,
 }
 
 impl Row {
@@ -438,76 +401,28 @@ impl Row {
             () if self.max_back > MAX_BACK => Err(Unfit::TooFarBack(self.max_back)),
             () if self.examples.is_empty() => Err(Unfit::NoExample),
             () if self.counter_examples.is_empty() => Err(Unfit::NoCounterExample),
-            () => short.map_or(Ok(()), |anchor| Err(Unfit::ShortAnchor(anchor.clone()))),
+            () => short.map_or(Ok(()), |anchor| Err(Unfit::ShortAnchor(anchor.to_string()))),
         }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BlockEndRow {
-    anchor: String,
-    pattern: String,
-}
-
 impl BlockEndRow {
     fn taken(self) -> BlockEnd {
-        BlockEnd { anchor: self.anchor, pattern: Expression::new(&self.pattern) }
-    }
-}
-
-/// An example: the secret, and what stands around it and stays.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Example {
-    #[serde(default)]
-    pub(super) before: Text,
-    pub(super) secret: Text,
-    #[serde(default)]
-    pub(super) after: Text,
-}
-
-/// Text in one piece or in several: a scanner that guards the repository must not take an example for a leak.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Text {
-    Whole(String),
-    Pieces(Vec<String>),
-}
-
-impl Default for Text {
-    fn default() -> Self {
-        Self::Whole(String::new())
+        BlockEnd { anchor: self.anchor, pattern: Expression::new(self.pattern) }
     }
 }
 
 impl Text {
     pub(super) fn joined(&self) -> String {
         match self {
-            Self::Whole(text) => text.clone(),
+            Self::Whole(text) => text.to_string(),
             Self::Pieces(pieces) => pieces.concat(),
         }
     }
-}
-
-/// A kind of byte that a secret has to contain.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Class {
-    Digit,
-    Letter,
-    Upper,
-    Lower,
-    /// Words of a language and names in a program have neither.
-    DigitOrSymbol,
 }
 
 impl Class {

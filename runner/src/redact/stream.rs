@@ -564,7 +564,7 @@ impl Stream {
 
     /// The name in the mark.
     fn id(&self, index: usize) -> &str {
-        let rule = self.matcher.rules.get(index).map(|rule| rule.id.as_str());
+        let rule = self.matcher.rules.get(index).map(|rule| rule.id.as_ref());
         rule.or_else(|| self.known.id(index - self.matcher.rules.len())).unwrap_or_default()
     }
 

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
+use super::memory::Memory;
+
 /// A program about to be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
@@ -37,27 +39,15 @@ pub(super) const MAX_WORDS: usize = 6 << 20;
 const FIRST_LINE: usize = 256;
 
 impl Execution {
-    /// What stands in a process that has run nothing of it.
+    /// What stands in a process that has run nothing of it. This thread traces it, and it stands still.
     pub(super) fn of(process: i32) -> Result<Self, c_int> {
         let file = link(process, "exe").ok_or(libc::ENOENT)?;
-        let words = |name: &str| -> Result<Vec<Vec<u8>>, c_int> {
-            let mut bytes = Vec::new();
-            let opened = File::open(format!("/proc/{process}/{name}")).map_err(number)?;
-            opened.take(MAX_WORDS as u64 + 1).read_to_end(&mut bytes).map_err(number)?;
-            if bytes.len() > MAX_WORDS {
-                return Err(libc::E2BIG);
-            }
-            let text = bytes.strip_suffix(&[0]).map(<[u8]>::to_vec);
-            Ok(text.map(|text| text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()).unwrap_or_default())
+        let (argv, env) = match Memory(process).begun() {
+            Some(words) => words,
+            None => (words(process, "cmdline")?, words(process, "environ")?),
         };
-        Ok(Self {
-            thread: process,
-            named: file.clone(),
-            file,
-            argv: words("cmdline")?,
-            env: words("environ")?,
-            cwd: link(process, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd)),
-        })
+        let cwd = link(process, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd));
+        Ok(Self { thread: process, named: file.clone(), file, argv, env, cwd })
     }
 
     /// The interpreter's execution that the kernel makes of a script's.
@@ -83,6 +73,18 @@ impl Execution {
         };
         Ok((next, file))
     }
+}
+
+/// The words in a file of a process below `/proc`.
+pub(super) fn words(process: i32, name: &str) -> Result<Vec<Vec<u8>>, c_int> {
+    let mut bytes = Vec::new();
+    let opened = File::open(format!("/proc/{process}/{name}")).map_err(number)?;
+    opened.take(MAX_WORDS as u64 + 1).read_to_end(&mut bytes).map_err(number)?;
+    if bytes.len() > MAX_WORDS {
+        return Err(libc::E2BIG);
+    }
+    let text = bytes.strip_suffix(&[0]).map(<[u8]>::to_vec);
+    Ok(text.map(|text| text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()).unwrap_or_default())
 }
 
 /// Opens a file by name alone, as a thread would find it: under its root, with its own entries of /proc.

@@ -19,12 +19,10 @@
 
 use std::ffi::{OsString, c_int, c_uint, c_void};
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -34,9 +32,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::SandboxError;
-use super::execution::{
-    Execution, MAX_WORDS, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of,
-};
+use super::execution::{Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of};
+use super::memory::{Memory, Told};
 
 /// Decides what may be executed. Lives on the session's guard thread.
 pub trait Judge: Send + fmt::Debug {
@@ -257,16 +254,14 @@ struct Call {
 impl Call {
     /// What it is about, with the file, opened by name alone.
     fn read(&self) -> Result<(Execution, OwnedFd), c_int> {
-        let memory = Memory(self.thread);
-        let path = PathBuf::from(OsString::from_vec(memory.text(self.path, libc::PATH_MAX.unsigned_abs() as usize)?));
+        let Told { path, mut argv, env } = Memory(self.thread).told(self.path, self.argv, self.env)?;
+        let path = PathBuf::from(OsString::from_vec(path));
         let cwd = link(self.thread, "cwd").filter(|cwd| cwd.is_absolute() && !is_deleted(cwd));
         let (named, file) = self.find(&path, cwd.as_deref())?;
-        let mut argv = memory.texts(self.argv)?;
         if argv.is_empty() {
             argv.push(Vec::new()); // as the kernel does since Linux 5.18
         }
-        let execution =
-            Execution { thread: self.thread, named, file: place_of(&file)?, argv, env: memory.texts(self.env)?, cwd };
+        let execution = Execution { thread: self.thread, named, file: place_of(&file)?, argv, env, cwd };
         Ok((execution, file))
     }
 
@@ -291,149 +286,11 @@ impl Call {
     }
 }
 
-/// The memory of a thread that waits.
-struct Memory(i32);
-
-/// Bytes that are read of a text at first: most words are shorter.
-const MOST: usize = 128;
-
-const PAGE: u64 = 4096;
-
-impl Memory {
-    /// The texts of an array of pointers with a null pointer at its end; none for a null pointer.
-    fn texts(&self, array: u64) -> Result<Vec<Vec<u8>>, c_int> {
-        let pointers = self.pointers(array)?;
-        let mut texts = Vec::with_capacity(pointers.len());
-        let mut total = 0;
-        for some in pointers.chunks(MOST_AT_ONCE) {
-            for (pointer, beginning) in some.iter().zip(self.beginnings(some)?) {
-                let text = match beginning.iter().position(|byte| *byte == 0) {
-                    Some(end) => beginning.get(..end).unwrap_or_default().to_vec(),
-                    None => self.text(*pointer, MAX_WORDS)?,
-                };
-                total += text.len() + 1;
-                if total > MAX_WORDS {
-                    return Err(libc::E2BIG);
-                }
-                texts.push(text);
-            }
-        }
-        Ok(texts)
-    }
-
-    fn pointers(&self, array: u64) -> Result<Vec<u64>, c_int> {
-        const SIZE: u64 = size_of::<u64>() as u64;
-        let mut pointers = Vec::new();
-        if array == 0 {
-            return Ok(pointers);
-        }
-        let mut at = array;
-        loop {
-            // Not beyond the page: what follows may not be there.
-            let mut bytes = vec![0; usize::try_from((PAGE - at % PAGE).max(SIZE)).map_err(|_| libc::EFAULT)?];
-            let read = self.read(&mut [(at, &mut bytes)])?;
-            for pointer in bytes.get(..read).unwrap_or_default().chunks_exact(size_of::<u64>()) {
-                match <[u8; 8]>::try_from(pointer).map(u64::from_ne_bytes) {
-                    Ok(0) => return Ok(pointers),
-                    Ok(pointer) => pointers.push(pointer),
-                    Err(_) => return Err(libc::EFAULT),
-                }
-                at = at.checked_add(SIZE).ok_or(libc::EFAULT)?;
-            }
-            if read < size_of::<u64>() {
-                return Err(libc::EFAULT);
-            }
-            if pointers.len() > MAX_WORDS / size_of::<u64>() {
-                return Err(libc::E2BIG);
-            }
-        }
-    }
-
-    /// How the texts at these places begin, read at once.
-    fn beginnings(&self, places: &[u64]) -> Result<Vec<Vec<u8>>, c_int> {
-        let mut texts: Vec<Vec<u8>> =
-            places.iter().map(|at| vec![0xFF; usize::try_from(PAGE - at % PAGE).unwrap_or(MOST).min(MOST)]).collect();
-        let total: usize = texts.iter().map(Vec::len).sum();
-        let mut parts: Vec<(u64, &mut [u8])> =
-            places.iter().copied().zip(texts.iter_mut().map(Vec::as_mut_slice)).collect();
-        if self.read(&mut parts)? < total {
-            return Err(libc::EFAULT);
-        }
-        Ok(texts)
-    }
-
-    /// The text at a place, which ends with a NUL byte.
-    fn text(&self, at: u64, limit: usize) -> Result<Vec<u8>, c_int> {
-        let mut text = Vec::new();
-        let mut place = at;
-        while text.len() <= limit {
-            let mut bytes = vec![0; usize::try_from(PAGE - place % PAGE).map_err(|_| libc::EFAULT)?];
-            let read = self.read(&mut [(place, &mut bytes)])?;
-            let bytes = bytes.get(..read).unwrap_or_default();
-            if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
-                text.extend_from_slice(bytes.get(..end).unwrap_or_default());
-                return Ok(text);
-            }
-            if read == 0 {
-                return Err(libc::EFAULT);
-            }
-            text.extend_from_slice(bytes);
-            place = place.checked_add(read as u64).ok_or(libc::EFAULT)?;
-        }
-        Err(libc::ENAMETOOLONG)
-    }
-
-    /// Reads from several places at once; how many bytes there were, up to the first place that cannot be read.
-    fn read(&self, parts: &mut [(u64, &mut [u8])]) -> Result<usize, c_int> {
-        let iovec = |base: *mut c_void, len: usize| libc::iovec { iov_base: base, iov_len: len };
-        let here: Vec<_> = parts.iter_mut().map(|(_, into)| iovec(into.as_mut_ptr().cast(), into.len())).collect();
-        let there: Vec<_> = parts
-            .iter()
-            .map(|(at, into)| iovec(ptr::without_provenance_mut(usize::try_from(*at).unwrap_or(0)), into.len()))
-            .collect();
-        let count = libc::c_ulong::try_from(here.len()).map_err(|_| libc::EINVAL)?;
-        // SAFETY: the first list points into slices that are ours alone and as long as it says; the addresses of the second are
-        // the other process's, and the kernel checks them.
-        let read = unsafe { libc::process_vm_readv(self.0, here.as_ptr(), count, there.as_ptr(), count, 0) };
-        match usize::try_from(read).map_err(|_| errno()) {
-            // Containers' own filters often refuse the call and not what it is for. The kernel's checks are the same here.
-            Err(libc::EPERM | libc::ENOSYS) => self.read_by_file(parts),
-            answer => answer,
-        }
-    }
-
-    /// The same, by way of `/proc`.
-    fn read_by_file(&self, parts: &mut [(u64, &mut [u8])]) -> Result<usize, c_int> {
-        let memory = File::open(format!("/proc/{}/mem", self.0)).map_err(number)?;
-        let mut total = 0;
-        for (at, into) in parts {
-            match memory.read_at(into, *at) {
-                Ok(read) => {
-                    total += read;
-                    if read < into.len() {
-                        break;
-                    }
-                }
-                Err(_) if total > 0 => break,
-                // In a file, what is mapped nowhere is EIO, and what no program can have is EINVAL.
-                Err(error) => {
-                    let errno = number(error);
-                    return Err(if matches!(errno, libc::EIO | libc::EINVAL) { libc::EFAULT } else { errno });
-                }
-            }
-        }
-        Ok(total)
-    }
-}
-
 /// Whether the kernel lets this process trace others at all: a container's filter may not.
 pub(super) fn may_trace() -> bool {
     // This process is traced by nobody it could be detached from, which is what the kernel says if it gets that far.
     trace(libc::PTRACE_DETACH, std::process::id().cast_signed(), 0) == Err(libc::ESRCH)
 }
-
-/// Places that the kernel reads from at once (`UIO_MAXIOV`).
-const MOST_AT_ONCE: usize = 1024;
 
 /// What a process that is traced does next.
 enum Stop {
@@ -571,24 +428,6 @@ fn errno() -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_alike_by_call_and_by_file() {
-        let memory = Memory(std::process::id().cast_signed());
-        let text = *b"some words\0";
-        let at = text.as_ptr().addr() as u64;
-        type Reading = fn(&Memory, &mut [(u64, &mut [u8])]) -> Result<usize, c_int>;
-        for places in [vec![at], vec![at, at + 5], vec![at, 16], vec![16], vec![16, at], vec![u64::MAX - 4]] {
-            let read = |by: Reading| {
-                let mut bytes = vec![[0; 4]; places.len()];
-                let mut parts: Vec<(u64, &mut [u8])> =
-                    places.iter().copied().zip(bytes.iter_mut().map(<[u8; 4]>::as_mut_slice)).collect();
-                let answer = by(&memory, &mut parts);
-                (answer, bytes)
-            };
-            assert_eq!(read(Memory::read), read(Memory::read_by_file), "{places:?}");
-        }
-    }
 
     #[test]
     fn this_machine_lets_processes_be_traced() {

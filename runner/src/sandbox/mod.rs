@@ -21,6 +21,7 @@ mod group;
 mod guard;
 mod landlock;
 mod masks;
+mod memory;
 pub mod meter;
 mod mounts;
 mod offer;

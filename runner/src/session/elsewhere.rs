@@ -26,6 +26,8 @@ pub struct Elsewhere {
     pub language: Option<Language>,
     /// What holds its commands there, for policies to read.
     pub promise: Promise,
+    /// The policies that its guard there decides with, as [`palisade_engine::Engine::policy_set`] has it; none without a guard.
+    pub held_to: Option<String>,
     /// The session's temporary directory there, once it has one of its own.
     pub temp: Option<AbsolutePath>,
     /// What is shown of it.
