@@ -25,6 +25,9 @@ const WHOLE: u64 = 1 << 20;
 /// Bytes that are held at once where they are only passed on or looked at.
 const BUFFER: usize = 64 << 10;
 
+/// Bytes that anything takes that is written.
+const ROOM: u64 = 4096;
+
 /// A repository's objects.
 pub(in crate::checkpoint) struct Objects<'r> {
     odb: Odb<'r>,
@@ -63,7 +66,10 @@ impl<'r> Objects<'r> {
             let written = if stamp.size <= WHOLE {
                 let mut bytes = Vec::new();
                 match (&mut file).take(stamp.size + 1).read_to_end(&mut bytes) {
-                    Ok(_) if bytes.len() as u64 == stamp.size => Some(self.odb.write(ObjectType::Blob, &bytes)?),
+                    Ok(_) if bytes.len() as u64 == stamp.size => {
+                        let written = self.odb.write(ObjectType::Blob, &bytes);
+                        Some(written.map_err(|error| self.unwritten(io::Error::other(error), stamp.size))?)
+                    }
                     Ok(_) => None,
                     Err(_) => return Ok(Err(Some(Reason::Unreadable))),
                 }
@@ -71,10 +77,13 @@ impl<'r> Objects<'r> {
                 let size = usize::try_from(stamp.size).map_err(|_| CheckpointError::TooMany)?;
                 let mut writer = self.odb.writer(size, ObjectType::Blob)?;
                 match io::copy(&mut (&mut file).take(stamp.size), &mut writer) {
-                    Ok(copied) if copied == stamp.size => Some(writer.finalize()?),
+                    Ok(copied) if copied == stamp.size => {
+                        let written = writer.finalize();
+                        Some(written.map_err(|error| self.unwritten(io::Error::other(error), stamp.size))?)
+                    }
                     Ok(_) => None,
                     Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(Err(Some(Reason::Unreadable))),
-                    Err(error) => return Err(self.failed(error)),
+                    Err(error) => return Err(self.unwritten(error, stamp.size)),
                 }
             };
             let unchanged = rustix::fs::fstat(&file).is_ok_and(|stat| Stamp::of(&stat) == stamp);
@@ -143,6 +152,13 @@ impl<'r> Objects<'r> {
             true
         })?;
         spare.into_iter().try_for_each(|object| self.remove(object))
+    }
+
+    /// Why so many bytes could not be kept. The library does not say it where there is no room left.
+    fn unwritten(&self, error: io::Error, size: u64) -> CheckpointError {
+        let free = rustix::fs::statvfs(&self.place).map(|about| about.f_bavail.saturating_mul(about.f_frsize));
+        let is_full = free.is_ok_and(|free| free < size.max(ROOM));
+        self.failed(if is_full { rustix::io::Errno::NOSPC.into() } else { error })
     }
 
     fn failed(&self, source: io::Error) -> CheckpointError {
