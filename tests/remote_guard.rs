@@ -26,14 +26,14 @@ pub(crate) const ACCEPT: &str =
     "[sandbox]\naccept = [\"secrets-unreadable\", \"no-hook-changes\", \"guard-client-config\"]\n";
 
 /// A host whose target works in a directory of the fixture's, and has the guard in another.
-struct There {
+pub(crate) struct There {
     dir: PathBuf,
     work: PathBuf,
     state: PathBuf,
 }
 
 impl There {
-    fn new(sshd: &Sshd) -> Self {
+    pub(crate) fn new(sshd: &Sshd) -> Self {
         let dir = PathBuf::from(real(sshd.variable("PALISADE_SSH_DIR")));
         let (work, state) = (dir.join("work"), dir.join("state"));
         fs::create_dir_all(&work).expect("a directory");
@@ -41,7 +41,7 @@ impl There {
     }
 
     /// The target of this name; `more` stands beside what makes it a guarded one.
-    fn target(&self, sshd: &Sshd, name: &str, more: &str) -> String {
+    pub(crate) fn target(&self, sshd: &Sshd, name: &str, more: &str) -> String {
         let target = ssh_target(sshd, name, &with_key(sshd, "key_ed25519"));
         let begin = format!("workspace = \"{}\"", sshd.variable("PALISADE_SSH_DIR"));
         let own = format!(
@@ -60,7 +60,7 @@ impl There {
         found.map(|entry| entry.path()).find(name).expect("the program")
     }
 
-    fn script(&self, name: &str, text: &str) {
+    pub(crate) fn script(&self, name: &str, text: &str) {
         let path = self.work.join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
@@ -389,6 +389,28 @@ fn what_cannot_be_held_is_no_session() {
 }
 
 #[test]
+fn what_lies_where_nothing_can_be_executed_is_said() {
+    let Some(docker) = Docker::up() else { return };
+    let container = docker.container_with("palisade-noexec-test", &["tmpfs:/var/held:rw,noexec,mode=700".to_owned()]);
+    let target = format!(
+        "[targets.ci]\nworkspace = \"/srv/app\"\nstate = \"/var/held/state\"\nremote_guard = true\n\
+         docker = {{ container = \"{}\", socket = \"{}\" }}\n",
+        container.name(),
+        docker.socket()
+    );
+    let mut site = Site::with_policy(&format!("{ACCEPT}{target}"), &policy(""));
+    let text = site.refused("ci");
+    for said in [
+        "no program in `/var/held/state/guard` can be executed there: `/var/held` is mounted `noexec`",
+        "set `targets.ci.state` to a directory there",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+    let there = container.bash("0:0", "ls -A /var/held/state/guard | wc -l");
+    assert_eq!(there.trim(), "0", "something was brought there");
+}
+
+#[test]
 fn a_host_without_bash_is_none_for_a_guard() {
     let Some(sshd) = Sshd::up(&["sh"]) else { return };
     let there = There::new(&sshd);
@@ -430,6 +452,32 @@ fn a_container_is_held_likewise() {
         assert_eq!(denied(&read), ["secrets-unreadable"], "{text}");
         site.call("session_close", &json!({ "session": session }));
     }
+}
+
+/// Where the C library is another one, or there is none. It takes a static build, which `tests/static-guard` makes first.
+#[test]
+#[ignore = "tests/static-guard runs it"]
+fn a_static_program_holds_where_there_is_no_c_library() {
+    let program = std::env::var("PALISADE_STATIC_GUARD").expect("the program that `tests/static-guard` has built");
+    let Some(docker) = Docker::up() else { return };
+    docker.make_bare_image();
+    let target = |name: &str, more: &str| {
+        let socket = docker.socket();
+        format!(
+            "[targets.{name}]\nworkspace = \"/srv/app\"\nremote_guard = true\n{more}\
+             docker = {{ image = \"palisade-bare:latest\", socket = \"{socket}\" }}\n"
+        )
+    };
+    let of_this_build = target("dynamic", "");
+    let of_that = target("static", &format!("remote_guard_binary = \"{program}\"\n"));
+    let opaque =
+        "@id(\"t-opaque\") permit (principal, action == Action::\"exec\", resource) when { context.session.guarded };";
+    let mut site = Site::with_policy(&format!("{ACCEPT}{of_this_build}{of_that}"), &policy(opaque));
+    let text = site.refused("dynamic");
+    assert!(text.contains("does not start there") && text.contains("`remote_guard_binary` names"), "{text}");
+    let session = site.open("static");
+    let result = site.exec(&session, "eval \"$(sed s/@/a/ <<< 'x=c@t; $x /etc/shadow; echo lives')\"");
+    assert_eq!((denied(&result), &result["stdout"]), (vec!["secrets-unreadable"], &json!("lives\n")), "{result}");
 }
 
 #[test]

@@ -240,6 +240,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
                 input: None,
                 orders: None,
                 colours: false,
+                stays: None,
             };
             let ended = session.run(grant, &settings.redactor, terms).await.expect("it ran");
             times.push(started.elapsed());

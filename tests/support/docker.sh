@@ -4,6 +4,7 @@
 #   docker.sh up   DIR          make sure that an engine answers and has palisade-test:latest; prints DOCKER_HOST=...
 #   docker.sh run  DIR [NAME [BIND...]]   start a container that sleeps, with no network; prints its name
 #   docker.sh rm   DIR NAME     remove it
+#   docker.sh bare DIR          make palisade-bare:latest: a static bash ($PALISADE_STATIC_BASH, else bash-static) and busybox, and no C library
 #   docker.sh down DIR          remove the containers of DIR, stop the engine if `up` started it; DIR stays
 #
 # An engine that answers on $DOCKER_HOST or /var/run/docker.sock is used as it is; else one is started with all of its
@@ -38,6 +39,10 @@ main() {
     rm)
         find_engine || exit 0
         request DELETE "containers/${1:?a name is needed}?force=1&v=1" >/dev/null
+        ;;
+    bare)
+        find_engine || die "no engine answers: run \`up\` first"
+        build_bare_image
         ;;
     down)
         if find_engine; then remove_containers; fi
@@ -144,14 +149,19 @@ request() { # METHOD PATH [curl option...]; no version in the path: engines diff
 
 # --- containers ---
 
-start_container() { # NAME [FILE:PATH:ro...]; one of that name is replaced
-    local init=false bind binds=
-    for bind in "${@:2}"; do binds+=${binds:+, }\"$bind\"; done
+start_container() { # NAME [FILE:PATH:ro | tmpfs:PATH:OPTIONS]...; one of that name is replaced
+    local init=false bind binds= memory=
+    for bind in "${@:2}"; do
+        case $bind in
+        tmpfs:*) bind=${bind#tmpfs:} memory+=${memory:+, }\"${bind%%:*}\":\ \"${bind#*:}\" ;;
+        *) binds+=${binds:+, }\"$bind\" ;;
+        esac
+    done
     if [ "$ENGINE" = docker ] && command -v docker-init >/dev/null; then init=true; fi
     request DELETE "containers/$1?force=1" >/dev/null 2>&1 || true
     request POST "containers/create?name=$1" -H 'Content-Type: application/json' --data-binary @- >/dev/null <<JSON
 {"Image": "$IMAGE", "Cmd": ["sleep", "infinity"], "WorkingDir": "/srv/app", "Labels": {"palisade-test": "$DIR"},
- "HostConfig": {"NetworkMode": "none", "Init": $init, "Binds": [$binds]}}
+ "HostConfig": {"NetworkMode": "none", "Init": $init, "Binds": [$binds], "Tmpfs": {$memory}}}
 JSON
     request POST "containers/$1/start" >/dev/null
     echo "$1"
@@ -197,6 +207,24 @@ build_image() {
     if [ "$ENGINE" = podman ]; then # which puts localhost/ in front of the name
         request POST "images/localhost/$IMAGE/tag?repo=palisade-test&tag=latest" >/dev/null 2>&1 || true
     fi
+}
+
+build_bare_image() {
+    local bash applet
+    bash=$(type -P "${PALISADE_STATIC_BASH:-bash-static}") || missing "bash-static is not installed"
+    busybox --list >/dev/null || missing "busybox is not installed"
+    ROOT=$(mktemp -d "$DIR/image.XXXXXX")
+    chmod 755 "$ROOT"
+    mkdir -p "$ROOT"/{bin,usr/bin,etc,tmp,root,home/agent,proc,sys,dev,srv/app}
+    cp -L "$bash" "$ROOT/bin/bash"
+    cp -L "$(type -P busybox)" "$ROOT/bin/busybox"
+    if ldd "$ROOT/bin/bash" >/dev/null 2>&1 || ldd "$ROOT/bin/busybox" >/dev/null 2>&1; then missing "bash-static or busybox is not static"; fi
+    for applet in $(busybox --list); do [ -e "$ROOT/bin/$applet" ] || ln -s busybox "$ROOT/bin/$applet"; done
+    write_accounts
+    echo 'root:*:1::::::' >"$ROOT/etc/shadow"
+    tar -C "$ROOT" --numeric-owner -c . | request POST "images/create?fromSrc=-&repo=palisade-bare&tag=latest&changes=ENV%20HOME%3D%2Froot" \
+        -H 'Content-Type: application/x-tar' --data-binary @- >/dev/null
+    rm -rf "$ROOT"
 }
 
 copy_program() { # NAME: it and the shared libraries that it loads

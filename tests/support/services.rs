@@ -74,12 +74,17 @@ impl Docker {
         self.container_with(name, &[])
     }
 
-    /// The same with files of this machine's in it, each as `PATH:PATH IN THE CONTAINER:ro`.
+    /// The same with files of this machine's in it, each as `PATH:PATH IN THE CONTAINER:ro`, or memory, as `tmpfs:PATH:OPTIONS`.
     pub(crate) fn container_with(self: &Arc<Self>, name: &str, binds: &[String]) -> Container {
         let name = format!("{name}-{}", std::process::id());
         let arguments: Vec<&str> = std::iter::once(name.as_str()).chain(binds.iter().map(String::as_str)).collect();
         self.fixture.run("run", &arguments);
         Container { engine: Arc::clone(self), name }
+    }
+
+    /// Makes `palisade-bare:latest`, an image with bash and no C library.
+    pub(crate) fn make_bare_image(&self) {
+        self.fixture.run("bare", &[]);
     }
 
     /// The engine's socket.

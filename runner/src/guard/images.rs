@@ -257,14 +257,7 @@ impl Images {
     }
 
     /// A process, which began at `since`, has executed a program, started by `parent`.
-    pub(super) fn became(
-        &mut self,
-        process: i32,
-        since: u64,
-        parent: &Parent,
-        image: Image,
-        environment: &[Vec<u8>],
-    ) {
+    pub(super) fn became(&mut self, process: i32, since: u64, parent: &Parent, image: Image, environment: &[Vec<u8>]) {
         let above = match parent {
             Parent::Shell => Arc::default(),
             Parent::Image(before) => Arc::new(before.with_above()),

@@ -21,7 +21,7 @@ use crate::session::progress::{MAX_DENIED, Progress};
 /// A program that was refused, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// The number of the script that it is for, if that can be told.
     pub(crate) script: Option<u64>,
     /// Its file, by the name that it was called by.
@@ -35,7 +35,7 @@ pub(crate) struct Refusal {
 /// A script that the server has allowed in a shell at a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Script {
+pub struct Script {
     /// The how manieth of its shell, from 1.
     pub(crate) number: u64,
     pub(crate) text: String,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ANSWER, Numbered, Order, Ready, encode};
+use super::heard::{Conversation, Greeting, Heard};
+use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
 use super::place;
 use crate::guard::{Ledger, Script, occasion};
 use crate::sandbox::Enforced;
@@ -24,11 +25,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long it may take to read the policies and to try out what the kernel there offers.
 const READY: Duration = Duration::from_secs(60);
 
-/// Bytes that a login may say of itself before the guard does.
-const MAX_GREETING: usize = 1 << 20;
-
 /// Bytes of what it complains about that are shown.
 const MAX_COMPLAINT: usize = 300;
+
+/// Letters of its own reason and advice that are shown.
+const MAX_REASON: usize = 2_000;
 
 /// Orders that wait at most.
 const ORDERS: usize = 16;
@@ -105,7 +106,7 @@ impl Outpost {
             answer => return Err(failed(answer)),
         };
         if ready.home != home.as_str() {
-            return Err(TargetError::Home { target: base.name().to_owned(), home: ready.home }.into());
+            return Err(TargetError::Home { target: base.name().to_owned(), home: shown(&ready.home) }.into());
         }
         // It is a word of a login shell's line.
         if !place::is_plain(&ready.directory) {
@@ -262,6 +263,14 @@ impl Shell {
         }
     }
 
+    /// Whether anything in it waits for its input; none if that cannot be told.
+    pub(crate) async fn waits(&self) -> Option<bool> {
+        match self.asked(Order::Waits { shell: self.id }).await {
+            Ok(Answer::Waits(waits)) => Some(waits),
+            _ => None,
+        }
+    }
+
     /// Ends it and everything in it.
     pub(crate) async fn end(&self) -> Option<()> {
         matches!(self.asked(Order::End { shell: self.id }).await, Ok(Answer::Done)).then_some(())
@@ -321,9 +330,14 @@ fn silent() -> TargetError {
     TargetError::Guard { why: "it does not answer".to_owned(), help: String::new() }
 }
 
+/// A text of the far end's: one line, and no more of it than somebody reads.
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_REASON).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 fn failed(answer: Answer) -> SessionError {
     let (why, help) = match answer {
-        Answer::Failed { what, help } => (what, help),
+        Answer::Failed { what, help } => (shown(&what), shown(&help)),
         _ => ("it answers something else".to_owned(), String::new()),
     };
     TargetError::Guard { why, help }.into()
@@ -331,17 +345,12 @@ fn failed(answer: Answer) -> SessionError {
 
 /// Waits for where the guard's own words begin; what of those has come already.
 pub(crate) async fn greeted(wire: &mut Wire, nonce: &Nonce) -> Result<Vec<u8>, TargetError> {
-    let begin = [b"\0", nonce.as_str().as_bytes(), b"\0"].concat();
-    let (mut said, mut complaint) = (Vec::new(), Vec::new());
+    let (mut greeting, mut complaint) = (Greeting::new(nonce.as_str()), Vec::new());
     loop {
         match wire.next().await {
             Some(Piece::Out(bytes)) => {
-                said.extend(bytes);
-                if let Some(at) = memchr::memmem::find(&said, &begin) {
-                    return Ok(said.split_off(at + begin.len()));
-                }
-                if said.len() > MAX_GREETING {
-                    return Err(silent());
+                if let Some(rest) = greeting.hear(&bytes).map_err(|_| silent())? {
+                    return Ok(rest);
                 }
             }
             Some(Piece::Err(bytes)) => {
@@ -355,8 +364,7 @@ pub(crate) async fn greeted(wire: &mut Wire, nonce: &Nonce) -> Result<Vec<u8>, T
 }
 
 fn not_started(ending: Ending, complaint: &[u8]) -> TargetError {
-    let said = String::from_utf8_lossy(complaint);
-    let said: String = said.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let said = shown(&String::from_utf8_lossy(complaint));
     let how = match ending {
         Ending::Exited(status) => format!("it ends with status {status}"),
         Ending::Signalled(signal) => format!("signal {signal} ends it"),
@@ -372,11 +380,10 @@ enum Event {
 
 /// Carries orders there and answers back, until the connection ends or nobody asks any more.
 async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, ledgers: Arc<Ledgers>) {
-    let (mut frames, mut waiting, mut last) = (Frames::new(MAX_ANSWER), BTreeMap::new(), 0_u64);
-    frames.push(&rest);
+    let mut talk = Conversation::new(&rest);
     loop {
         // Whatever comes that is none of its messages: nothing more of it is believed, and its end ends all that it holds.
-        if answered(&mut frames, &mut waiting, &ledgers).is_none() {
+        if answered(&mut talk, &ledgers).is_err() {
             tracing::warn!("the guard at a target says what it cannot mean, and is given up");
             return;
         }
@@ -387,42 +394,35 @@ async fn serve(mut wire: Wire, rest: Vec<u8>, mut asked: mpsc::Receiver<Asked>, 
         };
         match event {
             Event::Asked(Some(Asked { order, answer })) => {
-                last += 1;
-                let Ok(bytes) = encode(&Numbered { id: last, body: order }) else { return };
-                waiting.insert(last, answer);
+                let Ok(bytes) = talk.ask(order, answer) else { return };
                 if !wire.pass(Typed::Bytes(bytes)) {
                     return;
                 }
             }
-            Event::Piece(Some(Piece::Out(bytes))) => frames.push(&bytes),
+            Event::Piece(Some(Piece::Out(bytes))) => talk.push(&bytes),
             Event::Piece(Some(Piece::Err(_))) => {}
             Event::Asked(None) | Event::Piece(Some(Piece::Ended(_)) | None) => return,
         }
     }
 }
 
-/// Gives every answer that has come to whoever asked; none if something else has come.
-fn answered(
-    frames: &mut Frames,
-    waiting: &mut BTreeMap<u64, oneshot::Sender<Answer>>,
-    ledgers: &Ledgers,
-) -> Option<()> {
-    while let Some(Numbered { id, body }) = frames.next::<Answer>().ok()? {
-        match (id, body) {
-            (0, Answer::Refused { shell, refusal }) => {
+/// Gives all that has come to those whom it is for.
+fn answered(talk: &mut Conversation<oneshot::Sender<Answer>>, ledgers: &Ledgers) -> Result<(), NoMessage> {
+    while let Some(heard) = talk.heard()? {
+        match heard {
+            // Who asked may have gone.
+            Heard::Answer(who, answer) => drop(who.send(answer)),
+            Heard::Refused(shell, refusal) => {
                 if let Some(Hearer { ledger, .. }) = ledgers.of(shell) {
                     tokio::task::block_in_place(|| ledger.tell(&refusal));
                 }
             }
-            (0, Answer::Exceeded { shell, limit }) => {
+            Heard::Exceeded(shell, limit) => {
                 if let Some(hearer) = ledgers.of(shell) {
                     hearer.limit.send_replace(Some(limit));
                 }
             }
-            (0, _) => return None,
-            // Who asked may have gone.
-            (id, body) => drop(waiting.remove(&id)?.send(body)),
         }
     }
-    Some(())
+    Ok(())
 }

@@ -1,8 +1,10 @@
 //! A shell that the guard holds: whose streams it has, what it uses, and how it ends.
 
+use std::fs::Metadata;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +16,7 @@ use super::{TOKEN, stood};
 use crate::guard::Desk;
 use crate::sandbox::meter::{Exceeded, Meter, Watch};
 use crate::sandbox::{self, Process};
+use crate::transport::local::waits::{CONTROLLING, waits_for};
 
 /// How often it is looked whether a limit was passed: nothing says so by itself.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -22,6 +25,9 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub(super) struct Held {
     pub(super) process: Arc<Process>,
     pub(super) pid: i32,
+    /// Its standard input as it was started: device and inode.
+    pub(super) input: Option<(u64, u64)>,
+    pub(super) at_terminal: bool,
     pub(super) desk: Arc<Desk>,
     pub(super) meter: Option<Meter>,
     /// What the script that runs uses; none while none does.
@@ -41,6 +47,14 @@ impl Held {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         *lock(&self.watch) = Some(runtime.block_on(meter.watch()));
         Ok(())
+    }
+
+    /// Whether anything in it waits for its input.
+    pub(super) fn waits(&self) -> bool {
+        let is_input = |file: &Metadata| {
+            Some((file.dev(), file.ino())) == self.input || (self.at_terminal && file.rdev() == CONTROLLING)
+        };
+        self.process.tree().is_ok_and(|tree| tree.pids().any(|pid| waits_for(pid, is_input)))
     }
 
     /// A limit that the script that runs has just passed.

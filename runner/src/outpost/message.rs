@@ -1,7 +1,7 @@
 //! What the two ends say to each other, and how it is told apart: four bytes of length, and that much JSON.
 //!
 //! Both ends are the same program, by its digest, so that there is one form and no other. What the far end says is bounded all the same: it
-//! runs as a user whom an agent may be, too.
+//! runs as a user whom an agent may be, too. What of it is believed is `heard.rs`.
 
 use std::collections::BTreeSet;
 
@@ -15,62 +15,96 @@ use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::{Level, Limits};
 
 /// Bytes of one message to the far end: the policies, the first one.
-pub(crate) const MAX_ORDER: usize = 256 << 20;
+pub const MAX_ORDER: usize = 256 << 20;
 
-/// Bytes of one message from there: the words of a program that was refused, the longest one.
-pub(crate) const MAX_ANSWER: usize = 4 << 20;
+/// Bytes of one message from there: the words of a program that was refused, the longest one. A byte of a word may take six here.
+pub const MAX_ANSWER: usize = 8 << 20;
 
 /// A message, and what it is about.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Numbered<T> {
+#[serde(deny_unknown_fields)]
+pub struct Numbered<T> {
     /// Of an order, its own number; of an answer, that of its order, and 0 if nobody has asked.
-    pub(crate) id: u64,
-    pub(crate) body: T,
+    pub id: u64,
+    /// What is said.
+    pub body: T,
 }
 
 /// What the server says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Order {
+pub enum Order {
     /// First of all, once: what to hold.
     Init(Box<Init>),
     /// A shell is started as soon as somebody brings its streams.
     Launch(Box<Launch>),
     /// A script begins in a shell.
-    Script { shell: u64, script: Box<Script> },
+    Script {
+        /// Which shell.
+        shell: u64,
+        /// What it is.
+        script: Box<Script>,
+    },
     /// It has come to its end: all that was refused in it has been told before this is answered.
-    Settle { shell: u64 },
+    Settle {
+        /// In which shell.
+        shell: u64,
+    },
     /// Where does a shell stand?
-    Stands { shell: u64 },
+    Stands {
+        /// Which one.
+        shell: u64,
+    },
+    /// Does anything in a shell wait for the shell's input?
+    Waits {
+        /// In which one.
+        shell: u64,
+    },
     /// Ends a shell and everything in it.
-    End { shell: u64 },
+    End {
+        /// Which one.
+        shell: u64,
+    },
 }
 
 /// What the far end says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub enum Answer {
     /// To the first message.
     Ready(Ready),
     /// A shell runs.
     Launched(Box<Launched>),
-    /// How a script has done, and where that has left its shell.
+    /// How a script has done.
     Settled {
+        /// A limit that it has passed.
         limit: Option<Exceeded>,
+        /// Where it has left its shell.
         cwd: Option<AbsolutePath>,
     },
+    /// Where a shell stands.
     Stands(Option<AbsolutePath>),
+    /// Whether something waits for a shell's input.
+    Waits(bool),
+    /// It is done.
     Done,
+    /// It is not.
     Failed {
+        /// Why.
         what: String,
+        /// What to do about it.
         help: String,
     },
     /// Without being asked: a shell has passed a limit.
     Exceeded {
+        /// Which shell.
         shell: u64,
+        /// Which limit.
         limit: Exceeded,
     },
     /// Without being asked: a shell's program was refused.
     Refused {
+        /// Which shell's.
         shell: u64,
+        /// What was refused.
         refusal: Refusal,
     },
 }
@@ -78,7 +112,7 @@ pub(super) enum Answer {
 /// What to hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Init {
+pub struct Init {
     pub(crate) policies: Recipe,
     pub(crate) principal: Principal,
     pub(crate) transport: Transport,
@@ -102,7 +136,7 @@ pub(crate) struct Init {
 /// The far end stands.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ready {
+pub struct Ready {
     /// Where its socket is.
     pub(super) directory: String,
     /// Where a login begins.
@@ -118,7 +152,7 @@ pub(super) struct Ready {
 /// A shell that is to be started.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Launch {
+pub struct Launch {
     /// What the order and all others call it.
     pub(super) shell: u64,
     /// What whoever brings its streams has to say.
@@ -136,7 +170,7 @@ pub(super) struct Launch {
 /// A shell that runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Launched {
+pub struct Launched {
     /// Its number there.
     pub(super) pid: i32,
     /// Where it started.
@@ -146,10 +180,13 @@ pub(super) struct Launched {
 
 /// Something came that is no message.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NoMessage;
+pub struct NoMessage;
 
 /// One message as bytes.
-pub(crate) fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoMessage> {
+///
+/// # Errors
+/// If it is longer than a length can say.
+pub fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoMessage> {
     let body = serde_json::to_vec(message).map_err(|_| NoMessage)?;
     let length = u32::try_from(body.len()).map_err(|_| NoMessage)?;
     Ok([&length.to_be_bytes()[..], &body].concat())
@@ -157,18 +194,19 @@ pub(crate) fn encode<T: Serialize>(message: &Numbered<T>) -> Result<Vec<u8>, NoM
 
 /// Puts messages together from pieces of any size.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     most: usize,
     waiting: Vec<u8>,
 }
 
 impl Frames {
     /// For messages of at most so many bytes.
-    pub(crate) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self { most, waiting: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Takes what comes.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
     }
 
@@ -176,7 +214,7 @@ impl Frames {
     ///
     /// # Errors
     /// If it is too long, or none.
-    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Numbered<T>>, NoMessage> {
+    pub fn message<T: DeserializeOwned>(&mut self) -> Result<Option<Numbered<T>>, NoMessage> {
         let Some((length, rest)) = self.waiting.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| NoMessage)?;
         if length > self.most {
@@ -203,7 +241,7 @@ mod tests {
             let (mut frames, mut ids) = (Frames::new(MAX_ORDER), Vec::new());
             for piece in both.chunks(size) {
                 frames.push(piece);
-                while let Some(Numbered { id, .. }) = frames.next::<Order>().unwrap() {
+                while let Some(Numbered { id, .. }) = frames.message::<Order>().unwrap() {
                     ids.push(id);
                 }
             }
@@ -221,7 +259,7 @@ mod tests {
         ] {
             let mut frames = Frames::new(1_000);
             frames.push(bytes);
-            assert_eq!(frames.next::<Order>().err(), Some(NoMessage), "{bytes:?}");
+            assert_eq!(frames.message::<Order>().err(), Some(NoMessage), "{bytes:?}");
         }
     }
 }

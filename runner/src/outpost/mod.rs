@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `place.rs` brings the program there and believes nothing of what lies there but its digest. `there.rs` is told once, over a connection
-//! of its own, what to hold: the policies, the principal, the places (`message.rs`). It makes the kernel's rules from the files that it sees,
+//! of its own, what to hold: the policies, the principal, the places (`message.rs`); `heard.rs` has what is believed of its answers. It makes the kernel's rules from the files that it sees,
 //! and decides each `execve` with those policies. A shell's streams are those of a second program of the connection's, `attach.rs`, which
 //! hands their descriptors over; so nothing that is said about the session passes through anything that a command could write to.
 //!
@@ -21,8 +21,9 @@
 
 mod attach;
 mod control;
+pub mod heard;
 mod held;
-mod message;
+pub mod message;
 mod place;
 mod stood;
 mod there;

@@ -101,7 +101,17 @@ async fn told(
         ("runs", _) => Ok(Told::Runs),
         ("lacks", _) => Ok(Told::Lacks),
         ("fails", why) => Err(guard(plain(why))),
+        ("noexec", mount) => Err(not_executed(base.name(), directory, &plain(mount))),
         _ => Err(guard("it cannot be brought there".to_owned())),
+    }
+}
+
+/// Nothing that lies in `directory` can be executed; `mount` is what forbids it, where that is known.
+fn not_executed(target: &str, directory: &AbsolutePath, mount: &str) -> TargetError {
+    let by = if mount.is_empty() { String::new() } else { format!(": `{mount}` is mounted `noexec`") };
+    TargetError::Guard {
+        why: format!("no program in `{directory}` can be executed there{by}"),
+        help: format!("set `targets.{target}.state` to a directory there from which programs can be executed"),
     }
 }
 

@@ -20,19 +20,52 @@ palisade_is() {
     palisade_sum=$(sha256sum <"$1") && [ "${palisade_sum%% *}" = "$2" ]
 }
 
+# Whether programs that lie in the directory can be executed at all. It is tried: what is mounted where, and over what, is not for a list to
+# tell. The list names the mount, where it has one that forbids it.
+palisade_executes() {
+    palisade_try=$1/.try.$$
+    # That there is no room is another matter.
+    printf '#!/bin/sh\n' 2>/dev/null >"$palisade_try" && chmod 700 "$palisade_try" || return 0
+    "$palisade_try" 2>/dev/null
+    palisade_status=$?
+    rm -f -- "$palisade_try"
+    [ "$palisade_status" != 0 ] || return 0
+    palisade_real=$(cd -P -- "$1" && pwd -P)
+    palisade_mount=
+    palisade_options=
+    while read -r palisade_device palisade_at palisade_kind palisade_has palisade_rest; do
+        case $palisade_real/ in
+        "${palisade_at%/}"/*)
+            # The longest one, and of those of one name the last.
+            [ "${#palisade_at}" -lt "${#palisade_mount}" ] || { palisade_mount=$palisade_at palisade_options=$palisade_has; }
+            ;;
+        esac
+    done </proc/self/mounts
+    case ,$palisade_options, in
+    *,noexec,*) palisade_say "noexec $palisade_mount" ;;
+    *) palisade_say noexec ;;
+    esac
+    return 1
+}
+
 palisade_run() {
     chmod 500 "$1" 2>/dev/null
     palisade_told=$("$1" --version 2>&1)
     if [ "$palisade_told" = "$2" ]; then
         palisade_say runs
     else
+        palisade_executes "${1%/*}" || return
         palisade_say "fails the program does not start there: $(printf %.200s "$palisade_told" | tr "\n" " ")"
     fi
 }
 
 palisade_look() {
     palisade_room "$1" || return
-    if palisade_is "$1/$2" "$2"; then palisade_run "$1/$2" "$3"; else palisade_say lacks; fi
+    if palisade_is "$1/$2" "$2"; then
+        palisade_run "$1/$2" "$3"
+    else
+        ! palisade_executes "$1" || palisade_say lacks
+    fi
 }
 
 palisade_bring() {

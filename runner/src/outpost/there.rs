@@ -50,7 +50,7 @@ pub fn serve(nonce: &str) -> io::Result<()> {
     let mut post: Option<Arc<Station>> = None;
     loop {
         while let Some(Numbered { id, body }) =
-            frames.next::<Order>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
+            frames.message::<Order>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
         {
             let answer = match (&post, body) {
                 (None, Order::Init(init)) => match Station::new(*init, &out) {
@@ -300,6 +300,7 @@ impl Station {
                 Some(held) => Answer::Stands(standing(held.pid)),
                 None => Answer::Stands(None),
             },
+            Order::Waits { shell } => Answer::Waits(self.held(shell).is_some_and(|held| held.waits())),
             Order::End { shell } => {
                 if let Some(held) = self.held(shell)
                     && let Err(error) = held.process.kill()
@@ -361,8 +362,8 @@ impl Station {
         let Launch { shell, words, variables, cwd, errands, .. } = launch;
         let cwd = cwd.unwrap_or_else(|| self.start.clone());
         let mut plan = self.plan()?;
-        let is_terminal = rustix::termios::isatty(&streams[0]);
-        if is_terminal {
+        let (at_terminal, input) = (rustix::termios::isatty(&streams[0]), identity(&streams[0]));
+        if at_terminal {
             // Programs open it by either name, to ask for a password.
             let name = rustix::termios::ttyname(&streams[0], Vec::new()).ok();
             let name = name.and_then(|name| name.into_string().ok().map(PathBuf::from));
@@ -395,7 +396,7 @@ impl Station {
             stdout,
             stderr,
             extra: Vec::new(),
-            controlling_terminal: is_terminal.then_some(0),
+            controlling_terminal: at_terminal.then_some(0),
         };
         let disks = Disks::of(&plan, Path::new(self.directory.temp().as_str()));
         let prepared =
@@ -407,7 +408,8 @@ impl Station {
         let meter =
             meter.map_err(|error| Failure::of(format!("there is no watch over the session's limits: {error}")))?;
         let pid = process.program_pid().ok_or_else(|| Failure::of("the shell has ended at once"))?;
-        let held = Arc::new(Held { process, pid, desk, meter, watch: Mutex::default(), passed: Mutex::default() });
+        let (watch, passed) = (Mutex::default(), Mutex::default());
+        let held = Arc::new(Held { process, pid, input, at_terminal, desk, meter, watch, passed });
         Ok((held, Launched { pid, cwd, enforced }))
     }
 }
@@ -433,4 +435,25 @@ fn shortened(refusal: Refusal) -> Refusal {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds a lock here can fail half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::outpost::message::MAX_ANSWER;
+
+    #[test]
+    fn whatever_the_words_of_a_refused_program_are_they_can_be_told() {
+        // Of all that a word can hold this takes the most.
+        let word = || "\u{1}".repeat(MAX_WORD);
+        let few = "x".repeat(100_000);
+        let (policy, reason, suggest) = (few.clone(), few.clone(), few);
+        let refusal =
+            Refusal { script: None, program: word(), argv: vec![word(); 2 * MAX_WORDS], policy, reason, suggest };
+        let told = Numbered { id: 0, body: Answer::Refused { shell: 1, refusal: shortened(refusal) } };
+        let mut frames = Frames::new(MAX_ANSWER);
+        frames.push(&encode(&told).unwrap());
+        assert!(frames.message::<Answer>().unwrap().is_some());
+    }
 }

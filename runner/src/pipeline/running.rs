@@ -108,6 +108,7 @@ impl Pipeline {
             input: apart.then_some(typed),
             orders: Some(received),
             colours: call.colours,
+            stays: None,
         };
         let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {

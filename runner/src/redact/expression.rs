@@ -298,7 +298,9 @@ impl ByteSet {
                 Ok(members.fold(Self::NONE, Self::with))
             }
             // A class of one.
-            HirKind::Literal(literal) if literal.0.len() == 1 => Ok(literal.0.iter().copied().fold(Self::NONE, Self::with)),
+            HirKind::Literal(literal) if literal.0.len() == 1 => {
+                Ok(literal.0.iter().copied().fold(Self::NONE, Self::with))
+            }
             _ => Err(malformed(expression, &NoSet)),
         }
     }

@@ -11,12 +11,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
-use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::{Anchored, Input};
 use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
 use super::gate::{self, Outlook};
 use super::mark;
 use super::row::{BlockEndRow, Class, Example, Gate, Row, Table, Text, Word, Words};
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Anchored, Input};
 
 /// How far before its anchor a pattern may start, in bytes.
 const MAX_BACK: usize = 128;

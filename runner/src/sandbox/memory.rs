@@ -142,8 +142,7 @@ impl Memory {
 
     /// How the texts at these places begin, read at once.
     fn beginnings(&self, places: &[u64]) -> Result<Vec<Vec<u8>>, c_int> {
-        let mut texts: Vec<Vec<u8>> =
-            places.iter().map(|at| vec![0xFF; to_page_end(*at).min(MOST)]).collect();
+        let mut texts: Vec<Vec<u8>> = places.iter().map(|at| vec![0xFF; to_page_end(*at).min(MOST)]).collect();
         let total: usize = texts.iter().map(Vec::len).sum();
         let mut parts: Vec<(u64, &mut [u8])> =
             places.iter().copied().zip(texts.iter_mut().map(Vec::as_mut_slice)).collect();

@@ -211,6 +211,12 @@ pub fn status(status: i32, nonce: &Nonce) -> Vec<u8> {
     line(&format!("{REPORT}s/ {status}"), nonce).into_bytes()
 }
 
+/// From now on reports of a shell at the other end come on standard output alone.
+pub fn one_report() -> Vec<u8> {
+    let [_, err] = KEPT_FDS;
+    format!("exec {err}>/dev/null\n").into_bytes()
+}
+
 /// A report of its own, behind whatever an interrupt has left of other lines.
 pub fn sync(nonce: &Nonce) -> Vec<u8> {
     format!("\n{}", report(nonce)).into_bytes()

@@ -257,6 +257,8 @@ pub struct Terms {
     pub orders: Option<mpsc::Receiver<Order>>,
     /// Colours and other renditions of its output stay in.
     pub colours: bool,
+    /// Where its shell stands behind it, if that is known before: nothing but the shell runs, and that does nothing that could move it.
+    pub stays: Option<AbsolutePath>,
 }
 
 /// What a running script finds on its standard input.
@@ -600,11 +602,15 @@ impl Session {
             let (end, lost) = (End::Unknown, Some(Lost::Disconnected));
             return Ok(Ended { end, lost, cwd: None, duration: Duration::ZERO });
         }
+        // A shell of which everything is known, that is to stay as it is, and that starts nothing.
+        let stays = !self.hooked && !hooked && before == before.fresh() && terms.directory.is_none();
+        let stays = stays && !grant.changes_shell() && grant.programs().next().is_none();
         let redactor = redactor.aware_of(grant.inventory());
         let script = grant.spend();
         if self.hooked {
             self.shell.keep_nothing();
         }
+        let terms = Terms { stays: stays.then(|| self.cwd.clone()), ..terms };
         let ended = match self.shell.run(&script, &redactor, terms).await {
             Ok(ended) => ended,
             Err(error) => {

@@ -80,6 +80,11 @@ pub(crate) fn own(line: &str, nonce: &Nonce) -> Vec<u8> {
     format!("{line}\n{}", report(nonce)).into_bytes()
 }
 
+/// From now on reports come on standard output alone.
+pub(crate) fn one_report() -> Vec<u8> {
+    format!("exec {ERR}>/dev/null\n").into_bytes()
+}
+
 /// A report of its own, behind whatever an interrupt has left of other lines.
 pub(crate) fn sync(nonce: &Nonce) -> Vec<u8> {
     format!("\n{}", report(nonce)).into_bytes()

@@ -13,7 +13,7 @@ mod reports;
 mod run;
 #[cfg(test)]
 mod tests;
-mod waits;
+pub(crate) mod waits;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;

@@ -15,6 +15,7 @@ use rustix::termios::{SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::waits::CONTROLLING;
 use crate::session::{SessionError, TerminalSize};
 
 /// What Ctrl-D types, where the terminal's own modes do not tell.
@@ -100,9 +101,6 @@ impl Terminal {
         self.master.try_io(Interest::WRITABLE, |master| rustix::io::write(master, bytes).map_err(Into::into))
     }
 }
-
-/// The device number of `/dev/tty`: major 5, minor 0.
-const CONTROLLING: u64 = 5 << 8;
 
 fn window(size: TerminalSize) -> Winsize {
     Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 }

@@ -16,6 +16,7 @@ use super::input::Input;
 use super::kept::{Keeping, Kept};
 use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
+use super::waits::QUIET;
 use crate::redact::Redactor;
 use crate::sandbox::meter::{Exceeded, Watch};
 use crate::sandbox::{Ending, Tree};
@@ -548,7 +549,7 @@ impl Run<'_> {
             self.shell.wake();
         }
         if let Some(input) = &self.input
-            && self.heard.elapsed() >= SILENCE
+            && self.heard.elapsed() >= QUIET
         {
             let tree = self.shell.process.tree().ok();
             let waits = tree.is_some_and(|tree| tree.pids().any(|pid| input.is_awaited_by(pid)));

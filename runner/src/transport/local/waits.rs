@@ -6,6 +6,7 @@
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// More descriptors than this are not looked through.
 const MAX_DESCRIPTORS: u64 = 1024;
@@ -13,8 +14,14 @@ const MAX_DESCRIPTORS: u64 = 1024;
 /// Bytes of `/proc/PID/fdinfo/FD` that are read.
 const MAX_INFO: u64 = 64 * 1024;
 
+/// Silence after which it is asked whether a command waits for input.
+pub(crate) const QUIET: Duration = Duration::from_secs(2);
+
+/// The device number of `/dev/tty`, which is each process's own terminal: major 5, minor 0.
+pub(crate) const CONTROLLING: u64 = 5 << 8;
+
 /// Whether this process waits for a file that is the command's input.
-pub(super) fn waits_for(pid: i32, is_input: impl Fn(&Metadata) -> bool) -> bool {
+pub(crate) fn waits_for(pid: i32, is_input: impl Fn(&Metadata) -> bool) -> bool {
     let Ok(call) = std::fs::read_to_string(format!("/proc/{pid}/syscall")) else { return false };
     let mut words = call.split_whitespace();
     let number = words.next().and_then(|word| word.parse::<i64>().ok());

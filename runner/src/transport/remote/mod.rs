@@ -14,6 +14,7 @@ mod scout;
 mod task;
 mod terminal;
 mod view;
+mod waits;
 mod wire;
 
 use std::collections::BTreeSet;

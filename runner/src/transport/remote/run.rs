@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::RemoteShell;
 use super::scan::{Found, Scan};
 use super::terminal::Keyboard;
+use super::waits::Quiet;
 use super::wire::{Ending, Piece};
 use crate::output::Stripper;
 use crate::redact::{RedactedBytes, Redactor, Stream};
@@ -75,6 +76,8 @@ struct Run<'a> {
     keyboard: Option<Keyboard>,
     /// The terminal is not the command's yet.
     raw: bool,
+    /// Of a command with an input: since when it says nothing.
+    quiet: Option<Quiet>,
 }
 
 /// What is done once the other shell has done its part.
@@ -98,6 +101,7 @@ enum Event {
     Piece(Option<Piece>),
     Typed(Option<Typed>),
     Room(bool),
+    Waits(bool),
     Idle,
 }
 
@@ -146,6 +150,7 @@ impl RemoteShell {
             done: false,
         };
         let deadline = tokio::time::Instant::now() + terms.timeout;
+        let quiet = terms.input.is_some().then(|| Quiet::new(self));
         let run = Run {
             out: sink(StreamName::Stdout, true),
             err: sink(StreamName::Stderr, false),
@@ -164,6 +169,7 @@ impl RemoteShell {
             typed: None,
             keyboard: at_terminal.then(Keyboard::default),
             raw: at_terminal,
+            quiet,
         };
         Ok(run.complete(started).await)
     }
@@ -184,6 +190,8 @@ impl Run<'_> {
         let cwd = match (&self.shell.held, lost) {
             (_, Some(_)) => None,
             (Some(_), None) => stands,
+            // Nothing that ran could have moved it.
+            (None, None) if matches!(end, End::Status(_)) && self.terms.stays.is_some() => self.terms.stays.take(),
             (None, None) => self.shell.cwd().await,
         };
         // A shell that stands nowhere that can be named cannot be judged for.
@@ -226,8 +234,10 @@ impl Run<'_> {
                         return over;
                     }
                 }
+                Event::Waits(waits) => self.terms.progress.waits_for_input(waits),
                 Event::Typed(None) => self.terms.input = None,
                 Event::Typed(Some(typed)) => {
+                    self.stirs();
                     self.typed = Some(match &mut self.keyboard {
                         Some(keyboard) => keyboard.press(typed),
                         None => typed,
@@ -252,7 +262,7 @@ impl Run<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let Self { shell, terms, out, err, fall, errand, deadline, again, typed, raw, .. } = self;
+        let Self { shell, terms, out, err, fall, errand, deadline, again, typed, raw, quiet, .. } = self;
         let Terms { orders, stop, input, .. } = terms;
         let ordered = orders.is_some() && errand.is_none();
         let order = async {
@@ -285,6 +295,13 @@ impl Run<'_> {
                 None => std::future::pending().await,
             }
         };
+        let looked_at = is_typed && fall.is_none() && !at_work;
+        let waits = async {
+            match quiet {
+                Some(quiet) => quiet.waits().await,
+                None => std::future::pending().await,
+            }
+        };
         let (main, room) = shell.main.halves();
         tokio::select! {
             biased;
@@ -298,6 +315,7 @@ impl Run<'_> {
             room = room.room(), if is_full => Event::Room(room),
             piece = main.next() => Event::Piece(piece),
             typed = typed, if is_typed => Event::Typed(typed),
+            waits = waits, if looked_at => Event::Waits(waits),
             () = tokio::time::sleep(IDLE), if idle => Event::Idle,
         }
     }
@@ -329,7 +347,16 @@ impl Run<'_> {
         self.fall.as_ref().map_or(End::Unknown, |(end, _)| *end)
     }
 
+    /// It says something, or is told something.
+    fn stirs(&mut self) {
+        if let Some(quiet) = &mut self.quiet {
+            quiet.is_over();
+            self.terms.progress.waits_for_input(false);
+        }
+    }
+
     async fn take(&mut self, stream: StreamName, bytes: &[u8]) -> Option<Over> {
+        self.stirs();
         if let Some(last) = self.backlog {
             let next = tokio::time::Instant::now() + SETTLE;
             self.deadline = self.deadline.max(next.min(last));

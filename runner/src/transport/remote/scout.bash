@@ -2,6 +2,8 @@ PATH=/usr/bin:/bin
 builtin unset CDPATH BASH_ENV ENV
 # Each shell's number with the mark of all that it starts: what is ended with this shell.
 declare -A palisade_held
+# And with what its input is: mount and inode, as the kernel has them.
+declare -A palisade_inputs
 
 # Fills `found` with the processes of the session, but its shell: $1 is the shell's number, which is that of its session as well, and
 # $2 the mark in the environment of all that it starts. Only builtins, so that it is no process of its own.
@@ -51,8 +53,26 @@ declare -A palisade_held
     done
 }
 
-/palisade/hold() { palisade_held[$1]=$2; }
-/palisade/let_go() { builtin unset -v "palisade_held[$1]"; }
+# What a descriptor of a process is (proc(5), /proc/PID/fdinfo; the inode since Linux 5.14): `is`, empty if that is not told.
+/palisade/is() {
+    builtin local name value mount inode
+    is= mount= inode=
+    while builtin read -r name value; do
+        case $name in
+        mnt_id:) mount=$value ;;
+        ino:) inode=$value ;;
+        esac
+    done 2>/dev/null <"/proc/$1/fdinfo/$2"
+    [[ ! $mount || ! $inode ]] || is=$mount.$inode
+}
+
+/palisade/hold() {
+    builtin local is
+    /palisade/is "$1" 0
+    palisade_inputs[$1]=$is
+    palisade_held[$1]=$2
+}
+/palisade/let_go() { builtin unset -v "palisade_held[$1]" "palisade_inputs[$1]"; }
 /palisade/end_all() { /palisade/end; palisade_held=(); }
 /palisade/interrupt() { builtin kill -INT -- "-$1" || builtin kill -INT "$1"; }
 /palisade/signal() { /palisade/find "$1" "$2"; [[ ! $found ]] || builtin kill "-$3" "${found[@]}"; }

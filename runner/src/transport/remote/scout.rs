@@ -33,6 +33,10 @@ const ROUNDS: u32 = 8;
 const IN_BASH: &str = include_str!("scout.bash");
 const IN_SH: &str = include_str!("scout.sh");
 
+/// What it is told besides whenever it is asked for what waits: few ever ask.
+const WAITS_IN_BASH: &str = include_str!("waits.bash");
+const WAITS_IN_SH: &str = include_str!("waits.sh");
+
 /// Asks it. Cheap to copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Scout {
@@ -65,6 +69,10 @@ impl Scout {
     pub(crate) async fn start(mut wire: Wire, language: Language) -> Result<Self, SessionError> {
         let nonce = Nonce::new()?;
         super::answers::boot(&mut wire, language.boot(&nonce), &nonce).await?;
+        // Nobody waits for the other half: it would be a packet of its own with each answer.
+        if !wire.send(language.one_report()) {
+            return Err(TargetError::Closed.into());
+        }
         let (questions, asked) = mpsc::channel(QUESTIONS);
         tokio::spawn(serve(wire, asked, language));
         let scout = Self { questions, language };
@@ -120,6 +128,20 @@ impl Scout {
         let _gone = self.ask("kill_shell", &[shell]).await;
     }
 
+    /// Whether the shell, or anything that the session runs, waits for the shell's input; none if that cannot be told.
+    pub(crate) async fn waits(&self, shell: &str, mark: &str) -> Option<bool> {
+        let words = match self.language {
+            Language::Bash => WAITS_IN_BASH,
+            Language::Sh => WAITS_IN_SH,
+        };
+        let line = self.line("waits", &[shell, mark]);
+        match self.tell(format!("{words}\n{line}")).await?.as_slice() {
+            b"1" => Some(true),
+            b"0" => Some(false),
+            _ => None,
+        }
+    }
+
     /// Where the shell stands, as the kernel there has it.
     pub(crate) async fn cwd(&self, shell: &str) -> Option<AbsolutePath> {
         let path = String::from_utf8(self.ask("cwd", &[shell]).await?).ok()?;
@@ -137,12 +159,16 @@ impl Scout {
     }
 
     async fn ask(&self, what: &str, words: &[&str]) -> Option<Vec<u8>> {
+        self.tell(self.line(what, words)).await
+    }
+
+    fn line(&self, what: &str, words: &[&str]) -> String {
         let prefix = match self.language {
             Language::Bash => "/palisade/",
             Language::Sh => "palisade_",
         };
         let words: String = words.iter().map(|word| format!(" {}", self.language.quoted(word))).collect();
-        self.tell(format!("{prefix}{what}{words}")).await
+        format!("{prefix}{what}{words}")
     }
 
     async fn tell(&self, line: String) -> Option<Vec<u8>> {

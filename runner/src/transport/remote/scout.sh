@@ -1,6 +1,7 @@
 # As `scout.bash`, of which the words are, for dash and busybox's ash. No variable is local to a function here.
 PATH=/usr/bin:/bin
 palisade_held=
+palisade_inputs=
 
 palisade_find() {
     found=
@@ -79,15 +80,38 @@ palisade_look() {
     done
 }
 
-palisade_let_go() {
-    kept=
-    for held in $palisade_held; do
-        [ "${held%%=*}" = "$1" ] || kept="$kept $held"
-    done
-    palisade_held=$kept
+palisade_is() {
+    is=
+    mount=
+    inode=
+    { while read -r name value; do
+        case $name in
+        mnt_id:) mount=$value ;;
+        ino:) inode=$value ;;
+        esac
+    done <"/proc/$1/fdinfo/$2"; } 2>/dev/null
+    [ ! "$mount" ] || [ ! "$inode" ] || is=$mount.$inode
 }
 
-palisade_hold() { palisade_held="$palisade_held $1=$2"; }
+palisade_without() {
+    kept=
+    for held in $2; do
+        [ "${held%%=*}" = "$1" ] || kept="$kept $held"
+    done
+}
+
+palisade_let_go() {
+    palisade_without "$1" "$palisade_held"
+    palisade_held=$kept
+    palisade_without "$1" "$palisade_inputs"
+    palisade_inputs=$kept
+}
+
+palisade_hold() {
+    palisade_is "$1" 0
+    palisade_inputs="$palisade_inputs $1=$is"
+    palisade_held="$palisade_held $1=$2"
+}
 palisade_end_all() { palisade_end; palisade_held=; }
 palisade_interrupt() { kill -INT "-$1" || kill -INT "$1"; }
 palisade_signal() { palisade_find "$1" "$2"; [ ! "$found" ] || kill "-$3" $found; }

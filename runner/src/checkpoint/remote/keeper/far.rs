@@ -61,7 +61,7 @@ fn hear(orders: &mpsc::Sender<Numbered<Order>>) -> io::Result<()> {
     let mut input = io::stdin().lock();
     let (mut frames, mut buffer) = (Frames::new(MAX_ORDER), vec![0; 64 << 10]);
     loop {
-        while let Some(order) = frames.next().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
+        while let Some(order) = frames.message().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
             let _served = orders.send(order);
         }
         match input.read(&mut buffer) {

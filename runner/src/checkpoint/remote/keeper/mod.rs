@@ -250,7 +250,7 @@ impl<'a> Keeper<'a> {
     /// What it says to the last order.
     async fn answer(&mut self) -> Result<Answer, CheckpointError> {
         loop {
-            while let Some(Numbered { id, body }) = self.frames.next().map_err(|_| nonsense())? {
+            while let Some(Numbered { id, body }) = self.frames.message().map_err(|_| nonsense())? {
                 match body {
                     Answer::Alive => {}
                     Answer::Refused(why) => return Err(self.there.refused(why)),

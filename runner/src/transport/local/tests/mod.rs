@@ -83,6 +83,7 @@ impl Bare {
             input: None,
             orders: None,
             colours: false,
+            stays: None,
         };
         let ended = self.shell.as_mut().unwrap().run(script.as_bytes(), &self.redactor, terms).await.unwrap();
         let view = crate::output::View::chars(1 << 20);
