@@ -138,6 +138,11 @@ pub(crate) enum RemoteGuardPart {
         /// What stands before the first answer
         nonce: String,
     },
+    /// Do the work of checkpoints that standard input asks for
+    Keep {
+        /// What stands before the first answer
+        nonce: String,
+    },
     /// Hand the standard streams over for a shell
     Attach {
         /// Where the guard's socket is

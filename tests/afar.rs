@@ -104,7 +104,7 @@ pub(crate) fn take(site: &mut Site, session: &str) -> (String, Value) {
     (taken["checkpoint"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned(), taken)
 }
 
-fn restore(site: &mut Site, session: &str, checkpoint: &str, more: Value) -> (Value, String) {
+pub(crate) fn restore(site: &mut Site, session: &str, checkpoint: &str, more: Value) -> (Value, String) {
     let mut arguments = json!({ "session": session, "checkpoint": checkpoint });
     arguments.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     site.call("restore", &arguments)
@@ -116,7 +116,7 @@ pub(crate) fn ran(site: &mut Site, session: &str, command: &str) {
 }
 
 /// Taken, changed, and gone back to. `work` is the workspace as this machine has it.
-fn comes_back(site: &mut Site, session: &str, work: &Path) {
+pub(crate) fn comes_back(site: &mut Site, session: &str, work: &Path) {
     plant(work);
     let git = tree(&work.join("nested/.git"));
     let before = tree(work);
@@ -204,7 +204,7 @@ fn a_workspace_in_a_container_comes_back_as_it_was() {
     comes_back(&mut site, &session, &work);
 }
 
-fn in_container(docker: &Docker, name: &str, workspace: &str) -> String {
+pub(crate) fn in_container(docker: &Docker, name: &str, workspace: &str) -> String {
     let socket = docker.socket();
     format!("[targets.ci]\nworkspace = \"{workspace}\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n")
 }
@@ -216,7 +216,7 @@ pub(crate) fn walk(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The object that a text is, in what the target keeps.
-fn kept(state: &Path, text: &str) -> PathBuf {
+pub(crate) fn kept(state: &Path, text: &str) -> PathBuf {
     let mut hash = Command::new("sh");
     hash.args(["-c", "printf %s \"$1\" | git hash-object --stdin", "sh", text]);
     let name = String::from_utf8_lossy(&run(&mut hash).stdout).trim().to_owned();
@@ -230,15 +230,20 @@ fn kept(state: &Path, text: &str) -> PathBuf {
 fn what_was_meddled_with_is_refused_by_name_and_nothing_is_restored() {
     let Some(sshd) = Sshd::up(&[]) else { return };
     let (mut site, work, state) = over_ssh(&sshd, "", &policy(""));
+    is_refused_by_name(&mut site, &work, &state);
+}
+
+/// Taken, meddled with, and gone back to.
+pub(crate) fn is_refused_by_name(site: &mut Site, work: &Path, state: &Path) {
     for (name, text) in [("first", "the first"), ("second", "the second"), ("other", "something else")] {
         fs::write(work.join(name), text).expect("a file");
     }
     let session = site.open("web");
-    let (checkpoint, _) = take(&mut site, &session);
-    ran(&mut site, &session, "echo now > first; echo now > second");
-    let (object, other) = (kept(&state, "the second"), kept(&state, "something else"));
+    let (checkpoint, _) = take(site, &session);
+    ran(site, &session, "echo now > first; echo now > second");
+    let (object, other) = (kept(state, "the second"), kept(state, "something else"));
     let whole = fs::read(&object).expect("an object");
-    let now = tree(&work);
+    let now = tree(work);
     for what in ["other bytes", "garbage", "nothing", "a link"] {
         fs::remove_file(&object).expect("an object");
         match what {
@@ -248,10 +253,10 @@ fn what_was_meddled_with_is_refused_by_name_and_nothing_is_restored() {
             "a link" => symlink("/etc/passwd", &object).expect("a link"),
             _ => {}
         }
-        let (refused, text) = restore(&mut site, &session, &checkpoint, json!({}));
+        let (refused, text) = restore(site, &session, &checkpoint, json!({}));
         assert!(refused["undo"].is_null() && text.contains("does not hold any more"), "{what}: {text}");
         assert!(text.contains("`second`") && !text.contains("`first`"), "{what}: {text}");
-        assert_eq!(tree(&work), now, "{what}: nothing was restored, and nothing is left");
+        assert_eq!(tree(work), now, "{what}: nothing was restored, and nothing is left");
         let _there = fs::remove_file(&object);
         fs::write(&object, &whole).expect("an object");
     }
@@ -265,7 +270,7 @@ fn what_was_meddled_with_is_refused_by_name_and_nothing_is_restored() {
             fs::write(directory.join(name), text).expect("a file");
         }
     }
-    let (done, text) = restore(&mut site, &session, &checkpoint, json!({}));
+    let (done, text) = restore(site, &session, &checkpoint, json!({}));
     assert!(done["undo"].is_string() && done["failed"].is_null(), "{text}");
     assert_eq!(fs::read_to_string(work.join("second")).ok().as_deref(), Some("the second"));
 }

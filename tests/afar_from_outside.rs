@@ -13,7 +13,7 @@ use crate::support::site::{Site, until};
 use crate::support::world::{Ended, World};
 
 /// Whoever runs the tests may give checkpoints up.
-const PRUNE: &str =
+pub(crate) const PRUNE: &str =
     "@id(\"t-prune\") @reason(\"for tests\") permit (principal, action == Action::\"prune\", resource);\n";
 
 /// The verb `checkpoint` with the site's settings and policy.
@@ -27,36 +27,36 @@ fn site_of(world: &World) -> [String; 2] {
     ["settings.toml", "site/site.cedar"].map(|name| world.path(name).to_str().expect("text").to_owned())
 }
 
-fn outside(world: &World, words: &[&str]) -> Ended {
+pub(crate) fn outside(world: &World, words: &[&str]) -> Ended {
     let site = site_of(world);
     world.call(&arguments(site.each_ref().map(String::as_str), words))
 }
 
 /// The same, to be ended before its time.
-fn begun(world: &World, words: &[&str]) -> Child {
+pub(crate) fn begun(world: &World, words: &[&str]) -> Child {
     let site = site_of(world);
     let mut command = world.palisade();
     command.args(arguments(site.each_ref().map(String::as_str), words)).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("it starts")
 }
 
-fn listed(world: &World) -> Vec<Value> {
+pub(crate) fn listed(world: &World) -> Vec<Value> {
     let listed = outside(world, &["list", "--target", "web", "--json"]);
     assert_eq!(listed.code, Some(0), "{listed:?}");
     listed.json().as_array().expect("a list").clone()
 }
 
-fn names(all: &[Value]) -> Vec<&str> {
+pub(crate) fn names(all: &[Value]) -> Vec<&str> {
     all.iter().map(|one| one["checkpoint"].as_str().expect("a name")).collect()
 }
 
 /// The files in which a target keeps bytes.
-fn objects(state: &Path) -> Vec<PathBuf> {
+pub(crate) fn objects(state: &Path) -> Vec<PathBuf> {
     walk(state).into_iter().filter(|path| path.to_string_lossy().contains("/objects/")).collect()
 }
 
 /// The server has ended.
-fn closed(site: Site) -> World {
+pub(crate) fn closed(site: Site) -> World {
     let Site { server, world, .. } = site;
     drop(server);
     world

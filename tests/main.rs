@@ -10,6 +10,7 @@
 
 mod afar;
 mod afar_from_outside;
+mod afar_guarded;
 mod approvals;
 mod check;
 mod checkpoints;

@@ -1,6 +1,6 @@
 //! `remote-guard`: what a server starts at a target, for `remote_guard` in that target's settings. It reads no settings of its own.
 
-use palisade_runner::outpost;
+use palisade_runner::{checkpoint, outpost};
 
 use crate::args::{RemoteGuard, RemoteGuardInput, RemoteGuardPart};
 use crate::exit::Exit;
@@ -9,6 +9,7 @@ use crate::report::Trouble;
 pub(crate) fn run(args: &RemoteGuard) -> Result<Exit, Trouble> {
     let done = match &args.part {
         RemoteGuardPart::Serve { nonce } => outpost::serve(nonce),
+        RemoteGuardPart::Keep { nonce } => checkpoint::keep(nonce),
         RemoteGuardPart::Attach { directory, input } => outpost::attach(directory, *input == RemoteGuardInput::Told),
     };
     done.map(|()| Exit::Fine).map_err(|error| {

@@ -80,6 +80,14 @@ impl Site {
         Self { server: Server::of(serve), world, calls: 0 }
     }
 
+    /// With the settings and the policy that one before has left, and all that it kept.
+    pub(crate) fn of(world: World) -> Self {
+        let mut serve = world.palisade();
+        serve.args(["serve", "--config"]).arg(world.path("settings.toml"));
+        serve.arg("--policies").arg(world.path("site/site.cedar"));
+        Self { server: Server::of(serve), world, calls: 0 }
+    }
+
     /// One tool call: what is structured of its answer, and its text.
     pub(crate) fn call(&mut self, tool: &str, arguments: &Value) -> (Value, String) {
         self.calls += 1;

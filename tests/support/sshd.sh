@@ -16,6 +16,7 @@
 #   password  one more server (Host `pw`) that takes nothing but a password; makes the user palisade-pw
 #   answers   one more server (Host `kbd`) that takes nothing but an answer to a question for the password; with `password`
 #   sh        the target has no bash: what logs in finds dash as sh, and the programs of PROGRAMS below
+#   bare      the target has neither git nor find nor touch: nobody there can run them (takes root)
 #   limits    the target lets each login run 3 programs at once, and no more than 10 be on their way to be logged in
 #   notty     the target gives no terminal
 #   agent     an ssh-agent that holds key_agent, whose private file is gone
@@ -50,7 +51,7 @@ up() {
     local role name
     for role; do
         case $role in
-        plain | jump | ca | hostca | password | answers | agent | sh | limits | notty) ;;
+        plain | jump | ca | hostca | password | answers | agent | sh | bare | limits | notty) ;;
         *) die "unknown role \`$role\`" ;;
         esac
     done
@@ -256,13 +257,20 @@ new_port() { # NAME: one that nothing listens on right now; launch finds out if 
 
 launch() { # NAME: fails if it does not answer. sshd forks, then writes its pid file; one that cannot bind writes none.
     rm -f "$DIR/$1.pid"
-    "$SSHD" -f "$DIR/$1.conf" -E "$DIR/$1.log" || return 1
+    local start=("$SSHD" -f "$DIR/$1.conf" -E "$DIR/$1.log")
+    if [ "$1" = target ] && has bare; then start=(unshare --mount bash -c "$WITHOUT" bash "${start[@]}"); fi
+    "${start[@]}" || return 1
     for _ in $(seq $POLLS); do
         if [ -s "$DIR/$1.pid" ] && banner "$(port_of "$1")" 2>/dev/null; then return 0; fi
         sleep 0.02
     done
     return 1
 }
+
+WITHOUT='for program in {/usr/local,/usr,}/bin/{git,find,touch}; do
+    if [ -e "$program" ]; then mount --bind /dev/null "$program"; fi
+done
+exec "$@"'
 
 stop() { # NAME: the listener and the processes of its connections
     [ -s "$DIR/$1.pid" ] || return 0

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+pub use self::remote::keep;
 pub use self::restore::{Failed, Restored};
 
 /// A checkpoint's name: forty hexadecimal digits, of which the first few will do.
@@ -188,6 +189,15 @@ pub enum CheckpointError {
         directory: String,
         /// Why not.
         why: &'static str,
+    },
+    /// What the target keeps cannot be written or read.
+    #[error("what is kept of checkpoints in `{directory}` at the target cannot be used: {why}")]
+    #[diagnostic(help("make room on the disk there, or put right who owns the directory"))]
+    Unkept {
+        /// The directory there.
+        directory: String,
+        /// What the system there says.
+        why: String,
     },
     /// What the target holds is not what it was given.
     #[error("the target does not hold any more what the checkpoint has of {}", named(names))]

@@ -12,7 +12,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use git2::Repository;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, mkdirat, openat,
     renameat, statat, symlinkat, unlinkat, utimensat,
@@ -22,7 +21,7 @@ use rustix::io::Errno;
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::plan::{self, Plan};
-use super::store::{About, Cache, Journal, Lock, Snapshot, Store};
+use super::store::{About, Cache, Journal, Lock, Objects, Snapshot, Store, digest_at};
 use super::tree::{self, Entry, Found, Kind, Name, Stamp, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId};
 
@@ -147,18 +146,14 @@ impl Store {
         self.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })?;
         let root = tree::open_root(self.workspace())?;
         let repository = self.repository()?;
-        let mark = undo.id.short().to_owned();
-        let mut way =
-            Way { store: self, repository: &repository, root: &root, mark, seen: &now, failed: Vec::new(), count: 0 };
-        for step in steps(&plan, &then) {
-            way.step(step.name(), |way| match step {
-                Step::Delete(name) => way.delete(name),
-                Step::Put(name, entry) => way.put(name, entry),
-                Step::Finish(name, entry) => way.finish_directory(name, entry),
-            });
+        let objects = self.objects(&repository)?;
+        let mut way = Way::new(&objects, &root, undo.id.short(), &now);
+        let failed =
+            steps(&plan, &then).filter_map(|step| Some(Failed { name: step.name().clone(), why: way.take(&step)? }));
+        let failed = failed.collect();
+        for (name, entry) in timed(&plan, &then) {
+            way.put_time(name, entry);
         }
-        way.put_times_back(&plan, &then);
-        let failed = way.failed;
         let (_, after) = wide.walk()?;
         ledger.ran(&before, &after);
         self.keep_ledger(session, ledger)?;
@@ -201,37 +196,53 @@ fn is_same(root: &OwnedFd, known: &Cache, name: &Name, entry: &Entry, found: &Fo
     if !plan::looks_same(entry, found) {
         return false;
     }
-    let Kind::File(object, size) = entry.kind else { return true };
+    let Kind::File(object, _) = entry.kind else { return true };
     // Size and time can be set; the bytes tell, and are read only where the state is another than at the last checkpoint.
     if let Some((stamp, known)) = known.get(name)
         && *stamp == found.stamp
     {
         return *known == object;
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let Ok(file) = tree::open_below(root, name.as_slice(), flags, Mode::empty()) else { return false };
-    Store::digest(&mut File::from(file), size) == Some(object)
+    digest_at(root, name) == Some(object)
 }
 
-struct Way<'a> {
-    store: &'a Store,
-    repository: &'a Repository,
+/// Takes steps in a workspace.
+pub(super) struct Way<'a> {
+    /// What comes back.
+    objects: &'a Objects<'a>,
     root: &'a OwnedFd,
-    mark: String,
+    /// What is written beside its place is known by that.
+    mark: &'a str,
     /// What the plan was made for.
     seen: &'a Tree,
-    failed: Vec<Failed>,
     count: u64,
 }
 
-impl Way<'_> {
-    fn step(&mut self, name: &Name, act: impl FnOnce(&mut Self) -> Result<(), CheckpointError>) {
-        if let Err(error) = act(self) {
-            let mut why = error.to_string();
-            if let Some(source) = std::error::Error::source(&error) {
-                why = source.to_string();
-            }
-            self.failed.push(Failed { name: name.clone(), why });
+impl<'a> Way<'a> {
+    /// One for a plan that was made for what was `seen`.
+    pub(super) fn new(objects: &'a Objects<'a>, root: &'a OwnedFd, mark: &'a str, seen: &'a Tree) -> Self {
+        Self { objects, root, mark, seen, count: 0 }
+    }
+
+    /// Takes a step; why it could not be taken, as the system says it.
+    pub(super) fn take(&mut self, step: &Step<'_>) -> Option<String> {
+        let taken = match *step {
+            Step::Delete(name) => self.delete(name),
+            Step::Put(name, entry) => self.put(name, entry),
+            Step::Finish(name, entry) => self.finish_directory(name, entry),
+        };
+        let error = taken.err()?;
+        Some(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+    }
+
+    /// The time of a directory comes back, as far as it goes.
+    pub(super) fn put_time(&self, name: &Name, entry: &Entry) {
+        let Ok((directory, file)) = self.parent(name) else { return };
+        // What others put in its place keeps its own.
+        let is_directory = statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        if is_directory {
+            let _as_far_as_it_goes = utimensat(&directory, file, &times(entry), AtFlags::SYMLINK_NOFOLLOW);
         }
     }
 
@@ -318,7 +329,7 @@ impl Way<'_> {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map_err(write)?;
                 let mut file = File::from(file);
-                self.store.copy(self.repository, *object, &mut file)?;
+                self.objects.copy(*object, &mut file)?;
                 settle(&file, entry)
             }
             Kind::Directory => Ok(()),
@@ -329,19 +340,6 @@ impl Way<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let directory = tree::open_below(self.root, name.as_slice(), flags, Mode::empty()).map_err(write)?;
         settle(directory, entry)
-    }
-
-    /// The times of directories that nothing but the session and this restore has written to.
-    fn put_times_back(&mut self, plan: &Plan, then: &BTreeMap<Name, Entry>) {
-        for (name, entry) in timed(plan, then) {
-            let Ok((directory, file)) = self.parent(name) else { continue };
-            // What others put in its place keeps its own.
-            let is_directory = statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-            if is_directory {
-                let _as_far_as_it_goes = utimensat(&directory, file, &times(entry), AtFlags::SYMLINK_NOFOLLOW);
-            }
-        }
     }
 }
 

@@ -9,13 +9,13 @@
 
 mod kept;
 mod lists;
+mod objects;
 mod origin;
 mod taking;
 mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) use self::kept::Cache;
 pub use self::kept::Journal;
+#[cfg(test)]
+pub(super) use self::objects::digest;
+pub(super) use self::objects::{Objects, digest_at};
 pub use self::taking::Snapshot;
 pub use self::viewed::Viewed;
 use super::ledger::Ledger;
@@ -254,25 +257,6 @@ impl Store {
         Ok(all)
     }
 
-    /// Copies the bytes of a file to `into`.
-    ///
-    /// # Errors
-    /// The store cannot be read, or `into` not written.
-    pub fn copy(&self, repository: &Repository, object: Oid, into: &mut File) -> Result<(), CheckpointError> {
-        let failed = |source| CheckpointError::Write { source };
-        let odb = repository.odb()?;
-        let (mut reader, size, _) = match odb.reader(object) {
-            Ok(reader) => reader,
-            // Packed objects cannot be read in pieces.
-            Err(_) => {
-                let whole = odb.read(object)?;
-                return into.write_all(whole.data()).map_err(failed);
-            }
-        };
-        let copied = std::io::copy(&mut reader, into).map_err(failed)?;
-        if usize::try_from(copied).ok() == Some(size) { Ok(()) } else { Err(CheckpointError::Damaged) }
-    }
-
     /// All checkpoints but so many of the newest, oldest first, and without those that a restore which was cut short still needs.
     ///
     /// # Errors
@@ -317,25 +301,12 @@ impl Store {
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| needed.contains(object));
         self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
-        self.sweep(&repository, &needed)
+        self.objects(&repository)?.sweep(&needed)
     }
 
-    /// Lets every other object go.
-    fn sweep(&self, repository: &Repository, needed: &BTreeSet<Oid>) -> Result<(), CheckpointError> {
-        let mut spare = Vec::new();
-        repository.odb()?.foreach(|object| {
-            if !needed.contains(object) {
-                spare.push(*object);
-            }
-            true
-        })?;
-        for object in spare {
-            match fs::remove_file(self.object_path(object)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(self.failed(error)),
-                _ => {}
-            }
-        }
-        Ok(())
+    /// The bytes that are kept.
+    pub(super) fn objects<'r>(&self, repository: &'r Repository) -> Result<Objects<'r>, CheckpointError> {
+        Objects::of(repository, self.objects_path())
     }
 
     /// The repository, with nobody's settings.
@@ -343,10 +314,7 @@ impl Store {
     /// # Errors
     /// It cannot be opened.
     pub(super) fn repository(&self) -> Result<Repository, CheckpointError> {
-        let flags = git2::RepositoryOpenFlags::BARE
-            | git2::RepositoryOpenFlags::NO_SEARCH
-            | git2::RepositoryOpenFlags::NO_DOTGIT;
-        Ok(Repository::open_ext(self.repository_path(), flags, std::iter::empty::<&Path>())?)
+        open_bare(&self.repository_path())
     }
 
     fn message(&self, commit: &git2::Commit<'_>) -> Result<Message, CheckpointError> {
@@ -354,22 +322,11 @@ impl Store {
     }
 
     fn written(&self, object: Oid) -> Result<Oid, CheckpointError> {
-        self.close(object).map(|()| object)
+        objects::close(&self.objects_path(), object).map(|()| object).map_err(|error| self.failed(error))
     }
 
-    /// Takes the right to read an object from everybody but us: the library leaves it, and what it holds may be a secret.
-    fn close(&self, object: Oid) -> Result<(), CheckpointError> {
-        let path = self.object_path(object);
-        match fs::set_permissions(&path, fs::Permissions::from_mode(0o600)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.failed(error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn object_path(&self, object: Oid) -> PathBuf {
-        let hex = object.to_string();
-        let (first, rest) = hex.split_at_checked(2).unwrap_or((&hex, ""));
-        self.repository_path().join("objects").join(first).join(rest)
+    fn objects_path(&self) -> PathBuf {
+        self.repository_path().join("objects")
     }
 
     fn repository_path(&self) -> PathBuf {
@@ -379,6 +336,13 @@ impl Store {
     fn failed(&self, source: std::io::Error) -> CheckpointError {
         CheckpointError::Store { path: self.directory.clone(), source }
     }
+}
+
+/// A bare repository in this directory, and in no other.
+pub(super) fn open_bare(directory: &Path) -> Result<Repository, CheckpointError> {
+    let flags =
+        git2::RepositoryOpenFlags::BARE | git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::NO_DOTGIT;
+    Ok(Repository::open_ext(directory, flags, std::iter::empty::<&Path>())?)
 }
 
 fn shown(commit: Oid, message: Message) -> Checkpoint {

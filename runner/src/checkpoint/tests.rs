@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::ledger::Ledger;
 use super::pace::Pace;
-use super::store::{About, Journal, Snapshot, Store};
+use super::store::{About, Journal, Snapshot, Store, digest};
 use super::tree::{Scope, Tree};
 use super::{Checkpoint, CheckpointError, Restored};
 
@@ -447,10 +447,10 @@ fn what_a_file_would_be_is_told_without_holding_it() {
         let bytes: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
         let expected = git2::Oid::hash_object(git2::ObjectType::Blob, &bytes).unwrap();
         let length = bytes.len() as u64;
-        assert_eq!(Store::digest(&mut bytes.as_slice(), length), Some(expected), "{size}");
+        assert_eq!(digest(&mut bytes.as_slice(), length), Some(expected), "{size}");
         // Another length than it was said to have.
-        assert_eq!(Store::digest(&mut bytes.as_slice(), length + 1), None);
-        assert!(length == 0 || Store::digest(&mut bytes.as_slice(), length - 1).is_none());
+        assert_eq!(digest(&mut bytes.as_slice(), length + 1), None);
+        assert!(length == 0 || digest(&mut bytes.as_slice(), length - 1).is_none());
     }
 }
 

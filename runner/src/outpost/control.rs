@@ -177,6 +177,16 @@ impl Outpost {
         self.0.ready.paths_held
     }
 
+    /// Where sessions begin there, without links: looked up before anything of the session's ran.
+    pub(crate) fn workspace(&self) -> &AbsolutePath {
+        &self.0.ready.start
+    }
+
+    /// Where the program lies there.
+    pub(crate) fn program(&self) -> &str {
+        &self.0.program.program
+    }
+
     /// The SHA-256 of the program that is the guard.
     pub(crate) fn digest(&self) -> &str {
         &self.0.program.digest
@@ -334,7 +344,7 @@ fn failed(answer: Answer) -> SessionError {
 }
 
 /// Waits for where the guard's own words begin; what of those has come already.
-async fn greeted(wire: &mut Wire, nonce: &Nonce) -> Result<Vec<u8>, TargetError> {
+pub(crate) async fn greeted(wire: &mut Wire, nonce: &Nonce) -> Result<Vec<u8>, TargetError> {
     let (mut greeting, mut complaint) = (Greeting::new(nonce.as_str()), Vec::new());
     loop {
         match wire.next().await {

@@ -29,14 +29,15 @@ mod stood;
 mod there;
 
 pub use self::attach::attach;
-pub(crate) use self::control::{Outpost, Shell, Terms};
-pub(crate) use self::message::Init;
+pub(crate) use self::control::{Outpost, Shell, Terms, greeted};
+pub(crate) use self::message::{Frames, Init, MAX_ANSWER, MAX_ORDER, Numbered, encode};
 pub use self::there::serve;
 
 /// The verb of the program that is the far end, and what it is to be there.
 pub(crate) const VERB: &str = "remote-guard";
 pub(crate) const SERVE: &str = "serve";
 pub(crate) const ATTACH: &str = "attach";
+pub(crate) const KEEP: &str = "keep";
 
 /// Whose the input of a shell is that streams are handed over for: ours, who tell it what to run, or its command's.
 pub(crate) const TOLD: &str = "told";

@@ -120,14 +120,49 @@ impl<'a> Listing<'a> {
         if !readable && is_directory {
             self.leave_out(name.clone(), Reason::Unreadable)?;
         }
-        if self.listed.tree.found.len() >= MAX_ENTRIES {
-            return Err(CheckpointError::TooMany);
-        }
         let target = (kind == FileType::Symlink).then(|| target.to_vec());
         if target.as_ref().is_some_and(Vec::is_empty) {
             return self.leave_out(name, Reason::Unreadable);
         }
-        self.listed.tree.found.insert(name, Found::new(stamp, target));
+        self.put(name, Found::new(stamp, target))
+    }
+
+    /// A path that this program has found there, which has looked at it by these rules.
+    ///
+    /// # Errors
+    /// It cannot have found that, or there are too many.
+    pub(super) fn found(&mut self, name: Name, found: Found) -> Result<(), CheckpointError> {
+        let kind = found.file_type();
+        let last = Path::new(OsStr::from_bytes(&name)).file_name().unwrap_or_default().to_owned();
+        let leads = found.target.as_ref().is_some_and(|target| !target.is_empty() && target.len() <= MAX_NAME);
+        let is_right = leads == (kind == FileType::Symlink) && leads == found.target.is_some();
+        if !is_path(&name) || !is_right || self.scope.reason(&last, kind, found.stamp.size).is_some() {
+            return Err(unread());
+        }
+        self.put(name, found)
+    }
+
+    /// One that it has left out.
+    ///
+    /// # Errors
+    /// As [`Self::found`].
+    pub(super) fn left(&mut self, name: Name, why: Reason) -> Result<(), CheckpointError> {
+        if is_path(&name) { self.leave_out(name, why) } else { Err(unread()) }
+    }
+
+    /// All that it has found, at this time.
+    ///
+    /// # Errors
+    /// That is no time.
+    pub(super) fn at(self, now: i128) -> Result<Listed, CheckpointError> {
+        if u64::try_from(now).is_ok() { Ok(Listed { now, ..self.listed }) } else { Err(unread()) }
+    }
+
+    fn put(&mut self, name: Name, found: Found) -> Result<(), CheckpointError> {
+        if self.listed.tree.found.len() >= MAX_ENTRIES {
+            return Err(CheckpointError::TooMany);
+        }
+        self.listed.tree.found.insert(name, found);
         Ok(())
     }
 
@@ -154,10 +189,14 @@ impl Told {
         let kind = kind(word()?)?;
         let owner = (number(Some(word()?))?, number(Some(word()?))?);
         let times = [time(word()?)?, time(word()?)?];
-        let name = parts.next().filter(|name| is_inside(name) && name.len() <= MAX_NAME).ok_or_else(unread)?.to_vec();
+        let name = parts.next().filter(|name| is_path(name)).ok_or_else(unread)?.to_vec();
         let mode = kind.as_raw_mode() | permissions;
         Ok(Self { name, stamp: Stamp { file, size, mode, owner, times }, readable })
     }
+}
+
+fn is_path(name: &[u8]) -> bool {
+    is_inside(name) && name.len() <= MAX_NAME
 }
 
 /// A state in the words in which a step of a restore looks at it again; of a directory that is which one it is.
@@ -292,5 +331,39 @@ mod tests {
             assert!(listed(records).is_err(), "{records:?}");
         }
         assert!(listed(&[&path("a"), b"", b"=0"]).is_ok());
+    }
+
+    #[test]
+    fn what_this_program_cannot_have_found_is_not_believed() {
+        let scope = Scope { exclude: vec!["node_modules".to_owned()], max_file: 100 };
+        let found = |kind: FileType, size, target: Option<&[u8]>| {
+            let stamp = Stamp { file: (5, 7), size, mode: kind.as_raw_mode() | 0o644, owner: (0, 0), times: [1, 1] };
+            Found::new(stamp, target.map(<[u8]>::to_vec))
+        };
+        let is_believed = |name: &[u8], found: Found| Listing::new(&scope, b"").found(name.to_vec(), found).is_ok();
+        use FileType::{Directory, Fifo, RegularFile, Symlink};
+        for (name, kind, size, target, expected) in [
+            (&b"a/b"[..], RegularFile, 100, None, true),
+            (b"a", Symlink, 1, Some(&b"/x"[..]), true),
+            (b"../a", RegularFile, 1, None, false),
+            (b"/a", Directory, 1, None, false),
+            (b"", Directory, 1, None, false),
+            (&[b'a'; 4097], Directory, 1, None, false),
+            (b"a/.git", Directory, 1, None, false),
+            (b"node_modules", Directory, 1, None, false),
+            (b"a", RegularFile, 101, None, false),
+            (b"a", Fifo, 0, None, false),
+            (b"a", Symlink, 1, None, false),
+            (b"a", Symlink, 1, Some(b""), false),
+            (b"a", RegularFile, 1, Some(b"/x"), false),
+            (b"a", RegularFile, 1, Some(b""), false),
+        ] {
+            assert_eq!(is_believed(name, found(kind, size, target)), expected, "{}", String::from_utf8_lossy(name));
+        }
+        let left = |name: &[u8]| Listing::new(&scope, b"").left(name.to_vec(), Reason::Special).is_ok();
+        assert!(left(b"a/pipe") && !left(b"a/../pipe"));
+        for (now, expected) in [(0, true), (1 << 60, true), (-1, false), (i128::MIN, false), (i128::MAX, false)] {
+            assert_eq!(Listing::new(&scope, b"").at(now).is_ok(), expected, "{now}");
+        }
     }
 }

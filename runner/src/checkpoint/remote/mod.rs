@@ -2,9 +2,11 @@
 //!
 //! Whoever runs as the same user there can change what is kept there, for nothing holds them. What comes back is therefore compared with
 //! the lists of this side before any of it is put in its place. Which paths belong to a checkpoint, what a restore does to each and in
-//! which order is decided where it is for this machine (`tree.rs`, `plan.rs`, `restore.rs`); this is how it is done there.
+//! which order is decided where it is for this machine (`tree.rs`, `plan.rs`, `restore.rs`); this is how it is done there: with programs of
+//! the target's, or where a guard has been brought there by that very program (`keeper/`). Both keep the same bytes in the same place.
 
 mod batches;
+mod keeper;
 mod listing;
 mod steps;
 mod taking;
@@ -15,6 +17,8 @@ use std::ops::ControlFlow;
 use git2::Oid;
 use palisade_engine::AbsolutePath;
 
+pub use self::keeper::keep;
+use self::keeper::{Keeper, Why};
 use self::listing::{Listed, Listing};
 use super::CheckpointError;
 use super::pace::Pace;
@@ -79,6 +83,9 @@ impl There {
     }
 
     async fn list(&self, scope: &Scope, pace: &Pace) -> Result<Listed, CheckpointError> {
+        if let Some(outpost) = self.base.outpost() {
+            return Keeper::start(self, outpost, Some(scope), pace).await?.list(scope).await;
+        }
         let mut call = format!("palisade_list {}", word(self.workspace.as_str().as_bytes()));
         for name in &scope.exclude {
             call.push_str(&format!(" -o -name {}", word(&literal(name))));
@@ -95,6 +102,12 @@ impl There {
 
     /// The objects that the bytes of these files are, which are written to what is kept if `keep`. What cannot be read has none.
     async fn hash(&self, names: &[Name], keep: bool, pace: &Pace) -> Result<BTreeMap<Name, Oid>, CheckpointError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        if let Some(outpost) = self.base.outpost() {
+            return Keeper::start(self, outpost, None, pace).await?.read(names, keep).await;
+        }
         let call = if keep { "palisade_hash -w" } else { "palisade_hash" };
         let (mut all, mut rest) = (BTreeMap::new(), names);
         for _ in 0..MAX_REFUSED {
@@ -118,6 +131,9 @@ impl There {
 
     /// Which of these objects are kept, and their sizes.
     async fn held(&self, objects: &BTreeSet<Oid>, pace: &Pace) -> Result<BTreeMap<Oid, u64>, CheckpointError> {
+        if let Some(outpost) = self.base.outpost() {
+            return Keeper::start(self, outpost, None, pace).await?.sizes(objects).await;
+        }
         let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let (lines, _) = self.lines("palisade_held", input.into_bytes(), objects.len(), pace).await?;
         let sized = lines.iter().filter_map(|line| {
@@ -137,8 +153,12 @@ impl There {
         if objects.is_empty() {
             return Ok(());
         }
+        let pace = Pace::default();
+        if let Some(outpost) = self.base.outpost() {
+            return Keeper::start(self, outpost, None, &pace).await?.forget(objects).await;
+        }
         let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
-        self.lines("palisade_forget", input.into_bytes(), 0, &Pace::default()).await.map(drop)
+        self.lines("palisade_forget", input.into_bytes(), 0, &pace).await.map(drop)
     }
 
     /// Lets every object go but these, and what was cut short has left besides.
@@ -146,8 +166,12 @@ impl There {
     /// # Errors
     /// The target cannot be asked, or does not do it.
     pub(crate) async fn sweep(&self, needed: &BTreeSet<Oid>) -> Result<(), CheckpointError> {
+        let pace = Pace::default();
+        if let Some(outpost) = self.base.outpost() {
+            return Keeper::start(self, outpost, None, &pace).await?.sweep(needed).await;
+        }
         let input: String = needed.iter().map(|object| format!("{object}\n")).collect();
-        let (_, whole) = self.lines("palisade_sweep", input.into_bytes(), 0, &Pace::default()).await?;
+        let (_, whole) = self.lines("palisade_sweep", input.into_bytes(), 0, &pace).await?;
         if whole { Ok(()) } else { Err(broken("it does not let go of what is not needed").into()) }
     }
 
@@ -188,7 +212,7 @@ impl There {
         let mut read = Ok(());
         let take = |record: &[u8]| {
             read = match record.strip_prefix(b"!") {
-                Some(why) => Err(self.refused(&String::from_utf8_lossy(why))),
+                Some(why) => Err(self.told(&String::from_utf8_lossy(why))),
                 None => each(record),
             };
             if read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -198,19 +222,32 @@ impl There {
         pace.goes_on()
     }
 
-    /// Why a target does not answer, in its own words.
-    fn refused(&self, why: &str) -> CheckpointError {
+    /// Why a target does not answer, in the words of its shell.
+    fn told(&self, why: &str) -> CheckpointError {
+        let why = match why {
+            "store" => Why::Store,
+            "link" => Why::Link,
+            "inside" => Why::Inside,
+            "workspace" => Why::Workspace,
+            "root" => Why::Root,
+            why => {
+                return match why.strip_prefix("lacks ").filter(|what| WORDS.contains(what)) {
+                    Some(what) => CheckpointError::Lacks { what: format!("`{what}`") },
+                    None => broken("it is no answer").into(),
+                };
+            }
+        };
+        self.refused(why)
+    }
+
+    fn refused(&self, why: Why) -> CheckpointError {
         let no_place = |why| CheckpointError::NoPlace { directory: self.kept.to_string(), why };
         match why {
-            "store" => no_place("it cannot be made, or is not its user's own"),
-            "link" => no_place("a link stands in its place"),
-            "inside" => no_place("it leads into the workspace"),
-            "workspace" => TargetError::NoWorkspace { path: self.workspace.to_string() }.into(),
-            "root" => no_place("the workspace is all that there is at the target"),
-            why => match why.strip_prefix("lacks ").filter(|what| WORDS.contains(what)) {
-                Some(what) => CheckpointError::Lacks { what: format!("`{what}`") },
-                None => broken("it is no answer").into(),
-            },
+            Why::Store => no_place("it cannot be made, or is not its user's own"),
+            Why::Link => no_place("a link stands in its place"),
+            Why::Inside => no_place("it leads into the workspace"),
+            Why::Workspace => TargetError::NoWorkspace { path: self.workspace.to_string() }.into(),
+            Why::Root => no_place("the workspace is all that there is at the target"),
         }
     }
 }

@@ -10,11 +10,12 @@ use git2::Oid;
 use rustix::fs::FileType;
 
 use super::batches::{Batches, Stage, put_times};
+use super::keeper::Keeper;
 use super::{There, WORDS, object, quoted, word};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan::{self, Plan};
-use crate::checkpoint::restore::{Failed, Prospect, Restored, before, steps, timed};
+use crate::checkpoint::restore::{Failed, Prospect, Restored, Step, before, steps, timed};
 use crate::checkpoint::store::{Journal, Lock, Snapshot, Store};
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};
@@ -80,12 +81,31 @@ impl There {
             store.begin(&Journal { to: to.id.as_str().to_owned(), undo: undo.id.as_str().to_owned() })
         })?;
         let stage = Stage { mark: undo.id.short() };
-        let batches = Batches::of(steps(&plan, &then).collect(), &now);
-        if let Err(error) = self.stage(stage, &plan, &then, &batches).await {
-            self.take_back(store, held, stage, &undo.id).await;
-            return Err(error);
-        }
-        let failed = self.go(stage, &batches).await?;
+        let steps: Vec<Step<'_>> = steps(&plan, &then).collect();
+        let failed = match self.base.outpost() {
+            Some(outpost) => {
+                let same = async {
+                    let mut keeper = Keeper::start(self, outpost, None, &pace).await?;
+                    tampered(keeper.others(&files(&plan, &then)).await?)?;
+                    Ok(keeper)
+                };
+                match same.await {
+                    Ok(mut keeper) => keeper.take(&steps, &now, stage.mark).await?,
+                    Err(error) => {
+                        self.take_back(store, held, None, &undo.id).await;
+                        return Err(error);
+                    }
+                }
+            }
+            None => {
+                let batches = Batches::of(steps, &now);
+                if let Err(error) = self.stage(stage, &plan, &then, &batches).await {
+                    self.take_back(store, held, Some(stage), &undo.id).await;
+                    return Err(error);
+                }
+                self.go(stage, &batches).await?
+            }
+        };
         let after = self.walk(store.scope(), &pace).await?;
         self.put_times_back(&plan, &then, &after).await?;
         ledger.ran(&before, &after);
@@ -105,16 +125,9 @@ impl There {
             return Ok(());
         }
         let pace = Pace::default();
-        let files = plan.write.iter().filter_map(|name| {
-            let Kind::File(object, size) = then.get(name)?.kind else { return None };
-            Some((name, object, size))
-        });
-        let files: Vec<(&Name, Oid, u64)> = files.collect();
+        let files = files(plan, then);
         let directory = word(&stage.directory());
         let sizes = self.held(&files.iter().map(|(_, object, _)| *object).collect(), &pace).await?;
-        let tampered = |names: Vec<Name>| {
-            if names.is_empty() { Ok(()) } else { Err(CheckpointError::Tampered { names }) }
-        };
         let gone = files.iter().filter(|(_, object, size)| sizes.get(object) != Some(size));
         tampered(gone.map(|(name, ..)| (*name).clone()).collect())?;
         let mut index = Vec::new();
@@ -134,9 +147,14 @@ impl There {
     }
 
     /// Nothing was restored: there is nothing to go on with, or to go back from. As far as it goes.
-    async fn take_back(&self, store: &Store, held: &Lock, stage: Stage<'_>, undo: &CheckpointId) {
-        let call = format!("palisade_unstage {}", word(&stage.directory()));
-        let cleared = self.lines(&call, Vec::new(), 0, &Pace::default()).await;
+    async fn take_back(&self, store: &Store, held: &Lock, stage: Option<Stage<'_>>, undo: &CheckpointId) {
+        let cleared = match stage {
+            Some(stage) => {
+                let call = format!("palisade_unstage {}", word(&stage.directory()));
+                self.lines(&call, Vec::new(), 0, &Pace::default()).await.map(drop)
+            }
+            None => Ok(()),
+        };
         let spare = tokio::task::block_in_place(|| {
             store.end().and_then(|()| store.remove_lists(held, std::slice::from_ref(undo)))
         });
@@ -172,6 +190,13 @@ impl There {
             let found = after.found.get(*name).filter(|found| found.file_type() == FileType::Directory);
             found.is_some_and(|found| found.stamp.times.first() != Some(&entry.modified))
         });
+        if let Some(outpost) = self.base.outpost() {
+            let differs: BTreeMap<Name, Entry> = differs.map(|(name, entry)| (name.clone(), entry.clone())).collect();
+            if differs.is_empty() {
+                return Ok(());
+            }
+            return Keeper::start(self, outpost, None, &Pace::default()).await?.put_times(differs).await;
+        }
         let lines = put_times(differs);
         if lines.is_empty() { Ok(()) } else { self.run(&lines, 0, |_, _| {}).await }
     }
@@ -197,4 +222,17 @@ impl There {
         })
         .await
     }
+}
+
+/// The files that come back, with the objects that their bytes have to be.
+fn files<'p>(plan: &'p Plan, then: &BTreeMap<Name, Entry>) -> Vec<(&'p Name, Oid, u64)> {
+    let files = plan.write.iter().filter_map(|name| {
+        let Kind::File(object, size) = then.get(name)?.kind else { return None };
+        Some((name, object, size))
+    });
+    files.collect()
+}
+
+fn tampered(names: Vec<Name>) -> Result<(), CheckpointError> {
+    if names.is_empty() { Ok(()) } else { Err(CheckpointError::Tampered { names }) }
 }

@@ -106,7 +106,7 @@ impl Store {
         let mut cache = self.cache();
         cache.retain(|_, (_, object)| !spare.contains(object));
         self.keep(cache.iter().map(|(name, (stamp, object))| (name, stamp, *object)))?;
-        self.sweep(&repository, &reached(&repository)?)?;
+        self.objects(&repository)?.sweep(&reached(&repository)?)?;
         Ok(spare)
     }
 }

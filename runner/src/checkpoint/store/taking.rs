@@ -2,31 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use git2::{ObjectType, Oid, Repository, Signature};
-use rustix::fs::{FileType, Mode, OFlags};
-use sha1::{Digest as _, Sha1};
+use rustix::fs::FileType;
 
 use super::kept::Cache;
 use super::{About, CHECKPOINTS, Holds, Lock, Message, Store, shown};
 use crate::checkpoint::pace::Pace;
-use crate::checkpoint::tree::{self, Entry, Found, Kind, Name, Reason, Stamp, Tree, Uncovered};
+use crate::checkpoint::tree::{Entry, Kind, Name, Tree, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
 
 /// The longest step of a file system's clock that is reckoned with.
 pub(super) const STEP: Duration = Duration::from_millis(20);
-
-/// How often a file is read that changes meanwhile.
-const TRIES: usize = 3;
-
-/// Bytes of a file that are read into memory as a whole; larger ones go through a buffer.
-const WHOLE: u64 = 1 << 20;
-
-/// Bytes of a file that are held at once where it is only looked at.
-const BUFFER: usize = 64 << 10;
 
 /// Checkpoints of one workspace: an agent may take as many as it likes.
 const MAX_CHECKPOINTS: usize = 1_000;
@@ -139,24 +128,6 @@ impl Store {
         self.keep(found.filter_map(|(name, found)| Some((name, &found.stamp, found.object?))))
     }
 
-    /// The object that a file's bytes would be, which is not written. Git's are hashed with their length.
-    pub(in crate::checkpoint) fn digest(file: &mut impl io::Read, size: u64) -> Option<Oid> {
-        let mut hash = Sha1::new();
-        hash.update(format!("blob {size}\0"));
-        let (mut left, mut buffer) = (size, vec![0; BUFFER]);
-        loop {
-            let read = file.read(&mut buffer).ok()?;
-            if read == 0 {
-                break;
-            }
-            // It has grown.
-            left = left.checked_sub(read as u64)?;
-            hash.update(buffer.get(..read)?);
-        }
-        (left == 0).then_some(())?;
-        Oid::from_bytes(&hash.finalize()).ok()
-    }
-
     /// The entries of everything that was found, with what of it had to be read now written to the store.
     fn read_changed(
         &self,
@@ -169,6 +140,7 @@ impl Store {
     ) -> Result<(BTreeMap<Name, Entry>, bool), CheckpointError> {
         let settled = start.checked_sub(STEP).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = i128::try_from(settled.as_nanos()).unwrap_or(0);
+        let objects = self.objects(repository)?;
         let (mut entries, mut gone, mut is_known) = (BTreeMap::new(), Vec::new(), true);
         pace.begin(walked.found.len());
         for (name, found) in &mut walked.found {
@@ -182,8 +154,11 @@ impl Store {
                     is_known &= before.is_some();
                     let object = match before {
                         Some((_, object)) => object,
-                        None => match self.read_file(repository, root, name, found)? {
-                            Ok(object) => object,
+                        None => match objects.read_file(root, name)? {
+                            Ok((object, stamp)) => {
+                                found.stamp = stamp;
+                                object
+                            }
                             Err(why) => {
                                 gone.push((name.clone(), why));
                                 continue;
@@ -205,59 +180,6 @@ impl Store {
             walked.uncovered.extend(why.map(|why| Uncovered { name, why }));
         }
         Ok((entries, is_known && known.is_empty()))
-    }
-
-    /// Writes a file's bytes to the store, as they are at one moment: the state of that moment goes into `found`. None: it is no more.
-    pub(super) fn read_file(
-        &self,
-        repository: &Repository,
-        root: &OwnedFd,
-        name: &Name,
-        found: &mut Found,
-    ) -> Result<Result<Oid, Option<Reason>>, CheckpointError> {
-        let odb = repository.odb()?;
-        for _ in 0..TRIES {
-            let opened = tree::open_below(
-                root,
-                name.as_slice(),
-                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-                Mode::empty(),
-            );
-            let mut file = match opened {
-                Ok(file) => File::from(file),
-                Err(rustix::io::Errno::NOENT) => return Ok(Err(None)),
-                Err(_) => return Ok(Err(Some(Reason::Unreadable))),
-            };
-            let Ok(stat) = rustix::fs::fstat(&file) else { return Ok(Err(Some(Reason::Unreadable))) };
-            let stamp = Stamp::of(&stat);
-            if FileType::from_raw_mode(stamp.mode) != FileType::RegularFile {
-                return Ok(Err(Some(Reason::Changing)));
-            }
-            let written = if stamp.size <= WHOLE {
-                let mut bytes = Vec::new();
-                match (&mut file).take(stamp.size + 1).read_to_end(&mut bytes) {
-                    Ok(_) if bytes.len() as u64 == stamp.size => Some(odb.write(ObjectType::Blob, &bytes)?),
-                    Ok(_) => None,
-                    Err(_) => return Ok(Err(Some(Reason::Unreadable))),
-                }
-            } else {
-                let size = usize::try_from(stamp.size).map_err(|_| CheckpointError::TooMany)?;
-                let mut writer = odb.writer(size, ObjectType::Blob)?;
-                match std::io::copy(&mut (&mut file).take(stamp.size), &mut writer) {
-                    Ok(copied) if copied == stamp.size => Some(writer.finalize()?),
-                    Ok(_) => None,
-                    Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(Err(Some(Reason::Unreadable))),
-                    Err(error) => return Err(self.failed(error)),
-                }
-            };
-            let unchanged = rustix::fs::fstat(&file).is_ok_and(|stat| Stamp::of(&stat) == stamp);
-            if let Some(object) = written.filter(|_| unchanged) {
-                self.close(object)?;
-                found.stamp = stamp;
-                return Ok(Ok(object));
-            }
-        }
-        Ok(Err(Some(Reason::Changing)))
     }
 
     fn tree<'r>(

@@ -40,6 +40,7 @@ impl Store {
     ) -> Result<Viewed, CheckpointError> {
         let touched: BTreeSet<Name> = changes.touched(base);
         let repository = self.repository()?;
+        let objects = self.objects(&repository)?;
         let start = SystemTime::now();
         let mut read = self.with(touched.clone()).read_now(&repository, &Pace::default())?;
         let mut left_out = changes.left_out.clone();
@@ -49,8 +50,11 @@ impl Store {
             let kind = match (found.file_type(), &found.target) {
                 (FileType::Directory, _) => Kind::Directory,
                 (FileType::Symlink, Some(target)) => Kind::Link(target.clone()),
-                _ => match self.read_file(&repository, upper, name, &mut found)? {
-                    Ok(object) => Kind::File(object, found.stamp.size),
+                _ => match objects.read_file(upper, name)? {
+                    Ok((object, stamp)) => {
+                        found.stamp = stamp;
+                        Kind::File(object, stamp.size)
+                    }
                     Err(why) => {
                         left_out.extend(why.map(|why| Uncovered { name: name.clone(), why }));
                         unread.insert(name.clone());

@@ -115,6 +115,11 @@ impl Base {
         self.outpost.is_some()
     }
 
+    /// The guard there, if there is one: this very program.
+    pub(crate) fn outpost(&self) -> Option<&Outpost> {
+        self.outpost.as_ref()
+    }
+
     /// The operator's name for the target.
     pub(crate) fn name(&self) -> &str {
         &self.name

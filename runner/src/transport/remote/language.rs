@@ -54,6 +54,12 @@ pub(crate) enum Purpose<'a> {
         program: &'a str,
         nonce: &'a Nonce,
     },
+    /// For the work of checkpoints, by the guard's program; it says where its own words begin.
+    Keeper {
+        /// Where it lies.
+        program: &'a str,
+        nonce: &'a Nonce,
+    },
     /// For handing a shell's streams to the guard.
     Attach {
         /// Where the guard lies.
@@ -69,7 +75,7 @@ pub(crate) enum Purpose<'a> {
 impl Purpose<'_> {
     fn mark(&self) -> Option<&str> {
         match self {
-            Self::Ours | Self::Task | Self::Guard { .. } | Self::Attach { .. } => None,
+            Self::Ours | Self::Task | Self::Guard { .. } | Self::Keeper { .. } | Self::Attach { .. } => None,
             Self::Session(mark) | Self::Once(mark) | Self::Terminal(mark, ..) => Some(mark),
         }
     }
@@ -77,7 +83,8 @@ impl Purpose<'_> {
     /// The size of the terminal that its streams are to be.
     pub(crate) fn terminal(&self) -> Option<TerminalSize> {
         match self {
-            Self::Ours | Self::Session(_) | Self::Once(_) | Self::Task | Self::Guard { .. } => None,
+            Self::Ours | Self::Session(_) | Self::Once(_) | Self::Task => None,
+            Self::Guard { .. } | Self::Keeper { .. } => None,
             Self::Attach { terminal, .. } => *terminal,
             Self::Terminal(_, size, _) => Some(*size),
         }
@@ -91,6 +98,10 @@ impl Language {
         let words: &[&'static str] = match (self, purpose) {
             (_, Purpose::Guard { program, nonce }) => {
                 let words = [program, outpost::VERB, outpost::SERVE, nonce.as_str()];
+                return words.map(|word| Cow::from(word.to_owned())).into();
+            }
+            (_, Purpose::Keeper { program, nonce }) => {
+                let words = [program, outpost::VERB, outpost::KEEP, nonce.as_str()];
                 return words.map(|word| Cow::from(word.to_owned())).into();
             }
             (_, Purpose::Attach { program, directory, told, .. }) => {
