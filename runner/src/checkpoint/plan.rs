@@ -97,12 +97,14 @@ pub fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether what is there is what the checkpoint has, as far as it can be told without reading: type, permissions, and where a link
-/// leads. Of a file also its size and time, and then `content` has to be asked.
+/// leads with its time. Of a file also its size and time, and then `content` has to be asked.
 #[must_use]
 pub fn looks_same(entry: &Entry, found: &Found) -> bool {
     match (&entry.kind, found.file_type()) {
         (Kind::Directory, FileType::Directory) => entry.mode == found.stamp.permissions(),
-        (Kind::Link(target), FileType::Symlink) => found.target.as_ref() == Some(target),
+        (Kind::Link(target), FileType::Symlink) => {
+            found.target.as_ref() == Some(target) && found.stamp.times.first() == Some(&entry.modified)
+        }
         (Kind::File(_, size), FileType::RegularFile) => {
             *size == found.stamp.size
                 && entry.mode == found.stamp.permissions()

@@ -655,6 +655,21 @@ fn carry_out(world: &World, edits: &[Edit]) {
     }
 }
 
+/// By chance found by what follows: where it leads alone does not say that it is the one that was there.
+#[test]
+fn a_link_that_is_made_anew_gets_its_time_back() {
+    let mut world = World::new();
+    let link = [Edit::Directory(2), Edit::Link(9, 2)];
+    carry_out(&world, &link);
+    let (then, before) = (world.take(), world.state());
+    // A file's time is that of the kernel's last tick, which may be 10 ms ago.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    world.session(|world| carry_out(world, &[Edit::Delete(9), Edit::Link(9, 2)]));
+    assert_ne!(world.state(), before);
+    let done = world.restore(&then, false);
+    assert_eq!((done.failed.as_slice(), world.state()), (&[][..], before));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
