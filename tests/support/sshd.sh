@@ -35,6 +35,7 @@ main() {
     DIR=$(cd "$DIR" && pwd)
     SSHD=$(PATH=$PATH:/usr/sbin:/sbin command -v sshd) || missing "openssh-server is not installed"
     command -v ssh-keygen >/dev/null || missing "openssh-client is not installed"
+    ROLES=$(cat "$DIR/roles" 2>/dev/null || true)
     case $verb in
     up) up "$@" ;;
     mitm) change_host_key host_b ;;
@@ -56,6 +57,7 @@ up() {
         esac
     done
     ROLES=" plain $* "
+    printf '%s' "$ROLES" >"$DIR/roles"
     chmod 700 "$DIR"
     if [ "$(id -u)" = 0 ]; then mkdir -p /run/sshd; fi # sshd's privilege separation directory, missing where no sshd was ever started
 
