@@ -20,6 +20,9 @@ use crate::transport::line_ends::LineEnds;
 use crate::transport::local::ladder::{Ladder, Rung};
 use crate::transport::local::{End, Ended, Lost};
 
+/// The status of a command that an interrupt has ended, as shells tell it.
+const INTERRUPTED: i32 = 130;
+
 /// Silence after which output that can no longer become a secret is let go.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -338,6 +341,8 @@ impl Run<'_> {
         Some(match (&self.fall, self.status) {
             (Some((end, _)), _) => (*end, None),
             (None, Some(status)) => (End::Status(status), None),
+            // It was interrupted when it had read its report's line already, and has forgotten both; it answers what was asked behind that.
+            (None, None) if self.again.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
             (None, None) => (End::Unknown, Some(Lost::Silent)),
         })
