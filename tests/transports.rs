@@ -351,6 +351,41 @@ fn a_session_in_a_container_is_a_session() {
     assert!(!left.contains(&id), "the container was left");
 }
 
+/// Reads the lines of the session's shell in its place and answers the last of them, which asks whether the shell is there. It is
+/// the shell's input that bash keeps at 10 while a command has another one.
+const THIEF: &str = "#!/bin/bash\n\
+                     trap '' INT\n\
+                     exec 3</proc/$PPID/fd/10\n\
+                     echo steals\n\
+                     read -r report <&3\n\
+                     until read -r line <&3 && [[ $line == /palisade/* ]]; do :; done\n\
+                     nonce=${line#* } nonce=${nonce%%/*}\n\
+                     printf '%s/ 0\\n' \"$nonce\"\n\
+                     printf '%s/\\n' \"$nonce\" >&2\n\
+                     sleep 641\n";
+
+/// A report that an interrupt has cost is asked for again, of the shell and of nobody else.
+#[test]
+fn an_interrupt_that_takes_the_report_with_it_costs_no_session() {
+    let Some(docker) = Docker::up() else { return };
+    let container = docker.container("palisade-thief-test");
+    let (name, socket) = (container.name(), docker.socket());
+    let mut site = Site::new(&format!(
+        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n"
+    ));
+    container.bash("0:0", &format!("cd /bin; cat >thief <<'END'\n{THIEF}END\nchmod 755 thief"));
+    let session = site.open("ci");
+    site.exec(&session, "x=kept");
+    let (job, text) = site.call("exec", &json!({ "session": session, "command": "thief", "yield_ms": 500 }));
+    assert_eq!(job["stdout"], "steals\n", "{text}");
+    let job = job["job"].as_str().expect("a job").to_owned();
+    site.call("job_signal", &json!({ "job": job, "signal": "INT" }));
+    let (ended, text) = site.read_to_end(&job);
+    assert_eq!((&ended["status"], &ended["exit_code"]), (&json!("done"), &json!(130)), "{text}");
+    assert!(!runs("641"), "the thief is left");
+    is(&site.exec(&session, "echo $x"), "stdout", &json!("kept\n"), "after a thief");
+}
+
 /// Another engine that answers at a socket as Docker's does.
 #[test]
 fn a_session_in_a_container_of_podmans_is_a_session() {

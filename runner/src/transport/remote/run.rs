@@ -214,8 +214,14 @@ impl Run<'_> {
     async fn drive(&mut self) -> Over {
         loop {
             tokio::task::coop::consume_budget().await;
-            if let Some(over) = self.over() {
-                return over;
+            match self.over() {
+                // A shell that was interrupted when it had read its report's line already has forgotten both, and answers what was asked
+                // behind that. So may something of the agent's that has read both: once all but the shell is ended, it is asked again.
+                Some((End::Unknown, Some(Lost::Silent))) if self.again.is_some() => {
+                    self.begin_to_end(End::Status(INTERRUPTED), Ladder::kill());
+                }
+                Some(over) => return over,
+                None => {}
             }
             match self.event().await {
                 Event::Deadline if self.fall.is_some() => self.step(),
@@ -341,8 +347,6 @@ impl Run<'_> {
         Some(match (&self.fall, self.status) {
             (Some((end, _)), _) => (*end, None),
             (None, Some(status)) => (End::Status(status), None),
-            // It was interrupted when it had read its report's line already, and has forgotten both; it answers what was asked behind that.
-            (None, None) if self.again.is_some() => (End::Status(INTERRUPTED), None),
             // Something of the agent's has read the line that should have reported.
             (None, None) => (End::Unknown, Some(Lost::Silent)),
         })
