@@ -51,7 +51,7 @@ pub(super) struct Keeper<'a> {
     frames: Frames,
     tick: Interval,
     heard: Instant,
-    /// Bytes that it has told.
+    /// Bytes that it has told since it was asked.
     told: usize,
     /// The number of the last order.
     last: u64,
@@ -222,6 +222,7 @@ impl<'a> Keeper<'a> {
 
     async fn send(&mut self, order: Order) -> Result<(), CheckpointError> {
         self.last += 1;
+        self.told = 0;
         let bytes = encode(&Numbered { id: self.last, body: order }).map_err(|_| CheckpointError::TooMany)?;
         for piece in bytes.chunks(PIECE) {
             while !self.has_room().await? {}
