@@ -11,6 +11,7 @@ mod kept;
 mod lists;
 mod objects;
 mod origin;
+mod reading;
 mod taking;
 mod viewed;
 

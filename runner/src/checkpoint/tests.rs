@@ -405,6 +405,39 @@ fn there_is_a_limit_to_checkpoints() {
     assert!(miette::Diagnostic::help(&full).unwrap().to_string().contains("prune"));
 }
 
+/// Several threads read where there is much to read, and git finds nothing wrong with what we write past its library.
+#[test]
+fn many_files_are_kept_as_git_would_keep_them() {
+    let mut world = World::new();
+    for index in 0..500 {
+        world.write(&format!("d{}/f{index}", index % 7), format!("{index}\n"));
+        // The same bytes, which two threads may come upon at once.
+        world.write(&format!("same/f{index}"), "all the same\n");
+    }
+    let then = world.state();
+    let taken = world.take();
+    assert_eq!((taken.files, taken.uncovered), (1_000, 0));
+    let [store] =
+        [world.root.path().join("stores")].map(|stores| fs::read_dir(stores).unwrap().next().unwrap().unwrap());
+    let git = |words: &[&str]| {
+        let mut git = Command::new("git");
+        let done = git.arg("--git-dir").arg(store.path().join("repository")).args(words).output().unwrap();
+        assert!(done.status.success(), "git {words:?}: {done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    };
+    assert_eq!(
+        git(&["fsck", "--strict", "--no-dangling", "--no-progress"])
+            .replace("notice: HEAD points to an unborn branch (master)\n", ""),
+        ""
+    );
+    let listed = git(&["ls-tree", "-r", &format!("{}:content", taken.id.as_str())]);
+    // Those of 500 numbers, and the one of all others.
+    assert_eq!(listed.lines().count(), 501);
+    world.session(|world| world.bash("rm -r d* same"));
+    assert_eq!(world.restore(&taken, false).failed, []);
+    assert!(world.state() == then, "what came back is something else");
+}
+
 #[test]
 fn reading_ahead_leaves_nothing_to_read_and_can_be_ended() {
     let world = World::new();

@@ -201,6 +201,22 @@ impl Found {
     pub fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.stamp.mode)
     }
+
+    /// Whether there are bytes in it that have to be read.
+    pub(super) fn has_bytes(&self) -> bool {
+        self.file_type() != FileType::Directory && self.target.is_none()
+    }
+
+    /// What a checkpoint says of it; none of a file whose object is not known.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        let kind = match (self.file_type(), &self.target) {
+            (FileType::Directory, _) => Kind::Directory,
+            (_, Some(target)) => Kind::Link(target.clone()),
+            (_, None) => Kind::File(self.object?, self.stamp.size),
+        };
+        let [modified, _] = self.stamp.times;
+        Some(Entry { kind, mode: self.stamp.permissions(), owner: self.stamp.owner, modified })
+    }
 }
 
 /// Looks at everything below `root`.
@@ -367,6 +383,11 @@ impl Stamp {
             times: [number()?, number()?],
         };
         Some((stamp, parts.next()?))
+    }
+
+    /// Whether nothing has happened to it since this time, in nanoseconds since 1970.
+    pub(super) fn is_before(&self, time: i128) -> bool {
+        self.times.iter().all(|own| *own < time)
     }
 
     /// Permission bits, with set-user-ID and its kin.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use git2::Oid;
-use rustix::fs::FileType;
 
 use super::taking::{Read, STEP};
 use super::{About, CHECKPOINTS, Holds, Lock, Snapshot, Store, reached};
@@ -56,21 +55,13 @@ impl Store {
         let before = self.cache();
         let (mut entries, mut settled_files, mut is_known) = (BTreeMap::new(), 0, true);
         for (name, found) in &mut tree.found {
-            let kind = match (found.file_type(), &found.target, objects.get(name)) {
-                (FileType::Directory, ..) => Kind::Directory,
-                (FileType::Symlink, Some(target), _) => Kind::Link(target.clone()),
-                (FileType::RegularFile, _, Some(object)) => {
-                    if found.stamp.times.iter().all(|time| *time < settled) {
-                        is_known &= before.get(name) == Some(&(found.stamp, *object));
-                        found.object = Some(*object);
-                        settled_files += 1;
-                    }
-                    Kind::File(*object, found.stamp.size)
-                }
-                _ => return Err(CheckpointError::Damaged),
-            };
-            let ([modified, _], mode) = (found.stamp.times, found.stamp.permissions());
-            entries.insert(name.clone(), Entry { kind, mode, owner: found.stamp.owner, modified });
+            found.object = objects.get(name).copied().filter(|_| found.has_bytes());
+            entries.insert(name.clone(), found.entry().ok_or(CheckpointError::Damaged)?);
+            found.object = found.object.filter(|_| found.stamp.is_before(settled));
+            if let Some(object) = found.object {
+                is_known &= before.get(name) == Some(&(found.stamp, object));
+                settled_files += 1;
+            }
         }
         is_known &= settled_files == before.len();
         self.keep_as(&self.repository()?, Read { tree, entries, is_known }, about, start, reuse)

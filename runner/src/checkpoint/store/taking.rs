@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use git2::{ObjectType, Oid, Repository, Signature};
-use rustix::fs::FileType;
 
 use super::kept::Cache;
 use super::{About, CHECKPOINTS, Holds, Lock, Message, Store, shown};
@@ -140,71 +139,56 @@ impl Store {
     ) -> Result<(BTreeMap<Name, Entry>, bool), CheckpointError> {
         let settled = start.checked_sub(STEP).unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
         let settled = i128::try_from(settled.as_nanos()).unwrap_or(0);
-        let objects = self.objects(repository)?;
-        let (mut entries, mut gone, mut is_known) = (BTreeMap::new(), Vec::new(), true);
+        let mut unread = Vec::new();
         pace.begin(walked.found.len());
         for (name, found) in &mut walked.found {
+            if found.has_bytes() {
+                // Taken out as it goes: of a large workspace there is one list in memory, not two.
+                let before = known.remove(name).filter(|(stamp, _)| *stamp == found.stamp);
+                let Some((_, object)) = before else {
+                    unread.push((name, found));
+                    continue;
+                };
+                found.object = Some(object);
+            }
             pace.step()?;
-            let kind = match (found.file_type(), &found.target) {
-                (FileType::Directory, _) => Kind::Directory,
-                (FileType::Symlink, Some(target)) => Kind::Link(target.clone()),
-                _ => {
-                    // Taken out as it goes: of a large workspace there is one list in memory, not two.
-                    let before = known.remove(name).filter(|(stamp, _)| *stamp == found.stamp);
-                    is_known &= before.is_some();
-                    let object = match before {
-                        Some((_, object)) => object,
-                        None => match objects.read_file(root, name)? {
-                            Ok((object, stamp)) => {
-                                found.stamp = stamp;
-                                object
-                            }
-                            Err(why) => {
-                                gone.push((name.clone(), why));
-                                continue;
-                            }
-                        },
-                    };
-                    if found.stamp.times.iter().all(|time| *time < settled) {
-                        found.object = Some(object);
-                    }
-                    Kind::File(object, found.stamp.size)
-                }
-            };
-            let [modified, _] = found.stamp.times;
-            let entry = Entry { kind, mode: found.stamp.permissions(), owner: found.stamp.owner, modified };
-            entries.insert(name.clone(), entry);
         }
-        for (name, why) in gone {
+        let is_known = unread.is_empty() && known.is_empty();
+        for (name, why) in self.read_files(repository, root, unread, pace)? {
             walked.found.remove(&name);
             walked.uncovered.extend(why.map(|why| Uncovered { name, why }));
         }
-        Ok((entries, is_known && known.is_empty()))
+        let mut entries = BTreeMap::new();
+        for (name, found) in &mut walked.found {
+            entries.extend(found.entry().map(|entry| (name.clone(), entry)));
+            found.object = found.object.filter(|_| found.stamp.is_before(settled));
+        }
+        Ok((entries, is_known))
     }
 
+    /// The tree of a checkpoint. The library would look at every object that is named in it: they were written just now, or are known.
     fn tree<'r>(
         &self,
         repository: &'r Repository,
         objects: &BTreeSet<Oid>,
         lists: &Lists,
     ) -> Result<git2::Tree<'r>, CheckpointError> {
-        const FILE: i32 = 0o100_644;
-        const TREE: i32 = 0o040_000;
+        let odb = repository.odb()?;
+        let listed = |tree: ListedTree| self.written(odb.write(ObjectType::Tree, &tree.0)?);
         // By their first byte, so that what has not changed is one object still.
-        let mut content = repository.treebuilder(None)?;
-        let mut all = objects.iter().peekable();
+        let (mut content, mut all) = (ListedTree::default(), objects.iter().peekable());
         while let Some(first) = all.peek().and_then(|object| object.as_bytes().first()).copied() {
-            let mut these = repository.treebuilder(None)?;
+            let mut these = ListedTree::default();
             while let Some(object) = all.next_if(|object| object.as_bytes().first() == Some(&first)) {
-                these.insert(object.to_string(), *object, FILE)?;
+                these.push(FILE, &object.to_string(), *object);
             }
-            content.insert(format!("{first:02x}"), self.written(these.write()?)?, TREE)?;
+            content.push(TREE, &format!("{first:02x}"), listed(these)?);
         }
-        let mut top = repository.treebuilder(None)?;
-        top.insert("content", self.written(content.write()?)?, TREE)?;
-        top.insert("manifest", self.written(repository.blob(&lists.manifest)?)?, FILE)?;
-        top.insert("uncovered", self.written(repository.blob(&lists.uncovered)?)?, FILE)?;
-        Ok(repository.find_tree(self.written(top.write()?)?)?)
+        let mut top = ListedTree::default();
+        top.push(TREE, "content", listed(content)?);
+        top.push(FILE, "manifest", self.written(repository.blob(&lists.manifest)?)?);
+        top.push(FILE, "uncovered", self.written(repository.blob(&lists.uncovered)?)?);
+        Ok(repository.find_tree(listed(top)?)?)
     }
 
     fn commit(
@@ -229,6 +213,22 @@ pub struct Snapshot {
     pub tree: Tree,
     /// It was taken now; else it holds what there still is.
     pub is_new: bool,
+}
+
+/// A tree object as git has it: of each entry its mode, its name, a NUL, and the bytes of the object's name.
+#[derive(Default)]
+struct ListedTree(Vec<u8>);
+
+/// The modes of its entries.
+const FILE: &str = "100644";
+const TREE: &str = "40000";
+
+impl ListedTree {
+    /// The next entry, whose name comes behind those of all before.
+    fn push(&mut self, mode: &str, name: &str, object: Oid) {
+        self.0.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        self.0.extend_from_slice(object.as_bytes());
+    }
 }
 
 /// A workspace that was read.

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
-use rustix::fs::FileType;
-
 use super::{About, Lock, Store};
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan;
-use crate::checkpoint::tree::{Entry, Kind, Name, Uncovered};
+use crate::checkpoint::tree::{Name, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::overlay::Changes;
 
@@ -47,23 +45,17 @@ impl Store {
         let (mut written, mut unread) = (BTreeMap::new(), BTreeSet::new());
         for (name, found) in &changes.found {
             let mut found = found.clone();
-            let kind = match (found.file_type(), &found.target) {
-                (FileType::Directory, _) => Kind::Directory,
-                (FileType::Symlink, Some(target)) => Kind::Link(target.clone()),
-                _ => match objects.read_file(upper, name)? {
-                    Ok((object, stamp)) => {
-                        found.stamp = stamp;
-                        Kind::File(object, stamp.size)
-                    }
+            if found.has_bytes() {
+                match objects.read_file(upper, name)? {
+                    Ok((object, stamp)) => (found.object, found.stamp) = (Some(object), stamp),
                     Err(why) => {
                         left_out.extend(why.map(|why| Uncovered { name: name.clone(), why }));
                         unread.insert(name.clone());
                         continue;
                     }
-                },
-            };
-            let ([modified, _], mode) = (found.stamp.times, found.stamp.permissions());
-            written.insert(name.clone(), Entry { kind, mode, owner: found.stamp.owner, modified });
+                }
+            }
+            written.extend(found.entry().map(|entry| (name.clone(), entry)));
         }
         // What cannot be read in the view stays what it is in the workspace.
         let stays = |name: &Name| unread.contains(name) || plan::above(name).any(|above| unread.contains(above));
