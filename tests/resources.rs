@@ -112,6 +112,72 @@ when { resource in context.workspace || resource in [PathGroup::"temp", PathGrou
 when { resource in [PathGroup::"system", PathGroup::"toolchains"] };
 "#;
 
+/// A model has room for a page, not for a thousand answers.
+#[test]
+fn what_is_long_is_told_in_short_and_can_be_read_whole() {
+    let world = World::new();
+    let mut client = Modern::start(&world, "");
+    let many: Vec<String> = (0..150).map(|number| format!("echo {number} >> f{number}")).collect();
+    let script = format!("{}; sudo ls; curl -X DELETE https://example.com/x; echo last", many.join("; "));
+    let answer = client.ask("tools/call", &json!({ "name": "exec", "arguments": { "command": script } }), &json!({}));
+    assert!(answer.to_string().len() < 32 << 10, "{} bytes", answer.to_string().len());
+    let (denied, text) = (&answer["result"]["structuredContent"], answer["result"]["content"][0]["text"].to_string());
+    let shown = denied["verdict"]["requests"].as_array().expect("requests").clone();
+    let id = denied["decision"]["id"].as_str().expect("an id");
+    let whole = read(&mut client, &format!("palisade://decisions/{id}"));
+    let all = whole["requests"].as_array().expect("requests").clone();
+    assert_eq!((shown.len(), all.len() > 300, &whole["omitted"]), (40, true, &Value::Null));
+    assert_eq!(denied["verdict"]["omitted"], json!({ "requests": all.len() - 40, "opaque": 0, "reasons": 0 }));
+    assert!(text.contains(&format!("left out here: {} requests", all.len() - 40)), "{text}");
+    // All that is not allowed, and what stands before it as far as there is room; in the order of the text.
+    let refused =
+        |requests: &[Value]| requests.iter().filter(|one| one["decision"] != "allow").cloned().collect::<Vec<_>>();
+    assert_eq!(refused(&shown), refused(&all));
+    assert!(shown.is_sorted_by_key(|one| one["span"][0].as_u64()) && shown[0] == all[0], "{shown:?}");
+    let named = |reasons: &Value| {
+        reasons.as_array().expect("reasons").iter().map(|one| one["policy"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&denied["verdict"]["reasons"]), named(&whole["reasons"]));
+
+    // Of a great many that are in the way, each policy has its own.
+    let many: Vec<String> = (0..60).map(|number| format!("rm /{number}")).collect();
+    let script = format!("{}; curl -X DELETE https://example.com/x", many.join("; "));
+    let denied = call(&mut client, "explain", &json!({ "command": script }));
+    assert_eq!(
+        (denied["requests"].as_array().map(Vec::len), named(&denied["reasons"]).len()),
+        (Some(40), 20),
+        "{denied}"
+    );
+    for what in ["requests", "reasons"] {
+        assert!(denied[what].to_string().contains("example.com"), "{what}: {denied}");
+    }
+
+    // The same decision by its name; nobody guesses which is meant.
+    let again = call(&mut client, "explain", &json!({ "decision": id }));
+    assert_eq!((&again["decision"], &again["requests"]), (&json!("deny"), &json!(shown)));
+    for (arguments, says) in [
+        (json!({ "decision": "ffffffff-1" }), "no decision of that id is kept"),
+        (json!({ "decision": "../1" }), "no decision of that id is kept"),
+        (json!({ "decision": id, "command": "ls" }), "takes a `command` or a `decision`"),
+        (json!({ "decision": id, "cwd": "/" }), "takes a `command` or a `decision`"),
+        (json!({}), "takes a `command` or a `decision`"),
+    ] {
+        let answer = client.ask("tools/call", &json!({ "name": "explain", "arguments": arguments }), &json!({}));
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(answer["result"]["content"][0]["text"].to_string().contains(says), "{answer}");
+    }
+
+    // Nor has it room for every checkpoint.
+    let session = call(&mut client, "session_open", &json!({}))["session"].as_str().expect("a name").to_owned();
+    for number in 0..103 {
+        call(&mut client, "checkpoint", &json!({ "session": session, "label": format!("c{number}") }));
+    }
+    let listed = call(&mut client, "list", &json!({ "kind": "checkpoints" }));
+    let all = listed["checkpoints"].as_array().expect("checkpoints");
+    assert_eq!((all.len(), &listed["omitted"]), (100, &json!(3)), "{listed}");
+    assert_eq!((&all[0]["label"], &all[99]["label"]), (&json!("c3"), &json!("c102")));
+}
+
 #[test]
 fn whoever_may_not_use_a_tool_reads_nothing_of_what_it_tells() {
     let world = World::new();

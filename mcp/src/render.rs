@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use palisade_runner::audit::Anchor;
 use palisade_runner::{
-    CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, Omitted, Opened, Pending,
-    PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken, TargetNote,
-    Unanswered, View,
+    CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, LeftOut, Omitted, Opened,
+    Pending, PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken,
+    TargetNote, Unanswered, View,
 };
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::{Value, json};
@@ -266,9 +266,10 @@ pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
 }
 
 fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
+    let explained = explained.in_short();
     let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
-    reasons(explained, &mut text);
-    let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(explained) });
+    reasons(&explained, &mut text);
+    let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(&explained) });
     Reply { structured, text, is_error: true, anchor: Some(*anchor), goes_on: GoesOn::No }
 }
 
@@ -284,10 +285,18 @@ fn reasons(explained: &Explained, text: &mut String) {
     for opaque in explained.opaque.iter().filter(|opaque| !opaque.detail.is_empty()) {
         let _ = writeln!(text, "{}: {}", opaque.reason, one_line(opaque.detail.as_str()));
     }
+    if let Some(LeftOut { requests, opaque, reasons }) = explained.omitted {
+        let _ = writeln!(
+            text,
+            "left out here: {requests} requests, {opaque} passages that could not be read, {reasons} reasons; a decision that was made is \
+             whole as the resource `palisade://decisions/ID`"
+        );
+    }
 }
 
 /// A dry run.
 pub(crate) fn explained(explained: &Explained) -> Reply {
+    let explained = explained.in_short();
     let mut text = format!("[{} · {}]\n", explained.decision.as_str(), explained.policy_set);
     for request in &explained.requests {
         let determining: Vec<&str> = request.determining.iter().map(Redacted::as_str).collect();
@@ -300,8 +309,8 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
             if determining.is_empty() { "no permit".to_owned() } else { determining.join(", ") }
         );
     }
-    reasons(explained, &mut text);
-    Reply { structured: to_value(explained), text, is_error: false, anchor: None, goes_on: GoesOn::No }
+    reasons(&explained, &mut text);
+    Reply { structured: to_value(&explained), text, is_error: false, anchor: None, goes_on: GoesOn::No }
 }
 
 /// A session that was opened.
@@ -391,35 +400,51 @@ pub(crate) fn restored(note: &RestoreNote) -> Reply {
     }
 }
 
-/// The checkpoints of the workspace.
+/// Entries of a list that are shown: a thousand checkpoints are more than a model wants to read.
+const LISTED: usize = 100;
+
+/// A list of all that there is, some of which is shown, each on a line.
+fn listed<T: serde::Serialize>(kind: &str, all: usize, shown: &[T], line: impl Fn(&T, &mut String)) -> Reply {
+    let omitted = all - shown.len();
+    let mut text = format!("[{all} {kind}]\n");
+    for one in shown {
+        line(one, &mut text);
+        text.push('\n');
+    }
+    let mut structured = JsonObject::new();
+    structured.insert(kind.to_owned(), to_value(&shown));
+    if omitted > 0 {
+        let _ = writeln!(text, "left out here: {omitted}");
+        structured.insert("omitted".to_owned(), json!(omitted));
+    }
+    Reply { structured: structured.into(), text, is_error: false, anchor: None, goes_on: GoesOn::No }
+}
+
+fn first<T>(all: &[T]) -> &[T] {
+    all.get(..LISTED).unwrap_or(all)
+}
+
+/// The checkpoints of the workspace, oldest first; of many, the newest.
 pub(crate) fn checkpoints(notes: &[CheckpointNote], ahead: Option<ReadingAhead>) -> Reply {
-    let reading = ahead.map(|ReadingAhead { read, of }| format!(" · reading the workspace, {read} of {of}"));
-    let mut text = format!("[{} checkpoints{}]\n", notes.len(), reading.unwrap_or_default());
-    for note in notes {
+    let newest = notes.get(notes.len().saturating_sub(LISTED)..).unwrap_or_default();
+    let mut reply = listed("checkpoints", notes.len(), newest, |note, text| {
         let label = one_line(note.label.as_str());
         let before = if note.automatic { "before " } else { "" };
         let CheckpointNote { checkpoint, taken, files, session, .. } = note;
-        let _ = writeln!(text, "{checkpoint} · {taken} · {files} files · {session} · {before}{label}");
-    }
-    let mut structured = json!({ "checkpoints": to_value(&notes) });
-    if let (Some(ahead), Some(fields)) = (ahead, structured.as_object_mut()) {
+        let _ = write!(text, "{checkpoint} · {taken} · {files} files · {session} · {before}{label}");
+    });
+    if let (Some(ahead), Some(fields)) = (ahead, reply.structured.as_object_mut()) {
+        let _ = writeln!(reply.text, "reading the workspace, {} of {}", ahead.read, ahead.of);
         fields.insert("reading".to_owned(), to_value(&ahead));
     }
-    Reply { structured, text, is_error: false, anchor: None, goes_on: GoesOn::No }
+    reply
 }
 
 /// The open sessions.
 pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
-    let mut text = format!("[{} sessions]\n", notes.len());
-    for note in notes {
-        let _ = write!(
-            text,
-            "{} · {} · {} commands · {} s",
-            note.session,
-            one_line(note.cwd.as_str()),
-            note.commands,
-            note.age_s
-        );
+    listed("sessions", notes.len(), first(notes), |note, text| {
+        let cwd = one_line(note.cwd.as_str());
+        let _ = write!(text, "{} · {cwd} · {} commands · {} s", note.session, note.commands, note.age_s);
         if let Some(target) = &note.target {
             let _ = write!(text, " · at {target}");
         }
@@ -432,21 +457,12 @@ pub(crate) fn sessions(notes: &[SessionNote]) -> Reply {
         if let Some(ended) = &note.ended {
             let _ = write!(text, " · ended: {ended}");
         }
-        text.push('\n');
-    }
-    Reply {
-        structured: json!({ "sessions": to_value(&notes) }),
-        text,
-        is_error: false,
-        anchor: None,
-        goes_on: GoesOn::No,
-    }
+    })
 }
 
 /// The jobs.
 pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
-    let mut text = format!("[{} jobs]\n", notes.len());
-    for note in notes {
+    listed("jobs", notes.len(), first(notes), |note, text| {
         let _ = write!(text, "{} · {}", note.job, note.status.as_str());
         match (note.exit_code, note.signal) {
             (Some(code), _) => _ = write!(text, " · exit {code}"),
@@ -459,24 +475,15 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         if note.waiting_for_input {
             text.push_str(" · waiting for input");
         }
-        let _ = writeln!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
-    }
-    Reply { structured: json!({ "jobs": to_value(&notes) }), text, is_error: false, anchor: None, goes_on: GoesOn::No }
+        let _ = write!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
+    })
 }
 
 /// The targets.
 pub(crate) fn targets(notes: &[TargetNote]) -> Reply {
-    let mut text = format!("[{} targets]\n", notes.len());
-    for note in notes {
-        let _ = writeln!(text, "{} · {} · {}", note.target, note.transport, one_line(note.place.as_str()));
-    }
-    Reply {
-        structured: json!({ "targets": to_value(&notes) }),
-        text,
-        is_error: false,
-        anchor: None,
-        goes_on: GoesOn::No,
-    }
+    listed("targets", notes.len(), first(notes), |note, text| {
+        let _ = write!(text, "{} · {} · {}", note.target, note.transport, one_line(note.place.as_str()));
+    })
 }
 
 /// Something that could not be done.

@@ -53,8 +53,8 @@ pub use crate::pipeline::{
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, Omitted, Outcome, Reached, ReadingAhead,
-    Refusal, Standing, Status, Unanswered,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, LeftOut, Omitted, Outcome, Reached,
+    ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};
 pub use crate::transport::TargetNote;

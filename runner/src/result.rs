@@ -1,6 +1,6 @@
 //! What leaves: results and explanations, holding [`Redacted`] text only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use palisade_engine::{Decision, Report};
@@ -14,6 +14,12 @@ use crate::sandbox::meter::Exceeded;
 
 /// Characters of one text in an explanation; a script itself is shown whole.
 const MAX_TEXT: usize = 2_000;
+
+/// Requests of a report in short. A script may raise a thousand: nobody's model reads those.
+const SHORT_REQUESTS: usize = 40;
+
+/// Causes of a report in short, and passages that could not be read.
+const SHORT_REASONS: usize = 20;
 
 /// How a submitted script ended.
 #[derive(Debug)]
@@ -432,6 +438,20 @@ pub struct Explained {
     /// The policies that permit it only behind a checkpoint of the workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checkpoint: Vec<Redacted>,
+    /// How much of it is left out; none of a whole one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<LeftOut>,
+}
+
+/// So many of each are left out of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Requests.
+    pub requests: usize,
+    /// Passages that could not be read.
+    pub opaque: usize,
+    /// Causes.
+    pub reasons: usize,
 }
 
 /// One request and its answer.
@@ -526,6 +546,36 @@ impl Explained {
             opaque: opaque.collect(),
             reasons: reasons.collect(),
             checkpoint: all(&report.checkpoint),
+            omitted: None,
+        }
+    }
+
+    /// The same for whoever has little room to read: what is not allowed comes before the rest, and of that each policy's first before
+    /// all others. Whatever is kept stays in the order of the text.
+    #[must_use]
+    pub fn in_short(&self) -> Self {
+        let mut against = BTreeSet::new();
+        let requests = first(&self.requests, SHORT_REQUESTS, |request| match request.decision {
+            Decision::Allow => 2,
+            _ => usize::from(!against.insert(request.determining.clone())),
+        });
+        let opaque: Vec<_> = self.opaque.iter().take(SHORT_REASONS).cloned().collect();
+        let mut named = BTreeSet::new();
+        let reasons = first(&self.reasons, SHORT_REASONS, |reason| usize::from(!named.insert(reason.policy.clone())));
+        let omitted = LeftOut {
+            requests: self.requests.len() - requests.len(),
+            opaque: self.opaque.len() - opaque.len(),
+            reasons: self.reasons.len() - reasons.len(),
+        };
+        Self {
+            decision: self.decision,
+            command: self.command.clone().shortened(MAX_TEXT),
+            policy_set: self.policy_set.clone(),
+            requests,
+            opaque,
+            reasons,
+            checkpoint: self.checkpoint.clone(),
+            omitted: (omitted != LeftOut { requests: 0, opaque: 0, reasons: 0 }).then_some(omitted),
         }
     }
 
@@ -552,6 +602,14 @@ impl Explained {
             suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
         }
     }
+}
+
+/// So many of them, in their order: those of the lowest rank, then those of the next.
+fn first<T: Clone>(all: &[T], most: usize, rank: impl FnMut(&T) -> usize) -> Vec<T> {
+    let mut ranked: Vec<(usize, usize)> = all.iter().map(rank).zip(0..).collect();
+    ranked.sort_unstable();
+    let kept: BTreeSet<usize> = ranked.into_iter().take(most).map(|(_, at)| at).collect();
+    kept.into_iter().filter_map(|at| all.get(at).cloned()).collect()
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -1,6 +1,6 @@
-//! `explain`: judge a command without running it.
+//! `explain`: judge a command without running it, or look again at what was decided.
 
-use palisade_runner::{Call, Client, Pipeline};
+use palisade_runner::{Call, Client, Failure, Pipeline};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use crate::tools::{arguments, object};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arguments {
-    command: String,
+    command: Option<String>,
+    decision: Option<String>,
     session: Option<String>,
     cwd: Option<String>,
 }
@@ -21,9 +22,21 @@ pub(crate) async fn call(pipeline: &Pipeline, client: Client, given: Option<Json
         Ok(given) => given,
         Err(reply) => return *reply,
     };
-    let call =
-        Call { script: given.command.into_bytes(), session: given.session, cwd: given.cwd, client, ..Call::default() };
-    match pipeline.explain(&call).await {
+    let explained = match given {
+        Arguments { command: Some(command), decision: None, session, cwd } => {
+            let call = Call { script: command.into_bytes(), session, cwd, client, ..Call::default() };
+            pipeline.explain(&call).await
+        }
+        Arguments { command: None, decision: Some(id), session: None, cwd: None } => {
+            let unknown = Failure::of("no decision of that id is kept").helped("results give it as `decision.id`");
+            pipeline.decision_of(&id).and_then(|found| found.ok_or(unknown))
+        }
+        _ => {
+            let help = "with a `command` go `session` and `cwd`; what was decided says for itself where that was";
+            Err(Failure::of("`explain` takes a `command` or a `decision`").helped(help))
+        }
+    };
+    match explained {
         Ok(explained) => render::explained(&explained),
         Err(failure) => render::failed(&failure),
     }
@@ -38,6 +51,7 @@ pub(crate) fn schema() -> Value {
             "requests": { "type": "array" },
             "opaque": { "type": "array" },
             "reasons": { "type": "array" },
+            "omitted": { "type": "object", "additionalProperties": { "type": "integer" } },
         }),
         &[],
     )

@@ -41,7 +41,8 @@ pub(crate) async fn call(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
 
 pub(crate) fn schema() -> Value {
     object(
-        &json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "checkpoints": { "type": "array" }, "reading": { "type": "object" }, "targets": { "type": "array" }, "error": { "type": "string" } }),
+        &json!({ "sessions": { "type": "array" }, "jobs": { "type": "array" }, "checkpoints": { "type": "array" }, "reading": { "type": "object" }, "targets": { "type": "array" },
+            "omitted": { "type": "integer" }, "error": { "type": "string" } }),
         &[],
     )
 }

@@ -41,14 +41,14 @@ const TOOLS: &[Entry] = &[
             ("cwd", "string", "", false),
             ("timeout_ms", "integer", "default 120000", false),
             ("yield_ms", "integer", "then a job; 0: at once, in its own shell, with input; default 10000", false),
-            ("tty", "boolean", "in its own shell, with input", false),
+            ("tty", "boolean", "own shell, with input", false),
             ("rows", "integer", "", false),
             ("cols", "integer", "", false),
             ("env", "object", "", false),
             ("stdin", "string", "", false),
             ("max_output", "integer", "characters, default 20000", false),
-            ("keep", "string", "head:N,tail:N lines", false),
-            ("grep", "string", "only lines that match", false),
+            ("keep", "string", "lines: head:N,tail:N", false),
+            ("grep", "string", "matching lines", false),
             ("grep_context", "integer", "", false),
             ("ansi", "string", "keep: with colours", false),
             ("reason", "string", "for the record", false),
@@ -57,9 +57,14 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "explain",
-        description: "Judge a command without running it.",
+        description: "Judge a command without running it, or show a decision.",
         hints: [true, false, true, false],
-        parameters: &[("command", "string", "", true), ("session", "string", "", false), ("cwd", "string", "", false)],
+        parameters: &[
+            ("command", "string", "", false),
+            ("decision", "string", "", false),
+            ("session", "string", "", false),
+            ("cwd", "string", "", false),
+        ],
         output: explain::schema,
     },
     Entry {
@@ -121,7 +126,7 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "list",
-        description: "List sessions, jobs, checkpoints or targets.",
+        description: "List what there is.",
         hints: [true, false, true, false],
         parameters: &[
             ("kind", "string", "sessions (default), jobs, checkpoints, targets", false),
@@ -131,7 +136,7 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: "checkpoint",
-        description: "Keep the workspace's files as they are now.",
+        description: "Keep the workspace's files as they are.",
         hints: [false, false, false, false],
         parameters: &[("session", "string", "", true), ("label", "string", "", false)],
         output: checkpoint::taken_schema,

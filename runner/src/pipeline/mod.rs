@@ -914,6 +914,12 @@ impl Failure {
         Self { what: Redacted::from_static(what), help: Redacted::from_static(""), session_lost: false }
     }
 
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn helped(self, help: &'static str) -> Self {
+        Self { help: Redacted::from_static(help), ..self }
+    }
+
     /// An error with its causes and its help, redacted.
     pub fn explain(error: &(impl miette::Diagnostic + ?Sized), redactor: &Redactor) -> Self {
         let mut what = error.to_string();

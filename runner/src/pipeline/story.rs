@@ -177,6 +177,7 @@ mod tests {
             opaque: Vec::new(),
             reasons: Vec::new(),
             checkpoint: Vec::new(),
+            omitted: None,
         }
     }
 
