@@ -184,13 +184,26 @@ impl Remote {
         tasks.into_iter().map(|task| self.runtime.block_on(task).expect("it ends")).collect()
     }
 
+    /// Opens another session and closes it.
+    fn visit(&self) {
+        self.runtime.block_on(async {
+            let session = open(&self.pipeline).await;
+            self.pipeline.close_session(&session).await.expect("closed");
+        });
+    }
+
     /// OpenSSH's client over a connection of which the first call is the master.
     fn client(&self, command: &str) -> Command {
-        let dir = self.fixture.dir.path();
+        let path = format!("ControlPath={}/control", self.fixture.dir.path().display());
+        let mut ssh = self.client_by_itself();
+        ssh.args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", &path, "target", command]);
+        ssh
+    }
+
+    /// The same over a connection of its own; where to and what is still to be said.
+    fn client_by_itself(&self) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F").arg(dir.join("ssh_config")).args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60"]);
-        ssh.arg("-o").arg(format!("ControlPath={}/control", dir.display())).args(["target", command]);
-        ssh.stdin(Stdio::null());
+        ssh.arg("-F").arg(self.fixture.dir.path().join("ssh_config")).stdin(Stdio::null());
         ssh
     }
 
@@ -238,6 +251,24 @@ fn openssh_with_a_control_master(bencher: Bencher<'_, '_>, command: &str) {
     let Some(remote) = Remote::ssh() else { return };
     drain(remote.client(command));
     bencher.bench_local(|| drain(remote.client(command)));
+}
+
+/// Connected, let in, two shells begun, asked what there is, and all of it ended: each session has a connection of its own.
+#[divan::bench(sample_count = 20)]
+fn opening_over_ssh(bencher: Bencher<'_, '_>) {
+    let Some(remote) = Remote::ssh() else { return };
+    bencher.bench_local(|| remote.visit());
+}
+
+/// Connected, let in, one command.
+#[divan::bench(sample_count = 20)]
+fn openssh_by_itself(bencher: Bencher<'_, '_>) {
+    let Some(remote) = Remote::ssh() else { return };
+    bencher.bench_local(|| {
+        let mut client = remote.client_by_itself();
+        client.args(["target", ":"]);
+        drain(client);
+    });
 }
 
 #[divan::bench(args = [":", "/usr/bin/true"])]
