@@ -192,7 +192,7 @@ fn prepare_in(
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
     };
-    let filters = seccomp::filters(namespaces, proxied)?;
+    let filters = seccomp::filters(namespaces, proxied, launch.controlling_terminal.is_some())?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
     let held = plan.limits.told(&Offer { namespaces, ..offer.clone() });

@@ -49,6 +49,23 @@ async fn a_deadline_ends_the_command_and_leaves_the_session() {
     assert_eq!(session.says("pwd; echo $x").await, "/tmp\nkept\n");
 }
 
+/// Bash in a session believes to be somebody's, and would put the modes of a terminal back that it has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_signal_ends_is_no_reason_to_complain() {
+    let place = Place::new();
+    let session = place.open().await;
+    for (script, stdout) in [
+        ("yes | head -1", "y\n"),
+        ("seq 1 1000000 | head -1; echo on", "1\non\n"),
+        ("(yes | head -1) | cat; f() { yes | head -1; }; f", "y\ny\n"),
+        ("timeout -s KILL 0.1 sleep 61 || true", ""),
+    ] {
+        let result = session.run(script).await;
+        assert_eq!((result.stdout.as_str(), result.stderr.as_str()), (stdout, ""), "{script}");
+        assert_eq!((result.status, result.exit_code), (Status::Done, Some(0)), "{script}");
+    }
+}
+
 /// One whose shell does not let itself be interrupted is ended with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_that_cannot_be_interrupted_is_killed_in_time() {
