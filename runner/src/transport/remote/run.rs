@@ -218,6 +218,8 @@ impl Run<'_> {
                 // A shell that was interrupted when it had read its report's line already has forgotten both, and answers what was asked
                 // behind that. So may something of the agent's that has read both: once all but the shell is ended, it is asked again.
                 Some((End::Unknown, Some(Lost::Silent))) if self.again.is_some() => {
+                    // Nothing that was said counts: where it cannot be asked, the ladder ends with the shell.
+                    (self.out.done, self.err.done) = (false, false);
                     self.begin_to_end(End::Status(INTERRUPTED), Ladder::kill());
                 }
                 Some(over) => return over,
