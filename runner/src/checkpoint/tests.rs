@@ -438,6 +438,26 @@ fn many_files_are_kept_as_git_would_keep_them() {
     assert!(world.state() == then, "what came back is something else");
 }
 
+/// No checkpoint counts as taken that could not be gone back to.
+#[test]
+fn what_was_known_and_is_lost_is_in_no_checkpoint() {
+    let world = World::new();
+    world.write("known", "lost since");
+    world.write("other", "then");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    world.take();
+    let object = git2::Oid::hash_object(git2::ObjectType::Blob, b"lost since").unwrap().to_string();
+    let (first, rest) = object.split_at(2);
+    let lost = |path: &PathBuf| path.ends_with(Path::new(first).join(rest));
+    let kept = walk_files(&world.root.path().join("stores"));
+    fs::remove_file(kept.iter().find(|path| lost(path)).unwrap()).unwrap();
+    world.write("other", "now");
+    let held = world.store.lock().unwrap();
+    let taken = world.store.take(&held, &About::default(), &Pace::default());
+    assert!(matches!(taken, Err(CheckpointError::Damaged)), "{taken:?}");
+    assert_eq!(world.store.list().unwrap().len(), 1);
+}
+
 #[test]
 fn reading_ahead_leaves_nothing_to_read_and_can_be_ended() {
     let world = World::new();

@@ -95,6 +95,19 @@ impl<'r> Objects<'r> {
         Ok(Err(Some(Reason::Changing)))
     }
 
+    /// Whether all of these are kept. They are not looked at.
+    ///
+    /// # Errors
+    /// What is kept cannot be listed.
+    pub(super) fn hold(&self, objects: &BTreeSet<Oid>) -> Result<bool, CheckpointError> {
+        let mut missing = objects.clone();
+        self.odb.foreach(|object| {
+            missing.remove(object);
+            true
+        })?;
+        Ok(missing.is_empty())
+    }
+
     /// How many bytes an object has that holds those of a file; none if it is not kept. They are not looked at.
     pub(in crate::checkpoint) fn size(&self, object: Oid) -> Option<u64> {
         let (size, kind) = self.odb.read_header(object).ok()?;

@@ -160,19 +160,22 @@ impl Store {
         }
         let mut entries = BTreeMap::new();
         for (name, found) in &mut walked.found {
-            entries.extend(found.entry().map(|entry| (name.clone(), entry)));
+            entries.insert(name.clone(), found.entry().ok_or(CheckpointError::Damaged)?);
             found.object = found.object.filter(|_| found.stamp.is_before(settled));
         }
         Ok((entries, is_known))
     }
 
-    /// The tree of a checkpoint. The library would look at every object that is named in it: they were written just now, or are known.
+    /// The tree of a checkpoint, all of whose objects are kept: what was known may have been lost since. The library would look into each.
     fn tree<'r>(
         &self,
         repository: &'r Repository,
         objects: &BTreeSet<Oid>,
         lists: &Lists,
     ) -> Result<git2::Tree<'r>, CheckpointError> {
+        if !self.objects(repository)?.hold(objects)? {
+            return Err(CheckpointError::Damaged);
+        }
         let odb = repository.odb()?;
         let listed = |tree: ListedTree| self.written(odb.write(ObjectType::Tree, &tree.0)?);
         // By their first byte, so that what has not changed is one object still.

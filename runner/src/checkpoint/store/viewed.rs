@@ -55,7 +55,7 @@ impl Store {
                     }
                 }
             }
-            written.extend(found.entry().map(|entry| (name.clone(), entry)));
+            written.insert(name.clone(), found.entry().ok_or(CheckpointError::Damaged)?);
         }
         // What cannot be read in the view stays what it is in the workspace.
         let stays = |name: &Name| unread.contains(name) || plan::above(name).any(|above| unread.contains(above));
