@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -53,13 +54,20 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     assert!(much["omitted"]["stdout"]["bytes"].as_u64().unwrap_or_default() > 1_000_000, "{}", much["omitted"]);
     // A time limit ends the command with all that it has not begun, and not the session.
     for command in
-        ["sleep 631; echo never", "while :; do :; done", "while :; do sleep 632; done", "yes", "(sleep 634; sleep 635)"]
+        ["sleep 631; echo never", "while :; do sleep 632; done", "yes", "(sleep 634; sleep 635)", "setsid sleep 636"]
     {
         let ended = site.exec_for(session, command, 700);
         is(&ended, "status", &json!("timed_out"), command);
         assert!(ended["lost"].is_null() && !ended["stdout"].to_string().contains("never"), "`{command}`: {ended}");
         is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), command);
     }
+    // Nor does an interrupt that meets the shell itself at work, whatever it was at.
+    for round in 0..40 {
+        let ended = site.exec_for(session, "while :; do :; done", 100);
+        is(&ended, "status", &json!("timed_out"), "a loop");
+        assert!(ended["lost"].is_null(), "round {round}: {ended}");
+    }
+    is(&site.exec(session, "echo $x"), "stdout", &json!("kept\n"), "a loop");
     // What may be something else in `sh` than in bash is not run.
     for command in [
         "[[ -f a ]]",
@@ -130,6 +138,29 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     is_kept(site, session, workspace);
 }
 
+/// A command that is cut short leaves nothing behind; what one before has left on purpose goes on.
+pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str) {
+    is(&site.exec(session, "setsid -f sleep 671"), "status", &json!("done"), "left on purpose");
+    until("it began", || runs("671"));
+    // Starts are told in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(200));
+    let ended = site.exec_for(session, "setsid -f sleep 672; sleep 673", 700);
+    is(&ended, "status", &json!("timed_out"), "a deadline");
+    assert!(ended["lost"].is_null() && !runs("672") && !runs("673") && runs("671"), "{ended}");
+    for (signal, status) in [("KILL", "cancelled"), ("TERM", "cancelled"), ("INT", "done")] {
+        let (job, _) = site
+            .call("exec", &json!({ "session": session, "command": "setsid -f sleep 674; sleep 675", "yield_ms": 400 }));
+        until("it began", || runs("674") && runs("675"));
+        site.call("job_signal", &json!({ "job": job["job"], "signal": signal }));
+        let (ended, text) = site.read_to_end(job["job"].as_str().expect("a job"));
+        is(&ended, "status", &json!(status), &text);
+        assert!(!runs("674") && !runs("675") && runs("671"), "{signal}: {text}");
+    }
+    is(&site.exec(session, "echo on"), "stdout", &json!("on\n"), "on");
+    site.call("session_close", &json!({ "session": session }));
+    until("it was left", || !runs("671"));
+}
+
 /// The command ends the shell; another one stands where it stood, and is what it was.
 fn is_kept(site: &mut Site, session: &str, workspace: &str) {
     let told = |site: &mut Site, command: &str| {
@@ -198,6 +229,8 @@ fn a_session_in_dash_is_a_session() {
     until("something was left", || !["631", "632", "633", "634", "635"].iter().any(|argument| runs(argument)));
 
     // What leaves the shell's own session is known by its mark.
+    let session = site.open("web");
+    leaves_what_was_there(&mut site, &session);
     let session = site.open("web");
     let (running, _) =
         site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 637; sleep 638", "yield_ms": 700 }));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::sh::leaves_what_was_there;
 use crate::support::services::{Docker, Sshd, run};
 use crate::support::site::{Site, is, real, runs, ssh_target, until, with_key};
 
@@ -101,6 +102,8 @@ fn a_session_over_ssh_is_a_session() {
     until("it began", || runs("614"));
     site.call("session_close", &json!({ "session": session }));
     until("it was left", || !runs("614"));
+    let session = site.open("web");
+    leaves_what_was_there(&mut site, &session);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod language;
 mod run;
 mod scan;
 mod scout;
+mod started;
 mod task;
 mod terminal;
 mod view;
@@ -19,7 +20,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palisade_engine::AbsolutePath;
 use serde::Serialize;
@@ -28,7 +29,7 @@ use self::answers::{answer, boot, kept};
 pub(crate) use self::base::{Base, Errands};
 pub use self::language::Language;
 pub(crate) use self::language::Purpose;
-use self::scout::Scout;
+use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
 pub(crate) use self::view::View;
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
@@ -138,6 +139,8 @@ pub(crate) struct RemoteShell {
     mark: String,
     /// Where it began.
     start: AbsolutePath,
+    /// Since when it has nothing to do.
+    free: Instant,
     /// Of a `sh`: the variables that it was started with.
     begun: BTreeSet<String>,
     /// The guard that holds it; none where nothing does.
@@ -256,6 +259,7 @@ impl RemoteShell {
             pid,
             mark,
             start,
+            free: Instant::now(),
             begun: variables,
             held,
         })
@@ -305,6 +309,7 @@ impl RemoteShell {
             pid,
             mark,
             start: cwd.clone(),
+            free: Instant::now(),
             begun: BTreeSet::new(),
             held,
         };
@@ -419,7 +424,7 @@ async fn end(base: &Base, held: Option<&outpost::Shell>, pid: &str, mark: &str, 
     } else if !gone {
         scout.kill_shell(pid).await;
     }
-    let ended = scout.clone().kill_rest(pid.to_owned(), mark.to_owned()).await.is_some();
+    let ended = scout.kill_rest(pid, mark, &Since::ever()).await.is_some();
     if ended {
         scout.let_go(pid).await;
     } else {

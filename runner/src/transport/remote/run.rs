@@ -6,8 +6,11 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::RemoteShell;
 use super::scan::{Found, Scan};
+use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
 use super::wire::{Ending, Piece};
@@ -29,14 +32,18 @@ const IDLE: Duration = Duration::from_millis(50);
 /// What a rung waits for at least, beyond what it waits on this machine: the way there and back.
 const WAY: Duration = Duration::from_millis(250);
 
-/// How long a report behind an interrupt may stay away before it is asked for once more; each time twice as long.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long a report behind an interrupt may stay away before it is asked for once more; each time twice as long, until the next rung.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long what is still under way from a command that was killed may take to come, at most.
 const BACKLOG: Duration = Duration::from_secs(20);
 
 /// How long a shell may be silent of which all else is dead: what it had printed by then may still be on its way.
 const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long before it was sent a command may seem to have begun, at most: the way there takes now less and now more. If the command before
+/// ended less than twice as long before that, it is half of the time between.
+const SLACK: Duration = Duration::from_secs(1);
 
 type Errand = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
 
@@ -55,6 +62,9 @@ struct Sink {
 
 struct Run<'a> {
     shell: &'a mut RemoteShell,
+    started: Instant,
+    /// How much earlier than that it may seem to have started something.
+    slack: Duration,
     terms: Terms,
     own: Nonce,
     last: Nonce,
@@ -153,6 +163,7 @@ impl RemoteShell {
             done: false,
         };
         let deadline = tokio::time::Instant::now() + terms.timeout;
+        let slack = (started.saturating_duration_since(self.free) / 2).min(SLACK);
         let quiet = terms.input.is_some().then(|| Quiet::new(self));
         let run = Run {
             out: sink(StreamName::Stdout, true),
@@ -160,6 +171,8 @@ impl RemoteShell {
             last: own.clone(),
             own,
             shell: self,
+            started,
+            slack,
             terms,
             status: None,
             fall: None,
@@ -174,13 +187,14 @@ impl RemoteShell {
             raw: at_terminal,
             quiet,
         };
-        Ok(run.complete(started).await)
+        Ok(run.complete().await)
     }
 }
 
 impl Run<'_> {
-    async fn complete(mut self, started: Instant) -> Ended {
+    async fn complete(mut self) -> Ended {
         let (mut end, mut lost) = self.drive().await;
+        let mut is_cut = self.fall.is_some();
         // What was refused has been told once this is answered.
         let (limit, stands) = match &self.shell.held {
             Some(held) => held.settle().await,
@@ -188,8 +202,13 @@ impl Run<'_> {
         };
         if let (Some(limit), End::Status(_) | End::ShellKilled(_)) = (limit, end) {
             end = End::Limited(limit);
+            is_cut = true;
         }
-        let duration = started.elapsed();
+        // The shell is its own again; what the command has left behind is not to go on.
+        if is_cut && lost.is_none() && self.started().kill().await.is_none() {
+            lost = Some(Lost::Unstoppable);
+        }
+        let duration = self.started.elapsed();
         let cwd = match (&self.shell.held, lost) {
             (_, Some(_)) => None,
             (Some(_), None) => stands,
@@ -204,6 +223,7 @@ impl Run<'_> {
             self.shell.end_everything().await;
         }
         self.shell.main.ignore();
+        self.shell.free = Instant::now();
         let Self { terms, out, err, .. } = self;
         for sink in [out, err] {
             sink.finish(&terms).await;
@@ -283,7 +303,7 @@ impl Run<'_> {
             }
         };
         let at_work = errand.is_some();
-        let (asks_again, next) = (again.is_some() && fall.is_none(), again.map_or(*deadline, |(next, _)| next));
+        let (asks_again, next) = (again.is_some(), again.map_or(*deadline, |(next, _)| next));
         let done = async {
             match errand {
                 Some((errand, _)) => errand.await,
@@ -398,28 +418,33 @@ impl Run<'_> {
         None
     }
 
+    /// What the command has started. Of a shell that is for it alone, and where something may answer in the shell's place, that is
+    /// whatever there is.
+    fn started(&self) -> Started {
+        let is_everything = !self.shell.is_session || matches!(self.fall, Some((End::Status(_), _)));
+        Started {
+            scout: self.shell.base.scout().clone(),
+            pid: self.shell.pid.clone(),
+            mark: self.shell.mark.clone(),
+            ago: (!is_everything).then(|| self.started.elapsed() + self.slack),
+        }
+    }
+
     fn begin_to_end(&mut self, end: End, ladder: Ladder) {
         self.fall = Some((end, ladder));
         self.step();
     }
 
     fn step(&mut self) {
+        let started = self.started();
         let Some((_, ladder)) = &mut self.fall else { return };
         let (rung, wait) = ladder.next();
-        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         let errand: (Errand, Then) = match rung {
-            Rung::Ask => {
-                let term = rustix::process::Signal::TERM.as_raw();
-                (Box::pin(scout.signal(pid, mark, term)), Then::Wait(wait))
-            }
-            Rung::Interrupt => (Box::pin(scout.interrupt(pid)), Then::Ask(wait + WAY)),
+            Rung::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
+            Rung::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait + WAY)),
             Rung::KillRest => {
                 self.killed = true;
-                let killed = async move {
-                    scout.clone().kill_rest(pid.clone(), mark).await?;
-                    scout.interrupt(pid).await
-                };
-                (Box::pin(killed), Then::Ask(wait + SETTLE))
+                (Box::pin(started.kill_and_interrupt()), Then::Ask(wait + SETTLE))
             }
             Rung::KillShell => (Box::pin(std::future::ready(None)), Then::Nothing),
         };
@@ -437,6 +462,7 @@ impl Run<'_> {
                     self.backlog = Some(tokio::time::Instant::now() + BACKLOG);
                 }
                 self.deadline = tokio::time::Instant::now() + wait;
+                self.again = None;
                 self.ask();
             }
         }
@@ -448,7 +474,7 @@ impl Run<'_> {
         if !self.shell.is_session {
             return;
         }
-        // A shell that gets to run late reads the line before it hears of the signal, and forgets both. The ladder asks on each rung.
+        // A shell that gets to run late reads the line before it hears of the signal, and forgets both.
         let waited = self.again.map_or(AGAIN, |(_, waited)| waited * 2);
         self.again = Some((tokio::time::Instant::now() + waited, waited));
         // Without random bytes there is no report, and the ladder ends with the shell.
@@ -463,18 +489,17 @@ impl Run<'_> {
     }
 
     fn obey(&mut self, order: Option<Order>) {
-        let (scout, pid, mark) = (self.shell.base.scout().clone(), self.shell.pid.clone(), self.shell.mark.clone());
         match order {
             None => self.terms.orders = None,
             Some(Order::Signal(signal)) => {
-                let sent = async move {
-                    scout.clone().signal(pid.clone(), mark, signal.as_raw()).await?;
-                    if signal == rustix::process::Signal::INT { scout.interrupt(pid).await } else { Some(()) }
-                };
-                // The deadline is the command's own still: a report is asked for, and no rung follows.
-                let interrupts = signal == rustix::process::Signal::INT;
-                let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
-                self.errand = Some((Box::pin(sent), if interrupts { Then::Ask(left) } else { Then::Nothing }));
+                let started = self.started();
+                self.errand = Some(if signal == Signal::INT {
+                    // The deadline is the command's own still: a report is asked for, and no rung follows.
+                    let left = self.deadline.saturating_duration_since(tokio::time::Instant::now());
+                    (Box::pin(started.signal_and_interrupt(signal.as_raw())), Then::Ask(left))
+                } else {
+                    (Box::pin(started.signal(signal.as_raw())), Then::Nothing)
+                });
             }
             Some(Order::Stop { grace: None }) => self.begin_to_end(End::Cancelled, Ladder::kill()),
             Some(Order::Stop { grace }) if self.fall.is_none() => {

@@ -6,7 +6,8 @@ declare -A palisade_held
 declare -A palisade_inputs
 
 # Fills `found` with the processes of the session, but its shell: $1 is the shell's number, which is that of its session as well, and
-# $2 the mark in the environment of all that it starts. Only builtins, so that it is no process of its own.
+# $2 the mark in the environment of all that it starts. With $3 only those that started at this tick or later. Only builtins, so that it is
+# no process of its own.
 /palisade/find() {
     builtin local d p s f e
     found=()
@@ -15,7 +16,7 @@ declare -A palisade_inputs
         [[ -O $d && $p != "$1" && $p != "$$" ]] || builtin continue
         IFS= builtin read -r s 2>/dev/null <"$d/stat" || builtin continue
         f=(${s##*) })
-        [[ ${f[0]} != Z ]] || builtin continue
+        [[ ${f[0]} != Z ]] && ((f[19] >= ${3:-0})) || builtin continue
         if [[ ${f[3]} != "$1" ]]; then
             e=()
             builtin mapfile -d '' e 2>/dev/null <"$d/environ"
@@ -75,13 +76,21 @@ declare -A palisade_inputs
 /palisade/let_go() { builtin unset -v "palisade_held[$1]" "palisade_inputs[$1]"; }
 /palisade/end_all() { /palisade/end; palisade_held=(); }
 /palisade/interrupt() { builtin kill -INT -- "-$1" || builtin kill -INT "$1"; }
-/palisade/signal() { /palisade/find "$1" "$2"; [[ ! $found ]] || builtin kill "-$3" "${found[@]}"; }
+/palisade/signal() { /palisade/find "$1" "$2" "$4"; [[ ! $found ]] || builtin kill "-$3" "${found[@]}"; }
 /palisade/kill_shell() { builtin kill -KILL "$1"; }
 /palisade/cwd() { builtin cd -P "/proc/$1/cwd" && builtin pwd -P; builtin cd /; }
 
-# Kills all but the shell, and says how many there were.
+# The tick that was $1 ticks ago, by the clock that starts are counted with: that of a process which starts now.
+/palisade/since() {
+    builtin local s f
+    s=$(IFS= builtin read -r s </proc/self/stat; builtin printf '%s' "$s")
+    f=(${s##*) })
+    builtin printf '%s' "$((f[19] > $1 ? f[19] - $1 : 0))"
+}
+
+# Kills all but the shell, or all that started at the tick $3 or later, and says how many there were.
 /palisade/kill_rest() {
-    /palisade/find "$1" "$2"
+    /palisade/find "$1" "$2" "$3"
     [[ ! $found ]] || builtin kill -KILL "${found[@]}"
     builtin printf '%s' "${#found[@]}"
 }

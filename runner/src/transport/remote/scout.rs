@@ -26,6 +26,9 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Questions that wait at most.
 const QUESTIONS: usize = 16;
 
+/// What the kernel counts the starts of processes in, for everybody who looks (`USER_HZ`; proc(5), /proc/PID/stat, field 22).
+const TICK: Duration = Duration::from_millis(10);
+
 /// How often what is to be killed is looked for, until nothing is left.
 const ROUNDS: u32 = 8;
 
@@ -42,6 +45,17 @@ const WAITS_IN_SH: &str = include_str!("waits.sh");
 pub(crate) struct Scout {
     questions: mpsc::Sender<Question>,
     language: Language,
+}
+
+/// Which processes of a session are meant: those that started at this tick of the clock there, or later.
+#[derive(Clone, Debug)]
+pub(crate) struct Since(String);
+
+impl Since {
+    /// All of them.
+    pub(crate) fn ever() -> Self {
+        Self("0".to_owned())
+    }
 }
 
 #[derive(Debug)]
@@ -104,19 +118,26 @@ impl Scout {
     }
 
     /// Ctrl-C, for the shell and what it waits for.
-    pub(crate) async fn interrupt(self, shell: String) -> Option<()> {
-        self.ask("interrupt", &[&shell]).await.map(drop)
+    pub(crate) async fn interrupt(&self, shell: &str) -> Option<()> {
+        self.ask("interrupt", &[shell]).await.map(drop)
+    }
+
+    /// What started so long ago or later, as seen when the question arrives there: what has started by now is meant at any rate.
+    pub(crate) async fn since(&self, ago: Duration) -> Option<Since> {
+        let ticks = ago.as_millis().div_ceil(TICK.as_millis());
+        let tick = String::from_utf8(self.ask("since", &[&ticks.to_string()]).await?).ok()?;
+        (!tick.is_empty() && tick.bytes().all(|byte| byte.is_ascii_digit())).then_some(Since(tick))
     }
 
     /// A signal for everything that the session runs, but its shell.
-    pub(crate) async fn signal(self, shell: String, mark: String, signal: i32) -> Option<()> {
-        self.ask("signal", &[&shell, &mark, &signal.to_string()]).await.map(drop)
+    pub(crate) async fn signal(&self, shell: &str, mark: &str, signal: i32, since: &Since) -> Option<()> {
+        self.ask("signal", &[shell, mark, &signal.to_string(), &since.0]).await.map(drop)
     }
 
     /// Kills everything that the session runs, but its shell; none if something is left.
-    pub(crate) async fn kill_rest(self, shell: String, mark: String) -> Option<()> {
+    pub(crate) async fn kill_rest(&self, shell: &str, mark: &str, since: &Since) -> Option<()> {
         for _ in 0..ROUNDS {
-            if self.ask("kill_rest", &[&shell, &mark]).await? == b"0" {
+            if self.ask("kill_rest", &[shell, mark, &since.0]).await? == b"0" {
                 return Some(());
             }
         }

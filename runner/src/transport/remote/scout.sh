@@ -11,10 +11,10 @@ palisade_find() {
         p=${d#/proc/}
         [ -O "$d" ] && [ "$p" != "$1" ] && [ "$p" != "$$" ] || continue
         { read -r s <"$d/stat"; } 2>/dev/null || continue
-        # Behind the name: state, parent, group, session.
-        set -- "$1" "$2" ${s##*) }
-        [ "$3" != Z ] || continue
-        if [ "$6" != "$1" ]; then
+        # Behind the name: state, parent, group, session, and the start as the 20th.
+        set -- "$1" "$2" "$3" ${s##*) }
+        [ "$4" != Z ] && [ "${23}" -ge "${3:-0}" ] || continue
+        if [ "$7" != "$1" ]; then
             case $marked in
             *"$d/environ"*) ;;
             *) continue ;;
@@ -114,12 +114,19 @@ palisade_hold() {
 }
 palisade_end_all() { palisade_end; palisade_held=; }
 palisade_interrupt() { kill -INT "-$1" || kill -INT "$1"; }
-palisade_signal() { palisade_find "$1" "$2"; [ ! "$found" ] || kill "-$3" $found; }
+palisade_signal() { palisade_find "$1" "$2" "$4"; [ ! "$found" ] || kill "-$3" $found; }
 palisade_kill_shell() { kill -KILL "$1"; }
 palisade_cwd() { command cd -P "/proc/$1/cwd" && pwd -P; command cd /; }
 
+palisade_since() {
+    ago=$1
+    s=$(read -r s </proc/self/stat; printf '%s' "$s")
+    set -- ${s##*) }
+    printf '%s' "$((${20} > ago ? ${20} - ago : 0))"
+}
+
 palisade_kill_rest() {
-    palisade_find "$1" "$2"
+    palisade_find "$1" "$2" "$3"
     [ ! "$found" ] || kill -KILL $found
     set -- $found
     printf '%s' "$#"

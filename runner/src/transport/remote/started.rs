@@ -1,0 +1,59 @@
+//! What a command has started at the other end, and what is done to it.
+//!
+//! A session's shell may have left something on purpose, with a command before: that goes on, as on this machine, whatever becomes of this
+//! one. The two are told apart by when they started, by the clock there.
+
+use std::time::Duration;
+
+use super::scout::{Scout, Since};
+
+/// All that a command has started, or that bears the mark of the shell that it runs in.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) scout: Scout,
+    /// The shell's number there, and its mark.
+    pub(super) pid: String,
+    pub(super) mark: String,
+    /// How long ago the command began; none if whatever the shell has started is meant.
+    pub(super) ago: Option<Duration>,
+}
+
+impl Started {
+    async fn since(&self) -> Option<Since> {
+        match self.ago {
+            Some(ago) => self.scout.since(ago).await,
+            None => Some(Since::ever()),
+        }
+    }
+
+    /// Sends it a signal.
+    pub(super) async fn signal(self, signal: i32) -> Option<()> {
+        let since = self.since().await?;
+        self.scout.signal(&self.pid, &self.mark, signal, &since).await
+    }
+
+    /// Ctrl-C, for the shell and what it waits for.
+    pub(super) async fn interrupt(self) -> Option<()> {
+        self.scout.interrupt(&self.pid).await
+    }
+
+    /// Sends it a signal, and interrupts the shell.
+    pub(super) async fn signal_and_interrupt(self, signal: i32) -> Option<()> {
+        let since = self.since().await?;
+        self.scout.signal(&self.pid, &self.mark, signal, &since).await?;
+        self.interrupt().await
+    }
+
+    /// Kills it; none if something is left.
+    pub(super) async fn kill(self) -> Option<()> {
+        let since = self.since().await?;
+        self.scout.kill_rest(&self.pid, &self.mark, &since).await
+    }
+
+    /// Kills it, and interrupts the shell.
+    pub(super) async fn kill_and_interrupt(self) -> Option<()> {
+        let since = self.since().await?;
+        self.scout.kill_rest(&self.pid, &self.mark, &since).await?;
+        self.interrupt().await
+    }
+}
