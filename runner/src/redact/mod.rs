@@ -5,8 +5,9 @@
 //! stream are one, whatever the chunks they come in, is decided in `stream`; which line belongs to a private key, in
 //! `key_block`; which values of the environment are searched for, in `known`.
 //!
-//! Marks survive a second pass. What stands directly after the mark of a known value, or between the lines of a key that
-//! was redacted before, may then go as well: a second pass can take more, never less.
+//! Marks survive a second pass, which finds the same. It can take more, never less: what stands directly after the mark of a known
+//! value, or between the lines of a key that was redacted before; and what a mark, which is shorter than what it stands for, has brought
+//! as near to a word that speaks of secrets as a rule asks for.
 //!
 //! What this does not do: it finds what looks like a secret, not what somebody has encoded in order to get it out.
 //! Against intent only files that cannot be read help, and that is the sandbox's work.

@@ -450,10 +450,12 @@ impl Stream {
             .filter_map(|start| {
                 #[cfg(test)]
                 self.tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                rule.secret_at(window, start).or_else(|| self.secret_between_gaps(index, anchor, window, base, start))
+                let plain = rule.secret_at(window, start);
+                let secret = plain.or_else(|| self.secret_between_gaps(index, anchor, window, base, start))?;
+                // The words of a mark say nothing of what stands behind it.
+                let is_marks = mark::touches(window, &secret, self.ids()) || mark::is_inside(window, start, self.ids());
+                (!is_marks).then_some(base + secret.start..base + secret.end)
             })
-            .filter(|secret| !mark::touches(window, secret, self.ids()))
-            .map(|secret| base + secret.start..base + secret.end)
             .collect();
         if is_plain {
             self.deal(index, tried);

@@ -577,6 +577,37 @@ fn without_marks(redacted: &[u8]) -> Vec<u8> {
     parts.fold(first, |text, part| text + part.split_once(']').unwrap().1).into_bytes()
 }
 
+/// The texts between the marks. What only begins like one is text.
+fn between_marks(redacted: &str) -> Vec<&str> {
+    let mut parts = redacted.split(MARK);
+    let first = parts.next().unwrap();
+    let texts = parts.map(|part| part.split_once(']').map_or(part, |(_, text)| text));
+    [first].into_iter().chain(texts).collect()
+}
+
+/// Whether these texts come in the other one, in their order.
+fn comes_in(mut text: &str, parts: &[&str]) -> bool {
+    parts.iter().all(|part| text.find(part).map(|at| text = &text[at + part.len()..]).is_some())
+}
+
+/// Nothing that a rule finds makes it, or another one, find anything more.
+#[test]
+fn a_second_pass_over_what_rules_find_changes_nothing() {
+    let redactor = redactor();
+    let lists = [
+        // Words of a mark are no words of what stands behind it.
+        "sshpass -p hunter2 ssh root@hexpect \"$ \"\nsend \"ls\\r\"".to_owned(),
+        "0gpg --batch --passphrase hunter -d a.gpgkinit me <<< 'hunter2'\n".to_owned(),
+    ];
+    let cases = redactor.matcher.rules.iter().flat_map(|rule| rule.cases().map(|case| case.0));
+    for text in cases.chain(lists) {
+        for text in [text.clone(), format!("password: {text}\n{text}"), format!("{text} token={text}")] {
+            let once = whole(&redactor, text.as_bytes());
+            assert_eq!(lossy(&whole(&redactor, &once)), lossy(&once), "{text}");
+        }
+    }
+}
+
 /// Whatever the anchors are that a text is full of, its length bounds the work.
 #[test]
 fn floods_take_linear_time() {
@@ -695,10 +726,11 @@ proptest! {
     // A known value may stand in the middle of a word; the mark then divides words that were one before. The generator
     // puts a blank and a full stop around it. Keys are left to their own test.
     #[test]
-    fn a_second_pass_changes_nothing(text in spliced(5..60)) {
+    fn a_second_pass_gives_nothing_back(text in spliced(5..60)) {
         let redactor = redactor();
-        let once = whole(&redactor, text.replace("-----BEGIN ", "").as_bytes());
-        prop_assert_eq!(lossy(&whole(&redactor, &once)), lossy(&once));
+        let once = lossy(&whole(&redactor, text.replace("-----BEGIN ", "").as_bytes()));
+        let twice = lossy(&whole(&redactor, once.as_bytes()));
+        prop_assert!(comes_in(&between_marks(&once).concat(), &between_marks(&twice)), "{}\n{}", once, twice);
     }
 
     #[test]
