@@ -358,14 +358,16 @@ impl AuditError {
             Self::Owner { .. } => {
                 "give the directory to the account that runs Palisade, or set `audit.path` to another"
             }
-            Self::Key(_) => {
+            Self::Key(KeyError::Read { .. } | KeyError::Shared { .. } | KeyError::NotKey { .. }) => {
                 "put the key back, readable for its owner alone, or move it away: then another is made, and verifying needs \
                  the public halves of both"
             }
             Self::Writable { .. } => "take the right to write from group and others: `chmod 0700` on the directory",
-            Self::Create { .. } | Self::Write { .. } | Self::Unsynced { .. } | Self::Torn { .. } => {
-                "make room on the disk or repair it; nothing runs until the record can be written"
-            }
+            Self::Key(KeyError::Make { .. })
+            | Self::Create { .. }
+            | Self::Write { .. }
+            | Self::Unsynced { .. }
+            | Self::Torn { .. } => "make room on the disk or repair it; nothing runs until the record can be written",
             Self::System { .. } => "start Palisade where `/proc` is mounted and threads can be made",
             Self::Gone { .. } => "put the file back, or restart Palisade to begin a new one; nothing runs until then",
             Self::Altered { .. } => {

@@ -41,10 +41,10 @@ pub(super) fn filters(
         // Without a network of its own a session's sockets would be the machine's.
         (Namespaces::None, _) => Kind::Among,
     };
-    let [proxied, proxied_at, apart, apart_at, among, among_at] = &MADE;
+    let [proxy, proxy_at, apart, apart_at, among, among_at] = &MADE;
     let made = match (kind, at_terminal) {
-        (Kind::Proxied, false) => proxied,
-        (Kind::Proxied, true) => proxied_at,
+        (Kind::Proxied, false) => proxy,
+        (Kind::Proxied, true) => proxy_at,
         (Kind::Apart, false) => apart,
         (Kind::Apart, true) => apart_at,
         (Kind::Among, false) => among,

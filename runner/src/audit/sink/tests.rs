@@ -385,6 +385,7 @@ fn a_read_only_file_system_takes_no_record_until_it_can_be_written() {
         let error = Audit::open(&settings(&directory, Sync::Group), sample::start()).unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("Read-only"), "{error}: {source}");
+        assert!(error.advice().contains("make room on the disk or repair it"), "{error}: {}", error.advice());
         assert!(remount("remount,rw"));
         assert_eq!(chains(&directory), [] as [PathBuf; 0]);
     }
