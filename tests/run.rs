@@ -64,6 +64,35 @@ fn text_streams_and_status_come_through() {
     }
 }
 
+/// As `bash -c` does.
+#[test]
+fn what_a_script_has_left_for_its_end_runs() {
+    let world = World::new();
+    for script in [
+        "trap 'echo bye; ls /dev/null' EXIT; echo hi",
+        "trap 'echo $?' EXIT; (exit 4)",
+        "trap 'exit 5' EXIT; true",
+        "trap 'echo bye >&2' 0; echo hi # and no more",
+        "set -e; trap 'echo bye' EXIT; false; echo no",
+        "trap 'echo bye' EXIT; echo hi; exit 3",
+        "ends() { trap 'echo bye' exit; }; ends; cd /; echo hi",
+        "trap 'echo bye' EXIT; exec >&2; echo hi",
+        "trap 'echo bye' EXIT; trap - EXIT; echo hi",
+        "(trap 'echo inner' EXIT); trap 'echo bye' EXIT; trap '' INT",
+    ] {
+        let bash = Command::new("bash").args(["-c", script]).current_dir(world.path("work")).output().expect("bash");
+        let ended = world.run(script);
+        let expected = [bash.stdout, bash.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+        assert_eq!([ended.stdout.clone(), ended.stderr.clone()], expected, "{script}: {ended:?}");
+        assert_eq!(ended.code, bash.status.code(), "{script}: {ended:?}");
+    }
+    // What runs then is the command's, and has no more time than that.
+    let begun = Instant::now();
+    let ended = world.call(&["run", "--timeout", "1s", "trap 'sleep 60; echo never' EXIT; echo hi"]);
+    assert_eq!((ended.stdout.as_str(), ended.code), ("hi\n", Some(124)), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{ended:?}");
+}
+
 #[test]
 fn denied_commands_do_not_run() {
     let world = World::new();

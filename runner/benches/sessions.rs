@@ -241,6 +241,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
                 orders: None,
                 colours: false,
                 stays: None,
+                ends: false,
             };
             let ended = session.run(grant, &settings.redactor, terms).await.expect("it ran");
             times.push(started.elapsed());

@@ -109,6 +109,7 @@ impl Pipeline {
             orders: Some(received),
             colours: call.colours,
             stays: None,
+            ends: false,
         };
         let restarted = seat.lease.as_mut().and_then(|lease| lease.session()).and_then(Session::take_notice);
         let job = Arc::new(Job {
@@ -309,6 +310,7 @@ impl Pipeline {
     /// In a shell of its own that ends with the command.
     async fn run_alone(&self, mut session: Session, grant: Grant, terms: Terms) -> Result<Ended, Failure> {
         let redactor = self.settings.redactor.keyed(super::NO_SESSION);
+        let terms = Terms { ends: true, ..terms };
         let ended = session.run(grant, &redactor, terms).await.map_err(|error| self.failure(&error));
         session.close().await;
         ended

@@ -145,6 +145,8 @@ pub fn once(state: Option<&[u8]>, own: &[u8], terminal: bool, nonce: &Nonce) -> 
 /// The second one: the command.
 pub fn only(script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
     let mut text = b"\\builtin unset -v PALISADE_TEXT\n".to_vec();
+    let [out, err] = KEPT_FDS;
+    text.extend(to_the_end(&format!(">&{out} 2>&{err}")).into_bytes());
     text.extend(line_of(script, directory, Streams::Typed).into_bytes());
     text.extend(b"\n\0");
     text
@@ -155,6 +157,7 @@ pub fn only(script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
 pub fn only_at_terminal(script: &[u8], directory: Option<&[u8]>, nonce: &Nonce) -> Vec<u8> {
     let mut text = b"\\builtin unset -v PALISADE_TEXT\n\\builtin command -p stty sane || \\builtin exit 125\n".to_vec();
     text.extend(report(nonce).into_bytes());
+    text.extend(to_the_end(&format!("<&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD}")).into_bytes());
     text.extend(line_of(script, directory, Streams::Terminal).into_bytes());
     text.extend(b"\n\0");
     text
@@ -181,18 +184,39 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
     text.into_bytes()
 }
 
+/// The same, and the shell ends with it: what the command has set for that (`trap … EXIT`) runs, with the command's streams. There is a
+/// report only if the shell goes on, as after an error that makes it forget the line.
+pub fn last(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, nonce: &Nonce) -> Vec<u8> {
+    // An interactive shell says `exit` on standard error; not within a trap. The signal comes before the next command.
+    let exits = "\\builtin trap \"\\\\builtin exit $?\" RTMIN+7 && \\builtin kill -RTMIN+7 \"$$\" && \\builtin :";
+    let mut text = redirected(format!("{{ {}; {exits}; }}", asked(script, directory)), streams);
+    text.push('\n');
+    text.push_str(&report(nonce));
+    text.into_bytes()
+}
+
 fn line_of(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>) -> String {
-    let mut text = match directory {
-        None => evaluated(script),
-        Some(directory) => {
-            let mut moved = String::from("\\builtin cd -P -- ");
-            quote(directory, &mut moved);
-            moved.push_str(" && ");
-            moved.push_str(&evaluated(script));
-            evaluated(moved.as_bytes())
-        }
-    };
-    // The redirections stand on `eval`, so that `exec >file` inside is undone with it, and the descriptors that are the
+    redirected(asked(script, directory), streams)
+}
+
+/// Such a shell ends of itself, and what has been set for that (`trap … EXIT`) runs when redirections are undone: its own streams are the
+/// command's from here on. `builtin` would undo them, too; where somebody has a function of the other name, nothing is seen of what runs then.
+fn to_the_end(streams: &str) -> String {
+    format!("\\builtin declare -F command || \\command exec {streams}\n")
+}
+
+/// The command, in the directory.
+fn asked(script: &[u8], directory: Option<&[u8]>) -> String {
+    let Some(directory) = directory else { return evaluated(script) };
+    let mut moved = String::from("\\builtin cd -P -- ");
+    quote(directory, &mut moved);
+    moved.push_str(" && ");
+    moved.push_str(&evaluated(script));
+    evaluated(moved.as_bytes())
+}
+
+fn redirected(mut text: String, streams: Streams<'_>) -> String {
+    // The redirections stand around the command, so that `exec >file` inside is undone with it, and the descriptors that are the
     // shell's own are closed for whatever the command starts.
     let [out, err] = KEPT_FDS;
     let _ = match streams {

@@ -16,15 +16,25 @@ pub(super) fn sets_one(inventory: &Inventory) -> bool {
     inventory.commands().iter().any(|command| sets_trap(command) || sets_prompt(command))
 }
 
+/// Whether one of its commands may leave code that runs when the shell ends. What a file sets that it reads (`source`) is not seen.
+pub(super) fn sets_farewell(inventory: &Inventory) -> bool {
+    inventory.commands().iter().any(|command| trapped(command).any(|signal| signal.is_none_or(is_end)))
+}
+
+fn is_end(signal: &str) -> bool {
+    AT_THE_END.iter().any(|end| end.eq_ignore_ascii_case(signal))
+}
+
 fn sets_trap(command: &Command) -> bool {
+    trapped(command).any(|signal| !signal.is_some_and(is_end))
+}
+
+/// What a command sets traps for; none for what is not known. `trap INT` takes one back.
+fn trapped(command: &Command) -> impl Iterator<Item = Option<&str>> {
     let is_trap = command.resolved == Resolved::Builtin && command.invocation.words.iter().any(|word| word == "trap");
-    let mut operands = command.invocation.operands.iter().map(|word| word.value.literal());
-    let (Some(handler), signals) = (operands.next(), operands) else { return false };
-    let signals: Vec<Option<&str>> = signals.collect();
-    let is_none = matches!(handler, Some("" | "-"));
-    let at_the_end = signals.iter().all(|signal| signal.is_some_and(|signal| AT_THE_END.contains(&signal)));
-    // `trap INT` takes one back.
-    is_trap && !is_none && !signals.is_empty() && !at_the_end
+    let mut operands = command.invocation.operands.iter().map(|word| word.value.literal()).take_while(move |_| is_trap);
+    let is_none = operands.next().is_none_or(|handler| matches!(handler, Some("" | "-")));
+    operands.take_while(move |_| !is_none)
 }
 
 /// By assignment, or as a word of whatever sets variables: `export`, `declare`, `read`, `printf -v`.
@@ -49,6 +59,7 @@ mod tests {
             ("eval \"trap 'echo x' DEBUG\"", true),
             ("x=DEBUG; trap 'echo x' $x", true),
             ("trap 'echo bye' EXIT", false),
+            ("trap 'echo bye' exit 0", false),
             ("trap - DEBUG; trap '' INT; trap -p; trap INT; trap", false),
             ("PROMPT_COMMAND='echo x'", true),
             ("PS0='$(echo x)'; ls", true),
@@ -58,6 +69,24 @@ mod tests {
             ("/bin/echo PS1; x=1; ls", false),
         ] {
             assert_eq!(sets_one(&palisade_grammar::inventory(script.as_bytes())), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn code_that_runs_at_the_end_is_told() {
+        for (script, expected) in [
+            ("trap 'echo bye' EXIT", true),
+            ("trap -- 'echo bye' 0", true),
+            ("trap 'echo bye' INT SIGEXIT", true),
+            ("trap 'echo bye' exit", true),
+            ("f() { trap 'echo bye' EXIT; }; f", true),
+            ("trap \"$code\" EXIT", true),
+            ("trap 'echo bye' \"$signal\"", true),
+            ("trap 'echo bye' INT", false),
+            ("trap - EXIT; trap '' EXIT; trap EXIT; trap -p EXIT; trap", false),
+            ("echo trap x EXIT", false),
+        ] {
+            assert_eq!(sets_farewell(&palisade_grammar::inventory(script.as_bytes())), expected, "{script}");
         }
     }
 }

@@ -259,6 +259,8 @@ pub struct Terms {
     pub colours: bool,
     /// Where its shell stands behind it, if that is known before: nothing but the shell runs, and that does nothing that could move it.
     pub stays: Option<AbsolutePath>,
+    /// Its shell is for it alone, and ends with it if it sets anything that runs then (`trap … EXIT`).
+    pub ends: bool,
 }
 
 /// What a running script finds on its standard input.
@@ -586,7 +588,7 @@ impl Session {
         }
         // From here on: a script that is cut short may have come far enough.
         let before = std::mem::replace(&mut self.left, grant.leaves().clone());
-        let hooked = hooks::sets_one(grant.inventory());
+        let (hooked, farewell) = (hooks::sets_one(grant.inventory()), hooks::sets_farewell(grant.inventory()));
         if let Some(guard) = &self.guard {
             guard.begin(&grant, &terms.progress);
         }
@@ -610,7 +612,7 @@ impl Session {
         if self.hooked {
             self.shell.keep_nothing();
         }
-        let terms = Terms { stays: stays.then(|| self.cwd.clone()), ..terms };
+        let terms = Terms { stays: stays.then(|| self.cwd.clone()), ends: terms.ends && farewell, ..terms };
         let ended = match self.shell.run(&script, &redactor, terms).await {
             Ok(ended) => ended,
             Err(error) => {

@@ -172,7 +172,8 @@ impl LocalShell {
             None => Streams::Terminal,
         };
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
-        let unwritten = frame::command(script, directory, streams, &nonce);
+        let framed = if terms.ends { frame::last } else { frame::command };
+        let unwritten = framed(script, directory, streams, &nonce);
         let exceeded = match &self.meter {
             Some(meter) => meter.watch().await,
             None => Watch::none(),

@@ -84,6 +84,7 @@ impl Bare {
             orders: None,
             colours: false,
             stays: None,
+            ends: false,
         };
         let ended = self.shell.as_mut().unwrap().run(script.as_bytes(), &self.redactor, terms).await.unwrap();
         let view = crate::output::View::chars(1 << 20);
