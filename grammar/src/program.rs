@@ -334,8 +334,12 @@ impl<'t, 'a> Parse<'t, 'a> {
                 false
             }
             Value::Literal(_) | Value::Home(_) | Value::Pipe { .. } | Value::Below(_) => false,
-            Value::Dynamic { prefix }
-                if arg.count == Count::One && prefix.starts_with("--") && prefix.contains('=') =>
+            // What a pattern comes to begins like it, however many files there are of such names; `--include=*.py` mostly finds none, and stays
+            // as it is.
+            Value::Dynamic { prefix } | Value::Pattern { prefix }
+                if (arg.count == Count::One || matches!(arg.word.value, Value::Pattern { .. }))
+                    && prefix.starts_with("--")
+                    && prefix.contains('=') =>
             {
                 let (name, known) = prefix.split_once('=').unwrap_or((prefix, ""));
                 let value = Value::Dynamic { prefix: known.to_owned() };

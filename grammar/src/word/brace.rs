@@ -8,7 +8,10 @@ const MAX_WORDS: usize = 64;
 
 /// What bash makes of a word as it is written; `None` if that is not certain.
 pub(crate) fn expanded(raw: &str) -> Option<Vec<String>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./,{}:@%+-*?".contains(&byte);
+    // Bash leaves the value of an assignment alone, and no name begins so.
+    let is_option = raw.starts_with('-');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"_./,{}:@%+-*?".contains(&byte) || is_option && byte == b'=';
     if !raw.bytes().all(plain) {
         return None;
     }
@@ -106,6 +109,10 @@ mod tests {
             ("{a,b{c,d}}", Some("a bc bd")),
             ("a{,.bak}", Some("a a.bak")),
             ("{-1..1}", Some("-1 0 1")),
+            ("--include=*.{py,js}", Some("--include=*.py --include=*.js")),
+            ("-{a,b=}c", Some("-ac -b=c")),
+            ("x={a,b}", None),
+            ("{-x=,y}", None),
             ("{,a}", None),
             ("{a}", None),
             ("{a..c}", None),
