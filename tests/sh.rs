@@ -138,8 +138,8 @@ fn behaves_as_a_session(site: &mut Site, session: &str, workspace: &str) {
     is_kept(site, session, workspace);
 }
 
-/// A command that is cut short leaves nothing behind; what one before has left on purpose goes on.
-pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str) {
+/// A command that is cut short leaves nothing behind; what one before has left on purpose goes on. `home` is where shells begin there.
+pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str, home: &str) {
     is(&site.exec(session, "setsid -f sleep 671"), "status", &json!("done"), "left on purpose");
     until("it began", || runs("671"));
     // Starts are told in hundredths of a second.
@@ -147,6 +147,16 @@ pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str) {
     let ended = site.exec_for(session, "setsid -f sleep 672; sleep 673", 700);
     is(&ended, "status", &json!("timed_out"), "a deadline");
     assert!(ended["lost"].is_null() && !runs("672") && !runs("673") && runs("671"), "{ended}");
+    // Whatever a process is called: lines, brackets, and what a shell might take for patterns or numbers.
+    let odd = ") *\n) S 1 1";
+    fs::copy("/bin/sleep", format!("{home}/{odd}")).expect("a copy");
+    for number in 10..40 {
+        fs::write(format!("{home}/a[$(touch ran)]{number}"), "").expect("a file");
+    }
+    let ended = site.exec_for(session, &format!("setsid -f \"./{odd}\" 676; exec \"./{odd}\" 677"), 700);
+    assert!(!has_argument("676") && !has_argument("677") && runs("671"), "{ended}");
+    let left = fs::read_dir(home).expect("the home").flatten().any(|entry| entry.file_name() == "ran");
+    assert!(!left, "the name of a process was run");
     for (signal, status) in [("KILL", "cancelled"), ("TERM", "cancelled"), ("INT", "done")] {
         let (job, _) = site
             .call("exec", &json!({ "session": session, "command": "setsid -f sleep 674; sleep 675", "yield_ms": 400 }));
@@ -159,6 +169,12 @@ pub(crate) fn leaves_what_was_there(site: &mut Site, session: &str) {
     is(&site.exec(session, "echo on"), "stdout", &json!("on\n"), "on");
     site.call("session_close", &json!({ "session": session }));
     until("it was left", || !runs("671"));
+}
+
+fn has_argument(argument: &str) -> bool {
+    let processes = fs::read_dir("/proc").expect("processes").flatten();
+    let words = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    words.into_iter().any(|words| words.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
 }
 
 /// The command ends the shell; another one stands where it stood, and is what it was.
@@ -230,7 +246,7 @@ fn a_session_in_dash_is_a_session() {
 
     // What leaves the shell's own session is known by its mark.
     let session = site.open("web");
-    leaves_what_was_there(&mut site, &session);
+    leaves_what_was_there(&mut site, &session, &dir);
     let session = site.open("web");
     let (running, _) =
         site.call("exec", &json!({ "session": session, "command": "setsid -f sleep 637; sleep 638", "yield_ms": 700 }));

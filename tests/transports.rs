@@ -103,13 +103,18 @@ fn a_session_over_ssh_is_a_session() {
     site.call("session_close", &json!({ "session": session }));
     until("it was left", || !runs("614"));
     let session = site.open("web");
-    // A shell for one command ends with it, and does what that has left for its end.
-    let script = "trap 'echo bye' EXIT; echo hi; (exit 4)";
+    // A shell for one command ends with it, and does what that has left for its end; what the session has left is for the session's.
+    site.exec(&session, "trap 'echo of the session' EXIT");
+    let (job, text) = site.call("exec", &json!({ "session": session, "command": "echo hi", "yield_ms": 0 }));
+    let (ended, _) = site.read_to_end(job["job"].as_str().unwrap_or_else(|| panic!("{text}")));
+    assert_eq!((&ended["stdout"], &ended["stderr"]), (&json!("hi\n"), &Value::Null), "{ended}");
+    let script = "trap 'echo bye; setsid -f sleep 678 </dev/null >/dev/null 2>&1' EXIT; echo hi; (exit 4)";
     let (job, text) = site.call("exec", &json!({ "session": session, "command": script, "yield_ms": 0 }));
     let (ended, _) = site.read_to_end(job["job"].as_str().unwrap_or_else(|| panic!("{text}")));
+    // It has the command's streams and no other ones, for which whoever is left would be waited for.
     assert_eq!((&ended["stdout"], &ended["stderr"]), (&json!("hi\nbye\n"), &Value::Null), "{ended}");
     assert_eq!((&ended["exit_code"], &ended["status"]), (&json!(4), &json!("done")), "{ended}");
-    leaves_what_was_there(&mut site, &session);
+    leaves_what_was_there(&mut site, &session, &dir);
 }
 
 #[test]

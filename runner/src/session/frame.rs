@@ -143,22 +143,19 @@ pub fn once(state: Option<&[u8]>, own: &[u8], terminal: bool, nonce: &Nonce) -> 
 }
 
 /// The second one: the command.
-pub fn only(script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
+pub fn only(script: &[u8], directory: Option<&[u8]>, farewell: bool) -> Vec<u8> {
     let mut text = b"\\builtin unset -v PALISADE_TEXT\n".to_vec();
-    let [out, err] = KEPT_FDS;
-    text.extend(to_the_end(&format!(">&{out} 2>&{err}")).into_bytes());
-    text.extend(line_of(script, directory, Streams::Typed).into_bytes());
+    text.extend(alone(script, directory, Streams::Typed, farewell).into_bytes());
     text.extend(b"\n\0");
     text
 }
 
 /// The same at a terminal that passes on what is written to it as it is: first it becomes one for a person, and the report says so, behind
 /// which all that comes is the command's. `command` finds no function of that name, and a program of the system.
-pub fn only_at_terminal(script: &[u8], directory: Option<&[u8]>, nonce: &Nonce) -> Vec<u8> {
+pub fn only_at_terminal(script: &[u8], directory: Option<&[u8]>, farewell: bool, nonce: &Nonce) -> Vec<u8> {
     let mut text = b"\\builtin unset -v PALISADE_TEXT\n\\builtin command -p stty sane || \\builtin exit 125\n".to_vec();
     text.extend(report(nonce).into_bytes());
-    text.extend(to_the_end(&format!("<&{TERMINAL_FD} >&{TERMINAL_FD} 2>&{TERMINAL_FD}")).into_bytes());
-    text.extend(line_of(script, directory, Streams::Terminal).into_bytes());
+    text.extend(alone(script, directory, Streams::Terminal, farewell).into_bytes());
     text.extend(b"\n\0");
     text
 }
@@ -185,11 +182,13 @@ pub fn command(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, no
 }
 
 /// The same, and the shell ends with it: what the command has set for that (`trap … EXIT`) runs, with the command's streams. There is a
-/// report only if the shell goes on, as after an error that makes it forget the line.
+/// report only if the shell goes on, as after an interrupt, which makes it forget the line.
 pub fn last(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, nonce: &Nonce) -> Vec<u8> {
     // An interactive shell says `exit` on standard error; not within a trap. The signal comes before the next command.
+    // What a session has set is for its own end.
+    let begins = "\\builtin trap - EXIT";
     let exits = "\\builtin trap \"\\\\builtin exit $?\" RTMIN+7 && \\builtin kill -RTMIN+7 \"$$\" && \\builtin :";
-    let mut text = redirected(format!("{{ {}; {exits}; }}", asked(script, directory)), streams);
+    let mut text = redirected(format!("{{ {begins}; {}; {exits}; }}", asked(script, directory)), streams);
     text.push('\n');
     text.push_str(&report(nonce));
     text.into_bytes()
@@ -199,10 +198,17 @@ fn line_of(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>) -> Str
     redirected(asked(script, directory), streams)
 }
 
-/// Such a shell ends of itself, and what has been set for that (`trap … EXIT`) runs when redirections are undone: its own streams are the
-/// command's from here on. `builtin` would undo them, too; where somebody has a function of the other name, nothing is seen of what runs then.
-fn to_the_end(streams: &str) -> String {
-    format!("\\builtin declare -F command || \\command exec {streams}\n")
+/// The command of such a shell, which ends of itself. With `farewell` it may set something for that (`trap … EXIT`), which runs when
+/// redirections are undone: the streams are turned for good then. `builtin` would undo that, too; where somebody has a function of the other
+/// name, nothing is seen of what runs at the end. What a session has set is for its own end.
+fn alone(script: &[u8], directory: Option<&[u8]>, streams: Streams<'_>, farewell: bool) -> String {
+    let undone = line_of(script, directory, streams);
+    if !farewell {
+        return format!("\\builtin trap - EXIT\n{undone}");
+    }
+    let turned = redirected(String::from("\\command exec"), streams);
+    let asked = asked(script, directory);
+    format!("\\builtin trap - EXIT\nif \\builtin declare -F command; then {undone}\nelse {turned}\n{asked}\nfi")
 }
 
 /// The command, in the directory.

@@ -154,9 +154,10 @@ impl Language {
     }
 
     /// The command of a shell that has only one.
-    pub(crate) fn only(self, script: &[u8], directory: Option<&[u8]>) -> Vec<u8> {
+    pub(crate) fn only(self, script: &[u8], directory: Option<&[u8]>, farewell: bool) -> Vec<u8> {
         match self {
-            Self::Bash => frame::only(script, directory),
+            Self::Bash => frame::only(script, directory, farewell),
+            // No command of its may set a trap.
             Self::Sh => posix::only(script, directory),
         }
     }

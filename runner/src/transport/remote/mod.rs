@@ -20,7 +20,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
 use serde::Serialize;
@@ -139,8 +139,6 @@ pub(crate) struct RemoteShell {
     mark: String,
     /// Where it began.
     start: AbsolutePath,
-    /// Since when it has nothing to do.
-    free: Instant,
     /// Of a `sh`: the variables that it was started with.
     begun: BTreeSet<String>,
     /// The guard that holds it; none where nothing does.
@@ -259,7 +257,6 @@ impl RemoteShell {
             pid,
             mark,
             start,
-            free: Instant::now(),
             begun: variables,
             held,
         })
@@ -309,7 +306,6 @@ impl RemoteShell {
             pid,
             mark,
             start: cwd.clone(),
-            free: Instant::now(),
             begun: BTreeSet::new(),
             held,
         };

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::RemoteShell;
 use super::scan::{Found, Scan};
+use super::scout::Moment;
 use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
@@ -41,10 +42,6 @@ const BACKLOG: Duration = Duration::from_secs(20);
 /// How long a shell may be silent of which all else is dead: what it had printed by then may still be on its way.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How long before it was sent a command may seem to have begun, at most: the way there takes now less and now more. If the command before
-/// ended less than twice as long before that, it is half of the time between.
-const SLACK: Duration = Duration::from_secs(1);
-
 type Errand = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
 
 /// One output stream: read for reports, redacted, kept.
@@ -63,8 +60,7 @@ struct Sink {
 struct Run<'a> {
     shell: &'a mut RemoteShell,
     started: Instant,
-    /// How much earlier than that it may seem to have started something.
-    slack: Duration,
+    sent: Moment,
     terms: Terms,
     own: Nonce,
     last: Nonce,
@@ -135,16 +131,16 @@ impl RemoteShell {
         if terms.input.is_some() && self.is_session {
             return Err(SessionError::NotThere { what: "a job with an input of its own" });
         }
-        let started = Instant::now();
+        let (started, sent) = (Instant::now(), Moment::now());
         let own = Nonce::new()?;
         let directory = terms.directory.as_ref().map(|directory| directory.as_str().as_bytes());
         let at_terminal = self.main.is_terminal();
         let lines = if self.is_session {
             self.language().command(script, directory, Streams::Kept, &own)
         } else if at_terminal {
-            frame::only_at_terminal(script, directory, &own)
+            frame::only_at_terminal(script, directory, terms.ends, &own)
         } else {
-            self.language().only(script, directory)
+            self.language().only(script, directory, terms.ends)
         };
         let ended = match self.main.listen() {
             Some(Piece::Ended(ending)) => Some(ending),
@@ -163,7 +159,6 @@ impl RemoteShell {
             done: false,
         };
         let deadline = tokio::time::Instant::now() + terms.timeout;
-        let slack = (started.saturating_duration_since(self.free) / 2).min(SLACK);
         let quiet = terms.input.is_some().then(|| Quiet::new(self));
         let run = Run {
             out: sink(StreamName::Stdout, true),
@@ -172,7 +167,7 @@ impl RemoteShell {
             own,
             shell: self,
             started,
-            slack,
+            sent,
             terms,
             status: None,
             fall: None,
@@ -223,7 +218,6 @@ impl Run<'_> {
             self.shell.end_everything().await;
         }
         self.shell.main.ignore();
-        self.shell.free = Instant::now();
         let Self { terms, out, err, .. } = self;
         for sink in [out, err] {
             sink.finish(&terms).await;
@@ -426,7 +420,7 @@ impl Run<'_> {
             scout: self.shell.base.scout().clone(),
             pid: self.shell.pid.clone(),
             mark: self.shell.mark.clone(),
-            ago: (!is_everything).then(|| self.started.elapsed() + self.slack),
+            sent: (!is_everything).then_some(self.sent),
         }
     }
 

@@ -1,4 +1,5 @@
 PATH=/usr/bin:/bin
+builtin cd /
 builtin unset CDPATH BASH_ENV ENV
 # Each shell's number with the mark of all that it starts: what is ended with this shell.
 declare -A palisade_held
@@ -7,16 +8,20 @@ declare -A palisade_inputs
 
 # Fills `found` with the processes of the session, but its shell: $1 is the shell's number, which is that of its session as well, and
 # $2 the mark in the environment of all that it starts. With $3 only those that started at this tick or later. Only builtins, so that it is
-# no process of its own.
+# no process of its own. What a process is called is its owner's, and may have lines and brackets: only what stands behind the last bracket of the
+# last line is the kernel's, and no word of it is ever evaluated.
 /palisade/find() {
-    builtin local d p s f e
+    builtin local d p s l f e
     found=()
     for d in /proc/[0-9]*; do
         p=${d#/proc/}
         [[ -O $d && $p != "$1" && $p != "$$" ]] || builtin continue
-        IFS= builtin read -r s 2>/dev/null <"$d/stat" || builtin continue
+        s=
+        while IFS= builtin read -r l; do s=$l; done 2>/dev/null <"$d/stat"
+        [[ $s ]] || builtin continue
         f=(${s##*) })
-        [[ ${f[0]} != Z ]] && ((f[19] >= ${3:-0})) || builtin continue
+        [[ ${f[0]} != Z ]] || builtin continue
+        [[ ! ${f[19]} || ${f[19]} == *[!0-9]* ]] || [ "${f[19]}" -ge "${3:-0}" ] || builtin continue
         if [[ ${f[3]} != "$1" ]]; then
             e=()
             builtin mapfile -d '' e 2>/dev/null <"$d/environ"
@@ -80,12 +85,12 @@ declare -A palisade_inputs
 /palisade/kill_shell() { builtin kill -KILL "$1"; }
 /palisade/cwd() { builtin cd -P "/proc/$1/cwd" && builtin pwd -P; builtin cd /; }
 
-# The tick that was $1 ticks ago, by the clock that starts are counted with: that of a process which starts now.
-/palisade/since() {
+# The tick that it is, by the clock that starts are counted with: that of a process which starts now.
+/palisade/now() {
     builtin local s f
     s=$(IFS= builtin read -r s </proc/self/stat; builtin printf '%s' "$s")
     f=(${s##*) })
-    builtin printf '%s' "$((f[19] > $1 ? f[19] - $1 : 0))"
+    builtin printf '%s' "${f[19]}"
 }
 
 # Kills all but the shell, or all that started at the tick $3 or later, and says how many there were.

@@ -58,6 +58,21 @@ impl Since {
     }
 }
 
+/// A moment by a clock that goes on while the machine is suspended, as that of starts does at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(Duration);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Self(Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0)))
+    }
+
+    fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
+}
+
 #[derive(Debug)]
 struct Question {
     line: String,
@@ -122,11 +137,12 @@ impl Scout {
         self.ask("interrupt", &[shell]).await.map(drop)
     }
 
-    /// What started so long ago or later, as seen when the question arrives there: what has started by now is meant at any rate.
-    pub(crate) async fn since(&self, ago: Duration) -> Option<Since> {
-        let ticks = ago.as_millis().div_ceil(TICK.as_millis());
-        let tick = String::from_utf8(self.ask("since", &[&ticks.to_string()]).await?).ok()?;
-        (!tick.is_empty() && tick.bytes().all(|byte| byte.is_ascii_digit())).then_some(Since(tick))
+    /// What started then or later. However long the answer takes, nothing that did is left out: what is not meant may be, if it started less than
+    /// that long before.
+    pub(crate) async fn since(&self, then: Moment) -> Option<Since> {
+        let now = String::from_utf8(self.ask("now", &[]).await?).ok()?;
+        let now: u128 = now.parse().ok().filter(|_| now.bytes().all(|byte| byte.is_ascii_digit()))?;
+        Some(Since(now.saturating_sub(then.elapsed().as_millis().div_ceil(TICK.as_millis())).to_string()))
     }
 
     /// A signal for everything that the session runs, but its shell.

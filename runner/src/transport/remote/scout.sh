@@ -1,5 +1,6 @@
 # As `scout.bash`, of which the words are, for dash and busybox's ash. No variable is local to a function here.
 PATH=/usr/bin:/bin
+cd /
 palisade_held=
 palisade_inputs=
 
@@ -10,10 +11,17 @@ palisade_find() {
     for d in /proc/[0-9]*; do
         p=${d#/proc/}
         [ -O "$d" ] && [ "$p" != "$1" ] && [ "$p" != "$$" ] || continue
-        { read -r s <"$d/stat"; } 2>/dev/null || continue
+        # A name may have line ends.
+        s=
+        { while IFS= read -r line; do s=$line; done <"$d/stat"; } 2>/dev/null
+        [ "$s" ] || continue
         # Behind the name: state, parent, group, session, and the start as the 20th.
         set -- "$1" "$2" "$3" ${s##*) }
-        [ "$4" != Z ] && [ "${23}" -ge "${3:-0}" ] || continue
+        [ "$4" != Z ] || continue
+        case ${23} in
+        '' | *[!0-9]*) ;;
+        *) [ "${23}" -ge "${3:-0}" ] || continue ;;
+        esac
         if [ "$7" != "$1" ]; then
             case $marked in
             *"$d/environ"*) ;;
@@ -118,11 +126,10 @@ palisade_signal() { palisade_find "$1" "$2" "$4"; [ ! "$found" ] || kill "-$3" $
 palisade_kill_shell() { kill -KILL "$1"; }
 palisade_cwd() { command cd -P "/proc/$1/cwd" && pwd -P; command cd /; }
 
-palisade_since() {
-    ago=$1
+palisade_now() {
     s=$(read -r s </proc/self/stat; printf '%s' "$s")
     set -- ${s##*) }
-    printf '%s' "$((${20} > ago ? ${20} - ago : 0))"
+    printf '%s' "${20}"
 }
 
 palisade_kill_rest() {

@@ -3,9 +3,7 @@
 //! A session's shell may have left something on purpose, with a command before: that goes on, as on this machine, whatever becomes of this
 //! one. The two are told apart by when they started, by the clock there.
 
-use std::time::Duration;
-
-use super::scout::{Scout, Since};
+use super::scout::{Moment, Scout, Since};
 
 /// All that a command has started, or that bears the mark of the shell that it runs in.
 #[derive(Debug)]
@@ -14,14 +12,14 @@ pub(super) struct Started {
     /// The shell's number there, and its mark.
     pub(super) pid: String,
     pub(super) mark: String,
-    /// How long ago the command began; none if whatever the shell has started is meant.
-    pub(super) ago: Option<Duration>,
+    /// When the command was sent there; none if whatever the shell has started is meant.
+    pub(super) sent: Option<Moment>,
 }
 
 impl Started {
     async fn since(&self) -> Option<Since> {
-        match self.ago {
-            Some(ago) => self.scout.since(ago).await,
+        match self.sent {
+            Some(sent) => self.scout.since(sent).await,
             None => Some(Since::ever()),
         }
     }
