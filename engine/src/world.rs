@@ -36,7 +36,8 @@ impl World {
         let mut made = BTreeSet::new();
         let mut links = false;
         for command in inventory.commands() {
-            let directory = self.directory(&facts, command, &made);
+            let directory = self.directory(&facts, &command.cwd, &made);
+            let start = command.start.as_ref().and_then(|cwd| self.directory(&facts, cwd, &made));
             if let Some(directory) = &directory {
                 facts.directories.insert(command.id, directory.clone());
             }
@@ -45,7 +46,8 @@ impl World {
                 if effect.kind == EffectKind::Connect {
                     continue;
                 }
-                let Some(path) = self.locate(&effect.target.value, directory.as_ref()) else { continue };
+                let from = if effect.from_start { &start } else { &directory };
+                let Some(path) = self.locate(&effect.target.value, from.as_ref()) else { continue };
                 if links && !self.exists(&facts, &path) && !made.contains(&path) {
                     continue;
                 }
@@ -65,8 +67,8 @@ impl World {
         facts
     }
 
-    fn directory(&self, facts: &Facts, command: &Command, made: &BTreeSet<AbsolutePath>) -> Option<AbsolutePath> {
-        let Cwd::Known(steps) = &command.cwd else { return None };
+    fn directory(&self, facts: &Facts, cwd: &Cwd, made: &BTreeSet<AbsolutePath>) -> Option<AbsolutePath> {
+        let Cwd::Known(steps) = cwd else { return None };
         let mut current = facts.cwd.clone();
         for step in steps {
             let next = self.locate(&step.to, Some(&current))?;

@@ -99,6 +99,9 @@ pub struct Command {
     pub effects: Vec<Effect>,
     /// The working directory it runs in.
     pub cwd: Cwd,
+    /// Where it is started, if it then goes elsewhere by itself (`make -C sub`): that of [`Effect::from_start`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Cwd>,
     /// It may not run at all: it stands behind `&&`, `||` or in a branch.
     pub conditional: bool,
     /// It runs in the background (`&`).
@@ -233,6 +236,10 @@ pub struct Effect {
     /// It reaches everything below the target: a recursive option, a rename, an archive.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tree: bool,
+    /// A relative target is meant from where the command is started ([`Command::start`]), and not from where it goes: a redirection, an
+    /// archive of `tar -C`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_start: bool,
     /// For [`EffectKind::Connect`]: the peer, where the text tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,

@@ -256,6 +256,8 @@ struct Parse<'t, 'a> {
     options_ended: bool,
     /// A computed word may be any option.
     maybe_option: bool,
+    /// What is noted now is meant from where the program is started.
+    from_start: bool,
     /// An option is there that the table does not know.
     unfamiliar: bool,
     /// Code was given that we cannot vouch for, or that changes files.
@@ -284,6 +286,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             leading: Vec::new(),
             options_ended: entry.plain,
             maybe_option: false,
+            from_start: false,
             unfamiliar: false,
             unvouched: false,
             placeholder: entry.placeholder.clone(),
@@ -335,11 +338,14 @@ impl<'t, 'a> Parse<'t, 'a> {
             }
             Value::Literal(_) | Value::Home(_) | Value::Pipe { .. } | Value::Below(_) => false,
             // What a pattern comes to begins like it, however many files there are of such names; `--include=*.py` mostly finds none, and stays
-            // as it is.
+            // as it is. Under `nocaseglob` a name may be another one, but none that differs from an option by that alone is an option.
             Value::Dynamic { prefix } | Value::Pattern { prefix }
-                if (arg.count == Count::One || matches!(arg.word.value, Value::Pattern { .. }))
-                    && prefix.starts_with("--")
-                    && prefix.contains('=') =>
+                if prefix.starts_with("--")
+                    && prefix.contains('=')
+                    && match arg.word.value {
+                        Value::Pattern { .. } => self.is_long(prefix),
+                        _ => arg.count == Count::One,
+                    } =>
             {
                 let (name, known) = prefix.split_once('=').unwrap_or((prefix, ""));
                 let value = Value::Dynamic { prefix: known.to_owned() };
@@ -362,6 +368,13 @@ impl<'t, 'a> Parse<'t, 'a> {
                 false
             }
         }
+    }
+
+    /// An option's name stands before the `=`, in small letters.
+    fn is_long(&self, prefix: &str) -> bool {
+        let name = prefix.split('=').next().unwrap_or_default();
+        !name.bytes().any(|byte| byte.is_ascii_uppercase())
+            && (self.exact(name).is_some() || self.abbreviated(name).is_some())
     }
 
     /// The option that `-j` in `-j$n` surely is: whatever comes behind it is its value. One that needs a value would take the
@@ -938,14 +951,22 @@ impl<'t, 'a> Parse<'t, 'a> {
         let extracts = self.chosen.iter().any(|option| option.extracts);
         let role = if extracts { Role::Read } else { Role::ReadWrite };
         for arg in std::mem::take(&mut self.archives) {
-            let here = !moved || arg.word.value.prefix().starts_with('/') || matches!(arg.word.value, Value::Home(_));
-            let target = if here { arg } else { role::unknown(&arg) };
+            let known = !moved || entry.archives_at_start || is_absolute(&arg.word.value);
+            let target = if known { arg } else { role::unknown(&arg) };
+            self.from_start = moved && !is_absolute(&target.word.value);
             self.apply(role, &target, false);
+            self.from_start = false;
         }
         let port = self.port.unwrap_or(self.entry.port);
         for target in std::mem::take(&mut self.connects) {
             let peer = target.value.literal().zip(port).and_then(|(text, port)| peer::host_and_port(text, port));
-            self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, peer });
+            self.reading.effects.push(Effect {
+                kind: EffectKind::Connect,
+                target,
+                tree: false,
+                from_start: false,
+                peer,
+            });
         }
     }
 
@@ -1075,6 +1096,11 @@ fn decoded(arg: &Arg, text: &str) -> Arg {
 fn allows(list: &[String], value: &Value) -> bool {
     let stem = |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| value.prefix().starts_with(stem));
     list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
+}
+
+/// It means the same from everywhere.
+pub(crate) fn is_absolute(value: &Value) -> bool {
+    value.prefix().starts_with('/') || matches!(value, Value::Home(_))
 }
 
 /// Digits, or nothing: never an option.

@@ -57,7 +57,8 @@ fn effect(effect: &Effect) -> String {
             return format!("connect {}", peer.unwrap_or_else(|| "?".to_owned()));
         }
     };
-    format!("{kind}{} {}", if effect.tree { "-tree" } else { "" }, value(&effect.target.value))
+    let (tree, from) = (if effect.tree { "-tree" } else { "" }, if effect.from_start { "^" } else { "" });
+    format!("{kind}{tree} {from}{}", value(&effect.target.value))
 }
 
 fn value(value: &Value) -> String {
@@ -813,9 +814,22 @@ fn a_function_that_cannot_be_read_again_refuses_the_script() {
 /// A relative redirection is opened where the shell is, not where `-C` leads.
 #[test]
 fn redirections_stay_behind_when_a_program_moves() {
-    check("git -C a log > b", "git + write ?");
+    check("git -C a log > b", "git + write ^b");
+    check("git -C a log > $b", "git + write ^?");
+    check("git -C a log > b*", "git + write ^?");
+    check("git log > b", "git + write b");
     check("git -C a log > /b", "git + write /b");
     check("make -C a 2> ~/b", "make + write ~/b ! script-file");
+}
+
+/// What a pattern matches begins like it, and so is the same option; where letters do not count it may be another one.
+#[test]
+fn an_option_with_a_pattern_in_its_value_is_that_option() {
+    check("grep x --include=*.py f", "grep + read f");
+    check("grep x --include=*.{py,js} f", "grep + read f");
+    check("grep --file=* f", "grep + read ?, read f");
+    check("grep x --FILE=* f", "grep + read ?, read-tree --FILE=*, read-tree f");
+    check("tar cf a --checkpoint-action={exec=rm,dot} b", "tar rm + read-tree b, read a, write a ! unknown-option");
 }
 
 /// Where commands stand and what feeds them: `name(via parent flags <upstream >downstream)`.

@@ -138,7 +138,8 @@ impl Surroundings {
         let looks = self.looks(occasion);
         let still = looks && option::makes_none(inventory);
         for command in inventory.commands() {
-            let directory = self.directory(occasion, command, &made);
+            let directory = self.directory(occasion, &command.cwd, &made);
+            let start = command.start.as_ref().and_then(|cwd| self.directory(occasion, cwd, &made));
             if let Some(directory) = &directory {
                 facts.directories.insert(command.id, directory.clone());
             }
@@ -158,7 +159,7 @@ impl Surroundings {
                 }
                 facts.matches.insert((command.id, index), paths);
             }
-            for (index, path) in self.effects(command, directory.as_ref(), links) {
+            for (index, path) in self.effects(command, directory.as_ref(), start.as_ref(), links) {
                 if makes_directory(command) {
                     made.push(path.clone());
                 }
@@ -200,8 +201,8 @@ impl Surroundings {
 
     /// Follows the literal `cd`s before a command. Sessions run with `set -o physical`, so that `..` means here what it
     /// means to bash.
-    fn directory(&self, occasion: &Occasion, command: &Command, made: &[AbsolutePath]) -> Option<AbsolutePath> {
-        let Cwd::Known(steps) = &command.cwd else { return None };
+    fn directory(&self, occasion: &Occasion, cwd: &Cwd, made: &[AbsolutePath]) -> Option<AbsolutePath> {
+        let Cwd::Known(steps) = cwd else { return None };
         let mut current = occasion.cwd.clone();
         for step in steps {
             let next = self.locate(&step.to, Some(&current), Last::Followed)?;
@@ -317,11 +318,18 @@ impl Surroundings {
         matches
     }
 
-    fn effects(&self, command: &Command, directory: Option<&AbsolutePath>, links: bool) -> Vec<(usize, AbsolutePath)> {
+    fn effects(
+        &self,
+        command: &Command,
+        directory: Option<&AbsolutePath>,
+        start: Option<&AbsolutePath>,
+        links: bool,
+    ) -> Vec<(usize, AbsolutePath)> {
         let mut paths = Vec::new();
         for (index, effect) in command.effects.iter().enumerate() {
             let Some(last) = last_of(effect.kind) else { continue };
-            match self.locate(&effect.target.value, directory, last) {
+            let from = if effect.from_start { start } else { directory };
+            match self.locate(&effect.target.value, from, last) {
                 Some(place) if place.exists || !links => paths.push((index, place.path)),
                 _ => {}
             }

@@ -764,6 +764,7 @@ impl<'a> Collector<'a> {
             redirections,
             effects: reading.effects.into_iter().chain(opened).collect(),
             cwd: own_place.cwd(),
+            start: moved.then(|| state.place.cwd()),
             conditional: setting.conditional,
             background: setting.background,
             depth: setting.depth,
@@ -1183,7 +1184,7 @@ fn redirections(redirects: &[Redirect], frame: Frame, moved: bool, state: &State
 }
 
 /// What a redirection opens. If the command then moves elsewhere, a relative target is not what its own words would
-/// mean by that name, and so is not known.
+/// mean by that name.
 fn opened(redirect: &Redirect, target: &Word, moved: bool) -> Vec<Effect> {
     // bash looks at the word as it is written: `>&'2-'` opens a file.
     let duplicates = |text: &str| {
@@ -1203,13 +1204,16 @@ fn opened(redirect: &Redirect, target: &Word, moved: bool) -> Vec<Effect> {
         return Vec::new();
     }
     if let (Some(device), false) = (peer::device(&target.value), kinds.is_empty()) {
-        return vec![Effect { kind: EffectKind::Connect, target: target.clone(), tree: false, peer: device.known() }];
+        let (kind, target) = (EffectKind::Connect, target.clone());
+        return vec![Effect { kind, target, tree: false, from_start: false, peer: device.known() }];
     }
     let mut target = target.clone();
-    if moved && !target.value.prefix().starts_with('/') && !matches!(target.value, Value::Home(_)) {
+    let from_start = moved && !program::is_absolute(&target.value);
+    if from_start && target.value.literal().is_none() {
         target.value = Value::Dynamic { prefix: String::new() };
     }
-    kinds.iter().map(|kind| Effect { kind: *kind, target: target.clone(), tree: false, peer: None }).collect()
+    let opens = |kind: &EffectKind| Effect { kind: *kind, target: target.clone(), tree: false, from_start, peer: None };
+    kinds.iter().map(opens).collect()
 }
 
 /// A program that the same script may have written is not what its name says.

@@ -178,11 +178,17 @@ impl Parse<'_, '_> {
 
     fn effect(&mut self, kind: EffectKind, arg: &Arg, tree: bool) {
         let Value::Below(roots) = &arg.word.value else {
-            return self.reading.effects.push(Effect { kind, target: arg.word.clone(), tree, peer: None });
+            return self.reading.effects.push(Effect {
+                kind,
+                target: arg.word.clone(),
+                tree,
+                from_start: self.from_start,
+                peer: None,
+            });
         };
         for root in roots {
             let target = Word { value: root.clone(), ..arg.word.clone() };
-            self.reading.effects.push(Effect { kind, target, tree: true, peer: None });
+            self.reading.effects.push(Effect { kind, target, tree: true, from_start: self.from_start, peer: None });
         }
     }
 
@@ -393,7 +399,7 @@ impl Parse<'_, '_> {
     }
 
     fn connect(&mut self, target: Word, peer: Option<Peer>) {
-        self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, peer });
+        self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, from_start: false, peer });
     }
 
     fn transferred(&mut self, kind: EffectKind, arg: &Arg) {

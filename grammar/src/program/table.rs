@@ -110,6 +110,8 @@ pub(crate) struct Entry {
     pub(crate) plain: bool,
     /// GNU: a long option may be cut short as long as it stays unique.
     pub(crate) abbreviations: bool,
+    /// An archive that it is given by a relative name lies where it was started, also where it is told to go elsewhere.
+    pub(crate) archives_at_start: bool,
     /// `-rf` is `-r -f`.
     pub(crate) clusters: bool,
     /// Options may stand behind operands.
@@ -185,6 +187,7 @@ impl Default for Entry {
             unknown_option: Unknown::Opaque,
             plain: false,
             abbreviations: false,
+            archives_at_start: false,
             clusters: true,
             permute: true,
             numeric: false,
