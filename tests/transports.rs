@@ -114,7 +114,7 @@ fn a_session_over_ssh_is_a_session() {
     // It has the command's streams and no other ones, for which whoever is left would be waited for.
     assert_eq!((&ended["stdout"], &ended["stderr"]), (&json!("hi\nbye\n"), &Value::Null), "{ended}");
     assert_eq!((&ended["exit_code"], &ended["status"]), (&json!(4), &json!("done")), "{ended}");
-    leaves_what_was_there(&mut site, &session, &dir);
+    leaves_what_was_there(&mut site, &session, &dir, 711);
 }
 
 #[test]
