@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Language;
 use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
+use crate::sandbox::ProcessStat;
 use crate::session::frame::Streams;
 use crate::session::{Nonce, SessionError};
 use crate::transport::TargetError;
@@ -25,9 +26,6 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// Questions that wait at most.
 const QUESTIONS: usize = 16;
-
-/// What the kernel counts the starts of processes in, for everybody who looks (`USER_HZ`; proc(5), /proc/PID/stat, field 22).
-const TICK: Duration = Duration::from_millis(10);
 
 /// How often what is to be killed is looked for, until nothing is left.
 const ROUNDS: u32 = 8;
@@ -58,18 +56,19 @@ impl Since {
     }
 }
 
-/// A moment by a clock that goes on while the machine is suspended, as that of starts does at the other end.
+/// A moment here, in the ticks in which Linux counts the starts of processes everywhere (`USER_HZ`, 100 a second; proc(5), /proc/PID/stat,
+/// field 22).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(Duration);
+pub(crate) struct Moment(u64);
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Self(Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0)))
+        Self(ProcessStat::now())
     }
 
-    fn elapsed(self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
+    /// Rounded up.
+    fn elapsed(self) -> u64 {
+        ProcessStat::now().saturating_sub(self.0).saturating_add(1)
     }
 }
 
@@ -141,8 +140,8 @@ impl Scout {
     /// that long before.
     pub(crate) async fn since(&self, then: Moment) -> Option<Since> {
         let now = String::from_utf8(self.ask("now", &[]).await?).ok()?;
-        let now: u128 = now.parse().ok().filter(|_| now.bytes().all(|byte| byte.is_ascii_digit()))?;
-        Some(Since(now.saturating_sub(then.elapsed().as_millis().div_ceil(TICK.as_millis())).to_string()))
+        let now: u64 = now.parse().ok()?;
+        Some(Since(now.saturating_sub(then.elapsed()).to_string()))
     }
 
     /// A signal for everything that the session runs, but its shell.
