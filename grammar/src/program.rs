@@ -266,7 +266,8 @@ struct Parse<'t, 'a> {
     /// The port that an option names; `Some(None)` if it is not known.
     port: Option<Option<u16>>,
     connects: Vec<Word>,
-    archives: Vec<Arg>,
+    /// Archives, and whether they are meant from where the program is started.
+    archives: Vec<(Arg, bool)>,
     /// Where operands are copied to, and whether they are moved with all below them.
     copies: Vec<(Arg, bool)>,
 }
@@ -554,7 +555,9 @@ impl<'t, 'a> Parse<'t, 'a> {
         if option.role == Role::Module {
             return self.module(option, &value);
         }
+        self.from_start = option.at_start;
         self.apply(option.role, &value, option.tree);
+        self.from_start = false;
     }
 
     fn next_value(&mut self, arg: &Arg) -> Option<Arg> {
@@ -948,10 +951,13 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.reading.cwd = Some(Directory::Unknown);
         }
         let moved = self.reading.cwd.is_some();
+        for effect in &mut self.reading.effects {
+            effect.from_start &= moved && !is_absolute(&effect.target.value);
+        }
         let extracts = self.chosen.iter().any(|option| option.extracts);
         let role = if extracts { Role::Read } else { Role::ReadWrite };
-        for arg in std::mem::take(&mut self.archives) {
-            let known = !moved || entry.archives_at_start || is_absolute(&arg.word.value);
+        for (arg, at_start) in std::mem::take(&mut self.archives) {
+            let known = !moved || at_start || is_absolute(&arg.word.value);
             let target = if known { arg } else { role::unknown(&arg) };
             self.from_start = moved && !is_absolute(&target.word.value);
             self.apply(role, &target, false);

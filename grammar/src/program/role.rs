@@ -236,7 +236,7 @@ impl Parse<'_, '_> {
             Some(_) => {}
             None => self.note(OpaqueReason::DynamicOption, arg, "this archive may turn out to be a remote one"),
         }
-        self.archives.push(arg.clone());
+        self.archives.push((arg.clone(), self.from_start));
     }
 
     /// `gzip f` makes `f.gz` and removes `f`, `gzip -d f.gz` the other way round: both begin with the stem.

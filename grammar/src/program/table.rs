@@ -110,8 +110,6 @@ pub(crate) struct Entry {
     pub(crate) plain: bool,
     /// GNU: a long option may be cut short as long as it stays unique.
     pub(crate) abbreviations: bool,
-    /// An archive that it is given by a relative name lies where it was started, also where it is told to go elsewhere.
-    pub(crate) archives_at_start: bool,
     /// `-rf` is `-r -f`.
     pub(crate) clusters: bool,
     /// Options may stand behind operands.
@@ -187,7 +185,6 @@ impl Default for Entry {
             unknown_option: Unknown::Opaque,
             plain: false,
             abbreviations: false,
-            archives_at_start: false,
             clusters: true,
             permute: true,
             numeric: false,
@@ -304,6 +301,8 @@ pub(crate) struct Opt {
     pub(crate) value: Arity,
     /// What its value is.
     pub(crate) role: Role,
+    /// A relative name in its value is opened before the program goes elsewhere, where it is told to.
+    pub(crate) at_start: bool,
     /// Only these values are known; a trailing `*` stands for anything.
     pub(crate) values: Vec<String>,
     /// The invocation's groups instead of the table's.
