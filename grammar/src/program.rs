@@ -815,8 +815,11 @@ impl<'t, 'a> Parse<'t, 'a> {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        let instead = self.chosen.iter().rev().find_map(|option| option.operands.as_ref());
-        instead.unwrap_or(&self.entry.operands).clone()
+        let mut given = self.chosen.iter().rev().filter_map(|option| option.operands.as_ref());
+        // `bash -c -s x` runs `x` as `bash -s -c x` does: what says less does not take the place of what says more.
+        let last = given.next().unwrap_or(&self.entry.operands);
+        let acts = |slots: &&Vec<Slot>| slots.iter().any(|slot| slot.role.acts());
+        if acts(&last) { last.clone() } else { given.find(acts).unwrap_or(last).clone() }
     }
 
     fn operand_roles(&mut self) {

@@ -448,7 +448,7 @@ impl<'a, 'm> Reader<'a, 'm> {
 
     fn redirect(&mut self) -> Result<Option<Redirect>, Stop> {
         let start = self.at;
-        let variable = self.named_descriptor();
+        let variable = self.named_descriptor()?;
         let ahead = self.text.get(start..).unwrap_or_default();
         let digits = match &variable {
             Some(name) => name.len() + 2,
@@ -506,12 +506,33 @@ impl<'a, 'm> Reader<'a, 'm> {
     }
 
     /// `{name}>file` opens a descriptor of bash's choice.
-    fn named_descriptor(&self) -> Option<String> {
-        let inside = self.text.get(self.at..)?.strip_prefix(b"{")?;
-        let length = inside.iter().take_while(|byte| is_name(**byte)).count();
-        let named = inside.first().copied().is_some_and(starts_name);
-        let fits = matches!(inside.get(length..), Some([b'}', b'<' | b'>', ..]));
-        (named && fits).then(|| String::from_utf8_lossy(inside.get(..length).unwrap_or_default()).into_owned())
+    fn named_descriptor(&self) -> Result<Option<String>, Stop> {
+        let Some(inside) = self.text.get(self.at..).and_then(|ahead| ahead.strip_prefix(b"{")) else { return Ok(None) };
+        let mut name = Vec::new();
+        let mut rest = inside;
+        let mut continued = false;
+        let fits = loop {
+            match rest {
+                [b'\\', b'\n', behind @ ..] => {
+                    continued = true;
+                    rest = behind;
+                }
+                [b'}', b'<' | b'>', ..] => break true,
+                [b'}', b'\\', b'\n', ..] => return Err(self.unsupported("a line continuation behind `}`")),
+                [byte, behind @ ..] if is_name(*byte) => {
+                    name.push(*byte);
+                    rest = behind;
+                }
+                _ => break false,
+            }
+        };
+        if !fits || !name.first().copied().is_some_and(starts_name) {
+            return Ok(None);
+        }
+        if continued {
+            return Err(self.unsupported("a line continuation inside a descriptor's name"));
+        }
+        Ok(Some(String::from_utf8_lossy(&name).into_owned()))
     }
 
     fn skip_newlines(&mut self) -> Result<(), Stop> {

@@ -425,6 +425,14 @@ fn what_cannot_be_read_is_opaque() {
         ("echo $(case a in a) rm y;; esac)", "! unknown-syntax"),
         ("echo $(# )\nrm y)", "! unknown-syntax"),
         ("{fd}>x rm y", "! unknown-syntax"),
+        ("rm {\\\nfd}>x", "! unknown-syntax"),
+        ("rm {f\\\nd}>x", "! unknown-syntax"),
+        ("rm {fd\\\n}>x", "! unknown-syntax"),
+        ("rm {fd}\\\n>x", "! unknown-syntax"),
+        ("ls {f\\\nd}", "ls + read {fd}"),
+        // Under `nocaseglob` this may find a file of the option's name.
+        ("sort --OUTPUT=* x", "sort + read --OUTPUT=*, read x ! dynamic-option"),
+        ("sort --output=* x", "sort + read x, write --output=*"),
         ("( ( ls a ) )", "! unknown-syntax"),
         ("ls !(a)", "! unknown-syntax"),
         ("$x", "? ! dynamic-program"),
@@ -438,6 +446,11 @@ fn what_cannot_be_read_is_opaque() {
         ("echo ${!x}", "echo ! indirect-name"),
         ("echo ${!x@} ${!x[@]}", "echo"),
         ("echo $'\\xff'", "echo ! unknown-syntax"),
+        ("echo ab?$'\\xff'*$x", "echo ! unknown-syntax"),
+        // bash takes continuations out of a document first: these run `cat x`, and nothing.
+        ("cat <<E\n$(cat 'x\\\n')\nE", "! unknown-syntax"),
+        ("cat <<E\n$(# \\\nrm x\n)\nE", "! unknown-syntax"),
+        ("cat <<E\na \\\n$(rm x)\nE", "cat rm + delete x"),
         ("echo x > ./run; ./run", "echo run + write ./run ! written-then-run"),
         ("sh < x", "sh + read x ! stdin-code"),
     ]);

@@ -279,18 +279,20 @@ impl<'a, 'm> Scanner<'a, 'm> {
     fn finish(self) -> Arg {
         let span = Span::new(self.start, self.at);
         let raw = String::from_utf8_lossy(self.text.get(self.start..self.at).unwrap_or_default()).into_owned();
-        let mut notes = self.notes;
+        let (mut notes, mut holes, mut pattern) = (self.notes, self.holes, self.pattern);
         let text = String::from_utf8(self.out).unwrap_or_else(|_| {
             let detail = "this word is not valid UTF-8 once its escapes are resolved".to_owned();
             notes.push(Note { reason: OpaqueReason::UnknownSyntax, span, detail });
+            // Nothing of the text is left for them to point at.
+            holes.iter_mut().for_each(|hole| hole.at = 0);
+            pattern = pattern.map(|_| 0);
             String::new()
         });
         let broken = notes.iter().any(|note| note.reason == OpaqueReason::UnknownSyntax);
         let only_pipe = text.is_empty()
             && matches!(self.nested.as_slice(), [Nested { kind: NestedKind::Input | NestedKind::Output, .. }])
-            && self.holes.len() == 1
+            && holes.len() == 1
             && raw.starts_with(['<', '>']);
-        let mut holes = self.holes;
         if broken && holes.is_empty() {
             holes.push(Hole { at: 0, name: None, quoted: true, number: false, nested: None });
         }
@@ -299,7 +301,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
             count: self.count,
             text,
             holes,
-            pattern: self.pattern,
+            pattern,
             braced: self.braced,
             home: self.home,
             nested: self.nested,
@@ -347,6 +349,10 @@ impl<'a, 'm> Scanner<'a, 'm> {
             let inside = self.text.get(from..self.at).unwrap_or_default();
             if strip_tabs && self.nested.len() > nested && inside.windows(2).any(|pair| pair == b"\n\t") {
                 return Err(Stop::unsupported(from, self.at, "a substitution of several lines in a `<<-` document"));
+            }
+            // bash takes continuations out before it looks at quotes and comments.
+            if self.nested.len() > nested && inside.windows(2).any(|pair| pair == b"\\\n") {
+                return Err(Stop::unsupported(from, self.at, "a line continuation in a substitution in a document"));
             }
         }
         Ok(())

@@ -139,31 +139,32 @@ impl Cover<'_> {
     }
 
     fn starts(&self, command: &Command, cwd: &str) -> bool {
-        let Cwd::Known(steps) = &command.cwd else { return true };
         // A program that is told to move itself has not done so when it begins.
-        let moves = ["-C", "--chdir", "--directory", "--test-dir", "--working-dir"]
-            .iter()
-            .any(|flag| command.invocation.flags.contains(*flag));
-        let before = steps.split_last().filter(|_| moves).map(|(_, steps)| steps);
-        let is = |steps: &[Step]| self.walk(steps).is_none_or(|directory| directory == cwd);
-        is(steps) || before.is_some_and(is)
+        let Cwd::Known(steps) = command.start.as_ref().unwrap_or(&command.cwd) else { return true };
+        self.walk(steps).is_none_or(|directory| directory == cwd)
     }
 
     fn ordinary(&self, touch: &Touch) -> bool {
         let device = ["/dev/null", "/dev/tty", "/dev/zero", "/dev/full"].contains(&touch.path.as_str());
         let program = self.program(touch.by);
         let pipe = touch.path.starts_with("/dev/fd/"); // a process substitution, which is no file
-        device || pipe || INTERNAL.file.iter().any(|row| row.of == program && row.names(&touch.path))
+        let beside = |row: &InternalBeside| {
+            let stem = row.suffixes.iter().find_map(|suffix| touch.path.strip_suffix(suffix.as_str()));
+            row.of == program && stem.is_some_and(|stem| self.reaches(EffectKind::Write, stem))
+        };
+        let named = INTERNAL.file.iter().any(|row| row.of == program && row.names(&touch.path));
+        device || pipe || named || INTERNAL.beside.iter().any(beside)
     }
 
     fn reaches(&self, kind: EffectKind, path: &str) -> bool {
         let commands = self.inventory.commands().iter();
-        commands.flat_map(|command| command.effects.iter().map(move |effect| (command, effect))).any(
-            |(command, effect)| {
-                effect.kind == kind && self.directory(&command.cwd).is_none_or(|cwd| reaches(effect, &cwd, path))
-                    || effect.kind == kind && self.directory(&command.cwd).is_none() && !absolute(effect)
-            },
-        )
+        let mut effects = commands.flat_map(|command| command.effects.iter().map(move |effect| (command, effect)));
+        effects.any(|(command, effect)| {
+            let from = if effect.from_start { command.start.as_ref() } else { Some(&command.cwd) };
+            let directory = from.and_then(|cwd| self.directory(cwd));
+            let unknown = directory.is_none() && !absolute(effect);
+            effect.kind == kind && (unknown || reaches(effect, directory.as_deref().unwrap_or("/"), path))
+        })
     }
 
     /// Where a command runs; `None` if the text does not tell.
@@ -251,6 +252,7 @@ fn fits(words: &[Word], argv: &[String]) -> bool {
 struct Internal {
     child: Vec<InternalChild>,
     file: Vec<InternalFile>,
+    beside: Vec<InternalBeside>,
 }
 
 #[derive(Deserialize)]
@@ -267,6 +269,16 @@ struct InternalChild {
 struct InternalFile {
     of: String,
     path: String,
+    #[serde(rename = "reason")]
+    _reason: String,
+}
+
+/// Files called like one that is told to be written, with a suffix.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InternalBeside {
+    of: String,
+    suffixes: Vec<String>,
     #[serde(rename = "reason")]
     _reason: String,
 }

@@ -44,7 +44,10 @@ fn what_sh_runs_is_told() {
         assert!(programs > 50, "only {programs} programs ran");
         let judged = judged.map(|(script, ran)| (script, cover::misses(&in_sh(script), ran)));
         let wrong: Vec<String> = judged
-            .filter(|(script, misses)| !misses.iter().all(|miss| known.iter().any(|gap| gap.holds(script, miss))))
+            .filter(|(script, misses)| {
+                let own = |miss: &str| shell == ASH && OWN.iter().any(|begin| miss.starts_with(begin));
+                !misses.iter().all(|miss| own(miss) || known.iter().any(|gap| gap.holds(script, miss)))
+            })
             .map(|(script, misses)| format!("--- {script:?}: {misses:?}"))
             .collect();
         let shell = shell.first().copied().unwrap_or_default();
@@ -52,6 +55,9 @@ fn what_sh_runs_is_told() {
         assert!(wrong.is_empty(), "{shell}: {} scripts did what is not told\n{}", wrong.len(), wrong.join("\n"));
     }
 }
+
+/// Busybox starts itself again for these, under their names, and `watch` a shell.
+const OWN: [&str; 3] = ["executed [\"time\"", "executed [\"watch\"", "executed [\"sh\", \"-c\""];
 
 fn is_named(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "_.+-".contains(letter)
