@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 use cedar_policy::{
@@ -430,8 +431,8 @@ struct Parsed {
 fn parse_all(sources: &[Source]) -> Result<Parsed, BundleError> {
     let mut parsed = Parsed { set: PolicySet::new(), notes: BTreeMap::new(), home: BTreeMap::new() };
     let mut findings = Vec::new();
-    for (index, source) in sources.iter().enumerate() {
-        match parse_one(source) {
+    for (index, (source, read)) in sources.iter().zip(parse_each(sources)).enumerate() {
+        match read {
             Ok(policies) => {
                 let ids = Ids::of(source);
                 for policy in policies {
@@ -446,7 +447,31 @@ fn parse_all(sources: &[Source]) -> Result<Parsed, BundleError> {
     if findings.is_empty() { Ok(parsed) } else { Err(BundleError::Invalid(Findings(findings))) }
 }
 
-fn parse_one(source: &Source) -> Result<Vec<Policy>, Vec<Finding>> {
+/// The policies of one file, or what is wrong with it.
+type Read = Result<Vec<Policy>, Vec<Finding>>;
+
+/// Each file by itself, on as many threads as run at once: Cedar's parser is most of what a start waits for.
+fn parse_each(sources: &[Source]) -> Vec<Read> {
+    let next = AtomicUsize::new(0);
+    let parse = || -> Vec<(usize, Read)> {
+        let taken = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+        taken.map_while(|at| Some((at, parse_one(sources.get(at)?)))).collect()
+    };
+    let others = std::thread::available_parallelism().map_or(1, usize::from).min(sources.len());
+    let mut read = std::thread::scope(|scope| {
+        let start = |_| std::thread::Builder::new().stack_size(DEEP).spawn_scoped(scope, parse).ok();
+        let threads: Vec<_> = (1..others).filter_map(start).collect();
+        let mut read = parse();
+        for thread in threads {
+            read.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        read
+    });
+    read.sort_unstable_by_key(|(at, _)| *at);
+    read.into_iter().map(|(_, read)| read).collect()
+}
+
+fn parse_one(source: &Source) -> Read {
     if source.text.len() > MAX_FILE {
         return Err(vec![source.finding(0, format!("the file has more than {MAX_FILE} bytes"))]);
     }

@@ -21,6 +21,8 @@ pub(super) struct Desk {
     work: Arc<Mutex<Work>>,
     closed: Arc<AtomicBool>,
     thread: Thread,
+    /// Writing waits for a disk.
+    waits: bool,
 }
 
 /// An entry to write, and who waits for it.
@@ -50,7 +52,7 @@ impl Desk {
         let (shared, ends) = (Arc::clone(&work), Arc::clone(&closed));
         let thread = std::thread::Builder::new().name("palisade-audit".to_owned()).spawn(move || keep(&shared, &ends));
         let thread = thread.map_err(|error| AuditError::System { what: "a thread", cause: sink::errno(&error) })?;
-        Ok(Self { queue, work, closed, thread: thread.thread().clone() })
+        Ok(Self { queue, work, closed, thread: thread.thread().clone(), waits: sync != Sync::None })
     }
 
     /// Hands an entry in and waits until it is written.
@@ -60,6 +62,8 @@ impl Desk {
         // A runtime of one thread must not wait for a disk.
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::CurrentThread) => self.thread.unpark(),
+            // To let another thread drive the tasks meanwhile takes longer than to write into memory.
+            _ if !self.waits => self.take_turn(),
             _ => tokio::task::block_in_place(|| self.take_turn()),
         }
         answer.await.map_err(|_| Ended)

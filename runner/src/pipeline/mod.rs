@@ -75,7 +75,8 @@ const MAX_ALL_JOBS: usize = 200;
 
 /// Bytes of a script that is read in less time than a thread takes to wake.
 const SHORT: usize = 256;
-/// What the redactor calls commands that run in no session: they share a memory, which no session has.
+/// What stands for a session where there is none: commands without one share a redactor's memory, which no session has, and whether a
+/// tool may be called is no session's affair.
 const NO_SESSION: &str = "";
 
 /// Everything that the operator decided.
@@ -473,8 +474,8 @@ impl Pipeline {
 
     /// Whether the principal may use an MCP tool.
     pub fn permits_tool(&self, tool: &str, client: &Client) -> bool {
-        let Ok(id) = SessionId::new() else { return false };
-        let occasion = self.occasion(&id, self.settings.cwd.clone(), None);
+        // In no session, and so always in the same one: what the engine keeps of a new one each time would be for nothing.
+        let occasion = self.occasion_named(NO_SESSION, self.settings.cwd.clone(), None);
         let facts = self.settings.surroundings.facts(&occasion).with(client);
         self.settings.engine.now().permits_tool(&facts, tool)
     }
