@@ -38,6 +38,9 @@ pub fn child_environment(
     for (name, value) in parent {
         if name == "PATH" {
             path = value;
+        } else if is_locale(&name) {
+            let read_alike = value.to_str().is_some_and(is_read_alike);
+            variables.push((name, if read_alike { value } else { "C.UTF-8".into() }));
         } else if is_listed(&name) || passed.iter().any(|passed| name == passed.as_str()) {
             variables.push((name, value));
         }
@@ -110,6 +113,18 @@ pub(crate) fn is_bookkeeping(name: &[u8]) -> bool {
 
 fn is_listed(name: &OsStr) -> bool {
     LISTED.iter().any(|pattern| matches(pattern, name.as_bytes()))
+}
+
+fn is_locale(name: &OsStr) -> bool {
+    name == "LANG" || name.as_bytes().starts_with(b"LC_")
+}
+
+/// Whether bash splits a script in this locale as it was split when it was judged: in some character sets the second byte of a letter
+/// is a backslash. The same values as in `guard-locale`.
+fn is_read_alike(locale: &str) -> bool {
+    let of_a_language = locale.strip_suffix(".UTF-8").or_else(|| locale.strip_suffix(".utf8"));
+    let plain = |language: &str| language.contains('_') && !language.contains(['@', '.', '/', '$', '`']);
+    ["", "C", "POSIX", "C.UTF-8", "C.utf8"].contains(&locale) || of_a_language.is_some_and(plain)
 }
 
 /// Whether `name` is the pattern, or begins with what stands before its `*`.
@@ -191,6 +206,13 @@ mod tests {
         ("TERM", "xterm", &[], Some("xterm")),
         ("LANG", "C.UTF-8", &[], Some("C.UTF-8")),
         ("LC_ALL", "C", &[], Some("C")),
+        ("LC_ALL", "", &[], Some("")),
+        ("LC_TIME", "de_DE.UTF-8", &[], Some("de_DE.UTF-8")),
+        ("LC_ALL", "zh_CN.GBK", &[], Some("C.UTF-8")),
+        ("LANG", "ja_JP.SJIS", &[], Some("C.UTF-8")),
+        ("LC_CTYPE", "zh_CN", &[], Some("C.UTF-8")),
+        ("LC_CTYPE", "zh_CN@x.UTF-8", &[], Some("C.UTF-8")),
+        ("LC_CTYPE", "../x/zh_CN.UTF-8", &[], Some("C.UTF-8")),
         ("USER", "alice", &[], Some("alice")),
         ("TZ", "Europe/Paris", &[], Some("Europe/Paris")),
         ("CARGO_HOME", "/c", &["CARGO_HOME"], Some("/c")),
