@@ -4,12 +4,13 @@
 //! guard has seen what each process has become. A program counts only if nothing else can speak in its place:
 //!
 //! - all that hold the socket are the same program, or copies that it has forked;
-//! - it held no such socket when it was executed: one that it is handed at birth, somebody else may have spoken into;
+//! - it held no socket of the kind when it was executed, connected or not: one that it is handed at birth, somebody else may speak
+//!   into;
 //! - a copy was forked after the program was executed, and not from what the process was before.
 //!
 //! Anything else is no program at all, which no permit for one fits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,7 @@ struct Known {
 impl Programs {
     /// A process that began at `since`, and has not run an instruction of it yet, has become a program: `name`, if it is what that says.
     pub(crate) fn became(&self, process: i32, since: u64, name: &str) {
-        let name = if is_handed_a_connection(process) { "" } else { whole(name) };
+        let name = if is_handed_a_socket(process) { "" } else { whole(name) };
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
             known.retain(|process, known| ProcessStat::may_live(*process, known.since));
@@ -85,14 +86,23 @@ fn whole(name: &str) -> &str {
     PARTS.iter().find(|(part, _)| *part == name).map_or(name, |(_, whole)| whole)
 }
 
-/// Whether a new program already holds a TCP connection.
-fn is_handed_a_connection(process: i32) -> bool {
+/// Whether a new program already holds a TCP socket. One that is not connected yet is in none of the kernel's tables, so that every socket
+/// counts but those of other kinds.
+fn is_handed_a_socket(process: i32) -> bool {
     let Ok(sockets) = sockets(process) else { return true };
     if sockets.is_empty() {
         return false;
     }
-    let Ok(connections) = connections(process) else { return true };
-    connections.iter().any(|connection| sockets.contains(&connection.inode))
+    // Its streams may be the server's.
+    let (Ok(near), Ok(ours)) = (local_sockets("self"), local_sockets(&process.to_string())) else { return true };
+    !sockets.iter().all(|socket| near.contains(socket) || ours.contains(socket))
+}
+
+/// The numbers of the sockets in a process's network that lead to other processes of this machine by name or by pair: those that have an
+/// entry of their own even before they are connected.
+fn local_sockets(process: &str) -> std::io::Result<HashSet<u64>> {
+    let table = fs::read_to_string(format!("/proc/{process}/net/unix"))?;
+    Ok(table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)?.parse().ok()).collect())
 }
 
 /// The processes in the network of `first` that hold the connection from `port` to the proxy.

@@ -87,11 +87,24 @@ p=subprocess.Popen(['git','cat-file','--batch'],cwd='r',stdin=subprocess.PIPE,st
 socket.send_fds(a,[b'x'],[s.fileno()]); s.sendall(b'CONNECT localhost:{port} HTTP/1.1\r\n'); os.dup(s.fileno()); s.close()
 t=socket.socket(fileno=socket.recv_fds(b,9,1)[1][0]); t.sendall(b'\r\n'); print(t.recv(99)[:12])"#
     );
+    let unconnected = format!(
+        r#"import socket,os,subprocess
+a,b=socket.socketpair()
+s=socket.socket()
+p=subprocess.Popen(['git','cat-file','--batch'],cwd='r',stdin=subprocess.PIPE,stdout=s.fileno())
+s.connect(('127.0.0.1',3128)); s.sendall(b'CONNECT localhost:{port} HTTP/1.1\r\n'); s.sendall(b'\r\n')
+socket.send_fds(a,[b'x'],[s.fileno()]); s.close()
+t=socket.socket(fileno=socket.recv_fds(b,9,1)[1][0]); print(t.recv(99)[:12])"#
+    );
+    std::fs::write(place.root.path().join("work/unconnected.py"), unconnected).unwrap();
     std::fs::write(place.root.path().join("work/python.py"), python).unwrap();
     std::fs::write(place.root.path().join("work/handed.py"), handed).unwrap();
-    for script in
-        ["/usr/bin/python3 python.py", "/usr/bin/python3 handed.py", "(exec -a git /usr/bin/python3 python.py)"]
-    {
+    for script in [
+        "/usr/bin/python3 python.py",
+        "/usr/bin/python3 handed.py",
+        "/usr/bin/python3 unconnected.py",
+        "(exec -a git /usr/bin/python3 python.py)",
+    ] {
         let result = shell.run(script).await;
         assert_eq!(result.stdout.as_str(), "b'HTTP/1.1 403'\n", "{script}: {result:?}");
         assert_eq!(refused(&result), [format!("localhost:{port}")], "{script}: {result:?}");
