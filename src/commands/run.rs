@@ -65,8 +65,13 @@ async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Resu
     let ended = match outcome {
         Outcome::Ran(result) | Outcome::Running(result) => {
             // The last of the output is printed before anything is said about it.
-            if let Some(printer) = printer {
-                let _panicked = printer.await;
+            let printed = match printer {
+                Some(printer) => printer.await.unwrap_or(Ok(())),
+                None => Ok(()),
+            };
+            if let Err(error) = printed {
+                let help = "whatever the command has done is done; `palisade audit show` says how it ended";
+                return Err(Trouble::new(format!("the command's output could not be written: {error}"), help));
             }
             finished(args, &result, *signalled.borrow())
         }
@@ -108,17 +113,21 @@ fn quote(word: &OsString, always: bool) -> Vec<u8> {
 }
 
 /// Prints output as it comes. When nobody reads it any more the command is stopped: `palisade run yes | head -1` ends.
-fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>) {
+///
+/// # Errors
+/// It cannot be written, for another reason than that: the command is stopped, too, and what was lost is not passed over.
+fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>) -> io::Result<()> {
     while let Some(chunk) = chunks.blocking_recv() {
         let written = match chunk.stream {
             StreamName::Stdout => write(&mut io::stdout().lock(), chunk.bytes.as_bytes()),
             StreamName::Stderr => write(&mut io::stderr().lock(), chunk.bytes.as_bytes()),
         };
-        if written.is_err() {
+        if let Err(error) = written {
             switch.send_replace(true);
-            return;
+            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) };
         }
     }
+    Ok(())
 }
 
 fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
