@@ -89,6 +89,10 @@ fn behaves_as_at_a_terminal(site: &mut Site, session: &str, workspace: &str) {
     assert_eq!(said, expected, "{done}");
     assert_eq!(done["stderr"], Value::Null);
 
+    // What it has set for its end runs, with the terminal still its own.
+    let (done, said) = Tty::start(site, session, "trap 'test -t 1 && echo bye' EXIT; echo hi; (exit 4)").ends();
+    assert_eq!((said.as_str(), &done["exit_code"]), ("hi\nbye\n", &json!(4)), "{done}");
+
     // It is a person's: keys edit the line, an end is a key, and what is typed at once is not lost.
     let mut tty = Tty::start(site, session, "cat -A; echo status $?");
     tty.types("abX\u{7f}c\n", false);

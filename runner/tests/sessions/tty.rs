@@ -132,6 +132,16 @@ async fn control_c_interrupts_what_is_in_front() {
     gone("sleep 62", SECOND).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_for_the_end_runs_at_the_terminal() {
+    let place = Place::new();
+    let mut tty = Tty::start(&place, "trap 'test -t 1 && read -r x && echo \"bye $x\"' EXIT; echo hi; (exit 4)").await;
+    tty.says("hi\n").await;
+    tty.types("you\n").await;
+    assert_eq!(tty.ends().await.exit_code, Some(4));
+    assert_eq!(tty.said, "you\nbye you\n");
+}
+
 /// Ctrl-C at the very moment when the shell is about to report leaves no job without an end.
 #[tokio::test(flavor = "multi_thread")]
 async fn control_c_at_the_end_of_a_command_confuses_nothing() {
