@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -220,6 +221,11 @@ impl Vocabulary {
     pub fn has_name(&self, path: &AbsolutePath) -> bool {
         let names: Vec<&str> = components(path.as_str()).collect();
         self.groups.values().flatten().any(|pattern| !pattern.is_place() && pattern.fits_end(&names))
+    }
+
+    /// The same for a file of any name.
+    pub fn may_have_name(&self, path: &Path) -> bool {
+        AbsolutePath::new(&path.to_string_lossy()).is_none_or(|path| self.has_name(&path))
     }
 
     fn groups_with(&self, fits: impl Fn(&Pattern) -> bool) -> BTreeSet<&str> {

@@ -504,7 +504,7 @@ fn held(enforced: &Enforced) -> Sandbox {
         level: level(enforced.level),
         landlock_abi: Some(enforced.landlock_abi),
         layers: layers.map(Term::new).collect(),
-        degraded: Vec::new(),
+        degraded: enforced.misses_names().then(|| Term::new("names-not-searched")).into_iter().collect(),
     }
 }
 

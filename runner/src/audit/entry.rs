@@ -715,7 +715,8 @@ pub struct Sandbox {
     pub landlock_abi: Option<u32>,
     /// The layers in force.
     pub layers: Vec<Term>,
-    /// What the level asks for and the operator accepted to go without.
+    /// What the level asks for and the operator accepted to go without, and `names-not-searched` where more lies than is searched for
+    /// files that are hidden for their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<Term>,
 }

@@ -23,6 +23,7 @@ use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
 use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{self, Hole, PathRule, Promise, Rights, SandboxPlan};
+use crate::sandbox::still::Still;
 use crate::sandbox::{self, Disks, SandboxError, probe};
 use crate::session::SessionError;
 use crate::transport::local::{SessionDirectory, standing};
@@ -361,6 +362,7 @@ impl Station {
     fn launch(self: &Arc<Self>, launch: Launch, streams: [OwnedFd; 3]) -> Result<(Arc<Held>, Launched), Failure> {
         let Launch { shell, words, variables, cwd, errands, .. } = launch;
         let cwd = cwd.unwrap_or_else(|| self.start.clone());
+        let still = Still::begin();
         let mut plan = self.plan()?;
         let (at_terminal, input) = (rustix::termios::isatty(&streams[0]), identity(&streams[0]));
         if at_terminal {
@@ -404,6 +406,10 @@ impl Station {
         let prepared = prepared.map_err(|error| Failure::sandbox(&error))?;
         let enforced = prepared.enforced().clone();
         let process = Arc::new(sandbox::spawn(prepared).map_err(|error| Failure::sandbox(&error))?);
+        // Nothing is asked of it yet. What else runs here may have moved what has to be hidden from it.
+        if still.is_broken(&plan.granted(), |path| self.engine.vocabulary().may_have_name(path)) {
+            return Err(Failure::of(SessionError::Restless));
+        }
         let meter = Meter::start(&process, plan.limits, disks);
         let meter =
             meter.map_err(|error| Failure::of(format!("there is no watch over the session's limits: {error}")))?;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
@@ -24,6 +24,7 @@ use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::plan::{self, PathRule, Rights};
+use crate::sandbox::still::Still;
 use crate::sandbox::{Network, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
@@ -34,6 +35,16 @@ const ORDERS: usize = 16;
 
 /// Pieces of input that wait at most for a command, besides the one that it is reading.
 const TYPED: usize = 2;
+
+/// How often a session is made anew at most because something was moved meanwhile.
+const SEARCHES: usize = 20;
+
+/// How long the next one waits.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// For the operator, who would not see it in `session_open`.
+const NOT_SEARCHED: &str = "more lies in the workspace than is searched for files that policy forbids by name: those that were not found \
+                            are open to programs (docs/threat-model.md)";
 
 /// No deadline: as far off as a timer can be told.
 const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
@@ -338,13 +349,26 @@ impl Pipeline {
         rules: u64,
         extra: &BTreeMap<AbsolutePath, Rights>,
     ) -> Result<Session, Failure> {
-        let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
-        let plan = self.plan_with(facts, directory.temp(), extra)?;
-        let environment = self.environment(&plan);
-        let gate = self.gate(facts, &plan);
-        let guard = self.guard(facts, &environment, &directory, gate.as_deref());
-        let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
-        Session::open(id.clone(), place, beginning, rules).await.map_err(|error| self.failure(&error))
+        for _ in 0..SEARCHES {
+            let still = Still::begin();
+            let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
+            let plan = self.plan_with(facts, directory.temp(), extra)?;
+            let environment = self.environment(&plan);
+            let gate = self.gate(facts, &plan);
+            let guard = self.guard(facts, &environment, &directory, gate.as_deref());
+            let searched = plan.granted();
+            let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
+            let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
+            let session = opened.map_err(|error| self.failure(&error))?;
+            // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
+            let engine = self.settings.engine.now();
+            if !still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
+                return Ok(session);
+            }
+            session.close().await;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(self.failure(&SessionError::Restless))
     }
 
     /// What the programs of a session in this directory are decided by, where they are decided again.
@@ -405,6 +429,10 @@ impl Pipeline {
         // what is granted elsewhere.
         if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {
             plan.rules.push(PathRule { path: home.as_str().into(), rights: Rights::NONE, optional: true });
+        }
+        if !plan.searched && probe().mounts {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| tracing::warn!("{NOT_SEARCHED}"));
         }
         // Policies were told that the kernel holds what is there.
         if facts.session.paths_held && !plan.searched {

@@ -385,6 +385,12 @@ pub(super) fn make_directory(path: &CStr, mode: usize) -> Done {
     }
 }
 
+pub(super) fn make_link(target: &CStr, path: &CStr) -> Done {
+    let words = [target.as_ptr().addr(), word(libc::AT_FDCWD), path.as_ptr().addr(), 0, 0];
+    // SAFETY: both are C strings.
+    unsafe { call(libc::SYS_symlinkat, words) }.map(drop)
+}
+
 pub(super) fn create(path: &CStr, mode: usize) -> Result<RawFd, Errno> {
     let flags = word(libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC);
     // SAFETY: the path is a C string.

@@ -29,9 +29,9 @@ use super::call::{
     CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
     attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount, create,
     duplicate, enter, exit, install_filter, is_directory, is_readable, keep_mounts_private, kill, listen_on_loopback,
-    make_directory, mount, open_place, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount,
-    restrict_self, send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid,
-    stream_socket, switch_on_loopback, umask, write, write_file,
+    make_directory, make_link, mount, open_place, own_number, parent_number, prctl, prctl_value, replace_program,
+    restrict_mount, restrict_self, send_descriptor, set_default_action, set_limit, set_no_capabilities,
+    set_signal_mask, setsid, stream_socket, switch_on_loopback, umask, write, write_file,
 };
 use super::first::{self, Duty, Reach};
 use super::group::Group;
@@ -54,6 +54,8 @@ pub struct Prepared {
     pub(super) limits: Vec<Limit>,
     /// The session's highest process number, as a line: what bounds its processes until the server looks again.
     pub(super) last_number: Option<Vec<u8>>,
+    /// Pages of shared memory that the session may have (shmget(2)), as a line: nobody has to have them mapped, so that no watch sees them.
+    pub(super) shared_pages: Vec<u8>,
     pub(super) ruleset: OwnedFd,
     /// The first process's own rules, where it needs and can have them.
     pub(super) reach: Option<OwnedFd>,
@@ -383,6 +385,7 @@ struct Child<'a> {
     /// The line that maps the user, and the one for the group.
     maps: [&'a [u8]; 2],
     last_number: Option<&'a [u8]>,
+    shared_pages: &'a [u8],
     view: Option<&'a View>,
     /// For each part of the view the copy of its mount, once it has been taken.
     taken: &'a [AtomicI32],
@@ -459,6 +462,7 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
         last_number: prepared.and_then(|prepared| prepared.last_number.as_deref()),
+        shared_pages: prepared.map_or(&[], |prepared| &prepared.shared_pages),
         view,
         taken: &taken,
         program: prepared.map(|prepared| Program {
@@ -590,6 +594,12 @@ fn bound_numbers(child: &Child<'_>) -> Done {
     if let Some(line) = child.last_number {
         let _held_by_looks_alone = write_file(c"/proc/sys/kernel/pid_max", line);
     }
+    // The session's own, since its namespace for them is (sysvipc(7)). They are root's to set: for others only what has been mapped counts.
+    if child.namespaces == Namespaces::Root && !child.shared_pages.is_empty() {
+        let _not_held = write_file(c"/proc/sys/kernel/shmall", child.shared_pages);
+        let _not_held = write_file(c"/proc/sys/kernel/msgmni", b"64\n");
+        let _not_held = write_file(c"/proc/sys/kernel/sem", b"250 32000 500 128\n");
+    }
     Ok(())
 }
 
@@ -639,6 +649,9 @@ fn make_view(child: &Child<'_>) -> Done {
     }
     for file in &view.files {
         close(create(file, 0o644)?);
+    }
+    for (target, path) in &view.links {
+        make_link(target, path)?;
     }
     for (part, taken) in view.parts.iter().zip(child.taken) {
         let copy = taken.load(Ordering::Relaxed);

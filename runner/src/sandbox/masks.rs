@@ -8,12 +8,16 @@
 //! system. Decided here: what is covered. Not decided here: what policy says (`palisade_engine`), and how it is done (`mounts.rs`).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
 
 use super::plan::{Cover, Hole, Mask, Rights, rights};
+use super::still;
 
 /// Entries that a search for names looks at.
 pub const MAX_ENTRIES: usize = 20_000;
@@ -66,6 +70,9 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
     for (root, rights) in roots.iter().filter(|(root, rights)| !rights.is_empty() && searched(root, **rights)) {
         let mut open = vec![(PathBuf::from(root.as_str()), root.clone(), *rights)];
         while let Some((place, directory, above)) = open.pop() {
+            if still::watch(&place).is_err() {
+                found.searched = false;
+            }
             let entries = match std::fs::read_dir(&place).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
                 Ok(entries) => entries,
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
@@ -126,6 +133,75 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
     found
 }
 
+/// The same masks at every other path of this machine that leads to the same files, by another mount of their file system: Landlock grants
+/// files, and a mask covers a path.
+pub(super) fn elsewhere(masks: &[Mask]) -> std::io::Result<Vec<Mask>> {
+    if masks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mounts = std::fs::read("/proc/self/mountinfo")?;
+    let mounts = Mounts::of(&String::from_utf8_lossy(&mounts));
+    let identity = |path: &Path| path.symlink_metadata().map(|about| (about.dev(), about.ino()));
+    let found = masks.iter().flat_map(|mask| mounts.others(&mask.path).map(move |path| (mask, path)));
+    // What is mounted over may be something else, or hide it.
+    let same =
+        found.filter(|(mask, path)| identity(path).ok().is_some_and(|other| identity(&mask.path).ok() == Some(other)));
+    Ok(same.map(|(mask, path)| Mask { path, cover: mask.cover }).collect())
+}
+
+/// What is mounted where (proc_pid_mountinfo(5)), in that order.
+struct Mounts(Vec<Mounted>);
+
+struct Mounted {
+    device: String,
+    /// Which part of its file system it shows.
+    root: PathBuf,
+    place: PathBuf,
+}
+
+impl Mounts {
+    fn of(text: &str) -> Self {
+        let mounted = |line: &str| {
+            let mut fields = line.split(' ').skip(2);
+            let (device, root, place) = (fields.next()?, fields.next()?, fields.next()?);
+            Some(Mounted { device: device.to_owned(), root: unescaped(root), place: unescaped(place) })
+        };
+        Self(text.lines().filter_map(mounted).collect())
+    }
+
+    /// Other paths of what lies here, as far as mounts go.
+    fn others(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
+        // The last one of those that reach furthest lies on top.
+        let over = |mounted: &&Mounted| path.starts_with(&mounted.place);
+        let on = self.0.iter().filter(over).max_by_key(|mounted| mounted.place.components().count());
+        let inside = on.and_then(|on| Some((on, on.root.join(path.strip_prefix(&on.place).ok()?))));
+        let others = inside.into_iter().flat_map(|(on, inside)| {
+            let same = self.0.iter().filter(|other| other.device == on.device);
+            same.filter_map(move |other| Some(other.place.join(inside.strip_prefix(&other.root).ok()?)))
+        });
+        others.filter(move |other| other != path)
+    }
+}
+
+/// Blanks, line ends and backslashes stand there as three octal digits behind a backslash.
+fn unescaped(field: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), field.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = behind.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
 /// What policy lets a session do with something that is there.
 fn allowed(permissions: &Permissions<'_>, path: &AbsolutePath, directory: bool) -> Rights {
     if directory {
@@ -157,6 +233,28 @@ fn cover(granted: Rights, allowed: Rights) -> Option<Cover> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_mounts_show_the_same_files() {
+        let mounts = Mounts::of(
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 8:2 / /home rw - ext4 /dev/sda2 rw\n\
+             24 22 8:2 /ann/app /srv/a\\040b rw - ext4 /dev/sda2 rw\n25 22 8:1 /home /srv/old rw - ext4 /dev/sda1 rw\n\
+             26 22 8:2 /ann/app/sub /srv/sub ro - ext4 /dev/sda2 rw\n27 22 0:9 / /home/bob rw - tmpfs tmpfs rw\n",
+        );
+        let rows = [
+            ("/home/ann/app/.env", vec!["/srv/a b/.env"]),
+            ("/home/ann/app/sub/.env", vec!["/srv/a b/sub/.env", "/srv/sub/.env"]),
+            ("/srv/sub/.env", vec!["/home/ann/app/sub/.env", "/srv/a b/sub/.env"]),
+            ("/home/ann/.env", vec![]),
+            ("/home/bob/.env", vec![]),
+            ("/etc/shadow", vec![]),
+            ("/srv/old/x", vec!["/home/x"]), // which lies below what is mounted there: another file
+        ];
+        for (path, others) in rows {
+            let found: Vec<_> = mounts.others(Path::new(path)).collect();
+            assert_eq!(found, others.iter().map(PathBuf::from).collect::<Vec<_>>(), "{path}");
+        }
+    }
 
     #[test]
     fn a_cover_leaves_no_more_than_policy_does() {

@@ -30,6 +30,7 @@ mod process;
 mod seccomp;
 mod spent;
 mod stat;
+pub(crate) mod still;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -114,6 +115,13 @@ pub struct Enforced {
     pub guarded: bool,
     /// What it has of a network.
     pub network: Network,
+}
+
+impl Enforced {
+    /// Whether files may lie open that policy forbids by name, since more is there than is searched.
+    pub(crate) fn misses_names(&self) -> bool {
+        !self.searched && self.namespaces.contains(&"mount")
+    }
 }
 
 /// What a session has of a network.
@@ -219,6 +227,7 @@ fn prepare_in(
         controlling_terminal: launch.controlling_terminal,
         limits,
         last_number: numbers.map(|processes| format!("{}\n", processes.saturating_add(FIRST_NUMBERS)).into_bytes()),
+        shared_pages: format!("{}\n", mounts::size(&plan.limits) / rustix::param::page_size() as u64).into_bytes(),
         ruleset: out_of_the_way(&ruleset)?,
         reach,
         view,

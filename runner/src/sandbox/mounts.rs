@@ -7,7 +7,7 @@
 //!
 //! Decided here: which mounts follow from a plan. Not decided here: what the plan says, and when they are made (`enforce.rs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -26,9 +26,11 @@ pub(super) struct View {
     pub(super) parts: Vec<Part>,
     /// What is made new.
     pub(super) fresh: Vec<Fresh>,
-    /// Directories to be made in what is new, for the parts to stand on, parents first; and files.
+    /// Directories to be made in what is new, for the parts to stand on, parents first; files; and symbolic links, each with what it
+    /// leads to.
     pub(super) directories: Vec<CString>,
     pub(super) files: Vec<CString>,
+    pub(super) links: Vec<(CString, CString)>,
     /// What is covered at the end.
     pub(super) covers: Vec<(CString, Cover)>,
     /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
@@ -70,8 +72,23 @@ const SIZE: u64 = 1 << 30;
 /// One inode costs memory too.
 const BYTES_PER_INODE: u64 = 16 << 10;
 
-/// What a session may do in its places in memory. Nothing there is anyone else's.
+/// What a session may do in its places in memory. Nothing there is anyone else's. Landlock grants it for all that is mounted below,
+/// too, since it walks up through mounts: see [`is_held_below`].
 const OWN: Rights = Rights::READ.and(Rights::MOVE);
+
+/// Whether a session that has [`OWN`] in the place around it gets no more than these rights to what is mounted there: a mount can be
+/// read-only, and that is all that it can hold.
+fn is_held_below(rights: Rights) -> bool {
+    rights.contains(Rights::READ) && (rights.contains(Rights::MOVE) || rights.without(Rights::MOVE) == rights)
+}
+
+/// Links that a session finds again in a directory that is otherwise empty.
+const MAX_LINKS: usize = 1_000;
+
+/// Bytes that each of the places in memory may hold, and shared memory.
+pub(super) fn size(limits: &Limits) -> u64 {
+    limits.memory.map_or(SIZE, |memory| memory.min(SIZE))
+}
 
 /// Whether every session has this place for itself, so that what it makes there is nobody else's.
 pub(super) fn is_own(path: &Path) -> bool {
@@ -92,6 +109,7 @@ impl View {
             fresh: Vec::new(),
             directories: Vec::new(),
             files: Vec::new(),
+            links: Vec::new(),
             covers: Vec::new(),
             rules: Vec::new(),
         }
@@ -111,11 +129,14 @@ pub(super) fn view(
     cwd: &Path,
     offered: u32,
 ) -> Result<(View, Vec<PathRule>), SandboxError> {
-    let size = limits.memory.map_or(SIZE, |memory| memory.min(SIZE));
-    // Who is granted the machine's /tmp does not get another.
-    let granted =
-        |place: &str| rules.iter().any(|rule| Path::new(place).starts_with(&rule.path) && !rule.rights.is_empty());
-    let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !granted(path)));
+    let size = size(limits);
+    // Who is granted the machine's /tmp does not get another; nor who is granted something in it that could not be held to its rights there.
+    let granted = |place: &Path, rule: &PathRule| {
+        let unheld = rule.path.starts_with(place) && !is_held_below(rule.rights);
+        !rule.rights.is_empty() && (place.starts_with(&rule.path) || unheld)
+    };
+    let is_granted = |place: &str| rules.iter().any(|rule| granted(Path::new(place), rule));
+    let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !is_granted(path)));
     let own: Vec<_> = own.collect();
     let mut made = View {
         fresh: own.iter().map(|(path, kind)| fresh(path, *kind, size)).collect(),
@@ -124,9 +145,9 @@ pub(super) fn view(
     };
     let own_of = |path: &Path| own.iter().find(|(own, _)| path.starts_with(own));
     let mut wanted: Vec<Wanted> = rules.iter().filter_map(|rule| wanted(rule).transpose()).collect::<Result<_, _>>()?;
-    let stands = |wanted: &[Wanted]| wanted.iter().any(|part| cwd.starts_with(&part.path));
+    let stands = |wanted: &[Wanted]| wanted.iter().any(|part| part.granted && cwd.starts_with(&part.path));
     if own_of(cwd).is_some_and(|(_, kind)| *kind == Kind::Memory) && !stands(&wanted) {
-        wanted.push(Wanted { path: cwd.into(), writable: false, directory: true });
+        wanted.push(Wanted { path: cwd.into(), granted: false, writable: false, directory: true });
     }
     made.read_only = !wanted.iter().any(|part| part.path == Path::new("/") && part.writable);
     wanted.retain(|part| part.path != Path::new("/"));
@@ -142,7 +163,7 @@ pub(super) fn view(
             Some(outer) => part.writable && !outer.writable,
             None => part.writable || own_of(&part.path).is_some(),
         };
-        if !differs {
+        if !differs || (!part.granted && !part.directory) {
             continue;
         }
         if let (None, Some((own, _))) = (around, own_of(&part.path)) {
@@ -154,8 +175,17 @@ pub(super) fn view(
                 made.files.push(name(&part.path)?);
             }
         }
+        if !part.granted {
+            continue;
+        }
         made.parts.push(Part { path: name(&part.path)?, writable: part.writable });
         taken.push(part);
+    }
+    let empty = wanted.iter().filter(|part| !part.granted && stand.contains(&part.path));
+    let leading: BTreeMap<_, _> = empty.flat_map(|part| links(&part.path, rules)).collect();
+    let free = |path: &Path| !stand.contains(path) && !taken.iter().any(|part| part.path.starts_with(path));
+    for (path, target) in leading.iter().filter(|(path, _)| free(path)) {
+        made.links.push((name(target)?, name(path)?));
     }
     made.directories = stand.iter().map(|path| name(path)).collect::<Result<_, _>>()?;
     // A rule about what is covered would be about files that nobody sees any more.
@@ -171,10 +201,22 @@ pub(super) fn view(
     Ok((made, machine))
 }
 
+/// The symbolic links in a directory that lead to what may be read, each with what stands in it.
+fn links(directory: &Path, rules: &[PathRule]) -> Vec<(PathBuf, PathBuf)> {
+    let readable =
+        |path: &Path| rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(Rights::READ));
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    let links = links.filter(|link| link.path().canonicalize().is_ok_and(|target| readable(&target)));
+    links.filter_map(|link| Some((link.path(), std::fs::read_link(link.path()).ok()?))).take(MAX_LINKS).collect()
+}
+
 /// A place that a rule is about.
 #[derive(Debug)]
 struct Wanted {
     path: PathBuf,
+    /// Else it is there, and empty: a right to nothing in it could not be held where the session has all rights around it.
+    granted: bool,
     writable: bool,
     directory: bool,
 }
@@ -189,7 +231,12 @@ fn wanted(rule: &PathRule) -> Result<Option<Wanted>, SandboxError> {
     let about = fstat(&file).map_err(|errno| SandboxError::Path { path: rule.path.clone(), source: errno.into() })?;
     let kind = FileType::from_raw_mode(about.st_mode);
     let writable = rule.rights.contains(Rights::WRITE) || rule.rights.contains(Rights::DELETE);
-    let wanted = Wanted { path: rule.path.clone(), writable, directory: kind == FileType::Directory };
+    let wanted = Wanted {
+        path: rule.path.clone(),
+        granted: !rule.rights.is_empty(),
+        writable,
+        directory: kind == FileType::Directory,
+    };
     Ok(matches!(kind, FileType::Directory | FileType::RegularFile).then_some(wanted))
 }
 

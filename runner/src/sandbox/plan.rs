@@ -46,6 +46,14 @@ pub struct PathRule {
     pub optional: bool,
 }
 
+impl SandboxPlan {
+    /// The places that rules grant something of.
+    pub(crate) fn granted(&self) -> Vec<PathBuf> {
+        let granted = self.rules.iter().filter(|rule| !rule.rights.is_empty());
+        granted.map(|rule| rule.path.clone()).collect()
+    }
+}
+
 /// A file or directory that is covered in the session's view of the file system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mask {
@@ -322,6 +330,10 @@ pub fn with_own(
     if super::probe().mounts {
         masks = masks::by_name(engine, facts, &rights);
         masks.masks.extend(masks::of_holes(&rights)?);
+        match masks::elsewhere(&masks.masks) {
+            Ok(more) => masks.masks.extend(more),
+            Err(_) => masks.searched = false,
+        }
     } else if let Some(hole) = holes(&rights).next() {
         return Err(hole);
     }

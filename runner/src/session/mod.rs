@@ -147,6 +147,12 @@ pub enum SessionError {
         "choose a smaller workspace, or take a rule out of `sandbox.accept`: the kernel is then not relied on for such files"
     ))]
     TooManyNames,
+    /// Directories were renamed all the while when it was looked for what has to be hidden.
+    #[error(
+        "directories that the session may change are being moved about, so that what has to be hidden in them cannot be found"
+    )]
+    #[diagnostic(help("wait until what runs there is done, or end it; then try again"))]
+    Restless,
     /// The session's own directory would lie where the agent can write.
     #[error("the temporary directory `{0}` lies where the agent can write")]
     #[diagnostic(help("set TMPDIR to a directory outside the workspace"))]

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use palisade_runner::sandbox;
+use palisade_runner::{Call, Outcome, sandbox};
 
 use crate::place::{POLICY, Place};
 
@@ -62,6 +64,51 @@ async fn a_program_that_nobody_reads_cannot_reach_what_policy_forbids_below_a_pe
         // As it would be without masks: the table shows something.
         assert_ne!(said, expected);
     }
+}
+
+/// A program of another session may rename what is on the way to such a file just when a session begins: that one is begun anew, or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_while_a_session_begins_does_not_lie_open_in_it() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    let place = Place::with(&format!("{POLICY}{FORBIDS}"), |_| {});
+    let workspace = place.root.path().join("work");
+    std::fs::create_dir(workspace.join("sub")).expect("a directory");
+    std::fs::write(workspace.join("sub/.env"), "TOP").expect("a file");
+    let look =
+        "for d in ('sub', 'zub'):\n try: print(open(d + '/.env').read())\n except OSError as e: print(e.errno)\n";
+    std::fs::write(workspace.join("look.py"), look).expect("a program");
+    let call = || Call { script: "/usr/bin/python3 look.py".into(), ..Call::default() };
+    let over = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for (from, to) in [("sub", "zub"), ("zub", "sub")] {
+                    std::fs::rename(workspace.join(from), workspace.join(to)).expect("moved");
+                    std::thread::sleep(Duration::from_millis(4));
+                }
+            }
+        });
+        let said = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let mut said = Vec::new();
+                for _ in 0..8 {
+                    said.push(match place.pipeline.submit(call()).await {
+                        Ok(Outcome::Ran(result)) => result.stdout.as_str().to_owned(),
+                        Ok(other) => panic!("{other:?}"),
+                        Err(failure) => failure.what.as_str().to_owned(),
+                    });
+                }
+                said
+            })
+        });
+        over.store(true, Ordering::Relaxed);
+        said
+    });
+    assert!(said.iter().all(|said| !said.contains("TOP")), "{said:?}");
+    assert!(said.iter().any(|said| said.contains("are being moved about")), "nothing was moved in time: {said:?}");
+    assert_eq!(place.alone("/usr/bin/python3 look.py").await.stdout.as_str(), "13\n2\n");
 }
 
 /// A place that a policy names by its path is held as one of a group is.

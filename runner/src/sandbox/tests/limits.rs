@@ -38,6 +38,30 @@ fn a_directory_that_is_closed_to_the_server_has_passed_its_limit() {
     }
 }
 
+/// Nobody has it mapped, so that no watch sees it.
+#[test]
+fn shared_memory_is_bounded_without_a_watch() {
+    each_world(|world| {
+        if world != Namespaces::Root {
+            return;
+        }
+        let place = Place::new();
+        let limits = Limits { memory: Some(8 << 20), ..place.plan().limits };
+        let (output, stdout) = pipe();
+        let code =
+            "import ctypes; get = ctypes.CDLL(None).shmget; print([get(0, 3 << 20, 0o1600) >= 0 for _ in range(4)])";
+        let launch = Launch {
+            program: "/usr/bin/python3".into(),
+            argv: ["python3", "-c", code].map(OsString::from).into(),
+            ..place.bash("", stdout)
+        };
+        let plan = SandboxPlan { limits, ..place.plan() };
+        let process = spawn(prepare_in(world, has_mounts(world), &plan, launch).unwrap()).unwrap();
+        assert_eq!(read(output), "[True, True, False, False]\n", "{world:?}");
+        finish(&process);
+    });
+}
+
 #[test]
 fn a_session_whose_watch_comes_to_grief_is_ended() {
     let place = Place::new();

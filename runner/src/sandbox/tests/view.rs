@@ -106,6 +106,56 @@ fn a_workspace_below_tmp_is_all_that_is_seen_of_it() {
     });
 }
 
+/// What a session has no right to is no more there for being where it starts, or its home, below a place that is its own.
+#[test]
+fn a_session_does_not_read_where_it_starts_below_tmp() {
+    each_view(|world| {
+        for (rule, start) in [(None, "outside"), (Some(Rights::NONE), "work"), (Some(Rights::NONE), "outside")] {
+            let place = Place::below("/tmp");
+            std::os::unix::fs::symlink("../work/given", Path::new(place.path("outside")).join("leads")).unwrap();
+            std::os::unix::fs::symlink("file", Path::new(place.path("outside")).join("hidden")).unwrap();
+            let mut plan = place.plan();
+            let outside = place.path("outside");
+            plan.rules.extend(rule.map(|rights| PathRule { path: outside.into(), rights, optional: true }));
+            let script =
+                format!("cd {outside} && ls -A; cat {outside}/file {outside}/hidden 2>/dev/null; cat {outside}/leads");
+            let ran = seen(world, &plan, &place, &script, start);
+            assert_eq!(ran, "leads\ngiven\n", "{world:?} {rule:?} {start}");
+        }
+    });
+}
+
+/// Mounts hold what is not to be changed, and nothing else: what may be changed and not read stays with the machine's own place, where
+/// Landlock holds it.
+#[test]
+fn a_right_to_write_alone_below_tmp_is_none_to_read() {
+    each_view(|world| {
+        for (rights, expected) in [
+            (Rights::WRITE, "cat: $O/file: Permission denied\nrm: cannot remove '$O/file': Permission denied\nmore\n"),
+            (Rights::READ | Rights::WRITE, "secret\nrm: cannot remove '$O/file': Permission denied\nmore\n"),
+        ] {
+            let place = Place::below("/tmp");
+            let outside = place.path("outside");
+            let mut plan = place.plan();
+            plan.rules.push(PathRule { path: outside.into(), rights, optional: true });
+            let script = format!("cat {outside}/file; rm {outside}/file; echo more >> {outside}/file");
+            let ran = seen(world, &plan, &place, &script, "work");
+            let last = std::fs::read_to_string(Path::new(outside).join("file")).unwrap();
+            let last = last.strip_prefix("secret\n").unwrap_or("it was removed");
+            assert_eq!(format!("{ran}{last}"), expected.replace("$O", outside), "{world:?} {rights:?}");
+        }
+    });
+}
+
+fn seen(world: Namespaces, plan: &SandboxPlan, place: &Place, script: &str, start: &str) -> String {
+    let (output, stdout) = pipe();
+    let launch = Launch { cwd: place.path(start).into(), ..place.bash(script, stdout) };
+    let process = spawn(prepare_in(world, has_mounts(world), plan, launch).unwrap()).unwrap();
+    let output = read(output);
+    finish(&process);
+    output
+}
+
 /// Without a place to put a mask there is no session that needs one.
 #[test]
 fn masks_without_a_view_are_an_error() {

@@ -210,7 +210,9 @@ impl LocalShell {
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
         let Place { mut plan, mut environment, cwd, directory, guard, gate, terminal } = place;
         plan.network &= gate.is_some();
-        plan.rules.push(PathRule { path: directory.pipes(), rights: Rights::WRITE, optional: false });
+        // Where a session has the place around them for itself, it has all rights there in any case.
+        let pipes = if sandbox::probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
+        plan.rules.push(PathRule { path: directory.pipes(), rights: pipes, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
         let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
