@@ -260,6 +260,9 @@ struct Parse<'t, 'a> {
     from_start: bool,
     /// An option is there that the table does not know.
     unfamiliar: bool,
+    /// What an option's value makes of code on standard input: it is asked for, it is not.
+    asked: bool,
+    answered: bool,
     /// Code was given that we cannot vouch for, or that changes files.
     unvouched: bool,
     placeholder: Option<String>,
@@ -289,6 +292,8 @@ impl<'t, 'a> Parse<'t, 'a> {
             maybe_option: false,
             from_start: false,
             unfamiliar: false,
+            asked: false,
+            answered: false,
             unvouched: false,
             placeholder: entry.placeholder.clone(),
             port: None,
@@ -542,6 +547,13 @@ impl<'t, 'a> Parse<'t, 'a> {
             let values = self.reading.invocation.options.entry(option.canonical().to_owned()).or_default();
             values.insert(text.to_owned());
         }
+        let known = value.word.value.literal();
+        let may_begin = |text: &String| {
+            let prefix = value.word.value.prefix();
+            prefix.starts_with(text.as_str()) || known.is_none() && text.starts_with(prefix)
+        };
+        self.asked |= option.asks_for.iter().any(may_begin);
+        self.answered |= known.is_some_and(|text| option.answers.iter().any(|answer| answer == text));
         let allowed = self.allowed_value(option, &value);
         if matches!(option.role, Role::Commands | Role::Setting | Role::PosixShellCode) && !option.values.is_empty() {
             if !allowed {

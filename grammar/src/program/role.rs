@@ -72,6 +72,11 @@ impl Parse<'_, '_> {
                 }
             }
             Role::LinkTarget => self.linked(arg),
+            Role::Item => {
+                if arg.word.value.literal().is_none_or(|text| text.contains(',') || text.starts_with('@')) {
+                    self.note(OpaqueReason::UnknownOption, arg, "what stands behind a comma is an option of its own");
+                }
+            }
             Role::AtFile => match &arg.word.value {
                 Value::Literal(text) => {
                     if let Some(path) = text.strip_prefix('@').filter(|path| *path != "-") {
@@ -195,6 +200,14 @@ impl Parse<'_, '_> {
     /// Where the other operands are copied to: `cp x/.envrc .` writes `./.envrc`. Whether a directory of that name is
     /// there is not known, but for those that always are.
     pub(super) fn copied_to(&mut self, to: &Arg, tree: bool) {
+        let links = self.entry.operands.iter().any(|slot| slot.role == Role::LinkTarget);
+        let alone = |others: &[Arg]| others.iter().all(|arg| arg.word.span == to.word.span || arg.count == Count::Any);
+        if links && alone(&self.operands) && self.operands.iter().any(|arg| arg.word.span == to.word.span) {
+            self.linked_here(to);
+            if self.operands.len() == 1 && to.count == Count::One {
+                return;
+            }
+        }
         let sources: Vec<&Arg> = self.operands.iter().filter(|arg| arg.word.span != to.word.span).collect();
         let option = sources.len() == self.operands.len();
         let last = to.word.value.prefix().rsplit('/').next().unwrap_or_default();
@@ -295,6 +308,15 @@ impl Parse<'_, '_> {
         let target = if climbs { unknown(arg) } else { arg.clone() };
         self.effect(EffectKind::Read, &target, true);
         self.effect(EffectKind::Write, &target, true);
+    }
+
+    /// `ln -s ../x/config` alone makes `./config`.
+    fn linked_here(&mut self, arg: &Arg) {
+        self.linked(arg);
+        let here = place(&decoded(arg, "."), arg).filter(|_| arg.count == Count::One);
+        let name = |place: &Arg| place.word.value.prefix().trim_start_matches("./").to_owned();
+        let link = here.map_or_else(|| unknown(arg), |place| decoded(arg, &name(&place)));
+        self.effect(EffectKind::Write, &link, false);
     }
 
     /// What a container is given it can change, unless every reading of the word says otherwise.
@@ -1005,8 +1027,9 @@ impl Parse<'_, '_> {
             Stdin::CodeWithOneOperand => operands <= 1,
             Stdin::CodeWithoutCommand => self.reading.children.is_empty() && !self.reading.invocation.inline_code,
         };
-        let given = self.chosen.iter().any(|option| option.code_given);
-        let taken = self.chosen.iter().any(|option| option.takes_stdin);
+        let code = code || self.chosen.iter().any(|option| option.asks);
+        let given = self.answered || self.chosen.iter().any(|option| option.code_given);
+        let taken = self.asked && !self.answered || self.chosen.iter().any(|option| option.takes_stdin);
         if let Some(program) = self.args.first().filter(|_| code && !given || taken) {
             self.stdin_code(program);
         }

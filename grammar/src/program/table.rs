@@ -325,6 +325,12 @@ pub(crate) struct Opt {
     pub(crate) code_given: bool,
     /// Standard input is code, whatever else is there.
     pub(crate) takes_stdin: bool,
+    /// Standard input is code, unless something else gives that.
+    pub(crate) asks: bool,
+    /// Standard input is code, whatever else is there, if its value begins so.
+    pub(crate) asks_for: Vec<String>,
+    /// Standard input is no code any more, with one of these values.
+    pub(crate) answers: Vec<String>,
     /// All words behind it and its value are operands.
     pub(crate) last: bool,
     /// What it runs does not run here (`find -execdir`, `su -l`).
@@ -343,7 +349,7 @@ impl Opt {
     /// Its presence changes more than how results look.
     pub(crate) fn acts(&self) -> bool {
         let effects = self.effects.iter().any(|implied| implied.role.acts());
-        self.also.is_some() || self.takes_stdin || self.opaque.is_some() || effects || self.role.acts()
+        self.also.is_some() || self.takes_stdin || self.asks || self.opaque.is_some() || effects || self.role.acts()
     }
 
     /// It reads more than operands.
@@ -513,6 +519,8 @@ pub(crate) enum Role {
     Beside,
     /// What a new link leads to: whoever uses the link reaches it.
     LinkTarget,
+    /// Text that touches nothing, in a list of words parted by commas, of which `@file` holds further ones (gcc -Wl).
+    Item,
     /// `@file` is read, anything else is data (curl -d).
     AtFile,
     /// An item of a form: `name=@file`, `name=<file`, `name@file`, `name:=@file`; anything else is data.
