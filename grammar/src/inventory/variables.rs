@@ -23,10 +23,28 @@ pub(super) enum Runs {
 /// What a program may run that gets a variable of this name; `None`: the value is not known.
 pub(super) fn run(name: &str, value: Option<&str>) -> Runs {
     let Some(variables) = variables() else { return Runs::Unknown };
-    let Some(variable) = variables.iter().find(|variable| variable.is(name)) else { return Runs::Nothing };
+    let Some(variable) = variables.iter().find(|variable| variable.is(name)) else {
+        return if value.is_some_and(is_code_of_make) { Runs::Unknown } else { Runs::Nothing };
+    };
     let Some(value) = value else { return Runs::Unknown };
+    if variable.expanded && value.contains('$') {
+        return Runs::Unknown;
+    }
+    if !variable.words.is_empty() {
+        return if variable.vouches(value) { Runs::Nothing } else { Runs::Unknown };
+    }
     let code = variable.marks.iter().find_map(|mark| value.strip_prefix(mark.as_str())).unwrap_or(value);
     if code.trim().is_empty() { Runs::Nothing } else { Runs::Code(code.to_owned()) }
+}
+
+/// Whatever a makefile calls a variable by, make takes it from its environment and expands it.
+fn is_code_of_make(value: &str) -> bool {
+    let functions = ["shell", "eval", "file", "guile", "load"];
+    let calls = ["$(", "${"].into_iter().flat_map(|sign| value.split(sign).skip(1));
+    calls.into_iter().any(|call| {
+        let name = call.split(|sign: char| sign.is_ascii_whitespace()).next().unwrap_or_default();
+        name.len() < call.len() && functions.contains(&name)
+    })
 }
 
 #[derive(Deserialize)]
@@ -42,6 +60,10 @@ struct Variable {
     names: Vec<String>,
     #[serde(default)]
     marks: Vec<String>,
+    #[serde(default)]
+    expanded: bool,
+    #[serde(default)]
+    words: Vec<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the table"))]
     reason: String,
     #[cfg_attr(not(test), expect(dead_code, reason = "a test runs it"))]
@@ -57,6 +79,18 @@ struct Example {
 }
 
 impl Variable {
+    /// Words that are all known, and no sign that would make more of them.
+    fn vouches(&self, value: &str) -> bool {
+        let known = |word: &str| {
+            self.words.iter().any(|pattern| match pattern.strip_suffix('*') {
+                None => pattern == word,
+                Some(start) => word.strip_prefix(start).is_some_and(|rest| !rest.contains(',')),
+            })
+        };
+        let plain = |sign: char| sign.is_alphanumeric() || " -_=+,./:%~\"'".contains(sign);
+        value.chars().all(plain) && value.split_whitespace().all(known)
+    }
+
     fn is(&self, name: &str) -> bool {
         self.names.iter().any(|pattern| match pattern.split_once('*') {
             None => pattern == name,
@@ -98,6 +132,20 @@ mod tests {
             ("LESSOPEN", Some("||-rm %s"), Runs::Code("rm %s".to_owned())),
             ("CARGO_TARGET_X86_RUNNER", Some("rm"), Runs::Code("rm".to_owned())),
             ("NAME", Some("rm x"), Runs::Nothing),
+            ("NAME", Some("a $(b) ${c:-d} $(shellx y) $(file)"), Runs::Nothing),
+            ("NAME", Some("a $(shell touch x)"), Runs::Unknown),
+            ("NAME", Some("${eval x:=y}"), Runs::Unknown),
+            ("CFLAGS", Some("-O2 -Wall -DX='y' -I/usr/include/x -Wl,-rpath,/opt/lib"), Runs::Nothing),
+            ("CFLAGS", Some(""), Runs::Nothing),
+            ("CFLAGS", Some("-O2 $(shell touch x)"), Runs::Unknown),
+            ("CFLAGS", Some("-O2; touch x"), Runs::Unknown),
+            ("CFLAGS", None, Runs::Unknown),
+            ("LDFLAGS", Some("-Wl,-plugin,../evil.so"), Runs::Unknown),
+            ("LDFLAGS", Some("-Wl,-rpath,/x,-plugin,../evil.so"), Runs::Unknown),
+            ("CXXFLAGS", Some("-fplugin=./evil.so"), Runs::Unknown),
+            ("CXXFLAGS", Some("@opts"), Runs::Unknown),
+            ("RM", Some("touch x;"), Runs::Code("touch x;".to_owned())),
+            ("CC", Some("$(info x)"), Runs::Unknown),
             ("NAME", None, Runs::Nothing),
         ] {
             assert_eq!(run(name, value), expected, "{name}={value:?}");
