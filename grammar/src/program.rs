@@ -260,6 +260,8 @@ struct Parse<'t, 'a> {
     from_start: bool,
     /// An option is there that the table does not know.
     unfamiliar: bool,
+    /// A package comes from elsewhere.
+    fetches: bool,
     /// What an option's value makes of code on standard input: it is asked for, it is not.
     asked: bool,
     answered: bool,
@@ -292,6 +294,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             maybe_option: false,
             from_start: false,
             unfamiliar: false,
+            fetches: false,
             asked: false,
             answered: false,
             unvouched: false,
@@ -469,8 +472,16 @@ impl<'t, 'a> Parse<'t, 'a> {
     fn cluster(&mut self, text: &str, arg: &Arg, bundled: bool) {
         let dash = text.get(..1).filter(|_| !bundled).unwrap_or("-");
         let letters = if bundled { text } else { text.get(1..).unwrap_or_default() };
+        let mut paired = false;
         for (index, letter) in letters.char_indices() {
-            let form = format!("{dash}{letter}");
+            if std::mem::take(&mut paired) {
+                continue;
+            }
+            let next = letters.get(index + letter.len_utf8()..).and_then(|rest| rest.chars().next());
+            let pair = next.filter(|_| self.entry.pairs).map(|next| format!("{dash}{letter}{next}"));
+            let pair = pair.filter(|form| self.exact(form).is_some());
+            paired = pair.is_some();
+            let form = pair.unwrap_or_else(|| format!("{dash}{letter}"));
             let Some(option) = self.exact(&form) else {
                 self.unknown_option(&form, arg);
                 if self.entry.unknown_option == Unknown::Opaque {
@@ -478,7 +489,7 @@ impl<'t, 'a> Parse<'t, 'a> {
                 }
                 continue;
             };
-            let rest = letters.get(index + letter.len_utf8()..).unwrap_or_default();
+            let rest = letters.get(index + form.len() - dash.len()..).unwrap_or_default();
             let attached =
                 option.value != Arity::None && !bundled && !(rest.is_empty() && option.value != Arity::Optional);
             let value = (attached && !rest.is_empty()).then(|| decoded(arg, rest));
@@ -1027,6 +1038,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             groups.remove("read-only");
         }
         let (changes, connects) = (does(&[EffectKind::Write, EffectKind::Delete]), does(&[EffectKind::Connect]));
+        groups.extend(self.fetches.then(|| "package-install".to_owned()));
         if (changes || connects) && groups.remove("read-only") {
             groups.extend(changes.then(|| "toolchain".to_owned()));
             groups.extend(connects.then(|| "network".to_owned()));

@@ -77,6 +77,36 @@ impl Parse<'_, '_> {
                     self.note(OpaqueReason::UnknownOption, arg, "what stands behind a comma is an option of its own");
                 }
             }
+            Role::BuildWord => {
+                let plain = |text: &str| text.bytes().all(|byte| is_name(byte) || b"-.".contains(&byte));
+                let option = |text: &str| {
+                    let jobs = text.strip_prefix("-j").is_some_and(|jobs| jobs.bytes().all(|byte| byte.is_ascii_digit()));
+                    jobs || matches!(text, "-k" | "-v" | "-s" | "VERBOSE=1")
+                };
+                let known = |text: &str| option(text) || plain(text) && !text.starts_with('-');
+                if !arg.word.value.literal().is_some_and(known) {
+                    self.note(OpaqueReason::UnknownOption, arg, "what the tool that builds makes of this is not known");
+                }
+            }
+            Role::Package => {
+                let known = arg.word.value.prefix();
+                let local = known.starts_with(['.', '/']) || matches!(arg.word.value, Value::Home(_));
+                if known.contains('@') || arg.word.value.literal().is_none() && !local {
+                    self.fetches = true;
+                    self.unvouched = true;
+                    self.note(OpaqueReason::ScriptFile, arg, "this package comes from elsewhere");
+                }
+            }
+            Role::Store => self.store(arg),
+            Role::Serial => {
+                self.store(arg);
+                let text = arg.word.value.literal().filter(|text| !text.contains(':')).map(|text| {
+                    let stem = text.rsplit_once('.').filter(|(_, end)| !end.contains('/')).map_or(text, |(stem, _)| stem);
+                    format!("{stem}.srl")
+                });
+                let serial = text.map_or_else(|| unknown(arg), |text| decoded(arg, &text));
+                self.effect(EffectKind::Write, &serial, false);
+            }
             Role::AtFile => match &arg.word.value {
                 Value::Literal(text) => {
                     if let Some(path) = text.strip_prefix('@').filter(|path| *path != "-") {
@@ -361,6 +391,22 @@ impl Parse<'_, '_> {
                     self.tell_code(code.replace(['"', '\''], ""), arg);
                 }
             }
+        }
+    }
+
+    /// What has no colon before the first slash is no URI.
+    fn store(&mut self, arg: &Arg) {
+        let known = arg.word.value.prefix();
+        let open = matches!(arg.word.value, Value::Dynamic { .. });
+        match known.split_once('/') {
+            _ if open && !known.contains(['/', ':']) => self.transferred(EffectKind::Read, arg),
+            Some((first, _)) if !first.contains(':') => self.effect(EffectKind::Read, arg, false),
+            _ if known.contains("://") => self.url(arg),
+            _ if known.contains(':') => {
+                self.note(OpaqueReason::UnknownOption, arg, "a URI of this kind can name any file");
+                self.effect(EffectKind::Read, &unknown(arg), false);
+            }
+            _ => self.effect(EffectKind::Read, arg, false),
         }
     }
 

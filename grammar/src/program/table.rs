@@ -112,6 +112,8 @@ pub(crate) struct Entry {
     pub(crate) abbreviations: bool,
     /// `-rf` is `-r -f`.
     pub(crate) clusters: bool,
+    /// Two letters of such a word may be one option (zip).
+    pub(crate) pairs: bool,
     /// Options may stand behind operands.
     pub(crate) permute: bool,
     /// `-5` is an option that takes no value.
@@ -186,6 +188,7 @@ impl Default for Entry {
             plain: false,
             abbreviations: false,
             clusters: true,
+            pairs: false,
             permute: true,
             numeric: false,
             plus: false,
@@ -521,6 +524,14 @@ pub(crate) enum Role {
     LinkTarget,
     /// Text that touches nothing, in a list of words parted by commas, of which `@file` holds further ones (gcc -Wl).
     Item,
+    /// A word for the tool that builds: a target, or how many jobs there may be (cmake --build).
+    BuildWord,
+    /// A package of the workspace, or one from elsewhere if a version stands behind `@` (go run).
+    Package,
+    /// A file that is read, or a URI of one (openssl).
+    Store,
+    /// The same, next to which a file of serial numbers is written.
+    Serial,
     /// `@file` is read, anything else is data (curl -d).
     AtFile,
     /// An item of a form: `name=@file`, `name=<file`, `name@file`, `name:=@file`; anything else is data.
