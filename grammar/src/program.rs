@@ -580,6 +580,9 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
         self.from_start = option.at_start;
         self.apply(option.role, &value, option.tree);
+        if option.aside && !is_absolute(&value.word.value) {
+            self.apply(option.role, &role::unknown(&value), option.tree);
+        }
         self.from_start = false;
     }
 
@@ -859,16 +862,18 @@ impl<'t, 'a> Parse<'t, 'a> {
             }
             for role in roles {
                 self.apply(role, arg, tree);
-                touched |= role.is_path() || role == Role::Remote;
+                touched |= role.is_path() || matches!(role, Role::Remote | Role::Host);
                 if role.is_path() {
                     also.iter().for_each(|role| self.apply(*role, arg, tree));
                 }
             }
         }
+        touched |= self.chosen.iter().any(|option| option.role == Role::Host);
         let implicit =
             self.chosen.iter().rev().find_map(|option| option.implicit.as_ref()).or(self.entry.implicit.as_ref());
         if let (false, Some(path), Some(program)) = (touched, implicit, self.args.first()) {
-            let role = slots.iter().map(|slot| slot.role).find(|role| role.is_path() || *role == Role::Remote);
+            let meant = |role: &Role| role.is_path() || matches!(role, Role::Remote | Role::Host);
+            let role = slots.iter().map(|slot| slot.role).find(meant);
             let role = role.unwrap_or(Role::Read);
             let arg = decoded(program, path);
             self.apply(role, &arg, tree);

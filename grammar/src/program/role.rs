@@ -97,6 +97,12 @@ impl Parse<'_, '_> {
                     self.note(OpaqueReason::ScriptFile, arg, "this package comes from elsewhere");
                 }
             }
+            Role::Recipient => {
+                let local = self.args.iter().any(|arg| arg.word.value.literal() == Some("--no-auto-key-locate"));
+                if !local && arg.word.value.literal().is_none_or(|text| text.contains('@')) {
+                    self.connect(unknown(arg).word, None);
+                }
+            }
             Role::Store => self.store(arg),
             Role::Serial => {
                 self.store(arg);
@@ -284,7 +290,7 @@ impl Parse<'_, '_> {
 
     /// `gzip f` makes `f.gz` and removes `f`, `gzip -d f.gz` the other way round: both begin with the stem.
     fn replaced(&mut self, arg: &Arg) {
-        let named = self.reading.invocation.options.contains_key("--suffix");
+        let named = ["--suffix", "--format"].iter().any(|name| self.reading.invocation.options.contains_key(*name));
         let others = match &arg.word.value {
             Value::Literal(path) if arg.count == Count::One && !named => self.renamed(path),
             _ => Vec::new(),

@@ -306,6 +306,8 @@ pub(crate) struct Opt {
     pub(crate) role: Role,
     /// A relative name in its value is opened before the program goes elsewhere, where it is told to.
     pub(crate) at_start: bool,
+    /// A relative name in its value may be meant from somewhere else: the top of a repository, a destination.
+    pub(crate) aside: bool,
     /// Only these values are known; a trailing `*` stands for anything.
     pub(crate) values: Vec<String>,
     /// The invocation's groups instead of the table's.
@@ -528,6 +530,8 @@ pub(crate) enum Role {
     BuildWord,
     /// A package of the workspace, or one from elsewhere if a version stands behind `@` (go run).
     Package,
+    /// Whose key is wanted: that of a mail address is looked for on the network (gpg).
+    Recipient,
     /// A file that is read, or a URI of one (openssl).
     Store,
     /// The same, next to which a file of serial numbers is written.
