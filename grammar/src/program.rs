@@ -862,6 +862,9 @@ impl<'t, 'a> Parse<'t, 'a> {
             }
             for role in roles {
                 self.apply(role, arg, tree);
+                if self.entry.aside && role.is_path() && !is_absolute(&arg.word.value) {
+                    self.apply(role, &role::unknown(arg), tree);
+                }
                 touched |= role.is_path() || matches!(role, Role::Remote | Role::Host);
                 if role.is_path() {
                     also.iter().for_each(|role| self.apply(*role, arg, tree));

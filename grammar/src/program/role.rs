@@ -80,7 +80,8 @@ impl Parse<'_, '_> {
             Role::BuildWord => {
                 let plain = |text: &str| text.bytes().all(|byte| is_name(byte) || b"-.".contains(&byte));
                 let option = |text: &str| {
-                    let jobs = text.strip_prefix("-j").is_some_and(|jobs| jobs.bytes().all(|byte| byte.is_ascii_digit()));
+                    let jobs =
+                        text.strip_prefix("-j").is_some_and(|jobs| jobs.bytes().all(|byte| byte.is_ascii_digit()));
                     jobs || matches!(text, "-k" | "-v" | "-s" | "VERBOSE=1")
                 };
                 let known = |text: &str| option(text) || plain(text) && !text.starts_with('-');
@@ -103,11 +104,42 @@ impl Parse<'_, '_> {
                     self.connect(unknown(arg).word, None);
                 }
             }
+            Role::Format => {
+                let checks = |text: &str| {
+                    let placeholders = text.split('%').skip(1).map(|rest| rest.trim_start_matches(['+', '-', ' ']));
+                    let mut names = placeholders.map(|rest| rest.trim_start_matches(['(', '*']));
+                    names.any(|name| name.starts_with('G') || name.starts_with("signature"))
+                };
+                if arg.word.value.literal().is_none_or(checks) {
+                    self.note(
+                        OpaqueReason::UnknownOption,
+                        arg,
+                        "a format that asks for signatures runs another program",
+                    );
+                }
+            }
+            Role::ReadList => match arg.word.value.literal() {
+                Some(text) => {
+                    text.split(':').for_each(|path| self.effect(EffectKind::Read, &decoded(arg, path), false));
+                }
+                None => self.effect(EffectKind::Read, &unknown(arg), false),
+            },
+            Role::DeleteSpec => {
+                let known = arg.word.value.prefix();
+                let pattern = known.find(['*', '?', '[']).and_then(|at| known.get(..at));
+                let directory = pattern.map(|start| start.rsplit_once('/').map_or(".", |(directory, _)| directory));
+                match directory {
+                    _ if known.starts_with(':') => self.effect(EffectKind::Delete, &unknown(arg), true),
+                    Some(directory) => self.effect(EffectKind::Delete, &decoded(arg, directory), true),
+                    None => self.effect(EffectKind::Delete, arg, true),
+                }
+            }
             Role::Store => self.store(arg),
             Role::Serial => {
                 self.store(arg);
                 let text = arg.word.value.literal().filter(|text| !text.contains(':')).map(|text| {
-                    let stem = text.rsplit_once('.').filter(|(_, end)| !end.contains('/')).map_or(text, |(stem, _)| stem);
+                    let stem =
+                        text.rsplit_once('.').filter(|(_, end)| !end.contains('/')).map_or(text, |(stem, _)| stem);
                     format!("{stem}.srl")
                 });
                 let serial = text.map_or_else(|| unknown(arg), |text| decoded(arg, &text));
@@ -433,6 +465,10 @@ impl Parse<'_, '_> {
         let behind = |sign: char| text.split_once(sign).map(|(_, rest)| rest.trim_start_matches([':', '=']));
         let marked = |rest: &str| rest.strip_prefix(['@', '<']).map(str::to_owned);
         let bare = text.split_once('@').filter(|(name, _)| !name.contains('=')).map(|(_, path)| path.to_owned());
+        let headers = text.split(';').skip(1).filter_map(|part| part.trim_start().strip_prefix("headers="));
+        for file in headers.filter_map(marked).filter(|file| file != "-") {
+            self.effect(EffectKind::Read, &decoded(arg, file.trim_matches('"')), false);
+        }
         let files = [behind('=').and_then(marked), behind(':').and_then(marked), bare];
         for file in files.into_iter().flatten().collect::<std::collections::BTreeSet<_>>() {
             let (path, rest) = file.split_once(';').unwrap_or((&file, ""));

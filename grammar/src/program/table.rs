@@ -128,6 +128,8 @@ pub(crate) struct Entry {
     pub(crate) leading_assignments: bool,
     /// The command it runs gets more words than are written.
     pub(crate) appends: bool,
+    /// Relative operands may be meant from somewhere else, as from the top of a repository.
+    pub(crate) aside: bool,
     /// What it runs does not run here: in another directory, a container, or on another machine.
     pub(crate) elsewhere: bool,
     /// It takes options from among the words of the command it runs, unless `--` stands before that.
@@ -196,6 +198,7 @@ impl Default for Entry {
             dash_is_stdio: false,
             leading_assignments: false,
             appends: false,
+            aside: false,
             elsewhere: false,
             mixes: false,
             commands: Vec::new(),
@@ -532,6 +535,12 @@ pub(crate) enum Role {
     Package,
     /// Whose key is wanted: that of a mail address is looked for on the network (gpg).
     Recipient,
+    /// How something is shown, in which `%G?` and `%(signature)` run a program that checks signatures (git).
+    Format,
+    /// Files that are read, parted by colons (file -m).
+    ReadList,
+    /// Files of a repository that are deleted: a pattern finds them below its directory, `:/` is the top (git).
+    DeleteSpec,
     /// A file that is read, or a URI of one (openssl).
     Store,
     /// The same, next to which a file of serial numbers is written.
@@ -664,6 +673,7 @@ impl Role {
             Self::Data
                 | Self::Read
                 | Self::ReadTree
+                | Self::ReadList
                 | Self::ReadPrefix
                 | Self::Cwd
                 | Self::Port
