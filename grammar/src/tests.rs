@@ -394,6 +394,18 @@ fn code_in_strings() {
         ("d=x; bash -c 'cat $d'", "bash cat + read ?"),
         ("d=x; bash -c \"rm $d\"", "bash rm + delete x"),
         ("f() { rm x; }; bash -c f", "bash f rm + delete x"),
+        // What one command reads, the next one does not find any more.
+        (
+            "{ echo \"echo a$(cat); $(cat) rm y\" | bash; } <<< '#'",
+            "echo cat cat bash ! stdin-code",
+        ),
+        ("{ cat; cat; } <<< 'rm y' | bash", "cat cat bash ! stdin-code"),
+        ("{ { cat; cat; } | bash; } <<< 'rm y'", "cat cat bash ! stdin-code"),
+        ("{ cat | bash; } <<< 'rm y'", "cat bash rm + delete y"),
+        ("echo rm y < a | bash", "echo bash + read a ! stdin-code"),
+        ("rm -r a$(echo /b < c)", "rm echo + delete-tree ?a, read c"),
+        ("rm -r a$(cat < d <<< /b)", "rm cat + delete-tree ?a, read d"),
+        ("rm -r a$(echo /b < /dev/null)", "rm echo + delete-tree a/b, read /dev/null"),
     ]);
 }
 
@@ -404,10 +416,19 @@ fn what_cannot_be_read_is_opaque() {
         ("[[ -v 'a[$(rm x)]' ]]", "! arithmetic"),
         ("[[ $x -eq 1 ]]", "! arithmetic"),
         ("[[ $# -eq 1 && ${#x} -gt 2 ]]", ""),
+        ("n=$(wc -l 2>/dev/null < f); echo $((n))", "wc echo + write /dev/null, read f"),
+        ("n=$(wc -l 2>&- < f); echo $((n))", "wc echo + read f"),
+        ("n=$(wc -l 2>/dev/stdout < f); echo $((n))", "wc echo + write /dev/stdout, read f ! arithmetic"),
         ("((x))", "! arithmetic"),
         ("echo $(( $(a) + 1 ))", "echo a ! arithmetic"),
         ("echo ${x@P}", "echo ! unknown-syntax"),
         ("echo $[a]", "! unknown-syntax"),
+        ("echo \"${x/<(rm y)/b}\"", "! unknown-syntax"),
+        ("echo \"${x%%>(rm y)}\"", "! unknown-syntax"),
+        ("[[ -n \"${x^<(rm y)}\" ]]", "! unknown-syntax"),
+        ("cat <<< \"${x#<(rm y)}\"", "! unknown-syntax"),
+        (": \"${x?<(rm y)}\"", "! unknown-syntax"),
+        ("echo \"${x/\\<(rm)/<y}\"", "echo"),
         ("echo ${ rm x; }", "! unknown-syntax"),
         ("echo $((a[1]))", "echo ! arithmetic"),
         ("echo $((rm) + (x))", "! unknown-syntax"),
@@ -432,7 +453,7 @@ fn what_cannot_be_read_is_opaque() {
         ("ls {f\\\nd}", "ls + read {fd}"),
         // Under `nocaseglob` this may find a file of the option's name.
         ("sort --OUTPUT=* x", "sort + read --OUTPUT=*, read x ! dynamic-option"),
-        ("sort --output=* x", "sort + read x, write ?"),
+        ("sort --output=* x", "sort + write ?, read x"),
         ("( ( ls a ) )", "! unknown-syntax"),
         ("ls !(a)", "! unknown-syntax"),
         ("$x", "? ! dynamic-program"),
@@ -453,6 +474,19 @@ fn what_cannot_be_read_is_opaque() {
         ("cat <<E\na \\\n$(rm x)\nE", "cat rm + delete x"),
         ("echo x > ./run; ./run", "echo run + write ./run ! written-then-run"),
         ("sh < x", "sh + read x ! stdin-code"),
+    ]);
+}
+
+/// In double quotes, too, the word behind `-` and `+` becomes as many words as `$@` has.
+#[test]
+fn words_that_become_several() {
+    check_all(&[
+        ("timeout \"5${1+$@}\" ls", "timeout ls + read . ! dynamic-option, dynamic-option"),
+        ("timeout \"5${a+${a[@]}}\" ls", "timeout ls + read . ! dynamic-option, dynamic-option"),
+        ("timeout \"5${a:-${b+$@}}\" ls", "timeout ls + read . ! dynamic-option, dynamic-option"),
+        ("env A=\"${1+$@}\" ls", "env ls + read . ! dynamic-option, dynamic-option"),
+        ("timeout \"5${1+$*}\" ls", "timeout ls + read ."),
+        ("timeout \"5${1#$@}\" ls", "timeout ls + read ."),
     ]);
 }
 

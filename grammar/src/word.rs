@@ -179,6 +179,8 @@ struct Scanner<'a, 'm> {
     count: Count,
     /// Inside an expansion, whose own text is no text of the word.
     muted: u32,
+    /// Inside one, something stands that gives several words even in double quotes (`"${x+$@}"`).
+    several: bool,
     nested: Vec<Nested>,
     arithmetic: Vec<Arithmetic>,
     notes: Vec<Note>,
@@ -204,6 +206,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
             quoted: false,
             count: Count::One,
             muted: 0,
+            several: false,
             nested: Vec::new(),
             arithmetic: Vec::new(),
             notes: Vec::new(),
@@ -667,6 +670,8 @@ impl<'a, 'm> Scanner<'a, 'm> {
         if self.muted == 0 {
             self.holes.push(Hole { at: self.out.len(), name, quoted, number, nested: None });
             self.count = self.count.max(count);
+        } else {
+            self.several |= count == Count::Any;
         }
     }
 

@@ -354,7 +354,7 @@ impl State {
     fn content(&self, arg: &Arg, hole: &Hole) -> Option<Known> {
         if let Some(nested) = hole.nested.and_then(|index| arg.nested.get(index)) {
             // Each level is looked at more than once: a tower of them would take forever.
-            let inner = Self { printing: self.printing + 1, ..self.clone() };
+            let inner = Self { printing: self.printing + 1, ..self.without_input() };
             if inner.printing > MAX_PRINTING {
                 return None;
             }

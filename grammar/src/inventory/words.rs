@@ -46,7 +46,7 @@ impl State {
     /// What a process substitution yields.
     fn given(&self, arg: &Arg) -> Option<String> {
         match arg.nested.as_slice() {
-            [nested] if nested.kind == NestedKind::Input => self.script_prints(&nested.script),
+            [nested] if nested.kind == NestedKind::Input => self.without_input().script_prints(&nested.script),
             _ => None,
         }
     }
@@ -90,14 +90,24 @@ impl State {
 
     pub(super) fn script_prints(&self, script: &Script) -> Option<String> {
         let mut printed = String::new();
-        for statement in &script.statements {
+        let later = self.without_input(); // the first may have read all of it
+        for (index, statement) in script.statements.iter().enumerate() {
             let [part] = statement.first.parts.as_slice() else { return None };
             if !statement.rest.is_empty() || statement.background {
                 return None;
             }
-            printed.push_str(&self.part_prints(part)?);
+            let state = if index == 0 { self } else { &later };
+            printed.push_str(&state.part_prints(part)?);
+            if printed.len() > MAX_PRINTED {
+                return None;
+            }
         }
         Some(printed)
+    }
+
+    /// The same where something else may have read standard input.
+    pub(super) fn without_input(&self) -> Self {
+        Self { stdin: None, ..self.clone() }
     }
 
     /// Whether all that it prints is one number, or nothing: `wc -l < f`, `date +%s`, `… | wc -l`.
@@ -116,7 +126,11 @@ impl State {
             return false;
         }
         let input = |redirect: &Redirect| redirect.fd == Some(0);
-        let quiet = |redirect: &Redirect| redirect.fd == Some(2) && redirect.op == ">";
+        // Anywhere else the message may end up among the numbers (`2>/dev/stdout`).
+        let quiet = |redirect: &Redirect| {
+            let target = redirect.target.word.value.literal();
+            redirect.fd == Some(2) && matches!((redirect.op, target), (">", Some("/dev/null")) | (">&", Some("-")))
+        };
         let reads = fed || command.redirects.iter().any(input);
         command.redirects.iter().all(|redirect| input(redirect) || quiet(redirect))
             && match *name {
@@ -129,7 +143,13 @@ impl State {
     }
 
     fn command_prints(&self, command: &SimpleCommand) -> Option<String> {
-        let input_only = command.redirects.iter().all(|redirect| redirect.fd == Some(0));
+        // A file that is not there leaves nothing to be printed.
+        let opens = |redirect: &Redirect| match redirect.op {
+            "<<" | "<<-" | "<<<" => true,
+            "<" => redirect.target.word.value.is_pipe() || redirect.target.word.value.literal() == Some("/dev/null"),
+            _ => false,
+        };
+        let input_only = command.redirects.iter().all(|redirect| redirect.fd == Some(0) && opens(redirect));
         if !command.assignments.is_empty() || !input_only {
             return None;
         }

@@ -46,7 +46,12 @@ impl Scanner<'_, '_> {
         } else if indirect {
             count = Count::Any;
         }
+        let around = std::mem::take(&mut self.several);
+        let chooses = matches!((self.peek(0), self.peek(1)), (Some(b'-' | b'+'), _) | (Some(b':'), Some(b'-' | b'+')));
         self.operator(opening, &name, quoted)?;
+        if std::mem::replace(&mut self.several, around) && chooses {
+            count = Count::Any;
+        }
         if self.peek(0) != Some(b'}') {
             return Err(Stop::unsupported(opening, self.at + 1, "a parameter expansion of an unknown form"));
         }
@@ -169,7 +174,8 @@ impl Scanner<'_, '_> {
                     (Some(b'"'), _) => scanner.double()?,
                     (Some(b'`'), _) => scanner.backtick(quoted)?,
                     (Some(b'$'), _) => scanner.dollar(quoted)?,
-                    (Some(b'<' | b'>'), Some(b'(')) if !quoted => {
+                    // In a pattern and a message bash runs it even in double quotes.
+                    (Some(b'<' | b'>'), Some(b'(')) => {
                         return Err(scanner.unsupported(2, "a process substitution inside `${ … }`"));
                     }
                     (Some(_), _) => scanner.at += 1,
