@@ -209,7 +209,7 @@ pub(crate) struct Arithmetic {
     pub(crate) assigns: Vec<String>,
     /// Those of them that it sets whatever the way it takes, if it is evaluated at all.
     pub(crate) sure: Vec<String>,
-    /// It may be wrong (a division by zero), so that bash gives up the line that it stands in.
+    /// It may be wrong (a division by zero, `${x?}`), so that bash gives up the line that it stands in.
     pub(crate) fallible: bool,
     /// Text of which nothing is known is evaluated.
     pub(crate) unknown: bool,

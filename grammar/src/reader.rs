@@ -429,6 +429,9 @@ impl<'a, 'm> Reader<'a, 'm> {
         if joined && matches!(self.peek(0), Some(b'<' | b'>' | b'(')) {
             return Err(Stop::unsupported(start, end, "a line continuation before an operator; put a blank before it"));
         }
+        if matches!(self.peek(0), Some(b'<' | b'>')) && names_an_element(&arg.word.raw) {
+            return Err(Stop::unsupported(start, end, "a descriptor in an array; put a blank before the operator"));
+        }
         Ok(arg)
     }
 
@@ -636,6 +639,14 @@ fn implied_descriptor(op: &str) -> Option<u32> {
 
 /// From here up bash keeps what it needs for itself: its input, and where it reports that a command is done.
 const SHELLS_OWN: u32 = 10;
+
+/// `{name[…]}`, which has an element of an array hold the descriptor if a redirection follows.
+fn names_an_element(raw: &str) -> bool {
+    let raw = raw.replace("\\\n", "");
+    let inside = raw.strip_prefix('{').and_then(|rest| rest.strip_suffix("]}"));
+    let name = inside.and_then(|inside| inside.split_once('[')).map_or("", |(name, _)| name);
+    name.bytes().next().is_some_and(starts_name) && name.bytes().all(is_name)
+}
 
 /// Literal text that is no number, with or without `-` behind it: `>&file`. Quotes make a file of any word.
 fn names_a_file(word: &Word) -> bool {

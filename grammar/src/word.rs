@@ -438,7 +438,7 @@ impl<'a, 'm> Scanner<'a, 'm> {
         let splits = if quoted { Count::One } else { Count::Any };
         match self.peek(1) {
             Some(b'(') if self.peek(2) == Some(b'(') => match arithmetic_end(self.text, self.at + 3)? {
-                Some(end) => self.expansion(end),
+                Some(end) => self.expansion(end, quoted),
                 None => self.substitution(splits),
             },
             Some(b'(') => self.substitution(splits),

@@ -24,7 +24,7 @@ use crate::posix;
 use crate::program::{self, Child, Directory, Runs, peer};
 use crate::reader::{self, MAX_DEPTH, Stop};
 use crate::span::{Frame, Span};
-use crate::word::{Value, Word};
+use crate::word::{Value, Word, is_name};
 
 /// Bytes that a script may have; every real command seen is far below.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -34,6 +34,9 @@ const MAX_FLOWS: usize = 65_536;
 
 /// Commands beyond which loops are not unrolled and functions not followed any more.
 pub(super) const MANY_COMMANDS: usize = 2_000;
+
+/// Variables that are what bash itself looks commands up in, or that end a function in its middle.
+const RESERVED: [&str; 3] = ["BASH_ALIASES", "BASH_CMDS", "FUNCNEST"];
 
 /// Reads a script. What is wrong with it becomes opaque items; it never fails.
 pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
@@ -121,6 +124,10 @@ pub(super) struct Collector<'a> {
     flows: usize,
     /// Nothing so far can have made or removed a directory other than by `mkdir`.
     settled: bool,
+    /// Substitutions in what is run right now may.
+    pub(super) disturbed: u32,
+    /// Processes around this place that the shell makes of itself.
+    processes: u32,
 }
 
 /// A function that the text defines.
@@ -200,6 +207,8 @@ impl<'a> Collector<'a> {
             exports: false,
             flows: 0,
             settled: true,
+            disturbed: 0,
+            processes: 0,
         }
     }
 
@@ -371,7 +380,9 @@ impl<'a> Collector<'a> {
     /// What runs in a process of its own: giving up there gives up nothing here.
     pub(super) fn apart<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let outer = self.escaped.take();
+        self.processes += 1;
         let done = run(self)?;
+        self.processes -= 1;
         self.escaped = outer;
         Ok(done)
     }
@@ -533,6 +544,7 @@ impl<'a> Collector<'a> {
                 state.stdin = None;
             }
         }
+        let disturbed = inside.iter().any(|(arg, state)| !state.leaves_directories(arg));
         let stdin = state.input(&simple.redirects);
         if words.is_empty() && !persistent {
             state.forget(); // all words vanish, so that the assignments last
@@ -542,7 +554,9 @@ impl<'a> Collector<'a> {
         let assigns = !simple.assignments.is_empty();
         let redirects = &simple.redirects;
         let run = Run { span, words: &words, assignments, redirects, assigns, stdin };
+        self.disturbed += u32::from(disturbed);
         let (mut succeeded, mut failed) = self.run(run, setting, state)?;
+        self.disturbed -= u32::from(disturbed);
         if !persistent {
             for assign in &simple.assignments {
                 let lasts = self.commands.get(index).is_none_or(|command| may_keep(command, &assign.name));
@@ -557,7 +571,8 @@ impl<'a> Collector<'a> {
         {
             failed = failed.never(); // an assignment ends well, or the script ends
         }
-        if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) && !failed.may_stay() {
+        let stays = failed.may_stay() || failed.function("exit").is_some();
+        if self.commands.get(index).is_some_and(|command| leaves(command, &simple.redirects)) && !stays {
             (succeeded, failed) = (succeeded.never(), failed.never());
         }
         if let Some(unrun) = unrun {
@@ -587,6 +602,9 @@ impl<'a> Collector<'a> {
         for note in &arg.notes {
             let note = Note { span: setting.frame.map(note.span), ..note.clone() };
             self.finding(note, command_id(index));
+        }
+        if state.gives_up(arg) {
+            self.escape(state.clone());
         }
         if arg.arithmetic.is_empty() {
             return None;
@@ -656,6 +674,9 @@ impl<'a> Collector<'a> {
         let Stands { span, sure, doubt } = stands;
         let index = self.commands.len();
         let quiet = |arg: &&Arg| arg.nested.is_empty() && arg.arithmetic.is_empty() && arg.notes.is_empty();
+        if words.iter().any(|arg| state.gives_up(arg)) {
+            self.escape(state.clone());
+        }
         if redirects.is_empty() && doubt.is_none() && words.iter().all(quiet) {
             return Ok(index..index);
         }
@@ -736,7 +757,7 @@ impl<'a> Collector<'a> {
         let moved = reading.cwd.is_some();
         let own_place = match reading.cwd.take() {
             None => state.place.clone(),
-            Some(Directory::To(to)) => state.place.change(&to, self.settled).0,
+            Some(Directory::To(to)) => state.place.change(&to, self.is_settled(&state)).0,
             Some(Directory::Unknown) => Place::Unknown,
         };
         let directory = reading.directory.take();
@@ -745,7 +766,7 @@ impl<'a> Collector<'a> {
         self.changed(&reading, setting, &mut state);
         let (entered, stayed) = match directory {
             None => (state.place.clone(), state.place.clone()),
-            Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.settled),
+            Some(Directory::To(to)) if !run.assigns => state.place.change(&to, self.is_settled(&state)),
             Some(_) => (Place::Unknown, Place::Unknown),
         };
         let replaces_stdin = redirections.iter().any(|redirection| redirection.fd == Some(0));
@@ -780,6 +801,11 @@ impl<'a> Collector<'a> {
         }
         let consumes = !leaves_stdin(&command);
         let variables = command.assignments.clone();
+        if let Some(assignment) = variables.iter().find(|assignment| RESERVED.contains(&assignment.name.as_str())) {
+            state.forget();
+            let detail = format!("`{}` changes which program or function a name stands for", assignment.name);
+            reading.opaque.push(Note { reason: OpaqueReason::ReservedVariable, span: assignment.span, detail });
+        }
         self.commands.push(command);
         for finding in reading.opaque {
             self.finding(finding, id);
@@ -816,6 +842,11 @@ impl<'a> Collector<'a> {
             }
         }
         Ok(ended)
+    }
+
+    /// Whether a directory that can be entered now can be entered here.
+    fn is_settled(&self, state: &State) -> bool {
+        self.settled && self.disturbed == 0 && !state.hazards.directories
     }
 
     /// What a command does to the shell that runs it, besides changing its directory.
@@ -856,8 +887,20 @@ impl<'a> Collector<'a> {
                 state.monitor();
             }
             if first == Some("unset") {
-                state.doubt_functions();
+                for operand in &reading.invocation.operands {
+                    match operand.value.literal() {
+                        Some(name) => state.doubt_function(name), // without `-f` too, if no variable has the name
+                        None => state.doubt_functions(),
+                    }
+                }
             }
+            if matches!(first, Some("declare" | "typeset" | "local")) && !lasting {
+                // In a function it is another variable from here on.
+                let names = reading.invocation.operands.iter().filter_map(|word| word.value.literal());
+                names.filter(|name| name.bytes().all(is_name)).for_each(|name| state.set(name, Known::Unknown));
+            }
+            state.hazards.unset |= first == Some("set") && (flags.contains("-u") || option_named("nounset"));
+            state.hazards.limits |= first == Some("ulimit") && sets_limits(&reading.invocation.operands);
             if matches!(first, Some("set" | "shift")) {
                 state.set_arguments(None);
             }
@@ -968,13 +1011,23 @@ impl<'a> Collector<'a> {
         let command = self.commands.get(parent.0 as usize);
         let behind = |signal: &&Word| signal.span.start > word.span.start;
         let mut signals = command.iter().flat_map(|command| &command.argv).filter(behind);
-        if signals.all(|signal| matches!(signal.value.literal(), Some("EXIT" | "0"))) {
+        let at_end = signals.all(|signal| matches!(signal.value.literal(), Some("EXIT" | "0")));
+        if at_end && self.processes == 0 {
             return state;
         }
         match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
-            Ok((script, None)) => self.changes(&[&script], &state).at_any_time(state),
+            Ok((script, None)) => {
+                let calm = state.script_leaves_directories(&script);
+                self.settled &= calm;
+                state.hazards.directories |= !calm;
+                if at_end { state } else { self.changes(&[&script], &state).at_any_time(state) }
+            }
             _ => {
                 state.forget();
+                state.forget_functions();
+                state.forget_arguments();
+                state.hazards.directories = true;
+                self.settled = false;
                 State { place: Place::Unknown, ..state }
             }
         }
@@ -1098,7 +1151,7 @@ pub(super) fn may_fail(redirects: &[Redirect]) -> bool {
     })
 }
 
-fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
+pub(super) fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
     let body = redirect.body.as_ref().and_then(|body| body.get());
     // The delimiter of a here-document is no word that bash expands.
     Some(&redirect.target).filter(|_| redirect.body.is_none()).into_iter().chain(body)
@@ -1132,6 +1185,18 @@ fn limits(text: &[u8]) -> Result<(), String> {
         return Err(format!("the command is not valid UTF-8 at byte {}", error.valid_up_to()));
     }
     Ok(())
+}
+
+/// Whether `ulimit` does more with these words than to show limits and to change that of core files.
+pub(super) fn sets_limits(words: &[Word]) -> bool {
+    let option = |word: &Word| {
+        let letters = word.value.literal()?.strip_prefix('-')?;
+        Some(letters.replace(['S', 'H'], ""))
+    };
+    let options: Vec<String> = words.iter().filter_map(option).collect();
+    let shows = options.len() == words.len() && options.iter().all(|letters| letters.len() <= 1);
+    let core = !options.is_empty() && options.iter().all(|letters| letters.is_empty() || letters == "c");
+    !shows && !(core && options.iter().any(|letters| letters == "c"))
 }
 
 /// Nothing that it does can make a later `cd` fail that would succeed now.

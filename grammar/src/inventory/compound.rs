@@ -9,7 +9,9 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::inventory::collect::{Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, Stands, may_fail};
+use crate::inventory::collect::{
+    Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, Stands, may_fail, redirect_args, sets_limits,
+};
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};
 use crate::inventory::{CommandId, OpaqueReason, Via};
@@ -24,9 +26,20 @@ impl Collector<'_> {
     pub(super) fn compound(&mut self, compound: &Compound, setting: &Setting, state: State) -> Result<Ends, Refusal> {
         let inside = Setting { depth: setting.depth + 1, functions: true, shell: true, ..setting.clone() };
         let start = self.commands.len();
-        let outer = state.clone();
-        let entered = State { stdin: state.input(&compound.redirects), ..state };
+        let mut outer = state;
+        let args = || compound.redirects.iter().flat_map(redirect_args);
+        let disturbed = !args().all(|arg| outer.leaves_directories(arg));
+        if args().any(|arg| !arg.nested.is_empty()) {
+            outer.stdin = None; // a substitution may have read some of it
+        }
+        // They are expanded before anything inside runs, and listed behind it.
+        let mut entered = outer.clone();
+        let assigned = args().flat_map(|arg| &arg.arithmetic).flat_map(|arithmetic| &arithmetic.assigns);
+        assigned.for_each(|name| entered.set(name, Known::Unknown));
+        entered.stdin = entered.input(&compound.redirects);
+        self.disturbed += u32::from(disturbed);
         let ends = self.kind(compound, &inside, entered)?;
+        self.disturbed -= u32::from(disturbed);
         let ran = start..self.commands.len();
         let mut around = outer.clone();
         let own = self.carried(
@@ -274,8 +287,9 @@ impl Collector<'_> {
     /// What a loop's body may change.
     pub(super) fn changes(&self, scripts: &[&Script], state: &State) -> Changes {
         let mut changes = Changes::default();
+        let around = Around { state, definitions: &self.definitions };
         for script in scripts {
-            changes.script(script, state);
+            changes.script(script, around);
         }
         changes
     }
@@ -319,22 +333,47 @@ pub(super) struct Changes {
     reads: bool,
     /// It may leave early: `break`, `continue`, `return`.
     jumps: bool,
+    /// Functions of these names may be gone.
+    gone: BTreeSet<String>,
+    /// Any function may be gone.
+    functions: bool,
+    /// The positional parameters.
+    sets: bool,
+    /// A variable that is not set may be an error.
+    strict: bool,
+    /// The limits of `ulimit`.
+    limits: bool,
+    /// Functions whose bodies were looked at.
+    followed: BTreeSet<usize>,
 }
 
+/// What the words of a script may stand for.
+#[derive(Clone, Copy)]
+struct Around<'s> {
+    state: &'s State,
+    definitions: &'s [Definition],
+}
+
+/// Builtins that run code, or change what later commands are; behind `command` they are not looked at more closely.
+const REACHES: [&str; 8] = [".", "eval", "set", "shift", "source", "trap", "ulimit", "unset"];
+
 impl Changes {
-    fn script(&mut self, script: &Script, state: &State) {
+    fn script(&mut self, script: &Script, around: Around<'_>) {
         for statement in &script.statements {
             let pipelines = [&statement.first].into_iter().chain(statement.rest.iter().map(|(_, pipeline)| pipeline));
-            pipelines.for_each(|pipeline| self.pipeline(pipeline, state));
+            pipelines.for_each(|pipeline| self.pipeline(pipeline, around));
         }
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline, state: &State) {
+    fn pipeline(&mut self, pipeline: &Pipeline, around: Around<'_>) {
         for part in &pipeline.parts {
             match part {
-                Part::Simple(command) => self.simple(command, state),
-                Part::Compound(compound) => self.compound(compound, state),
-                Part::Function(_) => self.everything(), // what is called may be another function in the next turn
+                Part::Simple(command) => self.simple(command, around),
+                Part::Compound(compound) => self.compound(compound, around),
+                Part::Function(function) => {
+                    self.everything(); // what is called may be another function in the next turn
+                    self.compound(&function.body, around);
+                }
                 Part::Coproc(coproc) => {
                     self.set(&coproc.name, false);
                     self.set(&format!("{}_PID", coproc.name), false);
@@ -344,34 +383,34 @@ impl Changes {
         }
     }
 
-    fn compound(&mut self, compound: &Compound, state: &State) {
+    fn compound(&mut self, compound: &Compound, around: Around<'_>) {
         self.redirects(&compound.redirects);
         match &compound.kind {
             CompoundKind::Subshell(_) => self.reads = true,
-            CompoundKind::Group(script) => self.script(script, state),
+            CompoundKind::Group(script) => self.script(script, around),
             CompoundKind::If { arms, otherwise } => {
                 let scripts = arms.iter().flat_map(|(condition, body)| [condition, body]).chain(otherwise);
-                scripts.for_each(|script| self.script(script, state));
+                scripts.for_each(|script| self.script(script, around));
             }
             CompoundKind::While { condition, body } => {
-                self.script(condition, state);
-                self.script(body, state);
+                self.script(condition, around);
+                self.script(body, around);
             }
             CompoundKind::For { name, words, body, .. } => {
                 words.iter().flatten().for_each(|word| self.word(word));
                 self.set(name, false);
-                self.script(body, state);
+                self.script(body, around);
             }
             CompoundKind::Arithmetic { first, again, body } => {
                 self.word(first);
                 self.word(again);
-                self.script(body, state);
+                self.script(body, around);
             }
             CompoundKind::Case { subject, arms } => {
                 self.word(subject);
                 for arm in arms {
                     arm.patterns.iter().for_each(|pattern| self.word(pattern));
-                    self.script(&arm.body, state);
+                    self.script(&arm.body, around);
                 }
             }
             CompoundKind::Test { words } => {
@@ -381,7 +420,7 @@ impl Changes {
         }
     }
 
-    fn simple(&mut self, command: &SimpleCommand, state: &State) {
+    fn simple(&mut self, command: &SimpleCommand, around: Around<'_>) {
         for Assign { name, value, number, partial, .. } in &command.assignments {
             self.word(value);
             self.set(name, *number && !partial);
@@ -390,12 +429,36 @@ impl Changes {
         self.redirects(&command.redirects);
         let Some(program) = command.words.first() else { return };
         let Some(name) = program.word.value.literal().filter(|_| program.count == Count::One) else {
-            return self.everything();
+            return self.anything();
         };
         match name {
-            _ if state.function(name).is_some() || state.is_alias(name) => self.everything(),
-            "eval" | "." | "source" | "builtin" | "command" | "trap" | "alias" | "unalias" | "shopt" | "set"
-            | "shift" | "enable" => self.everything(),
+            _ if around.state.is_alias(name) => self.anything(),
+            _ if let Some(defined) = around.state.function(name) => {
+                self.everything();
+                self.bodies(defined, around);
+            }
+            "builtin" | "command" => {
+                let words = command.words.iter().skip(1).map(|word| word.word.value.literal());
+                match words.into_iter().find(|word| word.is_none_or(|word| !word.starts_with('-'))) {
+                    Some(Some(name)) if !REACHES.contains(&name) => self.everything(),
+                    _ => self.anything(),
+                }
+            }
+            "eval" | "." | "source" => self.anything(),
+            "trap" => {
+                let ends = |word: &Arg| matches!(word.word.value.literal(), Some("EXIT" | "0"));
+                if command.words.iter().skip(2).all(ends) { self.everything() } else { self.anything() }
+            }
+            "set" | "shift" => {
+                self.everything();
+                self.sets = true;
+                self.strict |= command.words.iter().skip(1).any(|word| word.word.value.literal().is_none_or(is_strict));
+            }
+            "alias" | "unalias" | "shopt" | "enable" => self.everything(),
+            "ulimit" => {
+                let words: Vec<Word> = command.words.iter().skip(1).map(|word| word.word.clone()).collect();
+                self.limits |= sets_limits(&words);
+            }
             "cd" | "pushd" | "popd" => self.moves = true,
             "break" | "continue" | "return" => self.jumps = true,
             "let" => self.any = true,
@@ -403,9 +466,25 @@ impl Changes {
             | "readonly" | "unset" | "wait" => {
                 self.reads = true;
                 self.declared(&command.words);
+                if name == "unset" {
+                    let names = command.words.iter().skip(1).map(|word| word.word.value.literal());
+                    names.for_each(|name| match name {
+                        Some(name) => _ = self.gone.insert(name.to_owned()),
+                        None => self.functions = true,
+                    });
+                }
             }
             ":" | "true" | "false" | "echo" | "test" | "[" | "pwd" | "exit" => {}
             _ => self.reads = true,
+        }
+    }
+
+    /// What the functions of a name do to other functions.
+    fn bodies(&mut self, defined: &Defined, around: Around<'_>) {
+        for index in &defined.bodies {
+            if let Some(definition) = around.definitions.get(*index).filter(|_| self.followed.insert(*index)) {
+                self.compound(&definition.body, around);
+            }
         }
     }
 
@@ -460,6 +539,12 @@ impl Changes {
         (self.any, self.moves, self.reads, self.jumps) = (true, true, true, true);
     }
 
+    /// The same, and functions, positional parameters, options and limits may be others as well.
+    fn anything(&mut self) {
+        self.everything();
+        (self.functions, self.sets, self.strict, self.limits) = (true, true, true, true);
+    }
+
     /// What is known from now on, if all of this may happen whenever it likes.
     pub(super) fn at_any_time(&self, mut state: State) -> State {
         if self.any || !self.names.is_empty() {
@@ -468,7 +553,19 @@ impl Changes {
         if self.moves {
             state.place = Place::Unknown;
         }
+        if self.functions || !self.gone.is_empty() {
+            state.forget_functions();
+        }
+        if self.sets {
+            state.forget_arguments();
+        }
+        self.options(&mut state);
         state
+    }
+
+    fn options(&self, state: &mut State) {
+        state.hazards.unset |= self.strict;
+        state.hazards.limits |= self.limits;
     }
 
     /// What is known after any number of turns.
@@ -487,8 +584,18 @@ impl Changes {
         if self.reads {
             state.stdin = None;
         }
+        if self.functions {
+            state.doubt_functions();
+        }
+        self.gone.iter().for_each(|name| state.doubt_function(name));
+        self.options(&mut state);
         state
     }
+}
+
+/// A word of `set` by which a variable that is not set may become an error.
+fn is_strict(word: &str) -> bool {
+    word == "nounset" || word.starts_with('-') && word.contains('u')
 }
 
 /// The words of a loop, if each is literal.

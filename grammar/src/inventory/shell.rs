@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::state::State;
+use crate::inventory::state::{Hazards, State};
 
 /// A shell between two scripts: [`crate::inventory_in`] reads a script in it, [`crate::Inventory::leaves`] says what it
 /// is afterwards.
@@ -24,6 +24,7 @@ pub struct Shell {
     pub(crate) vanishing: bool,
     /// Job control may be on.
     pub(crate) monitors: bool,
+    pub(crate) hazards: Hazards,
     /// `IFS` was set.
     pub(crate) splits_oddly: bool,
     /// `HOME` was set.
@@ -92,6 +93,7 @@ impl Shell {
         if self.unread {
             state.forget();
         }
+        state.hazards = self.hazards;
         state
     }
 
@@ -104,6 +106,7 @@ impl Shell {
             fixed: self.fixed.iter().cloned().chain(state.fixed()).collect(),
             vanishing: self.vanishing || state.vanishing,
             monitors: self.monitors || state.monitors,
+            hazards: self.hazards.or(state.hazards),
             splits_oddly: self.splits_oddly || state.is_set("IFS"),
             moved_home: self.moved_home || state.is_set("HOME"),
             unread: self.unread || state.wild,

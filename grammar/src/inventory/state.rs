@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ast::{Arg, Arithmetic, Count, Hole};
 use crate::inventory::directory::Place;
 use crate::word::{Value, Word, expanded, is_integer};
@@ -38,6 +40,35 @@ pub(crate) struct State {
     pub(super) vanishing: bool,
     /// Jobs may be stopped (`set -m`): bash then refuses the first `exit`.
     pub(super) monitors: bool,
+    pub(super) hazards: Hazards,
+}
+
+/// What may go otherwise than the text reads, from here on and for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hazards {
+    /// A trap may take functions away whenever it runs.
+    pub(super) functions: bool,
+    /// A trap may change the positional parameters.
+    pub(super) arguments: bool,
+    /// A trap may remove directories, or make them.
+    pub(super) directories: bool,
+    /// A variable that is not set is an error (`set -u`), behind which an interactive bash goes on with the next line.
+    pub(super) unset: bool,
+    /// A substitution may fail for want of what `ulimit` took.
+    pub(super) limits: bool,
+}
+
+impl Hazards {
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            functions: self.functions || other.functions,
+            arguments: self.arguments || other.arguments,
+            directories: self.directories || other.directories,
+            unset: self.unset || other.unset,
+            limits: self.limits || other.limits,
+        }
+    }
 }
 
 /// What a variable holds.
@@ -122,6 +153,7 @@ impl State {
             dead: false,
             vanishing: false,
             monitors: false,
+            hazards: Hazards::default(),
         }
     }
 
@@ -160,6 +192,7 @@ impl State {
             dead: self.dead && other.dead,
             vanishing: self.vanishing || other.vanishing,
             monitors: self.monitors || other.monitors,
+            hazards: self.hazards.or(other.hazards),
         }
     }
 
@@ -192,7 +225,7 @@ impl State {
 
     /// The positional parameters are these, or not known.
     pub(crate) fn set_arguments(&mut self, words: Option<Vec<Word>>) {
-        self.arguments = words.map(Rc::new);
+        self.arguments = words.filter(|_| !self.hazards.arguments).map(Rc::new);
     }
 
     /// Every variable may have changed; what is assigned from here on lasts.
@@ -231,9 +264,10 @@ impl State {
         Self { dead: true, ..self }
     }
 
-    /// The same place in a shell of its own, which inherits nothing but the directory.
+    /// The same place in a shell of its own, which inherits nothing but the directory and the limits.
     pub(crate) fn elsewhere(&self) -> Self {
-        Self { place: self.place.clone(), stdin: self.stdin.clone(), ..Self::start() }
+        let hazards = Hazards { limits: self.hazards.limits, ..Hazards::default() };
+        Self { place: self.place.clone(), stdin: self.stdin.clone(), hazards, ..Self::start() }
     }
 
     /// No assignment says what this variable holds.
@@ -259,6 +293,19 @@ impl State {
     /// Any variable may have changed, and what is assigned from here on may not last either.
     pub(crate) fn forget(&mut self) {
         self.wild = true;
+        self.arguments = None;
+    }
+
+    /// Any function may be gone, and what is defined from here on may not last either.
+    pub(crate) fn forget_functions(&mut self) {
+        self.doubt_functions();
+        self.hazards.functions = true;
+    }
+
+    /// Nothing says what the positional parameters are, here or in a function that is called.
+    pub(crate) fn forget_arguments(&mut self) {
+        self.arguments = None;
+        self.hazards.arguments = true;
     }
 
     /// What a function touched may have been a variable of its own, which is gone again.
@@ -271,6 +318,7 @@ impl State {
     }
 
     pub(crate) fn define(&mut self, name: &str, body: usize, certain: bool) {
+        let certain = certain && !self.hazards.functions;
         let defined = Rc::make_mut(&mut self.functions).entry(name.to_owned()).or_default();
         if certain {
             *defined = Defined { bodies: vec![body], certain };
@@ -304,6 +352,24 @@ impl State {
 
     pub(crate) fn is_alias(&self, name: &str) -> bool {
         self.aliases.contains(name)
+    }
+
+    /// Something in the word may not be set where that is an error.
+    pub(crate) fn gives_up(&self, arg: &Arg) -> bool {
+        let known = |name: &str| matches!(self.value(name), Some(Known::Text(_) | Known::Number | Known::Match(..)));
+        let given = |position: usize| self.arguments.as_ref().is_some_and(|words| position <= words.len());
+        let set = |hole: &Hole| match hole.name.as_deref() {
+            _ if hole.nested.is_some() => true,
+            Some("@") => true,
+            Some(name) => name.parse().map_or_else(|_| known(name), given),
+            None if hole.number => !arg.word.raw.contains("${#"),
+            None => !arg.word.raw.contains('$'),
+        };
+        let evaluates = |arithmetic: &Arithmetic| {
+            arithmetic.unknown || !arithmetic.names.iter().all(|name| known(name))
+        };
+        let strict = self.hazards.unset || self.wild;
+        strict && (!arg.holes.iter().all(set) || arg.arithmetic.iter().any(evaluates))
     }
 
     /// Whether every variable that an expression evaluates is known to hold a number.
@@ -341,6 +407,8 @@ impl State {
                     filled.text.push_str(&text);
                     filled.matched = Some(raw);
                 }
+                // Under another `IFS` a number may be cut up as well.
+                _ if hole.number && !hole.quoted && self.splits_oddly() => filled.unknown(Count::Any),
                 _ => filled.unknown(if hole.number { Count::One } else { arg.count }),
             }
         }
@@ -353,6 +421,9 @@ impl State {
 
     fn content(&self, arg: &Arg, hole: &Hole) -> Option<Known> {
         if let Some(nested) = hole.nested.and_then(|index| arg.nested.get(index)) {
+            if self.hazards.limits {
+                return None;
+            }
             // Each level is looked at more than once: a tower of them would take forever.
             let inner = Self { printing: self.printing + 1, ..self.without_input() };
             if inner.printing > MAX_PRINTING {

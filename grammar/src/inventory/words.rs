@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
+use crate::inventory::collect::redirect_args;
 use crate::inventory::state::{Known, State};
 use crate::program;
 use crate::span::Frame;
@@ -29,6 +30,38 @@ impl State {
             program::Arg { word, count }
         };
         self.expand(arg).into_iter().map(place).collect()
+    }
+
+    /// Whether the scripts in a word neither make nor remove a directory.
+    pub(crate) fn leaves_directories(&self, arg: &Arg) -> bool {
+        arg.nested.iter().all(|nested| self.script_leaves_directories(&nested.script))
+    }
+
+    /// The same of a script: it holds nothing but plain commands that only read.
+    pub(crate) fn script_leaves_directories(&self, script: &Script) -> bool {
+        script.statements.iter().all(|statement| {
+            let pipelines = [&statement.first].into_iter().chain(statement.rest.iter().map(|(_, pipeline)| pipeline));
+            pipelines.flat_map(|pipeline| &pipeline.parts).all(|part| match part {
+                Part::Simple(command) => self.command_leaves_directories(command),
+                Part::Compound(_) | Part::Function(_) | Part::Coproc(_) => false,
+            })
+        })
+    }
+
+    fn command_leaves_directories(&self, command: &SimpleCommand) -> bool {
+        let args = command.words.iter().chain(command.assignments.iter().map(|assign| &assign.value));
+        let mut args = args.chain(command.redirects.iter().flat_map(redirect_args));
+        let words: Vec<program::Arg> = command.words.iter().flat_map(|arg| self.words(arg, Frame::At(0))).collect();
+        let own = |name: &str| self.function(name).is_some() || self.is_alias(name);
+        let reads = match words.first().map(|program| program.word.value.literal()) {
+            None => command.words.is_empty(),
+            Some(name) => {
+                let reading = program::read(&words, true, None);
+                let plain = reading.opaque.is_empty() && reading.children.is_empty();
+                plain && name.is_some_and(|name| !own(name)) && reading.invocation.groups.contains("read-only")
+            }
+        };
+        reads && args.all(|arg| self.leaves_directories(arg))
     }
 
     /// The target of a redirection, which is one word or an error.

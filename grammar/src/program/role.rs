@@ -890,6 +890,28 @@ impl Parse<'_, '_> {
         !self.chosen.is_empty()
     }
 
+    /// `printf %n NAME` of bash sets the variable to how much was printed, and no other `printf` does. Words that are no
+    /// names set nothing.
+    fn format(&mut self) {
+        let operands = self.operands.clone();
+        let [format, words @ ..] = operands.as_slice() else { return };
+        if self.reading.resolved != Resolved::Builtin {
+            return;
+        }
+        match literal_text(format) {
+            Some(text) if !counts(text) => return,
+            // The words behind its first one are not known either.
+            None if format.count != Count::One => return self.variable(format, unknown(format).word.value),
+            _ => {}
+        }
+        for word in words {
+            let name = |text: &str| text.bytes().next().is_some_and(starts_name) && text.bytes().all(is_name);
+            if word.count != Count::One || word.word.value.literal().is_none_or(name) {
+                self.variable(word, unknown(word).word.value);
+            }
+        }
+    }
+
     /// `eval` joins its words with blanks.
     fn eval(&mut self) {
         let mut operands = self.operands.clone();
@@ -1073,6 +1095,7 @@ impl Parse<'_, '_> {
                 }
             }
             Some(Check::Trap) => self.trap(),
+            Some(Check::Format) => self.format(),
             Some(Check::Eval) => self.eval(),
             Some(Check::Alias) => self.alias(),
             Some(Check::PlusCommands) => {
@@ -1140,6 +1163,12 @@ impl Parse<'_, '_> {
             self.note(OpaqueReason::Arithmetic, arg, "this word may become several, `-v` among them; quote it");
         }
     }
+}
+
+/// Whether a format may hold `%n`, with whatever may stand between the two.
+fn counts(format: &str) -> bool {
+    let between = |letter: char| "#'-+ .*0123456789hjlLqtz".contains(letter);
+    format.split('%').skip(1).any(|rest| rest.trim_start_matches(between).starts_with('n'))
 }
 
 /// The variable of `name[3]`.

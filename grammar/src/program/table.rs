@@ -760,6 +760,8 @@ pub(crate) enum Check {
     PlusCommands,
     /// The first word is code that runs when one of the others happens.
     Trap,
+    /// `%n` in the first word has `printf` set a variable that another one names.
+    Format,
     /// The words, joined by blanks, are code.
     Eval,
     /// `name=value`, the value being code.

@@ -92,7 +92,7 @@ impl Arithmetic {
 
 impl Scanner<'_, '_> {
     /// `$(( … ))`, whose `))` stands at `end`.
-    pub(super) fn expansion(&mut self, end: usize) -> Result<(), Stop> {
+    pub(super) fn expansion(&mut self, end: usize, quoted: bool) -> Result<(), Stop> {
         let opening = self.at;
         self.at += 3;
         let arithmetic = self.deeper(|scanner| scanner.muted(|scanner| scanner.arithmetic_text(|_| false)))?;
@@ -102,7 +102,7 @@ impl Scanner<'_, '_> {
         self.at = end + 2;
         self.arithmetic.push(arithmetic);
         self.page.fill(opening, self.at, Fill::Word);
-        self.hole(None, false, true, Count::One);
+        self.hole(None, quoted, true, Count::One);
         Ok(())
     }
 

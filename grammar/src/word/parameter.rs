@@ -110,6 +110,10 @@ impl Scanner<'_, '_> {
                     let assigns = vec![name.to_owned()];
                     self.arithmetic.push(Arithmetic { span, assigns, unset: true, ..Arithmetic::default() });
                 }
+                if first == b'?' || next == Some(b'?') && first == b':' {
+                    let span = Span::new(opening, self.at);
+                    self.arithmetic.push(Arithmetic { span, fallible: true, ..Arithmetic::default() });
+                }
                 self.at += if first == b':' { 2 } else { 1 };
                 self.operand(opening, quoted, false)
             }
