@@ -672,6 +672,14 @@ fn limits() {
         (b"for f in a; do ls".to_vec(), "a loop without `done`"),
         (b"fi".to_vec(), "the reserved word `fi` stands here"),
         (format!("{}true", "true | ".repeat(400)).into_bytes(), "pairs of commands feed each other"),
+        (format!("echo {}", "x{1..60} ".repeat(2000)).into_bytes(), "come to more than 65536 words"),
+        (format!("x='{}'\n{}", "a ".repeat(15_000), "echo $x;".repeat(5)).into_bytes(), "come to more than 65536 words"),
+        (format!("x=a;{}{}", "x=$x$x;".repeat(16), "echo $x;".repeat(300)).into_bytes(), "more than 16777216 bytes"),
+        (format!("x=a;{}cat{}", "x=$x$x;".repeat(16), " <$x".repeat(300)).into_bytes(), "more than 16777216 bytes"),
+        (
+            (0..1001).map(|index| format!("f{index}(){{ :;}};")).collect::<String>().into_bytes(),
+            "more than 1000 functions are defined",
+        ),
     ] {
         let inventory = inventory(&script);
         let shown = String::from_utf8_lossy(&script).chars().take(40).collect::<String>();
@@ -739,6 +747,22 @@ const NESTS: [(&str, &str, &str, &str, &str); 44] = [
 ];
 
 /// A stack overflow would end the whole server, not only the thread: a thread of it has 2 MiB.
+/// What is followed turn by turn and value by value ends somewhere, and nothing is known behind that.
+#[test]
+fn what_is_followed_is_bounded() {
+    let doubled = |times: usize| format!("x=aaaaaaaaaa;{}cat $x", "x=$x$x;".repeat(times));
+    assert!(told(&doubled(2)).ends_with("aaaa"));
+    assert_eq!(told(&doubled(60)), "cat + read ?");
+    let words = "a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D";
+    let body = "[[ a ]];".repeat(1000);
+    assert_eq!(told(&format!("for a in {words}; do for b in {words}; do {body} done; done; cat $b")), "cat + read ?");
+    let nested = |times: usize| format!("{}{body}{}", "for x in 1 2; do ".repeat(times), " done;".repeat(times));
+    assert_eq!(told(&nested(40)), "");
+    assert_eq!(told(&format!("f() {{ {body} }}; {}", "f;".repeat(500))), vec!["f"; 500].join(" "));
+    let printed = format!("x=a;{}cat $(printf '{}' {})", "x=$x$x;".repeat(16), "%s".repeat(9), "$x ".repeat(9));
+    assert_eq!(told(&printed), "cat printf + read ?");
+}
+
 fn survives(script: String) {
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
     thread.spawn(move || inventory(script.as_bytes()).parsed()).unwrap().join().unwrap();

@@ -35,6 +35,18 @@ const MAX_FLOWS: usize = 65_536;
 /// Commands beyond which loops are not unrolled and functions not followed any more.
 pub(super) const MANY_COMMANDS: usize = 2_000;
 
+/// Steps beyond which that is so as well, and beyond which a script is refused: what is neither listed nor a loop's turn
+/// takes time all the same.
+pub(super) const MANY_STEPS: usize = 100_000;
+const MAX_STEPS: usize = 2_000_000;
+
+/// Words that the commands of a script may come to, and their bytes: braces and variables make many of a few.
+const MAX_WORDS: usize = 65_536;
+const MAX_WORD_BYTES: usize = 16 * 1024 * 1024;
+
+/// Functions that a script may define, as what is known of them is compared wherever two ways meet.
+const MAX_DEFINITIONS: usize = 1_000;
+
 /// Variables that are what bash itself looks commands up in, or that end a function in its middle.
 const RESERVED: [&str; 3] = ["BASH_ALIASES", "BASH_CMDS", "FUNCNEST"];
 
@@ -122,6 +134,9 @@ pub(super) struct Collector<'a> {
     /// Functions may reach shells that the script starts (`set -a`).
     exports: bool,
     flows: usize,
+    pub(super) steps: usize,
+    /// Words that were told, and their bytes.
+    told: (usize, usize),
     /// Nothing so far can have made or removed a directory other than by `mkdir`.
     settled: bool,
     /// Substitutions in what is run right now may.
@@ -206,6 +221,8 @@ impl<'a> Collector<'a> {
             returned: None,
             exports: false,
             flows: 0,
+            steps: 0,
+            told: (0, 0),
             settled: true,
             disturbed: 0,
             processes: 0,
@@ -409,6 +426,10 @@ impl<'a> Collector<'a> {
     }
 
     fn outcome(&mut self, statement: &Statement, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(self.too_much(&format!("following this script takes more than {MAX_STEPS} steps")));
+        }
         if statement.background {
             self.apart(|collector| collector.chain(statement, setting, state.clone()))?;
             state.stdin = None; // it may have read some of it
@@ -468,6 +489,34 @@ impl<'a> Collector<'a> {
         Ok((state.clone(), state))
     }
 
+    /// A limit of the whole script that is reached.
+    fn too_much(&self, detail: &str) -> Refusal {
+        Refusal { span: Span::new(0, self.text.len()), detail: format!("{detail}; split it") }
+    }
+
+    /// One more word is told.
+    fn tell(&mut self, word: &Word) -> Result<(), Refusal> {
+        let (words, bytes) = (self.told.0 + 1, self.told.1 + word.value.prefix().len());
+        self.told = (words, bytes);
+        if words > MAX_WORDS {
+            return Err(self.too_much(&format!("the commands of this script come to more than {MAX_WORDS} words")));
+        }
+        if bytes > MAX_WORD_BYTES {
+            return Err(self.too_much(&format!("the words of this script come to more than {MAX_WORD_BYTES} bytes")));
+        }
+        Ok(())
+    }
+
+    /// So are the words of redirections, once they are filled in.
+    fn tell_targets(&mut self, redirects: &[Redirect], state: &State) -> Result<(), Refusal> {
+        let targets = redirects.iter().filter(|redirect| redirect.body.is_none()).map(|redirect| &redirect.target);
+        for arg in targets.filter(|arg| !arg.holes.is_empty()) {
+            let words = state.expand(arg);
+            words.iter().try_for_each(|(word, _)| self.tell(word))?;
+        }
+        Ok(())
+    }
+
     /// The output of the first commands reaches the second ones.
     pub(super) fn flow(&mut self, from: Range<usize>, to: Range<usize>) -> Result<(), Refusal> {
         self.flows += from.len() * to.len();
@@ -489,7 +538,10 @@ impl<'a> Collector<'a> {
         match part {
             Part::Simple(command) => self.simple(command, setting, state),
             Part::Compound(compound) => self.compound(compound, setting, state),
-            Part::Function(function) => Ok(self.define(function, setting, state)),
+            Part::Function(function) if self.definitions.len() < MAX_DEFINITIONS => {
+                Ok(self.define(function, setting, state))
+            }
+            Part::Function(_) => Err(self.too_much(&format!("more than {MAX_DEFINITIONS} functions are defined"))),
             Part::Coproc(coproc) => {
                 let inside = Setting { via: Via::Coproc, background: true, ..setting.clone() };
                 let entered = State { stdin: None, ..state.clone() };
@@ -510,7 +562,10 @@ impl<'a> Collector<'a> {
         let mut words = Vec::with_capacity(simple.words.len());
         for arg in &simple.words {
             let during = self.expanded(arg, true, index, setting, &mut state, &mut assignments);
-            words.extend(during.as_ref().unwrap_or(&state).words(arg, setting.frame));
+            for word in during.as_ref().unwrap_or(&state).words(arg, setting.frame) {
+                self.tell(&word.word)?;
+                words.push(word);
+            }
             if !arg.nested.is_empty() {
                 inside.push((arg, during.unwrap_or_else(|| state.clone())));
             }
@@ -530,12 +585,15 @@ impl<'a> Collector<'a> {
             if state.refuses(&assign.name) {
                 self.escape(state.clone());
             }
-            assignments.push(assignment(assign, persistent, setting, &state));
+            let told = assignment(assign, persistent, setting, &state);
+            self.tell(&told.value)?;
+            assignments.push(told);
             // A prefix is seen by the command alone; what it is to code that the command runs here is not followed.
             let lasts = persistent && !assign.partial;
             let value = if lasts { state.assigned(&assign.value, assign.number) } else { Known::Unknown };
             state.set(&assign.name, value);
         }
+        self.tell_targets(&simple.redirects, &state)?;
         for arg in simple.redirects.iter().flat_map(redirect_args) {
             // Some are done in the process of the program, some are never come to.
             let during = self.expanded(arg, false, index, setting, &mut state, &mut assignments);
@@ -680,6 +738,7 @@ impl<'a> Collector<'a> {
         if redirects.is_empty() && doubt.is_none() && words.iter().all(quiet) {
             return Ok(index..index);
         }
+        self.tell_targets(redirects, state)?;
         let (mut assignments, mut inside) = (Vec::new(), Vec::new());
         if let Some(doubt) = doubt {
             self.finding(doubt, command_id(index));

@@ -10,7 +10,7 @@ use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
 use crate::inventory::collect::{
-    Collector, Definition, Ends, MANY_COMMANDS, Refusal, Setting, Stands, may_fail, redirect_args, sets_limits,
+    Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args, sets_limits,
 };
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};
@@ -156,7 +156,8 @@ impl Collector<'_> {
         let changes = self.changes(&[body], &state);
         let setting = Setting { conditional: true, ..setting.clone() };
         let values = words.filter(|_| !state.refuses(name)).and_then(|words| literal_words(&state, words));
-        let few = values.filter(|values| values.len() <= MAX_TURNS && self.commands.len() < MANY_COMMANDS);
+        self.steps += values.as_ref().map_or(0, Vec::len);
+        let few = values.filter(|values| values.len() <= MAX_TURNS && !self.is_long());
         let Some(values) = few.filter(|_| !changes.jumps) else {
             let numbers = words.is_some_and(|words| {
                 literal_words(&state, words).is_some_and(|values| values.iter().all(|value| is_integer(value)))
@@ -234,8 +235,9 @@ impl Collector<'_> {
     ) -> Result<State, Refusal> {
         let (mut ended, mut lost): (Option<State>, bool) = (None, false);
         for index in defined.bodies.iter().copied() {
+            let long = self.is_long();
             let Some(definition) = self.definitions.get_mut(index) else { continue };
-            if self.following.contains(&index) || self.commands.len() > MANY_COMMANDS {
+            if self.following.contains(&index) || long {
                 definition.open = true;
                 lost = true;
                 continue;
@@ -282,6 +284,11 @@ impl Collector<'_> {
             ended = Some(ended.map_or(lost.clone(), |ended| ended.meet(lost)));
         }
         Ok(ended.unwrap_or(state))
+    }
+
+    /// So much was followed already that nothing is followed twice from here on.
+    fn is_long(&self) -> bool {
+        self.commands.len() > MANY_COMMANDS || self.steps > MANY_STEPS
     }
 
     /// What a loop's body may change.

@@ -134,6 +134,9 @@ const SPECIAL: [&str; 34] = [
     "HISTFILE",
 ];
 
+/// Bytes of a word, and of a variable's value, that are followed: `x=$x$x` doubles it each time.
+pub(super) const MAX_TEXT: usize = 64 * 1024;
+
 /// Substitutions in substitutions whose output is followed.
 const MAX_PRINTING: u8 = 3;
 
@@ -398,7 +401,10 @@ impl State {
             filled.copy(arg, copied..hole.at);
             copied = hole.at;
             match self.content(arg, hole) {
-                Some(Known::Text(text)) if hole.quoted || !needs_splitting(&text) && !self.splits_oddly() => {
+                Some(Known::Text(text))
+                    if (hole.quoted || !needs_splitting(&text) && !self.splits_oddly())
+                        && filled.text.len() + text.len() <= MAX_TEXT =>
+                {
                     filled.text.push_str(&text);
                 }
                 Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
@@ -496,6 +502,9 @@ impl State {
                 Some(Known::Digits) if value.holes.len() == 1 && value.text.is_empty() => return Known::Digits,
                 _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
                 _ => return Known::Unknown,
+            }
+            if text.len() > MAX_TEXT {
+                return Known::Unknown;
             }
         }
         text.push_str(value.text.get(copied..).unwrap_or_default());

@@ -190,11 +190,18 @@ impl State {
         if !matches!(name, Some("echo" | "printf" | "cat")) {
             return None;
         }
-        let words: Vec<program::Arg> = command.words.iter().flat_map(|arg| self.words(arg, Frame::At(0))).collect();
-        let known =
-            |arg: &program::Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
-        let words: Option<Vec<String>> = words.iter().map(known).collect();
-        let words = words?;
+        let mut words = Vec::new();
+        let mut length = 0;
+        for arg in &command.words {
+            for arg in self.words(arg, Frame::At(0)) {
+                let text = arg.word.value.literal().filter(|_| arg.count == Count::One)?;
+                length += text.len() + 1;
+                if length > 2 * MAX_PRINTED {
+                    return None;
+                }
+                words.push(text.to_owned());
+            }
+        }
         let (name, rest) = words.split_first()?;
         if self.function(name).is_some() || self.is_alias(name) {
             return None;
@@ -233,6 +240,9 @@ fn printf(words: &[String]) -> Option<String> {
         let left = arguments.len();
         let mut letters = format.chars();
         while let Some(letter) = letters.next() {
+            if printed.len() > MAX_PRINTED {
+                return None;
+            }
             match letter {
                 '%' => match letters.next()? {
                     's' => printed.push_str(arguments.next().map_or("", String::as_str)),
