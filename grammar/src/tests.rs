@@ -429,10 +429,7 @@ fn code_in_strings() {
         ("d=x; bash -c \"rm $d\"", "bash rm + delete x"),
         ("f() { rm x; }; bash -c f", "bash f rm + delete x"),
         // What one command reads, the next one does not find any more.
-        (
-            "{ echo \"echo a$(cat); $(cat) rm y\" | bash; } <<< '#'",
-            "echo cat cat bash ! stdin-code",
-        ),
+        ("{ echo \"echo a$(cat); $(cat) rm y\" | bash; } <<< '#'", "echo cat cat bash ! stdin-code"),
         ("{ cat; cat; } <<< 'rm y' | bash", "cat cat bash ! stdin-code"),
         ("{ { cat; cat; } | bash; } <<< 'rm y'", "cat cat bash ! stdin-code"),
         ("{ cat | bash; } <<< 'rm y'", "cat bash rm + delete y"),
@@ -673,7 +670,10 @@ fn limits() {
         (b"fi".to_vec(), "the reserved word `fi` stands here"),
         (format!("{}true", "true | ".repeat(400)).into_bytes(), "pairs of commands feed each other"),
         (format!("echo {}", "x{1..60} ".repeat(2000)).into_bytes(), "come to more than 65536 words"),
-        (format!("x='{}'\n{}", "a ".repeat(15_000), "echo $x;".repeat(5)).into_bytes(), "come to more than 65536 words"),
+        (
+            format!("x='{}'\n{}", "a ".repeat(15_000), "echo $x;".repeat(5)).into_bytes(),
+            "come to more than 65536 words",
+        ),
         (format!("x=a;{}{}", "x=$x$x;".repeat(16), "echo $x;".repeat(300)).into_bytes(), "more than 16777216 bytes"),
         (format!("x=a;{}cat{}", "x=$x$x;".repeat(16), " <$x".repeat(300)).into_bytes(), "more than 16777216 bytes"),
         (
@@ -754,10 +754,10 @@ fn what_is_followed_is_bounded() {
     assert!(told(&doubled(2)).ends_with("aaaa"));
     assert_eq!(told(&doubled(60)), "cat + read ?");
     let words = "a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D";
-    let body = "[[ a ]];".repeat(1000);
+    let body = "[[ a ]];".repeat(300);
     assert_eq!(told(&format!("for a in {words}; do for b in {words}; do {body} done; done; cat $b")), "cat + read ?");
     let nested = |times: usize| format!("{}{body}{}", "for x in 1 2; do ".repeat(times), " done;".repeat(times));
-    assert_eq!(told(&nested(40)), "");
+    assert_eq!(told(&nested(20)), "");
     assert_eq!(told(&format!("f() {{ {body} }}; {}", "f;".repeat(500))), vec!["f"; 500].join(" "));
     let printed = format!("x=a;{}cat $(printf '{}' {})", "x=$x$x;".repeat(16), "%s".repeat(9), "$x ".repeat(9));
     assert_eq!(told(&printed), "cat printf + read ?");

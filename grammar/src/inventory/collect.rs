@@ -1254,8 +1254,9 @@ pub(super) fn sets_limits(words: &[Word]) -> bool {
     };
     let options: Vec<String> = words.iter().filter_map(option).collect();
     let shows = options.len() == words.len() && options.iter().all(|letters| letters.len() <= 1);
-    let core = !options.is_empty() && options.iter().all(|letters| letters.is_empty() || letters == "c");
-    !shows && !(core && options.iter().any(|letters| letters == "c"))
+    let core = options.iter().any(|letters| letters == "c");
+    let alone = core && options.iter().all(|letters| letters.is_empty() || letters == "c");
+    !(shows || alone)
 }
 
 /// Nothing that it does can make a later `cd` fail that would succeed now.

@@ -10,7 +10,8 @@ use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
 use crate::inventory::collect::{
-    Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args, sets_limits,
+    Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args,
+    sets_limits,
 };
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};

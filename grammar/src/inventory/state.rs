@@ -368,9 +368,8 @@ impl State {
             None if hole.number => !arg.word.raw.contains("${#"),
             None => !arg.word.raw.contains('$'),
         };
-        let evaluates = |arithmetic: &Arithmetic| {
-            arithmetic.unknown || !arithmetic.names.iter().all(|name| known(name))
-        };
+        let evaluates =
+            |arithmetic: &Arithmetic| arithmetic.unknown || !arithmetic.names.iter().all(|name| known(name));
         let strict = self.hazards.unset || self.wild;
         strict && (!arg.holes.iter().all(set) || arg.arithmetic.iter().any(evaluates))
     }
