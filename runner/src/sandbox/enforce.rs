@@ -653,6 +653,13 @@ fn make_view(child: &Child<'_>) -> Done {
     for (target, path) in &view.links {
         make_link(target, path)?;
     }
+    for directory in &view.closed {
+        let place = open_place(directory)?;
+        let copy = copy_mount(place, false)?;
+        restrict_mount(copy, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+        attach(copy, place)?;
+        close(copy);
+    }
     for (part, taken) in view.parts.iter().zip(child.taken) {
         let copy = taken.load(Ordering::Relaxed);
         attach(copy, open_place(&part.path)?)?;

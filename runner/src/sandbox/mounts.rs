@@ -31,6 +31,8 @@ pub(super) struct View {
     pub(super) directories: Vec<CString>,
     pub(super) files: Vec<CString>,
     pub(super) links: Vec<(CString, CString)>,
+    /// Those of the directories in which nothing more is to be made.
+    pub(super) closed: Vec<CString>,
     /// What is covered at the end.
     pub(super) covers: Vec<(CString, Cover)>,
     /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
@@ -110,6 +112,7 @@ impl View {
             directories: Vec::new(),
             files: Vec::new(),
             links: Vec::new(),
+            closed: Vec::new(),
             covers: Vec::new(),
             rules: Vec::new(),
         }
@@ -182,7 +185,9 @@ pub(super) fn view(
         taken.push(part);
     }
     let empty = wanted.iter().filter(|part| !part.granted && stand.contains(&part.path));
-    let leading: BTreeMap<_, _> = empty.flat_map(|part| links(&part.path, rules)).collect();
+    let empty: BTreeSet<&Path> = empty.map(|part| part.path.as_path()).collect();
+    made.closed = empty.iter().map(|path| name(path)).collect::<Result<_, _>>()?;
+    let leading: BTreeMap<_, _> = empty.iter().flat_map(|path| links(path, rules)).collect();
     let free = |path: &Path| !stand.contains(path) && !taken.iter().any(|part| part.path.starts_with(path));
     for (path, target) in leading.iter().filter(|(path, _)| free(path)) {
         made.links.push((name(target)?, name(path)?));
