@@ -117,8 +117,9 @@ fn a_session_does_not_read_where_it_starts_below_tmp() {
             let mut plan = place.plan();
             let outside = place.path("outside");
             plan.rules.extend(rule.map(|rights| PathRule { path: outside.into(), rights, optional: true }));
-            let script =
-                format!("cd {outside} && ls -A; cat {outside}/file {outside}/hidden 2>/dev/null; cat {outside}/leads");
+            let script = format!(
+                "cd {outside} && ls -A; cat {outside}/file {outside}/hidden 2>/dev/null; cat leads; echo x > new"
+            );
             let ran = seen(world, &plan, &place, &script, start);
             let closed = "bash: line 1: new: Read-only file system\n";
             assert_eq!(ran, format!("leads\ngiven\n{closed}"), "{world:?} {rule:?} {start}");
