@@ -98,9 +98,9 @@ impl<'v> Sight<'v> {
     }
 }
 
-/// Whether every user may read a file: it is no secret for its name.
+/// Whether every user may read a file, or what a link leads to: it is no secret for its name.
 fn is_everybodys(file: &DirEntry) -> bool {
-    file.metadata().is_ok_and(|about| about.is_file() && about.mode() & 0o004 != 0)
+    std::fs::metadata(file.path()).is_ok_and(|about| about.is_file() && about.mode() & 0o004 != 0)
 }
 
 /// There is nothing below it, for sure.
@@ -146,6 +146,7 @@ mod tests {
             let text = format!(
                 "[paths.system]\nreason = \"r\"\npatterns = [\"{system}\"]\n[paths.keys]\nreason = \"r\"\npatterns = [\"**/*.pem\"]\n"
             );
+            std::os::unix::fs::symlink("a.pem", path.join("lib/b.pem")).ok();
             let vocabulary = Vocabulary::parse("t", &text, &AbsolutePath::new("/home/a").unwrap()).unwrap();
             let directory = AbsolutePath::new(&format!("{place}/lib")).unwrap();
             Sight::new(&vocabulary).below(&directory).unwrap().groups.contains("keys")
