@@ -93,6 +93,17 @@ fn what_a_script_has_left_for_its_end_runs() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{ended:?}");
 }
 
+/// An empty result must not be taken for a good one. Whoever stops reading is another matter.
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let world = World::new();
+    let full = || fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let ended = world.palisade().args(["run", "echo hi"]).stdout(full()).output().expect("palisade");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(125), "{said}");
+    assert!(said.contains("could not be written: No space left"), "{said}");
+}
+
 #[test]
 fn denied_commands_do_not_run() {
     let world = World::new();
