@@ -63,6 +63,7 @@ fn an_hour_of_work_runs() {
         ("tar tf app.tar | sort | head -2 | tail -1", "note"),
         ("tar czf src.tgz src && tar tzf src.tgz | head -1", "src/"),
         ("sleep 0.1 & wait; echo waited", "waited"),
+        ("printf 'int main(void) { return 0; }' > m.c && gcc m.c -o m && ./m && echo linked", "linked"),
         ("for f in src/*.txt; do echo \"- $f\"; done", "- src/a.txt"),
         ("printf 'b\\na\\n' | sort | uniq -c | head -1 | tr -s ' '", "1 a"),
     ] {

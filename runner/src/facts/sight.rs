@@ -7,16 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirEntry;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Vocabulary};
 
 /// Files and directories that are looked at for one script; a large build directory has some 100,000.
 const MAX_ENTRIES: usize = 250_000;
-
-/// The group of the installed system, which is searched for no names either when it is asked what a session is to be kept from.
-const SYSTEM: &str = "system";
 
 /// What is below a directory now.
 #[derive(Clone, Debug)]
@@ -52,7 +48,6 @@ impl<'v> Sight<'v> {
     }
 
     fn look(&self, directory: &AbsolutePath) -> Option<Below> {
-        let is_system = self.vocabulary.groups_of(directory).any(|group| group == SYSTEM);
         let mut paths = Vec::new();
         let mut links = false;
         let mut pending = vec![PathBuf::from(directory.as_str())];
@@ -68,10 +63,6 @@ impl<'v> Sight<'v> {
                 links |= kind.is_symlink();
                 if kind.is_dir() {
                     pending.push(path.clone());
-                }
-                // Whatever it is called: `cacert.pem` of a package, which a linker passes by.
-                if is_system && is_everybodys(&entry) {
-                    continue;
                 }
                 paths.push(path.into_os_string().into_string().ok()?);
             }
@@ -98,11 +89,6 @@ impl<'v> Sight<'v> {
     }
 }
 
-/// Whether every user may read a file, or what a link leads to: it is no secret for its name.
-fn is_everybodys(file: &DirEntry) -> bool {
-    std::fs::metadata(file.path()).is_ok_and(|about| about.is_file() && about.mode() & 0o004 != 0)
-}
-
 /// There is nothing below it, for sure.
 pub(super) fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::NotFound)
@@ -111,8 +97,6 @@ pub(super) fn is_no_directory(error: &io::Error) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -132,28 +116,5 @@ mod tests {
         let tired = Sight { left: Cell::new(3), ..Sight::new(&vocabulary) };
         assert!(tired.below(&path).is_none());
         assert!(tired.entries(Path::new("/nonexistent")).is_err_and(|error| !is_no_directory(&error)));
-    }
-    #[test]
-    fn what_everybody_may_read_of_the_installed_system_is_no_secret_for_its_name() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().canonicalize().unwrap();
-        let place = path.to_str().unwrap();
-        let groups = |mode: u32, system: &str| {
-            let key = path.join("lib/a.pem");
-            std::fs::create_dir_all(path.join("lib")).unwrap();
-            std::fs::write(&key, "").unwrap();
-            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
-            let text = format!(
-                "[paths.system]\nreason = \"r\"\npatterns = [\"{system}\"]\n[paths.keys]\nreason = \"r\"\npatterns = [\"**/*.pem\"]\n"
-            );
-            std::os::unix::fs::symlink("a.pem", path.join("lib/b.pem")).ok();
-            let vocabulary = Vocabulary::parse("t", &text, &AbsolutePath::new("/home/a").unwrap()).unwrap();
-            let directory = AbsolutePath::new(&format!("{place}/lib")).unwrap();
-            Sight::new(&vocabulary).below(&directory).unwrap().groups.contains("keys")
-        };
-        let rows = [(0o644, place, false), (0o640, place, true), (0o644, "/srv", true), (0o640, "/srv", true)];
-        for (mode, system, expected) in rows {
-            assert_eq!(groups(mode, system), expected, "{mode:o} {system}");
-        }
     }
 }
