@@ -223,7 +223,7 @@ impl Vocabulary {
         self.groups.values().flatten().any(|pattern| !pattern.is_place() && pattern.fits_end(&names))
     }
 
-    /// The same for a file of any name.
+    /// The same for any path; one that is none in normal form may be anything.
     pub fn may_have_name(&self, path: &Path) -> bool {
         AbsolutePath::new(&path.to_string_lossy()).is_none_or(|path| self.has_name(&path))
     }

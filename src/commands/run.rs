@@ -66,7 +66,7 @@ async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Resu
         Outcome::Ran(result) | Outcome::Running(result) => {
             // The last of the output is printed before anything is said about it.
             let printed = match printer {
-                Some(printer) => printer.await.unwrap_or(Ok(())),
+                Some(printer) => printer.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
                 None => Ok(()),
             };
             if let Err(error) = printed {

@@ -407,8 +407,10 @@ impl Station {
         let enforced = prepared.enforced().clone();
         let process = Arc::new(sandbox::spawn(prepared).map_err(|error| Failure::sandbox(&error))?);
         // Nothing is asked of it yet. What else runs here may have moved what has to be hidden from it.
-        if still.is_broken(&plan.granted(), |path| self.engine.vocabulary().may_have_name(path)) {
-            return Err(Failure::of(SessionError::Restless));
+        match still.is_broken(&plan.granted(), |path| self.engine.vocabulary().may_have_name(path)) {
+            Ok(false) => {}
+            Ok(true) => return Err(Failure::of(SessionError::Restless)),
+            Err(errno) => return Err(Failure::of(SessionError::Unwatched(errno.into()))),
         }
         let meter = Meter::start(&process, plan.limits, disks);
         let meter =

@@ -362,8 +362,13 @@ impl Pipeline {
             let session = opened.map_err(|error| self.failure(&error))?;
             // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
             let engine = self.settings.engine.now();
-            if !still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
-                return Ok(session);
+            match still.is_broken(&searched, |path| engine.vocabulary().may_have_name(path)) {
+                Ok(false) => return Ok(session),
+                Ok(true) => {}
+                Err(errno) => {
+                    session.close().await;
+                    return Err(self.failure(&SessionError::Unwatched(errno.into())));
+                }
             }
             session.close().await;
             tokio::time::sleep(PAUSE).await;

@@ -70,9 +70,7 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
     for (root, rights) in roots.iter().filter(|(root, rights)| !rights.is_empty() && searched(root, **rights)) {
         let mut open = vec![(PathBuf::from(root.as_str()), root.clone(), *rights)];
         while let Some((place, directory, above)) = open.pop() {
-            if still::watch(&place).is_err() {
-                found.searched = false;
-            }
+            still::watch(&place);
             let entries = match std::fs::read_dir(&place).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
                 Ok(entries) => entries,
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,

@@ -34,6 +34,14 @@ pub struct SandboxPlan {
     pub level: Level,
 }
 
+impl SandboxPlan {
+    /// The places that rules grant something of.
+    pub(crate) fn granted(&self) -> Vec<PathBuf> {
+        let granted = self.rules.iter().filter(|rule| !rule.rights.is_empty());
+        granted.map(|rule| rule.path.clone()).collect()
+    }
+}
+
 /// Rights on one file, or on a directory and everything below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathRule {
@@ -44,14 +52,6 @@ pub struct PathRule {
     pub rights: Rights,
     /// Whether the rule is left out if nothing has that path; otherwise that is an error.
     pub optional: bool,
-}
-
-impl SandboxPlan {
-    /// The places that rules grant something of.
-    pub(crate) fn granted(&self) -> Vec<PathBuf> {
-        let granted = self.rules.iter().filter(|rule| !rule.rights.is_empty());
-        granted.map(|rule| rule.path.clone()).collect()
-    }
 }
 
 /// A file or directory that is covered in the session's view of the file system.

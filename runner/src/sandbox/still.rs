@@ -38,13 +38,11 @@ impl Still {
 
     /// Whether a directory within `places` that was listed, or lies in one that was, has been moved since, or something else of a name
     /// that counts. Others search elsewhere at the same time.
-    pub(crate) fn is_broken(&self, places: &[PathBuf], counts: impl Fn(&Path) -> bool) -> bool {
-        let mut watch = lock();
-        watch.look();
-        let is_new = |at: u64| at > self.since;
-        let within = |path: &Path| places.iter().any(|place| path.starts_with(place));
-        let counts = |moved: &Moved| within(&moved.path) && (moved.is_directory || counts(&moved.path));
-        is_new(watch.forgotten) || watch.moves.iter().any(|(at, moved)| is_new(*at) && counts(moved))
+    ///
+    /// # Errors
+    /// Some directory could not be watched, so that nobody can tell: the kernel's limits for one user are reached.
+    pub(crate) fn is_broken(&self, places: &[PathBuf], counts: impl Fn(&Path) -> bool) -> Result<bool, Errno> {
+        lock().is_broken(self.since, places, counts)
     }
 }
 
@@ -58,29 +56,13 @@ impl Drop for Still {
     }
 }
 
-/// Watches a directory that is about to be listed, if anybody will ask.
-///
-/// # Errors
-/// The kernel watches no more for this user.
-pub(super) fn watch(directory: &Path) -> Result<(), Errno> {
+/// Watches a directory that is about to be listed, if anybody will ask. Where that cannot be, who asks is told.
+pub(super) fn watch(directory: &Path) {
     let mut watch = lock();
     if watch.searches == 0 {
-        return Ok(());
+        return;
     }
-    if watch.queue.is_none() {
-        watch.queue = Some(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?);
-    }
-    let Some(queue) = &watch.queue else { return Ok(()) };
-    let what = WatchFlags::MOVED_FROM | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
-    match inotify::add_watch(queue, directory, what | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW) {
-        Ok(number) => {
-            watch.places.insert(number, directory.to_owned());
-            Ok(())
-        }
-        // Whoever lists it is told the same.
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
-        Err(errno) => Err(errno),
-    }
+    watch.add(directory);
 }
 
 /// What moved.
@@ -103,6 +85,8 @@ struct Watch {
     seen: u64,
     /// The last of those that nobody remembers.
     forgotten: u64,
+    /// When a directory could not be watched, as if that were one of them, and why.
+    refused: Option<(u64, Errno)>,
 }
 
 static WATCH: LazyLock<Mutex<Watch>> = LazyLock::new(Mutex::default);
@@ -113,6 +97,41 @@ fn lock() -> MutexGuard<'static, Watch> {
 }
 
 impl Watch {
+    fn add(&mut self, directory: &Path) {
+        if let Err(errno) = self.try_add(directory) {
+            self.seen += 1;
+            self.refused = Some((self.seen, errno));
+        }
+    }
+
+    fn try_add(&mut self, directory: &Path) -> Result<(), Errno> {
+        let queue = match &mut self.queue {
+            Some(queue) => queue,
+            none => none.insert(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?),
+        };
+        let what = WatchFlags::MOVED_FROM | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
+        match inotify::add_watch(queue, directory, what | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW) {
+            Ok(number) => {
+                self.places.insert(number, directory.to_owned());
+                Ok(())
+            }
+            // Whoever lists it is told the same.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn is_broken(&mut self, since: u64, places: &[PathBuf], counts: impl Fn(&Path) -> bool) -> Result<bool, Errno> {
+        self.look();
+        let is_new = |at: u64| at > since;
+        if let Some((_, errno)) = self.refused.filter(|(at, _)| is_new(*at)) {
+            return Err(errno);
+        }
+        let within = |path: &Path| places.iter().any(|place| path.starts_with(place));
+        let counts = |moved: &Moved| within(&moved.path) && (moved.is_directory || counts(&moved.path));
+        Ok(is_new(self.forgotten) || self.moves.iter().any(|(at, moved)| is_new(*at) && counts(moved)))
+    }
+
     /// Takes over what the kernel has to tell.
     fn look(&mut self) {
         let Some(queue) = &self.queue else { return };
@@ -197,14 +216,18 @@ mod tests {
             }
             let earlier = Still::begin();
             for name in ["", "a", "b"] {
-                watch(&path(name)).unwrap();
+                watch(&path(name));
             }
             let (here, elsewhere) = ([path("")], [path("").with_extension("y")]);
-            assert!(!earlier.is_broken(&here, named), "{what}: before");
+            assert_eq!(earlier.is_broken(&here, named), Ok(false), "{what}: before");
             happens();
             let later = Still::begin();
-            assert_eq!((earlier.is_broken(&here, named), later.is_broken(&here, named)), (breaks, false), "{what}");
-            assert!(!earlier.is_broken(&elsewhere, named), "{what}: elsewhere");
+            assert_eq!(
+                (earlier.is_broken(&here, named), later.is_broken(&here, named)),
+                (Ok(breaks), Ok(false)),
+                "{what}"
+            );
+            assert_eq!(earlier.is_broken(&elsewhere, named), Ok(false), "{what}: elsewhere");
             let moved = path("").with_extension("x");
             if moved.exists() {
                 fs::rename(moved, path("")).unwrap();
@@ -213,5 +236,13 @@ mod tests {
                 let _there = fs::remove_dir_all(path(name));
             }
         }
+    }
+    /// Nothing is taken for still that nobody could watch.
+    #[test]
+    fn what_cannot_be_watched_is_an_error() {
+        let mut watch = Watch::default();
+        watch.add(Path::new(&"x/".repeat(4096)));
+        assert_eq!(watch.is_broken(0, &[], named), Err(Errno::NAMETOOLONG));
+        assert_eq!(watch.is_broken(watch.seen, &[], named), Ok(false));
     }
 }

@@ -153,6 +153,12 @@ pub enum SessionError {
     )]
     #[diagnostic(help("wait until what runs there is done, or end it; then try again"))]
     Restless,
+    /// Directories cannot be watched, so that nobody can tell whether what has to be hidden was moved.
+    #[error("the directories that the session may change cannot be watched while it begins")]
+    #[diagnostic(help(
+        "end programs that watch many files, or raise `fs.inotify.max_user_instances` and `fs.inotify.max_user_watches` (sysctl)"
+    ))]
+    Unwatched(#[source] std::io::Error),
     /// The session's own directory would lie where the agent can write.
     #[error("the temporary directory `{0}` lies where the agent can write")]
     #[diagnostic(help("set TMPDIR to a directory outside the workspace"))]
