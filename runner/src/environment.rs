@@ -184,7 +184,9 @@ const PROXY: &str = "Palisade sets it itself, where a session has a network";
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use palisade_engine::{AbsolutePath, Bundle, Engine, Facts, Principal, Session, Vocabulary};
 
     use super::*;
 
@@ -243,6 +245,32 @@ mod tests {
         for (name, value, passed, expected) in VALUES {
             let variables = child(&[(name, value)], passed).unwrap();
             assert_eq!(variables.get(OsStr::new(name)), expected.map(OsString::from).as_ref(), "{name}={value}");
+        }
+    }
+
+    /// What an agent may not set the operator's environment does not pass on either: both are asked about the same values.
+    #[test]
+    fn a_locale_passes_where_the_guard_lets_it_be_set() {
+        let engine = Engine::new(Bundle::behind_guards().unwrap(), Vocabulary::default());
+        let root = AbsolutePath::new("/srv/app").unwrap();
+        let facts = Facts::new(
+            Principal::os_user("a", "b", BTreeSet::new()),
+            root,
+            Session::opened("s"),
+            crate::facts::clock(),
+        );
+        let values = "C POSIX C.UTF-8 C.utf8 c.utf-8 en en_US en_US.UTF-8 en_US.utf8 en_US.UTF8 de_DE@euro de_DE.UTF-8@euro de_DE@euro.UTF-8 \
+                      zh_CN.GBK zh_CN.GB18030 zh_TW.BIG5 ja_JP.SJIS a_b.c.UTF-8 UTF-8 .UTF-8 _.UTF-8 /x_y.UTF-8 ../x_y.UTF-8 x_$y.UTF-8 x_`y.UTF-8";
+        for value in values.split(' ').chain([""]) {
+            let script = format!("LC_ALL='{value}' true");
+            let verdict = engine.decide(palisade_grammar::inventory(script.as_bytes()), &facts);
+            let refused = verdict
+                .report()
+                .requests
+                .iter()
+                .any(|asked| asked.determining.iter().any(|policy| policy == "guard-locale"));
+            let passed = child(&[("LC_ALL", value)], &[]).unwrap();
+            assert_eq!(passed.get(OsStr::new("LC_ALL")) != Some(&OsString::from(value)), refused, "{value}");
         }
     }
 
