@@ -1,9 +1,20 @@
-//! Lists the program tables, so that a new file in `programs/` needs no line of Rust.
+//! Lists the program tables and what they are called, so that a new file in `programs/` needs no line of Rust, and a table is read when
+//! its program is first named: all of them take 60 ms, which the first command would wait for.
 
 #![expect(clippy::disallowed_methods, reason = "a build script reads the folder it lists")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::{env, fs, io, path::Path};
+use std::path::Path;
+use std::{env, fs, io};
+
+/// What is read of a table here. The library reads the rest, and refuses what it does not know.
+#[derive(serde::Deserialize)]
+struct Names {
+    name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+}
 
 fn main() -> io::Result<()> {
     let variable = |name: &str| env::var(name).map_err(io::Error::other);
@@ -12,11 +23,21 @@ fn main() -> io::Result<()> {
     let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
-    let mut list = String::from("&[\n");
-    for path in &files {
-        let name = path.file_name().unwrap_or_default();
-        writeln!(list, "    ({name:?}, include_str!({path:?})),").map_err(io::Error::other)?;
+    let mut tables = String::from("&[\n");
+    let mut by_name = BTreeMap::new();
+    for (number, path) in files.iter().enumerate() {
+        let complain = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+        let Names { name, aliases } = toml::from_str(&fs::read_to_string(path)?).map_err(|error| complain(&error))?;
+        for name in aliases.into_iter().chain([name]) {
+            if by_name.insert(name.clone(), number).is_some() {
+                return Err(complain(&format_args!("two tables say what `{name}` does")));
+            }
+        }
+        let file = path.file_name().unwrap_or_default();
+        writeln!(tables, "    ({file:?}, include_str!({path:?})),").map_err(io::Error::other)?;
     }
-    list.push(']');
-    fs::write(Path::new(&variable("OUT_DIR")?).join("programs.rs"), list)
+    let out = Path::new(&variable("OUT_DIR")?).to_owned();
+    fs::write(out.join("programs.rs"), tables + "]")?;
+    // Sorted, as the map is.
+    fs::write(out.join("program_names.rs"), format!("&{:#?}", by_name.into_iter().collect::<Vec<_>>()))
 }

@@ -17,7 +17,7 @@ use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, POSSIBLE_OPTION, Resolved};
 use crate::span::Span;
 use crate::word::{Value, Word};
-use table::{Arity, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Tables, Unknown};
+use table::{Arity, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
 
 /// A word as a program gets it, and how many words bash may make of it.
 #[derive(Clone, Debug)]
@@ -96,16 +96,15 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     };
     let mut reading = Reading { resolved, ..Reading::default() };
     reading.invocation.words = vec![name.clone()];
-    let tables = match Tables::shared() {
-        Ok(tables) => tables,
+    match table::find(&name) {
+        Ok(Some(entry)) if builtin || entry.builtin != Builtin::Only => {
+            Parse::new(entry, args, shell, stdin, reading).finish()
+        }
+        Ok(_) => leaf(reading, args, builtin),
         Err(error) => {
             reading.note(OpaqueReason::UnknownSyntax, program.word.span, format!("the program tables: {error}"));
-            return reading;
+            reading
         }
-    };
-    match tables.find(&name).filter(|entry| builtin || entry.builtin != Builtin::Only) {
-        Some(entry) => Parse::new(entry, args, shell, stdin, reading).finish(),
-        None => leaf(reading, args, builtin),
     }
 }
 

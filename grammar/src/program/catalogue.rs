@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use crate::program::table::{Entry, Tables};
+use crate::program::table::{self, Entry};
 
 /// The names that the program tables know.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ impl Catalogue {
     pub fn shared() -> &'static Self {
         static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
             let mut catalogue = Catalogue::default();
-            for (name, entry) in Tables::shared().into_iter().flat_map(Tables::all) {
+            for (name, entry) in table::all() {
                 catalogue.add(name, entry);
             }
             catalogue

@@ -1,10 +1,10 @@
 //! What is known about programs: the schema of `programs/*.toml`, and the tables themselves.
 //!
-//! This file decides what a table may say and refuses the rest: an unknown key, role or group of keys is an error. If
-//! any table is malformed no command is vouched for.
+//! This file decides what a table may say and refuses the rest: an unknown key, role or group of keys is an error. No
+//! command is vouched for whose table is malformed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -13,43 +13,28 @@ use crate::inventory::OpaqueReason;
 /// `(file name, text)` of every table; `build.rs` lists the folder.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/programs.rs"));
 
-/// Every table, by program name and alias.
-pub(crate) struct Tables {
-    by_name: HashMap<String, Entry>,
+/// Every program name and alias, sorted, and the place of its table among [`FILES`]; from `build.rs`, too.
+const NAMES: &[(&str, usize)] = include!(concat!(env!("OUT_DIR"), "/program_names.rs"));
+
+/// The table of a program, or none if no table describes it.
+///
+/// # Errors
+/// What is wrong with the table.
+pub(crate) fn find(name: &str) -> Result<Option<&'static Entry>, &'static str> {
+    let Ok(found) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(None) };
+    NAMES.get(found).map(|(_, table)| entry(*table)).transpose()
 }
 
-impl Tables {
-    /// The tables of this build, or what is wrong with them.
-    pub(crate) fn shared() -> Result<&'static Self, &'static str> {
-        static TABLES: LazyLock<Result<Tables, String>> = LazyLock::new(|| Tables::parse(FILES));
-        TABLES.as_ref().map_err(String::as_str)
-    }
+/// Every table that is well-formed, by program name and alias.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static Entry)> {
+    NAMES.iter().filter_map(|(name, table)| Some((*name, entry(*table).ok()?)))
+}
 
-    /// Every table, by program name and alias.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.by_name.iter().map(|(name, entry)| (name.as_str(), entry))
-    }
-
-    /// The table of a program.
-    pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
-        self.by_name.get(name)
-    }
-
-    fn parse(files: &[(&str, &str)]) -> Result<Self, String> {
-        let mut by_name = HashMap::new();
-        for (file, text) in files {
-            let mut entry: Entry = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
-            let complain = |error| format!("{file}: {error}");
-            entry.share_options(&HashMap::new()).map_err(complain)?;
-            entry.validate().map_err(complain)?;
-            for name in entry.aliases.iter().chain([&entry.name]) {
-                if by_name.insert(name.clone(), entry.clone()).is_some() {
-                    return Err(format!("{file}: two tables say what `{name}` does"));
-                }
-            }
-        }
-        Ok(Self { by_name })
-    }
+/// Reads a table when it is first asked for.
+fn entry(table: usize) -> Result<&'static Entry, &'static str> {
+    static READ: [OnceLock<Result<Entry, String>>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
+    let (Some(read), Some((file, text))) = (READ.get(table), FILES.get(table)) else { return Err("no such table") };
+    read.get_or_init(|| Entry::parse(file, text)).as_ref().map_err(String::as_str)
 }
 
 /// What one program, or one subcommand of it, makes of its words.
@@ -221,6 +206,14 @@ impl Default for Entry {
 }
 
 impl Entry {
+    fn parse(file: &str, text: &str) -> Result<Self, String> {
+        let mut entry: Self = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
+        let complain = |error| format!("{file}: {error}");
+        entry.share_options(&HashMap::new()).map_err(complain)?;
+        entry.validate().map_err(complain)?;
+        Ok(entry)
+    }
+
     /// Copies the shared options to where they are used.
     fn share_options(&mut self, outer: &HashMap<String, Vec<Opt>>) -> Result<(), String> {
         let sets = if self.option_sets.is_empty() { outer.clone() } else { std::mem::take(&mut self.option_sets) };
@@ -806,6 +799,7 @@ pub(crate) fn each_file() -> impl Iterator<Item = (&'static str, Result<Entry, t
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -817,7 +811,6 @@ mod tests {
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], valeu = \"required\" }]", "valeu"),
             ("name = \"x\"\nuses = [\"none\"]", "none"),
             ("name = \"x\"\nuses = [\"a\", \"b\"]\noption-sets = { a = [\"-a\"], b = [\"-a\"] }", "`-a` stands twice"),
-            ("name = \"x\"\naliases = [\"x\"]", "two tables"),
             ("about = \"x\"", "without a name"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"] }, { forms = [\"-b\", \"-a\"] }]", "`-a` stands twice"),
             ("name = \"x\"\noptions = [{ forms = [\"-a\"], role = \"read\" }]", "no value"),
@@ -828,7 +821,7 @@ mod tests {
             ("name = \"x\"\noperands = [\"read...\", \"data...\"]", "repeat"),
             ("name = \"x\"\n[[subcommands]]\nname = \"a\"\n[[subcommands]]\nname = \"a\"", "`a` stands twice"),
         ] {
-            let error = Tables::parse(&[("x.toml", text)]).err().unwrap_or_default();
+            let error = Entry::parse("x.toml", text).err().unwrap_or_default();
             assert!(error.contains(complaint), "{text}: {error}");
         }
     }
@@ -871,7 +864,23 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_found_by_each_of_its_names() {
+        assert!(NAMES.is_sorted());
+        for table in 0..FILES.len() {
+            let entry = entry(table).unwrap();
+            for name in entry.aliases.iter().chain([&entry.name]) {
+                assert!(std::ptr::eq(find(name).unwrap().unwrap(), entry), "{name}");
+            }
+        }
+        let names = FILES.iter().enumerate().map(|(table, _)| entry(table).unwrap().aliases.len() + 1);
+        assert_eq!(names.sum::<usize>(), NAMES.len());
+        assert!(find("no-such-program").unwrap().is_none());
+    }
+
+    #[test]
     fn the_tables_of_this_build_are_well_formed() {
-        assert_eq!(Tables::shared().err(), None);
+        for table in 0..FILES.len() {
+            assert_eq!(entry(table).err(), None);
+        }
     }
 }

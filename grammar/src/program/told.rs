@@ -5,7 +5,7 @@
 //! may guess: it only makes sure that a command which a policy forbids is seen where anyone can see it.
 
 use super::last_component;
-use super::table::{Builtin, Role, Tables};
+use super::table::{self, Builtin, Role};
 
 /// A command that stands in code of another language.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,9 +144,8 @@ pub(crate) fn told(role: Role, code: &str) -> Vec<Told> {
 
 /// Whether a word looks like a program: one that a table describes, or one by its path.
 pub(crate) fn is_program(word: &str) -> bool {
-    let named =
-        |tables: &Tables| tables.find(&last_component(word)).is_some_and(|entry| entry.builtin != Builtin::Only);
-    !word.starts_with('-') && Tables::shared().is_ok_and(named)
+    let table = || table::find(&last_component(word)).ok().flatten();
+    !word.starts_with('-') && table().is_some_and(|entry| entry.builtin != Builtin::Only)
 }
 
 fn calls(role: Role, code: &str, found: &mut Vec<Told>) {
