@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::iter;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
@@ -304,10 +307,26 @@ pub fn derive(
     with_own(engine, facts, &shared, level, limits)
 }
 
-/// What policy gives for each root, whatever session it is for. Costs a decision for each root and right, some hundreds.
+/// What policy gives for each root, whatever session it is for. Costs a decision for each root and right, some hundreds, which all
+/// processors share: the first session of a server waits for them.
 pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -> BTreeMap<AbsolutePath, Rights> {
-    let permissions = engine.permissions(facts);
-    roots.iter().map(|root| (root.clone(), rights(&permissions, root))).collect()
+    let roots: Vec<&AbsolutePath> = roots.iter().collect();
+    let next = AtomicUsize::new(0);
+    let ask = || -> Vec<(AbsolutePath, Rights)> {
+        let permissions = engine.permissions(facts);
+        let taken = iter::from_fn(|| roots.get(next.fetch_add(1, Ordering::Relaxed)));
+        taken.map(|root| ((*root).clone(), rights(&permissions, root))).collect()
+    };
+    let others = thread::available_parallelism().map_or(1, usize::from).min(roots.len());
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            (1..others).filter_map(|_| thread::Builder::new().spawn_scoped(scope, ask).ok()).collect();
+        let mut all: BTreeMap<_, _> = ask().into_iter().collect();
+        for thread in threads {
+            all.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    })
 }
 
 /// The rules of one session: the shared ones, and those of its own directories that these do not have.
