@@ -1,12 +1,17 @@
-//! What outlives what at targets: nothing a server that was killed, a session's state its connection, a session its jobs.
+//! What outlives what: nothing a server that was killed, here and at targets; a session's state its connection, a session its jobs.
 
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::serve::Server;
+use crate::support::people::call;
 use crate::support::services::{Docker, Sshd};
 use crate::support::site::{Site, real, runs, ssh_target, until, with_key};
+use crate::support::world::World;
 
 /// Starts something that takes its time, in a session and as a job of its own.
 fn begin(site: &mut Site, session: &str, seconds: [&str; 2]) {
@@ -214,4 +219,31 @@ fn jobs_in_containers_have_an_input() {
     ));
     let session = site.open("ci");
     has_jobs(&mut site, &session, "/tmp");
+}
+
+#[test]
+fn the_directories_of_a_server_that_was_killed_go_with_the_next_one() {
+    let world = World::new();
+    let temporary = |server: &mut Server| {
+        let session = call(server, "session_open", &json!({}))["session"].clone();
+        let told = call(server, "exec", &json!({ "command": "./made", "session": session }));
+        let temp = told["stdout"].as_str().unwrap_or_else(|| panic!("{told}")).trim_end().to_owned();
+        Path::new(&temp).parent().expect("the session's own").to_owned()
+    };
+    world.program("made", "#!/bin/sh\nmkdir -p \"$TMPDIR/a/b\" && chmod 0 \"$TMPDIR/a\" && echo \"$TMPDIR\"\n");
+    let mut killed = Server::start_with(&world, &[]);
+    let left = temporary(&mut killed);
+    killed.child.kill().expect("it is killed");
+    killed.child.wait().expect("it has ended");
+    let mut lives = Server::start_with(&world, &[]);
+    let held = temporary(&mut lives);
+    assert!(left.join("tmp/a").exists(), "it is too young for anybody to know");
+    let then = FileTimes::new().set_modified(SystemTime::now() - Duration::from_mins(2));
+    for directory in [&left, &held] {
+        File::open(directory).and_then(|directory| directory.set_times(then)).expect("it is old");
+    }
+    let mut next = Server::start_with(&world, &[]);
+    temporary(&mut next);
+    until("it is swept", || !left.exists());
+    assert!(held.join("tmp/a").exists(), "somebody has it");
 }

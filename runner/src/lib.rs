@@ -37,6 +37,7 @@ pub mod overlay;
 pub mod pipeline;
 mod record;
 pub mod redact;
+mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;

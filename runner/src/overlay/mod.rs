@@ -43,6 +43,7 @@ pub use self::enter::{Entered, enter, look};
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::tree::{self, Also, Reason, Scope, Tree};
+use crate::removal;
 
 /// Which view is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,8 +264,7 @@ impl Held {
     pub fn discard(&self) -> Result<(), OverlayError> {
         for part in [UPPER, WORK, "checkpoints"] {
             let path = self.overlay.directory.join(part);
-            let removed = remove(&path);
-            removed.map_err(|source| OverlayError::Store { path, source })?;
+            removal::remove(&path).map_err(|source| OverlayError::Store { path, source })?;
         }
         match fs::remove_file(self.overlay.directory.join(BASE)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -296,23 +296,6 @@ const ABOUT: &str = "about";
 const BASE: &str = "base";
 const UPPER: &str = "upper";
 const WORK: &str = "work";
-
-/// A tree with everything in it, whatever permissions it took from itself. Symbolic links are removed, not followed: nobody else writes
-/// here while the view is held.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(about) if about.is_dir() => {
-            fs::set_permissions(path, Permissions::from_mode(0o700))?;
-            for entry in fs::read_dir(path)? {
-                remove(&entry?.path())?;
-            }
-            fs::remove_dir(path)
-        }
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
 
 /// Why a view cannot be had, shown or given up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -5,6 +5,7 @@
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
+mod directory;
 mod input;
 mod kept;
 pub(crate) mod ladder;
@@ -17,22 +18,22 @@ pub(crate) mod waits;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
+pub(crate) use self::directory::OWN_DIRECTORY;
+pub use self::directory::SessionDirectory;
 use self::kept::{Keeping, Kept};
 use self::pty::Terminal;
 use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
-use crate::facts::real_directory;
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
 use crate::sandbox::meter::Meter;
@@ -45,9 +46,6 @@ use crate::transport::remote::Language;
 
 /// The shell that commands run in.
 const BASH: &str = "/bin/bash";
-
-/// How the name of a session's own directory begins, in the system's temporary one.
-pub(crate) const OWN_DIRECTORY: &str = "palisade-";
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
@@ -73,70 +71,6 @@ pub struct Place {
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
     /// is for one command.
     pub terminal: Option<TerminalSize>,
-}
-
-/// Directories that live as long as their session: one for named pipes, and a temporary directory for commands.
-#[derive(Debug)]
-pub struct SessionDirectory {
-    /// Each command makes two pipes and removes them, which takes a file system on a disk longer than all else.
-    channels: TempDir,
-    root: TempDir,
-    temp: AbsolutePath,
-}
-
-/// Where a file system in memory is to be expected; where there is none, the pipes are in the temporary directory.
-const MEMORY: &str = "/dev/shm";
-
-/// What the kernel calls such a file system (statfs(2), TMPFS_MAGIC).
-const TMPFS: rustix::fs::FsWord = 0x0102_1994;
-
-impl SessionDirectory {
-    /// Makes one, for this user alone.
-    ///
-    /// # Errors
-    /// If the system's temporary directory cannot be written.
-    pub fn new() -> Result<Self, SessionError> {
-        let failed = |source| SessionError::Channel { what: "a directory", source };
-        let private = || std::fs::Permissions::from_mode(0o700);
-        let root = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private()).tempdir().map_err(failed)?;
-        let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|found| found.f_type == TMPFS);
-        let place = if in_memory { Path::new(MEMORY) } else { root.path() };
-        let channels = || tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private()).tempdir_in(place);
-        // It may be read-only, or full.
-        let channels = channels().or_else(|_| tempfile::tempdir_in(root.path())).map_err(failed)?;
-        for directory in [root.path().join("tmp"), channels.path().join("io"), channels.path().join("in")] {
-            std::fs::create_dir(directory).map_err(failed)?;
-        }
-        let temp = real_directory(&root.path().join("tmp"));
-        let temp = temp.ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
-        Ok(Self { channels, root, temp })
-    }
-
-    /// The commands' temporary directory, real.
-    pub fn temp(&self) -> &AbsolutePath {
-        &self.temp
-    }
-
-    /// Takes them away, for a process that ends and drops nothing.
-    pub(crate) fn remove(&self) {
-        for directory in [self.channels.path(), self.root.path()] {
-            // What is left there is in the temporary directory of a system that empties that.
-            let _gone = std::fs::remove_dir_all(directory);
-        }
-    }
-
-    /// Where the pipes lie by which its commands and the server speak.
-    pub fn channels(&self) -> &Path {
-        self.channels.path()
-    }
-
-    fn pipes(&self) -> PathBuf {
-        self.channels.path().join("io")
-    }
-
-    fn input(&self) -> PathBuf {
-        self.channels.path().join("in")
-    }
 }
 
 /// What a shell was at one moment: its variables, functions, options, aliases, traps and arguments, as text that makes

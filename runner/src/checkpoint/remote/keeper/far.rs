@@ -23,6 +23,7 @@ use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
 use crate::outpost::{Frames, MAX_ORDER, Numbered, encode};
+use crate::removal;
 use crate::session::Nonce;
 
 /// How often it says that it goes on, while it does what takes long.
@@ -167,7 +168,7 @@ impl Scratch {
 
     fn clear(&self) {
         if let Some(path) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _as_far_as_it_goes = fs::remove_dir_all(path);
+            let _as_far_as_it_goes = removal::remove(&path);
         }
     }
 }
@@ -397,7 +398,7 @@ fn sweep_scratches(kept: &Path) {
             about.modified().ok()?.elapsed().ok().filter(|age| *age > LEFT)
         };
         if is_one && is_left().is_some() {
-            let _as_far_as_it_goes = fs::remove_dir_all(entry.path());
+            let _as_far_as_it_goes = removal::remove(&entry.path());
         }
     }
 }
