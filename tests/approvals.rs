@@ -211,6 +211,53 @@ fn a_yes_is_to_what_the_files_held() {
     assert_ne!(asked(&mut server, &all), id);
 }
 
+/// Whatever runs a file, and however it comes by it.
+#[test]
+fn a_yes_is_to_code_that_is_not_in_the_text() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    office.world.program("code", "echo one\n");
+    for command in [
+        "bash code; git push",
+        ". ./code; git push",
+        "python3 code; git push",
+        "make -f code; git push",
+        "bash < code; git push",
+        "python3 - < code; git push",
+        "cat code | bash; git push",
+        "bash -c \"$(cat code)\"; git push",
+        "eval \"$(< code)\"; git push",
+    ] {
+        let id = asked(&mut server, command);
+        assert_eq!(asked(&mut server, command), id, "{command}: the same call");
+        office.world.program("code", "echo two\n");
+        assert_ne!(asked(&mut server, command), id, "{command}");
+        office.world.program("code", "echo one\n");
+    }
+}
+
+/// What is hidden from a person as a secret may be what the agent wants nobody to see.
+#[test]
+fn a_person_is_told_what_is_not_shown() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let key = "A".repeat(64);
+    let hides = format!(
+        ": '-----BEGIN OPENSSH PRIVATE KEY-----\n{key}\n'; git push; : '{key}\n-----END OPENSSH PRIVATE KEY-----'"
+    );
+    for (command, hidden) in [("git push", false), (hides.as_str(), true)] {
+        let id = asked(&mut server, command);
+        let shown = office.person(CAROL, &["approvals", "show", &id]);
+        assert_eq!(shown.stdout.contains("NOT ALL OF IT IS SHOWN: "), hidden, "{shown:?}");
+        let told = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+        assert_eq!(
+            told["short"]["hidden"].as_u64().or(told["hidden"].as_u64()).is_some_and(|hidden| hidden > 60),
+            hidden,
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn other_policies_and_another_state_are_another_request() {
     let Some(office) = site("") else { return };

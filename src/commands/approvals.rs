@@ -215,6 +215,13 @@ fn text(request: &Request<String>) -> String {
     let shell = if request.session.is_empty() { "a shell of its own" } else { request.session.as_str() };
     let _ = writeln!(text, "{} in {}, {}", printable(&request.kind), printable(&short.cwd), printable(shell));
     let _ = writeln!(text, "the whole text:\n{}", report::marked(&short.command).trim_end());
+    if short.hidden > 0 {
+        let _ = writeln!(
+            text,
+            "NOT ALL OF IT IS SHOWN: {} characters look like secrets. A yes is to them, too.",
+            short.hidden
+        );
+    }
     text.push_str("what it does:\n");
     for effect in &request.effects {
         let via = if effect.via.is_empty() { String::new() } else { format!(" via {}", effect.via.join(" › ")) };
@@ -266,6 +273,7 @@ mod tests {
             agent: evil.to_owned(),
             user: evil.to_owned(),
             command: evil.to_owned(),
+            hidden: 0,
             cwd: evil.to_owned(),
             age_s: 1,
             expires_s: 2,
@@ -285,6 +293,8 @@ mod tests {
             policy_set: String::new(),
             said: evil.to_owned(),
         };
+        let hides = Request { short: Waiting { hidden: 7, ..short.clone() }, ..request.clone() };
+        assert!(text(&hides).contains("NOT ALL OF IT IS SHOWN: 7 characters") && !text(&request).contains("NOT ALL"));
         for shown in [text(&request), line(&short)] {
             assert!(!shown.chars().any(|shown| shown != '\n' && shown.is_control()), "{shown:?}");
             assert!(!shown.contains('\u{202e}'), "{shown:?}");

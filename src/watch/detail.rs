@@ -109,6 +109,13 @@ pub(super) fn about_request(request: Option<&Request<String>>) -> Vec<Line<'stat
     for line in short.command.split('\n') {
         lines.push(Line::from(vec![Span::styled("   | ", dim()), Span::raw(report::printable(line))]));
     }
+    if short.hidden > 0 {
+        let hidden = format!(
+            " not all of it is shown: {} characters look like secrets, and a yes is to them, too",
+            short.hidden
+        );
+        lines.push(Line::from(Span::styled(hidden, verdict(Verdict::Deny))));
+    }
     lines.push(Line::default());
     for effect in &request.effects {
         let via = if effect.via.is_empty() { String::new() } else { format!(" via {}", effect.via.join(" › ")) };

@@ -85,6 +85,13 @@ fn message(request: &Request<Redacted>) -> String {
         printable(shell)
     );
     let _ = writeln!(text, "the whole text:\n{}", marked(short.command.as_str()));
+    if short.hidden > 0 {
+        let _ = writeln!(
+            text,
+            "NOT ALL OF IT IS SHOWN: {} characters look like secrets. A yes is to them, too.",
+            short.hidden
+        );
+    }
     text.push_str("what it does:\n");
     for Effect { decision, action, resource, via, policies } in &request.effects {
         let wrappers: Vec<&str> = via.iter().map(Redacted::as_str).collect();

@@ -1,7 +1,8 @@
 //! What a person's yes to a call binds, and what it opens.
 //!
 //! Decides when two calls are the same one: if all of their arguments are, what their shells begin with, the policies and what those
-//! say, and what the files hold that the text names as scripts or programs of the agent's. A byte more or less is another call.
+//! say, and what the files hold that the text names as scripts or programs of the agent's: where some of its code is not in the text, any
+//! file that it reads may be that code. A byte more or less is another call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -128,7 +129,8 @@ pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest
     parts.digest()
 }
 
-/// The scripts and programs of the agent's that a text names, and what they hold now.
+/// The scripts and programs of the agent's that a text names, and what they hold now. Of a text that cannot be read to the end these are all
+/// files that it reads: `python3 x.py`, `bash < x.sh` and `eval "$(cat x)"` all take their code from one.
 pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
     // What lies at a target cannot be read from here.
     if facts.transport != Transport::Local {
@@ -142,7 +144,14 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
         let code = effects.filter(|(_, effect)| effect.kind == EffectKind::Execute);
         code.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
     });
-    let named: BTreeSet<&AbsolutePath> = programs.chain(read).collect();
+    let may_be_code = inventory.commands().iter().filter(|_| !inventory.opaque().is_empty()).flat_map(|command| {
+        let effects = command.effects.iter().enumerate();
+        let read = effects.filter(|(_, effect)| effect.kind == EffectKind::Read);
+        read.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
+    });
+    // Nothing runs what a directory lists, and that changes with every file in it.
+    let may_be_code = may_be_code.filter(|path| !Path::new(path.as_str()).is_dir());
+    let named: BTreeSet<&AbsolutePath> = programs.chain(read).chain(may_be_code).collect();
     let mut room = MAX_READ;
     named.into_iter().map(|path| BoundFile::of(path.clone(), &mut room)).collect()
 }

@@ -29,6 +29,8 @@ use crate::transport::remote::End;
 pub(super) struct About {
     kind: &'static str,
     explained: Explained,
+    /// Characters of its text that are not shown.
+    hidden: u64,
     session: Redacted,
     cwd: Redacted,
     said: Redacted,
@@ -135,6 +137,7 @@ impl Pipeline {
         let about = || About {
             kind: "exec",
             explained: explained.clone(),
+            hidden: explained.command.left_out_of(&question.report().command),
             session: call.session.as_deref().map(redact).unwrap_or_default(),
             cwd: self.redact(facts.cwd.as_str()),
             said: limits::shown(&call.reason, MAX_REASON, &self.settings.redactor),
@@ -154,21 +157,29 @@ impl Pipeline {
         };
         let redactor = self.settings.redactor.keyed(job.session.as_str());
         let shown = || match intent {
-            Intent::Input { bytes, .. } => redactor.text(&String::from_utf8_lossy(bytes)),
-            Intent::Signal { signal, .. } => self.redact(signal.name()),
+            Intent::Input { bytes, .. } => {
+                let text = String::from_utf8_lossy(bytes);
+                let shown = redactor.text(&text);
+                (shown.left_out_of(&text), shown)
+            }
+            Intent::Signal { signal, .. } => (0, self.redact(signal.name())),
         };
-        let about = || About {
-            kind: match intent {
-                Intent::Input { .. } => "input",
-                Intent::Signal { .. } => "signal",
-            },
-            explained: Explained { command: shown(), ..explained.clone() },
-            session: self.redact(job.session.as_str()),
-            cwd: self.redact(job.cwd.as_str()),
-            said: Redacted::default(),
-            files: Vec::new(),
-            opens: Vec::new(),
-            lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed() },
+        let about = || {
+            let (hidden, command) = shown();
+            About {
+                kind: match intent {
+                    Intent::Input { .. } => "input",
+                    Intent::Signal { .. } => "signal",
+                },
+                explained: Explained { command, ..explained.clone() },
+                hidden,
+                session: self.redact(job.session.as_str()),
+                cwd: self.redact(job.cwd.as_str()),
+                said: Redacted::default(),
+                files: Vec::new(),
+                opens: Vec::new(),
+                lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed() },
+            }
         };
         let quorum = judged.strictest().quorum();
         self.wait_for(*ask, bound::act(pending), principal(facts), quorum, about)
@@ -180,6 +191,7 @@ impl Pipeline {
         let about = || About {
             kind: "restore",
             explained: Explained { command: what, ..explained.clone() },
+            hidden: 0,
             session: self.redact(session),
             cwd: self.redact(facts.workspace.as_str()),
             said: Redacted::default(),
@@ -202,6 +214,7 @@ impl Pipeline {
         let about = || About {
             kind: "session",
             explained: Explained { command: self.visit_in_words(place), ..explained.clone() },
+            hidden: 0,
             session: Redacted::default(),
             cwd: self.redact(place.workspace.as_str()),
             said: Redacted::default(),
@@ -356,6 +369,7 @@ impl Pipeline {
             agent: self.redact(&principal.agent),
             user: self.redact(&principal.user),
             command: entry.about.explained.command.clone(),
+            hidden: entry.about.hidden,
             cwd: entry.about.cwd.clone(),
             age_s: age.as_secs(),
             expires_s: self.settings.approvals_expire.saturating_sub(age).as_secs(),

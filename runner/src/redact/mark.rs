@@ -122,6 +122,22 @@ fn is_whole(body: &[u8], is_id: impl Fn(&str) -> bool) -> bool {
     fingerprint.len() == 6 && fingerprint.bytes().all(is_digit) && is_id(id)
 }
 
+/// Characters of a text that stand in no mark, whoever wrote the mark.
+pub(super) fn outside(text: &str) -> usize {
+    let characters = |text: &str| text.chars().count();
+    let (mut rest, mut count) = (text, 0);
+    while let Some((before, behind)) = rest.split_once(MARK) {
+        let body = behind.bytes().take(MARK_BODY).take_while(is_body).count();
+        let (more, after) = match behind.get(body..).and_then(|end| end.strip_prefix(']')) {
+            Some(after) => (0, after),
+            None => (MARK.len(), behind),
+        };
+        count += characters(before) + more;
+        rest = after;
+    }
+    count + characters(rest)
+}
+
 fn is_body(byte: &u8) -> bool {
     is_mark_char(char::from(*byte)) || *byte == b'#'
 }

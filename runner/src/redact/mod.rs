@@ -77,6 +77,13 @@ impl Redacted {
         self.0.is_empty()
     }
 
+    /// How many characters of `original` are not in this, which was made of it. Whoever wrote a mark into the original has them counted, too.
+    #[must_use]
+    pub fn left_out_of(&self, original: &str) -> u64 {
+        let left_out = original.chars().count().saturating_sub(mark::outside(&self.0));
+        left_out.try_into().unwrap_or(u64::MAX)
+    }
+
     /// Appends text that is safe as well.
     pub fn push(&mut self, other: &Self) {
         self.0.push_str(&other.0);
