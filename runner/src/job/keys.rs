@@ -1,9 +1,10 @@
 //! Whether what is written to a shell means to it what it says, so that it can be judged as a script.
 //!
 //! A shell takes its input line by line, and what was judged is one piece: so a piece ends with its line, and half a
-//! command never waits for another half. At a terminal keys edit the line before the shell reads it: they take
-//! characters back, complete words and bring up earlier lines. There only text that none of them changes passes, and the
-//! keys that interrupt, stop or end, each by itself. Whether it may be written at all is asked of policy elsewhere.
+//! command never waits for another half. Nothing passes that a shell could replace by an earlier line. At a terminal keys edit
+//! the line before the shell reads it: they take characters back, complete words and bring up earlier lines. There only text that
+//! none of them changes passes, and the keys that interrupt, stop or end, each by itself. Whether it may be written at all is asked
+//! of policy elsewhere.
 
 /// What a piece of input is to a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +29,12 @@ impl Keys {
         if !input.ends_with(b"\n") && (terminal || !ends) {
             return Self::Unclear("what is written to a shell ends with a line end");
         }
-        if !terminal {
-            return Self::Script;
-        }
-        if input.iter().any(|byte| byte.is_ascii_control() && *byte != b'\n') {
+        if terminal && input.iter().any(|byte| byte.is_ascii_control() && *byte != b'\n') {
             return Self::Unclear("a shell at a terminal takes control characters for keys that edit the line");
         }
+        // Without a terminal as well: `bash -i` and `bash -H -o history` do it there.
         if recalls(input) {
-            return Self::Unclear("a shell at a terminal replaces `!` and a first `^` by earlier lines");
+            return Self::Unclear("a shell may replace `!` and a first `^` by earlier lines");
         }
         Self::Script
     }
@@ -77,6 +76,8 @@ mod tests {
             ("!!\n", true, false, None),
             ("echo !$\n", true, false, None),
             ("true\n^a^b\n", true, false, None),
+            ("true \"!true\"\n", false, false, None),
+            ("^a^b\n", false, false, None),
         ];
         for (input, terminal, ends, expected) in rows {
             let keys = Keys::of(input.as_bytes(), *terminal, *ends);
