@@ -1,5 +1,6 @@
 //! What a client should not send: told so in the protocol's own numbers, and whoever comes next is served.
 
+use std::fs;
 use std::io::Write as _;
 
 use serde_json::{Value, json};
@@ -16,6 +17,31 @@ fn said(server: &mut Server, line: &[u8], answers: usize) -> Vec<Value> {
     server.send(&json!({ "jsonrpc": "2.0", "id": "behind", "method": "ping" }));
     assert_eq!(server.receive()["id"], "behind", "{}", String::from_utf8_lossy(line));
     said
+}
+
+/// Whoever looks around for long holds a thread, and there is a number of those for everything: the kill switch, signals, other sessions.
+#[test]
+fn however_many_are_judged_others_are_answered() {
+    let world = World::new();
+    fs::create_dir(world.path("work/a")).expect("a directory");
+    world.write("work/l38", "");
+    for link in 0..38 {
+        let target = format!("{}l{}", "a/../".repeat(700), link + 1);
+        std::os::unix::fs::symlink(target, world.path(&format!("work/l{link}"))).expect("a link");
+    }
+    let mut server = Server::start_with(&world, &[]);
+    let dear = format!("cat {}", "l0 ".repeat(200));
+    for id in 100..140 {
+        server.call(id, "explain", &json!({ "command": dear }));
+    }
+    server.call(1, "list", &json!({}));
+    let mut before = 0;
+    while server.receive()["id"] != 1 {
+        before += 1;
+    }
+    let threads = fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("threads").count();
+    assert!(threads < 30 && before < 20, "{threads} threads, {before} answers first");
+    server.child.kill().expect("it is ended");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Val
 
 use serde::{Deserialize, Serialize};
 
-use self::sight::{Sight, is_no_directory};
+use self::sight::{Sight, Steps, is_no_directory};
 use crate::sandbox::plan::Promise;
 use crate::transport::remote::View;
 
@@ -122,7 +122,8 @@ impl Surroundings {
     pub fn gather_anywhere(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
         let mut facts = self.facts(occasion);
         let programs = inventory.commands().iter();
-        facts.programs = programs.map(|command| (command.id, self.program(occasion, command, None))).collect();
+        let steps = Steps::new();
+        facts.programs = programs.map(|command| (command.id, self.program(occasion, command, None, &steps))).collect();
         facts
     }
 
@@ -138,12 +139,12 @@ impl Surroundings {
         let looks = self.looks(occasion);
         let still = looks && option::makes_none(inventory);
         for command in inventory.commands() {
-            let directory = self.directory(occasion, &command.cwd, &made);
-            let start = command.start.as_ref().and_then(|cwd| self.directory(occasion, cwd, &made));
+            let directory = self.directory(occasion, &command.cwd, &made, &sight.steps);
+            let start = command.start.as_ref().and_then(|cwd| self.directory(occasion, cwd, &made, &sight.steps));
             if let Some(directory) = &directory {
                 facts.directories.insert(command.id, directory.clone());
             }
-            facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref()));
+            facts.programs.insert(command.id, self.program(occasion, command, directory.as_ref(), &sight.steps));
             if still {
                 let base = Path::new(occasion.cwd.as_str());
                 facts.no_options.extend(option::impossible_words(inventory, command, base, &sight));
@@ -159,7 +160,7 @@ impl Surroundings {
                 }
                 facts.matches.insert((command.id, index), paths);
             }
-            for (index, path) in self.effects(command, directory.as_ref(), start.as_ref(), links) {
+            for (index, path) in self.effects(command, directory.as_ref(), start.as_ref(), links, &sight.steps) {
                 if makes_directory(command) {
                     made.push(path.clone());
                 }
@@ -201,11 +202,17 @@ impl Surroundings {
 
     /// Follows the literal `cd`s before a command. Sessions run with `set -o physical`, so that `..` means here what it
     /// means to bash.
-    fn directory(&self, occasion: &Occasion, cwd: &Cwd, made: &[AbsolutePath]) -> Option<AbsolutePath> {
+    fn directory(
+        &self,
+        occasion: &Occasion,
+        cwd: &Cwd,
+        made: &[AbsolutePath],
+        looked_up: &Steps,
+    ) -> Option<AbsolutePath> {
         let Cwd::Known(steps) = cwd else { return None };
         let mut current = occasion.cwd.clone();
         for step in steps {
-            let next = self.locate(&step.to, Some(&current), Last::Followed)?;
+            let next = self.locate(&step.to, Some(&current), Last::Followed, looked_up)?;
             // A directory that `mkdir` makes in this very script is there once `&&` lets the script get to it.
             let gets_there = match step.must_exist {
                 _ if self.elsewhere.is_some() => next.enters || !step.must_exist && made.contains(&next.path),
@@ -220,7 +227,13 @@ impl Surroundings {
         Some(current)
     }
 
-    fn program(&self, occasion: &Occasion, command: &Command, directory: Option<&AbsolutePath>) -> Program {
+    fn program(
+        &self,
+        occasion: &Occasion,
+        command: &Command,
+        directory: Option<&AbsolutePath>,
+        steps: &Steps,
+    ) -> Program {
         let name = command.program.value.literal();
         if !self.looks(occasion) && command.resolved == Resolved::Name {
             return Program { path: None, origin: Origin::Remote };
@@ -230,29 +243,29 @@ impl Surroundings {
             (Resolved::Builtin | Resolved::Function | Resolved::None, _) => {
                 Program { path: None, origin: Origin::Builtin }
             }
-            (Resolved::Path, Some(_)) => match self.locate(&command.program.value, directory, Last::Kept) {
+            (Resolved::Path, Some(_)) => match self.locate(&command.program.value, directory, Last::Kept, steps) {
                 Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
                 None => unknown,
             },
             (Resolved::Path, None) if matches!(command.program.value, Value::Home(_)) => {
-                match self.locate(&command.program.value, directory, Last::Kept) {
+                match self.locate(&command.program.value, directory, Last::Kept, steps) {
                     Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
                     None => unknown,
                 }
             }
-            (Resolved::Name, Some(name)) => self.look_up(occasion, name),
+            (Resolved::Name, Some(name)) => self.look_up(occasion, name, steps),
             (Resolved::Path | Resolved::Name | Resolved::Unknown, _) => unknown,
         }
     }
 
     /// The first executable file of that name in the search path. A name that this machine lacks is taken for an
     /// installed program: bash will say that it cannot find it, which is what the agent has to hear.
-    fn look_up(&self, occasion: &Occasion, name: &str) -> Program {
+    fn look_up(&self, occasion: &Occasion, name: &str, steps: &Steps) -> Program {
         let found = self.search.iter().map(|directory| directory.join(name)).find(|path| is_executable(path));
         let Some(found) = found else { return Program { path: None, origin: Origin::System } };
         // The directory's real place counts, not that of the file behind a link in it: whoever may write the
         // directory decides what the name means.
-        match real(&found, Last::Kept) {
+        match follow(&found, Last::Kept, steps, |_| {}) {
             Some(place) => Program { origin: self.origin(occasion, &place.path), path: Some(place.path) },
             None => Program { path: None, origin: Origin::Unknown },
         }
@@ -311,8 +324,10 @@ impl Surroundings {
             };
             let raw = effect.target.raw.as_str();
             let base = if raw.starts_with('/') { "/" } else { directory.as_str() };
-            let paths: Option<Vec<AbsolutePath>> = pattern::expand(raw, prefix, Path::new(base), sight)
-                .and_then(|found| found.iter().map(|path| real(path, last).map(|place| place.path)).collect());
+            let paths: Option<Vec<AbsolutePath>> =
+                pattern::expand(raw, prefix, Path::new(base), sight).and_then(|found| {
+                    found.iter().map(|path| follow(path, last, &sight.steps, |_| {}).map(|place| place.path)).collect()
+                });
             matches.extend(paths.map(|paths| (index, paths)));
         }
         matches
@@ -324,12 +339,13 @@ impl Surroundings {
         directory: Option<&AbsolutePath>,
         start: Option<&AbsolutePath>,
         links: bool,
+        steps: &Steps,
     ) -> Vec<(usize, AbsolutePath)> {
         let mut paths = Vec::new();
         for (index, effect) in command.effects.iter().enumerate() {
             let Some(last) = last_of(effect.kind) else { continue };
             let from = if effect.from_start { start } else { directory };
-            match self.locate(&effect.target.value, from, last) {
+            match self.locate(&effect.target.value, from, last, steps) {
                 Some(place) if place.exists || !links => paths.push((index, place.path)),
                 _ => {}
             }
@@ -337,7 +353,7 @@ impl Surroundings {
         paths
     }
 
-    fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last) -> Option<Place> {
+    fn locate(&self, value: &Value, directory: Option<&AbsolutePath>, last: Last, steps: &Steps) -> Option<Place> {
         let path = match value {
             Value::Literal(text) if text.is_empty() => return None,
             Value::Literal(text) if text.starts_with('/') => match own_link(text) {
@@ -351,7 +367,7 @@ impl Surroundings {
         };
         match &self.elsewhere {
             Some(FarNames(view)) => real_there(&path, last, view),
-            None => real(&path, last),
+            None => follow(&path, last, steps, |_| {}),
         }
     }
 }
@@ -448,7 +464,7 @@ pub(crate) fn real_path(path: &Path) -> Option<AbsolutePath> {
 /// them says where the way leads. `None` if that cannot be told.
 pub fn way_to(path: &Path) -> Option<Vec<AbsolutePath>> {
     let mut way = Vec::new();
-    let end = follow(path, Last::Followed, |step| way.push(step.to_owned()))?;
+    let end = follow(path, Last::Followed, &Steps::new(), |step| way.push(step.to_owned()))?;
     let mut way: Vec<AbsolutePath> = way.iter().map(|step| AbsolutePath::new(step.to_str()?)).collect::<Option<_>>()?;
     way.push(end.path);
     Some(way)
@@ -483,14 +499,14 @@ struct Place {
 }
 
 /// The file that the kernel would open for an absolute path. `None` if that cannot be told: not UTF-8, too many links,
-/// a directory that may not be searched, `..` behind something that does not exist, or a link below /proc, which means
+/// more names than are looked up, a directory that may not be searched, `..` behind something that does not exist, or a link below /proc, which means
 /// something else to every process.
 fn real(path: &Path, last: Last) -> Option<Place> {
-    follow(path, last, |_| {})
+    follow(path, last, &Steps::new(), |_| {})
 }
 
 /// The same, and `look_up` is told of every entry that is met.
-fn follow(path: &Path, last: Last, mut look_up: impl FnMut(&Path)) -> Option<Place> {
+fn follow(path: &Path, last: Last, steps: &Steps, mut look_up: impl FnMut(&Path)) -> Option<Place> {
     if let Some(stream) = standard_stream(path) {
         return Some(Place { path: stream, exists: true, enters: false });
     }
@@ -499,6 +515,9 @@ fn follow(path: &Path, last: Last, mut look_up: impl FnMut(&Path)) -> Option<Pla
     let mut links = 0;
     let mut exists = true;
     while let Some(name) = pending.pop_front() {
+        if !steps.take() {
+            return None;
+        }
         if name == ".." {
             if !exists {
                 return None;
@@ -628,6 +647,24 @@ mod tests {
         ] {
             assert_eq!(shown(&given, last), expected, "{}", given.display());
         }
+    }
+
+    /// Links that stand for thousands of names each: what is looked up for one script comes to an end.
+    #[test]
+    fn behind_so_many_names_a_path_is_unknown() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        std::fs::write(root.join("l38"), "").unwrap();
+        for link in 0..38 {
+            symlink(format!("{}l{}", "a/../".repeat(700), link + 1), root.join(format!("l{link}"))).unwrap();
+        }
+        let steps = Steps::new();
+        let found = || follow(&root.join("l0"), Last::Followed, &steps, |_| {});
+        assert_eq!(found().map(|place| place.path.to_string()), Some(format!("{}/l38", root.display())));
+        let known = std::iter::from_fn(found).count();
+        assert!((10..100).contains(&known), "{known}");
+        assert!(follow(&root, Last::Followed, &steps, |_| {}).is_none(), "for nothing else either");
     }
 
     #[test]

@@ -11,8 +11,33 @@ use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Vocabulary};
 
-/// Files and directories that are looked at for one script; a large build directory has some 100,000.
+/// Files and directories that are looked at for one script; a large build directory has some 100,000. Those with long paths count for
+/// several, since all of a tree are in memory at once.
 const MAX_ENTRIES: usize = 250_000;
+
+/// Bytes of a path that count for one entry.
+const ENTRY: usize = 256;
+
+/// Names that are looked up for one script, on the way to the files that it names: some hundred for each of a thousand. A link may stand
+/// for 2,000 names, and forty of them for one another.
+const MAX_STEPS: usize = 1_000_000;
+
+/// Names that may still be looked up. What lies behind more of them is unknown.
+pub(super) struct Steps(Cell<usize>);
+
+impl Steps {
+    /// For one script, or for a question of the runner's own.
+    pub(super) fn new() -> Self {
+        Self(Cell::new(MAX_STEPS))
+    }
+
+    /// Whether another one may be looked up.
+    pub(super) fn take(&self) -> bool {
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
 
 /// What is below a directory now.
 #[derive(Clone, Debug)]
@@ -28,12 +53,13 @@ pub(super) struct Sight<'v> {
     vocabulary: &'v Vocabulary,
     /// Entries that may still be looked at.
     left: Cell<usize>,
+    pub(super) steps: Steps,
     seen: RefCell<BTreeMap<AbsolutePath, Option<Below>>>,
 }
 
 impl<'v> Sight<'v> {
     pub(super) fn new(vocabulary: &'v Vocabulary) -> Self {
-        Self { vocabulary, left: Cell::new(MAX_ENTRIES), seen: RefCell::default() }
+        Self { vocabulary, left: Cell::new(MAX_ENTRIES), steps: Steps::new(), seen: RefCell::default() }
     }
 
     /// What is below a directory; `None` if it cannot be looked through whole: too much is there, a part may not be read, or a name
@@ -77,8 +103,9 @@ impl<'v> Sight<'v> {
     ///
     /// It cannot be read, or too much has been looked at already.
     pub(super) fn entries(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
+        let cost = 1 + directory.as_os_str().len() / ENTRY;
         let spend = |entry: io::Result<DirEntry>| {
-            let left = self.left.get().checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
+            let left = self.left.get().checked_sub(cost).ok_or(io::ErrorKind::QuotaExceeded)?;
             self.left.set(left);
             entry
         };
@@ -113,6 +140,12 @@ mod tests {
             assert!(sight.below(&path).is_some());
             assert_eq!(sight.left.get(), MAX_ENTRIES - 4);
         }
+        let deep = path.as_str().to_owned() + &format!("/{}", "d".repeat(250)).repeat(3);
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(format!("{deep}/file"), "").unwrap();
+        let before = sight.left.get();
+        assert!(sight.entries(Path::new(&deep)).is_ok());
+        assert_eq!(before - sight.left.get(), 2 + deep.len() / ENTRY, "a long path takes room");
         let tired = Sight { left: Cell::new(3), ..Sight::new(&vocabulary) };
         assert!(tired.below(&path).is_none());
         assert!(tired.entries(Path::new("/nonexistent")).is_err_and(|error| !is_no_directory(&error)));

@@ -380,7 +380,9 @@ impl Pipeline {
     async fn around(&self, call: &Call, place: &Elsewhere, eyes: &Eyes, occasion: &Occasion) -> Surroundings {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
+        let turn = self.turn().await;
         let inventory = tokio::task::block_in_place(|| palisade_grammar::inventory_in(&call.script, &occasion.left));
+        drop(turn);
         let engine = self.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, engine.vocabulary()));
         eyes.fill(&view, look).await;

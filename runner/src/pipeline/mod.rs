@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
 use crate::control::People;
@@ -75,6 +75,10 @@ const MAX_ALL_JOBS: usize = 200;
 
 /// Bytes of a script that is read in less time than a thread takes to wake.
 const SHORT: usize = 256;
+
+/// Calls of one principal at a time that are judged for long: some take a second, and a hundred times their text of memory.
+const MAX_JUDGES: usize = 4;
+
 /// What stands for a session where there is none: commands without one share a redactor's memory, which no session has, and whether a
 /// tool may be called is no session's affair.
 const NO_SESSION: &str = "";
@@ -309,6 +313,8 @@ pub struct Pipeline {
     audit: Audit,
     sessions: Arc<Sessions>,
     jobs: Jobs,
+    /// For whoever judges something that takes long.
+    judges: Semaphore,
     plans: plans::Plans,
     tally: tally::Tally,
     tracks: tracks::Tracks,
@@ -340,6 +346,7 @@ impl Pipeline {
             audit,
             sessions,
             jobs,
+            judges: Semaphore::new(MAX_JUDGES),
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             tracks: tracks::Tracks::default(),
@@ -363,7 +370,7 @@ impl Pipeline {
         self.goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
-        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat);
+        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat).await;
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.tally.count(&verdict, self.settings.engine.now().vocabulary());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
@@ -468,7 +475,7 @@ impl Pipeline {
             // Nothing will run: it takes no place from those who want one.
             None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
-        let Judgement { verdict, .. } = self.judge(call, &seat);
+        let Judgement { verdict, .. } = self.judge(call, &seat).await;
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
 
@@ -592,13 +599,20 @@ impl Pipeline {
 
     /// Reads the script, looks around and decides. A long script takes milliseconds, and so does one that has to be looked around
     /// for; meanwhile other calls go on. For any other, handing them to another thread would take longer.
-    fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
+    async fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
         let read = || palisade_grammar::inventory_in(&call.script, &occasion.left);
         let is_long = call.script.len() > SHORT;
+        let mut turn = None;
+        if is_long {
+            turn = Some(self.turn().await);
+        }
         let inventory = if is_long { tokio::task::block_in_place(read) } else { read() };
         let looks_around = is_long || looks_around(&inventory);
+        if looks_around && turn.is_none() {
+            turn = Some(self.turn().await);
+        }
         let judge = || {
             let engine = self.settings.engine.now();
             let vocabulary = engine.vocabulary();
@@ -607,7 +621,16 @@ impl Pipeline {
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
         };
-        if looks_around { tokio::task::block_in_place(judge) } else { judge() }
+        let judgement = if looks_around { tokio::task::block_in_place(judge) } else { judge() };
+        drop(turn);
+        judgement
+    }
+
+    /// Waits until few enough judge what takes long. It holds a thread meanwhile, of which the runtime has a number: behind that nothing
+    /// would be answered, the kill switch included.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.judges.acquire().await.ok()
     }
 
     /// No record, no run.
