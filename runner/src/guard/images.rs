@@ -6,7 +6,9 @@
 use std::cell::OnceCell;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::hash::BuildHasher;
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +24,12 @@ use crate::sandbox::{ProcessStat, leader};
 
 /// Processes that are remembered; those that have ended are forgotten first.
 const MAX_IMAGES: usize = 4096;
+
+/// Bytes of a process's words that are read to tell whether it is another one's copy: more than any program is given.
+const MAX_WORDS: u64 = 6 << 20;
+
+/// Bytes of words and names of variables that are kept of all processes of a session.
+const MAX_KEPT: usize = 64 << 20;
 
 /// Forks between a process and one that is known.
 const MAX_GENERATIONS: usize = 64;
@@ -72,6 +80,13 @@ impl Image {
     /// A program under these names.
     pub(super) fn new(names: BTreeSet<String>, setter: String, granted: Option<Match>, script: Option<u64>) -> Self {
         Self { names: Arc::new(names), setter, granted, script, ..Self::default() }
+    }
+
+    /// Bytes that it takes which the agent chose.
+    fn weight(&self) -> usize {
+        let words = |guise: &Guise| guise.words.iter().map(Vec::len).sum::<usize>();
+        let read: usize = self.reads.iter().flat_map(|reader| &reader.names).map(words).sum();
+        read + self.variables.keys().map(Vec::len).sum::<usize>()
     }
 
     /// It, and what is above it.
@@ -138,6 +153,8 @@ pub(super) struct Images {
     /// What the shell runs, by which copies of it are known after it is gone.
     shell_image: OnceCell<Identity>,
     known: HashMap<i32, Image>,
+    /// The bytes that these take.
+    kept: usize,
     /// The variables of the session's shell.
     base: Arc<HashMap<Vec<u8>, u64>>,
     hasher: RandomState,
@@ -147,13 +164,14 @@ impl Images {
     pub(super) fn new(environment: &[Vec<u8>]) -> Self {
         let hasher = RandomState::new();
         let base = Arc::new(variables(&hasher, environment));
-        Self { shell: 0, shell_image: OnceCell::new(), known: HashMap::new(), base, hasher }
+        Self { shell: 0, shell_image: OnceCell::new(), known: HashMap::new(), kept: 0, base, hasher }
     }
 
     pub(super) fn launched(&mut self, shell: i32) {
         self.shell = shell;
         self.shell_image = OnceCell::new();
         self.known.clear();
+        self.kept = 0;
     }
 
     /// What the process of this thread is, or whose child, if it has not become anything itself.
@@ -256,8 +274,17 @@ impl Images {
             .collect()
     }
 
-    /// A process, which began at `since`, has executed a program, started by `parent`.
-    pub(super) fn became(&mut self, process: i32, since: u64, parent: &Parent, image: Image, environment: &[Vec<u8>]) {
+    /// A process, which began at `since`, has executed a program, started by `parent`. Whether there is room to remember it: whoever is
+    /// not remembered must not run.
+    #[must_use]
+    pub(super) fn became(
+        &mut self,
+        process: i32,
+        since: u64,
+        parent: &Parent,
+        image: Image,
+        environment: &[Vec<u8>],
+    ) -> bool {
         let above = match parent {
             Parent::Shell => Arc::default(),
             Parent::Image(before) => Arc::new(before.with_above()),
@@ -267,11 +294,21 @@ impl Images {
             // There will be no other.
             self.shell = 0;
         }
-        if self.known.len() >= MAX_IMAGES {
-            self.known.retain(|process, image| ProcessStat::may_live(*process, image.since));
-        }
         let variables = Arc::new(variables(&self.hasher, environment));
-        self.known.insert(process, Image { since, executed: ProcessStat::now(), above, variables, ..image });
+        let image = Image { since, executed: ProcessStat::now(), above, variables, ..image };
+        let weight = image.weight();
+        if self.known.len() >= MAX_IMAGES || self.kept + weight > MAX_KEPT {
+            self.known.retain(|process, image| ProcessStat::may_live(*process, image.since));
+            self.kept = self.known.values().map(Image::weight).sum();
+        }
+        if self.kept + weight > MAX_KEPT {
+            return false;
+        }
+        self.kept += weight;
+        if let Some(before) = self.known.insert(process, image) {
+            self.kept -= before.weight();
+        }
+        true
     }
 }
 
@@ -285,7 +322,10 @@ struct Identity {
 impl Identity {
     fn of(process: i32) -> Option<Self> {
         let file = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
-        Some(Self { file, words: std::fs::read(format!("/proc/{process}/cmdline")).ok()? })
+        // A process says itself where its words lie (prctl(2), PR_SET_MM), and how many there are.
+        let mut words = Vec::new();
+        File::open(format!("/proc/{process}/cmdline")).ok()?.take(MAX_WORDS + 1).read_to_end(&mut words).ok()?;
+        (words.len() as u64 <= MAX_WORDS).then_some(Self { file, words })
     }
 }
 
@@ -347,5 +387,32 @@ pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Own) -> bool {
         Ok(_) => false,
         // A closed descriptor is no pipe; one that cannot be looked at may be.
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// What lives is remembered or does not run; what has ended makes room.
+    #[test]
+    fn what_is_kept_of_processes_is_bounded() {
+        let mut images = Images::new(&[]);
+        let mut became = |process: i32, since: u64, bytes: usize| {
+            let image = Image::new(BTreeSet::new(), String::new(), None, None);
+            let name = [vec![b'x'; bytes], b"=1".to_vec()].concat();
+            images.became(process, since, &Parent::Lost, image, &[name])
+        };
+        let own = i32::try_from(std::process::id()).unwrap();
+        let since = ProcessStat::of(own).unwrap().start;
+        assert!(became(own, since, MAX_KEPT / 2));
+        let above = ProcessStat::of(own).unwrap().parent;
+        let begun = ProcessStat::of(above).unwrap().start;
+        for ended in [0, 1] {
+            assert!(became(above, begun + 1 + ended, MAX_KEPT / 2), "it is another one by now");
+        }
+        assert!(became(above, begun, 10));
+        assert!(!became(above + 1_000_000, begun, MAX_KEPT), "both live");
     }
 }

@@ -465,8 +465,7 @@ impl Judge for Guard {
                 crowd: AtomicUsize::new(step.crowd),
             }));
         }
-        self.images.became(last.thread, since, &lineage.parent, image, &last.env);
-        true
+        self.images.became(last.thread, since, &lineage.parent, image, &last.env)
     }
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
