@@ -765,3 +765,21 @@ proptest! {
         }
     }
 }
+
+/// Policy cannot be asked about a path that no call takes: it is left out, and the rest can be restored.
+#[test]
+fn what_lies_too_deep_for_a_path_is_left_out() {
+    let mut world = World::new();
+    world.write("file", "one");
+    let script =
+        "n=$(printf 'd%.0s' $(seq 250)); for i in $(seq 18); do mkdir $n && cd -P $n && echo x > file || exit; done";
+    assert!(Command::new("bash").args(["-c", script]).current_dir(world.path("")).status().unwrap().success());
+    let one = world.take();
+    let told = world.store.uncovered(&one.id).unwrap();
+    let [(name, why)] = told.as_slice() else { panic!("{} are left out", told.len()) };
+    assert_eq!((why.as_str(), name.len() > 3_400 && name.len() < 3_800), ("unreadable", true));
+    world.session(|world| world.write("file", "two"));
+    let done = world.restore(&one, false);
+    assert_eq!((done.failed, world.read("file").as_deref()), (vec![], Some(&b"one"[..])));
+    crate::removal::remove(&world.path("d".repeat(250).as_str())).unwrap();
+}

@@ -26,6 +26,13 @@ const MAX_DEPTH: usize = 200;
 /// Files, directories and links of one checkpoint.
 pub const MAX_ENTRIES: usize = 1_000_000;
 
+/// Bytes of a path below the workspace. With the workspace's own in front the kernel still takes it (PATH_MAX), so that policy can be asked
+/// about it; what lies deeper is left out like what cannot be read.
+const MAX_NAME: usize = 3_500;
+
+/// Bytes of all paths of one checkpoint, which are in memory several times over.
+const MAX_NAMES: usize = 256 << 20;
+
 /// An overlay's number among file systems (statfs(2)).
 pub(crate) const OVERLAY: u64 = 0x794c_7630;
 
@@ -229,7 +236,7 @@ pub fn walk(root: &OwnedFd, scope: &Scope, also: &Also) -> Result<Tree, Checkpoi
     let device = rustix::fs::fstat(root).map_err(unreadable)?.st_dev;
     let layered = u64::try_from(rustix::fs::fstatfs(root).map_err(unreadable)?.f_type) == Ok(OVERLAY);
     let top = open_directory(root, OsStr::new(".")).map_err(|cause| CheckpointError::Workspace { cause })?;
-    let mut walk = Walk { tree: &mut tree, scope, also, device, layered };
+    let mut walk = Walk { tree: &mut tree, scope, also, device, room: MAX_NAMES, layered };
     match walk.directory(&top, &mut Vec::new(), Part::Whole, MAX_DEPTH) {
         Ok(()) => Ok(tree),
         Err(Stop::Unreadable(cause)) => Err(CheckpointError::Workspace { cause }),
@@ -257,6 +264,8 @@ struct Walk<'a> {
     scope: &'a Scope,
     also: &'a Also,
     device: u64,
+    /// Bytes of paths that there is still room for.
+    room: usize,
     /// It is an overlay, whose files may have the numbers of the file systems that they lie on.
     layered: bool,
 }
@@ -334,6 +343,10 @@ impl Walk<'_> {
         } else {
             None
         };
+        if path.len() > MAX_NAME {
+            return self.leave_out(path, Reason::Unreadable);
+        }
+        self.spend(path)?;
         if self.tree.found.len() >= MAX_ENTRIES {
             return Err(Stop::TooMany);
         }
@@ -351,7 +364,13 @@ impl Walk<'_> {
         }
     }
 
+    fn spend(&mut self, path: &[u8]) -> Result<(), Stop> {
+        self.room = self.room.checked_sub(path.len()).ok_or(Stop::TooMany)?;
+        Ok(())
+    }
+
     fn leave_out(&mut self, path: &[u8], why: Reason) -> Result<(), Stop> {
+        self.spend(path)?;
         self.tree.uncovered.push(Uncovered { name: path.to_vec(), why });
         if self.tree.uncovered.len() > MAX_ENTRIES { Err(Stop::TooMany) } else { Ok(()) }
     }
