@@ -165,6 +165,22 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
 }
 
+/// JSON with all in its texts escaped that [`printable()`] replaces; such characters stand nowhere else in it.
+pub(crate) fn escaped(json: &str) -> String {
+    let shows = |character: char| !character.is_control() && !is_invisible(character);
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if shows(character) || character == '\n' {
+            escaped.push(character);
+        } else {
+            let units =
+                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            escaped.push_str(&units);
+        }
+    }
+    escaped
+}
+
 /// Characters that change the direction of text or have no width: Unicode's format characters as far as they can deceive.
 fn is_invisible(character: char) -> bool {
     matches!(
@@ -201,6 +217,15 @@ mod tests {
         assert_eq!(caret("ls\nsudo ls é", [3, 10]), "  sudo ls é\n  ^^^^^^^\n");
         assert_eq!(caret("é sudo", [3, 7]), "  é sudo\n    ^^^^\n");
         assert_eq!(caret("x", [5, 9]), "");
+    }
+
+    #[test]
+    fn json_is_read_as_it_was_and_moves_nothing() {
+        let text = "a\u{9b}2J\u{202e}\u{7f}\u{e0041}\u{1b}\n\u{e9}\u{1f600}";
+        let json = serde_json::to_string(text).expect("JSON");
+        let shown = escaped(&format!("{json}\n"));
+        assert_eq!(serde_json::from_str::<String>(&shown).expect("JSON"), text);
+        assert_eq!(shown, "\"a\\u009b2J\\u202e\\u007f\\udb40\\udc41\\u001b\\n\u{e9}\u{1f600}\"\n");
     }
 
     #[test]

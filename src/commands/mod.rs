@@ -25,10 +25,10 @@ pub(crate) mod stop;
 pub(crate) mod watch;
 pub(crate) mod workspace;
 
-/// One line of JSON.
+/// One line of JSON, in which nothing moves a cursor or turns a text either: it is read at terminals, too.
 fn json(value: &impl Serialize) -> Result<String, Trouble> {
     let text = serde_json::to_string(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
-    Ok(format!("{text}\n"))
+    Ok(format!("{}\n", report::escaped(&text)))
 }
 
 /// A value as JSON with every text in it redacted: each by itself, since escaped text is not what a rule looks for.

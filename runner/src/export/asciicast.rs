@@ -74,9 +74,12 @@ fn shown(record: &Value) -> Option<String> {
     })
 }
 
-/// A text that moves no cursor and sets no colour, whatever was typed.
+/// A text that moves no cursor, sets no colour and turns nothing round, whatever was typed.
 fn plain(text: &str) -> String {
-    let fits = |character: char| if character.is_control() && character != '\n' { '\u{fffd}' } else { character };
+    let turns =
+        |character| matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    let moves = |character: char| character.is_control() && character != '\n';
+    let fits = |character: char| if moves(character) || turns(character) { '\u{fffd}' } else { character };
     text.chars().map(fits).collect()
 }
 
@@ -91,7 +94,7 @@ mod tests {
         let records = [
             json!({ "kind": "start", "ts": "2026-11-21T04:15:00.000Z" }),
             json!({ "kind": "decision", "ts": "2026-11-21T04:15:01.000Z", "session": "s1", "cwd": "/w",
-                    "cmd": "echo a\u{1b}[2J\nb", "decision": { "effect": "deny", "determining": ["p"] } }),
+                    "cmd": "echo a\u{1b}[2J\u{202e}\nb", "decision": { "effect": "deny", "determining": ["p"] } }),
             json!({ "kind": "outcome", "ts": "2026-11-21T04:15:03.500Z", "exit": { "code": 0 },
                     "out": { "bytes": 12 }, "err": { "bytes": 0 } }),
         ];
@@ -100,7 +103,7 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert_eq!(lines.first().unwrap().get("version").unwrap(), 2);
         let event = |at: usize| lines.get(at).unwrap().as_array().unwrap().clone();
-        assert_eq!(event(1), [json!(0.0), json!("o"), json!("/w $ echo a\u{fffd}[2J\r\nb\r\n# deny by p\r\n")]);
+        assert_eq!(event(1), [json!(0.0), json!("o"), json!("/w $ echo a\u{fffd}[2J\u{fffd}\r\nb\r\n# deny by p\r\n")]);
         assert_eq!(event(2).first().unwrap(), &json!(2.5));
     }
 }

@@ -1,11 +1,13 @@
 //! Takes terminal control out of output: decides which bytes are text and which only move a cursor or paint.
 //!
 //! Text is never lost to a sequence that does not end: one that grows too long or meets a line break was none, and what
-//! it had swallowed is text again. Bytes of 0x80 and above are left alone, for they are UTF-8 far more often than 8-bit
-//! control codes.
+//! it had swallowed is text again. Control codes of 8 bits count where they are written in UTF-8 (U+0080 to U+009F), as some terminals
+//! take them; single bytes of 0x80 and above are left alone, for they are parts of other characters far more often.
 
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
+/// The first byte of U+0080 to U+00BF in UTF-8.
+const LEAD: u8 = 0xc2;
 
 /// A sequence that reports or paints is short; longer ones are no sequences.
 const LONGEST_CSI: usize = 64;
@@ -14,7 +16,7 @@ const LONGEST_STRING: usize = 4096;
 
 /// Strips escape sequences and control codes from a stream, whatever the chunks it comes in.
 ///
-/// Kept are NUL, line feed, tab, carriage return and everything from space on but DEL.
+/// Kept are NUL, line feed, tab, carriage return and everything from space on but DEL and U+0080 to U+009F.
 #[derive(Debug, Default)]
 pub struct Stripper {
     state: State,
@@ -28,6 +30,8 @@ pub struct Stripper {
 enum State {
     #[default]
     Text,
+    /// The first byte of U+0080 to U+00BF has been read.
+    Lead,
     /// ESC has been read, and then perhaps intermediate bytes.
     Escape,
     /// ESC `[`: parameters until a final byte.
@@ -82,6 +86,23 @@ impl Stripper {
     fn step(&mut self, byte: u8, text: &mut Vec<u8>) {
         match (self.state, byte) {
             (State::Text, ESC) => self.state = State::Escape,
+            (State::Text, LEAD) => {
+                self.held.push(byte);
+                self.state = State::Lead;
+            }
+            (State::Lead, 0x80..=0x9f) => {
+                self.close();
+                self.state = match byte {
+                    0x9b => State::Csi,
+                    0x9d => State::Osc,
+                    0x90 | 0x98 | 0x9e | 0x9f => State::String,
+                    _ => State::Text,
+                };
+            }
+            (State::Lead, _) => {
+                self.give_up(text);
+                self.step(byte, text);
+            }
             (State::Text, _) => keep(byte, text),
             (State::Escape, b'[') if self.held.is_empty() => self.state = State::Csi,
             (State::Escape, b']') if self.held.is_empty() => self.state = State::Osc,
@@ -129,7 +150,7 @@ impl Stripper {
 }
 
 fn keep(byte: u8, text: &mut Vec<u8>) {
-    if is_text(byte) {
+    if is_text(byte) || byte == LEAD {
         text.push(byte);
     }
 }
@@ -145,7 +166,7 @@ fn plain(bytes: &[u8]) -> usize {
 }
 
 fn is_text(byte: u8) -> bool {
-    matches!(byte, 0 | b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..)
+    matches!(byte, 0 | b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..) && byte != LEAD
 }
 
 #[cfg(test)]
@@ -171,7 +192,9 @@ mod tests {
             ("\x1bPq#0;2;0~-\x1b\\x\x1b_apc\x1b\\\x1b^pm\x1b\\y", "xy"),
             ("\x1b(B\x1b7\x1b8\x1bMx\x1b#8", "x"),
             ("a\x08b\x00c\x07d\x7fe\x0bf", "ab\0cdef"),
-            ("caf\u{e9} \u{9b}31m \u{1f600}", "caf\u{e9} \u{9b}31m \u{1f600}"),
+            ("caf\u{e9} \u{a9} \u{1f600}", "caf\u{e9} \u{a9} \u{1f600}"),
+            ("\u{9b}31mred\u{9b}2J \u{9d}0;a title\x07x\u{90}q\x1b\\y\u{85}z", "red xyz"),
+            ("\u{9b}31\nnext line", "31\nnext line"),
             ("\x1b[31\nnext line", "31\nnext line"),
             ("\x1b]0;never closed\nnext line", "0;never closed\nnext line"),
             ("\x1b]0;cut by\x1b[1mcolour", "0;cut bycolour"),
@@ -230,7 +253,7 @@ mod tests {
             let chunked = strip(cuts.windows(2).map(|cut| &raw[cut[0]..cut[1]]));
             prop_assert_eq!(&chunked, &strip([raw.as_slice()]));
             prop_assert_eq!(&chunked, &strip(raw.chunks(1)));
-            prop_assert!(chunked.iter().all(|&byte| is_text(byte)));
+            prop_assert!(chunked.iter().all(|&byte| is_text(byte) || byte == LEAD));
         }
     }
 }

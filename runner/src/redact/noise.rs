@@ -232,6 +232,13 @@ impl Normaliser {
         if self.held.bytes().len() < whole {
             return;
         }
+        // The 8-bit forms of `ESC [`, `ESC ]` and the others, as some terminals take them: as long as those, two bytes.
+        match self.held.bytes() {
+            [0xc2, 0x9b] => return self.state = State::Csi,
+            [0xc2, 0x9d] => return self.state = State::Osc,
+            [0xc2, 0x90 | 0x98 | 0x9e | 0x9f] => return self.state = State::String,
+            _ => {}
+        }
         let character = std::mem::take(&mut self.held);
         self.state = State::Text;
         if is_invisible(character.bytes()) {
@@ -322,11 +329,11 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 && byte != b'\n' && byte != b'\t' || byte == 0x7f
 }
 
-/// Characters that take no room: soft hyphen, joiners, marks of direction, selectors, the byte order mark.
+/// Characters that take no room: control codes of 8 bits, soft hyphen, joiners, marks of direction, selectors, the byte order mark.
 fn is_invisible(character: &[u8]) -> bool {
     matches!(
         character,
-        [0xc2, 0xad]
+        [0xc2, 0x80..=0x9f | 0xad]
             | [0xcd, 0x8f]
             | [0xd8, 0x9c]
             | [0xe1, 0xa0, 0x8b..=0x8f]

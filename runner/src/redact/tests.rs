@@ -229,6 +229,8 @@ fn noise_hides_no_secret() {
         (format!("a {head}\r{tail} b"), format!("a {mark} b")),
         (format!("50 %\r{ghp}\r\n"), format!("50 %\r{mark}\r\n")),
         (format!("a {head}\0{tail} b"), format!("a {mark} b")),
+        (format!("a {head}\u{9b}31m{tail} b"), format!("a {mark}\u{9b}31m b")),
+        (format!("a {head}\u{85}{tail} b"), format!("a {mark} b")),
         (format!("a {head}\u{200b}{tail} b"), format!("a {mark} b")),
         (format!("\u{1b}]0;{ghp}\u{7}a"), format!("\u{1b}]0;{mark}\u{7}a")),
         (format!("\u{1b}]8;;https://u:{ghp}@h/\u{1b}\\text"), format!("\u{1b}]8;;https://u:{mark}@h/\u{1b}\\text")),

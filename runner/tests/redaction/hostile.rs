@@ -64,6 +64,7 @@ fn disguised(text: &str, token: &str) -> Vec<(&'static str, String)> {
         ("painted by character", with(between("\u{1b}[38;5;12m"))),
         ("zero-width between", with(between("\u{200b}"))),
         ("zero-width once", with(format!("{head}\u{feff}{tail}"))),
+        ("painted in the 8-bit form", with(format!("{head}\u{9b}31m{tail}"))),
         ("soft hyphen", with(format!("{head}\u{ad}{tail}"))),
         ("NUL between", with(between("\0"))),
         ("carriage return inside", with(format!("{head}\r{tail}"))),
