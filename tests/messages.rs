@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -41,7 +42,13 @@ fn however_many_are_judged_others_are_answered() {
     }
     let threads = fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("threads").count();
     assert!(threads < 30 && before < 20, "{threads} threads, {before} answers first");
-    server.child.kill().expect("it is ended");
+    // And nobody waits for them who has no client any more. The protocol library would for five seconds.
+    drop(server.child.stdin.take());
+    let begun = Instant::now();
+    while server.child.try_wait().expect("a child").is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(4), "it is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use palisade_runner::{Pipeline, Stop};
 use rmcp::model::{
@@ -77,7 +78,7 @@ pub async fn serve(
     // The protocol library would wait for answers that nobody will read; what runs is ended at once instead.
     let reader = Watched { reader, hang_up: hang_up.clone() };
     let own = Arc::new(Own::new(pipeline));
-    let handler = Handler::new(Arc::clone(&own), gone);
+    let handler = Handler::new(Arc::clone(&own), gone.clone());
     tokio::pin!(stop);
     let running = tokio::select! {
         running = handler.serve(Lines::new(reader, writer)) => match running {
@@ -91,17 +92,32 @@ pub async fn serve(
     let waiting = running.waiting();
     tokio::pin!(waiting);
     let ended = tokio::select! {
-        ended = &mut waiting => ended,
+        ended = &mut waiting => Some(ended),
         () = &mut stop => {
             hang_up.send_replace(true);
             cancel.cancel();
-            waiting.await
+            tokio::time::timeout(PATIENCE, waiting).await.ok()
         }
+        () = long_gone(gone) => None,
     };
     // What was left to be asked for later has nobody any more who could.
     hang_up.send_replace(true);
     own.tasks.end().await;
-    ended.map(|_| ()).map_err(|error| ServeError::Stopped(error.to_string()))
+    match ended {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(ServeError::Stopped(error.to_string())),
+    }
+}
+
+/// How long calls may take to notice that nobody waits for them. What is still judged then ends with the process.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The client has been gone for that long.
+async fn long_gone(mut gone: watch::Receiver<bool>) {
+    if gone.wait_for(|gone| *gone).await.is_err() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(PATIENCE).await;
 }
 
 /// What answers the messages of one principal.
