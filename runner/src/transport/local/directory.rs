@@ -114,7 +114,8 @@ impl Owned {
     fn new(place: &Path) -> io::Result<Self> {
         let private = Permissions::from_mode(0o700);
         let made = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private).tempdir_in(place)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        // Whoever has a file open to be written keeps its file system from being made read-only.
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(opened(CWD, made.path())?, LOCK, flags, Mode::RUSR | Mode::WUSR)?;
         // On a file system that knows no locks nobody takes it for abandoned either.
         let _unknown = flock(&lock, FlockOperation::NonBlockingLockExclusive);
@@ -178,7 +179,7 @@ fn sweep_one(path: &Path) -> Option<()> {
     if about.st_uid != rustix::process::geteuid().as_raw() || about.st_mode & 0o777 != 0o700 || !is_old {
         return None;
     }
-    let lock = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let lock = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let lock = rustix::fs::openat(&directory, LOCK, lock, Mode::empty()).ok()?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
     match remove(&directory, path, u64::MAX) {
