@@ -238,7 +238,7 @@ fn the_directories_of_a_server_that_was_killed_go_with_the_next_one() {
     let mut lives = Server::start_with(&world, &[]);
     let held = temporary(&mut lives);
     assert!(left.join("tmp/a").exists(), "it is too young for anybody to know");
-    let then = FileTimes::new().set_modified(SystemTime::now() - Duration::from_mins(2));
+    let then = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(120));
     for directory in [&left, &held] {
         File::open(directory).and_then(|directory| directory.set_times(then)).expect("it is old");
     }

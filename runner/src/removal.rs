@@ -206,7 +206,7 @@ mod tests {
         symlink(&kept, root.join("link")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
         for closed in ["closed/inner", "closed", "a"] {
-            fs::set_permissions(root.join(closed), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(root.join(closed), Permissions::from_mode(0o000)).unwrap();
         }
         remove(&root).unwrap();
         assert!(!root.exists());

@@ -28,7 +28,7 @@ pub(crate) const OWN_DIRECTORY: &str = "palisade-";
 const LOCK: &CStr = c"lock";
 
 /// How old a directory that nobody holds has to be, if its server may still be about to.
-const GRACE: Duration = Duration::from_mins(1);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Files and directories that whoever ends a session removes at once. More of them are left to another thread: nobody else is to wait.
 const AT_ONCE: u64 = 200;
