@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -56,14 +56,14 @@ pub(crate) fn remove_within(path: &Path, most: u64) -> io::Result<Left> {
 /// # Errors
 /// As [`remove()`].
 pub(crate) fn empty(directory: &OwnedFd, spared: Option<&CStr>, most: u64) -> io::Result<Left> {
-    let mut removal = Removal { top: directory, spared, left: most, names: 0, failed: None };
+    let mut removal = Removal { top: directory, spared, left: most, names: 0, progress: false, failed: None };
     loop {
         match removal.pass()? {
             Pass::Empty => return Ok(Left::Nothing),
             Pass::Over => return Ok(Left::Something),
-            Pass::Went { removed: true } => {}
+            Pass::Went if removal.progress => {}
             // What could not be removed is all that there is.
-            Pass::Went { removed: false } => return Err(removal.failed.unwrap_or(Errno::NOTEMPTY).into()),
+            Pass::Went => return Err(removal.failed.unwrap_or(Errno::NOTEMPTY).into()),
         }
     }
 }
@@ -91,6 +91,8 @@ struct Removal<'a> {
     left: u64,
     /// Directories that were handed to the top.
     names: u64,
+    /// In this pass something has gone, or come to stand in the top.
+    progress: bool,
     /// The first failure.
     failed: Option<Errno>,
 }
@@ -100,16 +102,14 @@ enum Pass {
     Empty,
     /// There may be more than may be looked at.
     Over,
-    Went {
-        /// Something is gone, or stands higher than before.
-        removed: bool,
-    },
+    Went,
 }
 
 impl Removal<'_> {
     /// Once over what stands in the top. What comes to stand there meanwhile may be seen now or the next time.
     fn pass(&mut self) -> Result<Pass, Errno> {
-        let (mut any, mut removed) = (false, false);
+        let mut any = false;
+        self.progress = false;
         for entry in Dir::read_from(self.top)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -120,13 +120,13 @@ impl Removal<'_> {
             let Some(left) = self.left.checked_sub(1) else { return Ok(Pass::Over) };
             self.left = left;
             match self.take(name) {
-                Ok(Some(())) => removed = true,
+                Ok(Some(())) => self.progress = true,
                 Ok(None) => return Ok(Pass::Over),
                 Err(Errno::NOENT) => {}
                 Err(error) => self.failed = self.failed.or(Some(error)),
             }
         }
-        Ok(if any { Pass::Went { removed } } else { Pass::Empty })
+        Ok(if any { Pass::Went } else { Pass::Empty })
     }
 
     /// Removes one thing in the top. None: there is more in it than may be looked at.
@@ -146,6 +146,7 @@ impl Removal<'_> {
             self.left = left;
             let gone = unlinked(directory.as_fd(), inner)
                 .and_then(|gone| if gone { Ok(()) } else { self.lift(&directory, inner) });
+            self.progress |= gone.is_ok();
             emptied = emptied.and(gone);
         }
         emptied.and(rustix::fs::unlinkat(self.top, name, AtFlags::REMOVEDIR)).map(Some)
@@ -158,8 +159,9 @@ impl Removal<'_> {
         loop {
             self.names += 1;
             let new = format!("{:x}", self.names);
-            match rustix::fs::renameat_with(directory, name, self.top, new.as_str(), RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => {}
+            match rustix::fs::renameat(directory, name, self.top, new.as_str()) {
+                // Something of that name is there; an empty directory would have made way.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
                 moved => return moved,
             }
         }
@@ -237,12 +239,12 @@ mod tests {
     #[test]
     fn what_cannot_be_removed_is_an_error_and_the_rest_is_gone() {
         let place = tempfile::tempdir().unwrap();
-        for file in ["in/a/file", "in/b/file"] {
+        for file in ["in/a/file", "in/b/file", "in/c/d/e/file"] {
             fs::create_dir_all(place.path().join(file).parent().unwrap()).unwrap();
             fs::write(place.path().join(file), "x").unwrap();
         }
         let within = place.path().join("in");
-        let busy = within.join("a");
+        let busy = within.join("c/d");
         let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&busy).status();
         if !mounted.is_ok_and(|status| status.success()) {
             return remove(&within).unwrap();
@@ -250,6 +252,6 @@ mod tests {
         let removed = remove(&within);
         assert!(std::process::Command::new("umount").arg(&busy).status().unwrap().success());
         assert_eq!(removed.map_err(|error| error.kind()), Err(io::ErrorKind::ResourceBusy));
-        assert!(busy.join("file").exists() && !within.join("b").exists());
+        assert!(busy.join("e/file").exists() && !within.join("a").exists() && !within.join("b").exists());
     }
 }
