@@ -217,6 +217,8 @@ fn a_yes_is_to_code_that_is_not_in_the_text() {
     let Some(office) = site("") else { return };
     let mut server = office.serve(&[]);
     office.world.program("code", "echo one\n");
+    fs::create_dir(office.world.path("work/pack")).expect("a directory");
+    office.world.program("pack/__main__.py", "1\n");
     for command in [
         "bash code; git push",
         ". ./code; git push",
@@ -227,12 +229,15 @@ fn a_yes_is_to_code_that_is_not_in_the_text() {
         "cat code | bash; git push",
         "bash -c \"$(cat code)\"; git push",
         "eval \"$(< code)\"; git push",
+        "python3 pack; git push",
     ] {
         let id = asked(&mut server, command);
         assert_eq!(asked(&mut server, command), id, "{command}: the same call");
         office.world.program("code", "echo two\n");
+        office.world.program("pack/__main__.py", "2\n");
         assert_ne!(asked(&mut server, command), id, "{command}");
         office.world.program("code", "echo one\n");
+        office.world.program("pack/__main__.py", "1\n");
     }
 }
 

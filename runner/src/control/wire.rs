@@ -112,7 +112,6 @@ pub struct Waiting<T> {
     /// What it is about: a script, or something for a job.
     pub command: T,
     /// Characters of that which are not shown, since they look like secrets. A yes is to them, too.
-    #[serde(default)]
     pub hidden: u64,
     /// Where it would run.
     pub cwd: T,

@@ -26,6 +26,9 @@ use crate::transport::remote::End;
 /// is, and when it was last changed: no user can set that time.
 const MAX_READ: u64 = 64 << 20;
 
+/// Files of a directory that is run.
+const MAX_LISTED: usize = 2_000;
+
 /// A file that a yes binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BoundFile {
@@ -144,16 +147,37 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
         let code = effects.filter(|(_, effect)| effect.kind == EffectKind::Execute);
         code.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
     });
-    let may_be_code = inventory.commands().iter().filter(|_| !inventory.opaque().is_empty()).flat_map(|command| {
-        let effects = command.effects.iter().enumerate();
-        let read = effects.filter(|(_, effect)| effect.kind == EffectKind::Read);
-        read.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
-    });
-    // Nothing runs what a directory lists, and that changes with every file in it.
-    let may_be_code = may_be_code.filter(|path| !Path::new(path.as_str()).is_dir());
-    let named: BTreeSet<&AbsolutePath> = programs.chain(read).chain(may_be_code).collect();
+    let mut named: BTreeSet<AbsolutePath> = programs.chain(read).cloned().collect();
+    let mut untold = Vec::new();
+    for command in inventory.commands().iter().filter(|_| !inventory.opaque().is_empty()) {
+        let read = command.effects.iter().enumerate().filter(|(_, effect)| effect.kind == EffectKind::Read);
+        for (path, effect) in read.filter_map(|(index, effect)| Some((facts.paths.get(&(command.id, index))?, effect)))
+        {
+            let is_code = inventory.opaque().iter().any(|opaque| opaque.span == effect.target.span);
+            match Path::new(path.as_str()).is_dir() {
+                false => _ = named.insert(path.clone()),
+                // `python3 DIRECTORY` runs a file in it.
+                true if is_code => match within(path) {
+                    Some(listed) => named.extend(listed),
+                    None => untold.push(path.clone()),
+                },
+                // Of any other directory nothing is run but what is named, and it changes with every file in it.
+                true => {}
+            }
+        }
+    }
     let mut room = MAX_READ;
-    named.into_iter().map(|path| BoundFile::of(path.clone(), &mut room)).collect()
+    let told = named.into_iter().map(|path| BoundFile::of(path, &mut room));
+    told.chain(untold.into_iter().map(BoundFile::never)).collect()
+}
+
+/// A directory, and what lies in it; none if that cannot be told, or is more than a person could look at.
+fn within(directory: &AbsolutePath) -> Option<Vec<AbsolutePath>> {
+    let mut listed = vec![directory.clone()];
+    for entry in std::fs::read_dir(directory.as_str()).ok()? {
+        listed.push(directory.child(entry.ok()?.file_name().to_str()?)?);
+    }
+    (listed.len() <= MAX_LISTED).then_some(listed)
 }
 
 impl BoundFile {
@@ -164,6 +188,11 @@ impl BoundFile {
             Err(error) => (None, format!("{:?}", error.kind())),
         };
         Self { path, digest, stands_for }
+    }
+
+    /// Of which nobody can tell what it holds: no call is the same as another one.
+    fn never(path: AbsolutePath) -> Self {
+        Self { path, digest: None, stands_for: format!("{:?}", std::time::SystemTime::now()) }
     }
 }
 

@@ -24,8 +24,8 @@ use crate::session::SessionError;
 /// How the name of a session's own directory begins, in the system's temporary one.
 pub(crate) const OWN_DIRECTORY: &str = "palisade-";
 
-/// The file in it that its server holds a lock on.
-const LOCK: &CStr = c"lock";
+/// The file in it that its server holds a lock on. By that a directory is known for one of ours: nobody else has such a file.
+const LOCK: &CStr = c".palisade-session";
 
 /// How old a directory that nobody holds has to be, if its server may still be about to.
 const GRACE: Duration = Duration::from_secs(60);
@@ -225,15 +225,15 @@ mod tests {
         let make = |name: &str| {
             let path = place.path().join(name);
             fs::create_dir_all(path.join("tmp/deep")).unwrap();
-            fs::write(path.join("lock"), "").unwrap();
+            fs::write(path.join(LOCK.to_str().unwrap()), "").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
             path
         };
         let left = make("left");
         let [shared, young, unknown, held, target] = ["shared", "young", "unknown", "held", "target"].map(make);
         fs::set_permissions(&shared, Permissions::from_mode(0o755)).unwrap();
-        fs::remove_file(unknown.join("lock")).unwrap();
-        let lock = File::open(held.join("lock")).unwrap();
+        fs::rename(unknown.join(LOCK.to_str().unwrap()), unknown.join("lock")).unwrap();
+        let lock = File::open(held.join(LOCK.to_str().unwrap())).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         for old in [&left, &shared, &unknown, &held, &target] {
             made_long_ago(old);
