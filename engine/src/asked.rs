@@ -432,6 +432,18 @@ impl Asked<String> {
     }
 }
 
+impl Item<String> {
+    /// How long all texts in it are together, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let mut bytes = 0;
+        let _ = self.map::<()>(&mut |text| {
+            bytes += text.len();
+            Ok(())
+        });
+        bytes
+    }
+}
+
 impl<T> Item<T> {
     fn map<U>(&self, make: &mut Make<'_, T, U>) -> Item<U> {
         let mut cut = self.cut.clone();

@@ -125,6 +125,11 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    /// Whether any policy looks at what changes by itself from one request to the next.
+    pub(crate) fn what_passes(self) -> bool {
+        self.clock || self.session
+    }
+
     fn of(parsed: &Parsed, sources: &[Source]) -> Self {
         let suspects: Vec<bool> = sources.iter().map(|source| Self::may_be_in(&source.text)).collect();
         let home =

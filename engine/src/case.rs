@@ -354,7 +354,7 @@ impl Case {
                 if self.approvers.is_empty() {
                     return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
                 }
-                match verdict::decide(&engine.bundle, &vocabulary, inventory, &facts) {
+                match verdict::decide(&engine.bundle, &vocabulary, None, inventory, &facts) {
                     Verdict::Ask(question) => {
                         verdict::approve(&engine.bundle, &vocabulary, question, &self.approvers).report().clone()
                     }

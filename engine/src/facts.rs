@@ -323,6 +323,11 @@ impl Session {
             shell: SessionShell::Bash,
         }
     }
+
+    /// The same to a set in which no policy looks at what changes from one script to the next.
+    pub(crate) fn unread(&self) -> Self {
+        Self { age_ms: 0, commands: 0, ..self.clone() }
+    }
 }
 
 /// The time of a decision.

@@ -1,17 +1,31 @@
-//! What stays the same from one script to the next, made and checked once: entities, and contexts of requests.
+//! What stays the same from one script to the next, made and checked once: entities, contexts of requests, and the answers to
+//! what is asked again and again.
 //!
 //! Decides nothing. A key holds all that its value was made of, so that what is found is what would be made; nothing
 //! that a command brought as a value (of a variable, of an input) is kept. Bounded, since the agent chooses keys.
+//!
+//! An answer is kept only if it is an allow, and only of a set that looks at nothing that passes by itself (the clock, the session's
+//! age, its count): what denies is worded anew each time.
 
 use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
-use crate::facts::{Machine, Principal, Session, Transport};
+use crate::asked::{Script, What};
+use crate::facts::{Facts, Machine, Principal, Session, Transport};
 use crate::path::AbsolutePath;
+use crate::raised::{Raised, Sheaf};
+use crate::request::Act;
+use crate::verdict::Judged;
 
-/// Values that are kept of one kind. Looking through them all costs less than hashing a key.
-const MAX: usize = 16;
+/// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.
+const MAX_SCRIPTS: usize = 64;
+
+/// Questions of a script whose answers are kept.
+const MAX_QUESTIONS: usize = 16;
+
+/// Bytes of texts in them, together.
+const MAX_TEXT: usize = 4096;
 
 /// What one policy set keeps.
 #[derive(Default)]
@@ -23,8 +37,107 @@ pub(crate) struct Kept {
     pub(crate) contexts: Shelf<Circumstances, Context>,
 }
 
+/// What one engine has allowed: answers rest on its groups as well.
+#[derive(Default)]
+pub(crate) struct Answers {
+    /// Scripts all of whose requests are allowed.
+    scripts: Shelf<(Occasion, Vec<Raised>, Script), Vec<Judged>, MAX_SCRIPTS>,
+    /// Acts of the runner's own that are allowed.
+    acts: Shelf<(Occasion, Act), ()>,
+}
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
+impl Answers {
+    /// The answers to these questions, if all were allowed when they were last asked on the same facts.
+    pub(crate) fn script(&self, sheaf: &Sheaf, facts: &Facts) -> Option<Vec<Judged>> {
+        let occasion = Occasion::of(facts)?;
+        self.scripts
+            .find(|(kept, raised, script)| *script == sheaf.script && *raised == sheaf.raised && *kept == occasion)
+    }
+
+    /// Keeps the answers to these questions, which are all allowed.
+    pub(crate) fn keep_script(&self, sheaf: &Sheaf, facts: &Facts, judged: &[Judged]) {
+        let is_value = |raised: &Raised| matches!(raised.item.what, What::Env(_));
+        if sheaf.raised.len() > MAX_QUESTIONS || sheaf.raised.iter().any(is_value) || sheaf.bytes() > MAX_TEXT {
+            return;
+        }
+        if let Some(occasion) = Occasion::of(facts) {
+            self.scripts.keep((occasion, sheaf.raised.clone(), sheaf.script), judged.to_vec());
+        }
+    }
+
+    /// Whether this act was allowed when it was last asked about on the same facts.
+    pub(crate) fn act(&self, act: &Act, facts: &Facts) -> bool {
+        Occasion::of(facts)
+            .is_some_and(|occasion| self.acts.find(|(kept, allowed)| allowed == act && *kept == occasion).is_some())
+    }
+
+    /// Keeps that this act is allowed.
+    pub(crate) fn keep_act(&self, act: &Act, facts: &Facts) {
+        let brings_no_value = matches!(act, Act::UseTool(_) | Act::OpenSession);
+        if let Some(occasion) = Occasion::of(facts).filter(|_| brings_no_value) {
+            self.acts.keep((occasion, act.clone()), ());
+        }
+    }
+}
+
+/// What an answer rests on besides the question, to a set that looks at nothing that passes by itself.
+#[derive(PartialEq, Eq)]
+struct Occasion {
+    principal: Principal,
+    transport: Transport,
+    host: String,
+    machine: Machine,
+    workspace: AbsolutePath,
+    cwd: AbsolutePath,
+    temp: Option<AbsolutePath>,
+    session: Session,
+}
+
+impl Occasion {
+    /// `None`: on facts like these nothing can be answered.
+    fn of(facts: &Facts) -> Option<Self> {
+        // Whoever adds a fact has to say here where it goes: the last nine are in the questions.
+        let Facts {
+            principal,
+            transport,
+            host,
+            workspace,
+            cwd,
+            temp,
+            session,
+            clock,
+            machine,
+            programs: _,
+            paths: _,
+            matches: _,
+            below: _,
+            inert: _,
+            no_options: _,
+            directories: _,
+            started_by: _,
+            at_execve: _,
+        } = facts;
+        clock.is_well_formed().then(|| Self {
+            principal: principal.clone(),
+            transport: *transport,
+            host: host.clone(),
+            machine: machine.clone(),
+            workspace: workspace.clone(),
+            cwd: cwd.clone(),
+            temp: temp.clone(),
+            session: session.unread(),
+        })
+    }
+}
+
 /// A few values with their keys; full, it is emptied.
-pub(crate) struct Shelf<K, V>(Mutex<Vec<(K, V)>>);
+pub(crate) struct Shelf<K, V, const MAX: usize = 16>(Mutex<Vec<(K, V)>>);
 
 /// What the entities that outlast a script are made of.
 #[derive(Clone)]
@@ -52,13 +165,13 @@ pub(crate) struct Circumstances {
     pub(crate) own: Vec<(String, RestrictedExpression)>,
 }
 
-impl<K, V> Default for Shelf<K, V> {
+impl<K, V, const MAX: usize> Default for Shelf<K, V, MAX> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K, V: Clone> Shelf<K, V> {
+impl<K, V: Clone, const MAX: usize> Shelf<K, V, MAX> {
     /// The value whose key is the same.
     pub(crate) fn find(&self, same: impl Fn(&K) -> bool) -> Option<V> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,11 +195,37 @@ impl<K, V: Clone> Shelf<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX, Shelf};
+    use super::Shelf;
+    use crate::request::tests::{engine, facts};
+    use crate::verdict::Decision;
+
+    const MAX: usize = 4;
+
+    const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+    #[test]
+    fn values_and_long_scripts_are_not_kept() {
+        let long = format!("cat {}", "x".repeat(super::MAX_TEXT));
+        let many = "cat x;".repeat(super::MAX_QUESTIONS);
+        for (script, kept) in [("cat x", 1), ("A=value cat x", 0), (&long, 0), (&many, 0)] {
+            let engine = engine(ALL);
+            for _ in 0..2 {
+                let inventory = palisade_grammar::inventory(script.as_bytes());
+                let decision = engine.decide(inventory, &facts()).report().decision;
+                assert!(decision == Decision::Allow || kept == 0, "{script}");
+            }
+            assert_eq!(engine.answers.scripts.len(), kept, "{script}");
+        }
+        let passing = engine(&format!(
+            "{ALL} @id(\"f\") forbid (principal is Agent, action, resource) when {{ context.session.commands > 9 }};"
+        ));
+        let verdict = passing.decide(palisade_grammar::inventory(b"cat x"), &facts());
+        assert_eq!((verdict.report().decision, passing.answers.scripts.len()), (Decision::Allow, 0));
+    }
 
     #[test]
     fn what_is_kept_is_bounded_and_found_by_its_key_alone() {
-        let shelf = Shelf::default();
+        let shelf = Shelf::<_, _, MAX>::default();
         for number in 0..10 * MAX {
             shelf.keep(number, number * 2);
             assert_eq!(shelf.find(|key| *key == number), Some(number * 2));

@@ -69,6 +69,7 @@ pub use crate::verdict::{
 pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};
 
+use crate::kept::Answers;
 use crate::request::Asker;
 
 /// Decides scripts: a validated set of policies, and the groups that they name.
@@ -78,17 +79,18 @@ pub struct Engine {
     vocabulary: Vocabulary,
     /// See [`Self::held_by_decision_alone`]; asked for with every script.
     unheld: OnceLock<Vec<(String, Vec<String>)>>,
+    answers: Answers,
 }
 
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new() }
+        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new(), answers: Answers::default() }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
     pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
-        verdict::decide(&self.bundle, &self.vocabulary, inventory, facts)
+        verdict::decide(&self.bundle, &self.vocabulary, self.answers(), inventory, facts)
     }
 
     /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
@@ -116,7 +118,7 @@ impl Engine {
 
     /// Whether some policy looks at what changes by itself: the clock, or the session.
     pub fn reads_what_passes(&self) -> bool {
-        self.bundle.reads.clock || self.bundle.reads.session
+        self.bundle.reads.what_passes()
     }
 
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
@@ -214,8 +216,7 @@ impl Engine {
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
-        let asker = self.asker(facts);
-        verdict::permits(&self.bundle, &asker, &asker.act(act))
+        verdict::permits_act(&self.bundle, &self.vocabulary, self.answers(), facts, act)
     }
 
     /// Whether some policy permits something only behind a checkpoint.
@@ -270,6 +271,11 @@ impl Engine {
     pub fn roots(&self) -> BTreeSet<AbsolutePath> {
         let named = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
         self.vocabulary.roots().into_iter().chain(named).collect()
+    }
+
+    /// Where answers are kept; `None` if some policy looks at what passes by itself, so that none would be found again.
+    fn answers(&self) -> Option<&Answers> {
+        (!self.reads_what_passes()).then_some(&self.answers)
     }
 
     fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {

@@ -19,6 +19,7 @@ use crate::verdict::Approval;
 const MAX_DEPTH: usize = 64;
 
 /// A question, and where the script raises it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Raised {
     pub(crate) item: Item<String>,
     /// Where it stands in the script.
@@ -48,6 +49,11 @@ pub(crate) struct Sheaf {
 }
 
 impl Sheaf {
+    /// How long all texts in the questions are together, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.raised.iter().map(|raised| raised.item.bytes()).sum()
+    }
+
     /// The same as plain data, with the circumstances.
     pub(crate) fn asked(self, facts: &Facts, people: &[Approval]) -> Asked<String> {
         let Facts { principal, session, clock, machine, .. } = facts;

@@ -621,7 +621,7 @@ impl<'a> Asker<'a> {
         let facts = self.facts;
         let path_groups = self.groups_of(&facts.workspace);
         let host_groups: Vec<&str> = self.vocabulary.host_groups_of(&facts.host).collect();
-        let session = (!self.bundle.reads.session).then(|| unread_session(&facts.session));
+        let session = (!self.bundle.reads.session).then(|| facts.session.unread());
         let same_place = |key: &Lasting| {
             key.principal == facts.principal
                 && (key.transport, &key.host, &key.machine) == (facts.transport, &facts.host, &facts.machine)
@@ -900,11 +900,6 @@ enum Reach<'a> {
     Known(&'a BTreeSet<String>),
     /// All of it, and what is there is not known.
     Unknown,
-}
-
-/// A session as it looks to a set in which no policy looks at what changes from one script to the next.
-fn unread_session(session: &Session) -> Session {
-    Session { age_ms: 0, commands: 0, ..session.clone() }
 }
 
 fn session_entity(session: &Session) -> Built<Entity> {

@@ -13,6 +13,7 @@ use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::explain;
 use crate::facts::{Channel, Facts};
+use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
@@ -319,18 +320,33 @@ pub struct Reason {
     pub suggest: String,
 }
 
-/// Asks everything about a script and makes the verdict.
-pub(crate) fn decide(bundle: &Bundle, vocabulary: &Vocabulary, inventory: Inventory, facts: &Facts) -> Verdict {
-    let asker = Asker::new(bundle, vocabulary, facts);
+/// Asks everything about a script and makes the verdict. `kept`: what these very policies and groups have allowed.
+pub(crate) fn decide(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    kept: Option<&Answers>,
+    inventory: Inventory,
+    facts: &Facts,
+) -> Verdict {
     let sheaf = raised::script(&inventory, facts);
-    let drafts = asker.drafts(&sheaf);
-    if drafts.len() > MAX_REQUESTS {
-        let report = too_many(bundle, &inventory, drafts.len());
-        return Verdict::Deny(Denial { inventory, report });
-    }
-    let sheet = asker.sheet(drafts);
-    let judged = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
-    let mut report = report(bundle, &asker, &inventory, facts, &sheet, judged);
+    let mut report = match kept.and_then(|kept| kept.script(&sheaf, facts)) {
+        Some(judged) => report(bundle, &inventory, facts, judged, Vec::new()),
+        None => {
+            let asker = Asker::new(bundle, vocabulary, facts);
+            let drafts = asker.drafts(&sheaf);
+            if drafts.len() > MAX_REQUESTS {
+                let report = too_many(bundle, &inventory, drafts.len());
+                return Verdict::Deny(Denial { inventory, report });
+            }
+            let sheet = asker.sheet(drafts);
+            let judged: Vec<_> = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
+            if let Some(kept) = kept.filter(|_| strictest(&judged) == Decision::Allow) {
+                kept.keep_script(&sheaf, facts, &judged);
+            }
+            let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
+            report(bundle, &inventory, facts, judged, reasons)
+        }
+    };
     report.asked = Some(Box::new(sheaf.asked(facts, &[])));
     match report.decision {
         Decision::Allow => Verdict::Allow(Grant { inventory, facts: Box::new(facts.clone()), report, approved: false }),
@@ -348,7 +364,7 @@ pub(crate) fn rehearse(
     approved: bool,
 ) -> Report {
     if !approved {
-        return decide(bundle, vocabulary, inventory, facts).report().clone();
+        return decide(bundle, vocabulary, None, inventory, facts).report().clone();
     }
     let asker = Asker::new(bundle, vocabulary, facts);
     let drafts = asker.drafts(&raised::script(&inventory, facts));
@@ -357,8 +373,9 @@ pub(crate) fn rehearse(
     }
     let sheet = asker.sheet(drafts);
     let judged = sheet.drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, true))));
-    let judged = judged.collect();
-    report(bundle, &asker, &inventory, facts, &sheet, judged)
+    let judged: Vec<_> = judged.collect();
+    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
+    report(bundle, &inventory, facts, judged, reasons)
 }
 
 /// The report on executing a program with these words, in an environment that these acts have made.
@@ -379,8 +396,9 @@ pub(crate) fn execution(
     let sheet = asker.sheet(drafts);
     // Nobody can be asked now, so that only what stands as it is counts.
     let ask = |draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, approved)));
-    let judged = sheet.drafts.iter().map(ask).collect();
-    report(bundle, &asker, inventory, facts, &sheet, judged)
+    let judged: Vec<_> = sheet.drafts.iter().map(ask).collect();
+    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
+    report(bundle, inventory, facts, judged, reasons)
 }
 
 /// The report on something other than a script and on the files that it touches, asked as approved where `approved`.
@@ -622,7 +640,8 @@ pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Questi
         })
         .collect();
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
-    let mut report = report(bundle, &asker, &inventory, &facts, &sheet, judged);
+    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
+    let mut report = report(bundle, &inventory, &facts, judged, reasons);
     report.asked = Some(Box::new(sheaf.asked(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
@@ -652,6 +671,25 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
         checkpoint: Vec::new(),
         asked: None,
     }
+}
+
+/// The answer to one act of the runner's own, which no approval can lift.
+pub(crate) fn permits_act(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    kept: Option<&Answers>,
+    facts: &Facts,
+    act: &Act,
+) -> bool {
+    if kept.is_some_and(|kept| kept.act(act, facts)) {
+        return true;
+    }
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let permitted = permits(bundle, &asker, &asker.act(act));
+    if let Some(kept) = kept.filter(|_| permitted) {
+        kept.keep_act(act, facts);
+    }
+    permitted
 }
 
 /// The answer to one request of the runner's own, which no approval can lift.
@@ -757,11 +795,10 @@ fn judged(draft: &Draft, answer: Answer) -> Judged {
 
 fn report(
     bundle: &Bundle,
-    asker: &Asker<'_>,
     inventory: &Inventory,
     facts: &Facts,
-    sheet: &Sheet,
     requests: Vec<Judged>,
+    reasons: Vec<Reason>,
 ) -> Report {
     let written = |span: Span| {
         let bytes = inventory.script().get(span.start..span.end).unwrap_or_default();
@@ -773,7 +810,6 @@ fn report(
         text: written(opaque.span),
         detail: opaque.detail.clone(),
     });
-    let reasons = explain::reasons(bundle, asker, sheet, &requests);
     Report {
         decision: strictest(&requests),
         command: String::from_utf8_lossy(inventory.script()).into_owned(),

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_engine::{
-    AbsolutePath, Approval, Bundle, Channel, Clock, Decision, Engine, Facts, FileAction, Origin, Principal, Program,
-    Session, Source, Transport, Verdict, Vocabulary,
+    AbsolutePath, Approval, Auth, Bundle, Channel, Clock, Decision, Engine, Facts, FileAction, Origin, Principal,
+    Program, Session, SessionShell, Source, Transport, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -410,4 +410,84 @@ fn the_background_at_a_target_is_the_texts() {
         engine.decide_execution(&execution, &Facts { at_execve, ..at(guarded) }, &[], false).decision
     };
     assert_eq!((executed(true), executed(false)), (Decision::Allow, Decision::Deny));
+}
+
+/// Each policy looks at one fact and forbids what `change` makes of it, after the same was allowed and its answer kept.
+#[test]
+fn an_answer_that_is_kept_holds_on_the_same_facts_alone() {
+    let rows: &[(&str, fn(&mut Facts))] = &[
+        ("principal == Agent::\"agent\"", |facts| facts.principal.agent = "other".to_owned()),
+        ("principal.user == User::\"u\"", |facts| facts.principal.user = "v".to_owned()),
+        ("principal in Role::\"developer\"", |facts| facts.principal.roles.clear()),
+        ("principal.verified", |facts| facts.principal.verified = false),
+        ("principal.auth == AuthMethod::\"os-user\"", |facts| facts.principal.auth = Auth::None),
+        ("!principal.scopes.contains(\"s\")", |facts| _ = facts.principal.scopes.insert("s".to_owned())),
+        ("principal.client == \"\"", |facts| facts.principal.client = "c".to_owned()),
+        ("context.transport == Transport::\"local\"", |facts| facts.transport = Transport::Ssh),
+        ("context.host == Host::\"localhost\"", |facts| facts.host = "build".to_owned()),
+        ("context.host.image == \"\"", |facts| facts.machine.image = "i".to_owned()),
+        ("!context.host.keyVerified", |facts| facts.machine.key_verified = true),
+        ("context.workspace == Path::\"/srv/app\"", |facts| facts.workspace = path("/srv/other")),
+        ("context.cwd == Path::\"/srv/app\"", |facts| facts.directories = [(CommandId(0), path("/srv"))].into()),
+        ("context.session == Session::\"s-1\"", |facts| facts.session.id = "s-2".to_owned()),
+        ("!context.session.labels.contains(Label::\"used-network\")", |facts| {
+            _ = facts.session.labels.insert("used-network".to_owned())
+        }),
+        ("context.session.sandboxed", |facts| facts.session.sandboxed = false),
+        ("!context.session.guarded", |facts| facts.session.guarded = true),
+        ("!context.session.pathsHeld", |facts| facts.session.paths_held = true),
+        ("context.session.shell == \"bash\"", |facts| facts.session.shell = SessionShell::Sh),
+        ("context.session.commands == 0", |facts| facts.session.commands = 1),
+        ("context.session.age == duration(\"0ms\")", |facts| facts.session.age_ms = 1),
+        ("context.clock.weekday == Weekday::\"Sat\"", |facts| facts.clock.weekday = 6),
+        ("context.clock.timeOfDay == duration(\"12h\")", |facts| facts.clock.time_of_day_ms = 0),
+    ];
+    let on_commands = [
+        (
+            "resource.path == \"/usr/bin/x\"",
+            (|facts| program_at(facts, "/usr/bin/y", Origin::System)) as fn(&mut Facts),
+        ),
+        ("resource.origin == Origin::\"system\"", |facts| program_at(facts, "/usr/bin/x", Origin::Toolchain)),
+        ("!resource.spawned", |facts| facts.started_by = Some(BTreeSet::new())),
+    ];
+    let rules = rows.iter().map(|(condition, change)| ("", *condition, *change));
+    let all = rules.chain(on_commands.map(|(condition, change)| (" == Action::\"exec\"", condition, change)));
+    for (action, condition, change) in all {
+        let rule = format!(
+            "{ALL} @id(\"one\") forbid (principal is Agent, action{action}, resource) unless {{ {condition} }};"
+        );
+        let engine = site(&rule);
+        let mut changed = facts();
+        change(&mut changed);
+        for _ in 0..2 {
+            assert_eq!(decision(&engine, "echo x", &facts()), Decision::Allow, "{condition}");
+            let (kept, fresh) = (decide(&engine, "echo x", &changed), decide(&site(&rule), "echo x", &changed));
+            assert_eq!((kept.report().decision, kept.report()), (Decision::Deny, fresh.report()), "{condition}");
+        }
+        if action.is_empty() && !condition.contains("cwd") {
+            assert!(engine.permits_tool(&facts(), "exec"), "{condition}");
+            assert!(!engine.permits_tool(&changed, "exec"), "{condition}");
+        }
+    }
+}
+
+fn program_at(facts: &mut Facts, place: &str, origin: Origin) {
+    facts.programs.insert(CommandId(0), Program { path: Some(path(place)), origin });
+}
+
+/// What was asked is told as it was asked, and where: nothing of that is an older script's.
+#[test]
+fn a_kept_answer_is_told_like_a_new_one() {
+    let engine = developer();
+    let mut facts = facts();
+    for script in ["git status", "  git status", "git  status", "git status; ls", "ls; git status", "cat file"] {
+        for commands in 0..3 {
+            facts.session.commands = commands;
+            let (kept, fresh) = (decide(&engine, script, &facts), decide(&developer(), script, &facts));
+            assert_eq!((kept.report().decision, kept.report()), (Decision::Allow, fresh.report()), "{script}");
+        }
+    }
+    facts.clock.now = "yesterday".to_owned();
+    assert_eq!(decision(&engine, "git status", &facts), Decision::Deny);
+    assert!(!engine.permits_tool(&facts, "exec"));
 }
