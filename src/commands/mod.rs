@@ -75,17 +75,33 @@ fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
 /// Begins to look at what the machine can enforce, beside what else a start does: it takes processes in namespaces of their own,
 /// and whoever needs to know waits for it. A process that is still to enter a view must have no second thread, so not before that.
 fn begin_to_probe() {
+    make_room_for_descriptors();
     let probe = || _ = palisade_runner::sandbox::probe();
     let _where_there_is_no_thread_it_is_done_later =
         std::thread::Builder::new().name("palisade-probe".to_owned()).spawn(probe);
 }
 
-/// The runtime that the asynchronous verbs run on.
-fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
-    // Sessions take some twenty descriptors each, and background children keep two for every command that left some. What
-    // a session's own programs may open is its plan's to say. Where more cannot be had, the session that lacks one says so.
+/// Has the kernel make its table of descriptors as long as it will get, while there is one thread. With more, each time that it grows
+/// all processors are waited for (`expand_fdtable`, `fs/file.c`), which takes some 5 ms, and keeps whoever opens anything waiting as well.
+fn make_room_for_descriptors() {
+    may_open_all();
+    // What cannot be had now is had later, at that price.
+    let _ = std::fs::File::open("/dev/null").map(|file| rustix::io::fcntl_dupfd_cloexec(file, DESCRIPTORS - 1));
+}
+
+/// Descriptors of some two hundred sessions; their table takes 32 KiB.
+const DESCRIPTORS: i32 = 4096;
+
+/// Sessions take some twenty descriptors each, and background children keep two for every command that left some. What
+/// a session's own programs may open is its plan's to say. Where more cannot be had, the session that lacks one says so.
+fn may_open_all() {
     let _stays =
         getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+}
+
+/// The runtime that the asynchronous verbs run on.
+fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    may_open_all();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

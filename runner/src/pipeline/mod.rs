@@ -336,8 +336,10 @@ impl Pipeline {
     /// If the record cannot be written, or the kernel lacks what the level asks for.
     pub fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
         let settings = Settings { redactor: settings.redactor.session(), ..settings };
+        // Made while the machine may still be looked at, which takes processes and little of a processor.
+        let start = record::start(&settings);
         crate::sandbox::probe().meets(settings.level)?;
-        let audit = Audit::open(&settings.audit, record::start(&settings))?;
+        let audit = Audit::open(&settings.audit, start)?;
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         let approvals = Mutex::new(Approvals::new(settings.approvals_expire));

@@ -263,13 +263,7 @@ impl Offer {
 }
 
 fn ask() -> Offer {
-    let (namespaces, namespaces_refused) = usable_namespaces();
-    let mounts = match namespaces {
-        Namespaces::None => Err(String::new()),
-        Namespaces::Root | Namespaces::User => {
-            enforce::attempt(namespaces, Some(mounts::trial())).map_err(|error| super::chain(&error))
-        }
-    };
+    let Usable { namespaces, refused, mounts } = usable();
     let (groups, groups_refused) = match group::offered(namespaces) {
         Ok(groups) => (groups, String::new()),
         Err(why) => (Vec::new(), why),
@@ -282,7 +276,7 @@ fn ask() -> Offer {
         // A file that is not there is a kernel without that module.
         ptrace: guard::may_trace() && std::fs::read_to_string(YAMA).map_or(true, |scope| scope.trim() != "3"),
         namespaces,
-        namespaces_refused,
+        namespaces_refused: refused,
         mounts: mounts.is_ok(),
         mounts_refused: mounts.err().unwrap_or_default(),
         groups,
@@ -291,15 +285,26 @@ fn ask() -> Offer {
     }
 }
 
-/// The first kind that works, and else what the kernel answered last. Root in a container often may make none of its own and
-/// yet some in a user namespace.
-fn usable_namespaces() -> (Namespaces, String) {
+/// What kind of namespaces works, and else what the kernel answered last; and whether mounts do in them.
+struct Usable {
+    namespaces: Namespaces,
+    refused: String,
+    mounts: Result<(), String>,
+}
+
+/// The first kind that works. Root in a container often may make none of its own and yet some in a user namespace.
+///
+/// Mounts are tried with it, since nearly everywhere both work or neither does: making namespaces, a network above all, is most of
+/// what this takes.
+fn usable() -> Usable {
     let mut refused = String::new();
     for namespaces in [Namespaces::Root, Namespaces::User] {
-        match enforce::attempt(namespaces, None) {
-            Ok(()) => return (namespaces, String::new()),
+        let mounts = enforce::attempt(namespaces, Some(mounts::trial())).map_err(|error| super::chain(&error));
+        let alone = if mounts.is_ok() { Ok(()) } else { enforce::attempt(namespaces, None) };
+        match alone {
+            Ok(()) => return Usable { namespaces, refused: String::new(), mounts },
             Err(error) => refused = super::chain(&error),
         }
     }
-    (Namespaces::None, refused)
+    Usable { namespaces: Namespaces::None, refused, mounts: Err(String::new()) }
 }
