@@ -131,6 +131,39 @@ impl Parent {
     }
 }
 
+/// A process and those above it, up to the session's shell or the first that has become a program, as the kernel told of them when it was
+/// asked.
+#[derive(Debug)]
+pub(super) struct Ancestry {
+    /// The process; none where that cannot be told.
+    first: Option<i32>,
+    /// When each of those began that have become nothing since they were forked, the process itself first.
+    below: Vec<u64>,
+    top: Top,
+}
+
+/// What is above them.
+#[derive(Clone, Copy, Debug)]
+enum Top {
+    /// The session's shell.
+    Shell,
+    /// A program, in the process of this number that began at this time.
+    Image(i32, u64),
+    /// Nobody that is known.
+    Nobody,
+}
+
+impl Ancestry {
+    /// When the process itself began.
+    fn since(&self) -> Option<u64> {
+        let of_image = match self.top {
+            Top::Image(_, since) => Some(since),
+            Top::Shell | Top::Nobody => None,
+        };
+        self.below.first().copied().or(of_image)
+    }
+}
+
 /// What is above a process that asks to become a program.
 #[derive(Debug)]
 pub(super) struct Lineage {
@@ -174,41 +207,52 @@ impl Images {
         self.kept = 0;
     }
 
-    /// What the process of this thread is, or whose child, if it has not become anything itself.
-    pub(super) fn lineage(&self, thread: i32) -> Lineage {
-        self.look_at_shell();
-        let Some(first) = leader(thread) else { return Lineage { parent: Parent::Lost, process: None } };
-        let mut since = None;
-        let parent = self.parent(first, &mut since);
-        Lineage { parent, process: since.map(|since| (first, since)) }
-    }
-
-    /// `since` is told when the process began.
-    fn parent(&self, first: i32, since: &mut Option<u64>) -> Parent {
-        let mut process = first;
-        // When the oldest of the forks on the way up was made.
-        let mut oldest = u64::MAX;
+    /// The process of this thread and those above it.
+    pub(super) fn ancestry(&self, thread: i32) -> Ancestry {
+        let mut ancestry = Ancestry { first: leader(thread), below: Vec::new(), top: Top::Nobody };
+        let Some(mut process) = ancestry.first else { return ancestry };
         for _ in 0..MAX_GENERATIONS {
             if process == self.shell {
-                return Parent::Shell;
-            }
-            let Ok(stat) = ProcessStat::of(process) else { break };
-            since.get_or_insert(stat.start);
-            if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
-                // A fork that is older than its parent's program runs on with what the parent was before.
-                let is_of_image = oldest > image.executed
-                    || oldest == image.executed
-                        && Identity::of(first).is_some_and(|it| Identity::of(process) == Some(it));
-                if process == first || is_of_image {
-                    return Parent::Image(image.clone());
-                }
+                ancestry.top = Top::Shell;
                 break;
             }
+            let Ok(stat) = ProcessStat::of(process) else { break };
+            if self.known.get(&process).is_some_and(|image| image.since == stat.start) {
+                ancestry.top = Top::Image(process, stat.start);
+                break;
+            }
+            ancestry.below.push(stat.start);
             if stat.parent <= 1 {
                 break;
             }
-            oldest = oldest.min(stat.start);
             process = stat.parent;
+        }
+        ancestry
+    }
+
+    /// What such a process is, or whose child, if it has not become anything itself.
+    pub(super) fn lineage(&self, ancestry: &Ancestry) -> Lineage {
+        self.look_at_shell();
+        let Some(first) = ancestry.first else { return Lineage { parent: Parent::Lost, process: None } };
+        Lineage { parent: self.parent(first, ancestry), process: ancestry.since().map(|since| (first, since)) }
+    }
+
+    fn parent(&self, first: i32, ancestry: &Ancestry) -> Parent {
+        let image = match ancestry.top {
+            Top::Shell => return Parent::Shell,
+            Top::Image(process, _) => self.known.get(&process).map(|image| (process, image)),
+            Top::Nobody => None,
+        };
+        if let Some((process, image)) = image {
+            // When the oldest of the forks on the way up was made. One that is older than its parent's program runs on with what the parent
+            // was before.
+            let oldest = ancestry.below.iter().copied().min().unwrap_or(u64::MAX);
+            let is_of_image = oldest > image.executed
+                || oldest == image.executed
+                    && Identity::of(first).is_some_and(|it| Identity::of(process) == Some(it));
+            if process == first || is_of_image {
+                return Parent::Image(image.clone());
+            }
         }
         // A copy of the shell that has lost its parent still runs the script's text. Whoever else runs the same file with the same
         // words is held to what the agent may write.
@@ -216,26 +260,13 @@ impl Images {
         if is_copy { Parent::Shell } else { Parent::Lost }
     }
 
-    /// Where the process of this thread comes from.
-    pub(super) fn source(&self, thread: i32) -> Source {
-        let Some(first) = leader(thread) else { return Source::Unknown };
-        let (mut process, mut forked, mut begun) = (first, None, None);
-        for _ in 0..MAX_GENERATIONS {
-            if process == self.shell {
-                return forked.map_or(Source::Shell, Source::Fork);
-            }
-            let Ok(stat) = ProcessStat::of(process) else { break };
-            if let Some(image) = self.known.get(&process).filter(|image| image.since == stat.start) {
-                return Source::Program(image.script);
-            }
-            begun.get_or_insert(stat.start);
-            forked = Some(stat.start);
-            if stat.parent <= 1 {
-                break;
-            }
-            process = stat.parent;
+    /// Where such a process comes from.
+    pub(super) fn source(&self, ancestry: &Ancestry) -> Source {
+        match (ancestry.top, ancestry.below.last()) {
+            (Top::Shell, forked) => forked.map_or(Source::Shell, |forked| Source::Fork(*forked)),
+            (Top::Image(process, _), _) => Source::Program(self.known.get(&process).and_then(|image| image.script)),
+            (Top::Nobody, _) => ancestry.since().map_or(Source::Unknown, Source::Orphan),
         }
-        begun.map_or(Source::Unknown, Source::Orphan)
     }
 
     /// Remembers what the shell runs, as long as it does: it is asked about last when it makes way for a program.

@@ -37,7 +37,7 @@ pub use self::desk::Desk;
 pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
-use self::images::{Guise, Image, Images, Lineage, Parent, Reader};
+use self::images::{Ancestry, Guise, Image, Images, Lineage, Parent, Reader};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
 use crate::sandbox::{Execution, Judge, ProcessStat};
@@ -70,6 +70,8 @@ pub struct Guard {
     policy_set: String,
     /// Where the process comes from that asked last.
     lineage: Option<Lineage>,
+    /// Those above whoever asks now.
+    ancestry: Option<Ancestry>,
     /// What was let through last, step by step.
     steps: Vec<Step>,
     /// The script that what was asked about last belongs to.
@@ -136,6 +138,7 @@ impl Guard {
             allowed: HashSet::new(),
             hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
+            ancestry: None,
             lineage: None,
             steps: Vec::new(),
             script: None,
@@ -143,13 +146,17 @@ impl Guard {
     }
 
     /// The script that started a process, or what started it.
-    fn script(&self, thread: i32) -> Option<u64> {
-        self.desk.script(|| self.images.source(thread))
+    /// The script that such a process belongs to.
+    fn script(&self, ancestry: &Ancestry) -> Option<u64> {
+        self.desk.script(|| self.images.source(ancestry))
     }
 
     fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
         let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
-        let lineage = self.images.lineage(execution.thread);
+        // The caller waits meanwhile, and so do all steps of its.
+        let ancestry = self.ancestry.take().unwrap_or_else(|| self.images.ancestry(execution.thread));
+        let lineage = self.images.lineage(&ancestry);
+        self.ancestry = Some(ancestry);
         let parent = lineage.parent.clone();
         self.lineage = Some(lineage);
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
@@ -421,7 +428,8 @@ impl Judge for Guard {
     fn may(&mut self, steps: &[Execution]) -> bool {
         if steps.len() <= 1 {
             self.steps.clear();
-            self.script = steps.first().and_then(|step| self.script(step.thread));
+            self.ancestry = steps.first().map(|step| self.images.ancestry(step.thread));
+            self.script = self.ancestry.as_ref().and_then(|ancestry| self.script(ancestry));
         }
         match self.judge(steps) {
             Ok(step) => {
@@ -440,7 +448,8 @@ impl Judge for Guard {
     fn became(&mut self, steps: &[Execution]) -> bool {
         let Some(last) = steps.last() else { return false };
         // It has been waiting ever since it was asked about: nobody else can have its number.
-        let lineage = self.lineage.take().unwrap_or_else(|| self.images.lineage(last.thread));
+        let look = || self.images.lineage(&self.images.ancestry(last.thread));
+        let lineage = self.lineage.take().unwrap_or_else(look);
         let looked_at = || ProcessStat::of(last.thread).ok().map(|stat| stat.start);
         // Without it the process would go on under the name of what it was before.
         let Some(since) = lineage.since(last.thread).or_else(looked_at) else { return false };
@@ -469,7 +478,7 @@ impl Judge for Guard {
     }
 
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
-        let script = self.script(execution.thread);
+        let script = self.script(&self.images.ancestry(execution.thread));
         self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() }, script);
     }
 }
