@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use miette::Diagnostic;
+use palisade_runner::shown::is_plain;
 use palisade_runner::{DeniedProgram, Explained, Failure, OpenError, Redacted};
+
+pub(crate) use palisade_runner::shown::printable;
 
 use crate::config::ConfigError;
 
@@ -159,18 +162,11 @@ fn caret(script: &str, [start, end]: [usize; 2]) -> String {
     format!("  {}\n  {}{}\n", printable(line), " ".repeat(indent), "^".repeat(width))
 }
 
-/// An agent's text must not move the cursor, nor turn or hide what stands beside it.
-pub(crate) fn printable(text: &str) -> String {
-    let shows = |character: char| !character.is_control() && !is_invisible(character);
-    text.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
-}
-
 /// JSON with all in its texts escaped that [`printable()`] replaces; such characters stand nowhere else in it.
 pub(crate) fn escaped(json: &str) -> String {
-    let shows = |character: char| !character.is_control() && !is_invisible(character);
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
-        if shows(character) || character == '\n' {
+        if is_plain(character) || character == '\n' {
             escaped.push(character);
         } else {
             let units =
@@ -179,15 +175,6 @@ pub(crate) fn escaped(json: &str) -> String {
         }
     }
     escaped
-}
-
-/// Characters that change the direction of text or have no width: Unicode's format characters as far as they can deceive.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 /// The whole script, each line marked, so that nobody says yes to what was cut off.

@@ -412,10 +412,13 @@ fn the_background_at_a_target_is_the_texts() {
     assert_eq!((executed(true), executed(false)), (Decision::Allow, Decision::Deny));
 }
 
+/// Makes one fact another.
+type Change = fn(&mut Facts);
+
 /// Each policy looks at one fact and forbids what `change` makes of it, after the same was allowed and its answer kept.
 #[test]
 fn an_answer_that_is_kept_holds_on_the_same_facts_alone() {
-    let rows: &[(&str, fn(&mut Facts))] = &[
+    let rows: &[(&str, Change)] = &[
         ("principal == Agent::\"agent\"", |facts| facts.principal.agent = "other".to_owned()),
         ("principal.user == User::\"u\"", |facts| facts.principal.user = "v".to_owned()),
         ("principal in Role::\"developer\"", |facts| facts.principal.roles.clear()),

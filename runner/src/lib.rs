@@ -41,6 +41,7 @@ mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;
+pub mod shown;
 pub mod transport;
 
 pub use palisade_engine::Decision;

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use palisade_runner::Redacted;
 use palisade_runner::control::wire::{Effect, File, Reason, Request};
+use palisade_runner::shown::printable;
 use rmcp::model::{ElicitRequest, ElicitRequestParams};
 use serde_json::{Value, json};
 
@@ -138,20 +139,6 @@ fn line(text: &Redacted) -> String {
 /// A text of the agent's, each line of it marked.
 fn marked(text: &str) -> String {
     text.trim_end().split('\n').map(|line| format!("  | {}", printable(line))).collect::<Vec<_>>().join("\n")
-}
-
-/// One line in which nothing turns or hides what stands beside it.
-fn printable(text: &str) -> String {
-    text.chars().map(|shown| if shown.is_control() || is_invisible(shown) { '\u{fffd}' } else { shown }).collect()
-}
-
-/// Characters that change the direction of text or have no width: Unicode's format characters as far as they can deceive.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 #[cfg(test)]

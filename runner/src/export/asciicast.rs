@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{text, written};
 use crate::audit;
+use crate::shown::printable;
 
 /// The screen that a recording is for.
 const SCREEN: (u32, u32) = (120, 30);
@@ -74,13 +75,9 @@ fn shown(record: &Value) -> Option<String> {
     })
 }
 
-/// A text that moves no cursor, sets no colour and turns nothing round, whatever was typed.
+/// A text whose lines cannot be taken for the recording's own: those behind the first begin as bash lets them.
 fn plain(text: &str) -> String {
-    let turns =
-        |character| matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-    let moves = |character: char| character.is_control() && character != '\n';
-    let fits = |character: char| if moves(character) || turns(character) { '\u{fffd}' } else { character };
-    text.chars().map(fits).collect()
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n> ")
 }
 
 #[cfg(test)]
@@ -94,7 +91,7 @@ mod tests {
         let records = [
             json!({ "kind": "start", "ts": "2026-11-21T04:15:00.000Z" }),
             json!({ "kind": "decision", "ts": "2026-11-21T04:15:01.000Z", "session": "s1", "cwd": "/w",
-                    "cmd": "echo a\u{1b}[2J\u{202e}\nb", "decision": { "effect": "deny", "determining": ["p"] } }),
+                    "cmd": "echo a\u{1b}[2J\u{202e}\n# allow", "decision": { "effect": "deny", "determining": ["p"] } }),
             json!({ "kind": "outcome", "ts": "2026-11-21T04:15:03.500Z", "exit": { "code": 0 },
                     "out": { "bytes": 12 }, "err": { "bytes": 0 } }),
         ];
@@ -103,7 +100,10 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert_eq!(lines.first().unwrap().get("version").unwrap(), 2);
         let event = |at: usize| lines.get(at).unwrap().as_array().unwrap().clone();
-        assert_eq!(event(1), [json!(0.0), json!("o"), json!("/w $ echo a\u{fffd}[2J\u{fffd}\r\nb\r\n# deny by p\r\n")]);
+        assert_eq!(
+            event(1),
+            [json!(0.0), json!("o"), json!("/w $ echo a\u{fffd}[2J\u{fffd}\r\n> # allow\r\n# deny by p\r\n")]
+        );
         assert_eq!(event(2).first().unwrap(), &json!(2.5));
     }
 }

@@ -248,8 +248,7 @@ impl Images {
             // was before.
             let oldest = ancestry.below.iter().copied().min().unwrap_or(u64::MAX);
             let is_of_image = oldest > image.executed
-                || oldest == image.executed
-                    && Identity::of(first).is_some_and(|it| Identity::of(process) == Some(it));
+                || oldest == image.executed && Identity::of(first).is_some_and(|it| Identity::of(process) == Some(it));
             if process == first || is_of_image {
                 return Parent::Image(image.clone());
             }
