@@ -201,6 +201,9 @@ async fn a_search_that_does_not_end_is_told() {
             (true, Ok(opened)) => {
                 let held = opened.sandbox.expect("a sandbox");
                 assert!(!held.searched && held.masks == sandbox::MAX_NAMED);
+                let record = place.record();
+                let begun = record.iter().find(|entry| entry["kind"] == "open").expect("it is on record");
+                assert_eq!(begun["sandbox"]["degraded"], serde_json::json!(["names-not-searched"]), "{begun}");
             }
             (false, Err(failure)) => assert!(failure.what.as_str().contains("too many"), "{failure:?}"),
             other => panic!("{other:?}"),
