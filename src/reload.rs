@@ -25,6 +25,9 @@ use crate::report::Trouble;
 /// How long after one look the next is taken.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// The same where somebody has said that the files are as they are to be, and the first look found others than before.
+const SOON: Duration = Duration::from_millis(50);
+
 /// What was seen, or why nothing could be.
 pub(crate) type Look = Result<Watched, String>;
 
@@ -51,11 +54,12 @@ pub(crate) async fn watch(
     let mut tried = first;
     let begun = tried.clone().ok().map(|watched| watched.fixed);
     let mut seen = tried.clone();
+    let mut called = false;
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(PERIOD) => {}
-            _ = hangup.recv() => {}
-        }
+        called = tokio::select! {
+            () = tokio::time::sleep(if called { SOON } else { PERIOD }) => false,
+            _ = hangup.recv() => true,
+        };
         tokio::task::block_in_place(|| secrets.look(pipeline, flags));
         // What is loaded is what was looked at, however the files change meanwhile.
         let (now, authored) = match read(flags) {
