@@ -64,6 +64,7 @@ impl Parse<'_, '_> {
             }
             Role::Archive => self.archive(arg, stdio),
             Role::Replace => self.replaced(arg),
+            Role::Template => self.made(arg),
             Role::Beside => {
                 self.effect(EffectKind::Read, arg, false);
                 let operands = self.operands.iter().filter(|arg| arg.count == Count::One).count();
@@ -334,6 +335,32 @@ impl Parse<'_, '_> {
         }
         for other in others {
             self.effect(EffectKind::Write, &decoded(arg, &other), false);
+        }
+    }
+
+    /// `mktemp --suffix=.pem XXXXXX` makes a file whose name ends in `.pem`; letters and digits come for the X's. Without a word for the
+    /// suffix only the beginning is known.
+    fn made(&mut self, arg: &Arg) {
+        const SUFFIX: &str = "--suffix";
+        if !self.reading.invocation.flags.contains(SUFFIX) {
+            return self.effect(EffectKind::Write, arg, false);
+        }
+        let suffixes = self.reading.invocation.options.get(SUFFIX).cloned().unwrap_or_default();
+        let prefix = || Value::Dynamic { prefix: arg.word.value.prefix().to_owned() };
+        let with = |suffix: &String| match &arg.word.value {
+            Value::Literal(path) => Value::Literal(format!("{path}{suffix}")),
+            Value::Home(path) => Value::Home(format!("{path}{suffix}")),
+            _ => prefix(),
+        };
+        let mut names: Vec<Value> = suffixes.iter().map(with).collect();
+        // Of several the last one counts, which is not kept in order, and one that is not literal is not kept at all.
+        let times = self.chosen.iter().filter(|option| option.canonical() == SUFFIX).count();
+        if times != 1 || names.is_empty() {
+            names.push(prefix());
+        }
+        for value in names {
+            let word = Word { value, ..arg.word.clone() };
+            self.effect(EffectKind::Write, &Arg { word, count: arg.count }, false);
         }
     }
 

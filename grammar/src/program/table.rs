@@ -516,6 +516,8 @@ pub(crate) enum Role {
     Move,
     /// Replaced by a file of a similar name (gzip).
     Replace,
+    /// What a new file is called, some of its letters made up, and what `--suffix` says behind them (mktemp).
+    Template,
     /// Read, and a file of a similar name is written unless another operand says where (pdftotext).
     Beside,
     /// What a new link leads to: whoever uses the link reaches it.
