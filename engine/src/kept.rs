@@ -194,14 +194,49 @@ impl<K, V: Clone, const MAX: usize> Shelf<K, V, MAX> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::Shelf;
+    use super::{Occasion, Shelf};
+    use crate::facts::{Facts, Transport};
+    use crate::path::AbsolutePath;
     use crate::request::tests::{engine, facts};
     use crate::verdict::Decision;
 
     const MAX: usize = 4;
 
     const ALL: &str = "@id(\"all\") permit (principal, action, resource);";
+
+    /// Those that policies look at by way of groups alone among them.
+    #[test]
+    fn an_occasion_is_another_with_any_fact_that_is_another() {
+        let other = || AbsolutePath::new("/other").unwrap();
+        let changes: [fn(&mut Facts, AbsolutePath); 13] = [
+            |facts, _| facts.principal.agent.push('x'),
+            |facts, _| facts.principal.client.push('x'),
+            |facts, _| facts.principal.roles.clear(),
+            |facts, _| facts.transport = Transport::Docker,
+            |facts, _| facts.host.push('x'),
+            |facts, _| facts.machine.user.push('x'),
+            |facts, _| facts.machine.privileged ^= true,
+            |facts, other| facts.workspace = other,
+            |facts, other| facts.cwd = other,
+            |facts, other| facts.temp = Some(other),
+            |facts, _| facts.session.id.push('x'),
+            |facts, _| facts.session.guarded ^= true,
+            |facts, _| _ = facts.session.labels.insert("used-network".to_owned()),
+        ];
+        let same = Occasion::of(&facts());
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = facts();
+            change(&mut changed, other());
+            assert!(same.is_some() && Occasion::of(&changed) != same, "{number}");
+        }
+        let mut later = facts();
+        (later.session.age_ms, later.session.commands, later.clock.weekday) = (9, 9, 6);
+        assert!(Occasion::of(&later) == same);
+        later.clock.now.clear();
+        assert!(Occasion::of(&later).is_none());
+    }
 
     #[test]
     fn values_and_long_scripts_are_not_kept() {
