@@ -145,7 +145,6 @@ impl Guard {
         }
     }
 
-    /// The script that started a process, or what started it.
     /// The script that such a process belongs to.
     fn script(&self, ancestry: &Ancestry) -> Option<u64> {
         self.desk.script(|| self.images.source(ancestry))
