@@ -70,6 +70,13 @@ pub enum Entry {
     Crashed(Box<Crashed>),
 }
 
+impl Entry {
+    /// Whether whoever hands it in may go on before it is on disk ([`Sync::Group`]): what happened, not what may.
+    pub(super) fn may_follow(&self) -> bool {
+        matches!(self, Self::Outcome(_))
+    }
+}
+
 macro_rules! into_entry {
     ($($kind:ident($from:ty) $boxed:expr;)*) => {$(
         impl From<$from> for Entry {

@@ -1,16 +1,17 @@
 //! The handle that puts entries on record.
 //!
-//! Every decision is written before its command starts, and [`Audit::append`] returns only when the record is on disk
-//! (as far as [`Sync`] asks for it). An error from it means that nothing was recorded, so nothing may run.
+//! Every decision is on disk before its command starts: [`Audit::append`] returns only when the record is written
+//! as far as [`Sync`] asks for it. An error from it means that nothing was recorded, so nothing may run.
 //!
 //! What an entry says is decided in `entry`, how a line is made in `chain`, whether a file of them holds in `verify`, and a
-//! directory of files in `series`; files, durability and what happens when a disk fails in `sink`, what a dead process left in `recover`, what goes in `prune`. Whoever reads while it is written has `follow`.
+//! directory of files in `series`; who writes in `desk`, what happens when a disk fails in `sink`, one file and how it reaches the disk in `file`, what a dead process left in `recover`, what goes in `prune`. Whoever reads while it is written has `follow`.
 
 mod chain;
 mod cursor;
 mod desk;
 mod discarded;
 mod entry;
+mod file;
 mod follow;
 mod hex;
 mod history;
@@ -101,7 +102,7 @@ impl Audit {
         })
     }
 
-    /// Puts an entry on record. `Ok`: it is durable, and the anchor pins it down.
+    /// Puts an entry on record. `Ok`: it is written as far as [`Sync`] asks for it, and the anchor pins it down.
     ///
     /// If the future is dropped while it waits, the entry may still be recorded.
     ///
@@ -129,7 +130,7 @@ impl Audit {
         self.shared.desk.let_prune(may);
     }
 
-    /// The last record that is durable.
+    /// The last record that counts as written.
     #[must_use]
     pub fn head(&self) -> Anchor {
         *self.shared.head.borrow()
@@ -224,7 +225,8 @@ impl Settings {
 pub enum Sync {
     /// When it is on disk; the disk is asked for each record.
     Always,
-    /// When it is on disk; records that wait at the same time share one request to the disk.
+    /// When it is on disk; records that wait at the same time share one request to the disk. An outcome, which nothing waits for that
+    /// is yet to happen, counts when the kernel has it, and is on disk with the next record that waits, or after 50 ms.
     #[default]
     Group,
     /// When the kernel has it: a crash of Palisade loses nothing, one of the machine may.

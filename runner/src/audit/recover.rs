@@ -113,6 +113,8 @@ fn settle(chain: &ChainFiles, record: &mut impl FnMut(Crashed) -> Result<(), Aud
     let Some((number, path)) = chain.numbered().last_key_value() else { return Ok(()) };
     let failed = |error| Unsettled::File(path.clone(), error);
     let found = look(path, *number).map_err(failed)?;
+    // What is said of it holds after a loss of power too: its process need not have asked the disk for its last lines.
+    File::open(path).and_then(|file| file.sync_data()).map_err(failed)?;
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(Id::new);
     let mut crashed = Crashed {
         cause: Term::new("crash"),

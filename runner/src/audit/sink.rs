@@ -11,19 +11,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::fs::{self, FlockOperation, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use super::chain::{Chain, ChainId, Origin, SealError, Stamp};
 use super::desk::Desk;
 use super::entry::Before;
-use super::key::{self, Key};
+use super::file::ChainFile;
+use super::key::Key;
 use super::recover::{self, Mark};
 use super::series::{self, ChainFiles, Name};
-use super::{
-    Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Settings, Start, Sync, Term, prune,
-};
+use super::{Anchor, AuditError, Entry, Id, Pruning, PublicKey, Recovered, Rotated, Settings, Start, Term, prune};
 
 /// What [`open`] made.
 pub(super) struct Begun {
@@ -201,11 +200,41 @@ impl Writer {
     /// When there is something to do although nobody hands anything in.
     pub(super) fn due(&self) -> Option<Instant> {
         let prune = self.retention().and(self.pruned).map(|at| at + SELDOM);
-        [self.unsigned.due(), prune].into_iter().flatten().min()
+        [self.unsigned.due(), self.file.due(), prune].into_iter().flatten().min()
+    }
+
+    /// What is written next waits for the disk, whatever it is.
+    pub(super) fn needs_disk(&self) -> bool {
+        self.file.needs_disk() || self.is_rotation_due()
+    }
+
+    #[cfg(test)]
+    pub(super) fn owes(&self) -> bool {
+        self.file.due().is_some()
+    }
+
+    /// How long the disk took when it was last asked.
+    pub(super) fn disk_took(&self) -> Option<Duration> {
+        self.file.took
+    }
+
+    /// Asks the disk for what it owes, whether or not that is due.
+    pub(super) fn settle(&mut self) -> Written {
+        match self.file.settle() {
+            Ok(()) => Ok(self.chain.head()),
+            Err(error) => {
+                self.refused(0, &error);
+                Err(error)
+            }
+        }
     }
 
     /// Does what is due.
     pub(super) fn keep(&mut self) {
+        if self.file.due().is_some_and(|due| due <= Instant::now()) {
+            // Nothing more may follow until it is there.
+            let _ = self.settle();
+        }
         if self.unsigned.is_late() {
             // That the end cannot be signed is said as any failure to write is.
             let _ = self.commit(&[]);
@@ -243,7 +272,7 @@ impl Writer {
         let signed: Result<Vec<_>, _> = self.put(&[], true).into_iter().collect();
         let before = self.chain.clone();
         self.rotation_failed = None;
-        if let Err(error) = signed.and_then(|_| self.next_file()) {
+        if let Err(error) = signed.and_then(|_| self.settle()).and_then(|_| self.next_file()) {
             self.chain = before;
             self.rotation_failed = Some(Instant::now());
             tracing::warn!(file = %self.file.path.display(), %error, "no other file can be begun, this one is written on");
@@ -258,7 +287,7 @@ impl Writer {
         next.first = self.chain.head().seq + 1;
         let mut line = Vec::new();
         let begun = self.seal(&Entry::Rotate(Rotated { number: name.number, after }), &mut line);
-        let begun = begun.and_then(|anchor| next.append(&line).map(|()| anchor));
+        let begun = begun.and_then(|anchor| next.append(&line, false).map(|()| anchor));
         let anchor = begun.inspect_err(|error| next.discard(error))?;
         self.file = next;
         self.unsigned.written(anchor.seq, anchor.seq);
@@ -296,6 +325,10 @@ impl Writer {
         self.pruned = Some(Instant::now());
         let Some(_alone) = prune::lock(&self.directory) else { return };
         let Ok(oldest) = Timestamp::now().checked_sub(retention) else { return };
+        // To read old files takes a while.
+        if self.settle().is_err() {
+            return;
+        }
         for due in prune::due(&self.directory, &self.file.name, oldest) {
             let Some(file) = Id::new(&due.name.file()) else { continue };
             let entry = Entry::Prune(Pruning { file, last: due.head });
@@ -321,7 +354,8 @@ impl Writer {
             }
             // Nothing to write, nothing to confirm.
             if self.chain.head() != before.head() {
-                self.file.append(&lines)?;
+                let may_follow = !entries.is_empty() && entries.iter().all(|entry| entry.may_follow());
+                self.file.append(&lines, may_follow)?;
             }
             Ok((answers, signed))
         });
@@ -414,133 +448,6 @@ fn cause(error: &AuditError) -> Term {
         }
         _ => "write-failed",
     })
-}
-
-/// The file of one chain: what is confirmed of it, and whether it can be added to.
-struct ChainFile {
-    file: OwnedFd,
-    path: PathBuf,
-    name: Name,
-    /// The number of its first record.
-    first: u64,
-    begun: Instant,
-    identity: Identity,
-    /// How much of the file is confirmed, in bytes.
-    length: u64,
-    sync: Sync,
-    end: End,
-}
-
-/// Device and inode: what a file is, under whatever name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity(u64, u64);
-
-/// What stands after the confirmed part of a file.
-#[derive(Clone, Copy)]
-enum End {
-    /// Nothing.
-    Clean,
-    /// Up to this many bytes of a piece that failed.
-    Torn(u64),
-    /// Something we did not write, or part of what we wrote is missing. Whatever it is, it is evidence: the file is
-    /// not touched again.
-    Altered,
-}
-
-impl ChainFile {
-    fn create(settings: &Settings, directory: &Path, opened: &OwnedFd, name: Name) -> Result<Self, AuditError> {
-        let path = directory.join(name.file());
-        let failed = |cause| AuditError::Create { path: path.clone(), cause };
-        let flags =
-            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = fs::openat(opened, name.file(), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-        fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
-        let stat = fs::fstat(&file).map_err(failed)?;
-        if settings.sync != Sync::None {
-            // Syncing a file does not make its name durable.
-            fs::fsync(opened).map_err(failed)?;
-        }
-        let identity = Identity(stat.st_dev, stat.st_ino);
-        let begun = Instant::now();
-        Ok(Self { file, path, name, first: 1, begun, identity, length: 0, sync: settings.sync, end: End::Clean })
-    }
-
-    /// Adds `lines`; `Ok` when they are confirmed.
-    fn append(&mut self, lines: &[u8]) -> Result<(), AuditError> {
-        self.mend()?;
-        self.confirm(0)?;
-        let bytes = lines.len() as u64;
-        self.end = End::Torn(bytes);
-        let added = self.write(lines).and_then(|()| self.bring_to_disk()).and_then(|()| self.confirm(bytes));
-        match added {
-            Ok(()) => {
-                self.length += bytes;
-                self.end = End::Clean;
-                Ok(())
-            }
-            Err(error) => {
-                // If the end cannot be mended now, the next append begins with it.
-                let _ = self.mend();
-                Err(error)
-            }
-        }
-    }
-
-    /// Cuts off what a failure left, so that the next line begins where a line ends. Never adds: cutting a file to a
-    /// length that it does not have would fill it up with zeros.
-    fn mend(&mut self) -> Result<(), AuditError> {
-        let torn = match self.end {
-            End::Clean => return Ok(()),
-            End::Altered => {
-                return Err(AuditError::Altered { path: self.path.clone() });
-            }
-            End::Torn(bytes) => bytes,
-        };
-        let failed = |cause| AuditError::Torn { path: self.path.clone(), cause };
-        let size = fs::fstat(&self.file).map_err(failed)?.st_size.cast_unsigned();
-        if !(self.length..=self.length + torn).contains(&size) {
-            self.end = End::Altered;
-            return Err(AuditError::Altered { path: self.path.clone() });
-        }
-        retry_on_intr(|| fs::ftruncate(&self.file, self.length)).map_err(failed)?;
-        self.end = End::Clean;
-        Ok(())
-    }
-
-    /// Removes a file whose first record could not be written: an empty chain proves nothing and looks like one that
-    /// was cut off. A file that somebody else has touched stays.
-    fn discard(&self, error: &AuditError) {
-        if !matches!(error, AuditError::Gone { .. } | AuditError::Altered { .. }) {
-            let _ = fs::unlink(&self.path);
-        }
-    }
-
-    fn write(&self, lines: &[u8]) -> Result<(), AuditError> {
-        key::write_all(&self.file, lines).map_err(|cause| AuditError::Write { path: self.path.clone(), cause })
-    }
-
-    fn bring_to_disk(&self) -> Result<(), AuditError> {
-        match self.sync {
-            Sync::None => Ok(()),
-            Sync::Always | Sync::Group => retry_on_intr(|| fs::fdatasync(&self.file))
-                .map_err(|cause| AuditError::Unsynced { path: self.path.clone(), cause }),
-        }
-    }
-
-    /// The file is still the one under its name, and holds what we wrote and nothing else. A file that was unlinked
-    /// takes every write and is gone when we are.
-    fn confirm(&mut self, added: u64) -> Result<(), AuditError> {
-        let ours = fs::fstat(&self.file).map_err(|cause| AuditError::Write { path: self.path.clone(), cause })?;
-        let named = fs::lstat(&self.path).ok().map(|named| Identity(named.st_dev, named.st_ino));
-        if ours.st_nlink == 0 || named != Some(self.identity) {
-            return Err(AuditError::Gone { path: self.path.clone() });
-        }
-        if ours.st_size.cast_unsigned() != self.length + added {
-            self.end = End::Altered;
-            return Err(AuditError::Altered { path: self.path.clone() });
-        }
-        Ok(())
-    }
 }
 
 /// The directory, made if it is missing, opened and found to be ours alone to write. Its path is absolute, so that it

@@ -6,10 +6,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::{Command, Stdio};
 
+use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::super::sample::{self, check};
-use super::super::{Audit, BrokenKind, Expected, verify};
+use super::super::{Audit, BrokenKind, Expected, Sync, verify};
 use super::*;
 
 fn settings(directory: &Path, sync: Sync) -> Settings {
@@ -253,25 +254,6 @@ fn a_file_that_someone_else_wrote_to_is_left_as_it_is() {
         }
         assert_eq!(fs::read(audit.path()).unwrap(), evidence, "{name}");
     }
-}
-
-#[test]
-fn what_a_failed_write_left_is_cut_off_before_the_next_line() {
-    let home = tempfile::tempdir().unwrap();
-    let (directory, opened) = prepare(home.path()).unwrap();
-    let name = Name { stem: "a".to_owned(), number: 1 };
-    let mut file = ChainFile::create(&settings(home.path(), Sync::Group), &directory, &opened, name).unwrap();
-    file.append(b"whole\n").unwrap();
-    file.write(b"tor").unwrap();
-    file.end = End::Torn(5);
-    file.append(b"next\n").unwrap();
-    assert_eq!(fs::read(&file.path).unwrap(), b"whole\nnext\n");
-
-    // More than a failed write can have left is not ours to cut.
-    file.write(b"more").unwrap();
-    file.end = End::Torn(3);
-    assert_eq!(file.append(b"next\n"), Err(AuditError::Altered { path: file.path.clone() }));
-    assert_eq!(fs::read(&file.path).unwrap(), b"whole\nnext\nmore");
 }
 
 #[test]
