@@ -13,6 +13,7 @@ mod discarded;
 mod entry;
 mod file;
 mod follow;
+mod growing;
 mod hex;
 mod history;
 mod key;
@@ -52,6 +53,7 @@ pub use entry::{
     Transport, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
+pub use growing::Growing;
 pub use history::{History, asked};
 pub use key::{KeyError, PublicKey, PublicKeyError};
 pub use login::TurnedAway;

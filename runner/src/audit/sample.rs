@@ -1,8 +1,6 @@
 //! Entries for tests.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,5 +95,5 @@ pub(crate) fn stopped() -> Stopped {
 }
 
 pub(crate) fn check(path: &Path, anchor: Option<Anchor>) -> Result<Report, Broken> {
-    verify(BufReader::new(File::open(path).unwrap()), anchor)
+    verify(Growing::open(path).unwrap(), anchor)
 }

@@ -14,10 +14,7 @@ use serde::Deserialize;
 
 use super::proof::{Proof, ProveError};
 use super::verify::Walk;
-use super::{Anchor, Broken, BrokenKind, Expected, MAX_LINE, Report, proof, prune};
-
-/// How much of a file is read at once.
-const BUFFER: usize = 1 << 20;
+use super::{Anchor, Broken, BrokenKind, Expected, Growing, MAX_LINE, Report, proof, prune};
 
 /// The name of a file of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,10 +168,10 @@ impl ChainFiles {
             if *number != next {
                 return Err(fault(walk.broken_here(None, BrokenKind::FileMissing { number: next })));
             }
-            let file = File::open(path)
+            let file = Growing::open(path)
                 .map_err(|error| fault(walk.broken_here(None, BrokenKind::Unreadable { cause: error.kind() })))?;
             walk.next_file(Some(*number));
-            walk.through(BufReader::with_capacity(BUFFER, file), &mut see).map_err(fault)?;
+            walk.through(file, &mut see).map_err(fault)?;
             next = number.saturating_add(1);
         }
         Ok(())
@@ -281,6 +278,24 @@ mod tests {
         }
         audit.append_blocking(sample::stopped()).unwrap();
         chain_of(audit.path()).unwrap().files().map(Path::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_that_is_just_written_is_not_taken_for_a_crash() {
+        let home = tempfile::tempdir().unwrap();
+        let last = write(home.path(), 20).pop().unwrap();
+        let whole = fs::read(&last).unwrap();
+        let (before, rest) = whole.split_at(whole.len() - 9);
+        fs::write(&last, before).unwrap();
+        assert!(matches!(faults(home.path(), &[]).as_slice(), [(_, BrokenKind::Torn { .. })]));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                let mut file = fs::OpenOptions::new().append(true).open(&last).unwrap();
+                io::Write::write_all(&mut file, rest).unwrap();
+            });
+            assert_eq!(faults(home.path(), &[]), []);
+        });
     }
 
     /// What is wrong in a directory: the file and the fault of each chain that does not hold.

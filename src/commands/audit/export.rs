@@ -3,11 +3,11 @@
 //! It holds what stands in the record, which has passed the redactor; whether that holds, `audit verify` says.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Read as _, Write};
+use std::io::{self, BufRead as _, BufWriter, ErrorKind, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use palisade_runner::audit::{Line, MAX_LINE, Selector};
+use palisade_runner::audit::{Growing, Line, MAX_LINE, Selector};
 use palisade_runner::export::{self, Body, Recording};
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ impl Copy {
     fn file(&mut self, path: &Path, selector: &mut Selector) -> Result<u64, Stop> {
         let unreadable =
             |error: io::Error| Stop::Trouble(Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""));
-        let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+        let mut reader = Growing::open(path).map_err(unreadable)?;
         let (mut line, mut bad) = (Vec::new(), 0);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let chain = stem.split('_').next().unwrap_or_default().to_owned();

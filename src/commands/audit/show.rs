@@ -3,8 +3,7 @@
 //! It shows what stands there; whether that holds, `audit verify` says.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 
 use palisade_runner::audit::{self, Filter, MAX_LINE, Selector};
@@ -88,7 +87,7 @@ enum Shown {
 
 fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Trouble> {
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(unreadable)?);
+    let mut reader = audit::Growing::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
     loop {
         line.clear();

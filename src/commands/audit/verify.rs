@@ -1,10 +1,8 @@
 //! `audit verify`: whether a record is as it was written.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use palisade_runner::audit::{self, Anchor, Broken, ChainFiles, Expected, Fault, Proof, PublicKey, Report};
+use palisade_runner::audit::{self, Anchor, Broken, ChainFiles, Expected, Fault, Growing, Proof, PublicKey, Report};
 use serde::Serialize;
 
 use crate::args::AuditVerify;
@@ -136,8 +134,8 @@ fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, 
 
 fn verify_file(path: &Path, expected: &Expected) -> Result<Verified, Trouble> {
     let file =
-        File::open(path).map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
-    let found = audit::verify(BufReader::with_capacity(1 << 20, file), expected.clone());
+        Growing::open(path).map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
+    let found = audit::verify(file, expected.clone());
     Ok(match found {
         Ok(report) => Verified::good(path, &report),
         Err(broken) => Verified::broken(path, &broken),
