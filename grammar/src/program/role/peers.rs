@@ -1,0 +1,128 @@
+//! Words that name who is talked to: addresses, URLs, remotes, hosts and what runs there.
+
+use super::super::{Arg, Child, Parse, decoded, peer};
+use super::code::{guessed, literal_text};
+use super::unknown;
+use crate::ast::Count;
+use crate::inventory::{Effect, EffectKind, OpaqueReason, Peer};
+use crate::word::{Value, Word};
+
+impl Parse<'_, '_> {
+    /// Standard streams, files and sockets without options are known, of the many kinds of addresses that there are.
+    pub(super) fn address(&mut self, arg: &Arg) {
+        let text = arg.word.value.literal().unwrap_or("?");
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        let plain = !rest.contains([',', '!', '\\', '"', '\'']);
+        match kind.to_ascii_uppercase().as_str() {
+            "-" | "STDIO" | "STDIN" | "STDOUT" | "STDERR" if rest.is_empty() => {}
+            "TCP" | "TCP4" | "TCP6" | "TCP-CONNECT" | "UDP" | "UDP4" | "UDP6" | "OPENSSL" | "SSL" if plain => {
+                let peer = rest.contains(':').then(|| peer::host_and_port(rest, 0)).flatten();
+                self.connect(arg.word.clone(), peer.filter(|peer| peer.port != 0));
+            }
+            "OPEN" | "FILE" | "GOPEN" | "CREATE" | "UNIX" | "UNIX-CONNECT" if plain => {
+                self.effect(EffectKind::Read, &decoded(arg, rest), false);
+                self.effect(EffectKind::Write, &decoded(arg, rest), false);
+            }
+            kind => {
+                self.note(OpaqueReason::UnknownOption, arg, "what this address stands for is not known");
+                if matches!(kind, "EXEC" | "SYSTEM" | "SHELL") {
+                    let code = rest.rsplit_once(',').map_or(rest, |(code, _)| code);
+                    self.tell_code(code.replace(['"', '\''], ""), arg);
+                }
+            }
+        }
+    }
+
+    pub(super) fn url(&mut self, arg: &Arg) {
+        if let Some(path) = arg.word.value.literal().and_then(|text| text.strip_prefix('@')) {
+            self.effect(EffectKind::Read, &decoded(arg, path), false);
+            return self.note(OpaqueReason::UnknownOption, arg, "the URLs are in a file");
+        }
+        let target = arg.word.clone();
+        let peer = match target.value.literal().map(peer::url) {
+            Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), false),
+            Some(peer::Url::Peer(peer)) => peer,
+            None => {
+                self.effect(EffectKind::Read, &unknown(arg), false); // `file://` is a scheme, too
+                None
+            }
+        };
+        self.connect(target, peer);
+    }
+
+    pub(super) fn page(&mut self, arg: &Arg) {
+        let text = arg.word.value.prefix();
+        let file = matches!(arg.word.value, Value::Home(_)) || text.starts_with(['/', '.']);
+        if file || !text.contains("://") {
+            self.effect(EffectKind::Read, arg, false);
+        }
+        if !file {
+            self.url(arg);
+        }
+    }
+
+    pub(super) fn connect(&mut self, target: Word, peer: Option<Peer>) {
+        self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, from_start: false, peer });
+    }
+
+    pub(super) fn transferred(&mut self, kind: EffectKind, arg: &Arg) {
+        let Some(text) = arg.word.value.literal() else {
+            self.effect(kind, &unknown(arg), true);
+            return self.connect(arg.word.clone(), None);
+        };
+        if text.contains("://") {
+            self.url(arg);
+        } else if peer::remote(text).is_some() && text.contains("::") {
+            self.connect(arg.word.clone(), None); // a daemon of rsync, or an odd path: the ports differ
+        } else if let Some(host) = peer::remote(text) {
+            let host = Word { value: Value::Literal(host.to_owned()), ..arg.word.clone() };
+            self.connects.push(host);
+        } else {
+            self.effect(kind, arg, true);
+        }
+    }
+
+    pub(super) fn remote(&mut self, arg: &Arg) {
+        let text = arg.word.value.literal().unwrap_or_default();
+        if text.contains("::") {
+            self.note(OpaqueReason::InlineCode, arg, "a remote of the form `helper::…` runs a program");
+            let helper = text.split_once("::").map_or(text, |(helper, _)| helper);
+            return match text.strip_prefix("ext::") {
+                Some(code) => self.tell_code(code.replace("% ", " "), arg),
+                None => self.tell_code(format!("git-remote-{helper}"), arg),
+            };
+        }
+        let peer = match text.contains("://").then(|| peer::url(text)) {
+            Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), true),
+            Some(peer::Url::Peer(peer)) => peer,
+            None => peer::remote(text).and_then(|host| peer::host_and_port(host, 22)),
+        };
+        if peer.is_none() && (text.starts_with(['/', '.', '~']) || matches!(arg.word.value, Value::Home(_))) {
+            self.effect(EffectKind::Read, arg, true);
+            return self.effect(EffectKind::Write, arg, true);
+        }
+        self.connect(arg.word.clone(), peer);
+    }
+
+    /// The words of a command for another machine, whose login shell gets them as one text. Which programs they name
+    /// is listed as far as shells agree; what is there, nobody here knows.
+    pub(in crate::program) fn remote_shell(&mut self, words: &[Arg]) {
+        let Some(first) = words.first() else { return };
+        self.reading.invocation.inline_code = true;
+        self.note(OpaqueReason::InlineCode, first, "this runs on another machine, where nothing checks it");
+        let literal = |arg: &Arg| arg.word.value.literal().filter(|_| arg.count == Count::One).map(str::to_owned);
+        let Some(texts) = words.iter().map(literal).collect::<Option<Vec<String>>>() else {
+            let known: Vec<&str> = words.iter().map_while(literal_text).collect();
+            let next = words.get(known.len()).map(guessed).unwrap_or_default();
+            return self.tell_code(format!("{} {next}", known.join(" ")), first);
+        };
+        let span = words.last().map_or(first.word.span, |last| first.word.span.to(last.word.span));
+        let word = match words {
+            [only] => only.word.clone(),
+            _ => Word { span, raw: String::new(), value: Value::Literal(texts.join(" ")), quoted: true },
+        };
+        let fixed = |text: &str| decoded(first, text);
+        let words = vec![fixed("sh"), fixed("-c"), Arg { word, count: Count::One }];
+        self.reading.children.push(Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false });
+    }
+}
