@@ -149,6 +149,15 @@ pub(crate) fn processes(mark: &str) -> Vec<String> {
     arguments.collect()
 }
 
+/// Waits until there is one.
+pub(crate) async fn comes(mark: &str, within: Duration) {
+    let deadline = std::time::Instant::now() + within;
+    while processes(mark).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "not there: {mark}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until none of them is left.
 pub(crate) async fn gone(mark: &str, within: Duration) {
     let deadline = std::time::Instant::now() + within;
