@@ -11,6 +11,7 @@ use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Ses
 
 use super::overseer::Visit;
 use super::sessions::POLICY_RELOAD;
+use super::texts::SHORT;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
 use crate::audit::RequestId;
 use crate::control::approvals::Asked;
@@ -380,9 +381,12 @@ impl Pipeline {
     async fn around(&self, call: &Call, place: &Elsewhere, eyes: &Eyes, occasion: &Occasion) -> Surroundings {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
-        let turn = self.turn().await;
-        let inventory = tokio::task::block_in_place(|| palisade_grammar::inventory_in(&call.script, &occasion.left));
-        drop(turn);
+        let inventory = if call.script.len() > SHORT {
+            let _turn = self.turn().await;
+            tokio::task::block_in_place(|| self.texts.read(&call.script, &occasion.left))
+        } else {
+            self.texts.read(&call.script, &occasion.left)
+        };
         let engine = self.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, engine.vocabulary()));
         eyes.fill(&view, look).await;

@@ -23,6 +23,7 @@ mod sessions;
 mod stopping;
 mod story;
 mod tally;
+mod texts;
 mod tracks;
 mod viewed;
 
@@ -72,9 +73,6 @@ pub const MAX_JOBS: usize = 20;
 
 /// Jobs of all principals that may run at once.
 const MAX_ALL_JOBS: usize = 200;
-
-/// Bytes of a script that is read in less time than a thread takes to wake.
-const SHORT: usize = 256;
 
 /// Calls of one principal at a time that are judged for long: some take a second, and a hundred times their text of memory.
 const MAX_JUDGES: usize = 4;
@@ -315,6 +313,7 @@ pub struct Pipeline {
     jobs: Jobs,
     /// For whoever judges something that takes long.
     judges: Semaphore,
+    texts: texts::Texts,
     plans: plans::Plans,
     tally: tally::Tally,
     tracks: tracks::Tracks,
@@ -349,6 +348,7 @@ impl Pipeline {
             sessions,
             jobs,
             judges: Semaphore::new(MAX_JUDGES),
+            texts: texts::Texts::default(),
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
             tracks: tracks::Tracks::default(),
@@ -604,8 +604,8 @@ impl Pipeline {
     async fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
-        let read = || palisade_grammar::inventory_in(&call.script, &occasion.left);
-        let is_long = call.script.len() > SHORT;
+        let read = || self.texts.read(&call.script, &occasion.left);
+        let is_long = call.script.len() > texts::SHORT;
         let mut turn = None;
         if is_long {
             turn = Some(self.turn().await);
