@@ -40,11 +40,13 @@ impl Growing {
 impl BufRead for Growing {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         for _ in 0..LOOKS {
-            if !self.file.fill_buf()?.is_empty() || !self.within_line {
-                break;
+            if !self.within_line || !self.file.fill_buf()?.is_empty() {
+                return self.file.fill_buf();
             }
             std::thread::sleep(PAUSE);
         }
+        // Who has waited for its end once does not again.
+        self.within_line = false;
         self.file.fill_buf()
     }
 
