@@ -154,7 +154,8 @@ impl Desk {
             Turn::WithTasks(runtime) => Some(self.shared.wait_with(runtime)),
             Turn::Free | Turn::AtOnce => None,
         };
-        work.write_group();
+        // What came since then may wait for the disk; who handed it in has woken the thread.
+        work.write_taken();
         drop(waiting);
         let due = work.writer.due();
         let sooner = due.is_some_and(|due| work.wakes.is_none_or(|at| due < at));
@@ -304,6 +305,11 @@ impl Work {
     /// How many entries were waiting.
     fn write_group(&mut self) -> usize {
         self.gather();
+        self.write_taken()
+    }
+
+    /// How many entries were taken.
+    fn write_taken(&mut self) -> usize {
         if self.taken.is_empty() {
             return 0;
         }
@@ -505,10 +511,15 @@ mod tests {
         assert_eq!(work.taken.len(), 1);
         work.gather();
         assert!(work.waits());
+        drop((first, second));
+        work.write_taken();
+        // What was looked at is what is written.
+        let (first, second) = (put(outcome()), put(Entry::from(sample::decided(request(), "make"))));
+        assert_eq!(work.write_taken(), 0);
         drop(work);
         // Whoever has only an outcome leaves both to the thread, which writes them.
         begun.desk.take_turn(Turn::AtOnce);
-        assert_eq!(first.blocking_recv().unwrap().unwrap().seq, 2);
-        assert_eq!(second.blocking_recv().unwrap().unwrap().seq, 3);
+        assert_eq!(first.blocking_recv().unwrap().unwrap().seq, 4);
+        assert_eq!(second.blocking_recv().unwrap().unwrap().seq, 5);
     }
 }
