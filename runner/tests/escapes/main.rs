@@ -150,8 +150,9 @@ fn limits(name: &str, limit: Option<Exceeded>, output: &str) -> bool {
     match (name.split('-').next().unwrap(), limit) {
         // The server ends what has gone past one limit, and may see that it has gone past another.
         ("fork" | "thread", Some(Exceeded::Processes | Exceeded::Memory)) => true,
-        // The kernel's own bound may be met first, and end the program that meets it.
-        ("fork" | "thread", None) => output.contains("Resource temporarily unavailable"),
+        // The kernel's own bound may be met first, and end the program that meets it. What is held there goes on in the
+        // place of what ended, until it has used up its time.
+        ("fork" | "thread", None | Some(Exceeded::Cpu)) => output.contains("Resource temporarily unavailable"),
         ("fork" | "thread", _) => false,
         ("memory", limit) => limit == Some(Exceeded::Memory),
         ("cpu", limit) => limit == Some(Exceeded::Cpu),
