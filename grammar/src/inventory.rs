@@ -357,6 +357,26 @@ pub enum OpaqueReason {
 }
 
 impl OpaqueReason {
+    /// Every reason.
+    const ALL: [Self; 11] = [
+        Self::DynamicProgram,
+        Self::DynamicOption,
+        Self::InlineCode,
+        Self::StdinCode,
+        Self::ScriptFile,
+        Self::UnknownOption,
+        Self::Arithmetic,
+        Self::IndirectName,
+        Self::ReservedVariable,
+        Self::WrittenThenRun,
+        Self::UnknownSyntax,
+    ];
+
+    /// The reason that has this id ([`OpaqueReason::as_str`]).
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == id)
+    }
+
     /// The id of the schema's `Opaque` entity, which is also the `reason` in a verdict.
     pub fn as_str(self) -> &'static str {
         match self {

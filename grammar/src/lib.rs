@@ -51,6 +51,7 @@ pub use inventory::{
     Redirection, Resolved, Shell, Step, Via,
 };
 pub use program::catalogue::Catalogue;
+pub use program::peer::{Place, place};
 pub use span::Span;
 pub use word::{Value, Word};
 

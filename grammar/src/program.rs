@@ -17,7 +17,10 @@ use crate::ast::{Count, Note};
 use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, POSSIBLE_OPTION, Resolved};
 use crate::span::Span;
 use crate::word::{Value, Word};
-use table::{Arity, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
+use table::{Arity, Bond, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};
+
+/// The group of what installs packages, bound to a lock file or not.
+const INSTALLS: &str = "package-install";
 
 /// A word as a program gets it, and how many words bash may make of it.
 #[derive(Clone, Debug)]
@@ -939,12 +942,13 @@ impl<'t, 'a> Parse<'t, 'a> {
         if !set {
             return;
         }
-        if !self.entry.settings.iter().any(known) {
+        let harmless = self.entry.settings.iter().any(known);
+        if !harmless {
             self.note(OpaqueReason::InlineCode, first, "this setting may name something that runs later");
         }
         self.set_to(operands);
         let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
-        let usual = self.entry.effects.iter().filter(|_| chosen.is_empty());
+        let usual = self.entry.effects.iter().filter(|_| chosen.is_empty() && !harmless);
         for implied in usual.chain(chosen.iter().copied()) {
             self.implied(implied, first);
         }
@@ -1045,12 +1049,47 @@ impl<'t, 'a> Parse<'t, 'a> {
             groups.remove("read-only");
         }
         let (changes, connects) = (does(&[EffectKind::Write, EffectKind::Delete]), does(&[EffectKind::Connect]));
-        groups.extend(self.fetches.then(|| "package-install".to_owned()));
+        groups.extend(self.fetches.then(|| INSTALLS.to_owned()));
+        if groups.contains(INSTALLS) && !self.is_lock_bound() {
+            let ecosystem = self.table.ecosystem.as_deref().unwrap_or("other");
+            groups.insert(format!("install-{ecosystem}"));
+        }
         if (changes || connects) && groups.remove("read-only") {
             groups.extend(changes.then(|| "toolchain".to_owned()));
             groups.extend(connects.then(|| "network".to_owned()));
         }
         groups
+    }
+
+    /// Whether the invocation installs only what a lock file or the workspace holds. An option that is not known, or a
+    /// word that may be one, could change that.
+    fn is_lock_bound(&self) -> bool {
+        let installs = |option: &&Opt| option.groups.iter().flatten().any(|group| group == INSTALLS);
+        if self.maybe_option || self.unfamiliar || self.fetches || self.chosen.iter().any(installs) {
+            return false;
+        }
+        let invocation = &self.reading.invocation;
+        let has = |option: &String| invocation.flags.contains(option);
+        let written = invocation.words.last().and_then(|words| words.rsplit(' ').next()).unwrap_or_default();
+        let operands = |fits: &dyn Fn(&Arg) -> bool| !self.operands.is_empty() && self.operands.iter().all(fits);
+        let is_path = |arg: &Arg| arg.count == Count::One && is_local_path(&arg.word.value);
+        let is_literal = |arg: &Arg| matches!(arg.word.value, Value::Literal(_) | Value::Home(_));
+        let path = |text: &String| is_local_path(&Value::Literal(text.clone()));
+        let holds = |bond: &Bond| match bond {
+            Bond::Word(word) => written == word,
+            Bond::Option(name) => has(name),
+            Bond::Without(name) => !has(name),
+            // A value that is not literal is not among these.
+            Bond::OptionPaths(name) => {
+                let values = invocation.options.get(name);
+                self.args.iter().all(is_literal) && values.is_some_and(|values| values.iter().all(path))
+            }
+            Bond::NoOperand => self.operands.is_empty(),
+            Bond::Paths => operands(&is_path),
+            Bond::Wheels => operands(&|arg| is_path(arg) && arg.word.value.prefix().ends_with(".whl")),
+            Bond::NoUrl => self.operands.iter().all(|arg| is_literal(arg) && !arg.word.value.prefix().contains("://")),
+        };
+        self.entry.lock_bound.iter().any(|bonds| bonds.iter().all(holds))
     }
 
     fn implied(&mut self, implied: &Implied, arg: &Arg) {
@@ -1136,6 +1175,15 @@ fn decoded(arg: &Arg, text: &str) -> Arg {
 fn allows(list: &[String], value: &Value) -> bool {
     let stem = |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| value.prefix().starts_with(stem));
     list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
+}
+
+/// A package that is named by its path, and not by a name that a registry knows.
+fn is_local_path(value: &Value) -> bool {
+    let text = value.literal().or(matches!(value, Value::Home(_)).then_some("/"));
+    text.is_some_and(|text| {
+        let begins = matches!(text, "." | "..") || ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+        begins && !text.contains("://")
+    })
 }
 
 /// It means the same from everywhere.

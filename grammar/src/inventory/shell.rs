@@ -29,6 +29,15 @@ pub struct Shell {
     pub(crate) splits_oddly: bool,
     /// `HOME` was set.
     pub(crate) moved_home: bool,
+    /// What `TMPDIR` held when the shell began, if that is known.
+    #[serde(default)]
+    pub(crate) temporary: Option<String>,
+    /// `TMPDIR` was set.
+    #[serde(default)]
+    pub(crate) moved_temporary: bool,
+    /// A variable was set that bash itself gives numbers (`RANDOM`).
+    #[serde(default)]
+    pub(crate) changed_numbers: bool,
     /// Something ran in the shell that was not read: nothing of all this is certain.
     pub(crate) unread: bool,
     /// It is no bash, but a `sh` of dash's kind: only what is the same there is read at all.
@@ -45,6 +54,12 @@ impl Shell {
     /// refused.
     pub fn posix() -> Self {
         Self { posix: true, ..Self::default() }
+    }
+
+    /// The same shell, which began with this value of `TMPDIR`.
+    #[must_use]
+    pub fn with_temporary(self, directory: Option<&str>) -> Self {
+        Self { temporary: directory.map(str::to_owned), ..self }
     }
 
     /// Whether it is a `sh`, and no bash.
@@ -76,6 +91,9 @@ impl Shell {
     /// What is known at the beginning of a script, functions left out.
     pub(crate) fn state(&self) -> State {
         let mut state = State::start();
+        if let Some(directory) = self.temporary.as_ref().filter(|_| !self.moved_temporary) {
+            state.begin_with("TMPDIR", directory);
+        }
         self.aliases.iter().for_each(|name| state.alias(name));
         self.fixed.iter().for_each(|name| state.fix(name));
         if self.splits_oddly {
@@ -83,6 +101,9 @@ impl Shell {
         }
         if self.moved_home {
             state.fix("HOME");
+        }
+        if self.changed_numbers {
+            state.forget_numbers();
         }
         if self.vanishing {
             state.let_patterns_vanish();
@@ -109,6 +130,9 @@ impl Shell {
             hazards: self.hazards.or(state.hazards),
             splits_oddly: self.splits_oddly || state.is_set("IFS"),
             moved_home: self.moved_home || state.is_set("HOME"),
+            moved_temporary: self.moved_temporary || !state.still_holds("TMPDIR", self.temporary.as_deref()),
+            temporary: self.temporary.clone(),
+            changed_numbers: self.changed_numbers || state.changes_numbers(),
             unread: self.unread || state.wild,
             posix: self.posix,
         }

@@ -134,6 +134,9 @@ const SPECIAL: [&str; 34] = [
     "HISTFILE",
 ];
 
+/// Variables that bash gives numbers, as long as no script has set or unset them.
+const NUMBERS: [&str; 7] = ["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "BASHPID", "UID", "PPID"];
+
 /// Bytes of a word, and of a variable's value, that are followed: `x=$x$x` doubles it each time.
 pub(super) const MAX_TEXT: usize = 64 * 1024;
 
@@ -220,6 +223,19 @@ impl State {
         }
     }
 
+    /// The shell began with this variable.
+    pub(crate) fn begin_with(&mut self, name: &str, value: &str) {
+        Rc::make_mut(&mut self.variables).insert(name.to_owned(), Known::Text(value.into()));
+    }
+
+    /// Whether a variable still holds the value that the shell began with.
+    pub(crate) fn still_holds(&self, name: &str, value: Option<&str>) -> bool {
+        match value {
+            Some(value) => self.value(name) == Some(&Known::Text(value.into())),
+            None => !self.is_set(name),
+        }
+    }
+
     /// An assignment to it may fail.
     pub(crate) fn refuses(&self, name: &str) -> bool {
         const READONLY: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
@@ -281,6 +297,16 @@ impl State {
     /// The variables of which no assignment says what they hold.
     pub(crate) fn fixed(&self) -> impl Iterator<Item = String> {
         self.variables.iter().filter(|(_, value)| **value == Known::Fixed).map(|(name, _)| name.clone())
+    }
+
+    /// One of bash's own numbers was set or unset, which makes it a variable like others.
+    pub(crate) fn changes_numbers(&self) -> bool {
+        NUMBERS.iter().any(|name| self.variables.contains_key(*name))
+    }
+
+    /// None of bash's own numbers is surely one.
+    pub(crate) fn forget_numbers(&mut self) {
+        NUMBERS.iter().for_each(|name| self.fix(name));
     }
 
     /// Something was done to this variable.
@@ -376,7 +402,8 @@ impl State {
 
     /// Whether every variable that an expression evaluates is known to hold a number.
     pub(crate) fn is_plain(&self, arithmetic: &Arithmetic) -> bool {
-        let number = |name: &String| self.value(name).is_some_and(Known::is_number);
+        let own = |name: &str| NUMBERS.contains(&name) && !self.wild && !self.variables.contains_key(name);
+        let number = |name: &String| own(name) || self.value(name).is_some_and(Known::is_number);
         !arithmetic.unknown && arithmetic.names.iter().all(number)
     }
 

@@ -17,6 +17,7 @@ impl Catalogue {
     pub fn shared() -> &'static Self {
         static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
             let mut catalogue = Catalogue::default();
+            catalogue.groups.insert("install-other".to_owned());
             for (name, entry) in table::all() {
                 catalogue.add(name, entry);
             }
@@ -50,6 +51,7 @@ impl Catalogue {
 
     fn add(&mut self, id: &str, entry: &Entry) {
         let groups = [Some(&entry.groups), entry.operand_groups.as_ref(), entry.code_groups.as_ref()];
+        self.groups.extend(entry.ecosystem.iter().map(|ecosystem| format!("install-{ecosystem}")));
         let optional = entry.options.iter().map(|option| option.groups.as_ref());
         self.groups.extend(groups.into_iter().chain(optional).flatten().flatten().cloned());
         let options = entry.options.iter().map(|option| option.canonical().to_owned());

@@ -90,6 +90,32 @@ pub(crate) fn remote(text: &str) -> Option<&str> {
     (!before.is_empty() && !before.contains('/')).then_some(before)
 }
 
+/// Where git's URL of a remote leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To another machine.
+    Peer(Peer),
+    /// To this path, which is absolute or meant from the top of the repository.
+    Path(String),
+}
+
+/// Reads a URL as git does; `None`: it names a helper that git runs, or nothing that is known for sure.
+pub fn place(text: &str) -> Option<Place> {
+    if text.is_empty() || text.starts_with(['-', '~']) || text.contains("::") || text.contains(char::is_control) {
+        return None;
+    }
+    if text.contains("://") {
+        return match url(text) {
+            Url::File(path) => Some(Place::Path(path)),
+            Url::Peer(peer) => peer.map(Place::Peer),
+        };
+    }
+    match remote(text) {
+        Some(host) => host_and_port(host, 22).map(Place::Peer),
+        None => Some(Place::Path(text.to_owned())),
+    }
+}
+
 fn host(text: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     (!text.is_empty() && text.bytes().all(plain) && !text.starts_with('-')).then(|| text.to_ascii_lowercase())
@@ -143,6 +169,28 @@ mod tests {
                 Url::File(path) => format!("file {path}"),
                 Url::Peer(None) => "?".to_owned(),
                 Url::Peer(Some(peer)) => format!("{}:{}", peer.host, peer.port),
+            };
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        for (text, expected) in [
+            ("https://h/x", "h:443"),
+            ("git@h:x/y", "h:22"),
+            ("../x", "../x"),
+            ("x", "x"),
+            ("file:///x", "/x"),
+            ("ext::sh", "?"),
+            ("-x", "?"),
+            ("~/x", "?"),
+            ("", "?"),
+        ] {
+            let read = match place(text) {
+                Some(Place::Path(path)) => path,
+                Some(Place::Peer(peer)) => format!("{}:{}", peer.host, peer.port),
+                None => "?".to_owned(),
             };
             assert_eq!(read, expected, "{text}");
         }

@@ -210,6 +210,7 @@ impl Parse<'_, '_> {
                 }
             }
             Role::Remote => self.remote(arg),
+            Role::Repository => self.repository(arg),
             Role::Placeholder => match arg.word.value.literal().filter(|text| !text.is_empty()) {
                 Some(text) => self.placeholder = Some(text.to_owned()),
                 None => self.note(OpaqueReason::DynamicOption, arg, "what is replaced in the command is not known"),
@@ -276,9 +277,13 @@ impl Parse<'_, '_> {
         let assigned = rest.strip_prefix("+=").or_else(|| rest.strip_prefix('='));
         let splits = arg.count != Count::One && self.reading.resolved != Resolved::Builtin;
         let named = name.bytes().next().is_some_and(starts_name) && !splits;
+        let is_array = ["-a", "-A"].iter().any(|flag| self.reading.invocation.flags.contains(*flag));
+        let unknown = arg.word.value.literal().is_none();
         match (assigned, &arg.word.value) {
             (None, Value::Literal(_)) if named && rest.is_empty() => {}
-            (Some(value), _) if named && value.trim_start().starts_with('(') => {
+            (Some(value), _)
+                if named && (value.trim_start().starts_with('(') || is_array && unknown && value.trim().is_empty()) =>
+            {
                 self.note(OpaqueReason::Arithmetic, arg, "the text of an array is evaluated as code");
             }
             (Some(value), whole) if named => {

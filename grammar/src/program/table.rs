@@ -55,6 +55,11 @@ pub(crate) struct Entry {
     pub(crate) operand_groups: Option<Vec<String>>,
     /// Groups instead, if its code cannot be vouched for.
     pub(crate) code_groups: Option<Vec<String>>,
+    /// The ecosystem whose packages it installs: an invocation in the group `package-install` is in `install-ECOSYSTEM`
+    /// too, unless it is bound to a lock file.
+    pub(crate) ecosystem: Option<String>,
+    /// Sets of options with each of which an invocation installs only what a lock file or the workspace holds.
+    pub(crate) lock_bound: Vec<Vec<Bond>>,
     #[serde(deserialize_with = "short::options")]
     pub(crate) options: Vec<Opt>,
     /// Options of `option-sets` that it has as well, without the forms that its own options have.
@@ -157,6 +162,8 @@ impl Default for Entry {
             groups: Vec::new(),
             operand_groups: None,
             code_groups: None,
+            ecosystem: None,
+            lock_bound: Vec::new(),
             options: Vec::new(),
             uses: Vec::new(),
             option_sets: HashMap::new(),
@@ -254,6 +261,18 @@ impl Entry {
         if self.operands.iter().filter(|slot| slot.repeats).count() > 1 {
             return Err(format!("`{name}`: two operands repeat"));
         }
+        let canonical = |name: &str| self.options.iter().any(|option| option.canonical() == name);
+        for bond in self.lock_bound.iter().flatten() {
+            if let Some(option) = bond.option().filter(|option| !canonical(option)) {
+                return Err(format!("`{name}`: `lock-bound` speaks of `{option}`, which is no option"));
+            }
+            if let Bond::Word(word) = bond
+                && *word != self.name
+                && !self.aliases.contains(word)
+            {
+                return Err(format!("`{name}`: `lock-bound` speaks of `{word}`, which is no name of it"));
+            }
+        }
         let mut names = HashSet::new();
         let subcommands = self.subcommands.iter().flat_map(|entry| entry.aliases.iter().chain([&entry.name]));
         if let Some(twice) = subcommands.into_iter().find(|name| !names.insert(name.as_str())) {
@@ -275,6 +294,56 @@ impl Entry {
     /// Options whose mere presence can matter: one of them may hide in a computed word.
     pub(crate) fn tree_options(&self) -> bool {
         self.options.iter().any(|option| option.tree)
+    }
+}
+
+/// One condition of being bound to a lock file, as a table writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) enum Bond {
+    /// `^sync`: the subcommand is written so.
+    Word(String),
+    /// `--frozen`: this option is there, by its canonical name.
+    Option(String),
+    /// `!--with`: this option is not there.
+    Without(String),
+    /// `--editable=@path`: this option is there, and names nothing but local paths.
+    OptionPaths(String),
+    /// `@none`: there is no operand.
+    NoOperand,
+    /// `@path`: there are operands, all of them local paths.
+    Paths,
+    /// `@wheel`: there are operands, all of them local paths of wheels.
+    Wheels,
+    /// `@no-url`: no operand holds a URL.
+    NoUrl,
+}
+
+impl From<String> for Bond {
+    fn from(text: String) -> Self {
+        let of = |text: &str| text.to_owned();
+        match text.as_str() {
+            "@none" => Self::NoOperand,
+            "@path" => Self::Paths,
+            "@wheel" => Self::Wheels,
+            "@no-url" => Self::NoUrl,
+            written => match (written.strip_prefix('^'), written.strip_prefix('!'), written.strip_suffix("=@path")) {
+                (Some(word), ..) => Self::Word(of(word)),
+                (_, Some(option), _) => Self::Without(of(option)),
+                (.., Some(option)) => Self::OptionPaths(of(option)),
+                _ => Self::Option(text),
+            },
+        }
+    }
+}
+
+impl Bond {
+    /// The option that it speaks of.
+    fn option(&self) -> Option<&str> {
+        match self {
+            Self::Option(name) | Self::Without(name) | Self::OptionPaths(name) => Some(name),
+            Self::Word(_) | Self::NoOperand | Self::Paths | Self::Wheels | Self::NoUrl => None,
+        }
     }
 }
 
@@ -576,6 +645,8 @@ pub(crate) enum Role {
     Mirror,
     /// A git remote: a URL, `host:path`, or a configured name.
     Remote,
+    /// A repository that is copied: a path, or a URL. Without a second operand a directory is made that is called like it.
+    Repository,
     /// Every further word is a command to run.
     Command,
     /// A program that it runs, with words of the program's own if the table `appends`.

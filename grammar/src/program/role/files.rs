@@ -215,10 +215,14 @@ impl Parse<'_, '_> {
         }
         self.effect(EffectKind::Read, arg, false);
         self.effect(EffectKind::Write, arg, false);
-        let journal = Value::Dynamic { prefix: format!("{}-", arg.word.value.prefix()) };
-        let known = arg.word.value.literal().is_some();
-        let journal = Arg { word: Word { value: journal, ..arg.word.clone() }, count: arg.count };
-        self.effect(EffectKind::Write, if known { &journal } else { arg }, false);
+        match arg.word.value.literal() {
+            Some(text) => {
+                for beside in ["-journal", "-wal", "-shm"] {
+                    self.effect(EffectKind::Write, &decoded(arg, &format!("{text}{beside}")), false);
+                }
+            }
+            None => self.effect(EffectKind::Write, arg, false),
+        }
     }
 
     pub(super) fn write_pattern(&mut self, arg: &Arg) {

@@ -104,6 +104,25 @@ impl Parse<'_, '_> {
         self.connect(arg.word.clone(), peer);
     }
 
+    /// What git copies. A word without a colon is a path, whatever it is called; only a remote has a name of its own.
+    pub(super) fn repository(&mut self, arg: &Arg) {
+        let path = match &arg.word.value {
+            Value::Home(_) => true,
+            value => value.literal().is_some_and(|text| !text.contains(':') && !text.starts_with('~')),
+        };
+        if path {
+            self.effect(EffectKind::Read, arg, true);
+        } else {
+            self.remote(arg);
+        }
+        if self.operands.len() < 2 || self.maybe_option {
+            let bare = ["--bare", "--mirror"].iter().any(|flag| self.reading.invocation.flags.contains(*flag));
+            let made = arg.word.value.literal().and_then(|text| copied_as(text, bare));
+            let made = made.map_or_else(|| unknown(arg), |name| decoded(arg, &name));
+            self.effect(EffectKind::Write, &made, true);
+        }
+    }
+
     /// The words of a command for another machine, whose login shell gets them as one text. Which programs they name
     /// is listed as far as shells agree; what is there, nobody here knows.
     pub(in crate::program) fn remote_shell(&mut self, words: &[Arg]) {
@@ -125,4 +144,18 @@ impl Parse<'_, '_> {
         let words = vec![fixed("sh"), fixed("-c"), Arg { word, count: Count::One }];
         self.reading.children.push(Child::Command { words, assignments: Vec::new(), elsewhere: true, shell: false });
     }
+}
+
+/// The directory that git makes for a copy; `None`: that is not known for sure.
+fn copied_as(source: &str, bare: bool) -> Option<String> {
+    let path = source.split_once("://").map_or(source, |(_, rest)| rest);
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix("/.git").unwrap_or(path).trim_end_matches('/');
+    let name = path.rsplit(['/', ':']).next().unwrap_or_default();
+    let name = name.strip_suffix(".git").or(name.strip_suffix(".bundle")).unwrap_or(name);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    let sure =
+        !name.is_empty() && name.bytes().all(plain) && !name.starts_with(['-', '.']) && path.contains(['/', ':']);
+    let sure = sure || name == path && name.bytes().all(plain) && !name.is_empty() && !name.starts_with(['-', '.']);
+    sure.then(|| if bare { format!("{name}.git") } else { name.to_owned() })
 }
