@@ -28,6 +28,7 @@ pub const PROFILES: &[(&str, File)] = &[
 pub const CASES: &[File] = &[
     ("cases/guards.toml", include_str!("cases/guards.toml")),
     ("cases/developer.toml", include_str!("cases/developer.toml")),
+    ("cases/held.toml", include_str!("cases/held.toml")),
     ("cases/readonly.toml", include_str!("cases/readonly.toml")),
     ("cases/regulated.toml", include_str!("cases/regulated.toml")),
 ];

@@ -145,7 +145,7 @@ fn plain_authorizer(bencher: Bencher<'_, '_>, policies: usize) {
         { "uid": plain("Command", "0"),
           "parents": [plain("Program", "git"), plain("Program", "git status"), plain("CommandGroup", "read-only")],
           "attrs": {
-            "program": "git", "path": "/usr/bin/git", "origin": entity("Origin", "system"), "text": "git status --short",
+            "program": "git", "groups": [entity("CommandGroup", "read-only")], "path": "/usr/bin/git", "origin": entity("Origin", "system"), "text": "git status --short",
             "flags": ["--short"], "operands": [], "firstOperand": "", "lastOperand": "", "operandCount": 0,
             "envNames": [], "wrappers": [], "upstream": [], "upstreamGroups": [], "downstream": [],
             "downstreamGroups": [], "inlineCode": false, "dynamic": false, "dynamicProgram": false, "opaque": [],

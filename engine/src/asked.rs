@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Auth, Channel, Origin, SessionShell, Transport};
+use crate::no_gain::Receiver;
 use crate::request::FileAction;
 
 /// The version of this form, `v` in a record.
@@ -39,6 +40,12 @@ pub struct Asked<T> {
     /// The session's temporary directory.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub temp: Option<T>,
+    /// The directories that the session had for itself.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub scratch: Vec<T>,
+    /// What was not its own in them.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub not_scratch: Vec<T>,
     /// The session.
     pub session: Session<T>,
     /// UTC, milliseconds since midnight and the day of the week, the latter two in the operator's time zone.
@@ -105,6 +112,9 @@ pub struct Session<T> {
     pub guarded: bool,
     /// The kernel held every path rule of the set of the time.
     pub paths_held: bool,
+    /// Its network was a namespace of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own_network: bool,
     /// What its scripts ran in.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shell: SessionShell,
@@ -229,6 +239,35 @@ pub struct Exec<T> {
     pub depth: usize,
 }
 
+impl Exec<String> {
+    /// A command of which nothing is said: no word, no program, and no opacity either.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            at: 0,
+            unread: false,
+            words: Vec::new(),
+            groups: Vec::new(),
+            path: None,
+            origin: Origin::Unknown,
+            text: None,
+            flags: Vec::new(),
+            operands: Vec::new(),
+            options: Vec::new(),
+            env: Vec::new(),
+            wrappers: Vec::new(),
+            upstream: Neighbours::none(),
+            downstream: Neighbours::none(),
+            inline_code: false,
+            dynamic: false,
+            dynamic_program: false,
+            opaque: Vec::new(),
+            started_by: None,
+            background: false,
+            depth: 0,
+        }
+    }
+}
+
 /// The commands at the other end of a pipe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbours<T> {
@@ -262,6 +301,9 @@ pub struct Variable<T> {
     pub name: T,
     /// Its value.
     pub value: T,
+    /// What gets it, for the no-gain principle; unknown in records of earlier versions.
+    #[serde(default = "Receiver::default", skip_serializing_if = "Receiver::is_unknown")]
+    pub receiver: Receiver<T>,
 }
 
 /// Files that something is done to.
@@ -390,6 +432,7 @@ impl<T> Asked<T> {
             sandboxed: self.session.sandboxed,
             guarded: self.session.guarded,
             paths_held: self.session.paths_held,
+            own_network: self.session.own_network,
             shell: self.session.shell,
         };
         let person = |person: &Approver<T>| Approver {
@@ -400,6 +443,7 @@ impl<T> Asked<T> {
         let approvers = self.approvers.iter().map(person).collect();
         let workspace = one(&self.workspace);
         let (temp, clock) = (self.temp.as_ref().map(&mut one), (one(&self.clock.0), self.clock.1, self.clock.2));
+        let (scratch, not_scratch) = (many(&self.scratch, &mut one), many(&self.not_scratch, &mut one));
         let items = self.items.iter().map(|item| item.map(make)).collect();
         Asked {
             v: self.v,
@@ -410,6 +454,8 @@ impl<T> Asked<T> {
             host,
             workspace,
             temp,
+            scratch,
+            not_scratch,
             session,
             clock,
             script: self.script,
@@ -451,9 +497,11 @@ impl<T> Item<T> {
         let mut one = |field: Field, text: &T| note(make(text), field, &mut cut);
         let what = match &self.what {
             What::Exec(exec) => What::Exec(Box::new(exec.map(&mut one))),
-            What::Env(Variable { name, value }) => {
-                What::Env(Variable { name: one(Field::Name, name), value: one(Field::Value, value) })
-            }
+            What::Env(Variable { name, value, receiver }) => What::Env(Variable {
+                name: one(Field::Name, name),
+                value: one(Field::Value, value),
+                receiver: receiver.map(|text| one(Field::Name, text)),
+            }),
             What::File(files) => What::File(Files {
                 action: files.action,
                 paths: files.paths.iter().map(|path| one(Field::Name, path)).collect(),

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::anatomy::Anatomy;
 use crate::kept::Kept;
+use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
 use crate::slice::Index;
 use crate::stack::{DEEP, deep};
@@ -65,6 +66,10 @@ pub struct Bundle {
     pub(crate) index: Index,
     pub(crate) literals: Literals,
     pub(crate) reads: Reads,
+    /// The programs that have a right which the agent's own code lacks.
+    pub(crate) privileged: Privileged,
+    /// Some policy looks at what lies below a directory, whatever the kernel holds.
+    pub(crate) asks_about_trees: bool,
     /// The schema's actions by id, each with the groups above it.
     pub(crate) actions: HashMap<String, Entity>,
     pub(crate) kept: Kept,
@@ -283,6 +288,8 @@ impl Bundle {
             actions: actions(&schema)?,
             kept: Kept::default(),
             literals: Literals::of_policies(index.policies().iter()),
+            privileged: Privileged::of(&index),
+            asks_about_trees: no_gain::asks_about_trees(&index),
             reads: Reads::of(&parsed, &sources),
             index,
             fingerprint: fingerprint(sources.iter().chain(&groups)),
@@ -317,6 +324,8 @@ impl Bundle {
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
             literals: Literals::of_policies(index.policies().iter()),
+            privileged: Privileged::of(&index),
+            asks_about_trees: no_gain::asks_about_trees(&index),
             index,
             schema: self.schema.clone(),
             actions: self.actions.clone(),

@@ -11,10 +11,12 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::Engine;
-use crate::facts::{Auth, Channel, Clock, Facts, Machine, Principal, Session, SessionShell, Transport};
+use crate::facts::{Auth, Channel, Clock, Facts, Machine, Principal, Scratch, Session, SessionShell, Transport};
+use crate::no_gain::{Receiver, hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::request::{Act, Oversight, Posed};
+use crate::told::Repository;
 use crate::verdict::{self, Approval, Decision, Report, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
@@ -132,6 +134,8 @@ macro_rules! tables {
             /// The trusted program that sets the variable of `env` for those that it starts.
             #[serde(default)]
             set_by: String,
+            /// The installed program that gets it, with its words; without it the case does not say.
+            given_to: Option<String>,
             approver: Option<Who>,
             /// Those who say yes, where it takes more than one.
             #[serde(default)]
@@ -177,6 +181,8 @@ tables! {
     guarded: bool,
     sandboxed: bool,
     paths_held: bool,
+    own_network: bool,
+    scratch: Vec<String>,
     shell: SessionShell,
     approved: bool,
     at: Datetime,
@@ -186,6 +192,17 @@ tables! {
     started_by: BTreeSet<String>,
     host_groups: BTreeMap<String, Vec<String>>,
     host: HostTable,
+    git: GitTable,
+}
+
+/// What the configuration of the workspace's repository says.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GitTable {
+    /// The branch that is checked out.
+    branch: Option<String>,
+    /// URLs by the remotes' names.
+    remotes: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -446,6 +463,18 @@ impl Case {
     }
 }
 
+/// The program that a variable is given to, as its table reads its words.
+fn receiver(words: &str) -> Receiver<String> {
+    let inventory = palisade_grammar::inventory(words.as_bytes());
+    let Some(command) = inventory.commands().first() else { return Receiver::Unknown };
+    Receiver::Program {
+        words: command.invocation.words.clone(),
+        groups: command.invocation.groups.iter().cloned().collect(),
+        hidden: is_lock_bound(&command.invocation.flags)
+            || inventory.opaque().iter().any(|opaque| hides_options(opaque.reason)),
+    }
+}
+
 impl CaseTable {
     fn step(&mut self, facts: &Facts) -> Result<Step, String> {
         let own = &facts.session.id;
@@ -465,7 +494,8 @@ impl CaseTable {
             Step::Act(Act::SendInput { program, session, interpreter, text })
         }));
         for (name, value) in self.env.take().into_iter().flatten() {
-            steps.push(Step::Act(Act::SetEnv { name, value, program: self.set_by.clone() }));
+            let receiver = self.given_to.as_deref().map_or(Receiver::Unknown, receiver);
+            steps.push(Step::Act(Act::SetEnv { name, value, program: self.set_by.clone(), receiver }));
         }
         let person = self.person.take().map(Who::person);
         let overseen = [
@@ -520,15 +550,19 @@ impl Table {
             sandboxed: self.sandboxed.unwrap_or_default(),
             guarded: self.guarded.unwrap_or_default(),
             paths_held: self.paths_held.unwrap_or_default(),
+            own_network: self.own_network.unwrap_or_default(),
             shell: self.shell.unwrap_or_default(),
             ..Session::opened("case")
         };
         let clock = self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock();
+        let places = self.scratch.iter().flatten().map(|place| absolute(place)).collect::<Result<_, _>>()?;
+        let scratch = Scratch { places, except: BTreeSet::from([workspace.clone(), home.clone()]) };
         Ok(Facts {
             transport,
             host,
             cwd,
             temp: self.temp.as_deref().map(absolute).transpose()?,
+            scratch,
             started_by: self.started_by.clone(),
             machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),
             ..Facts::new(principal, workspace, session, clock)
@@ -550,6 +584,7 @@ impl Table {
             trusted: self.paths(self.trusted.as_deref(), facts, home)?,
             writable: self.paths(self.write.as_deref(), facts, home)?,
             programs,
+            repository: self.git.clone().map(|git| Repository::of(facts.workspace.as_str(), git.branch, git.remotes)),
         })
     }
 

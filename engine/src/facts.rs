@@ -9,6 +9,7 @@ use palisade_grammar::CommandId;
 use serde::{Deserialize, Serialize};
 
 use crate::path::AbsolutePath;
+use crate::told::Told;
 
 /// The facts that one script is judged on.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Facts {
     pub cwd: AbsolutePath,
     /// The session's temporary directory, a member of the path group `temp`.
     pub temp: Option<AbsolutePath>,
+    /// The directories that the session has for itself in place of the machine's, members of the path group `temp`.
+    pub scratch: Scratch,
     /// The session.
     pub session: Session,
     /// The time.
@@ -41,10 +44,14 @@ pub struct Facts {
     /// Effects that surely come to nothing: [`palisade_grammar::EffectKind::Import`] from a directory in which nothing
     /// can be taken for a module of Python's own, or a read of what a pattern matches that looks like an option.
     pub inert: BTreeSet<(CommandId, usize)>,
+    /// Files that are named like key material and hold public certificates alone: they are no members of the path group `secrets`.
+    pub public: BTreeSet<AbsolutePath>,
     /// Patterns among the words of a command, by where they begin, that surely match no name that looks like an option.
     pub no_options: BTreeSet<(CommandId, usize)>,
     /// The working directory of each command. One that is not in here is unknown.
     pub directories: BTreeMap<CommandId, AbsolutePath>,
+    /// What the machine tells of a command beyond its words.
+    pub told: BTreeMap<CommandId, Told>,
     /// The commands are what a running program starts, seen at its `execve`, with these programs above them; `None`:
     /// the agent wrote them.
     pub started_by: Option<BTreeSet<String>>,
@@ -66,6 +73,7 @@ impl Facts {
             cwd: workspace.clone(),
             workspace,
             temp: None,
+            scratch: Scratch::default(),
             session,
             clock,
             programs: BTreeMap::new(),
@@ -73,12 +81,38 @@ impl Facts {
             matches: BTreeMap::new(),
             below: BTreeMap::new(),
             inert: BTreeSet::new(),
+            public: BTreeSet::new(),
             no_options: BTreeSet::new(),
             directories: BTreeMap::new(),
+            told: BTreeMap::new(),
             started_by: None,
             at_execve: None,
             machine: Machine::default(),
         }
+    }
+}
+
+/// Directories of which the session has its own, empty when it begins (`/tmp`), and what it finds in them of the machine's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// The directories.
+    pub places: BTreeSet<AbsolutePath>,
+    /// What is not the session's own in them: a workspace below `/tmp`. What lies above one of these is not the session's own either.
+    pub except: BTreeSet<AbsolutePath>,
+}
+
+impl Scratch {
+    /// Whether a path is the session's own.
+    pub fn holds(&self, path: &AbsolutePath) -> bool {
+        self.places.iter().any(|place| path.is_within(place))
+            && !self.except.iter().any(|other| path.is_within(other) || other.is_within(path))
+    }
+}
+
+impl Facts {
+    /// Whether a path is a member of the group `temp`.
+    pub fn is_temporary(&self, path: &AbsolutePath) -> bool {
+        self.temp.as_ref().is_some_and(|temp| path.is_within(temp)) || self.scratch.holds(path)
     }
 }
 
@@ -281,6 +315,8 @@ pub struct Session {
     pub guarded: bool,
     /// The kernel holds every path rule of the policy set, for new files too.
     pub paths_held: bool,
+    /// Its network is a namespace of its own: what it finds at a loopback address is its own.
+    pub own_network: bool,
     /// What its scripts run in.
     pub shell: SessionShell,
 }
@@ -320,6 +356,7 @@ impl Session {
             sandboxed: false,
             guarded: false,
             paths_held: false,
+            own_network: false,
             shell: SessionShell::Bash,
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! The kernel knows places: a rule holds for a directory and all that is below it, for as long as the session lives. So a forbid on
 //! files is one that it can hold if all that its conditions read of the file is where it lies, and if nothing else that they read
-//! changes while the session lives or differs between its programs. Every other forbid has to be listed, or
-//! `session.pathsHeld` would say more than is true: what is not known here counts as not to be held.
+//! changes while the session lives or differs between its programs. A forbid that also reads names (`**/.env`) is held by masks, which
+//! a search of the tree puts on each file of that name. Every other forbid has to be listed, or `session.pathsHeld` would say more than
+//! is true: what is not known here counts as not to be held.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,9 @@ use crate::vocabulary::Vocabulary;
 /// What a file rule may be scoped to.
 const FILE_ACTIONS: [&str; 7] = ["read", "write", "delete", "execute", "fileAccess", "fileChange", "activity"];
 
-/// Attributes of the circumstances that are the same for the whole of a session. `approved` is false where the kernel is concerned.
-const FIXED: [&str; 4] = ["approved", "transport", "host", "workspace"];
+/// Attributes of the circumstances that are the same for the whole of a session. `approved` and `noGain` are false where the kernel is
+/// concerned.
+const FIXED: [&str; 5] = ["approved", "noGain", "transport", "host", "workspace"];
 
 /// The same of the session itself.
 const FIXED_OF_SESSION: [&str; 5] = ["id", "sandboxed", "guarded", "pathsHeld", "shell"];
@@ -26,16 +28,39 @@ const FIXED_OF_SESSION: [&str; 5] = ["id", "sandboxed", "guarded", "pathsHeld", 
 /// is asked for neither.
 const OF_COMMANDS: [&str; 2] = ["contains", "unknown"];
 
-/// The forbids on files that the kernel cannot hold, each with what it reads that the kernel knows nothing of: groups with name
-/// patterns, attributes of the file, or what changes.
-pub(crate) fn by_decision_alone(bundle: &Bundle, vocabulary: &Vocabulary) -> Vec<(String, Vec<String>)> {
+/// A forbid on files that reads more than where a file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unheld {
+    /// The policy's id.
+    pub policy: String,
+    /// Groups with name patterns (`**/.env`) that it reads, and nothing else: masks hold it for every file that a search of the tree
+    /// finds.
+    pub by_name: Vec<String>,
+    /// What it reads that no rule and no mask of the kernel's knows: attributes of the file, or what changes.
+    pub otherwise: Vec<String>,
+}
+
+impl Unheld {
+    /// Whether masks hold it where they are in force and complete.
+    pub fn is_masked(&self) -> bool {
+        self.otherwise.is_empty()
+    }
+}
+
+/// The forbids on files that rules about places cannot hold, each with what it reads besides.
+pub(crate) fn beyond_places(bundle: &Bundle, vocabulary: &Vocabulary) -> Vec<Unheld> {
     let policies = bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
     let found = policies.filter(|policy| touches_files(policy)).map(|policy| {
-        let mut reader = Reader { vocabulary, deletes: deletes(policy), unheld: BTreeSet::new() };
+        let mut reader =
+            Reader { vocabulary, deletes: deletes(policy), by_name: BTreeSet::new(), unheld: BTreeSet::new() };
         reader.policy(policy);
-        (policy.id().to_string(), reader.unheld.into_iter().collect::<Vec<_>>())
+        Unheld {
+            policy: policy.id().to_string(),
+            by_name: reader.by_name.into_iter().collect(),
+            otherwise: reader.unheld.into_iter().collect(),
+        }
     });
-    found.filter(|(_, unheld)| !unheld.is_empty()).collect()
+    found.filter(|rule| !rule.by_name.is_empty() || !rule.otherwise.is_empty()).collect()
 }
 
 fn touches_files(policy: &Policy) -> bool {
@@ -62,6 +87,7 @@ struct Reader<'a> {
     vocabulary: &'a Vocabulary,
     /// The policy forbids to delete.
     deletes: bool,
+    by_name: BTreeSet<String>,
     unheld: BTreeSet<String>,
 }
 
@@ -143,7 +169,11 @@ impl Reader<'_> {
 
     fn place(&mut self, kind: &str, id: &str) {
         if kind == "PathGroup" && self.vocabulary.has_name_patterns(id) {
-            self.add(id);
+            if self.vocabulary.is_searchable(id) {
+                self.by_name.insert(id.to_owned());
+            } else {
+                self.add(id);
+            }
         }
     }
 
@@ -224,8 +254,9 @@ mod tests {
         let text = format!("@id(\"rule\") @reason(\"r\") forbid(principal, {scope}) {conditions};");
         let bundle = Bundle::load(vec![Source { name: "site.cedar".to_owned(), text }]).unwrap();
         let engine = Engine::new(bundle, vocabulary);
-        let rules = engine.held_by_decision_alone().iter().filter(|(policy, _)| policy == "rule");
-        rules.flat_map(|(_, unheld)| unheld.clone()).collect()
+        let rules = engine.beyond_places().iter().filter(|rule| rule.policy == "rule");
+        let named = |group: &String| format!("by name: {group}");
+        rules.flat_map(|rule| rule.by_name.iter().map(named).chain(rule.otherwise.clone())).collect()
     }
 
     #[test]
@@ -256,9 +287,9 @@ mod tests {
     fn everything_else_is_told() {
         let read = "action == Action::\"read\", resource";
         for (scope, conditions, told) in [
-            ("action == Action::\"read\", resource in PathGroup::\"card data\"", "", "card data"),
+            ("action == Action::\"read\", resource in PathGroup::\"card data\"", "", "by name: card data"),
             ("action == Action::\"read\", resource in PathGroup::\"homes\"", "", "homes"),
-            (read, "when { resource in PathGroup::\"card data\" }", "card data"),
+            (read, "when { resource in PathGroup::\"card data\" }", "by name: card data"),
             (
                 read,
                 "when { [PathGroup::\"vault\"].contains(PathGroup::\"vault\") && resource in [PathGroup::\"homes\"] }",

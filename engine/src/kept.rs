@@ -7,12 +7,13 @@
 //! An answer is kept only if it is an allow, and only of a set that looks at nothing that passes by itself (the clock, the session's
 //! age, its count): what denies is worded anew each time.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
 use crate::asked::{Script, What};
-use crate::facts::{Facts, Machine, Principal, Session, Transport};
+use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
 use crate::request::Act;
@@ -35,6 +36,24 @@ pub(crate) struct Kept {
     /// With it.
     pub(crate) entities: Shelf<Lasting, Entities>,
     pub(crate) contexts: Shelf<Circumstances, Context>,
+    /// Whether own code is permitted.
+    pub(crate) own_code: Shelf<OwnCode, bool>,
+}
+
+/// What the answer about own code rests on.
+#[derive(PartialEq, Eq)]
+pub(crate) struct OwnCode {
+    occasion: Occasion,
+    /// The path groups of the workspace.
+    groups: Vec<String>,
+}
+
+impl OwnCode {
+    /// `None`: on facts like these nothing can be answered.
+    pub(crate) fn of<'g>(facts: &Facts, groups: impl IntoIterator<Item = &'g str>) -> Option<Self> {
+        let groups = groups.into_iter().map(str::to_owned).collect();
+        Occasion::of(facts).map(|occasion| Self { occasion, groups })
+    }
 }
 
 /// What one engine has allowed: answers rest on its groups as well.
@@ -96,13 +115,15 @@ struct Occasion {
     workspace: AbsolutePath,
     cwd: AbsolutePath,
     temp: Option<AbsolutePath>,
+    scratch: Scratch,
     session: Session,
+    public: BTreeSet<AbsolutePath>,
 }
 
 impl Occasion {
     /// `None`: on facts like these nothing can be answered.
     fn of(facts: &Facts) -> Option<Self> {
-        // Whoever adds a fact has to say here where it goes: the last nine are in the questions.
+        // Whoever adds a fact has to say here where it goes: the last ones are in the questions.
         let Facts {
             principal,
             transport,
@@ -110,6 +131,7 @@ impl Occasion {
             workspace,
             cwd,
             temp,
+            scratch,
             session,
             clock,
             machine,
@@ -118,8 +140,10 @@ impl Occasion {
             matches: _,
             below: _,
             inert: _,
+            public,
             no_options: _,
             directories: _,
+            told: _,
             started_by: _,
             at_execve: _,
         } = facts;
@@ -131,7 +155,9 @@ impl Occasion {
             workspace: workspace.clone(),
             cwd: cwd.clone(),
             temp: temp.clone(),
+            scratch: scratch.clone(),
             session: session.unread(),
+            public: public.clone(),
         })
     }
 }
@@ -210,7 +236,7 @@ mod tests {
     #[test]
     fn an_occasion_is_another_with_any_fact_that_is_another() {
         let other = || AbsolutePath::new("/other").unwrap();
-        let changes: [fn(&mut Facts, AbsolutePath); 13] = [
+        let changes: [fn(&mut Facts, AbsolutePath); 15] = [
             |facts, _| facts.principal.agent.push('x'),
             |facts, _| facts.principal.client.push('x'),
             |facts, _| facts.principal.roles.clear(),
@@ -221,6 +247,8 @@ mod tests {
             |facts, other| facts.workspace = other,
             |facts, other| facts.cwd = other,
             |facts, other| facts.temp = Some(other),
+            |facts, other| _ = facts.scratch.places.insert(other),
+            |facts, _| facts.session.own_network ^= true,
             |facts, _| facts.session.id.push('x'),
             |facts, _| facts.session.guarded ^= true,
             |facts, _| _ = facts.session.labels.insert("used-network".to_owned()),

@@ -24,6 +24,7 @@ mod held;
 mod host;
 mod kept;
 mod lint;
+mod no_gain;
 mod obligation;
 mod path;
 mod peers;
@@ -34,12 +35,13 @@ mod request;
 mod slice;
 mod stack;
 mod terms;
+mod told;
 mod variables;
 mod verdict;
 mod vocabulary;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use palisade_grammar::Inventory;
@@ -53,20 +55,24 @@ pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::effective::Effective;
 pub use crate::facts::{
-    AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Session, SessionShell, Transport,
+    AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Scratch, Session, SessionShell,
+    Transport,
 };
+pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
+pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
+pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, remotes};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
     Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,
 };
-pub use crate::vocabulary::{NamePattern, Vocabulary, VocabularyError};
+pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};
 
 use crate::kept::Answers;
@@ -77,8 +83,8 @@ use crate::request::Asker;
 pub struct Engine {
     bundle: Bundle,
     vocabulary: Vocabulary,
-    /// See [`Self::held_by_decision_alone`]; asked for with every script.
-    unheld: OnceLock<Vec<(String, Vec<String>)>>,
+    /// See [`Self::beyond_places`]; asked for with every script.
+    unheld: OnceLock<Vec<Unheld>>,
     answers: Answers,
 }
 
@@ -114,6 +120,26 @@ impl Engine {
     /// asked meanwhile; `approved` says that a person has allowed the very command that this is.
     pub fn decide_execution(&self, inventory: &Inventory, facts: &Facts, acts: &[Act], approved: bool) -> Report {
         verdict::execution(&self.bundle, &self.vocabulary, inventory, facts, acts, approved)
+    }
+
+    /// Whether policy lets this person say yes to an execution, of which `shown` says what is asked.
+    pub fn may_approve_execution(
+        &self,
+        (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
+        shown: &Report,
+        person: &Approval,
+    ) -> Authority {
+        verdict::may_approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, person)
+    }
+
+    /// Judges an execution again after the yes of these people to what `shown` says. Never [`Decision::Ask`].
+    pub fn approve_execution(
+        &self,
+        (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
+        shown: &Report,
+        people: &[Approval],
+    ) -> Report {
+        verdict::approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, people)
     }
 
     /// Whether some policy looks at what changes by itself: the clock, or the session.
@@ -239,16 +265,44 @@ impl Engine {
         self.bundle.index.policies().iter().any(|policy| policy.id().to_string() == id)
     }
 
-    /// Whether the kernel can hold every path rule but those `accepted`, where it can hold more than names.
+    /// Whether the kernel can hold every path rule but those `accepted`, where masks cover every name that policy forbids.
     pub fn paths_held(&self, accepted: &BTreeSet<String>) -> bool {
-        self.held_by_decision_alone().iter().all(|(policy, _)| accepted.contains(policy))
+        self.beyond_places().iter().all(|rule| rule.is_masked() || accepted.contains(&rule.policy))
     }
 
-    /// Forbids on files that the kernel cannot hold, since they go by more than where a file lies: by name patterns, by
-    /// attributes of the file, or by what changes while a session lives. Each with what it reads that the kernel knows nothing of; a group by
-    /// its name. The decision alone holds them for files that are made later.
-    pub fn held_by_decision_alone(&self) -> &[(String, Vec<String>)] {
-        self.unheld.get_or_init(|| held::by_decision_alone(&self.bundle, &self.vocabulary))
+    /// The same where nothing keeps masks on: rules by name count as held only if they are `accepted`.
+    pub fn paths_held_without_masks(&self, accepted: &BTreeSet<String>) -> bool {
+        self.beyond_places().iter().all(|rule| accepted.contains(&rule.policy))
+    }
+
+    /// Forbids on files that go by more than where a file lies: by name patterns, which masks hold, or by attributes of the file or
+    /// what changes while a session lives, which the decision alone holds. Each with what it reads.
+    pub fn beyond_places(&self) -> &[Unheld] {
+        self.unheld.get_or_init(|| held::beyond_places(&self.bundle, &self.vocabulary))
+    }
+
+    /// Whether an invocation of a trusted program has a right that the agent's own code lacks: then a variable that makes it load
+    /// other code is asked about. `words` and `groups` are those of its [`palisade_grammar::Invocation`]; `hidden` says that it is open
+    /// which options it has ([`hides_options`]).
+    pub fn is_privileged(&self, words: &[String], groups: &[String], hidden: bool) -> bool {
+        self.bundle.privileged.holds(words, groups, hidden)
+    }
+
+    /// Every program that has such a right, with the policies that give it; `*` stands for all programs.
+    pub fn privileged_programs(&self) -> BTreeMap<String, BTreeSet<String>> {
+        self.bundle.privileged.programs()
+    }
+
+    /// Whether the no-gain principle holds for a session on these facts: the kernel and the exec guard hold every rule, and policy lets
+    /// the agent's own code run.
+    pub fn is_no_gain(&self, facts: &Facts) -> bool {
+        self.asker(facts).no_gain()
+    }
+
+    /// Whether a decision on these facts can depend on what lies below a directory. Where the no-gain principle holds, the shipped
+    /// policies give way, and nobody has to look.
+    pub fn asks_about_trees(&self, facts: &Facts) -> bool {
+        self.bundle.asks_about_trees || !self.is_no_gain(facts)
     }
 
     /// The groups that policies can name.

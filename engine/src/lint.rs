@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Engine;
 use crate::coverage::Coverage;
+use crate::no_gain;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +84,16 @@ const RESTS_ON_SPAWNED: Rule = rule(
     Severity::Warning,
     "A permit by `spawned` or `startedBy` lets whatever an allowed program can be made to start.",
 );
+const PRIVILEGED_INTERPRETER: Rule = rule(
+    "privileged-interpreter",
+    Severity::Warning,
+    "A right that a permit gives to an interpreter by name is a right of whatever code it is given, and its variables are asked about.",
+);
+const ALWAYS: Rule = rule(
+    "always",
+    Severity::Error,
+    "A policy with `@always` holds whether own code could do the same or not, so that it must not read `context.noGain`.",
+);
 const LIKE_ON_TEXT: Rule =
     rule("like-on-text", Severity::Warning, "The same command can be spelt in many ways: use flags, operands, tags.");
 const ARITHMETIC: Rule = rule(
@@ -117,6 +128,8 @@ pub const RULES: &[Rule] = &[
     DUPLICATE,
     SELF_DECLARED,
     RESTS_ON_SPAWNED,
+    PRIVILEGED_INTERPRETER,
+    ALWAYS,
     LIKE_ON_TEXT,
     ARITHMETIC,
     NOT_FOR_KERNEL,
@@ -126,7 +139,8 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Annotations that mean something.
-const ANNOTATIONS: &[&str] = &["id", "reason", "suggest", "severity", "owner", "accept", "quorum", "checkpoint"];
+const ANNOTATIONS: &[&str] =
+    &["id", "reason", "suggest", "severity", "owner", "accept", "always", "quorum", "checkpoint"];
 
 /// What the linter is told besides the policies.
 #[derive(Debug, Default)]
@@ -160,6 +174,7 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
         linter.annotations();
         linter.names(surroundings);
         linter.conditions();
+        linter.no_gain();
         linter.scope();
         linter.covered(all);
         linter.tests(surroundings);
@@ -172,6 +187,12 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     }
     found.sort_by(|a, b| (b.rule.severity, &a.place, a.rule.id).cmp(&(a.rule.severity, &b.place, b.rule.id)));
     found
+}
+
+/// Whether a program takes a file for code.
+fn runs_a_file(program: &str) -> bool {
+    let inventory = palisade_grammar::execution(&[program.as_bytes(), b"file"]);
+    inventory.commands().first().is_some_and(|command| command.invocation.groups.contains("interpreter"))
 }
 
 struct Linter<'a> {
@@ -284,6 +305,25 @@ impl Linter<'_> {
         }
     }
 
+    fn no_gain(&mut self) {
+        if self.policy.annotation("always").is_some() && no_gain::reads(self.json, &["noGain"]) {
+            self.add(ALWAYS, "it is marked `@always` and reads `context.noGain`".to_owned());
+        }
+        if !self.is_permit() {
+            return;
+        }
+        let policy = self.policy.id().to_string();
+        let privileged = self.engine.privileged_programs();
+        let interpreters = privileged
+            .iter()
+            .filter(|(program, policies)| policies.contains(&policy) && (*program == "*" || runs_a_file(program)));
+        let interpreters: Vec<String> = interpreters.map(|(program, _)| format!("`{program}`")).collect();
+        if !interpreters.is_empty() {
+            let message = format!("this permit gives a right to {} by name", interpreters.join(", "));
+            self.add(PRIVILEGED_INTERPRETER, message);
+        }
+    }
+
     fn options(&mut self, facts: &Read) {
         if facts.options.is_empty() {
             return;
@@ -304,7 +344,8 @@ impl Linter<'_> {
         };
         // A program without a table has its options as they are written.
         let untabled = scope.is_some() && programs.is_empty();
-        for option in facts.options.iter().filter(|option| !untabled && !known.contains(option.as_str())) {
+        let is_known = |option: &str| known.contains(option) || crate::told::TAGS.contains(&option);
+        for option in facts.options.iter().filter(|option| !untabled && !is_known(option)) {
             let near = nearest(option, known.iter().copied());
             let whose = if programs.is_empty() { "no program".to_owned() } else { programs.join(", ") };
             self.add(UNKNOWN_OPTION, format!("{whose} has an option `{option}`{near}"));
@@ -590,6 +631,9 @@ mod tests {
     fn each_rule_finds_what_it_is_for_and_nothing_near_it() {
         let exec = |effect: &str, condition: &str| format!("@id(\"p\") @reason(\"r\") {effect} ({EXEC}) {condition};");
         let within = |group: &str| format!("@id(\"p\") permit ({EXEC} in {group});");
+        let connect = |condition: &str| {
+            format!("@id(\"p\") permit (principal, action == Action::\"connect\", resource) {condition};")
+        };
         for (rule, bad, good) in [
             ("unknown-group", within("CommandGroup::\"priviledge\""), within("CommandGroup::\"privilege\"")),
             ("unknown-program", within("Program::\"git psuh\""), within("Program::\"git push\"")),
@@ -673,6 +717,21 @@ mod tests {
                 "like-on-text",
                 exec("forbid", "when { resource.text like \"*rm -rf*\" }"),
                 exec("forbid", "when { resource.program like \"rm*\" }"),
+            ),
+            (
+                "privileged-interpreter",
+                connect("when { context.program == Program::\"python3\" }"),
+                connect("when { context.program == Program::\"curl\" }"),
+            ),
+            (
+                "privileged-interpreter",
+                connect("when { context.program != Program::\"\" }"),
+                connect("when { context.port == 443 }"),
+            ),
+            (
+                "always",
+                format!("@id(\"p\") @reason(\"r\") @always(\"why\") forbid ({EXEC}) unless {{ context.noGain }};"),
+                exec("forbid", "unless { context.noGain }"),
             ),
             (
                 "arithmetic",

@@ -11,8 +11,10 @@ use palisade_grammar::{
 
 use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
 use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
+use crate::no_gain::{self, Receiver};
 use crate::path::AbsolutePath;
 use crate::request::FileAction;
+use crate::told::Remote;
 use crate::verdict::Approval;
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
@@ -58,6 +60,8 @@ impl Sheaf {
     pub(crate) fn asked(self, facts: &Facts, people: &[Approval]) -> Asked<String> {
         let Facts { principal, session, clock, machine, .. } = facts;
         let list = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>();
+        let places =
+            |paths: &BTreeSet<AbsolutePath>| paths.iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>();
         let is_here = facts.host == "localhost" && *machine == Machine::default();
         let host = || Host {
             name: facts.host.clone(),
@@ -81,6 +85,8 @@ impl Sheaf {
             host: (!is_here).then(host),
             workspace: facts.workspace.as_str().to_owned(),
             temp: facts.temp.as_ref().map(|temp| temp.as_str().to_owned()),
+            scratch: places(&facts.scratch.places),
+            not_scratch: places(&facts.scratch.except),
             session: Session {
                 id: session.id.clone(),
                 age_ms: session.age_ms,
@@ -89,6 +95,7 @@ impl Sheaf {
                 sandboxed: session.sandboxed,
                 guarded: session.guarded,
                 paths_held: session.paths_held,
+                own_network: session.own_network,
                 shell: session.shell,
             },
             clock: (clock.now.clone(), clock.time_of_day_ms, clock.weekday),
@@ -127,7 +134,7 @@ pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
             raised.push(reader.command(command, opaque));
         }
         let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
-        raised.extend(assignments.map(|assignment| reader.assignment(command, assignment)));
+        raised.extend(assignments.map(|assignment| reader.assignment(command, assignment, opaque)));
         raised.extend(reader.effects(command, |_| true));
     }
     let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
@@ -206,17 +213,13 @@ impl Reader<'_> {
             at: command.id.0 as usize,
             unread: false,
             words: invocation.words.clone(),
-            groups: invocation.groups.iter().cloned().collect(),
+            groups: self.groups(command),
             path: program.and_then(|program| program.path.as_ref()).map(|path| path.as_str().to_owned()),
             origin: program.map_or(Origin::Unknown, |program| program.origin),
             text: Some(canonical(command)),
             flags: invocation.flags.iter().cloned().collect(),
             operands: invocation.operands.iter().map(known_text).collect(),
-            options: invocation
-                .options
-                .iter()
-                .map(|(name, values)| (name.clone(), values.iter().cloned().collect()))
-                .collect(),
+            options: self.options(command),
             env: command.assignments.iter().map(|assignment| assignment.name.clone()).collect(),
             wrappers,
             upstream: upstream.listed(),
@@ -266,11 +269,43 @@ impl Reader<'_> {
         Raised { item, span: opaque.span, program: String::new(), via: Vec::new() }
     }
 
-    fn assignment(&self, command: &Command, assignment: &Assignment) -> Raised {
+    fn assignment(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Raised {
         // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
         // policy may list.
-        let variable = Variable { name: assignment.name.clone(), value: known_text(&assignment.value) };
+        let receiver = self.receiver(command, assignment, opaque);
+        let variable = Variable { name: assignment.name.clone(), value: known_text(&assignment.value), receiver };
         self.raised(command, assignment.span, What::Env(variable))
+    }
+
+    /// What gets a variable: the program whose own it is, or the shell.
+    fn receiver(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Receiver<String> {
+        let is_in_shell = matches!(command.resolved, Resolved::None | Resolved::Function | Resolved::Builtin);
+        if assignment.persistent || is_in_shell {
+            return Receiver::Shell;
+        }
+        let invocation = &command.invocation;
+        if !self.facts.programs.get(&command.id).is_some_and(|program| program.origin.is_trusted()) {
+            return Receiver::untrusted();
+        }
+        Receiver::Program {
+            words: invocation.words.clone(),
+            groups: invocation.groups.iter().cloned().collect(),
+            hidden: no_gain::is_lock_bound(&invocation.flags)
+                || opaque.iter().any(|opaque| no_gain::hides_options(opaque.reason)),
+        }
+    }
+
+    /// What is there already is not installed.
+    fn groups(&self, command: &Command) -> Vec<String> {
+        let installed = self.facts.told.get(&command.id).is_some_and(|told| told.installed);
+        let groups = command.invocation.groups.iter();
+        groups.filter(|group| !installed || !group.starts_with("install-")).cloned().collect()
+    }
+
+    fn options(&self, command: &Command) -> Vec<(String, Vec<String>)> {
+        let told = self.facts.told.get(&command.id).into_iter().flat_map(|told| &told.tags);
+        let options = command.invocation.options.iter().chain(told);
+        options.map(|(name, values)| (name.clone(), values.iter().cloned().collect())).collect()
     }
 
     fn effects(&self, command: &Command, wanted: impl Fn((CommandId, usize)) -> bool) -> Vec<Raised> {
@@ -279,7 +314,33 @@ impl Reader<'_> {
             let at = (command.id, *index);
             wanted(at) && !self.facts.inert.contains(&at)
         });
-        asked.map(|(index, effect)| self.effect(command, index, effect)).collect()
+        asked.flat_map(|(index, effect)| self.effect_or_remotes(command, index, effect)).collect()
+    }
+
+    /// Where the machine tells what a remote's name stands for, that is asked about.
+    fn effect_or_remotes(&self, command: &Command, index: usize, effect: &Effect) -> Vec<Raised> {
+        let told = self.facts.told.get(&command.id).and_then(|told| told.remotes.get(&index));
+        let Some(remotes) = told else { return vec![self.effect(command, index, effect)] };
+        let pushes = command.invocation.words.get(1).is_some_and(|words| words == "git push");
+        let actions = if pushes { &[FileAction::Read, FileAction::Write][..] } else { &[FileAction::Read] };
+        let one = |remote: &Remote| match remote {
+            Remote::Peer(peer) => vec![self.connect(command, effect, Some(peer))],
+            Remote::Path { path, below } => {
+                let file = |action: &FileAction| Files {
+                    action: *action,
+                    written: None,
+                    paths: vec![path.as_str().to_owned()],
+                    program: self.trusted_program(command).to_owned(),
+                    tree: true,
+                    below: below.as_ref().map(|below| below.iter().cloned().collect()),
+                };
+                actions
+                    .iter()
+                    .map(|action| self.raised(command, effect.target.span, What::File(file(action))))
+                    .collect()
+            }
+        };
+        remotes.iter().flat_map(one).collect()
     }
 
     fn effect(&self, command: &Command, index: usize, effect: &Effect) -> Raised {
@@ -288,7 +349,7 @@ impl Reader<'_> {
             EffectKind::Write => FileAction::Write,
             EffectKind::Delete => FileAction::Delete,
             EffectKind::Execute | EffectKind::Import => FileAction::Execute,
-            EffectKind::Connect => return self.connect(command, effect),
+            EffectKind::Connect => return self.connect(command, effect, effect.peer.as_ref()),
         };
         let at = (command.id, index);
         let paths: Vec<String> = match self.facts.matches.get(&at) {
@@ -306,8 +367,7 @@ impl Reader<'_> {
         self.raised(command, effect.target.span, What::File(files))
     }
 
-    fn connect(&self, command: &Command, effect: &Effect) -> Raised {
-        let peer = effect.peer.as_ref();
+    fn connect(&self, command: &Command, effect: &Effect, peer: Option<&palisade_grammar::Peer>) -> Raised {
         let peer = Peer {
             host: peer.map(|peer| peer.host.clone()),
             port: peer.map_or(0, |peer| peer.port),

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::bundle::Bundle;
-use crate::facts::{Clock, Facts, Machine, Principal, Session};
+use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::path::AbsolutePath;
 use crate::raised::Raised;
 use crate::request::{Asker, Draft};
@@ -241,6 +241,7 @@ fn facts(asked: &Asked<String>) -> Option<Facts> {
         sandboxed: asked.session.sandboxed,
         guarded: asked.session.guarded,
         paths_held: asked.session.paths_held,
+        own_network: asked.session.own_network,
         shell: asked.session.shell,
     };
     let (now, time_of_day_ms, weekday) = asked.clock.clone();
@@ -249,6 +250,8 @@ fn facts(asked: &Asked<String>) -> Option<Facts> {
     let mut facts = Facts::new(principal, workspace, session, Clock { now, time_of_day_ms, weekday });
     facts.transport = asked.transport;
     facts.temp = temp;
+    let places = |paths: &[String]| paths.iter().map(|path| AbsolutePath::new(path)).collect::<Option<BTreeSet<_>>>();
+    facts.scratch = Scratch { places: places(&asked.scratch)?, except: places(&asked.not_scratch)? };
     if let Some(host) = &asked.host {
         facts.host.clone_from(&host.name);
         facts.machine = Machine {

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
-use crate::kept::{Circumstances, Lasting};
+use crate::kept::{Circumstances, Lasting, OwnCode};
+use crate::no_gain::{self, Receiver};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
@@ -141,6 +142,8 @@ pub enum Act {
         value: String,
         /// The trusted program that gives it to those that it starts; empty for the agent, and for any other.
         program: String,
+        /// What gets it.
+        receiver: Receiver<String>,
     },
     /// Send a signal to a process.
     Signal {
@@ -258,6 +261,8 @@ pub(crate) struct Asker<'a> {
     above: RefCell<HashMap<AbsolutePath, Rc<[EntityUid]>>>,
     /// The ids in `above`, each of which is kept once for all the directories below it.
     ancestors: RefCell<HashMap<AbsolutePath, EntityUid>>,
+    /// Whether the no-gain principle holds here.
+    no_gain: OnceCell<bool>,
 }
 
 /// The questions that belong together, and one store for them.
@@ -278,7 +283,33 @@ impl<'a> Asker<'a> {
             directories: RefCell::default(),
             above: RefCell::default(),
             ancestors: RefCell::default(),
+            no_gain: OnceCell::new(),
         }
+    }
+
+    /// Whether the no-gain principle holds in these circumstances: the session is held, and policy permits own code.
+    pub(crate) fn no_gain(&self) -> bool {
+        *self.no_gain.get_or_init(|| no_gain::may_hold(self.facts) && self.permits_own_code())
+    }
+
+    /// Whether policy permits a program of the workspace that the agent has just written, no approval given.
+    fn permits_own_code(&self) -> bool {
+        let key = OwnCode::of(self.facts, self.groups_of(&self.facts.workspace));
+        let key = key.filter(|_| !self.bundle.reads.what_passes());
+        let kept = key.as_ref().and_then(|key| self.bundle.kept.own_code.find(|known| known == key));
+        if let Some(permitted) = kept {
+            return permitted;
+        }
+        // The question itself is asked as if the principle did not hold.
+        let plain = Self { no_gain: OnceCell::from(false), ..Self::new(self.bundle, self.vocabulary, self.facts) };
+        let body =
+            plain.command_body(&no_gain::own_program(self.facts), Script::default(), Some(&self.facts.workspace));
+        let draft = Draft::of_nothing_written("exec", "own program", body);
+        let permitted = crate::verdict::permits(self.bundle, &plain, &draft);
+        if let Some(key) = key {
+            self.bundle.kept.own_code.keep(key, permitted);
+        }
+        permitted
     }
 
     /// What Cedar is to be asked for all of these questions, in their order.
@@ -307,12 +338,8 @@ impl<'a> Asker<'a> {
                 let body = self.command_body(exec, script, directory.as_ref());
                 vec![draft("exec", exec.text.as_deref().unwrap_or_default(), body)]
             }
-            What::Env(Variable { name, value }) => {
-                let body = variable(name).and_then(|entity| {
-                    let program = RestrictedExpression::new_entity_uid(uid("Program", "")?);
-                    Ok(Body::new(entity, directory.as_ref()).with("value", string(value)).with("program", program))
-                });
-                vec![draft("setEnv", name, body)]
+            What::Env(Variable { name, value, receiver }) => {
+                vec![draft("setEnv", name, self.variable_body(name, value, "", receiver, directory.as_ref()))]
             }
             What::File(files) => self.files(files, directory.as_ref(), draft),
             What::Connect(peer) => {
@@ -340,7 +367,7 @@ impl<'a> Asker<'a> {
         let written = files.written.as_deref().unwrap_or_default();
         let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| {
             let shown = path.map_or(written, AbsolutePath::as_str);
-            draft(files.action.as_str(), shown, self.path_body(path, reach, &files.program, directory))
+            draft(files.action.as_str(), shown, self.path_body(path, reach, &files.program, directory, true))
         };
         if files.paths.is_empty() {
             return vec![draft(None, reach)];
@@ -364,9 +391,10 @@ impl<'a> Asker<'a> {
         Sheet { drafts, store }
     }
 
-    /// May the principal do this to this very path?
+    /// May the principal do this to this very path? Kernel rules are made of the answers, so that the no-gain principle, which rests
+    /// on those rules, does not hold here.
     pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
-        let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd));
+        let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd), false);
         Draft::of_nothing_written(action.as_str(), path.as_str(), body)
     }
 
@@ -390,10 +418,7 @@ impl<'a> Asker<'a> {
                 Ok(Body::new(self.own_host()?, here).with("remoteUser", string(&self.facts.machine.user)))
             }
             Act::UseTool(tool) => Ok(Body::new(Entity::new_no_attrs(uid("Tool", tool)?, HashSet::new()), here)),
-            Act::SetEnv { name, value, program } => {
-                let program = RestrictedExpression::new_entity_uid(uid("Program", program)?);
-                Ok(Body::new(variable(name)?, here).with("value", string(value)).with("program", program))
-            }
+            Act::SetEnv { name, value, program, receiver } => self.variable_body(name, value, program, receiver, here),
             Act::Signal { program, session, signal } => {
                 Ok(Body::new(process(program, session, true)?, here).with("signal", entity("Signal", signal)?))
             }
@@ -413,6 +438,25 @@ impl<'a> Asker<'a> {
                 Ok(Body::new(workspace, here))
             }
         }
+    }
+
+    /// A variable, who sets it and what gets it.
+    fn variable_body(
+        &self,
+        name: &str,
+        value: &str,
+        setter: &str,
+        receiver: &Receiver<String>,
+        directory: Option<&AbsolutePath>,
+    ) -> Built<Body> {
+        let privileged = &self.bundle.privileged;
+        let free = self.no_gain() && no_gain::variable(privileged, name, receiver);
+        Ok(Body::new(variable(name)?, directory)
+            .with("value", string(value))
+            .with("program", entity("Program", setter)?)
+            .with("receiver", entity("Program", receiver.program())?)
+            .with("privileged", bool(receiver.is_privileged(privileged)))
+            .with("noGain", bool(free)))
     }
 
     /// The request, with the store of the sheet that the draft stands on.
@@ -694,6 +738,7 @@ impl<'a> Asker<'a> {
         let (downstream, downstream_groups) = self.neighbours(&exec.downstream)?;
         let attributes = [
             ("program", string(exec.words.first().map_or("", String::as_str))),
+            ("groups", uids("CommandGroup", &exec.groups)?),
             ("path", string(exec.path.as_deref().unwrap_or_default())),
             ("origin", entity("Origin", exec.origin.as_str())?),
             ("text", string(shown)),
@@ -725,7 +770,8 @@ impl<'a> Asker<'a> {
             ("dynamic", bool(script.dynamic)),
         ]))
         .map_err(text)?;
-        Ok(Body::new(entity, directory).with("script", script))
+        let free = self.no_gain() && no_gain::exec(&self.bundle.privileged, exec, self.facts);
+        Ok(Body::new(entity, directory).with("script", script).with("noGain", bool(free)))
     }
 
     /// The programs at the other end of a pipe and their groups; of one that is not known, all that a policy names.
@@ -742,10 +788,15 @@ impl<'a> Asker<'a> {
         reach: Reach<'_>,
         program: &str,
         directory: Option<&AbsolutePath>,
+        free: bool,
     ) -> Built<Body> {
         let entity = self.path_entity(path, reach)?;
         let program = RestrictedExpression::new_entity_uid(uid("Program", program)?);
-        Ok(Body { apart: reach != Reach::Itself, ..Body::new(entity, directory).with("program", program) })
+        let body = Body::new(entity, directory)
+            .with("program", program)
+            .with("noGain", bool(free && self.no_gain()))
+            .with("spawned", bool(self.facts.started_by.is_some()));
+        Ok(Body { apart: reach != Reach::Itself, ..body })
     }
 
     /// `None` is the unknown path: it has the empty id, no parent that could permit it, and every group below it.
@@ -802,8 +853,13 @@ impl<'a> Asker<'a> {
     }
 
     fn groups_of(&self, path: &AbsolutePath) -> BTreeSet<&str> {
-        let temp = self.facts.temp.as_ref().filter(|temp| path.is_within(temp)).map(|_| "temp");
-        self.vocabulary.groups_of(path).chain(temp).collect()
+        // The machine's own `/dev` is not there where the session has its own `/dev/shm`.
+        if self.facts.scratch.holds(path) {
+            return self.vocabulary.name_groups_of(path).chain(["temp"]).collect();
+        }
+        let temp = self.facts.is_temporary(path).then_some("temp");
+        let is_public = self.facts.public.contains(path);
+        self.vocabulary.groups_of(path).filter(|group| !is_public || *group != "secrets").chain(temp).collect()
     }
 
     fn peer_body(&self, peer: &Peer<String>, directory: Option<&AbsolutePath>) -> Built<Body> {
@@ -823,7 +879,10 @@ impl<'a> Asker<'a> {
         // A name that is an address means that one, whatever else is said of it.
         let address = name.parse::<IpAddr>().ok().or(known.map(|known| known.to_canonical()));
         let loopback = name == "localhost" || address.is_some_and(|address| address.is_loopback());
-        let mut attributes = host_attributes(&name, Transport::Local, loopback, &Machine::default())?;
+        // The address that any socket of the machine's answers at.
+        let unspecified = address.is_some_and(|address| address.is_unspecified());
+        let own = self.facts.session.own_network && (loopback || unspecified);
+        let mut attributes = host_attributes(&name, Transport::Local, loopback, own, &Machine::default())?;
         if let Some(address) = address {
             attributes.push(("ip".to_owned(), RestrictedExpression::new_ip(address.to_string())));
         }
@@ -833,8 +892,13 @@ impl<'a> Asker<'a> {
     /// The host that the session is on.
     fn own_host(&self) -> Built<Entity> {
         let host = &self.facts.host;
-        let attributes =
-            host_attributes(host, self.facts.transport, self.facts.transport == Transport::Local, &self.facts.machine)?;
+        let attributes = host_attributes(
+            host,
+            self.facts.transport,
+            self.facts.transport == Transport::Local,
+            false,
+            &self.facts.machine,
+        )?;
         Entity::new_with_tags(uid("Host", host)?, attributes, self.above_host(host)?, []).map_err(text)
     }
 
@@ -949,6 +1013,7 @@ fn host_attributes(
     name: &str,
     transport: Transport,
     loopback: bool,
+    own: bool,
     machine: &Machine,
 ) -> Built<Vec<(String, RestrictedExpression)>> {
     let pinned = machine.image.rsplit_once("@sha256:").is_some_and(|(_, digest)| !digest.is_empty());
@@ -956,6 +1021,7 @@ fn host_attributes(
         ("name", string(name)),
         ("transport", entity("Transport", transport.as_str())?),
         ("loopback", bool(loopback)),
+        ("own", bool(own)),
         ("keyVerified", bool(machine.key_verified)),
         ("image", string(&machine.image)),
         ("imagePinned", bool(pinned)),

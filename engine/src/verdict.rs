@@ -388,17 +388,74 @@ pub(crate) fn execution(
     approved: bool,
 ) -> Report {
     let asker = Asker::new(bundle, vocabulary, facts);
-    let mut drafts = asker.drafts(&raised::execution(inventory, facts));
-    if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
-        return too_many(bundle, inventory, drafts.len());
-    }
-    drafts.extend(acts.iter().map(|act| asker.act(act)));
+    let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
+        Ok(drafts) => drafts,
+        Err(count) => return too_many(bundle, inventory, count),
+    };
     let sheet = asker.sheet(drafts);
-    // Nobody can be asked now, so that only what stands as it is counts.
-    let ask = |draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, approved)));
+    let ask = |draft| match approved {
+        false => judge(bundle, &asker, &sheet, draft),
+        true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
+    };
     let judged: Vec<_> = sheet.drafts.iter().map(ask).collect();
     let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
     report(bundle, inventory, facts, judged, reasons)
+}
+
+/// The requests of an execution; their number if none or too many are raised.
+fn drafts_at_execve(
+    asker: &Asker<'_>,
+    inventory: &Inventory,
+    facts: &Facts,
+    acts: &[Act],
+) -> Result<Vec<Draft>, usize> {
+    let mut drafts = asker.drafts(&raised::execution(inventory, facts));
+    if drafts.is_empty() || drafts.len() > MAX_REQUESTS_AT_EXECVE {
+        return Err(drafts.len());
+    }
+    drafts.extend(acts.iter().map(|act| asker.act(act)));
+    Ok(drafts)
+}
+
+/// As [`may_approve`], for an execution.
+pub(crate) fn may_approve_execution(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
+    shown: &Report,
+    person: &Approval,
+) -> Authority {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let drafts = drafts_at_execve(&asker, inventory, facts, acts).unwrap_or_default();
+    may_lift(bundle, &asker, &drafts, shown, person)
+}
+
+/// As [`approve_act`], for an execution.
+pub(crate) fn approve_execution(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
+    shown: &Report,
+    people: &[Approval],
+) -> Report {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
+        Ok(drafts) => drafts,
+        Err(count) => return too_many(bundle, inventory, count),
+    };
+    let sheet = asker.sheet(drafts);
+    let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
+        Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
+        Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
+    });
+    let requests: Vec<Judged> = requests.collect();
+    let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
+    let reasons = explain::reasons(bundle, &asker, &sheet, &requests);
+    let mut report = report(bundle, inventory, facts, requests, reasons);
+    if !complete || report.decision != Decision::Allow {
+        report.decision = Decision::Deny;
+    }
+    report
 }
 
 /// The report on something other than a script and on the files that it touches, asked as approved where `approved`.

@@ -1,6 +1,6 @@
 //! Path and host groups: the open vocabulary that the operator gives to policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -13,6 +13,9 @@ use crate::path::AbsolutePath;
 pub struct Vocabulary {
     groups: BTreeMap<String, Vec<Pattern>>,
     hosts: BTreeMap<String, Vec<HostPattern>>,
+    /// Hosts that the operator's settings name, each by its whole name.
+    #[serde(default)]
+    own_hosts: BTreeSet<String>,
 }
 
 /// Why a group table was refused.
@@ -107,6 +110,23 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// Adds a host of the operator's own settings, or `*.` and a domain, to a host group.
+    ///
+    /// # Errors
+    /// If the pattern is neither.
+    pub fn add_own_host(&mut self, group: &str, pattern: &str) -> Result<(), VocabularyError> {
+        self.add_host(group, pattern)?;
+        if let Some(HostPattern::Exactly(name)) = HostPattern::parse(pattern) {
+            self.own_hosts.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Whether the operator's settings name this very host, in its canonical spelling.
+    pub fn is_own_host(&self, host: &str) -> bool {
+        self.own_hosts.contains(host)
+    }
+
     /// The host groups that a host, in its canonical spelling, is a member of.
     pub fn host_groups_of<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a str> {
         let fits = |patterns: &[HostPattern]| patterns.iter().any(|pattern| pattern.fits(host));
@@ -181,6 +201,15 @@ impl Vocabulary {
         groups.into_iter()
     }
 
+    /// The groups that `path` is a member of for a name, wherever it lies (`**/.env`).
+    pub fn name_groups_of<'a>(&'a self, path: &AbsolutePath) -> impl Iterator<Item = &'a str> {
+        let names: Vec<&str> = components(path.as_str()).collect();
+        let fits = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.anywhere && pattern.fits(&names));
+        let groups: Vec<&str> =
+            self.groups.iter().filter(|(_, patterns)| fits(patterns)).map(|(name, _)| name.as_str()).collect();
+        groups.into_iter()
+    }
+
     /// The groups that have, or may have, members below `directory`: a pattern reaches below it, or could, as name
     /// patterns always can.
     pub fn groups_below(&self, directory: &AbsolutePath) -> BTreeSet<&str> {
@@ -217,10 +246,45 @@ impl Vocabulary {
         self.groups.get(group).is_some_and(|patterns| !patterns.iter().all(Pattern::is_place))
     }
 
+    /// Whether a group's members are all named by places or at any depth (`**/.env`), so that a search of a tree finds those in it.
+    /// Not so where a pattern has a wildcard in a place (`/srv/*/secret`), but for `/proc`, of which a session in a mount namespace has
+    /// its own.
+    pub fn is_searchable(&self, group: &str) -> bool {
+        let is_process = |pattern: &Pattern| pattern.components.first().is_some_and(|name| name.fits("proc"));
+        let searchable = |pattern: &Pattern| pattern.anywhere || pattern.is_place() || is_process(pattern);
+        self.groups.get(group).is_none_or(|patterns| patterns.iter().all(searchable))
+    }
+
     /// Whether a name pattern of some group fits `path` itself.
     pub fn has_name(&self, path: &AbsolutePath) -> bool {
+        self.name_length(path).is_some()
+    }
+
+    /// The number of components of the longest name pattern that fits `path` itself: 2 for `**/.vscode/tasks.json`.
+    pub fn name_length(&self, path: &AbsolutePath) -> Option<usize> {
         let names: Vec<&str> = components(path.as_str()).collect();
-        self.groups.values().flatten().any(|pattern| !pattern.is_place() && pattern.fits_end(&names))
+        let patterns = self.groups.values().flatten();
+        let fitting = patterns.filter(|pattern| !pattern.is_place() && pattern.fits_end(&names));
+        fitting.map(|pattern| pattern.components.len()).max()
+    }
+
+    /// The last components of all name patterns, to tell quickly that a file's name is none of theirs.
+    pub fn last_names(&self) -> LastNames {
+        let mut last = LastNames::default();
+        let patterns = self.groups.values().flatten().filter(|pattern| !pattern.is_place());
+        for pattern in patterns {
+            let [.., name] = pattern.components.as_slice() else { continue };
+            if let [.., above, _] = pattern.components.as_slice()
+                && let Some(literal) = name.as_literal()
+            {
+                last.inside.push((above.clone(), literal.to_owned()));
+            }
+            match name.as_literal() {
+                Some(literal) => drop(last.literal.insert(literal.to_owned())),
+                None => last.wild.push(name.clone()),
+            }
+        }
+        last
     }
 
     /// The same for any path; one that is none in normal form may be anything.
@@ -236,6 +300,32 @@ impl Vocabulary {
     /// The absolute patterns of all groups that have no wildcard.
     pub fn roots(&self) -> BTreeSet<AbsolutePath> {
         self.groups.values().flatten().filter_map(Pattern::root).collect()
+    }
+}
+
+/// The names in which name patterns end. See [`Vocabulary::last_names`].
+#[derive(Clone, Debug, Default)]
+pub struct LastNames {
+    literal: HashSet<String>,
+    wild: Vec<NamePattern>,
+    /// Of patterns of several components, the one before the last, with the last where that has no wildcard.
+    inside: Vec<(NamePattern, String)>,
+}
+
+impl LastNames {
+    /// Whether some name pattern may fit a path that ends in this name. If not, [`Vocabulary::has_name`] is false for it.
+    pub fn may_fit(&self, name: &str) -> bool {
+        self.literal.contains(name) || self.wild.iter().any(|pattern| pattern.fits(name))
+    }
+
+    /// The names in which patterns end that begin with a directory of this name: `tasks.json` for `.vscode`.
+    pub fn inside<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a str> {
+        self.inside.iter().filter(move |(above, _)| above.fits(directory)).map(|(_, name)| name.as_str())
+    }
+
+    /// Whether some name pattern ends in exactly this name, without a wildcard.
+    pub fn is_literal(&self, name: &str) -> bool {
+        self.literal.contains(name)
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Value};
+use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Value, place};
 
 use crate::facts::{Facts, Origin, Program, Transport};
 use crate::path::AbsolutePath;
+use crate::told::{self, Remote, Repository};
 use crate::vocabulary::Vocabulary;
 
 /// Where the installed system keeps its programs.
@@ -28,6 +29,8 @@ pub(crate) struct World {
     pub(crate) writable: Vec<AbsolutePath>,
     /// Programs found by name elsewhere than in the system's directories.
     pub(crate) programs: BTreeMap<String, AbsolutePath>,
+    /// What git's configuration says in the workspace; `None`: it is no repository.
+    pub(crate) repository: Option<Repository>,
 }
 
 impl World {
@@ -62,7 +65,25 @@ impl World {
                 }
                 facts.paths.insert((command.id, index), path);
             }
-            links |= makes_links(command);
+            // There are no links in such a machine but those that a script makes.
+            let plain = |index| facts.paths.get(&(command.id, index)).is_some_and(|path| self.exists(&facts, path));
+            links |= makes_links(inventory, command, plain);
+        }
+        let resolve = |_: &Repository, url: &str| match place(url)? {
+            Place::Peer(peer) => Some(Remote::Peer(peer)),
+            Place::Path(path) => {
+                let path = self.locate(&Value::Literal(path), Some(&facts.workspace))?;
+                Some(Remote::Path { below: Some(self.groups_below(vocabulary, &path)), path })
+            }
+        };
+        facts.told = told::remotes(inventory, |_| self.repository.clone(), resolve);
+        for command in inventory.commands().iter().filter(|_| self.files.is_some()) {
+            let there = |name: &str| {
+                fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))
+            };
+            if told::is_installed(command, there) {
+                facts.told.entry(command.id).or_default().installed = true;
+            }
         }
         facts
     }
@@ -108,7 +129,7 @@ impl World {
         let in_system = || SYSTEM.iter().filter_map(|root| AbsolutePath::new(root)).any(|root| path.is_within(&root));
         if path.is_within(&facts.workspace) {
             Origin::Workspace
-        } else if facts.temp.as_ref().is_some_and(|temp| path.is_within(temp)) {
+        } else if facts.is_temporary(path) {
             Origin::Temp
         } else if within(&self.writable) {
             Origin::Unknown
@@ -191,8 +212,23 @@ pub fn writes_module(inventory: &Inventory) -> bool {
 }
 
 /// Whether a command may make symbolic links, or unpack them: behind one that does, what a path leads to is not known
-/// unless it is there already.
-pub fn makes_links(command: &Command) -> bool {
+/// unless it is there already. `is_plain` says that an effect is on a file that is there and no link.
+pub fn makes_links(inventory: &Inventory, command: &Command, is_plain: impl Fn(usize) -> bool) -> bool {
+    let invocation = &command.invocation;
+    let is_read = || {
+        // The commands in its text are told one by one.
+        let told = inventory.commands().iter().any(|inner| inner.parent == Some(command.id));
+        told && !inventory.opaque().iter().any(|item| item.command == Some(command.id))
+    };
+    let moves_files = || {
+        let mut moved = (0..command.effects.len())
+            .filter(|index| command.effects.get(*index).is_some_and(|effect| effect.kind == EffectKind::Delete));
+        invocation.words.first().is_some_and(|name| name == "mv") && moved.all(is_plain)
+    };
+    may_make_links(command) && !(invocation.groups.contains("interpreter") && is_read()) && !moves_files()
+}
+
+fn may_make_links(command: &Command) -> bool {
     const ALWAYS: &[&str] = &["ln", "link", "mv", "tar", "unzip", "rsync", "cpio", "pax", "7z", "patch"];
     const GIT_NEVER: &[&str] = &["git add", "git commit", "git fetch", "git push", "git tag", "git branch", "git init"];
     // A plain copy reads through links and writes files.

@@ -1,0 +1,388 @@
+//! The no-gain principle: a question whose answer gives the agent nothing is not asked.
+//!
+//! *Own code* is a program of the workspace that the agent has just written. Where policy lets it run, and the kernel and the exec
+//! guard hold every rule against it, a question about inline code, a loader variable or a computed path protects nothing: own code
+//! can do the same without being asked. `context.noGain` tells policies so, and a policy that names it gives way.
+//!
+//! A program is *privileged* if some answer about files, peers or processes can depend on its name: then a variable or an option that
+//! makes it load other code gives that code a right which own code lacks. For such a program `noGain` is false.
+//!
+//! Decided here: which programs are privileged, and when `noGain` is true. Not decided here: what follows from it, which the policies say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::{Effect, EntityUid, Policy};
+use palisade_grammar::OpaqueReason;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::asked::Exec;
+use crate::facts::{Facts, Origin};
+use crate::slice::Index;
+use crate::terms::uid;
+
+/// Actions whose context names the program that acts.
+const BY_PROGRAM: [&str; 5] = ["connect", "read", "write", "delete", "execute"];
+
+/// Attributes of a command that name the programs around it. A permit that reads them gives those programs a right of their own.
+const AROUND: [&str; 2] = ["startedBy", "wrappers"];
+
+/// Command groups of invocations that may connect to a peer or run what the workspace says.
+const MAY_CONNECT: [&str; 5] = ["network", "package-install", "deploy", "interpreter", "privilege"];
+
+/// Reasons for opacity that are gone when the program is executed: its words are known then, and decided again.
+const KNOWN_AT_EXECVE: [OpaqueReason; 2] = [OpaqueReason::DynamicProgram, OpaqueReason::DynamicOption];
+
+/// Whether a command is opaque for a reason that is gone when it is executed.
+fn is_known_at_execve(reason: &str) -> bool {
+    KNOWN_AT_EXECVE.iter().any(|known| known.as_str() == reason)
+}
+
+/// Whether a reason for opacity leaves open which options a command has, and so whether it connects. Code that it is given does not:
+/// what that code starts is decided by itself.
+#[must_use]
+pub fn hides_options(reason: OpaqueReason) -> bool {
+    match reason {
+        OpaqueReason::DynamicProgram
+        | OpaqueReason::DynamicOption
+        | OpaqueReason::UnknownOption
+        | OpaqueReason::IndirectName
+        | OpaqueReason::UnknownSyntax => true,
+        OpaqueReason::InlineCode
+        | OpaqueReason::StdinCode
+        | OpaqueReason::ScriptFile
+        | OpaqueReason::Arithmetic
+        | OpaqueReason::ReservedVariable
+        | OpaqueReason::WrittenThenRun => false,
+    }
+}
+
+/// Variables that decide how the session's shell reads the bytes of a later script.
+fn changes_how_scripts_are_read(name: &str) -> bool {
+    name == "LANG" || name.starts_with("LC_")
+}
+
+/// The programs that have a right which own code lacks, each with the policies that give it.
+#[derive(Debug, Default)]
+pub(crate) struct Privileged {
+    /// By what they may connect to.
+    peers: BTreeMap<String, BTreeSet<String>>,
+    /// By anything else.
+    rights: BTreeMap<String, BTreeSet<String>>,
+    /// Policies that read the acting program without naming one: each program is privileged.
+    any: BTreeSet<String>,
+}
+
+impl Privileged {
+    /// The privileged programs of a policy set.
+    pub(crate) fn of(index: &Index) -> Self {
+        let mut found = Self::default();
+        for action in BY_PROGRAM {
+            for policy in about(index, action) {
+                let json = policy.to_json().unwrap_or(Value::Null);
+                if json.is_null() || reads(&json, &["program"]) {
+                    if only_takes_away(policy, &json) {
+                        continue;
+                    }
+                    let programs = programs(policy.entity_literals());
+                    if programs.is_empty() {
+                        found.any.insert(policy.id().to_string());
+                    }
+                    let list = if action == "connect" { &mut found.peers } else { &mut found.rights };
+                    note(list, programs, policy);
+                }
+            }
+        }
+        // A forbid that reads what stands around a command takes away; only a permit gives.
+        for policy in about(index, "exec").filter(|policy| policy.effect() == Effect::Permit) {
+            let json = policy.to_json().unwrap_or(Value::Null);
+            let conditions = json.get("conditions").unwrap_or(&Value::Null);
+            if reads(conditions, &AROUND) {
+                let mut named = BTreeSet::new();
+                literals(conditions, &mut named);
+                note(&mut found.rights, named, policy);
+            }
+        }
+        found
+    }
+
+    /// Whether an invocation of a trusted program has a right that own code lacks. `words`: the program and its subcommand,
+    /// widest first; `hidden`: it is open which options it has.
+    pub(crate) fn holds(&self, words: &[String], groups: &[String], hidden: bool) -> bool {
+        // `git-remote-https` is a part of git.
+        let is_part =
+            |word: &str, whole: &String| word.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('-'));
+        let named = |list: &BTreeMap<String, BTreeSet<String>>| {
+            words.iter().any(|word| list.contains_key(word) || list.keys().any(|whole| is_part(word, whole)))
+        };
+        !self.any.is_empty() || named(&self.rights) || (named(&self.peers) && may_connect(words, groups, hidden))
+    }
+
+    /// Each privileged program with the policies that make it so; `*` stands for every program.
+    pub(crate) fn programs(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut all = self.rights.clone();
+        for (program, policies) in &self.peers {
+            all.entry(program.clone()).or_default().extend(policies.iter().cloned());
+        }
+        if !self.any.is_empty() {
+            all.entry("*".to_owned()).or_default().extend(self.any.iter().cloned());
+        }
+        all
+    }
+}
+
+/// Whether this invocation of a program may use a right to connect that a policy gives the program. A subcommand that its table
+/// knows as local (`git commit`, `cargo build`) never does: it starts another program for that, which is decided at its own `execve`, or
+/// it is bound to a lock file. `hidden`: it is open which options it has, or they bind it ([`hides_options`], [`is_lock_bound`]).
+#[must_use]
+pub fn may_connect(words: &[String], groups: &[String], hidden: bool) -> bool {
+    let is_local = words.len() > 1
+        && !hidden
+        && !groups.is_empty()
+        && !groups.iter().any(|group| MAY_CONNECT.contains(&group.as_str()) || group.starts_with("install-"));
+    !is_local
+}
+
+/// Whether some policy about files looks at what lies below a directory without giving way where the kernel holds the paths.
+pub(crate) fn asks_about_trees(index: &Index) -> bool {
+    let files = BY_PROGRAM.into_iter().filter(|action| *action != "connect");
+    files.flat_map(|action| about(index, action)).any(|policy| {
+        let json = policy.to_json().unwrap_or(Value::Null);
+        json.is_null() || (reads(&json, &["contains"]) && !reads(&json, &["noGain", "pathsHeld"]))
+    })
+}
+
+/// Whether the circumstances let the principle hold at all: what the session says of itself. Whether policy permits own code comes on
+/// top.
+pub(crate) fn may_hold(facts: &Facts) -> bool {
+    facts.session.sandboxed && facts.session.guarded && facts.session.paths_held
+}
+
+/// A made-up program of the workspace that the agent has just written.
+pub(crate) fn own_program(facts: &Facts) -> Exec<String> {
+    let path = facts.workspace.child("own-program").map(|path| path.as_str().to_owned());
+    Exec {
+        words: vec!["own-program".to_owned()],
+        path,
+        origin: Origin::Workspace,
+        text: Some("./own-program".to_owned()),
+        ..Exec::of_nothing()
+    }
+}
+
+/// Whether running this command raises no question that own code could not do without, where the principle holds.
+pub(crate) fn exec(privileged: &Privileged, exec: &Exec<String>, facts: &Facts) -> bool {
+    let has_rights = exec.origin.is_trusted() && privileged.holds(&exec.words, &exec.groups, has_hidden_options(exec));
+    if facts.at_execve.is_some() {
+        return exec.origin != Origin::Unknown && !has_rights;
+    }
+    // Computed words are known, and decided, when the program is executed.
+    let known_later = || exec.opaque.iter().all(|reason| is_known_at_execve(reason));
+    !has_rights || (exec.origin != Origin::Builtin && !exec.opaque.is_empty() && known_later())
+}
+
+/// Whether a command may connect for its options, or it is open which it has. A reason that is not known here leaves everything open.
+fn has_hidden_options(exec: &Exec<String>) -> bool {
+    is_lock_bound(&exec.flags)
+        || exec.opaque.iter().any(|reason| OpaqueReason::from_id(reason).is_none_or(hides_options))
+}
+
+/// Whether options of a command bind it to a lock file: then it may fetch what that names (`cargo build --locked`).
+pub fn is_lock_bound<'f>(flags: impl IntoIterator<Item = &'f String>) -> bool {
+    const LOCKS: [&str; 4] = ["--locked", "--frozen", "--frozen-lockfile", "--immutable"];
+    flags.into_iter().any(|flag| LOCKS.contains(&flag.as_str()))
+}
+
+/// Whether setting a variable raises no question that own code could not do without, where the principle holds.
+pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<String>) -> bool {
+    match receiver {
+        Receiver::Unknown => false,
+        Receiver::Shell => !changes_how_scripts_are_read(name),
+        Receiver::Program { words, groups, hidden } => !privileged.holds(words, groups, *hidden),
+    }
+}
+
+/// What gets a variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receiver<T> {
+    /// Not told.
+    #[default]
+    Unknown,
+    /// The session's shell keeps it for the programs that it starts. It is asked about again at the `execve` of each of them.
+    Shell,
+    /// One program.
+    Program {
+        /// The program and its subcommand, widest first; empty for one whose name says nothing (`./git`).
+        words: Vec<T>,
+        /// The command groups of this invocation.
+        groups: Vec<T>,
+        /// It is open which options this invocation has.
+        hidden: bool,
+    },
+}
+
+impl<T> Receiver<T> {
+    /// Whether it is not said who gets the variable.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
+    /// The same with texts of another type.
+    pub(crate) fn map<U>(&self, mut one: impl FnMut(&T) -> U) -> Receiver<U> {
+        match self {
+            Self::Unknown => Receiver::Unknown,
+            Self::Shell => Receiver::Shell,
+            Self::Program { words, groups, hidden } => Receiver::Program {
+                words: words.iter().map(&mut one).collect(),
+                groups: groups.iter().map(&mut one).collect(),
+                hidden: *hidden,
+            },
+        }
+    }
+}
+
+impl Receiver<String> {
+    /// A program whose name says nothing.
+    pub fn untrusted() -> Self {
+        Self::Program { words: Vec::new(), groups: Vec::new(), hidden: false }
+    }
+
+    /// The widest word of the program; empty where there is none.
+    pub fn program(&self) -> &str {
+        match self {
+            Self::Program { words, .. } => words.first().map_or("", String::as_str),
+            Self::Unknown | Self::Shell => "",
+        }
+    }
+
+    /// Whether it is a program with a right that own code lacks; one that is not told may be.
+    pub(crate) fn is_privileged(&self, privileged: &Privileged) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Shell => false,
+            Self::Program { words, groups, hidden } => privileged.holds(words, groups, *hidden),
+        }
+    }
+}
+
+fn about<'i>(index: &'i Index, action: &str) -> impl Iterator<Item = &'i Policy> {
+    // An id that cannot be made is in no policy's scope.
+    let action: Option<EntityUid> = uid("Action", action).ok();
+    action.into_iter().flat_map(|action| index.about(&action).collect::<Vec<_>>())
+}
+
+fn note(list: &mut BTreeMap<String, BTreeSet<String>>, programs: BTreeSet<String>, policy: &Policy) {
+    for program in programs {
+        list.entry(program).or_default().insert(policy.id().to_string());
+    }
+}
+
+fn programs(literals: impl IntoIterator<Item = EntityUid>) -> BTreeSet<String> {
+    let programs = literals.into_iter().filter(|uid| uid.type_name().to_string() == "Program");
+    // `Program::""` stands for no trusted program.
+    programs.map(|uid| uid.id().unescaped().to_owned()).filter(|id| !id.is_empty()).collect()
+}
+
+/// Whether an expression reads one of these attributes of anything.
+pub(crate) fn reads(value: &Value, names: &[&str]) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(|value| reads(value, names)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| {
+            let is_attribute = key == "attr" && value.as_str().is_some_and(|name| names.contains(&name));
+            is_attribute || reads(value, names)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Whether a policy is a forbid that holds for the programs that it names, and so gives none of them a right: no exception, and nothing
+/// negated.
+fn only_takes_away(policy: &Policy, json: &Value) -> bool {
+    const TURNS: [&str; 4] = ["!", "!=", "if-then-else", "unless"];
+    fn turns(value: &Value) -> bool {
+        match value {
+            Value::Array(values) => values.iter().any(turns),
+            Value::Object(fields) => fields.iter().any(|(key, value)| TURNS.contains(&key.as_str()) || turns(value)),
+            Value::String(text) => text == "unless",
+            Value::Null => true,
+            Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    policy.effect() == Effect::Forbid && json.get("conditions").is_some_and(|conditions| !turns(conditions))
+}
+
+/// The programs that an expression names.
+fn literals(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| literals(value, found)),
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let (Some("Program"), Some(id)) = (text("type"), text("id"))
+                && !id.is_empty()
+            {
+                found.insert(id.to_owned());
+            }
+            fields.values().for_each(|value| literals(value, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Privileged, may_connect};
+    use crate::request::tests::engine;
+
+    fn privileged(policies: &str) -> Vec<String> {
+        Privileged::of(&engine(policies).bundle.index).programs().into_keys().collect()
+    }
+
+    #[test]
+    fn programs_with_a_right_of_their_own_are_privileged() {
+        let permit = |action: &str, condition: &str| {
+            format!("@id(\"p\") permit (principal, action == Action::\"{action}\", resource) when {{ {condition} }};")
+        };
+        let forbid = |action: &str, condition: &str| {
+            format!("@id(\"f\") forbid (principal, action == Action::\"{action}\", resource) unless {{ {condition} }};")
+        };
+        let git = "context.program == Program::\"git\"";
+        for (policies, expected) in [
+            (permit("connect", git), vec!["git"]),
+            (permit("connect", "context.port == 443"), vec![]),
+            (permit("read", "[Program::\"a\", Program::\"b\"].contains(context.program)"), vec!["a", "b"]),
+            (permit("write", "context.program in Program::\"git\""), vec!["git"]),
+            (permit("connect", "context.program != Program::\"\""), vec!["*"]),
+            (forbid("connect", git), vec!["git"]),
+            (forbid("connect", git).replace("unless", "when"), vec![]),
+            (forbid("connect", "context.program != Program::\"git\"").replace("unless", "when"), vec!["git"]),
+            (forbid("read", "resource.unknown"), vec![]),
+            (permit("exec", "resource.startedBy.contains(Program::\"make\")"), vec!["make"]),
+            (permit("exec", "resource.wrappers.contains(Program::\"env\")"), vec!["env"]),
+            (permit("exec", "resource.upstream.contains(Program::\"curl\")"), vec![]),
+            (forbid("exec", "resource.startedBy.contains(Program::\"make\")"), vec![]),
+            // Who sets a variable has no right by that.
+            (permit("setEnv", git), vec![]),
+            (permit("exec", "resource in Program::\"git\""), vec![]),
+        ] {
+            assert_eq!(privileged(&policies), expected, "{policies}");
+        }
+    }
+
+    #[test]
+    fn a_local_subcommand_has_no_use_for_a_peer() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (program, groups, opaque, expected) in [
+            (vec!["git", "git commit"], vec!["toolchain"], false, false),
+            (vec!["git", "git log"], vec!["read-only"], false, false),
+            (vec!["git", "git commit"], vec!["toolchain"], true, true),
+            (vec!["git", "git fetch"], vec!["network"], false, true),
+            (vec!["git", "git x"], vec![], false, true),
+            (vec!["git"], vec!["read-only"], false, true),
+            (vec!["curl"], vec!["network"], false, true),
+            (vec!["npm", "npm ci"], vec!["install-node"], false, true),
+        ] {
+            assert_eq!(may_connect(&words(&program), &words(&groups), opaque), expected, "{program:?}");
+        }
+    }
+}

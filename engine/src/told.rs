@@ -1,0 +1,584 @@
+//! What the machine tells of a command beyond its words: whether the tool that it names is installed, and which remote
+//! and which branches git would use.
+//!
+//! Decides what git's configuration means for a command. Who reads the files is the runner's affair, or a case's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_grammar::{Command, CommandId, EffectKind, Inventory, OpaqueReason, Peer, Resolved};
+
+use crate::path::AbsolutePath;
+
+/// Bytes of a repository's configuration that are read.
+pub const MAX_CONFIGURATION: u64 = 64 * 1024;
+
+/// The tags that a machine adds to a command's own.
+pub(crate) const TAGS: [&str; 2] = [REMOTE_URL, REF];
+
+/// The URLs of the remotes that a git command talks to.
+const REMOTE_URL: &str = "remote-url";
+
+/// The refs on the other side that a push changes.
+const REF: &str = "ref";
+
+/// What is known of one command besides its words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What it would fetch is there already.
+    pub installed: bool,
+    /// Further tags of the command.
+    pub tags: BTreeMap<String, BTreeSet<String>>,
+    /// Where the remotes in the n-th effect lead, which the words call by their names or not at all.
+    pub remotes: BTreeMap<usize, Vec<Remote>>,
+}
+
+/// Where a remote leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// To another machine.
+    Peer(Peer),
+    /// To a repository on this one. `below`: the path groups that have members there; `None`: any may have.
+    Path {
+        /// The repository.
+        path: AbsolutePath,
+        /// The path groups that have members below it.
+        below: Option<BTreeSet<String>>,
+    },
+}
+
+/// Whether a command only runs a tool that is installed already. `is_there` tells whether a project has a file.
+pub fn is_installed(command: &Command, is_there: impl Fn(&str) -> bool) -> bool {
+    const OTHERS: [&str; 12] = [
+        "--package",
+        "--call",
+        "--workspace",
+        "--with",
+        "--with-editable",
+        "--with-requirements",
+        "--upgrade",
+        "--upgrade-package",
+        "--python",
+        "--isolated",
+        "--script",
+        "--index",
+    ];
+    let invocation = &command.invocation;
+    let words: Vec<&str> = invocation.words.iter().map(String::as_str).collect();
+    if OTHERS.iter().any(|option| invocation.flags.contains(*option)) {
+        return false;
+    }
+    match words.as_slice() {
+        ["npx"] | ["npm", "npm exec" | "npm x"] => {
+            let mut operands = invocation.operands.iter().map(|word| word.value.literal());
+            let tool = operands.find(|word| word.is_none_or(|text| !matches!(text, "--" | "--yes" | "-y" | "--no")));
+            let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            let tool = tool.flatten().filter(plain).filter(|text| !text.starts_with(['-', '.']));
+            tool.is_some_and(|tool| is_there(&format!("node_modules/.bin/{tool}")))
+        }
+        ["uv", "uv run"] => is_there("uv.lock") && is_there(".venv"),
+        _ => false,
+    }
+}
+
+/// The part of a repository's configuration that says where git fetches and pushes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repository {
+    /// The top of its working tree, from which relative URLs are meant.
+    pub top: String,
+    /// The branch that is checked out.
+    pub branch: Option<String>,
+    remotes: BTreeMap<String, Urls>,
+    branches: BTreeMap<String, Upstream>,
+    /// The URLs of its submodules.
+    submodules: Vec<String>,
+    /// `push.default`, in small letters.
+    push_default: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Urls {
+    fetch: Vec<String>,
+    push: Vec<String>,
+    /// `remote.NAME.push` or `remote.NAME.mirror` is set.
+    maps: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Upstream {
+    remote: Option<String>,
+    push_remote: bool,
+    merge: Option<String>,
+}
+
+impl Repository {
+    /// A repository with these remotes, one URL each.
+    pub(crate) fn of(top: &str, branch: Option<String>, remotes: BTreeMap<String, String>) -> Self {
+        let urls = |url| Urls { fetch: vec![url], ..Urls::default() };
+        let remotes = remotes.into_iter().map(|(name, url)| (name, urls(url))).collect();
+        Self { top: top.to_owned(), branch, remotes, ..Self::default() }
+    }
+
+    /// Reads a repository's configuration, its `.gitmodules` and its `HEAD`. `None`: the configuration holds something that
+    /// can lead elsewhere and is not followed, or that is not read here as git may read it.
+    pub fn read(top: &str, configuration: &str, modules: &str, head: &str) -> Option<Self> {
+        let branch = head.trim_end().strip_prefix("ref: refs/heads/").map(str::to_owned);
+        let mut repository = Self { top: top.to_owned(), branch, ..Self::default() };
+        repository.lines(modules, true)?;
+        repository.lines(configuration, false)?;
+        Some(repository)
+    }
+
+    fn lines(&mut self, text: &str, modules: bool) -> Option<()> {
+        let mut section: Option<(String, String)> = None;
+        for line in text.lines().map(str::trim) {
+            match line.chars().next() {
+                None | Some('#' | ';') => {}
+                Some('[') => section = Some(header(line)?),
+                Some(_) => {
+                    let (kind, name) = section.as_ref()?;
+                    let (key, value) = line.split_once('=').unwrap_or((line, "true"));
+                    if !modules || kind == "submodule" {
+                        self.set(kind, name, &key.trim().to_ascii_lowercase(), value.trim())?;
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn set(&mut self, section: &str, name: &str, key: &str, value: &str) -> Option<()> {
+        let plain = !value.contains(['"', '\\', '#', ';']);
+        match (section, key) {
+            // These say where other configuration stands, or what a URL is replaced by.
+            ("include" | "includeif" | "url", _) | ("extensions", "worktreeconfig") => return None,
+            ("remote", "url" | "pushurl" | "push" | "mirror") => {
+                let urls = self.remotes.entry(name.to_owned()).or_default();
+                match key {
+                    "url" => urls.fetch.push(plain.then(|| value.to_owned())?),
+                    "pushurl" => urls.push.push(plain.then(|| value.to_owned())?),
+                    _ => urls.maps = true,
+                }
+            }
+            ("push", "default") if !plain => return None,
+            ("remote", "pushdefault") => return None,
+            ("submodule", "url") => self.submodules.push(plain.then(|| value.to_owned())?),
+            ("push", "default") => self.push_default = Some(value.to_ascii_lowercase()),
+            ("branch", "remote" | "merge" | "pushremote") => {
+                let upstream = self.branches.entry(name.to_owned()).or_default();
+                let value = plain.then(|| value.to_owned())?;
+                match key {
+                    "remote" => upstream.remote = Some(value),
+                    "merge" => upstream.merge = Some(value),
+                    _ => upstream.push_remote = true,
+                }
+            }
+            _ if value.ends_with('\\') => return None, // it goes on in the next line
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The remote that is meant if none is named.
+    fn usual(&self, pushes: bool) -> Option<String> {
+        let upstream = self.branches.get(self.branch.as_ref()?);
+        match upstream {
+            Some(upstream) if pushes && upstream.push_remote => None,
+            Some(Upstream { remote: Some(remote), .. }) => Some(remote.clone()),
+            _ => match self.remotes.len() {
+                1 => self.remotes.keys().next().cloned(),
+                _ => Some("origin".to_owned()),
+            },
+        }
+    }
+
+    /// The one URL of a remote.
+    fn url(&self, remote: &str, pushes: bool) -> Option<&str> {
+        let urls = self.remotes.get(remote)?;
+        let pushed = if pushes && !urls.push.is_empty() { &urls.push } else { &urls.fetch };
+        match pushed.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The branch on the other side that a push without a refspec changes.
+    fn usual_ref(&self, remote: &str) -> Option<String> {
+        let branch = self.branch.as_ref()?;
+        if self.remotes.get(remote).is_none_or(|urls| urls.maps) {
+            return None;
+        }
+        match self.push_default.as_deref() {
+            None | Some("simple" | "current") => Some(branch.clone()),
+            Some("upstream" | "tracking") => Some(short(self.branches.get(branch)?.merge.as_deref()?)),
+            Some(_) => None,
+        }
+    }
+}
+
+/// `[remote "origin"]`, as its kind in small letters and its name.
+fn header(line: &str) -> Option<(String, String)> {
+    let inner = line.strip_prefix('[')?;
+    let (inner, rest) = inner.rsplit_once(']')?;
+    if !rest.trim().is_empty() || inner.contains('\\') {
+        return None; // a setting, or a comment, may stand in the same line
+    }
+    let Some((kind, name)) = inner.split_once(char::is_whitespace) else {
+        return (!inner.contains('.')).then(|| (inner.to_ascii_lowercase(), String::new()));
+    };
+    let name = name.trim().strip_prefix('"')?.strip_suffix('"')?;
+    (!name.contains('"')).then(|| (kind.to_ascii_lowercase(), name.to_owned()))
+}
+
+/// A ref as people write it: a branch by its name alone.
+fn short(name: &str) -> String {
+    name.strip_prefix("refs/heads/").unwrap_or(name).to_owned()
+}
+
+/// What earlier commands of a script leave of a repository's configuration and branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    All,
+    Remotes,
+    Nothing,
+}
+
+/// What git commands in a script do with remotes, given the repository that each stands in.
+///
+/// `repository` is asked for the repository of a command. `below` tells the path groups that have members below a path.
+pub fn remotes(
+    inventory: &Inventory,
+    mut repository: impl FnMut(&Command) -> Option<Repository>,
+    mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
+) -> BTreeMap<CommandId, Told> {
+    let mut all = BTreeMap::new();
+    let mut left = Left::All;
+    for command in inventory.commands() {
+        if let Some(told) = of_git(inventory, command, left, &mut repository, &mut resolve) {
+            all.insert(command.id, told);
+        }
+        let unread = inventory.opaque().iter().any(|item| item.command == Some(command.id));
+        left = if unread { Left::Nothing } else { after(command, left) };
+    }
+    all
+}
+
+fn after(command: &Command, left: Left) -> Left {
+    const KEEP: [&str; 21] = [
+        "add",
+        "am",
+        "apply",
+        "cherry-pick",
+        "clean",
+        "commit",
+        "fetch",
+        "gc",
+        "merge",
+        "mv",
+        "notes",
+        "pull",
+        "push",
+        "reset",
+        "restore",
+        "revert",
+        "rm",
+        "stash",
+        "tag",
+        "diff",
+        "log",
+    ];
+    let invocation = &command.invocation;
+    let builtin = matches!(command.resolved, Resolved::Builtin | Resolved::None);
+    let git = invocation.words.first().is_some_and(|name| name == "git");
+    let subcommand = invocation.words.get(1).and_then(|words| words.strip_prefix("git "));
+    match subcommand.filter(|_| git) {
+        _ if invocation.groups.contains("read-only") => left,
+        Some(name) if KEEP.contains(&name) => left,
+        Some("checkout" | "switch" | "branch" | "rebase") if left != Left::Nothing => Left::Remotes,
+        _ if builtin => left,
+        _ => Left::Nothing,
+    }
+}
+
+fn of_git(
+    inventory: &Inventory,
+    command: &Command,
+    left: Left,
+    repository: &mut impl FnMut(&Command) -> Option<Repository>,
+    resolve: &mut impl FnMut(&Repository, &str) -> Option<Remote>,
+) -> Option<Told> {
+    const ELSEWHERE: [&str; 8] =
+        ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--repo"];
+    let invocation = &command.invocation;
+    let subcommand = invocation.words.first().filter(|name| *name == "git").and(invocation.words.get(1))?;
+    let subcommand = subcommand.strip_prefix("git ")?;
+    let pushes = subcommand == "push";
+    let modules = invocation.words.last().is_some_and(|words| words == "git submodule update");
+    if !modules && !matches!(subcommand, "push" | "fetch" | "pull" | "ls-remote" | "clone") {
+        return None;
+    }
+    let doubtful = |reason| matches!(reason, OpaqueReason::DynamicOption | OpaqueReason::UnknownOption);
+    let opaque = inventory.opaque().iter().any(|item| item.command == Some(command.id) && doubtful(item.reason));
+    let moved = invocation.flags.iter().any(|flag| ELSEWHERE.contains(&flag.as_str()));
+    // Within a loop or a function, what stands below may have run before.
+    if command.depth > 0
+        || opaque
+        || moved
+        || command.assignments.iter().any(|assignment| assignment.name.starts_with("GIT_"))
+    {
+        return None;
+    }
+    let mut told = Told::default();
+    let operands: Option<Vec<&str>> = invocation.operands.iter().map(|word| word.value.literal()).collect();
+    let operands = operands?;
+    let named = operands.first().copied();
+    let repository = if left == Left::Nothing || subcommand == "clone" { None } else { repository(command) };
+    let repository = repository.map(|known| match left {
+        Left::All => known,
+        Left::Remotes | Left::Nothing => Repository { branch: None, ..known },
+    });
+    let many = invocation.flags.contains("--all") && !pushes || invocation.flags.contains("--multiple");
+    let is_place = named.is_some_and(|text| text.contains([':', '/']) || subcommand == "clone");
+    let urls: Option<Vec<String>> = match (named, &repository) {
+        (Some(text), _) if is_place && !modules => Some(vec![text.to_owned()]),
+        (_, None) => None,
+        // What stands below a submodule is not known before it is there; the connections are asked about where they are made.
+        (_, Some(known)) if modules => Some(known.submodules.clone()),
+        (_, Some(known)) if many => {
+            known.remotes.keys().map(|name| known.url(name, pushes).map(str::to_owned)).collect()
+        }
+        (Some(name), Some(known)) => known.url(name, pushes).map(|url| vec![url.to_owned()]),
+        (None, Some(known)) => known.usual(pushes).and_then(|name| Some(vec![known.url(&name, pushes)?.to_owned()])),
+    };
+    if let Some(urls) = &urls {
+        told.tags.insert(REMOTE_URL.to_owned(), urls.iter().flat_map(|url| spellings(url)).collect());
+    }
+    if let (Some(urls), Some(known), true) = (&urls, &repository, modules || !is_place)
+        && let Some(leads) = urls.iter().map(|url| resolve(known, url)).collect::<Option<Vec<Remote>>>()
+    {
+        let effects = command.effects.iter().enumerate();
+        let unnamed = effects.filter(|(_, effect)| effect.kind == EffectKind::Connect && effect.peer.is_none());
+        told.remotes.extend(unnamed.map(|(index, _)| (index, leads.clone())));
+    }
+    if pushes
+        && let Some(refs) =
+            pushed(invocation.flags.iter().map(String::as_str).collect(), &operands, repository.as_ref())
+    {
+        told.tags.insert(REF.to_owned(), refs);
+    }
+    (told != Told::default()).then_some(told)
+}
+
+/// The refs on the other side that a push changes; `None` if that is not known.
+fn pushed(flags: BTreeSet<&str>, operands: &[&str], repository: Option<&Repository>) -> Option<BTreeSet<String>> {
+    if ["--all", "--branches", "--mirror", "--prune"].iter().any(|flag| flags.contains(flag)) {
+        return None;
+    }
+    let mut refs = BTreeSet::new();
+    if flags.contains("--tags") || flags.contains("--follow-tags") {
+        refs.insert("refs/tags/*".to_owned());
+    }
+    let remote = operands.first().copied();
+    let is_place = remote.is_some_and(|text| text.contains([':', '/']));
+    let (_, refspecs) = operands.split_first().unwrap_or((&"", &[]));
+    if refspecs.is_empty() {
+        if flags.contains("--tags") {
+            return Some(refs);
+        }
+        let known = repository?;
+        let name = remote.map(str::to_owned).or_else(|| known.usual(true))?;
+        refs.insert(known.usual_ref(&name)?);
+        return Some(refs);
+    }
+    // A name alone is pushed to the same one, unless the configuration maps it.
+    let maps = |known: &Repository| remote.and_then(|name| known.remotes.get(name)).is_none_or(|urls| urls.maps);
+    let same = is_place || repository.is_some_and(|known| !maps(known));
+    let mut words = refspecs.iter();
+    while let Some(refspec) = words.next() {
+        let refspec = refspec.strip_prefix('+').unwrap_or(refspec);
+        let name = match (refspec, refspec.split_once(':')) {
+            ("tag", _) => format!("refs/tags/{}", words.next()?),
+            (_, Some((_, ""))) | (":", _) => return None, // all that match
+            (_, Some((_, to))) => short(to),
+            (name, None) if flags.contains("--delete") => short(name),
+            ("HEAD" | "@", None) => repository.filter(|_| same)?.branch.clone()?,
+            (name, None) if same && !name.contains(['~', '^', '{']) => short(name),
+            _ => return None,
+        };
+        if name.contains('*') {
+            return None;
+        }
+        refs.insert(name);
+    }
+    Some(refs)
+}
+
+/// A URL without who logs in, and as `host/path`, which is the same over ssh and https.
+fn spellings(url: &str) -> BTreeSet<String> {
+    let bare = match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => match url.split_once(':') {
+            Some((before, path)) if !before.contains('/') => {
+                format!("{}:{path}", before.rsplit_once('@').map_or(before, |(_, host)| host))
+            }
+            _ => url.to_owned(),
+        },
+    };
+    let (host, path) = match bare.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').unwrap_or((rest, "")),
+        None => bare.split_once(':').filter(|(host, _)| !host.contains('/')).unwrap_or(("", &bare)),
+    };
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let path = path.trim_matches('/').trim_end_matches(".git");
+    let plain = if host.is_empty() { path.to_owned() } else { format!("{host}/{path}") };
+    [bare, plain].into_iter().collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use palisade_grammar::{Place, place};
+
+    use super::*;
+
+    const MODULES: &str = "[submodule \"s\"]\n\tpath = s\n\turl = https://c/s\n";
+
+    const CONFIGURATION: &str = r#"
+[core]
+	repositoryformatversion = 0
+[remote "origin"]
+	url = git@github.com:acme/app.git
+	fetch = +refs/heads/*:refs/remotes/origin/*
+[remote "near"]
+	url = ../near
+[remote "two"]
+	url = https://a/x
+	pushurl = https://u:p@b/x
+[remote "mapped"]
+	url = https://a/y
+	push = refs/heads/*:refs/heads/x/*
+[branch "topic"]
+	remote = origin
+	merge = refs/heads/main
+"#;
+
+    fn told(configuration: &str, script: &str) -> String {
+        let known = Repository::read("/r", configuration, MODULES, "ref: refs/heads/topic\n");
+        let inventory = palisade_grammar::inventory(script.as_bytes());
+        let resolve = |_: &Repository, url: &str| match place(url) {
+            Some(Place::Peer(peer)) => Some(Remote::Peer(peer)),
+            Some(Place::Path(path)) => Some(Remote::Path {
+                path: AbsolutePath::new(&format!("/{}", path.trim_start_matches("../")))?,
+                below: None,
+            }),
+            None => None,
+        };
+        let all = remotes(&inventory, |_| known.clone(), resolve);
+        let Some(last) = inventory.commands().last().and_then(|command| all.get(&command.id)) else {
+            return String::new();
+        };
+        let mut shown: Vec<String> = last.tags.iter().map(|(name, values)| format!("{name} {values:?}")).collect();
+        shown.extend(last.remotes.values().flatten().map(|remote| match remote {
+            Remote::Peer(peer) => format!("{}:{}", peer.host, peer.port),
+            Remote::Path { path, .. } => path.to_string(),
+        }));
+        shown.join(" | ").replace('"', "")
+    }
+
+    #[test]
+    fn remotes_and_refs_of_git() {
+        let app = "remote-url {github.com/acme/app, github.com:acme/app.git}";
+        let with = |refs: &str| format!("ref {{{refs}}} | {app} | github.com:22");
+        for (script, expected) in [
+            ("git fetch", format!("{app} | github.com:22")),
+            ("git pull --rebase origin main", format!("{app} | github.com:22")),
+            ("git push", with("topic")),
+            ("git push origin main", with("main")),
+            ("git push -u origin HEAD", with("topic")),
+            ("git push origin topic:refs/heads/main v1:refs/tags/v1", with("main, refs/tags/v1")),
+            ("git push origin +x:main", with("main")),
+            ("git push origin :main", with("main")),
+            ("git push origin --delete main", with("main")),
+            ("git push origin tag v1", with("refs/tags/v1")),
+            ("git push --tags origin", with("refs/tags/*")),
+            ("git push --all origin", format!("{app} | github.com:22")),
+            ("git push origin 'refs/heads/*:refs/heads/*'", format!("{app} | github.com:22")),
+            ("git push origin \"$X\"", String::new()),
+            ("git push origin main~1", format!("{app} | github.com:22")),
+            ("git push two x", "ref {x} | remote-url {b/x, https://b/x} | b:443".to_owned()),
+            ("git push mapped x", "remote-url {a/y, https://a/y} | a:443".to_owned()),
+            ("git push mapped x:y", "ref {y} | remote-url {a/y, https://a/y} | a:443".to_owned()),
+            ("git fetch near", "remote-url {../near} | /near".to_owned()),
+            (
+                "git push https://u:p@github.com/acme/app.git x",
+                "ref {x} | remote-url {github.com/acme/app, https://github.com/acme/app.git}".to_owned(),
+            ),
+            ("git clone git@github.com:acme/app.git", app.to_owned()),
+            ("git add -A && git commit -m x && git push", with("topic")),
+            ("git checkout -b y && git push origin y", with("y")),
+            // Without a branch the usual remote is not known.
+            ("git checkout -b y && git push", String::new()),
+            ("git submodule update --init", "remote-url {c/s, https://c/s} | c:443".to_owned()),
+            ("git remote set-url origin x && git push origin y", String::new()),
+            ("./x && git push origin y", String::new()),
+            ("git -C sub push origin y", String::new()),
+            ("source x; git push origin y", String::new()),
+            ("for i in 1 2; do git push origin y; git remote set-url origin x; done", String::new()),
+            ("f() { git push origin y; }; git remote set-url origin x; f", String::new()),
+            ("git -c url.x.insteadOf=y push origin y", String::new()),
+        ] {
+            assert_eq!(told(CONFIGURATION, script), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_is_installed_is_run() {
+        let there = |name: &str| ["node_modules/.bin/tsc", "uv.lock", ".venv"].contains(&name);
+        for (script, expected) in [
+            ("npx tsc --noEmit", true),
+            ("npx --yes tsc", true),
+            ("npx tsc@5", false),
+            ("npx -p x tsc", false),
+            ("npx jest", false),
+            ("npx ../.bin/tsc", false),
+            ("npx $X", false),
+            ("npm exec tsc", true),
+            ("npm exec -- tsc -p .", true),
+            ("uv run pytest", true),
+            ("uv run --with x pytest", false),
+            ("uv sync", false),
+            ("npm install tsc", false),
+        ] {
+            let inventory = palisade_grammar::inventory(script.as_bytes());
+            let command = inventory.commands().first().unwrap();
+            assert_eq!(is_installed(command, there), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_leads_elsewhere_is_not_taken() {
+        for line in [
+            "[include]\n\tpath = x",
+            "[url \"x\"]\n\tinsteadOf = y",
+            "[includeIf \"gitdir:x\"]\npath=x",
+            "[remote \"origin\"] url = z",
+            "[extensions]\n\tworktreeConfig = true",
+            "[remote.origin]\nurl = x",
+            "[remote]\n\tpushDefault = near",
+            "[x]\n\ty = z\\",
+            "[remote \"origin\"]\n\turl = \"a\\\"b\"",
+        ] {
+            assert_eq!(Repository::read("/r", &format!("{CONFIGURATION}\n{line}\n"), "", ""), None, "{line}");
+        }
+        let two = format!("{CONFIGURATION}\n[remote \"origin\"]\n\turl = https://other/x\n");
+        assert_eq!(told(&two, "git fetch"), "", "of two URLs none is the one");
+        assert_eq!(
+            told(&format!("{CONFIGURATION}[push]\n\tdefault = matching\n"), "git push origin"),
+            "remote-url {github.com/acme/app, github.com:acme/app.git} | github.com:22"
+        );
+        assert!(Repository::read("/r", CONFIGURATION, "", "0123").unwrap().branch.is_none());
+    }
+}
