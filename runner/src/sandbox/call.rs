@@ -360,6 +360,27 @@ pub(super) fn restrict_mount(mount: RawFd, set: u64) -> Done {
     unsafe { call(libc::SYS_mount_setattr, [word(mount), c"".as_ptr().addr(), flags, attributes, size]) }.map(drop)
 }
 
+/// Whether something is mounted on exactly this place (statx(2), Linux 5.8).
+pub(super) fn is_mounted_on(place: RawFd) -> Result<bool, Errno> {
+    // `struct statx`: 256 bytes, of which the second eight are attributes.
+    let mut about = [0_u64; 32];
+    let flags = word(libc::AT_EMPTY_PATH);
+    let arguments = [word(place), c"".as_ptr().addr(), flags, 0, about.as_mut_ptr().addr()];
+    // SAFETY: the kernel reads an empty C string and writes one `statx`, which is as long as the array.
+    unsafe { call(libc::SYS_statx, arguments) }?;
+    let [_, attributes, ..] = about;
+    Ok(attributes & MOUNT_ROOT != 0)
+}
+
+/// `STATX_ATTR_MOUNT_ROOT` of `linux/stat.h`.
+const MOUNT_ROOT: u64 = 0x2000;
+
+/// Enters a namespace of this kind, by its descriptor.
+pub(super) fn enter_namespace(descriptor: RawFd, kind: c_int) -> Done {
+    // SAFETY: no memory.
+    unsafe { call(libc::SYS_setns, [word(descriptor), word(kind), 0, 0, 0]) }.map(drop)
+}
+
 /// Puts a copy of a mount on a place, and closes the descriptor of that.
 pub(super) fn attach(copy: RawFd, place: RawFd) -> Done {
     let flags = (libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH) as usize;

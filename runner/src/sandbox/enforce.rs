@@ -16,29 +16,32 @@ use std::ffi::{CStr, CString, c_int, c_uint};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
 
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, getegid, geteuid, getpid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getegid, geteuid, getpid, pidfd_open, waitid};
 use seccompiler::BpfProgram;
 
 use super::call::{
     CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
     attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount, create,
-    duplicate, enter, exit, install_filter, is_directory, is_readable, keep_mounts_private, kill, listen_on_loopback,
-    make_directory, make_link, mount, open_place, own_number, parent_number, prctl, prctl_value, replace_program,
-    restrict_mount, restrict_self, send_descriptor, set_default_action, set_limit, set_no_capabilities,
-    set_signal_mask, setsid, stream_socket, switch_on_loopback, umask, write, write_file,
+    duplicate, enter, enter_namespace, exit, install_filter, is_directory, is_mounted_on, is_readable,
+    keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_place, open_to_read,
+    own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self, send_descriptor,
+    set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket, switch_on_loopback,
+    umask, write, write_file,
 };
 use super::first::{self, Duty, Reach};
 use super::group::Group;
 use super::guard::{self, Judge};
 use super::mounts::{Fresh, Kind, View};
+use super::names::Names;
 use super::plan::Cover;
 use super::process::{Lead, Process};
+use super::seccomp::Filters;
 use super::{Enforced, Limit, Namespaces, Network, PROXY_PORT, SandboxError, out_of_the_way};
 
 /// A program with its sandbox, ready to start once. Made by [`prepare`](super::prepare) alone.
@@ -62,8 +65,14 @@ pub struct Prepared {
     /// The session's own view of the file system, where it has one.
     pub(super) view: Option<View>,
     pub(super) filters: &'static [BpfProgram],
+    /// All that there are for a session of its kind.
+    pub(super) kinds: &'static Filters,
+    /// Whether its programs may use the loopback device of its own network.
+    pub(super) loopback: bool,
     pub(super) namespaces: Namespaces,
     pub(super) enforced: Enforced,
+    /// The names that its programs make, where the exec guard is told of them.
+    pub(super) names: Option<Arc<Names>>,
     /// What answers for its programs, and the filter that asks.
     pub(super) guard: Option<(Box<dyn Judge>, BpfProgram)>,
     /// Its control group, where the server has a place for one.
@@ -105,6 +114,78 @@ pub(super) fn attempt(namespaces: Namespaces, view: Option<View>) -> Result<(), 
 /// The same in this control group.
 pub(super) fn attempt_in(namespaces: Namespaces, group: Group) -> Result<(), SandboxError> {
     start(namespaces, Errand::Trial(None), None, Some(group))?.reap().map(drop).map_err(server("wait for a process"))
+}
+
+/// A session's view of the file system, for putting more masks into it while it lives.
+#[derive(Debug)]
+pub(crate) struct LiveView {
+    /// None where the session has the server's own.
+    users: Option<OwnedFd>,
+    mounts: OwnedFd,
+    /// As in [`Covers`].
+    directory: OwnedFd,
+    file: OwnedFd,
+}
+
+impl LiveView {
+    /// What the first process sends as soon as it has it.
+    fn receive(post: &UnixStream, namespaces: Namespaces) -> Result<Self, SandboxError> {
+        let next = || {
+            let received = guard::receive(post).map_err(server("receive a session's view"))?;
+            received.ok_or_else(|| server("receive a session's view")(io::ErrorKind::NotFound.into()))
+        };
+        let (users, mounts, directory, file) = (next()?, next()?, next()?, next()?);
+        Ok(Self { users: Some(users).filter(|_| namespaces == Namespaces::User), mounts, directory, file })
+    }
+}
+
+/// Puts these masks into the view of a living session, where they do not stand already. A process of the server's does it, which enters
+/// the session's namespaces and ends.
+///
+/// # Errors
+///
+/// No process could be made, or something cannot be covered.
+pub(super) fn cover_in(view: &Arc<LiveView>, masks: Vec<(CString, Cover)>) -> Result<(), SandboxError> {
+    let (report, reporting) = pipe()?;
+    let view = Arc::clone(view);
+    let make = move || match clone_process(0, None) {
+        Ok(Some((_, process))) => Ok(process),
+        Ok(None) => {
+            let errno = cover_here(&view, &masks).err().unwrap_or(0);
+            let _ = write(reporting.as_raw_fd(), &errno.to_ne_bytes());
+            exit(0)
+        }
+        Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+    };
+    let process = on_launcher(make)?.map_err(server("make a process"))?;
+    let mut told = Vec::new();
+    File::from(report).read_to_end(&mut told).map_err(server("read from a pipe"))?;
+    let reaped = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
+    reaped.map_err(|errno| server("wait for a process")(errno.into()))?;
+    match <[u8; 4]>::try_from(told.as_slice()).map_or(libc::EIO, i32::from_ne_bytes) {
+        0 => Ok(()),
+        errno => Err(SandboxError::Enforce { step: Step::Mounts, source: io::Error::from_raw_os_error(errno) }),
+    }
+}
+
+/// In that process, which is a copy of the server and allocates nothing.
+fn cover_here(view: &LiveView, masks: &[(CString, Cover)]) -> Done {
+    if let Some(users) = &view.users {
+        enter_namespace(users.as_raw_fd(), libc::CLONE_NEWUSER)?;
+    }
+    enter_namespace(view.mounts.as_raw_fd(), libc::CLONE_NEWNS)?;
+    let covers = Covers { directory: view.directory.as_raw_fd(), file: view.file.as_raw_fd() };
+    masks.iter().try_for_each(|(path, cover)| {
+        let place = match open_place(path) {
+            Ok(place) => place,
+            // Gone, hidden by another mask, or a link, which leads to something that has a name of its own.
+            Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        let stands = is_mounted_on(place);
+        close(place);
+        if stands? { Ok(()) } else { put_cover(path, *cover, &covers) }
+    })
 }
 
 /// What a process is made for.
@@ -154,9 +235,13 @@ fn start(
     let (request, requested) = UnixStream::pair().map_err(server("make a socket"))?;
     let (post, guarding) = UnixStream::pair().map_err(server("make a socket"))?;
     let (door, opening) = UnixStream::pair().map_err(server("make a socket"))?;
+    let (window, viewing) = UnixStream::pair().map_err(server("make a socket"))?;
     let (requested, guarding) = (out_of_the_way(requested)?, out_of_the_way(guarding)?);
     let has_proxy = errand.has_proxy();
-    let posts = Posts { failing, telling, requested, guarding, opening: out_of_the_way(opening)? };
+    let has_view = errand.prepared().is_some() && errand.view().is_some();
+    let names = errand.prepared().and_then(|prepared| prepared.names.clone());
+    let (opening, viewing) = (out_of_the_way(opening)?, out_of_the_way(viewing)?);
+    let posts = Posts { failing, telling, requested, guarding, opening, viewing };
     let group = group.map(Arc::new);
     let into = group.clone();
     let clone = move || launch(namespaces, &errand, &posts, into.as_deref());
@@ -164,11 +249,15 @@ fn start(
     let lead = if namespaces == Namespaces::None { Lead::Supervisor } else { Lead::Namespace };
     // The program's own `execve` is the first that waits for an answer, and the first process for it. Without anyone to give
     // one it fails.
-    let guarded = judge.map_or(Ok(()), |judge| guard::stand(&post, judge));
+    let guarded = judge.map_or(Ok(()), |judge| guard::stand(&post, judge, names));
     let mut process = Process::new(pid, pidfd, lead, request, told);
     process.group = group;
     guarded?;
-    match failed_step(failure)? {
+    let failed = failed_step(failure)?;
+    if failed.is_none() && has_view {
+        process.view = Some(Arc::new(LiveView::receive(&window, namespaces)?));
+    }
+    match failed {
         None if has_proxy => {
             let listener = guard::receive(&door).map_err(server("receive the proxy's socket"))?;
             process.listener =
@@ -195,6 +284,8 @@ struct Posts {
     guarding: OwnedFd,
     /// Where the socket is sent at which the session's proxy listens.
     opening: OwnedFd,
+    /// Where the session's view is sent.
+    viewing: OwnedFd,
 }
 
 /// A pipe whose writing end is out of the way of the program's descriptors.
@@ -380,6 +471,9 @@ struct Child<'a> {
     guarding: RawFd,
     /// None where no proxy shall listen.
     opening: Option<RawFd>,
+    /// Whether the session may use its loopback device.
+    loopback: bool,
+    viewing: RawFd,
     /// The first process's own Landlock rules.
     reach: Option<RawFd>,
     /// The line that maps the user, and the one for the group.
@@ -459,6 +553,8 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<
         requested: posts.requested.as_raw_fd(),
         guarding: posts.guarding.as_raw_fd(),
         opening: errand.has_proxy().then(|| posts.opening.as_raw_fd()),
+        loopback: prepared.is_some_and(|prepared| prepared.loopback),
+        viewing: posts.viewing.as_raw_fd(),
         reach: prepared.and_then(|prepared| prepared.reach.as_ref()).map(AsRawFd::as_raw_fd),
         maps: maps.each_ref().map(String::as_bytes),
         last_number: prepared.and_then(|prepared| prepared.last_number.as_deref()),
@@ -608,14 +704,18 @@ fn hide_memory(_: &Child<'_>) -> Done {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
-/// A network of its own has nothing but a loopback device that is off. It is switched on, and a socket that listens there goes
-/// to the server, whose proxy answers in it. The session itself can neither bind nor listen.
+/// A network of its own has nothing but a loopback device that is off. It is switched on where the session may use it or has a proxy;
+/// a socket that listens there then goes to the server, whose proxy answers in it, before the session can take its port.
 fn open_network(child: &Child<'_>) -> Done {
-    let Some(opening) = child.opening else { return Ok(()) };
+    if child.opening.is_none() && !child.loopback {
+        return Ok(());
+    }
     let socket = stream_socket()?;
     switch_on_loopback(socket)?;
-    listen_on_loopback(socket, PROXY_PORT, BACKLOG)?;
-    send_descriptor(opening, socket)?;
+    if let Some(opening) = child.opening {
+        listen_on_loopback(socket, PROXY_PORT, BACKLOG)?;
+        send_descriptor(opening, socket)?;
+    }
     close(socket);
     Ok(())
 }
@@ -630,19 +730,27 @@ const BACKLOG: usize = 64;
 fn make_view(child: &Child<'_>) -> Done {
     let Some(view) = child.view else { return Ok(()) };
     keep_mounts_private()?;
+    if child.program.is_some() {
+        for namespace in [c"/proc/self/ns/user", c"/proc/self/ns/mnt"] {
+            let namespace = open_to_read(namespace)?;
+            send_descriptor(child.viewing, namespace)?;
+            close(namespace);
+        }
+    }
     for (part, taken) in view.parts.iter().zip(child.taken) {
         let place = open_place(&part.path)?;
         let copy = copy_mount(place, true)?;
         close(place);
         let read_only = if part.writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
-        restrict_mount(copy, read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+        let inert = if part.executable { 0 } else { libc::MOUNT_ATTR_NOEXEC };
+        restrict_mount(copy, read_only | inert | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
         taken.store(copy, Ordering::Relaxed);
     }
     // Devices stay: the machine's own are wanted, and the session can make none.
     let root = open_place(c"/")?;
     restrict_mount(root, libc::MOUNT_ATTR_NOSUID | if view.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 })?;
     close(root);
-    let covers = if view.covers.is_empty() { None } else { Some(make_covers()?) };
+    let covers = if child.program.is_none() && view.covers.is_empty() { None } else { Some(make_covers()?) };
     view.fresh.iter().try_for_each(mount_fresh)?;
     for directory in &view.directories {
         make_directory(directory, 0o755)?;
@@ -667,8 +775,15 @@ fn make_view(child: &Child<'_>) -> Done {
     }
     if let Some(covers) = covers {
         view.covers.iter().try_for_each(|(path, cover)| put_cover(path, *cover, &covers))?;
+        if child.program.is_some() {
+            send_descriptor(child.viewing, covers.directory)?;
+            send_descriptor(child.viewing, covers.file)?;
+        }
     }
     let Some(program) = &child.program else { return Ok(()) };
+    if !view.terminals.is_empty() && mount_terminals().is_ok() {
+        view.terminals.iter().try_for_each(|(path, access)| add_rule(program.ruleset, path, *access))?;
+    }
     view.rules.iter().try_for_each(|(path, access)| add_rule(program.ruleset, path, *access))
 }
 
@@ -697,6 +812,12 @@ fn mount_fresh(fresh: &Fresh) -> Done {
     }
 }
 
+/// Terminals of the session's own, which the machine's `/dev/ptmx` makes where it finds them. A kernel may refuse that; then there are none.
+fn mount_terminals() -> Done {
+    let options = c"newinstance,ptmxmode=0666,mode=0620,max=256";
+    mount(c"devpts", c"/dev/pts", libc::MS_NOSUID | NOTHING_RUNS, options)
+}
+
 /// What has gone since the plan was made needs no cover.
 fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
     let target = match open_place(path) {
@@ -706,13 +827,17 @@ fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
     };
     let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     let (copy, flags) = match cover {
+        // A directory on which something is mounted cannot be renamed or removed (EBUSY).
+        Cover::Pinned => (copy_mount(target, true)?, 0),
         Cover::ReadOnly => (copy_mount(target, true)?, flags),
         Cover::Hidden if is_directory(target)? => {
             (copy_mount(covers.directory, false)?, flags | libc::MOUNT_ATTR_NOEXEC)
         }
         Cover::Hidden => (copy_mount(covers.file, false)?, flags | libc::MOUNT_ATTR_NOEXEC),
     };
-    restrict_mount(copy, flags)?;
+    if flags != 0 {
+        restrict_mount(copy, flags)?;
+    }
     attach(copy, target)?;
     close(copy);
     Ok(())

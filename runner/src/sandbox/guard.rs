@@ -11,6 +11,9 @@
 //! the kernel and nobody can change it any more. If it is not what was judged, it is judged, and killed on a no. No process
 //! stays traced.
 //!
+//! An execution that takes a person's yes stays unanswered ([`Held`]): its caller waits in its `execve`, and all others are answered
+//! meanwhile. When there is an answer, the call is read and judged again as it is then.
+//!
 //! One thread per session does all this, for the kernel ties a traced process to the thread that traces it. When that thread
 //! ends, however that comes, the filter answers every later `execve` with an error, and a process in the middle of one dies.
 //!
@@ -26,14 +29,20 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::readlinkat;
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::SandboxError;
 use super::execution::{Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of};
 use super::memory::{Memory, Told};
+use super::names::{Making, Names};
+use super::seccomp::{self, Arguments, Made};
+use super::stat::leader;
 
 /// Decides what may be executed. Lives on the session's guard thread.
 pub trait Judge: Send + fmt::Debug {
@@ -41,15 +50,78 @@ pub trait Judge: Send + fmt::Debug {
     fn launched(&mut self, process: i32);
 
     /// Whether the last of these steps may be taken, a script before its interpreter. Asked for each step, and once more if
-    /// something else came of them.
+    /// something else came of them. A yes can depend on what [`Judge::settle`] says.
     fn may(&mut self, steps: &[Execution]) -> bool;
+
+    /// Whether these steps, each of which may be taken, are taken now.
+    fn settle(&mut self, _steps: &[Execution], _patience: Patience) -> Settled {
+        Settled::Goes
+    }
+
+    /// How an execution stands that waits.
+    fn look(&mut self, _ticket: u64) -> Look {
+        Look::Over
+    }
+
+    /// Nobody waits under this ticket any more: the caller is gone, or its call was refused.
+    fn left(&mut self, _ticket: u64) {}
+
+    /// Whether an execution may go on that cannot be watched, since its caller is traced by another process of the session: the words that
+    /// were judged may not be those that the kernel reads. It counts as no program from then on.
+    fn may_unwatched(&mut self, _steps: &[Execution]) -> bool {
+        false
+    }
 
     /// It was executed: these are the steps. False if what comes of it cannot be followed; then it is killed.
     fn became(&mut self, steps: &[Execution]) -> bool;
 
+    /// Whether another program of the session may take over this process (ptrace(2)): only one that stands for itself alone.
+    fn may_trace(&self, _process: i32) -> bool {
+        false
+    }
+
+    /// Another program has taken it over, or is about to: nothing that it does from here on is what its program's name says.
+    fn traced(&mut self, _process: i32) {}
+
     /// It was not executed, for this reason, which is no policy's.
     fn refused(&mut self, execution: &Execution, reason: &'static str);
 }
+
+/// Whether an execution can wait for somebody's yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It cannot: the kernel has executed it already.
+    None,
+    /// It can.
+    New,
+    /// It has waited under this ticket.
+    Waited(u64),
+}
+
+/// What becomes of an execution whose steps may all be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It goes on.
+    Goes,
+    /// It is refused, and that was told.
+    Refused,
+    /// It waits under this ticket.
+    Waits(u64),
+}
+
+/// How an execution stands that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It waits on.
+    Waits,
+    /// It is to be judged again.
+    Again,
+    /// It is refused, and that was told.
+    Over,
+}
+
+/// How often those that wait are looked at: the kernel does not say that a caller has died.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Interpreters of interpreters that the kernel follows (`fs/exec.c`).
 const MAX_INTERPRETERS: usize = 5;
@@ -60,10 +132,10 @@ const MAX_INTERPRETERS: usize = 5;
 /// # Errors
 ///
 /// The listener cannot be received, no thread can be made, or the kernel's requests are longer than known.
-pub(super) fn stand(post: &UnixStream, judge: Box<dyn Judge>) -> Result<(), SandboxError> {
+pub(super) fn stand(post: &UnixStream, judge: Box<dyn Judge>, names: Option<Arc<Names>>) -> Result<(), SandboxError> {
     let failed = |source| SandboxError::Server { what: "guard a session", source };
     match receive(post).map_err(failed)? {
-        Some(listener) => watch(listener, judge).map_err(failed),
+        Some(listener) => watch(listener, judge, names).map_err(failed),
         None => Ok(()),
     }
 }
@@ -81,68 +153,147 @@ pub(super) fn receive(post: &UnixStream) -> io::Result<Option<OwnedFd>> {
     Ok(listeners.next())
 }
 
-fn watch(listener: OwnedFd, judge: Box<dyn Judge>) -> io::Result<()> {
+fn watch(listener: OwnedFd, judge: Box<dyn Judge>, names: Option<Arc<Names>>) -> io::Result<()> {
     demand_known_sizes()?;
-    let guard = Guard { listener, judge };
+    let guard = Guard { listener, judge, names, held: Vec::new(), looked: Instant::now() };
     std::thread::Builder::new().name("palisade-guard".to_owned()).spawn(move || guard.live()).map(drop)
 }
 
 struct Guard {
     listener: OwnedFd,
     judge: Box<dyn Judge>,
+    /// What is told of names that are made.
+    names: Option<Arc<Names>>,
+    /// Calls that wait for somebody's yes. The judge lets so many wait at most.
+    held: Vec<Held>,
+    /// When they were looked at last.
+    looked: Instant,
+}
+
+/// A call that stays unanswered.
+struct Held {
+    call: Call,
+    ticket: u64,
+}
+
+/// What comes next.
+enum Next {
+    Call(Notified),
+    /// Nothing for a while.
+    Tick,
+    /// Nothing of the session is left.
+    Over,
 }
 
 impl Guard {
     /// The first `execve` is the session's own program, which nobody else's hand is in.
     fn live(mut self) {
-        if let Some(launch) = self.next() {
+        if let Next::Call(Notified::Execution(launch)) = self.next() {
             self.judge.launched(launch.thread);
             let _ = self.answer(launch.id, GO_ON);
         }
-        while let Some(call) = self.next() {
-            self.decide(&call);
+        loop {
+            match self.next() {
+                Next::Call(Notified::Execution(call)) if call.makes.is_some() => self.name(&call),
+                Next::Call(Notified::Execution(call)) => self.decide(call, Patience::New),
+                Next::Call(Notified::Tracing(call)) => self.decide_tracing(&call),
+                Next::Tick => {}
+                Next::Over => break,
+            }
+            if !self.held.is_empty() && self.looked.elapsed() >= TICK {
+                self.look_at_held();
+            }
+        }
+        for held in std::mem::take(&mut self.held) {
+            self.judge.left(held.ticket);
         }
     }
 
-    /// The next request; none once nothing of the session is left.
-    fn next(&self) -> Option<Call> {
+    /// A call that makes a name. What it names lies in memory that another thread can change: so a yes is none that anything rests on.
+    /// It is announced, and what does not announce itself counts as made by somebody else.
+    fn name(&self, call: &Call) {
+        let kind = call.makes.map_or(Made::Other, |makes| makes.kind);
+        let making = |names: &Arc<Names>| call.named(kind).map_or(Making::Goes, |place| names.making(&place, kind));
+        let making = self.names.as_ref().map_or(Making::Goes, making);
+        let _ = self.answer(call.id, if making == Making::Refused { -libc::EACCES } else { GO_ON });
+    }
+
+    fn next(&self) -> Next {
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         loop {
             let mut polled = [PollFd::new(&self.listener, PollFlags::IN)];
-            match poll(&mut polled, None) {
+            match poll(&mut polled, (!self.held.is_empty()).then_some(&tick)) {
+                Ok(0) => return Next::Tick,
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
-                Err(_) => return None,
+                Err(_) => return Next::Over,
             }
             if !polled.iter().any(|polled| polled.revents().contains(PollFlags::IN)) {
-                return None;
+                return Next::Over;
             }
             match receive_call(&self.listener) {
-                Ok(call) => return Some(call),
+                Ok(call) => return Next::Call(call),
                 // The caller was killed meanwhile.
                 Err(libc::ENOENT | libc::EINTR) => {}
-                Err(_) => return None,
+                Err(_) => return Next::Over,
             }
         }
     }
 
-    fn decide(&mut self, call: &Call) {
-        let steps = match self.steps(call) {
-            Ok(steps) => steps,
-            Err(errno) => {
-                let _ = self.answer(call.id, -errno);
-                return;
+    /// Goes on with those that have their answer, and forgets those that have died.
+    fn look_at_held(&mut self) {
+        self.looked = Instant::now();
+        for Held { call, ticket } in std::mem::take(&mut self.held) {
+            if !is_waiting(&self.listener, call.id) {
+                self.judge.left(ticket);
+                continue;
             }
+            match self.judge.look(ticket) {
+                Look::Waits => self.held.push(Held { call, ticket }),
+                Look::Again => self.decide(call, Patience::Waited(ticket)),
+                Look::Over => _ = self.answer(call.id, -libc::EACCES),
+            }
+        }
+    }
+
+    /// Says no to a call, which may have waited.
+    fn deny(&mut self, call: &Call, errno: c_int, patience: Patience) {
+        let _ = self.answer(call.id, -errno);
+        self.leave(patience);
+    }
+
+    fn leave(&mut self, patience: Patience) {
+        if let Patience::Waited(ticket) = patience {
+            self.judge.left(ticket);
+        }
+    }
+
+    fn decide(&mut self, call: Call, patience: Patience) {
+        let steps = match self.steps(&call) {
+            Ok(steps) => steps,
+            Err(errno) => return self.deny(&call, errno, patience),
         };
         // What was read is the caller's only if it still waits: else its number may be another's by now.
         if !is_waiting(&self.listener, call.id) {
-            return;
+            return self.leave(patience);
         }
         let may = (1..=steps.len()).all(|taken| steps.get(..taken).is_some_and(|steps| self.judge.may(steps)));
         if !may {
-            let _ = self.answer(call.id, -libc::EACCES);
-            return;
+            return self.deny(&call, libc::EACCES, patience);
+        }
+        match self.judge.settle(&steps, patience) {
+            Settled::Goes => {}
+            Settled::Refused => {
+                let _ = self.answer(call.id, -libc::EACCES);
+                return;
+            }
+            Settled::Waits(ticket) => return self.held.push(Held { call, ticket }),
         }
         if let Err(errno) = trace(libc::PTRACE_SEIZE, call.thread, TRACE_OPTIONS) {
+            if errno == libc::EPERM && self.judge.may_unwatched(&steps) {
+                let _ = self.answer(call.id, GO_ON);
+                return;
+            }
             // One that is being killed is none that anybody refuses something.
             if errno != libc::ESRCH {
                 self.refuse_unseen(&steps);
@@ -158,6 +309,55 @@ impl Guard {
             Stop::Returned(thread) => detach(thread),
             Stop::Gone => {}
         }
+    }
+
+    /// A process may be taken over that stands for nobody else, and from then on counts for nothing: what its program may reach, whoever
+    /// took it over does not get. The caller does nothing with it before the guard has seen whom it holds.
+    fn decide_tracing(&mut self, call: &Tracing) {
+        let target = match call.target {
+            None => Some(call.thread),
+            Some(number) => task_of(call.thread, number),
+        };
+        let process = target.and_then(leader);
+        if !is_waiting(&self.listener, call.id) {
+            return;
+        }
+        let Some(process) = process.filter(|process| self.judge.may_trace(*process)) else {
+            let _ = self.answer(call.id, -libc::EPERM);
+            return;
+        };
+        if call.target.is_none() {
+            self.judge.traced(process);
+            let _ = self.answer(call.id, GO_ON);
+            return;
+        }
+        if trace(libc::PTRACE_SEIZE, call.thread, TRACE_OPTIONS).is_err() {
+            let _ = self.answer(call.id, -libc::EPERM);
+            return;
+        }
+        let _ = self.answer(call.id, GO_ON);
+        let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
+        match next_stop(call.thread) {
+            Stop::Returned(thread) if self.holds_only_what_it_may(thread) => detach(thread),
+            // Its number may have become another process's, which it holds now.
+            Stop::Returned(process) | Stop::Executed(process) => {
+                kill(process);
+                while !matches!(next_stop(process), Stop::Gone) {}
+            }
+            Stop::Gone => {}
+        }
+    }
+
+    /// Whether every process that this thread traces is one that may be taken over. Each is known for that from here on.
+    fn holds_only_what_it_may(&mut self, thread: i32) -> bool {
+        let Some(held) = traced_by(thread) else { return false };
+        held.into_iter().all(|process| {
+            let may = self.judge.may_trace(process);
+            if may {
+                self.judge.traced(process);
+            }
+            may
+        })
     }
 
     /// Looks at what stands in the process, which has run nothing of it.
@@ -199,7 +399,8 @@ impl Guard {
             self.judge.refused(execution, NAMELESS);
             return false;
         }
-        self.judge.may(std::slice::from_ref(execution))
+        let steps = std::slice::from_ref(execution);
+        self.judge.may(steps) && self.judge.settle(steps, Patience::None) == Settled::Goes
     }
 
     fn refuse_unseen(&mut self, steps: &[Execution]) {
@@ -239,6 +440,54 @@ const NAMELESS: &str = "A program without a file name cannot be judged.";
 /// To [`Guard::answer`], where errors are negative: let the kernel go on with the call.
 const GO_ON: c_int = 0;
 
+/// A call that the filter tells of.
+enum Notified {
+    Execution(Call),
+    Tracing(Tracing),
+}
+
+/// A process wants to take over another, or to be taken over by its parent.
+struct Tracing {
+    id: u64,
+    thread: i32,
+    /// The other one's number, as the caller has it; none for the caller itself.
+    target: Option<i32>,
+}
+
+/// The threads in the namespace for process numbers that this one is in: each with its number, and what the kernel says of it.
+fn tasks_beside(thread: i32) -> Option<Vec<(i32, String)>> {
+    let namespace = |process: i32| std::fs::read_link(format!("/proc/{process}/ns/pid"));
+    let own = namespace(thread).ok()?;
+    let numbers = |place: &str| -> Vec<i32> {
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    };
+    let processes = numbers("/proc").into_iter().filter(|process| namespace(*process).is_ok_and(|it| it == own));
+    let tasks = processes.flat_map(|process| numbers(&format!("/proc/{process}/task")));
+    let told = |task: i32| Some((task, std::fs::read_to_string(format!("/proc/{task}/status")).ok()?));
+    Some(tasks.filter_map(told).collect())
+}
+
+/// A line of what the kernel says of a thread.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The thread that has this number where the caller is.
+fn task_of(caller: i32, number: i32) -> Option<i32> {
+    let has = |status: &str| field(status, "NSpid")?.split_whitespace().next_back()?.parse::<i32>().ok();
+    tasks_beside(caller)?.into_iter().find(|(_, status)| has(status) == Some(number)).map(|(task, _)| task)
+}
+
+/// The processes that a thread traces; none if that cannot be told.
+fn traced_by(tracer: i32) -> Option<Vec<i32>> {
+    let own = leader(tracer)?;
+    let by = |status: &str| field(status, "TracerPid")?.parse::<i32>().ok().filter(|by| *by != 0);
+    let tasks = tasks_beside(tracer)?.into_iter();
+    let held = tasks.filter(|(_, status)| by(status).is_some_and(|by| leader(by) == Some(own)));
+    held.map(|(task, _)| leader(task)).collect()
+}
+
 /// One `execve` that the filter holds.
 struct Call {
     id: u64,
@@ -249,9 +498,37 @@ struct Call {
     argv: u64,
     env: u64,
     flags: c_int,
+    /// It executes nothing, but makes a name.
+    makes: Option<Arguments>,
 }
 
+/// Links that are followed to the name that an `open` makes.
+const MAX_LINKS: usize = 8;
+
 impl Call {
+    /// The path at which the call would make something, without links.
+    fn named(&self, kind: Made) -> Result<PathBuf, c_int> {
+        let path = Memory(self.thread).text(self.path, libc::PATH_MAX.unsigned_abs() as usize)?;
+        let path = PathBuf::from(OsString::from_vec(path));
+        let base = match (path.is_absolute(), self.base) {
+            (true, _) => PathBuf::new(),
+            (false, libc::AT_FDCWD) => link(self.thread, "cwd").ok_or(libc::ENOENT)?,
+            (false, base) => place_of(&open_link(&format!("/proc/{}/fd/{base}", self.thread))?)?,
+        };
+        let mut named = base.join(path);
+        for _ in 0..MAX_LINKS {
+            let (Some(above), Some(name)) = (named.parent(), named.file_name()) else { return Err(libc::EINVAL) };
+            let directory = open_as(self.thread, above, true)?;
+            let place = place_of(&directory)?;
+            match readlinkat(&directory, name, Vec::new()) {
+                // The other calls take a link for what it is.
+                Ok(target) if kind == Made::File => named = place.join(OsString::from_vec(target.into_bytes())),
+                Ok(_) | Err(_) => return Ok(place.join(name)),
+            }
+        }
+        Err(libc::ELOOP)
+    }
+
     /// What it is about, with the file, opened by name alone.
     fn read(&self) -> Result<(Execution, OwnedFd), c_int> {
         let Told { path, mut argv, env } = Memory(self.thread).told(self.path, self.argv, self.env)?;
@@ -395,18 +672,28 @@ fn demand_known_sizes() -> io::Result<()> {
     if fits { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
-fn receive_call(listener: &OwnedFd) -> Result<Call, c_int> {
+fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
     let mut request = Request::default(); // the kernel wants it empty
     control(listener, RECEIVE, ptr::from_mut(&mut request).cast())?;
     let [a, b, c, d, e, _] = request.arguments;
     let thread = i32::try_from(request.pid).map_err(|_| libc::ESRCH)?;
     // Registers hold 64 bits of which the kernel takes the lower half of a descriptor.
     let low = |register: u64| register as u32 as c_int;
-    Ok(if i64::from(request.number) == libc::SYS_execveat {
-        Call { id: request.id, thread, base: low(a), path: b, argv: c, env: d, flags: low(e) }
+    let number = i64::from(request.number);
+    if number == libc::SYS_ptrace {
+        let target = (a != u64::from(libc::PTRACE_TRACEME)).then(|| low(b));
+        return Ok(Notified::Tracing(Tracing { id: request.id, thread, target }));
+    }
+    let id = request.id;
+    Ok(Notified::Execution(if number == libc::SYS_execveat {
+        Call { id, thread, base: low(a), path: b, argv: c, env: d, flags: low(e), makes: None }
+    } else if let Some(makes) = seccomp::making(number) {
+        let argument = |number: usize| request.arguments.get(number).copied().unwrap_or_default();
+        let base = makes.directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
+        Call { id, thread, base, path: argument(makes.path), argv: 0, env: 0, flags: 0, makes: Some(makes) }
     } else {
-        Call { id: request.id, thread, base: libc::AT_FDCWD, path: a, argv: b, env: c, flags: 0 }
-    })
+        Call { id, thread, base: libc::AT_FDCWD, path: a, argv: b, env: c, flags: 0, makes: None }
+    }))
 }
 
 fn is_waiting(listener: &OwnedFd, mut id: u64) -> bool {

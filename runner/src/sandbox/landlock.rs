@@ -23,22 +23,33 @@ use super::plan::{Level, PathRule, Rights};
 /// The newest rights that this version of Palisade knows what to do with; the kernel may have fewer or more.
 pub(super) const NEWEST: ABI = ABI::V7;
 
-/// The descriptor of a ruleset that holds `rules`, for a kernel that offers the Landlock version `offered`. TCP goes to `port`
-/// alone, at whatever address: only where the session's network holds nothing else.
+/// What TCP a session may use. Landlock knows ports and no addresses: only where the session's network holds nothing else is more than
+/// none right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tcp {
+    /// None.
+    None,
+    /// Connections to this port.
+    Port(u16),
+    /// All there is, in a network of the session's own.
+    Own,
+}
+
+/// The descriptor of a ruleset that holds `rules` and `tcp`, for a kernel that offers the Landlock version `offered`.
 ///
 /// # Errors
 ///
 /// The kernel offers less than `level` asks for; a rule's path cannot be opened or passes through a symbolic link.
 pub(super) fn ruleset(
     rules: &[PathRule],
-    port: Option<u16>,
+    tcp: Tcp,
     level: Level,
     offered: u32,
     kernel: &str,
 ) -> Result<OwnedFd, SandboxError> {
     demand(level, offered, kernel)?;
-    let mut ruleset = handled(required(level)).map_err(SandboxError::Ruleset)?;
-    if let Some(port) = port {
+    let mut ruleset = handled(required(level), tcp).map_err(SandboxError::Ruleset)?;
+    if let Tcp::Port(port) = tcp {
         // Of no effect where the kernel does not hold ports at all.
         let rule = NetPort::new(port, AccessNet::ConnectTcp).set_compatibility(CompatLevel::BestEffort);
         ruleset = ruleset.add_rule(rule).map_err(SandboxError::Ruleset)?;
@@ -123,12 +134,12 @@ fn version(abi: ABI) -> u32 {
 }
 
 /// An empty ruleset: everything it handles is refused until a rule allows it.
-fn handled(required: ABI) -> Result<RulesetCreated, RulesetError> {
+fn handled(required: ABI, tcp: Tcp) -> Result<RulesetCreated, RulesetError> {
     let mut ruleset = Ruleset::default();
     for (abi, demand) in [(required, CompatLevel::HardRequirement), (NEWEST, CompatLevel::BestEffort)] {
         ruleset = ruleset.set_compatibility(demand).handle_access(AccessFs::from_all(abi))?;
         // The crate takes an empty set for a mistake, and old versions know no network and no scope.
-        if !AccessNet::from_all(abi).is_empty() {
+        if !AccessNet::from_all(abi).is_empty() && tcp != Tcp::Own {
             ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
         }
         if !Scope::from_all(abi).is_empty() {

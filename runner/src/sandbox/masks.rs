@@ -2,28 +2,55 @@
 //!
 //! Landlock takes nothing back below what it grants, and knows no names. So what policy forbids there is covered in the session's
 //! view of the file system: a path that policy names, and what has a name that policy forbids (`**/.env`) when the session starts.
-//! What is made later under such a name is not covered; only the decision on each command holds it then.
 //!
-//! The search for names is bounded, and goes through what the session can change and what it was granted, not through the installed
-//! system. Decided here: what is covered. Not decided here: what policy says (`palisade_engine`), and how it is done (`mounts.rs`).
+//! The search goes through what the session can change and what it was granted, not through the installed system. It reads directories
+//! breadth-first, so that shallow names are found first, and takes the kind of an entry from the directory. It is bounded, and the bounds
+//! close: a directory that they leave unsearched is hidden whole, and so is one that holds too many names. Only the searched roots
+//! themselves cannot be hidden; where that would be needed the search is incomplete.
+//!
+//! Decided here: what is covered. Not decided here: what policy says (`palisade_engine`), and how it is done (`mounts.rs`).
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::os::unix::ffi::OsStringExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permissions, Vocabulary};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
+use rustix::io::Errno;
 
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 use super::still;
 
-/// Entries that a search for names looks at.
-pub const MAX_ENTRIES: usize = 20_000;
+/// Entries that a search for names looks at: a tree of a million is searched whole.
+pub const MAX_ENTRIES: usize = 2_000_000;
 
-/// Files and directories that are covered for their names.
-pub const MAX_NAMED: usize = 256;
+/// Entries of one directory that a search looks at. One with more is hidden, so that it does not use up the search of all others.
+const MAX_IN_DIRECTORY: usize = 200_000;
+
+/// Files and directories that are covered for their names. Each costs a session's start 12 µs.
+pub const MAX_NAMED: usize = 2_048;
+
+/// Names that a search collects before it decides which directories to hide instead.
+const MAX_FOUND: usize = 65_536;
+
+/// Directories that wait to be searched.
+const MAX_WAITING: usize = 500_000;
+
+/// Questions about names that are put to policy one by one. Later ones share the answer of the first name in the same groups.
+const MAX_ASKED: usize = 256;
+
+/// Bytes that are read to tell public certificates from keys: of one file, and of all.
+const MAX_CERTIFICATES: u64 = 1 << 20;
+const MAX_CERTIFICATES_READ: u64 = 32 << 20;
+
+/// Entries of a directory that is covered whole which are looked at for other names of the same file.
+const MAX_LINKED: usize = 1_000;
 
 /// What is covered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +59,8 @@ pub(super) struct Masks {
     pub(super) masks: Vec<Mask>,
     /// Whether everything was searched for names that policy forbids, and all that was found is covered.
     pub(super) searched: bool,
+    /// Directories of the masks that are not there: made empty before the session starts, so that nothing can be put in their place.
+    pub(super) missing: Vec<PathBuf>,
 }
 
 /// The masks for roots of which some may do less than one above them.
@@ -60,75 +89,452 @@ pub(super) fn of_holes(roots: &BTreeMap<AbsolutePath, Rights>) -> Result<Vec<Mas
 /// The masks for what has a name that policy forbids, in all that `roots` let a session change and in what it was granted by name.
 pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsolutePath, Rights>) -> Masks {
     let vocabulary = engine.vocabulary();
-    let permissions = engine.permissions(facts);
     let granted = |root: &AbsolutePath| vocabulary.groups_of(root).any(|group| group.starts_with("granted-"));
+    // What lies in the caches the agent's own tools have put there.
+    let own = |root: &AbsolutePath| vocabulary.groups_of(root).any(|group| group == "caches");
     let searched = |root: &AbsolutePath, rights: Rights| {
+        if own(root) {
+            return false;
+        }
         rights.contains(Rights::WRITE) || root.is_within(&facts.workspace) || granted(root)
     };
-    let mut found = Masks { masks: Vec::new(), searched: true };
-    let mut looked = 0;
-    for (root, rights) in roots.iter().filter(|(root, rights)| !rights.is_empty() && searched(root, **rights)) {
-        let mut open = vec![(PathBuf::from(root.as_str()), root.clone(), *rights)];
-        while let Some((place, directory, above)) = open.pop() {
-            still::watch(&place);
-            let entries = match std::fs::read_dir(&place).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
-                Ok(entries) => entries,
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
-                // What is not to be seen now a session may open later, if it is its own.
-                Err(_) => {
-                    found.masks.push(Mask { path: place, cover: Cover::Hidden });
-                    continue;
+    let begin: Vec<_> = roots.iter().filter(|(root, rights)| !rights.is_empty() && searched(root, **rights)).collect();
+    let mut search = Search {
+        vocabulary,
+        names: vocabulary.last_names(),
+        permissions: engine.permissions(facts),
+        roots,
+        begun: begin.iter().map(|(root, _)| PathBuf::from(root.as_str())).collect(),
+        waiting: VecDeque::new(),
+        found: Vec::new(),
+        holders: Vec::new(),
+        repositories: HashSet::new(),
+        missing: Vec::new(),
+        looked: 0,
+        asked: 0,
+        answers: HashMap::new(),
+        certificates: 0,
+        complete: true,
+    };
+    for (root, rights) in begin {
+        let open = Open { place: root.as_str().into(), path: root.clone(), granted: *rights };
+        search.waiting.push_back(open);
+    }
+    while let Some(open) = search.waiting.pop_front() {
+        if search.looked >= MAX_ENTRIES || search.found.len() >= MAX_FOUND {
+            search.hide(open.place);
+        } else {
+            search.list(open);
+        }
+    }
+    search.cover_other_links();
+    search.finish()
+}
+
+/// A directory to be searched.
+struct Open {
+    place: PathBuf,
+    path: AbsolutePath,
+    /// What the session may do in it.
+    granted: Rights,
+}
+
+struct Search<'a> {
+    vocabulary: &'a Vocabulary,
+    names: LastNames,
+    permissions: Permissions<'a>,
+    roots: &'a BTreeMap<AbsolutePath, Rights>,
+    /// Where the search begins. Nothing of it can be hidden.
+    begun: BTreeSet<PathBuf>,
+    waiting: VecDeque<Open>,
+    found: Vec<Mask>,
+    /// For what is read-only: the directory that its name pattern begins in.
+    holders: Vec<(PathBuf, PathBuf)>,
+    /// Directories that hold a `.git`.
+    repositories: HashSet<PathBuf>,
+    missing: Vec<PathBuf>,
+    looked: usize,
+    asked: usize,
+    /// What must stand before names of these groups, by what is granted around them and whether it is a directory.
+    answers: HashMap<(Vec<String>, u8, bool), Option<Cover>>,
+    certificates: u64,
+    complete: bool,
+}
+
+/// What became of a directory.
+enum Listed {
+    All,
+    /// It has to go as a whole.
+    Hidden,
+    /// Something in it was moved meanwhile.
+    Moved,
+}
+
+impl Search<'_> {
+    fn list(&mut self, open: Open) {
+        still::watch(&open.place);
+        let directory = match open_directory(&open.place) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
+            // What is not to be seen now a session may open later, if it is its own. Nothing can be put on what cannot be reached:
+            // what it lies in goes as a whole.
+            Err(_) => {
+                let unreachable = open.place.symlink_metadata().is_err();
+                let above = open.place.parent().filter(|_| unreachable).map(Path::to_owned);
+                return self.found.push(Mask { path: above.unwrap_or(open.place), cover: Cover::Hidden });
+            }
+        };
+        let (found, waiting) = (self.found.len(), self.waiting.len());
+        match self.entries(&open, &directory) {
+            Listed::All => {}
+            Listed::Hidden => {
+                self.found.truncate(found);
+                self.waiting.truncate(waiting);
+                self.hide(open.place);
+            }
+            // It may have another name by now, one that has been looked at.
+            Listed::Moved => {
+                self.found.truncate(found);
+                self.waiting.truncate(waiting);
+                self.waiting.push_back(open);
+            }
+        }
+    }
+
+    fn entries(&mut self, open: &Open, directory: &OwnedFd) -> Listed {
+        let is_root = self.begun.contains(&open.place);
+        let most = if is_root { MAX_ENTRIES } else { MAX_IN_DIRECTORY };
+        let in_git = open.place.file_name() == Some(OsStr::new(".git"));
+        let (mut seen, mut hooks) = (0_usize, false);
+        let mut room = [MaybeUninit::uninit(); 32 << 10];
+        let mut entries = RawDir::new(directory, &mut room);
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else { return Listed::Hidden };
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            seen += 1;
+            self.looked += 1;
+            let flooded = self.found.len() >= MAX_FOUND;
+            let cut = seen > most || self.looked > MAX_ENTRIES + MAX_IN_DIRECTORY;
+            if cut || flooded {
+                if !is_root {
+                    return Listed::Hidden;
                 }
+                self.complete = false;
+                if cut {
+                    return Listed::All;
+                }
+            }
+            hooks |= in_git && name == b"hooks";
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(about) => FileType::from_raw_mode(about.st_mode),
+                    Err(Errno::NOENT) => return Listed::Moved,
+                    Err(_) => return Listed::Hidden,
+                },
+                kind => kind,
             };
-            for entry in entries {
+            let is_directory = kind == FileType::Directory;
+            if kind == FileType::Symlink {
+                continue;
+            }
+            // A name that is no text is judged by what it looks like.
+            let name = OsStr::from_bytes(name);
+            let text = name.to_string_lossy();
+            let is_git = text == ".git";
+            let named = self.names.may_fit(&text);
+            if !is_directory && !named && !is_git || flooded && !self.names.is_literal(&text) {
+                continue;
+            }
+            let Some(path) = open.path.child(&text) else { return Listed::Hidden };
+            if self.roots.contains_key(&path) {
+                continue;
+            }
+            let place = open.place.join(name);
+            if is_git {
+                self.repositories.insert(open.place.clone());
+            }
+            let length = if named { self.vocabulary.name_length(&path) } else { None };
+            let mut cover = length.and_then(|_| self.cover_of(&path, open.granted, is_directory));
+            // A worktree's or submodule's `.git` is a file that says where the hooks are.
+            if is_git && !is_directory && cover.is_none() {
+                cover = self.hooks_cover(&path, open.granted);
+            }
+            if cover == Some(Cover::Hidden) && !is_directory && self.is_public(&place) {
+                cover = None;
+            }
+            if let Some(cover) = cover {
+                match place.symlink_metadata() {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Listed::Moved,
+                    Err(_) => return Listed::Hidden,
+                }
+                if cover == Cover::ReadOnly {
+                    let holder = place.ancestors().nth(length.unwrap_or(1)).unwrap_or(&open.place);
+                    self.holders.push((place.clone(), holder.to_owned()));
+                }
+                self.found.push(Mask { path: place.clone(), cover });
+            }
+            if is_directory && cover != Some(Cover::Hidden) {
+                if self.waiting.len() >= MAX_WAITING {
+                    return Listed::Hidden;
+                }
+                self.waiting.push_back(Open { place, path, granted: open.granted });
+            }
+        }
+        if in_git && !hooks && self.hooks_cover(&open.path, open.granted) == Some(Cover::ReadOnly) {
+            let place = open.place.join("hooks");
+            if let Some(holder) = open.place.parent() {
+                self.holders.push((place.clone(), holder.to_owned()));
+            }
+            self.found.push(Mask { path: place.clone(), cover: Cover::ReadOnly });
+            self.missing.push(place);
+        }
+        Listed::All
+    }
+
+    /// What has to stand before the hooks of a repository whose `.git` this is.
+    fn hooks_cover(&mut self, git: &AbsolutePath, granted: Rights) -> Option<Cover> {
+        let hooks = git.child("hooks")?;
+        let cover = self.vocabulary.has_name(&hooks).then(|| self.cover_of(&hooks, granted, true)).flatten();
+        cover.map(|_| Cover::ReadOnly)
+    }
+
+    fn cover_of(&mut self, path: &AbsolutePath, granted: Rights, is_directory: bool) -> Option<Cover> {
+        if self.asked < MAX_ASKED {
+            self.asked += 1;
+            return cover(granted, allowed(&self.permissions, path, is_directory));
+        }
+        let groups: Vec<String> = self.vocabulary.groups_of(path).map(str::to_owned).collect();
+        let key = (groups, granted.bits(), is_directory);
+        if let Some(known) = self.answers.get(&key) {
+            return *known;
+        }
+        let answer = cover(granted, allowed(&self.permissions, path, is_directory));
+        self.answers.insert(key, answer);
+        answer
+    }
+
+    /// A directory that is not searched. A root cannot be hidden, nor what holds one.
+    fn hide(&mut self, place: PathBuf) {
+        if self.holds_root(&place) {
+            self.complete = false;
+        } else {
+            self.found.push(Mask { path: place, cover: Cover::Hidden });
+        }
+    }
+
+    fn holds_root(&self, place: &Path) -> bool {
+        self.begun.iter().any(|root| root.starts_with(place))
+            || self.roots.keys().any(|root| Path::new(root.as_str()).starts_with(place))
+    }
+
+    /// A file that holds certificates and no key keeps nothing secret.
+    fn is_public(&mut self, place: &Path) -> bool {
+        if self.certificates >= MAX_CERTIFICATES_READ {
+            return false;
+        }
+        let (read, public) = public_certificate(place);
+        self.certificates += read;
+        public
+    }
+
+    /// Covers other names of the files that are covered (hard links), where the search sees them.
+    fn cover_other_links(&mut self) {
+        let mut linked: HashMap<(u64, u64), Cover> = HashMap::new();
+        let mut covered: HashSet<PathBuf> = HashSet::new();
+        let mut note = |place: PathBuf, cover: Cover| {
+            let Ok(about) = place.symlink_metadata() else { return };
+            if about.is_file() && about.nlink() > 1 {
+                let known = linked.entry((about.dev(), about.ino())).or_insert(cover);
+                *known = (*known).min(cover);
+                covered.insert(place);
+            }
+        };
+        for mask in &self.found {
+            if !mask.path.is_dir() {
+                note(mask.path.clone(), mask.cover);
+            } else if let Ok(inside) = std::fs::read_dir(&mask.path) {
+                for entry in inside.flatten().take(MAX_LINKED) {
+                    note(entry.path(), mask.cover);
+                }
+            }
+        }
+        if linked.is_empty() {
+            return;
+        }
+        let hidden: HashSet<PathBuf> = self.found.iter().map(|mask| mask.path.clone()).collect();
+        let numbers: HashSet<u64> = linked.keys().map(|(_, number)| *number).collect();
+        let mut open: Vec<PathBuf> = self.begun.iter().cloned().collect();
+        let mut looked = 0;
+        while let Some(place) = open.pop() {
+            let Ok(directory) = open_directory(&place) else { continue };
+            let mut room = [MaybeUninit::uninit(); 32 << 10];
+            let mut entries = RawDir::new(&directory, &mut room);
+            while let Some(Ok(entry)) = entries.next() {
+                let name = entry.file_name().to_bytes();
                 looked += 1;
-                if looked > MAX_ENTRIES || found.masks.len() >= MAX_NAMED {
-                    found.searched = false;
-                    return found;
+                if looked > 2 * MAX_ENTRIES || self.found.len() >= MAX_FOUND {
+                    self.complete = false;
+                    return;
                 }
-                // A name that is no text is judged by what it looks like.
-                let path = directory.child(&entry.file_name().to_string_lossy());
-                let (Ok(kind), Some(path)) = (entry.file_type(), path) else {
-                    found.searched = false;
-                    continue;
-                };
-                let granted = roots.get(&path).copied().unwrap_or(above);
-                if kind.is_symlink() || (roots.contains_key(&path) && path != *root) {
+                let kind = entry.file_type();
+                let maybe_directory = matches!(kind, FileType::Directory | FileType::Unknown);
+                let maybe_linked = numbers.contains(&entry.ino()) && kind != FileType::Directory;
+                if name == b"." || name == b".." || !(maybe_directory || maybe_linked) {
                     continue;
                 }
-                let cover = if vocabulary.has_name(&path) {
-                    cover(granted, allowed(&permissions, &path, kind.is_dir()))
-                } else {
-                    None
-                };
-                let enter = kind.is_dir() && cover != Some(Cover::Hidden);
-                // Nothing can be put on what cannot be reached: what it lies in goes as a whole.
-                if enter || cover.is_some() {
-                    match entry.path().symlink_metadata() {
-                        Ok(_) => {}
-                        // It may have another name by now, one that has been looked at.
-                        Err(error) if error.kind() == ErrorKind::NotFound => {
-                            open.push((place, directory, above));
-                            break;
-                        }
-                        Err(_) => {
-                            found.masks.push(Mask { path: place, cover: Cover::Hidden });
-                            break;
-                        }
-                    }
+                let path = place.join(OsStr::from_bytes(name));
+                if hidden.contains(&path) || covered.contains(&path) {
+                    continue;
                 }
-                if let Some(cover) = cover {
-                    found.masks.push(Mask { path: entry.path(), cover });
+                if maybe_linked
+                    && let Ok(about) = path.symlink_metadata()
+                    && let Some(cover) = linked.get(&(about.dev(), about.ino()))
+                {
+                    self.found.push(Mask { path: path.clone(), cover: *cover });
                 }
-                if enter {
-                    open.push((entry.path(), path, granted));
+                if maybe_directory {
+                    open.push(path);
                 }
             }
         }
     }
-    found.masks.sort();
-    found.masks.dedup_by(|later, first| later.path == first.path);
-    found
+
+    fn finish(mut self) -> Masks {
+        let found = std::mem::take(&mut self.found);
+        let (mut masks, fits) = self.bounded(found);
+        let kept: HashSet<&Path> = masks.iter().map(|mask| mask.path.as_path()).collect();
+        let mut pins = BTreeSet::new();
+        for (place, holder) in &self.holders {
+            let is_kept = self.repositories.contains(holder) || self.begun.contains(holder);
+            if !is_kept || !kept.contains(place.as_path()) {
+                continue;
+            }
+            let Some(root) = self.begun.iter().filter(|root| place.starts_with(root)).max() else { continue };
+            let above = place.ancestors().skip(1).take_while(|above| *above != root && above.starts_with(root));
+            pins.extend(above.filter(|above| !kept.contains(above)).map(Path::to_owned));
+        }
+        self.missing.retain(|missing| kept.contains(missing.as_path()));
+        masks.extend(pins.into_iter().map(|path| Mask { path, cover: Cover::Pinned }));
+        masks.sort();
+        Masks { masks, searched: self.complete && fits, missing: self.missing }
+    }
+
+    /// No more masks than a session can be given: where there are more, the smallest directory that holds enough of them is hidden
+    /// whole, or the outermost ones that hold most.
+    fn bounded(&self, found: Vec<Mask>) -> (Vec<Mask>, bool) {
+        let mut masks = outermost(found);
+        if masks.len() <= MAX_NAMED {
+            return (masks, true);
+        }
+        // What each directory holds that can be hidden.
+        let mut inside: HashMap<PathBuf, usize> = HashMap::new();
+        for mask in &masks {
+            for above in mask.path.ancestors().skip(1).take_while(|above| !self.holds_root(above)) {
+                *inside.entry(above.to_owned()).or_default() += 1;
+            }
+        }
+        let spare = masks.len() - MAX_NAMED;
+        let depth = |path: &Path| path.components().count();
+        let enough = inside.iter().filter(|(_, names)| **names > spare);
+        let smallest = enough.min_by_key(|(place, names)| (**names, usize::MAX - depth(place), (*place).clone()));
+        let mut hidden: Vec<PathBuf> = smallest.map(|(place, _)| place.clone()).into_iter().collect();
+        if hidden.is_empty() {
+            let mut outer: Vec<_> = inside
+                .iter()
+                .filter(|(place, _)| place.parent().is_none_or(|above| !inside.contains_key(above)))
+                .collect();
+            outer.sort_by(|one, other| other.1.cmp(one.1).then_with(|| one.0.cmp(other.0)));
+            let mut left = masks.len();
+            for (place, names) in outer {
+                if left <= MAX_NAMED {
+                    break;
+                }
+                left = left.saturating_sub(names.saturating_sub(1));
+                hidden.push(place.clone());
+            }
+        }
+        masks.extend(hidden.into_iter().map(|path| Mask { path, cover: Cover::Hidden }));
+        masks = outermost(masks);
+        if masks.len() <= MAX_NAMED {
+            return (masks, true);
+        }
+        // What is named by its whole name comes first: a pattern such as `*.pem` can be made to fit anything.
+        masks.sort_by_key(|mask| self.rank(mask));
+        masks.truncate(MAX_NAMED);
+        (outermost(masks), false)
+    }
+
+    /// Directories and read-only files, then files whose whole name a pattern says, then all others.
+    fn rank(&self, mask: &Mask) -> u8 {
+        let name = mask.path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        match mask.cover {
+            Cover::ReadOnly | Cover::Pinned => 0,
+            Cover::Hidden if self.names.is_literal(&name) || mask.path.is_dir() => 1,
+            Cover::Hidden => 2,
+        }
+    }
+}
+
+/// Without those that lie below a hidden one, each path once with the wider cover, outermost first.
+fn outermost(mut masks: Vec<Mask>) -> Vec<Mask> {
+    masks.sort();
+    masks.dedup_by(|later, first| later.path == first.path);
+    let mut kept: Vec<Mask> = Vec::with_capacity(masks.len());
+    let mut hidden: Option<PathBuf> = None;
+    for mask in masks {
+        if hidden.as_ref().is_some_and(|hidden| mask.path.starts_with(hidden)) {
+            continue;
+        }
+        if mask.cover == Cover::Hidden {
+            hidden = Some(mask.path.clone());
+        }
+        kept.push(mask);
+    }
+    kept
+}
+
+pub(super) fn open_directory(place: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOATIME;
+    match openat(CWD, place, flags, Mode::empty()) {
+        // That flag is for the owner alone.
+        Err(Errno::PERM) => openat(CWD, place, flags.difference(OFlags::NOATIME), Mode::empty()),
+        opened => opened,
+    }
+}
+
+/// Makes a directory of [`Masks::missing`]; whether nothing else can be put in its place.
+pub(super) fn make(directory: &Path) -> bool {
+    let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return false };
+    let made = open_directory(above).and_then(|above| mkdirat(above, name, Mode::from_raw_mode(0o755)));
+    // Where the server may not make it, a session of the same user cannot either.
+    matches!(made, Ok(()) | Err(Errno::EXIST | Errno::ACCESS | Errno::PERM | Errno::ROFS))
+}
+
+/// How many bytes were read, and whether the file holds certificates and no private key.
+pub(crate) fn public_certificate(place: &Path) -> (u64, bool) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = openat(CWD, place, flags, Mode::empty()) else { return (0, false) };
+    let file = File::from(file);
+    if !file.metadata().is_ok_and(|about| about.is_file() && about.nlink() == 1 && about.len() <= MAX_CERTIFICATES) {
+        return (0, false);
+    }
+    let mut bytes = Vec::new();
+    if file.take(MAX_CERTIFICATES + 1).read_to_end(&mut bytes).is_err() {
+        return (0, false);
+    }
+    let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let text = String::from_utf8_lossy(&bytes);
+    let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    let mut certificates = 0;
+    let public = blocks.all(|block| {
+        certificates += usize::from(block.ends_with("CERTIFICATE"));
+        ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "PUBLIC KEY"].contains(&block)
+    });
+    (read, public && certificates > 0 && read <= MAX_CERTIFICATES && !text.contains("PRIVATE"))
 }
 
 /// The same masks at every other path of this machine that leads to the same files, by another mount of their file system: Landlock grants
@@ -201,7 +607,7 @@ fn unescaped(field: &str) -> PathBuf {
 }
 
 /// What policy lets a session do with something that is there.
-fn allowed(permissions: &Permissions<'_>, path: &AbsolutePath, directory: bool) -> Rights {
+pub(super) fn allowed(permissions: &Permissions<'_>, path: &AbsolutePath, directory: bool) -> Rights {
     if directory {
         return rights(permissions, path);
     }
@@ -217,7 +623,7 @@ fn allowed(permissions: &Permissions<'_>, path: &AbsolutePath, directory: bool) 
 
 /// What has to stand before something that may do only `allowed` where `granted` holds. Nothing in between can be had: what may be
 /// read and not executed is hidden.
-fn cover(granted: Rights, allowed: Rights) -> Option<Cover> {
+pub(super) fn cover(granted: Rights, allowed: Rights) -> Option<Cover> {
     let lost = granted.without(allowed);
     if lost.is_empty() {
         None

@@ -156,7 +156,7 @@ impl Memory {
     }
 
     /// The text at a place, which ends with a NUL byte.
-    fn text(&self, at: u64, limit: usize) -> Result<Vec<u8>, c_int> {
+    pub(super) fn text(&self, at: u64, limit: usize) -> Result<Vec<u8>, c_int> {
         let mut text = Vec::new();
         let mut place = at;
         while text.len() <= limit {

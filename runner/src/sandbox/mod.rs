@@ -19,11 +19,13 @@ mod execution;
 mod first;
 mod group;
 mod guard;
+pub(crate) mod keeper;
 mod landlock;
 mod masks;
 mod memory;
 pub mod meter;
 mod mounts;
+pub(crate) mod names;
 mod offer;
 pub mod plan;
 mod process;
@@ -42,6 +44,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -51,8 +54,11 @@ pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
 use self::group::Group;
-pub use self::guard::Judge;
+pub use self::guard::{Judge, Look, Patience, Settled};
+use self::landlock::Tcp;
+pub(crate) use self::masks::public_certificate;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
+pub use self::names::Names;
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
@@ -185,7 +191,11 @@ fn prepare_in(
     let offer = probe();
     offer.meets(plan.level)?;
     let (view, rules) = if mounts && namespaces != Namespaces::None {
-        let (view, rules) = mounts::view(&plan.rules, &plan.masks, &plan.limits, &launch.cwd, offer.landlock_abi)?;
+        let (rules, masks) = (&plan.rules, &plan.masks);
+        // A shell that has a terminal of the server's goes by the name that this has outside.
+        let own_terminals = launch.controlling_terminal.is_none();
+        let (view, rules) =
+            mounts::view(rules, masks, &plan.limits, &launch.cwd, plan.scratch, own_terminals, offer.landlock_abi)?;
         (Some(view), rules)
     } else if let Some(mask) = plan.masks.first() {
         return Err(SandboxError::Unmasked { path: mask.path.clone() });
@@ -194,13 +204,19 @@ fn prepare_in(
     };
     let network = Network::of(plan.network, namespaces);
     let proxied = network == Network::Proxy;
-    let port = proxied.then_some(PROXY_PORT);
-    let ruleset = landlock::ruleset(&rules, port, plan.level, offer.landlock_abi, &offer.kernel)?;
+    let loopback = plan.loopback && namespaces != Namespaces::None;
+    let tcp = match (loopback, proxied) {
+        (true, _) => Tcp::Own,
+        (false, true) => Tcp::Port(PROXY_PORT),
+        (false, false) => Tcp::None,
+    };
+    let ruleset = landlock::ruleset(&rules, tcp, plan.level, offer.landlock_abi, &offer.kernel)?;
     let reach = match namespaces {
         Namespaces::Root | Namespaces::User => None,
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
     };
-    let filters = seccomp::filters(namespaces, proxied, launch.controlling_terminal.is_some())?;
+    let kind = seccomp::Kind::of(namespaces, proxied, loopback);
+    let filters = seccomp::filters(kind, launch.controlling_terminal.is_some())?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
     let held = plan.limits.told(&Offer { namespaces, ..offer.clone() });
@@ -232,8 +248,11 @@ fn prepare_in(
         reach,
         view,
         filters: &filters.programs,
+        kinds: filters,
+        loopback,
         namespaces,
         enforced,
+        names: None,
         guard: None,
         group: Group::make(&plan.limits)
             .map_err(|source| SandboxError::Server { what: "make a control group", source })?,
@@ -241,6 +260,12 @@ fn prepare_in(
 }
 
 impl Prepared {
+    /// The same, with each name that its programs make told to these names by the exec guard. Before [`Self::guarded_by`].
+    pub(crate) fn naming(mut self, names: Arc<Names>) -> Self {
+        self.names = Some(names);
+        self
+    }
+
     /// The same, with everything that it executes asked about first.
     ///
     /// # Errors
@@ -248,7 +273,9 @@ impl Prepared {
     /// The kernel cannot ask, or does not let this process see what was executed.
     pub fn guarded_by(mut self, judge: Box<dyn Judge>) -> Result<Self, SandboxError> {
         probe().guards()?;
-        self.guard = Some((judge, seccomp::guard()?));
+        self.guard = Some((judge, seccomp::guard(self.names.is_some())?));
+        self.filters = &self.kinds.guarded;
+        self.enforced.seccomp.clone_from(&self.kinds.guarded_digest);
         self.enforced.guarded = true;
         Ok(self)
     }

@@ -37,6 +37,8 @@ pub(super) struct View {
     pub(super) covers: Vec<(CString, Cover)>,
     /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
     pub(super) rules: Vec<(CString, u64)>,
+    /// The same for the session's own terminals, where those can be mounted: the machine's own are other people's.
+    pub(super) terminals: Vec<(CString, u64)>,
 }
 
 /// A place of the machine's that the session finds at the same path.
@@ -44,6 +46,8 @@ pub(super) struct View {
 pub(super) struct Part {
     pub(super) path: CString,
     pub(super) writable: bool,
+    /// Whether programs that lie there run.
+    pub(super) executable: bool,
 }
 
 /// A file system of the session's own.
@@ -97,6 +101,19 @@ pub(super) fn is_own(path: &Path) -> bool {
     FRESH.iter().any(|(own, kind)| *kind == Kind::Memory && path == Path::new(own))
 }
 
+/// The places in memory, where the machine has them.
+pub(super) fn in_memory() -> impl Iterator<Item = &'static str> {
+    let memory = FRESH.iter().filter(|(path, kind)| *kind == Kind::Memory && is_directory(path));
+    memory.map(|(path, _)| *path)
+}
+
+/// Whether this rule keeps a session from having the place for itself: it is granted the machine's, or something in it that could not be
+/// held to its rights there.
+pub(super) fn is_granted(place: &Path, rule: &PathRule) -> bool {
+    let unheld = rule.path.starts_with(place) && !is_held_below(rule.rights);
+    !rule.rights.is_empty() && (place.starts_with(&rule.path) || unheld)
+}
+
 /// The mounts that every session has; to see whether they can be made.
 pub(super) fn trial() -> View {
     let fresh = FRESH.iter().filter(|(path, _)| is_directory(path)).map(|(path, kind)| fresh(path, *kind, SIZE));
@@ -115,6 +132,7 @@ impl View {
             closed: Vec::new(),
             covers: Vec::new(),
             rules: Vec::new(),
+            terminals: Vec::new(),
         }
     }
 }
@@ -130,15 +148,13 @@ pub(super) fn view(
     masks: &[Mask],
     limits: &Limits,
     cwd: &Path,
+    scratch: Rights,
+    own_terminals: bool,
     offered: u32,
 ) -> Result<(View, Vec<PathRule>), SandboxError> {
     let size = size(limits);
-    // Who is granted the machine's /tmp does not get another; nor who is granted something in it that could not be held to its rights there.
-    let granted = |place: &Path, rule: &PathRule| {
-        let unheld = rule.path.starts_with(place) && !is_held_below(rule.rights);
-        !rule.rights.is_empty() && (place.starts_with(&rule.path) || unheld)
-    };
-    let is_granted = |place: &str| rules.iter().any(|rule| granted(Path::new(place), rule));
+    let is_granted = |place: &str| rules.iter().any(|rule| is_granted(Path::new(place), rule));
+    let runs = scratch.contains(Rights::EXECUTE);
     let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !is_granted(path)));
     let own: Vec<_> = own.collect();
     let mut made = View {
@@ -150,7 +166,7 @@ pub(super) fn view(
     let mut wanted: Vec<Wanted> = rules.iter().filter_map(|rule| wanted(rule).transpose()).collect::<Result<_, _>>()?;
     let stands = |wanted: &[Wanted]| wanted.iter().any(|part| part.granted && cwd.starts_with(&part.path));
     if own_of(cwd).is_some_and(|(_, kind)| *kind == Kind::Memory) && !stands(&wanted) {
-        wanted.push(Wanted { path: cwd.into(), granted: false, writable: false, directory: true });
+        wanted.push(Wanted { path: cwd.into(), granted: false, writable: false, executable: false, directory: true });
     }
     made.read_only = !wanted.iter().any(|part| part.path == Path::new("/") && part.writable);
     wanted.retain(|part| part.path != Path::new("/"));
@@ -163,7 +179,10 @@ pub(super) fn view(
     for part in &wanted {
         let around = taken.iter().rev().find(|outer| part.path.starts_with(&outer.path));
         let differs = match around {
-            Some(outer) => part.writable && !outer.writable,
+            Some(outer) => {
+                let runs_there = runs && own_of(&part.path).is_some() && part.executable && !outer.executable;
+                part.writable && !outer.writable || runs_there
+            }
             None => part.writable || own_of(&part.path).is_some(),
         };
         if !differs || (!part.granted && !part.directory) {
@@ -181,7 +200,9 @@ pub(super) fn view(
         if !part.granted {
             continue;
         }
-        made.parts.push(Part { path: name(&part.path)?, writable: part.writable });
+        // Landlock's right to run programs in the place around it would count for it, too.
+        let executable = part.executable || !runs || own_of(&part.path).is_none();
+        made.parts.push(Part { path: name(&part.path)?, writable: part.writable, executable });
         taken.push(part);
     }
     let empty = wanted.iter().filter(|part| !part.granted && stand.contains(&part.path));
@@ -197,13 +218,31 @@ pub(super) fn view(
     let covered = |path: &Path| own_of(path).is_some() && !taken.iter().any(|part| path.starts_with(&part.path));
     let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
     let memory = own.iter().filter(|(_, kind)| *kind == Kind::Memory);
-    let memory = memory.map(|(path, _)| PathRule { path: path.into(), rights: OWN, optional: true });
+    let rights = if runs { OWN.and(Rights::EXECUTE) } else { OWN };
+    let memory = memory.map(|(path, _)| PathRule { path: path.into(), rights, optional: true });
     for rule in inside.into_iter().filter(|rule| rule.path.starts_with("/proc")).chain(memory) {
         if let Some(access) = landlock::access_bits(&rule, offered) {
             made.rules.push((name(&rule.path)?, access));
         }
     }
+    if own_terminals && !rules.iter().any(|rule| TERMINALS.iter().any(|path| is_granted_at(path, rule))) {
+        for path in TERMINALS {
+            let rule = PathRule { path: path.into(), rights: Rights::READ | Rights::WRITE, optional: true };
+            if let Some(access) = landlock::access_bits(&rule, offered) {
+                made.terminals.push((name(&rule.path)?, access));
+            }
+        }
+    }
     Ok((made, machine))
+}
+
+/// Where terminals are made, and where they lie; the first may lead to the second.
+const TERMINALS: [&str; 2] = ["/dev/ptmx", "/dev/pts"];
+
+/// Whether the session is granted the machine's own.
+fn is_granted_at(path: &str, rule: &PathRule) -> bool {
+    let path = Path::new(path);
+    !rule.rights.is_empty() && (path.starts_with(&rule.path) || rule.path.starts_with(path))
 }
 
 /// The symbolic links in a directory that lead to what may be read, each with what stands in it.
@@ -223,6 +262,7 @@ struct Wanted {
     /// Else it is there, and empty: a right to nothing in it could not be held where the session has all rights around it.
     granted: bool,
     writable: bool,
+    executable: bool,
     directory: bool,
 }
 
@@ -240,6 +280,7 @@ fn wanted(rule: &PathRule) -> Result<Option<Wanted>, SandboxError> {
         path: rule.path.clone(),
         granted: !rule.rights.is_empty(),
         writable,
+        executable: rule.rights.contains(Rights::EXECUTE),
         directory: kind == FileType::Directory,
     };
     Ok(matches!(kind, FileType::Directory | FileType::RegularFile).then_some(wanted))

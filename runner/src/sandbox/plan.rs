@@ -6,18 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{BitOr, BitOrAssign};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, Permissions};
+use palisade_engine::{AbsolutePath, Act, Decision, Engine, Facts, FileAction, Permissions, Scratch, Transport};
 use serde::{Deserialize, Serialize};
 
 use super::group::Controller;
 use super::masks::{self, Masks};
-use super::offer::Offer;
+use super::mounts;
+use super::offer::{Namespaces, Offer};
 
 /// Everything that one session's processes may touch, and how much they may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,11 @@ pub struct SandboxPlan {
     pub masks: Vec<Mask>,
     /// Whether all that a session can change was searched for names that policy forbids, and what was found is masked.
     pub searched: bool,
+    /// What the session may do in the places that it has for itself: at least what [`Rights::MOVE`] and [`Rights::READ`] say there, and
+    /// with `EXECUTE` also that.
+    pub scratch: Rights,
+    /// Whether programs may listen and connect at loopback addresses, where the session has a network of its own.
+    pub loopback: bool,
     /// Whether policy might permit a connection. The session then has one way out, a proxy that decides each; without a
     /// network namespace it has none all the same.
     pub network: bool,
@@ -74,6 +81,9 @@ pub enum Cover {
     Hidden,
     /// Reading, and nothing that changes it.
     ReadOnly,
+    /// Everything but another name: a directory that holds what is read-only cannot be renamed or removed, so that nothing else takes
+    /// its place.
+    Pinned,
 }
 
 /// What may be done with a path: any combination of [`READ`](Rights::READ), [`WRITE`](Rights::WRITE),
@@ -111,6 +121,11 @@ impl Rights {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// The bits.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
     }
 
     /// Whether nothing is in here.
@@ -266,28 +281,98 @@ pub struct Promise {
     pub guarded: bool,
     /// The kernel holds every path rule of the policy set.
     pub paths_held: bool,
+    /// The session's network is a namespace of its own.
+    pub own_network: bool,
 }
 
 impl Promise {
     /// Of a session that nothing holds.
-    pub const NOTHING: Self = Self { sandboxed: false, guarded: false, paths_held: false };
+    pub const NOTHING: Self = Self { sandboxed: false, guarded: false, paths_held: false, own_network: false };
 
     /// Of a session at a target that is held there, before anybody has looked: the level that the settings ask for, or there is no session.
     pub fn at_target(engine: &Engine, accepted: &BTreeSet<String>) -> Self {
-        Self { sandboxed: true, guarded: true, paths_held: engine.paths_held(accepted) }
+        Self {
+            sandboxed: true,
+            guarded: true,
+            paths_held: engine.paths_held_without_masks(accepted),
+            own_network: false,
+        }
     }
 }
 
-/// What this version keeps for local sessions under these policies, on this machine. A forbid by name (`**/.env`) is held by the
-/// kernel for what is there when a session starts, and by the decision alone for what is made later: so it counts as held only
-/// where the settings accept that.
-pub fn local(engine: &Engine, accepted: &BTreeSet<String>) -> Promise {
+/// What this version keeps for local sessions under these policies, on this machine. Masks hold a forbid by name (`**/.env`), and a
+/// session whose search for names is not complete does not start where policies were told so. Other rules that go by more than a place
+/// count as held only where the settings accept that they are not.
+pub fn local(engine: &Engine, accepted: &BTreeSet<String>, level: Level) -> Promise {
     let offer = super::probe();
     Promise {
         sandboxed: true,
         guarded: offer.guards().is_ok(),
-        paths_held: offer.mounts && engine.paths_held(accepted),
+        // At `compat` the kernel may lack what keeps programs of one user apart.
+        paths_held: level != Level::Compat && paths_held(engine, accepted),
+        own_network: offer.namespaces != Namespaces::None,
     }
+}
+
+/// Whether the kernel holds every path rule of these policies in sessions on this machine.
+fn paths_held(engine: &Engine, accepted: &BTreeSet<String>) -> bool {
+    super::probe().mounts && engine.paths_held(accepted)
+}
+
+/// The places that a local session has for itself in place of the machine's, and what it finds of the machine's in them. `home` is what
+/// `~` stands for.
+pub fn scratch(engine: &Engine, facts: &Facts, home: &AbsolutePath) -> Scratch {
+    let offer = super::probe();
+    if !offer.mounts || offer.namespaces == Namespaces::None || facts.transport != Transport::Local {
+        return Scratch::default();
+    }
+    let permissions = engine.permissions(facts);
+    let mut roots = engine.roots();
+    roots.insert(facts.workspace.clone());
+    let mut scratch = Scratch::default();
+    for place in mounts::in_memory().filter_map(AbsolutePath::new) {
+        let near = roots.iter().filter(|root| root.is_within(&place) || place.is_within(root));
+        let rules = near.map(|root| PathRule {
+            path: root.as_str().into(),
+            rights: rights(&permissions, root),
+            optional: true,
+        });
+        if rules.into_iter().any(|rule| mounts::is_granted(Path::new(place.as_str()), &rule)) {
+            continue;
+        }
+        let inside = roots.iter().chain([home, &facts.cwd]).filter(|path| path.is_within(&place) && **path != place);
+        // The session's temporary directory is there by itself.
+        let inside = inside.filter(|path| facts.temp.as_ref().is_none_or(|temp| !path.is_within(temp)));
+        // With all that lies beside it: what is written next to a workspace in `/tmp` is meant for the machine's.
+        let top = |path: &AbsolutePath| path.ancestors().find(|above| above.parent().as_ref() == Some(&place));
+        let inside = inside.filter(|path| !is_in_own(path, facts));
+        scratch.except.extend(inside.map(|path| top(path).unwrap_or_else(|| path.clone())));
+        scratch.places.insert(place);
+    }
+    scratch
+}
+
+/// A working directory that only the session has: nothing of the machine's lies there.
+fn is_in_own(path: &AbsolutePath, facts: &Facts) -> bool {
+    *path == facts.cwd && !path.is_within(&facts.workspace) && !Path::new(path.as_str()).is_dir()
+}
+
+/// Ports that stand for all others: the kernel does not tell them apart at a loopback address.
+const PORTS: [u16; 4] = [1, 80, 8080, 65_535];
+
+/// Whether policy lets any program connect to any port of the session's own loopback.
+fn loopback(engine: &Engine, facts: &Facts) -> bool {
+    let permits = |port: u16, host: &str, address: IpAddr| {
+        let act = Act::Connect { host: host.to_owned(), address: Some(address), port, program: String::new() };
+        engine.judge(facts, &act, false).decision == Decision::Allow
+    };
+    let four = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    facts.session.own_network
+        && PORTS.into_iter().all(|port| {
+            permits(port, "localhost", four)
+                && permits(port, "127.0.0.1", four)
+                && permits(port, "::1", IpAddr::V6(Ipv6Addr::LOCALHOST))
+        })
 }
 
 /// The kernel rules that follow from the policies for these facts: each root that a path group names, the workspace and
@@ -304,7 +389,7 @@ pub fn derive(
     limits: Limits,
 ) -> Result<SandboxPlan, Hole> {
     let shared = shared(engine, facts, roots);
-    with_own(engine, facts, &shared, level, limits)
+    planned(engine, facts, &shared, level, limits).map(|(plan, _)| plan)
 }
 
 /// What policy gives for each root, whatever session it is for. Costs a decision for each root and right, some hundreds, which all
@@ -329,7 +414,8 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
     })
 }
 
-/// The rules of one session: the shared ones, and those of its own directories that these do not have.
+/// The rules of one session: the shared ones, and those of its own directories that these do not have. Makes an empty directory where a
+/// mask has to stand so that nothing else can be put there.
 ///
 /// # Errors
 /// As [`derive()`].
@@ -340,6 +426,19 @@ pub fn with_own(
     level: Level,
     limits: Limits,
 ) -> Result<SandboxPlan, Hole> {
+    let (mut plan, missing) = planned(engine, facts, shared, level, limits)?;
+    plan.searched &= missing.iter().all(|directory| masks::make(directory));
+    Ok(plan)
+}
+
+/// The same, with the directories that have to be made.
+fn planned(
+    engine: &Engine,
+    facts: &Facts,
+    shared: &BTreeMap<AbsolutePath, Rights>,
+    level: Level,
+    limits: Limits,
+) -> Result<(SandboxPlan, Vec<PathBuf>), Hole> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten();
     let own = own.filter(|root| !shared.contains_key(*root));
     let permissions = engine.permissions(facts);
@@ -359,7 +458,21 @@ pub fn with_own(
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
     let network = engine.may_connect(facts);
-    Ok(SandboxPlan { rules: rules.collect(), masks: masks.masks, searched: masks.searched, network, limits, level })
+    let Masks { masks, searched, missing } = masks;
+    // A name that no pattern is made for, and that nothing excepts.
+    let probe = facts.scratch.places.first().and_then(|place| place.child("palisade-scratch"));
+    let scratch = probe.map_or(Rights::NONE, |probe| self::rights(&permissions, &probe));
+    let plan = SandboxPlan {
+        rules: rules.collect(),
+        masks,
+        searched,
+        scratch,
+        loopback: loopback(engine, facts),
+        network,
+        limits,
+        level,
+    };
+    Ok((plan, missing))
 }
 
 /// Landlock cannot take back below what it grants above.

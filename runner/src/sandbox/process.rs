@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open
 use serde::Serialize;
 
 use super::call;
+use super::enforce::LiveView;
 use super::group::Group;
 use super::stat::Stat;
 
@@ -40,6 +41,8 @@ pub struct Process {
     pub(super) listener: Option<OwnedFd>,
     /// The control group that all of them are in.
     pub(super) group: Option<Arc<Group>>,
+    /// Its view of the file system, where it has one of its own.
+    pub(super) view: Option<Arc<LiveView>>,
 }
 
 /// What the process that we hold is, above the program.
@@ -65,7 +68,18 @@ impl Process {
     /// Waits for the first process to tell the program's number, which it does at once.
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, lead: Lead, request: UnixStream, told: OwnedFd) -> Self {
         let program = read_number(&told);
-        Self { pid, pidfd, lead, request, told, program, ending: Mutex::new(None), listener: None, group: None }
+        Self {
+            pid,
+            pidfd,
+            lead,
+            request,
+            told,
+            program,
+            ending: Mutex::new(None),
+            listener: None,
+            group: None,
+            view: None,
+        }
     }
 
     /// The number of the session's leader as this server sees it, for the record and for people, not for signals: the first process

@@ -21,28 +21,22 @@ pub(super) struct Filters {
     pub(super) programs: Vec<BpfProgram>,
     /// `sha256:` and the hash of all instructions: two sessions with the same digest can make the same calls.
     pub(super) digest: String,
+    /// Both for a session whose guard is asked who traces whom.
+    pub(super) guarded: Vec<BpfProgram>,
+    pub(super) guarded_digest: String,
 }
 
-/// The filters for a session in these namespaces, with a way to a proxy or without, whose shell has a terminal or none; made once for each
-/// kind.
+/// The filters for a session of this kind, whose shell has a terminal or none; made once for each.
 ///
 /// # Errors
 ///
 /// There are no rules for this architecture, or they cannot be read.
-pub(super) fn filters(
-    namespaces: Namespaces,
-    proxied: bool,
-    at_terminal: bool,
-) -> Result<&'static Filters, SandboxError> {
-    static MADE: [OnceLock<Filters>; 6] = [const { OnceLock::new() }; 6];
-    let kind = match (namespaces, proxied) {
-        (Namespaces::Root | Namespaces::User, true) => Kind::Proxied,
-        (Namespaces::Root | Namespaces::User, false) => Kind::Apart,
-        // Without a network of its own a session's sockets would be the machine's.
-        (Namespaces::None, _) => Kind::Among,
-    };
-    let [proxy, proxy_at, apart, apart_at, among, among_at] = &MADE;
+pub(super) fn filters(kind: Kind, at_terminal: bool) -> Result<&'static Filters, SandboxError> {
+    static MADE: [OnceLock<Filters>; 8] = [const { OnceLock::new() }; 8];
+    let [own, own_at, proxy, proxy_at, apart, apart_at, among, among_at] = &MADE;
     let made = match (kind, at_terminal) {
+        (Kind::Own, false) => own,
+        (Kind::Own, true) => own_at,
         (Kind::Proxied, false) => proxy,
         (Kind::Proxied, true) => proxy_at,
         (Kind::Apart, false) => apart,
@@ -60,9 +54,11 @@ pub(super) fn filters(
 }
 
 /// What a session has to itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Namespaces, and in its network a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Namespaces, and a network in which it may listen and connect; there may be a proxy in it.
+    Own,
+    /// Namespaces, and in its network a proxy, the only peer.
     Proxied,
     /// Namespaces.
     Apart,
@@ -70,32 +66,54 @@ enum Kind {
     Among,
 }
 
+impl Kind {
+    /// Of a session in these namespaces, with a proxy or without, and with its loopback open or not.
+    pub(super) fn of(namespaces: Namespaces, proxied: bool, loopback: bool) -> Self {
+        match (namespaces, loopback, proxied) {
+            (Namespaces::Root | Namespaces::User, true, _) => Self::Own,
+            (Namespaces::Root | Namespaces::User, false, true) => Self::Proxied,
+            (Namespaces::Root | Namespaces::User, false, false) => Self::Apart,
+            // Without a network of its own a session's sockets would be the machine's.
+            (Namespaces::None, ..) => Self::Among,
+        }
+    }
+}
+
 fn make(kind: Kind, at_terminal: bool) -> Result<Filters, SandboxError> {
     let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
     let mut programs = vec![known_numbers(machine()?)];
+    let mut guarded = programs.clone();
     for (name, kinds) in FILTERS {
         if kinds.contains(&kind) && !(at_terminal && name == PRETENDED) {
             let program = compiled.get(name);
-            programs.push(
-                program.cloned().ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?,
-            );
+            let program = program.ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?;
+            programs.push(program.clone());
+            // Without process numbers of its own a session's tracers would reach the machine's processes.
+            if name != TRACING || kind == Kind::Among {
+                guarded.push(program.clone());
+            }
         }
     }
-    let digest = digest(&programs);
-    Ok(Filters { programs, digest })
+    let (digest, guarded_digest) = (digest(&programs), digest(&guarded));
+    Ok(Filters { programs, digest, guarded, guarded_digest })
 }
 
 /// The filters of the data file, and which sessions get each. With process numbers and IPC objects of its own a session reaches
 /// nobody else by them, and databases and thread pools need them.
-const FILTERS: [(&str, &[Kind]); 7] = [
-    ("refused", &[Kind::Proxied, Kind::Apart, Kind::Among]),
-    ("absent", &[Kind::Proxied, Kind::Apart, Kind::Among]),
+const FILTERS: [(&str, &[Kind]); 9] = [
+    (TRACING, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
+    ("refused", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
+    ("absent", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("network", &[Kind::Apart, Kind::Among]),
     ("proxied", &[Kind::Proxied]),
+    ("own-network", &[Kind::Own]),
     ("other-processes", &[Kind::Among]),
     ("shared-ipc", &[Kind::Among]),
-    (PRETENDED, &[Kind::Proxied, Kind::Apart, Kind::Among]),
+    (PRETENDED, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
 ];
+
+/// What the guard is asked about where a session has one.
+const TRACING: &str = "tracing";
 
 /// What is not done and said to be: bash puts the modes of its terminal back when a signal has ended a program, and complains into the
 /// command's own output where there is none.
@@ -167,21 +185,125 @@ const JUMP_IF_GREATER: u16 = 0x25;
 const RETURN: u16 = 0x06;
 const OFFSET_OF_NUMBER: u32 = 0;
 const OFFSET_OF_CONVENTION: u32 = 4;
+/// The lower half of the first argument, on machines that begin with it; the others lie eight bytes apart.
+const OFFSET_OF_ARGUMENTS: u32 = 16;
+const JUMP_IF_SET: u16 = 0x45;
 const ENOSYS: u32 = libc::ENOSYS.unsigned_abs();
 
-/// Holds `execve` and `execveat` until the exec guard has answered. The other conventions by which the same call could be
-/// made, [`known_numbers`] has refused.
-pub(super) fn guard() -> Result<BpfProgram, SandboxError> {
+/// Holds `execve`, `execveat` and what begins to trace a process until the exec guard has answered; with `names` also each call that
+/// makes a name in a directory. The other conventions by which the same call could be made, [`known_numbers`] has refused.
+pub(super) fn guard(names: bool) -> Result<BpfProgram, SandboxError> {
     machine()?;
     let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
-    Ok(vec![
-        step(LOAD, 0, 0, OFFSET_OF_NUMBER),
-        step(JUMP_IF_EQUAL, 1, 0, number(libc::SYS_execve)),
-        step(JUMP_IF_EQUAL, 0, 1, number(libc::SYS_execveat)),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ])
+    let mut held = vec![libc::SYS_execve, libc::SYS_execveat];
+    let mut opening: &[(libc::c_long, u32)] = &[];
+    if names {
+        held.extend(MAKING.iter().map(|(call, _)| *call));
+        opening = &OPENING;
+    }
+    let tracing = [libc::PTRACE_TRACEME, libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
+    let mut program = vec![step(LOAD, 0, 0, OFFSET_OF_NUMBER)];
+    // Each call that opens is followed by two more steps, and `ptrace` by one for each request; the last two steps answer.
+    let length = 1 + held.len() + 3 * opening.len() + 2 + tracing.len() + 2;
+    let to_answer = |at: usize| u8::try_from(length - 1 - at - 1).unwrap_or(u8::MAX);
+    for call in held {
+        program.push(step(JUMP_IF_EQUAL, to_answer(program.len()), 0, number(call)));
+    }
+    for (call, flags) in opening {
+        let to_next = 2;
+        program.push(step(JUMP_IF_EQUAL, 0, to_next, number(*call)));
+        program.push(step(LOAD, 0, 0, OFFSET_OF_ARGUMENTS + 8 * flags));
+        let at = program.len();
+        program.push(step(JUMP_IF_SET, to_answer(at), to_answer(at) - 1, libc::O_CREAT.unsigned_abs()));
+    }
+    let at = program.len();
+    program.push(step(JUMP_IF_EQUAL, 0, to_answer(at) - 1, number(libc::SYS_ptrace)));
+    // The kernel takes a request of 64 bits, so that one with a higher half is none of these, nor any other.
+    program.push(step(LOAD, 0, 0, OFFSET_OF_ARGUMENTS));
+    for request in tracing {
+        program.push(step(JUMP_IF_EQUAL, to_answer(program.len()), 0, request));
+    }
+    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_USER_NOTIF));
+    Ok(program)
+}
+
+/// Where a call that makes a name has the directory's descriptor, if it has one, and the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arguments {
+    pub(super) directory: Option<usize>,
+    pub(super) path: usize,
+    pub(super) kind: Made,
+}
+
+/// What gets the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// A new file, or the one that a link leads to.
+    File,
+    /// An empty directory.
+    Directory,
+    /// Something that is there, with all that it holds.
+    Moved,
+    /// A link, or a special file.
+    Other,
+}
+
+const fn at(directory: usize, path: usize, kind: Made) -> Arguments {
+    Arguments { directory: Some(directory), path, kind }
+}
+
+#[cfg(target_arch = "x86_64")]
+const fn plain(path: usize, kind: Made) -> Arguments {
+    Arguments { directory: None, path, kind }
+}
+
+/// Calls that make names, each whatever its other arguments are. `openat2` has its flags in memory.
+#[cfg(target_arch = "x86_64")]
+pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
+    (libc::SYS_openat2, at(0, 1, Made::File)),
+    (libc::SYS_renameat, at(2, 3, Made::Moved)),
+    (libc::SYS_renameat2, at(2, 3, Made::Moved)),
+    (libc::SYS_linkat, at(2, 3, Made::Other)),
+    (libc::SYS_symlinkat, at(1, 2, Made::Other)),
+    (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
+    (libc::SYS_mknodat, at(0, 1, Made::Other)),
+    (libc::SYS_creat, plain(0, Made::File)),
+    (libc::SYS_rename, plain(1, Made::Moved)),
+    (libc::SYS_link, plain(1, Made::Other)),
+    (libc::SYS_symlink, plain(1, Made::Other)),
+    (libc::SYS_mkdir, plain(0, Made::Directory)),
+    (libc::SYS_mknod, plain(0, Made::Other)),
+];
+/// The same where older calls do not exist.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const MAKING: [(libc::c_long, Arguments); 7] = [
+    (libc::SYS_openat2, at(0, 1, Made::File)),
+    (libc::SYS_renameat, at(2, 3, Made::Moved)),
+    (libc::SYS_renameat2, at(2, 3, Made::Moved)),
+    (libc::SYS_linkat, at(2, 3, Made::Other)),
+    (libc::SYS_symlinkat, at(1, 2, Made::Other)),
+    (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
+    (libc::SYS_mknodat, at(0, 1, Made::Other)),
+];
+
+/// Calls that make a name if their flags, the argument of this number, say so.
+#[cfg(target_arch = "x86_64")]
+const OPENING: [(libc::c_long, u32); 2] = [(libc::SYS_openat, 2), (libc::SYS_open, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const OPENING: [(libc::c_long, u32); 1] = [(libc::SYS_openat, 2)];
+
+/// Where a held call has its path; none for `execve` and `execveat`.
+pub(super) fn making(call: libc::c_long) -> Option<Arguments> {
+    #[cfg(target_arch = "x86_64")]
+    if call == libc::SYS_open {
+        return Some(plain(0, Made::File));
+    }
+    if call == libc::SYS_openat {
+        return Some(at(0, 1, Made::File));
+    }
+    MAKING.iter().find(|(held, _)| *held == call).map(|(_, arguments)| *arguments)
 }
 
 fn digest(programs: &[BpfProgram]) -> String {
@@ -250,7 +372,7 @@ mod tests {
                 let together = FILTERS.iter().filter(|(name, _)| *name == first.as_str() || *name == filter);
                 let together: Vec<_> = together.collect();
                 let shared = |kind: &Kind| together.iter().all(|(_, kinds)| kinds.contains(kind));
-                let apart = ![Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
+                let apart = ![Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
                 assert!(*first == filter || apart, "{call}: {first} and {filter}");
             }
         }
@@ -279,16 +401,23 @@ mod tests {
 
     #[test]
     fn namespaces_lift_the_filters_that_they_replace() {
-        let fenced = filters(Namespaces::Root, false, false).unwrap();
-        let shared = filters(Namespaces::None, false, false).unwrap();
-        assert_eq!((fenced.programs.len(), shared.programs.len()), (5, 7));
-        assert_eq!(filters(Namespaces::Root, false, true).unwrap().programs.len(), 4);
+        let of = |namespaces, proxied, loopback, at_terminal| {
+            filters(Kind::of(namespaces, proxied, loopback), at_terminal).unwrap()
+        };
+        let fenced = of(Namespaces::Root, false, false, false);
+        let shared = of(Namespaces::None, false, false, false);
+        assert_eq!((fenced.programs.len(), shared.programs.len()), (6, 8));
+        assert_eq!((fenced.guarded.len(), shared.guarded.len()), (5, 8));
+        assert_eq!(of(Namespaces::Root, false, false, true).programs.len(), 5);
         assert_ne!(fenced.digest, shared.digest);
-        assert_eq!(fenced.digest, filters(Namespaces::User, false, false).unwrap().digest);
-        assert_ne!(fenced.digest, filters(Namespaces::User, true, false).unwrap().digest);
+        assert_eq!(fenced.digest, of(Namespaces::User, false, false, false).digest);
+        let proxied = of(Namespaces::User, true, false, false);
+        assert_ne!(fenced.digest, proxied.digest);
+        let own = of(Namespaces::User, true, true, false);
+        assert!(own.digest != proxied.digest && own.digest == of(Namespaces::Root, false, true, false).digest);
         assert_eq!(
             shared.digest,
-            filters(Namespaces::None, true, false).unwrap().digest,
+            of(Namespaces::None, true, true, false).digest,
             "sockets of the machine's own network"
         );
     }

@@ -598,6 +598,8 @@ impl Place {
             .collect(),
             masks: Vec::new(),
             searched: true,
+            scratch: Rights::NONE,
+            loopback: false,
             network: false,
             limits: Limits {
                 processes: Some(30),

@@ -22,7 +22,7 @@ use crate::guard::Desk;
 use crate::network::Gate;
 use crate::redact::{Redacted, RedactedBytes, Redactor};
 use crate::sandbox::plan::SandboxPlan;
-use crate::sandbox::{Enforced, SandboxError};
+use crate::sandbox::{Enforced, Names, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
 use crate::transport::remote::{Base, Language, RemoteShell};
@@ -141,10 +141,10 @@ pub enum SessionError {
     },
     /// What may be there under names that policy forbids cannot all be masked.
     #[error(
-        "not all files under names that policy forbids can be kept from the session: there are too many files, or too many such names"
+        "not all files under names that policy forbids can be kept from the session: there are too many files, or too many such names, directly in the workspace"
     )]
     #[diagnostic(help(
-        "choose a smaller workspace, or take a rule out of `sandbox.accept`: the kernel is then not relied on for such files"
+        "remove files from the workspace's top directory, or choose a smaller workspace; in directories below any number may lie"
     ))]
     TooManyNames,
     /// Directories were renamed all the while when it was looked for what has to be hidden.
@@ -520,12 +520,15 @@ impl Session {
         remains: Remains,
         plan: SandboxPlan,
         environment: Vec<(OsString, OsString)>,
+        names: Option<Arc<Names>>,
         rules: u64,
     ) -> Result<Self, SessionError> {
         let Remains { id, opened, commands, cwd, beginning, directory, guard, gate, .. } = remains;
         let directory = directory.ok_or(SessionError::Unknown)?;
         let (desk, door) = (guard.clone(), gate.clone());
-        let place = Place { plan, environment, cwd: cwd.clone(), directory, guard: desk, gate: door, terminal: None };
+        let cwd_of_place = cwd.clone();
+        let place =
+            Place { plan, environment, cwd: cwd_of_place, directory, guard: desk, names, gate: door, terminal: None };
         let shell = LocalShell::start(place, beginning.state.as_ref()).await?;
         let fresh = Self::fresh(id, Shell::Local(Box::new(shell)), cwd, beginning, rules);
         Ok(Self { opened, commands, guard, gate, ..fresh })
@@ -579,6 +582,11 @@ impl Session {
     /// The session's temporary directory; none where nothing is the session's own.
     pub fn temp(&self) -> Option<&AbsolutePath> {
         self.shell.local().map(LocalShell::temp)
+    }
+
+    /// The number of its shell's process on this machine.
+    pub(crate) fn process(&self) -> Option<i32> {
+        self.shell.local().map(LocalShell::process)
     }
 
     /// What the kernel holds it to; none where nothing does.

@@ -2,7 +2,7 @@
 //!
 //! One task writes it, the one that runs the command; any number read it. Nothing here decides anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct Known {
     pub redactions: BTreeMap<String, u64>,
     /// It has been waiting for input that nobody has given it.
     pub waits_for_input: bool,
+    /// The requests for a person's yes that programs of its wait for in their `execve`.
+    pub(crate) waits_for_person: BTreeSet<RequestId>,
     /// Programs that the exec guard refused.
     pub denied: Vec<DeniedProgram>,
     /// How often it refused others.
@@ -56,6 +58,7 @@ impl Progress {
             stderr: Capture::new(keep),
             redactions: BTreeMap::new(),
             waits_for_input: false,
+            waits_for_person: BTreeSet::new(),
             denied: Vec::new(),
             denied_more: 0,
             settled: false,
@@ -155,6 +158,14 @@ impl Progress {
     /// Says whether it waits for input.
     pub(crate) fn waits_for_input(&self, waits: bool) {
         self.known.send_if_modified(|known| std::mem::replace(&mut known.waits_for_input, waits) != waits);
+    }
+
+    /// A program of its waits for a person under this id, or does not any more.
+    pub(crate) fn waits_for_person(&self, id: RequestId, waits: bool) {
+        self.known.send_if_modified(|known| match waits {
+            true => known.waits_for_person.insert(id),
+            false => known.waits_for_person.remove(&id),
+        });
     }
 
     /// Looks at what is known now. What `look` does keeps the command's output waiting.

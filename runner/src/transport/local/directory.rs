@@ -4,7 +4,7 @@
 //! Decided here: which directories are nobody's any more. Whoever has one holds a lock in it, which the kernel takes back with the
 //! process, in whatever namespace that was.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +23,9 @@ use crate::session::SessionError;
 
 /// How the name of a session's own directory begins, in the system's temporary one.
 pub(crate) const OWN_DIRECTORY: &str = "palisade-";
+
+/// Characters of a session's name that stand in the name of its directory: sockets' paths are short.
+const NAME: usize = 12;
 
 /// The file in it that its server holds a lock on. By that a directory is known for one of ours: nobody else has such a file.
 const LOCK: &CStr = c".palisade-session";
@@ -54,13 +57,33 @@ impl SessionDirectory {
     /// # Errors
     /// If the system's temporary directory cannot be written.
     pub fn new() -> Result<Self, SessionError> {
+        Self::made(None)
+    }
+
+    /// Where the temporary directory of a session will lie that is opened under this name: what its scripts mean by `$TMPDIR`.
+    pub(crate) fn place_for(session: &str) -> Option<AbsolutePath> {
+        let end = session.len().checked_sub(NAME).and_then(|start| session.get(start..)).unwrap_or(session);
+        real_directory(&std::env::temp_dir())?.child(&format!("{OWN_DIRECTORY}{end}"))?.child("tmp")
+    }
+
+    /// Makes one with its temporary directory at this place, if nothing is there.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn at(place: Option<&AbsolutePath>) -> Result<Self, SessionError> {
+        let root = place.and_then(AbsolutePath::parent);
+        Self::made(root.as_ref().and_then(|root| Path::new(root.as_str()).file_name()))
+    }
+
+    fn made(name: Option<&OsStr>) -> Result<Self, SessionError> {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(|| {
             // Where there is no thread to be had, the next server does it.
             let _later = std::thread::Builder::new().name("palisade-sweep".to_owned()).spawn(sweep);
         });
         let failed = |source| SessionError::Channel { what: "a directory", source };
-        let root = Owned::new(&std::env::temp_dir()).map_err(failed)?;
+        let named = name.and_then(|name| Owned::called(&std::env::temp_dir(), name).ok());
+        let root = named.map_or_else(|| Owned::new(&std::env::temp_dir()), Ok).map_err(failed)?;
         let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|found| found.f_type == TMPFS);
         let place = if in_memory { Path::new(MEMORY) } else { root.path() };
         // It may be read-only, or full.
@@ -112,8 +135,16 @@ struct Locked {
 
 impl Owned {
     fn new(place: &Path) -> io::Result<Self> {
-        let private = Permissions::from_mode(0o700);
-        let made = tempfile::Builder::new().prefix(OWN_DIRECTORY).permissions(private).tempdir_in(place)?;
+        Self::locked(tempfile::Builder::new().prefix(OWN_DIRECTORY), place)
+    }
+
+    /// Under a name that nothing has.
+    fn called(place: &Path, name: &OsStr) -> io::Result<Self> {
+        Self::locked(tempfile::Builder::new().prefix(name).rand_bytes(0), place)
+    }
+
+    fn locked(builder: &mut tempfile::Builder<'_, '_>, place: &Path) -> io::Result<Self> {
+        let made = builder.permissions(Permissions::from_mode(0o700)).tempdir_in(place)?;
         // Whoever has a file open to be written keeps its file system from being made read-only.
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(opened(CWD, made.path())?, LOCK, flags, Mode::RUSR | Mode::WUSR)?;

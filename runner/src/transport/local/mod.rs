@@ -36,9 +36,10 @@ use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
+use crate::sandbox::keeper::Keeper;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
-use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Process};
+use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Names, Process};
 use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 use crate::transport::TERMINAL_KIND;
@@ -66,6 +67,8 @@ pub struct Place {
     pub directory: SessionDirectory,
     /// What its guard asks; none where programs are not decided again.
     pub guard: Option<Arc<Desk>>,
+    /// What policy forbids by name, for files that appear while it lives.
+    pub names: Option<Arc<Names>>,
     /// What decides its connections, where its plan has a network; without one it has no network.
     pub gate: Option<Arc<Gate>>,
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
@@ -132,6 +135,10 @@ pub struct LocalShell {
     glance: Option<Glance>,
     /// The pipes that it keeps for its commands' output.
     keeping: Keeping,
+    /// Keeps its masks on.
+    keeper: Option<Keeper>,
+    /// It has had a command.
+    ran: bool,
     /// Ends with it.
     _proxy: Option<Proxy>,
 }
@@ -142,14 +149,14 @@ impl LocalShell {
     /// # Errors
     /// If the sandbox cannot be made as asked for, or the shell does not answer.
     pub async fn start(place: Place, state: Option<&State>) -> Result<Self, SessionError> {
-        let Place { mut plan, mut environment, cwd, directory, guard, gate, terminal } = place;
+        let Place { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = place;
         plan.network &= gate.is_some();
         // Where a session has the place around them for itself, it has all rights there in any case.
         let pipes = if sandbox::probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
         plan.rules.push(PathRule { path: directory.pipes(), rights: pipes, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
-        let names = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
+        let variables = environment.iter().filter_map(|(name, _)| name.to_str().map(str::to_owned)).collect::<Vec<_>>();
         let (terminal, keeping, own) = match terminal {
             Some(size) => {
                 let (terminal, slave) = Terminal::open(size)?;
@@ -189,6 +196,9 @@ impl LocalShell {
         let disks = Disks::of(&plan, Path::new(directory.temp().as_str()));
         let mut prepared = sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
+            if let Some(names) = &names {
+                prepared = prepared.naming(Arc::clone(names));
+            }
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
         }
         let enforced = prepared.enforced().clone();
@@ -200,6 +210,7 @@ impl LocalShell {
             _ => None,
         };
         let process = Arc::new(process);
+        let keeper = names.and_then(|names| Keeper::of(&process, names));
         let meter =
             Meter::start(&process, limits, disks).map_err(channel_error("the watch over the session's limits"))?;
         let pid = process.pid();
@@ -218,9 +229,11 @@ impl LocalShell {
             pid,
             glance,
             keeping,
+            keeper,
+            ran: false,
             _proxy: proxy,
         };
-        match shell.boot(state, &names, &cwd).await {
+        match shell.boot(state, &variables, &cwd).await {
             Ok(()) => Ok(shell),
             Err(error) => {
                 shell.end_everything().await;
@@ -249,6 +262,11 @@ impl LocalShell {
 
     async fn told(&mut self, lines: &[u8], nonce: &Nonce) -> Result<i32, SessionError> {
         told(&mut self.stdin, &mut self.reports, lines, nonce).await
+    }
+
+    /// The shell's number as this process sees it.
+    pub(crate) fn process(&self) -> i32 {
+        self.pid
     }
 
     /// The commands' temporary directory.

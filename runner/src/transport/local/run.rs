@@ -133,6 +133,11 @@ impl LocalShell {
         redactor: &Redactor,
         terms: Terms,
     ) -> Result<Ended, SessionError> {
+        // The search at its start has just been made for the first one.
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| self.ran) {
+            tokio::task::block_in_place(|| keeper.catch_up());
+        }
+        self.ran = true;
         let before = self
             .process
             .tree_by(self.glance.as_ref())

@@ -55,13 +55,24 @@ impl Bare {
             rules,
             masks: Vec::new(),
             searched: true,
+            scratch: Rights::NONE,
+            loopback: false,
             network: false,
             limits: Limits::default(),
             level: Level::Default,
         };
         let environment = [("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).into();
-        let place = Place { plan, environment, cwd: workspace, directory, guard: None, gate: None, terminal: None };
+        let place = Place {
+            plan,
+            environment,
+            cwd: workspace,
+            directory,
+            guard: None,
+            names: None,
+            gate: None,
+            terminal: None,
+        };
         let shell = LocalShell::start(place, state).await.unwrap();
         Self { shell: Some(shell), redactor: Redactor::builtin().unwrap(), root }
     }

@@ -1,0 +1,228 @@
+//! What policy forbids by name in one session, for files that appear while it lives.
+//!
+//! A session's masks stand on what is there when it starts. What appears later comes from outside, or from a program of the session. The
+//! latter says so: the exec guard hears of each call that makes a name (`guard.rs`) and announces it here. So a new file under a name
+//! that policy forbids is the session's own if it was announced, and is covered otherwise (`keeper.rs`). An announcement can be made up,
+//! which gives a program nothing: one that tries to open the same name again and again gets the file just as soon.
+//!
+//! What some other program runs later (`.git/hooks/pre-commit`, `.mcp.json`, `.envrc`, an editor's tasks) is not made at all: the call
+//! fails, in the workspace's top directory, in repositories that were there when the session started, and in each `.git`.
+//!
+//! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames};
+
+use super::masks;
+use super::plan::{Cover, Rights, SandboxPlan};
+use super::seccomp::Made;
+
+/// How long a call that was announced may take to make its name.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Calls that are remembered at a time.
+const MAX_ANNOUNCED: usize = 4_096;
+
+/// Names in the workspace that git itself writes and that a repository carries: made freely, unlike others that run later.
+const OF_GIT: [&str; 3] = [".gitmodules", ".git/config", ".git/modules"];
+
+/// Tells of a name that a session was kept from making: its path, the policies, and why.
+pub(crate) type Teller = Box<dyn Fn(&Path, &str) + Send + Sync>;
+
+/// What policy forbids by name in one session, and what is known of files of such names.
+pub struct Names {
+    engine: Arc<Engine>,
+    facts: Facts,
+    last: LastNames,
+    rules: BTreeMap<AbsolutePath, Rights>,
+    tell: Teller,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is covered, or was when something of that name was there.
+    masked: HashMap<PathBuf, Cover>,
+    announced: HashMap<PathBuf, Announced>,
+}
+
+struct Announced {
+    at: Instant,
+    /// A directory that was given this name, with what it holds.
+    tree: bool,
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Names").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is to be done about a name that a call is about to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Making {
+    Goes,
+    Refused,
+}
+
+impl Names {
+    /// Of a session under this plan.
+    pub(crate) fn of(engine: Arc<Engine>, facts: Facts, plan: &SandboxPlan, tell: Teller) -> Self {
+        let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
+        let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
+        let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
+        let state = Mutex::new(State { masked, announced: HashMap::new() });
+        Self { last: engine.vocabulary().last_names(), engine, facts, rules, tell, state }
+    }
+
+    /// Where names count: what the session can change, and what was granted to it, but for its own directory.
+    pub(super) fn roots(&self) -> Vec<PathBuf> {
+        let own = |root: &AbsolutePath| self.facts.temp.as_ref().is_some_and(|temp| root.is_within(temp));
+        let roots = self.rules.iter().filter(|(root, rights)| self.counts(root, **rights) && !own(root));
+        roots.map(|(root, _)| PathBuf::from(root.as_str())).collect()
+    }
+
+    fn counts(&self, root: &AbsolutePath, rights: Rights) -> bool {
+        let granted = |group: &str| group.starts_with("granted-");
+        rights.contains(Rights::WRITE)
+            || root.is_within(&self.facts.workspace)
+            || self.engine.vocabulary().groups_of(root).any(granted)
+    }
+
+    /// Whether some rule may be about files of this name.
+    pub(super) fn may_fit(&self, name: &str) -> bool {
+        self.last.may_fit(name)
+    }
+
+    /// Whether a mask stands on this path, or stood there.
+    pub(super) fn is_masked(&self, place: &Path) -> bool {
+        self.state().masked.contains_key(place)
+    }
+
+    /// What has to stand before this path.
+    fn cover(&self, path: &AbsolutePath, is_directory: bool) -> Option<Cover> {
+        if !self.last.may_fit(path.name()) || !self.engine.vocabulary().has_name(path) {
+            return None;
+        }
+        let around = path.ancestors().find_map(|above| self.rules.get(&above).map(|rights| (above, *rights)));
+        let (_, granted) = around.filter(|(root, rights)| self.counts(root, *rights))?;
+        masks::cover(granted, masks::allowed(&self.engine.permissions(&self.facts), path, is_directory))
+    }
+
+    /// What has to be put on a path that has appeared; none if it is the session's own. `replaced`: a file that was covered there may
+    /// have been replaced, and its mask with it.
+    pub(super) fn needs(&self, place: &Path, is_directory: bool, replaced: bool) -> Option<Cover> {
+        if let Some(known) = self.state().masked.get(place) {
+            return replaced.then_some(*known);
+        }
+        let path = AbsolutePath::new(&place.to_string_lossy())?;
+        let cover = self.cover(&path, is_directory)?;
+        let mut state = self.state();
+        let is_hidden = |above: &Path| state.masked.get(above) == Some(&Cover::Hidden);
+        if place.ancestors().skip(1).any(is_hidden) {
+            return None;
+        }
+        let own = state.announced.remove(place).is_some_and(|announced| announced.at.elapsed() < SOON);
+        let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.tree && it.at.elapsed() < SOON);
+        if own || place.ancestors().skip(1).any(moved) {
+            return None;
+        }
+        if cover == Cover::Hidden && !is_directory && masks::public_certificate(place).1 {
+            return None;
+        }
+        state.masked.insert(place.to_owned(), cover);
+        Some(cover)
+    }
+
+    /// All that is covered, outermost first.
+    pub(super) fn masked(&self) -> Vec<(PathBuf, Cover)> {
+        let mut masked: Vec<_> = self.state().masked.iter().map(|(place, cover)| (place.clone(), *cover)).collect();
+        masked.sort();
+        masked
+    }
+
+    /// A program of the session is about to make this name.
+    pub(super) fn making(&self, place: &Path, kind: Made) -> Making {
+        let tree = kind == Made::Moved;
+        let is_there = place.symlink_metadata().is_ok();
+        let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind));
+        if !is_there && let Some(policies) = refused() {
+            (self.tell)(place, &policies);
+            return Making::Refused;
+        }
+        let fits = place.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy()));
+        if (fits && !is_there) || tree {
+            let mut state = self.state();
+            if state.announced.len() >= MAX_ANNOUNCED {
+                state.announced.retain(|_, announced| announced.at.elapsed() < SOON);
+            }
+            if state.announced.len() < MAX_ANNOUNCED {
+                state.announced.insert(place.to_owned(), Announced { at: Instant::now(), tree });
+            }
+        }
+        Making::Goes
+    }
+
+    /// The policies that forbid to make what some other program would run later; none where it is free.
+    fn runs_later(&self, place: &Path, kind: Made) -> Option<String> {
+        let workspace = Path::new(self.facts.workspace.as_str());
+        let inside = place.ancestors().take_while(|above| *above != workspace && above.starts_with(workspace));
+        for named in inside.filter(|above| above.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy())))
+        {
+            let Some(path) = AbsolutePath::new(&named.to_string_lossy()) else { continue };
+            let Some(length) = self.engine.vocabulary().name_length(&path) else { continue };
+            let Some(holder) = named.ancestors().nth(length) else { continue };
+            let Ok(rest) = named.strip_prefix(holder) else { continue };
+            let in_git = rest.starts_with(".git");
+            let is_kept = in_git || holder == workspace || self.was_repository(holder);
+            let is_sample = rest == Path::new(".git/hooks")
+                && (named == place && kind == Made::Directory
+                    || named != place && place.extension().is_some_and(|extension| extension == "sample"));
+            if !is_kept || is_sample || OF_GIT.iter().any(|own| rest.starts_with(own)) {
+                continue;
+            }
+            if self.cover(&path, true) == Some(Cover::ReadOnly) {
+                let because = self.engine.permissions(&self.facts).because(FileAction::Write, &path);
+                return Some(because.1.join(", "));
+            }
+        }
+        None
+    }
+
+    /// The same for a directory that holds such files, which is not made empty but given this name, or for something that stands for
+    /// one: a `.git` that is a link, or a file that says where the hooks are.
+    fn holds_what_runs_later(&self, place: &Path, kind: Made) -> Option<String> {
+        let (above, name) = (place.parent()?, place.file_name()?.to_string_lossy());
+        let workspace = Path::new(self.facts.workspace.as_str());
+        if kind == Made::Directory || !place.starts_with(workspace) {
+            return None;
+        }
+        // Worktrees and submodules have such a file.
+        let anywhere = name == ".git" && kind != Made::File;
+        if !anywhere && above != workspace && !self.was_repository(above) {
+            return None;
+        }
+        let path = AbsolutePath::new(&place.to_string_lossy())?;
+        let inside = self.last.inside(&name).filter_map(|inside| path.child(inside));
+        let mut forbidden = inside.filter(|inside| self.cover(inside, true) == Some(Cover::ReadOnly));
+        let forbidden = forbidden.next()?;
+        Some(self.engine.permissions(&self.facts).because(FileAction::Write, &forbidden).1.join(", "))
+    }
+
+    /// Whether this directory was a repository when the session started: its hooks are covered.
+    fn was_repository(&self, directory: &Path) -> bool {
+        let git = directory.join(".git");
+        let state = self.state();
+        state.masked.contains_key(&git.join("hooks"))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can fail half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
