@@ -4,9 +4,9 @@ use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
 
 use crate::audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
-    Denied, Digest, Effect, Entry, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused, Reloaded,
-    RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term, Transport as Reach, Who,
-    Written, Yes,
+    Denied, Digest, Effect, Entry, Executing, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused,
+    Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term,
+    Transport as Reach, Who, Written, Yes,
 };
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
@@ -294,6 +294,18 @@ fn refused(denied: &DeniedProgram) -> Refused {
 /// A program that was refused at its `execve` behind the end of what started it, or of which nobody knows that.
 pub(crate) fn denial(id: &str, of: Option<RequestId>, denied: &DeniedProgram, more: u64) -> Entry {
     Denied { of, session: session(id), refused: refused(denied), more }.into()
+}
+
+/// A program that takes a person's yes at its `execve`.
+pub(crate) fn execution(
+    id: &str,
+    of: Option<RequestId>,
+    yes: Yes,
+    judged: &Explained,
+    program: DeniedProgram,
+) -> Entry {
+    let DeniedProgram { program, argv, .. } = program;
+    Executing { of, yes, session: session(id), ruling: answer(judged), program, argv }.into()
 }
 
 /// Something that was to be written to a job's input; without an answer it could not be judged.

@@ -129,6 +129,9 @@ pub struct ExecResult {
     /// It has been waiting for input that nobody has given it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waiting_for_input: bool,
+    /// The requests for a person's yes that programs of its wait for before they start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for_approval: Vec<Redacted>,
     /// From the start to the end, or to now, in milliseconds.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
     pub duration: Duration,
@@ -277,6 +280,9 @@ pub struct JobNote {
     /// It has been waiting for input that nobody has given it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waiting_for_input: bool,
+    /// The requests for a person's yes that programs of its wait for before they start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for_approval: Vec<Redacted>,
 }
 
 impl Status {
@@ -357,6 +363,12 @@ impl DeniedProgram {
 }
 
 impl DeniedProgram {
+    /// An execution that nothing is said against yet.
+    pub(crate) fn of(execution: &crate::sandbox::Execution, redactor: &Redactor) -> Self {
+        let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        Self::new(&execution.named.to_string_lossy(), &argv, "", "", "", redactor)
+    }
+
     /// A connection.
     pub(crate) fn connection(
         program: &str,

@@ -39,6 +39,8 @@ pub enum Entry {
     Signal(Box<Signalled>),
     /// A program was refused at its `execve`, and no outcome tells of it.
     Denial(Box<Denied>),
+    /// A program was to be executed that takes a person's yes.
+    Execution(Box<Executing>),
     /// Somebody was not let in.
     Login(Box<TurnedAway>),
     /// A program of a session's was to be connected to a peer.
@@ -97,6 +99,7 @@ into_entry! {
     Input(Written) Box::new;
     Signal(Signalled) Box::new;
     Denial(Denied) Box::new;
+    Execution(Executing) Box::new;
     Login(TurnedAway) Box::new;
     Connect(Connected) Box::new;
     Checkpoint(Checkpointed) Box::new;
@@ -369,6 +372,26 @@ pub struct Ruling {
     /// The policies that say so, or stand in the way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub determining: Vec<Redacted>,
+}
+
+/// A program that takes a person's yes when it is executed. It waits only when this is on record, and starts only when its yes is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Executing {
+    /// The decision that let its script run; none: which script it was cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<RequestId>,
+    /// The yes that it takes.
+    #[serde(flatten)]
+    pub yes: Yes,
+    /// The session that it was started in.
+    pub session: Id,
+    /// What policy says to it.
+    #[serde(flatten)]
+    pub ruling: Ruling,
+    /// Its file, as it was called.
+    pub program: Redacted,
+    /// Its arguments, its own name first.
+    pub argv: Vec<Redacted>,
 }
 
 /// Something that was to be written to a job's input. Written only when this is on record.

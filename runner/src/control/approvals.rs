@@ -180,6 +180,19 @@ impl<T> Approvals<T> {
         self.expire.saturating_sub(now.saturating_duration_since(asked))
     }
 
+    /// Whether something waits, or is answered, that binds the same.
+    pub(crate) fn knows(&mut self, binds: Digest, now: Instant) -> bool {
+        self.sweep(now);
+        self.entries.values().any(|entry| entry.binds == binds)
+    }
+
+    /// Nobody waits for it any more. A no stays, so that nobody is asked twice.
+    pub(crate) fn withdraw(&mut self, id: RequestId) {
+        if self.entries.get(&id).is_some_and(|entry| entry.denied.is_none()) {
+            self.entries.remove(&id);
+        }
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();

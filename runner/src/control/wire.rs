@@ -115,6 +115,9 @@ pub struct Waiting<T> {
     pub hidden: u64,
     /// Where it would run.
     pub cwd: T,
+    /// A running program waits for it in its `execve`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub running: bool,
     /// Seconds since it was asked.
     pub age_s: u64,
     /// Seconds until it is too late.
@@ -159,10 +162,30 @@ pub struct Request<T> {
     pub files: Vec<File<T>>,
     /// Directories that the kernel opens for it beyond what a session has.
     pub opens: Vec<T>,
+    /// The program that waits for it in its `execve`; none for what has not begun.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub process: Option<Running<T>>,
     /// The policies that it was judged by.
     pub policy_set: T,
     /// What the agent says of it: nobody's proof.
     pub said: T,
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+/// A program that a process is about to become, and waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running<T> {
+    /// Its file, links resolved.
+    pub file: T,
+    /// The decision that let the script run which it belongs to; empty if that cannot be told.
+    pub of: T,
+    /// The programs above it; none if the script itself starts it.
+    pub started_by: Vec<T>,
+    /// The variables that were changed for it, each with its value and who set it.
+    pub variables: Vec<T>,
 }
 
 /// One thing that would be done.

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use palisade_engine::{Decision, Facts, Grant};
 use palisade_grammar::Shell;
 
+use super::asking::Clerk;
 use super::granted::{self, Granted};
 use super::images::{Own, Parent, Source};
 use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
-use crate::audit::Audit;
+use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
 use crate::pipeline::{Policies, Settings};
@@ -38,6 +39,8 @@ pub struct Desk {
     /// What the server itself has the shell run, word for word: nobody's command.
     errands: Vec<Vec<String>>,
     told: Told,
+    /// Who puts to a person what one has to say yes to; none at a target.
+    pub(super) clerk: Option<Arc<dyn Clerk>>,
     state: Mutex<State>,
 }
 
@@ -85,7 +88,7 @@ pub(crate) struct Post {
 }
 
 impl Desk {
-    /// For a session that is opened on these facts, with these variables and this directory.
+    /// For a session that is opened on these facts, with these variables and this directory. Nobody is asked about its programs.
     pub fn new(
         settings: &Settings,
         audit: Audit,
@@ -93,6 +96,19 @@ impl Desk {
         environment: &[(OsString, OsString)],
         directory: &SessionDirectory,
         programs: Option<Arc<Programs>>,
+    ) -> Arc<Self> {
+        Self::with_clerk(settings, audit, facts, environment, directory, programs, None)
+    }
+
+    /// The same with somebody who puts executions to people.
+    pub(crate) fn with_clerk(
+        settings: &Settings,
+        audit: Audit,
+        facts: &Facts,
+        environment: &[(OsString, OsString)],
+        directory: &SessionDirectory,
+        programs: Option<Arc<Programs>>,
+        clerk: Option<Arc<dyn Clerk>>,
     ) -> Arc<Self> {
         let temp = directory.temp();
         let variable = [b"TMPDIR=", temp.as_str().as_bytes()].concat();
@@ -108,6 +124,7 @@ impl Desk {
             programs,
             errands: Vec::new(),
             told: Told::Here(Ledger::new(&facts.session.id, redactor, audit)),
+            clerk,
             state: Mutex::new(State::of(occasion)),
         })
     }
@@ -116,7 +133,7 @@ impl Desk {
     pub(crate) fn at_target(post: Post) -> Arc<Self> {
         let Post { policies, surroundings, occasion, environment, own, errands, teller } = post;
         let (told, state) = (Told::There(teller), Mutex::new(State::of(occasion)));
-        Arc::new(Self { policies, surroundings, environment, own, programs: None, errands, told, state })
+        Arc::new(Self { policies, surroundings, environment, own, programs: None, errands, told, clerk: None, state })
     }
 
     /// The next script begins.
@@ -141,7 +158,7 @@ impl Desk {
         let inventory = palisade_grammar::inventory_in(text.as_bytes(), &left);
         let engine = self.policies.now();
         let occasion = Occasion { temp: self.state().occasion.temp.clone(), left, ..occasion };
-        let facts = self.surroundings.gather(&occasion, &inventory, engine.vocabulary());
+        let facts = self.surroundings.gather(&occasion, &inventory, &engine);
         let is_lifted = |command: &palisade_grammar::Command| lifted.contains(&command.id.0);
         let mut granted = granted::read(&inventory, &facts, is_lifted, engine.policy_set(), number);
         let is_same = lifted.is_empty() && engine.rehearse(inventory, &facts, false).decision == Decision::Allow;
@@ -190,6 +207,39 @@ impl Desk {
         }
     }
 
+    /// A program of the session was about to make a file that some other program would run later.
+    pub(crate) fn keep_from_making(&self, place: &Path, policies: &str) {
+        let program = place.to_string_lossy().into_owned();
+        let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
+        let refusal = Refusal {
+            script,
+            argv: vec![program.clone()],
+            program,
+            policy: policies.to_owned(),
+            reason: "This file would be run or believed later by a program outside of the session.".to_owned(),
+            suggest: "Show the person what you would put there.".to_owned(),
+        };
+        match &self.told {
+            Told::Here(ledger) => ledger.tell(&refusal),
+            Told::There(teller) => teller.tell(refusal),
+        }
+    }
+
+    /// The decision that let a script run.
+    pub(super) fn decision(&self, script: u64) -> Option<RequestId> {
+        match &self.told {
+            Told::Here(ledger) => ledger.decision(script),
+            Told::There(_) => None,
+        }
+    }
+
+    /// A program of a script waits for a person under this id, or does not any more.
+    pub(super) fn waits(&self, script: Option<u64>, id: RequestId, waits: bool) {
+        if let (Told::Here(ledger), Some(script)) = (&self.told, script) {
+            ledger.waits(script, id, waits);
+        }
+    }
+
     /// Whether the server itself has the shell run this.
     pub(super) fn is_errand(&self, parent: &Parent, execution: &Execution) -> bool {
         let words =
@@ -227,6 +277,8 @@ pub(crate) fn occasion(facts: &Facts) -> Occasion {
         session: facts.session.clone(),
         cwd: facts.cwd.clone(),
         temp: facts.temp.clone(),
+        scratch: facts.scratch.clone(),
+        shell: None,
         left: Shell::new(),
         machine: facts.machine.clone(),
     }

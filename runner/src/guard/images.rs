@@ -53,6 +53,8 @@ pub(super) struct Image {
     above: Arc<BTreeSet<String>>,
     /// Its variables.
     variables: Arc<HashMap<Vec<u8>, u64>>,
+    /// Of those that are not what the session's shell began with: the trusted program that set each, if one did.
+    setters: Arc<HashMap<Vec<u8>, String>>,
     /// What it was executed as, if it reads from a pipe.
     pub(super) reads: Option<Arc<Reader>>,
 }
@@ -93,6 +95,17 @@ impl Image {
     pub(super) fn with_above(&self) -> BTreeSet<String> {
         self.above.iter().chain(self.names.iter()).cloned().collect()
     }
+}
+
+/// A variable that a program gets with another value than before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Change {
+    /// Its name.
+    pub(super) name: String,
+    /// Its value.
+    pub(super) value: Vec<u8>,
+    /// The trusted program that set it; empty for the agent's own script, and for any other program.
+    pub(super) setter: String,
 }
 
 /// Where a process comes from, as far as that tells which script started it.
@@ -279,20 +292,40 @@ impl Images {
     }
 
     /// The variables that are not what the parent had, but for those that every shell keeps by itself.
-    pub(super) fn changes(&self, parent: &Parent, environment: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn changes(&self, parent: &Parent, environment: &[Vec<u8>]) -> Vec<Change> {
         let had = match parent {
             Parent::Shell | Parent::Lost => &self.base,
             Parent::Image(image) => &image.variables,
         };
-        let mut changes = Vec::new();
-        for entry in environment {
-            let (name, value) = split(entry);
-            if is_bookkeeping(name) || had.get(name).is_some_and(|hash| *hash == self.hasher.hash_one(value)) {
-                continue;
+        let setter = parent.setter();
+        self.differing(had, environment).map(|(name, value)| Change::new(name, value, setter.clone())).collect()
+    }
+
+    /// The variables that are not what the session's shell began with, whoever of those above changed them.
+    pub(super) fn changes_since_start(&self, parent: &Parent, environment: &[Vec<u8>]) -> Vec<Change> {
+        let differing = self.differing(&self.base, environment);
+        differing.map(|(name, value)| Change::new(name, value, self.setter_of(parent, name, value))).collect()
+    }
+
+    fn differing<'e>(
+        &'e self,
+        had: &'e HashMap<Vec<u8>, u64>,
+        environment: &'e [Vec<u8>],
+    ) -> impl Iterator<Item = (&'e [u8], &'e [u8])> {
+        let entries = environment.iter().map(|entry| split(entry));
+        entries.filter(|(name, value)| {
+            !is_bookkeeping(name) && had.get(*name).is_none_or(|hash| *hash != self.hasher.hash_one(value))
+        })
+    }
+
+    /// The trusted program that gave a variable this value.
+    fn setter_of(&self, parent: &Parent, name: &[u8], value: &[u8]) -> String {
+        match parent {
+            Parent::Image(image) if image.variables.get(name) == Some(&self.hasher.hash_one(value)) => {
+                image.setters.get(name).cloned().unwrap_or_default()
             }
-            changes.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+            parent => parent.setter(),
         }
-        changes
     }
 
     /// The programs that read from pipes now.
@@ -302,6 +335,18 @@ impl Images {
             .filter(|(process, image, _)| ProcessStat::may_live(*process, image.since))
             .map(|(_, _, reader)| reader)
             .collect()
+    }
+
+    /// A process, which began at `since`, is in another one's hands: its program answers for no variable that it sets.
+    pub(super) fn traced(&mut self, process: i32, since: u64) {
+        let Parent::Image(image) = self.lineage(&self.ancestry(process)).parent else { return };
+        let executed = if image.since == since { image.executed } else { since };
+        let image =
+            Image { setter: String::new(), granted: None, reads: image.reads.clone(), since, executed, ..image };
+        self.kept += image.weight();
+        if let Some(before) = self.known.insert(process, image) {
+            self.kept -= before.weight();
+        }
     }
 
     /// A process, which began at `since`, has executed a program, started by `parent`. Whether there is room to remember it: whoever is
@@ -324,8 +369,11 @@ impl Images {
             // There will be no other.
             self.shell = 0;
         }
+        let setter = |(name, value): (&[u8], &[u8])| (name.to_vec(), self.setter_of(parent, name, value));
+        let set = self.differing(&self.base, environment).map(setter).filter(|(_, setter)| !setter.is_empty());
+        let setters = Arc::new(set.collect());
         let variables = Arc::new(variables(&self.hasher, environment));
-        let image = Image { since, executed: ProcessStat::now(), above, variables, ..image };
+        let image = Image { since, executed: ProcessStat::now(), above, variables, setters, ..image };
         let weight = image.weight();
         if self.known.len() >= MAX_IMAGES || self.kept + weight > MAX_KEPT {
             self.known.retain(|process, image| ProcessStat::may_live(*process, image.since));
@@ -339,6 +387,12 @@ impl Images {
             self.kept -= before.weight();
         }
         true
+    }
+}
+
+impl Change {
+    fn new(name: &[u8], value: &[u8], setter: String) -> Self {
+        Self { name: String::from_utf8_lossy(name).into_owned(), value: value.to_vec(), setter }
     }
 }
 

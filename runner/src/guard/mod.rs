@@ -13,8 +13,11 @@
 //! A program goes by several names: as it is called, as its file is really named, and as it is told that it is called (busybox
 //! looks at that). What a policy forbids to any of them is forbidden; what it permits, it permits to the first.
 //!
+//! What a person's yes would lift is put to one where one can be asked, and waits meanwhile (`asking.rs`).
+//!
 //! Not decided here: how the kernel is made to ask (`sandbox/guard.rs`), and what policy says.
 
+mod asking;
 mod desk;
 mod granted;
 mod images;
@@ -30,17 +33,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use palisade_engine::{AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Report};
+use palisade_engine::{
+    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
+    is_lock_bound, may_connect,
+};
 use palisade_grammar::Inventory;
 
+pub(crate) use self::asking::root_of;
+pub use self::asking::{Answered, Asking, Clerk, Open};
 pub use self::desk::Desk;
 pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
-use self::images::{Ancestry, Guise, Image, Images, Lineage, Parent, Reader};
+use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
-use crate::sandbox::{Execution, Judge, ProcessStat};
+use crate::network::Became;
+use crate::sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, leader};
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;
@@ -48,7 +57,11 @@ const MAX_KEPT: usize = 4096;
 /// Scripts of a session of which it is remembered when they began.
 const MAX_BEGUN: usize = 256;
 
+/// Characters of a variable's value that a refusal shows.
+const MAX_SHOWN: usize = 80;
+
 /// Why something was refused.
+#[derive(Clone, Debug)]
 struct Refused {
     policy: String,
     reason: String,
@@ -76,6 +89,12 @@ pub struct Guard {
     steps: Vec<Step>,
     /// The script that what was asked about last belongs to.
     script: Option<u64>,
+    /// What of that takes a person's yes.
+    open: Vec<Open>,
+    /// The variables that it gets changed: name, value, setter.
+    told: Vec<(String, String, String)>,
+    /// What waits for a person.
+    waiting: asking::Waiting,
 }
 
 /// A program whose words name no file, so that nothing but what is in here can change the answer.
@@ -92,9 +111,7 @@ struct Question {
     pipes: (bool, bool),
     /// How many programs may stand at the other ends of those.
     crowd: usize,
-    changes: Vec<(String, Vec<u8>)>,
-    /// Whose changes they are.
-    setter: String,
+    changes: Vec<Change>,
     approved: bool,
     behind_checkpoint: bool,
     /// What the principal has done before.
@@ -109,6 +126,8 @@ struct Step {
     groups: BTreeSet<String>,
     /// It is what its name says.
     trusted: bool,
+    /// This invocation may use a right to connect that policy gives the program.
+    connects: bool,
     /// The command of a script that it is.
     granted: Option<Match>,
     /// It is that to the letter, so that the text told what its pipes are.
@@ -142,6 +161,9 @@ impl Guard {
             lineage: None,
             steps: Vec::new(),
             script: None,
+            open: Vec::new(),
+            told: Vec::new(),
+            waiting: asking::Waiting::default(),
         }
     }
 
@@ -159,6 +181,11 @@ impl Guard {
         let parent = lineage.parent.clone();
         self.lineage = Some(lineage);
         let changes = if before.is_empty() { self.images.changes(&parent, &execution.env) } else { Vec::new() };
+        if before.is_empty() {
+            let value = |change: &Change| String::from_utf8_lossy(&change.value).into_owned();
+            self.told =
+                changes.iter().map(|change| (change.name.clone(), value(change), change.setter.clone())).collect();
+        }
         let desk = Arc::clone(&self.desk);
         let engine = desk.policies.now();
         if changes.is_empty() && before.is_empty() && desk.is_errand(&parent, execution) {
@@ -179,6 +206,7 @@ impl Guard {
                 words: granted.words.clone(),
                 groups: granted.groups.clone(),
                 trusted: granted.trusted,
+                connects: false,
                 granted: Some(granted.name()),
                 exact,
                 above: self.above(&parent, before),
@@ -191,10 +219,13 @@ impl Guard {
         drop(state);
         let asked = Asked { execution, before, parent, changes, approved, behind_checkpoint };
         match known {
-            Some((step, true)) => {
+            Some((mut step, true)) => {
                 // The text was judged; the variables and the file behind the name are seen only now.
-                if !asked.changes.is_empty() {
-                    self.variables(&engine, &mut occasion, &asked)?;
+                let receiver = receiver(&step, || hides(&execution_words(asked.execution)));
+                step.connects = connects(&receiver);
+                let changes = self.changes(&engine, &asked, &receiver);
+                if !changes.is_empty() {
+                    self.variables(&engine, &mut occasion, &asked, &receiver, &changes)?;
                 }
                 // By the name of an installed program the text told what its pipes are; another name may hide a reader of them.
                 let seen = if step.trusted { AtExecve::default() } else { self.seen(execution) };
@@ -229,6 +260,10 @@ impl Guard {
                 not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
             }
         }
+        // It may be refused still; `settle` counts it once it goes. Its readers are looked at again then.
+        if !self.open.is_empty() {
+            return Ok(());
+        }
         for reader in readers {
             reader.crowd.store(size, Relaxed);
         }
@@ -258,6 +293,9 @@ impl Guard {
         let facts = self.facts(engine, occasion, asked, &inventory, above.clone(), seen.clone());
         let program = facts.programs.get(&command.id);
         step.trusted = program.is_some_and(|program| program.origin.is_trusted());
+        let receiver = receiver(&step, || hides(&inventory));
+        step.connects = connects(&receiver);
+        let changes = self.changes(engine, asked, &receiver);
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
         let question = Question {
             words: words.iter().map(|word| word.to_vec()).collect(),
@@ -268,8 +306,7 @@ impl Guard {
             above,
             pipes: (seen.upstream != Crowd::default(), seen.downstream != Crowd::default()),
             crowd: self.crowd.size(),
-            changes: asked.changes.clone(),
-            setter: asked.parent.setter(),
+            changes: changes.clone(),
             approved: asked.approved,
             behind_checkpoint: asked.behind_checkpoint,
             labels: facts.session.labels.clone(),
@@ -282,20 +319,31 @@ impl Guard {
         if names_no_file && self.allowed.contains(&question) {
             return Ok(step);
         }
-        let acts = if before.is_empty() { self.acts(asked) } else { Vec::new() };
+        let acts = acts(&changes, &receiver);
         let decide = |approved| engine.decide_execution(&inventory, &facts, &acts, approved);
         let report = decide(asked.approved);
-        if let Err(refused) = allowed(&report) {
-            // What no yes would lift tells more than what one would.
-            return Err(allowed(&decide(true)).err().unwrap_or(refused));
-        }
+        // What no yes would lift tells more than what one would.
+        let whole = (report.decision != Decision::Allow).then(|| decide(true));
+        let told = whole.as_ref().filter(|whole| whole.decision != Decision::Allow).unwrap_or(&report);
+        let refused = allowed(told).err().map(|refused| {
+            let act = acts
+                .iter()
+                .find(|act| told.reasons.first().is_some_and(|reason| reason.text == format!("setEnv {}", act.text())));
+            act.map_or_else(|| refused.clone(), |act| refused.clone().about(act))
+        });
         // One that is taken now would be of what the script has done already.
-        if let Some(policy) = report.checkpoint.first().filter(|_| !asked.behind_checkpoint) {
-            return Err(Refused::without_checkpoint(policy));
+        let lifted = whole.as_ref().unwrap_or(&report);
+        let checkpoint = lifted.checkpoint.first().filter(|_| !asked.behind_checkpoint);
+        let is_open = refused.is_some();
+        match (refused, checkpoint) {
+            (Some(refused), _) if report.decision != Decision::Ask => return Err(refused),
+            (_, Some(policy)) => return Err(Refused::without_checkpoint(policy)),
+            (Some(refused), None) => self.open_words((inventory, facts, acts), (report, refused)),
+            (None, None) => {}
         }
         self.other_names(engine, occasion, asked, &step, &seen)?;
         // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
-        if names_no_file && !engine.reads_what_passes() {
+        if names_no_file && !is_open && !engine.reads_what_passes() {
             if self.allowed.len() >= MAX_KEPT {
                 self.allowed.clear();
             }
@@ -306,7 +354,7 @@ impl Guard {
 
     /// Whether anything forbids it by another name of its, as what the first name starts.
     fn other_names(
-        &self,
+        &mut self,
         engine: &Engine,
         occasion: &mut Occasion,
         asked: &Asked<'_>,
@@ -319,28 +367,76 @@ impl Guard {
             let inventory = palisade_grammar::execution(&words);
             let above = step.with_above();
             let facts = self.facts(engine, occasion, asked, &inventory, Some(above), seen.clone());
-            not_forbidden(&engine.decide_execution(&inventory, &facts, &[], asked.approved))?;
+            let report = engine.decide_execution(&inventory, &facts, &[], asked.approved);
+            if let Err(refused) = not_forbidden(&report) {
+                if !forbidding(&report).all(|request| request.decision == Decision::Ask) {
+                    return Err(refused);
+                }
+                self.open_name((inventory, facts), report);
+            }
         }
         Ok(())
     }
 
-    fn variables(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>) -> Result<(), Refused> {
+    fn variables(
+        &mut self,
+        engine: &Engine,
+        occasion: &mut Occasion,
+        asked: &Asked<'_>,
+        receiver: &Receiver<String>,
+        changes: &[Change],
+    ) -> Result<(), Refused> {
         set_directory(occasion, asked.execution.cwd.as_deref());
         let facts = self.desk.surroundings.facts(occasion);
-        for act in self.acts(asked) {
-            allowed(&engine.judge(&facts, &act, asked.approved))?;
+        for act in acts(changes, receiver) {
+            let report = engine.judge(&facts, &act, asked.approved);
+            match report.decision {
+                Decision::Allow => {}
+                Decision::Ask => self.open_variable((facts.clone(), act), report),
+                Decision::Deny => return Err(Refused::of(&report).about(&act)),
+            }
         }
         Ok(())
     }
 
-    fn acts(&self, asked: &Asked<'_>) -> Vec<Act> {
-        let program = asked.parent.setter();
-        let act = |(name, value): &(String, Vec<u8>)| Act::SetEnv {
-            name: name.clone(),
-            value: String::from_utf8_lossy(value).into_owned(),
-            program: program.clone(),
-        };
-        asked.changes.iter().map(act).collect()
+    /// The variables that a program is asked about: those that its parent changed for it. A privileged one is asked about every
+    /// variable that anything in the session has changed, however far above.
+    fn changes(&self, engine: &Engine, asked: &Asked<'_>, receiver: &Receiver<String>) -> Vec<Change> {
+        let Receiver::Program { words, groups, hidden } = receiver else { return asked.changes.clone() };
+        if !asked.before.is_empty() || !engine.is_privileged(words, groups, *hidden) {
+            return asked.changes.clone();
+        }
+        let mut changes = self.images.changes_since_start(&asked.parent, &asked.execution.env);
+        changes.retain(|change| match change.name.as_str() {
+            "PATH" => self.shadows(receiver.program(), &change.value),
+            "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
+            _ => true,
+        });
+        changes
+    }
+
+    /// Whether every directory of a list that is not the session's own lies where no session can write: rustup names the libraries of a
+    /// toolchain.
+    fn is_fixed(&self, list: &[u8]) -> bool {
+        let occasion = self.desk.state().occasion.clone();
+        let mut directories = list.split(|byte| *byte == b':').filter(|entry| !entry.is_empty());
+        // An empty entry is the working directory.
+        !list.split(|byte| *byte == b':').any(<[u8]>::is_empty)
+            && directories.all(|entry| self.desk.surroundings.is_fixed(&occasion, Path::new(OsStr::from_bytes(entry))))
+    }
+
+    /// Whether a search path that differs from the session's own leads to another program under a privileged one's name. The programs that
+    /// a privileged one starts are decided by themselves, so that nothing else in the path gives them a right.
+    fn shadows(&self, program: &str, path: &[u8]) -> bool {
+        let entries = |path: &[u8]| path.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let own = self.desk.environment.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
+        let own = own.map(entries).unwrap_or_default();
+        let mut added = entries(path).into_iter().filter(|entry| !own.contains(entry));
+        added.any(|entry| {
+            let directory = Path::new(OsStr::from_bytes(&entry));
+            // A relative one is another directory wherever the program stands.
+            !directory.is_absolute() || directory.join(program).symlink_metadata().is_ok()
+        })
     }
 
     /// The programs above; none if the agent wrote the command.
@@ -383,7 +479,7 @@ impl Guard {
     /// What is known of a program's words where it stands; of none of its files if that is not known.
     fn facts_from(&self, engine: &Engine, occasion: &mut Occasion, cwd: Option<&Path>, inventory: &Inventory) -> Facts {
         let stands = set_directory(occasion, cwd);
-        let mut facts = self.desk.surroundings.gather(occasion, inventory, engine.vocabulary());
+        let mut facts = self.desk.surroundings.gather(occasion, inventory, engine);
         if !stands {
             // All of it was found from another place.
             facts.directories.clear();
@@ -413,7 +509,8 @@ struct Asked<'a> {
     /// The scripts whose interpreter it is.
     before: &'a [Execution],
     parent: Parent,
-    changes: Vec<(String, Vec<u8>)>,
+    /// The variables that its parent has changed for it.
+    changes: Vec<Change>,
     approved: bool,
     /// The script that runs stands behind a checkpoint of the workspace.
     behind_checkpoint: bool,
@@ -427,6 +524,7 @@ impl Judge for Guard {
     fn may(&mut self, steps: &[Execution]) -> bool {
         if steps.len() <= 1 {
             self.steps.clear();
+            self.open.clear();
             self.ancestry = steps.first().map(|step| self.images.ancestry(step.thread));
             self.script = self.ancestry.as_ref().and_then(|ancestry| self.script(ancestry));
         }
@@ -444,6 +542,35 @@ impl Judge for Guard {
         }
     }
 
+    fn settle(&mut self, steps: &[Execution], patience: Patience) -> Settled {
+        self.settle_open(steps, patience)
+    }
+
+    fn look(&mut self, ticket: u64) -> Look {
+        self.look_at(ticket)
+    }
+
+    fn left(&mut self, ticket: u64) {
+        self.leave(ticket);
+    }
+
+    fn may_unwatched(&mut self, steps: &[Execution]) -> bool {
+        let Some(first) = steps.first() else { return false };
+        // Where own code gains nothing, a copy of the program under another name could be executed as well; and as no program at all, what
+        // comes of this has no right of its own.
+        let occasion = self.desk.state().occasion.clone();
+        let facts = self.desk.surroundings.facts(&occasion);
+        if !self.desk.policies.now().is_no_gain(&facts) {
+            return false;
+        }
+        for step in &mut self.steps {
+            (step.trusted, step.connects) = (false, false);
+        }
+        let Some(process) = leader(first.thread) else { return false };
+        let steps: Vec<Execution> = steps.iter().map(|step| Execution { thread: process, ..step.clone() }).collect();
+        self.became(&steps)
+    }
+
     fn became(&mut self, steps: &[Execution]) -> bool {
         let Some(last) = steps.last() else { return false };
         // It has been waiting ever since it was asked about: nobody else can have its number.
@@ -454,8 +581,15 @@ impl Judge for Guard {
         let Some(since) = lineage.since(last.thread).or_else(looked_at) else { return false };
         let known = std::mem::take(&mut self.steps);
         let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
+        // `git-submodule` in git's own directory of programs is a part of git.
+        let is_part = steps.first().is_some_and(|step| step.named.parent().is_some_and(|at| at.ends_with("git-core")));
+        let setter = setter.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
         if let Some(programs) = &self.desk.programs {
-            programs.became(last.thread, since, setter.as_deref().unwrap_or_default());
+            let image = last.file.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let image = known.last().filter(|step| step.trusted).map_or("", |_| image);
+            let connects = known.first().is_some_and(|step| step.connects);
+            let name = setter.as_deref().filter(|_| connects).unwrap_or_default();
+            programs.became(last.thread, since, &Became { name, words: &last.argv, of_script: steps.len() > 1, image });
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
@@ -476,6 +610,19 @@ impl Judge for Guard {
         self.images.became(last.thread, since, &lineage.parent, image, &last.env)
     }
 
+    /// The shell and its copies speak for the script's text, and of who has lost its parents nothing is known.
+    fn may_trace(&self, process: i32) -> bool {
+        matches!(self.images.lineage(&self.images.ancestry(process)).parent, Parent::Image(_))
+    }
+
+    fn traced(&mut self, process: i32) {
+        let Ok(stat) = ProcessStat::of(process) else { return };
+        self.images.traced(process, stat.start);
+        if let Some(programs) = &self.desk.programs {
+            programs.traced(process, stat.start);
+        }
+    }
+
     fn refused(&mut self, execution: &Execution, reason: &'static str) {
         let script = self.script(&self.images.ancestry(execution.thread));
         self.desk.refuse(execution, Refused { reason: reason.to_owned(), ..Refused::unknown() }, script);
@@ -483,6 +630,17 @@ impl Judge for Guard {
 }
 
 impl Refused {
+    /// Says which variable with which value was refused, who set it and what would get it.
+    fn about(mut self, act: &Act) -> Self {
+        if let Act::SetEnv { name, value, program, receiver } = act {
+            let setter = if program.is_empty() { "the agent's script or a program of its own" } else { program };
+            let receiver = if receiver.program().is_empty() { "the program" } else { receiver.program() };
+            let value: String = value.chars().take(MAX_SHOWN).collect();
+            self.reason = format!("{} `{name}={value}`, set by {setter}, for {receiver}.", self.reason);
+        }
+        self
+    }
+
     fn unknown() -> Self {
         Self {
             policy: String::new(),
@@ -510,16 +668,60 @@ impl Refused {
     }
 }
 
+/// What gets the variables of an execution. `hides` costs a reading of the words.
+fn receiver(step: &Step, hides: impl FnOnce() -> bool) -> Receiver<String> {
+    if !step.trusted {
+        return Receiver::untrusted();
+    }
+    // Only a subcommand can be one that needs no peer.
+    let hidden = step.words.len() < 2 || hides();
+    Receiver::Program { words: step.words.clone(), groups: step.groups.iter().cloned().collect(), hidden }
+}
+
+/// Whether the words of an execution leave open which options it has, or bind it to a lock file.
+fn hides(inventory: &Inventory) -> bool {
+    let first = inventory.commands().first();
+    first.is_some_and(|command| is_lock_bound(&command.invocation.flags))
+        || inventory.opaque().iter().any(|opaque| hides_options(opaque.reason))
+}
+
+fn execution_words(execution: &Execution) -> Inventory {
+    let words = words_as(&execution.named, execution);
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    palisade_grammar::execution(&words)
+}
+
+fn connects(receiver: &Receiver<String>) -> bool {
+    match receiver {
+        Receiver::Program { words, groups, hidden } => may_connect(words, groups, *hidden),
+        Receiver::Unknown | Receiver::Shell => false,
+    }
+}
+
+fn acts(changes: &[Change], receiver: &Receiver<String>) -> Vec<Act> {
+    let act = |change: &Change| Act::SetEnv {
+        name: change.name.clone(),
+        value: String::from_utf8_lossy(&change.value).into_owned(),
+        program: change.setter.clone(),
+        receiver: receiver.clone(),
+    };
+    changes.iter().map(act).collect()
+}
+
 fn allowed(report: &Report) -> Result<(), Refused> {
     if report.decision == Decision::Allow { Ok(()) } else { Err(Refused::of(report)) }
 }
 
 /// Under another name of its, only what forbids it counts: nobody permits a file by every name that it may have.
 fn not_forbidden(report: &Report) -> Result<(), Refused> {
-    let stands = |request: &palisade_engine::Judged| {
+    if forbidding(report).next().is_some() { Err(Refused::of(report)) } else { Ok(()) }
+}
+
+/// The requests that a policy stands in the way of.
+fn forbidding(report: &Report) -> impl Iterator<Item = &palisade_engine::Judged> {
+    report.requests.iter().filter(|request| {
         request.decision != Decision::Allow && !(request.determining.is_empty() && request.errors.is_empty())
-    };
-    if report.requests.iter().any(stands) { Err(Refused::of(report)) } else { Ok(()) }
+    })
 }
 
 /// The program by its file's real name, and by the name that it is told: where those are others.

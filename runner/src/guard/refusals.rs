@@ -128,6 +128,21 @@ impl Ledger {
         state.begun.push_back(Begun { number, progress: Arc::downgrade(progress), of: progress.req() });
     }
 
+    /// The decision that let a script run.
+    pub(crate) fn decision(&self, script: u64) -> Option<RequestId> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.begun.iter().find(|begun| begun.number == script)?.of
+    }
+
+    /// A program of a script waits for a person under this id, or does not any more.
+    pub(crate) fn waits(&self, script: u64, id: RequestId, waits: bool) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = state.begun.iter().find(|begun| begun.number == script);
+        if let Some(progress) = begun.and_then(|begun| begun.progress.upgrade()) {
+            progress.waits_for_person(id, waits);
+        }
+    }
+
     /// Tells of a refusal. May wait for a disk.
     pub(crate) fn tell(&self, refusal: &Refusal) {
         let Refusal { script, program, argv, policy, reason, suggest } = refusal;

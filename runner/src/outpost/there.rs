@@ -22,7 +22,7 @@ use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
 use crate::sandbox::meter::Meter;
-use crate::sandbox::plan::{self, Hole, PathRule, Promise, Rights, SandboxPlan};
+use crate::sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, SandboxPlan};
 use crate::sandbox::still::Still;
 use crate::sandbox::{self, Disks, SandboxError, probe};
 use crate::session::SessionError;
@@ -191,11 +191,13 @@ impl Station {
             home: init.home.clone(),
             trusted: Vec::new(),
             writable: Vec::new(),
+            caches: None,
             search: search_path(&environment),
             elsewhere: None,
             at_target: true,
         };
-        let paths_held = probe().mounts && engine.paths_held(&init.accept);
+        // Nothing keeps masks on here while a session lives, so that a rule by name is held only where the settings accept that.
+        let paths_held = init.level != Level::Compat && probe().mounts && engine.paths_held_without_masks(&init.accept);
         let ready = Ready {
             directory: place
                 .path()
@@ -246,7 +248,7 @@ impl Station {
     }
 
     fn occasion(&self) -> Occasion {
-        let promise = Promise { sandboxed: true, guarded: true, paths_held: self.paths_held };
+        let promise = Promise { sandboxed: true, guarded: true, paths_held: self.paths_held, own_network: false };
         let temp = Some(self.directory.temp().clone());
         let local = Occasion::local(&self.init.session, self.start.clone(), temp, promise);
         let Init { transport, host, machine, .. } = &self.init;
@@ -258,7 +260,7 @@ impl Station {
         let facts = self.surroundings.facts(&self.occasion());
         let plan = plan::with_own(&self.engine, &facts, &self.shared, self.init.level, self.init.limits);
         let mut plan = plan.map_err(|Hole { outer, inner }| Failure::of(SessionError::Hole { outer, inner }))?;
-        if self.paths_held && !plan.searched {
+        if !plan.searched && probe().mounts && (self.paths_held || self.init.level == Level::Strict) {
             return Err(Failure::of(SessionError::TooManyNames));
         }
         // As in the server's own sessions.

@@ -23,13 +23,18 @@ impl Pipeline {
 
     /// What waits under this id, to be shown at the agent's client; none if a yes from there would not count, or nothing waits.
     pub fn asks_at_client(&self, id: &str) -> Option<Box<Request<Redacted>>> {
-        let (id, person) = (id.parse::<RequestId>().ok()?, self.at_client());
+        self.asks(id, &self.at_client())
+    }
+
+    /// What waits under this id, to be shown to this person; none if a yes of theirs would not count, or nothing waits.
+    pub fn asks(&self, id: &str, person: &Approval) -> Option<Box<Request<Redacted>>> {
+        let id = id.parse::<RequestId>().ok()?;
         let about = {
             let mut approvals = self.approvals();
             approvals.may_grant(id, &person.user, Instant::now()).ok()?;
             approvals.about(id, Instant::now())?
         };
-        if !self.may_approve(&about, &person).allowed {
+        if !self.may_approve(&about, person).allowed {
             return None;
         }
         match self.show(&id.to_string()) {
@@ -44,9 +49,16 @@ impl Pipeline {
     /// If it does not count: the request is answered or too old, policy does not let that person answer there, or a yes cannot be
     /// recorded.
     pub async fn answer_at_client(&self, id: &str, yes: bool, reason: &str) -> Result<(), Failure> {
+        self.answer(id, self.at_client(), yes, reason).await
+    }
+
+    /// Takes an answer of this person, who is known to have given it.
+    ///
+    /// # Errors
+    /// As [`Self::answer_at_client`].
+    pub async fn answer(&self, id: &str, person: Approval, yes: bool, reason: &str) -> Result<(), Failure> {
         let unknown = || Failure::of("no request of that id waits here: it was answered, used, or is too old");
         let id: RequestId = id.parse().map_err(|_| unknown())?;
-        let person = self.at_client();
         let answer = match yes {
             true => self.grant(id, None, person, reason).await,
             false => self.deny(id, None, &person, reason).await,

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Decision, Facts, Origin, Question, Report, Transport};
 use palisade_grammar::{EffectKind, Inventory};
@@ -18,6 +19,7 @@ use super::asked::Intent;
 use super::{Call, Pending, PendingAct};
 use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
+use crate::guard::{Asking, Open};
 use crate::sandbox::plan::Rights;
 use crate::session::Elsewhere;
 use crate::transport::remote::End;
@@ -37,6 +39,8 @@ pub(super) struct BoundFile {
     pub(super) digest: Option<Digest>,
     /// Which file it is, where what it holds does not say.
     stands_for: String,
+    /// The words name it as code; else it is the file that is executed.
+    pub(super) is_named: bool,
 }
 
 /// Text to a digest: lengths first, so that no two lists of parts run together to the same bytes.
@@ -67,6 +71,13 @@ impl Parts {
         self
     }
 
+    fn files(&mut self, files: &[BoundFile]) -> &mut Self {
+        for BoundFile { path, digest, stands_for, is_named: _ } in files {
+            self.add(path.as_str()).add(format!("{digest:?}")).add(stands_for);
+        }
+        self
+    }
+
     fn digest(&self) -> Digest {
         Digest::of(&self.0)
     }
@@ -82,13 +93,32 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     parts.add(format!("{session:?} {cwd:?} {timeout:?} {yields:?} {terminal:?} {colours}"));
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).add(format!("{state:?}"));
     parts.report(question.report());
-    for BoundFile { path, digest, stands_for } in files {
-        parts.add(path.as_str()).add(format!("{digest:?}")).add(stands_for);
-    }
+    parts.files(files);
     parts.add("opens").add(opens.len().to_string());
     for (path, rights) in opens {
         parts.add(path.as_str()).add(rights.to_string());
     }
+    parts.digest()
+}
+
+/// What a yes to an execution binds: all that the kernel would be given, and what it was judged on.
+pub(super) fn execution(asking: &Asking<'_>, files: &[BoundFile], report: &Report) -> Digest {
+    let mut parts = Parts::default();
+    parts.add("execution");
+    if let Some(facts) = asking.open.first().map(Open::facts) {
+        parts.principal(facts).add(&facts.session.id).add(facts.workspace.as_str());
+    }
+    for step in asking.steps {
+        parts.add("step").add(step.named.as_os_str().as_bytes()).add(step.file.as_os_str().as_bytes());
+        parts.add(format!("{:?}", step.cwd));
+        for words in [&step.argv, &step.env] {
+            parts.add(words.len().to_string());
+            for word in words {
+                parts.add(word);
+            }
+        }
+    }
+    parts.add(format!("{:?} {:?}", asking.started_by, asking.of)).report(report).files(files);
     parts.digest()
 }
 
@@ -139,6 +169,40 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
     if facts.transport != Transport::Local {
         return Vec::new();
     }
+    let root = Path::new("/");
+    let (mut named, mut untold) = (BTreeSet::new(), Vec::new());
+    names(root, inventory, facts, &mut named, &mut untold);
+    let mut room = MAX_READ;
+    let told = named.into_iter().map(|path| BoundFile::of(root, path, &mut room));
+    told.chain(untold.into_iter().map(BoundFile::never)).collect()
+}
+
+/// The same of an execution, with the files of its steps, all as its process sees them: its root is another than ours.
+pub(super) fn files_at_execve<'a>(
+    root: &Path,
+    steps: impl Iterator<Item = AbsolutePath>,
+    questions: impl Iterator<Item = (&'a Inventory, &'a Facts)>,
+) -> Vec<BoundFile> {
+    let (mut named, mut untold) = (BTreeSet::new(), Vec::new());
+    for (inventory, facts) in questions {
+        names(root, inventory, facts, &mut named, &mut untold);
+    }
+    let steps: BTreeSet<AbsolutePath> = steps.collect();
+    let mut room = MAX_READ;
+    let named = named.difference(&steps).map(|path| (path.clone(), true)).collect::<Vec<_>>();
+    let all = steps.into_iter().map(|path| (path, false)).chain(named);
+    let told = all.map(|(path, is_named)| BoundFile { is_named, ..BoundFile::of(root, path, &mut room) });
+    told.chain(untold.into_iter().map(BoundFile::never)).collect()
+}
+
+/// The files that a text takes code from, and the directories of which that cannot be told.
+fn names(
+    root: &Path,
+    inventory: &Inventory,
+    facts: &Facts,
+    named: &mut BTreeSet<AbsolutePath>,
+    untold: &mut Vec<AbsolutePath>,
+) {
     let is_own = |origin: Origin| matches!(origin, Origin::Workspace | Origin::Temp | Origin::Unknown);
     let programs = facts.programs.values().filter(|program| is_own(program.origin));
     let programs = programs.filter_map(|program| program.path.as_ref());
@@ -147,17 +211,16 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
         let code = effects.filter(|(_, effect)| effect.kind == EffectKind::Execute);
         code.filter_map(|(index, _)| facts.paths.get(&(command.id, index)))
     });
-    let mut named: BTreeSet<AbsolutePath> = programs.chain(read).cloned().collect();
-    let mut untold = Vec::new();
+    named.extend(programs.chain(read).cloned());
     for command in inventory.commands().iter().filter(|_| !inventory.opaque().is_empty()) {
         let read = command.effects.iter().enumerate().filter(|(_, effect)| effect.kind == EffectKind::Read);
         for (path, effect) in read.filter_map(|(index, effect)| Some((facts.paths.get(&(command.id, index))?, effect)))
         {
             let is_code = inventory.opaque().iter().any(|opaque| opaque.span == effect.target.span);
-            match Path::new(path.as_str()).is_dir() {
+            match below(root, path).is_dir() {
                 false => _ = named.insert(path.clone()),
                 // `python3 DIRECTORY` runs a file in it.
-                true if is_code => match within(path) {
+                true if is_code => match within(root, path) {
                     Some(listed) => named.extend(listed),
                     None => untold.push(path.clone()),
                 },
@@ -166,33 +229,35 @@ pub(super) fn files(inventory: &Inventory, facts: &Facts) -> Vec<BoundFile> {
             }
         }
     }
-    let mut room = MAX_READ;
-    let told = named.into_iter().map(|path| BoundFile::of(path, &mut room));
-    told.chain(untold.into_iter().map(BoundFile::never)).collect()
+}
+
+/// A path below another root.
+fn below(root: &Path, path: &AbsolutePath) -> PathBuf {
+    root.join(path.as_str().trim_start_matches('/'))
 }
 
 /// A directory, and what lies in it; none if that cannot be told, or is more than a person could look at.
-fn within(directory: &AbsolutePath) -> Option<Vec<AbsolutePath>> {
+fn within(root: &Path, directory: &AbsolutePath) -> Option<Vec<AbsolutePath>> {
     let mut listed = vec![directory.clone()];
-    for entry in std::fs::read_dir(directory.as_str()).ok()? {
+    for entry in std::fs::read_dir(below(root, directory)).ok()? {
         listed.push(directory.child(entry.ok()?.file_name().to_str()?)?);
     }
     (listed.len() <= MAX_LISTED).then_some(listed)
 }
 
 impl BoundFile {
-    fn of(path: AbsolutePath, room: &mut u64) -> Self {
-        let (digest, stands_for) = match hashed(Path::new(path.as_str()), room) {
+    fn of(root: &Path, path: AbsolutePath, room: &mut u64) -> Self {
+        let (digest, stands_for) = match hashed(&below(root, &path), room) {
             Ok(Hashed::Held(digest)) => (Some(digest), String::new()),
             Ok(Hashed::Told(about)) => (None, about),
             Err(error) => (None, format!("{:?}", error.kind())),
         };
-        Self { path, digest, stands_for }
+        Self { path, digest, stands_for, is_named: true }
     }
 
     /// Of which nobody can tell what it holds: no call is the same as another one.
     fn never(path: AbsolutePath) -> Self {
-        Self { path, digest: None, stands_for: format!("{:?}", std::time::SystemTime::now()) }
+        Self { path, digest: None, stands_for: format!("{:?}", std::time::SystemTime::now()), is_named: true }
     }
 }
 

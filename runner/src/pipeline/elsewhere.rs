@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, SessionShell};
+use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scratch, SessionShell};
 
 use super::overseer::Visit;
 use super::sessions::POLICY_RELOAD;
@@ -388,7 +388,7 @@ impl Pipeline {
             self.texts.read(&call.script, &occasion.left)
         };
         let engine = self.settings.engine.now();
-        let look = || drop(around.gather(occasion, &inventory, engine.vocabulary()));
+        let look = || drop(around.gather(occasion, &inventory, &engine));
         eyes.fill(&view, look).await;
         around
     }
@@ -511,14 +511,17 @@ impl Pipeline {
         let mut session = palisade_engine::Session::opened(id);
         self.tally.tell(&mut session);
         session.shell = place.language.map_or(SessionShell::Unknown, Language::told);
-        let Promise { sandboxed, guarded, paths_held } = place.promise;
+        let Promise { sandboxed, guarded, paths_held, own_network } = place.promise;
         (session.sandboxed, session.guarded, session.paths_held) = (sandboxed, guarded, paths_held);
+        session.own_network = own_network;
         Occasion {
             transport: place.transport,
             host: place.host.clone(),
             session,
             cwd: place.workspace.clone(),
             temp: place.temp.clone(),
+            scratch: Scratch::default(),
+            shell: None,
             left: place.fresh(),
             machine: place.machine.clone(),
         }

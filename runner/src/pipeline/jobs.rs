@@ -3,6 +3,7 @@
 //! This file decides what is asked of the engine before a job is reached: a signal and bytes for its input are acts of
 //! their own, put for each program that the job runs. What is typed into a shell is judged as the script that it is, too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
-use crate::audit::{Anchor, Yes};
+use crate::audit::{Anchor, RequestId, Yes};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
@@ -206,6 +207,7 @@ impl Pipeline {
                 command: job.script.clone(),
                 age_s: job.started.elapsed().as_secs(),
                 waiting_for_input: job.progress.look(|known| known.waits_for_input),
+                waiting_for_approval: job.progress.look(|known| self.ids(&known.waits_for_person)),
             }
         };
         self.jobs.all().iter().map(note).collect()
@@ -270,6 +272,7 @@ impl Pipeline {
             job: running.then(|| self.redact(job.id.as_str())),
             cursor: Some(redactor.text(&end.to_string())),
             waiting_for_input: running && known.waits_for_input,
+            waiting_for_approval: if running { self.ids(&known.waits_for_person) } else { Vec::new() },
             omitted: omitted.into_iter().filter_map(|(name, omitted)| Some((name, omitted?))).collect(),
             searched,
             totals: totals.into(),
@@ -285,6 +288,10 @@ impl Pipeline {
             decision: job.decision.clone(),
             anchor: finish.map_or_else(|| self.audit.head(), |finish| finish.anchor),
         }
+    }
+
+    fn ids(&self, ids: &BTreeSet<RequestId>) -> Vec<Redacted> {
+        ids.iter().map(|id| self.redact(&id.to_string())).collect()
     }
 
     fn hints(&self, stderr: &str, denied: &[DeniedProgram], job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {

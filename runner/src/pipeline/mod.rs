@@ -10,12 +10,14 @@ mod awaited;
 mod bound;
 mod checkpoints;
 mod elsewhere;
+mod executions;
 mod ground;
 mod jobs;
 mod listed;
 mod logins;
 mod overseer;
 mod plans;
+mod presence;
 mod pruned;
 mod reading;
 mod running;
@@ -32,7 +34,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
@@ -40,6 +42,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
+use crate::caches::Caches;
 use crate::control::People;
 use crate::control::approvals::Approvals;
 use crate::control::stops::Stops;
@@ -56,6 +59,7 @@ use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, Elsewhere, SessionError, SessionId, Stop, TerminalSize};
 use crate::transport::Target;
 use crate::transport::local::OWN_DIRECTORY;
+use crate::transport::local::SessionDirectory;
 use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
@@ -63,6 +67,7 @@ pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote,
 pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
+pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
 pub use self::reading::{Rule, Rules};
 pub use self::story::{Entry as TranscriptEntry, Transcript};
@@ -118,6 +123,8 @@ pub struct Settings {
     pub verb: &'static str,
     /// Where the record goes.
     pub audit: audit::Settings,
+    /// The caches of the agent's tools; none: they have none that they can write.
+    pub caches: Option<Caches>,
     /// The view of the workspace that this process lives in, with all that it starts; none: it lives outside of any.
     pub view: Option<crate::overlay::Entered>,
     /// Where checkpoints are kept, and what they leave out.
@@ -323,6 +330,10 @@ pub struct Pipeline {
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
     stops: Mutex<Stops>,
+    /// Who can be asked about what runs.
+    presence: presence::Presence,
+    /// For those who outlive it.
+    own: Weak<Self>,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
 }
@@ -342,7 +353,7 @@ impl Pipeline {
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
-        let pipeline = Self {
+        let pipeline = Arc::new_cyclic(|own| Self {
             settings,
             audit,
             sessions,
@@ -357,10 +368,12 @@ impl Pipeline {
             approvals,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
+            presence: presence::Presence::default(),
+            own: Weak::clone(own),
             reloads: AtomicU64::new(0),
-        };
+        });
         pipeline.keep_records();
-        Ok(Arc::new(pipeline))
+        Ok(pipeline)
     }
 
     /// Judges a script and, if it is allowed, runs it.
@@ -617,8 +630,7 @@ impl Pipeline {
         }
         let judge = || {
             let engine = self.settings.engine.now();
-            let vocabulary = engine.vocabulary();
-            let facts = surroundings.gather(occasion, &inventory, vocabulary).with(&call.client);
+            let facts = surroundings.gather(occasion, &inventory, &engine).with(&call.client);
             let started = Instant::now();
             let verdict = engine.decide(inventory, &facts);
             Judgement { facts, verdict, elapsed: started.elapsed() }
@@ -714,8 +726,8 @@ impl Pipeline {
             None => (self.settings.cwd.clone(), Beginning::default()),
         };
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
-        let mut occasion = self.occasion(&id, cwd, None);
-        occasion.left = beginning.left.clone();
+        let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
+        occasion.left_with(beginning.left.clone());
         let extra = BTreeMap::new();
         Ok(Seat {
             id,
@@ -780,6 +792,7 @@ impl Pipeline {
         let Some(session) = lease.session() else { return Err(self.failure(&SessionError::Unknown)) };
         let cwd = self.directory(call.cwd.as_deref(), session.cwd());
         let (id, scripts, temp) = (session.id().clone(), session.commands(), session.temp().cloned());
+        let shell = session.process();
         let left = session.left().clone();
         let cwd = match cwd {
             Ok(cwd) => cwd,
@@ -790,7 +803,8 @@ impl Pipeline {
         };
         let directory = call.cwd.is_some().then(|| cwd.clone());
         let mut occasion = self.occasion(&id, cwd, temp);
-        occasion.left = left;
+        occasion.shell = shell;
+        occasion.left_with(left);
         Ok(Seat {
             id,
             occasion,
@@ -811,8 +825,11 @@ impl Pipeline {
     }
 
     fn occasion_named(&self, id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>) -> Occasion {
-        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept);
+        let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
         let mut occasion = Occasion::local(id, cwd, temp, promise);
+        let surroundings = &self.settings.surroundings;
+        occasion.scratch =
+            plan::scratch(&self.settings.engine.now(), &surroundings.facts(&occasion), &surroundings.home);
         self.tally.tell(&mut occasion.session);
         occasion
     }

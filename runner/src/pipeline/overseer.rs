@@ -16,7 +16,10 @@ use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
 use crate::audit::RequestId;
 use crate::control::approvals::{Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
-use crate::control::wire::{Answer, Ask, Effect, File, Lives, Reason, Refused, Request, State, Voted, Waiting};
+use crate::control::wire::{
+    Answer, Ask, Effect, File, Lives, Reason, Refused, Request, Running, State, Voted, Waiting,
+};
+use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
 use crate::redact::Redacted;
@@ -27,16 +30,18 @@ use crate::transport::remote::End;
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
 #[derive(Debug)]
 pub(super) struct About {
-    kind: &'static str,
-    explained: Explained,
+    pub(super) kind: &'static str,
+    pub(super) explained: Explained,
     /// Characters of its text that are not shown.
-    hidden: u64,
-    session: Redacted,
-    cwd: Redacted,
-    said: Redacted,
-    files: Vec<File<Redacted>>,
-    opens: Vec<Redacted>,
-    lifts: Lifts,
+    pub(super) hidden: u64,
+    pub(super) session: Redacted,
+    pub(super) cwd: Redacted,
+    pub(super) said: Redacted,
+    pub(super) files: Vec<File<Redacted>>,
+    pub(super) opens: Vec<Redacted>,
+    /// What is known of a program that runs already.
+    pub(super) running: Option<Running<Redacted>>,
+    pub(super) lifts: Lifts,
 }
 
 /// A restore that needs a yes.
@@ -62,10 +67,11 @@ pub(super) struct Visit<'a> {
 
 /// The requests that a yes would lift.
 #[derive(Debug)]
-enum Lifts {
+pub(super) enum Lifts {
     Script(Box<Question>),
     Acts { facts: Box<Facts>, acts: Vec<(Act, Report)>, typed: Option<Box<Question>> },
     Restore { facts: Box<Facts>, files: Vec<(FileAction, AbsolutePath)>, report: Box<Report> },
+    Execution { open: Arc<[Open]> },
 }
 
 impl Pipeline {
@@ -143,6 +149,7 @@ impl Pipeline {
             said: limits::shown(&call.reason, MAX_REASON, &self.settings.redactor),
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.iter().map(|(path, rights)| redact(&format!("{rights} {path}"))).collect(),
+            running: None,
             lifts: Lifts::Script(Box::new(question.clone())),
         };
         self.wait_for(*req, binds, principal(facts), question.report().quorum(), about)
@@ -178,6 +185,7 @@ impl Pipeline {
                 said: Redacted::default(),
                 files: Vec::new(),
                 opens: Vec::new(),
+                running: None,
                 lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed() },
             }
         };
@@ -197,6 +205,7 @@ impl Pipeline {
             said: Redacted::default(),
             files: Vec::new(),
             opens,
+            running: None,
             lifts: Lifts::Restore {
                 facts: Box::new(facts.clone()),
                 files: files.to_vec(),
@@ -220,6 +229,7 @@ impl Pipeline {
             said: Redacted::default(),
             files: Vec::new(),
             opens: seen.cloned().collect(),
+            running: None,
             lifts: Lifts::Acts {
                 facts: Box::new(facts.clone()),
                 acts: vec![(Act::OpenSession, report.clone())],
@@ -298,6 +308,9 @@ impl Pipeline {
     /// Answers somebody who has connected to the control socket.
     pub(crate) async fn attend(&self, ask: Ask, peer: &Peer) -> Answer<Redacted> {
         let person = self.person(peer);
+        if matches!(ask, Ask::List | Ask::Show { .. } | Ask::Answer { .. }) {
+            self.presence.saw(peer);
+        }
         match ask {
             Ask::List => self.observed(&person).unwrap_or_else(|| Answer::Waiting(self.waiting())),
             Ask::Show { id } => self.observed(&person).unwrap_or_else(|| self.show(&id)),
@@ -331,7 +344,7 @@ impl Pipeline {
     /// The principal and the time: what a question is about that no session raises.
     pub(super) fn facts_of_nothing(&self) -> Facts {
         let settings = &self.settings;
-        let promise = crate::sandbox::plan::local(&settings.engine.now(), &settings.accept);
+        let promise = crate::sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
         let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
         settings.surroundings.facts(&occasion)
     }
@@ -374,6 +387,7 @@ impl Pipeline {
             age_s: age.as_secs(),
             expires_s: self.settings.approvals_expire.saturating_sub(age).as_secs(),
             quorum: number(entry.quorum),
+            running: entry.about.running.is_some(),
             granted_by: entry.granted.iter().map(|by| self.redact(&by.user)).collect(),
             state: entry.state(),
         }
@@ -416,12 +430,13 @@ impl Pipeline {
             opaque: opaque.collect(),
             files: about.files.clone(),
             opens: about.opens.clone(),
+            process: about.running.clone(),
             policy_set: explained.policy_set.clone(),
             said: about.said.clone(),
         }))
     }
 
-    fn told(&self, file: &BoundFile) -> File<Redacted> {
+    pub(super) fn told(&self, file: &BoundFile) -> File<Redacted> {
         let sha256 = file.digest.as_ref().map(|digest| self.redact(&digest.to_string())).unwrap_or_default();
         File { path: self.redact(file.path.as_str()), sha256 }
     }
@@ -495,19 +510,12 @@ impl Pipeline {
             Lifts::Restore { facts, files, report } => {
                 engine.may_approve_on(facts, &Act::Restore, files, report, person)
             }
+            Lifts::Execution { open } => first_no(open.iter().map(|open| open.authority(&engine, person))),
             Lifts::Acts { facts, acts, typed } => {
                 let asked = acts.iter().filter(|(_, report)| report.decision == Decision::Ask);
                 let acts = asked.map(|(act, report)| engine.may_approve_act(facts, act, report, person));
                 let typed = typed.iter().map(|question| engine.may_approve(question, person));
-                let none = Authority { allowed: false, policies: Vec::new(), why: "nothing was asked".to_owned() };
-                let mut last = none;
-                for authority in acts.chain(typed) {
-                    last = authority;
-                    if !last.allowed {
-                        break;
-                    }
-                }
-                last
+                first_no(acts.chain(typed))
             }
         }
     }
@@ -552,10 +560,22 @@ impl Pipeline {
     }
 }
 
-fn principal(facts: &Facts) -> String {
+/// The first no, or the last yes.
+fn first_no(authorities: impl Iterator<Item = Authority>) -> Authority {
+    let mut last = Authority { allowed: false, policies: Vec::new(), why: "nothing was asked".to_owned() };
+    for authority in authorities {
+        last = authority;
+        if !last.allowed {
+            break;
+        }
+    }
+    last
+}
+
+pub(super) fn principal(facts: &Facts) -> String {
     format!("{}\0{}", facts.principal.agent, facts.principal.user)
 }
 
-fn number(count: usize) -> u64 {
+pub(super) fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
 use tokio::sync::{mpsc, watch};
 
 use super::automatic::NO_SESSION;
+use super::executions::Clerk;
 use super::{Call, Decided, Failure, Pipeline, Seat};
+use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
@@ -23,7 +25,8 @@ use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
-use crate::sandbox::plan::{self, PathRule, Rights};
+use crate::sandbox::names::{self, Names};
+use crate::sandbox::plan::{self, Level, PathRule, Rights};
 use crate::sandbox::still::Still;
 use crate::sandbox::{Network, probe};
 use crate::session::progress::Progress;
@@ -43,8 +46,8 @@ const SEARCHES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// For the operator, who would not see it in `session_open`.
-const NOT_SEARCHED: &str = "more lies in the workspace than is searched for files that policy forbids by name: those that were not found \
-                            are open to programs (docs/threat-model.md)";
+const NOT_SEARCHED: &str = "more lies directly in the workspace than is searched for files that policy forbids by name: those that were \
+                            not found are open to programs (docs/threat-model.md)";
 
 /// No deadline: as far off as a timer can be told.
 const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
@@ -351,13 +354,14 @@ impl Pipeline {
     ) -> Result<Session, Failure> {
         for _ in 0..SEARCHES {
             let still = Still::begin();
-            let directory = SessionDirectory::new().map_err(|error| self.failure(&error))?;
+            let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.failure(&error))?;
             let plan = self.plan_with(facts, directory.temp(), extra)?;
             let environment = self.environment(&plan);
             let gate = self.gate(facts, &plan);
             let guard = self.guard(facts, &environment, &directory, gate.as_deref());
             let searched = plan.granted();
-            let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, gate, terminal };
+            let names = self.names(facts, &plan, directory.temp(), guard.as_ref());
+            let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
             let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
             let session = opened.map_err(|error| self.failure(&error))?;
             // What other sessions have moved meanwhile may lie open in this one, in which nothing has run yet.
@@ -387,8 +391,27 @@ impl Pipeline {
         let settings = &self.settings;
         facts.session.guarded.then(|| {
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
-            Desk::new(settings, self.audit.clone(), facts, environment, directory, programs)
+            let clerk = Arc::new(Clerk(Weak::clone(&self.own)));
+            Desk::with_clerk(settings, self.audit.clone(), facts, environment, directory, programs, Some(clerk))
         })
+    }
+
+    /// What policy forbids by name in a session under this plan, where masks hold it.
+    pub(super) fn names(
+        &self,
+        facts: &Facts,
+        plan: &plan::SandboxPlan,
+        temp: &AbsolutePath,
+        guard: Option<&Arc<Desk>>,
+    ) -> Option<Arc<Names>> {
+        let desk = guard.cloned();
+        let tell: names::Teller = Box::new(move |place, policies| {
+            if let Some(desk) = &desk {
+                desk.keep_from_making(place, policies);
+            }
+        });
+        let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
+        probe().mounts.then(|| Arc::new(Names::of(self.settings.engine.now(), facts, plan, tell)))
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.
@@ -402,8 +425,11 @@ impl Pipeline {
     /// The variables of a session under this plan.
     pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
         let mut environment = self.settings.environment.clone();
+        if let Some(caches) = self.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
+            environment.extend(caches.variables(&environment));
+        }
         if has_proxy(plan) {
-            environment.extend(network::variables());
+            environment.extend(network::variables(plan.loopback));
         }
         environment
     }
@@ -427,6 +453,12 @@ impl Pipeline {
         }
         let mut facts = facts.clone();
         facts.temp = Some(temp.clone());
+        // Before the plan, which knows what is there. Without one, tools have no cache that they can write.
+        if let Some(caches) = &settings.caches
+            && let Err(error) = tokio::task::block_in_place(|| caches.make())
+        {
+            tracing::warn!(%error, directory = %caches.directory(), "the directory for tools' caches cannot be used");
+        }
         // Deriving takes milliseconds, in which other calls go on.
         let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
@@ -440,7 +472,8 @@ impl Pipeline {
             TOLD.call_once(|| tracing::warn!("{NOT_SEARCHED}"));
         }
         // Policies were told that the kernel holds what is there.
-        if facts.session.paths_held && !plan.searched {
+        let is_promised = facts.session.paths_held || settings.level == Level::Strict;
+        if is_promised && !plan.searched && probe().mounts {
             return Err(self.failure(&SessionError::TooManyNames));
         }
         Ok(plan)
@@ -507,6 +540,13 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = tokio::time::sleep(yields) => {}
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
+}
+
+/// Whether a session under this plan may change the caches.
+fn may_fill(plan: &plan::SandboxPlan, caches: &Caches) -> bool {
+    let directory = Path::new(caches.directory().as_str());
+    let writes = |rule: &PathRule| rule.path == directory && rule.rights.contains(Rights::READ | Rights::MOVE);
+    directory.is_dir() && plan.rules.iter().any(writes)
 }
 
 /// Whether a session under this plan has a proxy on this machine.

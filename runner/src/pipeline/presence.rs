@@ -1,0 +1,120 @@
+//! Who is there to be asked about a running program.
+//!
+//! A process waits in its `execve` only if somebody can be expected to answer: a person at the terminal of `run`, or
+//! one who has looked through the control socket of late. An agent that nobody watches gets its denial at
+//! once. Whose yes would count is the engine's to say.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use palisade_engine::{Approval, Channel, Oversight};
+use tokio::sync::mpsc;
+
+use super::Pipeline;
+use super::overseer::About;
+use crate::audit::RequestId;
+use crate::control::peer::Peer;
+
+/// How long somebody is taken to be there who has looked through the control socket.
+const LATELY: Duration = Duration::from_secs(300);
+
+/// People who are remembered.
+const MAX_PEOPLE: usize = 64;
+
+/// Requests that wait to be shown at one place.
+const MAX_SHOWN: usize = 32;
+
+/// Who is there.
+#[derive(Debug, Default)]
+pub(super) struct Presence(Mutex<There>);
+
+#[derive(Debug, Default)]
+struct There {
+    /// Whoever has looked through the control socket, and when.
+    seen: BTreeMap<String, Instant>,
+    /// Those who are shown each request as it comes, by number.
+    attending: BTreeMap<u64, (Approval, mpsc::Sender<RequestId>)>,
+    last: u64,
+}
+
+/// A place where a person is shown requests of running programs as they come.
+#[derive(Debug)]
+pub struct Attendance {
+    number: u64,
+    pipeline: Weak<Pipeline>,
+    requests: mpsc::Receiver<RequestId>,
+}
+
+impl Attendance {
+    /// The id of the next request that a yes from here would count for.
+    pub async fn next(&mut self) -> Option<String> {
+        self.requests.recv().await.map(|id| id.to_string())
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        if let Some(pipeline) = self.pipeline.upgrade() {
+            pipeline.presence.there().attending.remove(&self.number);
+        }
+    }
+}
+
+impl Presence {
+    fn there(&self) -> MutexGuard<'_, There> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody has looked at what waits. Whoever may be the agent does not count.
+    pub(super) fn saw(&self, peer: &Peer) {
+        if peer.doubt.is_some() {
+            return;
+        }
+        let (now, mut there) = (Instant::now(), self.there());
+        there.seen.retain(|_, seen| now.saturating_duration_since(*seen) < LATELY);
+        if there.seen.len() < MAX_PEOPLE || there.seen.contains_key(&peer.user) {
+            there.seen.insert(peer.user.clone(), now);
+        }
+    }
+}
+
+impl Pipeline {
+    /// This person is there from now on, as long as the answer lives.
+    pub fn attended_by(self: &Arc<Self>, person: Approval) -> Attendance {
+        let (sender, requests) = mpsc::channel(MAX_SHOWN);
+        let mut there = self.presence.there();
+        there.last += 1;
+        let number = there.last;
+        there.attending.insert(number, (person, sender));
+        Attendance { number, pipeline: Arc::downgrade(self), requests }
+    }
+
+    /// Whether somebody is there whose yes to this would count.
+    pub(super) fn can_ask(&self, about: &About) -> bool {
+        let now = Instant::now();
+        let (seen, attending) = {
+            let there = self.presence.there();
+            let lately = there.seen.iter().filter(|(_, seen)| now.saturating_duration_since(**seen) < LATELY);
+            let seen: Vec<String> = lately.map(|(user, _)| user.clone()).collect();
+            let attending: Vec<Approval> = there.attending.values().map(|(person, _)| person.clone()).collect();
+            (seen, attending)
+        };
+        let by_name = |user: String| Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control };
+        let looks = |person: &Approval| self.oversees(person, &Oversight::Observe).allowed;
+        attending.iter().any(|person| self.may_approve(about, person).allowed)
+            || seen.into_iter().map(by_name).any(|person| looks(&person) && self.may_approve(about, &person).allowed)
+    }
+
+    /// Shows a request where a yes to it would count: at one place, so that nobody is asked twice.
+    pub(super) fn show_to_somebody(&self, id: RequestId, about: &About) {
+        let attending: Vec<_> = self.presence.there().attending.values().cloned().collect();
+        let may = attending.into_iter().filter(|(person, _)| self.may_approve(about, person).allowed);
+        for (_, sender) in may {
+            if sender.try_send(id).is_ok() {
+                return;
+            }
+        }
+    }
+}
