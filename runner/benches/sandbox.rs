@@ -39,6 +39,8 @@ fn plan() -> SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
         searched: true,
+        scratch: Rights::NONE,
+        loopback: false,
         network: false,
         limits: Limits::default(),
         level: Level::Default,

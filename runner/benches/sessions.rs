@@ -227,7 +227,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
         for _ in 0..rounds.max(1) {
             let engine = settings.engine.now();
             let inventory = palisade_grammar::inventory_in(command.as_bytes(), session.left());
-            let facts = settings.surroundings.gather(&occasion, &inventory, engine.vocabulary());
+            let facts = settings.surroundings.gather(&occasion, &inventory, &engine);
             let Verdict::Allow(grant) = engine.decide(inventory, &facts) else { panic!("it is not allowed") };
             let started = Instant::now();
             let terms = Terms {
@@ -258,7 +258,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let id = SessionId::new().expect("a name");
     let directory = SessionDirectory::new().expect("a directory");
     let engine = settings.engine.now();
-    let promise = plan::local(&engine, &settings.accept);
+    let promise = plan::local(&engine, &settings.accept, settings.level);
     let occasion = Occasion::local(id.as_str(), settings.cwd.clone(), Some(directory.temp().clone()), promise);
     let facts = settings.surroundings.facts(&occasion);
     let plan = plan::derive(&engine, &facts, &real_roots(&engine), settings.level, settings.limits).expect("a plan");
@@ -272,6 +272,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
         cwd: settings.cwd.clone(),
         directory,
         guard: Some(guard),
+        names: None,
         gate: None,
         terminal: None,
     };

@@ -134,7 +134,16 @@ fn plan(place: &Path) -> SandboxPlan {
     rules.push(rule(place, run | Rights::MOVE));
     rules.retain(|rule| !rule.path.is_symlink());
     let (masks, limits) = (Vec::new(), Limits::default());
-    SandboxPlan { rules, masks, searched: true, network: false, limits, level: Level::Default }
+    SandboxPlan {
+        rules,
+        masks,
+        searched: true,
+        scratch: Rights::NONE,
+        loopback: false,
+        network: false,
+        limits,
+        level: Level::Default,
+    }
 }
 
 /// A repository of 2,000 files and a project of 50.

@@ -1,15 +1,18 @@
 //! Judges scripts for people who write policies: nothing runs, nothing is recorded, no directory need exist.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
+use palisade_engine::{AbsolutePath, Engine, Facts, Machine, Principal, Scratch, Session as SessionFacts, Transport};
+use palisade_grammar::Shell;
 
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
 use crate::sandbox::plan::{self, Promise};
 use crate::transport::Target;
+use crate::transport::local::SessionDirectory;
 
 /// One script and the circumstances to judge it in.
 #[derive(Clone, Debug)]
@@ -103,10 +106,10 @@ pub fn facts(settings: &Settings) -> Facts {
 
 /// Judges one case.
 pub fn judge(settings: &Settings, case: &Case) -> Explained {
-    let inventory = palisade_grammar::inventory(&case.script);
     let (surroundings, occasion) = circumstances(settings, case);
+    let inventory = palisade_grammar::inventory_in(&case.script, &occasion.left);
     let engine = settings.engine.now();
-    let facts = surroundings.gather(&occasion, &inventory, engine.vocabulary());
+    let facts = surroundings.gather(&occasion, &inventory, &engine);
     let report = engine.rehearse(inventory, &facts, case.approved);
     Explained::of(&report, &settings.redactor)
 }
@@ -119,16 +122,49 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     surroundings.principal.roles.clone_from(&case.roles);
     let engine = settings.engine.now();
     let promise = match (case.transport, case.held) {
-        (Transport::Local, _) => plan::local(&engine, &settings.accept),
+        (Transport::Local, _) => plan::local(&engine, &settings.accept, settings.level),
         (_, true) => Promise::at_target(&engine, &settings.accept),
         (_, false) => Promise::NOTHING,
     };
-    let promise = Promise { guarded: case.guarded, ..promise };
-    let occasion = Occasion::local("dry-run", case.cwd.clone(), None, promise);
-    (
-        surroundings,
-        Occasion { transport: case.transport, host: case.host.clone(), machine: case.machine.clone(), ..occasion },
-    )
+    // Where no guard stands, the kernel is taken to hold no path either: that is a transport of which nobody knows.
+    let promise = Promise { guarded: case.guarded, paths_held: promise.paths_held && case.guarded, ..promise };
+    let temp = (case.transport == Transport::Local).then(|| SessionDirectory::place_for("dry-run")).flatten();
+    let occasion = Occasion::local("dry-run", case.cwd.clone(), temp, promise);
+    let mut occasion =
+        Occasion { transport: case.transport, host: case.host.clone(), machine: case.machine.clone(), ..occasion };
+    occasion.left_with(Shell::new());
+    occasion.scratch = scratch(&engine, &surroundings.facts(&occasion), &surroundings.home);
+    (surroundings, occasion)
+}
+
+/// What a scratch directory rests on, but for the clock and the machine, which a dry run sees once.
+type Near = (String, Principal, AbsolutePath, AbsolutePath, SessionFacts);
+
+thread_local! {
+    /// The last that was found: a batch asks for the same one thousands of times, and it costs a dozen decisions.
+    static LAST: RefCell<Option<(Near, Scratch)>> = const { RefCell::new(None) };
+}
+
+fn scratch(engine: &Engine, facts: &Facts, home: &AbsolutePath) -> Scratch {
+    let near = (
+        engine.policy_set().to_owned(),
+        facts.principal.clone(),
+        facts.workspace.clone(),
+        facts.cwd.clone(),
+        facts.session.clone(),
+    );
+    if facts.transport != Transport::Local || engine.reads_what_passes() {
+        return plan::scratch(engine, facts, home);
+    }
+    LAST.with(|last| match &*last.borrow() {
+        Some((known, scratch)) if *known == near => Some(scratch.clone()),
+        _ => None,
+    })
+    .unwrap_or_else(|| {
+        let scratch = plan::scratch(engine, facts, home);
+        LAST.with(|last| *last.borrow_mut() = Some((near, scratch.clone())));
+        scratch
+    })
 }
 
 /// The real path where there is one, else the name: resolved as far as the file system allows.

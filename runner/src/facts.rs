@@ -5,6 +5,7 @@
 
 mod option;
 mod pattern;
+mod repository;
 mod sight;
 
 use std::collections::VecDeque;
@@ -14,15 +15,19 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_engine::{
-    AbsolutePath, Clock, Facts, Machine, Origin, Principal, Program, Session, Transport, Vocabulary, makes_links,
-    writes_module,
+    AbsolutePath, Clock, Engine, Facts, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session,
+    Transport, is_installed, makes_links, remotes, writes_module,
 };
-use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Resolved, Shell, Value, Word, shadows_python_module};
+use palisade_grammar::{
+    Command, Cwd, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
+    shadows_python_module,
+};
 
 use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::sandbox::plan::Promise;
+use crate::sandbox::public_certificate;
 use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -37,6 +42,7 @@ const SYSTEM_BIN: &[&str] = &[
     "/sbin",
     "/bin",
     "/usr/lib",
+    "/usr/lib64",
     "/usr/libexec",
     "/usr/local/lib",
     "/usr/local/libexec",
@@ -56,6 +62,8 @@ pub struct Surroundings {
     pub trusted: Vec<AbsolutePath>,
     /// Directories besides the workspace that the agent may change: what lies there is nobody's word for anything.
     pub writable: Vec<AbsolutePath>,
+    /// The caches of the agent's tools: what lies there is the agent's own.
+    pub caches: Option<AbsolutePath>,
     /// The `PATH` that commands run with.
     pub search: Vec<PathBuf>,
     /// What names mean at the other end of a transport; none on this machine, whose file system is looked at.
@@ -81,6 +89,11 @@ pub struct Occasion {
     pub cwd: AbsolutePath,
     /// The session's temporary directory, if it has one yet.
     pub temp: Option<AbsolutePath>,
+    /// The directories that it has for itself in place of the machine's.
+    pub scratch: Scratch,
+    /// The session's shell, in whose view of the file system its own directories lie; none before it is started.
+    #[serde(skip)]
+    pub shell: Option<i32>,
     /// What earlier scripts have left behind in the shell.
     pub left: Shell,
     /// The machine at the other end of the transport.
@@ -90,16 +103,25 @@ pub struct Occasion {
 impl Occasion {
     /// Before the first script of a local session of which the kernel holds what `promise` says.
     pub fn local(id: &str, cwd: AbsolutePath, temp: Option<AbsolutePath>, promise: Promise) -> Self {
-        let Promise { sandboxed, guarded, paths_held } = promise;
+        let Promise { sandboxed, guarded, paths_held, own_network } = promise;
         Self {
             transport: Transport::Local,
             host: "localhost".to_owned(),
-            session: Session { sandboxed, guarded, paths_held, ..Session::opened(id) },
+            session: Session { sandboxed, guarded, paths_held, own_network, ..Session::opened(id) },
             cwd,
             temp,
+            scratch: Scratch::default(),
+            shell: None,
             left: Shell::new(),
             machine: Machine::default(),
         }
+    }
+}
+
+impl Occasion {
+    /// What earlier scripts have left behind in the shell, which began with the session's own `TMPDIR`.
+    pub(crate) fn left_with(&mut self, left: Shell) {
+        self.left = left.with_temporary(self.temp.as_ref().map(AbsolutePath::as_str));
     }
 }
 
@@ -112,6 +134,7 @@ impl Surroundings {
             home,
             trusted: Vec::new(),
             writable: Vec::new(),
+            caches: None,
             search: Vec::new(),
             elsewhere: Some(FarNames(view)),
             at_target: false,
@@ -122,18 +145,19 @@ impl Surroundings {
     pub fn gather_anywhere(&self, occasion: &Occasion, inventory: &Inventory) -> Facts {
         let mut facts = self.facts(occasion);
         let programs = inventory.commands().iter();
-        let steps = Steps::new();
+        let steps = Steps::of(occasion);
         facts.programs = programs.map(|command| (command.id, self.program(occasion, command, None, &steps))).collect();
         facts
     }
 
     /// The facts for one script.
     ///
-    /// A tree that an effect reaches is looked through for members of the groups in `vocabulary`, so that `rm -r build`
-    /// is not taken for the removal of whatever a name pattern could mean.
-    pub fn gather(&self, occasion: &Occasion, inventory: &Inventory, vocabulary: &Vocabulary) -> Facts {
+    /// A tree that an effect reaches is looked through for members of the engine's path groups, so that `rm -r build` is not taken
+    /// for the removal of whatever a name pattern could mean: unless no decision depends on it.
+    pub fn gather(&self, occasion: &Occasion, inventory: &Inventory, engine: &Engine) -> Facts {
         let mut facts = self.facts(occasion);
-        let sight = Sight::new(vocabulary);
+        let asks = inventory.commands().iter().any(reaches_a_tree) && engine.asks_about_trees(&facts);
+        let sight = Sight::new(engine.vocabulary(), Steps::of(occasion));
         let mut made = Vec::new();
         let mut links = false;
         let looks = self.looks(occasion);
@@ -155,7 +179,7 @@ impl Surroundings {
             for (index, paths) in seen.map(|seen| self.matches(command, seen, &sight)).unwrap_or_default() {
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 let below = paths.iter().map(|path| sight.below(path).map(|below| below.groups));
-                if let Some(groups) = is_tree.then(|| below.collect::<Option<Vec<_>>>()).flatten() {
+                if let Some(groups) = (is_tree && asks).then(|| below.collect::<Option<Vec<_>>>()).flatten() {
                     facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
                 }
                 facts.matches.insert((command.id, index), paths);
@@ -166,8 +190,14 @@ impl Surroundings {
                 }
                 let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
                 // What an earlier command of this script unpacks or fetches is not there to be seen yet.
-                let below = (is_tree && !links && looks).then(|| sight.below(&path)).flatten();
-                if looks && imports_nothing(command, index, &path) && !writes_module(inventory) {
+                let below = (is_tree && !links && looks && asks).then(|| sight.below(&path)).flatten();
+                if looks && imports_nothing(command, index, &path, &sight.steps) && !writes_module(inventory) {
+                    facts.inert.insert((command.id, index));
+                }
+                if looks && !links && is_public_certificate(command, index, &path, engine, &sight.steps) {
+                    facts.public.insert(path.clone());
+                }
+                if looks && !links && self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps) {
                     facts.inert.insert((command.id, index));
                 }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
@@ -178,9 +208,40 @@ impl Surroundings {
                 }
                 facts.paths.insert((command.id, index), path);
             }
-            links |= makes_links(command);
+            let is_plain = |index| {
+                let path = facts.paths.get(&(command.id, index)).filter(|_| looks);
+                path.is_some_and(|path| std::fs::symlink_metadata(path.as_str()).is_ok_and(|found| found.is_file()))
+            };
+            links |= makes_links(inventory, command, is_plain);
+        }
+        // Where nothing holds the session, what its processes make of a name is not held to what is told here.
+        if looks && occasion.session.sandboxed {
+            self.tell(inventory, &sight, &mut facts);
         }
         facts
+    }
+
+    /// What the files of a project tell of the commands that stand in it.
+    fn tell(&self, inventory: &Inventory, sight: &Sight<'_>, facts: &mut Facts) {
+        let resolve = |repository: &Repository, url: &str| match place(url)? {
+            RemotePlace::Peer(peer) => Some(Remote::Peer(peer)),
+            RemotePlace::Path(path) => {
+                let found = real(&Path::new(&repository.top).join(path), Last::Followed)?;
+                let below = sight.below(&found.path).map(|below| below.groups.into_iter().collect());
+                Some(Remote::Path { path: found.path, below })
+            }
+        };
+        let directory = |command: &Command| facts.directories.get(&command.id);
+        let mut told = remotes(inventory, |command| repository::repository(directory(command)?), resolve);
+        for command in inventory.commands() {
+            let is_there = |name: &str| {
+                directory(command).is_some_and(|directory| repository::is_there(directory, &self.workspace, name))
+            };
+            if is_installed(command, is_there) {
+                told.entry(command.id).or_default().installed = true;
+            }
+        }
+        facts.told = told;
     }
 
     /// The facts without any script: for questions of the runner's own.
@@ -190,6 +251,7 @@ impl Surroundings {
             host: occasion.host.clone(),
             cwd: occasion.cwd.clone(),
             temp: occasion.temp.clone(),
+            scratch: occasion.scratch.clone(),
             machine: occasion.machine.clone(),
             ..Facts::new(self.principal.clone(), self.workspace.clone(), occasion.session.clone(), clock())
         }
@@ -216,8 +278,8 @@ impl Surroundings {
             // A directory that `mkdir` makes in this very script is there once `&&` lets the script get to it.
             let gets_there = match step.must_exist {
                 _ if self.elsewhere.is_some() => next.enters || !step.must_exist && made.contains(&next.path),
-                true => surely_entered(Path::new(next.path.as_str())),
-                false => Path::new(next.path.as_str()).is_dir() || made.contains(&next.path),
+                true => surely_entered(&looked_up.seen(Path::new(next.path.as_str()))),
+                false => looked_up.seen(Path::new(next.path.as_str())).is_dir() || made.contains(&next.path),
             };
             if !gets_there {
                 return None;
@@ -278,7 +340,9 @@ impl Surroundings {
         // The agent's own directories first: a workspace below /opt is still a workspace.
         if path.is_within(&self.workspace) {
             Origin::Workspace
-        } else if occasion.temp.as_ref().is_some_and(|temp| path.is_within(temp)) {
+        } else if [occasion.temp.as_ref(), self.caches.as_ref()].into_iter().flatten().any(|own| path.is_within(own))
+            || occasion.scratch.holds(path)
+        {
             Origin::Temp
         } else if within(&self.writable) {
             Origin::Unknown
@@ -289,6 +353,42 @@ impl Surroundings {
         } else {
             Origin::Unknown
         }
+    }
+
+    /// Whether an effect is a read of what is not there, outside of the session's own places and of all that policies name, where the kernel
+    /// holds every path: what is made there later cannot be read either.
+    fn comes_to_nothing(
+        &self,
+        facts: &Facts,
+        command: &Command,
+        effect: usize,
+        path: &AbsolutePath,
+        engine: &Engine,
+        steps: &Steps,
+    ) -> bool {
+        let reads = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Read);
+        let held = facts.session.sandboxed && facts.session.guarded && facts.session.paths_held;
+        let own = || {
+            let places = [Some(&self.workspace), facts.temp.as_ref(), self.caches.as_ref()];
+            places.into_iter().flatten().any(|place| path.is_within(place)) || facts.scratch.holds(path)
+        };
+        let named = || {
+            engine.vocabulary().groups_of(path).next().is_some()
+                || engine.roots().iter().any(|root| path.is_within(root))
+        };
+        let absent = || {
+            let found = steps.seen(Path::new(path.as_str())).symlink_metadata();
+            found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        reads && held && !own() && absent() && !named()
+    }
+
+    /// Whether a directory is one that no session can write: it is there, and lies in none of the places that sessions have for themselves.
+    pub(crate) fn is_fixed(&self, occasion: &Occasion, directory: &Path) -> bool {
+        let Some(real) = real_directory(directory).filter(|_| directory.is_absolute()) else { return false };
+        let own = [Some(&self.workspace), occasion.temp.as_ref(), self.caches.as_ref()];
+        let mut own = own.into_iter().flatten().chain(&self.writable);
+        !own.any(|place| real.is_within(place) || place.is_within(&real)) && !occasion.scratch.holds(&real)
     }
 
     /// The program lies in a directory of the search path that only root can change, and so can nobody who stands
@@ -415,12 +515,33 @@ fn own_link(path: &str) -> Option<(Link, PathBuf)> {
 }
 
 /// The effect is the loading of modules from a directory in which nothing can be taken for one of Python's own.
-fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath) -> bool {
+fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath, steps: &Steps) -> bool {
     let imports = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Import);
     let shadow = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.map_or(true, |entry| entry.file_name().to_str().is_some_and(shadows_python_module))
     };
-    imports && std::fs::read_dir(directory.as_str()).is_ok_and(|mut entries| !entries.any(shadow))
+    imports
+        && std::fs::read_dir(steps.seen(Path::new(directory.as_str()))).is_ok_and(|mut entries| !entries.any(shadow))
+}
+
+/// Whether an effect reads a file that is named like key material and holds certificates without a key, as masks take it
+/// ([`public_certificate`]).
+fn is_public_certificate(
+    command: &Command,
+    effect: usize,
+    path: &AbsolutePath,
+    engine: &Engine,
+    steps: &Steps,
+) -> bool {
+    let reads = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Read && !effect.tree);
+    reads
+        && engine.vocabulary().groups_of(path).any(|group| group == "secrets")
+        && public_certificate(&steps.seen(Path::new(path.as_str()))).1
+}
+
+/// Whether some effect of a command is on all that lies below a directory.
+fn reaches_a_tree(command: &Command) -> bool {
+    command.effects.iter().any(|effect| effect.tree)
 }
 
 /// The effect is on a path that `find` fills in, and not on the directory where it searches.
@@ -527,14 +648,15 @@ fn follow(path: &Path, last: Last, steps: &Steps, mut look_up: impl FnMut(&Path)
         }
         let next = found.join(&name);
         look_up(&next);
-        let metadata = if exists { std::fs::symlink_metadata(&next) } else { Err(not_found()) };
+        let seen = steps.seen(&next);
+        let metadata = if exists { std::fs::symlink_metadata(&seen) } else { Err(not_found()) };
         match metadata {
             Ok(metadata) if metadata.is_symlink() && !(pending.is_empty() && last == Last::Kept) => {
                 links += 1;
                 if links > MAX_LINKS || found.starts_with("/proc") {
                     return None;
                 }
-                let target = std::fs::read_link(&next).ok()?;
+                let target = std::fs::read_link(&seen).ok()?;
                 if target.is_absolute() {
                     found = PathBuf::from("/");
                 }
@@ -688,6 +810,7 @@ mod tests {
             home: place("/nowhere"),
             trusted: Vec::new(),
             writable: Vec::new(),
+            caches: None,
             search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
             elsewhere: None,
             at_target: false,

@@ -19,6 +19,7 @@
 //! ```
 
 pub mod audit;
+pub mod caches;
 pub mod checkpoint;
 pub mod control;
 mod diagnostics;
@@ -49,14 +50,14 @@ pub use palisade_engine::Decision;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
-    Applied, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Outsider, Paths,
-    Pending, PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote,
-    Settings, Taken, Transcript, TranscriptEntry,
+    Applied, Attendance, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Outsider,
+    Paths, Pending, PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules,
+    SessionNote, Settings, Taken, Transcript, TranscriptEntry,
 };
 pub use crate::redact::Redacted;
 pub use crate::result::{
-    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, JobNote, LeftOut, Omitted, Outcome, Reached,
-    ReadingAhead, Refusal, Standing, Status, Unanswered,
+    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
+    Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
 pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};
 pub use crate::transport::TargetNote;

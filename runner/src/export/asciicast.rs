@@ -68,6 +68,7 @@ fn shown(record: &Value) -> Option<String> {
         }
         "input" => format!("# input to a job, {effect}: {}\n", plain(text(record, "/cmd"))),
         "signal" => format!("# signal {} to a job, {effect}\n", plain(text(record, "/signal"))),
+        "execution" => format!("# {} at its start, {effect}{}\n", plain(text(record, "/program")), policies()),
         "denial" => format!("# {} was refused{}\n", plain(text(record, "/program")), policies()),
         "connect" => format!("# connection to {}, {effect}{}\n", plain(text(record, "/peer")), policies()),
         "close" => format!("# closed: {}\n", plain(text(record, "/reason"))),

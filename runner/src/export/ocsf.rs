@@ -32,7 +32,7 @@ pub fn event(record: &Value) -> Value {
     let effect = audit::effect_of(record);
     let kind = audit::kind(record);
     let Class { category, class, activity } = match kind {
-        "decision" | "denial" => LAUNCH,
+        "decision" | "denial" | "execution" => LAUNCH,
         "outcome" => TERMINATE,
         "connect" if effect == Some("allow") => OPEN,
         "connect" => REFUSE,
@@ -68,7 +68,7 @@ pub fn event(record: &Value) -> Value {
     }
     let actor = actor(record);
     match kind {
-        "decision" | "denial" => {
+        "decision" | "denial" | "execution" => {
             fields.insert("actor".to_owned(), actor);
             fields.insert("process".to_owned(), process(record));
         }
@@ -100,7 +100,7 @@ fn actor(record: &Value) -> Value {
 
 fn process(record: &Value) -> Value {
     match audit::kind(record) {
-        "denial" => {
+        "denial" | "execution" => {
             let words = record.get("argv").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
             json!({ "name": text(record, "/program"), "cmd_line": words.collect::<Vec<_>>().join(" ") })
         }

@@ -47,7 +47,8 @@ pub(super) fn expand(raw: &str, prefix: &str, base: &Path, sight: &Sight<'_>) ->
         }
         found = next;
     }
-    let found: Vec<PathBuf> = found.into_iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+    let found: Vec<PathBuf> =
+        found.into_iter().filter(|path| sight.steps.seen(path).symlink_metadata().is_ok()).collect();
     Some(if found.is_empty() { vec![base.join(raw)] } else { found })
 }
 
@@ -77,7 +78,7 @@ fn fitting(directory: &Path, wanted: &NamePattern, sight: &Sight<'_>) -> Option<
     let mut found = Vec::new();
     for entry in entries {
         if wanted.fits(&entry.file_name().to_str()?.to_lowercase()) {
-            found.push(entry.path());
+            found.push(directory.join(entry.file_name()));
         }
     }
     Some(found)
@@ -113,12 +114,13 @@ mod tests {
             ("'x'*", "x", None),
             ("--file=*", "", None),
         ] {
-            let found = expand(raw, prefix, &root, &Sight::new(&Vocabulary::default())).map(|paths| {
-                paths
-                    .iter()
-                    .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned())
-                    .collect::<Vec<_>>()
-            });
+            let found = expand(raw, prefix, &root, &Sight::new(&Vocabulary::default(), crate::facts::Steps::new()))
+                .map(|paths| {
+                    paths
+                        .iter()
+                        .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned())
+                        .collect::<Vec<_>>()
+                });
             let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             assert_eq!(found, expected, "{raw}");
         }

@@ -9,7 +9,9 @@ use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Vocabulary};
+use palisade_engine::{AbsolutePath, Scratch, Vocabulary};
+
+use super::Occasion;
 
 /// Files and directories that are looked at for one script; a large build directory has some 100,000. Those with long paths count for
 /// several, since all of a tree are in memory at once.
@@ -22,19 +24,56 @@ const ENTRY: usize = 256;
 /// for 2,000 names, and forty of them for one another.
 const MAX_STEPS: usize = 1_000_000;
 
-/// Names that may still be looked up. What lies behind more of them is unknown.
-pub(super) struct Steps(Cell<usize>);
+/// Names that may still be looked up, and where. What lies behind more of them is unknown.
+pub(super) struct Steps {
+    left: Cell<usize>,
+    own: Own,
+}
+
+/// What a session has in place of the machine's directories.
+#[derive(Default)]
+struct Own {
+    scratch: Scratch,
+    temp: Option<AbsolutePath>,
+    /// Its view of the file system; without one nothing is there yet.
+    root: Option<PathBuf>,
+}
 
 impl Steps {
-    /// For one script, or for a question of the runner's own.
+    /// For a question of the runner's own, about this machine.
     pub(super) fn new() -> Self {
-        Self(Cell::new(MAX_STEPS))
+        Self { left: Cell::new(MAX_STEPS), own: Own::default() }
+    }
+
+    /// For one script.
+    pub(super) fn of(occasion: &Occasion) -> Self {
+        let root = occasion.shell.map(|shell| PathBuf::from(format!("/proc/{shell}/root")));
+        let own = Own { scratch: occasion.scratch.clone(), temp: occasion.temp.clone(), root };
+        Self { own, ..Self::new() }
+    }
+
+    /// Where the server finds what the session has at an absolute path. What is not there yet has a place that does not exist.
+    pub(super) fn seen(&self, path: &Path) -> PathBuf {
+        let Own { scratch, temp, root } = &self.own;
+        let known = || AbsolutePath::new(path.to_str()?);
+        let Some(known) = known().filter(|_| temp.is_some() || !scratch.places.is_empty()) else { return path.into() };
+        // The directory is the session's own; before that is opened, the one that it will be made in stands for it.
+        let leads_to_temp = temp.as_ref().is_some_and(|temp| temp.is_within(&known));
+        if !scratch.holds(&known) && !leads_to_temp || scratch.places.contains(&known) {
+            return path.into();
+        }
+        match root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            None if leads_to_temp && path.symlink_metadata().is_err() => std::env::temp_dir(),
+            None if leads_to_temp => path.into(),
+            None => PathBuf::from("/proc/self/none").join(path.strip_prefix("/").unwrap_or(path)),
+        }
     }
 
     /// Whether another one may be looked up.
     pub(super) fn take(&self) -> bool {
-        let left = self.0.get().checked_sub(1);
-        self.0.set(left.unwrap_or(0));
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.unwrap_or(0));
         left.is_some()
     }
 }
@@ -58,8 +97,8 @@ pub(super) struct Sight<'v> {
 }
 
 impl<'v> Sight<'v> {
-    pub(super) fn new(vocabulary: &'v Vocabulary) -> Self {
-        Self { vocabulary, left: Cell::new(MAX_ENTRIES), steps: Steps::new(), seen: RefCell::default() }
+    pub(super) fn new(vocabulary: &'v Vocabulary, steps: Steps) -> Self {
+        Self { vocabulary, left: Cell::new(MAX_ENTRIES), steps, seen: RefCell::default() }
     }
 
     /// What is below a directory; `None` if it cannot be looked through whole: too much is there, a part may not be read, or a name
@@ -85,7 +124,7 @@ impl<'v> Sight<'v> {
                 Err(_) => return None,
             };
             for entry in entries {
-                let (path, kind) = (entry.path(), entry.file_type().ok()?);
+                let (path, kind) = (next.join(entry.file_name()), entry.file_type().ok()?);
                 links |= kind.is_symlink();
                 if kind.is_dir() {
                     pending.push(path.clone());
@@ -112,7 +151,7 @@ impl<'v> Sight<'v> {
         // Even an empty one takes a look.
         let left = self.left.get().checked_sub(1).ok_or(io::ErrorKind::QuotaExceeded)?;
         self.left.set(left);
-        std::fs::read_dir(directory)?.map(spend).collect()
+        std::fs::read_dir(self.steps.seen(directory))?.map(spend).collect()
     }
 }
 
@@ -135,7 +174,7 @@ mod tests {
         }
         let path = AbsolutePath::new(path.to_str().unwrap()).unwrap();
         let vocabulary = Vocabulary::default();
-        let sight = Sight::new(&vocabulary);
+        let sight = Sight::new(&vocabulary, Steps::new());
         for _ in 0..3 {
             assert!(sight.below(&path).is_some());
             assert_eq!(sight.left.get(), MAX_ENTRIES - 4);
@@ -146,7 +185,7 @@ mod tests {
         let before = sight.left.get();
         assert!(sight.entries(Path::new(&deep)).is_ok());
         assert_eq!(before - sight.left.get(), 2 + deep.len() / ENTRY, "a long path takes room");
-        let tired = Sight { left: Cell::new(3), ..Sight::new(&vocabulary) };
+        let tired = Sight { left: Cell::new(3), ..Sight::new(&vocabulary, Steps::new()) };
         assert!(tired.below(&path).is_none());
         assert!(tired.entries(Path::new("/nonexistent")).is_err_and(|error| !is_no_directory(&error)));
     }

@@ -38,6 +38,14 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a canonical address lies in a network of somebody's own: RFC 1918, and unique local ones.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_private(),
+        IpAddr::V6(six) => six.is_unique_local(),
+    }
+}
+
 fn is_in(address: IpAddr, range: IpAddr, bits: u32) -> bool {
     match (address, range) {
         (IpAddr::V4(address), IpAddr::V4(range)) => {

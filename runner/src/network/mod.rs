@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The session's network holds nothing but a loopback device, and on it a socket that the session's first process has opened and
-//! handed out. Nothing in the session can listen, and no other session is in that network. What a program is told to use
+//! handed out. No other session is in that network. Where policy lets the session use that device, its programs listen and connect there
+//! by themselves; otherwise they can reach the proxy alone. What a program is told to use
 //! ([`variables`]) is a convenience: whoever does without has no network.
 //!
 //! Decided here: which connections a session gets (the engine is asked in [`Gate::decide`] alone), and what of them is on record.
@@ -31,6 +32,7 @@ use std::time::Duration;
 use palisade_engine::{Act, Connection, Decision, Facts, Grant, Report, canonical_host};
 use tokio::net::TcpStream;
 
+pub(crate) use self::programs::Became;
 pub use self::programs::Programs;
 pub use self::proxy::Proxy;
 use crate::audit::{Audit, Entry};
@@ -55,13 +57,26 @@ const MAX_REFUSALS: usize = 256;
 
 /// The variables that tell programs of the proxy, in the spellings that there are. It is named as an HTTP proxy throughout:
 /// it speaks SOCKS at the same place, but programs without that give up on a name that says so.
-pub fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+///
+/// With a loopback device of its `own`, what a session's programs look for there is not asked of the proxy.
+pub fn variables(own: bool) -> impl Iterator<Item = (OsString, OsString)> {
     let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
     let set = VARIABLES.iter().map(move |name| (OsString::from(name), OsString::from(&proxy)));
-    set.chain(["no_proxy", "NO_PROXY"].map(|name| (name.into(), OsString::new())))
+    let none = if own { OWN_LOOPBACK } else { "" };
+    set.chain(["no_proxy", "NO_PROXY"].map(|name| (name.into(), none.into())))
 }
 
+/// In the spellings that programs know: Go's takes a range of addresses, curl and Python names and single ones.
+const OWN_LOOPBACK: &str = "localhost,127.0.0.1,127.0.0.0/8,::1,[::1],0.0.0.0";
+
 const VARIABLES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+/// The facts for a connection that leaves the session: what the server finds at a loopback address is the machine's.
+fn outside(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    facts.session.own_network = false;
+    facts
+}
 
 /// What decides on the connections of one session.
 pub struct Gate {
@@ -77,6 +92,8 @@ struct State {
     facts: Facts,
     /// Peers that a person was shown in the current script, and has allowed.
     approved: HashSet<(String, u16)>,
+    /// Programs that a person has allowed to install packages in the current script: what it starts may reach what they may.
+    installers: BTreeSet<String>,
     /// Where the current script's refusals go.
     progress: Option<Arc<Progress>>,
     /// What was refused to it.
@@ -132,8 +149,15 @@ struct Wanted<'a> {
 impl Gate {
     /// For a session that is opened on these facts.
     pub fn new(policies: Policies, redactor: Redactor, audit: Audit, facts: &Facts) -> Arc<Self> {
-        let state =
-            State { facts: facts.clone(), approved: HashSet::new(), progress: None, refused: BTreeSet::new(), more: 0 };
+        let facts = outside(facts);
+        let state = State {
+            facts,
+            approved: HashSet::new(),
+            installers: BTreeSet::new(),
+            progress: None,
+            refused: BTreeSet::new(),
+            more: 0,
+        };
         Arc::new(Self { policies, redactor, audit, programs: Arc::default(), state: Mutex::new(state) })
     }
 
@@ -148,8 +172,18 @@ impl Gate {
             grant.commands().iter().flat_map(|command| &command.effects).filter_map(|effect| effect.peer.as_ref());
         let peers = peers.filter(|_| grant.is_approved());
         let approved = peers.filter_map(|peer| Some((one_spelling(&peer.host)?, peer.port))).collect();
-        let progress = Some(Arc::clone(progress));
-        *self.state() = State { facts: grant.facts().clone(), approved, progress, refused: BTreeSet::new(), more: 0 };
+        let asked = grant.commands().iter().filter(|command| {
+            grant.is_approved() && command.invocation.groups.iter().any(|group| group.starts_with("install-"))
+        });
+        let installers = asked.filter_map(|command| command.invocation.words.first().cloned()).collect();
+        *self.state() = State {
+            facts: outside(grant.facts()),
+            approved,
+            installers,
+            progress: Some(Arc::clone(progress)),
+            refused: BTreeSet::new(),
+            more: 0,
+        };
     }
 
     /// Listens for a session whose first process is `first`, until the proxy is dropped.
@@ -219,14 +253,22 @@ impl Gate {
         }
     }
 
-    /// The engine's answer: the policies that permit it.
+    /// The engine's answer: the policies that permit it, to the program or to one that a person let install packages.
     fn decide(&self, wanted: &Wanted<'_>, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
+        let installers = self.state().installers.clone();
+        let own = self.decide_for(wanted, wanted.program, address);
+        installers.iter().fold(own, |answer, installer| {
+            answer.or_else(|refused| self.decide_for(wanted, installer, address).map_err(|_| refused))
+        })
+    }
+
+    fn decide_for(&self, wanted: &Wanted<'_>, program: &str, address: Option<IpAddr>) -> Result<Vec<String>, Refused> {
         let (facts, approved) = {
             let state = self.state();
             (state.facts.clone(), state.approved.contains(&(wanted.host.to_owned(), wanted.port)))
         };
         let engine = self.policies.now();
-        let (host, port, program) = (wanted.host, wanted.port, wanted.program);
+        let (host, port) = (wanted.host, wanted.port);
         let act = Act::Connect { host: host.to_owned(), address, port, program: program.to_owned() };
         let report = engine.judge(&facts, &act, approved);
         if report.decision != Decision::Allow {
@@ -236,7 +278,9 @@ impl Gate {
             return Ok(report.policies().into_iter().collect());
         };
         let is_shown = approved && host.parse::<IpAddr>().is_ok_and(|literal| address::canonical(literal) == address);
-        if is_shown || engine.grants_address(&facts, &Connection { host, address, port, program }, approved) {
+        // The operator has named this very host, and it is in the operator's network.
+        let is_own = address::is_private(address) && engine.vocabulary().is_own_host(host);
+        if is_shown || is_own || engine.grants_address(&facts, &Connection { host, address, port, program }, approved) {
             return Ok(report.policies().into_iter().collect());
         }
         let reason = format!("`{host}` means {address}, and no policy permits that very address or its range.");
@@ -330,7 +374,7 @@ impl Refused {
 
 const NO_NAME: &str = "This is no name or address of a host as policies know them; one in another script than ASCII is written in its `xn--` form.";
 
-const GRANT_ADDRESS: &str = "A policy that looks at `resource.ip` can permit addresses that are not public.";
+const GRANT_ADDRESS: &str = "Name the host itself in a host group of the settings ([groups.hosts]) if it is in your own network; or permit the address by a policy that looks at `resource.ip`.";
 
 /// The peer as policies name it; none for what is neither a name nor an address. An IPv6 address that wraps an IPv4 one
 /// becomes that.

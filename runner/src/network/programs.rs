@@ -12,6 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,23 +40,56 @@ struct Known {
     executed: u64,
     /// What it is; empty if that is not what its name says.
     name: String,
+    /// It is `env`, which a script's first line names, and becomes the interpreter with these words.
+    becomes: Option<Vec<Vec<u8>>>,
+}
+
+/// A program that a process has become.
+pub(crate) struct Became<'a> {
+    /// What it is, if that is what its name says.
+    pub(crate) name: &'a str,
+    /// The words that it was executed with.
+    pub(crate) words: &'a [Vec<u8>],
+    /// A script was executed, of which this is the interpreter.
+    pub(crate) of_script: bool,
+    /// The installed program behind its words.
+    pub(crate) image: &'a str,
 }
 
 impl Programs {
-    /// A process that began at `since`, and has not run an instruction of it yet, has become a program: `name`, if it is what that says.
-    pub(crate) fn became(&self, process: i32, since: u64, name: &str) {
-        let name = if is_handed_a_socket(process) { "" } else { whole(name) };
+    /// A process that began at `since`, and has not run an instruction of it yet, has become a program.
+    ///
+    /// `#!/usr/bin/env node` makes a script two programs, one after the other in the same process: what `env` becomes, with the very words that
+    /// the script's first line gives it, still is that script.
+    pub(crate) fn became(&self, process: i32, since: u64, program: &Became<'_>) {
         let mut known = self.known();
+        let earlier = known.get(&process).filter(|known| known.since == since);
+        let script = earlier.filter(|earlier| {
+            !program.of_script && !program.name.is_empty() && earlier.becomes.as_deref() == Some(program.words)
+        });
+        let name = script.map_or_else(|| whole(program.name).to_owned(), |script| script.name.clone());
+        let name = if is_handed_a_socket(process) { String::new() } else { name };
+        let becomes = program
+            .words
+            .split_first()
+            .filter(|_| program.of_script && program.image == "env")
+            .map(|(_, words)| words.to_vec());
         if known.len() >= MAX_KNOWN {
             known.retain(|process, known| ProcessStat::may_live(*process, known.since));
         }
-        known.insert(process, Known { since, executed: ProcessStat::now(), name: name.to_owned() });
+        known.insert(process, Known { since, executed: ProcessStat::now(), name, becomes });
     }
 
-    /// The program at the other end of a connection to the proxy, which comes from `port` in the network of the process
-    /// `first`; empty if that cannot be said for sure.
-    pub(super) fn at(&self, first: i32, port: u16) -> String {
-        let holders = holders(first, port).unwrap_or_default();
+    /// A process that began at `since` is in another one's hands, and no program any more.
+    pub(crate) fn traced(&self, process: i32, since: u64) {
+        self.known().insert(process, Known { since, executed: 0, name: String::new(), becomes: None });
+    }
+
+    /// The program at the other end of a connection to the proxy, which comes from `from` in the network of the process
+    /// `first`; empty if that cannot be said for sure. A session may have any number of addresses at the same port.
+    pub(super) fn at(&self, first: i32, from: SocketAddr) -> String {
+        let IpAddr::V4(address) = from.ip().to_canonical() else { return String::new() };
+        let holders = holders(first, (address, from.port())).unwrap_or_default();
         let mut names = holders.iter().map(|process| self.name_of(*process).unwrap_or_default());
         let Some(name) = names.next() else { return String::new() };
         if names.all(|other| other == name) { name } else { String::new() }
@@ -105,9 +139,10 @@ fn local_sockets(process: &str) -> std::io::Result<HashSet<u64>> {
     Ok(table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)?.parse().ok()).collect())
 }
 
-/// The processes in the network of `first` that hold the connection from `port` to the proxy.
-fn holders(first: i32, port: u16) -> std::io::Result<Vec<i32>> {
-    let wanted = |connection: &&Connection| connection.from == port && connection.to == PROXY_PORT;
+/// The processes in the network of `first` that hold the connection from there to the proxy.
+fn holders(first: i32, from: Place) -> std::io::Result<Vec<i32>> {
+    let wanted =
+        |connection: &&Connection| connection.from == from && connection.to == (Ipv4Addr::LOCALHOST, PROXY_PORT);
     let connections = connections(first)?;
     let Some(connection) = connections.iter().find(wanted) else { return Ok(Vec::new()) };
     let own = network(first)?;
@@ -142,21 +177,70 @@ fn descriptors(process: i32) -> std::io::Result<Vec<PathBuf>> {
     Ok(entries.filter_map(|entry| fs::read_link(entry.path()).ok()).collect())
 }
 
+/// An address and a port.
+type Place = (Ipv4Addr, u16);
+
 /// One end of a TCP connection.
 struct Connection {
-    from: u16,
-    to: u16,
+    from: Place,
+    to: Place,
     inode: u64,
 }
 
-/// The ends of TCP connections in a process's network. IPv6 there is none: the session can make no such socket.
+/// The ends of TCP connections in a process's network that go to an IPv4 address, by sockets of either kind.
 fn connections(process: i32) -> std::io::Result<Vec<Connection>> {
-    let table = fs::read_to_string(format!("/proc/{process}/net/tcp"))?;
-    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let column = |at: usize| columns.get(at).copied();
-        Some(Connection { from: port(column(1)?)?, to: port(column(2)?)?, inode: column(9)?.parse().ok()? })
+        Some(Connection { from: place(column(1)?)?, to: place(column(2)?)?, inode: column(9)?.parse().ok()? })
     };
-    Ok(table.lines().skip(1).filter_map(row).collect())
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        match fs::read_to_string(format!("/proc/{process}/net/{table}")) {
+            Ok(table) => found.extend(table.lines().skip(1).filter_map(row)),
+            // A kernel without IPv6.
+            Err(error) if table == "tcp6" && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// As the kernel writes it: each 32 bits of an address as a number of this machine's, in hexadecimal. None for what is no IPv4 address.
+fn place(told: &str) -> Option<Place> {
+    let (address, port) = told.split_once(':')?;
+    let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);
+    let four = match address.len() {
+        8 => address,
+        32 => {
+            let mapped = [[0; 4], [0; 4], [0, 0, 0xff, 0xff]];
+            let parts = [address.get(..8)?, address.get(8..16)?, address.get(16..24)?];
+            let is_mapped = parts.into_iter().zip(mapped).all(|(part, mapped)| number(part) == Some(mapped));
+            address.get(24..).filter(|_| is_mapped)?
+        }
+        _ => return None,
+    };
+    Some((Ipv4Addr::from(number(four)?), u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn an_address_is_read_as_the_kernel_writes_it() {
+        let own = |port| Some((Ipv4Addr::LOCALHOST, port));
+        for (told, expected) in [
+            ("0100007F:0C38", own(PROXY_PORT)),
+            ("0200007F:0C38", Some((Ipv4Addr::new(127, 0, 0, 2), PROXY_PORT))),
+            ("0000000000000000FFFF00000100007F:0C38", own(PROXY_PORT)),
+            ("00000000000000000000000001000000:0C38", None),
+            ("0000000000000001FFFF00000100007F:0C38", None),
+            ("0100007F", None),
+            ("0100007F:X", None),
+        ] {
+            assert_eq!(place(told), expected, "{told}");
+        }
+    }
 }

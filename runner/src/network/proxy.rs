@@ -4,6 +4,7 @@
 //! by which it must have said what it wants, and there are only so many at once; the others wait in the session's own kernel queue.
 
 use std::io::{ErrorKind, Result};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ async fn take_up(gate: Arc<Gate>, listener: TcpListener, first: i32) {
             Ok((stream, from)) => {
                 let gate = Arc::clone(&gate);
                 connections.spawn(async move {
-                    let ended = Client::new(gate, stream, first, from.port()).live().await;
+                    let ended = Client::new(gate, stream, first, from).live().await;
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a connection of a session's has broken");
                     }
@@ -79,13 +80,13 @@ struct Client {
     from: Source<OwnedReadHalf>,
     to: OwnedWriteHalf,
     first: i32,
-    port: u16,
+    at: SocketAddr,
 }
 
 impl Client {
-    fn new(gate: Arc<Gate>, stream: TcpStream, first: i32, port: u16) -> Self {
+    fn new(gate: Arc<Gate>, stream: TcpStream, first: i32, at: SocketAddr) -> Self {
         let (from, to) = stream.into_split();
-        Self { gate, from: Source::new(from), to, first, port }
+        Self { gate, from: Source::new(from), to, first, at }
     }
 
     async fn live(mut self) -> Result<()> {
@@ -166,7 +167,7 @@ impl Client {
 
     async fn connect(&self, peer: &Authority) -> std::result::Result<(TcpStream, String), NoConnection> {
         // Some files of `/proc` are read: a thousandth of a second, in which others go on.
-        let program = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.port));
+        let program = tokio::task::block_in_place(|| self.gate.programs().at(self.first, self.at));
         self.gate.connect(&peer.host, peer.port, &program).await
     }
 

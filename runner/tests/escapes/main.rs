@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use palisade_runner::sandbox::meter::{Exceeded, Meter, Watch};
 use palisade_runner::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
-use palisade_runner::sandbox::{Disks, Launch, prepare, probe, spawn};
+use palisade_runner::sandbox::{Disks, Launch, Namespaces, prepare, probe, spawn};
 use tempfile::TempDir;
 
 const PRELUDE: &str = include_str!("prelude.py");
@@ -105,6 +105,34 @@ fn rows(table: &str) -> impl Iterator<Item = Row<'_>> {
     })
 }
 
+/// What a session may do in a network of its own that is refused to others: sockets that lead nowhere but to itself.
+const OWN_NETWORK: [&str; 7] = [
+    "tcp-listen",
+    "tcp-listen-without-bind",
+    "netlink-route",
+    "inet6-stream",
+    "inet6-datagram",
+    "socket-high-bits",
+    "resolve",
+];
+
+/// With a loopback device of its own a session still reaches nobody else.
+#[test]
+fn a_network_of_its_own_leads_nowhere() {
+    if probe().namespaces == Namespaces::None {
+        return;
+    }
+    let table = include_str!("network.txt");
+    let mut escaped = Vec::new();
+    for row in rows(table).filter(|row| !row.open && !OWN_NETWORK.contains(&row.name)) {
+        let mut world = World::new();
+        world.own_network = true;
+        let (output, _) = world.sandboxed(row.script);
+        escaped.extend(world.damage(&output).map(|how| format!("{}: {how}", row.name)));
+    }
+    assert!(escaped.is_empty(), "{}", escaped.join("\n"));
+}
+
 fn hold(table: &str) {
     hold_with(table, false);
 }
@@ -177,6 +205,8 @@ struct World {
     mark: String,
     /// Its limits are watched, as those of a session are.
     metered: bool,
+    /// It may use a loopback device of its own.
+    own_network: bool,
 }
 
 /// Bytes that an attempt may use.
@@ -231,6 +261,7 @@ impl World {
             _inherited: inherited,
             mark,
             metered: false,
+            own_network: false,
         }
     }
 
@@ -351,7 +382,16 @@ impl World {
             disk: self.metered.then_some(8 << 20),
             ..Limits::default()
         };
-        SandboxPlan { rules, masks: Vec::new(), searched: true, network: false, limits, level: Level::Default }
+        SandboxPlan {
+            rules,
+            masks: Vec::new(),
+            searched: true,
+            scratch: Rights::NONE,
+            loopback: self.own_network,
+            network: false,
+            limits,
+            level: Level::Default,
+        }
     }
 
     /// What an attempt did, by what it printed and by what is to be seen out here.

@@ -126,6 +126,8 @@ fn plan(root: &Path) -> SandboxPlan {
         rules,
         masks: Vec::new(),
         searched: true,
+        scratch: Rights::NONE,
+        loopback: false,
         network: false,
         limits: Limits::default(),
         level: Level::Default,

@@ -30,6 +30,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
     Settings {
         engine: Policies::new(Engine::new(bundle, vocabulary)),
         surroundings: Surroundings {
+            caches: None,
             principal: Principal::os_user(who, who, BTreeSet::from(["developer".to_owned()])),
             workspace: workspace.clone(),
             home,
@@ -54,6 +55,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         people: palisade_runner::control::People::default(),
         verb: who,
         audit: audit::Settings::new(root.join("audit"), sync),
+        caches: None,
         view: None,
         checkpoints: checkpoint::Settings::new(root.join("checkpoints")),
         redactor: Redactor::builtin().expect("the shipped rules"),

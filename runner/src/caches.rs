@@ -1,0 +1,296 @@
+//! Caches of the tools that an agent runs: one directory for each agent and workspace, which outlasts its sessions.
+//!
+//! Compilers and package managers need a cache that they can write. The person's own may not be it: what an agent left there would run
+//! outside of the sandbox. So each agent has a directory of Palisade's, and tools are told of it by their variables. What the person's
+//! caches hold already is still read: crates through links, Go's modules through a `file://` proxy.
+//!
+//! The directory may be removed at any time. One that has not been used for [`UNUSED`] is removed by the next server.
+//!
+//! Decided here: where it lies, what is in it at first, and which variables name it. Not decided here: who may change it; policies
+//! permit that by the path group `caches`.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, FileTimes};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::{Duration, SystemTime};
+
+use palisade_engine::AbsolutePath;
+use rustix::fs::CWD;
+use sha2::{Digest, Sha256};
+
+use crate::removal;
+
+/// How long nobody has used a directory that is removed.
+const UNUSED: Duration = Duration::from_secs(60 * 60 * 24 * 60);
+
+/// Entries that are linked or copied from the person's caches.
+const MAX_ENTRIES: usize = 50_000;
+
+/// Bytes that are copied from the person's caches.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The caches of one agent in one workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caches {
+    directory: AbsolutePath,
+    home: AbsolutePath,
+}
+
+impl Caches {
+    /// Those of this agent, which works for this user in this workspace, below the directory `base` that is Palisade's.
+    #[must_use]
+    pub fn of(
+        base: &AbsolutePath,
+        home: &AbsolutePath,
+        user: &str,
+        agent: &str,
+        workspace: &AbsolutePath,
+    ) -> Option<Self> {
+        let mut hash = Sha256::new();
+        for part in [user, agent, workspace.as_str()] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let name: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Some(Self { directory: base.child(&name)?, home: home.clone() })
+    }
+
+    /// Where they lie.
+    #[must_use]
+    pub fn directory(&self) -> &AbsolutePath {
+        &self.directory
+    }
+
+    /// Makes the directory for this user alone, if it is not there, and puts what the person's caches hold within reach. Removes those of
+    /// others that nobody uses any more.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else is there.
+    pub fn make(&self) -> io::Result<()> {
+        let directory = Path::new(self.directory.as_str());
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let about = fs::symlink_metadata(directory)?;
+        let is_ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 == 0;
+        if !is_ours || directory.canonicalize()? != directory {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        File::open(directory)?.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| {
+            let base = directory.parent().map(Path::to_owned);
+            let sweep = move || base.iter().for_each(|base| sweep(base));
+            // Where there is no thread to be had, the next server does it.
+            let _later = std::thread::Builder::new().name("palisade-caches".to_owned()).spawn(sweep);
+        });
+        let mut seed = Seed { entries: 0, bytes: 0 };
+        // A cache that was filled in part is a smaller cache.
+        if let Err(error) = seed.cargo(&Path::new(self.home.as_str()).join(".cargo"), &directory.join("cargo")) {
+            tracing::debug!(%error, "the crates that are there cannot be shown to sessions");
+        }
+        Ok(())
+    }
+
+    /// The variables that tell tools of it. What is `set` already stays.
+    pub fn variables(&self, set: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+        let own = |name: &str| format!("{}/{name}", self.directory.as_str());
+        let modules = format!("{}/go/pkg/mod/cache/download", self.home.as_str());
+        let proxy = "https://proxy.golang.org,direct";
+        let proxy = if Path::new(&modules).is_dir() { format!("file://{modules},{proxy}") } else { proxy.to_owned() };
+        let rows = [
+            // Go's build cache, ccache, pip, uv, poetry, deno and most others.
+            ("XDG_CACHE_HOME", self.directory.as_str().to_owned()),
+            ("CARGO_HOME", own("cargo")),
+            ("GOMODCACHE", own("go-mod")),
+            ("GOPROXY", proxy),
+            ("GRADLE_USER_HOME", own("gradle")),
+            ("NUGET_PACKAGES", own("nuget")),
+            ("YARN_GLOBAL_FOLDER", own("yarn")),
+            ("npm_config_cache", own("npm")),
+            ("npm_config_store_dir", own("pnpm")),
+        ];
+        let is_set = |name: &str| set.iter().any(|(known, _)| known == name);
+        let rows = rows.into_iter().filter(|(name, _)| !is_set(name));
+        rows.map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}
+
+/// What is put into a cache that is new, or older than what it is taken from.
+struct Seed {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Seed {
+    /// Crates and repositories are linked: cargo reads them where they lie, and makes new ones beside. The index is copied, since cargo
+    /// writes into its files.
+    fn cargo(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if !from.is_dir() {
+            return Ok(());
+        }
+        for (name, depth) in [("registry/cache", 2), ("registry/src", 2), ("git/db", 1), ("git/checkouts", 2)] {
+            self.link(&from.join(name), &to.join(name), depth)?;
+        }
+        for registry in entries(&from.join("registry/index"))? {
+            let to = to.join("registry/index").join(registry.file_name().unwrap_or_default());
+            if fs::symlink_metadata(&to).is_err() {
+                self.copy(&registry, &to)?;
+            }
+        }
+        fs::create_dir_all(to)?;
+        for name in ["config.toml", "config"] {
+            self.link(&from.join(name), &to.join(name), 0)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: u64) -> io::Result<()> {
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.entries > MAX_ENTRIES || self.bytes > MAX_BYTES {
+            Err(io::ErrorKind::QuotaExceeded.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes directories of its own down to `depth`, and links to what lies there.
+    fn link(&mut self, from: &Path, to: &Path, depth: usize) -> io::Result<()> {
+        let mut open = vec![(from.to_owned(), to.to_owned(), depth)];
+        while let Some((from, to, depth)) = open.pop() {
+            self.count(0)?;
+            if depth == 0 || !from.is_dir() {
+                if from.exists() && fs::symlink_metadata(&to).is_err() {
+                    symlink(&from, &to)?;
+                }
+                continue;
+            }
+            fs::create_dir_all(&to)?;
+            for entry in entries(&from)? {
+                let to = to.join(entry.file_name().unwrap_or_default());
+                open.push((entry, to, depth - 1));
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut open = vec![(from.to_owned(), to.to_owned())];
+        while let Some((from, to)) = open.pop() {
+            let about = fs::symlink_metadata(&from)?;
+            self.count(about.len())?;
+            if about.is_dir() {
+                fs::create_dir_all(&to)?;
+                open.extend(entries(&from)?.into_iter().map(|entry| {
+                    let to = to.join(entry.file_name().unwrap_or_default());
+                    (entry, to)
+                }));
+            } else if about.is_file() {
+                fs::copy(&from, &to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What lies in a directory; nothing where there is none.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the directories that have not been used for long.
+fn sweep(base: &Path) {
+    for path in entries(base).unwrap_or_default() {
+        let is_old = |about: &fs::Metadata| {
+            about.is_dir() && about.modified().is_ok_and(|then| then.elapsed().is_ok_and(|age| age > UNUSED))
+        };
+        if !fs::symlink_metadata(&path).is_ok_and(|about| is_old(&about)) {
+            continue;
+        }
+        let removed = removal::opened(CWD, &path)
+            .map_err(io::Error::from)
+            .and_then(|directory| removal::empty(&directory, None, u64::MAX))
+            .and_then(|_| fs::remove_dir(&path));
+        match removed {
+            Ok(()) => tracing::info!(path = %path.display(), "removed caches that no agent has used for long"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "unused caches cannot be removed"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> AbsolutePath {
+        AbsolutePath::new(path.to_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_agent_and_workspace_has_its_own() {
+        let of = |user: &str, agent: &str, workspace: &str| {
+            let root = AbsolutePath::new("/c").unwrap();
+            Caches::of(&root, &root, user, agent, &AbsolutePath::new(workspace).unwrap()).unwrap().directory
+        };
+        assert_eq!(of("u", "a", "/w"), of("u", "a", "/w"));
+        for other in [of("v", "a", "/w"), of("u", "b", "/w"), of("u", "a", "/x"), of("ua", "", "/w")] {
+            assert_ne!(of("u", "a", "/w"), other);
+        }
+    }
+
+    #[test]
+    fn crates_that_are_there_are_read_and_new_ones_stay_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().canonicalize().unwrap();
+        let cargo = home.join(".cargo");
+        for name in ["registry/cache/r/a.crate", "registry/src/r/a/lib.rs", "registry/index/r/.cache/a", "config.toml"]
+        {
+            fs::create_dir_all(cargo.join(name).parent().unwrap()).unwrap();
+            fs::write(cargo.join(name), "person's").unwrap();
+        }
+        let caches = Caches::of(&at(&home.join("base")), &at(&home), "u", "a", &at(&home)).unwrap();
+        caches.make().unwrap();
+        let own = Path::new(caches.directory().as_str()).join("cargo");
+        for name in ["registry/cache/r/a.crate", "registry/src/r/a/lib.rs", "registry/index/r/.cache/a", "config.toml"]
+        {
+            assert_eq!(fs::read_to_string(own.join(name)).unwrap(), "person's", "{name}");
+        }
+        fs::create_dir(own.join("registry/src/r/b")).unwrap();
+        fs::write(own.join("registry/index/r/.cache/a"), "agent's").unwrap();
+        assert!(!cargo.join("registry/src/r/b").exists());
+        assert_eq!(fs::read_to_string(cargo.join("registry/index/r/.cache/a")).unwrap(), "person's");
+        // Another time adds what has come since.
+        fs::create_dir(cargo.join("registry/src/r/c")).unwrap();
+        caches.make().unwrap();
+        assert!(own.join("registry/src/r/c").exists());
+        assert_eq!(fs::metadata(caches.directory().as_str()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn what_nobody_uses_any_more_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["old/deep", "new"] {
+            fs::create_dir_all(root.path().join(name)).unwrap();
+        }
+        let then = FileTimes::new().set_modified(SystemTime::now() - 2 * UNUSED);
+        File::open(root.path().join("old")).unwrap().set_times(then).unwrap();
+        sweep(root.path());
+        assert!(!root.path().join("old").exists() && root.path().join("new").exists());
+    }
+
+    #[test]
+    fn what_the_settings_set_stays() {
+        let root = AbsolutePath::new("/c").unwrap();
+        let caches = Caches::of(&root, &root, "u", "a", &root).unwrap();
+        let set = [("CARGO_HOME".into(), "/mine".into())];
+        let names: Vec<OsString> = caches.variables(&set).into_iter().map(|(name, _)| name).collect();
+        assert!(!names.contains(&"CARGO_HOME".into()) && names.contains(&"XDG_CACHE_HOME".into()), "{names:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Looks up what a command's words leave open and its directory tells: a repository's configuration, and tools that are
+//! installed below a project.
+//!
+//! The files are the agent's: they are read bounded, and never through a link.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
+use rustix::fs::OFlags;
+
+/// Directories above a command's that are looked into.
+const MAX_ABOVE: usize = 64;
+
+/// The repository that a directory belongs to.
+pub(super) fn repository(directory: &AbsolutePath) -> Option<Repository> {
+    let top = Path::new(directory.as_str())
+        .ancestors()
+        .take(MAX_ABOVE)
+        .find(|above| above.join(".git").symlink_metadata().is_ok())?;
+    let git = top.join(".git");
+    let kind = git.symlink_metadata().ok()?;
+    let (own, common) = if kind.is_dir() {
+        (git.clone(), git)
+    } else if kind.is_file() {
+        let own = beside(top, text(&git)?.strip_prefix("gitdir:")?.trim());
+        let common = text(&own.join("commondir")).map(|common| beside(&own, common.trim()));
+        (own.clone(), common.unwrap_or(own))
+    } else {
+        return None;
+    };
+    let modules = top.join(".gitmodules");
+    let modules = if modules.symlink_metadata().is_ok() { text(&modules)? } else { String::new() };
+    Repository::read(
+        top.to_str()?,
+        &text(&common.join("config"))?,
+        &modules,
+        &text(&own.join("HEAD")).unwrap_or_default(),
+    )
+}
+
+/// Whether a file of a project is there that a command in `directory` would find: in it, or above it up to the workspace.
+/// A lock file counts while it is no older than what it is made of.
+pub(super) fn is_there(directory: &AbsolutePath, workspace: &AbsolutePath, name: &str) -> bool {
+    let within = |above: &&Path| above.starts_with(workspace.as_str());
+    let mut above = Path::new(directory.as_str()).ancestors().take(MAX_ABOVE).take_while(within);
+    above.any(|above| {
+        let changed = |name: &str| std::fs::metadata(above.join(name)).and_then(|found| found.modified()).ok();
+        match (name, changed(name)) {
+            (_, None) => false,
+            ("uv.lock", Some(locked)) => changed("pyproject.toml").is_some_and(|project| project <= locked),
+            (_, Some(_)) => true,
+        }
+    })
+}
+
+fn beside(directory: &Path, path: &str) -> PathBuf {
+    directory.join(path)
+}
+
+/// A short regular file.
+fn text(path: &Path) -> Option<String> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+    let mut text = String::new();
+    file.take(MAX_CONFIGURATION).read_to_string(&mut text).ok().filter(|_| length < MAX_CONFIGURATION)?;
+    Some(text)
+}
