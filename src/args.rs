@@ -557,6 +557,9 @@ pub(crate) struct Stop {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) context: Context,
+    /// Run a dozen everyday steps in a temporary workspace under these settings, and say which fail and what changes that
+    #[arg(long = "try", conflicts_with_all = ["workspace", "cwd", "target", "transport"])]
+    pub(crate) tries: bool,
 }
 
 #[derive(Debug, Args)]

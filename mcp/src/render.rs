@@ -169,6 +169,9 @@ fn header(result: &ExecResult) -> String {
     if result.waiting_for_input {
         parts.push("waiting for input".to_owned());
     }
+    for id in &result.waiting_for_approval {
+        parts.push(format!("a program waits for a person's approval, {id}"));
+    }
     if let Some(checkpoint) = &result.checkpoint {
         parts.push(format!("before: checkpoint {checkpoint}"));
     }
@@ -474,6 +477,9 @@ pub(crate) fn jobs(notes: &[JobNote]) -> Reply {
         }
         if note.waiting_for_input {
             text.push_str(" · waiting for input");
+        }
+        for id in &note.waiting_for_approval {
+            let _ = write!(text, " · waiting for approval {id}");
         }
         let _ = write!(text, " · {} s · {}", note.age_s, one_line(note.command.as_str()));
     })

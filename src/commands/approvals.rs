@@ -82,12 +82,13 @@ fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
 
 fn line(waiting: &Waiting<String>) -> String {
     format!(
-        "{}  {:8} {:>5} s left  {} for {}  {}\n",
+        "{}  {:8} {:>5} s left  {} for {}  {}{}\n",
         printable(&waiting.id),
         state(waiting),
         waiting.expires_s,
         printable(&waiting.agent),
         printable(&waiting.user),
+        if waiting.running { "a running program: " } else { "" },
         one_line(&waiting.command)
     )
 }
@@ -202,7 +203,7 @@ pub(crate) fn told(answer: &Answer<String>) -> Exit {
 }
 
 /// A request for a person: what was parsed, what it touches, why it is asked, and last what the agent says.
-fn text(request: &Request<String>) -> String {
+pub(crate) fn text(request: &Request<String>) -> String {
     let short = &request.short;
     let mut text = format!("{}: {}, {} s left", printable(&short.id), state(short), short.expires_s);
     if short.quorum > 1 {
@@ -221,6 +222,18 @@ fn text(request: &Request<String>) -> String {
             "NOT ALL OF IT IS SHOWN: {} characters look like secrets. A yes is to them, too.",
             short.hidden
         );
+    }
+    if let Some(running) = &request.process {
+        text.push_str("a process waits to become this program:\n");
+        let _ = writeln!(text, "  its file: {}", one_line(&running.file));
+        let above = if running.started_by.is_empty() { "the script".to_owned() } else { running.started_by.join(", ") };
+        let _ = writeln!(text, "  started by: {}", one_line(&above));
+        if !running.of.is_empty() {
+            let _ = writeln!(text, "  belongs to the script of decision {}", printable(&running.of));
+        }
+        for variable in &running.variables {
+            let _ = writeln!(text, "  with the variable {}", one_line(variable));
+        }
     }
     text.push_str("what it does:\n");
     for effect in &request.effects {
@@ -263,6 +276,8 @@ fn text(request: &Request<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use palisade_runner::control::wire::Running;
+
     use super::*;
 
     #[test]
@@ -275,6 +290,7 @@ mod tests {
             command: evil.to_owned(),
             hidden: 0,
             cwd: evil.to_owned(),
+            running: true,
             age_s: 1,
             expires_s: 2,
             quorum: 2,
@@ -290,6 +306,12 @@ mod tests {
             opaque: vec![evil.to_owned()],
             files: Vec::new(),
             opens: vec![evil.to_owned()],
+            process: Some(Running {
+                file: evil.to_owned(),
+                of: evil.to_owned(),
+                started_by: vec![evil.to_owned()],
+                variables: vec![evil.to_owned()],
+            }),
             policy_set: String::new(),
             said: evil.to_owned(),
         };

@@ -1,4 +1,8 @@
 //! `doctor`: what this machine can enforce, what is missing, what to do; and which clients start Palisade.
+//!
+//! With `--try` it runs everyday steps instead (`doctor/trial.rs`).
+
+mod trial;
 
 use std::path::Path;
 
@@ -21,6 +25,9 @@ struct Found<'a> {
 }
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
+    if args.tries {
+        return run_trials(args);
+    }
     // First of all: what a machine offers, it has to offer in the view.
     let view = match config::enter_view(&args.context) {
         Err(config::ConfigError::View(config::ViewError::Overlay(OverlayError::InUse { .. }))) => Ok(None),
@@ -71,4 +78,16 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
         report::print(if ready { "ready\n" } else { "not ready\n" });
     }
     Ok(if ready { Exit::Fine } else { Exit::Findings })
+}
+
+/// Runs the trials, and says how each went.
+fn run_trials(args: &Doctor) -> Result<Exit, Trouble> {
+    let workspace = trial::Workspace::new()?;
+    let view = config::enter_view(&workspace.context(&args.context))?;
+    commands::begin_to_probe();
+    let tried = trial::all(&workspace, &args.context, view)?;
+    let page =
+        if args.context.json { commands::json(&serde_json::json!({ "trials": tried }))? } else { trial::page(&tried) };
+    report::print(&page);
+    Ok(if trial::is_fine(&tried) { Exit::Fine } else { Exit::Findings })
 }

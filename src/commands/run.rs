@@ -1,19 +1,26 @@
 //! `run`: judge a command and, if it is allowed, run it in a fresh session, printing as it prints.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{Approval, Channel};
+use palisade_runner::control::wire::Request;
 use palisade_runner::{
     Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
     Stop, StreamName,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::termios::QueueSelector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::args::Run;
+use crate::commands::approvals;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
@@ -33,14 +40,84 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     };
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;
-        let exit = submit(&pipeline, args, &person).await;
+        let screen = Arc::new(Mutex::new(()));
+        let asking = report::has_person().then(|| attend(&pipeline, &person, &screen));
+        let exit = submit(&pipeline, args, &person, screen).await;
+        if let Some(asking) = asking {
+            asking.abort();
+        }
         // The record says that this process ended, whatever became of the command.
         pipeline.shut_down().await?;
         exit
     })
 }
 
-async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Result<Exit, Trouble> {
+/// Asks the person at the terminal about each program that takes a yes while the command runs.
+fn attend(pipeline: &Arc<Pipeline>, person: &Approval, screen: &Arc<Mutex<()>>) -> JoinHandle<()> {
+    let (pipeline, person, screen) = (Arc::clone(pipeline), person.clone(), Arc::clone(screen));
+    let mut attendance = pipeline.attended_by(person.clone());
+    tokio::spawn(async move {
+        while let Some(id) = attendance.next().await {
+            let (of, by, screen) = (Arc::clone(&pipeline), person.clone(), Arc::clone(&screen));
+            let about = id.clone();
+            // It ends by itself once nobody waits for the answer: the program has died, or the command has ended.
+            let asked = tokio::task::spawn_blocking(move || ask_about_program(&of, &about, &by, &screen));
+            let Ok(Some(yes)) = asked.await else { continue };
+            if let Err(failure) = pipeline.answer(&id, person.clone(), yes, "").await {
+                report::complain(&format!("palisade: {}\n", failure.what));
+            }
+        }
+    })
+}
+
+/// How long a read of the terminal lasts before it is asked whether anybody still waits for it.
+const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// Bytes of an answer.
+const MAX_ANSWER: usize = 4096;
+
+/// Asks at the controlling terminal, which no program of a session has. None: nobody waits for the answer, or none can be had.
+fn ask_about_program(pipeline: &Pipeline, id: &str, person: &Approval, screen: &Mutex<()>) -> Option<bool> {
+    let request = pipeline.asks(id, person)?;
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+    // Nothing that the command prints comes between the question and the answer.
+    let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+    let shown = approvals::text(&plain(&request)?);
+    let question =
+        format!("\npalisade: a program of the command takes a yes\n{shown}Let it start once? Type yes to allow: ");
+    // What was typed before the question is no answer to it.
+    rustix::termios::tcflush(&terminal, QueueSelector::IFlush).ok()?;
+    terminal.write_all(question.as_bytes()).ok()?;
+    loop {
+        let mut polled = [PollFd::new(&terminal, PollFlags::IN)];
+        match poll(&mut polled, Some(&GLANCE)) {
+            Ok(0) | Err(Errno::INTR) => {
+                if pipeline.asks(id, person).is_none() {
+                    let _ = terminal.write_all(b"\npalisade: nobody waits for this answer any more\n");
+                    return None;
+                }
+            }
+            Ok(_) => {
+                let mut line = vec![0; MAX_ANSWER];
+                let read = terminal.read(&mut line).ok()?;
+                return Some(line.get(..read)?.trim_ascii() == b"yes");
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The request as plain text, for the words that `approvals show` has for it.
+fn plain(request: &Request<Redacted>) -> Option<Request<String>> {
+    serde_json::from_value(serde_json::to_value(request).ok()?).ok()
+}
+
+async fn submit(
+    pipeline: &Arc<Pipeline>,
+    args: &Run,
+    person: &Approval,
+    screen: Arc<Mutex<()>>,
+) -> Result<Exit, Trouble> {
     let (switch, stopped) = watch::channel(false);
     let signalled = stop_on_signals(switch.clone())?;
     let mut stop = Stop::default();
@@ -49,7 +126,7 @@ async fn submit(pipeline: &Arc<Pipeline>, args: &Run, person: &Approval) -> Resu
         (None, None)
     } else {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Some(sender), Some(tokio::task::spawn_blocking(move || print_live(receiver, &switch))))
+        (Some(sender), Some(tokio::task::spawn_blocking(move || print_live(receiver, &switch, &screen))))
     };
     let call = Call { script: script(args), live, stop, client: Client::default(), ..Call::default() };
     let outcome = match pipeline.submit(call).await? {
@@ -116,8 +193,9 @@ fn quote(word: &OsString, always: bool) -> Vec<u8> {
 ///
 /// # Errors
 /// It cannot be written, for another reason than that: the command is stopped, too, and what was lost is not passed over.
-fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>) -> io::Result<()> {
+fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>, screen: &Mutex<()>) -> io::Result<()> {
     while let Some(chunk) = chunks.blocking_recv() {
+        let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match chunk.stream {
             StreamName::Stdout => write(&mut io::stdout().lock(), chunk.bytes.as_bytes()),
             StreamName::Stderr => write(&mut io::stderr().lock(), chunk.bytes.as_bytes()),

@@ -263,7 +263,7 @@ impl Layers<'_> {
             }
             for (group, patterns) in &file.groups.hosts {
                 for pattern in patterns {
-                    vocabulary.add_host(group, pattern)?;
+                    vocabulary.add_own_host(group, pattern)?;
                 }
             }
         }

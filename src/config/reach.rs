@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Vocabulary};
+use palisade_runner::caches::Caches;
 use palisade_runner::facts;
 use palisade_runner::transport::Target;
 
 use super::authored::Set;
-use super::values::{absolute, beside, expand, home, named};
+use super::values::{absolute, beside, expand, home, named, os_user};
 use super::{ConfigError, Layers, Purpose, Settings};
 
 impl Layers<'_> {
@@ -59,8 +60,38 @@ impl Layers<'_> {
                 vocabulary.add_directory(group, &real);
             }
         }
+        vocabulary.declare("repository");
+        if let Some(repository) = self.workspace(Purpose::Check, &self.agent()).ok().as_ref().and_then(repository_of) {
+            vocabulary.add_directory("repository", &repository);
+        }
+        vocabulary.declare("caches");
+        if let Some(caches) = self.caches(home) {
+            vocabulary.add_directory("caches", caches.directory());
+        }
         vocabulary.add_real_paths(|path| facts::real_directory(Path::new(path.as_str())));
         Ok(vocabulary)
+    }
+
+    /// The caches of the agent's tools. Where they would lie within its reach anyway, beside those of others, it has none.
+    pub(super) fn caches(&self, home: &AbsolutePath) -> Option<Caches> {
+        let agent = self.agent();
+        let user = self.text(|file| file.agent.user.clone(), self.flags.user.clone()).unwrap_or_else(os_user);
+        let workspace = self.workspace(Purpose::Check, &agent).ok()?;
+        let set = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = match set.and_then(|path| facts::real_directory(&path)) {
+            Some(base) => base,
+            None => {
+                let usual = facts::real_directory(Path::new(home.as_str()))?.child(".cache")?;
+                facts::real_directory(Path::new(usual.as_str())).unwrap_or(usual)
+            }
+        };
+        let base = base.child("palisade")?.child("agents")?;
+        let Reach { writable, readable } = self.reach(&workspace);
+        let near = |path: &AbsolutePath| base.is_within(path) || path.is_within(&base);
+        if writable.iter().chain(&readable).any(near) {
+            return None;
+        }
+        Caches::of(&base, home, &user, &agent, &workspace)
     }
 
     /// What is Palisade's own among the files of this run.
@@ -119,6 +150,25 @@ impl Layers<'_> {
         let writable = std::iter::once(workspace.clone()).chain(granted(&self.flags.writes)).collect();
         Reach { writable, readable: granted(&self.flags.reads) }
     }
+}
+
+/// The `.git` of the repository that a workspace is a linked worktree of. What the workspace says of it an agent may have written: it
+/// counts only if the repository names the workspace as well (gitrepository-layout(5)).
+fn repository_of(workspace: &AbsolutePath) -> Option<AbsolutePath> {
+    const LONGEST: u64 = 64 << 10;
+    let line = |path: &Path| -> Option<PathBuf> {
+        let about = std::fs::symlink_metadata(path).ok()?;
+        let text = std::fs::read_to_string(path).ok().filter(|_| about.is_file() && about.len() < LONGEST)?;
+        Some(PathBuf::from(text.strip_prefix("gitdir: ").unwrap_or(&text).trim_end_matches('\n')))
+    };
+    let link = Path::new(workspace.as_str()).join(".git");
+    let own = facts::real_directory(&Path::new(workspace.as_str()).join(line(&link)?))?;
+    let own = Path::new(own.as_str());
+    let back = facts::real_directory(&own.join(line(&own.join("gitdir"))?))?;
+    let repository = facts::real_directory(&own.join(line(&own.join("commondir"))?))?;
+    let lies_there = own.parent() == Some(&Path::new(repository.as_str()).join("worktrees"));
+    let is_named = Path::new(repository.as_str()).file_name().is_some_and(|name| name == ".git");
+    (Path::new(back.as_str()) == link && lies_there && is_named).then_some(repository)
 }
 
 /// What is protected when a path is: what lies there, and every link that leads there.

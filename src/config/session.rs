@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine};
@@ -15,8 +16,48 @@ use super::values::{beside, duration, expand, place, size};
 use super::{ConfigError, Layers};
 
 /// Directories that hold toolchains and are trusted where they exist.
-const TRUSTED: &[&str] =
-    &["~/.cargo/bin", "~/.rustup/toolchains", "~/.nvm/versions", "~/.pyenv/versions", "~/.pyenv/shims"];
+///
+/// A version manager's shim is a program that starts others of its own: all that it starts by itself is listed with it.
+const TRUSTED: &[&str] = &[
+    "~/.cargo/bin",
+    "~/.rustup/toolchains",
+    "~/.nvm",
+    "~/.volta/bin",
+    "~/.volta/tools",
+    "~/.fnm",
+    "~/.local/share/fnm",
+    "~/.nodenv",
+    "~/.npm-global/bin",
+    "~/.npm-global/lib",
+    "~/.local/share/pnpm",
+    "~/.yarn/bin",
+    "~/.bun/bin",
+    "~/.deno/bin",
+    "~/.pyenv",
+    "~/.local/share/uv",
+    "~/.local/share/pypoetry",
+    "~/.local/share/pipx",
+    "~/.local/pipx",
+    "~/.local/bin",
+    "~/miniconda3",
+    "~/anaconda3",
+    "~/miniforge3",
+    "~/mambaforge",
+    "~/micromamba",
+    "~/.local/share/mamba",
+    "~/go/bin",
+    "~/go/pkg/mod/golang.org",
+    "~/sdk",
+    "~/.goenv",
+    "~/.asdf",
+    "~/.local/share/mise",
+    "~/.sdkman/candidates",
+    "~/.jenv",
+    "~/.rbenv",
+    "~/.rvm",
+    "~/.ghcup/bin",
+    "~/.juliaup",
+];
 
 /// Processes and threads of a session, unless the settings say how many: more than a build on many processors starts, and few enough for a
 /// machine that others use as well.
@@ -36,6 +77,12 @@ fn most_memory() -> u64 {
     kibibytes.map_or(1 << 30, |total| total * 1024 / 4 * 3)
 }
 
+/// Whether a directory is root's or this user's, and others cannot change what is in it. A group may: users have one of their own.
+fn is_their_own(directory: &Path) -> bool {
+    let own = [0, rustix::process::geteuid().as_raw()];
+    std::fs::metadata(directory).is_ok_and(|about| own.contains(&about.uid()) && about.mode() & 0o002 == 0)
+}
+
 impl Layers<'_> {
     pub(super) fn environment(
         &self,
@@ -49,7 +96,7 @@ impl Layers<'_> {
 
     pub(super) fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
         let set = self.paths(home, |file| file.sandbox.trusted.clone());
-        let built_in = TRUSTED.iter().map(|path| expand(path, home));
+        let built_in = TRUSTED.iter().map(|path| expand(path, home)).filter(|path| is_their_own(path));
         built_in.chain(set).filter_map(|path| facts::real_directory(&path)).collect()
     }
 

@@ -240,6 +240,11 @@ impl Model {
                 self.beside(seen, ActKind::Stop, format!("{did}: {what} {name} by {by}{words}").into());
             }
             "denial" => self.denial(seen),
+            "execution" => {
+                let Record { program, argv, peer, .. } = record;
+                let text = what_was_refused(program, argv, peer);
+                self.beside(seen, ActKind::Other, format!("starts: {text}").into());
+            }
             "input" => {
                 let text = record.cmd.as_deref().unwrap_or(NOT_ON_RECORD);
                 let text = if record.eof && text.is_empty() { "(end of input)" } else { text };

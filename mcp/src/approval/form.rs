@@ -93,6 +93,15 @@ fn message(request: &Request<Redacted>) -> String {
             short.hidden
         );
     }
+    if let Some(running) = &request.process {
+        let above: Vec<&str> = running.started_by.iter().map(Redacted::as_str).collect();
+        let above = if above.is_empty() { "the script".to_owned() } else { above.join(", ") };
+        let (file, above) = (line(&running.file), printable(&above));
+        let _ = writeln!(text, "a process waits to become this program: {file}, started by {above}");
+        for variable in &running.variables {
+            let _ = writeln!(text, "with the variable {}", line(variable));
+        }
+    }
     text.push_str("what it does:\n");
     for Effect { decision, action, resource, via, policies } in &request.effects {
         let wrappers: Vec<&str> = via.iter().map(Redacted::as_str).collect();

@@ -199,6 +199,7 @@ pub(crate) fn schema() -> Value {
             "job": { "type": "string" },
             "cursor": { "type": "string" },
             "waiting_for_input": { "type": "boolean" },
+            "waiting_for_approval": { "type": "array", "items": { "type": "string" } },
             "lossy": { "type": "boolean" },
             "omitted": omitted,
             "searched": { "type": "object" },

@@ -1,6 +1,6 @@
 //! `policy explain-sandbox`: the kernel rules that a session would get, and which policies they come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use palisade_engine::FileAction;
@@ -23,25 +23,40 @@ pub(crate) fn run(args: &PolicyExplainSandbox) -> Result<Exit, Trouble> {
     let roots = real_roots(&engine);
     let origins = plan::explain(&engine, &facts, &roots);
     let plan = plan::derive(&engine, &facts, &roots, settings.level, settings.limits);
-    let unheld: Vec<Unheld<'_>> = engine
-        .held_by_decision_alone()
-        .iter()
-        .map(|(policy, reads)| Unheld { policy, reads, accepted: settings.accept.contains(policy) })
-        .collect();
-    let paths_held = plan::local(&engine, &settings.accept).paths_held;
+    let mounts = sandbox::probe().mounts;
+    let rule = |rule: &'_ palisade_engine::Unheld| {
+        let reads = rule.by_name.iter().chain(&rule.otherwise).cloned().collect();
+        let accepted = settings.accept.contains(&rule.policy);
+        Unheld { policy: rule.policy.clone(), reads, masked: mounts && rule.is_masked(), accepted }
+    };
+    let unheld: Vec<Unheld> = engine.beyond_places().iter().map(rule).collect();
+    let paths_held = plan::local(&engine, &settings.accept, settings.level).paths_held;
     let network = Network::of(engine.may_connect(&facts), sandbox::probe().namespaces);
     let limits = settings.limits.told(sandbox::probe());
-    let told = Told { network, origins: &origins, plan: &plan, unheld: &unheld, paths_held, limits: &limits };
+    let no_gain = engine.is_no_gain(&facts);
+    let privileged = engine.privileged_programs();
+    let told = Told {
+        network,
+        origins: &origins,
+        plan: &plan,
+        unheld: &unheld,
+        paths_held,
+        no_gain,
+        privileged: &privileged,
+        limits: &limits,
+    };
     let text = if args.context.json { commands::json(&told.machine())? } else { told.human() };
     report::print(&text);
     Ok(if plan.is_err() { Exit::Findings } else { Exit::Fine })
 }
 
-/// A rule that the kernel cannot hold for files that are made later.
-struct Unheld<'a> {
-    policy: &'a str,
-    /// What it goes by that the kernel knows nothing of.
-    reads: &'a [String],
+/// A rule that goes by more than places.
+struct Unheld {
+    policy: String,
+    /// What it goes by.
+    reads: Vec<String>,
+    /// Masks hold it.
+    masked: bool,
     /// The settings accept that.
     accepted: bool,
 }
@@ -51,8 +66,12 @@ struct Told<'a> {
     origins: &'a [Origin],
     /// What a session would get, or why none would start.
     plan: &'a Result<SandboxPlan, Hole>,
-    unheld: &'a [Unheld<'a>],
+    unheld: &'a [Unheld],
     paths_held: bool,
+    /// The no-gain principle holds for such a session.
+    no_gain: bool,
+    /// The programs that it does not cover, with the policies that make them so.
+    privileged: &'a BTreeMap<String, BTreeSet<String>>,
     network: Network,
     limits: &'a [LimitTold],
 }
@@ -80,17 +99,25 @@ impl Told<'_> {
             Ok(plan) => masks(&mut text, plan),
             Err(_) => self.holes(&mut text),
         }
-        if !self.unheld.is_empty() {
-            text.push_str(
-                "Held by the decision on each command alone, since they go by more than a place (by name: for files that are made later):\n",
-            );
-            for Unheld { policy, reads, accepted } in self.unheld {
+        let headings = [
+            (true, "Held by masks, for every file of such a name but those that the session's own programs make:\n"),
+            (false, "Held by the decision on each command alone, since they go by more than places and names:\n"),
+        ];
+        for (masked, heading) in headings {
+            let rules: Vec<_> = self.unheld.iter().filter(|rule| rule.masked == masked).collect();
+            text.push_str(if rules.is_empty() { "" } else { heading });
+            for Unheld { policy, reads, accepted, .. } in rules {
                 let note = if *accepted { "; accepted in the settings" } else { "" };
                 let _ = writeln!(text, "  {policy}  ({}{note})", reads.join(", "));
             }
         }
         let held = if self.paths_held { "true" } else { "false" };
         let _ = writeln!(text, "Policies are told `session.pathsHeld` = {held}.");
+        text.push_str(if self.no_gain { NO_GAIN } else { GAIN });
+        for (program, policies) in self.privileged {
+            let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
+            let _ = writeln!(text, "  privileged: {program}  ({})", policies.join(", "));
+        }
         text
     }
 
@@ -115,13 +142,15 @@ impl Told<'_> {
                         "holeIn": origin.hole_in })
             })
             .collect();
-        let unheld: Vec<_> = self
-            .unheld
-            .iter()
+        let unmasked = self.unheld.iter().filter(|rule| !rule.masked);
+        let masked: Vec<&str> =
+            self.unheld.iter().filter(|rule| rule.masked).map(|rule| rule.policy.as_str()).collect();
+        let unheld: Vec<_> = unmasked
             .map(|rule| json!({ "policy": rule.policy, "reads": rule.reads, "accepted": rule.accepted }))
             .collect();
         let mut told = session(self.plan, self.network, self.limits);
-        let more = json!({ "rules": rules, "heldByDecisionAlone": unheld, "pathsHeld": self.paths_held });
+        let more = json!({ "rules": rules, "heldByMasks": masked, "heldByDecisionAlone": unheld, "pathsHeld": self.paths_held,
+            "noGain": self.no_gain, "privileged": self.privileged });
         if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
             told.extend(more);
         }
@@ -158,13 +187,14 @@ fn masks(text: &mut String, plan: &SandboxPlan) {
         let how = match cover {
             Cover::Hidden => "hidden   ",
             Cover::ReadOnly => "read-only",
+            Cover::Pinned => "keeps its name",
         };
         let _ = writeln!(text, "  {how} {}", path.display());
     }
     if sandbox::probe().mounts && !plan.searched {
         let _ = writeln!(
             text,
-            "Not everything was searched for names: a search ends after {} entries or {} names.",
+            "Not everything was searched for names: more lies directly in the workspace than {} entries or {} names.",
             sandbox::MAX_ENTRIES,
             sandbox::MAX_NAMED
         );
@@ -173,6 +203,12 @@ fn masks(text: &mut String, plan: &SandboxPlan) {
 
 const MOUNTS: &str =
     "Mounts: everything read-only but what has `w` or `d` above; /tmp, /dev/shm and /proc are the session's own.\n";
+
+const NO_GAIN: &str = "Own code may run here and the kernel holds every path: inline code, computed paths and loader variables are asked about for \
+                       privileged programs alone.\n";
+
+const GAIN: &str = "Inline code, computed paths and loader variables are asked about for every program: own code may not run here, or \
+                    the kernel does not hold every path.\n";
 
 const NO_MOUNTS: &str =
     "Mounts: none of its own; the machine refuses them, and masks with them (see `palisade doctor`).\n";
