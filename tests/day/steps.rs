@@ -1,0 +1,122 @@
+//! How a step ended, told from its result.
+
+use serde_json::Value;
+
+use super::table::Step;
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// What the table says was seen.
+    Ok,
+    /// A person was asked, by these policies.
+    Asked { reasons: Vec<String> },
+    /// It was denied before it ran.
+    Denied { reasons: Vec<String> },
+    /// It ran, and something that it started was denied.
+    DeniedAtExecve { programs: Vec<String> },
+    /// It ran, and ended in another way than the table says.
+    Failed { exit: String, line: String },
+}
+
+impl Ending {
+    /// Of plain bash.
+    pub(super) fn of_bare(step: &Step, code: Option<i32>, output: &str) -> Self {
+        if step.is_met(code.map(i64::from), output) { Self::Ok } else { Self::failed(code.map(i64::from), output) }
+    }
+
+    /// Of a result as `run --json` and the tool `exec` give it.
+    pub(super) fn of(step: &Step, result: &Value) -> Self {
+        let status = result["status"].as_str().unwrap_or("none");
+        let stopped = match status {
+            "approval_required" => Some(Self::Asked { reasons: reasons(result) }),
+            "denied" => Some(Self::Denied { reasons: reasons(result) }),
+            _ => None,
+        };
+        let is_wanted = match &stopped {
+            Some(Self::Asked { .. }) => step.asks || step.denied,
+            Some(_) => step.denied,
+            None => false,
+        };
+        if let Some(stopped) = stopped {
+            return if is_wanted { Self::Ok } else { stopped };
+        }
+        let text = |name: &str| result[name].as_str().unwrap_or_default();
+        let output = format!("{}{}", text("stdout"), text("stderr"));
+        let code = result["exit_code"].as_i64();
+        let denied = || result["denied"].as_array().into_iter().flatten();
+        let programs: Vec<String> = denied().map(program).collect();
+        // A pipe to `tail` hides that something did not start. A peer that a program does without is another matter.
+        let is_whole = denied().all(|one| !one["peer"].is_null()) && (!step.fails || programs.is_empty());
+        let is_met = match (step.asks, step.denied) {
+            (true, _) => false,
+            (_, true) => code != Some(0),
+            _ => status == "done" && step.is_met(code, &output) && is_whole,
+        };
+        if is_met {
+            Self::Ok
+        } else if !programs.is_empty() {
+            Self::DeniedAtExecve { programs }
+        } else if status == "done" {
+            Self::failed(code, &output)
+        } else {
+            Self::Failed { exit: status.to_owned(), line: last_line(&format!("{output}\n{}", text("lost"))) }
+        }
+    }
+
+    fn failed(code: Option<i64>, output: &str) -> Self {
+        let exit = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        Self::Failed { exit, line: last_line(output) }
+    }
+
+    pub(super) fn is_ok(&self) -> bool {
+        *self == Self::Ok
+    }
+
+    /// A word for it, and what there is to say.
+    pub(super) fn told(&self) -> (&'static str, String) {
+        match self {
+            Self::Ok => ("ok", String::new()),
+            Self::Asked { reasons } => ("asked", reasons.join("; ")),
+            Self::Denied { reasons } => ("denied before running", reasons.join("; ")),
+            Self::DeniedAtExecve { programs } => ("denied at execve", programs.join("; ")),
+            Self::Failed { exit, line } => ("failed", format!("exit {exit}: {line}")),
+        }
+    }
+}
+
+impl Step {
+    /// Whether a command that was not held up has shown what it has to.
+    fn is_met(&self, code: Option<i64>, output: &str) -> bool {
+        let ended = match code {
+            Some(0) => !self.fails,
+            // 126 and 127: it did not begin.
+            Some(126 | 127) | None => false,
+            Some(_) => self.fails,
+        };
+        ended && self.prints.iter().all(|text| output.contains(text))
+    }
+}
+
+fn reasons(result: &Value) -> Vec<String> {
+    let told = result["verdict"]["reasons"].as_array().into_iter().flatten();
+    let word = |reason: &Value, name: &str| reason[name].as_str().unwrap_or_default().to_owned();
+    let mut lines: Vec<String> =
+        told.map(|reason| format!("{}: {}", word(reason, "policy"), word(reason, "text"))).collect();
+    if lines.is_empty() {
+        let policies = result["decision"]["policies"].as_array().into_iter().flatten();
+        lines.extend(policies.filter_map(Value::as_str).map(str::to_owned));
+    }
+    lines.dedup();
+    lines
+}
+
+fn program(denied: &Value) -> String {
+    let word = |name: &str| denied[name].as_str().unwrap_or_default();
+    format!("{} ({})", word("program"), word("policy"))
+}
+
+fn last_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().take(300).collect()
+}
