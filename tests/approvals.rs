@@ -318,11 +318,153 @@ fn each_request_is_lifted_once_at_execve_too() {
     let looped = "for i in 1 2 3; do git push; done; true";
     let id = asked(&mut server, looped);
     assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
-    let ran = exec(&mut server, looped);
+    server.call(80, "exec", &json!({ "command": looped }));
+    // A no is told to the third as well: nobody is asked twice.
+    let second = running(&office, |_| true);
+    assert_eq!(office.person(CAROL, &["approvals", "deny", &second]).code, Some(0));
+    let ran = server.receive()["result"]["structuredContent"].clone();
     assert_eq!(ran["status"], "done", "{ran}");
     let stderr = ran["stderr"].as_str().unwrap_or_default();
     assert_eq!(stderr.matches("fatal: ").count(), 1, "one got as far as git: {ran}");
     assert_eq!(ran["denied"][0]["policy"], "ask-push", "{ran}");
+}
+
+/// The id of the program that waits in its `execve` and is such.
+fn running(office: &Office, is_it: impl Fn(&str) -> bool) -> String {
+    let mut found = None;
+    until("a program waits for a person", || {
+        let waits = |waiting: &Value| waiting["running"] == json!(true) && waiting["state"] == "waiting";
+        let waiting = office.waiting(CAROL).into_iter().filter(waits);
+        found = waiting.filter_map(|waiting| waiting["id"].as_str().map(str::to_owned)).find(|id| is_it(id));
+        found.is_some()
+    });
+    found.expect("an id")
+}
+
+/// Somebody looks, and is there for the next minutes.
+fn is_there(office: &Office) {
+    office.waiting(CAROL);
+}
+
+fn reason(result: &Value) -> &str {
+    result["denied"][0]["reason"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_running_program_waits_for_a_yes_at_its_execve() {
+    let Some(office) = site("") else { return };
+    office.world.program("release", "#!/bin/sh\ngit push origin main\necho behind $?\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    is_there(&office);
+    server.call(80, "exec", &json!({ "command": "./release" }));
+    let id = running(&office, |_| true);
+    let shown = office.person(CAROL, &["approvals", "show", &id]);
+    for part in ["git push origin main", "a process waits to become this program", "started by: ", "ask-push"] {
+        assert!(shown.stdout.contains(part), "{part}: {shown:?}");
+    }
+    // The agent's own user has the role, and does not say yes to its agent.
+    let line = office.line(&format!("approvals grant {id} --yes"));
+    assert_eq!(office.agent(&line).code, Some(2));
+    assert_eq!(running(&office, |_| true), id);
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let ran = server.receive()["result"]["structuredContent"].clone();
+    assert_eq!((&ran["status"], &ran["stdout"]), (&json!("done"), &json!("behind 128\n")), "git itself says no: {ran}");
+    assert!(ran["denied"].is_null(), "{ran}");
+    let record = office.world.record();
+    let effects = |key: &str| -> Vec<Value> {
+        let entries = record.iter().filter(|line| line["kind"] == "execution" && line[key] == json!(id));
+        entries.map(|line| line["effect"].clone()).collect()
+    };
+    assert_eq!((effects("ask"), effects("under")), (vec![json!("ask")], vec![json!("allow")]));
+    assert!(record.iter().any(|line| line["kind"] == "approval" && line["of"] == json!(id)));
+
+    // It was used up, and others go on meanwhile.
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let job = call(&mut server, "exec", &json!({ "command": "./release", "session": session, "yield_ms": 0 }));
+    let again = running(&office, |_| true);
+    assert_ne!(again, id);
+    let read = call(&mut server, "job_read", &json!({ "job": job["job"] }));
+    assert_eq!(read["waiting_for_approval"], json!([again]), "{read}");
+    assert_eq!(exec(&mut server, "echo others")["stdout"], "others\n");
+    assert_eq!(office.person(CAROL, &["approvals", "deny", &again, "--reason", "not now"]).code, Some(0));
+    let mut ended = Value::Null;
+    until("it has ended", || {
+        ended = call(&mut server, "job_read", &json!({ "job": job["job"] }));
+        ended["status"] == "done"
+    });
+    assert_eq!(ended["stdout"], "behind 126\n", "{ended}");
+    assert!(reason(&ended).contains("said no: not now"), "{ended}");
+}
+
+#[test]
+fn others_of_the_session_go_on_while_one_waits() {
+    let Some(office) = site("") else { return };
+    office.world.program("release", "#!/bin/sh\ngit push &\nexpr 1 + 1\n/bin/echo others\nwait\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    is_there(&office);
+    let job = call(&mut server, "exec", &json!({ "command": "./release", "yield_ms": 0 }))["job"].clone();
+    let id = running(&office, |_| true);
+    until("the others have run", || call(&mut server, "job_read", &json!({ "job": job }))["stdout"] == "2\nothers\n");
+    assert_eq!(running(&office, |_| true), id, "and it waits still");
+    // Whoever waits may die, and its request goes with it.
+    let killed = call(&mut server, "job_signal", &json!({ "job": job, "signal": "KILL" }));
+    assert_ne!(killed["status"], "failed", "{killed}");
+    until("nothing waits any more", || office.waiting(CAROL).is_empty());
+    let late = office.person(CAROL, &["approvals", "grant", &id, "--yes"]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+}
+
+#[test]
+fn nobody_is_waited_for_who_is_not_there() {
+    let Some(office) = site("") else { return };
+    office.world.program("release", "#!/bin/sh\ngit push\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    // One who may not say yes is nobody to be waited for, and the agent is not either.
+    assert_eq!(office.person(0, &["approvals", "list"]).code, Some(0));
+    office.agent(&office.line("approvals list"));
+    let ran = exec(&mut server, "./release");
+    assert_eq!((&ran["status"], &ran["exit_code"]), (&json!("done"), &json!(126)), "{ran}");
+    let told = "Publishing needs a person's yes. A person could allow it, and nobody can be asked here: ";
+    assert!(reason(&ran).starts_with(told), "{ran}");
+    assert!(office.waiting(CAROL).is_empty());
+}
+
+#[test]
+fn a_program_that_waits_too_long_is_refused() {
+    let Some(office) = site("[approvals]\nexpire = \"1s\"") else { return };
+    office.world.program("release", "#!/bin/sh\ngit push\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    is_there(&office);
+    let ran = exec(&mut server, "./release");
+    assert_eq!(ran["exit_code"], 126, "{ran}");
+    assert!(reason(&ran).contains("A person was asked, and nobody answered within 1 s."), "{ran}");
+}
+
+#[test]
+fn a_yes_at_execve_is_to_what_the_file_held() {
+    let Some(office) = site("") else { return };
+    office.world.program("release", "#!/bin/sh\n./deploy.sh\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    is_there(&office);
+    server.call(80, "exec", &json!({ "command": "./release" }));
+    let id = running(&office, |_| true);
+    let shown = office.person(CAROL, &["approvals", "show", &id, "--json"]).json();
+    let is_bound = |file: &Value| file["path"].as_str().is_some_and(|path| path.ends_with("/deploy.sh"));
+    assert!(shown["files"].as_array().is_some_and(|files| files.iter().any(is_bound)), "{shown}");
+    office.world.program("deploy.sh", "#!/bin/sh\necho something else\n");
+    for person in [CAROL, DAVE] {
+        assert_eq!(office.person(person, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    }
+    // What stands there now is another request.
+    let other = running(&office, |other| other != id);
+    assert_eq!(office.person(CAROL, &["approvals", "deny", &other]).code, Some(0));
+    let ran = server.receive()["result"]["structuredContent"].clone();
+    assert_eq!((&ran["stdout"], &ran["exit_code"]), (&Value::Null, &json!(126)), "{ran}");
 }
 
 #[test]

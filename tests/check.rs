@@ -61,33 +61,25 @@ fn everyday_commands_under_the_developer_profile() {
         ("cat .env", "deny", &["secrets-unreadable"]),
         ("echo x > /etc/palisade-test", "deny", &["ask-write-outside-workspace", "no-system-state-changes"]),
         ("echo x > .git/hooks/pre-commit", "deny", &["no-hook-changes"]),
-        (
-            "rm -rf /",
-            "deny",
-            &[
-                "ask-write-outside-workspace",
-                "guard-client-config-below",
-                "guard-own-files-below",
-                "no-delete-outside-workspace",
-                "secrets-not-below",
-            ],
-        ),
-        ("rm -rf \"$x\"", "deny", &[]),
+        ("rm -rf /", "deny", &["ask-write-outside-workspace", "no-delete-outside-workspace"]),
+        // The kernel holds what this could remove.
+        ("rm -rf \"$x\"", "allow", &[]),
         ("git push --force origin main", "deny", &["ask-git-push", "guard-unknown-peer", "no-force-push"]),
-        ("LD_PRELOAD=./x.so ls", "deny", &["guard-loader-env"]),
-        ("export PATH=/tmp:$PATH", "deny", &["guard-loader-env"]),
+        ("LD_PRELOAD=./x.so ls", "allow", &[]),
+        ("LD_PRELOAD=./x.so git fetch https://github.com/a/b", "deny", &["guard-loader-env"]),
+        ("export PATH=/tmp:$PATH", "allow", &[]),
         ("LC_ALL=C sort x; LANG=de_DE.UTF-8 ls", "allow", &[]),
-        ("LC_ALL=ja_JP.SJIS ls", "deny", &["guard-locale"]),
+        ("LC_ALL=ja_JP.SJIS ls", "allow", &[]),
+        ("export LC_ALL=ja_JP.SJIS; ls", "deny", &["guard-locale"]),
         ("git push origin main", "ask", &["ask-git-push", "guard-unknown-peer"]),
         ("echo x > ../outside.txt", "ask", &["ask-write-outside-workspace"]),
-        ("npm install", "deny", &["lockfile-installs-only"]),
+        ("npm install", "ask", &["ask-install-node"]),
         ("rm -rf build", "allow", &[]),
         ("grep -r foo src", "allow", &[]),
-        // The workspace itself as a tree: it holds a `.env`, and nothing but this decision keeps grep from it.
-        ("grep -r foo .", "deny", &["secrets-not-below"]),
-        ("grep -r foo sub", "deny", &["secrets-not-below"]),
-        // What an archive holds is not known before it is unpacked.
-        ("tar xf a.tar && grep -r foo src", "deny", &[]),
+        // The workspace itself as a tree: it holds a `.env`, which a mask keeps from grep.
+        ("grep -r foo .", "allow", &[]),
+        ("grep -r foo sub", "allow", &[]),
+        ("tar xf a.tar && grep -r foo src", "allow", &[]),
     ];
     let lines: Vec<Value> = table.iter().map(|(command, ..)| json!({ "command": command })).collect();
     for ((command, decision, by), verdict) in table.iter().zip(batch(&world, &[], &lines)) {
@@ -107,7 +99,7 @@ fn download_to_shell_is_denied_by_name() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_allowed() {
+fn what_cannot_be_read_is_not_allowed_without_a_guard() {
     let world = World::new();
     let commands = [
         "eval \"$x\"",
@@ -118,7 +110,6 @@ fn what_cannot_be_read_is_not_allowed() {
         "echo \"${x:-`sudo rm y`}\"",
         "for f in *; do rm $f; done",
         "f() { sudo rm x; }; f",
-        "source ./x",
         "trap 'sudo rm x' EXIT",
         "alias ls=sudo",
         "ls &\nwait -p 'a[$(rm x)]'",
@@ -134,9 +125,37 @@ fn what_cannot_be_read_is_not_allowed() {
         "cat /dev/fd/10",
     ];
     let lines: Vec<Value> = commands.iter().map(|command| json!({ "command": command })).collect();
-    for (command, verdict) in commands.iter().zip(batch(&world, &[], &lines)) {
+    for (command, verdict) in commands.iter().zip(batch(&world, &["--unguarded"], &lines)) {
         assert_ne!(verdict["decision"], "allow", "{command}\n{verdict:#}");
     }
+}
+
+/// A day's commands, of which nothing is asked. What still asks or is denied is not in the table.
+#[test]
+fn a_day_of_commands_is_allowed() {
+    let world = World::new();
+    world.link_toolchain();
+    for directory in ["src", "tests", "build", "docs", "a/b", "node_modules/.bin", ".venv/bin", ".git"] {
+        std::fs::create_dir_all(world.workspace().join(directory)).expect("a directory");
+    }
+    let files = "src/main.c src/main.rs tests/test_a.py a.c a.txt b.txt app.db Makefile Cargo.toml package.json node_modules/.bin/tsc \
+                 pyproject.toml uv.lock .venv/bin/activate CMakeLists.txt x.json data.csv run.sh configure a.sh b.py go.mod main.go \
+                 tsconfig.json in.txt";
+    for file in files.split_whitespace() {
+        world.write(&format!("work/{file}"), "");
+    }
+    world.write("work/.git/HEAD", "ref: refs/heads/main\n");
+    world.write("work/.git/config", "[remote \"origin\"]\n\turl = git@github.com:acme/app.git\n");
+    let table = include_str!("everyday.txt").lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
+    let lines: Vec<Value> = table.map(|line| json!({ "command": line.replace('\u{21b5}', "\n") })).collect();
+    assert!(lines.len() > 500, "{}", lines.len());
+    let verdicts = batch(&world, &[], &lines);
+    let stopped: Vec<String> = verdicts
+        .iter()
+        .filter(|verdict| verdict["decision"] != "allow")
+        .map(|verdict| format!("{} {}: {:?}", verdict["decision"], verdict["command"], policies(verdict)))
+        .collect();
+    assert!(stopped.is_empty(), "{}", stopped.join("\n"));
 }
 
 #[test]
@@ -162,7 +181,7 @@ fn the_verdict_has_the_shape_that_scripts_rely_on() {
     assert_eq!((&rm["resource"], &rm["span"], &rm["via"]), (&json!("rm -rf /"), &json!([5, 13]), &json!(["sudo"])));
     assert_eq!(
         (&rm["decision"], &rm["determining"]),
-        (&json!("allow"), &json!(["dev-installed-programs", "dev-toolchain"]))
+        (&json!("allow"), &json!(["dev-installed-programs", "dev-no-gain", "dev-toolchain"]))
     );
     let delete = find("delete", "rm");
     assert_eq!(

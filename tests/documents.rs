@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::world::{Ended, World, repository};
 
 /// Commands that are run by other means: the one builds what is tested here, the other runs this test.
-const ELSEWHERE: [&str; 2] = ["cargo run --release -- run 'git status; ls'", "tests/run"];
+const ELSEWHERE: [&str; 3] = ["palisade doctor --try", "cargo run --release -- run 'git status; ls'", "tests/run"];
 
 #[test]
 fn the_readmes_commands_do_what_it_says() {

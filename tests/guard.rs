@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::terminal::Terminal;
 use crate::support::world::{Ended, World};
 
 /// A repository to work in.
@@ -51,10 +52,24 @@ const TRIED: &[(&str, &[&str])] = &[
         &[""],
     ),
     ("#!/usr/bin/perl\nsystem('git', 'push')", &["ask-git-push"]),
-    ("#!/bin/bash\nLD_PRELOAD=./x.so ls", &["guard-loader-env"]),
-    ("#!/bin/bash\nexport GIT_SSH_COMMAND=./x; git status", &["guard-loader-env"]),
+    // Variables for a git that may reach a host, by every way that leads to it.
+    ("#!/bin/bash\nLD_PRELOAD=./x.so git fetch https://github.com/a/b", &["guard-loader-env"]),
+    ("#!/bin/bash\nexport GIT_SSH_COMMAND=./x; git fetch https://github.com/a/b", &["guard-loader-env"]),
+    ("#!/bin/bash\nexport GIT_CONFIG_COUNT=0; git ls-remote https://github.com/a/b", &["guard-loader-env"]),
+    ("#!/bin/bash\nLD_PRELOAD=./x.so nice env timeout 9 git fetch https://github.com/a/b", &["guard-loader-env"]),
+    ("#!/bin/bash\necho https://github.com/a/b | LD_AUDIT=./x.so xargs git fetch", &["guard-loader-env"]),
+    ("#!/bin/bash\nf() { git fetch https://github.com/a/b; }; LD_PRELOAD=./x.so f", &["guard-loader-env"]),
+    ("#!/bin/bash\n(LD_PRELOAD=./x.so exec -a ls git fetch https://github.com/a/b)", &["guard-loader-env"]),
     (
-        "#!/usr/bin/python3\nimport os, subprocess\nsubprocess.run(['ls'], env=dict(os.environ, BASH_ENV='x'))",
+        "#!/bin/bash\nprintf 'export LD_PRELOAD=./x.so\\na:\\n\\t@sh -c \"sh -c \\\\\"git fetch https://github.com/a/b; :\\\\\"; :\"\\n' > Makefile; make",
+        &["guard-loader-env"],
+    ),
+    (
+        "#!/usr/bin/python3\nimport os, subprocess\nenv = dict(os.environ, LD_PRELOAD='./x.so')\nsubprocess.run(['sh', '-c', 'sh -c \"sh -c \\\"git fetch https://github.com/a/b; :\\\"; :\"; :'], env=env)",
+        &["guard-loader-env"],
+    ),
+    (
+        "#!/bin/bash\nmkdir bin; cp /usr/bin/true bin/git; PATH=$PWD/bin:$PATH /usr/bin/git fetch https://github.com/a/b",
         &["guard-loader-env"],
     ),
     ("#!/bin/bash\nrm -rf /usr/local/none", &["no-delete-outside-workspace"]),
@@ -63,7 +78,7 @@ const TRIED: &[(&str, &[&str])] = &[
     ("#!/bin/bash\nbase64 -d <<< bHM= | sh", &["no-decode-to-shell"]),
     ("#!/bin/bash\nmkfifo p; base64 -d <<< bHM= > p & sh < p; wait", &["no-decode-to-shell"]),
     ("#!/bin/bash\nsh < <(base64 -d <<< bHM=)", &["no-decode-to-shell"]),
-    ("#!/bin/bash\nnpm install left-pad", &["lockfile-installs-only"]),
+    ("#!/bin/bash\nnpm install left-pad", &["ask-install-node"]),
     // The same words, which lead to another file by now.
     (
         "#!/usr/bin/python3\nimport os\nfor name in 'true', 'true', 'su':\n    os.symlink('/usr/bin/' + name, 'y')\n    os.rename('y', 'x')\n    os.system('./x --version')",
@@ -72,7 +87,10 @@ const TRIED: &[(&str, &[&str])] = &[
     // The same variables for the same words, from a program that only calls itself git.
     (SAME_VARIABLES, &["guard-loader-env"]),
     // A fork of this script is not a child of the git that takes its place, later or at once.
-    ("#!/bin/bash\nexec git cat-file --batch < <(sleep 0.2; GIT_DIR=x /usr/bin/true)", &["guard-loader-env"]),
+    (
+        "#!/bin/bash\nexec git cat-file --batch < <(sleep 0.2; GIT_DIR=x git fetch https://github.com/a/b)",
+        &["guard-loader-env"],
+    ),
     (STALE_FORK, &["guard-loader-env"]),
     // The interpreter of a pipe hides behind a name.
     (
@@ -86,7 +104,7 @@ import os, subprocess
 FALSE = """#!/usr/bin/python3
 import os
 entries = [entry for entry in open('seen').read().split(chr(0)) if entry]
-os.execve('/usr/bin/env', ['env', '-0'], dict(entry.split('=', 1) for entry in entries))
+os.execve('/usr/bin/git', ['git', 'fetch', 'https://github.com/a/b'], dict(entry.split('=', 1) for entry in entries))
 """
 def run(program, seen):
     subprocess.run([program, '-c', 'alias.x=!env -0', 'x'], stdout=open(seen, 'w'))
@@ -103,7 +121,7 @@ if os.fork() == 0:
     os.close(writer)
     os.set_inheritable(held, True)
     os.read(executed, 1)
-    os.execve('/usr/bin/true', ['true'], dict(os.environ, GIT_DIR='x'))
+    os.execve('/usr/bin/git', ['git', 'fetch', 'https://github.com/a/b'], dict(os.environ, GIT_DIR='x'))
 os.dup2(kept, 0)
 os.close(held)
 os.execvp('git', ['git', 'cat-file', '--batch'])"#;
@@ -127,6 +145,50 @@ fn what_a_program_starts_is_decided() {
         }
         assert!(seen.iter().all(|policy| expected.contains(policy)), "{text}\n{seen:?}\n{ended:?}");
     }
+}
+
+/// What a program of the workspace hands to programs that have no more rights than itself is its own affair.
+const FREE: &[(&str, &str)] = &[
+    ("LD_LIBRARY_PATH=. LD_PRELOAD= ls tries", "tries\n"),
+    ("PATH=$PWD/bin:$PATH; mkdir -p bin; printf '#!/bin/sh\\necho mine\\n' > bin/cc; chmod +x bin/cc; cc", "mine\n"),
+    ("PYTHONPATH=lib /usr/bin/python3 -c 'import sys; print(\"lib\" in sys.path[1])'", "True\n"),
+    ("export GIT_PAGER=cat GIT_AUTHOR_NAME=a; git log --oneline -0; git rev-parse --show-prefix", "\n"),
+    ("BASH_ENV=/dev/null bash -c 'echo $BASH_ENV'", "/dev/null\n"),
+    ("MAKEFLAGS=-s make -f /dev/null -v | head -c 8", "GNU Make"),
+    ("LC_ALL=C.ISO-8859-1 sort < /dev/null; LANG=xx env echo done", "done\n"),
+    (
+        "export PATH=$PWD/venv/bin:$PATH; mkdir -p venv/bin; test -d r || git init -q r; git -C r status --short; echo $?",
+        "0\n",
+    ),
+    ("cat /nonexistent 2>/dev/null; test -e /root/x; ls /nonexistent 2>/dev/null; echo on", "on\n"),
+];
+
+#[test]
+fn what_gains_nothing_is_not_refused() {
+    for (command, stdout) in FREE {
+        let world = world();
+        world.program("tries", &format!("#!/bin/bash\n{command}\n"));
+        // By a program of the workspace, and in the text.
+        for command in ["./tries", command] {
+            let (ended, result) = json(&world, command);
+            assert_eq!(denied(&result), [""; 0], "{command}: {ended:?}");
+            if command == "./tries" || !command.contains("/nonexistent") {
+                assert_eq!(result["stdout"], *stdout, "{command}: {ended:?}");
+            }
+        }
+    }
+}
+
+/// A refused variable is told with its value, who set it and what would have got it.
+#[test]
+fn a_refused_variable_is_told_with_who_set_it() {
+    let world = world();
+    world.program("tries", "#!/bin/sh\nexport LD_PRELOAD=./x.so\nmake -s\n");
+    world.write("work/Makefile", "a:\n\t@env LD_AUDIT=./y.so git fetch https://github.com/a/b\n");
+    let (ended, result) = json(&world, "./tries");
+    let told = result["denied"][0]["reason"].as_str().unwrap_or_default();
+    assert!(told.contains("LD_PRELOAD=./x.so") || told.contains("LD_AUDIT=./y.so"), "{ended:?}");
+    assert!(told.contains("set by") && told.contains("for git"), "{ended:?}");
 }
 
 /// What the text says to the letter was judged by the name that it says; the file behind that is seen only when it is executed.
@@ -162,6 +224,30 @@ forbid (principal, action == Action::"exec", resource in Program::"id") when { r
     }
 }
 
+/// At its terminal, which the program cannot reach, a person is asked while the program waits.
+#[test]
+fn a_running_program_is_asked_about_at_the_terminal() {
+    let world = world();
+    world.program("tries", "#!/bin/sh\necho yes >/dev/tty\ngit push origin main\necho \"status $?\"\n");
+    for (name, answer, status) in [("ask-yes", "yes", "failed to push"), ("ask-no", "y", "status 126")] {
+        let script = format!(
+            "cd {}; {} run ./tries; exec sleep 600",
+            world.workspace().display(),
+            env!("CARGO_BIN_EXE_palisade")
+        );
+        let Some(terminal) = Terminal::open(name, (200, 50), &world.palisade(), &script) else { return };
+        terminal.shows(&["a process waits to become this program", "push origin main", "Type yes to allow"]);
+        terminal.types(answer);
+        terminal.press(&["Enter"]);
+        terminal.shows(&[status]);
+    }
+    let record = world.record();
+    let answers: Vec<_> = record.iter().filter(|line| line["kind"] == "approval").collect();
+    let granted =
+        |yes: bool| answers.iter().filter(|line| line["granted"] == yes && line["from"] == "terminal").count();
+    assert_eq!((granted(true), granted(false)), (1, 1), "{answers:?}");
+}
+
 #[test]
 fn a_refusal_is_told_in_full() {
     let world = world();
@@ -171,7 +257,8 @@ fn a_refusal_is_told_in_full() {
     let told = &result["denied"][0];
     assert_eq!(told["argv"], serde_json::json!(["git", "push", "origin", "main"]), "{told}");
     assert!(told["program"].as_str().is_some_and(|program| program.ends_with("/git")), "{told}");
-    assert_eq!(told["reason"], "Publishing needs a person's yes.", "{told}");
+    let reason = "Publishing needs a person's yes. A person could allow it, and nobody can be asked here: ";
+    assert!(told["reason"].as_str().is_some_and(|told| told.starts_with(reason)), "{told}");
     assert_eq!(told["suggestion"], "Commit, and let the person push.", "{told}");
     let record = world.record();
     let outcome = record.iter().find(|line| line["kind"] == "outcome").expect("an outcome");

@@ -333,8 +333,8 @@ fn a_yes_and_a_limit_count_there() {
     there.script("spin", "#!/bin/bash\nwhile :; do :; done");
     for (id, command, status, limit, refused) in [
         (2, "git push https://example.com/x main", "done", "", &[][..]),
-        (3, "git push https://example.com/x main; ./push", "done", "", &[""]),
-        (4, "./push", "done", "", &[""]),
+        (3, "git push https://example.com/x main; ./push", "done", "", &["ask-git-push"]),
+        (4, "./push", "done", "", &["ask-git-push"]),
         (5, "./hog", "limited", "memory", &[]),
         (6, "./spin", "limited", "cpu", &[]),
         (7, "echo lives", "done", "", &[]),

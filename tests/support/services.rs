@@ -162,6 +162,20 @@ pub(crate) fn ai_clients() -> Option<PathBuf> {
     if programs.exists() { Some(programs) } else { skip("clients", &format!("no {}", programs.display())) }
 }
 
+/// The directory of the projects that `tests/day/fetch` fetched. `None`: they are not there, and the test should end here.
+pub(crate) fn day_projects() -> Option<PathBuf> {
+    if demand("day") == Demand::Never {
+        return skip("day", "switched off");
+    }
+    let fetched = std::env::var_os("PALISADE_TEST_DAY")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-day")), PathBuf::from);
+    if fetched.join("projects").exists() {
+        Some(fetched)
+    } else {
+        skip("day", &format!("no {}: run `tests/day/fetch {0}`", fetched.display()))
+    }
+}
+
 /// Whether this machine has a program that a test uses, by its service's name. If not, the test should end here.
 pub(crate) fn has_program(name: &str) -> Option<()> {
     if demand(name) == Demand::Never {
@@ -261,8 +275,8 @@ impl Drop for Fixture {
 
 /// The names that `PALISADE_REQUIRE` may hold.
 // The last is the grammar's own.
-const SERVICES: [&str; 10] =
-    ["root", "overlay", "sshd", "docker", "podman", "mcp-client", "clients", "tmux", "chromium", "soundness"];
+const SERVICES: [&str; 11] =
+    ["root", "overlay", "sshd", "docker", "podman", "mcp-client", "clients", "tmux", "chromium", "day", "soundness"];
 
 /// What the environment asks of one service.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,305 @@
+//! What a session has for itself, under the shipped profile `developer` and through the whole pipeline: its `/tmp`, its loopback device,
+//! its terminals, and caches for the tools of its agent.
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::serve::Server;
+use crate::support::people::call;
+use crate::support::world::{Ended, World};
+
+/// The machine gives sessions mounts and a network of their own.
+fn can(world: &World) -> bool {
+    let found = world.call(&["doctor", "--json"]).json();
+    found["mounts"] == json!(true) && found["namespaces"] != json!("none")
+}
+
+/// Each by `check` and by `run`, with what it prints.
+const TEMPORARY: &[(&str, &str)] = &[
+    ("echo hi > $TMPDIR/x; cat $TMPDIR/x", "hi\n"),
+    ("echo hi > \"$TMPDIR/x\" && cat \"${TMPDIR}/x\" && rm \"$TMPDIR/x\"", "hi\n"),
+    ("echo a > /tmp/x && cat /tmp/x && rm /tmp/x && ls /tmp/x 2>/dev/null | wc -l", "a\n0\n"),
+    ("mktemp | wc -l; mktemp -d | wc -l", "1\n1\n"),
+    ("echo a > /dev/shm/x && cat /dev/shm/x", "a\n"),
+    ("cd /tmp && echo a > b && cat b", "a\n"),
+    ("cd $TMPDIR && echo a > b && cat b", "a\n"),
+    ("mkdir -p /tmp/d/e && cp -r /tmp/d /tmp/f && rm -r /tmp/d && ls /tmp/f", "e\n"),
+    ("printf '#!/bin/sh\\necho ran\\n' > /tmp/x.sh; chmod +x /tmp/x.sh; /tmp/x.sh; sh /tmp/x.sh", "ran\nran\n"),
+    ("printf '#!/bin/sh\\necho ran\\n' > $TMPDIR/x.sh; chmod +x $TMPDIR/x.sh; $TMPDIR/x.sh", "ran\n"),
+];
+
+#[test]
+fn temporary_files_are_the_sessions_own() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let check = |command: &str| world.call(&["check", command]);
+    for (command, printed) in TEMPORARY {
+        let checked = check(command);
+        assert_eq!(checked.code, Some(0), "{command}: {checked:?}");
+        let ended = world.run(command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), *printed), "{command}: {ended:?}");
+    }
+    for command in [
+        "echo x > /tmp/../etc/x",
+        "cat /tmp/../etc/shadow",
+        "echo x > /var/tmp/x",
+        "ln -s /etc/shadow /tmp/s && cat /tmp/s",
+    ] {
+        let checked = check(command);
+        assert_ne!(checked.code, Some(0), "{command}: {checked:?}");
+    }
+    // A `TMPDIR` of the agent's own is no known place: the kernel decides.
+    for command in
+        ["TMPDIR=/etc; echo x > $TMPDIR/palisade-test", "export TMPDIR=$HOME; echo x > $TMPDIR/palisade-test"]
+    {
+        let ended = world.run(command);
+        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+    }
+    assert!(!world.path("home/palisade-test").exists() && !fs::exists("/etc/palisade-test").unwrap_or(true));
+}
+
+/// The machine's own `/tmp` is neither read nor written, and one session's is not another's.
+#[test]
+fn nothing_of_the_machines_tmp_is_there() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let theirs = tempfile::tempdir_in("/tmp").expect("a directory");
+    fs::write(theirs.path().join("x"), "theirs").expect("a file");
+    std::os::unix::fs::symlink("/etc/shadow", theirs.path().join("link")).expect("a link");
+    let path = theirs.path().display();
+    let ended = world.run(&format!("cat {path}/x {path}/link; ls -a /tmp"));
+    let name = theirs.path().file_name().expect("a name").to_str().expect("text").to_owned();
+    assert!(!ended.stdout.contains("theirs") && !ended.stdout.contains(&name), "{ended:?}");
+    assert!(!ended.stdout.contains("root:"), "{ended:?}");
+    let ended = world.run(&format!("mkdir -p {path} && echo own > {path}/x && cat {path}/x"));
+    assert_eq!(ended.stdout, "own\n", "{ended:?}");
+    assert_eq!(fs::read_to_string(theirs.path().join("x")).expect("a file"), "theirs");
+    let ended = world.run(&format!("cat {path}/x"));
+    assert_ne!(ended.code, Some(0), "another session's: {ended:?}");
+}
+
+/// A link that the session itself has made is followed for the next command.
+#[test]
+fn what_lies_in_a_sessions_tmp_is_seen_in_its_view() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let exec = |server: &mut Server, command: &str| -> Value {
+        call(server, "exec", &json!({ "command": command, "session": session }))
+    };
+    let made = exec(
+        &mut server,
+        "echo a > /tmp/x; mkdir /tmp/d; name=$(rev <<< wodahs); ln -s /etc/$name /tmp/link; cat /tmp/x",
+    );
+    assert_eq!(made["stdout"], "a\n", "{made}");
+    let read = exec(&mut server, "cat /tmp/*");
+    assert_ne!(read["status"], "done", "a link to a secret is among it: {read}");
+    let read = exec(&mut server, "cat /tmp/link");
+    assert!(read.to_string().contains("secrets-unreadable"), "{read}");
+    let read = exec(&mut server, "cd /tmp/d && cat ../x && rm /tmp/link && cat /tmp/x $TMPDIR/../../x");
+    assert_eq!(read["stdout"], "a\na\na\n", "{read}");
+}
+
+const SERVER: &str = "import http.server, sys\nhttp.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), \
+                      http.server.SimpleHTTPRequestHandler).serve_forever()\n";
+
+/// Waits until the port answers, then asks for a page.
+fn fetch(port: u16) -> String {
+    format!(
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+         curl -s localhost:{port}/page && break; sleep 0.5; done; curl -s http://127.0.0.1:{port}/page"
+    )
+}
+
+#[test]
+fn a_session_reaches_its_own_servers_and_not_the_machines() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write("work/serve.py", SERVER);
+    world.write("work/page", "hello\n");
+    let ended = world.run(&format!("/usr/bin/python3 serve.py 8123 2>/dev/null & {}", fetch(8123)));
+    assert!(ended.stdout.ends_with("hello\nhello\n"), "{ended:?}");
+    // A later command of the same session finds it.
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let exec = |server: &mut Server, command: &str| -> Value {
+        call(server, "exec", &json!({ "command": command, "session": session }))
+    };
+    exec(&mut server, "/usr/bin/python3 serve.py 8124 >log 2>&1 &");
+    let fetched = exec(&mut server, &fetch(8124));
+    assert_eq!(fetched["stdout"], "hello\nhello\n", "{fetched}");
+    // Neither directly nor through the proxy.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    for command in [
+        format!("curl -s -m 3 http://127.0.0.1:{port}/"),
+        format!("curl -s -m 3 http://localhost:{port}/"),
+        format!("curl -s -m 3 -x http://127.0.0.1:3128 --noproxy '' http://127.0.0.1:{port}/"),
+        format!("curl -s -m 3 -p -x http://127.0.0.1:3128 --noproxy '' http://localhost:{port}/"),
+    ] {
+        world.program("reach", &format!("#!/bin/sh\n{command}\n"));
+        world.run("./reach");
+        assert!(listener.accept().is_err(), "{command} reached the machine");
+    }
+}
+
+/// Programs that ask for a terminal of their own get one that is nobody else's.
+#[test]
+fn terminals_are_the_sessions_own() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write("work/t.py", "import os, pty\npty.spawn(['/bin/sh', '-c', 'tty; echo here'])\n");
+    let list = "import os; print(sorted(os.listdir('/dev/pts')))";
+    let ended = world.run(&format!("/usr/bin/python3 t.py; /usr/bin/python3 -c \"{list}\""));
+    assert!(ended.stdout.contains("/dev/pts/0") && ended.stdout.contains("here"), "{ended:?}");
+    // The machine's are not there.
+    assert!(ended.stdout.trim_end().ends_with("['ptmx']"), "{ended:?}");
+}
+
+/// The tools' caches are the agent's own and outlast a session; another agent's are out of reach.
+#[test]
+fn caches_outlast_a_session_and_are_one_agents() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let run = |agent: &str, command: &str| {
+        Ended::of(world.palisade().env_remove("XDG_CACHE_HOME").args(["run", "--agent", agent, command]))
+    };
+    world.program("fill", "#!/bin/sh\nmkdir -p \"$XDG_CACHE_HOME/x\" && echo kept > \"$XDG_CACHE_HOME/x/file\"; echo \"$XDG_CACHE_HOME\"\n");
+    world.program("look", "#!/bin/sh\ncat \"$XDG_CACHE_HOME/x/file\"\n");
+    let filled = run("one", "./fill");
+    assert_eq!(filled.code, Some(0), "{filled:?}");
+    let looked = run("one", "./look");
+    assert_eq!(looked.stdout, "kept\n", "{looked:?}");
+    let looked = run("two", "./look");
+    assert_eq!(looked.stdout, "", "{looked:?}");
+    let place = filled.stdout.trim();
+    assert!(place.starts_with(&world.path("home/.cache/palisade/agents").display().to_string()), "{place}");
+    world.program("peek", &format!("#!/bin/sh\ncat {place}/x/file; echo no > {place}/x/file\n"));
+    let peeked = run("two", "./peek");
+    assert_eq!(peeked.stdout, "", "{peeked:?}");
+    assert_eq!(fs::read_to_string(format!("{place}/x/file")).expect("a file"), "kept\n");
+    // Nothing else of the home can be written.
+    world.program("home", "#!/bin/sh\necho x > \"$HOME/.cache/x\"; mkdir \"$HOME/.cache/palisade/agents/y\"\n");
+    run("one", "./home");
+    assert!(!world.path("home/.cache/x").exists() && !world.path("home/.cache/palisade/agents/y").exists());
+}
+
+const TRACER: &str = r#"
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def trace(request, process):
+    return libc.ptrace(ctypes.c_long(request), ctypes.c_long(process), 0, 0)
+ATTACH, SEIZE = 16, 0x4206
+print('shell', trace(ATTACH, os.getppid()), trace(SEIZE, os.getppid()))
+print('first', trace(ATTACH, 1), trace(SEIZE, 1))
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(read, 1)
+    try:
+        os.execv('/bin/echo', ['echo', 'ran'])
+    except OSError:
+        print('not executed', flush=True)
+    os._exit(0)
+print('child', trace(SEIZE, child), flush=True)
+os.write(write, b'x')
+os.waitpid(child, 0)
+"#;
+
+/// Own children may be traced, and execute what policy permits where own code gains nothing. The shell, which speaks for the text, may
+/// not be traced.
+#[test]
+fn a_program_traces_its_children_and_nothing_else() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write("work/tracer.py", TRACER);
+    let ended = world.run("/usr/bin/python3 tracer.py");
+    assert_eq!(ended.stdout, "shell -1 -1\nfirst -1 -1\nchild 0\nran\n", "{ended:?}");
+    // The guard goes on.
+    let ended = world.run("/usr/bin/python3 tracer.py > /dev/null; /bin/echo fine");
+    assert_eq!(ended.stdout, "fine\n", "{ended:?}");
+}
+
+/// LeakSanitizer stops the program that it looks at, by another of that program's own.
+#[test]
+fn leaks_are_found() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write(
+        "work/a.c",
+        "#include <stdlib.h>\nint main(int n, char **v) { if (n > 1) v[0] = malloc(9); return 0; }\n",
+    );
+    let built = std::process::Command::new("gcc")
+        .args(["-fsanitize=address", "-o", "a", "a.c"])
+        .current_dir(world.workspace())
+        .output();
+    if !built.is_ok_and(|built| built.status.success()) {
+        return;
+    }
+    let ended = world.run("./a");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+/// Git works in a linked worktree; hooks and configuration of the repository stay as they are, and a file that an agent wrote grants nothing.
+#[test]
+fn a_linked_worktree_reaches_its_repository() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args([
+            "-C",
+            world.path(".").to_str().expect("UTF-8"),
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.invalid",
+        ]);
+        assert!(git.args(arguments).status().is_ok_and(|status| status.success()), "{arguments:?}");
+    };
+    fs::remove_dir(world.workspace()).expect("an empty directory");
+    git(&["init", "--quiet", "main"]);
+    git(&["-C", "main", "commit", "--quiet", "--allow-empty", "-m", "first"]);
+    git(&["-C", "main", "worktree", "add", "--quiet", "../work"]);
+    world.write("home/.gitconfig", "[user]\n\tname = t\n\temail = t@example.invalid\n");
+    let ended = world.run("echo x > a && git add a && git commit -qm second && git log --oneline | wc -l");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "2\n"), "{ended:?}");
+    let common = world.path("main/.git").display().to_string();
+    let before = fs::read_to_string(world.path("main/.git/config")).expect("a file");
+    world.program("plant", &format!("#!/bin/sh\necho x > {common}/hooks/post-commit\necho '[x]' >> {common}/config\n"));
+    world.run("./plant");
+    assert!(!world.path("main/.git/hooks/post-commit").exists());
+    assert_eq!(fs::read_to_string(world.path("main/.git/config")).expect("a file"), before);
+    // The same words about a repository that knows nothing of it.
+    git(&["init", "--quiet", "other"]);
+    fs::create_dir(world.path("other/.git/worktrees")).expect("a directory");
+    fs::rename(world.path("main/.git/worktrees/work"), world.path("other/.git/worktrees/work")).expect("a move");
+    world.write("other/.git/worktrees/work/gitdir", "/somewhere/else/.git\n");
+    let own = world.path("other/.git/worktrees/work").display().to_string();
+    world.write("work/.git", &format!("gitdir: {own}\n"));
+    world.program("reach", &format!("#!/bin/sh\necho x > {own}/x\n"));
+    world.run("./reach");
+    assert!(!world.path("other/.git/worktrees/work/x").exists());
+}
