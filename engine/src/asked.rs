@@ -325,6 +325,9 @@ pub struct Files<T> {
     /// The path groups that had members below; none: nobody looked.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub below: Option<Vec<T>>,
+    /// A running program started what does it, seen at its `execve`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub spawned: bool,
 }
 
 /// A peer that a command connects to.
@@ -509,6 +512,7 @@ impl<T> Item<T> {
                 program: one(Field::Name, &files.program),
                 tree: files.tree,
                 below: files.below.as_ref().map(|below| below.iter().map(|group| one(Field::Name, group)).collect()),
+                spawned: files.spawned,
             }),
             What::Connect(peer) => What::Connect(Peer {
                 host: peer.host.as_ref().map(|host| one(Field::Name, host)),

@@ -105,7 +105,8 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
 
 /// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.
 fn distance(obstacles: &[String]) -> usize {
-    const OTHERS: [&str; 4] = ["context.approved", "resource.spawned", "context.session.", "resource.origin"];
+    const OTHERS: [&str; 5] =
+        ["context.approved", "context.noGain", "resource.spawned", "context.session.", "resource.origin"];
     let of_others = |obstacle: &String| OTHERS.iter().any(|part| obstacle.trim_start_matches('`').starts_with(part));
     let weight = |obstacle: &String| if of_others(obstacle) { 10 } else { 1 };
     obstacles.iter().map(weight).sum()

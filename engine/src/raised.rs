@@ -333,6 +333,7 @@ impl Reader<'_> {
                     program: self.trusted_program(command).to_owned(),
                     tree: true,
                     below: below.as_ref().map(|below| below.iter().cloned().collect()),
+                    spawned: self.facts.started_by.is_some(),
                 };
                 actions
                     .iter()
@@ -363,6 +364,7 @@ impl Reader<'_> {
             program: self.trusted_program(command).to_owned(),
             tree: effect.tree,
             below: self.facts.below.get(&at).filter(|_| effect.tree).map(|below| below.iter().cloned().collect()),
+            spawned: self.facts.started_by.is_some(),
         };
         self.raised(command, effect.target.span, What::File(files))
     }

@@ -367,7 +367,11 @@ impl<'a> Asker<'a> {
         let written = files.written.as_deref().unwrap_or_default();
         let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| {
             let shown = path.map_or(written, AbsolutePath::as_str);
-            draft(files.action.as_str(), shown, self.path_body(path, reach, &files.program, directory, true))
+            draft(
+                files.action.as_str(),
+                shown,
+                self.path_body(path, reach, (&files.program, files.spawned), directory, true),
+            )
         };
         if files.paths.is_empty() {
             return vec![draft(None, reach)];
@@ -394,7 +398,7 @@ impl<'a> Asker<'a> {
     /// May the principal do this to this very path? Kernel rules are made of the answers, so that the no-gain principle, which rests
     /// on those rules, does not hold here.
     pub(crate) fn path(&self, action: FileAction, path: &AbsolutePath) -> Draft {
-        let body = self.path_body(Some(path), Reach::Itself, "", Some(&self.facts.cwd), false);
+        let body = self.path_body(Some(path), Reach::Itself, ("", false), Some(&self.facts.cwd), false);
         Draft::of_nothing_written(action.as_str(), path.as_str(), body)
     }
 
@@ -786,7 +790,7 @@ impl<'a> Asker<'a> {
         &self,
         path: Option<&AbsolutePath>,
         reach: Reach<'_>,
-        program: &str,
+        (program, spawned): (&str, bool),
         directory: Option<&AbsolutePath>,
         free: bool,
     ) -> Built<Body> {
@@ -795,7 +799,7 @@ impl<'a> Asker<'a> {
         let body = Body::new(entity, directory)
             .with("program", program)
             .with("noGain", bool(free && self.no_gain()))
-            .with("spawned", bool(self.facts.started_by.is_some()));
+            .with("spawned", bool(spawned));
         Ok(Body { apart: reach != Reach::Itself, ..body })
     }
 

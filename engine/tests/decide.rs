@@ -153,7 +153,7 @@ fn only_a_trusted_program_is_what_its_name_says() {
         (Origin::Toolchain, Decision::Allow),
         // A file of the workspace is run as what it is: a program of the workspace's own.
         (Origin::Workspace, Decision::Allow),
-        (Origin::Temp, Decision::Ask),
+        (Origin::Temp, Decision::Allow),
         (Origin::Unknown, Decision::Ask),
     ] {
         let mut facts = facts();
