@@ -473,7 +473,7 @@ fn a_case_says_what_a_machine_with_those_files_does() {
             let run = case.get("run").and_then(toml::Value::as_str).unwrap_or_default();
             case.contains_key("run")
                 && case.keys().all(|key| known.contains(&key.as_str()))
-                && !["/tmp/palisade", "just", "/usr/src", "api.example.com"].iter().any(|text| run.contains(text))
+                && !["/tmp/", "just", "/usr/src", "api.example.com"].iter().any(|text| run.contains(text))
         };
         let cases: Vec<&&toml::Table> = cases.iter().filter(plain).collect();
         let lines: String = cases

@@ -176,6 +176,10 @@ pub(crate) fn exec(privileged: &Privileged, exec: &Exec<String>, facts: &Facts) 
     if facts.at_execve.is_some() {
         return exec.origin != Origin::Unknown && !has_rights;
     }
+    // A file that is there and that nobody trusts is refused at its `execve`, too.
+    if exec.origin == Origin::Unknown && exec.path.is_some() {
+        return false;
+    }
     // Computed words are known, and decided, when the program is executed.
     let known_later = || exec.opaque.iter().all(|reason| is_known_at_execve(reason));
     !has_rights || (exec.origin != Origin::Builtin && !exec.opaque.is_empty() && known_later())
