@@ -123,7 +123,7 @@ struct Occasion {
 impl Occasion {
     /// `None`: on facts like these nothing can be answered.
     fn of(facts: &Facts) -> Option<Self> {
-        // Whoever adds a fact has to say here where it goes: the last ones are in the questions.
+        // A new fact does not compile until it is named here. Those marked `_` are part of the questions.
         let Facts {
             principal,
             transport,

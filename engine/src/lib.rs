@@ -300,7 +300,7 @@ impl Engine {
     }
 
     /// Whether a decision on these facts can depend on what lies below a directory. Where the no-gain principle holds, the shipped
-    /// policies give way, and nobody has to look.
+    /// policies give way, and the runner leaves the search out.
     pub fn asks_about_trees(&self, facts: &Facts) -> bool {
         self.bundle.asks_about_trees || !self.is_no_gain(facts)
     }

@@ -95,7 +95,11 @@ impl Privileged {
         }
         // A forbid that reads what stands around a command takes away; only a permit gives.
         for policy in about(index, "exec").filter(|policy| policy.effect() == Effect::Permit) {
-            let json = policy.to_json().unwrap_or(Value::Null);
+            let Ok(json) = policy.to_json() else {
+                // A policy that cannot be read may speak of any program.
+                found.any.insert(policy.id().to_string());
+                continue;
+            };
             let conditions = json.get("conditions").unwrap_or(&Value::Null);
             if reads(conditions, &AROUND) {
                 let mut named = BTreeSet::new();
@@ -176,7 +180,7 @@ pub(crate) fn exec(privileged: &Privileged, exec: &Exec<String>, facts: &Facts) 
     if facts.at_execve.is_some() {
         return exec.origin != Origin::Unknown && !has_rights;
     }
-    // A file that is there and that nobody trusts is refused at its `execve`, too.
+    // The guard refuses a file of unknown origin at its `execve` as well.
     if exec.origin == Origin::Unknown && exec.path.is_some() {
         return false;
     }

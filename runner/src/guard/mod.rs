@@ -435,7 +435,7 @@ impl Guard {
         added.any(|entry| {
             let directory = Path::new(OsStr::from_bytes(&entry));
             // A relative one is another directory wherever the program stands.
-            !directory.is_absolute() || directory.join(program).symlink_metadata().is_ok()
+            !directory.is_absolute() || !is_surely_absent(&directory.join(program))
         })
     }
 
@@ -556,6 +556,10 @@ impl Judge for Guard {
 
     fn may_unwatched(&mut self, steps: &[Execution]) -> bool {
         let Some(first) = steps.first() else { return false };
+        // A person's yes is to the words that were shown, and these can still change.
+        if self.steps.iter().any(|step| step.approved) {
+            return false;
+        }
         // Where own code gains nothing, a copy of the program under another name could be executed as well; and as no program at all, what
         // comes of this has no right of its own.
         let occasion = self.desk.state().occasion.clone();
@@ -666,6 +670,12 @@ impl Refused {
             None => Self::unknown(),
         }
     }
+}
+
+/// Whether nothing has this path. A path that cannot be looked at may have something.
+fn is_surely_absent(path: &Path) -> bool {
+    let absent = [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory];
+    path.symlink_metadata().is_err_and(|error| absent.contains(&error.kind()))
 }
 
 /// What gets the variables of an execution. `hides` costs a reading of the words.
