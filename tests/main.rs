@@ -36,6 +36,7 @@ mod policy;
 mod record;
 mod reload;
 mod remote_guard;
+mod repository;
 mod resources;
 mod run;
 mod secrets;

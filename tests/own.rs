@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use serde_json::{Value, json};
 
@@ -91,15 +93,13 @@ fn what_lies_in_a_sessions_tmp_is_seen_in_its_view() {
     if !can(&world) {
         return;
     }
+    world.write("work/link.py", "import os\nos.symlink('/etc/shadow', '/tmp/link')\n");
     let mut server = Server::start_with(&world, &[]);
     let session = call(&mut server, "session_open", &json!({}))["session"].clone();
     let exec = |server: &mut Server, command: &str| -> Value {
         call(server, "exec", &json!({ "command": command, "session": session }))
     };
-    let made = exec(
-        &mut server,
-        "echo a > /tmp/x; mkdir /tmp/d; name=$(rev <<< wodahs); ln -s /etc/$name /tmp/link; cat /tmp/x",
-    );
+    let made = exec(&mut server, "echo a > /tmp/x; mkdir /tmp/d; /usr/bin/python3 link.py; cat /tmp/x");
     assert_eq!(made["stdout"], "a\n", "{made}");
     let read = exec(&mut server, "cat /tmp/*");
     assert_ne!(read["status"], "done", "a link to a secret is among it: {read}");
@@ -163,8 +163,8 @@ fn terminals_are_the_sessions_own() {
         return;
     }
     world.write("work/t.py", "import os, pty\npty.spawn(['/bin/sh', '-c', 'tty; echo here'])\n");
-    let list = "import os; print(sorted(os.listdir('/dev/pts')))";
-    let ended = world.run(&format!("/usr/bin/python3 t.py; /usr/bin/python3 -c \"{list}\""));
+    world.write("work/list.py", "import os\nprint(sorted(os.listdir('/dev/pts')))\n");
+    let ended = world.run("/usr/bin/python3 t.py; /usr/bin/python3 list.py");
     assert!(ended.stdout.contains("/dev/pts/0") && ended.stdout.contains("here"), "{ended:?}");
     // The machine's are not there.
     assert!(ended.stdout.trim_end().ends_with("['ptmx']"), "{ended:?}");
@@ -238,6 +238,21 @@ fn a_program_traces_its_children_and_nothing_else() {
     assert_eq!(ended.stdout, "fine\n", "{ended:?}");
 }
 
+/// A child that has ended before its tracer is looked at is nobody that could be taken over.
+#[test]
+fn a_tracer_of_ended_children_goes_on() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let tracer = "import ctypes, os, time\nlibc = ctypes.CDLL(None, use_errno=True)\nseized = 0\n\
+                  for n in range(30):\n child = os.fork()\n if child == 0: time.sleep(0.001 * (n % 3)); os._exit(0)\n \
+                  seized += libc.ptrace(0x4206, child, 0, 0) == 0 or ctypes.get_errno() == 1\n os.waitpid(child, 0)\nprint(seized)\n";
+    world.write("work/tracer.py", tracer);
+    let ended = world.run("/usr/bin/python3 tracer.py");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "30\n"), "{ended:?}");
+}
+
 /// LeakSanitizer stops the program that it looks at, by another of that program's own.
 #[test]
 fn leaks_are_found() {
@@ -302,4 +317,75 @@ fn a_linked_worktree_reaches_its_repository() {
     world.program("reach", &format!("#!/bin/sh\necho x > {own}/x\n"));
     world.run("./reach");
     assert!(!world.path("other/.git/worktrees/work/x").exists());
+}
+
+const SOCKETS: &str = r#"
+import os, socket, sys, threading
+def talk(path):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    threading.Thread(target=lambda: server.accept()[0].sendall(b"pong")).start()
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    print(client.recv(4).decode())
+def reach(path):
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+        print("reached")
+    except OSError as error:
+        print(error.errno)
+if len(sys.argv) == 1:
+    for path in ["work.sock", "/tmp/own.sock", os.environ["TMPDIR"] + "/own.sock", "\0own"]:
+        talk(path)
+    reach("nobody.sock")
+    reach("talk.py")
+for path in sys.argv[1:]:
+    reach(path.replace("@", "\0"))
+for pair in [lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM), lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW), lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)]:
+    try:
+        pair()
+        print("datagrams")
+    except OSError as error:
+        print(error.errno)
+"#;
+
+/// Programs of a session talk by sockets in its own places and by abstract names of its own; the machine's daemons are out of reach by
+/// a path, a link or a name, and by datagrams, which say themselves where they go.
+#[test]
+fn local_sockets_are_the_sessions_own() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write("work/talk.py", SOCKETS);
+    let ended = world.run("/usr/bin/python3 talk.py");
+    assert_eq!(ended.stdout, "pong\npong\npong\npong\n2\n111\n13\n13\n13\n", "{ended:?}");
+
+    // Where a session sees it, which is not in `/tmp`.
+    let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    let outside = elsewhere.path().join("outside.sock");
+    let listener = UnixListener::bind(&outside).expect("a socket");
+    // The machine's `/tmp`, of which the session has its own.
+    let inside = world.path("inside.sock");
+    let hidden = UnixListener::bind(&inside).expect("a socket");
+    let name = format!("palisade-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let named = UnixListener::bind_addr(&address).expect("a socket");
+    std::os::unix::fs::symlink(&outside, world.path("work/link.sock")).expect("a link");
+    for listener in [&listener, &named, &hidden] {
+        listener.set_nonblocking(true).expect("a listener");
+    }
+    world.program(
+        "reach",
+        &format!(
+            "#!/bin/sh\nexec /usr/bin/python3 talk.py {0} link.sock ../../..{0} @{name} \
+             /proc/self/../self/root{1} /proc/self/ns/../../self/root{1} /proc/1/root{1}\n",
+            outside.display(),
+            inside.display()
+        ),
+    );
+    let ended = world.run("./reach");
+    assert_eq!(ended.stdout, "13\n13\n13\n111\n2\n40\n2\n13\n13\n13\n", "{ended:?}");
+    assert!(listener.accept().is_err() && named.accept().is_err() && hidden.accept().is_err());
 }

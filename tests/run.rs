@@ -314,7 +314,7 @@ fn at_a_terminal_a_person_is_asked_once_and_recorded() {
     for (answer, code, ran) in [("yes\n", 0, true), ("y\n", 126, false), ("\n", 126, false)] {
         let binary = env!("CARGO_BIN_EXE_palisade");
         // util-linux's script(1) gives the command a terminal of its own.
-        let inner = format!("'{binary}' run 'touch ran; $unset ls' ; exit $?");
+        let inner = format!("'{binary}' run 'touch ran; git push nowhere || true' ; exit $?");
         let mut child = world.palisade();
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--command", &inner, "/dev/null"]).current_dir(world.workspace());

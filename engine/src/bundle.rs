@@ -135,6 +135,11 @@ impl Reads {
         self.clock || self.session
     }
 
+    /// Whether any policy looks at the clock.
+    pub(crate) fn clock(self) -> bool {
+        self.clock
+    }
+
     fn of(parsed: &Parsed, sources: &[Source]) -> Self {
         let suspects: Vec<bool> = sources.iter().map(|source| Self::may_be_in(&source.text)).collect();
         let home =

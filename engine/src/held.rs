@@ -51,8 +51,8 @@ impl Unheld {
 pub(crate) fn beyond_places(bundle: &Bundle, vocabulary: &Vocabulary) -> Vec<Unheld> {
     let policies = bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
     let found = policies.filter(|policy| touches_files(policy)).map(|policy| {
-        let mut reader =
-            Reader { vocabulary, deletes: deletes(policy), by_name: BTreeSet::new(), unheld: BTreeSet::new() };
+        let (by_name, unheld) = (BTreeSet::new(), BTreeSet::new());
+        let mut reader = Reader { vocabulary, deletes: deletes(policy), by_name, unheld, spawned_lifts: false };
         reader.policy(policy);
         Unheld {
             policy: policy.id().to_string(),
@@ -89,6 +89,9 @@ struct Reader<'a> {
     deletes: bool,
     by_name: BTreeSet<String>,
     unheld: BTreeSet<String>,
+    /// Wherever the policy reads `context.spawned`, a program that was started is forbidden less. The kernel is asked as if none was, and so
+    /// forbids all that policy does.
+    spawned_lifts: bool,
 }
 
 impl Reader<'_> {
@@ -103,10 +106,16 @@ impl Reader<'_> {
         // What cannot be read as JSON is not understood either.
         let json = policy.to_json().unwrap_or(Value::Null);
         match json.get("conditions").and_then(Value::as_array) {
-            Some(conditions) => conditions.iter().for_each(|condition| match condition.get("body") {
-                Some(body) => self.expression(body),
-                None => self.add("a condition of an unknown form"),
-            }),
+            Some(conditions) => {
+                self.spawned_lifts = conditions.iter().all(|condition| {
+                    let forbids = condition.get("kind").and_then(Value::as_str) != Some("unless");
+                    condition.get("body").is_some_and(|body| spawned_only_lifts(body, forbids))
+                });
+                conditions.iter().for_each(|condition| match condition.get("body") {
+                    Some(body) => self.expression(body),
+                    None => self.add("a condition of an unknown form"),
+                });
+            }
             None => self.add("conditions of an unknown form"),
         }
     }
@@ -190,6 +199,7 @@ impl Reader<'_> {
         let held = match names.as_slice() {
             ["resource", attribute, ..] => OF_COMMANDS.contains(attribute),
             ["context", "session", attribute, ..] => FIXED_OF_SESSION.contains(attribute),
+            ["context", "spawned"] => self.spawned_lifts,
             ["context", attribute, ..] => FIXED.contains(attribute),
             // Every message of a client may give it another name.
             ["principal", attribute, ..] => *attribute != "client",
@@ -211,6 +221,29 @@ impl Reader<'_> {
     fn add(&mut self, what: &str) {
         self.unheld.insert(what.to_owned());
     }
+}
+
+/// Whether `context.spawned` stands only where its truth makes a forbid not hold. `forbids`: the expression's truth makes it hold.
+fn spawned_only_lifts(expression: &Value, forbids: bool) -> bool {
+    let Some((operator, inner)) = expression.as_object().and_then(|fields| fields.iter().next()) else { return true };
+    let sides = || ["left", "right"].into_iter().filter_map(|side| inner.get(side));
+    match operator.as_str() {
+        "&&" | "||" => sides().all(|side| spawned_only_lifts(side, forbids)),
+        "!" => inner.get("arg").is_some_and(|argument| spawned_only_lifts(argument, !forbids)),
+        "." if attribute_path(inner).is_some_and(|path| path == ["context", "spawned"]) => !forbids,
+        _ => !reads_spawned(inner),
+    }
+}
+
+/// Whether `context.spawned` stands anywhere in it.
+fn reads_spawned(value: &Value) -> bool {
+    let path = value.get(".").and_then(attribute_path);
+    path.is_some_and(|path| path == ["context", "spawned"])
+        || match value {
+            Value::Array(values) => values.iter().any(reads_spawned),
+            Value::Object(fields) => fields.values().any(reads_spawned),
+            _ => false,
+        }
 }
 
 /// `["context", "session", "age"]` for `context.session.age`.
@@ -274,6 +307,8 @@ mod tests {
                 "when { context.session.sandboxed && context.transport == Transport::\"local\" } unless { context.approved }",
             ),
             (read, "when { principal in Role::\"guest\" && !principal.verified }"),
+            (read, "when { !context.spawned }"),
+            (read, "unless { resource in PathGroup::\"vault\" || (context.spawned && context.noGain) }"),
             (read, "when { resource.contains.contains(PathGroup::\"card data\") && resource.unknown }"),
             (delete, "when { resource == context.workspace }"),
             ("action == Action::\"read\", resource in PathGroup::\"vault\"", ""),
@@ -298,6 +333,14 @@ mod tests {
             (read, "when { resource.extension == \"key\" }", "`resource.extension`"),
             (read, "when { resource.path like \"*/private/*\" }", "`resource.path`"),
             (read, "when { resource.name == \"x\" }", "`resource.name`"),
+            (read, "when { context.spawned }", "`context.spawned`"),
+            (read, "unless { !context.spawned }", "`context.spawned`"),
+            (read, "when { context.spawned == false }", "`context.spawned`"),
+            (
+                read,
+                "when { context.session.sandboxed } unless { if context.spawned then true else false }",
+                "`context.spawned`",
+            ),
             (read, "when { context.cwd in Path::\"/srv\" }", "`context.cwd`"),
             (read, "when { context.clock.timeOfDay > duration(\"8h\") }", "`context.clock.timeOfDay`"),
             (read, "when { context.session.commands > 200 }", "`context.session.commands`"),

@@ -147,6 +147,11 @@ impl Engine {
         self.bundle.reads.what_passes()
     }
 
+    /// Whether some policy looks at the clock.
+    pub fn reads_clock(&self) -> bool {
+        self.bundle.reads.clock()
+    }
+
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
     pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
         verdict::approve(&self.bundle, &self.vocabulary, question, people)
@@ -182,6 +187,13 @@ impl Engine {
     /// What the principal may do to single paths, no approval given: what kernel rules are made from.
     pub fn permissions<'a>(&'a self, facts: &'a Facts) -> Permissions<'a> {
         Permissions { bundle: &self.bundle, asker: self.asker(facts) }
+    }
+
+    /// Whether policy lets nothing of this path group be read: not what lies at its places, nor in the workspace under its names.
+    pub fn keeps_closed(&self, facts: &Facts, group: &str) -> bool {
+        let permissions = self.permissions(facts);
+        let mut examples = self.vocabulary.examples(group, &facts.workspace);
+        !examples.any(|path| permissions.permits(FileAction::Read, &path))
     }
 
     /// Judges something other than a script, as if a person had said yes where `approved`.

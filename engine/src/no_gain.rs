@@ -57,6 +57,10 @@ pub fn hides_options(reason: OpaqueReason) -> bool {
     }
 }
 
+/// Variables that a shell reads which talks to a person, and nothing else: no program that another one starts is that.
+const OF_PROMPTS: [&str; 10] =
+    ["PS0", "PS1", "PS2", "PROMPT_COMMAND", "FCEDIT", "MAILCHECK", "MAILPATH", "histchars", "HISTFILE", "auto_resume"];
+
 /// Variables that decide how the session's shell reads the bytes of a later script.
 fn changes_how_scripts_are_read(name: &str) -> bool {
     name == "LANG" || name.starts_with("LC_")
@@ -206,7 +210,9 @@ pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<
     match receiver {
         Receiver::Unknown => false,
         Receiver::Shell => !changes_how_scripts_are_read(name),
-        Receiver::Program { words, groups, hidden } => !privileged.holds(words, groups, *hidden),
+        Receiver::Program { words, groups, hidden } => {
+            OF_PROMPTS.contains(&name) || !privileged.holds(words, groups, *hidden)
+        }
     }
 }
 

@@ -435,7 +435,7 @@ impl<'a> Asker<'a> {
                 // As for what a script connects to: the session's own host is in the store already, without an address.
                 let apart = entity.uid() == uid("Host", &self.facts.host)?;
                 let body = Body::new(entity, here).with("program", program).with("port", long(usize::from(*port)));
-                Ok(Body { apart, ..body })
+                Ok(Body { apart, ..body.with("noGain", bool(false)) })
             }
             Act::Checkpoint | Act::Restore => {
                 let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
@@ -871,8 +871,10 @@ impl<'a> Asker<'a> {
         let program = RestrictedExpression::new_entity_uid(uid("Program", &peer.program)?);
         // The session's own host is in every store, as a host that is reached in another way.
         let apart = entity.uid() == uid("Host", &self.facts.host)?;
+        // In a network of the session's own each connection goes through the proxy, which asks then.
+        let free = peer.host.is_none() && self.facts.session.own_network && self.no_gain();
         let body = Body::new(entity, directory).with("program", program).with("port", long(usize::from(peer.port)));
-        Ok(Body { apart, ..body })
+        Ok(Body { apart, ..body.with("noGain", bool(free)) })
     }
 
     /// A network peer, and the address that its name means where that is known; `None` is the unknown one, with the empty

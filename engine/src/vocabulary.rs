@@ -297,6 +297,12 @@ impl Vocabulary {
         groups.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// A path for each pattern of a group, in `directory` for those that fit at any depth.
+    pub(crate) fn examples(&self, group: &str, directory: &AbsolutePath) -> impl Iterator<Item = AbsolutePath> {
+        let patterns = self.groups.get(group).into_iter().flatten();
+        patterns.filter_map(|pattern| pattern.example(directory))
+    }
+
     /// The absolute patterns of all groups that have no wildcard.
     pub fn roots(&self) -> BTreeSet<AbsolutePath> {
         self.groups.values().flatten().filter_map(Pattern::root).collect()
@@ -402,6 +408,17 @@ impl Pattern {
     /// It names one directory or file.
     fn is_place(&self) -> bool {
         !self.anywhere && self.components.iter().all(|component| component.as_literal().is_some())
+    }
+
+    fn example(&self, directory: &AbsolutePath) -> Option<AbsolutePath> {
+        let mut path = if self.anywhere { directory.as_str().to_owned() } else { String::new() };
+        for component in &self.components {
+            path.push('/');
+            path.push_str(&component.pieces.join("x"));
+            path.push_str(if component.pieces.is_empty() { "" } else { "x" });
+            path.push_str(&component.last);
+        }
+        AbsolutePath::new(&path)
     }
 
     fn root(&self) -> Option<AbsolutePath> {

@@ -1,16 +1,15 @@
 //! Judges scripts for people who write policies: nothing runs, nothing is recorded, no directory need exist.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use palisade_engine::{AbsolutePath, Engine, Facts, Machine, Principal, Scratch, Session as SessionFacts, Transport};
+use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
 use palisade_grammar::Shell;
 
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
-use crate::sandbox::plan::{self, Promise};
+use crate::sandbox::plan::{self, Promise, Scratches};
 use crate::transport::Target;
 use crate::transport::local::SessionDirectory;
 
@@ -133,39 +132,12 @@ fn circumstances(settings: &Settings, case: &Case) -> (Surroundings, Occasion) {
     let mut occasion =
         Occasion { transport: case.transport, host: case.host.clone(), machine: case.machine.clone(), ..occasion };
     occasion.left_with(Shell::new());
-    occasion.scratch = scratch(&engine, &surroundings.facts(&occasion), &surroundings.home);
+    occasion.scratch = SCRATCHES.of(&engine, &surroundings.facts(&occasion), &surroundings.home);
     (surroundings, occasion)
 }
 
-/// What a scratch directory rests on, but for the clock and the machine, which a dry run sees once.
-type Near = (String, Principal, AbsolutePath, AbsolutePath, SessionFacts);
-
-thread_local! {
-    /// The last that was found: a batch asks for the same one thousands of times, and it costs a dozen decisions.
-    static LAST: RefCell<Option<(Near, Scratch)>> = const { RefCell::new(None) };
-}
-
-fn scratch(engine: &Engine, facts: &Facts, home: &AbsolutePath) -> Scratch {
-    let near = (
-        engine.policy_set().to_owned(),
-        facts.principal.clone(),
-        facts.workspace.clone(),
-        facts.cwd.clone(),
-        facts.session.clone(),
-    );
-    if facts.transport != Transport::Local || engine.reads_what_passes() {
-        return plan::scratch(engine, facts, home);
-    }
-    LAST.with(|last| match &*last.borrow() {
-        Some((known, scratch)) if *known == near => Some(scratch.clone()),
-        _ => None,
-    })
-    .unwrap_or_else(|| {
-        let scratch = plan::scratch(engine, facts, home);
-        LAST.with(|last| *last.borrow_mut() = Some((near, scratch.clone())));
-        scratch
-    })
-}
+/// A batch asks for the same one thousands of times.
+static SCRATCHES: Scratches = Scratches::new();
 
 /// The real path where there is one, else the name: resolved as far as the file system allows.
 fn named(path: &str) -> Option<AbsolutePath> {

@@ -19,7 +19,7 @@ use palisade_engine::{
     Transport, is_installed, makes_links, remotes, writes_module,
 };
 use palisade_grammar::{
-    Command, Cwd, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
+    Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
     shadows_python_module,
 };
 
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::sandbox::plan::Promise;
-use crate::sandbox::public_certificate;
+use crate::sandbox::{NPM_SETTINGS, public_content};
 use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -194,7 +194,7 @@ impl Surroundings {
                 if looks && imports_nothing(command, index, &path, &sight.steps) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if looks && !links && is_public_certificate(command, index, &path, engine, &sight.steps) {
+                if looks && !links && is_public(command, index, &path, engine, &sight.steps) {
                     facts.public.insert(path.clone());
                 }
                 if looks && !links && self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps) {
@@ -524,19 +524,17 @@ fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath, s
         && std::fs::read_dir(steps.seen(Path::new(directory.as_str()))).is_ok_and(|mut entries| !entries.any(shadow))
 }
 
-/// Whether an effect reads a file that is named like key material and holds certificates without a key, as masks take it
-/// ([`public_certificate`]).
-fn is_public_certificate(
-    command: &Command,
-    effect: usize,
-    path: &AbsolutePath,
-    engine: &Engine,
-    steps: &Steps,
-) -> bool {
-    let reads = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Read && !effect.tree);
-    reads
+/// Whether an effect reads a file that is named like key material and holds none, as masks take it ([`public_content`]). npm's settings
+/// may be changed as well.
+fn is_public(command: &Command, effect: usize, path: &AbsolutePath, engine: &Engine, steps: &Steps) -> bool {
+    let is_about_it = |effect: &Effect| {
+        !effect.tree
+            && (effect.kind == EffectKind::Read
+                || path.name() == NPM_SETTINGS && matches!(effect.kind, EffectKind::Write | EffectKind::Delete))
+    };
+    command.effects.get(effect).is_some_and(is_about_it)
         && engine.vocabulary().groups_of(path).any(|group| group == "secrets")
-        && public_certificate(&steps.seen(Path::new(path.as_str()))).1
+        && public_content(&steps.seen(Path::new(path.as_str()))).1
 }
 
 /// Whether some effect of a command is on all that lies below a directory.

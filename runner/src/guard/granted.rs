@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
-use palisade_grammar::{Command, CommandId, Inventory, Resolved, Value, Word};
+use palisade_grammar::{Command, CommandId, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
 
 use super::images::Parent;
 use crate::facts::program_path;
@@ -29,7 +29,7 @@ pub(super) struct Granted {
     /// A person has allowed this very command, which is good for one execution.
     lifted: bool,
     used: AtomicBool,
-    /// Everything that the script runs is in its text.
+    /// Everything that the script's shell starts is in its text.
     complete: bool,
     /// The policies that said yes.
     pub(super) policy_set: String,
@@ -96,6 +96,13 @@ pub(super) fn read(
         let above = |id: &CommandId| commands.get(id.0 as usize)?.parent.filter(|next| next < id);
         std::iter::successors(id, above).find(|id| is_program(*id))
     };
+    // What a program reads and runs by itself adds nothing to what the script's shell starts.
+    let stays_inside = |opaque: &Opaque| {
+        let inside =
+            [OpaqueReason::InlineCode, OpaqueReason::StdinCode, OpaqueReason::ScriptFile, OpaqueReason::UnknownOption];
+        inside.contains(&opaque.reason) && opaque.command.is_some_and(is_program)
+    };
+    let complete = inventory.opaque().iter().all(stays_inside);
     let granted = commands.iter().filter(|command| is_program(command.id)).map(|command| {
         let program = facts.programs.get(&command.id);
         Granted {
@@ -110,7 +117,7 @@ pub(super) fn read(
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
             lifted: is_lifted(command),
             used: AtomicBool::new(false),
-            complete: inventory.opaque().is_empty(),
+            complete,
             policy_set: policy_set.to_owned(),
         }
     });

@@ -425,7 +425,8 @@ impl Guard {
             && directories.all(|entry| self.desk.surroundings.is_fixed(&occasion, Path::new(OsStr::from_bytes(entry))))
     }
 
-    /// Whether a search path that differs from the session's own leads to another program under a privileged one's name. The programs that
+    /// Whether a search path that differs from the session's own leads to another program under a privileged one's name, in a place that
+    /// sessions can write. The programs that
     /// a privileged one starts are decided by themselves, so that nothing else in the path gives them a right.
     fn shadows(&self, program: &str, path: &[u8]) -> bool {
         let entries = |path: &[u8]| path.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -435,7 +436,7 @@ impl Guard {
         added.any(|entry| {
             let directory = Path::new(OsStr::from_bytes(&entry));
             // A relative one is another directory wherever the program stands.
-            !directory.is_absolute() || !is_surely_absent(&directory.join(program))
+            !directory.is_absolute() || !is_surely_absent(&directory.join(program)) && !self.is_fixed(&entry)
         })
     }
 
@@ -617,6 +618,10 @@ impl Judge for Guard {
     /// The shell and its copies speak for the script's text, and of who has lost its parents nothing is known.
     fn may_trace(&self, process: i32) -> bool {
         matches!(self.images.lineage(&self.images.ancestry(process)).parent, Parent::Image(_))
+    }
+
+    fn is_of(&self, process: i32, program: &str) -> bool {
+        self.images.lineage(&self.images.ancestry(process)).parent.setter() == program
     }
 
     fn traced(&mut self, process: i32) {

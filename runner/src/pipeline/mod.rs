@@ -323,6 +323,7 @@ pub struct Pipeline {
     texts: texts::Texts,
     plans: plans::Plans,
     tally: tally::Tally,
+    scratches: plan::Scratches,
     tracks: tracks::Tracks,
     story: story::Story,
     readings: automatic::Readings,
@@ -362,6 +363,7 @@ impl Pipeline {
             texts: texts::Texts::default(),
             plans: plans::Plans::default(),
             tally: tally::Tally::default(),
+            scratches: plan::Scratches::new(),
             tracks: tracks::Tracks::default(),
             story: story::Story::default(),
             readings: automatic::Readings::default(),
@@ -387,7 +389,7 @@ impl Pipeline {
         let mut seat = self.seat(&call).await?;
         let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat).await;
         // At once: what is judged while this waits for the record is judged as coming after it.
-        self.tally.count(&verdict, self.settings.engine.now().vocabulary());
+        self.tally.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
@@ -455,7 +457,7 @@ impl Pipeline {
         }
         let started = Instant::now();
         let verdict = engine.approve(question, people);
-        self.tally.count(&verdict, engine.vocabulary());
+        self.tally.count(&verdict, &engine);
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
             Verdict::Allow(grant) => {
@@ -828,8 +830,8 @@ impl Pipeline {
         let promise = plan::local(&self.settings.engine.now(), &self.settings.accept, self.settings.level);
         let mut occasion = Occasion::local(id, cwd, temp, promise);
         let surroundings = &self.settings.surroundings;
-        occasion.scratch =
-            plan::scratch(&self.settings.engine.now(), &surroundings.facts(&occasion), &surroundings.home);
+        let facts = surroundings.facts(&occasion);
+        occasion.scratch = self.scratches.of(&self.settings.engine.now(), &facts, &surroundings.home);
         self.tally.tell(&mut occasion.session);
         occasion
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use palisade_engine::{AbsolutePath, Facts, Grant, Session, Verdict, Vocabulary};
+use palisade_engine::{AbsolutePath, Engine, Facts, Grant, Session, Verdict, Vocabulary};
 use palisade_grammar::{Command, EffectKind};
 
 /// The label of a principal that has read what is in the path group [`SECRETS`].
@@ -44,9 +44,9 @@ impl Tally {
     }
 
     /// Counts a script that may run.
-    pub(super) fn count(&self, verdict: &Verdict, vocabulary: &Vocabulary) {
+    pub(super) fn count(&self, verdict: &Verdict, engine: &Engine) {
         let Verdict::Allow(grant) = verdict else { return };
-        let reads_secrets = reads_secrets(grant, vocabulary);
+        let reads_secrets = reads_secrets(grant, engine);
         let mut state = self.state();
         state.since.get_or_insert_with(Instant::now);
         state.commands = state.commands.saturating_add(1);
@@ -62,12 +62,25 @@ impl Tally {
 }
 
 /// Whether the text names something to read that is a secret, or may be one.
-fn reads_secrets(grant: &Grant, vocabulary: &Vocabulary) -> bool {
+fn reads_secrets(grant: &Grant, engine: &Engine) -> bool {
     let facts = grant.facts();
-    grant.commands().iter().any(|command| {
-        (0..command.effects.len())
-            .any(|index| is_read(command, index, facts) && may_be_secret(command, index, facts, vocabulary))
-    })
+    let reads = grant.commands().iter().flat_map(|command| {
+        let indexes = (0..command.effects.len()).filter(|index| is_read(command, *index, facts));
+        indexes.map(move |index| reach(command, index, facts, engine.vocabulary()))
+    });
+    // Where the kernel holds each path and policy lets no secret be read, what is found by chance is none.
+    let held = || facts.session.sandboxed && facts.session.paths_held && engine.keeps_closed(facts, SECRETS);
+    let worst = reads.max().unwrap_or(Reach::Other);
+    worst == Reach::Secret || worst == Reach::MayBeSecret && !held()
+}
+
+/// What a read reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Other,
+    /// What is not known before, or a tree that holds a secret among others.
+    MayBeSecret,
+    Secret,
 }
 
 fn is_read(command: &Command, index: usize, facts: &Facts) -> bool {
@@ -75,18 +88,24 @@ fn is_read(command: &Command, index: usize, facts: &Facts) -> bool {
     matches!(kind, Some(EffectKind::Read | EffectKind::Execute)) && !facts.inert.contains(&(command.id, index))
 }
 
-fn may_be_secret(command: &Command, index: usize, facts: &Facts, vocabulary: &Vocabulary) -> bool {
+fn reach(command: &Command, index: usize, facts: &Facts, vocabulary: &Vocabulary) -> Reach {
     let key = (command.id, index);
     let paths = match (facts.matches.get(&key), facts.paths.get(&key)) {
         (Some(paths), _) => paths.as_slice(),
         (None, Some(path)) => std::slice::from_ref(path),
-        // What is read is not known.
-        (None, None) => return true,
+        (None, None) => return Reach::MayBeSecret,
     };
     let is_tree = command.effects.get(index).is_some_and(|effect| effect.tree);
     let below = |path: &AbsolutePath| match facts.below.get(&key) {
         Some(groups) => groups.contains(SECRETS),
         None => vocabulary.groups_below(path).contains(SECRETS),
     };
-    paths.iter().any(|path| vocabulary.groups_of(path).any(|group| group == SECRETS) || is_tree && below(path))
+    let is_secret = |path: &AbsolutePath| vocabulary.groups_of(path).any(|group| group == SECRETS);
+    if paths.iter().any(|path| is_secret(path) && !facts.public.contains(path)) {
+        Reach::Secret
+    } else if is_tree && paths.iter().any(below) {
+        Reach::MayBeSecret
+    } else {
+        Reach::Other
+    }
 }

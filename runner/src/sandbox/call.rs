@@ -321,6 +321,12 @@ pub(super) fn send_descriptor(socket: RawFd, descriptor: RawFd) -> Done {
     unsafe { call(libc::SYS_sendmsg, [word(socket), ptr::from_ref(&message).addr(), 0, 0, 0]) }.map(drop)
 }
 
+/// Connects a socket to an address of a kind that it knows (connect(2)).
+pub(super) fn connect(socket: RawFd, address: &[u8]) -> Done {
+    // SAFETY: the kernel reads as many bytes as are there.
+    unsafe { call(libc::SYS_connect, [word(socket), address.as_ptr().addr(), address.len(), 0, 0]) }.map(drop)
+}
+
 // Mounts and files
 
 /// No mount of this namespace's is seen in another, nor the other way round.

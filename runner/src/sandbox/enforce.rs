@@ -176,16 +176,33 @@ fn cover_here(view: &LiveView, masks: &[(CString, Cover)]) -> Done {
     enter_namespace(view.mounts.as_raw_fd(), libc::CLONE_NEWNS)?;
     let covers = Covers { directory: view.directory.as_raw_fd(), file: view.file.as_raw_fd() };
     masks.iter().try_for_each(|(path, cover)| {
-        let place = match open_place(path) {
-            Ok(place) => place,
-            // Gone, hidden by another mask, or a link, which leads to something that has a name of its own.
-            Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        let stands = is_mounted_on(place);
-        close(place);
-        if stands? { Ok(()) } else { put_cover(path, *cover, &covers) }
+        let mut covered = cover_place(path, *cover, &covers);
+        for _ in 0..MAX_REPLACED {
+            match covered {
+                // It was replaced after it had been opened: nothing can be mounted on what has no name.
+                Err(libc::ENOENT | libc::ENOTDIR | libc::EINVAL | libc::ESTALE) => {
+                    covered = cover_place(path, *cover, &covers);
+                }
+                covered => return covered,
+            }
+        }
+        covered
     })
+}
+
+/// How often a file may be replaced while it is being covered.
+const MAX_REPLACED: usize = 100;
+
+fn cover_place(path: &CStr, cover: Cover, covers: &Covers) -> Done {
+    let place = match open_place(path) {
+        Ok(place) => place,
+        // Gone, hidden by another mask, or a link, which leads to something that has a name of its own.
+        Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ELOOP) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let stands = is_mounted_on(place);
+    close(place);
+    if stands? { Ok(()) } else { put_cover(path, cover, covers) }
 }
 
 /// What a process is made for.

@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
+use super::guard::task_of;
 use super::memory::Memory;
 
 /// A program about to be executed.
@@ -89,6 +90,7 @@ pub(super) fn words(process: i32, name: &str) -> Result<Vec<Vec<u8>>, c_int> {
 
 /// Opens a file by name alone, as a thread would find it: under its root, with its own entries of /proc.
 pub(super) fn open_as(thread: i32, path: &Path, follow: bool) -> Result<OwnedFd, c_int> {
+    let path = &without_own_links(thread, path)?;
     let mut names = path.components().skip(1).filter_map(|name| name.as_os_str().to_str());
     let own = match (names.next(), names.next(), names.next()) {
         (Some("proc"), Some("self" | "thread-self"), Some(rest)) => Some(format!("/proc/{thread}/{rest}")),
@@ -96,6 +98,10 @@ pub(super) fn open_as(thread: i32, path: &Path, follow: bool) -> Result<OwnedFd,
         _ => None,
     };
     if let Some(mut own) = own {
+        // Up from there lie the server's own numbers.
+        if path.components().any(|name| name == Component::ParentDir) {
+            return Err(libc::ELOOP);
+        }
         // `/dev/fd/9` has three names, `/proc/self/fd/9` four.
         if path.starts_with("/proc") {
             names.for_each(|name| own.extend(["/", name]));
@@ -106,8 +112,81 @@ pub(super) fn open_as(thread: i32, path: &Path, follow: bool) -> Result<OwnedFd,
     let flags = OFlags::PATH | OFlags::CLOEXEC | if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     let path = path.strip_prefix("/").unwrap_or(path);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-        .map_err(Errno::raw_os_error)
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let open = || openat2(&root, path, flags, Mode::empty(), resolve);
+    // While something is renamed anywhere, the kernel may not be able to tell that `..` stays inside, and says so (openat2(2)).
+    let opened = std::iter::repeat_with(open).take(MAX_TRIES).find(|opened| !matches!(opened, Err(Errno::AGAIN)));
+    opened.unwrap_or(Err(Errno::AGAIN)).map_err(Errno::raw_os_error)
+}
+
+/// Lookups of one path, where the kernel asks for another try.
+const MAX_TRIES: usize = 1_000;
+
+/// Directories of processes that one path goes through at most.
+const MAX_PROCESSES: usize = 8;
+
+/// The path without the names in `/proc` of what a process has open: its working directory, its root, and where a descriptor leads. They
+/// mean another place to the server, by whose numbers there are other processes, and no lookup of ours follows them.
+///
+/// # Errors
+/// `ENOENT`: there is no such process in the caller's view. `ELOOP`: the path goes through too many.
+pub(super) fn without_own_links(thread: i32, path: &Path) -> Result<PathBuf, c_int> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_PROCESSES {
+        let Some(next) = without_first_link(thread, &path)? else { return Ok(path) };
+        path = next;
+    }
+    Err(libc::ELOOP)
+}
+
+/// The same for the first such name; none if there is none.
+fn without_first_link(thread: i32, path: &Path) -> Result<Option<PathBuf>, c_int> {
+    if let Ok(rest) = path.strip_prefix("/dev/fd")
+        && rest.components().count() > 1
+    {
+        return Ok(Some(Path::new("/proc/self/fd").join(rest)));
+    }
+    let mut names = path.components().skip(1).peekable();
+    if names.next().is_none_or(|name| name.as_os_str() != "proc") {
+        return Ok(None);
+    }
+    let Some(process) = names.next().and_then(|name| name.as_os_str().to_str()) else { return Ok(None) };
+    let mut task = match process {
+        ".." => return Ok(Some(Path::new("/").join(names.collect::<PathBuf>()))),
+        "self" | "thread-self" => thread,
+        number => match number.parse() {
+            Ok(number) => task_of(thread, number).ok_or(libc::ENOENT)?,
+            Err(_) => return Ok(None),
+        },
+    };
+    while names.peek().is_some_and(|name| name.as_os_str() == "task") {
+        names.next();
+        match names.next().map(|name| name.as_os_str().to_str().unwrap_or_default()) {
+            None => return Ok(None),
+            Some("..") => {}
+            Some(number) => {
+                let number = number.parse().map_err(|_| libc::ENOENT)?;
+                task = task_of(thread, number).ok_or(libc::ENOENT)?;
+            }
+        }
+    }
+    let link = match names.next().map(|name| name.as_os_str().to_str().unwrap_or_default()) {
+        Some("..") => return Ok(Some(Path::new("/proc").join(names.collect::<PathBuf>()))),
+        Some(name @ ("cwd" | "root")) => name.to_owned(),
+        Some("fd") => match names.next().and_then(|name| name.as_os_str().to_str()) {
+            Some("..") => {
+                let rest: PathBuf = names.collect();
+                return Ok(Some(Path::new("/proc").join(process).join(rest)));
+            }
+            // The descriptor itself, which need not be a file with a name.
+            Some(number) if names.peek().is_some() => format!("fd/{number}"),
+            _ => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let place =
+        self::link(task, &link).filter(|place| place.is_absolute() && !is_deleted(place)).ok_or(libc::ENOENT)?;
+    Ok(Some(place.join(names.collect::<PathBuf>())))
 }
 
 pub(super) fn open_link(path: &str) -> Result<OwnedFd, c_int> {

@@ -27,9 +27,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,7 +39,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::SandboxError;
-use super::execution::{Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of};
+use super::connect::Connecting;
+use super::execution::{
+    Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of, without_own_links,
+};
+use super::git_config;
 use super::memory::{Memory, Told};
 use super::names::{Making, Names};
 use super::seccomp::{self, Arguments, Made};
@@ -77,6 +82,11 @@ pub trait Judge: Send + fmt::Debug {
 
     /// Whether another program of the session may take over this process (ptrace(2)): only one that stands for itself alone.
     fn may_trace(&self, _process: i32) -> bool {
+        false
+    }
+
+    /// Whether this process runs a trusted program of this name, which nobody has taken over.
+    fn is_of(&self, _process: i32, _program: &str) -> bool {
         false
     }
 
@@ -155,7 +165,8 @@ pub(super) fn receive(post: &UnixStream) -> io::Result<Option<OwnedFd>> {
 
 fn watch(listener: OwnedFd, judge: Box<dyn Judge>, names: Option<Arc<Names>>) -> io::Result<()> {
     demand_known_sizes()?;
-    let guard = Guard { listener, judge, names, held: Vec::new(), looked: Instant::now() };
+    let (held, connecting) = (Vec::new(), Arc::default());
+    let guard = Guard { listener, judge, names, connecting, held, looked: Instant::now() };
     std::thread::Builder::new().name("palisade-guard".to_owned()).spawn(move || guard.live()).map(drop)
 }
 
@@ -164,6 +175,8 @@ struct Guard {
     judge: Box<dyn Judge>,
     /// What is told of names that are made.
     names: Option<Arc<Names>>,
+    /// How many connections are being waited for.
+    connecting: Arc<AtomicUsize>,
     /// Calls that wait for somebody's yes. The judge lets so many wait at most.
     held: Vec<Held>,
     /// When they were looked at last.
@@ -197,6 +210,7 @@ impl Guard {
                 Next::Call(Notified::Execution(call)) if call.makes.is_some() => self.name(&call),
                 Next::Call(Notified::Execution(call)) => self.decide(call, Patience::New),
                 Next::Call(Notified::Tracing(call)) => self.decide_tracing(&call),
+                Next::Call(Notified::Connecting(call)) => self.connect(&call),
                 Next::Tick => {}
                 Next::Over => break,
             }
@@ -213,9 +227,51 @@ impl Guard {
     /// It is announced, and what does not announce itself counts as made by somebody else.
     fn name(&self, call: &Call) {
         let kind = call.makes.map_or(Made::Other, |makes| makes.kind);
-        let making = |names: &Arc<Names>| call.named(kind).map_or(Making::Goes, |place| names.making(&place, kind));
-        let making = self.names.as_ref().map_or(Making::Goes, making);
-        let _ = self.answer(call.id, if making == Making::Refused { -libc::EACCES } else { GO_ON });
+        let Some(names) = &self.names else {
+            let _ = self.answer(call.id, GO_ON);
+            return;
+        };
+        match call.named(kind) {
+            Ok(place) if kind == Made::Moved && git_config::is_named(&place) && names.is_kept(&place) => {
+                self.change_settings(call, names, &place);
+            }
+            Ok(place) if names.making(&place, kind) == Making::Refused => _ = self.answer(call.id, -libc::EACCES),
+            // No new name can be one of these.
+            Ok(_) | Err(libc::EINVAL) => _ = self.answer(call.id, GO_ON),
+            // What cannot be looked up is not made: the kernel would say the same, or knows a way there that we do not.
+            Err(errno) => _ = self.answer(call.id, -errno),
+        }
+    }
+
+    /// A call that would put another file in the place of a repository's settings, which are kept.
+    fn change_settings(&self, call: &Call, names: &Names, place: &Path) {
+        let is_git = leader(call.thread).is_some_and(|process| self.judge.is_of(process, "git"));
+        // What was looked at is the caller only if it still waits.
+        if !is_waiting(&self.listener, call.id) {
+            return;
+        }
+        let taken = if is_git { git_config::take_over(call.thread, place) } else { Err(libc::EACCES) };
+        if taken.is_err() {
+            names.tell_kept(place);
+        }
+        let _ = done(&self.listener, call.id, taken.err().unwrap_or(0));
+    }
+
+    /// A call that connects a socket.
+    fn connect(&self, call: &Connecting) {
+        let connection = self.names.as_ref().ok_or(libc::EACCES).and_then(|names| call.prepare(names));
+        // What was read is the caller's only if it still waits: else its number may be another's by now.
+        if !is_waiting(&self.listener, call.id) {
+            return;
+        }
+        let listener = self.listener.try_clone().map_err(number);
+        match connection.and_then(|connection| Ok((connection, listener?))) {
+            Ok((connection, listener)) => {
+                let id = call.id;
+                connection.make(&self.connecting, move |errno| _ = done(&listener, id, errno));
+            }
+            Err(errno) => _ = done(&self.listener, call.id, errno),
+        }
     }
 
     fn next(&self) -> Next {
@@ -356,7 +412,8 @@ impl Guard {
             if may {
                 self.judge.traced(process);
             }
-            may
+            // One that has ended, or is about to, has no program any more: it runs nothing, and its words cannot be compared.
+            may || std::fs::read_link(format!("/proc/{process}/exe")).is_err()
         })
     }
 
@@ -444,6 +501,7 @@ const GO_ON: c_int = 0;
 enum Notified {
     Execution(Call),
     Tracing(Tracing),
+    Connecting(Connecting),
 }
 
 /// A process wants to take over another, or to be taken over by its parent.
@@ -474,7 +532,7 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The thread that has this number where the caller is.
-fn task_of(caller: i32, number: i32) -> Option<i32> {
+pub(super) fn task_of(caller: i32, number: i32) -> Option<i32> {
     let has = |status: &str| field(status, "NSpid")?.split_whitespace().next_back()?.parse::<i32>().ok();
     tasks_beside(caller)?.into_iter().find(|(_, status)| has(status) == Some(number)).map(|(task, _)| task)
 }
@@ -485,7 +543,7 @@ fn traced_by(tracer: i32) -> Option<Vec<i32>> {
     let by = |status: &str| field(status, "TracerPid")?.parse::<i32>().ok().filter(|by| *by != 0);
     let tasks = tasks_beside(tracer)?.into_iter();
     let held = tasks.filter(|(_, status)| by(status).is_some_and(|by| leader(by) == Some(own)));
-    held.map(|(task, _)| leader(task)).collect()
+    Some(held.filter_map(|(task, _)| leader(task)).collect())
 }
 
 /// One `execve` that the filter holds.
@@ -517,6 +575,11 @@ impl Call {
         };
         let mut named = base.join(path);
         for _ in 0..MAX_LINKS {
+            named = without_own_links(self.thread, &named)?;
+            // Nothing is made in `/proc`, and what is opened there by its name is there.
+            if named.starts_with("/proc") && !named.components().any(|name| name == Component::ParentDir) {
+                return Err(libc::EINVAL);
+            }
             let (Some(above), Some(name)) = (named.parent(), named.file_name()) else { return Err(libc::EINVAL) };
             let directory = open_as(self.thread, above, true)?;
             let place = place_of(&directory)?;
@@ -685,6 +748,15 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
         return Ok(Notified::Tracing(Tracing { id: request.id, thread, target }));
     }
     let id = request.id;
+    if number == libc::SYS_connect {
+        return Ok(Notified::Connecting(Connecting {
+            id,
+            thread,
+            socket: low(a),
+            address: b,
+            length: c & 0xffff_ffff,
+        }));
+    }
     Ok(Notified::Execution(if number == libc::SYS_execveat {
         Call { id, thread, base: low(a), path: b, argv: c, env: d, flags: low(e), makes: None }
     } else if let Some(makes) = seccomp::making(number) {
@@ -694,6 +766,12 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
     } else {
         Call { id, thread, base: libc::AT_FDCWD, path: a, argv: b, env: c, flags: 0, makes: None }
     }))
+}
+
+/// Tells a caller that its call was carried out for it: 0, or its error.
+fn done(listener: &OwnedFd, id: u64, errno: c_int) -> Result<(), c_int> {
+    let mut response = Response { id, value: 0, error: -errno, flags: 0 };
+    control(listener, SEND, ptr::from_mut(&mut response).cast())
 }
 
 fn is_waiting(listener: &OwnedFd, mut id: u64) -> bool {

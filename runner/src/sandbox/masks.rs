@@ -336,7 +336,7 @@ impl Search<'_> {
         if self.certificates >= MAX_CERTIFICATES_READ {
             return false;
         }
-        let (read, public) = public_certificate(place);
+        let (read, public) = public_content(place);
         self.certificates += read;
         public
     }
@@ -514,10 +514,15 @@ pub(super) fn make(directory: &Path) -> bool {
     matches!(made, Ok(()) | Err(Errno::EXIST | Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
-/// How many bytes were read, and whether the file holds certificates and no private key.
-pub(crate) fn public_certificate(place: &Path) -> (u64, bool) {
+/// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates and no private key, or npm's
+/// settings without a credential.
+pub(crate) fn public_content(place: &Path) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = openat(CWD, place, flags, Mode::empty()) else { return (0, false) };
+    let is_npm = place.file_name().is_some_and(|name| name == NPM_SETTINGS);
+    let file = match openat(CWD, place, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(errno) => return (0, is_npm && errno == Errno::NOENT),
+    };
     let file = File::from(file);
     if !file.metadata().is_ok_and(|about| about.is_file() && about.nlink() == 1 && about.len() <= MAX_CERTIFICATES) {
         return (0, false);
@@ -528,6 +533,9 @@ pub(crate) fn public_certificate(place: &Path) -> (u64, bool) {
     }
     let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let text = String::from_utf8_lossy(&bytes);
+    if is_npm {
+        return (read, read <= MAX_CERTIFICATES && !text.split(['\n', '\r']).any(is_npm_credential));
+    }
     let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     let mut certificates = 0;
     let public = blocks.all(|block| {
@@ -535,6 +543,29 @@ pub(crate) fn public_certificate(place: &Path) -> (u64, bool) {
         ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "PUBLIC KEY"].contains(&block)
     });
     (read, public && certificates > 0 && read <= MAX_CERTIFICATES && !text.contains("PRIVATE"))
+}
+
+/// The file of a project's settings for npm, which may hold a token and mostly holds none.
+pub(crate) const NPM_SETTINGS: &str = ".npmrc";
+
+/// Whether a line of npm's settings may give a credential (npmrc(5)): all but a comment and a plain setting of another name, or one whose
+/// whole value is the name of a variable (`${NPM_TOKEN}`).
+fn is_npm_credential(line: &str) -> bool {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with(['#', ';']) {
+        return false;
+    }
+    let (name, value) = line.split_once('=').unwrap_or((line, ""));
+    let (name, value) = (name.trim(), value.trim());
+    let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "@/_.:-[]".contains(letter));
+    let last = name.rsplit(':').next().unwrap_or_default().trim_end_matches("[]").to_ascii_lowercase();
+    let variable = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let is_variable =
+        variable.is_some_and(|name| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_'));
+    let is_credential = ["_auth", "_authtoken", "_password", "cert", "key"].contains(&last.as_str());
+    // `http://name:password@host`, in the address of a proxy.
+    let has_user = value.contains('@') && value.contains("//");
+    !is_plain || has_user || is_credential && !is_variable
 }
 
 /// The same masks at every other path of this machine that leads to the same files, by another mount of their file system: Landlock grants
@@ -635,6 +666,7 @@ pub(super) fn cover(granted: Rights, allowed: Rights) -> Option<Cover> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -658,6 +690,33 @@ mod tests {
             let found: Vec<_> = mounts.others(Path::new(path)).collect();
             assert_eq!(found, others.iter().map(PathBuf::from).collect::<Vec<_>>(), "{path}");
         }
+    }
+
+    #[test]
+    fn settings_of_npm_are_secret_where_they_give_a_credential() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join(NPM_SETTINGS);
+        assert!(public_content(&place).1, "what is not there");
+        for (text, public) in [
+            ("", true),
+            ("registry=https://registry.example.com/\nsave-exact = true\n@x:registry=https://r.example.com\n", true),
+            ("//r.example.com/:_authToken=${NPM_TOKEN}\nemail=a@example.com\n", true),
+            ("//r.example.com/:_authToken=abc\n", false),
+            ("//r.example.com/:_authToken = \"${A}${B}\"\n", false),
+            ("_auth=abc\n", false),
+            ("//r.example.com/:_PASSWORD=abc\n", false),
+            ("key=\"-----BEGIN\"\n", false),
+            ("https-proxy=http://user:abc@proxy.example.com:8080/\n", false),
+            ("\"//r.example.com/:_authToken\"=abc\n", false),
+            ("//r.example.com/:_authToken=${NPM_TOKEN:-abc}\n", false),
+            ("x=y\r//r.example.com/:_authToken=abc\n", false),
+            ("; a comment\n# _auth=\n", true),
+        ] {
+            std::fs::write(&place, text).unwrap();
+            assert_eq!(public_content(&place).1, public, "{text}");
+        }
+        std::fs::write(directory.path().join("x.pem"), "registry=x\n").unwrap();
+        assert!(!public_content(&directory.path().join("x.pem")).1);
     }
 
     #[test]

@@ -177,6 +177,18 @@ impl Memory {
     }
 
     /// Reads from several places at once; how many bytes there were, up to the first place that cannot be read.
+    /// Exactly so many bytes.
+    ///
+    /// # Errors
+    /// `EFAULT`: they are not all there.
+    pub(super) fn bytes(&self, at: u64, count: usize) -> Result<Vec<u8>, c_int> {
+        let mut bytes = vec![0; count];
+        match self.read(&mut [(at, &mut bytes)])? {
+            read if read == count => Ok(bytes),
+            _ => Err(libc::EFAULT),
+        }
+    }
+
     fn read(&self, parts: &mut [(u64, &mut [u8])]) -> Result<usize, c_int> {
         let iovec = |base: *mut c_void, len: usize| libc::iovec { iov_base: base, iov_len: len };
         let here: Vec<_> = parts.iter_mut().map(|(_, into)| iovec(into.as_mut_ptr().cast(), into.len())).collect();

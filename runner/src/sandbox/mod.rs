@@ -13,10 +13,12 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod call;
+mod connect;
 mod disk;
 mod enforce;
 mod execution;
 mod first;
+mod git_config;
 mod group;
 mod guard;
 pub(crate) mod keeper;
@@ -56,8 +58,8 @@ pub use self::execution::Execution;
 use self::group::Group;
 pub use self::guard::{Judge, Look, Patience, Settled};
 use self::landlock::Tcp;
-pub(crate) use self::masks::public_certificate;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
+pub(crate) use self::masks::{NPM_SETTINGS, public_content};
 pub use self::names::Names;
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};
@@ -223,7 +225,7 @@ fn prepare_in(
     let enforced = Enforced {
         level: plan.level,
         landlock_abi: landlock::in_force(offer.landlock_abi),
-        seccomp: filters.digest.clone(),
+        seccomp: filters.plain.digest.clone(),
         namespaces: namespaces.names(view.is_some()).to_vec(),
         masks: plan.masks.len(),
         searched: view.is_some() && plan.searched,
@@ -247,7 +249,7 @@ fn prepare_in(
         ruleset: out_of_the_way(&ruleset)?,
         reach,
         view,
-        filters: &filters.programs,
+        filters: &filters.plain.programs,
         kinds: filters,
         loopback,
         namespaces,
@@ -273,9 +275,11 @@ impl Prepared {
     /// The kernel cannot ask, or does not let this process see what was executed.
     pub fn guarded_by(mut self, judge: Box<dyn Judge>) -> Result<Self, SandboxError> {
         probe().guards()?;
-        self.guard = Some((judge, seccomp::guard(self.names.is_some())?));
-        self.filters = &self.kinds.guarded;
-        self.enforced.seccomp.clone_from(&self.kinds.guarded_digest);
+        let connects = self.loopback && self.names.is_some();
+        self.guard = Some((judge, seccomp::guard(self.names.is_some(), connects)?));
+        let set = if connects { &self.kinds.connecting } else { &self.kinds.guarded };
+        self.filters = &set.programs;
+        self.enforced.seccomp.clone_from(&set.digest);
         self.enforced.guarded = true;
         Ok(self)
     }

@@ -12,9 +12,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames};
 
@@ -28,8 +29,8 @@ const SOON: Duration = Duration::from_secs(2);
 /// Calls that are remembered at a time.
 const MAX_ANNOUNCED: usize = 4_096;
 
-/// Names in the workspace that git itself writes and that a repository carries: made freely, unlike others that run later.
-const OF_GIT: [&str; 3] = [".gitmodules", ".git/config", ".git/modules"];
+/// Own files that are remembered at a time. One that is forgotten is covered when it is seen again, as somebody else's.
+const MAX_OWN: usize = 65_536;
 
 /// Tells of a name that a session was kept from making: its path, the policies, and why.
 pub(crate) type Teller = Box<dyn Fn(&Path, &str) + Send + Sync>;
@@ -49,18 +50,66 @@ struct State {
     /// What is covered, or was when something of that name was there.
     masked: HashMap<PathBuf, Cover>,
     announced: HashMap<PathBuf, Announced>,
+    /// Files of such names that the session has made, where they were last seen.
+    own: HashMap<PathBuf, File>,
 }
 
 struct Announced {
     at: Instant,
     /// A directory that was given this name, with what it holds.
     tree: bool,
+    /// Calls whose file has not been seen yet.
+    calls: usize,
+}
+
+/// One file for good: a number that is given out again comes with another time of birth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct File {
+    device: u64,
+    number: u64,
+    born: Option<SystemTime>,
+}
+
+impl File {
+    fn at(place: &Path) -> Option<Self> {
+        let about = place.symlink_metadata().ok()?;
+        Some(Self { device: about.dev(), number: about.ino(), born: about.created().ok() })
+    }
 }
 
 impl fmt::Debug for Names {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Names").field("rules", &self.rules.len()).finish_non_exhaustive()
     }
+}
+
+impl Announced {
+    fn recent(&self) -> usize {
+        if self.at.elapsed() < SOON { self.calls } else { 0 }
+    }
+
+    /// A file has appeared there. Whether one of the calls has made it.
+    fn is_seen(&mut self) -> bool {
+        let recent = self.recent();
+        self.calls = recent.saturating_sub(1);
+        recent > 0
+    }
+}
+
+/// Whether git itself makes this, in a repository that it makes: its settings, and what submodules have in `.git/modules`, without hooks that
+/// would run. `named`: what policy speaks of, `rest` is its path from the directory of the repository; `place` is that or lies in it.
+fn is_of_git(place: &Path, named: &Path, rest: &Path, kind: Made) -> bool {
+    if rest == Path::new(".git/config") {
+        return true;
+    }
+    let is_sample = || place.extension().is_some_and(|extension| extension == "sample");
+    rest.starts_with(".git/modules")
+        && match rest.file_name().and_then(|name| name.to_str()) {
+            Some("config") => true,
+            Some("hooks") if named == place => kind == Made::Directory,
+            Some("hooks") => is_sample(),
+            _ => false,
+        }
 }
 
 /// What is to be done about a name that a call is about to make.
@@ -76,7 +125,7 @@ impl Names {
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
-        let state = Mutex::new(State { masked, announced: HashMap::new() });
+        let state = Mutex::new(State { masked, ..State::default() });
         Self { last: engine.vocabulary().last_names(), engine, facts, rules, tell, state }
     }
 
@@ -127,16 +176,53 @@ impl Names {
         if place.ancestors().skip(1).any(is_hidden) {
             return None;
         }
-        let own = state.announced.remove(place).is_some_and(|announced| announced.at.elapsed() < SOON);
-        let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.tree && it.at.elapsed() < SOON);
-        if own || place.ancestors().skip(1).any(moved) {
+        // The same file is seen more than once: when it is made, and when its directory is looked through.
+        let file = File::at(place)?;
+        if state.own.get(place) == Some(&file) {
             return None;
         }
-        if cover == Cover::Hidden && !is_directory && masks::public_certificate(place).1 {
+        let own = state.announced.get_mut(place).is_some_and(Announced::is_seen);
+        let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.tree && it.at.elapsed() < SOON);
+        if own || place.ancestors().skip(1).any(moved) {
+            if state.own.len() >= MAX_OWN {
+                state.own.retain(|place, file| File::at(place).as_ref() == Some(file));
+            }
+            if state.own.len() < MAX_OWN {
+                state.own.insert(place.to_owned(), file);
+            }
+            return None;
+        }
+        // Settings of npm may be given a token where they lie, which nobody hears of.
+        let is_public = || !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place).1;
+        if cover == Cover::Hidden && !is_directory && is_public() {
             return None;
         }
         state.masked.insert(place.to_owned(), cover);
         Some(cover)
+    }
+
+    /// Whether a mask keeps what is there from being changed.
+    pub(super) fn is_kept(&self, place: &Path) -> bool {
+        self.state().masked.get(place) == Some(&Cover::ReadOnly)
+    }
+
+    /// Tells that what is there was not changed, and why.
+    pub(super) fn tell_kept(&self, place: &Path) {
+        let path = AbsolutePath::new(&place.to_string_lossy());
+        let because = path.map(|path| self.engine.permissions(&self.facts).because(FileAction::Write, &path).1);
+        (self.tell)(place, &because.unwrap_or_default().join(", "));
+    }
+
+    /// Whether programs may connect to this socket file (device and number) at this place: where they may write. What the server finds
+    /// at the same place in its own view lies in no directory of which the session has its own.
+    pub(super) fn may_connect(&self, place: &Path, file: (u64, u64)) -> bool {
+        let Some(path) = AbsolutePath::new(&place.to_string_lossy()) else { return false };
+        let is_machines = || place.symlink_metadata().is_ok_and(|about| (about.dev(), about.ino()) == file);
+        let in_temp = || self.facts.temp.as_ref().is_some_and(|temp| path.is_within(temp));
+        let around = path.ancestors().find_map(|above| self.rules.get(&above));
+        in_temp()
+            || self.facts.scratch.holds(&path) && !is_machines()
+            || around.is_some_and(|rights| rights.contains(Rights::WRITE))
     }
 
     /// All that is covered, outermost first.
@@ -162,7 +248,9 @@ impl Names {
                 state.announced.retain(|_, announced| announced.at.elapsed() < SOON);
             }
             if state.announced.len() < MAX_ANNOUNCED {
-                state.announced.insert(place.to_owned(), Announced { at: Instant::now(), tree });
+                let at = Instant::now();
+                let announced = state.announced.entry(place.to_owned()).or_insert(Announced { at, tree, calls: 0 });
+                *announced = Announced { at, tree, calls: announced.recent() + 1 };
             }
         }
         Making::Goes
@@ -183,7 +271,7 @@ impl Names {
             let is_sample = rest == Path::new(".git/hooks")
                 && (named == place && kind == Made::Directory
                     || named != place && place.extension().is_some_and(|extension| extension == "sample"));
-            if !is_kept || is_sample || OF_GIT.iter().any(|own| rest.starts_with(own)) {
+            if !is_kept || is_sample || is_of_git(place, named, rest, kind) {
                 continue;
             }
             if self.cover(&path, true) == Some(Cover::ReadOnly) {

@@ -10,10 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{BitOr, BitOrAssign};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Act, Decision, Engine, Facts, FileAction, Permissions, Scratch, Transport};
+use palisade_engine::{
+    AbsolutePath, Act, Decision, Engine, Facts, FileAction, Permissions, Principal, Scratch, Session, Transport,
+};
 use serde::{Deserialize, Serialize};
 
 use super::group::Controller;
@@ -317,6 +320,65 @@ pub fn local(engine: &Engine, accepted: &BTreeSet<String>, level: Level) -> Prom
 /// Whether the kernel holds every path rule of these policies in sessions on this machine.
 fn paths_held(engine: &Engine, accepted: &BTreeSet<String>) -> bool {
     super::probe().mounts && engine.paths_held(accepted)
+}
+
+/// The last [`scratch`] that was found: it costs some hundred decisions, and one call after another needs the same.
+#[derive(Debug)]
+pub struct Scratches(Mutex<Option<(Near, Scratch)>>);
+
+/// What it rests on, but for the file system.
+#[derive(Debug, PartialEq)]
+struct Near {
+    policies: String,
+    principal: Principal,
+    session: Session,
+    workspace: AbsolutePath,
+    cwd: AbsolutePath,
+    /// The working directory is in the session's temporary directory, of which each session has another.
+    in_temp: bool,
+    in_own: bool,
+}
+
+impl Scratches {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// What [`scratch`] gives.
+    pub fn of(&self, engine: &Engine, facts: &Facts, home: &AbsolutePath) -> Scratch {
+        if facts.transport != Transport::Local || engine.reads_clock() {
+            return scratch(engine, facts, home);
+        }
+        let near = Near {
+            policies: engine.policy_set().to_owned(),
+            principal: facts.principal.clone(),
+            session: Session { id: String::new(), ..facts.session.clone() },
+            workspace: facts.workspace.clone(),
+            cwd: facts.cwd.clone(),
+            in_temp: facts.temp.as_ref().is_some_and(|temp| facts.cwd.is_within(temp)),
+            in_own: is_in_own(&facts.cwd, facts),
+        };
+        if let Some((known, scratch)) = &*self.last()
+            && *known == near
+        {
+            return scratch.clone();
+        }
+        let found = scratch(engine, facts, home);
+        *self.last() = Some((near, found.clone()));
+        found
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Near, Scratch)>> {
+        // Nothing that holds the lock can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Scratches {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The places that a local session has for itself in place of the machine's, and what it finds of the machine's in them. `home` is what

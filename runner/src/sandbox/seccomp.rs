@@ -17,13 +17,19 @@ use sha2::{Digest, Sha256};
 use super::{Namespaces, SandboxError};
 
 /// Compiled filters in the order of their installation.
-pub(super) struct Filters {
+pub(super) struct Set {
     pub(super) programs: Vec<BpfProgram>,
     /// `sha256:` and the hash of all instructions: two sessions with the same digest can make the same calls.
     pub(super) digest: String,
-    /// Both for a session whose guard is asked who traces whom.
-    pub(super) guarded: Vec<BpfProgram>,
-    pub(super) guarded_digest: String,
+}
+
+/// The filters for the sessions of one kind.
+pub(super) struct Filters {
+    pub(super) plain: Set,
+    /// For a session whose guard is asked who traces whom.
+    pub(super) guarded: Set,
+    /// The same where the guard makes the connections, too.
+    pub(super) connecting: Set,
 }
 
 /// The filters for a session of this kind, whose shell has a terminal or none; made once for each.
@@ -81,32 +87,38 @@ impl Kind {
 
 fn make(kind: Kind, at_terminal: bool) -> Result<Filters, SandboxError> {
     let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
-    let mut programs = vec![known_numbers(machine()?)];
-    let mut guarded = programs.clone();
+    let programs = vec![known_numbers(machine()?)];
+    let [mut plain, mut guarded, mut connecting] = [programs.clone(), programs.clone(), programs];
     for (name, kinds) in FILTERS {
         if kinds.contains(&kind) && !(at_terminal && name == PRETENDED) {
             let program = compiled.get(name);
             let program = program.ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?;
-            programs.push(program.clone());
+            plain.push(program.clone());
             // Without process numbers of its own a session's tracers would reach the machine's processes.
-            if name != TRACING || kind == Kind::Among {
-                guarded.push(program.clone());
+            if name == TRACING && kind != Kind::Among {
+                continue;
+            }
+            guarded.push(program.clone());
+            if name != LOCAL_SOCKETS {
+                connecting.push(program.clone());
             }
         }
     }
-    let (digest, guarded_digest) = (digest(&programs), digest(&guarded));
-    Ok(Filters { programs, digest, guarded, guarded_digest })
+    let [plain, guarded, connecting] =
+        [plain, guarded, connecting].map(|programs| Set { digest: digest(&programs), programs });
+    Ok(Filters { plain, guarded, connecting })
 }
 
 /// The filters of the data file, and which sessions get each. With process numbers and IPC objects of its own a session reaches
 /// nobody else by them, and databases and thread pools need them.
-const FILTERS: [(&str, &[Kind]); 9] = [
+const FILTERS: [(&str, &[Kind]); 10] = [
     (TRACING, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("refused", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("absent", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("network", &[Kind::Apart, Kind::Among]),
     ("proxied", &[Kind::Proxied]),
     ("own-network", &[Kind::Own]),
+    (LOCAL_SOCKETS, &[Kind::Own]),
     ("other-processes", &[Kind::Among]),
     ("shared-ipc", &[Kind::Among]),
     (PRETENDED, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
@@ -114,6 +126,9 @@ const FILTERS: [(&str, &[Kind]); 9] = [
 
 /// What the guard is asked about where a session has one.
 const TRACING: &str = "tracing";
+
+/// What is left open where the guard makes the connections.
+const LOCAL_SOCKETS: &str = "local-sockets";
 
 /// What is not done and said to be: bash puts the modes of its terminal back when a signal has ended a program, and complains into the
 /// command's own output where there is none.
@@ -191,8 +206,9 @@ const JUMP_IF_SET: u16 = 0x45;
 const ENOSYS: u32 = libc::ENOSYS.unsigned_abs();
 
 /// Holds `execve`, `execveat` and what begins to trace a process until the exec guard has answered; with `names` also each call that
-/// makes a name in a directory. The other conventions by which the same call could be made, [`known_numbers`] has refused.
-pub(super) fn guard(names: bool) -> Result<BpfProgram, SandboxError> {
+/// makes a name in a directory, and with `connects` each `connect`. The other conventions by which the same call could be made,
+/// [`known_numbers`] has refused.
+pub(super) fn guard(names: bool, connects: bool) -> Result<BpfProgram, SandboxError> {
     machine()?;
     let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
@@ -201,6 +217,9 @@ pub(super) fn guard(names: bool) -> Result<BpfProgram, SandboxError> {
     if names {
         held.extend(MAKING.iter().map(|(call, _)| *call));
         opening = &OPENING;
+    }
+    if connects {
+        held.push(libc::SYS_connect);
     }
     let tracing = [libc::PTRACE_TRACEME, libc::PTRACE_ATTACH, libc::PTRACE_SEIZE];
     let mut program = vec![step(LOAD, 0, 0, OFFSET_OF_NUMBER)];
@@ -357,7 +376,7 @@ mod tests {
 
     /// Of two filters with different errors the kernel takes the answer of the one installed last: not to be relied on.
     #[test]
-    fn a_call_is_in_one_filter_only() {
+    fn a_call_is_in_one_filter_only_or_has_one_error() {
         for machine in &MACHINES {
             let mut seen = BTreeMap::new();
             // What is only pretended is of one descriptor, and of no request that is refused.
@@ -372,7 +391,10 @@ mod tests {
                 let together = FILTERS.iter().filter(|(name, _)| *name == first.as_str() || *name == filter);
                 let together: Vec<_> = together.collect();
                 let shared = |kind: &Kind| together.iter().all(|(_, kinds)| kinds.contains(kind));
-                let apart = ![Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
+                let errors: BTreeMap<String, Value> = serde_json::from_str(machine.rules).unwrap();
+                let error = |filter: &str| &errors[filter]["match_action"]["errno"];
+                let apart = error(first) == error(&filter)
+                    || ![Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among].iter().any(shared);
                 assert!(*first == filter || apart, "{call}: {first} and {filter}");
             }
         }
@@ -406,18 +428,21 @@ mod tests {
         };
         let fenced = of(Namespaces::Root, false, false, false);
         let shared = of(Namespaces::None, false, false, false);
-        assert_eq!((fenced.programs.len(), shared.programs.len()), (6, 8));
-        assert_eq!((fenced.guarded.len(), shared.guarded.len()), (5, 8));
-        assert_eq!(of(Namespaces::Root, false, false, true).programs.len(), 5);
-        assert_ne!(fenced.digest, shared.digest);
-        assert_eq!(fenced.digest, of(Namespaces::User, false, false, false).digest);
+        assert_eq!((fenced.plain.programs.len(), shared.plain.programs.len()), (6, 8));
+        assert_eq!((fenced.guarded.programs.len(), shared.guarded.programs.len()), (5, 8));
+        assert_eq!(of(Namespaces::Root, false, false, true).plain.programs.len(), 5);
+        assert_ne!(fenced.plain.digest, shared.plain.digest);
+        assert_eq!(fenced.plain.digest, of(Namespaces::User, false, false, false).plain.digest);
         let proxied = of(Namespaces::User, true, false, false);
-        assert_ne!(fenced.digest, proxied.digest);
+        assert_ne!(fenced.plain.digest, proxied.plain.digest);
         let own = of(Namespaces::User, true, true, false);
-        assert!(own.digest != proxied.digest && own.digest == of(Namespaces::Root, false, true, false).digest);
+        assert!(
+            own.plain.digest != proxied.plain.digest
+                && own.plain.digest == of(Namespaces::Root, false, true, false).plain.digest
+        );
         assert_eq!(
-            shared.digest,
-            of(Namespaces::None, true, true, false).digest,
+            shared.plain.digest,
+            of(Namespaces::None, true, true, false).plain.digest,
             "sockets of the machine's own network"
         );
     }

@@ -442,6 +442,34 @@ async fn a_secret_name_that_a_session_makes_is_its_own() {
     assert_eq!(shell.says("/usr/bin/python3 again.py").await, expected);
 }
 
+/// A directory that is made and filled is looked through while the kernel tells of the same files: what is seen twice is still the
+/// session's own, and what comes from outside in its place is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_file_that_is_seen_twice_is_not_covered() {
+    if !sandbox::probe().mounts {
+        return;
+    }
+    let place = Place::with(&format!("{POLICY}{FORBIDS}"), |_| {});
+    let workspace = place.root.path().join("work");
+    let make = "import os, time\ntime.sleep(0.1)\nfor n in range(40):\n os.makedirs(f'd{n}/e')\n \
+                for r in range(3):\n  open(f'd{n}/e/lock', 'w').write('own'); os.rename(f'd{n}/e/lock', f'd{n}/e/x.pem')\n\
+                time.sleep(0.2)\nprint({open(f'd{n}/e/x.pem', 'r+').read() for n in range(40)})\n\
+                for n in range(40): os.rename(f'd{n}/e/x.pem', f'd{n}/e/y.pem')\n";
+    std::fs::write(workspace.join("make.py"), make).expect("a program");
+    let shell = place.open().await;
+    assert_eq!(shell.says("/usr/bin/python3 make.py").await, "{'own'}\n");
+    // The rename that the session has announced is seen by then.
+    std::thread::sleep(Duration::from_millis(200));
+    std::fs::write(workspace.join("saved"), "TOP").expect("a file");
+    std::fs::rename(workspace.join("saved"), workspace.join("d7/e/y.pem")).expect("moved");
+    std::fs::write(
+        workspace.join("look.py"),
+        "try: print(open('d7/e/y.pem').read())\nexcept OSError as e: print(e.errno)\n",
+    )
+    .expect("a program");
+    assert_eq!(shell.says("/usr/bin/python3 look.py").await, "13\n");
+}
+
 /// Python that a session runs where nothing of that was there before, and what it says: 13 where some other program would run it later.
 const PLANTS: &[(&str, &str)] = &[
     ("open('.mcp.json', 'w')", "13"),
@@ -480,6 +508,22 @@ const PLANTS: &[(&str, &str)] = &[
     ("os.rename('g', '.git')", "13"),
     ("os.rename('tree', '.vscode2')", "None"),
     ("open('sub/.git/index', 'w').write('x')", "1"),
+    // By the way of what a process has open.
+    ("open(f'/proc/{os.getpid()}/cwd/.envrc', 'w')", "13"),
+    ("open('/proc/self/cwd/.envrc', 'w')", "13"),
+    ("open(f'/proc/self/task/{os.getpid()}/cwd/.envrc', 'w')", "13"),
+    ("open(f'/proc/self/../{os.getpid()}/cwd/.envrc', 'w')", "13"),
+    ("open(f'/proc/{os.getpid()}/root{os.getcwd()}/.envrc', 'w')", "13"),
+    ("open(f'/proc/self/fd/{os.open(\".\", os.O_RDONLY)}/.envrc', 'w')", "13"),
+    ("open(f'/dev/fd/{os.open(\".\", os.O_RDONLY)}/.vscode/tasks.json', 'w')", "13"),
+    ("os.chdir(f'/proc/{os.getpid()}')", "None"),
+    ("os.mkdir(work + '/apart')", "None"),
+    ("os.chdir(work)", "None"),
+    ("os.symlink(f'/proc/{os.getpid()}/cwd', 'own')", "None"),
+    ("open('own/.envrc', 'w')", "40"),
+    ("os.symlink('/proc/self/cwd', 'self')", "None"),
+    ("open('self/.envrc', 'w')", "2"),
+    ("open('/dev/stdout', 'w').write('')", "0"),
     // And one that was there.
     ("open('repo/.envrc', 'w')", "13"),
     ("open('repo/.git/hooks/pre-commit', 'w')", "13"),
@@ -506,7 +550,8 @@ async fn what_runs_later_cannot_be_planted() {
         .iter()
         .map(|(code, _)| format!("try: print({code})\nexcept OSError as e: print(e.errno)\n"))
         .collect::<String>();
-    std::fs::write(workspace.join("try.py"), format!("import os, subprocess\n{tries}")).expect("a program");
+    std::fs::write(workspace.join("try.py"), format!("import os, subprocess\nwork = os.getcwd()\n{tries}"))
+        .expect("a program");
     let result = place.alone("/usr/bin/python3 try.py").await;
     let said: Vec<&str> = result.stdout.as_str().lines().collect();
     let expected: Vec<&str> = PLANTS.iter().map(|(_, said)| *said).collect();

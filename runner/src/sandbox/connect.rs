@@ -1,0 +1,119 @@
+//! Connections that programs of a session make, carried out by the server in their stead.
+//!
+//! A path rule does not hold a socket: whoever may look a path up can connect to what listens there, and the machine's daemons (docker,
+//! ssh-agent, D-Bus) listen at paths. Landlock cannot tell them from a session's own. So the exec guard holds each `connect`, and the
+//! server makes the connection on the caller's socket: to a path only where the session may write, to everything else as the caller
+//! says. The kernel never reads the caller's memory, which another of its threads could change meanwhile.
+//!
+//! A name of the abstract kind and an address of the internet mean those of the socket's own network, whoever connects it.
+//!
+//! Decided here: how a connection is made. Not decided here: where the session may write (`names.rs`), and which sockets it may have
+//! (`seccomp.rs`).
+
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::c_int;
+use rustix::fs::FileType;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::call;
+use super::execution::{link, open_as, place_of};
+use super::memory::Memory;
+use super::names::Names;
+use super::stat::leader;
+
+/// The longest address, in bytes (`struct sockaddr_storage`).
+const LONGEST: usize = 128;
+
+/// Connections of one session that are waited for at a time: each takes a thread.
+const MOST: usize = 64;
+
+/// A `connect` that the filter holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connecting {
+    pub(super) id: u64,
+    pub(super) thread: i32,
+    pub(super) socket: c_int,
+    pub(super) address: u64,
+    pub(super) length: u64,
+}
+
+/// A connection that can be made.
+pub(super) struct Connection {
+    socket: OwnedFd,
+    address: Vec<u8>,
+    /// What the address leads to, as long as that is needed.
+    _target: Option<OwnedFd>,
+}
+
+impl Connecting {
+    /// Takes over the socket and the address.
+    ///
+    /// # Errors
+    /// The error that the caller gets: `EACCES` for a path where the session may not write, and those of connect(2).
+    pub(super) fn prepare(&self, names: &Names) -> Result<Connection, c_int> {
+        if self.socket < 0 {
+            return Err(libc::EBADF);
+        }
+        let length = usize::try_from(self.length).ok().filter(|length| *length <= LONGEST).ok_or(libc::EINVAL)?;
+        let address = Memory(self.thread).bytes(self.address, length)?;
+        let process = leader(self.thread).and_then(Pid::from_raw).ok_or(libc::ESRCH)?;
+        let process = pidfd_open(process, PidfdFlags::empty()).map_err(|errno| errno.raw_os_error())?;
+        let socket = pidfd_getfd(process, self.socket, PidfdGetfdFlags::empty());
+        let socket = socket.map_err(|errno| errno.raw_os_error())?;
+        let family = address.first_chunk().map(|family| u16::from_ne_bytes(*family));
+        if family.map(i32::from) != Some(libc::AF_UNIX) {
+            return Ok(Connection { socket, address, _target: None });
+        }
+        let name = address.get(2..).unwrap_or_default();
+        if name.first().is_none_or(|first| *first == 0) {
+            return Ok(Connection { socket, address, _target: None });
+        }
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let path = PathBuf::from(OsString::from_vec(name.to_vec()));
+        let path = match path.is_absolute() {
+            true => path,
+            false => link(self.thread, "cwd").ok_or(libc::ENOENT)?.join(path),
+        };
+        let target = open_as(self.thread, &path, true)?;
+        let about = rustix::fs::fstat(&target).map_err(|errno| errno.raw_os_error())?;
+        if FileType::from_raw_mode(about.st_mode) != FileType::Socket {
+            return Err(libc::ECONNREFUSED);
+        }
+        let place = place_of(&target)?;
+        if !names.may_connect(&place, (about.st_dev, about.st_ino)) {
+            return Err(libc::EACCES);
+        }
+        // By its descriptor: the path may mean something else by now.
+        let mut address = address.get(..2).unwrap_or_default().to_vec();
+        address.extend(format!("/proc/self/fd/{}\0", target.as_raw_fd()).bytes());
+        Ok(Connection { socket, address, _target: Some(target) })
+    }
+}
+
+impl Connection {
+    /// Makes it on a thread of its own and hands on how it went, 0 or an error. Whether the socket waits is the caller's to change at any
+    /// time.
+    pub(super) fn make(self, running: &Arc<AtomicUsize>, answer: impl FnOnce(c_int) + Send + 'static) {
+        if running.fetch_add(1, Ordering::Relaxed) >= MOST {
+            running.fetch_sub(1, Ordering::Relaxed);
+            return answer(libc::EAGAIN);
+        }
+        let running = Arc::clone(running);
+        let thread = std::thread::Builder::new().name("palisade-connect".to_owned());
+        // Without a thread the caller waits until the session ends, as it would for a peer that does not answer.
+        let _thread = thread.spawn(move || {
+            answer(self.connect());
+            running.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    fn connect(&self) -> c_int {
+        call::connect(self.socket.as_raw_fd(), &self.address).err().unwrap_or(0)
+    }
+}

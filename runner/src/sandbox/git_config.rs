@@ -1,0 +1,351 @@
+//! The settings of a repository (`.git/config`), which git may change in a session and no other program.
+//!
+//! git runs what some settings name: an editor, a hook directory, an alias with `!`. So policy forbids to write the file, a mask holds it,
+//! and a session's `git remote add` would fail. git writes a new file beside it, `config.lock`, and renames that. The exec guard holds the
+//! rename; where git makes it, the server compares the two files, and carries over what differs if all of it is harmless: a
+//! name, a remote, what a branch follows. The kernel is not let do it, since another program may have put other text there meanwhile.
+//!
+//! A git that connects to nothing may have other code loaded into it. So who makes the call proves little, and all rests on the comparison.
+//!
+//! Decided here: which settings are harmless. Not decided here: who is git (`guard`), and which file it is (`names.rs`).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use git2::Config;
+use libc::c_int;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+use super::execution::open_as;
+
+/// The longest file of settings that is carried over, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Settings of any value, by section and name, or with `*` for what stands between.
+const HARMLESS: &[&str] = &[
+    "user.name",
+    "user.email",
+    "core.filemode",
+    "core.ignorecase",
+    "core.symlinks",
+    "core.precomposeunicode",
+    "core.logallrefupdates",
+    "core.repositoryformatversion",
+    "core.autocrlf",
+    "core.eol",
+    "core.safecrlf",
+    "core.quotepath",
+    "core.abbrev",
+    "core.sparsecheckout",
+    "core.sparsecheckoutcone",
+    "branch.*.merge",
+    "branch.*.rebase",
+    "branch.*.description",
+    "branch.autosetuprebase",
+    "branch.autosetupmerge",
+    "branch.sort",
+    "pull.rebase",
+    "pull.ff",
+    "push.default",
+    "push.autosetupremote",
+    "push.followtags",
+    "fetch.prune",
+    "fetch.prunetags",
+    "fetch.parallel",
+    "rebase.autostash",
+    "rebase.autosquash",
+    "rebase.updaterefs",
+    "merge.conflictstyle",
+    "merge.ff",
+    "merge.renames",
+    "init.defaultbranch",
+    "commit.verbose",
+    "diff.renames",
+    "diff.algorithm",
+    "diff.colormoved",
+    "diff.mnemonicprefix",
+    "diff.submodule",
+    "color.ui",
+    "color.diff",
+    "color.status",
+    "color.branch",
+    "column.ui",
+    "log.date",
+    "log.decorate",
+    "status.short",
+    "status.branch",
+    "status.submodulesummary",
+    "status.showuntrackedfiles",
+    "rerere.enabled",
+    "rerere.autoupdate",
+    "gc.auto",
+    "gc.autodetach",
+    "maintenance.auto",
+    "maintenance.strategy",
+    "submodule.*.active",
+    "submodule.active",
+    "submodule.*.branch",
+    "submodule.recurse",
+    "tag.sort",
+    "versionsort.suffix",
+    "index.version",
+    "feature.manyfiles",
+];
+
+/// The name of the file and the directory that it is in.
+pub(super) fn is_named(place: &Path) -> bool {
+    place.ends_with(".git/config")
+}
+
+/// Carries over what a process of the session, a trusted git, has written beside this file, which takes away that other file.
+///
+/// # Errors
+/// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
+pub(super) fn take_over(thread: i32, place: &Path) -> Result<(), c_int> {
+    let refused = |_| libc::EACCES;
+    let lock = PathBuf::from(format!("{}.lock", place.display()));
+    let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
+    // The server's own view has no mask.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file =
+        openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
+    let present = text_of(&file).map_err(refused)?;
+    let merged = merged(&present, &written).map_err(refused)?.ok_or(libc::EACCES)?;
+    // In place: a new file would come out from under the masks of all sessions.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
+    let save = |open: &mut File| {
+        open.write_all(&merged)?;
+        open.set_len(u64::try_from(merged.len()).unwrap_or(u64::MAX))?;
+        open.sync_data()
+    };
+    save(&mut open).map_err(super::execution::number)?;
+    // git takes its lock for gone; one that cannot be removed stops the next writer, who says so.
+    let _removed = fs::remove_file(&lock);
+    Ok(())
+}
+
+fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+}
+
+/// The present text with the differences of another one; none if one of them is not harmless. What is written comes from the present
+/// text and from our own writer, so that it does not matter how somebody else would read the other one.
+fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    // No other file is read for what stands in these.
+    let includes = |text: &[u8]| String::from_utf8_lossy(text).to_ascii_lowercase().contains("include");
+    if includes(present) || includes(written) {
+        return Ok(None);
+    }
+    let directory = tempfile::tempdir()?;
+    let [old, new] = ["present", "written"].map(|name| directory.path().join(name));
+    fs::write(&old, present)?;
+    fs::write(&new, written)?;
+    let failed = |error: git2::Error| io::Error::other(error);
+    let (before, after) = (settings(&old).map_err(failed)?, settings(&new).map_err(failed)?);
+    let mut config = Config::open(&old).map_err(failed)?;
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let [had, has] = [&before, &after].map(|all| all.get(name).map(Vec::as_slice).unwrap_or_default());
+        if had == has {
+            continue;
+        }
+        let harmless = |value: &Option<String>| value.as_deref().is_some_and(|value| is_harmless(name, value));
+        if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) {
+            return Ok(None);
+        }
+        if let ([] | [_], [Some(value)]) = (had, has) {
+            config.set_str(name, value).map_err(failed)?;
+            continue;
+        }
+        if !had.is_empty() {
+            config.remove_multivar(name, ".*").map_err(failed)?;
+        }
+        for value in has.iter().flatten() {
+            // Of several values the library writes each as it is.
+            if value.contains(['"', '\\']) {
+                return Ok(None);
+            }
+            // No value fits this expression: each is added.
+            config.set_multivar(name, "a^", value).map_err(failed)?;
+        }
+    }
+    drop(config);
+    // Word for word what git wrote, as far as settings go.
+    if settings(&old).map_err(failed)? != after {
+        return Ok(None);
+    }
+    fs::read(&old).map(Some)
+}
+
+/// The values of each setting of this file, without those of others that it includes.
+fn settings(file: &Path) -> Result<BTreeMap<String, Vec<Option<String>>>, git2::Error> {
+    let config = Config::open(file)?;
+    let mut entries = config.entries(None)?;
+    let mut all: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if entry.include_depth() == 0 {
+            let value = entry.has_value().then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned());
+            all.entry(String::from_utf8_lossy(entry.name_bytes()).into_owned()).or_default().push(value);
+        }
+    }
+    Ok(all)
+}
+
+/// The name of a setting with `*` for what stands between the section and the last part.
+fn general(name: &str) -> String {
+    let parts = name.split_once('.').and_then(|(section, rest)| Some((section, rest.rsplit_once('.')?.1)));
+    parts.map_or_else(|| name.to_owned(), |(section, last)| format!("{section}.*.{last}"))
+}
+
+/// Whether a setting says where something comes from or goes to.
+fn is_only_added(name: &str) -> bool {
+    let general = general(name);
+    general != "remote.*.fetch"
+        && (name.starts_with("remote.") || ["branch.*.remote", "submodule.*.url"].contains(&general.as_str()))
+}
+
+/// Whether the remote that a setting is about is there, or else the setting itself.
+fn is_known(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
+    let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
+    match remote {
+        Some((remote, _)) => settings.keys().any(|known| known.starts_with(&format!("remote.{remote}."))),
+        None => settings.contains_key(name),
+    }
+}
+
+/// Whether git runs nothing for a setting of this value, and reads nothing else for it.
+fn is_harmless(name: &str, value: &str) -> bool {
+    if value.chars().any(char::is_control) {
+        return false;
+    }
+    match general(name).as_str() {
+        "remote.*.url" => is_of_a_host(value),
+        "remote.*.fetch" => is_of_tracking(name, value),
+        // The repository itself, or a remote by its name.
+        "branch.*.remote" => value == "." || is_name(value),
+        // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
+        "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
+        "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
+        general => HARMLESS.contains(&general),
+    }
+}
+
+/// Whether what is fetched becomes branches of the remote, and none of the repository's own.
+fn is_of_tracking(name: &str, value: &str) -> bool {
+    let remote = name.strip_prefix("remote.").and_then(|rest| rest.strip_suffix(".fetch")).unwrap_or_default();
+    let value = value.strip_prefix('+').unwrap_or(value);
+    value
+        .split_once(':')
+        .is_some_and(|(from, to)| from.starts_with("refs/heads/") && to.starts_with(&format!("refs/remotes/{remote}/")))
+}
+
+fn is_name(value: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    !value.is_empty() && !value.starts_with(['.', '-']) && value.chars().all(plain)
+}
+
+/// Whether an address is one of a repository on a host. Pushing to a path runs what lies there.
+fn is_of_a_host(value: &str) -> bool {
+    if value.contains("::") || value.starts_with('-') {
+        return false;
+    }
+    match value.split_once("://") {
+        Some((scheme, rest)) => {
+            ["https", "http", "ssh"].contains(&scheme) && !rest.is_empty() && !rest.starts_with('-')
+        }
+        // `user@host:path`, as git tells it from a path.
+        None => value.split_once(':').is_some_and(|(host, _)| {
+            let name = host.rsplit('@').next().unwrap_or_default();
+            is_name(name) && host.split('@').all(is_name)
+        }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const PRESENT: &str =
+        "[core]\n\tbare = false # kept\n\teditor = vim\n[remote \"o\"]\n\turl = https://example.com/a\n";
+
+    fn merge(written: &str) -> Option<String> {
+        merged(PRESENT.as_bytes(), written.as_bytes()).unwrap().map(|text| String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn harmless_settings_are_carried_over() {
+        let text = merge(&format!(
+            "{PRESENT}[user]\n\tname = \"A \\\"x\\\" #1\"\n[branch \"x.y\"]\n\tremote = o\n\tmerge = refs/heads/x\n"
+        ));
+        let text = text.unwrap();
+        assert!(text.starts_with("[core]\n\tbare = false # kept\n\teditor = vim\n"), "{text}");
+        assert!(text.contains("[branch \"x.y\"]") && text.contains("#1"), "{text}");
+        let text = merge(&format!("{PRESENT}[user]\n\tname = a\\\\b\n")).unwrap();
+        assert!(text.ends_with("\tname = a\\\\b\n"), "{text}");
+        let added = "[remote \"p\"]\n\turl = git@example.com:b\n\tfetch = +refs/heads/a:refs/remotes/p/a\n\
+                     \tfetch = +refs/heads/b:refs/remotes/p/b\n";
+        let text = merge(&format!("{PRESENT}{added}")).unwrap();
+        assert!(
+            text.contains("git@example.com:b") && text.contains("remotes/p/a") && text.contains("remotes/p/b"),
+            "{text}"
+        );
+        let text = merge(&PRESENT.replace("bare = false # kept", "filemode = false")).map(|_| ());
+        assert_eq!(text, None, "what is no harmless setting is not taken away either");
+        assert_eq!(merge(PRESENT).unwrap(), PRESENT);
+    }
+
+    #[test]
+    fn what_git_runs_or_includes_is_not() {
+        for added in [
+            "[core]\n\thooksPath = hooks\n",
+            "[core]\n\tsshCommand = ./x\n",
+            "[CORE]\n\tFsMonitor = ./x\n",
+            "[alias]\n\tco = !./x\n",
+            "[include]\n\tpath = ../x\n",
+            "[includeIf \"gitdir:/\"]\n\tpath = ../x\n",
+            "[remote \"x\"]\n\turl = ext::./x\n",
+            "[remote \"x\"]\n\tuploadpack = ./x\n",
+            "[remote \"x\"]\n\tvcs = x\n",
+            "[branch \"x\"]\n\tremote = ext::./x\n",
+            "[url \"ext::x\"]\n\tinsteadOf = https:\n",
+            "[credential]\n\thelper = ./x\n",
+            "[filter \"x\"]\n\tclean = ./x\n",
+            "[submodule \"x\"]\n\tupdate = !./x\n",
+            "[diff \"x\"]\n\ttextconv = ./x\n",
+            "[core]\n\tworktree = /\n",
+            "[core]\n\tbare = true\n",
+            "[extensions]\n\tworktreeConfig = true\n",
+            "[remote \"o\"]\n\tpushurl = https://example.com/b\n",
+            "[remote \"o\"]\n\tfetch = +refs/heads/*:refs/heads/*\n",
+            "[remote \"p\"]\n\turl = ./evil\n",
+            "[remote \"p\"]\n\turl = file:///evil\n",
+            "[remote \"p\"]\n\turl = ext://x\n",
+            "[remote \"p\"]\n\turl = -x@y:z\n",
+            "[remote]\n\tpushDefault = p\n",
+            "[branch \"x\"]\n\tremote = ./evil\n",
+            "[branch \"x\"]\n\tpushRemote = p\n",
+            "[includeIf \"x\"]\n",
+            "[user]\n\tname\n",
+        ] {
+            assert_eq!(merge(&format!("{PRESENT}{added}")), None, "{added}");
+        }
+        // Nor is what a person has set taken away, or what they push sent elsewhere.
+        assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
+        assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
+        assert!(merged(PRESENT.as_bytes(), b"[core\n").is_err());
+    }
+}

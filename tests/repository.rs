@@ -1,0 +1,68 @@
+//! What git may change in the repository that a person gives to an agent: its settings, as long as git runs nothing for them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::world::{Ended, World};
+
+/// A world whose workspace is a repository with one commit.
+fn world() -> World {
+    let world = World::new();
+    let script = "git init -q -b main && echo a > a && git add a && git -c user.name=P -c user.email=p@example.com commit -qm a \
+                  && git remote add up https://example.com/up";
+    let ended = Ended::of(Command::new("sh").args(["-c", script]).current_dir(world.workspace()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    world
+}
+
+fn setting(world: &World, name: &str) -> String {
+    let ended =
+        Ended::of(Command::new("git").args(["config", "--local", "--get", name]).current_dir(world.workspace()));
+    ended.stdout.trim().to_owned()
+}
+
+#[test]
+fn git_changes_harmless_settings_of_a_repository() {
+    let world = world();
+    let ended = world.run(
+        "git config user.name Ada && git config user.email ada@example.com && \
+         git remote add origin https://github.com/example/example.git && git checkout -q -b topic && \
+         git branch -q --set-upstream-to=main && git config --get user.name && git remote -v | wc -l",
+    );
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Ada\n4\n"), "{ended:?}");
+    assert_eq!(setting(&world, "user.name"), "Ada");
+    assert_eq!(setting(&world, "remote.origin.url"), "https://github.com/example/example.git");
+    assert_eq!(setting(&world, "branch.topic.merge"), "refs/heads/main");
+    assert!(!world.path("work/.git/config.lock").exists());
+}
+
+/// What git would run later, and whatever another program puts there, is kept out; the person's settings stay as they are.
+#[test]
+fn what_git_would_run_later_is_not_set() {
+    let world = world();
+    let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
+    let other = "import os\nopen('.git/config.lock', 'w').write('[user]\\n\\tname = Eve\\n')\nos.rename('.git/config.lock', '.git/config')\n";
+    world.write("work/other.py", other);
+    for command in [
+        "git config core.hooksPath hooks",
+        "git config alias.x '!./x'",
+        "git config core.fsmonitor ./x",
+        "git config include.path ../x",
+        "git remote add x ext::./x",
+        "git remote add x ./evil",
+        "git config remote.up.pushurl https://example.com/evil",
+        "git config remote.up.url https://example.com/evil",
+        "git config remote.pushDefault ./evil",
+        "git config branch.main.remote ./evil",
+        "git config extensions.worktreeConfig true",
+        "git config include.path /dev/zero",
+        "exec /usr/bin/python3 other.py",
+        "exec /usr/bin/python3 -c \"open('.git/config', 'a').write('[alias]\\n\\tx = !./x\\n')\"",
+    ] {
+        world.program("try", &format!("#!/bin/sh\n{command}\n"));
+        let ended = world.run("./try");
+        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+        assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
+        let _ = fs::remove_file(world.path("work/.git/config.lock"));
+    }
+}
