@@ -12,6 +12,9 @@ use super::table::Workflow;
 use crate::support::people::AGENT;
 use crate::support::services::stdout_of;
 
+/// The interpreters that pyenv has made: by far the most of what it holds.
+const PYENV_VERSIONS: &str = ".pyenv/versions";
+
 /// The user whose work it is.
 #[derive(Clone, Debug)]
 pub(super) struct Account {
@@ -60,7 +63,7 @@ impl Desk {
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
         let mut lent = vec![".rustup", ".cargo/bin"];
         if workflow.if_there.is_some() {
-            lent.push(".pyenv");
+            lent.push(PYENV_VERSIONS);
         }
         let desk = Self { root, account: account.clone(), search: workflow.path.clone(), lent };
         for directory in ["home/app", "home/.cargo", "state", "tmp"] {
@@ -69,6 +72,9 @@ impl Desk {
         let identity = "[user]\n\tname = Ada\n\temail = ada@example.invalid\n[init]\n\tdefaultBranch = main\n";
         fs::set_permissions(desk.path("tmp"), fs::Permissions::from_mode(0o1777)).expect("a mode");
         fs::write(desk.path("home/.gitconfig"), identity).expect("a file");
+        if workflow.if_there.is_some() {
+            desk.copy_pyenv();
+        }
         desk.lend();
         if workflow.programs.iter().any(|name| name == "cargo") {
             copy(&fetched.join("cargo/registry"), &desk.path("home/.cargo"));
@@ -84,14 +90,31 @@ impl Desk {
         desk
     }
 
+    /// pyenv with its shims as they would be in this home: they name the place of pyenv.
+    fn copy_pyenv(&self) {
+        let (from, to) = (own_home().join(".pyenv"), self.path("home/.pyenv"));
+        fs::create_dir(&to).expect("a directory");
+        for name in ["bin", "libexec", "pyenv.d", "plugins", "shims", "completions", "version"] {
+            if from.join(name).exists() {
+                copy(&from.join(name), &to);
+            }
+        }
+        for shim in fs::read_dir(to.join("shims")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(shim.path()).expect("a script");
+            let (from, to) = (from.display().to_string(), to.display().to_string());
+            fs::write(shim.path(), text.replace(&from, &to)).expect("written");
+        }
+    }
+
     /// What only stands for directories of the person's own: mounted over where root can do that, else links.
     fn lend(&self) {
-        let home = PathBuf::from(std::env::var_os("HOME").expect("a home"));
+        let home = own_home();
         self.lent.iter().filter(|name| home.join(name).exists()).for_each(|name| {
             let place = self.path("home").join(name);
             if is_root() {
                 fs::create_dir_all(place).expect("a directory");
             } else {
+                fs::create_dir_all(place.parent().expect("a parent")).expect("a directory");
                 std::os::unix::fs::symlink(home.join(name), place).expect("a link");
             }
         });
@@ -179,6 +202,10 @@ impl Desk {
     fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
+}
+
+fn own_home() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").expect("a home"))
 }
 
 fn copy(from: &Path, to: &Path) {

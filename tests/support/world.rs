@@ -71,10 +71,10 @@ impl World {
         self.call(&["run", command])
     }
 
-    /// Makes the machine's cargo and rustup reachable from this world's home, as they are from a person's.
+    /// Makes the machine's cargo, rustup and pyenv reachable from this world's home, as they are from a person's.
     pub(crate) fn link_toolchain(&self) {
         let home = PathBuf::from(std::env::var_os("HOME").expect("a home"));
-        for name in [".cargo", ".rustup"] {
+        for name in [".cargo", ".rustup", ".pyenv"] {
             if home.join(name).exists() {
                 std::os::unix::fs::symlink(home.join(name), self.path("home").join(name)).expect("a link");
             }
