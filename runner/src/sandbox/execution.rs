@@ -142,7 +142,7 @@ pub(super) fn without_own_links(thread: i32, path: &Path) -> Result<PathBuf, c_i
 /// The same for the first such name; none if there is none.
 fn without_first_link(thread: i32, path: &Path) -> Result<Option<PathBuf>, c_int> {
     if let Ok(rest) = path.strip_prefix("/dev/fd")
-        && rest.components().count() > 1
+        && rest.components().next().is_some()
     {
         return Ok(Some(Path::new("/proc/self/fd").join(rest)));
     }

@@ -524,6 +524,8 @@ const PLANTS: &[(&str, &str)] = &[
     ("os.symlink('/proc/self/cwd', 'self')", "None"),
     ("open('self/.envrc', 'w')", "2"),
     ("open('/dev/stdout', 'w').write('')", "0"),
+    ("open('/dev/fd/1', 'w').write('')", "0"),
+    ("subprocess.run(['/bin/bash', '-c', 'tee >(cat >/dev/null) >/dev/null </dev/null']).returncode", "0"),
     // And one that was there.
     ("open('repo/.envrc', 'w')", "13"),
     ("open('repo/.git/hooks/pre-commit', 'w')", "13"),
