@@ -17,9 +17,11 @@ use crate::vocabulary::Vocabulary;
 /// What a file rule may be scoped to.
 const FILE_ACTIONS: [&str; 7] = ["read", "write", "delete", "execute", "fileAccess", "fileChange", "activity"];
 
-/// Attributes of the circumstances that are the same for the whole of a session. `approved` and `noGain` are false where the kernel is
-/// concerned.
-const FIXED: [&str; 5] = ["approved", "noGain", "transport", "host", "workspace"];
+/// Attributes of the circumstances that are the same for the whole of a session. `approved` is false where the kernel is concerned.
+const FIXED: [&str; 4] = ["approved", "transport", "host", "workspace"];
+
+/// Attributes of the circumstances that are false where the kernel is concerned and true for some requests of a session.
+const LIFTING: [&str; 2] = ["noGain", "spawned"];
 
 /// The same of the session itself.
 const FIXED_OF_SESSION: [&str; 5] = ["id", "sandboxed", "guarded", "pathsHeld", "shell"];
@@ -52,7 +54,7 @@ pub(crate) fn beyond_places(bundle: &Bundle, vocabulary: &Vocabulary) -> Vec<Unh
     let policies = bundle.index.policies().iter().filter(|policy| policy.effect() == Effect::Forbid);
     let found = policies.filter(|policy| touches_files(policy)).map(|policy| {
         let (by_name, unheld) = (BTreeSet::new(), BTreeSet::new());
-        let mut reader = Reader { vocabulary, deletes: deletes(policy), by_name, unheld, spawned_lifts: false };
+        let mut reader = Reader { vocabulary, deletes: deletes(policy), by_name, unheld, lifting: Vec::new() };
         reader.policy(policy);
         Unheld {
             policy: policy.id().to_string(),
@@ -89,9 +91,9 @@ struct Reader<'a> {
     deletes: bool,
     by_name: BTreeSet<String>,
     unheld: BTreeSet<String>,
-    /// Wherever the policy reads `context.spawned`, a program that was started is forbidden less. The kernel is asked as if none was, and so
-    /// forbids all that policy does.
-    spawned_lifts: bool,
+    /// Those of [`LIFTING`] whose truth never makes the policy forbid more. The kernel's rules are made as if they were false, and so forbid
+    /// all that the policy does.
+    lifting: Vec<&'static str>,
 }
 
 impl Reader<'_> {
@@ -107,10 +109,13 @@ impl Reader<'_> {
         let json = policy.to_json().unwrap_or(Value::Null);
         match json.get("conditions").and_then(Value::as_array) {
             Some(conditions) => {
-                self.spawned_lifts = conditions.iter().all(|condition| {
-                    let forbids = condition.get("kind").and_then(Value::as_str) != Some("unless");
-                    condition.get("body").is_some_and(|body| spawned_only_lifts(body, forbids))
-                });
+                let lifts = |attribute: &&str| {
+                    conditions.iter().all(|condition| {
+                        let forbids = condition.get("kind").and_then(Value::as_str) != Some("unless");
+                        condition.get("body").is_some_and(|body| only_lifts(body, attribute, forbids))
+                    })
+                };
+                self.lifting = LIFTING.into_iter().filter(lifts).collect();
                 conditions.iter().for_each(|condition| match condition.get("body") {
                     Some(body) => self.expression(body),
                     None => self.add("a condition of an unknown form"),
@@ -199,8 +204,7 @@ impl Reader<'_> {
         let held = match names.as_slice() {
             ["resource", attribute, ..] => OF_COMMANDS.contains(attribute),
             ["context", "session", attribute, ..] => FIXED_OF_SESSION.contains(attribute),
-            ["context", "spawned"] => self.spawned_lifts,
-            ["context", attribute, ..] => FIXED.contains(attribute),
+            ["context", attribute, ..] => FIXED.contains(attribute) || self.lifting.contains(attribute),
             // Every message of a client may give it another name.
             ["principal", attribute, ..] => *attribute != "client",
             _ => false,
@@ -223,25 +227,26 @@ impl Reader<'_> {
     }
 }
 
-/// Whether `context.spawned` stands only where its truth makes a forbid not hold. `forbids`: the expression's truth makes it hold.
-fn spawned_only_lifts(expression: &Value, forbids: bool) -> bool {
+/// Whether an attribute of the context stands only where its truth makes a forbid not hold. `forbids`: the expression's truth makes it
+/// hold.
+fn only_lifts(expression: &Value, attribute: &str, forbids: bool) -> bool {
     let Some((operator, inner)) = expression.as_object().and_then(|fields| fields.iter().next()) else { return true };
     let sides = || ["left", "right"].into_iter().filter_map(|side| inner.get(side));
     match operator.as_str() {
-        "&&" | "||" => sides().all(|side| spawned_only_lifts(side, forbids)),
-        "!" => inner.get("arg").is_some_and(|argument| spawned_only_lifts(argument, !forbids)),
-        "." if attribute_path(inner).is_some_and(|path| path == ["context", "spawned"]) => !forbids,
-        _ => !reads_spawned(inner),
+        "&&" | "||" => sides().all(|side| only_lifts(side, attribute, forbids)),
+        "!" => inner.get("arg").is_some_and(|argument| only_lifts(argument, attribute, !forbids)),
+        "." if attribute_path(inner).is_some_and(|path| path == ["context", attribute]) => !forbids,
+        _ => !reads(inner, attribute),
     }
 }
 
-/// Whether `context.spawned` stands anywhere in it.
-fn reads_spawned(value: &Value) -> bool {
+/// Whether an attribute of the context stands anywhere in it.
+fn reads(value: &Value, attribute: &str) -> bool {
     let path = value.get(".").and_then(attribute_path);
-    path.is_some_and(|path| path == ["context", "spawned"])
+    path.is_some_and(|path| path == ["context", attribute])
         || match value {
-            Value::Array(values) => values.iter().any(reads_spawned),
-            Value::Object(fields) => fields.values().any(reads_spawned),
+            Value::Array(values) => values.iter().any(|value| reads(value, attribute)),
+            Value::Object(fields) => fields.values().any(|value| reads(value, attribute)),
             _ => false,
         }
 }
@@ -334,6 +339,8 @@ mod tests {
             (read, "when { resource.path like \"*/private/*\" }", "`resource.path`"),
             (read, "when { resource.name == \"x\" }", "`resource.name`"),
             (read, "when { context.spawned }", "`context.spawned`"),
+            (read, "when { context.noGain }", "`context.noGain`"),
+            (read, "unless { context.approved && !context.noGain }", "`context.noGain`"),
             (read, "unless { !context.spawned }", "`context.spawned`"),
             (read, "when { context.spawned == false }", "`context.spawned`"),
             (
