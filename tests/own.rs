@@ -238,7 +238,7 @@ fn a_program_traces_its_children_and_nothing_else() {
     assert_eq!(ended.stdout, "fine\n", "{ended:?}");
 }
 
-/// A child that has ended before its tracer is looked at is nobody that could be taken over.
+/// The guard looks at what a tracer holds. A child that has ended by then is no reason to kill the tracer.
 #[test]
 fn a_tracer_of_ended_children_goes_on() {
     let world = World::new();

@@ -1,11 +1,12 @@
 //! Connections that programs of a session make, carried out by the server in their stead.
 //!
-//! A path rule does not hold a socket: whoever may look a path up can connect to what listens there, and the machine's daemons (docker,
-//! ssh-agent, D-Bus) listen at paths. Landlock cannot tell them from a session's own. So the exec guard holds each `connect`, and the
-//! server makes the connection on the caller's socket: to a path only where the session may write, to everything else as the caller
-//! says. The kernel never reads the caller's memory, which another of its threads could change meanwhile.
+//! Landlock has no rule for `connect` to a socket file. The machine's daemons (docker, ssh-agent, D-Bus) listen at such files, and a
+//! session could reach them. So the exec guard holds each `connect`, and the server connects the caller's socket: to a file only where the
+//! session may write, to every other address as the caller gave it. The server copies the address first, so that no other thread of the
+//! caller can change it.
 //!
-//! A name of the abstract kind and an address of the internet mean those of the socket's own network, whoever connects it.
+//! The kernel looks up abstract names (unix(7)) and internet addresses in the network in which the socket was made. That is the session's,
+//! although the server makes the call.
 //!
 //! Decided here: how a connection is made. Not decided here: where the session may write (`names.rs`), and which sockets it may have
 //! (`seccomp.rs`).
@@ -97,20 +98,23 @@ impl Connecting {
 }
 
 impl Connection {
-    /// Makes it on a thread of its own and hands on how it went, 0 or an error. Whether the socket waits is the caller's to change at any
-    /// time.
-    pub(super) fn make(self, running: &Arc<AtomicUsize>, answer: impl FnOnce(c_int) + Send + 'static) {
+    /// Connects on a thread of its own, and tells `answer` 0 or the error: `EAGAIN` where too many connections wait. A thread, since the
+    /// caller can make its socket a waiting one at any time.
+    pub(super) fn make(self, running: &Arc<AtomicUsize>, answer: impl Fn(c_int) + Clone + Send + 'static) {
         if running.fetch_add(1, Ordering::Relaxed) >= MOST {
             running.fetch_sub(1, Ordering::Relaxed);
             return answer(libc::EAGAIN);
         }
-        let running = Arc::clone(running);
         let thread = std::thread::Builder::new().name("palisade-connect".to_owned());
-        // Without a thread the caller waits until the session ends, as it would for a peer that does not answer.
-        let _thread = thread.spawn(move || {
-            answer(self.connect());
-            running.fetch_sub(1, Ordering::Relaxed);
+        let (counted, told) = (Arc::clone(running), answer.clone());
+        let spawned = thread.spawn(move || {
+            told(self.connect());
+            counted.fetch_sub(1, Ordering::Relaxed);
         });
+        if spawned.is_err() {
+            running.fetch_sub(1, Ordering::Relaxed);
+            answer(libc::EAGAIN);
+        }
     }
 
     fn connect(&self) -> c_int {

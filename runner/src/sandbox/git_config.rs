@@ -101,7 +101,8 @@ pub(super) fn is_named(place: &Path) -> bool {
     place.ends_with(".git/config")
 }
 
-/// Carries over what a process of the session, a trusted git, has written beside this file, which takes away that other file.
+/// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs, and removes
+/// `config.lock`.
 ///
 /// # Errors
 /// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
@@ -140,8 +141,8 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
     if text.len() as u64 > LONGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
-/// The present text with the differences of another one; none if one of them is not harmless. What is written comes from the present
-/// text and from our own writer, so that it does not matter how somebody else would read the other one.
+/// The present text with the settings of the written one; none if a difference is not harmless. The result holds the present text and
+/// what libgit2 writes, and no byte of the written text: git need not read that as libgit2 does.
 fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
     // No other file is read for what stands in these.
     let includes = |text: &[u8]| String::from_utf8_lossy(text).to_ascii_lowercase().contains("include");

@@ -85,7 +85,7 @@ pub trait Judge: Send + fmt::Debug {
         false
     }
 
-    /// Whether this process runs a trusted program of this name, which nobody has taken over.
+    /// Whether this process runs a trusted program of this name, and no other process traces it.
     fn is_of(&self, _process: i32, _program: &str) -> bool {
         false
     }
@@ -232,12 +232,13 @@ impl Guard {
             return;
         };
         match call.named(kind) {
-            Ok(place) if kind == Made::Moved && git_config::is_named(&place) && names.is_kept(&place) => {
+            Ok(Some(place)) if kind == Made::Moved && git_config::is_named(&place) && names.is_kept(&place) => {
                 self.change_settings(call, names, &place);
             }
-            Ok(place) if names.making(&place, kind) == Making::Refused => _ = self.answer(call.id, -libc::EACCES),
-            // No new name can be one of these.
-            Ok(_) | Err(libc::EINVAL) => _ = self.answer(call.id, GO_ON),
+            Ok(Some(place)) if names.making(&place, kind) == Making::Refused => {
+                let _ = self.answer(call.id, -libc::EACCES);
+            }
+            Ok(_) => _ = self.answer(call.id, GO_ON),
             // What cannot be looked up is not made: the kernel would say the same, or knows a way there that we do not.
             Err(errno) => _ = self.answer(call.id, -errno),
         }
@@ -267,7 +268,7 @@ impl Guard {
         let listener = self.listener.try_clone().map_err(number);
         match connection.and_then(|connection| Ok((connection, listener?))) {
             Ok((connection, listener)) => {
-                let id = call.id;
+                let (id, listener) = (call.id, Arc::new(listener));
                 connection.make(&self.connecting, move |errno| _ = done(&listener, id, errno));
             }
             Err(errno) => _ = done(&self.listener, call.id, errno),
@@ -412,8 +413,7 @@ impl Guard {
             if may {
                 self.judge.traced(process);
             }
-            // One that has ended, or is about to, has no program any more: it runs nothing, and its words cannot be compared.
-            may || std::fs::read_link(format!("/proc/{process}/exe")).is_err()
+            may || has_ended(process)
         })
     }
 
@@ -537,6 +537,13 @@ pub(super) fn task_of(caller: i32, number: i32) -> Option<i32> {
     tasks_beside(caller)?.into_iter().find(|(_, status)| has(status) == Some(number)).map(|(task, _)| task)
 }
 
+/// Whether a process has ended, or has begun to: the kernel has taken its program away (`exit_mm`), so that it runs nothing more. One that
+/// hides itself gives another error.
+fn has_ended(process: i32) -> bool {
+    let gone = |error: io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+    std::fs::read_link(format!("/proc/{process}/exe")).is_err_and(gone)
+}
+
 /// The processes that a thread traces; none if that cannot be told.
 fn traced_by(tracer: i32) -> Option<Vec<i32>> {
     let own = leader(tracer)?;
@@ -564,8 +571,9 @@ struct Call {
 const MAX_LINKS: usize = 8;
 
 impl Call {
-    /// The path at which the call would make something, without links.
-    fn named(&self, kind: Made) -> Result<PathBuf, c_int> {
+    /// The path at which the call would make something, without links; none where nothing new can be made: in `/proc`, and at a path that ends
+    /// in no name.
+    fn named(&self, kind: Made) -> Result<Option<PathBuf>, c_int> {
         let path = Memory(self.thread).text(self.path, libc::PATH_MAX.unsigned_abs() as usize)?;
         let path = PathBuf::from(OsString::from_vec(path));
         let base = match (path.is_absolute(), self.base) {
@@ -576,17 +584,16 @@ impl Call {
         let mut named = base.join(path);
         for _ in 0..MAX_LINKS {
             named = without_own_links(self.thread, &named)?;
-            // Nothing is made in `/proc`, and what is opened there by its name is there.
             if named.starts_with("/proc") && !named.components().any(|name| name == Component::ParentDir) {
-                return Err(libc::EINVAL);
+                return Ok(None);
             }
-            let (Some(above), Some(name)) = (named.parent(), named.file_name()) else { return Err(libc::EINVAL) };
+            let (Some(above), Some(name)) = (named.parent(), named.file_name()) else { return Ok(None) };
             let directory = open_as(self.thread, above, true)?;
             let place = place_of(&directory)?;
             match readlinkat(&directory, name, Vec::new()) {
                 // The other calls take a link for what it is.
                 Ok(target) if kind == Made::File => named = place.join(OsString::from_vec(target.into_bytes())),
-                Ok(_) | Err(_) => return Ok(place.join(name)),
+                Ok(_) | Err(_) => return Ok(Some(place.join(name))),
             }
         }
         Err(libc::ELOOP)

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// Calls that are remembered at a time.
 const MAX_ANNOUNCED: usize = 4_096;
 
-/// Own files that are remembered at a time. One that is forgotten is covered when it is seen again, as somebody else's.
+/// How many files of the session's own are remembered. The watch covers a file that does not fit in here when it sees it again.
 const MAX_OWN: usize = 65_536;
 
 /// Tells of a name that a session was kept from making: its path, the policies, and why.
@@ -71,9 +72,9 @@ struct File {
 }
 
 impl File {
-    fn at(place: &Path) -> Option<Self> {
-        let about = place.symlink_metadata().ok()?;
-        Some(Self { device: about.dev(), number: about.ino(), born: about.created().ok() })
+    fn at(place: &Path) -> io::Result<Self> {
+        let about = place.symlink_metadata()?;
+        Ok(Self { device: about.dev(), number: about.ino(), born: about.created().ok() })
     }
 }
 
@@ -177,22 +178,28 @@ impl Names {
             return None;
         }
         // The same file is seen more than once: when it is made, and when its directory is looked through.
-        let file = File::at(place)?;
-        if state.own.get(place) == Some(&file) {
+        let file = match File::at(place) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(_) => None,
+        };
+        if file.is_some() && state.own.get(place) == file.as_ref() {
             return None;
         }
         let own = state.announced.get_mut(place).is_some_and(Announced::is_seen);
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.tree && it.at.elapsed() < SOON);
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
-                state.own.retain(|place, file| File::at(place).as_ref() == Some(file));
+                state.own.retain(|place, file| File::at(place).is_ok_and(|found| found == *file));
             }
-            if state.own.len() < MAX_OWN {
+            if state.own.len() < MAX_OWN
+                && let Some(file) = file
+            {
                 state.own.insert(place.to_owned(), file);
             }
             return None;
         }
-        // Settings of npm may be given a token where they lie, which nobody hears of.
+        // npm may write a token into the file later, and the watch does not see writes.
         let is_public = || !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place).1;
         if cover == Cover::Hidden && !is_directory && is_public() {
             return None;

@@ -127,7 +127,7 @@ const FILTERS: [(&str, &[Kind]); 10] = [
 /// What the guard is asked about where a session has one.
 const TRACING: &str = "tracing";
 
-/// What is left open where the guard makes the connections.
+/// The filter that refuses local sockets. A session does without it if the guard makes its connections.
 const LOCAL_SOCKETS: &str = "local-sockets";
 
 /// What is not done and said to be: bash puts the modes of its terminal back when a signal has ended a program, and complains into the
