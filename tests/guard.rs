@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::people::call;
 use crate::support::terminal::Terminal;
 use crate::support::world::{Ended, World};
 
@@ -330,4 +331,19 @@ fn everyday_programs_are_not_in_the_way_of_the_guard() {
         assert!(denied(&result).is_empty(), "{command}: {ended:?}");
         assert_eq!(result["stdout"], stdout, "{command}: {ended:?}");
     }
+}
+
+/// The text of a script says what its programs read. What an earlier command of the session has run does not count for that.
+#[test]
+fn code_that_the_text_gives_does_not_depend_on_earlier_commands() {
+    let world = world();
+    let mut server = crate::serve::Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &serde_json::json!({}))["session"].clone();
+    let mut exec =
+        |command: &str| call(&mut server, "exec", &serde_json::json!({ "command": command, "session": session }));
+    exec("curl -s http://127.0.0.1:9/ | cat");
+    let ran = exec("/usr/bin/python3 - <<'END'\nprint(6 * 7)\nEND\n");
+    assert_eq!(ran["stdout"], "42\n", "{ran}");
+    let piped = exec("curl -s http://127.0.0.1:9/ | /usr/bin/python3 -");
+    assert!(piped.to_string().contains("no-download-to-shell"), "{piped}");
 }
