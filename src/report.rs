@@ -131,17 +131,18 @@ pub(crate) fn reasons(explained: &Explained) -> String {
     text
 }
 
-/// A program that the exec guard refused, and what would be allowed.
+/// What was refused while a command ran, and what would be allowed.
 pub(crate) fn denied_program(denied: &DeniedProgram) -> String {
     let policy = if denied.policy.is_empty() { "no permit" } else { denied.policy.as_str() };
-    if !denied.peer.is_empty() {
-        let mut text = format!("palisade: denied: {}\n", printable(&denied.what()));
+    let mut text = String::new();
+    if denied.is_execution() {
+        let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
+        let _ = writeln!(text, "palisade: denied at execve: {}", printable(denied.program.as_str()));
+        let _ = writeln!(text, "{policy}: {}\n  {}", printable(denied.reason.as_str()), printable(&words.join(" ")));
+    } else {
+        let _ = writeln!(text, "palisade: denied: {}", printable(&denied.what()));
         let _ = writeln!(text, "{policy}: {}", printable(denied.reason.as_str()));
-        return text;
     }
-    let words: Vec<&str> = denied.argv.iter().map(Redacted::as_str).collect();
-    let mut text = format!("palisade: denied at execve: {}\n", printable(denied.program.as_str()));
-    let _ = writeln!(text, "{policy}: {}\n  {}", printable(denied.reason.as_str()), printable(&words.join(" ")));
     if !denied.suggestion.is_empty() {
         let _ = writeln!(text, "  instead: {}", printable(denied.suggestion.as_str()));
     }

@@ -389,3 +389,42 @@ fn local_sockets_are_the_sessions_own() {
     assert_eq!(ended.stdout, "13\n13\n13\n111\n2\n40\n2\n13\n13\n13\n", "{ended:?}");
     assert!(listener.accept().is_err() && named.accept().is_err() && hidden.accept().is_err());
 }
+
+/// What the kernel or the server keeps a program from is told in the result, each cause once, although the program says nothing of it.
+#[test]
+fn what_a_program_is_kept_from_is_told() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let elsewhere = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    let outside = elsewhere.path().join("outside.sock");
+    let _listener = UnixListener::bind(&outside).expect("a socket");
+    world.write("work/.env", "KEY=value\n");
+    world.write(
+        "work/try.py",
+        &format!(
+            "import os, socket\n\
+             def attempt(act):\n    for _ in range(3):\n        try: act()\n        except OSError: pass\n\
+             attempt(lambda: socket.socket(socket.AF_UNIX).connect({outside:?}))\n\
+             attempt(lambda: socket.create_connection(('192.0.2.1', 25), 2))\n\
+             attempt(lambda: open('.envrc', 'w'))\n",
+        ),
+    );
+    let ended = world.run("/usr/bin/python3 try.py; ls | wc -l");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for told in [
+        format!("palisade: denied: a program: connect {}\n", outside.display()),
+        "palisade: denied: a program: connect 192.0.2.1:25\n".to_owned(),
+        format!("palisade: denied: a program: make {}\n", world.path("work/.envrc").display()),
+    ] {
+        assert_eq!(ended.stderr.matches(&told).count(), 1, "{told}: {ended:?}");
+    }
+
+    world.write("work/read.py", "open(''.join(['.e', 'nv']))\n");
+    for script in ["/usr/bin/python3 read.py", "/usr/bin/python3 read.py 2>&1 | tail -1"] {
+        let ended = world.run(script);
+        let told = "palisade: `.env` is closed to this session: secrets-unreadable\n";
+        assert_eq!(ended.stderr.matches(told).count(), 1, "{script}: {ended:?}");
+    }
+}

@@ -33,6 +33,13 @@ struct Part {
 /// A policy set that allows exactly if an expression is true. `None`: Cedar could not make one of it.
 struct Question(Option<PolicySet>);
 
+/// Whether a text of policies may name one of these attributes. To take a policy apart costs more than to read its text. A name can
+/// also be spelt with an escape.
+pub(crate) fn may_name(text: &str, names: &[&str]) -> bool {
+    let mut words = text.split(|character: char| !character.is_alphanumeric() && character != '_');
+    text.contains('\\') || words.any(|word| names.contains(&word))
+}
+
 impl Anatomy {
     pub(crate) fn of(policy: &Policy) -> Self {
         let json = policy.to_json().unwrap_or_default();

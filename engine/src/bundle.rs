@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::anatomy::Anatomy;
+use crate::anatomy::{Anatomy, may_name};
 use crate::kept::Kept;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
@@ -140,13 +140,16 @@ impl Reads {
         self.clock
     }
 
+    /// The attributes that change by themselves.
+    const PASSING: [&str; 3] = ["clock", "age", "commands"];
+
     fn of(parsed: &Parsed, sources: &[Source]) -> Self {
-        let suspects: Vec<bool> = sources.iter().map(|source| Self::may_be_in(&source.text)).collect();
+        let suspects: Vec<bool> = sources.iter().map(|source| may_name(&source.text, &Self::PASSING)).collect();
         let home =
             |policy: &Policy| parsed.home.get::<str>(policy.id().as_ref()).and_then(|index| suspects.get(*index));
         let mut reads = Self::default();
         for policy in parsed.set.policies().filter(|policy| policy.has_non_scope_constraint()) {
-            if home(policy) == Some(&false) || !Self::may_be_in(&policy.to_string()) {
+            if home(policy) == Some(&false) || !may_name(&policy.to_string(), &Self::PASSING) {
                 continue;
             }
             match policy.to_json() {
@@ -156,12 +159,6 @@ impl Reads {
             }
         }
         reads
-    }
-
-    /// Taking a policy apart costs more than reading its text. A name can also be spelt with an escape.
-    fn may_be_in(text: &str) -> bool {
-        let mut words = text.split(|character: char| !character.is_alphanumeric() && character != '_');
-        text.contains('\\') || words.any(|word| matches!(word, "clock" | "age" | "commands"))
     }
 
     fn note(&mut self, value: &Value) {

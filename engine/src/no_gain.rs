@@ -16,6 +16,7 @@ use palisade_grammar::OpaqueReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::anatomy::may_name;
 use crate::asked::Exec;
 use crate::facts::{Facts, Origin};
 use crate::slice::Index;
@@ -82,7 +83,7 @@ impl Privileged {
     pub(crate) fn of(index: &Index) -> Self {
         let mut found = Self::default();
         for action in BY_PROGRAM {
-            for policy in about(index, action) {
+            for policy in about(index, action).filter(|policy| may_name(&policy.to_string(), &["program"])) {
                 let json = policy.to_json().unwrap_or(Value::Null);
                 if json.is_null() || reads(&json, &["program"]) {
                     if only_takes_away(policy, &json) {
@@ -98,7 +99,8 @@ impl Privileged {
             }
         }
         // A forbid that reads what stands around a command takes away; only a permit gives.
-        for policy in about(index, "exec").filter(|policy| policy.effect() == Effect::Permit) {
+        let permits = about(index, "exec").filter(|policy| policy.effect() == Effect::Permit);
+        for policy in permits.filter(|policy| may_name(&policy.to_string(), &AROUND)) {
             let Ok(json) = policy.to_json() else {
                 // A policy that cannot be read may speak of any program.
                 found.any.insert(policy.id().to_string());
@@ -154,7 +156,8 @@ pub fn may_connect(words: &[String], groups: &[String], hidden: bool) -> bool {
 /// Whether some policy about files looks at what lies below a directory without giving way where the kernel holds the paths.
 pub(crate) fn asks_about_trees(index: &Index) -> bool {
     let files = BY_PROGRAM.into_iter().filter(|action| *action != "connect");
-    files.flat_map(|action| about(index, action)).any(|policy| {
+    let policies = files.flat_map(|action| about(index, action));
+    policies.filter(|policy| may_name(&policy.to_string(), &["contains"])).any(|policy| {
         let json = policy.to_json().unwrap_or(Value::Null);
         json.is_null() || (reads(&json, &["contains"]) && !reads(&json, &["noGain", "pathsHeld"]))
     })

@@ -106,7 +106,7 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
         let _ = writeln!(text, "[session restarted: {}]", one_line(restarted.as_str()));
     }
     for denied in &result.denied {
-        let when = if denied.peer.is_empty() { "denied at execve" } else { "denied" };
+        let when = if denied.is_execution() { "denied at execve" } else { "denied" };
         let _ = writeln!(text, "[{when}] {}", one_line(&denied_program(denied)));
     }
     if result.denied_more > 0 {

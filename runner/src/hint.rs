@@ -49,15 +49,18 @@ pub(crate) struct Bounds<'a> {
     pub(crate) own: &'a str,
     /// Names of those, as a person calls them.
     pub(crate) called: &'a str,
-    /// Programs that policy refused, which the result tells of by themselves.
+    /// Programs and files that policy refused, which the result tells of by themselves.
     pub(crate) refused: &'a [&'a str],
+    /// The policies that forbid to read a file; none where it may be read.
+    pub(crate) closed: &'a dyn Fn(&Path) -> Option<Vec<String>>,
 }
 
-/// What the messages of a command that failed mean, most recent first.
-pub(crate) fn hints(stderr: &str, bounds: &Bounds<'_>) -> Vec<String> {
+/// What the messages of a command mean, most recent first. Of one that did not fail, as far as it is known and not a guess which rule
+/// refused.
+pub(crate) fn hints(texts: [&str; 2], failed: bool, bounds: &Bounds<'_>) -> Vec<String> {
     let mut hints = Vec::new();
-    for line in stderr.lines().rev().take(MAX_LINES) {
-        let hint = hint(line, bounds);
+    for line in texts.iter().rev().flat_map(|text| text.lines().rev().take(MAX_LINES)) {
+        let hint = hint(line, failed, bounds);
         if let Some(hint) = hint.filter(|hint| !hints.contains(hint)) {
             hints.push(hint);
         }
@@ -68,24 +71,29 @@ pub(crate) fn hints(stderr: &str, bounds: &Bounds<'_>) -> Vec<String> {
     hints
 }
 
-fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
-    if let Some((_, hint)) = FULL.iter().find(|(message, _)| line.contains(message)) {
+fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
+    if let Some((_, hint)) = FULL.iter().find(|(message, _)| failed && line.contains(message)) {
         return Some((*hint).to_owned());
     }
-    if UNREACHABLE.iter().any(|message| line.contains(message)) {
+    if failed && UNREACHABLE.iter().any(|message| line.contains(message)) {
         return Some(NO_NETWORK.to_owned());
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
+    if bounds.refused.contains(&named) {
+        return None; // the result tells of it
+    }
+    let files = bounds.cwds.iter().map(|cwd| plain(&cwd.join(named)));
+    if let Some(policies) = files.clone().find_map(|file| (bounds.closed)(&file)) {
+        let by = if policies.is_empty() { "no policy permits it".to_owned() } else { policies.join(", ") };
+        return Some(format!("`{named}` is closed to this session: {by}"));
+    }
     let within = |file: PathBuf| {
         let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
         own || bounds.writable.iter().any(|directory| file.starts_with(directory))
     };
-    if bounds.cwds.iter().any(|cwd| within(plain(&cwd.join(named)))) {
-        return None; // it may be the file's own mode, or a mask, which the message would not tell apart
-    }
-    if bounds.refused.contains(&named) {
-        return None; // it was to be executed, not changed
+    if !named.contains('/') || files.into_iter().any(within) {
+        return None; // it may be the file's own mode, which the message does not tell
     }
     Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
 }
@@ -94,7 +102,7 @@ fn hint(line: &str, bounds: &Bounds<'_>) -> Option<String> {
 fn path<'l>(line: &'l str, message: &str) -> Option<&'l str> {
     for (open, close) in [('\'', '\''), ('\u{2018}', '\u{2019}'), ('"', '"'), ('`', '\'')] {
         let quoted = line.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(quoted, _)| quoted);
-        if let Some(quoted) = quoted.filter(|quoted| quoted.contains('/')) {
+        if let Some(quoted) = quoted.filter(|quoted| quoted.contains(['/', '.'])) {
             return Some(quoted);
         }
     }
@@ -102,7 +110,7 @@ fn path<'l>(line: &'l str, message: &str) -> Option<&'l str> {
     let before = before.trim_end().strip_suffix(':').and_then(|before| before.rsplit(": ").next());
     let candidates = [before, after.strip_prefix(": ")];
     // `cannot create /x/y`: the name comes last.
-    let last = |text: &'l str| text.split_whitespace().next_back().filter(|name| name.contains('/'));
+    let last = |text: &'l str| text.split_whitespace().next_back().filter(|name| name.contains(['/', '.']));
     candidates.into_iter().flatten().find_map(last)
 }
 
@@ -128,8 +136,20 @@ mod tests {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
         let network = Some(NO_NETWORK.to_owned());
         let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
-        let bounds =
-            Bounds { cwds: &cwds, writable: &[Path::new("/w")], own: "/t/s-", called: "here", refused: &["/bin/x"] };
+        let closed = |file: &Path| match file.file_name()?.to_str()? {
+            ".env" => Some(vec!["secrets".to_owned()]),
+            "shadow" => Some(Vec::new()),
+            _ => None,
+        };
+        let is_closed = |name: &str, by: &str| Some(format!("`{name}` is closed to this session: {by}"));
+        let bounds = Bounds {
+            cwds: &cwds,
+            writable: &[Path::new("/w")],
+            own: "/t/s-",
+            called: "here",
+            refused: &["/bin/x"],
+            closed: &closed,
+        };
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
             ("bash: /x/new: Read-only file system", outside("/x/new")),
@@ -145,6 +165,11 @@ mod tests {
             ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
             ("./x: 3: cannot create /t/new: Read-only file system", outside("/t/new")),
             ("make: *** Permission denied", None),
+            ("PermissionError: [Errno 13] Permission denied: '.env'", is_closed(".env", "secrets")),
+            ("cat: .env: Permission denied", is_closed(".env", "secrets")),
+            ("cat: config/.env: Permission denied", is_closed("config/.env", "secrets")),
+            ("cat: /etc/shadow: Permission denied", is_closed("/etc/shadow", "no policy permits it")),
+            ("cat: mine.txt: Permission denied", None),
             ("bash: line 1: /bin/x: Permission denied", None),
             ("bash: line 1: /bin/y: Permission denied", outside("/bin/y")),
             ("head: write error: File too large", Some(FULL[1].1.to_owned())),
@@ -156,16 +181,23 @@ mod tests {
             ("bash: socket: Permission denied", network.clone()),
             ("npm error getaddrinfo EAI_AGAIN registry.example.invalid", network),
         ] {
-            assert_eq!(hint(line, &bounds), expected, "{line}");
+            assert_eq!(hint(line, true, &bounds), expected, "{line}");
         }
     }
 
     #[test]
     fn a_flood_of_messages_gives_few_hints() {
-        let bounds = Bounds { cwds: &[Path::new("/w")], writable: &[], own: "/t/s-", called: "nothing", refused: &[] };
+        let bounds = Bounds {
+            cwds: &[Path::new("/w")],
+            writable: &[],
+            own: "/t/s-",
+            called: "nothing",
+            refused: &[],
+            closed: &|_| None,
+        };
         let text: String =
             (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();
-        let hints = hints(&text, &bounds);
+        let hints = hints(["", &text], true, &bounds);
         assert_eq!(hints.len(), MAX_HINTS);
         assert!(hints.iter().any(|hint| hint.contains("`/x/499`")), "{hints:?}");
     }

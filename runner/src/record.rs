@@ -284,7 +284,7 @@ pub(crate) fn not_started(req: RequestId) -> Entry {
 
 fn refused(denied: &DeniedProgram) -> Refused {
     Refused {
-        program: denied.program.clone(),
+        program: if denied.file.is_empty() { denied.program.clone() } else { denied.file.clone() },
         argv: denied.argv.clone(),
         peer: denied.peer.clone(),
         policy: denied.policy.clone(),

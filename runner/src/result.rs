@@ -315,17 +315,20 @@ impl Omitted {
     }
 }
 
-/// A program that was refused when something tried to execute it, or a connection of one.
+/// A program that was refused when something tried to execute it, a connection of one, or a file that one was to make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeniedProgram {
-    /// The file, as it was called; for a connection the program that wanted it, empty if that cannot be told.
+    /// The file, as it was called; for a connection or a made file the program that wanted it, empty if that cannot be told.
     pub program: Redacted,
-    /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection.
+    /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection and a made file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
-    /// Whom it was not let connect to, `host:port`.
+    /// Whom it was not let connect to: `host:port`, or the path of a socket file.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub peer: Redacted,
+    /// The file that it was not let make or change.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub file: Redacted,
     /// The policy that refused it; empty if nothing permits it.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub policy: Redacted,
@@ -355,6 +358,7 @@ impl DeniedProgram {
             program: redactor.text(program),
             argv: argv.into_iter().map(|word| word.shortened(MAX_TEXT)).collect(),
             peer: Redacted::from_static(""),
+            file: Redacted::from_static(""),
             policy: redactor.text(policy),
             reason: redactor.text(reason).shortened(MAX_TEXT),
             suggestion: redactor.text(suggestion),
@@ -382,17 +386,32 @@ impl DeniedProgram {
             program: redactor.text(program),
             argv: Vec::new(),
             peer: redactor.text(peer),
+            file: Redacted::from_static(""),
             policy: redactor.text(policy),
             reason: redactor.text(reason).shortened(MAX_TEXT),
             suggestion: redactor.text(suggestion),
         }
     }
 
+    /// A file that some program was to make or change.
+    pub(crate) fn file(file: &str, policy: &str, reason: &str, suggestion: &str, redactor: &Redactor) -> Self {
+        let denied = Self::connection("", "", policy, reason, suggestion, redactor);
+        Self { file: redactor.text(file), ..denied }
+    }
+
+    /// Whether it was refused when something tried to execute it.
+    pub fn is_execution(&self) -> bool {
+        self.peer.is_empty() && self.file.is_empty()
+    }
+
     /// What was refused, in a few words.
     pub fn what(&self) -> String {
+        let program = if self.program.is_empty() { "a program" } else { self.program.as_str() };
         if !self.peer.is_empty() {
-            let program = if self.program.is_empty() { "a program" } else { self.program.as_str() };
             return format!("{program}: connect {}", self.peer);
+        }
+        if !self.file.is_empty() {
+            return format!("{program}: make {}", self.file);
         }
         let words: Vec<&str> = self.argv.iter().map(Redacted::as_str).collect();
         format!("{} (`{}`)", self.program, words.join(" "))

@@ -46,6 +46,7 @@ struct Named<'a> {
 
 pub(crate) fn run(args: &Check) -> Result<Exit, Trouble> {
     config::look_into_view(&args.context)?;
+    commands::begin_to_probe();
     let settings = config::load_for_check(&args.context)?;
     let base = base(args, &settings)?;
     if args.batch {

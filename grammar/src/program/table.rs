@@ -214,7 +214,7 @@ impl Default for Entry {
 
 impl Entry {
     fn parse(file: &str, text: &str) -> Result<Self, String> {
-        let mut entry: Self = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
+        let mut entry: Self = serde_json::from_str(text).map_err(|error| format!("{file}: {error}"))?;
         let complain = |error| format!("{file}: {error}");
         entry.share_options(&HashMap::new()).map_err(complain)?;
         entry.validate().map_err(complain)?;
@@ -223,7 +223,8 @@ impl Entry {
 
     /// Copies the shared options to where they are used.
     fn share_options(&mut self, outer: &HashMap<String, Vec<Opt>>) -> Result<(), String> {
-        let sets = if self.option_sets.is_empty() { outer.clone() } else { std::mem::take(&mut self.option_sets) };
+        let inner = std::mem::take(&mut self.option_sets);
+        let sets = if inner.is_empty() { outer } else { &inner };
         let own: HashSet<String> = self.options.iter().flat_map(|option| option.forms.iter().cloned()).collect();
         for set in &self.uses {
             let shared = sets.get(set).ok_or_else(|| format!("no option set is called `{set}`"))?;
@@ -232,8 +233,8 @@ impl Entry {
                 self.options.extend(Some(option).filter(|option| !option.forms.is_empty()));
             }
         }
-        let inner = self.subcommands.iter_mut().chain(&mut self.modules);
-        inner.into_iter().try_for_each(|entry| entry.share_options(&sets))
+        let mut below = self.subcommands.iter_mut().chain(&mut self.modules);
+        below.try_for_each(|entry| entry.share_options(sets))
     }
 
     /// Contradictions that would make a table say less than is true.
@@ -867,8 +868,8 @@ pub(crate) struct Example {
 
 /// Each table as it is written.
 #[cfg(test)]
-pub(crate) fn each_file() -> impl Iterator<Item = (&'static str, Result<Entry, toml::de::Error>)> {
-    FILES.iter().map(|(file, text)| (*file, toml::from_str(text)))
+pub(crate) fn each_file() -> impl Iterator<Item = (&'static str, serde_json::Result<Entry>)> {
+    FILES.iter().map(|(file, text)| (*file, serde_json::from_str(text)))
 }
 
 #[cfg(test)]

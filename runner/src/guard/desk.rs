@@ -21,7 +21,7 @@ use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
 use crate::pipeline::{Policies, Settings};
-use crate::sandbox::{Execution, ProcessStat};
+use crate::sandbox::{Execution, Kept, ProcessStat};
 use crate::session::progress::Progress;
 use crate::transport::local::SessionDirectory;
 
@@ -207,21 +207,12 @@ impl Desk {
         }
     }
 
-    /// A program of the session was about to make a file that some other program would run later.
-    pub(crate) fn keep_from_making(&self, place: &Path, policies: &str) {
-        let program = place.to_string_lossy().into_owned();
+    /// A program of the session was kept from something other than an execution. A session at a target is not: what it may connect to
+    /// and which files it may make is not looked at there.
+    pub(crate) fn kept(&self, kept: &Kept) {
         let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
-        let refusal = Refusal {
-            script,
-            argv: vec![program.clone()],
-            program,
-            policy: policies.to_owned(),
-            reason: "This file would be run or believed later by a program outside of the session.".to_owned(),
-            suggest: "Show the person what you would put there.".to_owned(),
-        };
-        match &self.told {
-            Told::Here(ledger) => ledger.tell(&refusal),
-            Told::There(teller) => teller.tell(refusal),
+        if let Told::Here(ledger) = &self.told {
+            ledger.tell_kept(script, kept);
         }
     }
 

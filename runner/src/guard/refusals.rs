@@ -1,4 +1,4 @@
-//! Where a refusal at `execve` is told: in the result and the outcome of the script that it is for, or in an entry of its own.
+//! Where a refusal at `execve`, or of what a program does later, is told: in the result and the outcome of the script that it is for, or in an entry of its own.
 //!
 //! The guard of a session at a target is there, and the results and the record are here: it sends what it refused as it is, and this end
 //! redacts it. Nothing of a target goes on record unseen by the redactor.
@@ -16,6 +16,7 @@ use crate::facts::Occasion;
 use crate::record;
 use crate::redact::Redactor;
 use crate::result::DeniedProgram;
+use crate::sandbox::Kept;
 use crate::session::progress::{MAX_DENIED, Progress};
 
 /// A program that was refused, in its own words.
@@ -143,25 +144,55 @@ impl Ledger {
         }
     }
 
-    /// Tells of a refusal. May wait for a disk.
+    /// Tells of a program that was refused. May wait for a disk.
     pub(crate) fn tell(&self, refusal: &Refusal) {
         let Refusal { script, program, argv, policy, reason, suggest } = refusal;
-        let denied = DeniedProgram::new(program, argv, policy, reason, suggest, &self.redactor);
-        tracing::info!(program = %denied.program, policy = %denied.policy, "refused at execve");
+        self.deny(*script, &DeniedProgram::new(program, argv, policy, reason, suggest, &self.redactor));
+    }
+
+    /// Tells what else a program was kept from. May wait for a disk.
+    pub(crate) fn tell_kept(&self, script: Option<u64>, kept: &Kept) {
+        let connection = |peer: &str, reason: &str, suggest: &str| {
+            DeniedProgram::connection("", peer, "", reason, suggest, &self.redactor)
+        };
+        let denied = match kept {
+            Kept::File(place, policies) => DeniedProgram::file(
+                &place.to_string_lossy(),
+                policies,
+                "This file would be run or believed later by a program outside of the session.",
+                "Show the person what you would put there.",
+                &self.redactor,
+            ),
+            Kept::Socket(place) => connection(
+                &place.to_string_lossy(),
+                "A session may connect to socket files only where it may write.",
+                "Use a socket below the workspace or `$TMPDIR`.",
+            ),
+            Kept::Peer(address) => connection(
+                &address.to_string(),
+                "A session has a network of its own, which leads to no other machine.",
+                "Use a client that goes through the proxy in `http_proxy` or `ALL_PROXY`; policy decides each connection there.",
+            ),
+        };
+        self.deny(script, &denied);
+    }
+
+    fn deny(&self, script: Option<u64>, denied: &DeniedProgram) {
+        tracing::info!(what = %denied.what(), policy = %denied.policy, "refused");
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = state.begun.iter().find(|begun| Some(begun.number) == *script);
+        let begun = state.begun.iter().find(|begun| Some(begun.number) == script);
         let of = begun.and_then(|begun| begun.of);
-        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(&denied)) {
+        if begun.and_then(|begun| begun.progress.upgrade()).is_some_and(|progress| progress.denied(denied)) {
             return;
         }
-        if !state.late.take(&denied) {
+        if !state.late.take(denied) {
             return;
         }
-        let entry = record::denial(&self.session, of, &denied, state.late.more);
+        let entry = record::denial(&self.session, of, denied, state.late.more);
         drop(state);
-        // The program does not run, whatever becomes of the entry.
+        // The program does not get what it wanted, whatever becomes of the entry.
         if let Err(error) = self.audit.append_blocking(entry) {
-            tracing::error!(%error, "a refusal at execve cannot be recorded");
+            tracing::error!(%error, "a refusal cannot be recorded");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use palisade_engine::{Act, Decision, Facts, Verdict};
+use palisade_engine::{AbsolutePath, Act, Decision, Facts, FileAction, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
@@ -257,8 +257,7 @@ impl Pipeline {
         let totals = [("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)];
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
-        let failed = finish.is_some_and(|finish| finish.exit_code.is_some_and(|code| code != 0));
-        let hints = if failed { self.hints(stderr.text.as_str(), &known.denied, job, finish) } else { Vec::new() };
+        let hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),
@@ -294,11 +293,26 @@ impl Pipeline {
         ids.iter().map(|id| self.redact(&id.to_string())).collect()
     }
 
-    fn hints(&self, stderr: &str, denied: &[DeniedProgram], job: &Job, finish: Option<&Finish>) -> Vec<Redacted> {
+    /// What the messages of a command that failed mean. Where messages go into the standard output, the last program of a pipeline tells
+    /// whether it failed, and not the one that said them.
+    fn hints(
+        &self,
+        [stdout, stderr]: [&str; 2],
+        denied: &[DeniedProgram],
+        job: &Job,
+        finish: Option<&Finish>,
+    ) -> Vec<Redacted> {
         // They are about what the kernel of this machine refuses.
         if job.elsewhere.is_some() {
             return Vec::new();
         }
+        let failed = finish.is_some_and(|finish| finish.exit_code.is_some_and(|code| code != 0));
+        let merged = job.terminal || ["2>&1", "&>", "|&"].iter().any(|sent| job.script.as_str().contains(sent));
+        let texts = match (failed, merged && finish.is_some()) {
+            (_, true) => [stdout, stderr],
+            (true, false) => ["", stderr],
+            (false, false) => return Vec::new(),
+        };
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
         let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
@@ -311,10 +325,19 @@ impl Pipeline {
         }
         let begun = Path::new(job.cwd.as_str());
         let cwds = [begun, cwd.map_or(begun, Path::new)];
-        let refused: Vec<&str> = denied.iter().map(|denied| denied.program.as_str()).collect();
+        let refused = denied.iter().flat_map(|denied| [denied.program.as_str(), denied.file.as_str()]);
+        let refused: Vec<&str> = refused.filter(|name| !name.is_empty()).collect();
         let own = own.to_string_lossy();
-        let bounds = Bounds { cwds: &cwds, writable: &writable, own: &own, called: &called, refused: &refused };
-        hint::hints(stderr, &bounds).iter().map(|hint| self.redact(hint)).collect()
+        let engine = self.settings.engine.now();
+        let facts = surroundings.facts(&self.occasion_of(job));
+        let closed = |file: &Path| {
+            let path = AbsolutePath::new(file.to_str()?).filter(|path| !facts.scratch.holds(path))?;
+            let (permitted, policies) = engine.permissions(&facts).because(FileAction::Read, &path);
+            (!permitted).then_some(policies)
+        };
+        let bounds =
+            Bounds { cwds: &cwds, writable: &writable, own: &own, called: &called, refused: &refused, closed: &closed };
+        hint::hints(texts, failed, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 
     pub(super) fn facts_of(&self, job: &Job, client: &Client) -> Facts {

@@ -405,9 +405,9 @@ impl Pipeline {
         guard: Option<&Arc<Desk>>,
     ) -> Option<Arc<Names>> {
         let desk = guard.cloned();
-        let tell: names::Teller = Box::new(move |place, policies| {
+        let tell: names::Teller = Box::new(move |kept| {
             if let Some(desk) = &desk {
-                desk.keep_from_making(place, policies);
+                desk.kept(&kept);
             }
         });
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };

@@ -12,6 +12,7 @@
 //! (`seccomp.rs`).
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::c_int;
 use rustix::fs::FileType;
+use rustix::net::SocketType;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::call;
@@ -88,6 +90,7 @@ impl Connecting {
         }
         let place = place_of(&target)?;
         if !names.may_connect(&place, (about.st_dev, about.st_ino)) {
+            names.tell_socket(&path);
             return Err(libc::EACCES);
         }
         // By its descriptor: the path may mean something else by now.
@@ -119,5 +122,18 @@ impl Connection {
 
     fn connect(&self) -> c_int {
         call::connect(self.socket.as_raw_fd(), &self.address).err().unwrap_or(0)
+    }
+
+    /// The internet address that it leads to. None for a socket of datagrams, which programs connect to find out about a network.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        let stream = rustix::net::sockopt::socket_type(&self.socket).is_ok_and(|kind| kind == SocketType::STREAM);
+        let family = i32::from(u16::from_ne_bytes(*self.address.first_chunk()?));
+        let port = u16::from_be_bytes(*self.address.get(2..)?.first_chunk()?);
+        let address = match family {
+            libc::AF_INET => IpAddr::from(*self.address.get(4..)?.first_chunk::<4>()?),
+            libc::AF_INET6 => IpAddr::from(*self.address.get(8..)?.first_chunk::<16>()?),
+            _ => return None,
+        };
+        stream.then(|| SocketAddr::new(address, port))
     }
 }

@@ -269,7 +269,13 @@ impl Guard {
         match connection.and_then(|connection| Ok((connection, listener?))) {
             Ok((connection, listener)) => {
                 let (id, listener) = (call.id, Arc::new(listener));
-                connection.make(&self.connecting, move |errno| _ = done(&listener, id, errno));
+                let told = connection.peer().zip(self.names.clone());
+                connection.make(&self.connecting, move |errno| {
+                    if let Some((peer, names)) = told.as_ref().filter(|_| errno == libc::ENETUNREACH) {
+                        names.tell_peer(*peer);
+                    }
+                    _ = done(&listener, id, errno);
+                });
             }
             Err(errno) => _ = done(&self.listener, call.id, errno),
         }

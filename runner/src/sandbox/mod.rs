@@ -60,6 +60,7 @@ pub use self::guard::{Judge, Look, Patience, Settled};
 use self::landlock::Tcp;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub(crate) use self::masks::{NPM_SETTINGS, public_content};
+pub(crate) use self::names::Kept;
 pub use self::names::Names;
 pub use self::offer::{Finding, Namespaces, Offer, probe};
 use self::plan::{Level, Limits, SandboxPlan};

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,8 +34,22 @@ const MAX_ANNOUNCED: usize = 4_096;
 /// How many files of the session's own are remembered. The watch covers a file that does not fit in here when it sees it again.
 const MAX_OWN: usize = 65_536;
 
-/// Tells of a name that a session was kept from making: its path, the policies, and why.
-pub(crate) type Teller = Box<dyn Fn(&Path, &str) + Send + Sync>;
+/// Something other than an execution that a program of a session was kept from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Making or changing this file, by these policies.
+    File(PathBuf, String),
+    /// Connecting to this socket file.
+    Socket(PathBuf),
+    /// Connecting to this address, which is outside of the session's own network.
+    Peer(SocketAddr),
+}
+
+/// Tells of it.
+pub(crate) type Teller = Box<dyn Fn(Kept) + Send + Sync>;
+
+/// Sockets at which the C library looks up names, users and groups. It does without, so nobody is told that it may not connect there.
+const LOOKUPS: [&str; 4] = ["/run/nscd", "/var/run/nscd", "/run/systemd", "/var/run/systemd"];
 
 /// What policy forbids by name in one session, and what is known of files of such names.
 pub struct Names {
@@ -217,7 +232,19 @@ impl Names {
     pub(super) fn tell_kept(&self, place: &Path) {
         let path = AbsolutePath::new(&place.to_string_lossy());
         let because = path.map(|path| self.engine.permissions(&self.facts).because(FileAction::Write, &path).1);
-        (self.tell)(place, &because.unwrap_or_default().join(", "));
+        (self.tell)(Kept::File(place.to_owned(), because.unwrap_or_default().join(", ")));
+    }
+
+    /// Tells that a program may not connect to this socket file.
+    pub(super) fn tell_socket(&self, place: &Path) {
+        if !LOOKUPS.iter().any(|lookups| place.starts_with(lookups)) {
+            (self.tell)(Kept::Socket(place.to_owned()));
+        }
+    }
+
+    /// Tells that the session's network does not reach this address.
+    pub(super) fn tell_peer(&self, address: SocketAddr) {
+        (self.tell)(Kept::Peer(address));
     }
 
     /// Whether programs may connect to this socket file (device and number) at this place: where they may write. What the server finds
@@ -245,7 +272,7 @@ impl Names {
         let is_there = place.symlink_metadata().is_ok();
         let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind));
         if !is_there && let Some(policies) = refused() {
-            (self.tell)(place, &policies);
+            (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
         }
         let fits = place.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy()));
