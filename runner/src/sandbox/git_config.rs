@@ -34,7 +34,6 @@ const HARMLESS: &[&str] = &[
     "core.symlinks",
     "core.precomposeunicode",
     "core.logallrefupdates",
-    "core.repositoryformatversion",
     "core.autocrlf",
     "core.eol",
     "core.safecrlf",
@@ -162,7 +161,12 @@ fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
         if had == has {
             continue;
         }
-        let harmless = |value: &Option<String>| value.as_deref().is_some_and(|value| is_harmless(name, value));
+        let harmless = |value: &Option<String>| {
+            let value = value.as_deref();
+            value.is_some_and(|value| {
+                is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value))
+            })
+        };
         if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) {
             return Ok(None);
         }
@@ -227,6 +231,15 @@ fn is_known(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> boo
     }
 }
 
+/// Whether a setting of this value names no remote. git takes the name of none for the path of a repository, whose hooks it runs.
+fn has_no_remote(name: &str, value: &str) -> bool {
+    general(name) != "branch.*.remote" || value == "."
+}
+
+fn is_remote(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
+    settings.contains_key(&format!("remote.{name}.url"))
+}
+
 /// Whether git runs nothing for a setting of this value, and reads nothing else for it.
 fn is_harmless(name: &str, value: &str) -> bool {
     if value.chars().any(char::is_control) {
@@ -239,6 +252,7 @@ fn is_harmless(name: &str, value: &str) -> bool {
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
         "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
+        "core.repositoryformatversion" => ["0", "1"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
         general => HARMLESS.contains(&general),
     }

@@ -45,7 +45,7 @@ use super::execution::{
 };
 use super::git_config;
 use super::memory::{Memory, Told};
-use super::names::{Making, Names};
+use super::names::{Making, Names, Source};
 use super::seccomp::{self, Arguments, Made};
 use super::stat::leader;
 
@@ -231,11 +231,16 @@ impl Guard {
             let _ = self.answer(call.id, GO_ON);
             return;
         };
+        // As a file system answers that cannot do it. Both names would have to be looked at, and hardly a program wants it.
+        if call.exchanges {
+            let _ = self.answer(call.id, -libc::EINVAL);
+            return;
+        }
         match call.named(kind) {
             Ok(Some(place)) if kind == Made::Moved && git_config::is_named(&place) && names.is_kept(&place) => {
                 self.change_settings(call, names, &place);
             }
-            Ok(Some(place)) if names.making(&place, kind) == Making::Refused => {
+            Ok(Some(place)) if names.making(&place, kind, call.source().as_ref()) == Making::Refused => {
                 let _ = self.answer(call.id, -libc::EACCES);
             }
             Ok(_) => _ = self.answer(call.id, GO_ON),
@@ -571,6 +576,10 @@ struct Call {
     flags: c_int,
     /// It executes nothing, but makes a name.
     makes: Option<Arguments>,
+    /// The descriptor and the path of what gets the name.
+    from: Option<(c_int, u64)>,
+    /// Two names change places.
+    exchanges: bool,
 }
 
 /// Links that are followed to the name that an `open` makes.
@@ -580,14 +589,7 @@ impl Call {
     /// The path at which the call would make something, without links; none where nothing new can be made: in `/proc`, and at a path that ends
     /// in no name.
     fn named(&self, kind: Made) -> Result<Option<PathBuf>, c_int> {
-        let path = Memory(self.thread).text(self.path, libc::PATH_MAX.unsigned_abs() as usize)?;
-        let path = PathBuf::from(OsString::from_vec(path));
-        let base = match (path.is_absolute(), self.base) {
-            (true, _) => PathBuf::new(),
-            (false, libc::AT_FDCWD) => link(self.thread, "cwd").ok_or(libc::ENOENT)?,
-            (false, base) => place_of(&open_link(&format!("/proc/{}/fd/{base}", self.thread))?)?,
-        };
-        let mut named = base.join(path);
+        let mut named = self.path_at(self.base, self.path)?;
         for _ in 0..MAX_LINKS {
             named = without_own_links(self.thread, &named)?;
             if named.starts_with("/proc") && !named.components().any(|name| name == Component::ParentDir) {
@@ -603,6 +605,27 @@ impl Call {
             }
         }
         Err(libc::ELOOP)
+    }
+
+    /// A path of the caller's, from the root directory; as it is written, links in it as they are.
+    fn path_at(&self, base: c_int, path: u64) -> Result<PathBuf, c_int> {
+        let path = Memory(self.thread).text(path, libc::PATH_MAX.unsigned_abs() as usize)?;
+        let path = PathBuf::from(OsString::from_vec(path));
+        let base = match (path.is_absolute(), base) {
+            (true, _) => PathBuf::new(),
+            (false, libc::AT_FDCWD) => link(self.thread, "cwd").ok_or(libc::ENOENT)?,
+            (false, base) => place_of(&open_link(&format!("/proc/{}/fd/{base}", self.thread))?)?,
+        };
+        Ok(base.join(path))
+    }
+
+    /// What gets the name; none where it is new or cannot be found.
+    fn source(&self) -> Option<Source> {
+        let (base, path) = self.from?;
+        let path = self.path_at(base, path).ok()?;
+        // A file without a name gets one by its descriptor's link there (`O_TMPFILE`, open(2)).
+        let file = open_as(self.thread, &path, path.starts_with("/proc")).ok()?;
+        Source::of(&file).ok()
     }
 
     /// What it is about, with the file, opened by name alone.
@@ -771,13 +794,49 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
         }));
     }
     Ok(Notified::Execution(if number == libc::SYS_execveat {
-        Call { id, thread, base: low(a), path: b, argv: c, env: d, flags: low(e), makes: None }
+        Call {
+            id,
+            thread,
+            base: low(a),
+            path: b,
+            argv: c,
+            env: d,
+            flags: low(e),
+            makes: None,
+            from: None,
+            exchanges: false,
+        }
     } else if let Some(makes) = seccomp::making(number) {
         let argument = |number: usize| request.arguments.get(number).copied().unwrap_or_default();
-        let base = makes.directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
-        Call { id, thread, base, path: argument(makes.path), argv: 0, env: 0, flags: 0, makes: Some(makes) }
+        let base_of = |directory: Option<usize>| directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
+        let from = makes.from.map(|(directory, path)| (base_of(directory), argument(path)));
+        let exchanges = number == libc::SYS_renameat2 && argument(4) & u64::from(libc::RENAME_EXCHANGE) != 0;
+        let path = argument(makes.path);
+        Call {
+            id,
+            thread,
+            base: base_of(makes.directory),
+            path,
+            argv: 0,
+            env: 0,
+            flags: 0,
+            makes: Some(makes),
+            from,
+            exchanges,
+        }
     } else {
-        Call { id, thread, base: libc::AT_FDCWD, path: a, argv: b, env: c, flags: 0, makes: None }
+        Call {
+            id,
+            thread,
+            base: libc::AT_FDCWD,
+            path: a,
+            argv: b,
+            env: c,
+            flags: 0,
+            makes: None,
+            from: None,
+            exchanges: false,
+        }
     }))
 }
 

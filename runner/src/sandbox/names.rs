@@ -12,8 +12,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,8 +74,8 @@ struct State {
 
 struct Announced {
     at: Instant,
-    /// A directory that was given this name, with what it holds.
-    tree: bool,
+    /// What was there before and was given this name, with all that it holds. Whoever makes a call that fails has not given it.
+    moved: Option<File>,
     /// Calls whose file has not been seen yet.
     calls: usize,
 }
@@ -88,8 +90,29 @@ struct File {
 
 impl File {
     fn at(place: &Path) -> io::Result<Self> {
-        let about = place.symlink_metadata()?;
-        Ok(Self { device: about.dev(), number: about.ino(), born: about.created().ok() })
+        Ok(Self::of(&place.symlink_metadata()?))
+    }
+
+    fn of(about: &Metadata) -> Self {
+        Self { device: about.dev(), number: about.ino(), born: about.created().ok() }
+    }
+}
+
+/// What is there and gets another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    file: File,
+    is_directory: bool,
+}
+
+impl Source {
+    /// What this descriptor stands for.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    pub(super) fn of(file: &OwnedFd) -> io::Result<Self> {
+        let about = std::fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        Ok(Self { file: File::of(&about), is_directory: about.is_dir() })
     }
 }
 
@@ -201,8 +224,12 @@ impl Names {
         if file.is_some() && state.own.get(place) == file.as_ref() {
             return None;
         }
-        let own = state.announced.get_mut(place).is_some_and(Announced::is_seen);
-        let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.tree && it.at.elapsed() < SOON);
+        let own =
+            state.announced.get_mut(place).is_some_and(|it| (it.moved.is_none() || it.moved == file) && it.is_seen());
+        let moved = |above: &Path| {
+            let recent = state.announced.get(above).filter(|it| it.at.elapsed() < SOON);
+            recent.and_then(|it| it.moved).is_some_and(|moved| File::at(above).is_ok_and(|found| found == moved))
+        };
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
                 state.own.retain(|place, file| File::at(place).is_ok_and(|found| found == *file));
@@ -266,34 +293,63 @@ impl Names {
         masked
     }
 
-    /// A program of the session is about to make this name.
-    pub(super) fn making(&self, place: &Path, kind: Made) -> Making {
-        let tree = kind == Made::Moved;
+    /// A program of the session is about to give this name to something new, or to what is there.
+    pub(super) fn making(&self, place: &Path, kind: Made, source: Option<&Source>) -> Making {
         let is_there = place.symlink_metadata().is_ok();
-        let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind));
-        if !is_there && let Some(policies) = refused() {
+        let is_directory = source.is_some_and(|source| source.is_directory);
+        let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind, is_directory));
+        // The kernel keeps what is covered. What is there and not covered was made under another name, or by a call that was not heard of.
+        let is_covered = is_there && self.is_masked(place);
+        if !is_covered && let Some(policies) = refused() {
             (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
         }
         let fits = place.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy()));
-        if (fits && !is_there) || tree {
+        let moves = kind == Made::Moved;
+        // What is not there gets no other name.
+        if moves && source.is_none() {
+            return Making::Goes;
+        }
+        if (fits && !is_there) || moves {
             let mut state = self.state();
             if state.announced.len() >= MAX_ANNOUNCED {
                 state.announced.retain(|_, announced| announced.at.elapsed() < SOON);
             }
             if state.announced.len() < MAX_ANNOUNCED {
-                let at = Instant::now();
-                let announced = state.announced.entry(place.to_owned()).or_insert(Announced { at, tree, calls: 0 });
-                *announced = Announced { at, tree, calls: announced.recent() + 1 };
+                let (at, moved) = (Instant::now(), source.map(|source| source.file));
+                let announced = state.announced.entry(place.to_owned()).or_insert(Announced { at, moved, calls: 0 });
+                *announced = Announced { at, moved, calls: announced.recent() + 1 };
             }
         }
         Making::Goes
     }
 
+    /// Where names count around this place: the outermost directory that the session can change.
+    fn root_of(&self, place: &Path) -> Option<PathBuf> {
+        let path = AbsolutePath::new(&place.to_string_lossy())?;
+        let own = |root: &AbsolutePath| self.facts.temp.as_ref().is_some_and(|temp| root.is_within(temp));
+        let around = path
+            .ancestors()
+            .filter(|above| self.rules.get(above).is_some_and(|rights| self.counts(above, *rights)) && !own(above));
+        around.last().map(|root| PathBuf::from(root.as_str()))
+    }
+
+    /// Whether a person may work in this directory as the top of something: the workspace, and what was granted.
+    fn is_root(&self, directory: &Path) -> bool {
+        let path = AbsolutePath::new(&directory.to_string_lossy());
+        path.is_some_and(|path| {
+            path == self.facts.workspace
+                || self
+                    .rules
+                    .get(&path)
+                    .is_some_and(|rights| rights.contains(Rights::WRITE) && self.counts(&path, *rights))
+        })
+    }
+
     /// The policies that forbid to make what some other program would run later; none where it is free.
     fn runs_later(&self, place: &Path, kind: Made) -> Option<String> {
-        let workspace = Path::new(self.facts.workspace.as_str());
-        let inside = place.ancestors().take_while(|above| *above != workspace && above.starts_with(workspace));
+        let root = self.root_of(place)?;
+        let inside = place.ancestors().take_while(|above| *above != root);
         for named in inside.filter(|above| above.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy())))
         {
             let Some(path) = AbsolutePath::new(&named.to_string_lossy()) else { continue };
@@ -301,7 +357,7 @@ impl Names {
             let Some(holder) = named.ancestors().nth(length) else { continue };
             let Ok(rest) = named.strip_prefix(holder) else { continue };
             let in_git = rest.starts_with(".git");
-            let is_kept = in_git || holder == workspace || self.was_repository(holder);
+            let is_kept = in_git || self.is_root(holder) || self.was_repository(holder);
             let is_sample = rest == Path::new(".git/hooks")
                 && (named == place && kind == Made::Directory
                     || named != place && place.extension().is_some_and(|extension| extension == "sample"));
@@ -318,18 +374,24 @@ impl Names {
 
     /// The same for a directory that holds such files, which is not made empty but given this name, or for something that stands for
     /// one: a `.git` that is a link, or a file that says where the hooks are.
-    fn holds_what_runs_later(&self, place: &Path, kind: Made) -> Option<String> {
+    fn holds_what_runs_later(&self, place: &Path, kind: Made, is_directory: bool) -> Option<String> {
         let (above, name) = (place.parent()?, place.file_name()?.to_string_lossy());
-        let workspace = Path::new(self.facts.workspace.as_str());
-        if kind == Made::Directory || !place.starts_with(workspace) {
+        if kind == Made::Directory {
             return None;
         }
+        let _counts = self.root_of(place)?;
         // Worktrees and submodules have such a file.
         let anywhere = name == ".git" && kind != Made::File;
-        if !anywhere && above != workspace && !self.was_repository(above) {
+        // A directory with hooks and settings in it, under a name that it had not when they were made.
+        let in_git = above.ancestors().find(|above| above.ends_with(".git")).filter(|_| is_directory);
+        if !anywhere && in_git.is_none() && !self.is_root(above) && !self.was_repository(above) {
             return None;
         }
         let path = AbsolutePath::new(&place.to_string_lossy())?;
+        if let Some(git) = in_git {
+            let hooks = AbsolutePath::new(&git.join("hooks").to_string_lossy())?;
+            return Some(self.engine.permissions(&self.facts).because(FileAction::Write, &hooks).1.join(", "));
+        }
         let inside = self.last.inside(&name).filter_map(|inside| path.child(inside));
         let mut forbidden = inside.filter(|inside| self.cover(inside, true) == Some(Cover::ReadOnly));
         let forbidden = forbidden.next()?;

@@ -254,6 +254,8 @@ pub(super) struct Arguments {
     pub(super) directory: Option<usize>,
     pub(super) path: usize,
     pub(super) kind: Made,
+    /// The arguments with the directory and the path of what gets the name, where that is something that is there.
+    pub(super) from: Option<(Option<usize>, usize)>,
 }
 
 /// What gets the name.
@@ -270,27 +272,37 @@ pub(super) enum Made {
 }
 
 const fn at(directory: usize, path: usize, kind: Made) -> Arguments {
-    Arguments { directory: Some(directory), path, kind }
+    Arguments { directory: Some(directory), path, kind, from: None }
+}
+
+/// The two-name calls: what is there comes first.
+const fn again_at(kind: Made) -> Arguments {
+    Arguments { directory: Some(2), path: 3, kind, from: Some((Some(0), 1)) }
 }
 
 #[cfg(target_arch = "x86_64")]
 const fn plain(path: usize, kind: Made) -> Arguments {
-    Arguments { directory: None, path, kind }
+    Arguments { directory: None, path, kind, from: None }
+}
+
+#[cfg(target_arch = "x86_64")]
+const fn again(kind: Made) -> Arguments {
+    Arguments { directory: None, path: 1, kind, from: Some((None, 0)) }
 }
 
 /// Calls that make names, each whatever its other arguments are. `openat2` has its flags in memory.
 #[cfg(target_arch = "x86_64")]
 pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
-    (libc::SYS_renameat, at(2, 3, Made::Moved)),
-    (libc::SYS_renameat2, at(2, 3, Made::Moved)),
-    (libc::SYS_linkat, at(2, 3, Made::Other)),
+    (libc::SYS_renameat, again_at(Made::Moved)),
+    (libc::SYS_renameat2, again_at(Made::Moved)),
+    (libc::SYS_linkat, again_at(Made::Other)),
     (libc::SYS_symlinkat, at(1, 2, Made::Other)),
     (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
     (libc::SYS_mknodat, at(0, 1, Made::Other)),
     (libc::SYS_creat, plain(0, Made::File)),
-    (libc::SYS_rename, plain(1, Made::Moved)),
-    (libc::SYS_link, plain(1, Made::Other)),
+    (libc::SYS_rename, again(Made::Moved)),
+    (libc::SYS_link, again(Made::Other)),
     (libc::SYS_symlink, plain(1, Made::Other)),
     (libc::SYS_mkdir, plain(0, Made::Directory)),
     (libc::SYS_mknod, plain(0, Made::Other)),
@@ -299,9 +311,9 @@ pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const MAKING: [(libc::c_long, Arguments); 7] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
-    (libc::SYS_renameat, at(2, 3, Made::Moved)),
-    (libc::SYS_renameat2, at(2, 3, Made::Moved)),
-    (libc::SYS_linkat, at(2, 3, Made::Other)),
+    (libc::SYS_renameat, again_at(Made::Moved)),
+    (libc::SYS_renameat2, again_at(Made::Moved)),
+    (libc::SYS_linkat, again_at(Made::Other)),
     (libc::SYS_symlinkat, at(1, 2, Made::Other)),
     (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
     (libc::SYS_mknodat, at(0, 1, Made::Other)),
