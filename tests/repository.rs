@@ -54,6 +54,8 @@ fn what_git_would_run_later_is_not_set() {
         "git config remote.up.url https://example.com/evil",
         "git config remote.pushDefault ./evil",
         "git config branch.main.remote ./evil",
+        "git config branch.main.remote evil",
+        "git config core.repositoryformatversion 99",
         "git config extensions.worktreeConfig true",
         "git config include.path /dev/zero",
         "exec /usr/bin/python3 other.py",
@@ -64,5 +66,39 @@ fn what_git_would_run_later_is_not_set() {
         assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
         assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
         let _ = fs::remove_file(world.path("work/.git/config.lock"));
+    }
+}
+
+/// A name that runs later is not made by a detour: over something that is there already, with the directory around it, by an exchange of
+/// two names, or in the directories of submodules and worktrees.
+#[test]
+fn names_that_run_later_are_not_planted_by_a_detour() {
+    let world = world();
+    fs::create_dir_all(world.path("work/.git/modules/lib")).expect("a directory");
+    fs::create_dir_all(world.path("work/.git/worktrees/wt")).expect("a directory");
+    let plant = "import ctypes, os, socket, sys\n\
+                 def new(name): open(name, 'w').write('evil'); return name\n\
+                 def over_socket(name):\n    socket.socket(socket.AF_UNIX).bind(name); os.rename(new('x'), name)\n\
+                 def over_directory(name, inside):\n    os.makedirs(name); os.mkdir('d'); new('d/' + inside); os.rename('d', name)\n\
+                 def exchanged(name):\n    os.mkdir('e'); os.mkdir(name); new('e/settings.json')\n    \
+                 assert ctypes.CDLL(None).renameat2(-100, b'e', -100, name.encode(), 2) == 0\n\
+                 def moved(to):\n    os.makedirs('.git/z/hooks'); new('.git/z/hooks/post-checkout'); os.rename('.git/z', to)\n\
+                 eval(sys.argv[1])\n";
+    world.write("work/plant.py", plant);
+    for (attempt, planted) in [
+        ("over_socket('.envrc')", ".envrc"),
+        ("over_socket('.git/commondir')", ".git/commondir"),
+        ("over_directory('.vscode', 'tasks.json')", ".vscode/tasks.json"),
+        ("exchanged('.claude')", ".claude/settings.json"),
+        ("moved('.git/modules/new')", ".git/modules/new/hooks/post-checkout"),
+        ("new('.git/modules/lib/commondir')", ".git/modules/lib/commondir"),
+    ] {
+        let ended = world.run(&format!("/usr/bin/python3 plant.py \"{attempt}\""));
+        assert_eq!(ended.code, Some(1), "{attempt}: {ended:?}");
+        assert!(
+            fs::metadata(world.path("work").join(planted)).is_ok_and(|about| !about.is_file())
+                || !world.path("work").join(planted).exists(),
+            "{attempt}"
+        );
     }
 }
