@@ -135,10 +135,12 @@ impl Announced {
     }
 }
 
-/// Whether git itself makes this, in a repository that it makes: its settings, and what submodules have in `.git/modules`, without hooks that
+/// Whether git itself makes this: settings in a repository that it makes, a worktree's link to its repository, and what submodules have in `.git/modules`, without hooks that
 /// would run. `named`: what policy speaks of, `rest` is its path from the directory of the repository; `place` is that or lies in it.
 fn is_of_git(place: &Path, named: &Path, rest: &Path, kind: Made) -> bool {
-    if rest == Path::new(".git/config") {
+    // A new worktree says where its repository is. A mask holds what those say that were there before.
+    let of_worktree = rest.starts_with(".git/worktrees") && rest.ends_with("commondir") && kind == Made::File;
+    if rest == Path::new(".git/config") || of_worktree {
         return true;
     }
     let is_sample = || place.extension().is_some_and(|extension| extension == "sample");
