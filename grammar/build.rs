@@ -29,15 +29,14 @@ fn main() -> io::Result<()> {
     let mut by_name = BTreeMap::new();
     for (number, path) in files.iter().enumerate() {
         let complain = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
-        let text = fs::read_to_string(path)?;
-        let Names { name, aliases } = toml::from_str(&text).map_err(|error| complain(&error))?;
+        let table: toml::Table = toml::from_str(&fs::read_to_string(path)?).map_err(|error| complain(&error))?;
+        let Names { name, aliases } = table.clone().try_into().map_err(|error| complain(&error))?;
         for name in aliases.into_iter().chain([name]) {
             if by_name.insert(name.clone(), number).is_some() {
                 return Err(complain(&format_args!("two tables say what `{name}` does")));
             }
         }
         let file = path.file_name().unwrap_or_default();
-        let table: toml::Table = toml::from_str(&text).map_err(|error| complain(&error))?;
         let json = out.join(file).with_extension("json");
         fs::write(&json, serde_json::to_string(&table)?)?;
         writeln!(tables, "    ({file:?}, include_str!({json:?})),").map_err(io::Error::other)?;

@@ -303,8 +303,9 @@ fn a_linked_worktree_reaches_its_repository() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "2\n"), "{ended:?}");
     let common = world.path("main/.git").display().to_string();
     let before = fs::read_to_string(world.path("main/.git/config")).expect("a file");
-    world.program("plant", &format!("#!/bin/sh\necho x > {common}/hooks/post-commit\necho '[x]' >> {common}/config\n"));
+    world.program("plant", &format!("#!/bin/sh\necho x > {common}/hooks/post-commit\necho '[x]' >> {common}/config\necho ../../evil > {common}/commondir\n"));
     world.run("./plant");
+    assert!(!world.path("main/.git/commondir").exists());
     assert!(!world.path("main/.git/hooks/post-commit").exists());
     assert_eq!(fs::read_to_string(world.path("main/.git/config")).expect("a file"), before);
     // The same words about a repository that knows nothing of it.

@@ -271,6 +271,8 @@ fn the_sandbox_is_explained_with_its_policies() {
     for profile in ["developer", "readonly"] {
         let told = world.call(&["policy", "explain-sandbox", "--profile", profile]).stdout;
         assert!(told.contains(&format!("`session.pathsHeld` = {mounts}")), "{profile}: {told}");
+        // It runs what lies in a cache that sessions can write.
+        assert!(!told.contains("privileged: corepack"), "{profile}: {told}");
     }
     // Its rules look at the session's age and at the acting program, which no rule of the kernel's knows.
     let regulated = world.call(&["policy", "explain-sandbox", "--profile", "regulated"]).stdout;

@@ -83,6 +83,8 @@ fn names_that_run_later_are_not_planted_by_a_detour() {
                  def exchanged(name):\n    os.mkdir('e'); os.mkdir(name); new('e/settings.json')\n    \
                  assert ctypes.CDLL(None).renameat2(-100, b'e', -100, name.encode(), 2) == 0\n\
                  def moved(to):\n    os.makedirs('.git/z/hooks'); new('.git/z/hooks/post-checkout'); os.rename('.git/z', to)\n\
+                 def through_link(to):\n    os.symlink('/proc/self/cwd', 'link'); os.makedirs('.git/y/hooks')\n    \
+                 new('.git/y/hooks/post-checkout'); os.rename('link/.git/y', to)\n\
                  eval(sys.argv[1])\n";
     world.write("work/plant.py", plant);
     for (attempt, planted) in [
@@ -91,14 +93,23 @@ fn names_that_run_later_are_not_planted_by_a_detour() {
         ("over_directory('.vscode', 'tasks.json')", ".vscode/tasks.json"),
         ("exchanged('.claude')", ".claude/settings.json"),
         ("moved('.git/modules/new')", ".git/modules/new/hooks/post-checkout"),
+        ("through_link('.git/modules/other')", ".git/modules/other/hooks/post-checkout"),
         ("new('.git/modules/lib/commondir')", ".git/modules/lib/commondir"),
     ] {
         let ended = world.run(&format!("/usr/bin/python3 plant.py \"{attempt}\""));
         assert_eq!(ended.code, Some(1), "{attempt}: {ended:?}");
-        assert!(
-            fs::metadata(world.path("work").join(planted)).is_ok_and(|about| !about.is_file())
-                || !world.path("work").join(planted).exists(),
-            "{attempt}"
-        );
+        assert!(!fs::metadata(world.path("work").join(planted)).is_ok_and(|about| about.is_file()), "{attempt}");
+    }
+
+    // The top of what was granted for writing is a person's workspace as well.
+    let other = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    for name in [".envrc", ".mcp.json", ".git/commondir"] {
+        fs::create_dir_all(other.path().join(".git")).expect("a directory");
+        let (directory, file) = (other.path().display().to_string(), other.path().join(name));
+        let code = format!("open({:?}, 'w')", file.display().to_string());
+        world.write("work/write.py", &code);
+        let ended = world.call(&["run", "--write", &directory, "/usr/bin/python3 write.py"]);
+        assert_eq!(ended.code, Some(1), "{name}: {ended:?}");
+        assert!(!file.exists(), "{name}");
     }
 }

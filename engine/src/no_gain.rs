@@ -381,6 +381,9 @@ mod tests {
             // Who sets a variable has no right by that.
             (permit("setEnv", git), vec![]),
             (permit("exec", "resource in Program::\"git\""), vec![]),
+            // A name may be spelt in any way that Cedar reads.
+            (permit("connect", "context[\"program\"] == Program::\"git\""), vec!["git"]),
+            (permit("connect", "context[\"pro\\u{67}ram\"] == Program::\"git\""), vec!["git"]),
         ] {
             assert_eq!(privileged(&policies), expected, "{policies}");
         }

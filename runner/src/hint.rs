@@ -55,8 +55,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) closed: &'a dyn Fn(&Path) -> Option<Vec<String>>,
 }
 
-/// What the messages of a command mean, most recent first. Of one that did not fail, as far as it is known and not a guess which rule
-/// refused.
+/// What the messages of a command mean, most recent first. Where the command did not fail, only messages about files count: those about
+/// limits and the network may come from anything.
 pub(crate) fn hints(texts: [&str; 2], failed: bool, bounds: &Bounds<'_>) -> Vec<String> {
     let mut hints = Vec::new();
     for line in texts.iter().rev().flat_map(|text| text.lines().rev().take(MAX_LINES)) {

@@ -231,16 +231,22 @@ impl Guard {
             let _ = self.answer(call.id, GO_ON);
             return;
         };
-        // As a file system answers that cannot do it. Both names would have to be looked at, and hardly a program wants it.
+        // A file system that cannot exchange names gives the same error, and programs then do without. Here both names would have to be
+        // looked at.
         if call.exchanges {
             let _ = self.answer(call.id, -libc::EINVAL);
             return;
         }
-        match call.named(kind) {
-            Ok(Some(place)) if kind == Made::Moved && git_config::is_named(&place) && names.is_kept(&place) => {
-                self.change_settings(call, names, &place);
-            }
-            Ok(Some(place)) if names.making(&place, kind, call.source().as_ref()) == Making::Refused => {
+        let place = call.named(kind);
+        if let Ok(Some(place)) = &place
+            && kind == Made::Moved
+            && git_config::is_named(place)
+            && names.is_kept(place)
+        {
+            return self.change_settings(call, names, place);
+        }
+        match place.and_then(|place| Ok((place, call.source()?))) {
+            Ok((Some(place), source)) if names.making(&place, kind, source.as_ref()) == Making::Refused => {
                 let _ = self.answer(call.id, -libc::EACCES);
             }
             Ok(_) => _ = self.answer(call.id, GO_ON),
@@ -586,8 +592,8 @@ struct Call {
 const MAX_LINKS: usize = 8;
 
 impl Call {
-    /// The path at which the call would make something, without links; none where nothing new can be made: in `/proc`, and at a path that ends
-    /// in no name.
+    /// The path at which the call would make something, without links; none where nothing new can be made: in `/proc`, and at a path that
+    /// ends in no name.
     fn named(&self, kind: Made) -> Result<Option<PathBuf>, c_int> {
         let mut named = self.path_at(self.base, self.path)?;
         for _ in 0..MAX_LINKS {
@@ -607,7 +613,7 @@ impl Call {
         Err(libc::ELOOP)
     }
 
-    /// A path of the caller's, from the root directory; as it is written, links in it as they are.
+    /// A path that the caller has given, from the root directory on. Links in it are not followed.
     fn path_at(&self, base: c_int, path: u64) -> Result<PathBuf, c_int> {
         let path = Memory(self.thread).text(path, libc::PATH_MAX.unsigned_abs() as usize)?;
         let path = PathBuf::from(OsString::from_vec(path));
@@ -619,13 +625,17 @@ impl Call {
         Ok(base.join(path))
     }
 
-    /// What gets the name; none where it is new or cannot be found.
-    fn source(&self) -> Option<Source> {
-        let (base, path) = self.from?;
-        let path = self.path_at(base, path).ok()?;
-        // A file without a name gets one by its descriptor's link there (`O_TMPFILE`, open(2)).
-        let file = open_as(self.thread, &path, path.starts_with("/proc")).ok()?;
-        Source::of(&file).ok()
+    /// What gets the name; none where that is new.
+    ///
+    /// # Errors
+    /// The error that the caller gets: what cannot be looked up gets no other name.
+    fn source(&self) -> Result<Option<Source>, c_int> {
+        let Some((base, path)) = self.from else { return Ok(None) };
+        let path = self.path_at(base, path)?;
+        // By such a link of its descriptor a file gets its first name (`O_TMPFILE`, open(2)).
+        let follow = path.starts_with("/proc") || path.starts_with("/dev/fd");
+        let file = open_as(self.thread, &path, follow)?;
+        Source::of(&file).map(Some).map_err(number)
     }
 
     /// What it is about, with the file, opened by name alone.
@@ -793,50 +803,33 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
             length: c & 0xffff_ffff,
         }));
     }
-    Ok(Notified::Execution(if number == libc::SYS_execveat {
-        Call {
-            id,
-            thread,
-            base: low(a),
-            path: b,
-            argv: c,
-            env: d,
-            flags: low(e),
-            makes: None,
-            from: None,
-            exchanges: false,
-        }
-    } else if let Some(makes) = seccomp::making(number) {
-        let argument = |number: usize| request.arguments.get(number).copied().unwrap_or_default();
-        let base_of = |directory: Option<usize>| directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
-        let from = makes.from.map(|(directory, path)| (base_of(directory), argument(path)));
-        let exchanges = number == libc::SYS_renameat2 && argument(4) & u64::from(libc::RENAME_EXCHANGE) != 0;
-        let path = argument(makes.path);
-        Call {
-            id,
-            thread,
-            base: base_of(makes.directory),
-            path,
-            argv: 0,
-            env: 0,
-            flags: 0,
-            makes: Some(makes),
-            from,
-            exchanges,
-        }
-    } else {
-        Call {
-            id,
-            thread,
-            base: libc::AT_FDCWD,
-            path: a,
-            argv: b,
-            env: c,
-            flags: 0,
-            makes: None,
-            from: None,
-            exchanges: false,
-        }
+    let execve = Call {
+        id,
+        thread,
+        base: libc::AT_FDCWD,
+        path: a,
+        argv: b,
+        env: c,
+        flags: 0,
+        makes: None,
+        from: None,
+        exchanges: false,
+    };
+    if number == libc::SYS_execveat {
+        return Ok(Notified::Execution(Call { base: low(a), path: b, argv: c, env: d, flags: low(e), ..execve }));
+    }
+    let Some(makes) = seccomp::making(number) else { return Ok(Notified::Execution(execve)) };
+    let argument = |number: usize| request.arguments.get(number).copied().unwrap_or_default();
+    let base = |directory: Option<usize>| directory.map_or(libc::AT_FDCWD, |number| low(argument(number)));
+    Ok(Notified::Execution(Call {
+        base: base(makes.directory),
+        path: argument(makes.path),
+        argv: 0,
+        env: 0,
+        makes: Some(makes),
+        from: makes.from.map(|(directory, path)| (base(directory), argument(path))),
+        exchanges: number == libc::SYS_renameat2 && argument(4) & u64::from(libc::RENAME_EXCHANGE) != 0,
+        ..execve
     }))
 }
 

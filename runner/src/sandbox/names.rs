@@ -2,11 +2,14 @@
 //!
 //! A session's masks stand on what is there when it starts. What appears later comes from outside, or from a program of the session. The
 //! latter says so: the exec guard hears of each call that makes a name (`guard.rs`) and announces it here. So a new file under a name
-//! that policy forbids is the session's own if it was announced, and is covered otherwise (`keeper.rs`). An announcement can be made up,
-//! which gives a program nothing: one that tries to open the same name again and again gets the file just as soon.
+//! that policy forbids is the session's own if it was announced, and is covered otherwise (`keeper.rs`).
+//!
+//! What is renamed or linked is the session's own only if it is the same file. A file that is new has nothing by which to tell it: a
+//! program can announce it by a call that fails, and what a person makes under that name within [`SOON`] is then taken for the session's.
 //!
 //! What some other program runs later (`.git/hooks/pre-commit`, `.mcp.json`, `.envrc`, an editor's tasks) is not made at all: the call
-//! fails, in the workspace's top directory, in repositories that were there when the session started, and in each `.git`.
+//! fails, in the top directory of the workspace and of what was granted for writing, in repositories that were there when the session
+//! started, and in each `.git`. It fails too where something lies under that name which no mask covers: whoever made that came by a detour.
 //!
 //! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
 
@@ -47,11 +50,19 @@ pub(crate) enum Kept {
     Peer(SocketAddr),
 }
 
-/// Tells of it.
+/// Passes on what a program was kept from.
 pub(crate) type Teller = Box<dyn Fn(Kept) + Send + Sync>;
 
-/// Sockets at which the C library looks up names, users and groups. It does without, so nobody is told that it may not connect there.
-const LOOKUPS: [&str; 4] = ["/run/nscd", "/var/run/nscd", "/run/systemd", "/var/run/systemd"];
+/// Directories of sockets at which the C library looks up hosts, users and groups (nscd(8), nss-systemd(8), nss-resolve(8)). Most programs
+/// try one of them, and go on without it. Results do not report these refusals.
+const LOOKUPS: [&str; 6] = [
+    "/run/nscd",
+    "/run/systemd/resolve",
+    "/run/systemd/userdb",
+    "/var/run/nscd",
+    "/var/run/systemd/resolve",
+    "/var/run/systemd/userdb",
+];
 
 /// What policy forbids by name in one session, and what is known of files of such names.
 pub struct Names {
@@ -74,8 +85,10 @@ struct State {
 
 struct Announced {
     at: Instant,
-    /// What was there before and was given this name, with all that it holds. Whoever makes a call that fails has not given it.
+    /// The file or directory that the call renames or links. If the call fails, something else has this name, or nothing.
     moved: Option<File>,
+    /// The machine's time of the call, to tell what a directory held when it was renamed from what was made in it later.
+    when: SystemTime,
     /// Calls whose file has not been seen yet.
     calls: usize,
 }
@@ -123,6 +136,13 @@ impl fmt::Debug for Names {
 }
 
 impl Announced {
+    /// Whether a file lay in this directory when a call gave the directory its name.
+    fn held(&self, directory: &Path, file: Option<&File>) -> bool {
+        let is_old = || file.and_then(|file| file.born).is_some_and(|born| born <= self.when);
+        let is_it = || self.moved.is_some_and(|moved| File::at(directory).is_ok_and(|found| found == moved));
+        self.at.elapsed() < SOON && is_old() && is_it()
+    }
+
     fn recent(&self) -> usize {
         if self.at.elapsed() < SOON { self.calls } else { 0 }
     }
@@ -135,10 +155,11 @@ impl Announced {
     }
 }
 
-/// Whether git itself makes this: settings in a repository that it makes, a worktree's link to its repository, and what submodules have in `.git/modules`, without hooks that
-/// would run. `named`: what policy speaks of, `rest` is its path from the directory of the repository; `place` is that or lies in it.
+/// Whether git itself makes this: the settings of a new repository, `commondir` of a new worktree, and what a new submodule has in
+/// `.git/modules` but for hooks that run. `named`: what policy speaks of, `rest` is its path from the directory of the repository; `place`
+/// is that or lies in it.
 fn is_of_git(place: &Path, named: &Path, rest: &Path, kind: Made) -> bool {
-    // A new worktree says where its repository is. A mask holds what those say that were there before.
+    // A mask holds the file of a worktree that was there before.
     let of_worktree = rest.starts_with(".git/worktrees") && rest.ends_with("commondir") && kind == Made::File;
     if rest == Path::new(".git/config") || of_worktree {
         return true;
@@ -228,10 +249,7 @@ impl Names {
         }
         let own =
             state.announced.get_mut(place).is_some_and(|it| (it.moved.is_none() || it.moved == file) && it.is_seen());
-        let moved = |above: &Path| {
-            let recent = state.announced.get(above).filter(|it| it.at.elapsed() < SOON);
-            recent.and_then(|it| it.moved).is_some_and(|moved| File::at(above).is_ok_and(|found| found == moved))
-        };
+        let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
                 state.own.retain(|place, file| File::at(place).is_ok_and(|found| found == *file));
@@ -300,33 +318,28 @@ impl Names {
         let is_there = place.symlink_metadata().is_ok();
         let is_directory = source.is_some_and(|source| source.is_directory);
         let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind, is_directory));
-        // The kernel keeps what is covered. What is there and not covered was made under another name, or by a call that was not heard of.
+        // The kernel keeps what is covered. What is there and not covered came by a detour (the top of this file).
         let is_covered = is_there && self.is_masked(place);
         if !is_covered && let Some(policies) = refused() {
             (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
         }
         let fits = place.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy()));
-        let moves = kind == Made::Moved;
-        // What is not there gets no other name.
-        if moves && source.is_none() {
-            return Making::Goes;
-        }
-        if (fits && !is_there) || moves {
+        if (fits && !is_there) || kind == Made::Moved {
             let mut state = self.state();
             if state.announced.len() >= MAX_ANNOUNCED {
                 state.announced.retain(|_, announced| announced.at.elapsed() < SOON);
             }
             if state.announced.len() < MAX_ANNOUNCED {
-                let (at, moved) = (Instant::now(), source.map(|source| source.file));
-                let announced = state.announced.entry(place.to_owned()).or_insert(Announced { at, moved, calls: 0 });
-                *announced = Announced { at, moved, calls: announced.recent() + 1 };
+                let calls = state.announced.get(place).map_or(0, Announced::recent) + 1;
+                let (at, when, moved) = (Instant::now(), SystemTime::now(), source.map(|source| source.file));
+                state.announced.insert(place.to_owned(), Announced { at, moved, when, calls });
             }
         }
         Making::Goes
     }
 
-    /// Where names count around this place: the outermost directory that the session can change.
+    /// The outermost directory around a place in which names count, as [`Self::roots`] lists them; none if there is no such directory.
     fn root_of(&self, place: &Path) -> Option<PathBuf> {
         let path = AbsolutePath::new(&place.to_string_lossy())?;
         let own = |root: &AbsolutePath| self.facts.temp.as_ref().is_some_and(|temp| root.is_within(temp));
@@ -377,24 +390,24 @@ impl Names {
     /// The same for a directory that holds such files, which is not made empty but given this name, or for something that stands for
     /// one: a `.git` that is a link, or a file that says where the hooks are.
     fn holds_what_runs_later(&self, place: &Path, kind: Made, is_directory: bool) -> Option<String> {
-        let (above, name) = (place.parent()?, place.file_name()?.to_string_lossy());
+        let above = place.parent()?;
         if kind == Made::Directory {
             return None;
         }
-        let _counts = self.root_of(place)?;
+        let root = self.root_of(place)?;
+        // What lies in a directory is looked at under the names that it has there. So none gets another name below a `.git`.
+        let git = above.ancestors().take_while(|above| above.starts_with(&root)).find(|above| above.ends_with(".git"));
+        let path = match git.filter(|_| is_directory) {
+            Some(git) => AbsolutePath::new(&git.to_string_lossy())?,
+            None => AbsolutePath::new(&place.to_string_lossy())?,
+        };
         // Worktrees and submodules have such a file.
-        let anywhere = name == ".git" && kind != Made::File;
-        // A directory with hooks and settings in it, under a name that it had not when they were made.
-        let in_git = above.ancestors().find(|above| above.ends_with(".git")).filter(|_| is_directory);
-        if !anywhere && in_git.is_none() && !self.is_root(above) && !self.was_repository(above) {
+        let anywhere = path.name() == ".git" && kind != Made::File;
+        if !anywhere && !self.is_root(above) && !self.was_repository(above) {
             return None;
         }
-        let path = AbsolutePath::new(&place.to_string_lossy())?;
-        if let Some(git) = in_git {
-            let hooks = AbsolutePath::new(&git.join("hooks").to_string_lossy())?;
-            return Some(self.engine.permissions(&self.facts).because(FileAction::Write, &hooks).1.join(", "));
-        }
-        let inside = self.last.inside(&name).filter_map(|inside| path.child(inside));
+        let name = path.name();
+        let inside = self.last.inside(name).filter_map(|inside| path.child(inside));
         let mut forbidden = inside.filter(|inside| self.cover(inside, true) == Some(Cover::ReadOnly));
         let forbidden = forbidden.next()?;
         Some(self.engine.permissions(&self.facts).because(FileAction::Write, &forbidden).1.join(", "))

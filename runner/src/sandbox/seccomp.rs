@@ -267,7 +267,9 @@ pub(super) enum Made {
     Directory,
     /// Something that is there, with all that it holds.
     Moved,
-    /// A link, or a special file.
+    /// A file that is there, under one more name.
+    Linked,
+    /// A symbolic link, or a special file.
     Other,
 }
 
@@ -275,7 +277,7 @@ const fn at(directory: usize, path: usize, kind: Made) -> Arguments {
     Arguments { directory: Some(directory), path, kind, from: None }
 }
 
-/// The two-name calls: what is there comes first.
+/// A call with two names. What is there comes first.
 const fn again_at(kind: Made) -> Arguments {
     Arguments { directory: Some(2), path: 3, kind, from: Some((Some(0), 1)) }
 }
@@ -296,13 +298,13 @@ pub(super) const MAKING: [(libc::c_long, Arguments); 13] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
     (libc::SYS_renameat, again_at(Made::Moved)),
     (libc::SYS_renameat2, again_at(Made::Moved)),
-    (libc::SYS_linkat, again_at(Made::Other)),
+    (libc::SYS_linkat, again_at(Made::Linked)),
     (libc::SYS_symlinkat, at(1, 2, Made::Other)),
     (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
     (libc::SYS_mknodat, at(0, 1, Made::Other)),
     (libc::SYS_creat, plain(0, Made::File)),
     (libc::SYS_rename, again(Made::Moved)),
-    (libc::SYS_link, again(Made::Other)),
+    (libc::SYS_link, again(Made::Linked)),
     (libc::SYS_symlink, plain(1, Made::Other)),
     (libc::SYS_mkdir, plain(0, Made::Directory)),
     (libc::SYS_mknod, plain(0, Made::Other)),
@@ -313,7 +315,7 @@ pub(super) const MAKING: [(libc::c_long, Arguments); 7] = [
     (libc::SYS_openat2, at(0, 1, Made::File)),
     (libc::SYS_renameat, again_at(Made::Moved)),
     (libc::SYS_renameat2, again_at(Made::Moved)),
-    (libc::SYS_linkat, again_at(Made::Other)),
+    (libc::SYS_linkat, again_at(Made::Linked)),
     (libc::SYS_symlinkat, at(1, 2, Made::Other)),
     (libc::SYS_mkdirat, at(0, 1, Made::Directory)),
     (libc::SYS_mknodat, at(0, 1, Made::Other)),
