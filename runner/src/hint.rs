@@ -49,9 +49,11 @@ pub(crate) struct Bounds<'a> {
     pub(crate) own: &'a str,
     /// Names of those, as a person calls them.
     pub(crate) called: &'a str,
-    /// Programs and files that policy refused, which the result tells of by themselves.
+    /// Programs and files that policy refused. The result lists them already.
     pub(crate) refused: &'a [&'a str],
-    /// The policies that forbid to read a file; none where it may be read.
+    /// The result lists a refused connection already.
+    pub(crate) peers: bool,
+    /// The policies that forbid to read a file, or an empty list where no policy permits it; none where it may be read.
     pub(crate) closed: &'a dyn Fn(&Path) -> Option<Vec<String>>,
 }
 
@@ -75,7 +77,7 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
     if let Some((_, hint)) = FULL.iter().find(|(message, _)| failed && line.contains(message)) {
         return Some((*hint).to_owned());
     }
-    if failed && UNREACHABLE.iter().any(|message| line.contains(message)) {
+    if failed && !bounds.peers && UNREACHABLE.iter().any(|message| line.contains(message)) {
         return Some(NO_NETWORK.to_owned());
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
@@ -84,9 +86,9 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
         return None; // the result tells of it
     }
     let files = bounds.cwds.iter().map(|cwd| plain(&cwd.join(named)));
-    if let Some(policies) = files.clone().find_map(|file| (bounds.closed)(&file)) {
-        let by = if policies.is_empty() { "no policy permits it".to_owned() } else { policies.join(", ") };
-        return Some(format!("`{named}` is closed to this session: {by}"));
+    let closed: Vec<Vec<String>> = files.clone().filter_map(|file| (bounds.closed)(&file)).collect();
+    if let Some(policies) = closed.iter().find(|policies| !policies.is_empty()) {
+        return Some(format!("`{named}` is closed to this session: {}", policies.join(", ")));
     }
     let within = |file: PathBuf| {
         let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
@@ -95,7 +97,8 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
     if !named.contains('/') || files.into_iter().any(within) {
         return None; // it may be the file's own mode, which the message does not tell
     }
-    Some(format!("`{named}` is outside of what this session may change; writable: {}", bounds.called))
+    let may = if closed.is_empty() { "change" } else { "read or change" };
+    Some(format!("`{named}` is outside of what this session may {may}; writable: {}", bounds.called))
 }
 
 /// The file that a message is about: in quotes, or what stands between colons before the message or behind it.
@@ -134,6 +137,7 @@ mod tests {
     #[test]
     fn messages_of_everyday_programs_are_understood() {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
+        let unreadable = |name: &str| outside(name).map(|hint| hint.replace("may change", "may read or change"));
         let network = Some(NO_NETWORK.to_owned());
         let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
         let closed = |file: &Path| match file.file_name()?.to_str()? {
@@ -148,6 +152,7 @@ mod tests {
             own: "/t/s-",
             called: "here",
             refused: &["/bin/x"],
+            peers: false,
             closed: &closed,
         };
         for (line, expected) in [
@@ -168,7 +173,7 @@ mod tests {
             ("PermissionError: [Errno 13] Permission denied: '.env'", is_closed(".env", "secrets")),
             ("cat: .env: Permission denied", is_closed(".env", "secrets")),
             ("cat: config/.env: Permission denied", is_closed("config/.env", "secrets")),
-            ("cat: /etc/shadow: Permission denied", is_closed("/etc/shadow", "no policy permits it")),
+            ("cat: /etc/shadow: Permission denied", unreadable("/etc/shadow")),
             ("cat: mine.txt: Permission denied", None),
             ("bash: line 1: /bin/x: Permission denied", None),
             ("bash: line 1: /bin/y: Permission denied", outside("/bin/y")),
@@ -183,6 +188,8 @@ mod tests {
         ] {
             assert_eq!(hint(line, true, &bounds), expected, "{line}");
         }
+        let told = Bounds { peers: true, ..bounds };
+        assert_eq!(hint("curl: (6) Could not resolve host: example.invalid", true, &told), None);
     }
 
     #[test]
@@ -193,6 +200,7 @@ mod tests {
             own: "/t/s-",
             called: "nothing",
             refused: &[],
+            peers: false,
             closed: &|_| None,
         };
         let text: String =

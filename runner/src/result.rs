@@ -315,18 +315,19 @@ impl Omitted {
     }
 }
 
-/// A program that was refused when something tried to execute it, a connection of one, or a file that one was to make.
+/// What was refused while a command ran: the execution of a program, a connection, or a file that a program tried to make or change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeniedProgram {
-    /// The file, as it was called; for a connection or a made file the program that wanted it, empty if that cannot be told.
+    /// The file that was to be executed, by the name that was used. For a connection or a made file, the program that tried it; empty if
+    /// it is not known.
     pub program: Redacted,
     /// Its arguments, its own name first; all in one where a secret goes over several. None for a connection and a made file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<Redacted>,
-    /// Whom it was not let connect to: `host:port`, or the path of a socket file.
+    /// The peer of a refused connection: `host:port`, or the path of a socket file.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub peer: Redacted,
-    /// The file that it was not let make or change.
+    /// The file that a program tried to make or change.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub file: Redacted,
     /// The policy that refused it; empty if nothing permits it.

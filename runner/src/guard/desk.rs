@@ -207,8 +207,8 @@ impl Desk {
         }
     }
 
-    /// A program of the session was kept from something other than an execution. A session at a target is not: what it may connect to
-    /// and which files it may make is not looked at there.
+    /// Tells what a program of the session was kept from, apart from executions. At a target the guard looks at executions alone, so
+    /// nothing is told there.
     pub(crate) fn kept(&self, kept: &Kept) {
         let script = Some(self.state().scripts).filter(|scripts| *scripts > 0);
         if let Told::Here(ledger) = &self.told {

@@ -1,4 +1,5 @@
-//! Where a refusal at `execve`, or of what a program does later, is told: in the result and the outcome of the script that it is for, or in an entry of its own.
+//! Where a refusal at `execve`, or of what a program does later, is told: in the result and the outcome of the script that it is for, or in
+//! an entry of its own.
 //!
 //! The guard of a session at a target is there, and the results and the record are here: it sends what it refused as it is, and this end
 //! redacts it. Nothing of a target goes on record unseen by the redactor.

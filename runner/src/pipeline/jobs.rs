@@ -293,8 +293,9 @@ impl Pipeline {
         ids.iter().map(|id| self.redact(&id.to_string())).collect()
     }
 
-    /// What the messages of a command that failed mean. Where messages go into the standard output, the last program of a pipeline tells
-    /// whether it failed, and not the one that said them.
+    /// What the messages of a command that failed mean. A script that sends messages into its standard output often ends in a filter
+    /// (`2>&1 | tail`), whose exit status says nothing of the program before it. So both streams of such a script are read, whatever its
+    /// status is.
     fn hints(
         &self,
         [stdout, stderr]: [&str; 2],
@@ -335,8 +336,15 @@ impl Pipeline {
             let (permitted, policies) = engine.permissions(&facts).because(FileAction::Read, &path);
             (!permitted).then_some(policies)
         };
-        let bounds =
-            Bounds { cwds: &cwds, writable: &writable, own: &own, called: &called, refused: &refused, closed: &closed };
+        let bounds = Bounds {
+            cwds: &cwds,
+            writable: &writable,
+            own: &own,
+            called: &called,
+            refused: &refused,
+            peers: denied.iter().any(|denied| !denied.peer.is_empty()),
+            closed: &closed,
+        };
         hint::hints(texts, failed, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
 

@@ -124,7 +124,7 @@ impl Connection {
         call::connect(self.socket.as_raw_fd(), &self.address).err().unwrap_or(0)
     }
 
-    /// The internet address that it leads to. None for a socket of datagrams, which programs connect to find out about a network.
+    /// The internet address of the peer. None for a datagram socket: programs connect such a socket only to learn about routes.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         let stream = rustix::net::sockopt::socket_type(&self.socket).is_ok_and(|kind| kind == SocketType::STREAM);
         let family = i32::from(u16::from_ne_bytes(*self.address.first_chunk()?));

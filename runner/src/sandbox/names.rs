@@ -318,9 +318,15 @@ impl Names {
         let is_there = place.symlink_metadata().is_ok();
         let is_directory = source.is_some_and(|source| source.is_directory);
         let refused = || self.runs_later(place, kind).or_else(|| self.holds_what_runs_later(place, kind, is_directory));
-        // The kernel keeps what is covered. What is there and not covered came by a detour (the top of this file).
-        let is_covered = is_there && self.is_masked(place);
-        if !is_covered && let Some(policies) = refused() {
+        // A call that makes nothing new goes on: `mkdir` fails where a directory is, and a file that is covered is opened through its mask.
+        // Whatever else is there came by a detour (the top of this file), or its mask is still on the way.
+        let makes_nothing = is_there
+            && match kind {
+                Made::Directory => true,
+                Made::File => self.is_masked(place),
+                Made::Moved | Made::Linked | Made::Other => false,
+            };
+        if !makes_nothing && let Some(policies) = refused() {
             (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
         }
