@@ -66,14 +66,13 @@ const TRIED: &[(&str, &[&str])] = &[
         &["guard-loader-env"],
     ),
     (
-        "#!/usr/bin/python3\nimport os, subprocess\nenv = dict(os.environ, LD_PRELOAD='./x.so')\nsubprocess.run(['sh', '-c', 'sh -c \"sh -c \\\"git fetch https://github.com/a/b; :\\\"; :\"; :'], env=env)",
+        "#!/usr/bin/python3\nimport os, subprocess\nenv = dict(os.environ, LD_PRELOAD='./x.so')\nsubprocess.run(['sh', '-c', 'sh -c \"sh -c \\\\\\\"git fetch https://github.com/a/b; :\\\\\\\"; :\"; :'], env=env)",
         &["guard-loader-env"],
     ),
     (
         "#!/bin/bash\nmkdir bin; cp /usr/bin/true bin/git; PATH=$PWD/bin:$PATH /usr/bin/git fetch https://github.com/a/b",
         &["guard-loader-env"],
     ),
-    ("#!/bin/bash\nrm -rf /usr/local/none", &["no-delete-outside-workspace"]),
     ("#!/bin/bash\ncat ~/.ssh/id_ed25519", &["secrets-unreadable"]),
     ("#!/bin/bash\ncp x .git/hooks/pre-commit", &["no-hook-changes"]),
     ("#!/bin/bash\nbase64 -d <<< bHM= | sh", &["no-decode-to-shell"]),
@@ -93,6 +92,8 @@ const TRIED: &[(&str, &[&str])] = &[
         &["guard-loader-env"],
     ),
     (STALE_FORK, &["guard-loader-env"]),
+    // What is loaded into a git does not set variables in its name.
+    (IN_GIT, &["guard-loader-env"]),
     // The interpreter of a pipe hides behind a name.
     (
         "#!/usr/bin/python3\nimport os\nos.symlink('/bin/sh', 'x')\nos.system('echo bHM= | base64 -d | ./x')",
@@ -113,6 +114,19 @@ run('git', 'seen')
 open('git', 'w').write(FALSE)
 os.chmod('git', 0o755)
 run('./git', 'none')"##;
+
+const IN_GIT: &str = r#"#!/bin/bash
+cat > in.c <<'E'
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((constructor)) static void go(void) {
+    if (!getenv("LD_PRELOAD")) return;
+    unsetenv("LD_PRELOAD");
+    setenv("GIT_SSH_COMMAND", "./x", 1);
+    execlp("git", "git", "fetch", "git@github.com:a/b", (char *)0);
+}
+E
+cc -shared -fPIC -o in.so in.c && LD_PRELOAD=$PWD/in.so git status"#;
 
 const STALE_FORK: &str = r#"#!/usr/bin/python3
 import os
@@ -161,6 +175,21 @@ const FREE: &[(&str, &str)] = &[
         "export PATH=$PWD/venv/bin:$PATH; mkdir -p venv/bin; test -d r || git init -q r; git -C r status --short; echo $?",
         "0\n",
     ),
+    // What no table knows runs without the right to connect.
+    (
+        "git --git-dir=.git --work-tree=. status --short >/dev/null; git -h >/dev/null; git x 2>/dev/null; echo $?",
+        "1\n",
+    ),
+    (
+        "export GIT_AUTHOR_DATE=2020-01-01T00:00:00Z GIT_COMMITTER_DATE=2020-01-01T00:00:00Z; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x; git log -1 --format=%cI",
+        "2020-01-01T00:00:00Z\n",
+    ),
+    // A push into the workspace takes what is there already.
+    (
+        "test -d r.git || git init -q --bare r.git; git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x; git push -q ./r.git HEAD:refs/heads/m && echo pushed",
+        "pushed\n",
+    ),
+    ("echo own > new.pem; cat new.pem; cp new.pem .env; cat .env; rm new.pem .env", "own\nown\n"),
     ("cat /nonexistent 2>/dev/null; test -e /root/x; ls /nonexistent 2>/dev/null; echo on", "on\n"),
 ];
 
@@ -177,6 +206,50 @@ fn what_gains_nothing_is_not_refused() {
                 assert_eq!(result["stdout"], *stdout, "{command}: {ended:?}");
             }
         }
+    }
+}
+
+/// A running program may try to change what lies outside, as own code may: the kernel refuses it.
+#[test]
+fn what_the_kernel_refuses_is_left_to_it() {
+    let world = world();
+    fs::create_dir(world.path("kept")).expect("a directory");
+    world.write("kept/file", "kept\n");
+    let kept = world.path("kept");
+    let tries = format!(
+        "#!/bin/bash\nrm -r {0}; touch {0}/new /usr/local/palisade-none; cd /usr/lib; echo 'int x;' | cc -E -xc - >/dev/null && echo read",
+        kept.display()
+    );
+    world.program("tries", &tries);
+    let (ended, result) = json(&world, "./tries");
+    assert_eq!((denied(&result), result["stdout"].as_str()), (vec![], Some("read\n")), "{ended:?}");
+    assert_eq!(fs::read_to_string(kept.join("file")).unwrap_or_default(), "kept\n");
+    assert!(!kept.join("new").exists() && !fs::exists("/usr/local/palisade-none").unwrap_or_default());
+    // The text is asked about.
+    let (ended, _) = json(&world, &format!("rm -r {}", kept.display()));
+    assert!(ended.stderr.contains("no-delete-outside-workspace"), "{ended:?}");
+}
+
+/// A key that the repository has as it is keeps nothing secret; what a person has put into the file since does.
+#[test]
+fn a_committed_key_is_read_while_it_is_unchanged() {
+    let world = world();
+    fs::create_dir(world.workspace().join("certs")).expect("a directory");
+    for name in ["test.pem", "changed.pem", ".env"] {
+        world.write(&format!("work/certs/{name}"), "committed\n");
+    }
+    let git = Command::new("git").args(["add", "--force", "certs"]).current_dir(world.workspace()).status();
+    assert!(git.is_ok_and(|status| status.success()));
+    world.write("work/certs/changed.pem", "TOP\n");
+    world.write("work/certs/other.pem", "TOP\n");
+    world.program("tries", "#!/usr/bin/python3\nimport os\nfor name in sorted(os.listdir('certs')):\n    try: print(name, open(f'certs/{name}').read(), end='')\n    except OSError as e: print(name, e.errno)\n");
+    let (ended, result) = json(&world, "./tries");
+    assert_eq!(result["stdout"], ".env 13\nchanged.pem 13\nother.pem 13\ntest.pem committed\n", "{ended:?}");
+    let (ended, result) = json(&world, "cat certs/test.pem");
+    assert_eq!(result["stdout"], "committed\n", "{ended:?}");
+    for name in ["changed.pem", "other.pem", ".env"] {
+        let (ended, result) = json(&world, &format!("cat certs/{name}"));
+        assert_eq!(result["status"], "denied", "{name}: {ended:?}");
     }
 }
 

@@ -61,7 +61,7 @@ pub use crate::facts::{
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
-pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect};
+pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
@@ -297,7 +297,12 @@ impl Engine {
     /// other code is asked about. `words` and `groups` are those of its [`palisade_grammar::Invocation`]; `hidden` says that it is open
     /// which options it has ([`hides_options`]).
     pub fn is_privileged(&self, words: &[String], groups: &[String], hidden: bool) -> bool {
-        self.bundle.privileged.holds(words, groups, hidden)
+        self.bundle.privileged.holds(words, groups, hidden, true)
+    }
+
+    /// Whether some policy says which variables this program may set for those that it starts.
+    pub fn may_set(&self, program: &str) -> bool {
+        self.bundle.privileged.may_set(program)
     }
 
     /// Every program that has such a right, with the policies that give it; `*` stands for all programs.

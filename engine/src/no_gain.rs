@@ -7,6 +7,9 @@
 //! A program is *privileged* if some answer about files, peers or processes can depend on its name: then a variable or an option that
 //! makes it load other code gives that code a right which own code lacks. For such a program `noGain` is false.
 //!
+//! Where it is open whether an invocation connects (an option or a subcommand that no table knows), the guard may let the program run
+//! without its right to connect. Then the program has no more than own code, and its variables and options are free.
+//!
 //! Decided here: which programs are privileged, and when `noGain` is true. Not decided here: what follows from it, which the policies say.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,12 +79,22 @@ pub(crate) struct Privileged {
     rights: BTreeMap<String, BTreeSet<String>>,
     /// Policies that read the acting program without naming one: each program is privileged.
     any: BTreeSet<String>,
+    /// The programs of which some policy says what they may set for others; none where a policy says it of programs without a name.
+    setters: Option<BTreeSet<String>>,
 }
 
 impl Privileged {
     /// The privileged programs of a policy set.
     pub(crate) fn of(index: &Index) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { setters: Some(BTreeSet::new()), ..Self::default() };
+        for policy in about(index, "setEnv").filter(|policy| may_name(&policy.to_string(), &["program"])) {
+            let json = policy.to_json().unwrap_or(Value::Null);
+            if !json.is_null() && !reads(&json, &["program"]) {
+                continue;
+            }
+            let named = programs(policy.entity_literals());
+            found.setters = found.setters.filter(|_| !named.is_empty()).map(|setters| &setters | &named);
+        }
         for action in BY_PROGRAM {
             for policy in about(index, action).filter(|policy| may_name(&policy.to_string(), &["program"])) {
                 let json = policy.to_json().unwrap_or(Value::Null);
@@ -117,15 +130,22 @@ impl Privileged {
     }
 
     /// Whether an invocation of a trusted program has a right that own code lacks. `words`: the program and its subcommand,
-    /// widest first; `hidden`: it is open which options it has.
-    pub(crate) fn holds(&self, words: &[String], groups: &[String], hidden: bool) -> bool {
+    /// widest first; `hidden`: it is open which options it has; `counts_open`: it has its right to connect also where it is open
+    /// whether it connects.
+    pub(crate) fn holds(&self, words: &[String], groups: &[String], hidden: bool, counts_open: bool) -> bool {
         // `git-remote-https` is a part of git.
         let is_part =
             |word: &str, whole: &String| word.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('-'));
         let named = |list: &BTreeMap<String, BTreeSet<String>>| {
             words.iter().any(|word| list.contains_key(word) || list.keys().any(|whole| is_part(word, whole)))
         };
-        !self.any.is_empty() || named(&self.rights) || (named(&self.peers) && may_connect(words, groups, hidden))
+        let connects = || if counts_open { may_connect(words, groups, hidden) } else { says_it_connects(groups) };
+        !self.any.is_empty() || named(&self.rights) || (named(&self.peers) && connects())
+    }
+
+    /// Whether some policy speaks of the variables that this program sets for others.
+    pub(crate) fn may_set(&self, program: &str) -> bool {
+        self.setters.as_ref().is_none_or(|setters| setters.contains(program))
     }
 
     /// Each privileged program with the policies that make it so; `*` stands for every program.
@@ -146,11 +166,20 @@ impl Privileged {
 /// it is bound to a lock file. `hidden`: it is open which options it has, or they bind it ([`hides_options`], [`is_lock_bound`]).
 #[must_use]
 pub fn may_connect(words: &[String], groups: &[String], hidden: bool) -> bool {
-    let is_local = words.len() > 1
-        && !hidden
-        && !groups.is_empty()
-        && !groups.iter().any(|group| MAY_CONNECT.contains(&group.as_str()) || group.starts_with("install-"));
-    !is_local
+    words.len() <= 1 || hidden || groups.is_empty() || says_it_connects(groups)
+}
+
+/// Whether the table of a program says that this invocation may connect. Otherwise that is open at most: the guard can take the right
+/// away, so that whatever it turns out to be does not connect.
+#[must_use]
+pub fn says_it_connects(groups: &[String]) -> bool {
+    groups.iter().any(|group| MAY_CONNECT.contains(&group.as_str()) || group.starts_with("install-"))
+}
+
+/// Whether a program has its right to connect where that is open. A text is not asked about what the guard takes the right away for: a
+/// variable, or words of which nobody knows what they do. Each program is asked about again when it is executed.
+fn counts_open(facts: &Facts, in_text: bool) -> bool {
+    facts.at_execve.as_ref().map_or(in_text, |at| !at.unconnected)
 }
 
 /// Whether some policy about files looks at what lies below a directory without giving way where the kernel holds the paths.
@@ -183,7 +212,9 @@ pub(crate) fn own_program(facts: &Facts) -> Exec<String> {
 
 /// Whether running this command raises no question that own code could not do without, where the principle holds.
 pub(crate) fn exec(privileged: &Privileged, exec: &Exec<String>, facts: &Facts) -> bool {
-    let has_rights = exec.origin.is_trusted() && privileged.holds(&exec.words, &exec.groups, has_hidden_options(exec));
+    let counts_open = counts_open(facts, !is_opaque(exec));
+    let hidden = is_opaque(exec) || is_lock_bound(&exec.flags);
+    let has_rights = exec.origin.is_trusted() && privileged.holds(&exec.words, &exec.groups, hidden, counts_open);
     if facts.at_execve.is_some() {
         return exec.origin != Origin::Unknown && !has_rights;
     }
@@ -196,10 +227,9 @@ pub(crate) fn exec(privileged: &Privileged, exec: &Exec<String>, facts: &Facts) 
     !has_rights || (exec.origin != Origin::Builtin && !exec.opaque.is_empty() && known_later())
 }
 
-/// Whether a command may connect for its options, or it is open which it has. A reason that is not known here leaves everything open.
-fn has_hidden_options(exec: &Exec<String>) -> bool {
-    is_lock_bound(&exec.flags)
-        || exec.opaque.iter().any(|reason| OpaqueReason::from_id(reason).is_none_or(hides_options))
+/// Whether it is open which options a command has. A reason that is not known here leaves everything open.
+fn is_opaque(exec: &Exec<String>) -> bool {
+    exec.opaque.iter().any(|reason| OpaqueReason::from_id(reason).is_none_or(hides_options))
 }
 
 /// Whether options of a command bind it to a lock file: then it may fetch what that names (`cargo build --locked`).
@@ -209,13 +239,11 @@ pub fn is_lock_bound<'f>(flags: impl IntoIterator<Item = &'f String>) -> bool {
 }
 
 /// Whether setting a variable raises no question that own code could not do without, where the principle holds.
-pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<String>) -> bool {
+pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<String>, facts: &Facts) -> bool {
     match receiver {
         Receiver::Unknown => false,
         Receiver::Shell => !changes_how_scripts_are_read(name),
-        Receiver::Program { words, groups, hidden } => {
-            OF_PROMPTS.contains(&name) || !privileged.holds(words, groups, *hidden)
-        }
+        Receiver::Program { .. } => OF_PROMPTS.contains(&name) || !receiver.is_privileged(privileged, facts),
     }
 }
 
@@ -274,11 +302,13 @@ impl Receiver<String> {
     }
 
     /// Whether it is a program with a right that own code lacks; one that is not told may be.
-    pub(crate) fn is_privileged(&self, privileged: &Privileged) -> bool {
+    pub(crate) fn is_privileged(&self, privileged: &Privileged, facts: &Facts) -> bool {
         match self {
             Self::Unknown => true,
             Self::Shell => false,
-            Self::Program { words, groups, hidden } => privileged.holds(words, groups, *hidden),
+            Self::Program { words, groups, hidden } => {
+                privileged.holds(words, groups, *hidden, counts_open(facts, false))
+            }
         }
     }
 }
@@ -386,6 +416,43 @@ mod tests {
             (permit("connect", "context[\"pro\\u{67}ram\"] == Program::\"git\""), vec!["git"]),
         ] {
             assert_eq!(privileged(&policies), expected, "{policies}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_that_it_connects_has_a_right_that_cannot_be_taken_away() {
+        let git = "@id(\"p\") permit (principal, action == Action::\"connect\", resource) when { context.program == Program::\"git\" };";
+        let git = Privileged::of(&engine(git).bundle.index);
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (program, groups, hidden, [counted, taken]) in [
+            (vec!["git", "git fetch"], vec!["network"], false, [true, true]),
+            (vec!["git"], vec!["read-only"], true, [true, false]),
+            (vec!["git", "git log"], vec!["read-only"], true, [true, false]),
+            (vec!["git", "git log"], vec!["read-only"], false, [false, false]),
+            (vec!["git"], vec![], false, [true, false]),
+            (vec!["git", "git x"], vec![], false, [true, false]),
+            (vec!["git-x"], vec!["toolchain"], false, [true, false]),
+            (vec!["make"], vec![], true, [false, false]),
+        ] {
+            let held = [true, false].map(|open| git.holds(&words(&program), &words(&groups), hidden, open));
+            assert_eq!(held, [counted, taken], "{program:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_set_variables_for_others_is_named_by_a_policy() {
+        let permit = |condition: &str| {
+            format!("@id(\"p\") permit (principal, action == Action::\"setEnv\", resource) when {{ {condition} }};")
+        };
+        // The guards name some.
+        for (condition, named, other) in [
+            ("context.program == Program::\"tool\"", true, false),
+            ("context.value == \"1\"", false, false),
+            ("context.program != Program::\"\"", true, true),
+        ] {
+            let privileged = Privileged::of(&engine(&permit(condition)).bundle.index);
+            assert_eq!((privileged.may_set("tool"), privileged.may_set("other")), (named, other), "{condition}");
+            assert!(privileged.may_set("git"), "{condition}");
         }
     }
 

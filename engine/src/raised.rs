@@ -204,7 +204,7 @@ impl Reader<'_> {
         let mut wrappers = wrappers(self.inventory, command);
         let mut upstream = self.neighbours(&command.upstream);
         let mut downstream = self.neighbours(&command.downstream);
-        if let Some(AtExecve { upstream: feeding, downstream: fed }) = seen {
+        if let Some(AtExecve { upstream: feeding, downstream: fed, unconnected: _ }) = seen {
             upstream.join(feeding);
             downstream.join(fed);
             wrappers.extend(self.facts.started_by.iter().flatten().cloned());

@@ -454,12 +454,12 @@ impl<'a> Asker<'a> {
         directory: Option<&AbsolutePath>,
     ) -> Built<Body> {
         let privileged = &self.bundle.privileged;
-        let free = self.no_gain() && no_gain::variable(privileged, name, receiver);
+        let free = self.no_gain() && no_gain::variable(privileged, name, receiver, self.facts);
         Ok(Body::new(variable(name)?, directory)
             .with("value", string(value))
             .with("program", entity("Program", setter)?)
             .with("receiver", entity("Program", receiver.program())?)
-            .with("privileged", bool(receiver.is_privileged(privileged)))
+            .with("privileged", bool(receiver.is_privileged(privileged, self.facts)))
             .with("noGain", bool(free)))
     }
 

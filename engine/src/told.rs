@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_grammar::{Command, CommandId, EffectKind, Inventory, OpaqueReason, Peer, Resolved};
+use palisade_grammar::{Command, CommandId, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, place};
 
 use crate::path::AbsolutePath;
 
@@ -13,10 +13,13 @@ use crate::path::AbsolutePath;
 pub const MAX_CONFIGURATION: u64 = 64 * 1024;
 
 /// The tags that a machine adds to a command's own.
-pub(crate) const TAGS: [&str; 2] = [REMOTE_URL, REF];
+pub(crate) const TAGS: [&str; 3] = [REMOTE_URL, REMOTE_PATH, REF];
 
 /// The URLs of the remotes that a git command talks to.
 const REMOTE_URL: &str = "remote-url";
+
+/// The same, where each is a directory of the machine: then git connects to nobody.
+const REMOTE_PATH: &str = "remote-path";
 
 /// The refs on the other side that a push changes.
 const REF: &str = "ref";
@@ -108,6 +111,14 @@ struct Upstream {
     remote: Option<String>,
     push_remote: bool,
     merge: Option<String>,
+}
+
+impl Told {
+    /// Whether git talks to directories of the machine alone, and to no peer.
+    #[must_use]
+    pub fn stays_here(&self) -> bool {
+        self.tags.contains_key(REMOTE_PATH)
+    }
 }
 
 impl Repository {
@@ -351,6 +362,10 @@ fn of_git(
     };
     if let Some(urls) = &urls {
         told.tags.insert(REMOTE_URL.to_owned(), urls.iter().flat_map(|url| spellings(url)).collect());
+        let is_path = |url: &String| matches!(place(url), Some(Place::Path(_)));
+        if !urls.is_empty() && urls.iter().all(is_path) {
+            told.tags.insert(REMOTE_PATH.to_owned(), urls.iter().cloned().collect());
+        }
     }
     if let (Some(urls), Some(known), true) = (&urls, &repository, modules || !is_place)
         && let Some(leads) = urls.iter().map(|url| resolve(known, url)).collect::<Option<Vec<Remote>>>()
@@ -440,8 +455,6 @@ fn spellings(url: &str) -> BTreeSet<String> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use palisade_grammar::{Place, place};
-
     use super::*;
 
     const MODULES: &str = "[submodule \"s\"]\n\tpath = s\n\turl = https://c/s\n";
@@ -511,7 +524,8 @@ mod tests {
             ("git push two x", "ref {x} | remote-url {b/x, https://b/x} | b:443".to_owned()),
             ("git push mapped x", "remote-url {a/y, https://a/y} | a:443".to_owned()),
             ("git push mapped x:y", "ref {y} | remote-url {a/y, https://a/y} | a:443".to_owned()),
-            ("git fetch near", "remote-url {../near} | /near".to_owned()),
+            ("git fetch near", "remote-path {../near} | remote-url {../near} | /near".to_owned()),
+            ("git push /srv/r.git x", "ref {x} | remote-path {/srv/r.git} | remote-url {/srv/r.git, srv/r}".to_owned()),
             (
                 "git push https://u:p@github.com/acme/app.git x",
                 "ref {x} | remote-url {github.com/acme/app, https://github.com/acme/app.git}".to_owned(),

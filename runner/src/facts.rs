@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::sandbox::plan::Promise;
-use crate::sandbox::{NPM_SETTINGS, public_content};
+use crate::sandbox::{NPM_SETTINGS, Repositories, is_own, public_content};
 use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -194,7 +194,12 @@ impl Surroundings {
                 if looks && imports_nothing(command, index, &path, &sight.steps) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if looks && !links && is_public(command, index, &path, engine, &sight.steps) {
+                if looks
+                    && !links
+                    && (is_public(command, index, &path, engine, &sight.steps)
+                        || self.is_committed(command, index, &path, engine)
+                        || self.is_own(occasion, command, index, &path, engine))
+                {
                     facts.public.insert(path.clone());
                 }
                 if looks && !links && self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps) {
@@ -219,6 +224,36 @@ impl Surroundings {
             self.tell(inventory, &sight, &mut facts);
         }
         facts
+    }
+
+    /// Whether an effect reads a file that its repository in the workspace has as it is, as masks take it ([`Repositories`]).
+    fn is_committed(&self, command: &Command, effect: usize, path: &AbsolutePath, engine: &Engine) -> bool {
+        let reads = |effect: &Effect| !effect.tree && effect.kind == EffectKind::Read;
+        command.effects.get(effect).is_some_and(reads)
+            && path.is_within(&self.workspace)
+            && is_named_like_a_secret(path, engine)
+            && !engine.vocabulary().last_names().is_literal(path.name())
+            && Repositories::default().hold(Path::new(path.as_str()), Path::new(self.workspace.as_str()))
+    }
+
+    /// Whether an effect is on a file of the workspace that is named like key material, and that is not there yet or the session has made.
+    /// Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can open it.
+    fn is_own(
+        &self,
+        occasion: &Occasion,
+        command: &Command,
+        effect: usize,
+        path: &AbsolutePath,
+        engine: &Engine,
+    ) -> bool {
+        let Session { sandboxed, guarded, paths_held, .. } = occasion.session;
+        let place = Path::new(path.as_str());
+        let is_absent = || place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        (sandboxed && guarded && paths_held)
+            && command.effects.get(effect).is_some_and(|effect| !effect.tree)
+            && path.is_within(&self.workspace)
+            && is_named_like_a_secret(path, engine)
+            && (is_absent() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
     }
 
     /// What the files of a project tell of the commands that stand in it.
@@ -533,8 +568,12 @@ fn is_public(command: &Command, effect: usize, path: &AbsolutePath, engine: &Eng
                 || path.name() == NPM_SETTINGS && matches!(effect.kind, EffectKind::Write | EffectKind::Delete))
     };
     command.effects.get(effect).is_some_and(is_about_it)
-        && engine.vocabulary().groups_of(path).any(|group| group == "secrets")
+        && is_named_like_a_secret(path, engine)
         && public_content(&steps.seen(Path::new(path.as_str()))).1
+}
+
+fn is_named_like_a_secret(path: &AbsolutePath, engine: &Engine) -> bool {
+    engine.vocabulary().groups_of(path).any(|group| group == "secrets")
 }
 
 /// Whether some effect of a command is on all that lies below a directory.

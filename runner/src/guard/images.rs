@@ -41,6 +41,8 @@ pub(super) struct Image {
     names: Arc<BTreeSet<String>>,
     /// Its own name, if it is what that says: it answers for the variables that it sets.
     setter: String,
+    /// The program whose parts may connect for it where that program may; empty for none.
+    pub(super) lends: String,
     /// The command of a script that it is.
     pub(super) granted: Option<Match>,
     /// The script that started it, or what started it, if that is known.
@@ -144,6 +146,13 @@ impl Parent {
     }
 }
 
+impl Parent {
+    /// Whether it has a right to connect as this program, which a part of that may use.
+    pub(super) fn lends_to(&self, name: &str) -> bool {
+        matches!(self, Self::Image(image) if !name.is_empty() && image.lends == name)
+    }
+}
+
 /// A process and those above it, up to the session's shell or the first that has become a program, as the kernel told of them when it was
 /// asked.
 #[derive(Debug)]
@@ -218,6 +227,11 @@ impl Images {
         self.shell_image = OnceCell::new();
         self.known.clear();
         self.kept = 0;
+    }
+
+    /// The session's shell, if it has not made way for a program.
+    pub(super) fn shell(&self) -> Option<i32> {
+        (self.shell != 0).then_some(self.shell)
     }
 
     /// The process of this thread and those above it.

@@ -34,8 +34,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
-    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
-    is_lock_bound, may_connect,
+    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, Told, hides_options,
+    is_lock_bound, may_connect, says_it_connects,
 };
 use palisade_grammar::Inventory;
 
@@ -48,7 +48,7 @@ pub(crate) use self::images::Own;
 use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
-use crate::network::Became;
+use crate::network::{Became, has_parts, whole};
 use crate::sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, leader};
 
 /// Answers that are kept.
@@ -126,6 +126,8 @@ struct Step {
     groups: BTreeSet<String>,
     /// It is what its name says.
     trusted: bool,
+    /// And nothing that it was given makes it load other code, so that it answers for what it sets for others.
+    is_itself: bool,
     /// This invocation may use a right to connect that policy gives the program.
     connects: bool,
     /// The command of a script that it is.
@@ -200,12 +202,15 @@ impl Guard {
         let yes = matching.as_ref().map_or(Yes::None, |(granted, _)| granted.take());
         let approved = yes == Yes::Given;
         let mut occasion = state.occasion.clone();
+        // Its files are where this process has them, and its own.
+        occasion.shell = occasion.shell.or(self.images.shell());
         let behind_checkpoint = state.behind_checkpoint;
         let known = matching.map(|(granted, exact)| {
             let step = Step {
                 words: granted.words.clone(),
                 groups: granted.groups.clone(),
                 trusted: granted.trusted,
+                is_itself: false,
                 connects: false,
                 granted: Some(granted.name()),
                 exact,
@@ -222,11 +227,15 @@ impl Guard {
             Some((mut step, true)) => {
                 // The text was judged; the variables and the file behind the name are seen only now.
                 let receiver = receiver(&step, || hides(&execution_words(asked.execution)));
-                step.connects = connects(&receiver);
+                let is_told = asked.approved || !self.is_opaque(&engine, &receiver, &asked);
+                step.connects =
+                    connects(&receiver) && is_told && !self.stays_here(&engine, &mut occasion, &asked, &step);
                 let changes = self.changes(&engine, &asked, &receiver);
                 if !changes.is_empty() {
-                    self.variables(&engine, &mut occasion, &asked, &receiver, &changes)?;
+                    let unconnected = self.variables(&engine, &mut occasion, &asked, &receiver, &changes)?;
+                    step.connects &= !unconnected;
                 }
+                step.is_itself = self.is_itself(&engine, &mut occasion, &asked, &step);
                 // By the name of an installed program the text told what its pipes are; another name may hide a reader of them.
                 let seen = if step.trusted { AtExecve::default() } else { self.seen(execution) };
                 self.other_names(&engine, &mut occasion, &asked, &step, &seen)?;
@@ -256,7 +265,7 @@ impl Guard {
                 let inventory = palisade_grammar::execution(&words);
                 let mut facts = self.facts_from(engine, occasion, reader.cwd.as_deref(), &inventory);
                 facts.started_by.clone_from(above);
-                facts.at_execve = Some(AtExecve { upstream: crowd.clone(), downstream: Crowd::default() });
+                facts.at_execve = Some(AtExecve { upstream: crowd.clone(), ..AtExecve::default() });
                 not_forbidden(&engine.decide_execution(&inventory, &facts, &[], reader.approved))?;
             }
         }
@@ -294,7 +303,8 @@ impl Guard {
         let program = facts.programs.get(&command.id);
         step.trusted = program.is_some_and(|program| program.origin.is_trusted());
         let receiver = receiver(&step, || hides(&inventory));
-        step.connects = connects(&receiver);
+        step.connects = connects(&receiver) && !told_to_stay(&facts);
+        let may_connect = step.connects;
         let changes = self.changes(engine, asked, &receiver);
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
         let question = Question {
@@ -317,11 +327,22 @@ impl Guard {
         }
         let question = (self.hashers.0.hash_one(&question), self.hashers.1.hash_one(&question));
         if names_no_file && self.allowed.contains(&question) {
+            step.is_itself = step.trusted;
             return Ok(step);
         }
         let acts = acts(&changes, &receiver);
+        let mut facts = facts;
+        let mut report = engine.decide_execution(&inventory, &facts, &acts, asked.approved);
+        if report.decision != Decision::Allow && step.connects && may_go_unconnected(&receiver) {
+            let alone = AtExecve { unconnected: true, ..seen.clone() };
+            let unconnected = Facts { at_execve: Some(alone), ..facts.clone() };
+            let again = engine.decide_execution(&inventory, &unconnected, &acts, asked.approved);
+            if again.decision == Decision::Allow {
+                (report, facts, step.connects) = (again, unconnected, false);
+            }
+        }
+        step.is_itself = self.is_itself(engine, occasion, asked, &step);
         let decide = |approved| engine.decide_execution(&inventory, &facts, &acts, approved);
-        let report = decide(asked.approved);
         // What no yes would lift tells more than what one would.
         let whole = (report.decision != Decision::Allow).then(|| decide(true));
         let told = whole.as_ref().filter(|whole| whole.decision != Decision::Allow).unwrap_or(&report);
@@ -343,7 +364,8 @@ impl Guard {
         }
         self.other_names(engine, occasion, asked, &step, &seen)?;
         // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
-        if names_no_file && !is_open && !engine.reads_what_passes() {
+        let is_whole = step.connects == may_connect && step.is_itself == step.trusted;
+        if names_no_file && !is_open && is_whole && !engine.reads_what_passes() {
             if self.allowed.len() >= MAX_KEPT {
                 self.allowed.clear();
             }
@@ -378,6 +400,7 @@ impl Guard {
         Ok(())
     }
 
+    /// Judges the variables of a program whose words the text of a script told; whether it may have them only without a right to connect.
     fn variables(
         &mut self,
         engine: &Engine,
@@ -385,18 +408,71 @@ impl Guard {
         asked: &Asked<'_>,
         receiver: &Receiver<String>,
         changes: &[Change],
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         set_directory(occasion, asked.execution.cwd.as_deref());
-        let facts = self.desk.surroundings.facts(occasion);
-        for act in acts(changes, receiver) {
-            let report = engine.judge(&facts, &act, asked.approved);
+        let facts = |unconnected| {
+            let at = AtExecve { unconnected, ..AtExecve::default() };
+            Facts { at_execve: Some(at), ..self.desk.surroundings.facts(occasion) }
+        };
+        let connected = facts(false);
+        let acts = acts(changes, receiver);
+        let reports: Vec<_> = acts.iter().map(|act| engine.judge(&connected, act, asked.approved)).collect();
+        if reports.iter().all(|report| report.decision == Decision::Allow) {
+            return Ok(false);
+        }
+        if may_go_unconnected(receiver) {
+            let alone = facts(true);
+            if acts.iter().all(|act| engine.judge(&alone, act, asked.approved).decision == Decision::Allow) {
+                return Ok(true);
+            }
+        }
+        for (act, report) in acts.into_iter().zip(reports) {
             match report.decision {
                 Decision::Allow => {}
-                Decision::Ask => self.open_variable((facts.clone(), act), report),
+                Decision::Ask => self.open_variable((connected.clone(), act), report),
                 Decision::Deny => return Err(Refused::of(&report).about(&act)),
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether it is open what these words make a program do that has a right to connect.
+    fn is_opaque(&self, engine: &Engine, receiver: &Receiver<String>, asked: &Asked<'_>) -> bool {
+        let Receiver::Program { words, groups, .. } = receiver else { return false };
+        may_go_unconnected(receiver)
+            && engine.is_privileged(words, groups, true)
+            && execution_words(asked.execution).opaque().iter().any(|opaque| hides_options(opaque.reason))
+    }
+
+    /// Whether git pushes to directories of the machine alone.
+    fn stays_here(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
+        step.words.get(1).is_some_and(|words| words == "git push") && {
+            let inventory = execution_words(asked.execution);
+            told_to_stay(&self.facts_from(engine, occasion, asked.execution.cwd.as_deref(), &inventory))
+        }
+    }
+
+    /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
+    /// been given one that makes it load other code.
+    fn is_itself(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
+        let setter = step.words.first().map(String::as_str).unwrap_or_default();
+        if !step.trusted || !engine.may_set(whole(setter)) {
+            return step.trusted;
+        }
+        let mut changes = self.images.changes_since_start(&asked.parent, &asked.execution.env);
+        changes.retain(|change| match change.name.as_str() {
+            // Which program or library a name means, and the libraries of a toolchain are what they are.
+            "PATH" => false,
+            "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
+            _ => true,
+        });
+        if changes.is_empty() {
+            return true;
+        }
+        set_directory(occasion, asked.execution.cwd.as_deref());
+        let facts = self.desk.surroundings.facts(occasion);
+        let allows = |act: &Act| engine.judge(&facts, act, asked.approved).decision == Decision::Allow;
+        acts(&changes, &Receiver::Unknown).iter().all(allows)
     }
 
     /// The variables that a program is asked about: those that its parent changed for it. A privileged one is asked about every
@@ -458,7 +534,7 @@ impl Guard {
             true => self.crowd.clone(),
             false => Crowd::default(),
         };
-        AtExecve { upstream: anyone(0), downstream: anyone(1) }
+        AtExecve { upstream: anyone(0), downstream: anyone(1), unconnected: false }
     }
 
     fn facts(
@@ -569,7 +645,7 @@ impl Judge for Guard {
             return false;
         }
         for step in &mut self.steps {
-            (step.trusted, step.connects) = (false, false);
+            (step.trusted, step.is_itself, step.connects) = (false, false, false);
         }
         let Some(process) = leader(first.thread) else { return false };
         let steps: Vec<Execution> = steps.iter().map(|step| Execution { thread: process, ..step.clone() }).collect();
@@ -585,20 +661,28 @@ impl Judge for Guard {
         // Without it the process would go on under the name of what it was before.
         let Some(since) = lineage.since(last.thread).or_else(looked_at) else { return false };
         let known = std::mem::take(&mut self.steps);
-        let setter = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
+        let called = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
         // `git-submodule` in git's own directory of programs is a part of git.
         let is_part = steps.first().is_some_and(|step| step.named.parent().is_some_and(|at| at.ends_with("git-core")));
-        let setter = setter.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
+        let called = called.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
+        let of_parts = called.as_deref().map(whole).filter(|name| has_parts(name));
+        let is_whole = |step: &&Step| step.words.first().is_some_and(|name| has_parts(name));
+        let says_what = known.first().filter(is_whole).is_some_and(|step| step.groups.contains("network"));
+        let is_lent = of_parts.is_some_and(|name| lineage.parent.lends_to(name));
+        let connects = known.first().is_some_and(|step| step.connects);
+        let lends = of_parts.filter(|_| connects && (says_what || is_lent)).unwrap_or_default().to_owned();
         if let Some(programs) = &self.desk.programs {
             let image = last.file.file_name().and_then(OsStr::to_str).unwrap_or_default();
             let image = known.last().filter(|step| step.trusted).map_or("", |_| image);
-            let connects = known.first().is_some_and(|step| step.connects);
-            let name = setter.as_deref().filter(|_| connects).unwrap_or_default();
+            let has_right = connects && (of_parts.is_none() || !lends.is_empty());
+            let name = called.as_deref().filter(|_| has_right).unwrap_or_default();
             programs.became(last.thread, since, &Became { name, words: &last.argv, of_script: steps.len() > 1, image });
         }
         let names = steps.iter().flat_map(names_of).chain(known.iter().flat_map(|step| step.words.clone()));
         let granted = known.first().and_then(|step| step.granted);
-        let mut image = Image::new(names.collect(), setter.unwrap_or_default(), granted, self.script);
+        let setter = called.filter(|_| known.first().is_some_and(|step| step.is_itself)).unwrap_or_default();
+        let mut image = Image::new(names.collect(), setter, granted, self.script);
+        image.lends = lends;
         if images::is_foreign_pipe(last.thread, 0, &self.desk.own)
             && let Some(step) = known.last().filter(|step| !(step.exact && step.trusted))
         {
@@ -713,13 +797,26 @@ fn connects(receiver: &Receiver<String>) -> bool {
     }
 }
 
+/// Whether a command connects to nobody by what the machine tells of it.
+fn told_to_stay(facts: &Facts) -> bool {
+    !facts.told.is_empty() && facts.told.values().all(Told::stays_here)
+}
+
+/// Whether a program may run without its right to connect, so that what is open about its words and its variables gives it nothing.
+fn may_go_unconnected(receiver: &Receiver<String>) -> bool {
+    matches!(receiver, Receiver::Program { groups, .. } if !says_it_connects(groups))
+}
+
 fn acts(changes: &[Change], receiver: &Receiver<String>) -> Vec<Act> {
-    let act = |change: &Change| Act::SetEnv {
+    let act = |change: &&Change| Act::SetEnv {
         name: change.name.clone(),
         value: String::from_utf8_lossy(&change.value).into_owned(),
         program: change.setter.clone(),
         receiver: receiver.clone(),
     };
+    // The first that is refused is told.
+    let mut changes: Vec<&Change> = changes.iter().collect();
+    changes.sort_by(|one, other| one.name.cmp(&other.name));
     changes.iter().map(act).collect()
 }
 

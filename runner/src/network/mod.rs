@@ -32,8 +32,8 @@ use std::time::Duration;
 use palisade_engine::{Act, Connection, Decision, Facts, Grant, Report, canonical_host};
 use tokio::net::TcpStream;
 
-pub(crate) use self::programs::Became;
 pub use self::programs::Programs;
+pub(crate) use self::programs::{Became, has_parts, whole};
 pub use self::proxy::Proxy;
 use crate::audit::{Audit, Entry};
 use crate::pipeline::Policies;

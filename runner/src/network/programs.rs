@@ -116,8 +116,16 @@ impl Programs {
     }
 }
 
-fn whole(name: &str) -> &str {
+/// The program that this one is a part of, or itself.
+pub(crate) fn whole(name: &str) -> &str {
     PARTS.iter().find(|(part, _)| *part == name).map_or(name, |(_, whole)| whole)
+}
+
+/// Whether this program starts others to do its connecting. What such a part sends its input says, and not its words: `git remote-https`
+/// fetches or pushes. So the program has a right to connect if its words name what it does at a peer, and a part if such a program has
+/// started it.
+pub(crate) fn has_parts(name: &str) -> bool {
+    PARTS.iter().any(|(_, whole)| *whole == name)
 }
 
 /// Whether a new program already holds a TCP socket. One that is not connected yet is in none of the kernel's tables, so that every socket

@@ -74,14 +74,17 @@ impl Keeper {
     /// A command is about to begin: what has appeared by now is covered first. Not the first command of a session, for which the search
     /// at its start has just been made.
     pub(crate) fn catch_up(&self) {
-        let mut state = lock();
-        if state.waiting.iter().any(|kept| Arc::ptr_eq(kept, &self.0)) {
-            state.admit(|kept| Arc::ptr_eq(kept, &self.0));
-            state.walk_all();
-        }
-        state.look();
-        state.walk_new(MAX_BEFORE);
+        lock().catch_up(&self.0);
     }
+}
+
+/// Whether the session that this process leads has made the file that is at `place` under a name that policy forbids.
+pub(crate) fn is_own(shell: i32, place: &Path) -> bool {
+    let mut state = lock();
+    let is_it = |kept: &&Arc<Kept>| kept.process.upgrade().is_some_and(|process| process.is_led_by(shell));
+    let Some(kept) = state.waiting.iter().chain(&state.sessions).find(is_it).cloned() else { return false };
+    state.catch_up(&kept);
+    kept.names.is_own(place)
 }
 
 impl Drop for Keeper {
@@ -172,6 +175,15 @@ impl State {
             self.bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok().map(Arc::new);
         }
         self.bell.clone()
+    }
+
+    fn catch_up(&mut self, session: &Arc<Kept>) {
+        if self.waiting.iter().any(|kept| Arc::ptr_eq(kept, session)) {
+            self.admit(|kept| Arc::ptr_eq(kept, session));
+            self.walk_all();
+        }
+        self.look();
+        self.walk_new(MAX_BEFORE);
     }
 
     fn ring(&mut self) {

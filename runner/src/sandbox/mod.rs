@@ -13,6 +13,7 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod call;
+mod committed;
 mod connect;
 mod disk;
 mod enforce;
@@ -52,11 +53,13 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::call::{block_signals, leave_terminal};
+pub(crate) use self::committed::Repositories;
 pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;
 use self::group::Group;
 pub use self::guard::{Judge, Look, Patience, Settled};
+pub(crate) use self::keeper::is_own;
 use self::landlock::Tcp;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub(crate) use self::masks::{NPM_SETTINGS, public_content};

@@ -13,7 +13,7 @@
 //!
 //! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -26,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames};
 
+use super::committed::Repositories;
 use super::masks;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
@@ -33,8 +34,11 @@ use super::seccomp::Made;
 /// How long a call that was announced may take to make its name.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Calls that are remembered at a time.
+/// Names that are remembered at a time.
 const MAX_ANNOUNCED: usize = 4_096;
+
+/// Calls that are remembered of one name: a program that renames again and again is at most one call ahead of what can be seen.
+const MAX_CALLS: usize = 16;
 
 /// How many files of the session's own are remembered. The watch covers a file that does not fit in here when it sees it again.
 const MAX_OWN: usize = 65_536;
@@ -83,14 +87,17 @@ struct State {
     own: HashMap<PathBuf, File>,
 }
 
-struct Announced {
+/// The calls by which a session gives something this name, whose file has not been seen yet, oldest first.
+#[derive(Debug, Default)]
+struct Announced(VecDeque<Call>);
+
+#[derive(Debug)]
+struct Call {
     at: Instant,
     /// The file or directory that the call renames or links. If the call fails, something else has this name, or nothing.
     moved: Option<File>,
     /// The machine's time of the call, to tell what a directory held when it was renamed from what was made in it later.
     when: SystemTime,
-    /// Calls whose file has not been seen yet.
-    calls: usize,
 }
 
 /// One file for good: a number that is given out again comes with another time of birth.
@@ -135,23 +142,41 @@ impl fmt::Debug for Names {
     }
 }
 
+impl Call {
+    fn is_recent(&self) -> bool {
+        self.at.elapsed() < SOON
+    }
+}
+
 impl Announced {
+    fn add(&mut self, moved: Option<File>) {
+        self.0.retain(Call::is_recent);
+        if self.0.len() >= MAX_CALLS {
+            self.0.pop_front();
+        }
+        self.0.push_back(Call { at: Instant::now(), moved, when: SystemTime::now() });
+    }
+
+    fn is_recent(&self) -> bool {
+        self.0.iter().any(Call::is_recent)
+    }
+
     /// Whether a file lay in this directory when a call gave the directory its name.
     fn held(&self, directory: &Path, file: Option<&File>) -> bool {
-        let is_old = || file.and_then(|file| file.born).is_some_and(|born| born <= self.when);
-        let is_it = || self.moved.is_some_and(|moved| File::at(directory).is_ok_and(|found| found == moved));
-        self.at.elapsed() < SOON && is_old() && is_it()
+        let Some(born) = file.and_then(|file| file.born) else { return false };
+        let mut moves =
+            self.0.iter().filter(|call| call.is_recent() && born <= call.when).filter_map(|call| call.moved);
+        moves.any(|moved| File::at(directory).is_ok_and(|found| found == moved))
     }
 
-    fn recent(&self) -> usize {
-        if self.at.elapsed() < SOON { self.calls } else { 0 }
-    }
-
-    /// A file has appeared there. Whether one of the calls has made it.
-    fn is_seen(&mut self) -> bool {
-        let recent = self.recent();
-        self.calls = recent.saturating_sub(1);
-        recent > 0
+    /// This file has appeared there. Whether one of the calls has made it: not always the last, which may have been announced and has
+    /// not happened yet.
+    fn is_seen(&mut self, file: Option<&File>) -> bool {
+        self.0.retain(Call::is_recent);
+        let renamed = self.0.iter().position(|call| call.moved.is_some() && call.moved.as_ref() == file);
+        let made = || self.0.iter().position(|call| call.moved.is_none());
+        let call = renamed.or_else(made);
+        call.and_then(|call| self.0.remove(call)).is_some()
     }
 }
 
@@ -247,8 +272,7 @@ impl Names {
         if file.is_some() && state.own.get(place) == file.as_ref() {
             return None;
         }
-        let own =
-            state.announced.get_mut(place).is_some_and(|it| (it.moved.is_none() || it.moved == file) && it.is_seen());
+        let own = state.announced.get_mut(place).is_some_and(|it| it.is_seen(file.as_ref()));
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
@@ -262,12 +286,22 @@ impl Names {
             return None;
         }
         // npm may write a token into the file later, and the watch does not see writes.
-        let is_public = || !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place).1;
+        let name = path.name();
+        let is_committed = || {
+            let root = self.root_of(place).filter(|_| !self.last.is_literal(name));
+            root.is_some_and(|root| Repositories::default().hold(place, &root))
+        };
+        let is_public = || name != masks::NPM_SETTINGS && masks::public_content(place).1 || is_committed();
         if cover == Cover::Hidden && !is_directory && is_public() {
             return None;
         }
         state.masked.insert(place.to_owned(), cover);
         Some(cover)
+    }
+
+    /// Whether the session has made this file, which has a name that policy forbids.
+    pub(super) fn is_own(&self, place: &Path) -> bool {
+        self.state().own.get(place).is_some_and(|file| File::at(place).is_ok_and(|found| found == *file))
     }
 
     /// Whether a mask keeps what is there from being changed.
@@ -334,12 +368,11 @@ impl Names {
         if (fits && !is_there) || kind == Made::Moved {
             let mut state = self.state();
             if state.announced.len() >= MAX_ANNOUNCED {
-                state.announced.retain(|_, announced| announced.at.elapsed() < SOON);
+                state.announced.retain(|_, announced| announced.is_recent());
             }
-            if state.announced.len() < MAX_ANNOUNCED {
-                let calls = state.announced.get(place).map_or(0, Announced::recent) + 1;
-                let (at, when, moved) = (Instant::now(), SystemTime::now(), source.map(|source| source.file));
-                state.announced.insert(place.to_owned(), Announced { at, moved, when, calls });
+            let has_room = state.announced.len() < MAX_ANNOUNCED;
+            if has_room || state.announced.contains_key(place) {
+                state.announced.entry(place.to_owned()).or_default().add(source.map(|source| source.file));
             }
         }
         Making::Goes
@@ -429,5 +462,47 @@ impl Names {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// What is seen after the next call was announced, and before that call happens, is still the session's own.
+    #[test]
+    fn a_file_is_known_while_the_next_call_is_on_its_way() {
+        let place = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            std::fs::write(place.path().join(name), name).unwrap();
+            File::at(&place.path().join(name)).unwrap()
+        };
+        let (first, second, foreign) = (file("first"), file("second"), file("foreign"));
+        let mut announced = Announced::default();
+        announced.add(Some(first));
+        announced.add(Some(second));
+        let seen = [first, foreign, first, second, second].map(|file| announced.is_seen(Some(&file)));
+        assert_eq!(seen, [true, false, false, true, false], "each call makes one file");
+        announced.add(None);
+        announced.add(None);
+        assert_eq!([first, foreign, second].map(|file| announced.is_seen(Some(&file))), [true, true, false]);
+        assert!(!Announced::default().is_seen(None));
+    }
+
+    #[test]
+    fn of_a_name_that_comes_again_and_again_the_last_calls_count() {
+        let place = tempfile::tempdir().unwrap();
+        let files: Vec<File> = (0..MAX_CALLS + 2)
+            .map(|number| {
+                let path = place.path().join(number.to_string());
+                std::fs::write(&path, "").unwrap();
+                File::at(&path).unwrap()
+            })
+            .collect();
+        let mut announced = Announced::default();
+        files.iter().for_each(|file| announced.add(Some(*file)));
+        let seen: Vec<bool> = files.iter().map(|file| announced.is_seen(Some(file))).collect();
+        assert_eq!(seen, [vec![false; 2], vec![true; MAX_CALLS]].concat());
     }
 }

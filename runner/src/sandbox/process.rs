@@ -102,6 +102,12 @@ impl Process {
         self.group.as_ref()
     }
 
+    /// Whether this is the first process, or one that it has started: the program.
+    pub(super) fn is_led_by(&self, process: i32) -> bool {
+        let first = self.first_pid();
+        first == process || Stat::of(process).is_ok_and(|stat| stat.parent == first)
+    }
+
     /// The number of the first process.
     pub(crate) fn first_pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()

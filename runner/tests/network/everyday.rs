@@ -74,6 +74,28 @@ async fn git_clones_where_git_alone_may_connect() {
             && all.iter().all(|(effect, _, program)| (effect.as_str(), program.as_str()) == ("allow", "git")),
         "{all:?}"
     );
+    // A part of git that git did not start to fetch or to push does what its input says.
+    let log = shell.says(&format!("git remote add far http://localhost:{port}/r.git; cd r; git fetch -q; git pull -q; git log --format=%s; git ls-remote -q --heads | wc -l")).await;
+    assert_eq!(log, "first\n1\n");
+    let ask = "printf 'list\\n\\n'";
+    for helper in ["git remote-http", "/usr/lib/git-core/git-remote-http", "git -c alias.p='remote-http' p"] {
+        let result = shell.run(&format!("{ask} | {helper} far http://localhost:{port}/r.git")).await;
+        assert!(!result.stdout.as_str().contains("refs/heads/main"), "{helper}: {result:?}");
+        assert_eq!(refused(&result), [format!("localhost:{port}")], "{helper}: {result:?}");
+    }
+    // A hook that `git fetch` runs is not git.
+    let hook = format!(
+        "#!/bin/sh\n{ask} >in; (exec git remote-http far http://localhost:{port}/r.git <in >out 2>&1)\nexit 0\n"
+    );
+    std::fs::write(place.root.path().join("work/hook"), hook).unwrap();
+    let result = shell
+        .run("cp ../hook .git/hooks/reference-transaction; chmod +x .git/hooks/*; git fetch -q origin main:other; rm .git/hooks/reference-transaction; git log other --format=%s; cd ..")
+        .await;
+    assert_eq!(
+        (result.stdout.as_str(), refused(&result)),
+        ("first\n", vec![format!("localhost:{port}"); 1]),
+        "{result:?}"
+    );
     // Others are not git, whatever they run, are called or hand over.
     let python = format!(
         r#"import socket,os
