@@ -38,13 +38,14 @@ fn main() {
     // `cargo test` runs benches, too, to see that they still work.
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let scale = if quick { 100 } else { 1 };
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("commands", commands),
         ("opening", opening),
         ("many", many_at_once),
         ("output", output),
         ("long", long_command),
         ("idle", idle_memory),
+        ("masks", masks),
     ];
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (_, part) in parts.iter().filter(|(name, _)| named.is_empty() || named.iter().any(|wanted| wanted == name)) {
@@ -74,6 +75,74 @@ fn opening(scale: usize) {
     println!("open and close a session: {}", shown(&opened));
     let opened = timed(200 / scale, || drop(bench.open()));
     println!("open a session: {}", shown(&opened));
+}
+
+/// Looks without a pause at one file after the other until it cannot be read, and says when that was, in nanoseconds.
+const WATCHER: &str = r#"
+import os, time
+open('ready', 'w')
+for number in range(int(open('rounds').read())):
+    name = f'd/{number}/.env'
+    while True:
+        try: os.close(os.open(name, os.O_RDONLY))
+        except FileNotFoundError: pass
+        except PermissionError: break
+    print(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+"#;
+
+/// How long a session can read a secret that a person puts into its workspace: a new file, and one that an editor puts in its place.
+fn masks(scale: usize) {
+    let bench = Bench::start(Sync::None);
+    let session = bench.open();
+    let work = bench.root.path().join("work");
+    let (new, saved) = (200 / scale, 200 / scale);
+    std::fs::write(work.join("watch.py"), WATCHER).expect("written");
+    std::fs::write(work.join("rounds"), (new + saved).to_string()).expect("written");
+    for number in 0..new + saved {
+        std::fs::create_dir_all(work.join(format!("d/{number}"))).expect("a directory");
+    }
+    // The watch begins a little after a session does.
+    bench.run("sleep 0.2", Some(&session));
+    let outside = std::thread::spawn(move || {
+        while !work.join("ready").exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let put = |number: usize| {
+            std::thread::sleep(Duration::from_millis(10));
+            let place = work.join(format!("d/{number}/.env"));
+            if number < new {
+                let before = monotonic();
+                std::fs::write(place, "TOP").expect("written");
+                return before;
+            }
+            let beside = place.with_file_name("saving");
+            std::fs::write(&beside, "TOP").expect("written");
+            let before = monotonic();
+            std::fs::rename(beside, place).expect("renamed");
+            before
+        };
+        (0..new + saved).map(put).collect::<Vec<u64>>()
+    });
+    let call = Call { script: "/usr/bin/python3 watch.py".into(), session: Some(session), ..Call::default() };
+    let seen = match bench.runtime.block_on(bench.pipeline.submit(call)).expect("an outcome") {
+        Outcome::Ran(result) => result.stdout.as_str().lines().map(|line| line.parse().expect("a time")).collect(),
+        other => panic!("it did not run: {other:?}"),
+    };
+    let (put, seen): (_, Vec<u64>) = (outside.join().expect("it did"), seen);
+    assert_eq!(put.len(), seen.len());
+    let mut delays: Vec<Duration> =
+        put.iter().zip(&seen).map(|(put, seen)| Duration::from_nanos(seen.saturating_sub(*put))).collect();
+    let (made, changed) = delays.split_at_mut(new);
+    for (what, delays) in [("made", made), ("saved", changed)] {
+        delays.sort();
+        let longest = delays.last().copied().unwrap_or_default();
+        println!("until a secret that is {what} is covered: {}, longest {longest:.1?}", shown(delays));
+    }
+}
+
+fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
 /// `echo` in 32 sessions side by side.

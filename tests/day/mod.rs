@@ -116,6 +116,16 @@ fn an_ending_is_told_by_its_result() {
         r#"{"status": "done", "exit_code": 0, "denied": [{"program": "/bin/node", "peer": "example.com:443"}]}"#,
     );
     assert_eq!(Ending::of(&step, &peer), Ending::Ok);
+    for (check, told, agree) in [
+        (0, r#"{"status": "done", "exit_code": 1}"#, true),
+        (0, r#"{"status": "denied"}"#, false),
+        (3, r#"{"status": "approval_required"}"#, true),
+        (3, r#"{"status": "denied"}"#, false),
+        (2, r#"{"status": "denied"}"#, true),
+        (2, r#"{"status": "done", "exit_code": 0}"#, false),
+    ] {
+        assert_eq!(Ending::disagreement(Some(check), &result(told)).is_none(), agree, "{check} {told}");
+    }
     let asks = table::Step { asks: true, ..step };
     assert_eq!(Ending::of(&asks, &asked), Ending::Ok);
     assert!(!Ending::of(&asks, &result(r#"{"status": "done", "exit_code": 0}"#)).is_ok());

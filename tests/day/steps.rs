@@ -4,6 +4,11 @@ use serde_json::Value;
 
 use super::table::Step;
 
+/// Exit statuses of `check`.
+const ALLOW: i32 = 0;
+const ASK: i32 = 3;
+const DENY: i32 = 2;
+
 /// How a step ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -15,6 +20,8 @@ pub(super) enum Ending {
     Denied { reasons: Vec<String> },
     /// It ran, and something that it started was denied.
     DeniedAtExecve { programs: Vec<String> },
+    /// `check` and `run` decided it in different ways.
+    Disagreed { check: Option<i32>, run: String },
     /// It ran, and ended in another way than the table says.
     Failed { exit: String, line: String },
 }
@@ -65,6 +72,17 @@ impl Ending {
         }
     }
 
+    /// Where the exit status of `check` and what became of the same command by `run` are not of one decision.
+    pub(super) fn disagreement(check: Option<i32>, result: &Value) -> Option<Self> {
+        let run = result["status"].as_str().unwrap_or("none");
+        let decided = match run {
+            "approval_required" => Some(ASK),
+            "denied" => Some(DENY),
+            _ => Some(ALLOW),
+        };
+        (check != decided).then(|| Self::Disagreed { check, run: run.to_owned() })
+    }
+
     fn failed(code: Option<i64>, output: &str) -> Self {
         let exit = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         Self::Failed { exit, line: last_line(output) }
@@ -81,6 +99,9 @@ impl Ending {
             Self::Asked { reasons } => ("asked", reasons.join("; ")),
             Self::Denied { reasons } => ("denied before running", reasons.join("; ")),
             Self::DeniedAtExecve { programs } => ("denied at execve", programs.join("; ")),
+            Self::Disagreed { check, run } => {
+                ("check and run disagree", format!("check exits {check:?}, run says {run}"))
+            }
             Self::Failed { exit, line } => ("failed", format!("exit {exit}: {line}")),
         }
     }

@@ -138,7 +138,7 @@ impl Drop for Bare {
     }
 }
 
-/// `palisade run`, one call a step.
+/// `palisade run`, one call a step. `palisade check` is asked about each before.
 struct Run {
     desk: Desk,
 }
@@ -146,11 +146,15 @@ struct Run {
 impl Way for Run {
     fn step(&mut self, step: &Step) -> Option<Ending> {
         let step = filled(&self.desk, step);
-        let words = [env!("CARGO_BIN_EXE_palisade"), "run", "--json", &step.run].map(OsStr::new);
-        let ended = Ended::of(self.desk.as_user(&words).stdin(Stdio::null()));
+        let call = |words: &[&str]| {
+            let words: Vec<&OsStr> = [env!("CARGO_BIN_EXE_palisade")].iter().chain(words).map(OsStr::new).collect();
+            Ended::of(self.desk.as_user(&words).stdin(Stdio::null()))
+        };
+        let told = call(&["check", &step.run]);
+        let ended = call(&["run", "--json", &step.run]);
         let result = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|_| json!({ "status": "error", "stderr": ended.stderr, "exit_code": ended.code }));
-        Some(Ending::of(&step, &result))
+        Some(Ending::disagreement(told.code, &result).unwrap_or_else(|| Ending::of(&step, &result)))
     }
 
     fn mend(&mut self, step: &Step) {

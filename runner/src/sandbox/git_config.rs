@@ -255,10 +255,41 @@ fn is_harmless(name: &str, value: &str) -> bool {
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
         "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
+        name if name.starts_with("alias.") => is_plain_alias(value),
         "core.repositoryformatversion" => ["0", "1"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
         general => HARMLESS.contains(&general),
     }
+}
+
+/// Whether an alias stands for what looks around or prepares, and what git does for it runs and sends nothing. A person may have another
+/// alias of that name.
+fn is_plain_alias(value: &str) -> bool {
+    const SUBCOMMANDS: [&str; 10] =
+        ["add", "branch", "checkout", "commit", "diff", "log", "restore", "show", "status", "switch"];
+    const OPTIONS: [&str; 19] = [
+        "-1",
+        "-a",
+        "-am",
+        "-b",
+        "-m",
+        "-s",
+        "-sb",
+        "-v",
+        "-vv",
+        "--all",
+        "--branch",
+        "--cached",
+        "--decorate",
+        "--graph",
+        "--name-only",
+        "--oneline",
+        "--short",
+        "--staged",
+        "--stat",
+    ];
+    let mut words = value.split(' ');
+    words.next().is_some_and(|word| SUBCOMMANDS.contains(&word)) && words.all(|word| OPTIONS.contains(&word))
 }
 
 /// Whether what is fetched becomes branches of the remote, and none of the repository's own.
@@ -339,6 +370,22 @@ mod tests {
         assert_eq!(merge(&present.replace("remote = o", "remote = p")), None, "followed elsewhere");
         // The name of a remote that is gone would be the path of a repository.
         assert_eq!(merge(&present.replace("[remote \"o\"]\n\turl = https://example.com/a\n", "")), None);
+    }
+
+    #[test]
+    fn an_alias_may_stand_for_what_looks_around() {
+        for (value, carried) in [
+            ("checkout", true),
+            ("log --oneline --graph", true),
+            ("push", false),
+            ("log --output=x", false),
+            ("-c core.pager=./x log", false),
+            ("!./x", false),
+            ("reset --hard", false),
+        ] {
+            let merged = merge(&format!("{PRESENT}[alias]\n\tco = {value}\n"));
+            assert_eq!(merged.is_some(), carried, "{value}");
+        }
     }
 
     #[test]
