@@ -236,7 +236,7 @@ impl Surroundings {
             && Repositories::default().hold(Path::new(path.as_str()), Path::new(self.workspace.as_str()))
     }
 
-    /// Whether an effect is on a file of the workspace that is named like key material, and that is not there yet or the session has made.
+    /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now or has made.
     /// Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can open it.
     fn is_own(
         &self,
@@ -248,12 +248,15 @@ impl Surroundings {
     ) -> bool {
         let Session { sandboxed, guarded, paths_held, .. } = occasion.session;
         let place = Path::new(path.as_str());
-        let is_absent = || place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        let Some(effect) = command.effects.get(effect).filter(|effect| !effect.tree) else { return false };
+        let is_made = || {
+            let there = place.symlink_metadata();
+            effect.kind == EffectKind::Write && there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
         (sandboxed && guarded && paths_held)
-            && command.effects.get(effect).is_some_and(|effect| !effect.tree)
             && path.is_within(&self.workspace)
             && is_named_like_a_secret(path, engine)
-            && (is_absent() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
+            && (is_made() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
     }
 
     /// What the files of a project tell of the commands that stand in it.
