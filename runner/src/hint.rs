@@ -55,6 +55,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) peers: bool,
     /// The policies that forbid to read a file, or an empty list where no policy permits it; none where it may be read.
     pub(crate) closed: &'a dyn Fn(&Path) -> Option<Vec<String>>,
+    /// The number of the user that a file, or the directory that it would be in, belongs to; none where that is the session's own.
+    pub(crate) stranger: &'a dyn Fn(&Path) -> Option<u32>,
 }
 
 /// What the messages of a command mean, most recent first. Where the command did not fail, only messages about files count: those about
@@ -94,7 +96,14 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
         let own = file.to_str().is_some_and(|file| file.starts_with(bounds.own));
         own || bounds.writable.iter().any(|directory| file.starts_with(directory))
     };
-    if !named.contains('/') || files.into_iter().any(within) {
+    let inside: Vec<PathBuf> = files.filter(|file| within(file.clone())).collect();
+    // Root outside may write what is another user's, and root in a session has no such right.
+    if let Some(user) = inside.iter().find_map(|file| (bounds.stranger)(file)) {
+        return Some(format!(
+            "`{named}` belongs to user {user}, and a session has no right over other users' files: change its owner (chown), or start Palisade as that user"
+        ));
+    }
+    if !named.contains('/') || !inside.is_empty() {
         return None; // it may be the file's own mode, which the message does not tell
     }
     let may = if closed.is_empty() { "change" } else { "read or change" };
@@ -154,7 +163,9 @@ mod tests {
             refused: &["/bin/x"],
             peers: false,
             closed: &closed,
+            stranger: &|file| file.ends_with("Makefile.old").then_some(1000),
         };
+        let strange = "`Makefile.old` belongs to user 1000, and a session has no right over other users' files: change its owner (chown), or start Palisade as that user";
         for (line, expected) in [
             ("bash: line 1: /x/new: Permission denied", outside("/x/new")),
             ("bash: /x/new: Read-only file system", outside("/x/new")),
@@ -175,6 +186,7 @@ mod tests {
             ("cat: config/.env: Permission denied", is_closed("config/.env", "secrets")),
             ("cat: /etc/shadow: Permission denied", unreadable("/etc/shadow")),
             ("cat: mine.txt: Permission denied", None),
+            ("./configure: 864: cannot create Makefile.old: Permission denied", Some(strange.to_owned())),
             ("bash: line 1: /bin/x: Permission denied", None),
             ("bash: line 1: /bin/y: Permission denied", outside("/bin/y")),
             ("head: write error: File too large", Some(FULL[1].1.to_owned())),
@@ -202,6 +214,7 @@ mod tests {
             refused: &[],
             peers: false,
             closed: &|_| None,
+            stranger: &|_| None,
         };
         let text: String =
             (0..1000).map(|n| format!("rm: cannot remove '/x/{}': Permission denied\n", n / 2)).collect();

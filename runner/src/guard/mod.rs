@@ -840,7 +840,10 @@ fn forbidding(report: &Report) -> impl Iterator<Item = &palisade_engine::Judged>
 fn other_names(execution: &Execution) -> Vec<PathBuf> {
     let own = execution.named.file_name();
     let mut names = Vec::new();
-    if execution.file.file_name() != own {
+    // What becomes of rustup under another name is that program of a toolchain, and never rustup itself.
+    let told_own = execution.argv.first().map(|word| Path::new(OsStr::from_bytes(word)).file_name());
+    let is_proxy = execution.file.file_name() == Some(OsStr::new("rustup")) && told_own == Some(own);
+    if execution.file.file_name() != own && !is_proxy {
         names.push(execution.file.clone());
     }
     // A login shell's begins with a dash.

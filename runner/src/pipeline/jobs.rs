@@ -4,6 +4,7 @@
 //! their own, put for each program that the job runs. What is typed into a shell is judged as the script that it is, too.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -336,6 +337,12 @@ impl Pipeline {
             let (permitted, policies) = engine.permissions(&facts).because(FileAction::Read, &path);
             (!permitted).then_some(policies)
         };
+        let own_user = rustix::process::geteuid().as_raw();
+        let stranger = |file: &Path| {
+            let there =
+                [Some(file), file.parent()].into_iter().flatten().find_map(|path| path.symlink_metadata().ok())?;
+            Some(there.uid()).filter(|user| *user != own_user)
+        };
         let bounds = Bounds {
             cwds: &cwds,
             writable: &writable,
@@ -344,6 +351,7 @@ impl Pipeline {
             refused: &refused,
             peers: denied.iter().any(|denied| !denied.peer.is_empty()),
             closed: &closed,
+            stranger: &stranger,
         };
         hint::hints(texts, failed, &bounds).iter().map(|hint| self.redact(hint)).collect()
     }
