@@ -362,7 +362,9 @@ fn of_git(
     };
     if let Some(urls) = &urls {
         told.tags.insert(REMOTE_URL.to_owned(), urls.iter().flat_map(|url| spellings(url)).collect());
-        let is_path = |url: &String| matches!(place(url), Some(Place::Path(_)));
+        // The command has no effect on the path of a URL that its own words give.
+        let is_asked_about = |url: &String| !is_place || !url.contains("://");
+        let is_path = |url: &String| matches!(place(url), Some(Place::Path(_))) && is_asked_about(url);
         if !urls.is_empty() && urls.iter().all(is_path) {
             told.tags.insert(REMOTE_PATH.to_owned(), urls.iter().cloned().collect());
         }
@@ -525,6 +527,7 @@ mod tests {
             ("git push mapped x", "remote-url {a/y, https://a/y} | a:443".to_owned()),
             ("git push mapped x:y", "ref {y} | remote-url {a/y, https://a/y} | a:443".to_owned()),
             ("git fetch near", "remote-path {../near} | remote-url {../near} | /near".to_owned()),
+            ("git push file:///srv/r.git x", "ref {x} | remote-url {file:///srv/r.git, srv/r}".to_owned()),
             ("git push /srv/r.git x", "ref {x} | remote-path {/srv/r.git} | remote-url {/srv/r.git, srv/r}".to_owned()),
             (
                 "git push https://u:p@github.com/acme/app.git x",

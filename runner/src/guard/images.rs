@@ -355,8 +355,8 @@ impl Images {
     pub(super) fn traced(&mut self, process: i32, since: u64) {
         let Parent::Image(image) = self.lineage(&self.ancestry(process)).parent else { return };
         let executed = if image.since == since { image.executed } else { since };
-        let image =
-            Image { setter: String::new(), granted: None, reads: image.reads.clone(), since, executed, ..image };
+        let (setter, lends) = (String::new(), String::new());
+        let image = Image { setter, lends, granted: None, reads: image.reads.clone(), since, executed, ..image };
         self.kept += image.weight();
         if let Some(before) = self.known.insert(process, image) {
             self.kept -= before.weight();
@@ -492,6 +492,20 @@ pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Own) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    /// Whoever traces a program speaks in its place.
+    #[test]
+    fn what_is_traced_lends_nothing() {
+        let mut images = Images::new(&[]);
+        let own = i32::try_from(std::process::id()).unwrap();
+        let since = ProcessStat::of(own).unwrap().start;
+        let image = Image { lends: "git".to_owned(), ..Image::new(BTreeSet::new(), "git".to_owned(), None, None) };
+        assert!(images.became(own, since, &Parent::Lost, image, &[]));
+        let lends = |images: &Images, name: &str| images.lineage(&images.ancestry(own)).parent.lends_to(name);
+        assert_eq!(["git", "ssh", ""].map(|name| lends(&images, name)), [true, false, false]);
+        images.traced(own, since);
+        assert!(!lends(&images, "git"));
+    }
 
     /// What lives is remembered or does not run; what has ended makes room.
     #[test]

@@ -17,6 +17,9 @@ const MAX_ABOVE: usize = 64;
 /// The longest file that is compared, in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// The longest index that is read, in bytes: three times that of the kernel's sources.
+const LONGEST_INDEX: u64 = 32 << 20;
+
 /// The repositories that have been looked into.
 #[derive(Default)]
 pub(crate) struct Repositories(HashMap<PathBuf, Option<Repository>>);
@@ -48,7 +51,7 @@ impl Repository {
             return None;
         }
         let index = git.join("index");
-        if !index.symlink_metadata().is_ok_and(|about| about.is_file()) {
+        if !index.symlink_metadata().is_ok_and(|about| about.is_file() && about.len() <= LONGEST_INDEX) {
             return None;
         }
         let own = Odb::new().ok()?;
