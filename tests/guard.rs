@@ -126,7 +126,14 @@ __attribute__((constructor)) static void go(void) {
     execlp("git", "git", "fetch", "git@github.com:a/b", (char *)0);
 }
 E
-cc -shared -fPIC -o in.so in.c && LD_PRELOAD=$PWD/in.so git status"#;
+cc -shared -fPIC -o in.so in.c
+# The same words, and what their parent has changed for them: nothing.
+cat > again <<'E'
+#!/bin/bash
+git status
+test "$1" = end || LD_PRELOAD=$PWD/in.so exec ./again end
+E
+chmod +x again && ./again"#;
 
 const STALE_FORK: &str = r#"#!/usr/bin/python3
 import os

@@ -77,6 +77,8 @@ pub struct Guard {
     crowd: Crowd,
     /// Answers that depend on nothing but this: only those that allow.
     allowed: HashSet<(u64, u64)>,
+    /// Sets of variables with which a program answers for what it sets.
+    harmless: HashSet<(u64, u64)>,
     /// By which a question is known again: nobody else can find two that are alike.
     hashers: (RandomState, RandomState),
     /// The policies that gave them.
@@ -157,6 +159,7 @@ impl Guard {
             images,
             crowd: Crowd::default(),
             allowed: HashSet::new(),
+            harmless: HashSet::new(),
             hashers: (RandomState::new(), RandomState::new()),
             policy_set: String::new(),
             ancestry: None,
@@ -321,13 +324,11 @@ impl Guard {
             behind_checkpoint: asked.behind_checkpoint,
             labels: facts.session.labels.clone(),
         };
-        if self.policy_set != engine.policy_set() {
-            self.allowed.clear();
-            self.policy_set = engine.policy_set().to_owned();
-        }
+        self.forget_other_policies(engine);
         let question = (self.hashers.0.hash_one(&question), self.hashers.1.hash_one(&question));
+        // What a program answers for depends on more than what was changed for it.
+        step.is_itself = self.is_itself(engine, occasion, asked, &step);
         if names_no_file && self.allowed.contains(&question) {
-            step.is_itself = step.trusted;
             return Ok(step);
         }
         let acts = acts(&changes, &receiver);
@@ -341,7 +342,6 @@ impl Guard {
                 (report, facts, step.connects) = (again, unconnected, false);
             }
         }
-        step.is_itself = self.is_itself(engine, occasion, asked, &step);
         let decide = |approved| engine.decide_execution(&inventory, &facts, &acts, approved);
         // What no yes would lift tells more than what one would.
         let whole = (report.decision != Decision::Allow).then(|| decide(true));
@@ -364,12 +364,8 @@ impl Guard {
         }
         self.other_names(engine, occasion, asked, &step, &seen)?;
         // A policy that looks at what passes (the clock, the session's age) would be kept from looking again for ever.
-        let is_whole = step.connects == may_connect && step.is_itself == step.trusted;
-        if names_no_file && !is_open && is_whole && !engine.reads_what_passes() {
-            if self.allowed.len() >= MAX_KEPT {
-                self.allowed.clear();
-            }
-            self.allowed.insert(question);
+        if names_no_file && !is_open && step.connects == may_connect && !engine.reads_what_passes() {
+            keep(&mut self.allowed, question);
         }
         Ok(step)
     }
@@ -454,7 +450,7 @@ impl Guard {
 
     /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
     /// been given one that makes it load other code.
-    fn is_itself(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
+    fn is_itself(&mut self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
         let setter = step.words.first().map(String::as_str).unwrap_or_default();
         if !step.trusted || !engine.may_set(whole(setter)) {
             return step.trusted;
@@ -471,8 +467,26 @@ impl Guard {
         }
         set_directory(occasion, asked.execution.cwd.as_deref());
         let facts = self.desk.surroundings.facts(occasion);
+        self.forget_other_policies(engine);
+        let question = (&changes, &asked.execution.cwd, asked.approved, &facts.session.labels);
+        let question = (self.hashers.0.hash_one(question), self.hashers.1.hash_one(question));
+        if self.harmless.contains(&question) {
+            return true;
+        }
         let allows = |act: &Act| engine.judge(&facts, act, asked.approved).decision == Decision::Allow;
-        acts(&changes, &Receiver::Unknown).iter().all(allows)
+        let is_itself = acts(&changes, &Receiver::Unknown).iter().all(allows);
+        if is_itself && !engine.reads_what_passes() {
+            keep(&mut self.harmless, question);
+        }
+        is_itself
+    }
+
+    fn forget_other_policies(&mut self, engine: &Engine) {
+        if self.policy_set != engine.policy_set() {
+            self.allowed.clear();
+            self.harmless.clear();
+            self.policy_set = engine.policy_set().to_owned();
+        }
     }
 
     /// The variables that a program is asked about: those that its parent changed for it. A privileged one is asked about every
@@ -795,6 +809,14 @@ fn connects(receiver: &Receiver<String>) -> bool {
         Receiver::Program { words, groups, hidden } => may_connect(words, groups, *hidden),
         Receiver::Unknown | Receiver::Shell => false,
     }
+}
+
+/// Full, it is emptied.
+fn keep(answers: &mut HashSet<(u64, u64)>, question: (u64, u64)) {
+    if answers.len() >= MAX_KEPT {
+        answers.clear();
+    }
+    answers.insert(question);
 }
 
 /// Whether a command connects to nobody by what the machine tells of it.
