@@ -1072,6 +1072,11 @@ impl<'t, 'a> Parse<'t, 'a> {
         let has = |option: &String| invocation.flags.contains(option);
         let written = invocation.words.last().and_then(|words| words.rsplit(' ').next()).unwrap_or_default();
         let operands = |fits: &dyn Fn(&Arg) -> bool| !self.operands.is_empty() && self.operands.iter().all(fits);
+        // npm takes such a word for the value of the option before it: `--offline false` (nopt).
+        let is_value = |arg: &Arg| arg.word.value.literal().is_none_or(|word| matches!(word, "true" | "false"));
+        if self.table.ecosystem.as_deref() == Some("node") && self.operands.iter().any(is_value) {
+            return false;
+        }
         let is_path = |arg: &Arg| arg.count == Count::One && is_local_path(&arg.word.value);
         let is_literal = |arg: &Arg| matches!(arg.word.value, Value::Literal(_) | Value::Home(_));
         let path = |text: &String| is_local_path(&Value::Literal(text.clone()));
