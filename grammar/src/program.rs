@@ -1070,6 +1070,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
         let invocation = &self.reading.invocation;
         let has = |option: &String| invocation.flags.contains(option);
+        // The last one of `--frozen-lockfile --no-frozen-lockfile` counts.
+        let negated = |option: &String| option.strip_prefix("--").is_some_and(|name| has(&format!("--no-{name}")));
         let written = invocation.words.last().and_then(|words| words.rsplit(' ').next()).unwrap_or_default();
         let operands = |fits: &dyn Fn(&Arg) -> bool| !self.operands.is_empty() && self.operands.iter().all(fits);
         // npm takes such a word for the value of the option before it: `--offline false` (nopt).
@@ -1082,7 +1084,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let path = |text: &String| is_local_path(&Value::Literal(text.clone()));
         let holds = |bond: &Bond| match bond {
             Bond::Word(word) => written == word,
-            Bond::Option(name) => has(name),
+            Bond::Option(name) => has(name) && !negated(name),
             Bond::Without(name) => !has(name),
             // A value that is not literal is not among these.
             Bond::OptionPaths(name) => {
