@@ -114,10 +114,10 @@ struct Upstream {
 }
 
 impl Told {
-    /// Whether git talks to directories of the machine alone, and to no peer.
+    /// Whether the command needs no peer: git talks to directories of the machine alone, or what would be fetched is there.
     #[must_use]
     pub fn stays_here(&self) -> bool {
-        self.tags.contains_key(REMOTE_PATH)
+        self.installed || self.tags.contains_key(REMOTE_PATH)
     }
 }
 

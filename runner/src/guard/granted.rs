@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use palisade_engine::{AbsolutePath, Facts, Grant};
+use palisade_engine::{AbsolutePath, Facts, Grant, Told};
 use palisade_grammar::{Command, CommandId, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
 
 use super::images::Parent;
@@ -26,6 +26,8 @@ pub(super) struct Granted {
     pub(super) words: Vec<String>,
     pub(super) groups: BTreeSet<String>,
     pub(super) trusted: bool,
+    /// The answer rests on its connecting to nobody.
+    pub(super) local: bool,
     /// A person has allowed this very command, which is good for one execution.
     lifted: bool,
     used: AtomicBool,
@@ -115,6 +117,7 @@ pub(super) fn read(
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
+            local: facts.told.get(&command.id).is_some_and(Told::stays_here),
             lifted: is_lifted(command),
             used: AtomicBool::new(false),
             complete,

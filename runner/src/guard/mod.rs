@@ -208,6 +208,7 @@ impl Guard {
         // Its files are where this process has them, and its own.
         occasion.shell = occasion.shell.or(self.images.shell());
         let behind_checkpoint = state.behind_checkpoint;
+        let was_local = matching.as_ref().is_some_and(|(granted, _)| granted.local);
         let known = matching.map(|(granted, exact)| {
             let step = Step {
                 words: granted.words.clone(),
@@ -231,8 +232,8 @@ impl Guard {
                 // The text was judged; the variables and the file behind the name are seen only now.
                 let receiver = receiver(&step, || hides(&execution_words(asked.execution)));
                 let is_told = asked.approved || !self.is_opaque(&engine, &receiver, &asked);
-                step.connects =
-                    connects(&receiver) && is_told && !self.stays_here(&engine, &mut occasion, &asked, &step);
+                // What the text was told of the machine may have changed since, and the answer rests on it.
+                step.connects = connects(&receiver) && is_told && !was_local;
                 let changes = self.changes(&engine, &asked, &receiver);
                 if !changes.is_empty() {
                     let unconnected = self.variables(&engine, &mut occasion, &asked, &receiver, &changes)?;
@@ -438,14 +439,6 @@ impl Guard {
         may_go_unconnected(receiver)
             && engine.is_privileged(words, groups, true)
             && execution_words(asked.execution).opaque().iter().any(|opaque| hides_options(opaque.reason))
-    }
-
-    /// Whether git pushes to directories of the machine alone.
-    fn stays_here(&self, engine: &Engine, occasion: &mut Occasion, asked: &Asked<'_>, step: &Step) -> bool {
-        step.words.get(1).is_some_and(|words| words == "git push") && {
-            let inventory = execution_words(asked.execution);
-            told_to_stay(&self.facts_from(engine, occasion, asked.execution.cwd.as_deref(), &inventory))
-        }
     }
 
     /// Whether a program answers for the variables that it sets for those that it starts. Only where own code gains nothing can it have
@@ -678,11 +671,13 @@ impl Judge for Guard {
         let called = known.first().filter(|step| step.trusted).and_then(|step| step.words.first().cloned());
         // `git-submodule` in git's own directory of programs is a part of git.
         let is_part = steps.first().is_some_and(|step| step.named.parent().is_some_and(|at| at.ends_with("git-core")));
+        // Scripts of git's run what configuration says in their own shell (`git-web--browse`). This one does not, and sets variables.
+        let is_part = is_part && (steps.len() == 1 || called.as_deref() == Some("git-submodule"));
         let called = called.map(|name| if is_part && name.starts_with("git-") { "git".to_owned() } else { name });
         let of_parts = called.as_deref().map(whole).filter(|name| has_parts(name));
         let is_whole = |step: &&Step| step.words.first().is_some_and(|name| has_parts(name));
         let says_what = known.first().filter(is_whole).is_some_and(|step| step.groups.contains("network"));
-        let is_lent = of_parts.is_some_and(|name| lineage.parent.lends_to(name));
+        let is_lent = is_remote_helper(steps) && of_parts.is_some_and(|name| lineage.parent.lends_to(name));
         let connects = known.first().is_some_and(|step| step.connects);
         let lends = of_parts.filter(|_| connects && (says_what || is_lent)).unwrap_or_default().to_owned();
         if let Some(programs) = &self.desk.programs {
@@ -809,6 +804,13 @@ fn connects(receiver: &Receiver<String>) -> bool {
         Receiver::Program { words, groups, hidden } => may_connect(words, groups, *hidden),
         Receiver::Unknown | Receiver::Shell => false,
     }
+}
+
+/// Whether this is what git starts to talk to a peer: `git remote-https`, and `git-remote-https` in its turn.
+fn is_remote_helper(steps: &[Execution]) -> bool {
+    let [step] = steps else { return false };
+    let name = step.named.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    whole(name) != name || has_parts(name) && step.argv.get(1).is_some_and(|word| word.starts_with(b"remote-"))
 }
 
 /// Full, it is emptied.

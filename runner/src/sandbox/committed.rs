@@ -62,9 +62,12 @@ impl Repository {
     fn holds(&self, place: &Path, name: &Path) -> bool {
         let is_short = |about: std::fs::Metadata| about.is_file() && about.len() <= LONGEST;
         let Some(entry) = self.index.get_path(name, 0) else { return false };
+        // The object is read, and not only looked for: anybody can make an empty file of its name.
         place.symlink_metadata().is_ok_and(is_short)
-            && Oid::hash_file(ObjectType::Blob, place).is_ok_and(|found| found == entry.id)
-            && self.objects.exists(entry.id)
+            && std::fs::read(place).is_ok_and(|text| {
+                Oid::hash_object(ObjectType::Blob, &text).is_ok_and(|found| found == entry.id)
+                    && self.objects.read(entry.id).is_ok_and(|object| object.data() == text)
+            })
     }
 }
 
@@ -100,6 +103,10 @@ mod tests {
         // An index can say anything.
         git("cd r; id=$(git hash-object certs/b.pem); git update-index --add --cacheinfo 100644,$id,certs/b.pem");
         assert!(!held("r/certs/b.pem"), "an object that is not there");
+        git(
+            "cd r; id=$(git hash-object certs/b.pem); mkdir -p .git/objects/${id:0:2}; : > .git/objects/${id:0:2}/${id:2}",
+        );
+        assert!(!held("r/certs/b.pem"), "an empty file of its name");
         git("cd r; git add certs/a.pem; ln -s a.pem certs/link.pem; git add certs/link.pem");
         assert_eq!(["r/certs/a.pem", "r/certs/link.pem"].map(held), [true, false]);
         git("cd r; mkdir -p .git/objects/info; echo /none > .git/objects/info/alternates");

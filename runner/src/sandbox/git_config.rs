@@ -49,7 +49,6 @@ const HARMLESS: &[&str] = &[
     "branch.sort",
     "pull.rebase",
     "pull.ff",
-    "push.default",
     "push.autosetupremote",
     "push.followtags",
     "fetch.prune",
@@ -167,10 +166,7 @@ fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
                 is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value))
             })
         };
-        // Without a setting of its own a branch follows what git uses for every branch (git-branch(1), `-d` and `--unset-upstream`).
-        let is_given_up = has.is_empty() && general(name).starts_with("branch.*.");
-        let is_kept = is_only_added(name) && is_known(&before, name);
-        if !is_given_up && (is_kept || !had.iter().chain(has).all(harmless)) {
+        if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) {
             return Ok(None);
         }
         if let ([] | [_], [Some(value)]) = (had, has) {
@@ -222,7 +218,8 @@ fn general(name: &str) -> String {
 fn is_only_added(name: &str) -> bool {
     let general = general(name);
     general != "remote.*.fetch"
-        && (name.starts_with("remote.") || ["branch.*.remote", "submodule.*.url"].contains(&general.as_str()))
+        && (name.starts_with("remote.")
+            || ["branch.*.remote", "branch.*.merge", "submodule.*.url"].contains(&general.as_str()))
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
@@ -255,6 +252,7 @@ fn is_harmless(name: &str, value: &str) -> bool {
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
         "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
+        "push.default" => ["simple", "nothing"].contains(&value),
         name if name.starts_with("alias.") => is_plain_alias(value),
         "core.repositoryformatversion" => ["0", "1"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
@@ -355,21 +353,6 @@ mod tests {
         let text = merge(&PRESENT.replace("bare = false # kept", "filemode = false")).map(|_| ());
         assert_eq!(text, None, "what is no harmless setting is not taken away either");
         assert_eq!(merge(PRESENT).unwrap(), PRESENT);
-    }
-
-    #[test]
-    fn a_branch_may_be_given_up_and_a_remote_may_not() {
-        let branches =
-            "[branch \"x\"]\n\tremote = o\n\tmerge = refs/heads/x\n\tpushRemote = o\n[branch \"y\"]\n\tremote = o\n";
-        let present = format!("{PRESENT}{branches}");
-        let merge = |written: &str| merged(present.as_bytes(), written.as_bytes()).unwrap();
-        let one = format!("{PRESENT}[branch \"y\"]\n\tremote = o\n");
-        let text = String::from_utf8(merge(&one).unwrap()).unwrap();
-        assert!(!text.contains("refs/heads/x") && text.contains("[branch \"y\"]"), "{text}");
-        assert!(merge(PRESENT).is_some());
-        assert_eq!(merge(&present.replace("remote = o", "remote = p")), None, "followed elsewhere");
-        // The name of a remote that is gone would be the path of a repository.
-        assert_eq!(merge(&present.replace("[remote \"o\"]\n\turl = https://example.com/a\n", "")), None);
     }
 
     #[test]
