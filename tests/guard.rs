@@ -237,29 +237,6 @@ fn what_the_kernel_refuses_is_left_to_it() {
     assert!(ended.stderr.contains("no-delete-outside-workspace"), "{ended:?}");
 }
 
-/// A key that the repository has as it is keeps nothing secret; what a person has put into the file since does.
-#[test]
-fn a_committed_key_is_read_while_it_is_unchanged() {
-    let world = world();
-    fs::create_dir(world.workspace().join("certs")).expect("a directory");
-    for name in ["test.pem", "changed.pem", ".env"] {
-        world.write(&format!("work/certs/{name}"), "committed\n");
-    }
-    let git = Command::new("git").args(["add", "--force", "certs"]).current_dir(world.workspace()).status();
-    assert!(git.is_ok_and(|status| status.success()));
-    world.write("work/certs/changed.pem", "TOP\n");
-    world.write("work/certs/other.pem", "TOP\n");
-    world.program("tries", "#!/usr/bin/python3\nimport os\nfor name in sorted(os.listdir('certs')):\n    try: print(name, open(f'certs/{name}').read(), end='')\n    except OSError as e: print(name, e.errno)\n");
-    let (ended, result) = json(&world, "./tries");
-    assert_eq!(result["stdout"], ".env 13\nchanged.pem 13\nother.pem 13\ntest.pem committed\n", "{ended:?}");
-    let (ended, result) = json(&world, "cat certs/test.pem");
-    assert_eq!(result["stdout"], "committed\n", "{ended:?}");
-    for name in ["changed.pem", "other.pem", ".env"] {
-        let (ended, result) = json(&world, &format!("cat certs/{name}"));
-        assert_eq!(result["status"], "denied", "{name}: {ended:?}");
-    }
-}
-
 /// A refused variable is told with its value, who set it and what would have got it.
 #[test]
 fn a_refused_variable_is_told_with_who_set_it() {

@@ -44,8 +44,8 @@ pub struct Facts {
     /// Effects that surely come to nothing: [`palisade_grammar::EffectKind::Import`] from a directory in which nothing
     /// can be taken for a module of Python's own, or a read of what a pattern matches that looks like an option.
     pub inert: BTreeSet<(CommandId, usize)>,
-    /// Files that are named like key material and keep nothing from the session: they hold public certificates alone, their own
-    /// repository has them as they are, or the session makes them. They are no members of the path group `secrets`.
+    /// Files that are named like key material and keep nothing from the session: they hold public certificates alone, or the session
+    /// makes them. They are no members of the path group `secrets`.
     pub public: BTreeSet<AbsolutePath>,
     /// Patterns among the words of a command, by where they begin, that surely match no name that looks like an option.
     pub no_options: BTreeSet<(CommandId, usize)>,

@@ -169,15 +169,15 @@ pub fn may_connect(words: &[String], groups: &[String], hidden: bool) -> bool {
     words.len() <= 1 || hidden || groups.is_empty() || says_it_connects(groups)
 }
 
-/// Whether the table of a program says that this invocation may connect. Otherwise that is open at most: the guard can take the right
-/// away, so that whatever it turns out to be does not connect.
+/// Whether the table of a program says that this invocation may connect. If it does not say so, the guard may start the program without
+/// its right to connect.
 #[must_use]
 pub fn says_it_connects(groups: &[String]) -> bool {
     groups.iter().any(|group| MAY_CONNECT.contains(&group.as_str()) || group.starts_with("install-"))
 }
 
-/// Whether a program has its right to connect where that is open. A text is not asked about what the guard takes the right away for: a
-/// variable, or words of which nobody knows what they do. Each program is asked about again when it is executed.
+/// Whether a program counts as having its right to connect if nothing says that it connects. In a text it does not count for a variable,
+/// nor for words that no table knows: the guard takes the right away from such a program when it is executed.
 fn counts_open(facts: &Facts, in_text: bool) -> bool {
     facts.at_execve.as_ref().map_or(in_text, |at| !at.unconnected)
 }

@@ -18,7 +18,7 @@ pub(crate) const TAGS: [&str; 3] = [REMOTE_URL, REMOTE_PATH, REF];
 /// The URLs of the remotes that a git command talks to.
 const REMOTE_URL: &str = "remote-url";
 
-/// The same, where each is a directory of the machine: then git connects to nobody.
+/// The same URLs, if each names a directory of this machine. git needs no network then.
 const REMOTE_PATH: &str = "remote-path";
 
 /// The refs on the other side that a push changes.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::sandbox::plan::Promise;
-use crate::sandbox::{NPM_SETTINGS, Repositories, is_own, public_content};
+use crate::sandbox::{NPM_SETTINGS, is_own, public_content};
 use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -197,7 +197,6 @@ impl Surroundings {
                 if looks
                     && !links
                     && (is_public(command, index, &path, engine, &sight.steps)
-                        || self.is_committed(command, index, &path, engine)
                         || self.is_own(occasion, command, index, &path, engine))
                 {
                     facts.public.insert(path.clone());
@@ -224,16 +223,6 @@ impl Surroundings {
             self.tell(inventory, &sight, &mut facts);
         }
         facts
-    }
-
-    /// Whether an effect reads a file that its repository in the workspace has as it is, as masks take it ([`Repositories`]).
-    fn is_committed(&self, command: &Command, effect: usize, path: &AbsolutePath, engine: &Engine) -> bool {
-        let reads = |effect: &Effect| !effect.tree && effect.kind == EffectKind::Read;
-        command.effects.get(effect).is_some_and(reads)
-            && path.is_within(&self.workspace)
-            && is_named_like_a_secret(path, engine)
-            && !engine.vocabulary().last_names().is_literal(path.name())
-            && Repositories::default().hold(Path::new(path.as_str()), Path::new(self.workspace.as_str()))
     }
 
     /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now or has made.

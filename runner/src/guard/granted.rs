@@ -26,7 +26,7 @@ pub(super) struct Granted {
     pub(super) words: Vec<String>,
     pub(super) groups: BTreeSet<String>,
     pub(super) trusted: bool,
-    /// The answer rests on its connecting to nobody.
+    /// The text was allowed because the command needs no peer.
     pub(super) local: bool,
     /// A person has allowed this very command, which is good for one execution.
     lifted: bool,

@@ -493,7 +493,7 @@ pub(super) fn is_foreign_pipe(thread: i32, descriptor: i32, own: &Own) -> bool {
 mod tests {
     use super::*;
 
-    /// Whoever traces a program speaks in its place.
+    /// A tracer can make the program do anything.
     #[test]
     fn what_is_traced_lends_nothing() {
         let mut images = Images::new(&[]);

@@ -821,7 +821,7 @@ fn keep(answers: &mut HashSet<(u64, u64)>, question: (u64, u64)) {
     answers.insert(question);
 }
 
-/// Whether a command connects to nobody by what the machine tells of it.
+/// Whether the machine's files tell that a command needs no peer ([`Told::stays_here`]).
 fn told_to_stay(facts: &Facts) -> bool {
     !facts.told.is_empty() && facts.told.values().all(Told::stays_here)
 }

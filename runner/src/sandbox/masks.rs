@@ -24,7 +24,6 @@ use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permis
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
-use super::committed::Repositories;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 use super::still;
 
@@ -115,7 +114,6 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
         asked: 0,
         answers: HashMap::new(),
         certificates: 0,
-        committed: Repositories::default(),
         complete: true,
     };
     for (root, rights) in begin {
@@ -160,7 +158,6 @@ struct Search<'a> {
     /// What must stand before names of these groups, by what is granted around them and whether it is a directory.
     answers: HashMap<(Vec<String>, u8, bool), Option<Cover>>,
     certificates: u64,
-    committed: Repositories,
     complete: bool,
 }
 
@@ -265,10 +262,7 @@ impl Search<'_> {
             if is_git && !is_directory && cover.is_none() {
                 cover = self.hooks_cover(&path, open.granted);
             }
-            if cover == Some(Cover::Hidden)
-                && !is_directory
-                && (self.is_public(&place) || self.is_committed(&place, &text))
-            {
+            if cover == Some(Cover::Hidden) && !is_directory && self.is_public(&place) {
                 cover = None;
             }
             if let Some(cover) = cover {
@@ -345,13 +339,6 @@ impl Search<'_> {
         let (read, public) = public_content(place);
         self.certificates += read;
         public
-    }
-
-    /// Whether its repository has it too. What a whole name calls secret (`.env`) is not looked for there: people put secrets into such
-    /// files, later and in place.
-    fn is_committed(&mut self, place: &Path, name: &str) -> bool {
-        let root = self.begun.iter().find(|root| place.starts_with(root));
-        !self.names.is_literal(name) && root.is_some_and(|root| self.committed.hold(place, root))
     }
 
     /// Covers other names of the files that are covered (hard links), where the search sees them.

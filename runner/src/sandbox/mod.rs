@@ -13,7 +13,6 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod call;
-mod committed;
 mod connect;
 mod disk;
 mod enforce;
@@ -53,7 +52,6 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::call::{block_signals, leave_terminal};
-pub(crate) use self::committed::Repositories;
 pub use self::disk::Disks;
 pub use self::enforce::{Prepared, Step, spawn};
 pub use self::execution::Execution;

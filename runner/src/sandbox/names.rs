@@ -26,7 +26,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames};
 
-use super::committed::Repositories;
 use super::masks;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
@@ -286,12 +285,7 @@ impl Names {
             return None;
         }
         // npm may write a token into the file later, and the watch does not see writes.
-        let name = path.name();
-        let is_committed = || {
-            let root = self.root_of(place).filter(|_| !self.last.is_literal(name));
-            root.is_some_and(|root| Repositories::default().hold(place, &root))
-        };
-        let is_public = || name != masks::NPM_SETTINGS && masks::public_content(place).1 || is_committed();
+        let is_public = || !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place).1;
         if cover == Cover::Hidden && !is_directory && is_public() {
             return None;
         }
