@@ -80,8 +80,11 @@ fn a_further_login_is_at_the_same_host() {
     let file = format!("{dir}/known_hosts");
     let mut site = Site::new(&ssh_target(&sshd, "web", &with_key(&sshd, "key_ed25519")));
     let session = site.open("web");
+    // The login is full once this one has begun: it is said to run before that.
+    let first = json!({ "session": session, "command": "sleep 690", "yield_ms": 0 });
+    assert_eq!(site.call("exec", &first).0["status"], "running");
+    until("it did not begin", || runs("690"));
     let job = json!({ "session": session, "command": "cat", "yield_ms": 0 });
-    assert_eq!(site.call("exec", &job).0["status"], "running");
     let known = std::fs::read_to_string(&file).expect("the known hosts");
     let (shown, others): (Vec<&str>, Vec<&str>) = known.lines().partition(|line| line.contains("ed25519"));
     assert!(!shown.is_empty() && !others.is_empty(), "{known}");
