@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_grammar::{Command, CommandId, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, place};
+use palisade_grammar::{
+    Command, CommandId, Cwd, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, Value, place,
+};
 
 use crate::path::AbsolutePath;
 
@@ -49,8 +51,16 @@ pub enum Remote {
     },
 }
 
-/// Whether a command only runs a tool that is installed already. `is_there` tells whether a project has a file.
-pub fn is_installed(command: &Command, is_there: impl Fn(&str) -> bool) -> bool {
+/// Whether a command needs nothing from a registry: it runs a tool that is installed already, or that an earlier command of the script may
+/// install. If it is not there after all, nothing else comes: a command that is told to need no peer runs without the right to connect.
+///
+/// `is_there` tells whether a project has a file, `read` what stands in one.
+pub fn is_installed(
+    inventory: &Inventory,
+    command: &Command,
+    is_there: impl Fn(&str) -> bool,
+    read: impl Fn(&str) -> Option<String>,
+) -> bool {
     const OTHERS: [&str; 12] = [
         "--package",
         "--call",
@@ -67,6 +77,12 @@ pub fn is_installed(command: &Command, is_there: impl Fn(&str) -> bool) -> bool 
     ];
     let invocation = &command.invocation;
     let words: Vec<&str> = invocation.words.iter().map(String::as_str).collect();
+    let installs = |command: &Command, names: &[&str]| {
+        let named = |name: &String| names.contains(&name.as_str());
+        command.invocation.words.first().is_some_and(named) && command.invocation.groups.contains("package-install")
+    };
+    let earlier = || inventory.commands().iter().take_while(|other| other.id != command.id);
+    let installs_before = |names: &[&str]| earlier().any(|other| installs(other, names));
     if OTHERS.iter().any(|option| invocation.flags.contains(*option)) {
         return false;
     }
@@ -76,11 +92,43 @@ pub fn is_installed(command: &Command, is_there: impl Fn(&str) -> bool) -> bool 
             let tool = operands.find(|word| word.is_none_or(|text| !matches!(text, "--" | "--yes" | "-y" | "--no")));
             let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
             let tool = tool.flatten().filter(plain).filter(|text| !text.starts_with(['-', '.']));
-            tool.is_some_and(|tool| is_there(&format!("node_modules/.bin/{tool}")))
+            let node = ["npm", "pnpm", "yarn", "bun"];
+            tool.is_some_and(|tool| is_there(&format!("node_modules/.bin/{tool}")) || installs_before(&node))
         }
-        ["uv", "uv run"] => is_there("uv.lock") && is_there(".venv"),
+        ["uv", "uv run"] => is_there("uv.lock") && (is_there(".venv") || installs_before(&["uv"])),
+        ["go", "go mod", "go mod tidy"] => read("go.mod").is_some_and(|text| requires_nothing(&text)),
         _ => false,
     }
+}
+
+/// Whether a module of Go needs no other, but for those that lie beside it (`go.mod`, "Go Modules Reference").
+fn requires_nothing(module: &str) -> bool {
+    let (mut required, mut replaced, mut block) = (Vec::new(), BTreeSet::new(), None);
+    for line in module.lines() {
+        let line = line.split("//").next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (directive, rest) = match (block, words.as_slice()) {
+            (_, []) => continue,
+            (Some(_), [")"]) => {
+                block = None;
+                continue;
+            }
+            (None, [directive, "("]) => {
+                block = Some(*directive);
+                continue;
+            }
+            (Some(directive), rest) => (directive, rest),
+            (None, [directive, rest @ ..]) => (*directive, rest),
+        };
+        match (directive, rest) {
+            ("require", [path, ..]) => required.push(*path),
+            ("replace", [path, .., target]) if target.starts_with("./") || target.starts_with("../") => {
+                replaced.insert(*path);
+            }
+            _ => {}
+        }
+    }
+    required.iter().all(|path| replaced.contains(path))
 }
 
 /// The part of a repository's configuration that says where git fetches and pushes.
@@ -191,12 +239,17 @@ impl Repository {
 
     /// The remote that is meant if none is named.
     fn usual(&self, pushes: bool) -> Option<String> {
-        let upstream = self.branches.get(self.branch.as_ref()?);
+        let upstream = match &self.branch {
+            Some(branch) => self.branches.get(branch),
+            None if self.branches.is_empty() => None,
+            None => return None,
+        };
         match upstream {
             Some(upstream) if pushes && upstream.push_remote => None,
             Some(Upstream { remote: Some(remote), .. }) => Some(remote.clone()),
             _ => match self.remotes.len() {
                 1 => self.remotes.keys().next().cloned(),
+                _ if self.branch.is_none() => None,
                 _ => Some("origin".to_owned()),
             },
         }
@@ -253,24 +306,154 @@ enum Left {
     Nothing,
 }
 
-/// What git commands in a script do with remotes, given the repository that each stands in.
+/// What a script knows of repositories: what the machine tells of those that are there, and what its own commands make of them.
+struct Repositories<'k, K> {
+    /// Looks up the repository that a directory belongs to.
+    known: &'k mut K,
+    /// By the tops of their working trees.
+    made: BTreeMap<AbsolutePath, Option<Repository>>,
+    left: Left,
+}
+
+impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
+    fn at(&mut self, directory: &AbsolutePath) -> Option<Repository> {
+        if let Some(made) =
+            std::iter::once(directory.clone()).chain(directory.ancestors()).find_map(|top| self.made.get(&top))
+        {
+            return made.clone();
+        }
+        match self.left {
+            Left::All => (self.known)(directory),
+            Left::Remotes => (self.known)(directory).map(|known| Repository { branch: None, ..known }),
+            Left::Nothing => None,
+        }
+    }
+
+    /// What `git init`, `git clone`, `git worktree add` and `git remote add` make, where their words tell all of it.
+    fn make(&mut self, command: &Command, directory: &AbsolutePath) -> bool {
+        let invocation = &command.invocation;
+        let operands: Option<Vec<&str>> = invocation.operands.iter().map(|word| word.value.literal()).collect();
+        let (Some(operands), Some(words)) = (operands, invocation.words.last()) else { return false };
+        let has = |options: &[&str]| options.iter().any(|option| invocation.flags.contains(*option));
+        let empty = |top: &AbsolutePath| Repository { top: top.as_str().to_owned(), ..Repository::default() };
+        match (words.as_str(), operands.as_slice()) {
+            ("git init", operands @ ([] | [_])) if !has(&["--separate-git-dir", "--template"]) => {
+                let Some(top) = operands.first().map_or_else(|| Some(directory.clone()), |path| join(directory, path))
+                else {
+                    return false;
+                };
+                let is_there = self.at(&top).filter(|known| known.top == top.as_str());
+                if is_there.is_none() && !has(&["--bare"]) {
+                    let new = empty(&top);
+                    self.made.insert(top, Some(new));
+                }
+                true
+            }
+            ("git clone", [url, rest @ ..])
+                if !has(&["--bare", "--mirror", "--origin", "--config", "--separate-git-dir"]) =>
+            {
+                let name = url.trim_end_matches('/').trim_end_matches("/.git").trim_end_matches(".git");
+                let name = rest.first().copied().or_else(|| name.rsplit(['/', ':']).next());
+                let Some(top) = name.filter(|name| !name.is_empty()).and_then(|name| join(directory, name)) else {
+                    return false;
+                };
+                // git writes the path of a repository down from the root.
+                let from = match place(url) {
+                    Some(Place::Path(path)) if path.starts_with('/') => Some(path),
+                    Some(Place::Path(path)) => Some(format!("{directory}/{path}")),
+                    Some(Place::Peer(_)) => Some((*url).to_owned()),
+                    None => None,
+                };
+                let made = from.map(|url| Repository {
+                    remotes: BTreeMap::from([("origin".to_owned(), Urls { fetch: vec![url], ..Urls::default() })]),
+                    ..empty(&top)
+                });
+                self.made.insert(top, made);
+                true
+            }
+            // A worktree has its repository's remotes.
+            ("git worktree add", [path, ..]) => {
+                let (Some(known), Some(top)) = (self.at(directory), join(directory, path)) else { return false };
+                let made = Repository { top: top.as_str().to_owned(), branch: None, ..known };
+                self.made.insert(top, Some(made));
+                true
+            }
+            ("git remote add", [name, url]) if !has(&["--mirror"]) => {
+                let Some(mut known) = self.at(directory) else { return false };
+                let Some(top) = AbsolutePath::new(&known.top) else { return false };
+                let urls = known.remotes.entry((*name).to_owned()).or_default();
+                // Else it says that the remote is there, and changes nothing.
+                if urls.fetch.is_empty() {
+                    urls.fetch.push((*url).to_owned());
+                }
+                self.made.insert(top, Some(known));
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Where a command runs as its text says, from where the script starts: in what the script itself makes there are no links yet.
+fn walked(command: &Command, from: &AbsolutePath) -> Option<AbsolutePath> {
+    let Cwd::Known(steps) = &command.cwd else { return None };
+    steps.iter().try_fold(from.clone(), |current, step| join(&current, step.to.literal()?))
+}
+
+/// A path from a directory, with each `..` taken as it is written.
+fn join(directory: &AbsolutePath, path: &str) -> Option<AbsolutePath> {
+    if path.starts_with(['~', '$']) {
+        return None;
+    }
+    let from = if path.starts_with('/') { AbsolutePath::root() } else { directory.clone() };
+    path.split('/').try_fold(from, |at, part| match part {
+        "" | "." => Some(at),
+        ".." => at.parent(),
+        name => at.child(name),
+    })
+}
+
+/// What git commands in a script do with remotes.
 ///
-/// `repository` is asked for the repository of a command. `below` tells the path groups that have members below a path.
+/// `from` is where the script starts, `directory` tells where a command runs, if that is there, and `repository` which repository a
+/// directory belongs to. `resolve` tells where a URL leads.
 pub fn remotes(
     inventory: &Inventory,
-    mut repository: impl FnMut(&Command) -> Option<Repository>,
+    from: &AbsolutePath,
+    mut directory: impl FnMut(&Command) -> Option<AbsolutePath>,
+    mut repository: impl FnMut(&AbsolutePath) -> Option<Repository>,
     mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
 ) -> BTreeMap<CommandId, Told> {
     let mut all = BTreeMap::new();
-    let mut left = Left::All;
+    let mut repositories = Repositories { known: &mut repository, made: BTreeMap::new(), left: Left::All };
     for command in inventory.commands() {
-        if let Some(told) = of_git(inventory, command, left, &mut repository, &mut resolve) {
+        let doubtful = |reason| matches!(reason, OpaqueReason::DynamicOption | OpaqueReason::UnknownOption);
+        let of_it = || inventory.opaque().iter().filter(|item| item.command == Some(command.id));
+        let plain = command.depth == 0 && !of_it().any(|item| doubtful(item.reason)) && !is_elsewhere(command);
+        let place = directory(command).or_else(|| {
+            walked(command, from).filter(|place| repositories.made.keys().any(|made| place.is_within(made)))
+        });
+        if plain && let Some(told) = of_git(command, place.as_ref(), &mut repositories, &mut resolve) {
             all.insert(command.id, told);
         }
-        let unread = inventory.opaque().iter().any(|item| item.command == Some(command.id));
-        left = if unread { Left::Nothing } else { after(command, left) };
+        if plain && place.is_some_and(|place| repositories.make(command, &place)) {
+            continue;
+        }
+        let unread = of_it().next().is_some();
+        repositories.left = if unread { Left::Nothing } else { after(command, repositories.left) };
+        if repositories.left == Left::Nothing {
+            repositories.made.clear();
+        }
     }
     all
+}
+
+/// Whether options or variables take a git command to another repository, or to other configuration.
+fn is_elsewhere(command: &Command) -> bool {
+    const ELSEWHERE: [&str; 7] =
+        ["-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--repo"];
+    command.invocation.flags.iter().any(|flag| ELSEWHERE.contains(&flag.as_str()))
+        || command.assignments.iter().any(|assignment| assignment.name.starts_with("GIT_"))
 }
 
 fn after(command: &Command, left: Left) -> Left {
@@ -305,20 +488,35 @@ fn after(command: &Command, left: Left) -> Left {
         _ if invocation.groups.contains("read-only") => left,
         Some(name) if KEEP.contains(&name) => left,
         Some("checkout" | "switch" | "branch" | "rebase") if left != Left::Nothing => Left::Remotes,
-        _ if builtin => left,
+        Some("config") if sets_no_remote(command) => left,
+        None if builtin || !changes_settings(command) => left,
         _ => Left::Nothing,
     }
 }
 
-fn of_git(
-    inventory: &Inventory,
+/// Whether a `git config` is about something that says nothing of remotes.
+fn sets_no_remote(command: &Command) -> bool {
+    const SECTIONS: [&str; 11] =
+        ["user", "author", "committer", "init", "commit", "color", "advice", "diff", "merge", "pull", "log"];
+    let key = command.invocation.operands.iter().find_map(|word| word.value.literal().filter(|word| *word != "set"));
+    let section = key.and_then(|key| key.split_once('.')).map(|(section, _)| section);
+    section.is_some_and(|section| SECTIONS.contains(&section)) && command.invocation.operands.len() <= 3
+}
+
+/// Whether a program may change a repository: one that runs code, or that touches more than files with other names.
+fn changes_settings(command: &Command) -> bool {
+    const MAKE: [&str; 3] = ["mkdir", "touch", "sleep"];
+    let is_known = command.invocation.words.first().is_some_and(|name| MAKE.contains(&name.as_str()));
+    let touches = |target: &Value| target.literal().is_none_or(|path| path.split('/').any(|part| part == ".git"));
+    !is_known || command.effects.iter().any(|effect| effect.tree || touches(&effect.target.value))
+}
+
+fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     command: &Command,
-    left: Left,
-    repository: &mut impl FnMut(&Command) -> Option<Repository>,
+    directory: Option<&AbsolutePath>,
+    repositories: &mut Repositories<'_, K>,
     resolve: &mut impl FnMut(&Repository, &str) -> Option<Remote>,
 ) -> Option<Told> {
-    const ELSEWHERE: [&str; 8] =
-        ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--repo"];
     let invocation = &command.invocation;
     let subcommand = invocation.words.first().filter(|name| *name == "git").and(invocation.words.get(1))?;
     let subcommand = subcommand.strip_prefix("git ")?;
@@ -327,26 +525,11 @@ fn of_git(
     if !modules && !matches!(subcommand, "push" | "fetch" | "pull" | "ls-remote" | "clone") {
         return None;
     }
-    let doubtful = |reason| matches!(reason, OpaqueReason::DynamicOption | OpaqueReason::UnknownOption);
-    let opaque = inventory.opaque().iter().any(|item| item.command == Some(command.id) && doubtful(item.reason));
-    let moved = invocation.flags.iter().any(|flag| ELSEWHERE.contains(&flag.as_str()));
-    // Within a loop or a function, what stands below may have run before.
-    if command.depth > 0
-        || opaque
-        || moved
-        || command.assignments.iter().any(|assignment| assignment.name.starts_with("GIT_"))
-    {
-        return None;
-    }
     let mut told = Told::default();
     let operands: Option<Vec<&str>> = invocation.operands.iter().map(|word| word.value.literal()).collect();
     let operands = operands?;
     let named = operands.first().copied();
-    let repository = if left == Left::Nothing || subcommand == "clone" { None } else { repository(command) };
-    let repository = repository.map(|known| match left {
-        Left::All => known,
-        Left::Remotes | Left::Nothing => Repository { branch: None, ..known },
-    });
+    let repository = directory.filter(|_| subcommand != "clone").and_then(|directory| repositories.at(directory));
     let many = invocation.flags.contains("--all") && !pushes || invocation.flags.contains("--multiple");
     let is_place = named.is_some_and(|text| text.contains([':', '/']) || subcommand == "clone");
     let urls: Option<Vec<String>> = match (named, &repository) {
@@ -491,7 +674,9 @@ mod tests {
             }),
             None => None,
         };
-        let all = remotes(&inventory, |_| known.clone(), resolve);
+        let from = AbsolutePath::new("/r").unwrap();
+        let here = |command: &Command| walked(command, &from).filter(|place| *place == from);
+        let all = remotes(&inventory, &from, here, |place| known.clone().filter(|_| place.as_str() == "/r"), resolve);
         let Some(last) = inventory.commands().last().and_then(|command| all.get(&command.id)) else {
             return String::new();
         };
@@ -542,10 +727,36 @@ mod tests {
             ("git remote set-url origin x && git push origin y", String::new()),
             ("./x && git push origin y", String::new()),
             ("git -C sub push origin y", String::new()),
+            ("git -C . push origin y", with("y")),
+            ("git -C . -C sub push origin y", String::new()),
+            ("git clone https://h/a && cd a && git add . && cd .. && git push origin y", with("y")),
             ("source x; git push origin y", String::new()),
             ("for i in 1 2; do git push origin y; git remote set-url origin x; done", String::new()),
             ("f() { git push origin y; }; git remote set-url origin x; f", String::new()),
             ("git -c url.x.insteadOf=y push origin y", String::new()),
+            // What the script itself makes.
+            ("git clone https://h/a && cd a && git push", "remote-url {h/a, https://h/a} | h:443".to_owned()),
+            (
+                "git init n && git -C n remote add o https://h/a && git -C n push o x",
+                "ref {x} | remote-url {h/a, https://h/a} | h:443".to_owned(),
+            ),
+            (
+                "git init -q n; git -C n config user.name x; git -C n remote add o ../near; git -C n fetch",
+                "remote-path {../near} | remote-url {../near} | /near".to_owned(),
+            ),
+            (
+                "git clone -q /srv/near n && git -C n push origin x",
+                "ref {x} | remote-path {/srv/near} | remote-url {/srv/near, srv/near} | /srv/near".to_owned(),
+            ),
+            ("git remote add origin https://h/a && git push origin y", with("y")),
+            ("git init --bare ../o && git push origin y", with("y")),
+            ("git worktree add -b w w && cd w && git push origin w", with("w")),
+            ("git remote add p https://h/a; git remote set-url p https://h/b; git push p y", String::new()),
+            ("git init n && ./x && git -C n remote add o https://h/a && git -C n push o x", String::new()),
+            ("mkdir -p src && git push origin y", with("y")),
+            ("mkdir -p .git && git push origin y", String::new()),
+            ("git config user.name x && git push origin y", with("y")),
+            ("git config remote.origin.pushurl x && git push origin y", String::new()),
         ] {
             assert_eq!(told(CONFIGURATION, script), expected, "{script}");
         }
@@ -568,10 +779,30 @@ mod tests {
             ("uv run --with x pytest", false),
             ("uv sync", false),
             ("npm install tsc", false),
+            ("npm ci && npx jest", true),
+            ("pip install x && npx jest", false),
+            ("npx jest; npm ci", false),
+            ("go mod tidy", false),
         ] {
             let inventory = palisade_grammar::inventory(script.as_bytes());
+            let command = inventory.commands().iter().rfind(|command| command.parent.is_none()).unwrap();
+            assert_eq!(is_installed(&inventory, command, there, |_| None), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_requires_nothing_is_tidied() {
+        for (text, expected) in [
+            ("module example.org/a\n\ngo 1.19\n", true),
+            ("module a\nrequire example.org/b v1.0.0 // indirect\n", false),
+            ("module a\nrequire (\n\texample.org/b v1.0.0\n)\n", false),
+            ("module a\nrequire (\n\tb v1.0.0\n)\nreplace b => ./b\n", true),
+            ("module a\nrequire b v1.0.0\nreplace (\n\tb v1.0.0 => ../b\n)\n", true),
+            ("module a\nrequire b v1.0.0\nreplace b => example.org/c v1.0.0\n", false),
+        ] {
+            let inventory = palisade_grammar::inventory(b"go mod tidy");
             let command = inventory.commands().first().unwrap();
-            assert_eq!(is_installed(command, there), expected, "{script}");
+            assert_eq!(is_installed(&inventory, command, |_| false, |_| Some(text.to_owned())), expected, "{text}");
         }
     }
 

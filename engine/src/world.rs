@@ -69,19 +69,21 @@ impl World {
             let plain = |index| facts.paths.get(&(command.id, index)).is_some_and(|path| self.exists(&facts, path));
             links |= makes_links(inventory, command, plain);
         }
-        let resolve = |_: &Repository, url: &str| match place(url)? {
+        let resolve = |repository: &Repository, url: &str| match place(url)? {
             Place::Peer(peer) => Some(Remote::Peer(peer)),
             Place::Path(path) => {
-                let path = self.locate(&Value::Literal(path), Some(&facts.workspace))?;
+                let top = AbsolutePath::new(&repository.top);
+                let path = self.locate(&Value::Literal(path), top.as_ref())?;
                 Some(Remote::Path { below: Some(self.groups_below(vocabulary, &path)), path })
             }
         };
-        facts.told = told::remotes(inventory, |_| self.repository.clone(), resolve);
+        let directory = |command: &Command| facts.directories.get(&command.id).cloned();
+        facts.told = told::remotes(inventory, &facts.cwd, directory, |_| self.repository.clone(), resolve);
         for command in inventory.commands().iter().filter(|_| self.files.is_some()) {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))
             };
-            if told::is_installed(command, there) {
+            if told::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
             }
         }

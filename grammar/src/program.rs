@@ -934,9 +934,13 @@ impl<'t, 'a> Parse<'t, 'a> {
         let name = first.word.value.literal().map(str::to_ascii_lowercase);
         let known = |setting: &String| {
             let setting = setting.to_ascii_lowercase();
-            match setting.strip_suffix('*') {
-                Some(stem) => name.as_ref().is_some_and(|name| name.starts_with(stem)),
-                None => name.as_ref() == Some(&setting),
+            match (setting.split_once('*'), &name) {
+                (_, None) => false,
+                (Some((stem, "")), Some(name)) => name.starts_with(stem),
+                (Some((stem, last)), Some(name)) => {
+                    name.strip_prefix(stem).is_some_and(|rest| rest.len() > last.len() && rest.ends_with(last))
+                }
+                (None, Some(name)) => *name == setting,
             }
         };
         if !set {
@@ -948,7 +952,9 @@ impl<'t, 'a> Parse<'t, 'a> {
         }
         self.set_to(operands);
         let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
-        let usual = self.entry.effects.iter().filter(|_| chosen.is_empty() && !harmless);
+        let elsewhere = !chosen.is_empty() || self.chosen.iter().any(|option| option.instead);
+        let free = harmless || self.entry.weighed.iter().any(known);
+        let usual = self.entry.effects.iter().filter(|_| !elsewhere && !free);
         for implied in usual.chain(chosen.iter().copied()) {
             self.implied(implied, first);
         }

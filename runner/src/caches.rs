@@ -109,7 +109,10 @@ impl Caches {
             ("NUGET_PACKAGES", own("nuget")),
             ("YARN_GLOBAL_FOLDER", own("yarn")),
             ("npm_config_cache", own("npm")),
-            ("npm_config_store_dir", own("pnpm")),
+            ("PNPM_HOME", own("pnpm")),
+            // Tools that look for a newer version of themselves would be refused the connection.
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
+            ("npm_config_update_notifier", "false".to_owned()),
         ];
         let is_set = |name: &str| set.iter().any(|(known, _)| known == name);
         let rows = rows.into_iter().filter(|(name, _)| !is_set(name));

@@ -259,12 +259,14 @@ impl Surroundings {
             }
         };
         let directory = |command: &Command| facts.directories.get(&command.id);
-        let mut told = remotes(inventory, |command| repository::repository(directory(command)?), resolve);
+        let stands = |command: &Command| directory(command).cloned();
+        let mut told = remotes(inventory, &facts.cwd, stands, repository::repository, resolve);
         for command in inventory.commands() {
             let is_there = |name: &str| {
                 directory(command).is_some_and(|directory| repository::is_there(directory, &self.workspace, name))
             };
-            if is_installed(command, is_there) {
+            let read = |name: &str| repository::text(&Path::new(directory(command)?.as_str()).join(name));
+            if is_installed(inventory, command, is_there, read) {
                 told.entry(command.id).or_default().installed = true;
             }
         }

@@ -60,8 +60,8 @@ fn beside(directory: &Path, path: &str) -> PathBuf {
     directory.join(path)
 }
 
-/// A short regular file.
-fn text(path: &Path) -> Option<String> {
+/// What stands in a short regular file.
+pub(super) fn text(path: &Path) -> Option<String> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).ok()?;
     let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;

@@ -7,96 +7,46 @@
 //!
 //! A git that connects to nothing may have other code loaded into it. So who makes the call proves little, and all rests on the comparison.
 //!
-//! Decided here: which settings are harmless. Not decided here: who is git (`guard`), and which file it is (`names.rs`).
+//! Decided here: which differences are harmless. Not decided here: who is git (`guard`), and which settings are harmless whatever their
+//! value (`git_settings.rs`).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use git2::Config;
 use libc::c_int;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::execution::open_as;
+use super::git_settings;
 
 /// The longest file of settings that is carried over, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Settings of any value, by section and name, or with `*` for what stands between.
-const HARMLESS: &[&str] = &[
-    "user.name",
-    "user.email",
-    "core.filemode",
-    "core.ignorecase",
-    "core.symlinks",
-    "core.precomposeunicode",
-    "core.logallrefupdates",
-    "core.autocrlf",
-    "core.eol",
-    "core.safecrlf",
-    "core.quotepath",
-    "core.abbrev",
-    "core.sparsecheckout",
-    "core.sparsecheckoutcone",
-    "branch.*.merge",
-    "branch.*.rebase",
-    "branch.*.description",
-    "branch.autosetuprebase",
-    "branch.autosetupmerge",
-    "branch.sort",
-    "pull.rebase",
-    "pull.ff",
-    "push.autosetupremote",
-    "push.followtags",
-    "fetch.prune",
-    "fetch.prunetags",
-    "fetch.parallel",
-    "rebase.autostash",
-    "rebase.autosquash",
-    "rebase.updaterefs",
-    "merge.conflictstyle",
-    "merge.ff",
-    "merge.renames",
-    "init.defaultbranch",
-    "commit.verbose",
-    "diff.renames",
-    "diff.algorithm",
-    "diff.colormoved",
-    "diff.mnemonicprefix",
-    "diff.submodule",
-    "color.ui",
-    "color.diff",
-    "color.status",
-    "color.branch",
-    "column.ui",
-    "log.date",
-    "log.decorate",
-    "status.short",
-    "status.branch",
-    "status.submodulesummary",
-    "status.showuntrackedfiles",
-    "rerere.enabled",
-    "rerere.autoupdate",
-    "gc.auto",
-    "gc.autodetach",
-    "maintenance.auto",
-    "maintenance.strategy",
-    "submodule.*.active",
-    "submodule.active",
-    "submodule.*.branch",
-    "submodule.recurse",
-    "tag.sort",
-    "versionsort.suffix",
-    "index.version",
-    "feature.manyfiles",
-];
-
-/// The name of the file and the directory that it is in.
+/// Whether this is a file of settings: a repository's, one of its worktrees', or a submodule's.
 pub(super) fn is_named(place: &Path) -> bool {
-    place.ends_with(".git/config")
+    place.ends_with(".git/config") || is_of_worktree(place) || module_of(place).is_some()
+}
+
+/// Whether it is the file of a repository's first worktree, which git makes when that gets settings of its own.
+pub(super) fn is_of_worktree(place: &Path) -> bool {
+    place.ends_with(".git/config.worktree")
+}
+
+/// The directory that holds a repository, and the name of its submodule whose settings this file has.
+fn module_of(place: &Path) -> Option<(&Path, &Path)> {
+    let repository = place.parent()?;
+    if place.file_name()? != "config" {
+        return None;
+    }
+    let modules = repository.ancestors().find(|above| above.ends_with(".git/modules"))?;
+    let name = repository.strip_prefix(modules).ok().filter(|name| !name.as_os_str().is_empty())?;
+    Some((modules.parent()?.parent()?, name))
 }
 
 /// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs, and removes
@@ -104,16 +54,22 @@ pub(super) fn is_named(place: &Path) -> bool {
 ///
 /// # Errors
 /// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
-pub(super) fn take_over(thread: i32, place: &Path) -> Result<(), c_int> {
+///
+/// `is_beyond` tells whether no session changes anything at a path, as those outside see it.
+pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> bool) -> Result<(), c_int> {
     let refused = |_| libc::EACCES;
     let lock = PathBuf::from(format!("{}.lock", place.display()));
     let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
     // The server's own view has no mask.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let file =
-        openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
-    let present = text_of(&file).map_err(refused)?;
-    let merged = merged(&present, &written).map_err(refused)?.ok_or(libc::EACCES)?;
+    let open = |flags, mode| openat2(CWD, place, flags | OFlags::CLOEXEC, mode, ResolveFlags::NO_SYMLINKS);
+    let present = match open(OFlags::PATH, Mode::empty()) {
+        Err(Errno::NOENT) if is_of_worktree(place) => None,
+        found => Some(found.map_err(|errno| errno.raw_os_error())?),
+    };
+    let text = present.as_ref().map_or_else(|| Ok(Vec::new()), text_of).map_err(refused)?;
+    let merged = merged(place, &text, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
+    let new = || open(OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from(0o644));
+    let file = present.map_or_else(new, Ok).map_err(|errno| errno.raw_os_error())?;
     // In place: a new file would come out from under the masks of all sessions.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
@@ -141,9 +97,17 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
 
 /// The present text with the settings of the written one; none if a difference is not harmless. The result holds the present text and
 /// what libgit2 writes, and no byte of the written text: git need not read that as libgit2 does.
-fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
+fn merged(
+    place: &Path,
+    present: &[u8],
+    written: &[u8],
+    is_beyond: impl Fn(&Path) -> bool,
+) -> io::Result<Option<Vec<u8>>> {
     // No other file is read for what stands in these.
-    let includes = |text: &[u8]| String::from_utf8_lossy(text).to_ascii_lowercase().contains("include");
+    let includes = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+        text.split('[').skip(1).any(|section| section.trim_start().starts_with("include"))
+    };
     if includes(present) || includes(written) {
         return Ok(None);
     }
@@ -163,7 +127,9 @@ fn merged(present: &[u8], written: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let harmless = |value: &Option<String>| {
             let value = value.as_deref();
             value.is_some_and(|value| {
-                is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value))
+                (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value)))
+                    || name == "core.worktree" && is_tree_of_module(place, value)
+                    || general(name) == "remote.*.url" && path_from(place, value).is_some_and(|path| is_beyond(&path))
             })
         };
         if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) {
@@ -214,12 +180,10 @@ fn general(name: &str) -> String {
     parts.map_or_else(|| name.to_owned(), |(section, last)| format!("{section}.*.{last}"))
 }
 
-/// Whether a setting says where something comes from or goes to.
+/// Whether a setting says where something comes from or goes to, or what a person works with.
 fn is_only_added(name: &str) -> bool {
-    let general = general(name);
-    general != "remote.*.fetch"
-        && (name.starts_with("remote.")
-            || ["branch.*.remote", "branch.*.merge", "submodule.*.url"].contains(&general.as_str()))
+    ["remote.*.url", "branch.*.remote", "branch.*.merge", "core.pager", "core.editor", "sequence.editor"]
+        .contains(&general(name).as_str())
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
@@ -252,42 +216,127 @@ fn is_harmless(name: &str, value: &str) -> bool {
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
         "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
-        "push.default" => ["simple", "nothing"].contains(&value),
+        "push.default" => ["simple", "current", "nothing"].contains(&value),
         name if name.starts_with("alias.") => is_plain_alias(value),
+        // Programs that a person has, under names that no workspace gives a meaning.
+        "core.pager" => ["", "cat", "less", "less -F", "less -R", "less -FRX"].contains(&value),
+        "core.editor" | "sequence.editor" => ["true", ":", "cat", "vi", "vim", "nano"].contains(&value),
+        name if name.starts_with("pager.") => ["true", "false"].contains(&value),
         "core.repositoryformatversion" => ["0", "1"].contains(&value),
+        // What it makes git read is kept as this file is.
+        "extensions.worktreeconfig" => ["true", "false"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
-        general => HARMLESS.contains(&general),
+        general => git_settings::is_harmless(general),
     }
+}
+
+/// Whether the files of a submodule are where its name says: elsewhere git would put its files over others.
+fn is_tree_of_module(place: &Path, value: &str) -> bool {
+    let tree = place.parent().filter(|_| !value.starts_with('/')).and_then(|from| joined(from, value));
+    module_of(place).is_some_and(|(top, name)| tree == Some(top.join(name)))
+}
+
+/// The repository that an address names by its path, from the top of the one whose settings these are.
+fn path_from(place: &Path, value: &str) -> Option<PathBuf> {
+    let top = place.parent().filter(|_| place.ends_with(".git/config"))?.parent()?;
+    let is_path = !value.is_empty() && !value.contains(':') && !value.starts_with(['-', '~']);
+    joined(top, value).filter(|_| is_path)
+}
+
+/// A path from a directory, with each `..` taken as it is written.
+fn joined(from: &Path, path: &str) -> Option<PathBuf> {
+    Path::new(path).components().try_fold(from.to_owned(), |mut joined, part| {
+        match part {
+            Component::RootDir => joined = PathBuf::from("/"),
+            Component::ParentDir => _ = joined.pop(),
+            Component::Normal(part) => joined.push(part),
+            Component::CurDir => {}
+            Component::Prefix(_) => return None,
+        }
+        Some(joined)
+    })
 }
 
 /// Whether an alias stands for what looks around or prepares, and what git does for it runs and sends nothing. A person may have another
 /// alias of that name.
 fn is_plain_alias(value: &str) -> bool {
-    const SUBCOMMANDS: [&str; 10] =
-        ["add", "branch", "checkout", "commit", "diff", "log", "restore", "show", "status", "switch"];
-    const OPTIONS: [&str; 19] = [
-        "-1",
+    const SUBCOMMANDS: [&str; 14] = [
+        "add",
+        "blame",
+        "branch",
+        "checkout",
+        "commit",
+        "diff",
+        "log",
+        "ls-files",
+        "restore",
+        "rev-parse",
+        "shortlog",
+        "show",
+        "status",
+        "switch",
+    ];
+    const OPTIONS: [&str; 33] = [
         "-a",
         "-am",
         "-b",
+        "-c",
         "-m",
+        "-n",
+        "-p",
         "-s",
         "-sb",
+        "-u",
         "-v",
         "-vv",
+        "--abbrev-commit",
+        "--abbrev-ref",
         "--all",
+        "--amend",
         "--branch",
         "--cached",
         "--decorate",
         "--graph",
         "--name-only",
+        "--name-status",
+        "--no-edit",
+        "--no-merges",
         "--oneline",
+        "--patch",
+        "--reverse",
         "--short",
         "--staged",
         "--stat",
+        "--word-diff",
+        "HEAD",
+        "--",
     ];
-    let mut words = value.split(' ');
-    words.next().is_some_and(|word| SUBCOMMANDS.contains(&word)) && words.all(|word| OPTIONS.contains(&word))
+    let is_count = |word: &str| word.strip_prefix('-').is_some_and(|count| count.parse::<u16>().is_ok());
+    // `%G` runs what checks signatures, and `%x1b` is a byte that a terminal obeys.
+    let is_form = |word: &str| {
+        let form = ["--format=", "--pretty=", "--date="].iter().find_map(|option| word.strip_prefix(option));
+        form.is_some_and(|form| !form.contains("%G") && !form.contains("%x"))
+    };
+    let Some(words) = shell_words(value) else { return false };
+    let mut words = words.iter().map(String::as_str);
+    words.next().is_some_and(|word| SUBCOMMANDS.contains(&word))
+        && words.all(|word| OPTIONS.contains(&word) || is_count(word) || is_form(word))
+}
+
+/// The words of an alias, as git splits it: quotes hold together what they enclose. None if it has a backslash or a quote is open.
+fn shell_words(value: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for letter in value.chars() {
+        match (letter, quote) {
+            ('\\', _) => return None,
+            ('\'' | '"', None) => quote = Some(letter),
+            (letter, Some(open)) if letter == open => quote = None,
+            (' ', None) => words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty())),
+            (letter, _) => word.push(letter),
+        }
+    }
+    words.extend(Some(word).filter(|word| !word.is_empty()));
+    quote.is_none().then_some(words)
 }
 
 /// Whether what is fetched becomes branches of the remote, and none of the repository's own.
@@ -329,8 +378,14 @@ mod tests {
     const PRESENT: &str =
         "[core]\n\tbare = false # kept\n\teditor = vim\n[remote \"o\"]\n\turl = https://example.com/a\n";
 
+    fn is_beyond(path: &Path) -> bool {
+        !path.starts_with("/w")
+    }
+
     fn merge(written: &str) -> Option<String> {
-        merged(PRESENT.as_bytes(), written.as_bytes()).unwrap().map(|text| String::from_utf8(text).unwrap())
+        merged(Path::new("/w/.git/config"), PRESENT.as_bytes(), written.as_bytes(), is_beyond)
+            .unwrap()
+            .map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -360,6 +415,11 @@ mod tests {
         for (value, carried) in [
             ("checkout", true),
             ("log --oneline --graph", true),
+            ("log -1 --format='%h --output=x'", true),
+            ("log -1 --format='%h\\\\' --output=x", false),
+            ("log --format='%G?'", false),
+            ("log '--output=x'", false),
+            ("log --format='%h", false),
             ("push", false),
             ("log --output=x", false),
             ("-c core.pager=./x log", false),
@@ -369,6 +429,37 @@ mod tests {
             let merged = merge(&format!("{PRESENT}[alias]\n\tco = {value}\n"));
             assert_eq!(merged.is_some(), carried, "{value}");
         }
+    }
+
+    #[test]
+    fn a_remote_may_lie_where_no_session_writes() {
+        for (value, carried) in [
+            ("/srv/r.git", true),
+            ("../r.git", true),
+            ("../w/evil", false),
+            ("evil", false),
+            ("/srv/../w/evil", false),
+            ("~/r.git", false),
+        ] {
+            let merged = merge(&format!("{PRESENT}[remote \"p\"]\n\turl = {value}\n"));
+            assert_eq!(merged.is_some(), carried, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_submodules_files_stay_where_its_name_says() {
+        for (place, value, carried) in [
+            ("/w/.git/modules/libs/a/config", "../../../../libs/a", true),
+            ("/w/.git/modules/libs/a/config", "../../../../libs/b", false),
+            ("/w/.git/modules/libs/a/config", "../../../../..", false),
+            ("/w/.git/modules/libs/a/config", "/w/libs/a", false),
+            ("/w/.git/config", "../w", false),
+        ] {
+            let written = format!("{PRESENT}[core]\n\tworktree = {value}\n");
+            let merged = merged(Path::new(place), PRESENT.as_bytes(), written.as_bytes(), is_beyond).unwrap();
+            assert_eq!(merged.is_some(), carried, "{place} {value}");
+        }
+        assert!(is_named(Path::new("/w/.git/config.worktree")) && !is_named(Path::new("/w/.git/modules/config")));
     }
 
     #[test]
@@ -391,7 +482,6 @@ mod tests {
             "[diff \"x\"]\n\ttextconv = ./x\n",
             "[core]\n\tworktree = /\n",
             "[core]\n\tbare = true\n",
-            "[extensions]\n\tworktreeConfig = true\n",
             "[remote \"o\"]\n\tpushurl = https://example.com/b\n",
             "[remote \"o\"]\n\tfetch = +refs/heads/*:refs/heads/*\n",
             "[remote \"p\"]\n\turl = ./evil\n",
@@ -409,6 +499,6 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        assert!(merged(PRESENT.as_bytes(), b"[core\n").is_err());
+        assert!(merged(Path::new("/w/.git/config"), PRESENT.as_bytes(), b"[core\n", is_beyond).is_err());
     }
 }

@@ -241,7 +241,7 @@ impl Guard {
         if let Ok(Some(place)) = &place
             && kind == Made::Moved
             && git_config::is_named(place)
-            && names.is_kept(place)
+            && (git_config::is_of_worktree(place) || names.is_kept(place))
         {
             return self.change_settings(call, names, place);
         }
@@ -262,7 +262,8 @@ impl Guard {
         if !is_waiting(&self.listener, call.id) {
             return;
         }
-        let taken = if is_git { git_config::take_over(call.thread, place) } else { Err(libc::EACCES) };
+        let is_beyond = |path: &Path| names.is_beyond(path);
+        let taken = if is_git { git_config::take_over(call.thread, place, is_beyond) } else { Err(libc::EACCES) };
         if taken.is_err() {
             names.tell_kept(place);
         }

@@ -19,6 +19,7 @@ mod enforce;
 mod execution;
 mod first;
 mod git_config;
+mod git_settings;
 mod group;
 mod guard;
 pub(crate) mod keeper;

@@ -382,6 +382,22 @@ impl Names {
         around.last().map(|root| PathBuf::from(root.as_str()))
     }
 
+    /// Whether nothing that a session does changes what is at this path for those outside: the session cannot write there, or writes to a
+    /// directory of its own instead.
+    pub(super) fn is_beyond(&self, place: &Path) -> bool {
+        let existing = place.ancestors().find(|above| above.symlink_metadata().is_ok());
+        let Some((real, rest)) =
+            existing.and_then(|above| Some((above.canonicalize().ok()?, place.strip_prefix(above).ok()?)))
+        else {
+            return false;
+        };
+        let place = real.join(rest);
+        place
+            .to_str()
+            .and_then(AbsolutePath::new)
+            .is_some_and(|path| self.facts.scratch.holds(&path) || self.root_of(&place).is_none())
+    }
+
     /// Whether a person may work in this directory as the top of something: the workspace, and what was granted.
     fn is_root(&self, directory: &Path) -> bool {
         let path = AbsolutePath::new(&directory.to_string_lossy());
