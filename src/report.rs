@@ -149,18 +149,29 @@ pub(crate) fn denied_program(denied: &DeniedProgram) -> String {
     text
 }
 
+/// Characters of a script's line that are shown with a reason.
+const MAX_LINE: usize = 160;
+
 /// The line that a span stands in, with a caret under each of its characters. Nothing if the text shown is not the text
 /// that the span was measured in, as when something was redacted.
 fn caret(script: &str, [start, end]: [usize; 2]) -> String {
     let (Some(before), Some(inside)) = (script.get(..start), script.get(start..end)) else { return String::new() };
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let Some(line) = script.get(line_start..).and_then(|rest| rest.lines().next()) else { return String::new() };
-    if line.chars().count() > 200 || script.contains("[redacted:") || inside.is_empty() {
+    if script.contains("[redacted:") || inside.is_empty() {
         return String::new();
     }
     let indent = before.get(line_start..).unwrap_or_default().chars().count();
     let width = inside.lines().next().unwrap_or_default().chars().count().max(1);
-    format!("  {}\n  {}{}\n", printable(line), " ".repeat(indent), "^".repeat(width))
+    // Of a long line the part that is meant, with some of what stands before it.
+    let length = line.chars().count();
+    let from = if length > MAX_LINE { indent.saturating_sub(MAX_LINE / 4) } else { 0 };
+    let shown: String = line.chars().skip(from).take(MAX_LINE).collect();
+    let begun = if from > 0 { "…" } else { "" };
+    let cut = if length > from + MAX_LINE { "…" } else { "" };
+    let blank = " ".repeat(indent - from + begun.chars().count());
+    let carets = "^".repeat(width.min(from + MAX_LINE - indent));
+    format!("  {begun}{}{cut}\n  {blank}{carets}\n", printable(&shown))
 }
 
 /// JSON with all in its texts escaped that [`printable()`] replaces; such characters stand nowhere else in it.
@@ -205,6 +216,14 @@ mod tests {
         assert_eq!(caret("ls\nsudo ls é", [3, 10]), "  sudo ls é\n  ^^^^^^^\n");
         assert_eq!(caret("é sudo", [3, 7]), "  é sudo\n    ^^^^\n");
         assert_eq!(caret("x", [5, 9]), "");
+        let long = format!("{} && sudo ls && {}", "x".repeat(200), "y".repeat(200));
+        let shown = caret(&long, [204, 211]);
+        let (line, carets) = shown.split_once('\n').expect("two lines");
+        assert_eq!(line.chars().count(), MAX_LINE + 4, "{shown}");
+        assert!(line.starts_with("  …x") && line.ends_with("y…"), "{shown}");
+        let at = carets.find('^').expect("a caret");
+        let under: String = line.chars().skip(at).take(carets.trim().len()).collect();
+        assert_eq!(under, "sudo ls");
     }
 
     #[test]

@@ -239,20 +239,26 @@ impl Repository {
 
     /// The remote that is meant if none is named.
     fn usual(&self, pushes: bool) -> Option<String> {
-        let upstream = match &self.branch {
-            Some(branch) => self.branches.get(branch),
-            None if self.branches.is_empty() => None,
-            None => return None,
+        let only = || self.remotes.keys().next().filter(|_| self.remotes.len() == 1).cloned();
+        let Some(branch) = &self.branch else {
+            // Whichever branch it is: nothing but the one remote can be meant.
+            let agrees = |upstream: &Upstream| {
+                !(pushes && upstream.push_remote)
+                    && upstream.remote.as_ref().is_none_or(|name| Some(name) == only().as_ref())
+            };
+            return only().filter(|_| self.branches.values().all(agrees));
         };
-        match upstream {
+        match self.branches.get(branch) {
             Some(upstream) if pushes && upstream.push_remote => None,
             Some(Upstream { remote: Some(remote), .. }) => Some(remote.clone()),
-            _ => match self.remotes.len() {
-                1 => self.remotes.keys().next().cloned(),
-                _ if self.branch.is_none() => None,
-                _ => Some("origin".to_owned()),
-            },
+            _ => only().or_else(|| Some("origin".to_owned())),
         }
+    }
+
+    /// Whether each of its remotes is a directory of the machine.
+    fn is_near(&self) -> bool {
+        let mut urls = self.remotes.values().flat_map(|urls| urls.fetch.iter().chain(&urls.push));
+        urls.all(|url| matches!(place(url), Some(Place::Path(_))))
     }
 
     /// The one URL of a remote.
@@ -303,6 +309,9 @@ fn short(name: &str) -> String {
 enum Left {
     All,
     Remotes,
+    /// Programs of the workspace have run, where the kernel lets them change no remote that is there: at most they add one. What is known is
+    /// good for what needs no peer, since git gets no right to connect then.
+    Near,
     Nothing,
 }
 
@@ -320,11 +329,17 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
         if let Some(made) =
             std::iter::once(directory.clone()).chain(directory.ancestors()).find_map(|top| self.made.get(&top))
         {
-            return made.clone();
+            return made
+                .clone()
+                .filter(|made| self.left != Left::Nothing && (self.left != Left::Near || made.is_near()));
         }
         match self.left {
             Left::All => (self.known)(directory),
             Left::Remotes => (self.known)(directory).map(|known| Repository { branch: None, ..known }),
+            Left::Near => {
+                let known = (self.known)(directory).filter(Repository::is_near);
+                known.map(|known| Repository { branch: None, ..known })
+            }
             Left::Nothing => None,
         }
     }
@@ -415,11 +430,12 @@ fn join(directory: &AbsolutePath, path: &str) -> Option<AbsolutePath> {
 
 /// What git commands in a script do with remotes.
 ///
-/// `from` is where the script starts, `directory` tells where a command runs, if that is there, and `repository` which repository a
+/// `from` is where the script starts, `held` whether the kernel keeps the settings of repositories, `directory` tells where a command runs, if that is there, and `repository` which repository a
 /// directory belongs to. `resolve` tells where a URL leads.
 pub fn remotes(
     inventory: &Inventory,
     from: &AbsolutePath,
+    held: bool,
     mut directory: impl FnMut(&Command) -> Option<AbsolutePath>,
     mut repository: impl FnMut(&AbsolutePath) -> Option<Repository>,
     mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
@@ -429,20 +445,33 @@ pub fn remotes(
     for command in inventory.commands() {
         let doubtful = |reason| matches!(reason, OpaqueReason::DynamicOption | OpaqueReason::UnknownOption);
         let of_it = || inventory.opaque().iter().filter(|item| item.command == Some(command.id));
-        let plain = command.depth == 0 && !of_it().any(|item| doubtful(item.reason)) && !is_elsewhere(command);
+        let plain = !of_it().any(|item| doubtful(item.reason)) && !is_elsewhere(command);
         let place = directory(command).or_else(|| {
             walked(command, from).filter(|place| repositories.made.keys().any(|made| place.is_within(made)))
         });
-        if plain && let Some(told) = of_git(command, place.as_ref(), &mut repositories, &mut resolve) {
+        // Within a loop or a function, what stands below may have run before.
+        let outside = repositories.left;
+        let nested = command.depth > 0;
+        if nested && outside != Left::Nothing {
+            repositories.left = Left::Near;
+        }
+        if plain
+            && (held || !nested)
+            && let Some(told) = of_git(command, place.as_ref(), &mut repositories, &mut resolve)
+        {
             all.insert(command.id, told);
         }
-        if plain && place.is_some_and(|place| repositories.make(command, &place)) {
+        repositories.left = outside;
+        if plain && !nested && place.is_some_and(|place| repositories.make(command, &place)) {
             continue;
         }
         let unread = of_it().next().is_some();
-        repositories.left = if unread { Left::Nothing } else { after(command, repositories.left) };
-        if repositories.left == Left::Nothing {
-            repositories.made.clear();
+        let left = if unread { Left::Nothing } else { after(command, repositories.left) };
+        repositories.left = if held && left == Left::Nothing { Left::Near } else { left };
+        match repositories.left {
+            Left::All | Left::Remotes => {}
+            Left::Near => repositories.made.retain(|_, made| made.as_ref().is_some_and(Repository::is_near)),
+            Left::Nothing => repositories.made.clear(),
         }
     }
     all
@@ -487,7 +516,8 @@ fn after(command: &Command, left: Left) -> Left {
     match subcommand.filter(|_| git) {
         _ if invocation.groups.contains("read-only") => left,
         Some(name) if KEEP.contains(&name) => left,
-        Some("checkout" | "switch" | "branch" | "rebase") if left != Left::Nothing => Left::Remotes,
+        Some("checkout" | "switch" | "branch" | "rebase") if left == Left::All => Left::Remotes,
+        Some("checkout" | "switch" | "branch" | "rebase") => left,
         Some("config") if sets_no_remote(command) => left,
         None if builtin || !changes_settings(command) => left,
         _ => Left::Nothing,
@@ -664,6 +694,10 @@ mod tests {
 "#;
 
     fn told(configuration: &str, script: &str) -> String {
+        told_where(false, configuration, script)
+    }
+
+    fn told_where(held: bool, configuration: &str, script: &str) -> String {
         let known = Repository::read("/r", configuration, MODULES, "ref: refs/heads/topic\n");
         let inventory = palisade_grammar::inventory(script.as_bytes());
         let resolve = |_: &Repository, url: &str| match place(url) {
@@ -676,7 +710,8 @@ mod tests {
         };
         let from = AbsolutePath::new("/r").unwrap();
         let here = |command: &Command| walked(command, &from).filter(|place| *place == from);
-        let all = remotes(&inventory, &from, here, |place| known.clone().filter(|_| place.as_str() == "/r"), resolve);
+        let all =
+            remotes(&inventory, &from, held, here, |place| known.clone().filter(|_| place.as_str() == "/r"), resolve);
         let Some(last) = inventory.commands().last().and_then(|command| all.get(&command.id)) else {
             return String::new();
         };
@@ -721,7 +756,7 @@ mod tests {
             ("git clone git@github.com:acme/app.git", app.to_owned()),
             ("git add -A && git commit -m x && git push", with("topic")),
             ("git checkout -b y && git push origin y", with("y")),
-            // Without a branch the usual remote is not known.
+            // Without a branch the usual remote is not known, where there are several.
             ("git checkout -b y && git push", String::new()),
             ("git submodule update --init", "remote-url {c/s, https://c/s} | c:443".to_owned()),
             ("git remote set-url origin x && git push origin y", String::new()),
@@ -759,6 +794,26 @@ mod tests {
             ("git config remote.origin.pushurl x && git push origin y", String::new()),
         ] {
             assert_eq!(told(CONFIGURATION, script), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_own_code_leaves_of_remotes() {
+        const NEAR: &str = "[remote \"o\"]\n\turl = ../near\n[branch \"topic\"]\n\tremote = o\n";
+        const FAR: &str = "[remote \"o\"]\n\turl = https://h/a\n";
+        let near = "remote-path {../near} | remote-url {../near} | /near";
+        for (held, configuration, script, expected) in [
+            (false, NEAR, "git checkout main && git push", near),
+            (true, NEAR, "./x && git push", near),
+            (false, NEAR, "./x && git push", ""),
+            (true, NEAR, "for i in 1 2; do git push; done", near),
+            (false, NEAR, "for i in 1 2; do git push; done", ""),
+            (true, FAR, "(git push o)", ""),
+            (true, FAR, "./x && git push o", ""),
+            (true, FAR, "git checkout main && git push", "remote-url {h/a, https://h/a} | h:443"),
+            (true, "[remote \"o\"]\n\turl = ../near\n[remote \"p\"]\n\turl = ../near\n", "./x && git push", ""),
+        ] {
+            assert_eq!(told_where(held, configuration, script), expected, "{held} {script}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Value, place};
 
 use crate::facts::{Facts, Origin, Program, Transport};
+use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::told::{self, Remote, Repository};
 use crate::vocabulary::Vocabulary;
@@ -78,7 +79,8 @@ impl World {
             }
         };
         let directory = |command: &Command| facts.directories.get(&command.id).cloned();
-        facts.told = told::remotes(inventory, &facts.cwd, directory, |_| self.repository.clone(), resolve);
+        let held = no_gain::may_hold(&facts);
+        facts.told = told::remotes(inventory, &facts.cwd, held, directory, |_| self.repository.clone(), resolve);
         for command in inventory.commands().iter().filter(|_| self.files.is_some()) {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))

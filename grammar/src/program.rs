@@ -72,6 +72,8 @@ pub(crate) enum Child {
 pub(crate) enum Runs {
     /// In a shell of its own.
     Elsewhere,
+    /// The same; the text is what is certain of code that is not known, and may stop in the middle.
+    Begun,
     /// In a shell of its own, whose commands can read on where the code was read.
     Stdin,
     /// In the shell that runs the command, at once.
@@ -1081,7 +1083,10 @@ impl<'t, 'a> Parse<'t, 'a> {
         let written = invocation.words.last().and_then(|words| words.rsplit(' ').next()).unwrap_or_default();
         let operands = |fits: &dyn Fn(&Arg) -> bool| !self.operands.is_empty() && self.operands.iter().all(fits);
         // npm takes such a word for the value of the option before it: `--offline false` (nopt).
-        let is_value = |arg: &Arg| arg.word.value.literal().is_none_or(|word| matches!(word, "true" | "false"));
+        let is_value = |arg: &Arg| match arg.word.value.literal() {
+            Some(word) => matches!(word, "true" | "false"),
+            None => !begins_as_path(&arg.word.value),
+        };
         if self.table.ecosystem.as_deref() == Some("node") && self.operands.iter().any(is_value) {
             return false;
         }
@@ -1100,7 +1105,10 @@ impl<'t, 'a> Parse<'t, 'a> {
             Bond::NoOperand => self.operands.is_empty(),
             Bond::Paths => operands(&is_path),
             Bond::Wheels => operands(&|arg| is_path(arg) && arg.word.value.prefix().ends_with(".whl")),
-            Bond::NoUrl => self.operands.iter().all(|arg| is_literal(arg) && !arg.word.value.prefix().contains("://")),
+            Bond::NoUrl => self.operands.iter().all(|arg| {
+                let begins = arg.word.value.prefix();
+                (is_literal(arg) || begins_as_path(&arg.word.value)) && !begins.contains("://")
+            }),
         };
         self.entry.lock_bound.iter().any(|bonds| bonds.iter().all(holds))
     }
@@ -1188,6 +1196,16 @@ fn decoded(arg: &Arg, text: &str) -> Arg {
 fn allows(list: &[String], value: &Value) -> bool {
     let stem = |allowed: &String| allowed.strip_suffix('*').is_some_and(|stem| value.prefix().starts_with(stem));
     list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
+}
+
+/// A word that is not known in full, and is a path whatever it comes to: each of the words that a pattern becomes begins so.
+fn begins_as_path(value: &Value) -> bool {
+    let begins = value.prefix();
+    match value {
+        Value::Pattern { .. } => begins.contains('/') && !begins.contains(':') && !begins.starts_with('-'),
+        Value::Dynamic { .. } => ["/", "./", "../"].iter().any(|start| begins.starts_with(start)),
+        _ => false,
+    }
 }
 
 /// A package that is named by its path, and not by a name that a registry knows.

@@ -741,6 +741,14 @@ impl Arg {
         hole.at == 0 && hole.name.as_deref() == Some("HOME") && path && self.pattern.is_none()
     }
 
+    /// `"$PWD"` with anything behind it, or `"$OLDPWD"/x`: one word, and a path from the root. A shell that has been nowhere else has no
+    /// `OLDPWD`.
+    pub(crate) fn directory_variable(&self) -> Option<&str> {
+        let [hole] = self.holes.as_slice() else { return None };
+        let name = hole.name.as_deref().filter(|_| hole.at == 0 && hole.quoted && self.pattern.is_none())?;
+        (name == "PWD" || name == "OLDPWD" && self.text.starts_with('/')).then_some(name)
+    }
+
     /// Whatever its expansions come to, it is a number.
     pub(crate) fn is_number(&self) -> bool {
         match self.holes.as_slice() {

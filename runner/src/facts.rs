@@ -46,6 +46,7 @@ const SYSTEM_BIN: &[&str] = &[
     "/usr/libexec",
     "/usr/local/lib",
     "/usr/local/libexec",
+    "/usr/share", // Debian's links lead there (`psql`)
     "/opt",
 ];
 
@@ -201,7 +202,11 @@ impl Surroundings {
                 {
                     facts.public.insert(path.clone());
                 }
-                if looks && !links && self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps) {
+                let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);
+                if looks
+                    && !links
+                    && (by_name() || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
+                {
                     facts.inert.insert((command.id, index));
                 }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
@@ -235,17 +240,22 @@ impl Surroundings {
         path: &AbsolutePath,
         engine: &Engine,
     ) -> bool {
-        let Session { sandboxed, guarded, paths_held, .. } = occasion.session;
         let place = Path::new(path.as_str());
         let Some(effect) = command.effects.get(effect).filter(|effect| !effect.tree) else { return false };
         let is_made = || {
             let there = place.symlink_metadata();
             effect.kind == EffectKind::Write && there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         };
-        (sandboxed && guarded && paths_held)
+        is_held(&occasion.session)
             && path.is_within(&self.workspace)
             && is_named_like_a_secret(path, engine)
             && (is_made() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
+    }
+
+    /// Whether the kernel keeps programs from what this file of the workspace holds, which is named like key material. Who only asks for
+    /// its name, size and times opens nothing.
+    fn is_masked(&self, occasion: &Occasion, path: &AbsolutePath, engine: &Engine) -> bool {
+        is_held(&occasion.session) && path.is_within(&self.workspace) && is_named_like_a_secret(path, engine)
     }
 
     /// What the files of a project tell of the commands that stand in it.
@@ -260,7 +270,7 @@ impl Surroundings {
         };
         let directory = |command: &Command| facts.directories.get(&command.id);
         let stands = |command: &Command| directory(command).cloned();
-        let mut told = remotes(inventory, &facts.cwd, stands, repository::repository, resolve);
+        let mut told = remotes(inventory, &facts.cwd, is_held(&facts.session), stands, repository::repository, resolve);
         for command in inventory.commands() {
             let is_there = |name: &str| {
                 directory(command).is_some_and(|directory| repository::is_there(directory, &self.workspace, name))
@@ -396,7 +406,7 @@ impl Surroundings {
         steps: &Steps,
     ) -> bool {
         let reads = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Read);
-        let held = facts.session.sandboxed && facts.session.guarded && facts.session.paths_held;
+        let held = is_held(&facts.session);
         let own = || {
             let places = [Some(&self.workspace), facts.temp.as_ref(), self.caches.as_ref()];
             places.into_iter().flatten().any(|place| path.is_within(place)) || facts.scratch.holds(path)
@@ -564,6 +574,23 @@ fn is_public(command: &Command, effect: usize, path: &AbsolutePath, engine: &Eng
     command.effects.get(effect).is_some_and(is_about_it)
         && is_named_like_a_secret(path, engine)
         && public_content(&steps.seen(Path::new(path.as_str()))).1
+}
+
+/// Whether an effect is on an operand of which a command shows no more than the directory tells.
+fn lists_names(command: &Command, effect: usize) -> bool {
+    const LIST: [&str; 7] = ["ls", "dir", "vdir", "stat", "du", "readlink", "realpath"];
+    let invocation = &command.invocation;
+    let Some(effect) = command.effects.get(effect).filter(|effect| effect.kind == EffectKind::Read) else {
+        return false;
+    };
+    invocation.words.first().is_some_and(|name| LIST.contains(&name.as_str()))
+        && !invocation.flags.contains("--files0-from")
+        && invocation.operands.iter().any(|operand| operand.span == effect.target.span)
+}
+
+/// Whether the kernel holds every rule about paths, in this session and for all that it starts.
+fn is_held(session: &Session) -> bool {
+    session.sandboxed && session.guarded && session.paths_held
 }
 
 fn is_named_like_a_secret(path: &AbsolutePath, engine: &Engine) -> bool {

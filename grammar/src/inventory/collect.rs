@@ -323,7 +323,7 @@ impl<'a> Collector<'a> {
         }
         // A trap may set a trap: each is deeper than the one before.
         while let Some((text, word, setting)) = self.later.pop() {
-            self.code(&text, &word, &setting, state.clone())?;
+            self.code(&text, &word, &setting, state.clone(), false)?;
         }
         let mut index = 0;
         while let Some(definition) = self.definitions.get_mut(index) {
@@ -1006,7 +1006,7 @@ impl<'a> Collector<'a> {
             }
             Child::Code { text, word, runs } => {
                 let via = match runs {
-                    Runs::Elsewhere | Runs::Stdin | Runs::Here => Via::Code(name),
+                    Runs::Elsewhere | Runs::Begun | Runs::Stdin | Runs::Here => Via::Code(name),
                     Runs::Later => Via::Trap,
                     Runs::Alias => Via::Alias,
                 };
@@ -1019,11 +1019,11 @@ impl<'a> Collector<'a> {
                     self.later.push((text, word, inside));
                     return Ok(Some((after.clone(), after)));
                 }
-                let other = matches!(runs, Runs::Elsewhere | Runs::Stdin);
+                let other = matches!(runs, Runs::Elsewhere | Runs::Begun | Runs::Stdin);
                 let state = if other { state.elsewhere() } else { state.clone() };
                 let state = if runs == Runs::Stdin { State { stdin: None, ..state } } else { state };
                 let start = self.commands.len();
-                let after = self.code(&text, &word, &inside, state)?;
+                let after = self.code(&text, &word, &inside, state, runs == Runs::Begun)?;
                 if runs == Runs::Stdin && text.trim_end().contains('\n') {
                     self.read_on(start, parent, &word);
                 }
@@ -1060,7 +1060,7 @@ impl<'a> Collector<'a> {
                     ..setting.clone()
                 };
                 let elsewhere = State { place: Place::Unknown, stdin: None, ..state.elsewhere() };
-                self.code(&text, word, &inside, elsewhere).map(|_| ())
+                self.code(&text, word, &inside, elsewhere, false).map(|_| ())
             }
         }
     }
@@ -1107,8 +1107,15 @@ impl<'a> Collector<'a> {
     }
 
     /// Shell code that the text holds literally: read by the same rules as the script itself. Returns where the shell
-    /// is that runs it.
-    fn code(&mut self, text: &str, word: &Word, setting: &Setting, mut state: State) -> Result<State, Refusal> {
+    /// is that runs it. `begun`: that it is not known in full is said already.
+    fn code(
+        &mut self,
+        text: &str,
+        word: &Word,
+        setting: &Setting,
+        mut state: State,
+        begun: bool,
+    ) -> Result<State, Refusal> {
         let setting = Setting { frame: code_frame(self.text, text, word), ..setting.clone() };
         if let Err(detail) = limits(text.as_bytes()) {
             return Err(Refusal { span: word.span, detail });
@@ -1129,7 +1136,9 @@ impl<'a> Collector<'a> {
         if let Some(rest) = rest {
             state.forget();
             state.place = Place::Unknown;
-            self.unread(rest, &setting);
+            if !begun || rest.reason != OpaqueReason::UnknownSyntax {
+                self.unread(rest, &setting);
+            }
         }
         Ok(state)
     }

@@ -418,6 +418,10 @@ impl State {
         if arg.is_home_variable() && !self.variables.contains_key("HOME") && !self.wild {
             return vec![(arg.word.clone(), arg.count)];
         }
+        if arg.directory_variable().is_some_and(|name| !self.variables.contains_key(name)) && !self.wild {
+            let value = Value::Dynamic { prefix: "/".to_owned() };
+            return vec![(Word { value, ..arg.word.clone() }, Count::One)];
+        }
         if let Some(words) = self.all_arguments(arg).or_else(|| self.split(arg)) {
             return words;
         }

@@ -50,7 +50,10 @@ impl Parse<'_, '_> {
             }
             _ => {
                 self.note(OpaqueReason::InlineCode, arg, "this shell code is not known before it runs");
-                self.tell_code(guessed(arg), arg);
+                let text = guessed(arg);
+                if !text.trim().is_empty() {
+                    self.reading.children.push(Child::Code { text, word: arg.word.clone(), runs: Runs::Begun });
+                }
             }
         }
     }
@@ -500,7 +503,8 @@ fn certain(begins: &str) -> String {
     let whole = begins.rfind(ends).and_then(|at| begins.get(..at)).unwrap_or_default();
     let open = ['"', '\''].into_iter().find(|quote| whole.matches(*quote).count() % 2 == 1);
     let closed = open.and_then(|quote| whole.rfind(quote)).and_then(|at| whole.get(..at)).unwrap_or(whole);
-    closed.trim_end_matches(ends).to_owned()
+    // `wc -l < `, whose file is not known.
+    closed.trim_end_matches(ends).trim_end_matches(['<', '>', ' ']).to_owned()
 }
 
 /// What a job's input is to the code that it is filled into.
