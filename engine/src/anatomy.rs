@@ -33,6 +33,17 @@ struct Part {
 /// A policy set that allows exactly if an expression is true. `None`: Cedar could not make one of it.
 struct Question(Option<PolicySet>);
 
+/// Characters of a condition that are shown: a list of programs has hundreds.
+const MAX_SHOWN: usize = 100;
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(MAX_SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Whether a text of policies may name one of these attributes. To take a policy apart costs more than to read its text. A name can
 /// also be spelt with an escape.
 pub(crate) fn may_name(text: &str, names: &[&str]) -> bool {
@@ -56,7 +67,7 @@ impl Anatomy {
         let fails = |part: &&Part| part.question.holds(posed) == Some(!part.must_hold);
         parts
             .filter(fails)
-            .map(|part| format!("`{}` is {}", part.text, if part.must_hold { "false" } else { "true" }))
+            .map(|part| format!("`{}` is {}", shortened(&part.text), if part.must_hold { "false" } else { "true" }))
             .collect()
     }
 }

@@ -75,6 +75,13 @@ pub fn is_installed(
         "--script",
         "--index",
     ];
+    let assigned = |name: &str| {
+        let last = command.assignments.iter().rfind(|assignment| assignment.name == name);
+        last.and_then(|assignment| assignment.value.value.literal()).map(str::to_owned)
+    };
+    if is_offline(command, assigned) {
+        return true;
+    }
     let invocation = &command.invocation;
     let words: Vec<&str> = invocation.words.iter().map(String::as_str).collect();
     let installs = |command: &Command, names: &[&str]| {
@@ -97,6 +104,27 @@ pub fn is_installed(
         }
         ["uv", "uv run"] => is_there("uv.lock") && (is_there(".venv") || installs_before(&["uv"])),
         ["go", "go mod", "go mod tidy"] => read("go.mod").is_some_and(|text| requires_nothing(&text)),
+        _ => false,
+    }
+}
+
+/// Whether a variable tells a program that installs packages to use no network. `variable` gives its value.
+pub fn is_offline(command: &Command, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let says = |name: &str, words: &[&str]| {
+        variable(name).is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word)))
+    };
+    let yes = ["1", "true", "yes", "on"];
+    let program = command.invocation.words.iter().find_map(|words| {
+        let program =
+            words.rsplit(' ').next()?.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+        ["pip", "npm", "npx", "cargo", "go", "uv"].into_iter().find(|known| *known == program)
+    });
+    match program {
+        Some("pip") => says("PIP_NO_INDEX", &yes),
+        Some("npm" | "npx") => says("npm_config_offline", &["true"]),
+        Some("cargo") => says("CARGO_NET_OFFLINE", &["true"]),
+        Some("go") => says("GOPROXY", &["off"]),
+        Some("uv") => says("UV_OFFLINE", &yes),
         _ => false,
     }
 }
@@ -838,6 +866,13 @@ mod tests {
             ("pip install x && npx jest", false),
             ("npx jest; npm ci", false),
             ("go mod tidy", false),
+            ("GOPROXY=off go mod tidy", true),
+            ("GOPROXY=direct GOPROXY=off go get x", true),
+            ("GOPROXY=off GOPROXY=$X go get x", false),
+            ("PIP_NO_INDEX=1 python3 -m pip install x", true),
+            ("PIP_NO_INDEX=0 pip3.11 install x", false),
+            ("PIP_NO_INDEX=1 npm install x", false),
+            ("npm_config_offline=true npm install x", true),
         ] {
             let inventory = palisade_grammar::inventory(script.as_bytes());
             let command = inventory.commands().iter().rfind(|command| command.parent.is_none()).unwrap();

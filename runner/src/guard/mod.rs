@@ -35,9 +35,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
     AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, Told, hides_options,
-    is_lock_bound, may_connect, says_it_connects,
+    is_lock_bound, is_offline, may_connect, says_it_connects,
 };
-use palisade_grammar::Inventory;
+use palisade_grammar::{Command, Inventory};
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
@@ -116,6 +116,8 @@ struct Question {
     changes: Vec<Change>,
     approved: bool,
     behind_checkpoint: bool,
+    /// Its variables tell it to use no network.
+    offline: bool,
     /// What the principal has done before.
     labels: BTreeSet<String>,
 }
@@ -323,6 +325,7 @@ impl Guard {
             changes: changes.clone(),
             approved: asked.approved,
             behind_checkpoint: asked.behind_checkpoint,
+            offline: inventory.commands().iter().any(|command| goes_offline(command, execution)),
             labels: facts.session.labels.clone(),
         };
         self.forget_other_policies(engine);
@@ -555,6 +558,9 @@ impl Guard {
     ) -> Facts {
         let mut facts = self.facts_from(engine, occasion, asked.execution.cwd.as_deref(), inventory);
         images::name_descriptors(asked.execution.thread, inventory, &mut facts);
+        for command in inventory.commands().iter().filter(|command| goes_offline(command, asked.execution)) {
+            facts.told.entry(command.id).or_default().installed = true;
+        }
         facts.started_by = above;
         facts.at_execve = Some(seen);
         facts
@@ -819,6 +825,15 @@ fn keep(answers: &mut HashSet<(u64, u64)>, question: (u64, u64)) {
         answers.clear();
     }
     answers.insert(question);
+}
+
+/// Whether a program's own variables tell it to use no network.
+fn goes_offline(command: &Command, execution: &Execution) -> bool {
+    let value = |name: &str| {
+        let entry = execution.env.iter().find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        entry.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    is_offline(command, value)
 }
 
 /// Whether the machine's files tell that a command needs no peer ([`Told::stays_here`]).

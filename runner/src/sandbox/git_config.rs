@@ -55,7 +55,7 @@ fn module_of(place: &Path) -> Option<(&Path, &Path)> {
 /// # Errors
 /// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
 ///
-/// `is_beyond` tells whether no session changes anything at a path, as those outside see it.
+/// `is_beyond` tells whether nothing is at a path for those outside, and no session makes anything there for them.
 pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> bool) -> Result<(), c_int> {
     let refused = |_| libc::EACCES;
     let lock = PathBuf::from(format!("{}.lock", place.display()));
@@ -132,7 +132,8 @@ fn merged(
                     || general(name) == "remote.*.url" && path_from(place, value).is_some_and(|path| is_beyond(&path))
             })
         };
-        if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) {
+        let moves = general(name) == "submodule.*.url" && !had.is_empty() && !has.is_empty();
+        if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) || moves {
             return Ok(None);
         }
         if let ([] | [_], [Some(value)]) = (had, has) {
@@ -432,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_may_lie_where_no_session_writes() {
+    fn a_remote_may_lie_where_those_outside_have_nothing() {
         for (value, carried) in [
             ("/srv/r.git", true),
             ("../r.git", true),

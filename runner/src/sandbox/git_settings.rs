@@ -169,8 +169,6 @@ pub(super) const HARMLESS: &[&str] = &[
     "rebase.stat",
     "rebase.updaterefs",
     "receive.denycurrentbranch",
-    "remote.*.partialclonefilter",
-    "remote.*.promisor",
     "remote.*.prune",
     "remote.*.prunetags",
     "remote.*.skipfetchall",

@@ -382,20 +382,17 @@ impl Names {
         around.last().map(|root| PathBuf::from(root.as_str()))
     }
 
-    /// Whether nothing that a session does changes what is at this path for those outside: the session cannot write there, or writes to a
-    /// directory of its own instead.
+    /// Whether those outside have nothing at this path, and no session makes anything there for them: it lies in a directory of which the
+    /// session has its own, below a name that is free outside.
     pub(super) fn is_beyond(&self, place: &Path) -> bool {
-        let existing = place.ancestors().find(|above| above.symlink_metadata().is_ok());
-        let Some((real, rest)) =
-            existing.and_then(|above| Some((above.canonicalize().ok()?, place.strip_prefix(above).ok()?)))
-        else {
-            return false;
+        let Some(path) = place.to_str().and_then(AbsolutePath::new) else { return false };
+        let free = |scratch: &AbsolutePath| {
+            let rest = place.strip_prefix(scratch.as_str()).ok();
+            let first = rest.and_then(|rest| rest.components().next());
+            let found = first.map(|first| Path::new(scratch.as_str()).join(first).symlink_metadata());
+            found.is_some_and(|found| found.is_err_and(|error| error.kind() == ErrorKind::NotFound))
         };
-        let place = real.join(rest);
-        place
-            .to_str()
-            .and_then(AbsolutePath::new)
-            .is_some_and(|path| self.facts.scratch.holds(&path) || self.root_of(&place).is_none())
+        self.facts.scratch.holds(&path) && self.facts.scratch.places.iter().any(free)
     }
 
     /// Whether a person may work in this directory as the top of something: the workspace, and what was granted.

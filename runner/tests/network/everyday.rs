@@ -96,6 +96,16 @@ async fn git_clones_where_git_alone_may_connect() {
         ("first\n", vec![format!("localhost:{port}"); 1]),
         "{result:?}"
     );
+    // A git that is traced may be made to say anything.
+    let allowed = || connections(&place).iter().filter(|(effect, ..)| effect == "allow").count();
+    let before = allowed();
+    let result = shell.run("strace -o /dev/null git -C r fetch -q || echo failed").await;
+    assert_eq!((result.stdout.as_str(), allowed()), ("failed\n", before), "{result:?}");
+    // What was a directory when the text was judged is no host's when git starts.
+    let set = format!("git -C r remote set-url near http://localhost:{port}/r.git");
+    shell.run(&format!("git -C r remote add near ../r; mkfifo p; (cat p; {set}; echo set >p) >/dev/null &")).await;
+    let result = shell.run("echo go >p; cat p; cd r; git fetch near; cd ..").await;
+    assert_eq!((result.stdout.as_str(), refused(&result)), ("set\n", vec![format!("localhost:{port}")]), "{result:?}");
     // Others are not git, whatever they run, are called or hand over.
     let python = format!(
         r#"import socket,os
