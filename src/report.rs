@@ -218,11 +218,15 @@ mod tests {
         assert_eq!(caret("x", [5, 9]), "");
         let long = format!("{} && sudo ls && {}", "x".repeat(200), "y".repeat(200));
         let shown = caret(&long, [204, 211]);
-        let (line, carets) = shown.split_once('\n').expect("two lines");
-        assert_eq!(line.chars().count(), MAX_LINE + 4, "{shown}");
-        assert!(line.starts_with("  …x") && line.ends_with("y…"), "{shown}");
-        let at = carets.find('^').expect("a caret");
-        let under: String = line.chars().skip(at).take(carets.trim().len()).collect();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.first().map(|line| line.chars().count()), Some(MAX_LINE + 4), "{shown}");
+        assert!(shown.starts_with("  …x") && shown.contains("y…\n"), "{shown}");
+        let marked = lines
+            .first()
+            .into_iter()
+            .flat_map(|line| line.chars())
+            .zip(lines.last().into_iter().flat_map(|line| line.chars()));
+        let under: String = marked.filter_map(|(letter, mark)| (mark == '^').then_some(letter)).collect();
         assert_eq!(under, "sudo ls");
     }
 

@@ -205,13 +205,14 @@ impl Repository {
         Self { top: top.to_owned(), branch, remotes, ..Self::default() }
     }
 
-    /// Reads a repository's configuration, its `.gitmodules` and its `HEAD`. `None`: the configuration holds something that
+    /// Reads a repository's configuration, that of its worktree (`config.worktree`), its `.gitmodules` and its `HEAD`. `None`: the configuration holds something that
     /// can lead elsewhere and is not followed, or that is not read here as git may read it.
-    pub fn read(top: &str, configuration: &str, modules: &str, head: &str) -> Option<Self> {
+    pub fn read(top: &str, configuration: &str, worktree: &str, modules: &str, head: &str) -> Option<Self> {
         let branch = head.trim_end().strip_prefix("ref: refs/heads/").map(str::to_owned);
         let mut repository = Self { top: top.to_owned(), branch, ..Self::default() };
         repository.lines(modules, true)?;
         repository.lines(configuration, false)?;
+        repository.lines(worktree, false)?;
         Some(repository)
     }
 
@@ -237,7 +238,7 @@ impl Repository {
         let plain = !value.contains(['"', '\\', '#', ';']);
         match (section, key) {
             // These say where other configuration stands, or what a URL is replaced by.
-            ("include" | "includeif" | "url", _) | ("extensions", "worktreeconfig") => return None,
+            ("include" | "includeif" | "url", _) => return None,
             ("remote", "url" | "pushurl" | "push" | "mirror") => {
                 let urls = self.remotes.entry(name.to_owned()).or_default();
                 match key {
@@ -726,7 +727,7 @@ mod tests {
     }
 
     fn told_where(held: bool, configuration: &str, script: &str) -> String {
-        let known = Repository::read("/r", configuration, MODULES, "ref: refs/heads/topic\n");
+        let known = Repository::read("/r", configuration, "", MODULES, "ref: refs/heads/topic\n");
         let inventory = palisade_grammar::inventory(script.as_bytes());
         let resolve = |_: &Repository, url: &str| match place(url) {
             Some(Place::Peer(peer)) => Some(Remote::Peer(peer)),
@@ -903,13 +904,12 @@ mod tests {
             "[url \"x\"]\n\tinsteadOf = y",
             "[includeIf \"gitdir:x\"]\npath=x",
             "[remote \"origin\"] url = z",
-            "[extensions]\n\tworktreeConfig = true",
             "[remote.origin]\nurl = x",
             "[remote]\n\tpushDefault = near",
             "[x]\n\ty = z\\",
             "[remote \"origin\"]\n\turl = \"a\\\"b\"",
         ] {
-            assert_eq!(Repository::read("/r", &format!("{CONFIGURATION}\n{line}\n"), "", ""), None, "{line}");
+            assert_eq!(Repository::read("/r", CONFIGURATION, &format!("{line}\n"), "", ""), None, "{line}");
         }
         let two = format!("{CONFIGURATION}\n[remote \"origin\"]\n\turl = https://other/x\n");
         assert_eq!(told(&two, "git fetch"), "", "of two URLs none is the one");
@@ -917,6 +917,6 @@ mod tests {
             told(&format!("{CONFIGURATION}[push]\n\tdefault = matching\n"), "git push origin"),
             "remote-url {github.com/acme/app, github.com:acme/app.git} | github.com:22"
         );
-        assert!(Repository::read("/r", CONFIGURATION, "", "0123").unwrap().branch.is_none());
+        assert!(Repository::read("/r", CONFIGURATION, "", "", "0123").unwrap().branch.is_none());
     }
 }

@@ -203,9 +203,12 @@ impl Surroundings {
                     facts.public.insert(path.clone());
                 }
                 let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);
+                let of_own = || is_held(&occasion.session) && sets_up_own(occasion, command, index, directory.as_ref());
                 if looks
                     && !links
-                    && (by_name() || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
+                    && (by_name()
+                        || of_own()
+                        || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
                 {
                     facts.inert.insert((command.id, index));
                 }
@@ -586,6 +589,20 @@ fn lists_names(command: &Command, effect: usize) -> bool {
     invocation.words.first().is_some_and(|name| LIST.contains(&name.as_str()))
         && !invocation.flags.contains("--files0-from")
         && invocation.operands.iter().any(|operand| operand.span == effect.target.span)
+}
+
+/// Whether git changes the settings of a repository that the script or the session makes: no mask holds them yet.
+fn sets_up_own(occasion: &Occasion, command: &Command, effect: usize, directory: Option<&AbsolutePath>) -> bool {
+    let is_about_it =
+        |effect: &Effect| effect.kind == EffectKind::Write && effect.target.value.literal() == Some(".git/config");
+    let is_git = command.invocation.words.first().is_some_and(|name| name == "git");
+    if !is_git || !command.effects.get(effect).is_some_and(is_about_it) {
+        return false;
+    }
+    let Some(directory) = directory else { return true };
+    let tops = Path::new(directory.as_str()).ancestors();
+    let mut settings = tops.map(|top| top.join(".git/config")).filter(|file| file.symlink_metadata().is_ok());
+    settings.next().is_none_or(|file| occasion.shell.is_some_and(|shell| is_own(shell, &file)))
 }
 
 /// Whether the kernel holds every rule about paths, in this session and for all that it starts.

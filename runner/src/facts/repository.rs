@@ -33,12 +33,11 @@ pub(super) fn repository(directory: &AbsolutePath) -> Option<Repository> {
     };
     let modules = top.join(".gitmodules");
     let modules = if modules.symlink_metadata().is_ok() { text(&modules)? } else { String::new() };
-    Repository::read(
-        top.to_str()?,
-        &text(&common.join("config"))?,
-        &modules,
-        &text(&own.join("HEAD")).unwrap_or_default(),
-    )
+    let configuration = text(&common.join("config"))?;
+    // git reads it where `extensions.worktreeConfig` is set. What stands in it otherwise says too much.
+    let worktree = own.join("config.worktree");
+    let worktree = if worktree.symlink_metadata().is_ok() { text(&worktree)? } else { String::new() };
+    Repository::read(top.to_str()?, &configuration, &worktree, &modules, &text(&own.join("HEAD")).unwrap_or_default())
 }
 
 /// Whether a file of a project is there that a command in `directory` would find: in it, or above it up to the workspace.

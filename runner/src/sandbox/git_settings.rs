@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_and_has_each_once() {
-        assert!(HARMLESS.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(HARMLESS.is_sorted_by(|one, other| one < other));
         for (name, listed) in [
             ("user.name", true),
             ("advice.detachedhead", true),
