@@ -31,6 +31,8 @@ const REF: &str = "ref";
 pub struct Told {
     /// What it would fetch is there already.
     pub installed: bool,
+    /// Its words tell it to use no network, though it may all the same: pip fetches what a wheel names by its URL in spite of `--no-index`.
+    pub offline: bool,
     /// Further tags of the command.
     pub tags: BTreeMap<String, BTreeSet<String>>,
     /// Where the remotes in the n-th effect lead, which the words call by their names or not at all.
@@ -61,9 +63,8 @@ pub fn is_installed(
     is_there: impl Fn(&str) -> bool,
     read: impl Fn(&str) -> Option<String>,
 ) -> bool {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 11] = [
         "--package",
-        "--call",
         "--workspace",
         "--with",
         "--with-editable",
@@ -99,6 +100,10 @@ pub fn is_installed(
             let tool = operands.find(|word| word.is_none_or(|text| !matches!(text, "--" | "--yes" | "-y" | "--no")));
             let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
             let tool = tool.flatten().filter(plain).filter(|text| !text.starts_with(['-', '.']));
+            // The words of a command line are judged by themselves. What a settings file brings besides does not come.
+            if invocation.flags.contains("--call") {
+                return true;
+            }
             let node = ["npm", "pnpm", "yarn", "bun"];
             tool.is_some_and(|tool| is_there(&format!("node_modules/.bin/{tool}")) || installs_before(&node))
         }
@@ -108,23 +113,38 @@ pub fn is_installed(
     }
 }
 
+/// The program of a command that installs packages, without the version that its name may have.
+fn installer(command: &Command) -> Option<&'static str> {
+    command.invocation.words.iter().find_map(|words| {
+        let program =
+            words.rsplit(' ').next()?.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+        ["pip", "npm", "npx", "cargo", "go", "uv"].into_iter().find(|known| *known == program)
+    })
+}
+
 /// Whether a variable tells a program that installs packages to use no network. `variable` gives its value.
 pub fn is_offline(command: &Command, variable: impl Fn(&str) -> Option<String>) -> bool {
     let says = |name: &str, words: &[&str]| {
         variable(name).is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word)))
     };
     let yes = ["1", "true", "yes", "on"];
-    let program = command.invocation.words.iter().find_map(|words| {
-        let program =
-            words.rsplit(' ').next()?.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-        ["pip", "npm", "npx", "cargo", "go", "uv"].into_iter().find(|known| *known == program)
-    });
-    match program {
+    match installer(command) {
         Some("pip") => says("PIP_NO_INDEX", &yes),
         Some("npm" | "npx") => says("npm_config_offline", &["true"]),
         Some("cargo") => says("CARGO_NET_OFFLINE", &["true"]),
         Some("go") => says("GOPROXY", &["off"]),
         Some("uv") => says("UV_OFFLINE", &yes),
+        _ => false,
+    }
+}
+
+/// Whether an option tells a program that installs packages to use no network, whatever else it says.
+pub fn says_offline(command: &Command) -> bool {
+    let has = |option: &str| command.invocation.flags.contains(option);
+    match installer(command) {
+        Some("pip") => has("--no-index"),
+        Some("npm" | "npx" | "cargo") => has("--offline"),
+        Some("uv") => has("--offline") || has("--no-index"),
         _ => false,
     }
 }
@@ -190,10 +210,11 @@ struct Upstream {
 }
 
 impl Told {
-    /// Whether the command needs no peer: git talks to directories of the machine alone, or what would be fetched is there.
+    /// Whether the command needs no peer: git talks to directories of the machine alone, or what would be fetched is there. `asked`: a
+    /// person has said yes to its words.
     #[must_use]
-    pub fn stays_here(&self) -> bool {
-        self.installed || self.tags.contains_key(REMOTE_PATH)
+    pub fn stays_here(&self, asked: bool) -> bool {
+        self.installed || self.offline && !asked || self.tags.contains_key(REMOTE_PATH)
     }
 }
 
@@ -872,6 +893,9 @@ mod tests {
             ("GOPROXY=off GOPROXY=$X go get x", false),
             ("PIP_NO_INDEX=1 python3 -m pip install x", true),
             ("PIP_NO_INDEX=0 pip3.11 install x", false),
+            ("pip install --no-index x", false),
+            ("npx -c 'tsc -p .'", true),
+            ("npx -p x -c 'tsc -p .'", false),
             ("PIP_NO_INDEX=1 npm install x", false),
             ("npm_config_offline=true npm install x", true),
         ] {
@@ -879,6 +903,25 @@ mod tests {
             let command = inventory.commands().iter().rfind(|command| command.parent.is_none()).unwrap();
             assert_eq!(is_installed(&inventory, command, there, |_| None), expected, "{script}");
         }
+    }
+
+    #[test]
+    fn what_says_that_it_is_offline_has_no_peer_without_a_yes() {
+        for (script, expected) in [
+            ("pip install --no-index -r x", true),
+            ("python3 -m pip install --no-index x", true),
+            ("pip install x", false),
+            ("npm install --offline --no-offline x", true),
+            ("cargo install --offline x", true),
+            ("uv pip install --no-index x", true),
+            ("tool --offline", false),
+        ] {
+            let inventory = palisade_grammar::inventory(script.as_bytes());
+            let says = inventory.commands().iter().any(says_offline);
+            assert_eq!(says, expected, "{script}");
+        }
+        let told = Told { offline: true, ..Told::default() };
+        assert!(told.stays_here(false) && !told.stays_here(true));
     }
 
     #[test]

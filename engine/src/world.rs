@@ -88,6 +88,9 @@ impl World {
             if told::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
             }
+            if told::says_offline(command) {
+                facts.told.entry(command.id).or_default().offline = true;
+            }
         }
         facts
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use palisade_engine::{
     AbsolutePath, Clock, Engine, Facts, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session,
-    Transport, is_installed, makes_links, remotes, writes_module,
+    Transport, is_installed, makes_links, remotes, says_offline, writes_module,
 };
 use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
@@ -281,6 +281,9 @@ impl Surroundings {
             let read = |name: &str| repository::text(&Path::new(directory(command)?.as_str()).join(name));
             if is_installed(inventory, command, is_there, read) {
                 told.entry(command.id).or_default().installed = true;
+            }
+            if says_offline(command) {
+                told.entry(command.id).or_default().offline = true;
             }
         }
         facts.told = told;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use palisade_engine::{AbsolutePath, Facts, Grant, Told};
+use palisade_engine::{AbsolutePath, Facts, Grant};
 use palisade_grammar::{Command, CommandId, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
 
 use super::images::Parent;
@@ -117,7 +117,7 @@ pub(super) fn read(
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),
-            local: facts.told.get(&command.id).is_some_and(Told::stays_here),
+            local: facts.told.get(&command.id).is_some_and(|told| told.stays_here(is_lifted(command))),
             lifted: is_lifted(command),
             used: AtomicBool::new(false),
             complete,

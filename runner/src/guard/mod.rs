@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
-    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, Told, hides_options,
+    AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
     is_lock_bound, is_offline, may_connect, says_it_connects,
 };
 use palisade_grammar::{Command, Inventory};
@@ -309,7 +309,7 @@ impl Guard {
         let program = facts.programs.get(&command.id);
         step.trusted = program.is_some_and(|program| program.origin.is_trusted());
         let receiver = receiver(&step, || hides(&inventory));
-        step.connects = connects(&receiver) && !told_to_stay(&facts);
+        step.connects = connects(&receiver) && !told_to_stay(&facts, asked.approved);
         let may_connect = step.connects;
         let changes = self.changes(engine, asked, &receiver);
         let names_no_file = inventory.commands().iter().all(|command| command.effects.is_empty());
@@ -837,8 +837,8 @@ fn goes_offline(command: &Command, execution: &Execution) -> bool {
 }
 
 /// Whether the machine's files tell that a command needs no peer ([`Told::stays_here`]).
-fn told_to_stay(facts: &Facts) -> bool {
-    !facts.told.is_empty() && facts.told.values().all(Told::stays_here)
+fn told_to_stay(facts: &Facts, approved: bool) -> bool {
+    !facts.told.is_empty() && facts.told.values().all(|told| told.stays_here(approved))
 }
 
 /// Whether a program may run without its right to connect, so that what is open about its words and its variables gives it nothing.

@@ -20,7 +20,6 @@ use std::path::{Component, Path, PathBuf};
 use git2::Config;
 use libc::c_int;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
 
 use super::execution::open_as;
 use super::git_settings;
@@ -28,14 +27,9 @@ use super::git_settings;
 /// The longest file of settings that is carried over, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Whether this is a file of settings: a repository's, one of its worktrees', or a submodule's.
+/// Whether this is a file of settings: a repository's, or a submodule's.
 pub(super) fn is_named(place: &Path) -> bool {
-    place.ends_with(".git/config") || is_of_worktree(place) || module_of(place).is_some()
-}
-
-/// Whether it is the file of a repository's first worktree, which git makes when that gets settings of its own.
-pub(super) fn is_of_worktree(place: &Path) -> bool {
-    place.ends_with(".git/config.worktree")
+    place.ends_with(".git/config") || module_of(place).is_some()
 }
 
 /// The directory that holds a repository, and the name of its submodule whose settings this file has.
@@ -61,15 +55,11 @@ pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> 
     let lock = PathBuf::from(format!("{}.lock", place.display()));
     let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
     // The server's own view has no mask.
-    let open = |flags, mode| openat2(CWD, place, flags | OFlags::CLOEXEC, mode, ResolveFlags::NO_SYMLINKS);
-    let present = match open(OFlags::PATH, Mode::empty()) {
-        Err(Errno::NOENT) if is_of_worktree(place) => None,
-        found => Some(found.map_err(|errno| errno.raw_os_error())?),
-    };
-    let text = present.as_ref().map_or_else(|| Ok(Vec::new()), text_of).map_err(refused)?;
-    let merged = merged(place, &text, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
-    let new = || open(OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, Mode::from(0o644));
-    let file = present.map_or_else(new, Ok).map_err(|errno| errno.raw_os_error())?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file =
+        openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
+    let present = text_of(&file).map_err(refused)?;
+    let merged = merged(place, &present, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
     // In place: a new file would come out from under the masks of all sessions.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
@@ -129,11 +119,22 @@ fn merged(
             value.is_some_and(|value| {
                 (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value)))
                     || name == "core.worktree" && is_tree_of_module(place, value)
-                    || general(name) == "remote.*.url" && path_from(place, value).is_some_and(|path| is_beyond(&path))
+                    || general(name) == "remote.*.url"
+                        && has_plain_name(name)
+                        && is_path(value)
+                        && is_beyond(Path::new(value))
             })
         };
-        let moves = general(name) == "submodule.*.url" && !had.is_empty() && !has.is_empty();
-        if !had.iter().chain(has).all(harmless) || is_only_added(name) && is_known(&before, name) || moves {
+        let is_kept = || {
+            if general(name) == "remote.*.fetch" {
+                // Without a URL git takes the name of the remote for the path of one.
+                let of = name.strip_prefix("remote.").and_then(|rest| rest.strip_suffix(".fetch"));
+                had.iter().any(|value| !has.contains(value)) || !of.is_some_and(|remote| is_remote(&after, remote))
+            } else {
+                is_only_added(name) && is_known(&before, name) || takes_the_lead(&before, name)
+            }
+        };
+        if !had.iter().chain(has).all(harmless) || is_kept() {
             return Ok(None);
         }
         if let ([] | [_], [Some(value)]) = (had, has) {
@@ -183,8 +184,24 @@ fn general(name: &str) -> String {
 
 /// Whether a setting says where something comes from or goes to, or what a person works with.
 fn is_only_added(name: &str) -> bool {
-    ["remote.*.url", "branch.*.remote", "branch.*.merge", "core.pager", "core.editor", "sequence.editor"]
-        .contains(&general(name).as_str())
+    let general = general(name);
+    name.starts_with("remote.")
+        || name.starts_with("alias.")
+        || [
+            "branch.*.remote",
+            "branch.*.merge",
+            "submodule.*.url",
+            "core.pager",
+            "core.editor",
+            "core.worktree",
+            "sequence.editor",
+        ]
+        .contains(&general.as_str())
+}
+
+/// Whether a new remote would be the one that git takes where none is named, in the place of one that is there.
+fn takes_the_lead(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
+    name.starts_with("remote.origin.") && settings.keys().any(|known| known.starts_with("remote."))
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
@@ -211,21 +228,19 @@ fn is_harmless(name: &str, value: &str) -> bool {
         return false;
     }
     match general(name).as_str() {
-        "remote.*.url" => is_of_a_host(value),
-        "remote.*.fetch" => is_of_tracking(name, value),
+        "remote.*.url" => has_plain_name(name) && is_of_a_host(value),
+        "remote.*.fetch" => has_plain_name(name) && is_of_tracking(name, value),
         // The repository itself, or a remote by its name.
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
         "submodule.*.url" => is_of_a_host(value) || !value.contains(':') && !value.starts_with('-'),
-        "push.default" => ["simple", "current", "nothing"].contains(&value),
+        "push.default" => ["simple", "nothing"].contains(&value),
         name if name.starts_with("alias.") => is_plain_alias(value),
         // Programs that a person has, under names that no workspace gives a meaning.
         "core.pager" => ["", "cat", "less", "less -F", "less -R", "less -FRX"].contains(&value),
         "core.editor" | "sequence.editor" => ["true", ":", "cat", "vi", "vim", "nano"].contains(&value),
         name if name.starts_with("pager.") => ["true", "false"].contains(&value),
         "core.repositoryformatversion" => ["0", "1"].contains(&value),
-        // What it makes git read is kept as this file is.
-        "extensions.worktreeconfig" => ["true", "false"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
         general => git_settings::is_harmless(general),
     }
@@ -237,11 +252,15 @@ fn is_tree_of_module(place: &Path, value: &str) -> bool {
     module_of(place).is_some_and(|(top, name)| tree == Some(top.join(name)))
 }
 
-/// The repository that an address names by its path, from the top of the one whose settings these are.
-fn path_from(place: &Path, value: &str) -> Option<PathBuf> {
-    let top = place.parent().filter(|_| place.ends_with(".git/config"))?.parent()?;
-    let is_path = !value.is_empty() && !value.contains(':') && !value.starts_with(['-', '~']);
-    joined(top, value).filter(|_| is_path)
+/// Whether git takes an address for a path from the root.
+fn is_path(value: &str) -> bool {
+    value.starts_with('/') && !value.chars().any(|letter| letter == ':' || letter.is_control())
+}
+
+/// Whether git takes the name of a remote for nothing else: for a URL or a path it looks for a remote of that name first.
+fn has_plain_name(name: &str) -> bool {
+    let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
+    remote.is_some_and(|(remote, _)| is_name(remote))
 }
 
 /// A path from a directory, with each `..` taken as it is written.
@@ -434,16 +453,46 @@ mod tests {
 
     #[test]
     fn a_remote_may_lie_where_those_outside_have_nothing() {
-        for (value, carried) in [
-            ("/srv/r.git", true),
-            ("../r.git", true),
-            ("../w/evil", false),
-            ("evil", false),
-            ("/srv/../w/evil", false),
-            ("~/r.git", false),
-        ] {
+        for (value, carried) in
+            [("/tmp/r.git", true), ("/w/evil", false), ("evil", false), ("../r.git", false), ("~/r.git", false)]
+        {
             let merged = merge(&format!("{PRESENT}[remote \"p\"]\n\turl = {value}\n"));
             assert_eq!(merged.is_some(), carried, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_has_set_keeps_its_meaning() {
+        const OWN: &str = "[remote \"up\"]\n\turl = https://h/a\n\tfetch = +refs/heads/*:refs/remotes/up/*\n[alias]\n\tci = commit\n\
+                           [submodule \"s\"]\n\turl = https://h/s\n[branch \"main\"]\n\tremote = up\n\tmerge = refs/heads/main\n";
+        let merge = |written: &str| {
+            merged(Path::new("/w/.git/config"), OWN.as_bytes(), written.as_bytes(), is_beyond).unwrap().is_some()
+        };
+        assert!(merge(&format!("{OWN}[remote \"p\"]\n\turl = https://h/p\n")));
+        assert!(merge(
+            &OWN.replace("refs/remotes/up/*\n", "refs/remotes/up/*\n\tfetch = +refs/heads/x:refs/remotes/up/x\n")
+        ));
+        for added in [
+            // Which remote is meant where none is named, and what a person's word for a remote means.
+            "[remote \"origin\"]\n\turl = https://evil/a\n",
+            "[remote \"git@h:a\"]\n\turl = https://evil/a\n",
+            "[remote \"../a\"]\n\turl = https://evil/a\n",
+            "[remote \".\"]\n\turl = https://evil/a\n",
+            "[remote \"up\"]\n\ttagopt = --no-tags\n",
+            "[push]\n\tdefault = current\n",
+            "[remote \"p\"]\n\tfetch = +refs/heads/*:refs/remotes/p/*\n",
+            "[extensions]\n\tworktreeConfig = true\n",
+        ] {
+            assert!(!merge(&format!("{OWN}{added}")), "{added}");
+        }
+        for (from, to) in [
+            ("ci = commit", "ci = commit -a"),
+            ("+refs/heads/*:refs/remotes/up/*", "+refs/heads/x:refs/remotes/up/main"),
+            ("\tfetch = +refs/heads/*:refs/remotes/up/*\n", ""),
+            ("[submodule \"s\"]\n\turl = https://h/s\n", ""),
+            ("\tremote = up\n", ""),
+        ] {
+            assert!(!merge(&OWN.replace(from, to)), "{from} {to}");
         }
     }
 
@@ -460,7 +509,7 @@ mod tests {
             let merged = merged(Path::new(place), PRESENT.as_bytes(), written.as_bytes(), is_beyond).unwrap();
             assert_eq!(merged.is_some(), carried, "{place} {value}");
         }
-        assert!(is_named(Path::new("/w/.git/config.worktree")) && !is_named(Path::new("/w/.git/modules/config")));
+        assert!(is_named(Path::new("/w/.git/modules/a/config")) && !is_named(Path::new("/w/.git/modules/config")));
     }
 
     #[test]
@@ -483,6 +532,7 @@ mod tests {
             "[diff \"x\"]\n\ttextconv = ./x\n",
             "[core]\n\tworktree = /\n",
             "[core]\n\tbare = true\n",
+            "[extensions]\n\tworktreeConfig = true\n",
             "[remote \"o\"]\n\tpushurl = https://example.com/b\n",
             "[remote \"o\"]\n\tfetch = +refs/heads/*:refs/heads/*\n",
             "[remote \"p\"]\n\turl = ./evil\n",

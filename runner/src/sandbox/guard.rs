@@ -241,7 +241,7 @@ impl Guard {
         if let Ok(Some(place)) = &place
             && kind == Made::Moved
             && git_config::is_named(place)
-            && (git_config::is_of_worktree(place) || names.is_kept(place))
+            && names.is_kept(place)
         {
             return self.change_settings(call, names, place);
         }

@@ -385,6 +385,7 @@ impl Names {
     /// Whether those outside have nothing at this path, and no session makes anything there for them: it lies in a directory of which the
     /// session has its own, below a name that is free outside.
     pub(super) fn is_beyond(&self, place: &Path) -> bool {
+        // None for a path with `..`, which only the file system can follow.
         let Some(path) = place.to_str().and_then(AbsolutePath::new) else { return false };
         let free = |scratch: &AbsolutePath| {
             let rest = place.strip_prefix(scratch.as_str()).ok();
