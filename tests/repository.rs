@@ -26,12 +26,12 @@ fn git_changes_harmless_settings_of_a_repository() {
     let world = world();
     let ended = world.run(
         "git config user.name Ada && git config user.email ada@example.com && \
-         git remote add origin https://github.com/example/example.git && git checkout -q -b topic && \
+         git remote add fork https://github.com/example/example.git && git checkout -q -b topic && \
          git branch -q --set-upstream-to=main && git config --get user.name && git remote -v | wc -l",
     );
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Ada\n4\n"), "{ended:?}");
     assert_eq!(setting(&world, "user.name"), "Ada");
-    assert_eq!(setting(&world, "remote.origin.url"), "https://github.com/example/example.git");
+    assert_eq!(setting(&world, "remote.fork.url"), "https://github.com/example/example.git");
     assert_eq!(setting(&world, "branch.topic.merge"), "refs/heads/main");
     assert!(!world.path("work/.git/config.lock").exists());
 }
@@ -50,6 +50,12 @@ fn what_git_would_run_later_is_not_set() {
         "git config include.path ../x",
         "git remote add x ext::./x",
         "git remote add x ./evil",
+        "ln -s a lnk; git remote add x lnk/../../../tmp/evil",
+        // A bare `git push` would go there.
+        "git remote add origin https://example.com/evil",
+        "git config remote.https://example.com/up.url https://example.com/evil",
+        "git config --unset remote.up.fetch",
+        "git config push.default current",
         "git config remote.up.pushurl https://example.com/evil",
         "git config remote.up.url https://example.com/evil",
         "git config remote.pushDefault ./evil",
