@@ -226,8 +226,8 @@ impl Repository {
         Self { top: top.to_owned(), branch, remotes, ..Self::default() }
     }
 
-    /// Reads a repository's configuration, that of its worktree (`config.worktree`), its `.gitmodules` and its `HEAD`. `None`: the configuration holds something that
-    /// can lead elsewhere and is not followed, or that is not read here as git may read it.
+    /// Reads a repository's configuration, that of its worktree (`config.worktree`), its `.gitmodules` and its `HEAD`. `None`: the
+    /// configuration holds something that can lead elsewhere and is not followed, or that is not read here as git may read it.
     pub fn read(top: &str, configuration: &str, worktree: &str, modules: &str, head: &str) -> Option<Self> {
         let branch = head.trim_end().strip_prefix("ref: refs/heads/").map(str::to_owned);
         let mut repository = Self { top: top.to_owned(), branch, ..Self::default() };
@@ -359,8 +359,8 @@ fn short(name: &str) -> String {
 enum Left {
     All,
     Remotes,
-    /// Programs of the workspace have run, where the kernel lets them change no remote that is there: at most they add one. What is known is
-    /// good for what needs no peer, since git gets no right to connect then.
+    /// Programs of the workspace have run, where the kernel lets them change no remote that is there: at most they add one. What is known
+    /// counts for directories alone, since git gets no right to connect then.
     Near,
     Nothing,
 }
@@ -379,9 +379,7 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
         if let Some(made) =
             std::iter::once(directory.clone()).chain(directory.ancestors()).find_map(|top| self.made.get(&top))
         {
-            return made
-                .clone()
-                .filter(|made| self.left != Left::Nothing && (self.left != Left::Near || made.is_near()));
+            return made.clone().filter(|made| self.left != Left::Near || made.is_near());
         }
         match self.left {
             Left::All => (self.known)(directory),
@@ -480,8 +478,8 @@ fn join(directory: &AbsolutePath, path: &str) -> Option<AbsolutePath> {
 
 /// What git commands in a script do with remotes.
 ///
-/// `from` is where the script starts, `held` whether the kernel keeps the settings of repositories, `directory` tells where a command runs, if that is there, and `repository` which repository a
-/// directory belongs to. `resolve` tells where a URL leads.
+/// `from` is where the script starts, and `held` says whether the kernel keeps the settings of repositories. `directory` tells where a
+/// command runs, if that is there, `repository` which repository a directory belongs to, and `resolve` where a URL leads.
 pub fn remotes(
     inventory: &Inventory,
     from: &AbsolutePath,

@@ -955,8 +955,9 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.set_to(operands);
         let chosen: Vec<&Implied> = self.chosen.iter().flat_map(|option| &option.effects).collect();
         let elsewhere = !chosen.is_empty() || self.chosen.iter().any(|option| option.instead);
-        let free = harmless || self.entry.weighed.iter().any(known);
-        let usual = self.entry.effects.iter().filter(|_| !elsewhere && !free);
+        let weighed = self.entry.weighed.iter().any(known);
+        let usual = if weighed { &self.entry.weighed_effects } else { &self.entry.effects };
+        let usual = usual.iter().filter(|_| !elsewhere && !harmless);
         for implied in usual.chain(chosen.iter().copied()) {
             self.implied(implied, first);
         }

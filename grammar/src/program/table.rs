@@ -78,8 +78,9 @@ pub(crate) struct Entry {
     /// The first operand names a setting. Once something stands behind it, only these names are known; a trailing `*`
     /// stands for anything, and case does not count.
     pub(crate) settings: Vec<String>,
-    /// Settings besides these of which not every value makes something run. Setting them has none of the table's effects.
+    /// Settings besides these of which not every value makes something run. Setting them has `weighed-effects` and none of the table's.
     pub(crate) weighed: Vec<String>,
+    pub(crate) weighed_effects: Vec<Implied>,
     /// Settings whose value is run, wherever the program takes a setting: `NAME`, of which a `*` stands for anything,
     /// `NAME=BEGIN` if only a value that begins so is run, and behind ` -> ` what the command begins with.
     pub(crate) runs: Vec<Setting>,
@@ -175,6 +176,7 @@ impl Default for Entry {
             named: Vec::new(),
             settings: Vec::new(),
             weighed: Vec::new(),
+            weighed_effects: Vec::new(),
             runs: Vec::new(),
             tells: Vec::new(),
             suffixes: Vec::new(),

@@ -201,7 +201,9 @@ fn is_only_added(name: &str) -> bool {
 
 /// Whether a new remote would be the one that git takes where none is named, in the place of one that is there.
 fn takes_the_lead(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
-    name.starts_with("remote.origin.") && settings.keys().any(|known| known.starts_with("remote."))
+    const LEAD: &str = "remote.origin.";
+    let is_other = |known: &String| known.starts_with("remote.") && !known.starts_with(LEAD);
+    name.starts_with(LEAD) && settings.keys().any(is_other)
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
@@ -296,13 +298,12 @@ fn is_plain_alias(value: &str) -> bool {
         "status",
         "switch",
     ];
-    const OPTIONS: [&str; 33] = [
+    const OPTIONS: [&str; 32] = [
         "-a",
         "-am",
         "-b",
         "-c",
         "-m",
-        "-n",
         "-p",
         "-s",
         "-sb",
@@ -445,6 +446,7 @@ mod tests {
             ("-c core.pager=./x log", false),
             ("!./x", false),
             ("reset --hard", false),
+            ("commit -n", false),
         ] {
             let merged = merge(&format!("{PRESENT}[alias]\n\tco = {value}\n"));
             assert_eq!(merged.is_some(), carried, "{value}");
