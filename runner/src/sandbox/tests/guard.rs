@@ -95,7 +95,7 @@ const FROM_PYTHON: &[&str] = &[
     "os.execv(forb, ['x', ran])",
     "os.execv(os.path.relpath(forb), ['x', ran])",
     "subprocess.run([forb, ran])",
-    "os.posix_spawn(forb, ['x', ran], {})",
+    "os.waitpid(os.posix_spawn(forb, ['x', ran], {}), 0)",
     "os.system(forb + ' ' + ran)",
     "os.execve(os.open(forb, os.O_RDONLY), ['x', ran], {})",
     "os.execv('/proc/self/fd/%d' % os.open(forb, os.O_RDONLY), ['x', ran])",
