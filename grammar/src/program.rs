@@ -1199,7 +1199,7 @@ fn allows(list: &[String], value: &Value) -> bool {
     list.is_empty() || list.iter().any(|allowed| value.literal() == Some(allowed.as_str()) || stem(allowed))
 }
 
-/// A word that is not known in full, and is a path whatever it comes to: each of the words that a pattern becomes begins so.
+/// Whether a word is a path, though only its beginning is known. Each word that a pattern becomes has that beginning.
 fn begins_as_path(value: &Value) -> bool {
     let begins = value.prefix();
     match value {

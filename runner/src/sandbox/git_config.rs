@@ -15,7 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use git2::Config;
 use libc::c_int;
@@ -29,18 +29,11 @@ const LONGEST: u64 = 1 << 20;
 
 /// Whether this is a file of settings: a repository's, or a submodule's.
 pub(super) fn is_named(place: &Path) -> bool {
-    place.ends_with(".git/config") || module_of(place).is_some()
-}
-
-/// The directory that holds a repository, and the name of its submodule whose settings this file has.
-fn module_of(place: &Path) -> Option<(&Path, &Path)> {
-    let repository = place.parent()?;
-    if place.file_name()? != "config" {
-        return None;
-    }
-    let modules = repository.ancestors().find(|above| above.ends_with(".git/modules"))?;
-    let name = repository.strip_prefix(modules).ok().filter(|name| !name.as_os_str().is_empty())?;
-    Some((modules.parent()?.parent()?, name))
+    let of_module = || {
+        let above = place.parent().into_iter().flat_map(Path::ancestors).skip(1);
+        place.ends_with("config") && above.into_iter().any(|above| above.ends_with(".git/modules"))
+    };
+    place.ends_with(".git/config") || of_module()
 }
 
 /// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs, and removes
@@ -59,7 +52,7 @@ pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> 
     let file =
         openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
     let present = text_of(&file).map_err(refused)?;
-    let merged = merged(place, &present, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
+    let merged = merged(&present, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
     // In place: a new file would come out from under the masks of all sessions.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
@@ -87,12 +80,7 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
 
 /// The present text with the settings of the written one; none if a difference is not harmless. The result holds the present text and
 /// what libgit2 writes, and no byte of the written text: git need not read that as libgit2 does.
-fn merged(
-    place: &Path,
-    present: &[u8],
-    written: &[u8],
-    is_beyond: impl Fn(&Path) -> bool,
-) -> io::Result<Option<Vec<u8>>> {
+fn merged(present: &[u8], written: &[u8], is_beyond: impl Fn(&Path) -> bool) -> io::Result<Option<Vec<u8>>> {
     // No other file is read for what stands in these.
     let includes = |text: &[u8]| {
         let text = String::from_utf8_lossy(text).to_ascii_lowercase();
@@ -118,7 +106,6 @@ fn merged(
             let value = value.as_deref();
             value.is_some_and(|value| {
                 (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value)))
-                    || name == "core.worktree" && is_tree_of_module(place, value)
                     || general(name) == "remote.*.url"
                         && has_plain_name(name)
                         && is_path(value)
@@ -187,16 +174,8 @@ fn is_only_added(name: &str) -> bool {
     let general = general(name);
     name.starts_with("remote.")
         || name.starts_with("alias.")
-        || [
-            "branch.*.remote",
-            "branch.*.merge",
-            "submodule.*.url",
-            "core.pager",
-            "core.editor",
-            "core.worktree",
-            "sequence.editor",
-        ]
-        .contains(&general.as_str())
+        || ["branch.*.remote", "branch.*.merge", "submodule.*.url", "core.pager", "core.editor", "sequence.editor"]
+            .contains(&general.as_str())
 }
 
 /// Whether a new remote would be the one that git takes where none is named, in the place of one that is there.
@@ -248,12 +227,6 @@ fn is_harmless(name: &str, value: &str) -> bool {
     }
 }
 
-/// Whether the files of a submodule are where its name says: elsewhere git would put its files over others.
-fn is_tree_of_module(place: &Path, value: &str) -> bool {
-    let tree = place.parent().filter(|_| !value.starts_with('/')).and_then(|from| joined(from, value));
-    module_of(place).is_some_and(|(top, name)| tree == Some(top.join(name)))
-}
-
 /// Whether git takes an address for a path from the root.
 fn is_path(value: &str) -> bool {
     value.starts_with('/') && !value.chars().any(|letter| letter == ':' || letter.is_control())
@@ -263,20 +236,6 @@ fn is_path(value: &str) -> bool {
 fn has_plain_name(name: &str) -> bool {
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     remote.is_some_and(|(remote, _)| is_name(remote))
-}
-
-/// A path from a directory, with each `..` taken as it is written.
-fn joined(from: &Path, path: &str) -> Option<PathBuf> {
-    Path::new(path).components().try_fold(from.to_owned(), |mut joined, part| {
-        match part {
-            Component::RootDir => joined = PathBuf::from("/"),
-            Component::ParentDir => _ = joined.pop(),
-            Component::Normal(part) => joined.push(part),
-            Component::CurDir => {}
-            Component::Prefix(_) => return None,
-        }
-        Some(joined)
-    })
 }
 
 /// Whether an alias stands for what looks around or prepares, and what git does for it runs and sends nothing. A person may have another
@@ -404,9 +363,7 @@ mod tests {
     }
 
     fn merge(written: &str) -> Option<String> {
-        merged(Path::new("/w/.git/config"), PRESENT.as_bytes(), written.as_bytes(), is_beyond)
-            .unwrap()
-            .map(|text| String::from_utf8(text).unwrap())
+        merged(PRESENT.as_bytes(), written.as_bytes(), is_beyond).unwrap().map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -467,9 +424,7 @@ mod tests {
     fn what_a_person_has_set_keeps_its_meaning() {
         const OWN: &str = "[remote \"up\"]\n\turl = https://h/a\n\tfetch = +refs/heads/*:refs/remotes/up/*\n[alias]\n\tci = commit\n\
                            [submodule \"s\"]\n\turl = https://h/s\n[branch \"main\"]\n\tremote = up\n\tmerge = refs/heads/main\n";
-        let merge = |written: &str| {
-            merged(Path::new("/w/.git/config"), OWN.as_bytes(), written.as_bytes(), is_beyond).unwrap().is_some()
-        };
+        let merge = |written: &str| merged(OWN.as_bytes(), written.as_bytes(), is_beyond).unwrap().is_some();
         assert!(merge(&format!("{OWN}[remote \"p\"]\n\turl = https://h/p\n")));
         assert!(merge(
             &OWN.replace("refs/remotes/up/*\n", "refs/remotes/up/*\n\tfetch = +refs/heads/x:refs/remotes/up/x\n")
@@ -499,19 +454,16 @@ mod tests {
     }
 
     #[test]
-    fn a_submodules_files_stay_where_its_name_says() {
-        for (place, value, carried) in [
-            ("/w/.git/modules/libs/a/config", "../../../../libs/a", true),
-            ("/w/.git/modules/libs/a/config", "../../../../libs/b", false),
-            ("/w/.git/modules/libs/a/config", "../../../../..", false),
-            ("/w/.git/modules/libs/a/config", "/w/libs/a", false),
-            ("/w/.git/config", "../w", false),
+    fn settings_are_a_repositorys_or_a_submodules() {
+        for (place, named) in [
+            ("/w/.git/config", true),
+            ("/w/.git/modules/libs/a/config", true),
+            ("/w/.git/modules/config", false),
+            ("/w/.git/config.worktree", false),
+            ("/w/config", false),
         ] {
-            let written = format!("{PRESENT}[core]\n\tworktree = {value}\n");
-            let merged = merged(Path::new(place), PRESENT.as_bytes(), written.as_bytes(), is_beyond).unwrap();
-            assert_eq!(merged.is_some(), carried, "{place} {value}");
+            assert_eq!(is_named(Path::new(place)), named, "{place}");
         }
-        assert!(is_named(Path::new("/w/.git/modules/a/config")) && !is_named(Path::new("/w/.git/modules/config")));
     }
 
     #[test]
@@ -533,6 +485,7 @@ mod tests {
             "[submodule \"x\"]\n\tupdate = !./x\n",
             "[diff \"x\"]\n\ttextconv = ./x\n",
             "[core]\n\tworktree = /\n",
+            "[core]\n\tworktree = ../../../libs/a\n",
             "[core]\n\tbare = true\n",
             "[extensions]\n\tworktreeConfig = true\n",
             "[remote \"o\"]\n\tpushurl = https://example.com/b\n",
@@ -552,6 +505,6 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        assert!(merged(Path::new("/w/.git/config"), PRESENT.as_bytes(), b"[core\n", is_beyond).is_err());
+        assert!(merged(PRESENT.as_bytes(), b"[core\n", is_beyond).is_err());
     }
 }
