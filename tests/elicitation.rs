@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 use crate::serve::{Server, converse};
 use crate::support::people::{CAROL, call};
 use crate::support::services::mcp_client_python;
+use crate::support::until;
 use crate::support::world::World;
 
 /// The person whom the agent works for sits at the client, as the operator says.
 pub(crate) const SITS_THERE: &str = "[agent]\nuser = \"alice\"\n[people.alice]\nroles = [\"answers-in-client\"]\n";
+
+/// A program of the workspace of which one step is a person's to allow. git itself says no behind that: there is no repository.
+pub(crate) const RELEASE: &str = "#!/bin/sh\ngit push origin main\necho behind $?\n";
 
 /// What a client says that puts forms to a person.
 pub(crate) fn forms() -> Value {
@@ -338,6 +342,97 @@ fn whoever_answers_first_answers() {
     server.send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": yes() }));
     assert_eq!(call(&mut server, "list", &json!({}))["sessions"], json!([]));
     assert_eq!(begun(&office.world), 1);
+}
+
+#[test]
+fn a_person_at_the_client_is_asked_about_a_running_program() {
+    let world = World::new();
+    world.program("release", RELEASE);
+    let mut server = Server::greeted(serve(&world, SITS_THERE), &forms());
+    let reply = |asked: &Value, result: Value| json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result });
+    let asked = exec(&mut server, 1, "./release");
+    let shown = question(&asked)["message"].as_str().expect("a text");
+    for part in ["/git push origin main", "a process waits to become this program: ", "ask-git-push"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    server.send(&reply(&asked, yes()));
+    let ran = server.receive()["result"]["structuredContent"].clone();
+    assert_eq!((&ran["status"], &ran["stdout"]), (&json!("done"), &json!("behind 128\n")), "git itself says no: {ran}");
+    assert!(ran["denied"].is_null(), "{ran}");
+    assert_eq!(answers(&world), [("alice".to_owned(), "client".to_owned(), true)]);
+
+    // The yes is used up. A no is told where the program's own refusal is.
+    let asked = exec(&mut server, 2, "./release");
+    server.send(&reply(&asked, json!({ "action": "accept", "content": { "decision": "deny", "reason": "not now" } })));
+    let ran = server.receive()["result"]["structuredContent"].clone();
+    assert_eq!(ran["stdout"], "behind 126\n", "{ran}");
+    let why = ran["denied"][0]["reason"].as_str().unwrap_or_default();
+    assert!(why.contains("said no: not now"), "{ran}");
+
+    // The question outlives a call that does not wait for its job.
+    server.call(3, "exec", &json!({ "command": "./release", "yield_ms": 0 }));
+    let (mut asked, mut job) = (Value::Null, Value::Null);
+    while asked.is_null() || job.is_null() {
+        let message = server.receive();
+        match message["method"].as_str() {
+            Some(_) => asked = message,
+            None => job = message["result"]["structuredContent"]["job"].clone(),
+        }
+    }
+    question(&asked);
+    server.send(&reply(&asked, yes()));
+    until("the job has ended", || {
+        let read = call(&mut server, "job_read", &json!({ "job": job }));
+        if read["stdout"] == "behind 128\n" { Ok(()) } else { Err(read) }
+    });
+
+    // A program that dies leaves no question behind.
+    server.exec(4, "timeout -s KILL 1 ./release");
+    let asked = server.receive();
+    question(&asked);
+    let mut cancelled = false;
+    let ran = loop {
+        let message = server.receive();
+        if message["method"] == "notifications/cancelled" {
+            assert_eq!(message["params"]["requestId"], asked["id"]);
+            cancelled = true;
+        } else {
+            break message;
+        }
+    };
+    assert_eq!(ran["result"]["structuredContent"]["exit_code"], 137, "{ran}");
+    if !cancelled {
+        assert_eq!(server.receive()["params"]["requestId"], asked["id"]);
+    }
+}
+
+#[test]
+fn the_newer_protocol_asks_about_a_running_program_when_its_job_is_read() {
+    let world = World::new();
+    world.program("release", RELEASE);
+    let mut client = Modern::start(&world, SITS_THERE);
+    let begin = json!({ "name": "exec", "arguments": { "command": "./release", "yield_ms": 2_000 } });
+    let left = client.ask("tools/call", &begin, &forms());
+    let told = &left["result"]["structuredContent"];
+    assert_eq!(told["waiting_for_approval"].as_array().map(Vec::len), Some(1), "{left}");
+    let mut read = json!({ "name": "job_read", "arguments": { "job": told["job"] } });
+    // Who has no form to put it in is told what it waits for, as before.
+    let told = client.ask("tools/call", &read, &json!({}));
+    assert_eq!(told["result"]["structuredContent"]["status"], "running", "{told}");
+    let asked = client.ask("tools/call", &read, &forms());
+    let question = &asked["result"]["inputRequests"]["approval"]["params"]["message"];
+    assert!(question.as_str().is_some_and(|text| text.contains("a process waits to become this program: ")), "{asked}");
+    assert_eq!(answers(&world), []);
+    read["requestState"] = asked["result"]["requestState"].clone();
+    read["inputResponses"] = json!({ "approval": yes() });
+    client.ask("tools/call", &read, &forms());
+    let read = json!({ "name": "job_read", "arguments": read["arguments"] });
+    until("the job has ended", || {
+        let told = client.ask("tools/call", &read, &forms());
+        if told["result"]["structuredContent"]["stdout"] == "behind 128\n" { Ok(()) } else { Err(told) }
+    });
+    assert_eq!(answers(&world), [("alice".to_owned(), "client".to_owned(), true)]);
+    assert_eq!(begun(&world), 1, "the command ran once");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::elicitation::{Modern, TWO, answers, begun, forms, state, yes};
+use crate::elicitation::{Modern, RELEASE, SITS_THERE, TWO, answers, begun, forms, state, yes};
 use crate::policy::recorded;
 use crate::serve::Server;
 use crate::support::people::{CAROL, Office};
@@ -122,6 +122,30 @@ fn what_takes_long_is_a_task_to_whoever_knows_those_and_a_job_to_others() {
     // Nobody else's connection knows it.
     let mut other = Modern::start(&world, "");
     assert_eq!(other.task("tasks/get", &task)["error"]["code"], -32602);
+}
+
+#[test]
+fn a_task_asks_about_a_running_program() {
+    let world = World::new();
+    world.program("release", RELEASE);
+    let mut client = Modern::start(&world, SITS_THERE);
+    let task = name(&client.call("./release", &forms()));
+    let params = json!({ "taskId": task });
+    let asked = until("it asks", || {
+        let told = client.ask("tasks/get", &params, &knows_tasks(&forms()));
+        if told["result"]["status"] == "input_required" { Ok(told) } else { Err(told) }
+    });
+    let questions = asked["result"]["inputRequests"].as_object().expect("questions");
+    let (key, question) = questions.iter().next().expect("a question");
+    assert!(
+        question["params"]["message"].as_str().is_some_and(|text| text.contains("/git push origin main")),
+        "{asked}"
+    );
+    let answer = json!({ "taskId": task, "inputResponses": { key: yes() } });
+    client.ask("tasks/update", &answer, &knows_tasks(&forms()));
+    let ended = client.settled(&task);
+    assert_eq!(ended["result"]["structuredContent"]["stdout"], "behind 128\n", "{ended}");
+    assert_eq!(answers(&world), [("alice".to_owned(), "client".to_owned(), true)]);
 }
 
 #[test]

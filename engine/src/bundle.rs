@@ -19,6 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::anatomy::{Anatomy, may_name};
+use crate::indexed::Indexed;
 use crate::kept::Kept;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
@@ -104,9 +105,9 @@ pub struct Note {
 pub(crate) struct Literals(BTreeMap<String, BTreeSet<String>>);
 
 impl Literals {
-    fn of_policies<'p>(policies: impl Iterator<Item = &'p Policy>) -> Self {
+    fn of_policies(policies: &[Indexed]) -> Self {
         let mut literals = Self::default();
-        for uid in policies.flat_map(Policy::entity_literals) {
+        for uid in policies.iter().flat_map(|policy| policy.entity_literals()) {
             let ids = literals.0.entry(uid.type_name().to_string()).or_default();
             ids.insert(uid.id().unescaped().to_owned());
         }
@@ -143,19 +144,18 @@ impl Reads {
     /// The attributes that change by themselves.
     const PASSING: [&str; 3] = ["clock", "age", "commands"];
 
-    fn of(parsed: &Parsed, sources: &[Source]) -> Self {
+    fn of(index: &Index, home: &BTreeMap<String, usize>, sources: &[Source]) -> Self {
         let suspects: Vec<bool> = sources.iter().map(|source| may_name(&source.text, &Self::PASSING)).collect();
-        let home =
-            |policy: &Policy| parsed.home.get::<str>(policy.id().as_ref()).and_then(|index| suspects.get(*index));
+        let home = |policy: &Indexed| home.get::<str>(policy.id().as_ref()).and_then(|at| suspects.get(*at));
         let mut reads = Self::default();
-        for policy in parsed.set.policies().filter(|policy| policy.has_non_scope_constraint()) {
-            if home(policy) == Some(&false) || !may_name(&policy.to_string(), &Self::PASSING) {
+        for policy in index.policies().iter().filter(|policy| policy.has_non_scope_constraint()) {
+            if home(policy) == Some(&false) || !policy.may_name(&Self::PASSING) {
                 continue;
             }
-            match policy.to_json() {
-                Ok(json) => reads.note(&json),
+            match policy.json() {
+                Some(json) => reads.note(json),
                 // What cannot be looked into may read everything.
-                Err(_) => reads = Self { clock: true, session: true },
+                None => reads = Self { clock: true, session: true },
             }
         }
         reads
@@ -289,10 +289,10 @@ impl Bundle {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
             actions: actions(&schema)?,
             kept: Kept::default(),
-            literals: Literals::of_policies(index.policies().iter()),
+            literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
             asks_about_trees: no_gain::asks_about_trees(&index),
-            reads: Reads::of(&parsed, &sources),
+            reads: Reads::of(&index, &parsed.home, &sources),
             index,
             fingerprint: fingerprint(sources.iter().chain(&groups)),
             groups,
@@ -320,12 +320,17 @@ impl Bundle {
     /// The same set but for one policy, which tests take away to see who notices.
     #[cfg(test)]
     pub(crate) fn without(&self, id: &str) -> Result<Self, String> {
-        let left = self.index.policies().iter().filter(|policy| policy.id().to_string() != id).cloned();
+        let left = self
+            .index
+            .policies()
+            .iter()
+            .filter(|policy| policy.id().to_string() != id)
+            .map(|policy| policy.policy().clone());
         let set = PolicySet::from_policies(left).unwrap_or_default();
         let index = Index::new(&set, &self.schema)?;
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
-            literals: Literals::of_policies(index.policies().iter()),
+            literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
             asks_about_trees: no_gain::asks_about_trees(&index),
             index,
@@ -797,7 +802,7 @@ mod tests {
             let bundle = Bundle::profile(name).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(bundle.note("guard-opaque").place.starts_with("guards/guards.cedar:"));
             assert!(bundle.sources().iter().all(is_shipped), "{name}");
-            let policies: Vec<&Policy> = bundle.index.policies().iter().collect();
+            let policies: Vec<&Policy> = bundle.index.policies().iter().map(Indexed::policy).collect();
             assert!(policies.len() > 20, "{name}");
             for result in validate_in_parts(&bundle.schema, &policies).unwrap() {
                 assert!(result.validation_passed_without_warnings(), "{name}: {result}");

@@ -12,6 +12,7 @@ use cedar_policy::{ActionConstraint, Effect, Policy, ResourceConstraint};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
+use crate::indexed::Indexed;
 use crate::vocabulary::Vocabulary;
 
 /// What a file rule may be scoped to.
@@ -97,7 +98,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn policy(&mut self, policy: &Policy) {
+    fn policy(&mut self, policy: &Indexed) {
         match policy.resource_constraint() {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => {}
             ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
@@ -106,8 +107,7 @@ impl Reader<'_> {
             ResourceConstraint::Eq(uid) => self.exactly(&uid.to_string()),
         }
         // What cannot be read as JSON is not understood either.
-        let json = policy.to_json().unwrap_or(Value::Null);
-        match json.get("conditions").and_then(Value::as_array) {
+        match policy.json().and_then(|json| json.get("conditions")).and_then(Value::as_array) {
             Some(conditions) => {
                 let lifts = |attribute: &&str| {
                     conditions.iter().all(|condition| {

@@ -22,6 +22,7 @@ mod explain;
 mod facts;
 mod held;
 mod host;
+mod indexed;
 mod kept;
 mod lint;
 mod no_gain;

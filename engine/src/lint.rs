@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Engine;
 use crate::coverage::Coverage;
+use crate::indexed::Indexed;
 use crate::no_gain;
 
 /// How bad a finding is.
@@ -161,7 +162,7 @@ pub fn lint(engine: &Engine, surroundings: &Surroundings<'_>) -> std::io::Result
 
 fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let bundle = &engine.bundle;
-    let own = |policy: &&Policy| {
+    let own = |policy: &&Indexed| {
         let place = bundle.note(policy.id().as_ref()).place;
         !palisade_policies::GUARDS.iter().any(|(file, _)| place.starts_with(file))
     };
@@ -169,8 +170,8 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let mut found = Vec::new();
     let mut bodies: BTreeMap<String, String> = BTreeMap::new();
     for policy in all.iter().filter(own) {
-        let json = policy.to_json().unwrap_or_default();
-        let mut linter = Linter { engine, policy, json: &json, found: Vec::new() };
+        let json = policy.json().unwrap_or(&Value::Null);
+        let mut linter = Linter { engine, policy, json, found: Vec::new() };
         linter.annotations();
         linter.names(surroundings);
         linter.conditions();
@@ -178,7 +179,7 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
         linter.scope();
         linter.covered(all);
         linter.tests(surroundings);
-        if let Some(other) = bodies.insert(body(&json), policy.id().to_string()) {
+        if let Some(other) = bodies.insert(body(json), policy.id().to_string()) {
             linter.add(DUPLICATE, format!("it says the same as `{other}`"));
         }
         let accepted = policy.annotation("accept").unwrap_or_default();
@@ -370,12 +371,12 @@ impl Linter<'_> {
         }
     }
 
-    fn covered(&mut self, all: &[Policy]) {
+    fn covered(&mut self, all: &[Indexed]) {
         if !self.is_permit() {
             return;
         }
-        let covers = |forbid: &&Policy| {
-            let json = forbid.to_json().unwrap_or_default();
+        let covers = |forbid: &&Indexed| {
+            let json = forbid.json().unwrap_or(&Value::Null);
             let wider = |part: &str| {
                 let theirs = json.get(part);
                 let all = theirs.and_then(|part| part.get("op")).and_then(Value::as_str) == Some("All");

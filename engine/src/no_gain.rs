@@ -19,9 +19,9 @@ use palisade_grammar::OpaqueReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::anatomy::may_name;
 use crate::asked::Exec;
 use crate::facts::{Facts, Origin};
+use crate::indexed::Indexed;
 use crate::slice::Index;
 use crate::terms::uid;
 
@@ -87,19 +87,18 @@ impl Privileged {
     /// The privileged programs of a policy set.
     pub(crate) fn of(index: &Index) -> Self {
         let mut found = Self { setters: Some(BTreeSet::new()), ..Self::default() };
-        for policy in about(index, "setEnv").filter(|policy| may_name(&policy.to_string(), &["program"])) {
-            let json = policy.to_json().unwrap_or(Value::Null);
-            if !json.is_null() && !reads(&json, &["program"]) {
+        for policy in about(index, "setEnv").filter(|policy| policy.may_name(&["program"])) {
+            if policy.json().is_some_and(|json| !reads(json, &["program"])) {
                 continue;
             }
             let named = programs(policy.entity_literals());
             found.setters = found.setters.filter(|_| !named.is_empty()).map(|setters| &setters | &named);
         }
         for action in BY_PROGRAM {
-            for policy in about(index, action).filter(|policy| may_name(&policy.to_string(), &["program"])) {
-                let json = policy.to_json().unwrap_or(Value::Null);
-                if json.is_null() || reads(&json, &["program"]) {
-                    if only_takes_away(policy, &json) {
+            for policy in about(index, action).filter(|policy| policy.may_name(&["program"])) {
+                let json = policy.json();
+                if json.is_none_or(|json| reads(json, &["program"])) {
+                    if json.is_some_and(|json| only_takes_away(policy, json)) {
                         continue;
                     }
                     let programs = programs(policy.entity_literals());
@@ -113,8 +112,8 @@ impl Privileged {
         }
         // A forbid that reads what stands around a command takes away; only a permit gives.
         let permits = about(index, "exec").filter(|policy| policy.effect() == Effect::Permit);
-        for policy in permits.filter(|policy| may_name(&policy.to_string(), &AROUND)) {
-            let Ok(json) = policy.to_json() else {
+        for policy in permits.filter(|policy| policy.may_name(&AROUND)) {
+            let Some(json) = policy.json() else {
                 // A policy that cannot be read may speak of any program.
                 found.any.insert(policy.id().to_string());
                 continue;
@@ -186,9 +185,8 @@ fn counts_open(facts: &Facts, in_text: bool) -> bool {
 pub(crate) fn asks_about_trees(index: &Index) -> bool {
     let files = BY_PROGRAM.into_iter().filter(|action| *action != "connect");
     let policies = files.flat_map(|action| about(index, action));
-    policies.filter(|policy| may_name(&policy.to_string(), &["contains"])).any(|policy| {
-        let json = policy.to_json().unwrap_or(Value::Null);
-        json.is_null() || (reads(&json, &["contains"]) && !reads(&json, &["noGain", "pathsHeld"]))
+    policies.filter(|policy| policy.may_name(&["contains"])).any(|policy| {
+        policy.json().is_none_or(|json| reads(json, &["contains"]) && !reads(json, &["noGain", "pathsHeld"]))
     })
 }
 
@@ -313,7 +311,7 @@ impl Receiver<String> {
     }
 }
 
-fn about<'i>(index: &'i Index, action: &str) -> impl Iterator<Item = &'i Policy> {
+fn about<'i>(index: &'i Index, action: &str) -> impl Iterator<Item = &'i Indexed> {
     // An id that cannot be made is in no policy's scope.
     let action: Option<EntityUid> = uid("Action", action).ok();
     action.into_iter().flat_map(|action| index.about(&action).collect::<Vec<_>>())

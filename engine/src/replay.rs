@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::Policy;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
+use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
 use crate::raised::Raised;
 use crate::request::{Asker, Draft};
@@ -193,7 +193,7 @@ impl Asking<'_> {
 }
 
 /// Whether a policy may look at an attribute: its name stands anywhere in it. What cannot be looked into may.
-fn reads(policy: &Policy, name: &str) -> bool {
+fn reads(policy: &Indexed, name: &str) -> bool {
     fn stands_in(value: &Value, name: &str) -> bool {
         match value {
             Value::Array(values) => values.iter().any(|value| stands_in(value, name)),
@@ -202,7 +202,7 @@ fn reads(policy: &Policy, name: &str) -> bool {
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
-    policy.to_json().map_or(true, |json| stands_in(&json, name))
+    policy.json().is_none_or(|json| stands_in(json, name))
 }
 
 /// What a question was about, for people.

@@ -12,6 +12,7 @@ use cedar_policy::{
 };
 
 use crate::bundle::Bundle;
+use crate::indexed::Indexed;
 use crate::request::Posed;
 use crate::terms::text;
 
@@ -20,7 +21,7 @@ const MAX_CACHED: usize = 512;
 
 /// The policies by action, and by the entities that their scopes name.
 pub(crate) struct Index {
-    policies: Vec<Policy>,
+    policies: Vec<Indexed>,
     /// Each entity that a scope names, as principal or resource.
     keys: HashMap<EntityUid, u32>,
     actions: HashMap<EntityUid, ActionLists>,
@@ -97,7 +98,7 @@ impl Index {
                 list.push(Entry { policy: at, principal });
             }
         }
-        index.policies = policies;
+        index.policies = policies.into_iter().map(Indexed::new).collect();
         Ok(index)
     }
 
@@ -127,7 +128,7 @@ impl Index {
     }
 
     /// The policies that are about an action, as far as their scopes tell, whoever asks and whatever for.
-    pub(crate) fn about(&self, action: &EntityUid) -> impl Iterator<Item = &Policy> {
+    pub(crate) fn about(&self, action: &EntityUid) -> impl Iterator<Item = &Indexed> {
         let lists = self.actions.get(action);
         let entries =
             lists.into_iter().flat_map(|lists| lists.by_resource.values().flatten().chain(&lists.any_resource));
@@ -135,12 +136,12 @@ impl Index {
     }
 
     /// A policy by its place.
-    pub(crate) fn policy(&self, at: usize) -> Option<&Policy> {
+    pub(crate) fn policy(&self, at: usize) -> Option<&Indexed> {
         self.policies.get(at)
     }
 
     /// All policies, by id.
-    pub(crate) fn policies(&self) -> &[Policy] {
+    pub(crate) fn policies(&self) -> &[Indexed] {
         &self.policies
     }
 
@@ -150,7 +151,7 @@ impl Index {
         let mut members: Vec<usize> =
             scoped.flatten().chain(&lists.any_resource).filter(fits).map(|entry| entry.policy).collect();
         members.sort_unstable();
-        let policies = members.iter().filter_map(|at| self.policies.get(*at)).cloned();
+        let policies = members.iter().filter_map(|at| self.policies.get(*at)).map(|policy| policy.policy().clone());
         // Ids are unique in the whole set, so that they are in a part of it.
         let set = PolicySet::from_policies(policies).unwrap_or_default();
         Slice { set, members }
@@ -171,7 +172,10 @@ impl Index {
 
 /// Whether a request's slice and the whole set give the same answer, policies and errors included.
 pub(crate) fn agrees(bundle: &Bundle, posed: &Posed) -> bool {
-    let Ok(whole) = PolicySet::from_policies(bundle.index.policies().iter().cloned()) else { return false };
+    let Ok(whole) = PolicySet::from_policies(bundle.index.policies().iter().map(|policy| policy.policy().clone()))
+    else {
+        return false;
+    };
     let answer = |set: &PolicySet| {
         let response = Authorizer::new().is_authorized(&posed.request, set, &posed.entities);
         let mut reasons: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();

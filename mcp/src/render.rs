@@ -59,6 +59,12 @@ impl Reply {
         }
     }
 
+    /// The requests under which programs of a job that still runs wait for a person at their `execve`.
+    pub(crate) fn programs_that_wait(&self) -> impl Iterator<Item = &str> {
+        let ids = self.structured.get("waiting_for_approval").and_then(Value::as_array);
+        ids.into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// Whether it tells of a command that was ended because nobody wanted it any more.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.structured.get("status").and_then(Value::as_str) == Some(Status::Cancelled.as_str())

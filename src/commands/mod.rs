@@ -76,9 +76,7 @@ fn warn_of_missing_secrets(flags: &Context) -> Result<(), Trouble> {
 /// and whoever needs to know waits for it. A process that is still to enter a view must have no second thread, so not before that.
 fn begin_to_probe() {
     make_room_for_descriptors();
-    let probe = || _ = palisade_runner::sandbox::probe();
-    let _where_there_is_no_thread_it_is_done_later =
-        std::thread::Builder::new().name("palisade-probe".to_owned()).spawn(probe);
+    palisade_runner::sandbox::begin_to_probe();
 }
 
 /// Has the kernel make its table of descriptors as long as it will get, while there is one thread. With more, each time that it grows

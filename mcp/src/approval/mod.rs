@@ -13,10 +13,11 @@
 mod form;
 pub(crate) mod seal;
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use palisade_runner::{Client, Failure, Stop};
+use palisade_runner::{Client, Failure, Redacted, Stop};
 use rmcp::model::{
     CallToolResponse, CancelledNotificationParam, ClientResult, ElicitRequest, InputRequest, InputRequiredResult,
     InputResponses, JsonObject, ProtocolVersion, ServerRequest,
@@ -87,28 +88,33 @@ impl Call {
                 }
             }
         }
-        let reply = self.run().await?;
+        let reply = self.run_attended(way, context).await?;
+        // A command is run once and what it has come to may be read again, so that this is what carries the question.
+        if way == Some(Way::Retry) && self.tool == tools::job::READ {
+            let open = |id: &&str| put.as_deref() != Some(*id);
+            let asked = reply.programs_that_wait().filter(open).find_map(|id| self.input_required(id));
+            if let Some(asked) = asked {
+                return Ok(asked);
+            }
+        }
         let Some(id) = reply.waits().map(str::to_owned) else { return self.wait(reply, way, put).await };
         let Some(shown) = way.filter(|_| put.is_none()).and_then(|way| Some((way, self.shown(&id)?))) else {
             return self.wait(reply, way, put).await;
         };
         match shown {
-            (way @ Way::Retry, question) => match self.own.seals.seal(&id, &self.bound(), LONGEST) {
-                Some(state) => {
-                    let asked = [(QUESTION.to_owned(), InputRequest::Elicitation(question))].into();
-                    Ok(InputRequiredResult::new(Some(asked), Some(state)).into())
-                }
+            (way @ Way::Retry, question) => match self.carried(&id, question) {
+                Some(asked) => Ok(asked),
                 None => self.wait(reply, Some(way), None).await,
             },
-            (way @ Way::Request, question) => match self.elicit(&id, question, context).await {
+            (way @ Way::Request, question) => match self.asker(context).elicit(&id, question).await {
                 Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply, Some(way), None).await,
                 Asked::Elsewhere => {
-                    let reply = self.run().await?;
+                    let reply = self.run_attended(Some(way), context).await?;
                     self.wait(reply, Some(way), None).await
                 }
                 Asked::Answered(answer) => match self.take(&id, answer).await {
                     Ok(()) => {
-                        let reply = self.run().await?;
+                        let reply = self.run_attended(Some(way), context).await?;
                         Ok(self.done(reply))
                     }
                     Err(failure) => Ok(self.done(render::failed(&failure))),
@@ -134,6 +140,40 @@ impl Call {
         let (client, stop, arguments) = (self.client.clone(), self.stop.clone(), self.arguments.clone());
         let reply = tools::call(&self.own.pipeline, &self.tool, client, stop, arguments, self.as_task).await;
         reply.ok_or_else(|| ErrorData::invalid_params("unknown tool", None))
+    }
+
+    /// The answer to a call that puts a question to the person at the client; none if that cannot be asked there.
+    fn input_required(&self, id: &str) -> Option<CallToolResponse> {
+        self.carried(id, self.shown(id)?)
+    }
+
+    /// The same with this question; none if there are more open ones than are kept.
+    fn carried(&self, id: &str, question: ElicitRequest) -> Option<CallToolResponse> {
+        let state = self.own.seals.seal(id, &self.bound(), LONGEST)?;
+        let asked = [(QUESTION.to_owned(), InputRequest::Elicitation(question))].into();
+        Some(InputRequiredResult::new(Some(asked), Some(state)).into())
+    }
+
+    /// The tool itself. While it runs, the person at the client is there for each of its programs that takes a yes at its `execve`, and is
+    /// asked at once where a server may ask while a call waits. That question may outlive the call: the program of a job waits on, and the
+    /// answer still counts. Elsewhere the task asks, or the next `job_read`.
+    async fn run_attended(&self, way: Option<Way>, context: &RequestContext<RoleServer>) -> Result<Reply, ErrorData> {
+        let Some(way) = way else { return self.run().await };
+        let mut attendance = self.own.pipeline.attended_at_client();
+        let mut running = pin!(self.run());
+        loop {
+            tokio::select! {
+                reply = &mut running => return reply,
+                Some(id) = attendance.next() => if way == Way::Request {
+                    drop(tokio::spawn(self.asker(context).ask_about_program(id)));
+                },
+            }
+        }
+    }
+
+    /// Whoever asks at the other end of this connection.
+    fn asker(&self, context: &RequestContext<RoleServer>) -> Asker {
+        Asker { own: Arc::clone(&self.own), stop: self.stop.clone(), context: context.clone() }
     }
 
     /// What is still to come is a task's, if the client knows those. Else, or if the call gives a time itself, it waits so long for a
@@ -170,7 +210,13 @@ impl Call {
 
     /// What a person is shown; none if nobody can be asked here.
     pub(crate) fn shown(&self, id: &str) -> Option<ElicitRequest> {
-        form::question(&*self.own.pipeline.asks_at_client(id)?)
+        shown(&self.own, id)
+    }
+
+    /// The same, and the request's id as it may be shown.
+    pub(crate) fn shown_as(&self, id: &str) -> Option<(Redacted, ElicitRequest)> {
+        let request = self.own.pipeline.asks_at_client(id)?;
+        Some((request.short.id.clone(), form::question(&request)?))
     }
 
     /// What an answer to this call is bound to.
@@ -180,20 +226,47 @@ impl Call {
 
     /// Gives an answer to the runner. None is given for somebody who has said nothing.
     pub(crate) async fn take(&self, id: &str, answer: Answer) -> Result<(), Failure> {
-        match answer {
-            Answer::Yes(reason) => self.own.pipeline.answer_at_client(id, true, &reason).await,
-            Answer::No(reason) => self.own.pipeline.answer_at_client(id, false, &reason).await,
-            Answer::None => Ok(()),
+        take(&self.own, id, answer).await
+    }
+}
+
+fn shown(own: &Own, id: &str) -> Option<ElicitRequest> {
+    form::question(&*own.pipeline.asks_at_client(id)?)
+}
+
+async fn take(own: &Own, id: &str, answer: Answer) -> Result<(), Failure> {
+    match answer {
+        Answer::Yes(reason) => own.pipeline.answer_at_client(id, true, &reason).await,
+        Answer::No(reason) => own.pipeline.answer_at_client(id, false, &reason).await,
+        Answer::None => Ok(()),
+    }
+}
+
+/// Asks at the other end of a connection, for as long as the call is not stopped.
+struct Asker {
+    own: Arc<Own>,
+    stop: Stop,
+    context: RequestContext<RoleServer>,
+}
+
+impl Asker {
+    /// Puts a program that waits in its `execve` to the person at the client. An answer that does not count leaves it waiting.
+    async fn ask_about_program(self, id: String) {
+        let Some(question) = shown(&self.own, &id) else { return };
+        if let Asked::Answered(answer) = self.elicit(&id, question).await
+            && let Err(failure) = take(&self.own, &id, answer).await
+        {
+            tracing::warn!(id, "an answer at the client does not count: {}", failure.what);
         }
     }
 
-    /// Asks at the other end of this connection. Whoever answers elsewhere meanwhile is as good.
-    async fn elicit(&self, id: &str, question: ElicitRequest, context: &RequestContext<RoleServer>) -> Asked {
+    /// Puts one question. Whoever answers elsewhere meanwhile is as good.
+    async fn elicit(&self, id: &str, question: ElicitRequest) -> Asked {
         let options = PeerRequestOptions::with_timeout(LONGEST);
         let ours = OnceLock::new();
         let asking = async {
             let question = ServerRequest::ElicitRequest(question);
-            let sent = context.peer.send_request_with_option(question, options).await.ok()?;
+            let sent = self.context.peer.send_request_with_option(question, options).await.ok()?;
             let _the_first = ours.set(sent.id.clone());
             match sent.await_response().await {
                 Ok(ClientResult::ElicitResult(answer)) => serde_json::to_value(answer).ok(),
@@ -206,10 +279,10 @@ impl Call {
             elsewhere = self.own.pipeline.answered_within(id, LONGEST, &self.stop) => elsewhere,
         };
         // Whoever has hung up is told nothing, and a server that stops does not wait for it: nobody would take it.
-        if let Some(ours) = ours.into_inner().filter(|_| elsewhere || context.ct.is_cancelled()) {
+        if let Some(ours) = ours.into_inner().filter(|_| elsewhere || self.context.ct.is_cancelled()) {
             let why = "nobody waits for this answer any more".to_owned();
             let told = CancelledNotificationParam::new(Some(ours), Some(why));
-            let telling = tokio::time::timeout(TELLING, context.peer.notify_cancelled(told)).await;
+            let telling = tokio::time::timeout(TELLING, self.context.peer.notify_cancelled(told)).await;
             if !matches!(telling, Ok(Ok(()))) {
                 tracing::debug!("a client was not told that its answer is no longer waited for");
             }

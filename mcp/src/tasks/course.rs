@@ -3,7 +3,8 @@
 //! Decides nothing that a call does not decide: it waits for the job, or for a person and then calls again. It ends early when it is
 //! cancelled, when the server stops, when its client was gone before it heard of it, and when nobody asks for it any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,13 @@ impl Course {
             self.reply = match self.reply.goes_on().clone() {
                 GoesOn::No => break,
                 GoesOn::Runs { job, view } => {
+                    let waiting = self.reply.programs_that_wait().map(str::to_owned).collect();
                     self.task.stands(Stands::Runs(job.clone()));
-                    let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop).await;
-                    tools::exec::reply(ended, None)
+                    let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop);
+                    tokio::select! {
+                        ended = ended => tools::exec::reply(ended, None),
+                        never = self.ask_about_programs(&job, waiting) => match never {},
+                    }
                 }
                 GoesOn::Waits(request) => match self.wait(&request, until, idle).await {
                     Waited::Answered => {
@@ -89,6 +94,34 @@ impl Course {
             return Ended::Cancelled;
         }
         Ended::Done(object(&self.reply.into_result(self.call.own.pipeline.anchor())))
+    }
+
+    /// Puts each program of a job that waits at its `execve` to the person at the client, one after the other.
+    async fn ask_about_programs(&self, job: &Redacted, mut waiting: VecDeque<String>) -> Infallible {
+        if !self.asks {
+            return std::future::pending().await;
+        }
+        let pipeline = &self.call.own.pipeline;
+        let mut attendance = pipeline.attended_at_client();
+        loop {
+            let id = match waiting.pop_front() {
+                Some(id) => id,
+                None => match attendance.next().await {
+                    Some(id) => id,
+                    None => return std::future::pending().await,
+                },
+            };
+            let Some((request, question)) = self.call.shown_as(&id) else { continue };
+            let (answer, answered) = oneshot::channel();
+            self.task.stands(Stands::Asks(Asking { request, question, answer }));
+            tokio::select! {
+                answer = said(Some(answered)) => if let Err(failure) = self.call.take(&id, answer).await {
+                    tracing::warn!(id, "an answer at the client does not count: {}", failure.what);
+                },
+                _ = pipeline.answered_within(&id, pipeline.approvals_expire(), &self.call.stop) => {}
+            }
+            self.task.stands(Stands::Runs(job.clone()));
+        }
     }
 
     /// Waits for a person, who is asked at the client if that may be and they were not before.

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::render::{self, Reply};
 use crate::tools::arguments;
 
+/// The tool that reads a job.
+pub(crate) const READ: &str = "job_read";
+
 /// How long a call waits for what the job says to its input.
 const ANSWER: Duration = Duration::from_millis(500);
 

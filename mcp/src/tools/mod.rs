@@ -68,7 +68,7 @@ const TOOLS: &[Entry] = &[
         output: explain::schema,
     },
     Entry {
-        name: "job_read",
+        name: job::READ,
         description: "What a job has printed since `cursor`.",
         hints: [true, false, true, false],
         parameters: &[
@@ -177,7 +177,7 @@ pub(crate) async fn call(
     Some(match tool {
         "exec" => exec::call(pipeline, client, stop, arguments, as_task).await,
         "explain" => explain::call(pipeline, client, arguments).await,
-        "job_read" => job::read(pipeline, arguments).await,
+        job::READ => job::read(pipeline, arguments).await,
         "job_write" => job::write(pipeline, client, arguments).await,
         "job_signal" => job::signal(pipeline, client, arguments).await,
         "session_open" => session::open(pipeline, client, arguments).await,

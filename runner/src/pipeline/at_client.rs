@@ -4,11 +4,12 @@
 //! proves that a person gave it, so that a policy decides about it by `context.via` and nobody is asked there whose yes could not
 //! count. A yes from there is as any other: to one request, on record before it counts, and used up by the very same call.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_engine::{Approval, Channel};
 
-use super::{Failure, Pipeline};
+use super::{Attendance, Failure, Pipeline};
 use crate::audit::RequestId;
 use crate::control::wire::{Answer, Request};
 use crate::redact::Redacted;
@@ -19,6 +20,11 @@ impl Pipeline {
     fn at_client(&self) -> Approval {
         let user = self.settings.surroundings.principal.user.clone();
         Approval { roles: self.settings.people.roles(&user), user, via: Channel::Client }
+    }
+
+    /// That person is shown each request of a running program whose yes from there would count, as long as the answer lives.
+    pub fn attended_at_client(self: &Arc<Self>) -> Attendance {
+        self.attended_by(self.at_client())
     }
 
     /// What waits under this id, to be shown at the agent's client; none if a yes from there would not count, or nothing waits.

@@ -30,8 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How somebody comes to be asked.
 const AT_A_TERMINAL: &str =
     "`palisade run` asks at its terminal; a program that the command itself names is asked about before anything runs";
-const AT_A_SERVER: &str = "a running `palisade watch`, or `palisade approvals list` of the last minutes, says that somebody is there; \
-                           a program that the command itself names is asked about before anything runs";
+const AT_A_SERVER: &str = "a person counts as there who runs `palisade watch`, has run `palisade approvals list` in the last minutes, or sits \
+                           at the client with the role `answers-in-client`; a program that the command itself names is asked about \
+                           before anything runs";
 
 /// Puts the executions of one pipeline's sessions to people.
 #[derive(Debug)]

@@ -106,14 +106,21 @@ pub fn spawn(mut prepared: Prepared) -> Result<Process, SandboxError> {
     start(namespaces, Errand::Program(Box::new(prepared), filter), judge, group)
 }
 
-/// Makes a process in these namespaces, with this view if any, and ends it again.
-pub(super) fn attempt(namespaces: Namespaces, view: Option<View>) -> Result<(), SandboxError> {
-    start(namespaces, Errand::Trial(view), None, None)?.reap().map(drop).map_err(server("wait for a process"))
+/// Makes a process in these namespaces, with this view if any, and ends it again. `made` hears when there is that process.
+pub(super) fn attempt(
+    namespaces: Namespaces,
+    view: Option<View>,
+    made: Option<mpsc::Sender<()>>,
+) -> Result<(), SandboxError> {
+    start(namespaces, Errand::Trial(view, made), None, None)?.reap().map(drop).map_err(server("wait for a process"))
 }
 
 /// The same in this control group.
 pub(super) fn attempt_in(namespaces: Namespaces, group: Group) -> Result<(), SandboxError> {
-    start(namespaces, Errand::Trial(None), None, Some(group))?.reap().map(drop).map_err(server("wait for a process"))
+    start(namespaces, Errand::Trial(None, None), None, Some(group))?
+        .reap()
+        .map(drop)
+        .map_err(server("wait for a process"))
 }
 
 /// A session's view of the file system, for putting more masks into it while it lives.
@@ -209,22 +216,22 @@ fn cover_place(path: &CStr, cover: Cover, covers: &Covers) -> Done {
 enum Errand {
     /// With the exec guard's filter, if it has one.
     Program(Box<Prepared>, Option<BpfProgram>),
-    /// To see whether it can be.
-    Trial(Option<View>),
+    /// To see whether it can be. Somebody may wait to hear that the process is made.
+    Trial(Option<View>, Option<mpsc::Sender<()>>),
 }
 
 impl Errand {
     fn prepared(&self) -> Option<&Prepared> {
         match self {
             Self::Program(prepared, _) => Some(prepared),
-            Self::Trial(_) => None,
+            Self::Trial(..) => None,
         }
     }
 
     fn filter(&self) -> Option<&BpfProgram> {
         match self {
             Self::Program(_, filter) => filter.as_ref(),
-            Self::Trial(_) => None,
+            Self::Trial(..) => None,
         }
     }
 
@@ -236,7 +243,7 @@ impl Errand {
     fn view(&self) -> Option<&View> {
         match self {
             Self::Program(prepared, _) => prepared.view.as_ref(),
-            Self::Trial(view) => view.as_ref(),
+            Self::Trial(view, _) => view.as_ref(),
         }
     }
 }
@@ -594,7 +601,12 @@ fn launch(namespaces: Namespaces, errand: &Errand, posts: &Posts, group: Option<
     let mounts = if view.is_some() { libc::CLONE_NEWNS } else { 0 };
     let made = clone_process(clone_flags(namespaces) | mounts, group.map(Group::handle));
     match made.map_err(io::Error::from_raw_os_error)? {
-        Some(made) => Ok(made),
+        Some(made) => {
+            if let Errand::Trial(_, Some(waits)) = errand {
+                let _nobody_waits_any_more = waits.send(());
+            }
+            Ok(made)
+        }
         None => child.run(),
     }
 }

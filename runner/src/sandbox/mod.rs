@@ -64,7 +64,7 @@ pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub(crate) use self::masks::{NPM_SETTINGS, public_content};
 pub(crate) use self::names::Kept;
 pub use self::names::Names;
-pub use self::offer::{Finding, Namespaces, Offer, probe};
+pub use self::offer::{Finding, Namespaces, Offer, begin_to_probe, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub(crate) use self::stat::{Stat as ProcessStat, leader};

@@ -1,7 +1,7 @@
 //! What this machine can enforce. Asked of the kernel by trying, once: a version number or a setting tells less than a refusal.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -76,10 +76,24 @@ pub struct Finding {
     pub text: String,
 }
 
+static OFFER: OnceLock<Offer> = OnceLock::new();
+
 /// What this machine can enforce. Asked once, at the first call, by making a process in each kind of namespace.
 pub fn probe() -> &'static Offer {
-    static OFFER: LazyLock<Offer> = LazyLock::new(ask);
-    &OFFER
+    OFFER.get_or_init(|| ask(None))
+}
+
+/// Begins to ask that on another thread, for a program that has yet to load what it needs. Returns when the first of the processes is
+/// made: a page that both have is copied when this process writes to it, and all processors are waited for each time (20 ms of a start,
+/// on two processors). Memory that is taken from now on is this process's alone.
+pub fn begin_to_probe() {
+    let (made, is_made) = mpsc::channel();
+    let probe = move || _ = OFFER.get_or_init(|| ask(Some(made)));
+    // Where there is no thread, it is done later.
+    if std::thread::Builder::new().name("palisade-probe".to_owned()).spawn(probe).is_ok() {
+        // An error says that no process will be made, or that all have been.
+        let _ = is_made.recv();
+    }
 }
 
 impl Offer {
@@ -262,8 +276,8 @@ impl Offer {
     }
 }
 
-fn ask() -> Offer {
-    let Usable { namespaces, refused, mounts } = usable();
+fn ask(made: Option<mpsc::Sender<()>>) -> Offer {
+    let Usable { namespaces, refused, mounts } = usable(made);
     let (groups, groups_refused) = match group::offered(namespaces) {
         Ok(groups) => (groups, String::new()),
         Err(why) => (Vec::new(), why),
@@ -296,11 +310,12 @@ struct Usable {
 ///
 /// Mounts are tried with it, since nearly everywhere both work or neither does: making namespaces, a network above all, is most of
 /// what this takes.
-fn usable() -> Usable {
+fn usable(mut made: Option<mpsc::Sender<()>>) -> Usable {
     let mut refused = String::new();
     for namespaces in [Namespaces::Root, Namespaces::User] {
-        let mounts = enforce::attempt(namespaces, Some(mounts::trial())).map_err(|error| super::chain(&error));
-        let alone = if mounts.is_ok() { Ok(()) } else { enforce::attempt(namespaces, None) };
+        let mounts =
+            enforce::attempt(namespaces, Some(mounts::trial()), made.take()).map_err(|error| super::chain(&error));
+        let alone = if mounts.is_ok() { Ok(()) } else { enforce::attempt(namespaces, None, None) };
         match alone {
             Ok(()) => return Usable { namespaces, refused: String::new(), mounts },
             Err(error) => refused = super::chain(&error),

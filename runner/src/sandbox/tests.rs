@@ -519,7 +519,10 @@ fn all_of_it_holds_for_an_unprivileged_server() {
 /// Without namespaces, and with each kind that the machine offers.
 fn worlds() -> impl Iterator<Item = Namespaces> {
     static OFFERED: LazyLock<Vec<Namespaces>> = LazyLock::new(|| {
-        [Namespaces::Root, Namespaces::User].into_iter().filter(|kind| enforce::attempt(*kind, None).is_ok()).collect()
+        [Namespaces::Root, Namespaces::User]
+            .into_iter()
+            .filter(|kind| enforce::attempt(*kind, None, None).is_ok())
+            .collect()
     });
     [Namespaces::None].into_iter().chain(OFFERED.iter().copied())
 }
@@ -536,7 +539,7 @@ fn has_mounts(world: Namespaces) -> bool {
 }
 
 fn can_mount(world: Namespaces) -> bool {
-    enforce::attempt(world, Some(mounts::trial())).is_ok()
+    enforce::attempt(world, Some(mounts::trial()), None).is_ok()
 }
 
 fn each_world(test: impl FnMut(Namespaces)) {
