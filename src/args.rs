@@ -603,6 +603,30 @@ pub(crate) enum PolicyAction {
     Diff(PolicyDiff),
     /// Say which kernel rules a session would get, and from which policies
     ExplainSandbox(PolicyExplainSandbox),
+    /// Print what this binary holds: a profile, the schema, the groups, the programs that tables describe
+    Show(PolicyShow),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyShow {
+    /// What to print
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: Shown,
+    /// One of them by its name; without it all of them
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shown {
+    /// A profile's policies, and the guards that hold beside them
+    Profile,
+    /// The schema that policies are validated against, or what declares a name
+    Schema,
+    /// Groups of paths, hosts and programs
+    Groups,
+    /// Programs with their subcommands, command groups and flags
+    Programs,
 }
 
 /// Which policies.

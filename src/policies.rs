@@ -1,11 +1,13 @@
-//! A policy directory as it lies on disk: policies, group table, cases.
+//! A policy directory as it lies on disk: policies, group table, cases, and the profile that it adds to.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{BundleError, Source};
+use serde::Deserialize;
+use toml::Spanned;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, wrong};
 
 /// The files of a policy directory, or one `.cedar` file alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +18,24 @@ pub(crate) struct PolicyFiles {
     pub(crate) groups: Option<Source>,
     /// Every `.toml` file below a directory `cases`.
     pub(crate) cases: Vec<Source>,
+    /// `palisade.toml`, which says what the directory stands on.
+    pub(crate) about: Option<Source>,
+    /// The shipped profile that the policies add to; without one they take its place.
+    pub(crate) extends: Option<String>,
+}
+
+/// What stands in the `palisade.toml` of a policy directory.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    extends: Spanned<String>,
 }
 
 impl PolicyFiles {
     /// Reads them.
     ///
     /// # Errors
-    /// If one cannot be read or there is no policy among them.
+    /// If one cannot be read, there is no policy among them, or they add to a profile that there is not.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let files = walk(path)?;
         let is_case = |file: &&PathBuf| {
@@ -35,8 +48,12 @@ impl PolicyFiles {
             return Err(BundleError::Empty(path.display().to_string()).into());
         }
         let groups = path.join("groups.toml");
+        let about = path.join("palisade.toml");
+        let about = if files.contains(&about) { Some(source(&about)?) } else { None };
         Ok(Self {
             sources,
+            extends: about.as_ref().map(extended).transpose()?,
+            about,
             groups: if files.contains(&groups) { Some(source(&groups)?) } else { None },
             cases: files.iter().filter(is_case).map(source).collect::<Result<_, _>>()?,
         })
@@ -44,8 +61,32 @@ impl PolicyFiles {
 
     /// The paths of all that was read, as they were named.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().chain(&self.groups).chain(&self.cases).map(|source| source.name.as_str())
+        self.sources.iter().chain(&self.groups).chain(&self.cases).chain(&self.about).map(|source| source.name.as_str())
     }
+}
+
+/// The profile that a directory adds to.
+fn extended(about: &Source) -> Result<String, ConfigError> {
+    let Source { name, text } = about;
+    let broken = |error: toml::de::Error| {
+        wrong(Path::new(name), text, error.span().map_or(0, |span| span.start), error.message().to_owned())
+    };
+    let About { extends } = toml::from_str(text).map_err(broken)?;
+    known(Path::new(name), text, &extends)?;
+    Ok(extends.into_inner())
+}
+
+/// That a profile of this name is shipped.
+///
+/// # Errors
+/// If there is none, with the place where it is named.
+pub(crate) fn known(path: &Path, text: &str, profile: &Spanned<String>) -> Result<(), ConfigError> {
+    let known: Vec<_> = palisade_policies::PROFILES.iter().map(|(profile, _)| *profile).collect();
+    if known.contains(&profile.get_ref().as_str()) {
+        return Ok(());
+    }
+    let message = format!("no profile is called `{}`; there are {}", profile.get_ref(), known.join(", "));
+    Err(wrong(path, text, profile.span().start, message))
 }
 
 /// Every file below a directory in the order of their names, or the file itself.

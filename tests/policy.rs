@@ -45,6 +45,98 @@ fn valid_and_invalid_sets() {
     }
 }
 
+/// A site's one forbid, which says that everything else is the profile's.
+const NO_NPM: &str = "@id(\"site-no-npm\") @reason(\"No npm here.\") forbid (principal, action == Action::\"exec\", resource in Program::\"npm\");\n";
+
+#[test]
+fn a_directory_stands_on_a_profile() {
+    let world = World::new();
+    let about = "extends = \"developer\"\n";
+    let case = "[[case]]\nname = 'npm'\nrun = 'npm test'\nsandboxed = true\nguarded = true\nexpect = 'deny'\nby = ['site-no-npm']\nas = { agent = 'a', user = 'u', roles = ['developer'] }\n";
+    let site = directory(&world, "site", &[("p.cedar", NO_NPM), ("palisade.toml", about), ("cases/c.toml", case)]);
+    let tested = world.call(&["policy", "test", "--coverage", "--min", "100", &site]);
+    assert_eq!(tested.code, Some(0), "only what the site wrote has to be tried: {tested:?}");
+    assert!(tested.stdout.contains("1 cases, 0 failed"), "{tested:?}");
+    let linted = world.call(&["policy", "lint", &site]);
+    assert_eq!(linted.code, Some(0), "{linted:?}");
+    assert!(!linted.stdout.contains("profiles/"), "{linted:?}");
+    for (command, code) in [("npm test", 2), ("cargo build", 0), ("sudo ls", 2), ("pip install x", 3)] {
+        assert_eq!(world.call(&["check", "--policies", &site, command]).code, Some(code), "{command}");
+    }
+    // The same by the settings.
+    let plain = directory(&world, "plain", &[("p.cedar", NO_NPM)]);
+    assert_eq!(world.call(&["check", "--policies", &plain, "cargo build"]).code, Some(2), "nothing permits it");
+    let settings = world.write("palisade.toml", &format!("policies = \"{plain}\"\n{about}")).display().to_string();
+    for (command, code) in [("npm test", 2), ("cargo build", 0)] {
+        assert_eq!(world.call(&["check", "--config", &settings, command]).code, Some(code), "{command}");
+    }
+    // What a site copies from its profile says nothing new, and an id of the profile's is taken.
+    let (_, (_, profile)) = palisade_policies::PROFILES[0];
+    let first = profile.split_inclusive(";\n").next().expect("a policy");
+    let copied = directory(&world, "copied", &[("p.cedar", first), ("palisade.toml", about)]);
+    let refused = world.call(&["policy", "validate", &copied]);
+    assert!(refused.code == Some(2) && refused.stdout.contains("already taken at profiles/"), "{refused:?}");
+    let other = first.replacen("@id(\"", "@id(\"my-", 1);
+    let copied = directory(&world, "copied", &[("p.cedar", &other), ("palisade.toml", about)]);
+    let linted = world.call(&["policy", "lint", &copied]);
+    assert!(linted.stdout.contains("it says the same as `dev-"), "{linted:?}");
+
+    let wrong = |name: &str, file: &str, text: &str, said: &str| {
+        let path = directory(&world, name, &[("p.cedar", NO_NPM), (file, text)]);
+        let ended = world.call(&["policy", "validate", &path]);
+        assert!(ended.code == Some(1) && ended.stderr.contains(said), "{name}: {ended:?}");
+    };
+    wrong("name", "palisade.toml", "extends = \"develper\"", "palisade.toml:1:11: no profile is called `develper`");
+    wrong("key", "palisade.toml", "extend = \"developer\"", "unknown field `extend`");
+    wrong("none", "palisade.toml", "", "missing field `extends`");
+    for (text, said) in [
+        (about.to_owned(), "palisade.toml:1:11: `extends` says what your own `policies` stand on"),
+        (format!("policies = \"{site}\"\nextends = \"readonly\"\n"), "`extends` is `readonly`, which is not what"),
+        (format!("policies = \"{plain}\"\nextends = \"x\"\n"), "palisade.toml:2:11: no profile is called `x`"),
+    ] {
+        world.write("palisade.toml", &text);
+        let ended = world.call(&["check", "--config", &settings, "ls"]);
+        assert!(ended.code == Some(1) && ended.stderr.contains(said), "{text}: {ended:?}");
+    }
+}
+
+#[test]
+fn what_the_binary_holds_is_shown() {
+    let world = World::new();
+    let show = |arguments: &[&str]| world.call(&[&["policy", "show"], arguments].concat());
+    for profile in ["developer", "readonly", "regulated"] {
+        assert!(show(&["profile"]).stdout.lines().any(|line| line.starts_with(&format!("{profile}\t"))), "{profile}");
+        let shown = show(&["profile", profile]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        // What is printed is a policy set by itself, but for the guards, which hold in any case.
+        let (_, own) = shown.stdout.split_once("// ==== base/").expect("the guards come first");
+        let path = directory(&world, profile, &[("p.cedar", &format!("// {own}"))]);
+        assert_eq!(world.call(&["policy", "validate", &path]).code, Some(0), "{profile}");
+    }
+    for (arguments, said) in [
+        (&["schema"][..], "entity Command in"),
+        (&["schema", "useTool"], "action useTool"),
+        (&["groups", "secrets"], "[paths.secrets]"),
+        (&["groups"], "[hosts."),
+        (&["programs"], "\nkubectl\n"),
+        (&["programs", "git push"], "  flags: --all --atomic"),
+        (&["programs", "git"], "Program::\"git remote add\""),
+    ] {
+        let shown = show(arguments);
+        assert!(shown.code == Some(0) && shown.stdout.contains(said), "{arguments:?}: {shown:?}");
+    }
+    assert!(!show(&["groups", "secrets"]).stdout.contains("[paths.runs-later]"));
+    for (arguments, said) in [
+        (["profile", "x"], "no profile is called `x`"),
+        (["schema", "x"], "nothing in the schema is called `x`"),
+        (["groups", "tmp"], "the groups are: paths.system"),
+        (["programs", "no-such-program"], "no table describes `no-such-program`"),
+    ] {
+        let shown = show(&arguments);
+        assert!(shown.code == Some(1) && shown.stderr.contains(said), "{arguments:?}: {shown:?}");
+    }
+}
+
 #[test]
 fn cases_in_every_format() {
     let world = World::new();

@@ -237,12 +237,7 @@ impl Bundle {
     /// # Errors
     /// If no profile has that name.
     pub fn profile(name: &str) -> Result<Self, BundleError> {
-        let Some((_, (file, text))) = palisade_policies::PROFILES.iter().find(|(profile, _)| *profile == name) else {
-            let known: Vec<_> = palisade_policies::PROFILES.iter().map(|(profile, _)| format!("`{profile}`")).collect();
-            return Err(BundleError::UnknownProfile { name: name.to_owned(), known: known.join(", ") });
-        };
-        let files = palisade_policies::BASE.iter().copied().chain([(*file, *text)]);
-        Self::load(files.map(|(name, text)| Source { name: name.to_owned(), text: text.to_owned() }).collect())
+        Self::load(Source::of_profile(name)?)
     }
 
     /// The guards, and a permit for everything that they do not forbid: what their own cases are judged with.
@@ -373,6 +368,16 @@ impl Bundle {
         &self.schema_fingerprint
     }
 
+    /// Whether a policy is its author's to look at: one of the site's own where there are any, else any but the guards.
+    pub(crate) fn is_authored(&self, id: &str) -> bool {
+        let (file, _) = self.notes.get(id).and_then(|note| note.place.rsplit_once(':')).unwrap_or_default();
+        let is_guard = || palisade_policies::GUARDS.iter().any(|(guards, _)| *guards == file);
+        match self.sources.iter().any(|source| !is_shipped(source)) {
+            true => self.sources.iter().any(|source| source.name == file && !is_shipped(source)),
+            false => !is_guard(),
+        }
+    }
+
     /// What a policy says about itself; empty for an unknown id.
     pub fn note(&self, id: &str) -> Note {
         self.notes.get(id).cloned().unwrap_or_default()
@@ -406,6 +411,19 @@ fn actions(schema: &Schema) -> Result<HashMap<String, Entity>, BundleError> {
 }
 
 impl Source {
+    /// The files of a shipped profile, without the guards.
+    ///
+    /// # Errors
+    /// If no profile has that name.
+    pub fn of_profile(name: &str) -> Result<Vec<Self>, BundleError> {
+        let Some((_, (file, text))) = palisade_policies::PROFILES.iter().find(|(profile, _)| *profile == name) else {
+            let known: Vec<_> = palisade_policies::PROFILES.iter().map(|(profile, _)| format!("`{profile}`")).collect();
+            return Err(BundleError::UnknownProfile { name: name.to_owned(), known: known.join(", ") });
+        };
+        let files = palisade_policies::BASE.iter().copied().chain([(*file, *text)]);
+        Ok(files.map(|(name, text)| Self { name: name.to_owned(), text: text.to_owned() }).collect())
+    }
+
     /// The file laid out as all Cedar tools lay it out; comments stay. Says the same as before, or it is an error.
     ///
     /// # Errors

@@ -152,7 +152,7 @@ pub struct Surroundings<'a> {
     pub coverage: Option<&'a Coverage>,
 }
 
-/// Everything that is found in an engine's policies but for the guards.
+/// Everything that is found in the policies of an engine that are their author's: not in the guards, nor in a profile that they extend.
 ///
 /// # Errors
 /// If no thread can be had to do it on.
@@ -162,13 +162,12 @@ pub fn lint(engine: &Engine, surroundings: &Surroundings<'_>) -> std::io::Result
 
 fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let bundle = &engine.bundle;
-    let own = |policy: &&Indexed| {
-        let place = bundle.note(policy.id().as_ref()).place;
-        !palisade_policies::GUARDS.iter().any(|(file, _)| place.starts_with(file))
-    };
+    let own = |policy: &&Indexed| bundle.is_authored(policy.id().as_ref());
     let all = bundle.index.policies();
     let mut found = Vec::new();
-    let mut bodies: BTreeMap<String, String> = BTreeMap::new();
+    let others = all.iter().filter(|policy| !own(policy));
+    let mut bodies: BTreeMap<String, String> =
+        others.filter_map(|policy| Some((body(policy.json()?), policy.id().to_string()))).collect();
     for policy in all.iter().filter(own) {
         let json = policy.json().unwrap_or(&Value::Null);
         let mut linter = Linter { engine, policy, json, found: Vec::new() };

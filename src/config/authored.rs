@@ -28,11 +28,19 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) fn read(chosen: Chosen) -> Result<Self, ConfigError> {
-        let files = match &chosen {
+    /// Policies that stand on this profile by the settings, if they say so.
+    pub(super) fn read(chosen: Chosen, extends: Option<String>) -> Result<Self, ConfigError> {
+        let mut files = match &chosen {
             Chosen::Files(path) => Some(PolicyFiles::read(path)?),
             Chosen::Profile(_) => None,
         };
+        if let (Some(files), Some(profile)) = (&mut files, extends) {
+            let said = files.extends.get_or_insert_with(|| profile.clone());
+            if *said != profile {
+                let expected = "what the `palisade.toml` of the policy directory says";
+                return Err(ConfigError::Value { key: "extends".to_owned(), value: profile, expected });
+            }
+        }
         Ok(Self { chosen, files })
     }
 
@@ -51,7 +59,11 @@ impl Set {
 
     pub(super) fn bundle(&self) -> Result<Bundle, ConfigError> {
         Ok(match (&self.chosen, &self.files) {
-            (_, Some(files)) => Bundle::with_groups(files.sources.clone(), files.groups.clone())?,
+            (_, Some(files)) => {
+                let mut sources = files.extends.as_deref().map_or(Ok(Vec::new()), Source::of_profile)?;
+                sources.extend_from_slice(&files.sources);
+                Bundle::with_groups(sources, files.groups.clone())?
+            }
             (Chosen::Profile(name), None) => Bundle::profile(name)?,
             (Chosen::Files(path), None) => return Err(BundleError::Empty(path.display().to_string()).into()),
         })
@@ -104,12 +116,12 @@ impl Authored {
         };
         let layers = Layers::read(&flags)?;
         // Whoever names a set means that one, whatever is enforced for running.
-        let chosen = match (&set.path, &set.profile) {
-            (Some(path), _) => Chosen::Files(path.clone()),
-            (None, Some(name)) => Chosen::Profile(name.clone()),
-            (None, None) => layers.chosen(),
+        let set = match (&set.path, &set.profile) {
+            (Some(path), _) => Set::read(Chosen::Files(path.clone()), None)?,
+            (None, Some(name)) => Set::read(Chosen::Profile(name.clone()), None)?,
+            (None, None) => layers.set()?,
         };
-        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set })
     }
 
     /// What the context of a running verb names.
@@ -118,8 +130,8 @@ impl Authored {
     /// As [`Self::of`].
     pub(crate) fn running(flags: &Context) -> Result<Self, ConfigError> {
         let layers = Layers::read(flags)?;
-        let chosen = layers.chosen();
-        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set: Set::read(chosen)? })
+        let set = layers.set()?;
+        Ok(Self { layers_file: layers.file, enforced: layers.enforced, set })
     }
 
     fn layers<'a>(&self, flags: &'a Context) -> Layers<'a> {
@@ -148,7 +160,7 @@ impl Authored {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn with(&self, chosen: Chosen) -> Result<Self, ConfigError> {
-        let set = Set::read(chosen)?;
+        let set = Set::read(chosen, None)?;
         Ok(Self { layers_file: self.layers_file.clone(), enforced: self.enforced.clone(), set })
     }
 
@@ -220,19 +232,30 @@ impl Authored {
 }
 
 impl Layers<'_> {
-    pub(super) fn chosen(&self) -> Chosen {
+    /// The policies that are meant, read.
+    pub(super) fn set(&self) -> Result<Set, ConfigError> {
+        let (chosen, extends) = self.chosen();
+        Set::read(chosen, extends)
+    }
+
+    /// Which policies are meant, and the profile that the settings have them stand on.
+    pub(super) fn chosen(&self) -> (Chosen, Option<String>) {
+        let extends = |file: &File| file.extends.as_ref().map(|profile| profile.get_ref().clone());
         // An enforced profile shuts out a flag's policies, and the other way round.
         let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
         let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
-        let (profile, policies) = match (enforced, flagged, &self.file) {
-            (Some((path, file)), _, _) => (file.profile.clone(), beside(path, file.policies.as_deref())),
-            (None, true, _) => (self.flags.profile.clone(), self.flags.policies.clone()),
-            (None, false, Some((path, file))) => (file.profile.clone(), beside(path, file.policies.as_deref())),
-            (None, false, None) => (None, None),
+        let named = |(path, file): &(PathBuf, File)| {
+            (file.profile.clone(), beside(path, file.policies.as_deref()), extends(file))
+        };
+        let (profile, policies, extends) = match (enforced, flagged, &self.file) {
+            (Some(enforced), _, _) => named(enforced),
+            (None, true, _) => (self.flags.profile.clone(), self.flags.policies.clone(), None),
+            (None, false, Some(file)) => named(file),
+            (None, false, None) => (None, None, None),
         };
         match policies {
-            Some(path) => Chosen::Files(path),
-            None => Chosen::Profile(profile.unwrap_or_else(|| "developer".to_owned())),
+            Some(path) => (Chosen::Files(path), extends),
+            None => (Chosen::Profile(profile.unwrap_or_else(|| "developer".to_owned())), None),
         }
     }
 

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use palisade_runner::{audit, export};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::ConfigError;
-use super::values::{Time, home, place};
+use super::values::{Time, home, wrong};
 use crate::args::Context;
 use crate::http::ServeTable;
+use crate::policies::known;
 use crate::targets::TargetTable;
 
 /// The last place where settings are looked for.
@@ -22,6 +24,7 @@ const SYSTEM: &str = "/etc/palisade/palisade.toml";
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
     pub(super) profile: Option<String>,
+    pub(super) extends: Option<Spanned<String>>,
     pub(super) policies: Option<PathBuf>,
     #[serde(default)]
     pub(super) agent: AgentTable,
@@ -227,10 +230,17 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        toml::from_str(&text).map_err(|error| {
-            let place = place(path, &text, error.span().map_or(0, |span| span.start));
-            ConfigError::Toml { place, message: error.message().to_owned() }
-        })
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            wrong(path, &text, error.span().map_or(0, |span| span.start), error.message().to_owned())
+        })?;
+        if let Some(extends) = &file.extends {
+            known(path, &text, extends)?;
+            if file.policies.is_none() {
+                let message = "`extends` says what your own `policies` stand on, and none are named".to_owned();
+                return Err(wrong(path, &text, extends.span().start, message));
+            }
+        }
+        Ok(file)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
 pub(crate) use self::reach::Reach;
-pub(crate) use self::values::{duration, os_user, size};
+pub(crate) use self::values::{duration, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
 /// Always read; nothing overrides it.
@@ -234,7 +234,7 @@ impl<'a> Layers<'a> {
         let agent = self.agent();
         let workspace = self.workspace(purpose, &agent)?;
         let cwd = self.cwd(purpose, &workspace)?;
-        let set = Set::read(self.chosen())?;
+        let set = self.set()?;
         let audit = self.audit_directory()?;
         if purpose == Purpose::Run {
             self.out_of_reach(&workspace, &set, &audit)?;

@@ -120,6 +120,11 @@ pub(crate) fn os_user() -> String {
     user_name(nix::unistd::getuid().as_raw())
 }
 
+/// What is wrong with a settings file, and where in it.
+pub(crate) fn wrong(path: &Path, text: &str, offset: usize, message: String) -> ConfigError {
+    ConfigError::Toml { place: place(path, text, offset), message }
+}
+
 pub(super) fn place(path: &Path, text: &str, offset: usize) -> String {
     let before: String =
         text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character).collect();

@@ -8,7 +8,15 @@ use crate::program::table::{self, Entry};
 /// The names that the program tables know.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    programs: BTreeMap<String, BTreeSet<String>>,
+    programs: BTreeMap<String, Known>,
+    groups: BTreeSet<String>,
+}
+
+/// What a table says of one program or subcommand.
+#[derive(Debug, Default)]
+struct Known {
+    options: BTreeSet<String>,
+    /// The groups that it is in whatever its options say.
     groups: BTreeSet<String>,
 }
 
@@ -41,7 +49,17 @@ impl Catalogue {
         let within =
             move |program: &str| program.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         let programs = self.programs.iter().filter(move |(program, _)| within(program));
-        programs.flat_map(|(_, options)| options.iter().map(String::as_str))
+        programs.flat_map(|(_, known)| known.options.iter().map(String::as_str))
+    }
+
+    /// The same without those of its subcommands.
+    pub fn own_options(&self, id: &str) -> impl Iterator<Item = &str> {
+        self.programs.get(id).into_iter().flat_map(|known| known.options.iter().map(String::as_str))
+    }
+
+    /// The command groups that a program or a subcommand is in whatever its options say.
+    pub fn groups_of(&self, id: &str) -> impl Iterator<Item = &str> {
+        self.programs.get(id).into_iter().flat_map(|known| known.groups.iter().map(String::as_str))
     }
 
     /// Every command group that a table puts some invocation into.
@@ -56,7 +74,9 @@ impl Catalogue {
         self.groups.extend(groups.into_iter().chain(optional).flatten().flatten().cloned());
         let options = entry.options.iter().map(|option| option.canonical().to_owned());
         let implied = entry.operand_flags.iter().map(|operand| operand.flag.clone());
-        self.programs.entry(id.to_owned()).or_default().extend(options.chain(implied));
+        let known = self.programs.entry(id.to_owned()).or_default();
+        known.options.extend(options.chain(implied));
+        known.groups.extend(entry.groups.iter().cloned());
         for subcommand in &entry.subcommands {
             for name in subcommand.aliases.iter().chain([&subcommand.name]) {
                 self.add(&format!("{id} {name}"), subcommand);

@@ -4,6 +4,7 @@ mod diff;
 mod fmt;
 pub(crate) mod lint;
 mod sandbox;
+mod show;
 mod test;
 mod validate;
 
@@ -20,5 +21,6 @@ pub(crate) fn run(args: &Policy) -> Result<Exit, Trouble> {
         PolicyAction::Fmt(args) => fmt::run(args),
         PolicyAction::Diff(args) => diff::run(args),
         PolicyAction::ExplainSandbox(args) => sandbox::run(args),
+        PolicyAction::Show(args) => show::run(args),
     }
 }
