@@ -481,7 +481,8 @@ impl<'a, 'm> Reader<'a, 'm> {
         }
         self.at = start + digits;
         let document = op == "<<" || op == "<<-";
-        if op.starts_with("<<") {
+        // tree-sitter-bash does not know `<>` either, which brush sees as it stands.
+        if op.starts_with("<<") || op == "<>" {
             self.page.fill(self.at + 1, self.at + op.len(), Fill::Blank); // the second reading sees `< word`
             self.page.mark(MarkKind::Operator, self.at, self.at + 1);
             self.at += op.len();
