@@ -9,12 +9,9 @@ use crate::verdict::{Decision, Judged, Reason};
 /// Reasons up to which the nearest permits are looked for: each takes questions of its own.
 const MAX_NEAREST: usize = 20;
 
-/// Permits that are named for one request.
-const MAX_PERMITS: usize = 3;
-
 /// One reason for each policy that stands in the way of a request: first what no approval lifts, and else in the order of
-/// the text, so that whoever reads one line reads the one that matters. A request that nothing permits names the permits
-/// that came nearest.
+/// the text, so that whoever reads one line reads the one that matters. A request that nothing permits names the permit
+/// that comes nearest.
 pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
     let mut reasons: Vec<(bool, Reason)> = Vec::new();
     let mut known = HashSet::new();
@@ -74,7 +71,7 @@ fn request_reasons(
     determining.collect()
 }
 
-/// What to say when no policy permits a request: the permits whose scope fits it, and what in their conditions does not.
+/// What to say when no policy permits a request: the permit that comes nearest of those whose scope fits it, and what in its conditions does not.
 fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String) {
     let mut nothing = format!("No policy permits `{text}`.");
     let Some(posed) = posed else { return (nothing, String::new()) };
@@ -92,15 +89,9 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
             }
         }
     }
-    nearest.sort();
-    nearest.truncate(MAX_PERMITS);
-    let Some((_, first, _)) = nearest.first() else { return (nothing, String::new()) };
-    let suggest = bundle.note(first).suggest;
-    let named: Vec<String> = nearest
-        .iter()
-        .map(|(_, id, obstacles)| format!("`{id}` ({}) would, but {}", bundle.note(id).place, obstacles.join(" and ")))
-        .collect();
-    (format!("{nothing} {}.", named.join("; ")), suggest)
+    let Some((_, id, obstacles)) = nearest.into_iter().min() else { return (nothing, String::new()) };
+    let note = bundle.note(&id);
+    (format!("{nothing} `{id}` ({}) would, but {}.", note.place, obstacles.join(" and ")), note.suggest)
 }
 
 /// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.

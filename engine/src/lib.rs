@@ -68,7 +68,9 @@ pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
-pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
+pub use crate::told::{
+    MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, links_to, remotes, says_offline,
+};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
     Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,

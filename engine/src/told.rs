@@ -354,6 +354,26 @@ fn short(name: &str) -> String {
     name.strip_prefix("refs/heads/").unwrap_or(name).to_owned()
 }
 
+/// Whether an effect is on what a symbolic link is to lead to. Where the kernel holds paths, nothing is opened by making one, and own code
+/// may make the same link.
+#[must_use]
+pub fn links_to(command: &Command, effect: usize) -> bool {
+    let invocation = &command.invocation;
+    let is_symbolic =
+        invocation.words.first().is_some_and(|name| name == "ln") && invocation.flags.contains("--symbolic");
+    let targets = match invocation.operands.as_slice() {
+        [target] => std::slice::from_ref(target),
+        [targets @ .., _] if !invocation.flags.contains("--target-directory") => targets,
+        targets => targets,
+    };
+    is_symbolic
+        // A word that is not known may be an option.
+        && invocation.operands.iter().all(|operand| operand.value.literal().is_some())
+        && command.effects.get(effect).is_some_and(|effect| {
+            effect.tree && targets.iter().any(|target| target.span == effect.target.span)
+        })
+}
+
 /// What earlier commands of a script leave of a repository's configuration and branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {

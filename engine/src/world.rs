@@ -61,6 +61,9 @@ impl World {
                 if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
+                if no_gain::may_hold(&facts) && told::links_to(command, index) {
+                    facts.inert.insert((command.id, index));
+                }
                 if effect.tree && !links {
                     facts.below.insert((command.id, index), self.groups_below(vocabulary, &path));
                 }

@@ -203,11 +203,15 @@ impl Surroundings {
                     facts.public.insert(path.clone());
                 }
                 let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);
-                let of_own = || is_held(&occasion.session) && sets_up_own(occasion, command, index, directory.as_ref());
+                let held = is_held(&occasion.session);
+                let of_own = || sets_up_own(occasion, command, index, directory.as_ref());
+                if held && palisade_engine::links_to(command, index) {
+                    facts.inert.insert((command.id, index));
+                }
                 if looks
                     && !links
                     && (by_name()
-                        || of_own()
+                        || (held && (of_own() || asks_about(command, index, &path)))
                         || self.comes_to_nothing(&facts, command, index, &path, engine, &sight.steps))
                 {
                     facts.inert.insert((command.id, index));
@@ -592,6 +596,19 @@ fn lists_names(command: &Command, effect: usize) -> bool {
     invocation.words.first().is_some_and(|name| LIST.contains(&name.as_str()))
         && !invocation.flags.contains("--files0-from")
         && invocation.operands.iter().any(|operand| operand.span == effect.target.span)
+}
+
+/// Whether an operand is only asked for its attributes, which the kernel's rules leave to all programs: by `stat`, by `ls -d`, or by `ls` of
+/// something that is no directory.
+fn asks_about(command: &Command, effect: usize, path: &AbsolutePath) -> bool {
+    let invocation = &command.invocation;
+    let is_directory = || std::fs::metadata(path.as_str()).is_ok_and(|found| found.is_dir());
+    let asks = match invocation.words.first().map(String::as_str) {
+        Some("stat" | "readlink" | "realpath") => true,
+        Some("ls" | "dir" | "vdir") => invocation.flags.contains("--directory") || !is_directory(),
+        _ => false,
+    };
+    asks && lists_names(command, effect)
 }
 
 /// Whether git changes the settings of a repository that the script or the session makes: no mask holds them yet.
