@@ -117,7 +117,7 @@ fn what_cannot_be_read_is_not_allowed_without_a_guard() {
         "if true; then sudo ls; fi",
         "coproc sudo rm x",
         "(( x = a[$(rm)] ))",
-        "exec 5<>/dev/tcp/127.0.0.1/1",
+        "exec 5<>/dev/tcp/10.0.0.1/1",
         "read l <&10",
         "echo x >&198",
         "cat <&$x",
