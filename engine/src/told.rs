@@ -391,6 +391,8 @@ struct Repositories<'k, K> {
     known: &'k mut K,
     /// By the tops of their working trees.
     made: BTreeMap<AbsolutePath, Option<Repository>>,
+    /// The top of the one that was made last.
+    last: Option<AbsolutePath>,
     left: Left,
 }
 
@@ -412,6 +414,17 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
         }
     }
 
+    fn insert(&mut self, top: AbsolutePath, made: Option<Repository>) {
+        self.last = Some(top.clone());
+        self.made.insert(top, made);
+    }
+
+    /// The repository that the script made last, if all that it made lead to directories of this machine.
+    fn made_last(&self) -> Option<AbsolutePath> {
+        let near = self.made.values().all(|made| made.as_ref().is_some_and(Repository::is_near));
+        self.last.clone().filter(|last| near && self.made.contains_key(last))
+    }
+
     /// What `git init`, `git clone`, `git worktree add` and `git remote add` make, where their words tell all of it.
     fn make(&mut self, command: &Command, directory: &AbsolutePath) -> bool {
         let invocation = &command.invocation;
@@ -428,7 +441,7 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
                 let is_there = self.at(&top).filter(|known| known.top == top.as_str());
                 if is_there.is_none() && !has(&["--bare"]) {
                     let new = empty(&top);
-                    self.made.insert(top, Some(new));
+                    self.insert(top, Some(new));
                 }
                 true
             }
@@ -451,14 +464,14 @@ impl<K: FnMut(&AbsolutePath) -> Option<Repository>> Repositories<'_, K> {
                     remotes: BTreeMap::from([("origin".to_owned(), Urls { fetch: vec![url], ..Urls::default() })]),
                     ..empty(&top)
                 });
-                self.made.insert(top, made);
+                self.insert(top, made);
                 true
             }
             // A worktree has its repository's remotes.
             ("git worktree add", [path, ..]) => {
                 let (Some(known), Some(top)) = (self.at(directory), join(directory, path)) else { return false };
                 let made = Repository { top: top.as_str().to_owned(), branch: None, ..known };
-                self.made.insert(top, Some(made));
+                self.insert(top, Some(made));
                 true
             }
             ("git remote add", [name, url]) if !has(&["--mirror"]) => {
@@ -509,14 +522,17 @@ pub fn remotes(
     mut resolve: impl FnMut(&Repository, &str) -> Option<Remote>,
 ) -> BTreeMap<CommandId, Told> {
     let mut all = BTreeMap::new();
-    let mut repositories = Repositories { known: &mut repository, made: BTreeMap::new(), left: Left::All };
+    let mut repositories = Repositories { known: &mut repository, made: BTreeMap::new(), last: None, left: Left::All };
     for command in inventory.commands() {
         let doubtful = |reason| matches!(reason, OpaqueReason::DynamicOption | OpaqueReason::UnknownOption);
         let of_it = || inventory.opaque().iter().filter(|item| item.command == Some(command.id));
         let plain = !of_it().any(|item| doubtful(item.reason)) && !is_elsewhere(command);
-        let place = directory(command).or_else(|| {
-            walked(command, from).filter(|place| repositories.made.keys().any(|made| place.is_within(made)))
-        });
+        let place = directory(command)
+            .or_else(|| {
+                walked(command, from).filter(|place| repositories.made.keys().any(|made| place.is_within(made)))
+            })
+            // Behind a `cd` that may fail. A wrong guess sends nothing: git has no right to connect then.
+            .or_else(|| repositories.made_last().filter(|_| held && !matches!(command.cwd, Cwd::Known(_))));
         // Within a loop or a function, what stands below may have run before.
         let outside = repositories.left;
         let nested = command.depth > 0;
@@ -547,9 +563,13 @@ pub fn remotes(
 
 /// Whether options or variables take a git command to another repository, or to other configuration.
 fn is_elsewhere(command: &Command) -> bool {
-    const ELSEWHERE: [&str; 7] =
-        ["-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--repo"];
-    command.invocation.flags.iter().any(|flag| ELSEWHERE.contains(&flag.as_str()))
+    const ELSEWHERE: [&str; 6] = ["--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path", "--repo"];
+    // Sections of settings that say nothing of remotes, branches and directories.
+    const BESIDES: [&str; 8] = ["protocol", "user", "author", "committer", "color", "advice", "commit", "gc"];
+    let invocation = &command.invocation;
+    let besides = |setting: &String| setting.split_once('.').is_some_and(|(section, _)| BESIDES.contains(&section));
+    let settings = || invocation.options.get("-c").is_some_and(|settings| settings.iter().all(besides));
+    invocation.flags.iter().any(|flag| ELSEWHERE.contains(&flag.as_str()) || flag == "-c" && !settings())
         || command.assignments.iter().any(|assignment| assignment.name.starts_with("GIT_"))
 }
 

@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use palisade_runner::{Client, Failure, Redacted, Stop};
+use palisade_runner::{Attendance, Client, Failure, Redacted, Stop};
 use rmcp::model::{
     CallToolResponse, CancelledNotificationParam, ClientResult, ElicitRequest, InputRequest, InputRequiredResult,
     InputResponses, JsonObject, ProtocolVersion, ServerRequest,
@@ -88,7 +88,7 @@ impl Call {
                 }
             }
         }
-        let reply = self.run_attended(way, context).await?;
+        let (reply, attendance) = self.run_attended(way, context).await?;
         // A command is run once and what it has come to may be read again, so that this is what carries the question.
         if way == Some(Way::Retry) && self.tool == tools::job::READ {
             let open = |id: &&str| put.as_deref() != Some(*id);
@@ -97,24 +97,26 @@ impl Call {
                 return Ok(asked);
             }
         }
-        let Some(id) = reply.waits().map(str::to_owned) else { return self.wait(reply, way, put).await };
+        let Some(id) = reply.waits().map(str::to_owned) else {
+            return self.wait(reply, way, (put, attendance)).await;
+        };
         let Some(shown) = way.filter(|_| put.is_none()).and_then(|way| Some((way, self.shown(&id)?))) else {
-            return self.wait(reply, way, put).await;
+            return self.wait(reply, way, (put, attendance)).await;
         };
         match shown {
             (way @ Way::Retry, question) => match self.carried(&id, question) {
                 Some(asked) => Ok(asked),
-                None => self.wait(reply, Some(way), None).await,
+                None => self.wait(reply, Some(way), (None, attendance)).await,
             },
             (way @ Way::Request, question) => match self.asker(context).elicit(&id, question).await {
-                Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply, Some(way), None).await,
+                Asked::Nobody | Asked::Answered(Answer::None) => self.wait(reply, Some(way), (None, None)).await,
                 Asked::Elsewhere => {
-                    let reply = self.run_attended(Some(way), context).await?;
-                    self.wait(reply, Some(way), None).await
+                    let (reply, attendance) = self.run_attended(Some(way), context).await?;
+                    self.wait(reply, Some(way), (None, attendance)).await
                 }
                 Asked::Answered(answer) => match self.take(&id, answer).await {
                     Ok(()) => {
-                        let reply = self.run_attended(Some(way), context).await?;
+                        let (reply, _) = self.run_attended(Some(way), context).await?;
                         Ok(self.done(reply))
                     }
                     Err(failure) => Ok(self.done(render::failed(&failure))),
@@ -156,19 +158,27 @@ impl Call {
 
     /// The tool itself. While it runs, the person at the client is there for each of its programs that takes a yes at its `execve`, and is
     /// asked at once where a server may ask while a call waits. That question may outlive the call: the program of a job waits on, and the
-    /// answer still counts. Elsewhere the task asks, or the next `job_read`.
-    async fn run_attended(&self, way: Option<Way>, context: &RequestContext<RoleServer>) -> Result<Reply, ErrorData> {
-        let Some(way) = way else { return self.run().await };
+    /// answer still counts. Elsewhere the task asks, which takes over who is there, or the next `job_read`.
+    async fn run_attended(
+        &self,
+        way: Option<Way>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(Reply, Option<Attendance>), ErrorData> {
+        let Some(way) = way else { return Ok((self.run().await?, None)) };
         let mut attendance = self.own.pipeline.attended_at_client();
-        let mut running = pin!(self.run());
-        loop {
-            tokio::select! {
-                reply = &mut running => return reply,
-                Some(id) = attendance.next() => if way == Way::Request {
-                    drop(tokio::spawn(self.asker(context).ask_about_program(id)));
-                },
-            }
+        if way == Way::Retry {
+            return Ok((self.run().await?, Some(attendance)));
         }
+        let ask = |id| drop(tokio::spawn(self.asker(context).ask_about_program(id)));
+        let mut running = pin!(self.run());
+        let reply = loop {
+            tokio::select! {
+                reply = &mut running => break reply?,
+                Some(id) = attendance.next() => ask(id),
+            }
+        };
+        attendance.leave().into_iter().for_each(ask);
+        Ok((reply, None))
     }
 
     /// Whoever asks at the other end of this connection.
@@ -177,17 +187,18 @@ impl Call {
     }
 
     /// What is still to come is a task's, if the client knows those. Else, or if the call gives a time itself, it waits so long for a
-    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to.
+    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to, `attendance` who is
+    /// there for what the call has started.
     async fn wait(
         self,
         mut reply: Reply,
         way: Option<Way>,
-        put: Option<String>,
+        (put, attendance): (Option<String>, Option<Attendance>),
     ) -> Result<CallToolResponse, ErrorData> {
         let patience = tools::patience(&self.tool, self.arguments.as_ref());
         if self.as_task && patience.is_none() && !matches!(reply.goes_on(), GoesOn::No) {
             let own = Arc::clone(&self.own);
-            return Ok(match own.tasks.begin(self, reply, way == Some(Way::Retry), put) {
+            return Ok(match own.tasks.begin(self, reply, way == Some(Way::Retry), (put, attendance)) {
                 Ok(task) => CallToolResponse::Task(task),
                 // There are as many as there may be.
                 Err(reply) => reply.into_response(own.pipeline.anchor()),

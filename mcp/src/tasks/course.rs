@@ -3,12 +3,12 @@
 //! Decides nothing that a call does not decide: it waits for the job, or for a person and then calls again. It ends early when it is
 //! cancelled, when the server stops, when its client was gone before it heard of it, and when nobody asks for it any more.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Redacted, Stop};
+use palisade_runner::{Attendance, Redacted, Stop};
 use rmcp::ErrorData;
 use rmcp::model::JsonObject;
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub(super) struct Course {
     asks: bool,
     /// The requests that were put there.
     put: BTreeSet<String>,
+    /// Where programs of its job that wait at their `execve` are told.
+    attendance: Option<Attendance>,
 }
 
 /// What came of waiting for a person.
@@ -45,8 +47,15 @@ enum Waited {
 }
 
 impl Course {
-    pub(super) fn new(task: Arc<Task>, call: Call, reply: Reply, asks: bool, put: Option<String>) -> Self {
-        let course = Self { task, call, reply, asks, put: put.into_iter().collect() };
+    pub(super) fn new(
+        task: Arc<Task>,
+        call: Call,
+        reply: Reply,
+        asks: bool,
+        (put, attendance): (Option<String>, Option<Attendance>),
+    ) -> Self {
+        let put = put.into_iter().collect();
+        let course = Self { task, call, reply, asks, put, attendance };
         course.task.stands(match course.reply.goes_on() {
             GoesOn::Runs { job, .. } => Stands::Runs(job.clone()),
             GoesOn::Waits(request) => Stands::Waits(request.clone()),
@@ -68,12 +77,12 @@ impl Course {
             self.reply = match self.reply.goes_on().clone() {
                 GoesOn::No => break,
                 GoesOn::Runs { job, view } => {
-                    let waiting = self.reply.programs_that_wait().map(str::to_owned).collect();
                     self.task.stands(Stands::Runs(job.clone()));
+                    let attendance = self.attendance.take();
                     let ended = self.call.own.pipeline.end_of_job(job.as_str(), &view, &self.call.stop);
                     tokio::select! {
                         ended = ended => tools::exec::reply(ended, None),
-                        never = self.ask_about_programs(&job, waiting) => match never {},
+                        never = self.ask_about_programs(&job, attendance) => match never {},
                     }
                 }
                 GoesOn::Waits(request) => match self.wait(&request, until, idle).await {
@@ -97,20 +106,14 @@ impl Course {
     }
 
     /// Puts each program of a job that waits at its `execve` to the person at the client, one after the other.
-    async fn ask_about_programs(&self, job: &Redacted, mut waiting: VecDeque<String>) -> Infallible {
-        if !self.asks {
-            return std::future::pending().await;
-        }
+    async fn ask_about_programs(&self, job: &Redacted, attendance: Option<Attendance>) -> Infallible {
         let pipeline = &self.call.own.pipeline;
-        let mut attendance = pipeline.attended_at_client();
+        let mut attendance = match attendance {
+            Some(attendance) if self.asks => attendance,
+            _ => return std::future::pending().await,
+        };
         loop {
-            let id = match waiting.pop_front() {
-                Some(id) => id,
-                None => match attendance.next().await {
-                    Some(id) => id,
-                    None => return std::future::pending().await,
-                },
-            };
+            let Some(id) = attendance.next().await else { return std::future::pending().await };
             let Some((request, question)) = self.call.shown_as(&id) else { continue };
             let (answer, answered) = oneshot::channel();
             self.task.stands(Stands::Asks(Asking { request, question, answer }));

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use palisade_runner::{Pipeline, Redacted};
+use palisade_runner::{Attendance, Pipeline, Redacted};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rmcp::model::{
     CreateTaskResult, DetailedTask, ElicitRequest, GetTaskResult, InputRequest, InputResponses, JsonObject,
@@ -127,12 +127,12 @@ impl Tasks {
         mut call: Call,
         reply: Reply,
         asks: bool,
-        put: Option<String>,
+        before: (Option<String>, Option<Attendance>),
     ) -> Result<CreateTaskResult, Box<Reply>> {
         let Some(task) = self.place() else { return Err(Box::new(reply)) };
         call.stop.listen(task.cancel.subscribe());
         let meta = render::meta_of(call.own.pipeline.anchor());
-        let course = Course::new(Arc::clone(&task), call, reply, asks, put);
+        let course = Course::new(Arc::clone(&task), call, reply, asks, before);
         // From here on whoever asks for it is told how it stands.
         let told = task.told(self.idle, false).task;
         let mut courses = lock(&self.courses);

@@ -51,13 +51,23 @@ impl Attendance {
     pub async fn next(&mut self) -> Option<String> {
         self.requests.recv().await.map(|id| id.to_string())
     }
+
+    /// Nobody is there any more; the ids of the requests that came and were not taken.
+    pub fn leave(mut self) -> Vec<String> {
+        self.take_away();
+        std::iter::from_fn(|| self.requests.try_recv().ok()).map(|id| id.to_string()).collect()
+    }
+
+    fn take_away(&self) {
+        if let Some(pipeline) = self.pipeline.upgrade() {
+            pipeline.presence.there().attending.remove(&self.number);
+        }
+    }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        if let Some(pipeline) = self.pipeline.upgrade() {
-            pipeline.presence.there().attending.remove(&self.number);
-        }
+        self.take_away();
     }
 }
 
