@@ -112,7 +112,10 @@ pub(super) fn attempt(
     view: Option<View>,
     made: Option<mpsc::Sender<()>>,
 ) -> Result<(), SandboxError> {
-    start(namespaces, Errand::Trial(view, made), None, None)?.reap().map(drop).map_err(server("wait for a process"))
+    start(namespaces, Errand::Trial(view.map(Box::new), made), None, None)?
+        .reap()
+        .map(drop)
+        .map_err(server("wait for a process"))
 }
 
 /// The same in this control group.
@@ -217,7 +220,7 @@ enum Errand {
     /// With the exec guard's filter, if it has one.
     Program(Box<Prepared>, Option<BpfProgram>),
     /// To see whether it can be. Somebody may wait to hear that the process is made.
-    Trial(Option<View>, Option<mpsc::Sender<()>>),
+    Trial(Option<Box<View>>, Option<mpsc::Sender<()>>),
 }
 
 impl Errand {
@@ -243,7 +246,7 @@ impl Errand {
     fn view(&self) -> Option<&View> {
         match self {
             Self::Program(prepared, _) => prepared.view.as_ref(),
-            Self::Trial(view, _) => view.as_ref(),
+            Self::Trial(view, _) => view.as_deref(),
         }
     }
 }
