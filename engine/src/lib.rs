@@ -69,7 +69,8 @@ pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
 pub use crate::told::{
-    MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, links_to, remotes, says_offline,
+    MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, links_to, names_remote, remotes,
+    says_offline,
 };
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{

@@ -47,6 +47,9 @@ impl World {
             }
             facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
             for (index, effect) in command.effects.iter().enumerate() {
+                if no_gain::may_hold(&facts) && told::names_remote(command, index) {
+                    facts.inert.insert((command.id, index));
+                }
                 if effect.kind == EffectKind::Connect {
                     continue;
                 }

@@ -185,6 +185,10 @@ impl Surroundings {
                 }
                 facts.matches.insert((command.id, index), paths);
             }
+            if is_held(&occasion.session) {
+                let named = (0..command.effects.len()).filter(|index| palisade_engine::names_remote(command, *index));
+                facts.inert.extend(named.map(|index| (command.id, index)));
+            }
             for (index, path) in self.effects(command, directory.as_ref(), start.as_ref(), links, &sight.steps) {
                 if makes_directory(command) {
                     made.push(path.clone());
