@@ -547,7 +547,9 @@ fn a_session_cannot_reach_the_socket_and_nobody_can_hold_it_up() {
     // It is not in the session's own `/tmp`.
     assert_eq!(tried["stdout"], "errno 2\n", "{tried}");
     let looked = exec(&mut server, &format!("ls -l {}", socket.display()));
-    assert_eq!(looked["status"], "denied", "{looked}");
+    assert_eq!(looked["exit_code"], 2, "nor does it see that it is there: {looked}");
+    let read = exec(&mut server, &format!("cat {}", socket.display()));
+    assert_eq!(read["status"], "denied", "{read}");
     // Garbage, and peers that never read or never write.
     let mut silent = Vec::new();
     for number in 0..1_000 {

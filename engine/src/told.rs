@@ -354,8 +354,8 @@ fn short(name: &str) -> String {
     name.strip_prefix("refs/heads/").unwrap_or(name).to_owned()
 }
 
-/// Whether an effect is on what a symbolic link is to lead to. Where the kernel holds paths, nothing is opened by making one, and own code
-/// may make the same link.
+/// Whether an effect is a write to what a symbolic link is to lead to. Where the kernel holds paths, nothing is written by making one, and
+/// own code may make the same link. What it leads to still has to be readable.
 #[must_use]
 pub fn links_to(command: &Command, effect: usize) -> bool {
     let invocation = &command.invocation;
@@ -370,7 +370,7 @@ pub fn links_to(command: &Command, effect: usize) -> bool {
         // A word that is not known may be an option.
         && invocation.operands.iter().all(|operand| operand.value.literal().is_some())
         && command.effects.get(effect).is_some_and(|effect| {
-            effect.tree && targets.iter().any(|target| target.span == effect.target.span)
+            effect.kind == EffectKind::Write && effect.tree && targets.iter().any(|target| target.span == effect.target.span)
         })
 }
 
