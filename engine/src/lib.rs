@@ -23,6 +23,7 @@ mod facts;
 mod held;
 mod host;
 mod indexed;
+mod inert;
 mod kept;
 mod lint;
 mod no_gain;
@@ -61,6 +62,7 @@ pub use crate::facts::{
 };
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
+pub use crate::inert::{links_to, names_remote};
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
@@ -68,10 +70,7 @@ pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
-pub use crate::told::{
-    MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, links_to, names_remote, remotes,
-    says_offline,
-};
+pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
     Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,

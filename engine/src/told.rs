@@ -354,37 +354,6 @@ fn short(name: &str) -> String {
     name.strip_prefix("refs/heads/").unwrap_or(name).to_owned()
 }
 
-/// Whether an effect is a write to what a symbolic link is to lead to. Where the kernel holds paths, nothing is written by making one, and
-/// own code may make the same link. What it leads to still has to be readable.
-#[must_use]
-pub fn links_to(command: &Command, effect: usize) -> bool {
-    let invocation = &command.invocation;
-    let is_symbolic =
-        invocation.words.first().is_some_and(|name| name == "ln") && invocation.flags.contains("--symbolic");
-    let targets = match invocation.operands.as_slice() {
-        [target] => std::slice::from_ref(target),
-        [targets @ .., _] if !invocation.flags.contains("--target-directory") => targets,
-        targets => targets,
-    };
-    is_symbolic
-        // A word that is not known may be an option.
-        && invocation.operands.iter().all(|operand| operand.value.literal().is_some())
-        && command.effects.get(effect).is_some_and(|effect| {
-            effect.kind == EffectKind::Write && effect.tree && targets.iter().any(|target| target.span == effect.target.span)
-        })
-}
-
-/// Whether an effect is on the peer that `git remote add` or `git remote set-url` gives a name. git connects to it by a later command, which
-/// is judged by itself, and where the kernel keeps the settings of repositories nothing of a person's leads there.
-#[must_use]
-pub fn names_remote(command: &Command, effect: usize) -> bool {
-    let invocation = &command.invocation;
-    let names = |words: &String| matches!(words.as_str(), "git remote add" | "git remote set-url");
-    invocation.words.last().is_some_and(names)
-        && !invocation.flags.contains("--fetch")
-        && command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Connect)
-}
-
 /// What earlier commands of a script leave of a repository's configuration and branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {

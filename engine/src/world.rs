@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Value, place};
 
 use crate::facts::{Facts, Origin, Program, Transport};
+use crate::inert;
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::told::{self, Remote, Repository};
@@ -47,7 +48,7 @@ impl World {
             }
             facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
             for (index, effect) in command.effects.iter().enumerate() {
-                if no_gain::may_hold(&facts) && told::names_remote(command, index) {
+                if no_gain::may_hold(&facts) && inert::names_remote(command, index) {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.kind == EffectKind::Connect {
@@ -64,7 +65,7 @@ impl World {
                 if effect.kind == EffectKind::Import && !self.shadows(&path) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if no_gain::may_hold(&facts) && told::links_to(command, index) {
+                if no_gain::may_hold(&facts) && inert::links_to(command, index) {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.tree && !links {

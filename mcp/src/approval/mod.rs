@@ -181,14 +181,14 @@ impl Call {
         Ok((reply, None))
     }
 
-    /// Whoever asks at the other end of this connection.
+    /// What puts questions to the client at the other end of this connection.
     fn asker(&self, context: &RequestContext<RoleServer>) -> Asker {
         Asker { own: Arc::clone(&self.own), stop: self.stop.clone(), context: context.clone() }
     }
 
     /// What is still to come is a task's, if the client knows those. Else, or if the call gives a time itself, it waits so long for a
-    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to, `attendance` who is
-    /// there for what the call has started.
+    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to, `attendance` tells
+    /// the requests of running programs.
     async fn wait(
         self,
         mut reply: Reply,
@@ -271,7 +271,7 @@ impl Asker {
         }
     }
 
-    /// Puts one question. Whoever answers elsewhere meanwhile is as good.
+    /// Puts one question. An answer that comes another way meanwhile counts as well.
     async fn elicit(&self, id: &str, question: ElicitRequest) -> Asked {
         let options = PeerRequestOptions::with_timeout(LONGEST);
         let ours = OnceLock::new();

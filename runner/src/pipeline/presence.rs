@@ -52,7 +52,7 @@ impl Attendance {
         self.requests.recv().await.map(|id| id.to_string())
     }
 
-    /// Nobody is there any more; the ids of the requests that came and were not taken.
+    /// Ends the attendance, and gives the ids of requests that were shown to it and not taken.
     pub fn leave(mut self) -> Vec<String> {
         self.take_away();
         std::iter::from_fn(|| self.requests.try_recv().ok()).map(|id| id.to_string()).collect()

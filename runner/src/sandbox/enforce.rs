@@ -219,7 +219,7 @@ fn cover_place(path: &CStr, cover: Cover, covers: &Covers) -> Done {
 enum Errand {
     /// With the exec guard's filter, if it has one.
     Program(Box<Prepared>, Option<BpfProgram>),
-    /// To see whether it can be. Somebody may wait to hear that the process is made.
+    /// To see whether it can be. The sender tells the caller that the process is made.
     Trial(Option<Box<View>>, Option<mpsc::Sender<()>>),
 }
 
