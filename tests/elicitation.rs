@@ -388,7 +388,7 @@ fn a_person_at_the_client_is_asked_about_a_running_program() {
         if read["stdout"] == "behind 128\n" { Ok(()) } else { Err(read) }
     });
 
-    // Whoever does not wait for the command any more is not asked about its programs.
+    // When the client cancels a command, the server takes back the question about its program.
     server.exec(4, "./release");
     let asked = server.receive();
     question(&asked);

@@ -9,9 +9,8 @@ use crate::verdict::{Decision, Judged, Reason};
 /// Reasons up to which the nearest permits are looked for: each takes questions of its own.
 const MAX_NEAREST: usize = 20;
 
-/// One reason for each policy that stands in the way of a request: first what no approval lifts, and else in the order of
-/// the text, so that whoever reads one line reads the one that matters. A request that nothing permits names the permit
-/// that comes nearest.
+/// One reason for each policy that stands in the way of a request. Reasons that no approval lifts come first, so that the first line
+/// is the one that matters; the others keep the order of the text. A request that nothing permits names the nearest permit.
 pub(crate) fn reasons(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, judged: &[Judged]) -> Vec<Reason> {
     let mut reasons: Vec<(bool, Reason)> = Vec::new();
     let mut known = HashSet::new();

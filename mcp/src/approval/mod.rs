@@ -186,9 +186,10 @@ impl Call {
         Asker { own: Arc::clone(&self.own), stop: self.stop.clone(), context: context.clone() }
     }
 
-    /// What is still to come is a task's, if the client knows those. Else, or if the call gives a time itself, it waits so long for a
-    /// person, wherever that person answers. `put` is the request that somebody was shown before and has not said yes to, `attendance` tells
-    /// the requests of running programs.
+    /// Has a task do what is still to come, if the client knows tasks. Else, or if the call gives a time itself, waits that long for a
+    /// person to answer, at the client or elsewhere.
+    ///
+    /// `put` is a request that the person at the client was shown and has not granted. `attendance` gets the requests of running programs.
     async fn wait(
         self,
         mut reply: Reply,

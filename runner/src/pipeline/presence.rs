@@ -1,8 +1,8 @@
 //! Who is there to be asked about a running program.
 //!
-//! A process waits in its `execve` only if somebody can be expected to answer: a person at the terminal of `run`,
+//! A process waits in its `execve` only if a person can be expected to answer: one at the terminal of `run`,
 //! one at the agent's own client while a call of it runs, or one who has looked through the control socket of late.
-//! An agent that nobody watches gets its denial at once. Whose yes would count is the engine's to say.
+//! Else the agent gets its denial at once. The engine decides whose yes counts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

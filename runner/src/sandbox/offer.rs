@@ -83,9 +83,10 @@ pub fn probe() -> &'static Offer {
     OFFER.get_or_init(|| ask(None))
 }
 
-/// Begins to ask that on another thread, for a program that has yet to load what it needs. Returns when the first of the processes is
-/// made: a page that both have is copied when this process writes to it, and all processors are waited for each time (20 ms of a start,
-/// on two processors). Memory that is taken from now on is this process's alone.
+/// Asks the same on another thread, while a program loads what it needs. Returns when the first trial process is made.
+///
+/// The kernel copies a page that both processes have when this one writes to it, and has all processors wait each time. What this process
+/// allocates afterwards it shares with no trial process.
 pub fn begin_to_probe() {
     let (made, is_made) = mpsc::channel();
     let probe = move || _ = OFFER.get_or_init(|| ask(Some(made)));
