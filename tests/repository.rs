@@ -75,6 +75,45 @@ fn what_git_would_run_later_is_not_set() {
     }
 }
 
+/// `check` foretells what the guard does to settings, by the settings that are there.
+#[test]
+fn the_text_is_judged_as_the_guard_judges_the_settings() {
+    let world = world();
+    let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
+    let verdict = |command: &str| Ended::of(world.palisade().args(["check", command]));
+    for command in [
+        "git remote set-url up https://example.com/other",
+        "git remote rename up down",
+        "git remote remove up",
+        "git remote rm up",
+        "git remote add x ./evil",
+        "git remote add origin https://example.com/evil",
+        "git config remote.up.url https://example.com/evil",
+        "git config set alias.x '!./x'",
+        "git config core.editor ./x",
+        "git sparse-checkout set src",
+        "mkdir -p d && cd d && git remote rm up",
+    ] {
+        let ended = verdict(command);
+        assert!(ended.code == Some(2) && ended.stdout.contains("no-hook-changes"), "{command}: {ended:?}");
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(126), "{command}: {ended:?}");
+        assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
+    }
+    for command in [
+        "git remote add fork https://example.com/fork",
+        "git remote add scratch /tmp/scratch.git",
+        "git config alias.st 'status -sb'",
+        "git config core.editor vim",
+        "git init -q own && git -C own remote add a ./x && git -C own remote set-url a ./y && git -C own remote rm a",
+    ] {
+        let ended = verdict(command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    }
+}
+
 /// A name that runs later is not made by a detour: over something that is there already, with the directory around it, by an exchange of
 /// two names, or in the directories of submodules and worktrees.
 #[test]

@@ -33,3 +33,11 @@ pub fn names_remote(command: &Command, effect: usize) -> bool {
         && !invocation.flags.contains("--fetch")
         && command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Connect)
 }
+
+/// Whether an effect is a change of a repository's settings that is not judged by the text: where the kernel keeps settings, the guard looks
+/// at what is written, and elsewhere a remote is judged by its peer.
+#[must_use]
+pub fn may_change_settings(command: &Command, effect: usize, held: bool) -> bool {
+    command.effects.get(effect).is_some_and(|effect| effect.weighed)
+        && (held || command.invocation.words.last().is_some_and(|words| words != "git config"))
+}

@@ -62,7 +62,7 @@ pub use crate::facts::{
 };
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
-pub use crate::inert::{links_to, names_remote};
+pub use crate::inert::{links_to, may_change_settings, names_remote};
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;

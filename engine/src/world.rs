@@ -48,7 +48,9 @@ impl World {
             }
             facts.programs.insert(command.id, self.program(&facts, command, directory.as_ref()));
             for (index, effect) in command.effects.iter().enumerate() {
-                if no_gain::may_hold(&facts) && inert::names_remote(command, index) {
+                if no_gain::may_hold(&facts) && inert::names_remote(command, index)
+                    || inert::may_change_settings(command, index, no_gain::may_hold(&facts))
+                {
                     facts.inert.insert((command.id, index));
                 }
                 if effect.kind == EffectKind::Connect {

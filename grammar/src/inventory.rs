@@ -243,6 +243,10 @@ pub struct Effect {
     /// For [`EffectKind::Connect`]: the peer, where the text tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
+    /// git changes its settings, and not every change of this kind is harmless. Where the kernel keeps settings, the guard compares what git
+    /// writes with what was there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub weighed: bool,
 }
 
 /// What is done to an effect's target.

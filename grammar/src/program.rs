@@ -1018,6 +1018,7 @@ impl<'t, 'a> Parse<'t, 'a> {
                 tree: false,
                 from_start: false,
                 peer,
+                weighed: false,
             });
         }
     }

@@ -6,6 +6,7 @@
 mod option;
 mod pattern;
 mod repository;
+mod settings;
 mod sight;
 
 use std::collections::VecDeque;
@@ -209,6 +210,14 @@ impl Surroundings {
                 let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);
                 let held = is_held(&occasion.session);
                 let of_own = || sets_up_own(occasion, command, index, directory.as_ref());
+                if settings::are_left_to_the_guard(
+                    occasion,
+                    command,
+                    index,
+                    directory.as_ref().filter(|_| looks && !links),
+                ) {
+                    facts.inert.insert((command.id, index));
+                }
                 if held && palisade_engine::links_to(command, index) {
                     facts.inert.insert((command.id, index));
                 }

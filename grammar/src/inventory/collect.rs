@@ -1339,14 +1339,21 @@ fn opened(redirect: &Redirect, target: &Word, moved: bool) -> Vec<Effect> {
     }
     if let (Some(device), false) = (peer::device(&target.value), kinds.is_empty()) {
         let (kind, target) = (EffectKind::Connect, target.clone());
-        return vec![Effect { kind, target, tree: false, from_start: false, peer: device.known() }];
+        return vec![Effect { kind, target, tree: false, from_start: false, peer: device.known(), weighed: false }];
     }
     let mut target = target.clone();
     let from_start = moved && !program::is_absolute(&target.value);
     if from_start && target.value.literal().is_none() {
         target.value = Value::Dynamic { prefix: String::new() };
     }
-    let opens = |kind: &EffectKind| Effect { kind: *kind, target: target.clone(), tree: false, from_start, peer: None };
+    let opens = |kind: &EffectKind| Effect {
+        kind: *kind,
+        target: target.clone(),
+        tree: false,
+        from_start,
+        peer: None,
+        weighed: false,
+    };
     kinds.iter().map(opens).collect()
 }
 

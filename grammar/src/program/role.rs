@@ -46,6 +46,11 @@ impl Parse<'_, '_> {
             Role::Input => self.input(arg),
             Role::Write => self.effect(EffectKind::Write, arg, tree),
             Role::WriteTree => self.effect(EffectKind::Write, arg, true),
+            Role::Weighed => {
+                let before = self.reading.effects.len();
+                self.effect(EffectKind::Write, arg, false);
+                self.reading.effects.iter_mut().skip(before).for_each(|effect| effect.weighed = true);
+            }
             Role::Into | Role::IntoTree => {
                 self.copies.push((arg.clone(), role == Role::IntoTree));
             }
@@ -260,11 +265,19 @@ impl Parse<'_, '_> {
                 tree,
                 from_start: self.from_start,
                 peer: None,
+                weighed: false,
             });
         };
         for root in roots {
             let target = Word { value: root.clone(), ..arg.word.clone() };
-            self.reading.effects.push(Effect { kind, target, tree: true, from_start: self.from_start, peer: None });
+            self.reading.effects.push(Effect {
+                kind,
+                target,
+                tree: true,
+                from_start: self.from_start,
+                peer: None,
+                weighed: false,
+            });
         }
     }
 

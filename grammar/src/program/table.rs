@@ -572,6 +572,8 @@ pub(crate) enum Role {
     Input,
     Write,
     WriteTree,
+    /// git's settings, of which the guard compares what is written with what was there.
+    Weighed,
     /// Where copies go: a file that is written, or a directory in which files of the other operands' names are.
     Into,
     /// The same with all below it (mv).

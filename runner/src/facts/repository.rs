@@ -16,21 +16,7 @@ const MAX_ABOVE: usize = 64;
 
 /// The repository that a directory belongs to.
 pub(super) fn repository(directory: &AbsolutePath) -> Option<Repository> {
-    let top = Path::new(directory.as_str())
-        .ancestors()
-        .take(MAX_ABOVE)
-        .find(|above| above.join(".git").symlink_metadata().is_ok())?;
-    let git = top.join(".git");
-    let kind = git.symlink_metadata().ok()?;
-    let (own, common) = if kind.is_dir() {
-        (git.clone(), git)
-    } else if kind.is_file() {
-        let own = beside(top, text(&git)?.strip_prefix("gitdir:")?.trim());
-        let common = text(&own.join("commondir")).map(|common| beside(&own, common.trim()));
-        (own.clone(), common.unwrap_or(own))
-    } else {
-        return None;
-    };
+    let (top, own, common) = places(directory)?;
     let modules = top.join(".gitmodules");
     let modules = if modules.symlink_metadata().is_ok() { text(&modules)? } else { String::new() };
     let configuration = text(&common.join("config"))?;
@@ -38,6 +24,27 @@ pub(super) fn repository(directory: &AbsolutePath) -> Option<Repository> {
     let worktree = own.join("config.worktree");
     let worktree = if worktree.symlink_metadata().is_ok() { text(&worktree)? } else { String::new() };
     Repository::read(top.to_str()?, &configuration, &worktree, &modules, &text(&own.join("HEAD")).unwrap_or_default())
+}
+
+/// The settings that all working trees of the repository of a directory share.
+pub(super) fn settings(directory: &AbsolutePath) -> Option<PathBuf> {
+    places(directory).map(|(_, _, common)| common.join("config"))
+}
+
+/// The top of a directory's working tree, that tree's own directory for git, and the one that all trees of the repository share.
+fn places(directory: &AbsolutePath) -> Option<(&Path, PathBuf, PathBuf)> {
+    let top = Path::new(directory.as_str())
+        .ancestors()
+        .take(MAX_ABOVE)
+        .find(|above| above.join(".git").symlink_metadata().is_ok())?;
+    let git = top.join(".git");
+    let kind = git.symlink_metadata().ok()?;
+    if kind.is_dir() {
+        return Some((top, git.clone(), git));
+    }
+    let own = beside(top, text(&git).filter(|_| kind.is_file())?.strip_prefix("gitdir:")?.trim());
+    let common = text(&own.join("commondir")).map(|common| beside(&own, common.trim()));
+    Some((top, own.clone(), common.unwrap_or(own)))
 }
 
 /// Whether a file of a project is there that a command in `directory` would find: in it, or above it up to the workspace.

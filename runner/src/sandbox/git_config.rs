@@ -67,6 +67,46 @@ pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> 
     Ok(())
 }
 
+/// What a command of git does to the settings of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A setting gets one value.
+    Set(String, String),
+    /// All settings of a section go, or change their names: `remote.NAME`.
+    Remove(String),
+}
+
+/// Whether the guard would refuse these changes of the file at `place`. What cannot be read or written is not foretold.
+pub(crate) fn refuses(place: &Path, changes: &[Change], is_beyond: impl Fn(&Path) -> bool) -> bool {
+    let foretold = || -> io::Result<bool> {
+        let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        let present = text_of(&OpenOptions::new().read(true).custom_flags(flags).open(place)?)?;
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("written");
+        fs::write(&file, &present)?;
+        change(&file, changes).map_err(io::Error::other)?;
+        Ok(merged(&present, &fs::read(&file)?, is_beyond)?.is_none())
+    };
+    foretold().unwrap_or(false)
+}
+
+fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
+    let mut config = Config::open(file)?;
+    for change in changes {
+        match change {
+            Change::Set(name, value) => config.set_str(name, value)?,
+            Change::Remove(section) => {
+                let inside =
+                    |name: &&String| name.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'));
+                for name in settings(file)?.keys().filter(inside) {
+                    config.remove_multivar(name, ".*")?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;

@@ -18,7 +18,7 @@ mod disk;
 mod enforce;
 mod execution;
 mod first;
-mod git_config;
+pub(crate) mod git_config;
 mod git_settings;
 mod group;
 mod guard;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames};
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
 use super::masks;
 use super::plan::{Cover, Rights, SandboxPlan};
@@ -382,18 +382,9 @@ impl Names {
         around.last().map(|root| PathBuf::from(root.as_str()))
     }
 
-    /// Whether those outside have nothing at this path, and no session makes anything there for them: it lies in a directory of which the
-    /// session has its own, below a name that is free outside.
+    /// As the function of this name, for the directories of this session.
     pub(super) fn is_beyond(&self, place: &Path) -> bool {
-        // None for a path with `..`, which only the file system can follow.
-        let Some(path) = place.to_str().and_then(AbsolutePath::new) else { return false };
-        let free = |scratch: &AbsolutePath| {
-            let rest = place.strip_prefix(scratch.as_str()).ok();
-            let first = rest.and_then(|rest| rest.components().next());
-            let found = first.map(|first| Path::new(scratch.as_str()).join(first).symlink_metadata());
-            found.is_some_and(|found| found.is_err_and(|error| error.kind() == ErrorKind::NotFound))
-        };
-        self.facts.scratch.holds(&path) && self.facts.scratch.places.iter().any(free)
+        is_beyond(&self.facts.scratch, place)
     }
 
     /// Whether a person may work in this directory as the top of something: the workspace, and what was granted.
@@ -471,6 +462,20 @@ impl Names {
         // Nothing that holds the lock can fail half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether those outside have nothing at this path, and no session makes anything there for them: it lies in a directory of which the
+/// session has its own, below a name that is free outside.
+pub(crate) fn is_beyond(own: &Scratch, place: &Path) -> bool {
+    // None for a path with `..`, which only the file system can follow.
+    let Some(path) = place.to_str().and_then(AbsolutePath::new) else { return false };
+    let free = |scratch: &AbsolutePath| {
+        let rest = place.strip_prefix(scratch.as_str()).ok();
+        let first = rest.and_then(|rest| rest.components().next());
+        let found = first.map(|first| Path::new(scratch.as_str()).join(first).symlink_metadata());
+        found.is_some_and(|found| found.is_err_and(|error| error.kind() == ErrorKind::NotFound))
+    };
+    own.holds(&path) && own.places.iter().any(free)
 }
 
 #[cfg(test)]

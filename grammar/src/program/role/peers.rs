@@ -62,7 +62,14 @@ impl Parse<'_, '_> {
     }
 
     pub(super) fn connect(&mut self, target: Word, peer: Option<Peer>) {
-        self.reading.effects.push(Effect { kind: EffectKind::Connect, target, tree: false, from_start: false, peer });
+        self.reading.effects.push(Effect {
+            kind: EffectKind::Connect,
+            target,
+            tree: false,
+            from_start: false,
+            peer,
+            weighed: false,
+        });
     }
 
     pub(super) fn transferred(&mut self, kind: EffectKind, arg: &Arg) {
