@@ -34,8 +34,16 @@ impl Readers {
         Ok((reading.script, reading.rest))
     }
 
-    /// tree-sitter sees the same tokens.
+    /// tree-sitter sees the same tokens. Behind a pipeline of three commands it may read on over the end of the line, if a redirection
+    /// follows somewhere. So it may see them with `;` for the ends of lines as well: that it sees each of these too says no less.
     fn tokens(&mut self, page: &Page, deadline: Instant) -> Result<(), Stop> {
+        self.sees(page, deadline).or_else(|stop| {
+            let again = page.on_one_line().map(|page| self.sees(&page, deadline));
+            again.and_then(Result::ok).ok_or(stop)
+        })
+    }
+
+    fn sees(&mut self, page: &Page, deadline: Instant) -> Result<(), Stop> {
         let outline = self.outliner.outline(&page.text, deadline).map_err(|stop| page.stop(stop))?;
         if let Some(span) = outline.unknown {
             let detail = "a construct that one of the parsers does not know".to_owned();

@@ -183,6 +183,8 @@ struct Reader<'a, 'm> {
     in_substitution: bool,
     /// Here-documents whose bodies begin behind the next newline.
     heredocs: Vec<Heredoc>,
+    /// The last comment so far.
+    comment: Option<Span>,
     page: Page,
     pages: &'m mut Vec<Page>,
 }
@@ -190,7 +192,7 @@ struct Reader<'a, 'm> {
 impl<'a, 'm> Reader<'a, 'm> {
     fn new(text: &'a [u8], at: usize, depth: u32, pages: &'m mut Vec<Page>) -> Result<Self, Stop> {
         too_deep(at, depth)?;
-        Ok(Self { text, at, depth, in_substitution: false, heredocs: Vec::new(), page: Page::new(at), pages })
+        Ok(Self { text, at, depth, in_substitution: false, heredocs: Vec::new(), comment: None, page: Page::new(at), pages })
     }
 
     /// Statements up to one of the ends.
@@ -234,7 +236,12 @@ impl<'a, 'm> Reader<'a, 'm> {
                     self.operator(1)?;
                     break;
                 }
-                (None | Some(b'\n'), _) => break,
+                (Some(b'\n'), _) => {
+                    let comment = self.comment.filter(|comment| comment.end == self.at);
+                    self.page.end(comment.map_or(self.at, |comment| comment.start.saturating_sub(1)));
+                    break;
+                }
+                (None, _) => break,
                 _ => return Err(self.refuse("syntax error: this cannot stand behind a command")),
             }
             let join = if self.text.get(self.at - 1) == Some(&b'&') { Join::And } else { Join::Or };
@@ -557,7 +564,9 @@ impl<'a, 'm> Reader<'a, 'm> {
                 (Some(b'\\'), Some(b'\n')) => self.at += 2,
                 (Some(b'#'), _) => {
                     let ahead = self.text.get(self.at..).unwrap_or_default();
-                    self.at += ahead.iter().position(|byte| *byte == b'\n').unwrap_or(ahead.len());
+                    let length = ahead.iter().position(|byte| *byte == b'\n').unwrap_or(ahead.len());
+                    self.comment = Some(Span::new(self.at, self.at + length));
+                    self.at += length;
                 }
                 _ => return,
             }

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 #![expect(clippy::disallowed_types, reason = "bash itself is the oracle for quote removal")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command as Process, Stdio};
 
 use proptest::prelude::*;
@@ -607,6 +607,69 @@ fn silent_misreads_hide_nothing() {
             .any(|command| command.invocation.words.first().is_some_and(|word| word == "rm"));
         assert!(shown || !inventory.opaque().is_empty(), "{script}\n{inventory:#?}");
     }
+}
+
+/// Each line of these is read by itself. So is each two of them, one behind the other: tree-sitter-bash takes the end of a line for a blank
+/// behind some, if some other line follows.
+#[test]
+fn what_is_read_line_by_line_is_read_as_a_script() {
+    let lines = [
+        "ls",
+        "ls -la src | head",
+        "cat a | sort | uniq -c | head -5",
+        "cat a |& sort | tail -3",
+        "! cat a | sort | grep -q x",
+        "grep -n 'a b' src/*.c",
+        "make 2>&1 | tail -20",
+        "make >log 2>&1 || cat log | tail | sort",
+        "echo done > out.txt",
+        "cat < in | sort | uniq > out",
+        "exec 3<in",
+        "A=1 B=2",
+        "A=$(cat a | sort | head -1)",
+        "for f in a b; do cat \"$f\" | sort | head; done",
+        "if cat a | sort | grep -q x; then echo y; else echo n > b; fi",
+        "while read -r l; do echo \"$l\" | tr a b | cat; done < in",
+        "case $x in a) cat a | sort | head;; *) ls > out;; esac",
+        "f() { cat a | sort | head; }",
+        "{ cat a | sort | head; } > out",
+        "(cat a | sort | head)",
+        "cat <<E\nx\nE",
+        "cat <<E | sort | head\nx\nE",
+        "sleep 1 &",
+        "cat a | sort | head &",
+        "cat a | sort | head;",
+        "cat a | sort | head # why",
+        "test -f a && cat a | sort | head",
+        "export A=b",
+        "time cat a | sort | head",
+        "echo \"a\nb\" | sort | head",
+        "echo 'a;\nb' | sort | head",
+        "cat a | sort |\n  head",
+        "cat a \\\n  b | sort | head",
+    ];
+    let mut wrong = Vec::new();
+    let mut read = |script: String| {
+        let inventory = inventory(script.as_bytes());
+        if let Some(unread) = inventory.opaque().iter().find(|item| item.reason == OpaqueReason::UnknownSyntax) {
+            wrong.push(format!("{script}\n  {}", unread.detail));
+        }
+        let names = inventory.commands().iter().flat_map(|command| command.invocation.words.first().cloned());
+        names.fold(BTreeMap::new(), |mut names, name| {
+            *names.entry(name).or_insert(0) += 1;
+            names
+        })
+    };
+    for (first, second) in lines.iter().flat_map(|first| lines.iter().map(move |second| (first, second))) {
+        let mut both = read((*first).to_owned());
+        for (name, times) in read((*second).to_owned()) {
+            *both.entry(name).or_insert(0) += times;
+        }
+        assert_eq!(read(format!("{first}\n{second}")), both, "{first}\n{second}");
+        read(format!("if true\nthen\n{first}\n{second}\nfi\n"));
+        read(format!("{{\n{first}\n\n{second}\n}} 2>&1"));
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), lines.len().pow(2) * 5, wrong.join("\n"));
 }
 
 /// Where two readings differ nothing is said: each of these is read differently by tree-sitter-bash.

@@ -32,6 +32,8 @@ pub(crate) struct Page {
     /// Tokens in order of their place.
     pub(crate) marks: Vec<Mark>,
     fills: Vec<(Span, Fill)>,
+    /// Where the newlines are that end a statement, or what is before the comment there.
+    ends: Vec<usize>,
 }
 
 /// What stands in the place of something that the second reading does not see.
@@ -48,7 +50,7 @@ pub(crate) enum Fill {
 impl Page {
     /// The page of a text that begins at this offset.
     pub(crate) fn new(start: usize) -> Self {
-        Self { start, text: Vec::new(), marks: Vec::new(), fills: Vec::new() }
+        Self { start, text: Vec::new(), marks: Vec::new(), fills: Vec::new(), ends: Vec::new() }
     }
 
     pub(crate) fn mark(&mut self, kind: MarkKind, start: usize, end: usize) {
@@ -58,6 +60,11 @@ impl Page {
 
     pub(crate) fn fill(&mut self, start: usize, end: usize, fill: Fill) {
         self.fills.push((Span::new(start, end), fill));
+    }
+
+    /// A statement ends here by a newline, or by a comment that begins behind it.
+    pub(crate) fn end(&mut self, at: usize) {
+        self.ends.push(at.saturating_sub(self.start));
     }
 
     /// How many places have been filled.
@@ -78,7 +85,7 @@ impl Page {
 
     /// The page as it is compared: the text from its start up to `end`.
     pub(crate) fn finish(self, text: &[u8], end: usize) -> Self {
-        let Self { start, mut marks, fills, .. } = self;
+        let Self { start, mut marks, fills, mut ends, .. } = self;
         let mut text = text.get(start..end).unwrap_or_default().to_vec();
         for (span, fill) in fills {
             let place = span.start.saturating_sub(start)..span.end.saturating_sub(start).min(text.len());
@@ -95,7 +102,21 @@ impl Page {
         let length = text.len();
         marks.retain(|mark| mark.span.end <= length);
         marks.sort_unstable();
-        Self { start, text, marks, fills: Vec::new() }
+        ends.retain(|end| matches!(text.get(*end), Some(b'\n' | b' ' | b'\t')));
+        Self { start, text, marks, fills: Vec::new(), ends }
+    }
+
+    /// The same page with `;` where a newline ends a statement; none if there is no such place. A reader that takes one of them for part of a
+    /// word or of a comment misses that `;`.
+    pub(crate) fn on_one_line(&self) -> Option<Self> {
+        let (mut text, mut marks) = (self.text.clone(), self.marks.clone());
+        for end in &self.ends {
+            *text.get_mut(*end)? = b';';
+            marks.push(Mark { span: Span::new(*end, end + 1), kind: MarkKind::Operator });
+        }
+        marks.sort_unstable();
+        let is_other = !self.ends.is_empty();
+        is_other.then(|| Self { start: self.start, text, marks, fills: Vec::new(), ends: Vec::new() })
     }
 
     /// The same page, as a part of the text that holds its code.
