@@ -23,15 +23,15 @@ pub fn links_to(command: &Command, effect: usize) -> bool {
         })
 }
 
-/// Whether an effect is on the peer that `git remote add` or `git remote set-url` gives a name. git connects to it by a later command, which
-/// is judged by itself, and where the kernel keeps the settings of repositories nothing of a person's leads there.
+/// Whether an effect is on the peer or the directory that `git remote add` or `git remote set-url` gives a name. git goes there by a later
+/// command, which is judged by itself, and where the kernel keeps the settings of repositories nothing of a person's leads there.
 #[must_use]
 pub fn names_remote(command: &Command, effect: usize) -> bool {
     let invocation = &command.invocation;
     let names = |words: &String| matches!(words.as_str(), "git remote add" | "git remote set-url");
     invocation.words.last().is_some_and(names)
         && !invocation.flags.contains("--fetch")
-        && command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Connect)
+        && command.effects.get(effect).is_some_and(|effect| !effect.weighed)
 }
 
 /// Whether an effect is a change of a repository's settings that is not judged by the text: where the kernel keeps settings, the guard looks

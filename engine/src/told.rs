@@ -95,7 +95,7 @@ pub fn is_installed(
         return false;
     }
     match words.as_slice() {
-        ["npx"] | ["npm", "npm exec" | "npm x"] => {
+        ["npx" | "bunx"] | ["bun", "bun x"] | ["npm", "npm exec" | "npm x"] => {
             let mut operands = invocation.operands.iter().map(|word| word.value.literal());
             let tool = operands.find(|word| word.is_none_or(|text| !matches!(text, "--" | "--yes" | "-y" | "--no")));
             let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -105,11 +105,31 @@ pub fn is_installed(
                 return true;
             }
             let node = ["npm", "pnpm", "yarn", "bun"];
-            tool.is_some_and(|tool| is_there(&format!("node_modules/.bin/{tool}")) || installs_before(&node))
+            let is_npm = !words.iter().any(|words| words.starts_with("bun"));
+            tool.is_some_and(|tool| {
+                is_there(&format!("node_modules/.bin/{tool}"))
+                    || installs_before(&node)
+                    // npm looks beside itself, and among the programs of the package that it stands in.
+                    || is_npm && ["node", "npm", "npx"].contains(&tool)
+                    || is_npm && read("package.json").is_some_and(|text| has_program(&text, tool))
+            })
         }
         ["uv", "uv run"] => is_there("uv.lock") && (is_there(".venv") || installs_before(&["uv"])),
         ["go", "go mod", "go mod tidy"] => read("go.mod").is_some_and(|text| requires_nothing(&text)),
         _ => false,
+    }
+}
+
+/// Whether a Node package has a program of this name (`bin` of package.json, npm-package-json(5)).
+fn has_program(package: &str, name: &str) -> bool {
+    let Ok(package) = serde_json::from_str::<serde_json::Value>(package) else { return false };
+    match package.get("bin") {
+        Some(serde_json::Value::String(_)) => {
+            let full = package.get("name").and_then(serde_json::Value::as_str);
+            full.is_some_and(|full| full.rsplit('/').next() == Some(name))
+        }
+        Some(programs) => programs.get(name).is_some(),
+        None => false,
     }
 }
 
@@ -903,6 +923,13 @@ mod tests {
             ("uv sync", false),
             ("npm install tsc", false),
             ("npm ci && npx jest", true),
+            ("bunx tsc", true),
+            ("bun x tsc", true),
+            ("bunx jest", false),
+            ("bunx node", false),
+            ("npx node -p 1", true),
+            ("npm exec -- npm --version", true),
+            ("npx -p node@4 node", false),
             ("pip install x && npx jest", false),
             ("npx jest; npm ci", false),
             ("go mod tidy", false),
@@ -940,6 +967,24 @@ mod tests {
         }
         let told = Told { offline: true, ..Told::default() };
         assert!(told.stays_here(false) && !told.stays_here(true));
+    }
+
+    #[test]
+    fn a_package_has_its_own_programs() {
+        for (script, text, expected) in [
+            ("npx tool", r#"{"name": "@a/tool", "bin": "tool.js"}"#, true),
+            ("npx other", r#"{"name": "@a/tool", "bin": "tool.js"}"#, false),
+            ("npx other", r#"{"name": "tool", "bin": {"other": "x.js"}}"#, true),
+            ("npx tool", r#"{"name": "tool", "bin": {"other": "x.js"}}"#, false),
+            ("npx tool", r#"{"name": "tool"}"#, false),
+            ("bunx tool", r#"{"name": "tool", "bin": "tool.js"}"#, false),
+            ("npx tool", "{", false),
+        ] {
+            let inventory = palisade_grammar::inventory(script.as_bytes());
+            let command = inventory.commands().first().unwrap();
+            let read = |name: &str| (name == "package.json").then(|| text.to_owned());
+            assert_eq!(is_installed(&inventory, command, |_| false, read), expected, "{script}: {text}");
+        }
     }
 
     #[test]

@@ -192,7 +192,16 @@ struct Reader<'a, 'm> {
 impl<'a, 'm> Reader<'a, 'm> {
     fn new(text: &'a [u8], at: usize, depth: u32, pages: &'m mut Vec<Page>) -> Result<Self, Stop> {
         too_deep(at, depth)?;
-        Ok(Self { text, at, depth, in_substitution: false, heredocs: Vec::new(), comment: None, page: Page::new(at), pages })
+        Ok(Self {
+            text,
+            at,
+            depth,
+            in_substitution: false,
+            heredocs: Vec::new(),
+            comment: None,
+            page: Page::new(at),
+            pages,
+        })
     }
 
     /// Statements up to one of the ends.

@@ -395,6 +395,8 @@ pub(crate) struct Opt {
     pub(crate) effects: Vec<Implied>,
     /// The table's own `effects` do not happen.
     pub(crate) instead: bool,
+    /// Its value is a socket, which is connected to in place of the hosts that URLs name.
+    pub(crate) hostless: bool,
     /// Archives are read and stay as they are.
     pub(crate) extracts: bool,
     /// Standard input is no code any more.

@@ -38,6 +38,10 @@ impl Parse<'_, '_> {
             self.effect(EffectKind::Read, &decoded(arg, path), false);
             return self.note(OpaqueReason::UnknownOption, arg, "the URLs are in a file");
         }
+        // Behind `--next` the socket counts no more.
+        if self.chosen.iter().any(|option| option.hostless) && !self.reading.invocation.flags.contains("--next") {
+            return;
+        }
         let target = arg.word.clone();
         let peer = match target.value.literal().map(peer::url) {
             Some(peer::Url::File(path)) => return self.effect(EffectKind::Read, &decoded(arg, &path), false),
