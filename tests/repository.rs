@@ -114,6 +114,36 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
     }
 }
 
+/// A client keeps working trees among its own files. One of them is a workspace like any other, with settings of the client's in it.
+#[test]
+fn a_working_tree_of_a_client_is_a_workspace() {
+    let world = world();
+    let tree = world.path("work/.claude/worktrees/topic");
+    let add = ["worktree", "add", "-q", ".claude/worktrees/topic"];
+    let ended = Ended::of(Command::new("git").args(add).current_dir(world.workspace()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let run = |command: &str| Ended::of(world.palisade().args(["run", command]).current_dir(&tree));
+    let ended = run(
+        "echo b > b && mkdir d && touch d/e && git add -A && git -c user.name=A -c user.email=a@b.c commit -qm b && \
+                     /usr/bin/python3 -c \"open('c', 'w')\" && rm c && git log --oneline | wc -l",
+    );
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "2\n"), "{ended:?}");
+    for command in [
+        "mkdir .claude",
+        "echo '{}' > .mcp.json",
+        "/usr/bin/python3 -c \"import os; os.mkdir('.claude')\"",
+        "/usr/bin/python3 -c \"open('.mcp.json', 'w')\"",
+        "/usr/bin/python3 -c \"open('../../settings.json', 'w')\"",
+        "echo x > ../x",
+    ] {
+        let ended = run(command);
+        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+    }
+    let ended = world.run("echo x > .claude/worktrees/topic/b");
+    assert_eq!(ended.code, Some(126), "{ended:?}");
+    assert_eq!(fs::read_to_string(tree.join("b")).expect("a file"), "b\n");
+}
+
 /// A name that runs later is not made by a detour: over something that is there already, with the directory around it, by an exchange of
 /// two names, or in the directories of submodules and worktrees.
 #[test]

@@ -63,9 +63,8 @@ pub fn is_installed(
     is_there: impl Fn(&str) -> bool,
     read: impl Fn(&str) -> Option<String>,
 ) -> bool {
-    const OTHERS: [&str; 11] = [
+    const OTHERS: [&str; 10] = [
         "--package",
-        "--workspace",
         "--with",
         "--with-editable",
         "--with-requirements",
@@ -106,11 +105,13 @@ pub fn is_installed(
             }
             let node = ["npm", "pnpm", "yarn", "bun"];
             let is_npm = !words.iter().any(|words| words.starts_with("bun"));
-            tool.is_some_and(|tool| {
+            // npm looks beside itself first, whatever the package.
+            if is_npm && tool.is_some_and(|tool| ["node", "npm", "npx"].contains(&tool)) {
+                return true;
+            }
+            tool.filter(|_| !invocation.flags.contains("--workspace")).is_some_and(|tool| {
                 is_there(&format!("node_modules/.bin/{tool}"))
                     || installs_before(&node)
-                    // npm looks beside itself, and among the programs of the package that it stands in.
-                    || is_npm && ["node", "npm", "npx"].contains(&tool)
                     || is_npm && read("package.json").is_some_and(|text| has_program(&text, tool))
             })
         }
@@ -930,6 +931,8 @@ mod tests {
             ("npx node -p 1", true),
             ("npm exec -- npm --version", true),
             ("npx -p node@4 node", false),
+            ("npm exec -w @m/a -- node -p 1", true),
+            ("npm exec -w @m/a -- tsc", false),
             ("pip install x && npx jest", false),
             ("npx jest; npm ci", false),
             ("go mod tidy", false),

@@ -175,6 +175,21 @@ impl Vocabulary {
         }
     }
 
+    /// Takes a working tree that a client keeps among its own files (`.claude/worktrees/NAME`) for the workspace that it is: what lies in it
+    /// is no setting of a client's by where the tree lies, only by a name below. Any other workspace changes nothing.
+    pub fn enter(&mut self, workspace: &AbsolutePath) {
+        let names: Vec<&str> = components(workspace.as_str()).collect();
+        let Some(patterns) = self.groups.get_mut("client-config") else { return };
+        let is_tree = |pattern: &Pattern| {
+            let ends = (1..names.len()).filter(|end| names.get(*end) == Some(&"worktrees") && names.len() > end + 1);
+            ends.into_iter().any(|end| pattern.fits_end(names.get(..end).unwrap_or_default()))
+        };
+        if patterns.iter().any(is_tree) {
+            let top: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            patterns.iter_mut().for_each(|pattern| pattern.beyond = Some(top.clone()));
+        }
+    }
+
     /// All groups with what they hold, in one spelling whatever the order in which it was added.
     pub(crate) fn canonical(&self) -> String {
         let paths = self.groups.iter().map(|(group, patterns)| line("path", group, patterns));
@@ -347,6 +362,9 @@ fn line(kind: &str, group: &str, members: &[impl ToString]) -> String {
 struct Pattern {
     anywhere: bool,
     components: Vec<NamePattern>,
+    /// In this directory only names below it count, and none of its own or above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beyond: Option<Vec<String>>,
 }
 
 impl Pattern {
@@ -364,18 +382,28 @@ impl Pattern {
             return None;
         }
         let components: Vec<NamePattern> = components(&rest).map(NamePattern::parse).collect();
-        (!components.is_empty()).then_some(Self { anywhere, components })
+        (!components.is_empty()).then_some(Self { anywhere, components, beyond: None })
     }
 
     fn literal(directory: &AbsolutePath) -> Self {
         let components = components(directory.as_str()).map(NamePattern::literal).collect();
-        Self { anywhere: false, components }
+        Self { anywhere: false, components, beyond: None }
     }
 
     /// The path, or a directory above it, fits.
     fn fits(&self, path: &[&str]) -> bool {
         let starts = if self.anywhere { path.len() } else { 1 };
-        (0..starts.max(1)).any(|start| path.get(start..).is_some_and(|rest| self.fits_start(rest)))
+        let known = self.known(path);
+        (0..starts.max(1)).any(|start| {
+            start + self.components.len() > known && path.get(start..).is_some_and(|rest| self.fits_start(rest))
+        })
+    }
+
+    /// How many components of a path do not count: those of the directory that [`Self::beyond`] names.
+    fn known(&self, path: &[&str]) -> usize {
+        let within =
+            |top: &&Vec<String>| top.len() <= path.len() && top.iter().zip(path).all(|(own, name)| own == name);
+        self.beyond.as_ref().filter(within).map_or(0, Vec::len)
     }
 
     fn fits_start(&self, path: &[&str]) -> bool {
@@ -385,7 +413,7 @@ impl Pattern {
 
     /// The path itself fits, to its last component.
     fn fits_end(&self, path: &[&str]) -> bool {
-        let start = path.len().checked_sub(self.components.len());
+        let start = path.len().checked_sub(self.components.len()).filter(|_| path.len() > self.known(path));
         start.filter(|start| self.anywhere || *start == 0).is_some_and(|start| {
             // From the end: names of files differ more than those of the directories above them.
             let tail = path.get(start..).unwrap_or_default();
@@ -435,7 +463,8 @@ impl Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(if self.anywhere { "**" } else { "" })?;
-        self.components.iter().try_for_each(|component| write!(formatter, "/{component}"))
+        self.components.iter().try_for_each(|component| write!(formatter, "/{component}"))?;
+        self.beyond.iter().try_for_each(|top| write!(formatter, " beyond {top:?}"))
     }
 }
 
@@ -538,6 +567,45 @@ mod tests {
         let mut vocabulary = Vocabulary::default();
         vocabulary.add("g", pattern, &path("/home/u")).unwrap();
         vocabulary
+    }
+
+    #[test]
+    fn a_working_tree_of_a_client_is_a_workspace() {
+        let entered = |workspace: &str| {
+            let mut vocabulary = Vocabulary::default();
+            for pattern in ["**/.claude", "~/.cursor", "**/.mcp.json"] {
+                vocabulary.add("client-config", pattern, &path("/home/u")).unwrap();
+            }
+            vocabulary.add("other", "**/.claude", &path("/home/u")).unwrap();
+            vocabulary.enter(&path(workspace));
+            vocabulary
+        };
+        let is_settings = |vocabulary: &Vocabulary, file: &str| {
+            vocabulary.groups_of(&path(file)).any(|group| group == "client-config")
+        };
+        for (workspace, file, expected) in [
+            ("/w/.claude/worktrees/a", "/w/.claude/worktrees/a", false),
+            ("/w/.claude/worktrees/a", "/w/.claude/worktrees/a/src/x", false),
+            ("/w/.claude/worktrees/a", "/w/.claude/worktrees/a/.claude/settings.json", true),
+            ("/w/.claude/worktrees/a", "/w/.claude/worktrees/a/src/.mcp.json", true),
+            ("/w/.claude/worktrees/a", "/w/.claude/worktrees/b/x", true),
+            ("/w/.claude/worktrees/a", "/w/.claude/settings.json", true),
+            ("/w/.claude/worktrees/a/src", "/w/.claude/worktrees/a/src/x", false),
+            ("/w/.claude/worktrees/a/src", "/w/.claude/worktrees/a/x", true),
+            ("/home/u/.cursor/worktrees/p/1", "/home/u/.cursor/worktrees/p/1/x", false),
+            ("/home/u/.cursor/worktrees/p/1", "/home/u/.cursor/mcp.json", true),
+            ("/w/.claude/worktrees", "/w/.claude/worktrees/a/x", true),
+            ("/w/.claude/commands/a", "/w/.claude/commands/a/x", true),
+            ("/w", "/w/.claude/worktrees/a/x", true),
+        ] {
+            assert_eq!(is_settings(&entered(workspace), file), expected, "{file} from {workspace}");
+        }
+        let vocabulary = entered("/w/.claude/worktrees/a");
+        assert!(vocabulary.groups_of(&path("/w/.claude/worktrees/a/x")).any(|group| group == "other"));
+        assert!(vocabulary.has_name(&path("/w/.claude/worktrees/a/.claude")));
+        let below = |directory| vocabulary.groups_among(&path(directory), std::iter::empty()).contains("client-config");
+        assert!(!below("/w/.claude/worktrees/a") && !below("/w/.claude/worktrees/a/src") && below("/w/.claude"));
+        assert_ne!(vocabulary.canonical(), entered("/w").canonical());
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Layers<'_> {
             }
         }
         vocabulary.declare("repository");
-        if let Some(repository) = self.workspace(Purpose::Check, &self.agent()).ok().as_ref().and_then(repository_of) {
+        let workspace = self.workspace(Purpose::Check, &self.agent()).ok();
+        if let Some(repository) = workspace.as_ref().and_then(repository_of) {
             vocabulary.add_directory("repository", &repository);
         }
         vocabulary.declare("caches");
@@ -69,6 +70,9 @@ impl Layers<'_> {
             vocabulary.add_directory("caches", caches.directory());
         }
         vocabulary.add_real_paths(|path| facts::real_directory(Path::new(path.as_str())));
+        if let Some(workspace) = &workspace {
+            vocabulary.enter(workspace);
+        }
         Ok(vocabulary)
     }
 
