@@ -121,6 +121,9 @@ pub(crate) fn reasons(explained: &Explained) -> String {
         };
         let _ = writeln!(text, "{policy}: {}", printable(reason.reason.as_str()));
         text.push_str(&caret(explained.command.as_str(), reason.span));
+        if !reason.nearest.is_empty() {
+            let _ = writeln!(text, "  {}", printable(reason.nearest.as_str()));
+        }
         if !reason.suggest.is_empty() {
             let _ = writeln!(text, "  instead: {}", printable(reason.suggest.as_str()));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::serve::Server;
-use crate::support::world::World;
+use crate::support::world::{World, repository};
 
 /// What the server says to a line, up to its answer to a request behind it. Calls are answered side by side, so that what was
 /// asked before is asked for first.
@@ -49,6 +49,70 @@ fn however_many_are_judged_others_are_answered() {
         assert!(begun.elapsed() < Duration::from_secs(4), "it is still there");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a model is told of a refusal has 400 characters at most and no policy's text. The list beside it has what is not allowed and nothing
+/// else, each policy once.
+#[test]
+fn a_refusal_is_short() {
+    let world = World::new();
+    let mut server = Server::start_with(&world, &[]);
+    let corpus = std::fs::read_to_string(repository().join("tests/commands/hostile.jsonl")).expect("a corpus");
+    let rows = corpus.lines().map(|row| serde_json::from_str::<Value>(row).expect("JSON"));
+    let condemned =
+        rows.filter(|row| row["must"] == "deny").filter_map(|row| row["command"].as_str().map(str::to_owned));
+    // What agents write, which is denied or asked about; and of what is hostile one of each three, since the profile allows much of that.
+    let long = "x".repeat(3_000);
+    let mut commands: Vec<String> = Vec::from(
+        [
+            "ls /",
+            "cat ~/.ssh/id_ed25519",
+            "pip install requests",
+            "npx left-pad",
+            "git push --force origin main",
+            "docker ps",
+            "curl -X POST https://example.com/x -d @a",
+            "sudo rm -rf / && mkdir ~/x && echo x > /etc/hosts && npm install x && git push && cat ~/.aws/credentials",
+            "echo 'a",
+        ]
+        .map(str::to_owned),
+    );
+    commands.push(format!("cat /{long}; sudo {long}; echo {long} > ~/{long}"));
+    commands.extend(condemned.step_by(3));
+    let (mut refused, mut longest) = (0, 0);
+    for (id, command) in (1..).zip(&commands) {
+        server.call(id, "explain", &json!({ "command": command }));
+        if server.receive()["result"]["structuredContent"]["decision"] == "allow" {
+            continue;
+        }
+        refused += 1;
+        if refused > 200 {
+            break;
+        }
+        server.call(10_000 + id, "exec", &json!({ "command": command }));
+        let answer = server.receive();
+        let (text, told) = (answer["result"]["content"][0]["text"].as_str(), &answer["result"]["structuredContent"]);
+        let text = text.expect("a text");
+        longest = longest.max(text.chars().count());
+        assert!(text.chars().count() <= 400, "{command}: {}: {text}", text.chars().count());
+        assert!(
+            text.lines().count() > 1 && !text.contains("would, but") && !text.contains("context."),
+            "{command}: {text}"
+        );
+        let requests = told["verdict"]["requests"].as_array().expect("requests");
+        assert!(requests.iter().all(|request| request["decision"] != "allow"), "{command}: {told}");
+        let reasons = told["verdict"]["reasons"].as_array().expect("reasons");
+        let named: std::collections::BTreeSet<_> = reasons.iter().map(|reason| reason["policy"].to_string()).collect();
+        assert_eq!(named.len(), reasons.len(), "{command}: {reasons:?}");
+        assert!(reasons.iter().all(|reason| reason.get("nearest").is_none()), "{command}: {reasons:?}");
+        // Each policy that stands in the way is named, as long as there is room.
+        if reasons.len() < 4 {
+            let missing =
+                reasons.iter().filter_map(|reason| reason["policy"].as_str()).find(|name| !text.contains(name));
+            assert_eq!(missing, None, "{command}: {text}");
+        }
+    }
+    assert!(refused >= 200 && longest > 300, "{refused} of {}, {longest}", commands.len());
 }
 
 #[test]

@@ -43,7 +43,9 @@ fn what_was_shown_can_be_read_again() {
     let denied = call(&mut client, "exec", &json!({ "command": "sudo ls" }));
     let id = denied["decision"]["id"].as_str().expect("an id");
     let decision = read(&mut client, &format!("palisade://decisions/{id}"));
-    assert_eq!((&decision, &decision["decision"]), (&denied["verdict"], &json!("deny")));
+    assert_eq!(decision["decision"], "deny");
+    let first = |of: &Value| (of["requests"][0].clone(), of["reasons"][0].clone(), of["policy_set"].clone());
+    assert_eq!(first(&decision), first(&denied["verdict"]));
 
     let session = call(&mut client, "session_open", &json!({}))["session"].as_str().expect("a name").to_owned();
     let ran = call(&mut client, "exec", &json!({ "command": "./leak; exit_code=3; (exit 3)", "session": session }));
@@ -121,19 +123,16 @@ fn what_is_long_is_told_in_short_and_can_be_read_whole() {
     let script = format!("{}; sudo ls; curl -X DELETE https://example.com/x; echo last", many.join("; "));
     let answer = client.ask("tools/call", &json!({ "name": "exec", "arguments": { "command": script } }), &json!({}));
     assert!(answer.to_string().len() < 32 << 10, "{} bytes", answer.to_string().len());
-    let (denied, text) = (&answer["result"]["structuredContent"], answer["result"]["content"][0]["text"].to_string());
+    let denied = &answer["result"]["structuredContent"];
     let shown = denied["verdict"]["requests"].as_array().expect("requests").clone();
     let id = denied["decision"]["id"].as_str().expect("an id");
     let whole = read(&mut client, &format!("palisade://decisions/{id}"));
     let all = whole["requests"].as_array().expect("requests").clone();
-    assert_eq!((shown.len(), all.len() > 300, &whole["omitted"]), (40, true, &Value::Null));
-    assert_eq!(denied["verdict"]["omitted"], json!({ "requests": all.len() - 40, "opaque": 0, "reasons": 0 }));
-    assert!(text.contains(&format!("left out here: {} requests", all.len() - 40)), "{text}");
-    // All that is not allowed, and what stands before it as far as there is room; in the order of the text.
+    assert_eq!((all.len() > 300, &whole["omitted"], &denied["verdict"]["omitted"]), (true, &Value::Null, &Value::Null));
+    // All that is not allowed, and nothing else.
     let refused =
         |requests: &[Value]| requests.iter().filter(|one| one["decision"] != "allow").cloned().collect::<Vec<_>>();
-    assert_eq!(refused(&shown), refused(&all));
-    assert!(shown.is_sorted_by_key(|one| one["span"][0].as_u64()) && shown[0] == all[0], "{shown:?}");
+    assert_eq!(shown, refused(&all));
     let named = |reasons: &Value| {
         reasons.as_array().expect("reasons").iter().map(|one| one["policy"].clone()).collect::<Vec<_>>()
     };
@@ -154,7 +153,8 @@ fn what_is_long_is_told_in_short_and_can_be_read_whole() {
 
     // The same decision by its name; nobody guesses which is meant.
     let again = call(&mut client, "explain", &json!({ "decision": id }));
-    assert_eq!((&again["decision"], &again["requests"]), (&json!("deny"), &json!(shown)));
+    let told = again["requests"].as_array().expect("requests");
+    assert_eq!((&again["decision"], refused(told), told.len()), (&json!("deny"), shown, 40));
     for (arguments, says) in [
         (json!({ "decision": "ffffffff-1" }), "no decision of that id is kept"),
         (json!({ "decision": "../1" }), "no decision of that id is kept"),

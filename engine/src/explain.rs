@@ -48,6 +48,7 @@ fn request_reasons(
         span: judged.span,
         reason,
         suggest,
+        nearest: String::new(),
     };
     if !judged.errors.is_empty() {
         let cause = format!("The decision could not be made: {}", judged.errors.join("; "));
@@ -55,8 +56,8 @@ fn request_reasons(
     }
     if judged.determining.is_empty() {
         let posed = if nearest { asker.pose(sheet, draft, false).ok() } else { None };
-        let (cause, suggest) = default_deny(bundle, posed.as_ref(), &text);
-        return vec![reason("", String::new(), cause, suggest)];
+        let (cause, suggest, nearest) = default_deny(bundle, posed.as_ref(), &text);
+        return vec![Reason { nearest, ..reason("", String::new(), cause, suggest) }];
     }
     let determining = judged.determining.iter().map(|id| {
         let note = bundle.note(id);
@@ -71,9 +72,10 @@ fn request_reasons(
 }
 
 /// What to say when no policy permits a request: the permit that comes nearest of those whose scope fits it, and what in its conditions does not.
-fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String) {
+/// Why, what would be allowed, and that permit.
+fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String, String) {
     let mut nothing = format!("No policy permits `{text}`.");
-    let Some(posed) = posed else { return (nothing, String::new()) };
+    let Some(posed) = posed else { return (nothing, String::new(), String::new()) };
     if posed.is_in_no_group() {
         nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
     }
@@ -88,9 +90,9 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
             }
         }
     }
-    let Some((_, id, obstacles)) = nearest.into_iter().min() else { return (nothing, String::new()) };
+    let Some((_, id, obstacles)) = nearest.into_iter().min() else { return (nothing, String::new(), String::new()) };
     let note = bundle.note(&id);
-    (format!("{nothing} `{id}` ({}) would, but {}.", note.place, obstacles.join(" and ")), note.suggest)
+    (nothing, note.suggest, format!("`{id}` ({}) would, but {}.", note.place, obstacles.join(" and ")))
 }
 
 /// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.

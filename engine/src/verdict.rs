@@ -318,6 +318,9 @@ pub struct Reason {
     pub reason: String,
     /// What would be allowed; may be empty.
     pub suggest: String,
+    /// Where nothing permits the request: the permit that comes nearest, and which of its conditions fails. For authors of policies; may be
+    /// empty.
+    pub nearest: String,
 }
 
 /// Asks everything about a script and makes the verdict. `kept`: what these very policies and groups have allowed.
@@ -546,7 +549,7 @@ pub(crate) fn rehearse_oversight(
     let reasons = answer.determining.iter().filter(|_| answer.decision != Decision::Allow).map(|id| {
         let note = bundle.note(id);
         let (policy, text, suggest) = (id.clone(), action.to_owned(), note.suggest);
-        Reason { policy, place: note.place, text, span, reason: note.reason, suggest }
+        Reason { policy, place: note.place, text, span, reason: note.reason, suggest, nearest: String::new() }
     });
     let reasons = reasons.collect();
     let Answer { decision, determining, errors } = answer;
@@ -717,6 +720,7 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
         span: Span::new(0, inventory.script().len()),
         reason: format!("It raises {requests} questions, and {MAX_REQUESTS} is the limit."),
         suggest: "Split it, or put it into a file in the workspace.".to_owned(),
+        nearest: String::new(),
     };
     Report {
         decision: Decision::Deny,

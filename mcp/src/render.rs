@@ -113,7 +113,7 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     }
     for denied in &result.denied {
         let when = if denied.is_execution() { "denied at execve" } else { "denied" };
-        let _ = writeln!(text, "[{when}] {}", one_line(&denied_program(denied)));
+        let _ = writeln!(text, "[{when}] {}", cut(&one_line(&denied_program(denied)), MAX_REFUSAL));
     }
     if result.denied_more > 0 {
         let _ = writeln!(text, "[denied] {} more times", result.denied_more);
@@ -225,17 +225,17 @@ fn note(decision: &DecisionNote) -> String {
 
 /// A script that was denied.
 pub(crate) fn denied(refusal: &Refusal) -> Reply {
-    not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor)
+    not_allowed("denied", &refusal.explained, &refusal.decision, &refusal.anchor, "")
 }
 
 /// A script that needs a person's yes and waits for none.
 pub(crate) fn unregistered(pending: &Pending) -> Reply {
-    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
+    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor(), "")
 }
 
 /// Something for a job that needs a person's yes, likewise.
 pub(crate) fn unregistered_act(pending: &PendingAct) -> Reply {
-    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor())
+    not_allowed("approval_required", pending.explained(), pending.decision(), pending.anchor(), "")
 }
 
 /// Something that needs a person's yes, and where that stands.
@@ -245,16 +245,12 @@ pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
         Standing::Denied { .. } => "denied",
         Standing::Waiting { .. } | Standing::Full { .. } => "approval_required",
     };
-    let mut reply = not_allowed(status, explained, decision, anchor);
-    if let Standing::Waiting { id, .. } = standing {
-        reply.goes_on = GoesOn::Waits(id.clone());
-    }
     let told = match standing {
         Standing::Waiting { id, expires_s, quorum, yes } => {
             let people = if *quorum > 1 { format!(" of {quorum} people, {yes} have said yes;") } else { String::new() };
             format!(
-                "approval {id}:{people} waits {expires_s} s for a person, who sees it with `palisade approvals show {id}`. Once it is \
-                 granted, repeat this very call: any other is another request"
+                "approval {id}:{people} waits {expires_s} s for a person (`palisade approvals`). Once it is granted, repeat this very \
+                 call"
             )
         }
         Standing::Denied { id, by, reason } => {
@@ -267,19 +263,83 @@ pub(crate) fn unanswered(unanswered: &Unanswered) -> Reply {
             )
         }
     };
-    let _ = writeln!(reply.text, "{told}");
+    let mut reply = not_allowed(status, explained, decision, anchor, &told);
+    if let Standing::Waiting { id, .. } = standing {
+        reply.goes_on = GoesOn::Waits(id.clone());
+    }
     if let Some(structured) = reply.structured.as_object_mut() {
         structured.insert("approval".to_owned(), to_value(standing));
     }
     reply
 }
 
-fn not_allowed(status: &'static str, explained: &Explained, decision: &DecisionNote, anchor: &Anchor) -> Reply {
-    let explained = explained.in_short();
-    let mut text = format!("[{} · {}]\n", status.replace('_', " "), note(decision));
-    reasons(&explained, &mut text);
+/// Characters of what a model reads of one refusal. The list beside it and the decision's resource have the rest.
+const MAX_REFUSAL: usize = 400;
+
+/// Characters of a passage of the script that a reason is about.
+const MAX_ABOUT: usize = 60;
+
+/// `told` is what comes last, such as where a request for approval stands.
+fn not_allowed(
+    status: &'static str,
+    explained: &Explained,
+    decision: &DecisionNote,
+    anchor: &Anchor,
+    told: &str,
+) -> Reply {
+    let explained = explained.of_refusal();
+    let mut text = format!("[{} · {}]\n", status.replace('_', " "), decision.id);
+    let told = if told.is_empty() { String::new() } else { format!("{}\n", cut(told, MAX_REFUSAL / 2)) };
+    text.push_str(&why(&explained, MAX_REFUSAL.saturating_sub(length(&text) + length(&told))));
+    text.push_str(&told);
     let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(&explained) });
     Reply { structured, text, is_error: true, anchor: Some(*anchor), goes_on: GoesOn::No }
+}
+
+/// Why something was refused, within so many characters: the first reasons in words, the policies of the others by name.
+fn why(explained: &Explained, most: usize) -> String {
+    let mut text = String::new();
+    let mut others: Vec<&str> = Vec::new();
+    for (at, reason) in explained.reasons.iter().enumerate() {
+        let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
+        let about = cut(&one_line(reason.text.as_str()), MAX_ABOUT);
+        let mut told = format!("{policy}: {} — `{about}`\n", one_line(reason.reason.as_str()));
+        if !reason.suggest.is_empty() {
+            let _ = writeln!(told, "  instead: {}", one_line(reason.suggest.as_str()));
+        }
+        let opaque = explained.opaque.iter().find(|opaque| at == 0 && opaque.span[0] >= reason.span[0]);
+        if let Some(opaque) = opaque {
+            let _ = writeln!(told, "{}: {}", opaque.reason, one_line(opaque.detail.as_str()));
+        }
+        match others.is_empty() && length(&text) + length(&told) + ALSO <= most {
+            true => text.push_str(&told),
+            false if at == 0 => text.push_str(&cut(&told, most.saturating_sub(ALSO))),
+            false => others.push(policy),
+        }
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if !others.is_empty() {
+        let room = most.saturating_sub(length(&text) + 1);
+        let _ = writeln!(text, "{}", cut(&format!("also: {}", others.join(", ")), room));
+    }
+    text
+}
+
+/// Characters that are kept for the names of further policies.
+const ALSO: usize = 60;
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A text, or its beginning with `…` if it has more characters.
+fn cut(text: &str, most: usize) -> String {
+    if length(text) <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn reasons(explained: &Explained, text: &mut String) {
@@ -287,6 +347,9 @@ fn reasons(explained: &Explained, text: &mut String) {
         let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
         let (reason_text, about) = (one_line(reason.reason.as_str()), one_line(reason.text.as_str()));
         let _ = writeln!(text, "{policy}: {reason_text} — `{about}`");
+        if !reason.nearest.is_empty() {
+            let _ = writeln!(text, "  {}", one_line(reason.nearest.as_str()));
+        }
         if !reason.suggest.is_empty() {
             let _ = writeln!(text, "  instead: {}", one_line(reason.suggest.as_str()));
         }

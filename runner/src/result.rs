@@ -538,6 +538,9 @@ pub struct ExplainedReason {
     pub reason: Redacted,
     /// What would be allowed.
     pub suggest: Redacted,
+    /// Where nothing permits it: the permit that comes nearest, and which of its conditions fails.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub nearest: Redacted,
 }
 
 impl Explained {
@@ -569,6 +572,7 @@ impl Explained {
             span: [reason.span.start, reason.span.end],
             reason: short(&reason.reason),
             suggest: safe(&reason.suggest),
+            nearest: short(&reason.nearest),
         });
         Self {
             decision: report.decision,
@@ -609,6 +613,21 @@ impl Explained {
             checkpoint: self.checkpoint.clone(),
             omitted: (omitted != LeftOut { requests: 0, opaque: 0, reasons: 0 }).then_some(omitted),
         }
+    }
+
+    /// What an agent is told of a refusal: what is not allowed and nothing else, of each policy its first reason, and no policy's text.
+    #[must_use]
+    pub fn of_refusal(&self) -> Self {
+        let mut named = BTreeSet::new();
+        let mut short = Self {
+            requests: self.requests.iter().filter(|request| request.decision != Decision::Allow).cloned().collect(),
+            opaque: self.opaque.iter().filter(|opaque| !opaque.detail.is_empty()).cloned().collect(),
+            reasons: self.reasons.iter().filter(|reason| named.insert(reason.policy.clone())).cloned().collect(),
+            ..self.clone()
+        }
+        .in_short();
+        short.reasons.iter_mut().for_each(|reason| reason.nearest = Redacted::from_static(""));
+        short
     }
 
     /// The policies that made the decision: those that permit it, or those that stand in the way. Sorted, each once.

@@ -293,18 +293,24 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
 fn denied(args: &Run, refusal: &Refusal) -> Exit {
     if args.context.json {
         print_json(
-            &serde_json::json!({ "status": "denied", "decision": refusal.decision, "verdict": refusal.explained }),
+            &serde_json::json!({ "status": "denied", "decision": refusal.decision, "verdict": refusal.explained.of_refusal() }),
         );
     }
-    report::complain(&format!("palisade: denied ({})\n{}", refusal.decision.id, report::reasons(&refusal.explained)));
+    report::complain(&format!(
+        "palisade: denied ({})\n{}",
+        refusal.decision.id,
+        report::reasons(&refusal.explained.of_refusal())
+    ));
     Exit::Denied
 }
 
 fn unanswered(args: &Run, verdict: &Explained, decision: &DecisionNote) -> Exit {
     if args.context.json {
-        print_json(&serde_json::json!({ "status": "approval_required", "decision": decision, "verdict": verdict }));
+        print_json(
+            &serde_json::json!({ "status": "approval_required", "decision": decision, "verdict": verdict.of_refusal() }),
+        );
     }
-    let reasons = report::reasons(verdict);
+    let reasons = report::reasons(&verdict.of_refusal());
     report::complain(&format!("palisade: needs a person's yes, and nobody gave it ({})\n{reasons}", decision.id));
     Exit::Denied
 }
