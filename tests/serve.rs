@@ -208,6 +208,8 @@ fn judge(seen: &Value, mode: &str) {
         "{mode}: {}",
         seen["open"]
     );
+    let opened = seen["open"]["text"].as_str().expect("a text");
+    assert!(opened.chars().count() <= 200 && opened.contains("guarded true"), "{mode}: {opened}");
     assert_eq!(
         (&structured("close")["closed"], &seen["gone"]["error"]),
         (&json!(true), &json!(true)),
@@ -546,4 +548,23 @@ fn a_cancelled_call_ends_its_command_on_record() {
     let exits: Vec<Value> =
         world.record().iter().filter(|line| line["kind"] == "outcome").map(|line| line["exit"].clone()).collect();
     assert!(exits.contains(&json!({ "reason": "cancelled" })), "{exits:?}");
+}
+
+/// A server that has nothing for its client says so to who starts it.
+#[test]
+fn a_server_without_a_tool_warns() {
+    let world = World::new();
+    let permit =
+        "@id(\"ls\") @reason(\"r\") permit (principal, action == Action::\"exec\", resource in Program::\"ls\");";
+    let tool = "@id(\"tools\") permit (principal, action == Action::\"useTool\", resource);";
+    for (policies, warns) in [(permit.to_owned(), true), (format!("{permit}\n{tool}"), false)] {
+        world.write("own.cedar", &policies);
+        let own = world.path("own.cedar").display().to_string();
+        let ended = world.call(&["serve", "--policies", &own, "--agent", "builder"]);
+        let warned = ended.stderr.contains("no policy permits the agent `builder` any tool (`useTool`)");
+        assert_eq!((warned, ended.code), (warns, Some(0)), "{policies}: {ended:?}");
+        let lint = world.call(&["policy", "lint", &own]);
+        assert_eq!(lint.stdout.contains("[no-tool]"), warns, "{policies}: {lint:?}");
+    }
+    assert!(!world.call(&["serve"]).stderr.contains("useTool"));
 }

@@ -219,7 +219,7 @@ fn is_kept(site: &mut Site, session: &str, workspace: &str) {
     let (again, text) = site.call("session_open", &json!({ "session": session }));
     assert_eq!((&again["restarted"], &again["state_lost"]), (&json!(true), &Value::Null), "{text}");
     assert_eq!(again["functions_lost"], true, "{text}");
-    assert!(text.contains("functions cannot be listed"), "{text}");
+    assert!(text.contains("functions, which `sh` does not list"), "{text}");
     is(&site.exec(session, "[[ a ]]"), "status", &json!("denied"), "[[");
     assert_eq!(told(site, "pwd -P; echo $x"), format!("{workspace}/sub\nkept\n"));
     assert_eq!(all(site), before);

@@ -110,6 +110,11 @@ const NOT_FOR_KERNEL: Rule = rule(
 const NO_REASON: Rule =
     rule("no-reason", Severity::Warning, "Whoever is denied is told the `@reason`; without it they learn nothing.");
 const UNTESTED: Rule = rule("untested", Severity::Warning, "No case makes the policy hold.");
+const NO_TOOL: Rule = rule(
+    "no-tool",
+    Severity::Warning,
+    "Over MCP commands come by tools: a permit for `exec` gives nothing to a client that no permit lets use one.",
+);
 const UNSCOPED: Rule = rule(
     "unscoped",
     Severity::Note,
@@ -136,6 +141,7 @@ pub const RULES: &[Rule] = &[
     NOT_FOR_KERNEL,
     NO_REASON,
     UNTESTED,
+    NO_TOOL,
     UNSCOPED,
 ];
 
@@ -168,6 +174,7 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let others = all.iter().filter(|policy| !own(policy));
     let mut bodies: BTreeMap<String, String> =
         others.filter_map(|policy| Some((body(policy.json()?), policy.id().to_string()))).collect();
+    let mut permits_tools = no_gain::about(&bundle.index, "useTool").any(|policy| policy.effect() == Effect::Permit);
     for policy in all.iter().filter(own) {
         let json = policy.json().unwrap_or(&Value::Null);
         let mut linter = Linter { engine, policy, json, found: Vec::new() };
@@ -176,6 +183,7 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
         linter.conditions();
         linter.no_gain();
         linter.scope();
+        linter.tools(&mut permits_tools);
         linter.covered(all);
         linter.tests(surroundings);
         if let Some(other) = bodies.insert(body(json), policy.id().to_string()) {
@@ -227,6 +235,21 @@ impl Linter<'_> {
         }
         if !self.is_permit() && self.policy.annotation("reason").unwrap_or_default().is_empty() {
             self.add(NO_REASON, "this forbid has no `@reason`".to_owned());
+        }
+    }
+
+    /// The first permit for commands says it, if no policy permits a tool; `said` then is true.
+    fn tools(&mut self, said: &mut bool) {
+        let is_about = |action: &str| {
+            no_gain::about(&self.engine.bundle.index, action).any(|policy| policy.id() == self.policy.id())
+        };
+        if !*said && self.is_permit() && is_about("exec") {
+            *said = true;
+            let permit = "permit (principal, action == Action::\"useTool\", resource);";
+            self.add(
+                NO_TOOL,
+                format!("no policy permits `useTool`, so a client over MCP finds no tool: add `{permit}`"),
+            );
         }
     }
 
@@ -747,6 +770,11 @@ mod tests {
                 "no-reason",
                 format!("@id(\"p\") forbid ({EXEC});"),
                 format!("@id(\"p\") permit ({EXEC});"),
+            ),
+            (
+                "no-tool",
+                exec("permit", ""),
+                format!("{} @id(\"t\") permit (principal, action == Action::\"useTool\", resource);", exec("permit", "")),
             ),
             ("unscoped", exec("permit", ""), within("Program::\"git\"")),
             (

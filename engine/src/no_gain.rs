@@ -311,7 +311,7 @@ impl Receiver<String> {
     }
 }
 
-fn about<'i>(index: &'i Index, action: &str) -> impl Iterator<Item = &'i Indexed> {
+pub(crate) fn about<'i>(index: &'i Index, action: &str) -> impl Iterator<Item = &'i Indexed> {
     // An id that cannot be made is in no policy's scope.
     let action: Option<EntityUid> = uid("Action", action).ok();
     action.into_iter().flat_map(|action| index.about(&action).collect::<Vec<_>>())

@@ -22,4 +22,4 @@ mod stdio;
 mod tasks;
 mod tools;
 
-pub use crate::server::{ServeError, serve, serve_stdio};
+pub use crate::server::{ServeError, offers_a_tool, serve, serve_stdio};

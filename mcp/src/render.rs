@@ -330,6 +330,20 @@ fn why(explained: &Explained, most: usize) -> String {
 /// Characters that are kept for the names of further policies.
 const ALSO: usize = 60;
 
+/// Characters of what a model reads of a session that was opened. The structured result has what holds it, whole.
+const MAX_OPENED: usize = 200;
+
+/// Characters of a directory's path in that.
+const MAX_CWD: usize = 50;
+
+/// A text, or its end behind `…` if it has more characters.
+fn end(text: &str, most: usize) -> String {
+    match length(text).checked_sub(most) {
+        None | Some(0) => text.to_owned(),
+        Some(more) => ['…'].into_iter().chain(text.chars().skip(more + 1)).collect(),
+    }
+}
+
 fn length(text: &str) -> usize {
     text.chars().count()
 }
@@ -387,10 +401,18 @@ pub(crate) fn explained(explained: &Explained) -> Reply {
 
 /// A session that was opened.
 pub(crate) fn opened(opened: &Opened) -> Reply {
-    let held = opened.sandbox.as_ref().map(to_value).unwrap_or_default();
-    let there = opened.target.as_ref().map(to_value).unwrap_or_default();
-    let parts = held.as_object().into_iter().chain(there.as_object()).flatten();
-    let mut layers: Vec<String> = parts.map(|(part, value)| format!("{part} {value}")).collect();
+    let mut layers: Vec<String> = Vec::new();
+    if let Some(held) = &opened.sandbox {
+        let (level, network) = (to_value(&held.level), to_value(&held.network));
+        layers.push(format!("level {level} · guarded {} · network {network}", held.guarded));
+        if !held.searched {
+            layers.push("not all names searched".to_owned());
+        }
+    }
+    if let Some(there) = &opened.target {
+        layers.push(format!("target {}", to_value(&there.target)));
+        layers.extend(there.shell.map(|shell| format!("shell {}", to_value(&shell))));
+    }
     let mut structured = to_value(opened);
     if opened.target.is_some() && opened.sandbox.is_none() {
         layers.push("nothing holds it there: no sandbox, no exec guard".to_owned());
@@ -401,14 +423,14 @@ pub(crate) fn opened(opened: &Opened) -> Reply {
     let how = match (opened.restarted, opened.state_lost) {
         (false, _) => "",
         (true, false) if opened.functions_lost => {
-            " · restarted with its last variables, options and arguments; functions cannot be listed in a `sh` and are gone, as are \
-             background processes and open files"
+            " · restarted; functions, which `sh` does not list, background processes and open files are gone"
         }
         (true, false) => " · restarted with its last state; background processes and open files are gone",
         (true, true) => " · restarted; its state was too much to keep",
     };
     let layers = layers.join(" · ");
-    let text = format!("[session {} · {}{how}]\n{layers}", opened.session, one_line(opened.cwd.as_str()));
+    let cwd = end(&one_line(opened.cwd.as_str()), MAX_CWD);
+    let text = cut(&format!("[session {} · {cwd}{how}]\n{layers}", opened.session), MAX_OPENED);
     Reply { structured, text, is_error: false, anchor: Some(opened.anchor), goes_on: GoesOn::No }
 }
 

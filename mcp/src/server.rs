@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use palisade_runner::{Pipeline, Stop};
+use palisade_runner::{Client, Pipeline, Stop};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult, ErrorCode,
     GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams, InitializeResult,
@@ -53,6 +53,13 @@ pub enum ServeError {
     /// The serving task failed.
     #[error("the server stopped unexpectedly: {0}")]
     Stopped(String),
+}
+
+/// Whether the pipeline's principal may use some tool, whatever its client calls itself. A client is shown no other.
+#[must_use]
+pub fn offers_a_tool(pipeline: &Pipeline) -> bool {
+    let client = Client::self_declared(String::new());
+    !tools::list(|tool| pipeline.permits_tool(tool, &client)).is_empty()
 }
 
 /// Serves one client on standard input and output until it hangs up, or until `stop` is done; then ends every session.

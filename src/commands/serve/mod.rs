@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{Context, Serve};
 use crate::exit::Exit;
 use crate::report::Trouble;
-use crate::{commands, config, reload};
+use crate::{commands, config, reload, report};
 
 pub(crate) fn run(args: &Serve) -> Result<Exit, Trouble> {
     match &args.http {
@@ -65,7 +65,15 @@ struct House {
 impl House {
     async fn open(settings: Settings, control: &control::Settings) -> Result<Self, Trouble> {
         let hangup = listen(SignalKind::hangup())?;
+        let agent = settings.surroundings.principal.agent.clone();
         let pipeline = Pipeline::open(settings)?;
+        if !palisade_mcp::offers_a_tool(&pipeline) {
+            let agent = report::printable(&agent);
+            report::complain(&format!(
+                "warning: no policy permits the agent `{agent}` any tool (`useTool`): its client finds none\n  \
+                 help: begin with a profile (`extends = \"developer\"`), or add `permit (principal, action == Action::\"useTool\", resource);`\n"
+            ));
+        }
         match Door::open(control, &pipeline.chain()) {
             Ok(door) => Ok(Self { pipeline, door, hangup }),
             Err(error) => {
