@@ -632,7 +632,7 @@ pub(crate) enum Shown {
 /// Which policies.
 #[derive(Debug, Default, Args)]
 pub(crate) struct PolicySet {
-    /// A `.cedar` file or a policy directory [default: what the settings name]
+    /// A `.cedar` file, a policy directory or a profile's name [default: what the settings name]
     #[arg(value_name = "PATH", conflicts_with = "profile")]
     pub(crate) path: Option<PathBuf>,
     /// A profile that Palisade ships

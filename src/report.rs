@@ -86,6 +86,12 @@ pub(crate) fn has_person() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Whether what a person has typed is a yes: `y` or `yes`, and nothing else.
+pub(crate) fn is_yes(answer: &[u8]) -> bool {
+    let answer = answer.trim_ascii();
+    [&b"y"[..], b"yes"].iter().any(|yes| answer.eq_ignore_ascii_case(yes))
+}
+
 /// A verdict for a person: each request on a line, then each reason with a caret under the text.
 pub(crate) fn verdict(explained: &Explained) -> String {
     let mut text = format!("{}: {}\n", explained.decision.as_str(), one_line(explained.command.as_str()));

@@ -39,6 +39,9 @@ fn the_readmes_commands_do_what_it_says() {
             assert_eq!(ended.code, Some(status), "{command}\n{ended:?}");
         }
     }
+    // The policy works over MCP as well, from where the agent cannot change it.
+    fs::copy(world.path("work/site.cedar"), world.path("site.cedar")).expect("the policy of the README");
+    crate::policy::works_over_mcp(&world, &["--policies", &world.path("site.cedar").display().to_string()]);
     let main_job = world.run("git status; ls");
     assert_eq!(main_job.code, Some(0), "{main_job:?}");
 }

@@ -1,7 +1,8 @@
 //! `policy`: validate, test, lint, format, compare; over the example directory and over directories that are wrong.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::serve::Server;
 use crate::support::world::{Ended, World, repository};
 
 fn example() -> String {
@@ -173,6 +174,26 @@ fn the_example_passes_and_is_covered() {
     for profile in ["developer", "readonly", "regulated"] {
         let ended: Ended = world.call(&["policy", "test", "--profile", profile]);
         assert_eq!(ended.code, Some(0), "{profile}: {}", ended.stdout);
+        // By its name alone, unless a file has that name.
+        let named: Ended = world.call(&["policy", "test", profile]);
+        assert_eq!((named.code, &named.stdout), (Some(0), &ended.stdout), "{named:?}");
+    }
+}
+
+/// A dry run on this machine is about directories that are there; one for another machine is about names.
+#[test]
+fn a_dry_run_refuses_directories_that_are_not_there() {
+    let world = World::new();
+    for (arguments, says) in [
+        (&["check", "--workspace", "/no/such", "ls"][..], Some("workspace `/no/such` does not exist")),
+        (&["check", "--cwd", "no/such", "ls"], Some("starting directory")),
+        (&["check", "--transport", "ssh", "--workspace", "/no/such", "ls"], None),
+    ] {
+        let ended = world.call(arguments);
+        match says {
+            Some(says) => assert!(ended.code == Some(1) && ended.stderr.contains(says), "{arguments:?}: {ended:?}"),
+            None => assert!(matches!(ended.code, Some(0 | 2)), "{arguments:?}: {ended:?}"),
+        }
     }
 }
 
@@ -538,6 +559,22 @@ fn the_authors_guide_works_as_it_stands() {
         }
     }
     assert!(files >= 6 && commands >= 8, "{files} files, {commands} commands");
+    // And over MCP, in a session as without one.
+    let site = world.path("site").display().to_string();
+    works_over_mcp(&world, &["--policies", &site, "--role", "payments"]);
+}
+
+/// A client finds tools, opens a session and runs what only looks.
+pub(crate) fn works_over_mcp(world: &World, arguments: &[&str]) {
+    let mut server = Server::start_with(world, arguments);
+    server.call(1, "session_open", &json!({}));
+    let opened = server.receive();
+    let session = opened["result"]["structuredContent"]["session"].as_str().expect("a session");
+    for (id, arguments) in [(2, json!({ "command": "ls" })), (3, json!({ "command": "ls", "session": session }))] {
+        server.call(id, "exec", &arguments);
+        let ran = server.receive();
+        assert_eq!(ran["result"]["structuredContent"]["exit_code"], 0, "{ran}");
+    }
 }
 
 /// A case means what a real machine with those files would say: the shipped cases, each judged in both.

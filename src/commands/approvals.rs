@@ -138,11 +138,11 @@ fn grant(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
             return Err(Trouble::new("nobody is there to say yes", help));
         }
         report::complain(&text(&request));
-        report::complain("Let it run once? Type yes to allow: ");
+        report::complain("Let it run once? Type y to allow: ");
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
         read.map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
-        if answer.trim() != "yes" {
+        if !report::is_yes(answer.as_bytes()) {
             report::complain("palisade: not granted; it still waits\n");
             return Ok(Exit::Error);
         }

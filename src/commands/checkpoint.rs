@@ -120,7 +120,7 @@ async fn through(pipeline: &Pipeline, context: &Context) -> Result<Result<Option
     let Some(target) = &context.target else { return Ok(Ok(None)) };
     let user = pipeline.user().to_owned();
     let mut person = |explained: &Explained| {
-        let text = format!("{}\nOpen it? Type yes to allow: ", report::one_line(explained.command.as_str()));
+        let text = format!("{}\nOpen it? Type y to allow: ", report::one_line(explained.command.as_str()));
         answer(&user, &[&report::reasons(explained), &text])
     };
     Ok(done(pipeline.open_session_from_outside(target, &mut person).await?)
@@ -167,14 +167,14 @@ pub(crate) fn asked(user: &str, note: &RestoreNote, explained: &Explained, words
     answer(user, &[&report::reasons(explained), &told(note, words), words.question])
 }
 
-/// What a person at the terminal says to these texts: nothing but `yes` is a yes.
+/// What a person at the terminal says to these texts: nothing but `y` and `yes` is a yes.
 fn answer(user: &str, texts: &[&str]) -> Option<(Approval, bool)> {
     if !report::has_person() {
         return None;
     }
     texts.iter().for_each(|text| report::complain(text));
     let mut answer = String::new();
-    let yes = io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes";
+    let yes = io::stdin().lock().read_line(&mut answer).is_ok() && report::is_yes(answer.as_bytes());
     Some((Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal }, yes))
 }
 
@@ -227,7 +227,7 @@ pub(crate) struct Words {
 }
 
 const WORDS: Words =
-    Words { write: "put back", nothing: "nothing has changed since\n", question: "Do it? Type yes to allow: " };
+    Words { write: "put back", nothing: "nothing has changed since\n", question: "Do it? Type y to allow: " };
 
 pub(crate) fn told(note: &RestoreNote, words: &Words) -> String {
     let would = if note.undo.is_some() { "" } else { "would be " };

@@ -84,7 +84,7 @@ fn ask_about_program(pipeline: &Pipeline, id: &str, person: &Approval, screen: &
     let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
     let shown = approvals::text(&plain(&request)?);
     let question =
-        format!("\npalisade: a program of the command takes a yes\n{shown}Let it start once? Type yes to allow: ");
+        format!("\npalisade: a program of the command takes a yes\n{shown}Let it start once? Type y to allow: ");
     // What was typed before the question is no answer to it.
     rustix::termios::tcflush(&terminal, QueueSelector::IFlush).ok()?;
     terminal.write_all(question.as_bytes()).ok()?;
@@ -100,7 +100,7 @@ fn ask_about_program(pipeline: &Pipeline, id: &str, person: &Approval, screen: &
             Ok(_) => {
                 let mut line = vec![0; MAX_ANSWER];
                 let read = terminal.read(&mut line).ok()?;
-                return Some(line.get(..read)?.trim_ascii() == b"yes");
+                return Some(report::is_yes(line.get(..read)?));
             }
             Err(_) => return None,
         }
@@ -229,17 +229,17 @@ fn stop_on_signals(switch: watch::Sender<bool>) -> Result<watch::Receiver<bool>,
     Ok(receiver)
 }
 
-/// Shows what was parsed, never the agent's story about it, and takes nothing but `yes` for a yes.
+/// Shows what was parsed, never the agent's story about it, and takes nothing but `y` and `yes` for a yes.
 fn ask(pending: &Pending) -> Result<bool, Trouble> {
     report::complain(&report::verdict(pending.explained()));
     report::complain(&format!("The whole script:\n{}", report::script(pending.explained())));
-    report::complain("Run it once? Type yes to allow: ");
+    report::complain("Run it once? Type y to allow: ");
     let mut answer = String::new();
     io::stdin()
         .lock()
         .read_line(&mut answer)
         .map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
-    Ok(answer.trim() == "yes")
+    Ok(report::is_yes(answer.as_bytes()))
 }
 
 fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {

@@ -124,7 +124,7 @@ async fn apply(pipeline: &Pipeline, view: &Arc<Held>, context: &Context, terms: 
 }
 
 const WORDS: checkpoint::Words =
-    checkpoint::Words { write: "written", nothing: "nothing differs\n", question: "Apply it? Type yes to allow: " };
+    checkpoint::Words { write: "written", nothing: "nothing differs\n", question: "Apply it? Type y to allow: " };
 
 fn outcome(applied: &Applied) -> String {
     let mut text = checkpoint::told(&applied.note, &WORDS);

@@ -102,25 +102,37 @@ pub(crate) enum Chosen {
     Files(PathBuf),
 }
 
+impl Chosen {
+    /// What an argument names: a profile, unless there is a file of that name.
+    pub(crate) fn named(argument: &Path) -> Self {
+        let name = argument.to_string_lossy();
+        let is_profile = palisade_policies::PROFILES.iter().any(|(profile, _)| *profile == name);
+        match is_profile && !argument.exists() {
+            true => Self::Profile(name.into_owned()),
+            false => Self::Files(argument.to_owned()),
+        }
+    }
+}
+
 impl Authored {
     /// What the arguments name, else what the settings name.
     ///
     /// # Errors
     /// If a settings file cannot be read or is wrong.
     pub(crate) fn of(set: &PolicySet) -> Result<Self, ConfigError> {
-        let flags = Context {
-            config: set.config.clone(),
-            policies: set.path.clone(),
-            profile: set.profile.clone(),
-            ..Context::default()
+        let named = match (&set.path, &set.profile) {
+            (Some(path), _) => Some(Chosen::named(path)),
+            (None, profile) => profile.clone().map(Chosen::Profile),
         };
+        let mut flags = Context { config: set.config.clone(), ..Context::default() };
+        match &named {
+            Some(Chosen::Files(path)) => flags.policies = Some(path.clone()),
+            Some(Chosen::Profile(name)) => flags.profile = Some(name.clone()),
+            None => {}
+        }
         let layers = Layers::read(&flags)?;
         // Whoever names a set means that one, whatever is enforced for running.
-        let set = match (&set.path, &set.profile) {
-            (Some(path), _) => Set::read(Chosen::Files(path.clone()), None)?,
-            (None, Some(name)) => Set::read(Chosen::Profile(name.clone()), None)?,
-            (None, None) => layers.set()?,
-        };
+        let set = named.map_or_else(|| layers.set(), |chosen| Set::read(chosen, None))?;
         Ok(Self { layers_file: layers.file, enforced: layers.enforced, set })
     }
 

@@ -11,6 +11,7 @@ use palisade_runner::transport::Target;
 use super::authored::Set;
 use super::values::{absolute, beside, expand, home, named, os_user};
 use super::{ConfigError, Layers, Purpose, Settings};
+use crate::args::Transport;
 
 impl Layers<'_> {
     pub(super) fn workspace(&self, purpose: Purpose, agent: &str) -> Result<AbsolutePath, ConfigError> {
@@ -21,11 +22,11 @@ impl Layers<'_> {
         match facts::real_directory(&absolute(&path)?) {
             Some(real) if Path::new(real.as_str()).is_dir() => Ok(real),
             Some(_) => Err(ConfigError::WorkspaceNotDirectory(path.display().to_string())),
-            None => match purpose {
-                // A dry run is about names: they need not exist.
-                Purpose::Check => named(&path).ok_or_else(|| ConfigError::NoWorkspace(path.display().to_string())),
-                Purpose::Run => Err(ConfigError::NoWorkspace(path.display().to_string())),
-            },
+            // A dry run for another machine is about names: they need not exist here.
+            None if purpose == Purpose::Check && !(self.is_local() && self.flags.workspace.is_some()) => {
+                named(&path).ok_or_else(|| ConfigError::NoWorkspace(path.display().to_string()))
+            }
+            None => Err(ConfigError::NoWorkspace(path.display().to_string())),
         }
     }
 
@@ -34,9 +35,14 @@ impl Layers<'_> {
         let error = || ConfigError::Directory { what: "starting directory", path: path.display().to_string() };
         match facts::real_directory(&absolute(path)?) {
             Some(real) if Path::new(real.as_str()).is_dir() => Ok(real),
-            None if purpose == Purpose::Check => named(path).ok_or_else(error),
+            None if purpose == Purpose::Check && !self.is_local() => named(path).ok_or_else(error),
             _ => Err(error()),
         }
+    }
+
+    /// Whether the flags name no other machine.
+    fn is_local(&self) -> bool {
+        self.flags.target.is_none() && matches!(self.flags.transport, None | Some(Transport::Local))
     }
 
     pub(super) fn vocabulary(&self, home: &AbsolutePath, set: &Set, audit: &Path) -> Result<Vocabulary, ConfigError> {

@@ -56,7 +56,7 @@ struct Unlike {
 }
 
 pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
-    let (old, new) = (chosen(&args.old), chosen(&args.new));
+    let (old, new) = (Chosen::named(&args.old), Chosen::named(&args.new));
     let comparison = match &args.replay {
         Some(record) => replay(args, &old, &new, record)?,
         None => over_cases(args, &old, &new)?,
@@ -65,13 +65,6 @@ pub(crate) fn run(args: &PolicyDiff) -> Result<Exit, Trouble> {
     report::print(&text);
     let decided = comparison.changes.iter().any(|change| change.old.decision != change.new.decision);
     Ok(if decided { Exit::Findings } else { Exit::Fine })
-}
-
-/// A profile's name, or a path.
-fn chosen(path: &Path) -> Chosen {
-    let name = path.to_string_lossy();
-    let is_profile = palisade_policies::PROFILES.iter().any(|(profile, _)| *profile == name);
-    if is_profile && !path.exists() { Chosen::Profile(name.into_owned()) } else { Chosen::Files(path.to_owned()) }
 }
 
 /// The cases of both sets, each judged by both.
