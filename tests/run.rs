@@ -311,7 +311,7 @@ fn without_a_terminal_a_question_is_a_no() {
 #[test]
 fn at_a_terminal_a_person_is_asked_once_and_recorded() {
     let world = World::new();
-    for (answer, code, ran) in [("yes\n", 0, true), ("y\n", 126, false), ("\n", 126, false)] {
+    for (answer, code, ran) in [("yes\n", 0, true), ("Y\n", 0, true), ("yea\n", 126, false), ("\n", 126, false)] {
         let binary = env!("CARGO_BIN_EXE_palisade");
         // util-linux's script(1) gives the command a terminal of its own.
         let inner = format!("'{binary}' run 'touch ran; git push nowhere || true' ; exit $?");
