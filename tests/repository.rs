@@ -83,6 +83,8 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
     let verdict = |command: &str| Ended::of(world.palisade().args(["check", command]));
     for command in [
         "git remote set-url up https://example.com/other",
+        "git remote set-url --add --push up https://example.com/other",
+        "git remote add --mirror=push copy https://example.com/other",
         "git remote rename up down",
         "git remote remove up",
         "git remote rm up",

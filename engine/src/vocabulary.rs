@@ -180,12 +180,14 @@ impl Vocabulary {
     pub fn enter(&mut self, workspace: &AbsolutePath) {
         let names: Vec<&str> = components(workspace.as_str()).collect();
         let Some(patterns) = self.groups.get_mut("client-config") else { return };
-        let is_tree = |pattern: &Pattern| {
-            let ends = (1..names.len()).filter(|end| names.get(*end) == Some(&"worktrees") && names.len() > end + 1);
-            ends.into_iter().any(|end| pattern.fits_end(names.get(..end).unwrap_or_default()))
+        let is_kept = |end: &usize| {
+            let above = names.get(..*end).unwrap_or_default();
+            names.get(*end) == Some(&"worktrees") && patterns.iter().any(|pattern| pattern.fits_end(above))
         };
-        if patterns.iter().any(is_tree) {
-            let top: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        // The innermost of them. A client's directory in it is one again, the workspace's own place included.
+        let last = (1..names.len().saturating_sub(1)).rev().find(is_kept);
+        if let Some(top) = last.and_then(|end| names.get(..end + 2)) {
+            let top: Vec<String> = top.iter().map(|name| (*name).to_owned()).collect();
             patterns.iter_mut().for_each(|pattern| pattern.beyond = Some(top.clone()));
         }
     }
@@ -591,7 +593,11 @@ mod tests {
             ("/w/.claude/worktrees/a", "/w/.claude/worktrees/b/x", true),
             ("/w/.claude/worktrees/a", "/w/.claude/settings.json", true),
             ("/w/.claude/worktrees/a/src", "/w/.claude/worktrees/a/src/x", false),
-            ("/w/.claude/worktrees/a/src", "/w/.claude/worktrees/a/x", true),
+            ("/w/.claude/worktrees/a/src", "/w/.claude/worktrees/a/.mcp.json", true),
+            ("/w/.claude/worktrees/a/.claude", "/w/.claude/worktrees/a/.claude/settings.json", true),
+            ("/w/.claude/worktrees/a/.claude/sub", "/w/.claude/worktrees/a/.claude/sub/x", true),
+            ("/w/.claude/worktrees/a/.claude/worktrees/b", "/w/.claude/worktrees/a/.claude/worktrees/b/x", false),
+            ("/w/.claude/worktrees/a/.claude/worktrees/b", "/w/.claude/worktrees/a/.claude/settings.json", true),
             ("/home/u/.cursor/worktrees/p/1", "/home/u/.cursor/worktrees/p/1/x", false),
             ("/home/u/.cursor/worktrees/p/1", "/home/u/.cursor/mcp.json", true),
             ("/w/.claude/worktrees", "/w/.claude/worktrees/a/x", true),

@@ -506,15 +506,16 @@ impl<'a, 'm> Reader<'a, 'm> {
         } else {
             self.operator(op.len())?;
         }
-        let closes = (op == "<&" || op == ">&") && self.peek(0) == Some(b'-');
         self.skip_blanks();
+        // Behind `>&` bash takes `-` for a token of its own, blanks or not.
+        let closes = (op == "<&" || op == ">&") && self.peek(0) == Some(b'-');
         if self.peek(0).is_none_or(is_break) && !self.process_substitution() {
             return Err(self.refuse("syntax error: a redirection without a target"));
         }
         let target = self.word(Mode::Plain)?;
         if closes && target.word.raw != "-" {
             // The operator is `>&-`, and what follows is a word of the command.
-            return Err(Stop::unsupported(start, self.at, "a word right behind `>&-`; put a blank before it"));
+            return Err(Stop::unsupported(start, self.at, "a word right behind `>&-`; put a blank between them"));
         }
         let duplicates = (op == "<&" || op == ">&") && !names_a_file(&target.word);
         if fd.is_some_and(|fd| fd >= SHELLS_OWN) || (duplicates && !is_low_descriptor(&target.word.value)) {

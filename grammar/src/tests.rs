@@ -672,6 +672,32 @@ fn what_is_read_line_by_line_is_read_as_a_script() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), lines.len().pow(2) * 5, wrong.join("\n"));
 }
 
+/// bash takes `-` behind `>&` for a token of its own, so that what follows is a word: its program, if there was none before. And it writes
+/// a substitution anew before it runs it, which changes what a coprocess in it runs.
+#[test]
+fn what_bash_alone_reads_so_is_not_read() {
+    for script in [
+        "<& -rm echo k",
+        "2>& -cat echo /etc/shadow",
+        "rm -rf 2>& -/x k",
+        "<&\\\n-rm echo",
+        ">&\t-sudo echo id",
+        "echo $(coproc ls)",
+        "cat <(coproc ls)",
+        "echo \"$(if true; then coproc ls; fi)\"",
+    ] {
+        let inventory = inventory(script.as_bytes());
+        assert!(
+            inventory.opaque().iter().any(|item| item.reason == OpaqueReason::UnknownSyntax),
+            "{script}: {inventory:#?}"
+        );
+    }
+    for script in ["exec 3>& -", "ls 2>& - k", "ls 2>&- k", "coproc ls", "echo $(coproc C { ls; })"] {
+        let inventory = inventory(script.as_bytes());
+        assert!(inventory.opaque().is_empty(), "{script}: {:?}", inventory.opaque());
+    }
+}
+
 /// Where two readings differ nothing is said: each of these is read differently by tree-sitter-bash.
 #[test]
 fn readings_that_differ_say_nothing() {

@@ -376,6 +376,10 @@ impl Reader<'_, '_> {
         }
         self.page.fill(start, self.at, Fill::Blank);
         let body = Box::new(self.deeper(Self::part)?);
+        if self.in_substitution && matches!(*body, Part::Simple(_)) {
+            // bash 5.2 writes a substitution anew before it runs it, and there begins such a command with the coprocess's name.
+            return Err(Stop::unsupported(start, self.at, "a simple command as a coprocess of a substitution"));
+        }
         Ok(Part::Coproc(Coproc { span: Span::new(start, self.at), name, body }))
     }
 }

@@ -46,6 +46,11 @@ fn changes(command: &Command) -> Option<Vec<Change>> {
             set(format!("remote.{name}.fetch"), &format!("+refs/heads/*:refs/remotes/{name}/*")),
         ]),
         ("git remote set-url", [name, url]) if plain => Some(vec![set(format!("remote.{name}.url"), url)]),
+        ("git remote add", [name, _]) if command.invocation.flags.contains("--mirror") => {
+            Some(vec![set(format!("remote.{name}.mirror"), "true")])
+        }
+        // Of one that is there.
+        ("git remote set-url", [name, ..]) => Some(vec![Change::Remove(format!("remote.{name}"))]),
         ("git remote remove" | "git remote rm" | "git remote rename" | "git remote set-branches", [name, ..]) => {
             Some(vec![Change::Remove(format!("remote.{name}"))])
         }

@@ -38,8 +38,7 @@ impl Parse<'_, '_> {
             self.effect(EffectKind::Read, &decoded(arg, path), false);
             return self.note(OpaqueReason::UnknownOption, arg, "the URLs are in a file");
         }
-        // Behind `--next` the socket counts no more.
-        if self.chosen.iter().any(|option| option.hostless) && !self.reading.invocation.flags.contains("--next") {
+        if self.is_hostless(arg) {
             return;
         }
         let target = arg.word.clone();
@@ -52,6 +51,20 @@ impl Parse<'_, '_> {
             }
         };
         self.connect(target, peer);
+    }
+
+    /// Whether a URL's host is not connected to, since an option names a socket in its place. That counts for HTTP alone (`file:` opens a
+    /// file, and FTP connects a second time), not behind `--next`, and where nothing leads on to another scheme.
+    fn is_hostless(&self, arg: &Arg) -> bool {
+        const OTHERS: [&str; 4] = ["--next", "--location", "--location-trusted", "--follow"];
+        let flags = &self.reading.invocation.flags;
+        let is_http = || {
+            let scheme = arg.word.value.prefix().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+            scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
+        };
+        self.chosen.iter().any(|option| option.hostless)
+            && !OTHERS.iter().any(|flag| flags.contains(*flag))
+            && is_http()
     }
 
     pub(super) fn page(&mut self, arg: &Arg) {
