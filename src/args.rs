@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Runs an AI agent's commands under Cedar policies, a kernel sandbox and a tamper-evident record.
 #[derive(Debug, Parser)]
-#[command(name = "palisade", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "palisade", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -6,6 +6,7 @@ mod clients;
 mod commands;
 mod config;
 mod exit;
+mod help;
 mod http;
 mod policies;
 mod reload;
@@ -15,7 +16,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
 use crate::args::{Cli, Verb};
@@ -23,7 +24,8 @@ use crate::exit::Exit;
 use crate::report::Trouble;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let typed = help::command().try_get_matches().and_then(|typed| Cli::from_arg_matches(&typed));
+    let cli = match typed {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
