@@ -180,6 +180,46 @@ fn the_example_passes_and_is_covered() {
     }
 }
 
+/// What is misspelt is told with what is near it, and what ends too early with what was expected.
+#[test]
+fn validate_offers_what_is_near() {
+    let world = World::new();
+    for (policy, says) in [
+        ("permit (principal, action == Action::\"exect\", resource);", "did you mean `Action::\"exec\"`?"),
+        (
+            "permit (principal, action == Action::\"exec\", resource) when { context.aproved };",
+            "did you mean `approved`?",
+        ),
+        ("permit (principal in Rol::\"x\", action == Action::\"exec\", resource);", "did you mean `Role`?"),
+        ("permit (principal, action == Action::\"exec\", resource in CommandGroup::\"networkk\");", "`network`"),
+        ("permit (principal, action == Action::\"read\", resource in PathGroup::\"secret\");", "`secrets`"),
+        ("permit (principal, action == Action::\"exec\", resource in Program::\"git psuh\");", "`git push`"),
+        ("permit (principal, action == Action::\"exec\", resource)", "`;`"),
+    ] {
+        let file = world.write("near.cedar", &format!("@id(\"p\")\n{policy}\n"));
+        let ended = world.call(&["policy", "validate", file.to_str().expect("a path")]);
+        assert!(ended.code == Some(2) && ended.stdout.contains(says), "{policy}: {ended:?}");
+    }
+}
+
+/// The directory of a bank begins with a profile. Its cases try every clause of its own, and there is nothing to find in it.
+#[test]
+fn the_banks_directory_is_tried_whole() {
+    let world = World::new();
+    let bank = repository().join("policies/bank").display().to_string();
+    let tested = world.call(&["policy", "test", "--coverage", "--min", "100", &bank]);
+    assert_eq!(tested.code, Some(0), "{tested:?}");
+    let cases: usize =
+        tested.stdout.lines().find_map(|line| line.split_once(" cases,")?.0.parse().ok()).expect("a count");
+    assert!(cases >= 40, "{}", tested.stdout);
+    let linted = world.call(&["policy", "lint", &bank]);
+    assert!(linted.code == Some(0) && linted.stdout.contains("0 errors, 0 warnings"), "{linted:?}");
+    assert_eq!(world.call(&["policy", "fmt", "--check", &bank]).code, Some(0));
+    // It takes from what the profile allows, and gives its agents the two hosts alone.
+    let sandbox = world.call(&["policy", "explain-sandbox", "--policies", &bank]);
+    assert!(sandbox.stdout.contains("Policies are told `session.pathsHeld` = true."), "{sandbox:?}");
+}
+
 /// A dry run on this machine is about directories that are there; one for another machine is about names.
 #[test]
 fn a_dry_run_refuses_directories_that_are_not_there() {

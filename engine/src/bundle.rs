@@ -518,7 +518,7 @@ fn parse_one(source: &Source) -> Read {
         return Err(vec![source.finding(offset, message)]);
     }
     let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
-        errors.iter().map(|error| source.finding(first_label(error), error.to_string())).collect::<Vec<_>>()
+        errors.iter().map(|error| source.finding(first_label(error), told(error))).collect::<Vec<_>>()
     })?;
     if let Some(template) = set.templates().next() {
         let message = format!("`{}` is a template; Palisade links none", template.id());
@@ -652,9 +652,9 @@ fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), 
         }
     });
     let errors = results.iter().flat_map(ValidationResult::validation_errors);
-    let errors = errors.map(|error| place(error.policy_id(), error, error.to_string()));
+    let errors = errors.map(|error| place(error.policy_id(), error, told(error)));
     let warnings = results.iter().flat_map(ValidationResult::validation_warnings);
-    let warnings = warnings.map(|warning| place(warning.policy_id(), warning, warning.to_string()));
+    let warnings = warnings.map(|warning| place(warning.policy_id(), warning, told(warning)));
     let findings: Vec<_> = errors.chain(warnings).chain(misspelt).collect();
     if findings.is_empty() { Ok(()) } else { Err(BundleError::Invalid(Findings(findings))) }
 }
@@ -779,6 +779,14 @@ fn skip_string(characters: &mut impl Iterator<Item = (usize, char)>) {
             _ => {}
         }
     }
+}
+
+/// What is wrong, what was expected there, and what Cedar offers instead.
+fn told(diagnostic: &dyn Diagnostic) -> String {
+    let label = diagnostic.labels().and_then(|mut labels| labels.next()?.label().map(str::to_owned));
+    let help = diagnostic.help().map(|help| help.to_string());
+    let more = label.into_iter().chain(help).filter(|text| !text.trim().is_empty());
+    more.fold(diagnostic.to_string(), |told, text| format!("{told}; {text}"))
 }
 
 fn first_label(diagnostic: &dyn Diagnostic) -> usize {

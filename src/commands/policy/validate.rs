@@ -1,6 +1,6 @@
 //! `policy validate`: parse and strictly validate.
 
-use palisade_engine::BundleError;
+use palisade_engine::{BundleError, Finding};
 
 use crate::args::{Context, PolicyValidate};
 use crate::config::{Authored, ConfigError};
@@ -15,11 +15,14 @@ pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
         Err(other) => return Err(other.into()),
     };
     // Groups and cases are part of the set: a set whose cases cannot be read is not tested.
+    let mut findings = findings;
     if bundle.is_some() {
         for cases in authored.cases()? {
             authored.engine(cases.home())?;
         }
+        findings = unknown_names(&authored)?;
     }
+    let bundle = bundle.filter(|_| findings.is_empty());
     let exit = if bundle.is_some() { Exit::Fine } else { Exit::Findings };
     let text = if args.json {
         let found: Vec<_> = findings
@@ -42,6 +45,18 @@ pub(crate) fn run(args: &PolicyValidate) -> Result<Exit, Trouble> {
     };
     report::print(&text);
     Ok(exit)
+}
+
+/// Groups and programs that nothing has: Cedar knows neither, and a policy about one never holds.
+fn unknown_names(authored: &Authored) -> Result<Vec<Finding>, Trouble> {
+    let found = super::lint::findings(authored)?.into_iter();
+    let unknown = found.filter(|lint| ["unknown-group", "unknown-program"].contains(&lint.rule.id));
+    let findings = unknown.map(|lint| {
+        let (file, line) = lint.place.rsplit_once(':').unwrap_or((&lint.place, ""));
+        let message = format!("for policy `{}`, {}", lint.policy, lint.message);
+        Finding { file: file.to_owned(), line: line.parse().unwrap_or(1), column: 1, message }
+    });
+    Ok(findings.collect())
 }
 
 /// What a server records that decides by this set under these settings.
