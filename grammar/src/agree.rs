@@ -22,8 +22,17 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Reads one text, which is nested `depth` deep. What could not be read at its end comes beside it.
+    /// Reads one text, which is nested `depth` deep. What could not be read at its end comes beside it. A reader that misses something at
+    /// the end of the text points behind it: what is told lies within the text.
     pub(crate) fn read(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), Stop> {
+        let inside = |span: Span| Span::new(span.start.min(text.len()), span.end.min(text.len()));
+        self.read_all(text, depth, deadline).map_err(|stop| match stop {
+            Stop::Refuse { span, detail } => Stop::Refuse { span: inside(span), detail },
+            Stop::Unsupported { span, reason, detail } => Stop::Unsupported { span: inside(span), reason, detail },
+        })
+    }
+
+    fn read_all(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), Stop> {
         let reading = reader::read(text, depth)?;
         for page in &reading.pages {
             self.tokens(page, deadline)?;

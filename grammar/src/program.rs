@@ -1012,14 +1012,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         let port = self.port.unwrap_or(self.entry.port);
         for target in std::mem::take(&mut self.connects) {
             let peer = target.value.literal().zip(port).and_then(|(text, port)| peer::host_and_port(text, port));
-            self.reading.effects.push(Effect {
-                kind: EffectKind::Connect,
-                target,
-                tree: false,
-                from_start: false,
-                peer,
-                weighed: false,
-            });
+            self.connect(target, peer);
         }
     }
 

@@ -692,6 +692,15 @@ fn what_bash_alone_reads_so_is_not_read() {
             "{script}: {inventory:#?}"
         );
     }
+    // What is missing at the end of code in a word is told within the script.
+    for script in ["eval !", "bash -c !", "eval time"] {
+        let inventory = inventory(script.as_bytes());
+        assert!(
+            inventory.opaque().iter().all(|item| item.span.end <= script.len()),
+            "{script}: {:?}",
+            inventory.opaque()
+        );
+    }
     for script in ["exec 3>& -", "ls 2>& - k", "ls 2>&- k", "coproc ls", "echo $(coproc C { ls; })"] {
         let inventory = inventory(script.as_bytes());
         assert!(inventory.opaque().is_empty(), "{script}: {:?}", inventory.opaque());

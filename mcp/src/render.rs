@@ -307,6 +307,7 @@ fn why(explained: &Explained, most: usize) -> String {
         if !reason.suggest.is_empty() {
             let _ = writeln!(told, "  instead: {}", one_line(reason.suggest.as_str()));
         }
+        // What could not be read often stands behind the command that is refused for it.
         let opaque = explained.opaque.iter().find(|opaque| at == 0 && opaque.span[0] >= reason.span[0]);
         if let Some(opaque) = opaque {
             let _ = writeln!(told, "{}: {}", opaque.reason, one_line(opaque.detail.as_str()));

@@ -76,7 +76,8 @@ pub(crate) enum Change {
     Remove(String),
 }
 
-/// Whether the guard would refuse these changes of the file at `place`. What cannot be read or written is not foretold.
+/// Whether the guard would refuse these changes of the file at `place`, for a verdict before git runs. What cannot be read or written is not
+/// foretold: the answer is false, and the guard refuses it when git writes.
 pub(crate) fn refuses(place: &Path, changes: &[Change], is_beyond: impl Fn(&Path) -> bool) -> bool {
     let foretold = || -> io::Result<bool> {
         let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;

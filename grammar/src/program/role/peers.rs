@@ -59,7 +59,9 @@ impl Parse<'_, '_> {
         const OTHERS: [&str; 4] = ["--next", "--location", "--location-trusted", "--follow"];
         let flags = &self.reading.invocation.flags;
         let is_http = || {
-            let scheme = arg.word.value.prefix().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+            // A computed word may become several, each a URL.
+            let text = arg.word.value.literal();
+            let scheme = text.and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme.to_ascii_lowercase());
             scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
         };
         self.chosen.iter().any(|option| option.hostless)
@@ -78,7 +80,7 @@ impl Parse<'_, '_> {
         }
     }
 
-    pub(super) fn connect(&mut self, target: Word, peer: Option<Peer>) {
+    pub(in crate::program) fn connect(&mut self, target: Word, peer: Option<Peer>) {
         self.reading.effects.push(Effect {
             kind: EffectKind::Connect,
             target,
