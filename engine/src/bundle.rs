@@ -19,6 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::anatomy::{Anatomy, may_name};
+use crate::depth::too_deep;
 use crate::indexed::Indexed;
 use crate::kept::Kept;
 use crate::no_gain::{self, Privileged};
@@ -29,14 +30,6 @@ use crate::vocabulary::Vocabulary;
 
 /// Bytes that one policy file may have.
 const MAX_FILE: usize = 4 * 1024 * 1024;
-
-/// How deep brackets may nest in a policy file. Cedar's parser recurses, and overflows an 8 MiB stack between 500 and
-/// 700 levels; server threads have 2 MiB.
-const MAX_NESTING: usize = 100;
-
-/// Characters of operators that one policy may have: a chain of them (`a && a && …`, `a.a.a…`) is as deep in memory as
-/// it is long, and some 50,000 overflow the stack of whoever walks it.
-const MAX_OPERATORS: usize = 2_000;
 
 /// Entity dereferences that a policy may chain: `principal.user in …` needs two. Beyond it the validator cannot tell
 /// which entities a request has to bring.
@@ -716,71 +709,6 @@ fn digest<'s>(parts: impl Iterator<Item = (&'s str, &'s str)>) -> String {
     format!("sha256:{hex}")
 }
 
-/// Where a policy nests too deep for the parser's stack, and how: by brackets, by a run of `!` or `-`, by `if`, or by a
-/// chain of operators.
-fn too_deep(text: &str) -> Option<(usize, String)> {
-    let (mut brackets, mut run, mut conditionals, mut operators) = (0_usize, 0_usize, 0_usize, 0_usize);
-    let mut word = String::new();
-    for (offset, character) in code(text) {
-        match character {
-            '(' | '[' | '{' => brackets += 1,
-            ')' | ']' | '}' => brackets = brackets.saturating_sub(1),
-            ';' => (conditionals, operators) = (0, 0),
-            _ => {}
-        }
-        match character {
-            '!' | '-' => run += 1,
-            other if other.is_whitespace() => {}
-            _ => run = 0,
-        }
-        operators += usize::from(".&|+-*[:=<>".contains(character));
-        if character.is_alphanumeric() || character == '_' {
-            word.push(character);
-        } else {
-            match std::mem::take(&mut word).as_str() {
-                "if" => conditionals += 1,
-                "when" | "unless" | "in" | "has" | "like" | "is" => operators += 1,
-                _ => {}
-            }
-        }
-        if brackets.max(run).max(conditionals) > MAX_NESTING {
-            return Some((offset, format!("brackets nest more than {MAX_NESTING} deep")));
-        }
-        if operators > MAX_OPERATORS {
-            return Some((offset, format!("a policy with more than {MAX_OPERATORS} characters of operators")));
-        }
-    }
-    None
-}
-
-/// The characters of a policy file that stand outside strings and comments.
-fn code(text: &str) -> impl Iterator<Item = (usize, char)> {
-    let mut characters = text.char_indices().peekable();
-    std::iter::from_fn(move || {
-        loop {
-            let (offset, character) = characters.next()?;
-            match character {
-                '"' => skip_string(&mut characters),
-                '/' if characters.peek().is_some_and(|(_, next)| *next == '/') => {
-                    // As for Cedar's lexer, a bare carriage return ends a comment too.
-                    characters.find(|(_, inside)| matches!(inside, '\n' | '\r'));
-                }
-                _ => return Some((offset, character)),
-            }
-        }
-    })
-}
-
-fn skip_string(characters: &mut impl Iterator<Item = (usize, char)>) {
-    while let Some((_, character)) = characters.next() {
-        match character {
-            '\\' => drop(characters.next()),
-            '"' => return,
-            _ => {}
-        }
-    }
-}
-
 /// What is wrong, what was expected there, and what Cedar offers instead.
 fn told(diagnostic: &dyn Diagnostic) -> String {
     let label = diagnostic.labels().and_then(|mut labels| labels.next()?.label().map(str::to_owned));
@@ -809,6 +737,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 #[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::depth::MAX_OPERATORS;
 
     fn load(text: &str) -> Result<Bundle, BundleError> {
         Bundle::load(vec![Source { name: "site.cedar".to_owned(), text: text.to_owned() }])

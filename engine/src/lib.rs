@@ -17,6 +17,7 @@ mod asked;
 mod bundle;
 mod case;
 mod coverage;
+mod depth;
 mod effective;
 mod explain;
 mod facts;
