@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc, watch};
 
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
 use crate::caches::Caches;
@@ -337,6 +337,9 @@ pub struct Pipeline {
     own: Weak<Self>,
     /// How often other policies have taken their place.
     reloads: AtomicU64,
+    /// Whether the record is about to be closed. Held for reading from a decision until its command is among those that run, so that
+    /// the end finds every command that it has to wait for.
+    ending: Arc<tokio::sync::RwLock<bool>>,
 }
 
 impl Pipeline {
@@ -373,6 +376,7 @@ impl Pipeline {
             presence: presence::Presence::default(),
             own: Weak::clone(own),
             reloads: AtomicU64::new(0),
+            ending: Arc::default(),
         });
         pipeline.keep_records();
         Ok(pipeline)
@@ -603,6 +607,7 @@ impl Pipeline {
     /// # Errors
     /// If the end cannot be recorded.
     pub async fn shut_down(&self) -> Result<(), Failure> {
+        *self.ending.write().await = true;
         self.readings.end();
         self.jobs.end_all().await;
         for id in self.sessions.close_all().await {
@@ -649,7 +654,7 @@ impl Pipeline {
         self.judges.acquire().await.ok()
     }
 
-    /// No record, no run.
+    /// No record, no run. Behind a server's end there is no record.
     async fn record_decision(
         &self,
         call: &Call,
@@ -658,6 +663,10 @@ impl Pipeline {
         under: Option<RequestId>,
         elapsed: Duration,
     ) -> Result<Decided, Failure> {
+        let begins = Arc::clone(&self.ending).read_owned().await;
+        if *begins {
+            return Err(Failure::of("Palisade is about to end").helped("submit the command again once it runs"));
+        }
         let req = self.audit.request();
         let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
         let explained = Explained::of(verdict.report(), &redactor);
@@ -670,7 +679,7 @@ impl Pipeline {
         if let Some(session) = &call.session {
             self.story.told_to_run(session, note.id.clone(), &explained);
         }
-        Ok(Decided { req, explained, note, anchor })
+        Ok(Decided { req, explained, note, anchor, begins })
     }
 
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
@@ -928,6 +937,8 @@ struct Decided {
     explained: Explained,
     note: DecisionNote,
     anchor: Anchor,
+    /// Held until what was decided is known as running, or does not run.
+    begins: OwnedRwLockReadGuard<bool>,
 }
 
 impl Pending {

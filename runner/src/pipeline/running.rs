@@ -164,6 +164,7 @@ impl Pipeline {
             self.audit.append(record::not_started(decided.req)).await.map_err(|error| self.failure(&error))?;
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
+        drop(decided.begins);
         let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {

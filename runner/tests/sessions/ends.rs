@@ -224,6 +224,38 @@ async fn nothing_is_on_record_behind_a_servers_end() {
     assert_eq!(kinds.last().map(String::as_str), Some("\"stop\""), "{kinds:?}");
 }
 
+/// Also what is decided at the same moment: its decision and its end are both on record, or neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_is_decided_while_a_server_ends_is_on_record_with_its_end() {
+    for _ in 0..4 {
+        let place = Place::new();
+        let calls = (0..4).map(|_| {
+            let pipeline = std::sync::Arc::clone(&place.pipeline);
+            tokio::spawn(async move {
+                let mut ran = 0;
+                while pipeline.submit(Call { script: b"true".to_vec(), ..Call::default() }).await.is_ok() {
+                    ran += 1;
+                }
+                ran
+            })
+        });
+        let calls = calls.collect::<Vec<_>>();
+        while !place.record().iter().any(|line| line["kind"] == "outcome") {
+            tokio::time::sleep(SECOND / 50).await;
+        }
+        place.pipeline.shut_down().await.expect("shut down");
+        let mut ran = 0;
+        for call in calls {
+            ran += call.await.expect("no panic");
+        }
+        let record = place.record();
+        let count = |kind: &str| record.iter().filter(|line| line["kind"] == kind).count();
+        assert_eq!(count("decision"), count("outcome"), "{record:?}");
+        assert_eq!(count("outcome"), ran, "{record:?}");
+        assert_eq!(record.last().expect("a record")["kind"], "stop");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_to_one_session_keep_their_order() {
     let place = Place::new();
