@@ -491,6 +491,9 @@ pub(crate) enum ApprovalsAction {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApprovalsList {
+    /// Go on showing it until Ctrl-C: the list at a terminal, else a line for each request that is new or stands otherwise
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Settings file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

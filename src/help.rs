@@ -106,7 +106,7 @@ const TABLE: &[Help] = &[
     help("policy explain-sandbox", &["palisade policy explain-sandbox --policies site"], FINE),
     help("policy show", &["palisade policy show profile developer", "palisade policy show groups secrets"], FINE),
     help("approvals", &["palisade approvals list", "palisade approvals grant 4f1c-7"], ANSWERED),
-    help("approvals list", &["palisade approvals list", "palisade approvals list --json"], ANSWERED),
+    help("approvals list", &["palisade approvals list", "palisade approvals list --watch"], ANSWERED),
     help("approvals show", &["palisade approvals show 4f1c-7"], ANSWERED),
     help(
         "approvals grant",

@@ -208,6 +208,15 @@ pub(crate) fn marked(text: &str) -> String {
     text.split('\n').map(|line| format!("  | {}\n", printable(line))).collect()
 }
 
+/// So many seconds, in the largest unit of which there are two.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3_600),
+    }
+}
+
 pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text.chars().take(160).collect();
     if line.len() < text.len() {

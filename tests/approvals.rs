@@ -1,9 +1,10 @@
 //! Approvals: who can say yes to what, what a yes lifts, and all that it does not. Real servers, real users, real processes.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -85,9 +86,6 @@ fn a_yes_lets_the_very_call_run_once() {
     // Every other call is another one.
     for other in [
         json!({ "command": "git push origin main " }),
-        json!({ "command": "git push origin main", "reason": "so that" }),
-        json!({ "command": "git push origin main", "timeout_ms": 1000 }),
-        json!({ "command": "git push origin main", "max_output": 10 }),
         json!({ "command": "git push origin main", "cwd": "." }),
         json!({ "command": "git push origin main", "env": { "A": "1" } }),
         json!({ "command": "git push origin main --force" }),
@@ -264,6 +262,57 @@ fn a_person_is_told_what_is_not_shown() {
 }
 
 #[test]
+fn what_waits_is_listed_as_it_comes_and_as_it_is_answered() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let mut watch = office.persons(CAROL, &["approvals", "list", "--watch", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut next =
+        || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("readable")).expect("JSON") };
+    let first = asked(&mut server, "git push");
+    let listed = next();
+    assert_eq!((&listed["id"], &listed["state"]), (&json!(first), &json!("waiting")), "{listed}");
+    let second = asked(&mut server, "git push origin main");
+    assert_eq!(next()["id"], json!(second));
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &first, "--yes"]).code, Some(0));
+    let granted = next();
+    assert_eq!((&granted["id"], &granted["state"]), (&json!(first), &json!("granted")), "{granted}");
+    let plain = office.person(CAROL, &["approvals", "list"]).stdout;
+    let ages = plain.lines().filter(|line| line.contains(" s, ") && line.contains(" min left  "));
+    assert_eq!(ages.count(), 2, "how long each has waited, and has left: {plain}");
+    watch.kill().and_then(|()| watch.wait()).expect("it ends");
+}
+
+/// A person is asked once for what is done, whatever the agent says of it or wants to see.
+#[test]
+fn equal_requests_are_one() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, "git push");
+    let mut same = json!({ "command": "git push" });
+    for (name, value) in [
+        ("reason", json!("another")),
+        ("max_output", json!(99)),
+        ("keep", json!("tail:3")),
+        ("timeout_ms", json!(9_000)),
+        ("yield_ms", json!(50)),
+    ] {
+        same[name] = value;
+        assert_eq!(waits(&call(&mut server, "exec", &same)), id, "{same}");
+    }
+    assert_eq!(office.waiting(CAROL).len(), 1);
+    for (name, value) in [("cwd", json!("/")), ("tty", json!(true)), ("stdin", json!("y")), ("yield_ms", json!(0))] {
+        let mut other = json!({ "command": "git push" });
+        other[name] = value;
+        assert_ne!(waits(&call(&mut server, "exec", &other)), id, "{other}");
+    }
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    same["yield_ms"] = json!(60_000);
+    assert_eq!(call(&mut server, "exec", &same)["status"], "done");
+}
+
+#[test]
 fn other_policies_and_another_state_are_another_request() {
     let Some(office) = site("") else { return };
     let mut server = office.serve(&[]);
@@ -299,8 +348,12 @@ fn nobody_answers_in_time() {
 fn a_call_that_waits_goes_on_by_itself() {
     let Some(office) = site("") else { return };
     let mut server = office.serve(&[]);
+    // Where nobody is who could answer, the agent is told so at once.
+    let told = call(&mut server, "exec", &json!({ "command": "git push", "yield_ms": 3_600_000 }));
+    waits(&told);
+    // Carol looks, and so she is there.
+    assert_eq!(office.waiting(CAROL).len(), 1);
     server.call(70, "exec", &json!({ "command": "git push", "yield_ms": 60_000 }));
-    until("it waits", || office.waiting(CAROL).len() == 1);
     let id = office.waiting(CAROL)[0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
     assert_eq!(server.receive()["result"]["structuredContent"]["status"], "done");

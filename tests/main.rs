@@ -33,6 +33,7 @@ mod no_gain;
 mod overlay;
 mod own;
 mod policy;
+mod progress;
 mod record;
 mod reload;
 mod remote_guard;

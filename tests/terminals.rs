@@ -24,7 +24,7 @@ impl<'s> Tty<'s> {
     }
 
     fn read(&mut self) -> Value {
-        let mut asked = json!({ "job": self.job, "wait_ms": 2_000 });
+        let mut asked = json!({ "job": self.job, "wait_ms": 200 });
         if self.cursor.is_string() {
             asked["cursor"] = self.cursor.clone();
         }
@@ -36,7 +36,7 @@ impl<'s> Tty<'s> {
 
     /// Reads until it has said this, and forgets it.
     fn says(&mut self, words: &str) {
-        for _ in 0..10 {
+        for _ in 0..100 {
             if self.said.contains(words) {
                 self.said.clear();
                 return;

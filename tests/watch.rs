@@ -223,7 +223,7 @@ fn an_approval_is_answered_in_the_view() {
     };
     let first = asked(&mut server, 1, "git push origin main");
     assert_eq!(first["status"], "approval_required", "{first}");
-    terminal.shows(&["waiting for an answer 1", "asker", "git push origin main", "not answered"]);
+    terminal.shows(&["waiting for an answer 1", "asker", "git push origin main", "waits "]);
     terminal.press(&["g"]);
     let shown = terminal.shows(&["ask-git-push", "what the agent says of it", "type yes and press enter"]);
     assert!(shown.contains("[2J done") && !terminal.coloured().contains("\u{1b}[2J"), "{shown}");

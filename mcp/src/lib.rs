@@ -15,6 +15,7 @@ mod approval;
 pub mod http;
 mod identity;
 mod message;
+mod progress;
 mod render;
 mod resources;
 mod server;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use palisade_runner::{Client, Pipeline, Stop};
+use palisade_runner::{Client, Follower, Pipeline, Stop};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult, ErrorCode,
     GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams, InitializeResult,
@@ -23,7 +23,7 @@ use crate::approval::seal::Seals;
 use crate::approval::{Call, Way};
 use crate::stdio::Lines;
 use crate::tasks::Tasks;
-use crate::{identity, render, resources, tasks, tools};
+use crate::{identity, progress, render, resources, tasks, tools};
 
 /// What every client tells its model about this server.
 const INSTRUCTIONS: &str = "Commands are judged by policy before they run, then run in a sandbox; output is redacted \
@@ -267,12 +267,15 @@ impl ServerHandler for Handler {
             stop.listen(hang_up.switch());
         }
         let (own, tool, as_task) = (Arc::clone(&self.own), name.into_owned(), tasks::are_known_to(&context));
-        let call = Call { own, tool, arguments: request.arguments, client, stop, as_task };
+        let follower = Follower::default();
+        let telling = progress::tell(&context, follower.clone());
+        let call = Call { own, tool, arguments: request.arguments, client, stop, follower, as_task };
         let work = call.answer(&context, (request.request_state, request.input_responses));
-        tokio::pin!(work);
+        tokio::pin!(work, telling);
         // A cancelled command is ended with everything it started, and its end is recorded, before the call returns.
         tokio::select! {
             answer = &mut work => answer,
+            never = &mut telling => match never {},
             () = context.ct.cancelled() => {
                 switch.send_replace(true);
                 work.await

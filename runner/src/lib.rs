@@ -59,5 +59,5 @@ pub use crate::result::{
     Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
     Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
-pub use crate::session::{Chunk, Stop, StreamName, TerminalSize};
+pub use crate::session::{Chunk, Follower, Stop, StreamName, TerminalSize};
 pub use crate::transport::TargetNote;

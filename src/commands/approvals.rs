@@ -3,20 +3,31 @@
 //! Everything that is shown comes from a server's parse of the command and from its policies; what the agent says of it stands last,
 //! under a line that says whose words they are.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal as _};
+use std::time::Duration;
 
 use palisade_runner::control::client::{self, Server};
 use palisade_runner::control::wire::{Answer, Ask, Request, State, Waiting};
 
 use crate::args::{Approvals, ApprovalsAction, Context, Vote};
 use crate::exit::Exit;
-use crate::report::{self, Trouble, one_line, printable};
+use crate::report::{self, Trouble, age, one_line, printable};
 use crate::{commands, config};
+
+/// How often `approvals list --watch` asks.
+const TURN: Duration = Duration::from_secs(1);
+
+const NOTHING: &str = "nothing waits for a person\n";
+
+/// Clears a terminal and goes to its first place (ECMA-48, ED and CUP).
+const CLEARED: &str = "\u{1b}[2J\u{1b}[H";
 
 pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
     let context = |config: &Option<std::path::PathBuf>| Context { config: config.clone(), ..Context::default() };
     match &args.action {
+        ApprovalsAction::List(list) if list.watch => watch(&context(&list.config), list.json),
         ApprovalsAction::List(list) => self::list(&servers(&context(&list.config))?, list.json),
         ApprovalsAction::Show(show) => match request(&servers(&context(&show.config))?, &show.id)? {
             Found::Request(_, request) => {
@@ -53,6 +64,20 @@ pub(crate) fn ask_all(servers: &[Server], ask: &Ask) -> (Vec<(String, Answer<Str
 }
 
 fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
+    let (waiting, exit) = waiting(servers);
+    if json {
+        report::print(&commands::json(&waiting)?);
+    } else if waiting.is_empty() && exit == Exit::Fine {
+        report::print(NOTHING);
+    } else {
+        let lines: String = waiting.iter().map(line).collect();
+        report::print(&lines);
+    }
+    Ok(exit)
+}
+
+/// What waits, oldest first, and how a verb ends that asked for that.
+fn waiting(servers: &[Server]) -> (Vec<Waiting<String>>, Exit) {
     let (answers, mut failed) = ask_all(servers, &Ask::List);
     let (mut waiting, mut refused) = (Vec::new(), false);
     for (_, answer) in answers {
@@ -65,27 +90,53 @@ fn list(servers: &[Server], json: bool) -> Result<Exit, Trouble> {
         }
     }
     waiting.sort_by_key(|waiting: &Waiting<String>| std::cmp::Reverse(waiting.age_s));
-    if json {
-        report::print(&commands::json(&waiting)?);
-    } else if waiting.is_empty() && !refused && !failed {
-        report::print("nothing waits for a person\n");
-    } else {
-        let lines: String = waiting.iter().map(line).collect();
-        report::print(&lines);
-    }
-    Ok(match (failed, refused) {
+    let exit = match (failed, refused) {
         (true, _) => Exit::Error,
         (false, true) => Exit::Findings,
         (false, false) => Exit::Fine,
-    })
+    };
+    (waiting, exit)
+}
+
+/// Shows what waits until it is interrupted, or nobody reads it any more: the whole list at a terminal, else a line for each request that
+/// is new or stands otherwise. Servers may come and go meanwhile.
+fn watch(context: &Context, json: bool) -> Result<Exit, Trouble> {
+    let drawn = io::stdout().is_terminal() && !json;
+    let mut known = BTreeMap::new();
+    loop {
+        let (waiting, exit) = waiting(&servers(context)?);
+        if exit != Exit::Fine {
+            return Ok(exit);
+        }
+        let written = if drawn {
+            let lines: String = waiting.iter().map(line).collect();
+            let lines = if lines.is_empty() { NOTHING } else { &lines };
+            report::print(&format!("{CLEARED}{lines}"))
+        } else {
+            let stands = |waiting: &Waiting<String>| (waiting.id.clone(), (waiting.state, waiting.granted_by.clone()));
+            let before = std::mem::replace(&mut known, waiting.iter().map(stands).collect());
+            let others = waiting.iter().filter(|waiting| {
+                let (id, stands) = stands(waiting);
+                before.get(&id) != Some(&stands)
+            });
+            let lines: Result<String, Trouble> =
+                others.map(|waiting| if json { commands::json(waiting) } else { Ok(line(waiting)) }).collect();
+            report::print(&lines?)
+        };
+        if !written {
+            return Ok(Exit::Fine);
+        }
+        std::thread::sleep(TURN);
+    }
 }
 
 fn line(waiting: &Waiting<String>) -> String {
     format!(
-        "{}  {:8} {:>5} s left  {} for {}  {}{}\n",
+        "{}  {:8} {:>6}, {:>6} left  {} for {}  {}{}\n",
         printable(&waiting.id),
         state(waiting),
-        waiting.expires_s,
+        age(waiting.age_s),
+        age(waiting.expires_s),
         printable(&waiting.agent),
         printable(&waiting.user),
         if waiting.running { "a running program: " } else { "" },

@@ -179,7 +179,7 @@ fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
         let line = Line::from(vec![
             Span::styled(format!(" {} ", fit(&short.id, 13)), colour(Color::Yellow)),
             Span::styled(format!("{} ", fit(&short.agent, 12)), colour(Color::Cyan)),
-            Span::styled(format!("{:>4} s left ", short.expires_s), dim()),
+            Span::styled(format!("{:>6}, {:>6} left ", report::age(short.age_s), report::age(short.expires_s)), dim()),
             Span::raw(report::one_line(&short.command)),
         ]);
         if place == at && view.pane == Pane::Requests { line.style(reversed()) } else { line }
@@ -224,7 +224,8 @@ fn acts(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
     let first = (at + 1).saturating_sub(height.div_ceil(2)).min(rows.len().saturating_sub(height));
     let mut lines: Vec<Line<'_>> = Vec::with_capacity(height);
     for (place, act) in rows.iter().enumerate().skip(first).take(height) {
-        let line = about_act(act, now, area.width >= 60, session.is_none());
+        let waits = view.waits(&act.request).map(|request| request.short.age_s);
+        let line = about_act(act, waits, now, area.width >= 60, session.is_none());
         lines.push(if place == at && view.pane == Pane::Acts { line.style(reversed()) } else { line });
     }
     if lines.is_empty() {
@@ -236,16 +237,17 @@ fn acts(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
     }
 }
 
-fn about_act(act: &Act, now: Timestamp, wide: bool, with_agent: bool) -> Line<'static> {
+fn about_act(act: &Act, waits: Option<u64>, now: Timestamp, wide: bool, with_agent: bool) -> Line<'static> {
     let (word, style) = match (act.verdict, act.strictest()) {
         (Some(Verdict::Deny), _) => ("deny ", verdict(Verdict::Deny)),
         (Some(Verdict::Ask), _) => ("ask  ", verdict(Verdict::Ask)),
-        (_, Some(Verdict::Deny)) => ("part ", verdict(Verdict::Deny)),
+        // Something that it started was refused.
+        (_, Some(Verdict::Deny)) => ("allow", verdict(Verdict::Deny)),
         (Some(Verdict::Allow), _) => ("allow", verdict(Verdict::Allow)),
         (None, _) => ("     ", dim()),
     };
     let mut spans = vec![Span::styled(format!(" {} ", clock(act.at, now)), dim()), Span::styled(word, style)];
-    let (ending, style) = ending(act);
+    let (ending, style) = ending(act, waits);
     spans.push(Span::styled(format!(" {} ", fit(&ending, if wide { 18 } else { 9 })), style));
     if wide && with_agent {
         spans.push(Span::styled(format!("{} ", fit(&act.agent, 12)), colour(Color::Cyan)));
@@ -265,8 +267,8 @@ fn about_act(act: &Act, now: Timestamp, wide: bool, with_agent: bool) -> Line<'s
     Line::from(spans)
 }
 
-/// How it ended, or why it has not.
-fn ending(act: &Act) -> (String, Style) {
+/// How it ended, or why it has not. `waits` is how many seconds it has waited for a person, if it does.
+fn ending(act: &Act, waits: Option<u64>) -> (String, Style) {
     if let Some(outcome) = &act.outcome {
         let style = if outcome.fine { dim() } else { colour(Color::Yellow) };
         return (format!("{} · {}", outcome.text, duration(outcome.micros)), style);
@@ -277,7 +279,10 @@ fn ending(act: &Act) -> (String, Style) {
             Some(answer) if answer.granted && act.used => (format!("used, yes: {}", answer.by), dim()),
             Some(answer) if answer.granted => (format!("yes: {}", answer.by), colour(Color::Green)),
             Some(answer) => (format!("no: {}", answer.by), colour(Color::Red)),
-            None => ("not answered".to_owned(), colour(Color::Yellow)),
+            None => match waits {
+                Some(seconds) => (format!("waits {}", report::age(seconds)), colour(Color::Yellow)),
+                None => ("no answer".to_owned(), dim()),
+            },
         },
         (_, Some(Verdict::Deny)) => {
             // `policies` has the permits of its other parts as well.

@@ -71,6 +71,14 @@ async def main():
             read = await call("read", "job_read", job=job["job"], cursor=read["cursor"], wait_ms=5000)
             text += read.get("stdout", "")
         out["followed"] = text
+        heard = []
+
+        async def hears(progress, total, message):
+            heard.append(message)
+
+        slow = {"command": "for n in 1 2 3 4 5 6 7; do echo step $n; sleep 1; done", "yield_ms": 60000}
+        out["slow"] = seen(await client.call_tool("exec", slow, progress_callback=hears))
+        out["heard"] = heard
         await call("closed", "session_close", session=session)
         await call("gone", "exec", command="pwd", session=session)
         try:

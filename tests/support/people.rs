@@ -109,8 +109,14 @@ impl Office {
 
     /// `palisade` with these arguments, as this user, from beside the agent's client.
     pub(crate) fn person(&self, uid: u32, arguments: &[&str]) -> Ended {
+        Ended::of(&mut self.persons(uid, arguments))
+    }
+
+    /// The same, not started yet.
+    pub(crate) fn persons(&self, uid: u32, arguments: &[&str]) -> Command {
         let mut command = self.palisade_as(uid, &[env!("CARGO_BIN_EXE_palisade")]);
-        Ended::of(command.args(arguments).arg("--config").arg(&self.config))
+        command.args(arguments).arg("--config").arg(&self.config);
+        command
     }
 
     /// The line that does the same in a shell.

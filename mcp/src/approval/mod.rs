@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use palisade_runner::{Attendance, Client, Failure, Redacted, Stop};
+use palisade_runner::{Attendance, Client, Failure, Follower, Redacted, Stop};
 use rmcp::model::{
     CallToolResponse, CancelledNotificationParam, ClientResult, ElicitRequest, InputRequest, InputRequiredResult,
     InputResponses, JsonObject, ProtocolVersion, ServerRequest,
@@ -48,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) arguments: Option<JsonObject>,
     pub(crate) client: Client,
     pub(crate) stop: Stop,
+    /// Follows what it waits for.
+    pub(crate) follower: Follower,
     /// Whoever calls can be told the end later, by a task.
     pub(crate) as_task: bool,
 }
@@ -140,7 +142,9 @@ impl Call {
     /// The tool itself.
     async fn run(&self) -> Result<Reply, ErrorData> {
         let (client, stop, arguments) = (self.client.clone(), self.stop.clone(), self.arguments.clone());
-        let reply = tools::call(&self.own.pipeline, &self.tool, client, stop, arguments, self.as_task).await;
+        let reply =
+            tools::call(&self.own.pipeline, &self.tool, client, stop, arguments, self.as_task, self.follower.clone())
+                .await;
         reply.ok_or_else(|| ErrorData::invalid_params("unknown tool", None))
     }
 
@@ -187,7 +191,7 @@ impl Call {
     }
 
     /// Has a task do what is still to come, if the client knows tasks. Else, or if the call gives a time itself, waits that long for a
-    /// person to answer, at the client or elsewhere.
+    /// person to answer, at the client or elsewhere, if one is there.
     ///
     /// `put` is a request that the person at the client was shown and has not granted. `attendance` gets the requests of running programs.
     async fn wait(
@@ -208,7 +212,9 @@ impl Call {
         let until = tokio::time::Instant::now() + patience.unwrap_or_default();
         while let Some(id) = reply.waits() {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if left.is_zero() || !self.own.pipeline.answered_within(id, left, &self.stop).await {
+            // Where nobody can be expected to answer, the agent has its answer at once.
+            let waits = !left.is_zero() && self.own.pipeline.is_attended(id);
+            if !waits || !self.own.pipeline.answered_within(id, left, &self.stop).await {
                 break;
             }
             reply = self.run().await?;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_runner::{
-    Call, Client, Failure, Grep, KeepError, MAX_REASON, Outcome, Pipeline, Stop, TerminalSize, View,
+    Call, Client, Failure, Follower, Grep, KeepError, MAX_REASON, Outcome, Pipeline, Stop, TerminalSize, View,
 };
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::approval::canonical;
 use crate::render::{self, Reply};
 use crate::tools::{arguments, object};
 
@@ -66,8 +65,8 @@ pub(crate) async fn call(
     stop: Stop,
     given: Option<JsonObject>,
     as_task: bool,
+    follower: Follower,
 ) -> Reply {
-    let told = canonical(&Value::Object(given.clone().unwrap_or_default())).to_string();
     let given: Arguments = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
@@ -100,9 +99,9 @@ pub(crate) async fn call(
         timeout: given.timeout_ms.map(|time| Duration::from_millis(time).min(MAX_TIMEOUT)),
         view: Some(view),
         reason: given.reason.unwrap_or_default(),
-        arguments: told,
         client,
         live: None,
+        follower,
         stop,
         yields: Some(given.yield_ms.map_or(usual, Duration::from_millis)),
         terminal,

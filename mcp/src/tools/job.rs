@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_runner::{Client, Cursor, Failure, Pipeline, Reached, Reading, TerminalSize};
+use palisade_runner::{Client, Cursor, Failure, Follower, Pipeline, Reached, Reading, TerminalSize};
 use rmcp::model::JsonObject;
 use serde::Deserialize;
 
@@ -47,7 +47,7 @@ struct Signal {
     cols: Option<u16>,
 }
 
-pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>) -> Reply {
+pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>, follower: Follower) -> Reply {
     let given: Read = match arguments(pipeline, given) {
         Ok(given) => given,
         Err(reply) => return *reply,
@@ -66,7 +66,7 @@ pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>) -> Repl
         Ok(view) => Some(view),
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
-    let reading = Reading { cursor, wait: Duration::from_millis(given.wait_ms), view };
+    let reading = Reading { cursor, wait: Duration::from_millis(given.wait_ms), view, follower };
     match pipeline.read_job(&given.job, reading).await {
         Ok(result) => render::ran(&result),
         Err(failure) => render::failed(&failure),

@@ -10,7 +10,7 @@ pub(crate) mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_runner::{Client, Pipeline, Stop};
+use palisade_runner::{Client, Follower, Pipeline, Stop};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: job::READ,
-        description: "What a job has printed since `cursor`.",
+        description: "Wait `wait_ms` for a job's end; what it has printed since `cursor`.",
         hints: [true, false, true, false],
         parameters: &[
             ("job", "string", "", true),
@@ -173,11 +173,12 @@ pub(crate) async fn call(
     stop: Stop,
     arguments: Option<JsonObject>,
     as_task: bool,
+    follower: Follower,
 ) -> Option<Reply> {
     Some(match tool {
-        "exec" => exec::call(pipeline, client, stop, arguments, as_task).await,
+        "exec" => exec::call(pipeline, client, stop, arguments, as_task, follower).await,
         "explain" => explain::call(pipeline, client, arguments).await,
-        job::READ => job::read(pipeline, arguments).await,
+        job::READ => job::read(pipeline, arguments, follower).await,
         "job_write" => job::write(pipeline, client, arguments).await,
         "job_signal" => job::signal(pipeline, client, arguments).await,
         "session_open" => session::open(pipeline, client, arguments).await,

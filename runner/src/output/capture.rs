@@ -2,10 +2,11 @@
 //!
 //! Decides what is kept, and what of it came after a place in the stream; what a result shows of that is `shown`'s.
 
-use super::lines::{completing, count, line_breaks, unfinished};
+use super::lines::{completing, count, head_end, line_breaks, unfinished};
 use super::shown::{HEAD_SHARE, Kept, Shown};
-use super::{Position, View};
-use crate::redact::RedactedBytes;
+use super::sieve::Sieve;
+use super::{Grep, Position, View};
+use crate::redact::{Redacted, RedactedBytes};
 
 /// The bounded record of one stream. Holds at most twice `keep` bytes, however many were pushed.
 ///
@@ -24,6 +25,8 @@ pub struct Capture {
     /// Bytes at the beginning that end a character, because the capture begins within it.
     loose: usize,
     end: Position,
+    /// A search that goes along with the stream.
+    sieve: Option<Box<Sieve>>,
 }
 
 impl Capture {
@@ -37,7 +40,16 @@ impl Capture {
             held: RedactedBytes::default(),
             loose: 0,
             end: Position::default(),
+            sieve: None,
         }
+    }
+
+    /// The same, with a search that goes along: a view of the whole stream that asks for these lines has them all, also those that are
+    /// not kept.
+    #[must_use]
+    pub fn searching(self, grep: Grep) -> Self {
+        let keep = self.keep;
+        Self { sieve: Some(Box::new(Sieve::new(grep, keep))), ..self }
     }
 
     /// Takes the next bytes of the stream.
@@ -60,6 +72,16 @@ impl Capture {
         end.as_bytes().ends_with(bytes)
     }
 
+    /// The last line that is not empty, or its first `most` characters.
+    pub fn last_line(&self, most: usize) -> Redacted {
+        let mut bytes = if self.tail.is_empty() { self.head.clone() } else { self.tail.clone() };
+        bytes.truncate(bytes.as_bytes().trim_ascii_end().len());
+        let start = bytes.as_bytes().iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+        bytes.drop_front(start);
+        bytes.truncate(head_end(bytes.as_bytes(), most));
+        bytes.to_text().0
+    }
+
     /// Length of the redacted stream so far, in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.end.bytes
@@ -79,6 +101,9 @@ impl Capture {
     #[must_use]
     pub fn since(&self, from: Position) -> Self {
         let at = from.bytes.min(self.end.bytes);
+        if at == 0 {
+            return self.clone();
+        }
         let kept = self.kept();
         if kept.dropped.bytes == 0 || at >= count(kept.seam) + kept.dropped.bytes {
             self.since_kept(kept, at)
@@ -90,7 +115,10 @@ impl Capture {
     /// What a view shows of it. A line stands wherever something is missing, and says how much; the first three of
     /// them come on top of the view's characters.
     pub fn shape(&self, view: &View) -> Shown {
-        self.kept().show(view)
+        let kept = self.kept();
+        let sieve = self.sieve.as_ref().zip(view.grep.as_ref()).filter(|(sieve, grep)| sieve.is_for(grep));
+        let sieved = sieve.filter(|_| kept.dropped.bytes > 0).and_then(|(sieve, _)| sieve.show(self.end, view));
+        sieved.unwrap_or_else(|| kept.show(view))
     }
 
     /// Nothing was dropped after `at`.
@@ -124,6 +152,7 @@ impl Capture {
             tail,
             held: self.held.clone(),
             end,
+            sieve: None,
         }
     }
 
@@ -132,6 +161,9 @@ impl Capture {
     }
 
     fn take(&mut self, mut bytes: RedactedBytes) {
+        if let Some(sieve) = &mut self.sieve {
+            sieve.push(&bytes);
+        }
         self.end.bytes += count(bytes.len());
         self.end.lines += line_breaks(bytes.as_bytes());
         let mut rest = bytes.split_off(self.head_most - self.head.len());

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{NFA, WhichCaptures};
-use regex_automata::{Input, MatchKind};
+use regex_automata::{Input, MatchError, MatchKind};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind, Look, Repetition};
 
@@ -24,6 +24,8 @@ use super::lines::lines;
 /// automaton that bounds the search knows no others.
 #[derive(Clone, Debug)]
 pub struct Grep {
+    /// As it was written.
+    text: String,
     pattern: DFA,
     context: usize,
 }
@@ -98,15 +100,39 @@ impl Grep {
         }
         let mut parser = ParserBuilder::new().utf8(false).nest_limit(MAX_NESTING).build();
         let parsed = parser.parse(pattern).map_err(|error| malformed(pattern, &error))?;
-        let pattern = automaton(&with_ascii_boundaries(parsed))
+        let automaton = automaton(&with_ascii_boundaries(parsed))
             .ok_or_else(|| GrepError::TooLarge { pattern: pattern.to_owned() })?;
-        Ok(Self { pattern, context })
+        Ok(Self { text: pattern.to_owned(), pattern: automaton, context })
+    }
+
+    /// Whether another one selects the same lines.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.text == other.text && self.context == other.context
+    }
+
+    /// Lines around a match that are shown.
+    pub(super) fn context(&self) -> usize {
+        self.context
+    }
+
+    /// What a search goes on with.
+    pub(super) fn cache(&self) -> Cache {
+        self.pattern.create_cache()
+    }
+
+    /// Whether a line matches.
+    ///
+    /// # Errors
+    /// If the search has become too costly.
+    pub(super) fn is_in(&self, cache: &mut Cache, line: &[u8]) -> Result<bool, MatchError> {
+        let input = Input::new(content(line)).earliest(true);
+        self.pattern.try_search_fwd(cache, &input).map(|found| found.is_some())
     }
 
     /// Searches the lines that are whole, until the search would cost too much.
     pub(super) fn find(&self, bytes: &[u8], parts: &[Part]) -> Found {
         let mut found = Found { selected: Vec::new(), matched: 0, searched: Position::default(), gave_up: None };
-        let mut cache = self.pattern.create_cache();
+        let mut cache = self.cache();
         for part in parts {
             // By themselves: what lies on both sides of dropped bytes never becomes one selection.
             let mut selected = Vec::new();
@@ -134,8 +160,7 @@ impl Grep {
             let text = bytes.get(line.clone()).unwrap_or_default();
             let mut matches = false;
             if part.has_whole(&line, bytes) {
-                let input = Input::new(content(text)).earliest(true);
-                matches = self.pattern.try_search_fwd(cache, &input).map_err(|_| line.start)?.is_some();
+                matches = self.is_in(cache, text).map_err(|_| line.start)?;
                 found.count(text, matches);
             }
             if matches {
@@ -178,7 +203,7 @@ impl Part {
 }
 
 /// Up to `count` lines back from the end of a range that ends with a line.
-fn back(bytes: &[u8], range: Range<usize>, count: usize) -> usize {
+pub(super) fn back(bytes: &[u8], range: Range<usize>, count: usize) -> usize {
     let before = bytes.get(range.clone()).unwrap_or_default();
     let breaks = before.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n');
     // The first break found ends the line before; the one `count` further back ends the line that is not shown.

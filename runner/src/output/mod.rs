@@ -7,6 +7,7 @@ mod cursor;
 mod grep;
 mod lines;
 mod shown;
+mod sieve;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests;

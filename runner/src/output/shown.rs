@@ -40,7 +40,8 @@ pub struct Shown {
 pub struct Search {
     /// Lines that match, of those that were searched; not all of them need be shown.
     pub matched: u64,
-    /// Bytes that were not searched: those that were not kept, a line cut there, and what a too costly pattern left.
+    /// Bytes that were not searched: of a search that came later those that were not kept, a line cut there or too long, and what a too
+    /// costly pattern left.
     #[serde(skip_serializing_if = "is_zero")]
     pub unsearched_bytes: u64,
     /// Line breaks among them.
@@ -289,7 +290,7 @@ impl Gap {
 }
 
 /// The ranges, cut out. From the end, so that each byte is copied once.
-fn pieces(mut bytes: RedactedBytes, ranges: &[Range<usize>]) -> Vec<RedactedBytes> {
+pub(super) fn pieces(mut bytes: RedactedBytes, ranges: &[Range<usize>]) -> Vec<RedactedBytes> {
     let cut = |range: &Range<usize>| {
         bytes.truncate(range.end);
         bytes.split_off(range.start)

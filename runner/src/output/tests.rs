@@ -568,3 +568,66 @@ proptest! {
         prop_assert!(shown.omitted_lines <= shown.omitted_bytes);
     }
 }
+
+/// Also a line that head and tail have no room for, in whatever pieces it comes.
+#[test]
+fn a_search_that_goes_along_finds_what_is_not_kept() {
+    let middle = "before\nNEEDLE one\nbehind\n".to_owned() + &numbered(300) + "NEEDLE two\nlast\n";
+    let text = numbered(300) + &middle + &numbered(300);
+    for (piece, context, expected) in [
+        (7, 0, "NEEDLE one\nNEEDLE two\n"),
+        (4096, 0, "NEEDLE one\nNEEDLE two\n"),
+        (1, 1, "before\nNEEDLE one\nbehind\nline 299\nNEEDLE two\nlast\n"),
+        (100_000, 1, "before\nNEEDLE one\nbehind\nline 299\nNEEDLE two\nlast\n"),
+    ] {
+        let mut capture = Capture::new(400).searching(Grep::new("NEEDLE", context).unwrap());
+        for piece in text.as_bytes().chunks(piece) {
+            capture.push(&safe(piece));
+        }
+        let shown = capture.since(Position::default()).shape(&view("", "NEEDLE", context));
+        assert_eq!(shown.text.as_str(), expected, "{piece}");
+        let all = u64::try_from(text.len()).unwrap();
+        assert_eq!(shown.search, Some(Search { matched: 2, unsearched_bytes: 0, unsearched_lines: 0, gave_up: false }));
+        assert_eq!(shown.total_bytes, all);
+        assert_eq!(shown.omitted_bytes, all - u64::try_from(expected.len()).unwrap());
+        assert_eq!(capture.shape(&view("tail:1", "NEEDLE", 0)).search.unwrap().matched, 2 * u64::from(context == 0));
+        // Other lines are searched for among what is kept.
+        let other = capture.shape(&view("", "line 150", 0));
+        assert!(other.search.unwrap().unsearched_bytes > 0, "{other:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_is_counted_as_not_searched() {
+    let long = "x".repeat(200_000);
+    let mut capture = Capture::new(400).searching(Grep::new("NEEDLE", 1).unwrap());
+    for piece in format!("one\n{long}NEEDLE{long}\nNEEDLE\n{}", numbered(100)).as_bytes().chunks(1000) {
+        capture.push(&safe(piece));
+    }
+    let shown = capture.shape(&view("", "NEEDLE", 1));
+    assert_eq!(shown.text.as_str(), "NEEDLE\nline 000\n");
+    let search = shown.search.unwrap();
+    assert_eq!((search.matched, search.unsearched_bytes, search.unsearched_lines), (1, 400_007, 1));
+}
+
+#[test]
+fn what_has_not_ended_is_searched_as_a_line() {
+    let mut capture = Capture::new(40).searching(Grep::new("b$", 0).unwrap());
+    capture.push(&safe(format!("{}a b", numbered(50)).as_bytes()));
+    assert_eq!(capture.shape(&view("", "b$", 0)).text.as_str(), "a b");
+    capture.push(&safe(b"c\n"));
+    assert_eq!(capture.shape(&view("", "b$", 0)).search.unwrap().matched, 0);
+}
+
+#[test]
+fn the_last_line_is_told_without_what_is_around_it() {
+    for (text, last) in [
+        ("", ""),
+        ("one", "one"),
+        ("one\ntwo\n\n", "two"),
+        ("10 %\r20 %\r", "20 %"),
+        ("\u{20ac}\u{20ac}\u{20ac}\u{20ac}\u{20ac}\u{20ac}", "\u{20ac}\u{20ac}\u{20ac}\u{20ac}"),
+    ] {
+        assert_eq!(captured(100, &[text.as_bytes()]).last_line(4).as_str(), last.chars().take(4).collect::<String>());
+    }
+}

@@ -77,6 +77,12 @@ impl Pipeline {
         }
     }
 
+    /// Whether somebody is there whose yes to what waits under this id would count.
+    pub fn is_attended(&self, id: &str) -> bool {
+        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
+        about.is_some_and(|about| self.can_ask(&about))
+    }
+
     /// Waits until what waits under this id is answered; false if that takes longer, or whoever waits is told to stop.
     pub async fn answered_within(&self, id: &str, wait: Duration, stop: &Stop) -> bool {
         let Ok(id) = id.parse::<RequestId>() else { return false };

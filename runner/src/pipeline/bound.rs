@@ -1,8 +1,9 @@
 //! What a person's yes to a call binds, and what it opens.
 //!
-//! Decides when two calls are the same one: if all of their arguments are, what their shells begin with, the policies and what those
-//! say, and what the files hold that the text names as scripts or programs of the agent's: where some of its code is not in the text, any
-//! file that it reads may be that code. A byte more or less is another call.
+//! Decides when two calls are the same one: if they would do the same. Text, session, directory and terminal are the same then, what their
+//! shells begin with, the policies and what those say, and what the files hold that the text names as scripts or programs of the agent's:
+//! where some of its code is not in the text, any file that it reads may be that code. A byte more or less is another call. How long a
+//! call waits, what it wants to see of the output and what the agent says of it are no part of that: a person is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -86,11 +87,11 @@ impl Parts {
 /// What a yes to this script binds. `files` are those that it names.
 pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     let Pending { question, call, state, opens, .. } = pending;
-    let Call { script, session, cwd, timeout, reason, arguments, yields, terminal, colours, .. } = call;
+    let Call { script, session, cwd, terminal, .. } = call;
     let facts = question.facts();
     let mut parts = Parts::default();
-    parts.add("script").principal(facts).add(script).add(arguments).add(reason);
-    parts.add(format!("{session:?} {cwd:?} {timeout:?} {yields:?} {terminal:?} {colours}"));
+    parts.add("script").principal(facts).add(script);
+    parts.add(format!("{session:?} {cwd:?} {terminal:?} {}", call.is_apart()));
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).add(format!("{state:?}"));
     parts.report(question.report());
     parts.files(files);

@@ -24,7 +24,7 @@ use crate::output::{Cursor, View};
 use crate::record;
 use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
-use crate::session::{Order, SessionError, TerminalSize, Typed};
+use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
 
 /// Bytes that one call may write (the contract, section 7).
 const MAX_INPUT: usize = 1 << 20;
@@ -37,20 +37,28 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 pub struct Reading {
     /// Where the last reading ended; none: from the beginning.
     pub cursor: Option<Cursor>,
-    /// How long to wait for something new.
+    /// How long to wait for its end, or behind an input for something new.
     pub wait: Duration,
     /// What to show of it.
     pub view: Option<View>,
+    /// Who follows the job meanwhile.
+    pub follower: Follower,
 }
 
 impl Pipeline {
-    /// What a job has printed since the cursor, and how it stands.
+    /// What a job has printed since the cursor, and how it stands: at its end, or once `wait` is over or it waits for input or a person.
     ///
     /// # Errors
     /// If there is none of that name, or its end could not be recorded.
     pub async fn read_job(&self, id: &str, reading: Reading) -> Result<ExecResult, Failure> {
         let job = self.job(id)?;
-        self.news(&job, reading.cursor, reading.wait).await;
+        reading.follower.follow(&job.progress);
+        let asks = job.progress.once(|known| known.waits_for_input || !known.waits_for_person.is_empty());
+        tokio::select! {
+            _ended = job.ended() => {}
+            () = asks => {}
+            () = tokio::time::sleep(reading.wait.min(MAX_WAIT)) => {}
+        }
         self.shown(&job, reading)
     }
 

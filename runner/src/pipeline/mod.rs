@@ -56,7 +56,7 @@ use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits, Rights};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Chunk, Elsewhere, SessionError, SessionId, Stop, TerminalSize};
+use crate::session::{Beginning, Chunk, Elsewhere, Follower, SessionError, SessionId, Stop, TerminalSize};
 use crate::transport::Target;
 use crate::transport::local::OWN_DIRECTORY;
 use crate::transport::local::SessionDirectory;
@@ -194,12 +194,12 @@ pub struct Call {
     pub view: Option<View>,
     /// The agent's own words, for the record.
     pub reason: String,
-    /// All arguments as they came, in one spelling: a person's yes is to a call with these and no others.
-    pub arguments: String,
     /// Who calls.
     pub client: Client,
     /// Where output goes as it comes.
     pub live: Option<mpsc::Sender<Chunk>>,
+    /// Who follows it while the call waits.
+    pub follower: Follower,
     /// What ends it early, as long as the call waits for it.
     pub stop: Stop,
     /// How long the call waits for its end before it becomes a job; zero: a job from the beginning, with a shell of its

@@ -104,7 +104,8 @@ impl Pipeline {
         let at_once = call.yields == Some(Duration::ZERO);
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
-        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes));
+        let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
+        call.follower.follow(&progress);
         let (orders, received) = mpsc::channel(ORDERS);
         let (typist, typed) = mpsc::channel(TYPED);
         let (cancel, cancelled) = watch::channel(false);

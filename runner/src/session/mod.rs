@@ -18,6 +18,7 @@ use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
 pub use self::elsewhere::Elsewhere;
+pub use self::progress::Follower;
 use crate::guard::Desk;
 use crate::network::Gate;
 use crate::redact::{Redacted, RedactedBytes, Redactor};

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::audit::RequestId;
 use crate::checkpoint::pace::Pace;
-use crate::output::Capture;
+use crate::output::{Capture, Grep};
 use crate::redact::{Redacted, RedactedBytes};
 use crate::result::DeniedProgram;
 use crate::session::StreamName;
@@ -26,6 +26,10 @@ pub struct Progress {
     reads: Mutex<Option<Arc<Pace>>>,
 }
 
+/// Follows what a call waits for. Made before there is anything to follow.
+#[derive(Clone, Debug, Default)]
+pub struct Follower(Arc<OnceLock<Arc<Progress>>>);
+
 /// What there is to know at one moment.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -35,6 +39,8 @@ pub struct Known {
     pub stderr: Capture,
     /// Redactions per rule.
     pub redactions: BTreeMap<String, u64>,
+    /// The stream that the newest output came on.
+    newest: StreamName,
     /// It has been waiting for input that nobody has given it.
     pub waits_for_input: bool,
     /// The requests for a person's yes that programs of its wait for in their `execve`.
@@ -50,12 +56,25 @@ pub struct Known {
 /// Refusals that are kept of one command; a loop may meet any number.
 pub(crate) const MAX_DENIED: usize = 20;
 
+impl Follower {
+    /// This is what the call waits for.
+    pub(crate) fn follow(&self, progress: &Arc<Progress>) {
+        let _the_first = self.0.set(Arc::clone(progress));
+    }
+
+    /// The last line that it has printed, or its first `most` characters; none if nothing runs yet.
+    pub fn last_line(&self, most: usize) -> Option<Redacted> {
+        self.0.get().map(|progress| progress.last_line(most))
+    }
+}
+
 impl Progress {
     /// For a command of which `keep` bytes of each stream are kept, and that no decision on record let run.
     pub fn new(keep: usize) -> Self {
         let known = watch::Sender::new(Known {
             stdout: Capture::new(keep),
             stderr: Capture::new(keep),
+            newest: StreamName::Stdout,
             redactions: BTreeMap::new(),
             waits_for_input: false,
             waits_for_person: BTreeSet::new(),
@@ -66,9 +85,25 @@ impl Progress {
         Self { known, of: None, checkpoint: OnceLock::new(), reads: Mutex::default() }
     }
 
-    /// The same, let run by this decision.
-    pub(crate) fn of(req: RequestId, keep: usize) -> Self {
-        Self { of: Some(req), ..Self::new(keep) }
+    /// The same, let run by this decision. The lines that are asked for from the beginning are searched for as they come.
+    pub(crate) fn of(req: RequestId, keep: usize, grep: Option<&Grep>) -> Self {
+        let own = Self::new(keep);
+        if let Some(grep) = grep {
+            let searching = |capture: &mut Capture| *capture = Capture::new(keep).searching(grep.clone());
+            own.known.send_modify(|known| {
+                searching(&mut known.stdout);
+                searching(&mut known.stderr);
+            });
+        }
+        Self { of: Some(req), ..own }
+    }
+
+    /// The last line that it has printed, or its first `most` characters.
+    fn last_line(&self, most: usize) -> Redacted {
+        self.look(|known| match known.newest {
+            StreamName::Stdout => known.stdout.last_line(most),
+            StreamName::Stderr => known.stderr.last_line(most),
+        })
     }
 
     /// The decision that let the command run.
@@ -112,6 +147,7 @@ impl Progress {
                 StreamName::Stdout => known.stdout.push(bytes),
                 StreamName::Stderr => known.stderr.push(bytes),
             }
+            known.newest = stream;
             known.waits_for_input = false;
         });
     }

@@ -50,7 +50,7 @@ fn named(decision: &DecisionNote) -> String {
 
 async fn read(place: &Place, job: &str, cursor: Option<&str>, wait: Duration) -> ExecResult {
     let cursor = cursor.map(|cursor| cursor.parse::<Cursor>().expect("a cursor"));
-    place.pipeline.read_job(job, Reading { cursor, wait, view: None }).await.expect("a reading")
+    place.pipeline.read_job(job, Reading { cursor, wait, ..Reading::default() }).await.expect("a reading")
 }
 
 /// Reads on until it ends; all that it printed.

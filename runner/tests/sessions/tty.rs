@@ -30,7 +30,7 @@ impl<'p> Tty<'p> {
     }
 
     async fn read(&mut self, wait: Duration) -> ExecResult {
-        let reading = Reading { cursor: self.cursor, wait, view: Some(View::chars(1 << 20)) };
+        let reading = Reading { cursor: self.cursor, wait, view: Some(View::chars(1 << 20)), ..Reading::default() };
         let result = self.place.pipeline.read_job(&self.job, reading).await.expect("a reading");
         self.said.push_str(result.stdout.as_str());
         self.cursor = result.cursor.as_ref().map(|cursor| cursor.as_str().parse().expect("a cursor"));

@@ -187,7 +187,7 @@
 
   function row(act) {
     const strict = strictest(act), [end, tone] = ending(act);
-    const word = act.verdict === "allow" && strict === "deny" ? "part" : act.verdict ?? "";
+    const word = act.verdict ?? "";
     const kind = act.kind === "command" ? "" : make("span", "kind", `${act.kind}  `);
     const element = make("div", `act${chosen.act === act.id ? " chosen" : ""}`,
       make("time", "", clock(act.at)), make("span", `verdict ${strict ?? ""}`, word), make("span", "agent", act.agent),
