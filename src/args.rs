@@ -573,9 +573,12 @@ pub(crate) struct Watch {
     /// Print records as plain lines, from now on, or from `--since` on
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Serve a page that only shows, on a loopback address [default: 127.0.0.1, any port]
+    /// Serve a page on a loopback address [default: 127.0.0.1, any port]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0", conflicts_with = "follow")]
     pub(crate) serve: Option<String>,
+    /// Let requests be answered on the page, by whoever has the code that is printed
+    #[arg(long, requires = "serve")]
+    pub(crate) answer: bool,
     #[command(flatten)]
     pub(crate) filter: RecordFilter,
     /// Print the records as they are written, one JSON line each
@@ -598,6 +601,8 @@ pub(crate) enum PolicyAction {
     Validate(PolicyValidate),
     /// Judge the cases beside the policies
     Test(PolicyTest),
+    /// Judge them again at each save, until Ctrl-C
+    Watch(PolicyWatch),
     /// Look for what is valid and yet wrong
     Lint(PolicyLint),
     /// Lay policy files out in one way
@@ -633,7 +638,7 @@ pub(crate) enum Shown {
 }
 
 /// Which policies.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PolicySet {
     /// A `.cedar` file, a policy directory or a profile's name [default: what the settings name]
     #[arg(value_name = "PATH", conflicts_with = "profile")]
@@ -668,6 +673,12 @@ pub(crate) struct PolicyTest {
     /// The coverage in percent below which it fails
     #[arg(long, value_name = "N", requires = "coverage")]
     pub(crate) min: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyWatch {
+    #[command(flatten)]
+    pub(crate) set: PolicySet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -96,6 +96,7 @@ const TABLE: &[Help] = &[
         &["palisade policy test --coverage --min 90 site", "palisade policy test --format junit site"],
         FOUND,
     ),
+    help("policy watch", &["palisade policy watch site"], FINE),
     help("policy lint", &["palisade policy lint site"], FOUND),
     help("policy fmt", &["palisade policy fmt site", "palisade policy fmt --check site"], FOUND),
     help(

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::people::{AGENT, CAROL, DAVE, Office, call, only, until};
+use crate::support::world::World;
 
 /// A site where pushing takes a yes of those with the role `approver`, and deploying of two.
 const SITE: &str = r#"
@@ -259,6 +260,21 @@ fn a_person_is_told_what_is_not_shown() {
             "{told}"
         );
     }
+}
+
+/// The home directory is opened for a new name in it, and below it lies what nothing could keep from the command.
+#[test]
+fn nobody_is_asked_for_what_could_not_be_done() {
+    let world = World::new();
+    let mut server = Server::start_with(&world, &[]);
+    for command in ["mkdir ~/proj", "echo x > ~/new.txt"] {
+        server.exec(1, command);
+        let result = server.receive()["result"].clone();
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        assert_eq!(result["structuredContent"]["status"], "failed", "{command}: {result}");
+        assert!(text.contains("a yes could not be carried out") && text.contains("--write DIR"), "{command}: {text}");
+    }
+    assert!(world.record().iter().all(|line| line["kind"] != "outcome" && line["kind"] != "approval"));
 }
 
 #[test]

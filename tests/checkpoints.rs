@@ -121,15 +121,40 @@ fn a_restore_is_no_way_round_a_rule() {
     );
 }
 
+/// Also where nobody can be asked.
 #[test]
-fn going_back_takes_a_persons_yes_under_the_shipped_profile() {
+fn what_a_session_has_changed_itself_it_takes_back_by_itself() {
+    let world = World::new();
+    world.write("work/file", "then");
+    world.write("work/theirs", "then");
+    let mut server = Server::start_with(&world, &[]);
+    let session = open(&mut server);
+    let checkpoint = take(&mut server, &session);
+    exec(&mut server, &session, "echo now > file; echo now > made");
+    world.write("work/theirs", "a person's");
+    let restored = ask(&mut server, "restore", &json!({ "session": session, "checkpoint": checkpoint }));
+    let told = &restored["structuredContent"];
+    assert_eq!((&told["write"]["paths"], &told["delete"]["paths"]), (&json!(["file"]), &json!(["made"])), "{restored}");
+    assert_eq!(
+        ["file", "made", "theirs"].map(|name| read(&world, name)),
+        [Some("then".to_owned()), None, Some("a person's".to_owned())]
+    );
+    // Who forces it takes away what others have done.
+    exec(&mut server, &session, "echo now > file");
+    let forced = ask(&mut server, "restore", &json!({ "session": session, "checkpoint": checkpoint, "force": true }));
+    assert_eq!(forced["structuredContent"]["status"], "approval_required", "{forced}");
+    assert_eq!(read(&world, "theirs").as_deref(), Some("a person's"));
+}
+
+#[test]
+fn going_back_by_force_takes_a_persons_yes_under_the_shipped_profile() {
     let world = World::new();
     world.write("work/file", "then");
     let mut server = Server::start_with(&world, &[]);
     let session = open(&mut server);
     let checkpoint = take(&mut server, &session);
     exec(&mut server, &session, "echo now > file");
-    let asked = ask(&mut server, "restore", &json!({ "session": session, "checkpoint": checkpoint }));
+    let asked = ask(&mut server, "restore", &json!({ "session": session, "checkpoint": checkpoint, "force": true }));
     assert_eq!(asked["structuredContent"]["status"], "approval_required", "{asked}");
     // On record before it waits, with what it would touch, under the id that a person names it by.
     let waits = world.record().into_iter().find(|line| line["kind"] == "restore").expect("an entry");

@@ -1,5 +1,8 @@
 //! `policy`: validate, test, lint, format, compare; over the example directory and over directories that are wrong.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::serve::Server;
@@ -20,6 +23,34 @@ pub(crate) fn directory(world: &World, name: &str, files: &[(&str, &str)]) -> St
 }
 
 const PERMIT: &str = "@id(\"all\") @reason(\"r\") permit (principal, action, resource);\n";
+
+#[test]
+fn cases_are_judged_again_at_each_save() {
+    let world = World::new();
+    let case = |expect: &str| format!("[[case]]\nname = \"a\"\nrun = \"true\"\nexpect = \"{expect}\"\n");
+    let (good, bad) = (case("allow"), case("deny"));
+    let site = directory(&world, "site", &[("p.cedar", PERMIT), ("cases/c.toml", &good)]);
+    let mut watch = world.palisade();
+    watch.args(["policy", "watch", &site]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watch = watch.spawn().expect("it starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut says = |words: &str| {
+        let line = lines.by_ref().map(|line| line.expect("text")).find(|line| line.contains(words));
+        assert!(line.is_some(), "{words}");
+    };
+    says("1 cases, 0 failed");
+    directory(&world, "site", &[("cases/c.toml", &bad)]);
+    says("1 cases, 1 failed");
+    // What does not parse is told, and mended.
+    let mut told = BufReader::new(watch.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    directory(&world, "site", &[("p.cedar", "permit (principal")]);
+    assert!(told.any(|line| line.contains("p.cedar:1:")));
+    directory(&world, "site", &[("p.cedar", PERMIT), ("cases/c.toml", &good)]);
+    says("1 cases, 0 failed");
+    watch.kill().and_then(|()| watch.wait()).expect("it ends");
+    let nothing = world.call(&["policy", "watch", "developer"]);
+    assert!(nothing.code == Some(1) && nothing.stderr.contains("there is nothing to watch"), "{nothing:?}");
+}
 
 #[test]
 fn valid_and_invalid_sets() {

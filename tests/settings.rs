@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::world::World;
+use crate::support::world::{Ended, World};
 
 #[test]
 fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
@@ -13,6 +13,10 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("profil = \"developer\"\n", "palisade.toml:1:1: unknown field `profil`"),
         ("[agent]\nname = 3\n", "palisade.toml:2:8: "),
         ("[sandbox]\nlevel = \"lax\"\n", "palisade.toml:2:9: unknown variant `lax`"),
+        (
+            "[clock]\ntime-zone = \"Mars/Phobos\"\n",
+            "palisade.toml: `clock.time-zone`: there is no time zone `Mars/Phobos`",
+        ),
         ("[session]\ntimeout = \"soon\"\n", "`timeout` is `soon`, which is not a time"),
         ("[sandbox]\nlimits = { open-files = 64 }\n", "`sandbox.limits.open-files` is `64`, which is not 256 or more"),
         ("[targets.web]\nssh = { host = \"h\" }\n", "palisade.toml:1:2: the target `web` needs `user`, or an `alias`"),
@@ -89,6 +93,29 @@ fn a_wrong_policy_is_told_with_its_place_and_nothing_runs() {
         assert!(ended.stderr.contains(said), "{text}: {ended:?}");
         assert!(!world.path("work/ran").exists(), "{text}");
     }
+}
+
+/// Twelve hours ahead of UTC it is another half of the day, whenever that is asked.
+#[test]
+fn the_settings_say_where_the_clock_is_read() {
+    let world = World::new();
+    let morning = "@id(\"all\") permit (principal, action, resource);\n@id(\"morning\") @reason(\"It is early.\")\n\
+                   forbid (principal, action == Action::\"exec\", resource) when { context.clock.timeOfDay < duration(\"12h\") };\n";
+    fs::create_dir_all(world.path("site")).expect("a directory");
+    let policies = world.write("site/site.cedar", morning);
+    let code = |zone: &str| {
+        let file = world.write("state/palisade.toml", &format!("[clock]\ntime-zone = \"{zone}\"\n"));
+        let mut check = world.palisade();
+        check
+            .args(["check", "true", "--config"])
+            .arg(file)
+            .arg("--policies")
+            .arg(policies.parent().expect("a directory"));
+        Ended::of(&mut check).code
+    };
+    // Noon may pass between two of them.
+    let seen = (0..3).map(|_| [code("Etc/UTC"), code("Etc/GMT-12")]).collect::<Vec<_>>();
+    assert!(seen.iter().any(|codes| matches!(codes, [Some(0), Some(2)] | [Some(2), Some(0)])), "{seen:?}");
 }
 
 #[test]

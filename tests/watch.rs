@@ -328,8 +328,13 @@ impl Page {
 
     /// The beginning of an answer to a request with these lines at its head.
     fn ask(&self, first: &str, lines: &[&str]) -> String {
+        self.send(first, lines, "")
+    }
+
+    /// The same, with this behind the head.
+    fn send(&self, first: &str, lines: &[&str], body: &str) -> String {
         let mut stream = TcpStream::connect(self.host()).expect("it listens");
-        write!(stream, "{first} HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n")).expect("written");
+        write!(stream, "{first} HTTP/1.1\r\n{}\r\n\r\n{body}", lines.join("\r\n")).expect("written");
         let mut answer = Vec::new();
         let mut block = [0; 4096];
         while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -394,6 +399,76 @@ fn the_page_answers_nobody_without_the_token_or_from_elsewhere() {
     assert!(ended.is_ok_and(|status| status.success()));
     let status = until("its end", || page.child.try_wait().expect("a child").ok_or("it runs"));
     assert_eq!(status.code(), Some(0));
+}
+
+/// By whoever has the code, which is in the terminal alone, and by a word for each answer.
+#[test]
+fn a_request_is_answered_on_the_page() {
+    let Some(office) = site("[people.root]\nroles = [\"approver\"]\n") else { return };
+    let mut server = office.serve(&[]);
+    let record = office.world.path("state/palisade/audit").display().to_string();
+    let mut page = office.world.palisade();
+    page.args(["watch", &record, "--serve", "--answer", "--config"]).arg(&office.config);
+    let mut child = page.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut printed = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next = || printed.next().expect("a line").expect("text");
+    let (address, code) = (next(), next());
+    let code = code.rsplit(' ').next().expect("a code").to_owned();
+    let page = Page { child, address };
+    let ask = json!({ "command": "git push origin main", "yield_ms": 0 });
+    let id = call(&mut server, "exec", &ask)["approval"]["id"].as_str().expect("an id").to_owned();
+
+    // Neither the token nor the code alone is enough.
+    let (host, bearer) = (format!("host: {}", page.host()), format!("authorization: Bearer {}", page.token()));
+    let answer = |code: &str, lines: &[&str]| {
+        let body = json!({ "id": id, "word": "yes", "code": code }).to_string();
+        let length = format!("content-length: {}", body.len());
+        page.send("POST /answer", &[lines, &[&length]].concat(), &body)
+    };
+    assert!(answer(&code, &[&host]).starts_with("HTTP/1.1 401 "));
+    assert!(answer("AAAA-AAAA-AAAA-AAAA", &[&host, &bearer]).starts_with("HTTP/1.1 403 "));
+    assert!(answer(&code, &[&host, &bearer, "origin: http://evil.example"]).starts_with("HTTP/1.1 403 "));
+
+    let Some(mut browser) = Browser::open() else { return };
+    browser.go(&page.address);
+    browser.comes_true("document.querySelectorAll('#waiting details').length === 1");
+    browser.comes_true("/^waits [0-9]+ s, [0-9]+ min left$/.test(document.querySelector('#waiting time').textContent)");
+    browser.comes_true("document.querySelector('.act .end').textContent.startsWith('waits ')");
+    let shown = browser.value("document.querySelector('#waiting pre').textContent");
+    let shown = shown.as_str().expect("text");
+    assert!(shown.contains("ask   exec     git push") && shown.contains("Publishing needs a person's yes."), "{shown}");
+    assert!(!browser.value("document.documentElement.outerHTML").as_str().expect("a page").contains(&code));
+    // It is to be used at any size, by day and by night.
+    for (width, scheme) in [(390, "light"), (820, "dark"), (1600, "dark")] {
+        let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        browser.call("Emulation.setDeviceMetricsOverride", &size);
+        browser.call(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+        );
+        browser.value("document.querySelector('#waiting details').open = true");
+        let fits = "[document.documentElement.scrollWidth <= innerWidth, document.querySelector('#waiting button').offsetWidth > 0]";
+        assert_eq!(browser.value(fits), json!([true, true]), "{width}");
+    }
+    let types = |code: &str, word: &str| {
+        format!(
+            "{{ const [code, word] = document.querySelectorAll('#waiting input'); code.value = '{code}'; word.value = '{word}'; document.querySelector('#waiting button').click(); }}"
+        )
+    };
+    let says = |words: &str| format!("document.querySelector('#waiting .said').textContent.includes('{words}')");
+    browser.value(&types("BBBB-BBBB-BBBB-BBBB", "yes"));
+    browser.comes_true(&says("the code is not the one"));
+    browser.value(&types(&code, "y"));
+    browser.comes_true(&says("type yes or no"));
+    assert_eq!(call(&mut server, "exec", &ask)["status"], "approval_required", "nothing has been granted");
+    browser.value("document.querySelector('#totals .waiting').closest('button').click()");
+    browser.comes_true("document.querySelectorAll('.act').length === 1");
+    browser.value(&types(&code.to_lowercase(), "yes"));
+    browser.comes_true("document.querySelectorAll('#waiting details').length === 0");
+    assert_eq!(call(&mut server, "exec", &ask)["status"], "running");
+    let record = office.world.record();
+    let approval = record.iter().find(|line| line["kind"] == "approval").expect("on record");
+    assert_eq!((&approval["of"], &approval["by"], &approval["from"]), (&json!(id), &json!("root"), &json!("control")));
 }
 
 #[test]

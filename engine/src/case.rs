@@ -17,7 +17,7 @@ use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::request::{Act, Oversight, Posed};
 use crate::told::Repository;
-use crate::verdict::{self, Approval, Decision, Report, Verdict};
+use crate::verdict::{self, Approval, Decision, Question, Report, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
 
@@ -128,6 +128,8 @@ macro_rules! tables {
             checkpoint: bool,
             #[serde(default)]
             restore: bool,
+            #[serde(default)]
+            own_changes: bool,
             signal: Option<SignalTable>,
             input: Option<InputTable>,
             env: Option<BTreeMap<String, String>>,
@@ -372,6 +374,8 @@ impl Case {
                     return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
                 }
                 match verdict::decide(&engine.bundle, &vocabulary, None, inventory, &facts) {
+                    // As many yeses as it takes are not there yet: it still waits.
+                    Verdict::Ask(question) if self.too_few(engine, &vocabulary, &question) => question.report().clone(),
                     Verdict::Ask(question) => {
                         verdict::approve(&engine.bundle, &vocabulary, question, &self.approvers).report().clone()
                     }
@@ -379,6 +383,13 @@ impl Case {
                 }
             }
         }
+    }
+
+    /// Whether each of its people may say yes, and these are fewer than policy wants.
+    fn too_few(&self, engine: &Engine, vocabulary: &Vocabulary, question: &Question) -> bool {
+        let people: BTreeSet<&str> = self.approvers.iter().map(|person| person.user.as_str()).collect();
+        let may = |person| verdict::may_approve(&engine.bundle, vocabulary, question, person).allowed;
+        people.len() < question.report().quorum() && self.approvers.iter().all(may)
     }
 
     /// Judges the case and compares with what it expects.
@@ -483,7 +494,7 @@ impl CaseTable {
         steps.extend(self.tool.take().map(|name| Step::Act(Act::UseTool(name))));
         steps.extend(self.open_session.then_some(Step::Act(Act::OpenSession)));
         steps.extend(self.checkpoint.then_some(Step::Act(Act::Checkpoint)));
-        steps.extend(self.restore.then_some(Step::Act(Act::Restore)));
+        steps.extend(self.restore.then_some(Step::Act(Act::Restore { own: self.own_changes })));
         steps.extend(self.signal.take().map(|signal| {
             let session = signal.session.unwrap_or_else(|| own.clone());
             Step::Act(Act::Signal { program: signal.program, session, signal: signal.name })

@@ -109,6 +109,11 @@ const NOT_FOR_KERNEL: Rule = rule(
 );
 const NO_REASON: Rule =
     rule("no-reason", Severity::Warning, "Whoever is denied is told the `@reason`; without it they learn nothing.");
+const NO_TREE: Rule = rule(
+    "no-tree",
+    Severity::Warning,
+    "An operation on a tree (`grep -r`, `rm -r`, `mv`) names the directory alone: what lies below is in `resource.contains`.",
+);
 const UNTESTED: Rule = rule("untested", Severity::Warning, "No case makes the policy hold.");
 const NO_TOOL: Rule = rule(
     "no-tool",
@@ -140,6 +145,7 @@ pub const RULES: &[Rule] = &[
     ARITHMETIC,
     NOT_FOR_KERNEL,
     NO_REASON,
+    NO_TREE,
     UNTESTED,
     NO_TOOL,
     UNSCOPED,
@@ -174,6 +180,10 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
     let others = all.iter().filter(|policy| !own(policy));
     let mut bodies: BTreeMap<String, String> =
         others.filter_map(|policy| Some((body(policy.json()?), policy.id().to_string()))).collect();
+    let mut trees = BTreeSet::new();
+    for forbid in all.iter().filter(|policy| policy.effect() == Effect::Forbid) {
+        groups_below(forbid.json().unwrap_or(&Value::Null), &mut trees);
+    }
     let mut permits_tools = no_gain::about(&bundle.index, "useTool").any(|policy| policy.effect() == Effect::Permit);
     for policy in all.iter().filter(own) {
         let json = policy.json().unwrap_or(&Value::Null);
@@ -183,6 +193,7 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
         linter.conditions();
         linter.no_gain();
         linter.scope();
+        linter.tree(&trees);
         linter.tools(&mut permits_tools);
         linter.covered(all);
         linter.tests(surroundings);
@@ -393,6 +404,20 @@ impl Linter<'_> {
         }
     }
 
+    /// A forbid on the files of a group, of which no forbid looks for the trees that hold some.
+    fn tree(&mut self, trees: &BTreeSet<String>) {
+        let ResourceConstraint::In(uid) = self.policy.resource_constraint() else { return };
+        let group = uid.id().unescaped().to_owned();
+        if self.is_permit() || !self.touches_files() || uid.type_name().to_string() != "PathGroup" {
+            return;
+        }
+        // What lies at one place is no part of a tree that somebody works on.
+        if self.engine.vocabulary.has_name_patterns(&group) && !trees.contains(&group) {
+            let twin = format!("when {{ resource.contains.contains(PathGroup::\"{group}\") }}");
+            self.add(NO_TREE, format!("a tree that holds files of `{group}` is not forbidden: add a forbid `{twin}`"));
+        }
+    }
+
     fn covered(&mut self, all: &[Indexed]) {
         if !self.is_permit() {
             return;
@@ -498,6 +523,36 @@ impl Read {
             .map(|(variable, attribute)| format!("`{variable}.{attribute}`"))
             .collect::<Vec<_>>()
             .into_iter()
+    }
+}
+
+/// The groups that a policy looks for below a directory.
+fn groups_below(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| groups_below(value, found)),
+        Value::Object(fields) => {
+            for (operator, inner) in fields {
+                let asks = matches!(operator.as_str(), "contains" | "containsAny" | "containsAll");
+                if asks && attribute_of(inner, "left").as_deref() == Some("contains") {
+                    entities(inner.get("right").unwrap_or(&Value::Null), found);
+                }
+                groups_below(inner, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The ids of all entities that an expression names.
+fn entities(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| entities(value, found)),
+        Value::Object(fields) => {
+            let id = fields.get("__entity").and_then(|entity| entity.get("id")).and_then(Value::as_str);
+            found.extend(id.map(str::to_owned));
+            fields.values().for_each(|value| entities(value, found));
+        }
+        _ => {}
     }
 }
 
@@ -670,6 +725,13 @@ mod tests {
                 "unknown-option",
                 format!("@id(\"p\") @reason(\"r\") forbid ({EXEC} in Program::\"git push\") when {{ resource.flags.contains(\"-f\") }};"),
                 format!("@id(\"p\") @reason(\"r\") forbid ({EXEC} in Program::\"git push\") when {{ resource.flags.contains(\"--force\") }};"),
+            ),
+            (
+                "no-tree",
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"secrets\");".to_owned(),
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"secrets\");\
+                 @id(\"q\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource)\
+                 when { resource.contains.contains(PathGroup::\"secrets\") };".to_owned(),
             ),
             (
                 "unknown-annotation",

@@ -179,7 +179,10 @@ pub enum Act {
     /// Take a snapshot of the workspace.
     Checkpoint,
     /// Go back to one.
-    Restore,
+    Restore {
+        /// Only what the asking session itself has changed since is touched.
+        own: bool,
+    },
 }
 
 impl Act {
@@ -193,14 +196,14 @@ impl Act {
             Self::SendInput { .. } => "sendInput",
             Self::Connect { .. } => "connect",
             Self::Checkpoint => "checkpoint",
-            Self::Restore => "restore",
+            Self::Restore { .. } => "restore",
         }
     }
 
     /// The act, for people.
     pub fn text(&self) -> String {
         match self {
-            Self::OpenSession | Self::Checkpoint | Self::Restore => self.action().to_owned(),
+            Self::OpenSession | Self::Checkpoint | Self::Restore { .. } => self.action().to_owned(),
             Self::UseTool(tool) => format!("useTool {tool}"),
             Self::SetEnv { name, value, .. } => format!("{name}={value}"),
             Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
@@ -437,9 +440,13 @@ impl<'a> Asker<'a> {
                 let body = Body::new(entity, here).with("program", program).with("port", long(usize::from(*port)));
                 Ok(Body { apart, ..body.with("noGain", bool(false)) })
             }
-            Act::Checkpoint | Act::Restore => {
+            Act::Checkpoint => {
                 let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
                 Ok(Body::new(workspace, here))
+            }
+            Act::Restore { own } => {
+                let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
+                Ok(Body::new(workspace, here).with("ownChanges", bool(*own)))
             }
         }
     }

@@ -257,7 +257,7 @@ mod tests {
             Principal::os_user("a", "b", BTreeSet::new()),
             root,
             Session::opened("s"),
-            crate::facts::clock(),
+            crate::clock::Zone::default().now(),
         );
         let values = "C POSIX C.UTF-8 C.utf8 c.utf-8 en en_US en_US.UTF-8 en_US.utf8 en_US.UTF8 de_DE@euro de_DE.UTF-8@euro de_DE@euro.UTF-8 \
                       zh_CN.GBK zh_CN.GB18030 zh_TW.BIG5 ja_JP.SJIS a_b.c.UTF-8 UTF-8 .UTF-8 _.UTF-8 /x_y.UTF-8 ../x_y.UTF-8 x_$y.UTF-8 x_`y.UTF-8";

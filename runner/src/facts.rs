@@ -16,8 +16,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_engine::{
-    AbsolutePath, Clock, Engine, Facts, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session,
-    Transport, is_installed, makes_links, remotes, says_offline, writes_module,
+    AbsolutePath, Engine, Facts, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session, Transport,
+    is_installed, makes_links, remotes, says_offline, writes_module,
 };
 use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
@@ -27,6 +27,7 @@ use palisade_grammar::{
 use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
+use crate::clock::Zone;
 use crate::sandbox::plan::Promise;
 use crate::sandbox::{NPM_SETTINGS, is_own, public_content};
 use crate::transport::remote::View;
@@ -72,6 +73,8 @@ pub struct Surroundings {
     pub elsewhere: Option<FarNames>,
     /// This process is at the other end of the transport itself: what lies there can be looked at from here.
     pub at_target: bool,
+    /// Where policies read the time of day and the day of the week.
+    pub zone: Zone,
 }
 
 /// The file system at the other end of a transport.
@@ -140,6 +143,7 @@ impl Surroundings {
             search: Vec::new(),
             elsewhere: Some(FarNames(view)),
             at_target: false,
+            zone: self.zone.clone(),
         }
     }
 
@@ -315,7 +319,7 @@ impl Surroundings {
             temp: occasion.temp.clone(),
             scratch: occasion.scratch.clone(),
             machine: occasion.machine.clone(),
-            ..Facts::new(self.principal.clone(), self.workspace.clone(), occasion.session.clone(), clock())
+            ..Facts::new(self.principal.clone(), self.workspace.clone(), occasion.session.clone(), self.zone.now())
         }
     }
 
@@ -819,21 +823,6 @@ fn makes_directory(command: &Command) -> bool {
     command.invocation.words.first().is_some_and(|name| name == "mkdir")
 }
 
-pub(crate) fn clock() -> Clock {
-    let now = jiff::Zoned::now();
-    let time = now.time();
-    let since_midnight = |hour: i8, minute: i8, second: i8, milli: i16| {
-        ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1000 + i64::from(milli)
-    };
-    let time_of_day = since_midnight(time.hour(), time.minute(), time.second(), time.millisecond());
-    Clock {
-        now: format!("{:.3}", now.timestamp()),
-        // What is out of range is refused by the engine.
-        time_of_day_ms: u32::try_from(time_of_day).unwrap_or(u32::MAX),
-        weekday: u8::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(u8::MAX),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -922,6 +911,7 @@ mod tests {
             search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
             elsewhere: None,
             at_target: false,
+            zone: Zone::default(),
         };
         assert!(surroundings.is_installed(&place("/usr/bin/env")));
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");
@@ -967,7 +957,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_written_as_cedar_reads_it() {
-        let now = clock().now;
+        let now = Zone::default().now().now;
         assert!(now.len() == 24 && now.ends_with('Z'), "{now}");
     }
 }

@@ -21,6 +21,7 @@
 pub mod audit;
 pub mod caches;
 pub mod checkpoint;
+mod clock;
 pub mod control;
 mod diagnostics;
 pub mod dry_run;
@@ -47,6 +48,7 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
+pub use crate::clock::{UnknownZone, Zone};
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{

@@ -264,6 +264,12 @@ pub(crate) fn text(request: &Request<String>) -> String {
         let _ = write!(text, " ({})", printable(&short.granted_by.join(", ")));
     }
     let _ = writeln!(text, "\nagent {} for {}, {} s ago", printable(&short.agent), printable(&short.user), short.age_s);
+    text + &about(request)
+}
+
+/// The same without what changes while it waits.
+pub(crate) fn about(request: &Request<String>) -> String {
+    let (short, mut text) = (&request.short, String::new());
     let shell = if request.session.is_empty() { "a shell of its own" } else { request.session.as_str() };
     let _ = writeln!(text, "{} in {}, {}", printable(&request.kind), printable(&short.cwd), printable(shell));
     let _ = writeln!(text, "the whole text:\n{}", report::marked(&short.command).trim_end());

@@ -36,8 +36,9 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
         let help = "in the terminal and on the page one filters by keys: `/` searches, `a`, `d` and `w` pick a verdict";
         return Err(Trouble::new("filters go with `--follow`", help));
     }
+    let control = || config::control(&Context { config: args.config.clone(), ..Context::default() });
     if let Some(address) = &args.serve {
-        watch::page::run(&directory, address)?;
+        watch::page::run(&directory, address, control()?, args.answer)?;
         return Ok(Exit::Fine);
     }
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
@@ -45,7 +46,6 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
         let help = "use `palisade watch --follow` for plain lines, or `palisade watch --serve` for a page";
         return Err(Trouble::new("the view needs a terminal", help));
     }
-    let control = config::control(&Context { config: args.config.clone(), ..Context::default() })?;
-    watch::terminal::run(&directory, control)?;
+    watch::terminal::run(&directory, control()?)?;
     Ok(Exit::Fine)
 }

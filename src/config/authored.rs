@@ -115,6 +115,11 @@ impl Chosen {
 }
 
 impl Authored {
+    /// Where the files lie; none for a profile.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.set.path()
+    }
+
     /// What the arguments name, else what the settings name.
     ///
     /// # Errors

@@ -35,6 +35,11 @@ pub(crate) enum ConfigError {
     #[error("{place}: `sandbox.accept` names `{id}`, and there is no such policy")]
     #[diagnostic(help("`palisade policy explain-sandbox` lists the rules that can be accepted"))]
     Accept { place: String, id: String },
+    #[error("{place}: `clock.time-zone`: {unknown}")]
+    #[diagnostic(help(
+        "name one of `/usr/share/zoneinfo` (Debian's package `tzdata`), such as `Europe/Zurich` or `UTC`"
+    ))]
+    Zone { place: String, unknown: palisade_runner::UnknownZone },
     #[error("`{key}` is `{value}`, which is not {expected}")]
     Value { key: String, value: String, expected: &'static str },
     #[error("the workspace `{0}` does not exist")]

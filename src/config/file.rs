@@ -49,6 +49,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) approvals: ApprovalsTable,
     #[serde(default)]
+    pub(super) clock: ClockTable,
+    #[serde(default)]
     pub(super) control: ControlTable,
     #[serde(default)]
     pub(super) people: BTreeMap<String, PersonTable>,
@@ -62,6 +64,12 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct ApprovalsTable {
     pub(super) expire: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ClockTable {
+    pub(super) time_zone: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

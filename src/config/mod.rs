@@ -26,7 +26,7 @@ use palisade_runner::export;
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor};
 use palisade_runner::transport::Target;
-use palisade_runner::{Policies, Settings};
+use palisade_runner::{Policies, Settings, Zone};
 
 use self::authored::Set;
 use self::file::{File, exists, settings_file};
@@ -165,6 +165,14 @@ pub(crate) fn people(flags: &Context) -> Result<People, ConfigError> {
     Ok(Layers::read(flags)?.people())
 }
 
+/// The time zone in which policies read the clock.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn zone(flags: &Context) -> Result<Zone, ConfigError> {
+    Layers::read(flags)?.zone()
+}
+
 /// Where the control sockets of servers with these settings lie.
 ///
 /// # Errors
@@ -267,6 +275,7 @@ impl<'a> Layers<'a> {
                 search,
                 elsewhere: None,
                 at_target: false,
+                zone: self.zone()?,
             },
             cwd,
             targets: self.targets(&home)?,
@@ -320,6 +329,17 @@ impl<'a> Layers<'a> {
 
     fn time(&self, key: &str, get: impl Fn(&File) -> Option<String>) -> Result<Option<Duration>, ConfigError> {
         self.text(get, None).map(|text| duration(key, &text)).transpose()
+    }
+
+    /// The time zone in which policies read the clock.
+    fn zone(&self) -> Result<Zone, ConfigError> {
+        let named = self.located(|file| file.clock.time_zone.clone());
+        let unknown = |place: &Path| {
+            let place = place.display().to_string();
+            move |unknown| ConfigError::Zone { place, unknown }
+        };
+        let zone = named.map(|(place, name)| Zone::named(&name).map_err(unknown(place))).transpose()?;
+        Ok(zone.unwrap_or_default())
     }
 
     fn transport(&self) -> Result<(), ConfigError> {

@@ -1,9 +1,10 @@
-//! Who may read the page: whoever holds the token, from the page itself.
+//! Who may read the page, and who may answer on it: the one by the token, from the page itself, the other by a code besides.
 //!
 //! The token is in no cookie, since a browser sends those to every port of this machine. Another name for this address (DNS
 //! rebinding) and requests that another page makes are refused before anything is looked at.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
@@ -26,11 +27,7 @@ impl Access {
     /// # Errors
     /// If the system gives no random bytes.
     pub(super) fn new(address: SocketAddr) -> Result<Self, rustix::io::Errno> {
-        let mut random = [0; 32];
-        let mut filled = 0;
-        while let Some(rest) = random.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
-        }
+        let random = random::<32>()?;
         let hosts = [address.to_string(), format!("localhost:{}", address.port())];
         Ok(Self { hosts, token: URL_SAFE_NO_PAD.encode(random) })
     }
@@ -63,6 +60,80 @@ impl Access {
         let shown = only(headers, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         shown.is_some_and(|shown| shown.as_bytes().ct_eq(self.token.as_bytes()).into())
     }
+}
+
+/// What a person types to answer on the page. It stands in the terminal alone: in no address, no page and no process's arguments.
+#[derive(Debug)]
+pub(super) struct Code {
+    letters: String,
+    wrong: AtomicU32,
+}
+
+/// Why an answer is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shut {
+    /// The code is another.
+    Wrong,
+    /// Too many were.
+    ForGood,
+}
+
+/// Wrong codes, after which no answer is taken any more.
+const MAX_WRONG: u32 = 10;
+
+/// Letters of a code, of 5 bits each.
+const LETTERS: usize = 16;
+
+/// None that is taken for another one.
+const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+
+impl Code {
+    /// A new one, of 80 bits.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub(super) fn new() -> Result<Self, rustix::io::Errno> {
+        let letter = |byte: u8| char::from(ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'2'));
+        Ok(Self { letters: random::<LETTERS>()?.into_iter().map(letter).collect(), wrong: AtomicU32::new(0) })
+    }
+
+    /// As it is printed.
+    pub(super) fn shown(&self) -> String {
+        let mut shown = String::new();
+        for (place, letter) in self.letters.chars().enumerate() {
+            if place > 0 && place % 4 == 0 {
+                shown.push('-');
+            }
+            shown.push(letter);
+        }
+        shown
+    }
+
+    /// Whether somebody has typed it.
+    ///
+    /// # Errors
+    /// If not, or if too many were wrong before.
+    pub(super) fn opens(&self, typed: &str) -> Result<(), Shut> {
+        if self.wrong.load(Ordering::Acquire) >= MAX_WRONG {
+            return Err(Shut::ForGood);
+        }
+        let typed: String = typed.chars().filter(char::is_ascii_alphanumeric).collect();
+        if typed.to_ascii_uppercase().as_bytes().ct_eq(self.letters.as_bytes()).into() {
+            return Ok(());
+        }
+        let before = self.wrong.fetch_add(1, Ordering::AcqRel);
+        Err(if before + 1 >= MAX_WRONG { Shut::ForGood } else { Shut::Wrong })
+    }
+}
+
+/// So many random bytes.
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], rustix::io::Errno> {
+    let mut random = [0; BYTES];
+    let mut filled = 0;
+    while let Some(rest) = random.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(random)
 }
 
 /// The value of a header that is there once.
@@ -132,5 +203,23 @@ mod tests {
         ] {
             assert!(!access.has_token(&headers(pairs)), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_code_is_typed_as_a_person_types_and_guessed_ten_times() {
+        let code = Code::new().unwrap();
+        let shown = code.shown();
+        assert_eq!(shown.split('-').map(str::len).collect::<Vec<_>>(), [4; 4]);
+        assert_ne!(shown, Code::new().unwrap().shown());
+        for typed in
+            [shown.clone(), shown.to_lowercase(), shown.replace('-', ""), format!(" {} ", shown.replace('-', " "))]
+        {
+            assert_eq!(code.opens(&typed), Ok(()));
+        }
+        for guess in 1..MAX_WRONG {
+            assert_eq!(code.opens(&"2".repeat(LETTERS)), Err(Shut::Wrong), "{guess}");
+        }
+        assert_eq!(code.opens(""), Err(Shut::ForGood));
+        assert_eq!(code.opens(&shown), Err(Shut::ForGood), "also the right one");
     }
 }

@@ -109,7 +109,7 @@ fn converse(settings: &control::Settings, given: &Receiver<Given>, news: &SyncSe
 }
 
 /// What waits in all servers, whole, with what one of them refuses to tell.
-fn requests(settings: &control::Settings) -> Result<(Vec<Request<String>>, String), String> {
+pub(super) fn requests(settings: &control::Settings) -> Result<(Vec<Request<String>>, String), String> {
     let (mut requests, mut refused) = (Vec::new(), String::new());
     for server in client::servers(&settings.directory).map_err(|error| error.to_string())? {
         let waiting = match server.ask(&Ask::List) {
@@ -138,7 +138,7 @@ fn requests(settings: &control::Settings) -> Result<(Vec<Request<String>>, Strin
 }
 
 /// Gives an answer to the server whose request it is.
-fn answer(settings: &control::Settings, Given { id, yes }: Given) -> String {
+pub(super) fn answer(settings: &control::Settings, Given { id, yes }: Given) -> String {
     let servers = match client::servers(&settings.directory) {
         Ok(servers) => servers,
         Err(error) => return error.to_string(),

@@ -37,13 +37,15 @@ pub(crate) struct Model {
     /// The act of each decision, by its id.
     requests: HashMap<Box<str>, u64>,
     sessions: BTreeMap<Arc<str>, Session>,
+    /// Where the single commands of a chain stand.
+    single: BTreeMap<Arc<str>, Arc<str>>,
     servers: BTreeMap<Arc<str>, Server>,
     notices: VecDeque<Told>,
     totals: Totals,
     changed: Changed,
 }
 
-/// A session; under an empty name, all commands of a server that had a session of their own each.
+/// A session; under an empty name, the commands of one agent and one hour that had a shell of their own each, from whatever servers.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Session {
     pub(crate) key: Arc<str>,
@@ -65,6 +67,9 @@ pub(crate) struct Session {
     pub(crate) running: u64,
     /// Why it is over; `None`: it is not.
     pub(crate) ended: Option<Box<str>>,
+    /// The chains that more may come from, where it is single commands.
+    #[serde(skip)]
+    chains: BTreeSet<Arc<str>>,
 }
 
 /// A process that writes a chain.
@@ -361,7 +366,9 @@ impl Model {
     fn beside(&mut self, seen: &Seen, kind: ActKind, text: Box<str>) -> u64 {
         let record = &seen.record;
         let known = record.session.as_deref().map(|name| key(&seen.chain, name));
-        let key = known.filter(|key| self.sessions.contains_key(key)).unwrap_or_else(|| key(&seen.chain, ""));
+        let known = known.filter(|key| self.sessions.contains_key(key));
+        let key =
+            known.unwrap_or_else(|| self.single.get(&seen.chain).cloned().unwrap_or_else(|| key(&seen.chain, "")));
         self.touch(&key, seen.at, |_| ());
         self.add(seen, kind, key, text)
     }
@@ -436,8 +443,11 @@ impl Model {
     /// The session of a record that says who asked.
     fn opened(&mut self, seen: &Seen, name: &str) -> Arc<str> {
         let record = &seen.record;
-        let key = key(&seen.chain, name);
         let who = record.who.clone().unwrap_or_default();
+        let key = match name {
+            "" => self.alone(seen, &who),
+            name => key(&seen.chain, name),
+        };
         let transport = record.transport.clone().unwrap_or_default();
         let transport = [Some(transport.kind), transport.target].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let held = record.sandbox.clone().unwrap_or_default();
@@ -457,9 +467,14 @@ impl Model {
             denied: 0,
             running: 0,
             ended: None,
+            chains: BTreeSet::new(),
         };
         let session = self.sessions.entry(Arc::clone(&key)).or_insert(begun);
         (session.cwd, session.last) = (record.cwd.clone(), seen.at);
+        if name.is_empty() {
+            session.chains.insert(Arc::clone(&seen.chain));
+            session.ended = None;
+        }
         self.changed.sessions.insert(Arc::clone(&key));
         if self.sessions.len() > SESSIONS {
             let oldest = self.sessions.values().min_by_key(|session| (session.ended.is_none(), session.last));
@@ -468,6 +483,27 @@ impl Model {
             }
         }
         key
+    }
+
+    /// Where the single commands of this agent and this hour stand. What its chain had before this hour gets no more.
+    fn alone(&mut self, seen: &Seen, who: &Requester) -> Arc<str> {
+        let hour = seen.at.as_second().div_euclid(3_600);
+        let key: Arc<str> = format!("{hour}/{}/{}", who.agent, who.user).into();
+        let before = self.single.insert(Arc::clone(&seen.chain), Arc::clone(&key));
+        if let Some(before) = before.filter(|before| *before != key) {
+            self.no_more(&before, &seen.chain, "its hour is over");
+        }
+        key
+    }
+
+    /// From this chain no single command will come any more.
+    fn no_more(&mut self, key: &Arc<str>, chain: &Arc<str>, reason: &str) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.chains.remove(chain);
+        if session.chains.is_empty() {
+            (session.ended, session.running) = (Some(reason.into()), 0);
+        }
+        self.changed.sessions.insert(Arc::clone(key));
     }
 
     fn closed(&mut self, seen: &Seen) {
@@ -482,7 +518,12 @@ impl Model {
     /// A server is no more, and nothing of it either.
     fn ended(&mut self, chain: &Arc<str>, reason: Box<str>) {
         self.server(chain).ended = Some(reason.clone());
-        for session in self.sessions.values_mut().filter(|session| session.chain == *chain && session.ended.is_none()) {
+        if let Some(single) = self.single.remove(chain) {
+            self.no_more(&single, chain, &reason);
+        }
+        let of_chain =
+            |session: &&mut Session| session.chain == *chain && !session.name.is_empty() && session.ended.is_none();
+        for session in self.sessions.values_mut().filter(of_chain) {
             (session.ended, session.running) = (Some(reason.clone()), 0);
             self.changed.sessions.insert(Arc::clone(&session.key));
         }
@@ -493,6 +534,7 @@ impl Model {
             let old = self.servers.iter().find(|(_, server)| server.ended.is_some()).or(self.servers.iter().next());
             if let Some(old) = old.map(|(chain, _)| Arc::clone(chain)) {
                 self.servers.remove(&old);
+                self.single.remove(&old);
             }
         }
         self.servers.entry(Arc::clone(chain)).or_default()

@@ -1,7 +1,8 @@
 //! The page: one text that any browser on this machine shows, and the stream that fills it.
 //!
-//! It only shows. Any program of this user's could send what a page can send, so nothing is answered or changed here. The
-//! page is the same for everybody and holds nothing of the record; the stream takes the token.
+//! Any program of this user's could send what a page can send. So an answer takes more than the page has: a code that stands in the
+//! terminal of whoever started this, and nowhere else. The page is the same for everybody and holds nothing of the record; the stream
+//! takes the token.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,12 +23,15 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use palisade_runner::audit::{Followed, From};
-use serde::Serialize;
+use palisade_runner::control;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
-use super::access::Access;
+use super::access::{Access, Code, Shut};
+use super::approvals::{self, Given};
 use super::model::{Changes, Model};
+use crate::commands;
 use crate::report::{self, Trouble};
 
 /// How often the pages are told, at most.
@@ -39,12 +43,18 @@ const WAITING: usize = 32;
 /// Pages that may look at the same time.
 const PAGES: usize = 16;
 
+/// How often the servers are asked what waits, while a page looks.
+const ASKED: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer.
+const MAX_ANSWER: usize = 4096;
+
 const SKELETON: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// Serves the page on a loopback address until the process is asked to end.
-pub(crate) fn run(directory: &Path, address: &str) -> Result<(), Trouble> {
+/// Serves the page on a loopback address until the process is asked to end. With `answers`, requests can be answered there.
+pub(crate) fn run(directory: &Path, address: &str, control: control::Settings, answers: bool) -> Result<(), Trouble> {
     let address = loopback(address)?;
     let records = super::follow(directory, From::Last(super::HISTORY))?;
     let failed =
@@ -55,8 +65,14 @@ pub(crate) fn run(directory: &Path, address: &str) -> Result<(), Trouble> {
         let access = Access::new(listener.local_addr().map_err(failed)?)
             .map_err(|error| Trouble::new(format!("there is no random number for a token: {error}"), ""))?;
         report::print(&format!("{}\n", access.address()));
-        let shared = Arc::new(Shared::new(access));
-        let filled = Arc::clone(&shared);
+        let desk = answers.then(|| Desk::new(&control)).transpose();
+        let desk = desk.map_err(|error| Trouble::new(format!("there is no random number for a code: {error}"), ""))?;
+        if let Some(desk) = &desk {
+            report::print(&format!("to answer a request there, type {}\n", desk.code.shown()));
+        }
+        let shared = Arc::new(Shared::new(access, desk));
+        let (asking, filled) = (Arc::clone(&shared), Arc::clone(&shared));
+        std::thread::Builder::new().name("waiting".to_owned()).spawn(move || ask(&asking, &control)).map_err(failed)?;
         // A page that nothing fills any more would look like one on which nothing happens.
         let (filling, filled_no_more) = tokio::sync::oneshot::channel::<()>();
         let fill = move || {
@@ -98,11 +114,45 @@ async fn asked_to_end() -> io::Result<()> {
 /// What all requests have in common.
 struct Shared {
     access: Access,
+    /// Where answers are given, if they are.
+    desk: Option<Desk>,
+    waiting: Mutex<Waits>,
     page: String,
     policy: HeaderValue,
     model: Mutex<Model>,
     told: broadcast::Sender<Told>,
     seats: Arc<Semaphore>,
+}
+
+/// Where answers from the page go.
+struct Desk {
+    code: Code,
+    control: control::Settings,
+}
+
+/// What waits for a person.
+#[derive(Debug, Default)]
+struct Waits {
+    requests: Vec<Waiting>,
+    /// Why nothing is known of it.
+    said: String,
+    /// The pages have not been told.
+    is_new: bool,
+}
+
+/// A request that waits, as a page is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Waiting {
+    id: String,
+    agent: String,
+    command: String,
+    /// Since when, and until when, in milliseconds since 1970.
+    since: i64,
+    until: i64,
+    quorum: u64,
+    granted_by: Vec<String>,
+    /// All that a person has to see before an answer.
+    text: String,
 }
 
 /// What changed, for every page, and how many records there were by then.
@@ -117,13 +167,17 @@ struct Told {
 struct Message<'a> {
     #[serde(flatten)]
     changes: Changes<'a>,
+    /// What waits, if that is another than before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a [Waiting]>,
     /// Records that it was not told of in time.
     missed: u64,
 }
 
 impl Shared {
-    fn new(access: Access) -> Self {
+    fn new(access: Access, desk: Option<Desk>) -> Self {
         let page = SKELETON.replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
+        let page = page.replace("/*answers*/", if desk.is_some() { "here" } else { "" });
         let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())));
         let policy = format!(
             "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -134,7 +188,13 @@ impl Shared {
         // Base64 and our own words are a header's value; were they not, nothing could run on the page.
         let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         let (told, _) = broadcast::channel(WAITING);
-        Self { access, page, policy, model: Mutex::default(), told, seats: Arc::new(Semaphore::new(PAGES)) }
+        let (waiting, model, seats) = (Mutex::default(), Mutex::default(), Arc::new(Semaphore::new(PAGES)));
+        Self { access, desk, waiting, page, policy, model, told, seats }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waits> {
+        // Nothing that holds the lock can fail half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is shown. A thread that failed while it held the lock has left the model as it was before that record.
@@ -147,7 +207,8 @@ impl Shared {
         let model = self.model();
         let next = self.told.subscribe();
         let records = model.totals().records;
-        let json = json(&Message { changes: model.all(), missed: missed(records) });
+        let waiting = self.waiting();
+        let json = json(&Message { changes: model.all(), waiting: Some(&waiting.requests), missed: missed(records) });
         (Told { json, records }, next)
     }
 }
@@ -175,11 +236,17 @@ fn fill(shared: &Shared, records: &Receiver<Vec<Followed>>) {
             continue;
         }
         told = Instant::now();
-        if std::mem::take(&mut is_new) {
-            let mut model = shared.model();
+        let mut model = shared.model();
+        let mut waiting = shared.waiting();
+        let others_wait = std::mem::take(&mut waiting.is_new);
+        if others_wait && !waiting.said.is_empty() {
+            model.tell(std::mem::take(&mut waiting.said), false);
+        }
+        if std::mem::take(&mut is_new) || others_wait {
             if shared.told.receiver_count() > 0 {
                 let records = model.totals().records;
-                let json = json(&Message { changes: model.changes(), missed: 0 });
+                let waiting = others_wait.then_some(waiting.requests.as_slice());
+                let json = json(&Message { changes: model.changes(), waiting, missed: 0 });
                 // Whoever has left in between misses nothing.
                 let _ = shared.told.send(Told { json, records });
             }
@@ -188,10 +255,95 @@ fn fill(shared: &Shared, records: &Receiver<Vec<Followed>>) {
     }
 }
 
-/// The one way in: two places, one method.
+/// Asks the servers what waits, while a page looks: whoever looks is there to be asked.
+fn ask(shared: &Shared, control: &control::Settings) {
+    let mut complaint = String::new();
+    loop {
+        if shared.told.receiver_count() > 0 {
+            let (requests, said) = approvals::requests(control).unwrap_or_else(|said| (Vec::new(), said));
+            let mut waiting = shared.waiting();
+            let requests: Vec<Waiting> =
+                requests.iter().map(|request| Waiting::of(request, &waiting.requests)).collect();
+            let complains = std::mem::replace(&mut complaint, said.clone()) != said && !said.is_empty();
+            if complains {
+                waiting.said = said;
+            }
+            waiting.is_new |= complains || requests != waiting.requests;
+            waiting.requests = requests;
+        }
+        std::thread::sleep(ASKED);
+    }
+}
+
+impl Waiting {
+    /// A request as it stands. When it began is told once, since it is known in seconds alone.
+    fn of(request: &control::wire::Request<String>, known: &[Self]) -> Self {
+        let short = &request.short;
+        let before = |seconds: u64| i64::try_from(seconds * 1_000).unwrap_or(i64::MAX);
+        let now = jiff::Timestamp::now().as_millisecond();
+        let since = now.saturating_sub(before(short.age_s));
+        let known = known.iter().find(|known| known.id == short.id);
+        Self {
+            id: short.id.clone(),
+            agent: short.agent.clone(),
+            command: short.command.clone(),
+            since: known.map_or(since, |known| known.since),
+            until: known.map_or(now.saturating_add(before(short.expires_s)), |known| known.until),
+            quorum: short.quorum,
+            granted_by: short.granted_by.clone(),
+            text: known.map_or_else(|| commands::approvals::about(request), |known| known.text.clone()),
+        }
+    }
+}
+
+/// What a page sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    id: String,
+    /// `yes` or `no`, as the person has typed it.
+    word: String,
+    code: String,
+}
+
+impl Desk {
+    fn new(control: &control::Settings) -> Result<Self, rustix::io::Errno> {
+        Ok(Self { code: Code::new()?, control: control.clone() })
+    }
+
+    /// Gives an answer to the server whose request it is; what became of it, or why it was not given.
+    async fn take(&self, body: Body) -> (StatusCode, String) {
+        let unread = || (StatusCode::BAD_REQUEST, "this is no answer".to_owned());
+        let Ok(body) = axum::body::to_bytes(body, MAX_ANSWER).await else { return unread() };
+        let Ok(Sent { id, word, code }) = serde_json::from_slice(&body) else { return unread() };
+        match self.code.opens(&code) {
+            Ok(()) => {}
+            Err(Shut::Wrong) => return (StatusCode::FORBIDDEN, "the code is not the one that was printed".to_owned()),
+            Err(Shut::ForGood) => {
+                let said = "too many codes were wrong: answer in a terminal, or start the page again";
+                return (StatusCode::FORBIDDEN, said.to_owned());
+            }
+        }
+        let yes = match word.trim() {
+            "yes" => true,
+            "no" => false,
+            _ => return (StatusCode::BAD_REQUEST, "no answer was given: type yes or no".to_owned()),
+        };
+        let control = self.control.clone();
+        let given = tokio::task::spawn_blocking(move || approvals::answer(&control, Given { id, yes })).await;
+        given.map_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()), |said| (StatusCode::OK, said))
+    }
+}
+
+/// The one way in: three places, of which one takes something.
 async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let answer = match shared.access.is_ours(request.headers()) {
         Err(status) => status.into_response(),
+        Ok(()) if request.uri().path() == "/answer" && request.method() == Method::POST => match &shared.desk {
+            None => StatusCode::NOT_FOUND.into_response(),
+            Some(_) if !shared.access.has_token(request.headers()) => StatusCode::UNAUTHORIZED.into_response(),
+            Some(desk) => desk.take(request.into_body()).await.into_response(),
+        },
         Ok(()) if request.method() != Method::GET => StatusCode::METHOD_NOT_ALLOWED.into_response(),
         Ok(()) => match request.uri().path() {
             "/" => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], shared.page.clone()).into_response(),
@@ -268,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_page_that_falls_behind_is_told_of_all_there_is_and_of_what_it_missed() {
-        let shared = Arc::new(Shared::new(Access::new("127.0.0.1:1".parse().unwrap()).unwrap()));
+        let shared = Arc::new(Shared::new(Access::new("127.0.0.1:1".parse().unwrap()).unwrap(), None));
         let seat = Arc::clone(&shared.seats).try_acquire_owned().unwrap();
         let mut page = pin!(turns(Arc::clone(&shared), seat));
         let mut told = || {
@@ -284,7 +436,7 @@ mod tests {
         let tell = |batch: Vec<Followed>| {
             let mut model = shared.model();
             batch.iter().for_each(|one| model.take(one));
-            let changes = json(&Message { changes: model.changes(), missed: 0 });
+            let changes = json(&Message { changes: model.changes(), waiting: None, missed: 0 });
             let records = model.totals().records;
             shared.told.send(Told { json: changes, records }).unwrap();
             model.seen();

@@ -24,7 +24,7 @@ pub(crate) const DAVE: u32 = 48_153;
 /// A world whose agent is a user of its own, and whose control sockets are for all.
 pub(crate) struct Office {
     pub(crate) world: World,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Office {

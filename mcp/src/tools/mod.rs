@@ -69,7 +69,7 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: job::READ,
-        description: "Wait `wait_ms` for a job's end; what it has printed since `cursor`.",
+        description: "Wait for a job, and read it.",
         hints: [true, false, true, false],
         parameters: &[
             ("job", "string", "", true),

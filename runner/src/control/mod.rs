@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use palisade_engine::{AbsolutePath, Approval, Authority, Channel, Engine, Facts, Oversight, Principal, Session};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::clock::Zone;
+
 pub use self::server::Door;
 
 /// What every name of a server's socket ends in; before it stands the chain of its record.
@@ -55,11 +57,11 @@ impl People {
 
 /// Whether policy lets a user read the record that the account `owner` holds. No server is asked: whoever can read the files could do
 /// without this, and is told no all the same.
-pub fn may_read_record(engine: &Engine, people: &People, user: &str, owner: &str) -> Authority {
+pub fn may_read_record(engine: &Engine, people: &People, zone: &Zone, user: &str, owner: &str) -> Authority {
     let no = |why: &str| Authority { allowed: false, policies: Vec::new(), why: why.to_owned() };
     let Some(root) = AbsolutePath::new("/") else { return no("there is no root directory") };
     let principal = Principal::os_user("", owner, BTreeSet::new());
-    let facts = Facts::new(principal, root, Session::opened(""), crate::facts::clock());
+    let facts = Facts::new(principal, root, Session::opened(""), zone.now());
     let person = Approval { user: user.to_owned(), roles: people.roles(user), via: Channel::Terminal };
     engine.oversees(&facts, &person, &Oversight::ReadRecord { owner: owner.to_owned() })
 }

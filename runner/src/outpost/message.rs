@@ -131,6 +131,8 @@ pub struct Init {
     pub(crate) accept: BTreeSet<String>,
     /// The variables of the login that shells see, besides those that every session does.
     pub(crate) passed: Vec<String>,
+    /// The time zone in which policies read the clock; none: that of the far end.
+    pub(crate) zone: Option<String>,
 }
 
 /// The far end stands.

@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::held::{Held, brought};
 use super::message::{Answer, Frames, Init, Launch, Launched, MAX_ORDER, Numbered, Order, Ready, encode};
 use super::{attach, stood};
+use crate::clock::Zone;
 use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
@@ -195,6 +196,7 @@ impl Station {
             search: search_path(&environment),
             elsewhere: None,
             at_target: true,
+            zone: zone(&init)?,
         };
         // Nothing keeps masks on here while a session lives, so that a rule by name is held only where the settings accept that.
         let paths_held = init.level != Level::Compat && probe().mounts && engine.paths_held_without_masks(&init.accept);
@@ -428,6 +430,12 @@ impl Station {
 fn environment(init: &Init, start: &AbsolutePath) -> Result<Vec<(std::ffi::OsString, std::ffi::OsString)>, Failure> {
     let places = Places { home: init.home.as_str().into(), workspace: start.as_str().into() };
     child_environment(std::env::vars_os(), &init.passed, &places).map_err(Failure::of)
+}
+
+/// Where policies read the clock: as on the server's side, if its settings say so.
+fn zone(init: &Init) -> Result<Zone, Failure> {
+    let named = init.zone.as_deref().map(Zone::named).transpose();
+    named.map(Option::unwrap_or_default).map_err(Failure::of)
 }
 
 fn identity(stream: &OwnedFd) -> Option<(u64, u64)> {

@@ -237,7 +237,9 @@ impl Pipeline {
         let facts = self.facts_in(ground, session, client);
         let engine = self.settings.engine.now();
         let files = files(self.workspace_of(ground), &plan)?;
-        let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &Act::Restore, &files));
+        // What others have changed since is a conflict, and left alone unless it is forced. From outside it is not the session that asks.
+        let act = Act::Restore { own: person.is_none() && !terms.force };
+        let mut report = tokio::task::block_in_place(|| engine.judge_on(&facts, &act, &files));
         let redactor = self.settings.redactor.keyed(session);
         let account = Account { session, ground };
         let mut explained = short(&report, &redactor);
@@ -272,7 +274,7 @@ impl Pipeline {
                 None => {
                     let binds = bound::restore(session, prospect.to.id.as_str(), terms.force, &facts, &plan, &report);
                     let (files, report, explained) = (&files, &report, &explained);
-                    let way = Way { id, binds, session, facts: &facts, files, report, explained };
+                    let way = Way { id, binds, session, facts: &facts, act: &act, files, report, explained };
                     match self.register_restore(way, self.in_words(&prospect.to, &plan), self.opened_by(&plan)) {
                         Asked::Granted(id, people) => Some((id, people)),
                         Asked::Waits(id) => return Ok(self.without_yes(explained, id, self.standing(Some(id)))),
@@ -285,7 +287,7 @@ impl Pipeline {
                 return Ok(self.not_gone_back(&prospect.to, explained, self.audit.head()));
             };
             let shown = report;
-            let again = || engine.approve_on(&facts, &Act::Restore, &files, &shown, &people);
+            let again = || engine.approve_on(&facts, &act, &files, &shown, &people);
             report = tokio::task::block_in_place(again);
             explained = short(&report, &redactor);
             yes = Yes { ask: None, under: Some(id) };

@@ -483,6 +483,7 @@ impl Pipeline {
             limits: settings.limits,
             accept: settings.accept.clone(),
             passed: passed_names(&settings.environment),
+            zone: settings.surroundings.zone.name().map(str::to_owned),
         };
         Some((outpost::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
     }

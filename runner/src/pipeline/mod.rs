@@ -756,6 +756,9 @@ impl Pipeline {
     }
 
     /// What a yes to this opens beyond what the kernel holds sessions to.
+    ///
+    /// # Errors
+    /// If the kernel could not hold what policy forbids below that.
     fn opens(&self, question: &Question) -> Result<BTreeMap<AbsolutePath, Rights>, Failure> {
         let mut opened: BTreeMap<AbsolutePath, Rights> = bound::opens(question).into_iter().collect();
         if opened.is_empty() {
@@ -773,6 +776,10 @@ impl Pipeline {
             let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(*rights));
             !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
         });
+        // A person is not asked for what could not be done.
+        if let Some(plan::Hole { outer, inner }) = self.plans.hole(&engine, question.facts(), &opened) {
+            return Err(self.failure(&SessionError::Closed { outer, inner }));
+        }
         Ok(opened)
     }
 

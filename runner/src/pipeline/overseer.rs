@@ -51,6 +51,7 @@ pub(super) struct Way<'a> {
     pub(super) binds: crate::audit::Digest,
     pub(super) session: &'a str,
     pub(super) facts: &'a Facts,
+    pub(super) act: &'a Act,
     pub(super) files: &'a [(FileAction, AbsolutePath)],
     pub(super) report: &'a Report,
     pub(super) explained: &'a Explained,
@@ -70,7 +71,7 @@ pub(super) struct Visit<'a> {
 pub(super) enum Lifts {
     Script(Box<Question>),
     Acts { facts: Box<Facts>, acts: Vec<(Act, Report)>, typed: Option<Box<Question>> },
-    Restore { facts: Box<Facts>, files: Vec<(FileAction, AbsolutePath)>, report: Box<Report> },
+    Restore { facts: Box<Facts>, act: Act, files: Vec<(FileAction, AbsolutePath)>, report: Box<Report> },
     Execution { open: Arc<[Open]> },
 }
 
@@ -195,7 +196,7 @@ impl Pipeline {
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
     pub(super) fn register_restore(&self, way: Way<'_>, what: Redacted, opens: Vec<Redacted>) -> Asked {
-        let Way { id, binds, session, facts, files, report, explained } = way;
+        let Way { id, binds, session, facts, act, files, report, explained } = way;
         let about = || About {
             kind: "restore",
             explained: Explained { command: what, ..explained.clone() },
@@ -208,6 +209,7 @@ impl Pipeline {
             running: None,
             lifts: Lifts::Restore {
                 facts: Box::new(facts.clone()),
+                act: act.clone(),
                 files: files.to_vec(),
                 report: Box::new(report.clone()),
             },
@@ -507,9 +509,7 @@ impl Pipeline {
         let engine = self.settings.engine.now();
         match &about.lifts {
             Lifts::Script(question) => engine.may_approve(question, person),
-            Lifts::Restore { facts, files, report } => {
-                engine.may_approve_on(facts, &Act::Restore, files, report, person)
-            }
+            Lifts::Restore { facts, act, files, report } => engine.may_approve_on(facts, act, files, report, person),
             Lifts::Execution { open } => first_no(open.iter().map(|open| open.authority(&engine, person))),
             Lifts::Acts { facts, acts, typed } => {
                 let asked = acts.iter().filter(|(_, report)| report.decision == Decision::Ask);

@@ -35,27 +35,14 @@ impl Plans {
         extra: &BTreeMap<AbsolutePath, Rights>,
         settings: &Settings,
     ) -> Result<SandboxPlan, Hole> {
-        let from = format!(
-            "{} {:?} {:?} {} {} {}",
-            engine.policy_set(),
-            facts.principal,
-            facts.transport,
-            facts.host,
-            facts.workspace,
-            facts.cwd
-        );
-        let mut rights = self.rights(engine, facts, from);
-        if !extra.is_empty() {
-            let mut wider = (*rights).clone();
-            for (path, opened) in extra {
-                // What is granted above a root counts for it too, and must not look as if it were taken back there.
-                let above =
-                    path.ancestors().filter_map(|outer| rights.get(&outer)).fold(Rights::NONE, |all, more| all | *more);
-                *wider.entry(path.clone()).or_insert(above) |= *opened;
-            }
-            rights = Arc::new(wider);
-        }
+        let from = origin(engine, facts);
+        let rights = wider(self.rights(engine, facts, from), extra);
         plan::with_own(engine, facts, &rights, settings.level, settings.limits)
+    }
+
+    /// What policy forbids below what is opened, and nothing could keep from a session that has it.
+    pub(super) fn hole(&self, engine: &Engine, facts: &Facts, extra: &BTreeMap<AbsolutePath, Rights>) -> Option<Hole> {
+        plan::hole(&wider(self.rights(engine, facts, origin(engine, facts)), extra))
     }
 
     fn rights(&self, engine: &Engine, facts: &Facts, from: String) -> Arc<BTreeMap<AbsolutePath, Rights>> {
@@ -71,4 +58,27 @@ impl Plans {
         *last = Some(Derived { at, from, rights: Arc::clone(&rights) });
         rights
     }
+}
+
+/// The policies and everything of the facts that rules may depend on, but the clock and the session itself.
+fn origin(engine: &Engine, facts: &Facts) -> String {
+    let Facts { principal, transport, host, workspace, cwd, .. } = facts;
+    format!("{} {principal:?} {transport:?} {host} {workspace} {cwd}", engine.policy_set())
+}
+
+/// The rights with what is opened beyond them.
+fn wider(
+    rights: Arc<BTreeMap<AbsolutePath, Rights>>,
+    extra: &BTreeMap<AbsolutePath, Rights>,
+) -> Arc<BTreeMap<AbsolutePath, Rights>> {
+    if extra.is_empty() {
+        return rights;
+    }
+    let mut wider = (*rights).clone();
+    for (path, opened) in extra {
+        // What is granted above a root counts for it too, and must not look as if it were taken back there.
+        let above = path.ancestors().filter_map(|outer| rights.get(&outer)).fold(Rights::NONE, |all, more| all | *more);
+        *wider.entry(path.clone()).or_insert(above) |= *opened;
+    }
+    Arc::new(wider)
 }

@@ -537,6 +537,11 @@ fn planned(
     Ok((plan, missing))
 }
 
+/// What policy forbids below what it permits, and neither Landlock nor a mask can keep from a session with these rights.
+pub fn hole(rights: &BTreeMap<AbsolutePath, Rights>) -> Option<Hole> {
+    if super::probe().mounts { masks::of_holes(rights).err() } else { holes(rights).next() }
+}
+
 /// Landlock cannot take back below what it grants above.
 fn holes(rights: &BTreeMap<AbsolutePath, Rights>) -> impl Iterator<Item = Hole> {
     rights.iter().filter_map(|(inner, allowed)| {

@@ -39,6 +39,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
             search: facts::search_path(&environment),
             elsewhere: None,
             at_target: false,
+            zone: palisade_runner::Zone::default(),
         },
         cwd: workspace,
         targets: std::collections::BTreeMap::new(),

@@ -37,7 +37,7 @@ pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, Troub
     let flags = Context { config: config.map(Path::to_owned), ..Context::default() };
     let engine = Authored::running(&flags)?.engine_for(&flags)?;
     let (user, owner) = (config::os_user(), user_name(about.uid()));
-    let authority = may_read_record(&engine, &config::people(&flags)?, &user, &owner);
+    let authority = may_read_record(&engine, &config::people(&flags)?, &config::zone(&flags)?, &user, &owner);
     if !authority.allowed {
         let policies = authority.policies.join(", ");
         let policies = if policies.is_empty() { String::new() } else { format!(" ({policies})") };

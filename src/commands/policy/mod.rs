@@ -7,6 +7,7 @@ mod sandbox;
 mod show;
 mod test;
 mod validate;
+mod watch;
 
 pub(crate) use self::sandbox::plan_of;
 use crate::args::{Policy, PolicyAction};
@@ -22,5 +23,6 @@ pub(crate) fn run(args: &Policy) -> Result<Exit, Trouble> {
         PolicyAction::Diff(args) => diff::run(args),
         PolicyAction::ExplainSandbox(args) => sandbox::run(args),
         PolicyAction::Show(args) => show::run(args),
+        PolicyAction::Watch(args) => watch::run(&args.set),
     }
 }

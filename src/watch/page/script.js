@@ -5,6 +5,8 @@
   const SHOWN = 300;    // rows that are drawn; more on request
   const KEPT = 5000;    // acts that are kept, as on the server
   const SESSIONS = 1000;
+  const AGES = 5000;    // milliseconds between two drawings, while something waits
+  const ANSWERS = document.body.dataset.answers === "here";
   const TURN = 150;     // milliseconds between two drawings, while records come
 
   // Characters that move a cursor, turn text around or cannot be seen.
@@ -12,6 +14,8 @@
 
   const acts = new Map();
   const sessions = new Map();
+  const waiting = new Map(); // what waits for a person, by the decision's id
+  const boxes = new Map();
   let notices = [];
   let totals = { records: 0, allowed: 0, asked: 0, denied: 0, refused: 0, redactions: 0, alarms: 0 };
   let servers = 0;
@@ -65,6 +69,13 @@
     return `${Math.floor(micros / 6e7)} min ${Math.floor(micros / 1e6) % 60} s`;
   }
 
+  /** In the largest unit of which there are two. */
+  function age(milliseconds) {
+    const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+    if (seconds < 120) return `${seconds} s`;
+    return seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`;
+  }
+
   function amount(bytes) {
     if (bytes < 1024) return `${bytes} B`;
     return bytes < 1048576 ? `${Math.floor(bytes / 1024)} KiB` : `${Math.floor(bytes / 1048576)} MiB`;
@@ -78,6 +89,7 @@
   function fits(act) {
     if (chosen.session && act.session !== chosen.session) return false;
     if (chosen.verdict === "ask" && act.verdict !== "ask") return false;
+    if (chosen.verdict === "waiting" && !waiting.has(act.request)) return false;
     if (chosen.verdict === "refused" && !wasRefused(act) && act.kind !== "refusal") return false;
     if ((chosen.verdict === "allow" || chosen.verdict === "deny") && strictest(act) !== chosen.verdict) return false;
     if (!chosen.search) return true;
@@ -101,7 +113,7 @@
     if (act.outcome) return [`${act.outcome.text} · ${duration(act.outcome.micros)}`, act.outcome.fine ? "" : "ask"];
     const answer = act.answers?.at(-1);
     if (answer) return [`${answer.granted ? (act.used ? "granted, used," : "granted") : "refused"} by ${answer.by}`, answer.granted ? "allow" : "deny"];
-    if (act.verdict === "ask") return ["not answered", "ask"];
+    if (act.verdict === "ask") return waiting.has(act.request) ? [`waits ${age(Date.now() - waiting.get(act.request).since)}`, "ask"] : ["no answer", ""];
     if (act.verdict === "deny") return [act.reasons?.[0]?.policy || act.policies?.[0] || "no permit", ""];
     if (act.kind !== "command") return ["", ""];
     return sessions.get(act.session)?.ended ? ["no end on record", "ask"] : ["running", "allow"];
@@ -112,9 +124,10 @@
   let due = 0;
   function draw() {
     if (due) return;
-    due = setTimeout(() => { due = 0; drawTotals(); drawNotices(); drawSessions(); drawList(); drawDetail(); }, TURN);
+    due = setTimeout(() => { due = 0; drawAll(); }, TURN);
   }
-  function drawNow() { clearTimeout(due); due = 0; drawTotals(); drawNotices(); drawSessions(); drawList(); drawDetail(); }
+  function drawNow() { clearTimeout(due); due = 0; drawAll(); }
+  function drawAll() { drawTotals(); drawNotices(); drawWaiting(); drawSessions(); drawList(); drawDetail(); }
 
   function drawTotals() {
     const button = (name, count, word) => {
@@ -126,7 +139,7 @@
     };
     at("totals").replaceChildren(
       button("allow", totals.allowed, "allowed"), button("ask", totals.asked, "asked"), button("deny", totals.denied, "denied"),
-      button("refusal", totals.refused, "refused at execve"),
+      button("refusal", totals.refused, "refused at execve"), button("waiting", waiting.size, "waiting"),
       make("span", "", make("b", "", totals.redactions), "redacted"), make("span", "", make("b", "", totals.records), "records"),
       make("span", "", make("b", "", servers), servers === 1 ? "server" : "servers"));
   }
@@ -134,6 +147,61 @@
   function drawNotices() {
     const shown = notices.slice(-3).map((notice) => make("div", notice.alarm ? "alarm" : "", notice.text));
     at("alarms").replaceChildren(...shown);
+  }
+
+  /** A box for each request. One that is there stays as it is, with what somebody is about to type. */
+  function drawWaiting() {
+    at("waiting").hidden = waiting.size === 0;
+    for (const [id, box] of boxes) {
+      if (waiting.has(id)) continue;
+      box.remove();
+      boxes.delete(id);
+    }
+    for (const request of waiting.values()) {
+      if (!boxes.has(request.id)) {
+        boxes.set(request.id, asked(request));
+        at("waiting").append(boxes.get(request.id));
+      }
+      const by = request.granted_by.length ? ` (${request.granted_by.join(", ")})` : "";
+      const yes = request.quorum > 1 ? `, ${request.granted_by.length} of ${request.quorum} have said yes${by}` : "";
+      const time = boxes.get(request.id).querySelector("time");
+      time.replaceChildren();
+      put(time, `waits ${age(Date.now() - request.since)}, ${age(request.until - Date.now())} left${yes}`);
+    }
+  }
+
+  function asked(request) {
+    const box = make("details", "", make("summary", "", make("time"), make("span", "agent", request.agent), make("span", "text", request.command)),
+      make("pre", "", request.text));
+    if (!ANSWERS) return put(box, make("div", "", `Answer in a terminal: palisade approvals grant ${request.id}`));
+    const field = (type, label) => {
+      const input = make("input");
+      input.type = type;
+      input.autocomplete = "off";
+      input.placeholder = label;
+      input.setAttribute("aria-label", label);
+      return input;
+    };
+    const code = field("password", "The code that palisade printed"), word = field("text", "yes or no");
+    const send = make("button", "", "Answer"), said = make("span", "said");
+    send.type = "button";
+    said.setAttribute("role", "status");
+    send.onclick = async () => {
+      send.disabled = true;
+      said.replaceChildren();
+      try {
+        const body = JSON.stringify({ id: request.id, word: word.value, code: code.value });
+        const headers = { authorization: `Bearer ${sessionStorage.getItem("token")}`, "content-type": "application/json" };
+        const answer = await fetch("/answer", { method: "POST", headers, body, cache: "no-store", credentials: "omit" });
+        put(said, await answer.text());
+      } catch {
+        put(said, "The answer did not arrive.");
+      }
+      send.disabled = false;
+      word.value = "";
+    };
+    word.onkeydown = (event) => { if (event.key === "Enter") send.click(); };
+    return put(box, make("div", "answer", code, word, send, said));
   }
 
   function drawSessions() {
@@ -218,7 +286,7 @@
     const title = (text) => put(panel, make("h2", "", text));
     if (act.words) put(panel, make("h2", "", "Reason given"), make("div", "words", act.words));
     if (act.verdict === "ask" && !act.answers) {
-      put(panel, make("h2", "", "Approval"), make("div", "", "Nobody has answered on record. This page only shows; answer in a terminal: palisade approvals"));
+      put(panel, make("h2", "", "Approval"), make("div", "", "Nobody has answered on record."));
     }
     if (act.reasons || act.errors) title("Why");
     for (const reason of act.reasons ?? []) {
@@ -293,7 +361,7 @@
   at("export").onclick = save;
   at("search").oninput = (event) => { chosen.search = event.target.value.toLowerCase(); chosen.rows = SHOWN; drawNow(); };
   document.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("#waiting")) return;
     if (event.target === at("search")) {
       if (event.key === "Escape" || event.key === "Enter") at("list").focus();
       return;
@@ -323,6 +391,10 @@
     // What came while this page was being told of all there is comes twice.
     notices = [...notices, ...told.notices.filter((notice) => !notices.some((known) => known.id === notice.id))].slice(-100);
     if (told.missed) notices.push({ text: `This page was too slow and missed ${told.missed} records; it shows all there is again.`, alarm: false });
+    if (told.waiting) {
+      waiting.clear();
+      for (const request of told.waiting) waiting.set(request.id, request);
+    }
     ({ totals, servers } = told);
     draw();
   }
@@ -371,5 +443,6 @@
   }
 
   drawNow();
+  setInterval(() => { if (waiting.size) draw(); }, AGES);
   follow();
 })();
