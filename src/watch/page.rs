@@ -270,6 +270,9 @@ fn ask(shared: &Shared, control: &control::Settings) {
             }
             waiting.is_new |= complains || requests != waiting.requests;
             waiting.requests = requests;
+        } else {
+            // The next page that looks is told what waits by then.
+            shared.waiting().requests.clear();
         }
         std::thread::sleep(ASKED);
     }
