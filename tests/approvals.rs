@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::people::{AGENT, CAROL, DAVE, Office, call, only, until};
+use crate::support::terminal::Terminal;
 use crate::support::world::World;
 
 /// A site where pushing takes a yes of those with the role `approver`, and deploying of two.
@@ -259,6 +261,39 @@ fn a_person_is_told_what_is_not_shown() {
             hidden,
             "{told}"
         );
+    }
+}
+
+/// Of the windows of one tmux those are the person's that were there before the agent's client. It could have opened any other.
+#[test]
+fn a_window_that_was_open_before_the_client_is_a_persons() {
+    let world = World::new();
+    let Some(terminal) = Terminal::open("windows", (150, 40), &world.palisade(), "exec sh") else { return };
+    terminal.shows(&["#"]);
+    // The kernel tells when a process began in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(20));
+    let (into, out) = (world.path("into"), world.path("out"));
+    assert!(Command::new("mkfifo").args([&into, &out]).status().expect("mkfifo").success());
+    let program = env!("CARGO_BIN_EXE_palisade");
+    let (work, shown) = (world.workspace().display().to_string(), [into.display(), out.display()]);
+    terminal.window(&format!("cd {work}; {program} serve --agent asker < {} > {}; exit $?", shown[0], shown[1]), true);
+    let mut into = fs::OpenOptions::new().write(true).open(&into).expect("a pipe");
+    let mut lines = BufReader::new(fs::File::open(&out).expect("a pipe")).lines();
+    let mut ask = |message: &Value| -> Value {
+        writeln!(into, "{message}").expect("written");
+        serde_json::from_str(&lines.next().expect("a line").expect("readable")).expect("JSON")
+    };
+    let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    ask(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello }));
+    let push = json!({ "name": "exec", "arguments": { "command": "git push origin main", "yield_ms": 0 } });
+    let waiting = ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": push }));
+    let id = waits(&waiting["result"]["structuredContent"]);
+    terminal.window("exec sh", false);
+    for (window, said) in [("2", "your terminal is younger than the agent's client"), ("0", "granted by")] {
+        terminal.choose(window);
+        terminal.types(&format!("{program} approvals grant {id} --yes"));
+        terminal.press(&["Enter"]);
+        terminal.shows(&[said]);
     }
 }
 

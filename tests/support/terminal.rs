@@ -57,6 +57,18 @@ impl Terminal {
         self.call(&["send-keys", "-l", text]);
     }
 
+    /// Opens one more window, which runs this; with `behind`, the one that is shown stays.
+    pub(crate) fn window(&self, script: &str, behind: bool) {
+        let stays = if behind { ["-d"].as_slice() } else { &[] };
+        let opened = self.call(&[&["new-window"], stays, &["sh", "-c", script]].concat());
+        assert!(opened.status.success(), "{opened:?}");
+    }
+
+    /// Shows the window of this number, from 0.
+    pub(crate) fn choose(&self, window: &str) {
+        self.call(&["select-window", "-t", window]);
+    }
+
     /// Gives the window another size.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         self.call(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);
