@@ -283,7 +283,8 @@ fn a_window_that_was_open_before_the_client_is_a_persons() {
         writeln!(into, "{message}").expect("written");
         serde_json::from_str(&lines.next().expect("a line").expect("readable")).expect("JSON")
     };
-    let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    let hello =
+        json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
     ask(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello }));
     let push = json!({ "name": "exec", "arguments": { "command": "git push origin main", "yield_ms": 0 } });
     let waiting = ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": push }));

@@ -49,6 +49,7 @@ mod sh;
 mod ssh_config;
 mod stands;
 mod stop;
+mod suggest;
 mod support;
 mod survives;
 mod tasks;
