@@ -268,8 +268,10 @@ fn a_person_is_told_what_is_not_shown() {
 #[test]
 fn a_window_that_was_open_before_the_client_is_a_persons() {
     let world = World::new();
-    let Some(terminal) = Terminal::open("windows", (150, 40), &world.palisade(), "exec sh") else { return };
-    terminal.shows(&["#"]);
+    let Some(terminal) = Terminal::open("windows", (150, 40), &world.palisade(), "PS1='ready ' exec sh") else {
+        return;
+    };
+    terminal.shows(&["ready"]);
     // The kernel tells when a process began in hundredths of a second.
     std::thread::sleep(Duration::from_millis(20));
     let (into, out) = (world.path("into"), world.path("out"));
@@ -307,8 +309,9 @@ fn nobody_is_asked_for_what_could_not_be_done() {
         server.exec(1, command);
         let result = server.receive()["result"].clone();
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
-        assert_eq!(result["structuredContent"]["status"], "failed", "{command}: {result}");
-        assert!(text.contains("a yes could not be carried out") && text.contains("--write DIR"), "{command}: {text}");
+        assert_eq!(result["structuredContent"]["status"], "denied", "{command}: {result}");
+        assert!(text.contains("Nobody is asked: a yes would open `") && text.contains("$TMPDIR"), "{command}: {text}");
+        assert!(text.contains("ask-write-outside-workspace") && text.chars().count() <= 400, "{command}: {text}");
     }
     assert!(world.record().iter().all(|line| line["kind"] != "outcome" && line["kind"] != "approval"));
 }

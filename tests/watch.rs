@@ -450,6 +450,33 @@ fn a_request_is_answered_on_the_page() {
         let fits = "[document.documentElement.scrollWidth <= innerWidth, document.querySelector('#waiting button').offsetWidth > 0]";
         assert_eq!(browser.value(fits), json!([true, true]), "{width}");
     }
+    // A screen reader tells what each is for, and keys that are typed into a field are the field's.
+    let tree = browser.call("Accessibility.getFullAXTree", &json!({}));
+    let nodes = tree["nodes"].as_array().expect("nodes");
+    let named = |role: &str, name: &str| {
+        nodes.iter().any(|node| node["role"]["value"] == role && node["name"]["value"] == name)
+    };
+    for (role, name) in [
+        ("region", "Waiting for an answer"),
+        ("textbox", "The code that palisade printed"),
+        ("textbox", "yes or no"),
+        ("button", "Answer"),
+        ("navigation", "Sessions"),
+        ("listbox", "What was done"),
+    ] {
+        assert!(named(role, name), "{role} {name}");
+    }
+    let key = |browser: &mut Browser, key: &str| {
+        let down = json!({ "type": "keyDown", "key": key, "text": key });
+        browser.call("Input.dispatchKeyEvent", &down);
+    };
+    let pressed = "document.querySelector('#totals .ask').closest('button').getAttribute('aria-pressed')";
+    key(&mut browser, "w");
+    browser.comes_true(&format!("{pressed} === 'true'"));
+    browser.value("document.querySelectorAll('#waiting input')[1].focus()");
+    key(&mut browser, "w");
+    browser.comes_true("document.querySelectorAll('#waiting input')[1].value === 'w'");
+    assert_eq!(browser.value(pressed), json!("true"));
     let types = |code: &str, word: &str| {
         format!(
             "{{ const [code, word] = document.querySelectorAll('#waiting input'); code.value = '{code}'; word.value = '{word}'; document.querySelector('#waiting button').click(); }}"
@@ -465,7 +492,8 @@ fn a_request_is_answered_on_the_page() {
     browser.comes_true("document.querySelectorAll('.act').length === 1");
     browser.value(&types(&code.to_lowercase(), "yes"));
     browser.comes_true("document.querySelectorAll('#waiting details').length === 0");
-    assert_eq!(call(&mut server, "exec", &ask)["status"], "running");
+    let ran = call(&mut server, "exec", &ask);
+    assert!(ran["status"] == "running" || ran["status"] == "done", "{ran}");
     let record = office.world.record();
     let approval = record.iter().find(|line| line["kind"] == "approval").expect("on record");
     assert_eq!((&approval["of"], &approval["by"], &approval["from"]), (&json!(id), &json!("root"), &json!("control")));

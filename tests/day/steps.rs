@@ -77,6 +77,8 @@ impl Ending {
         let run = result["status"].as_str().unwrap_or("none");
         let decided = match run {
             "approval_required" => Some(ASK),
+            // `check` says what policy says; that the kernel could not hold a yes to it is known where it would run.
+            "denied" if nobody_is_asked(result) => Some(ASK),
             "denied" => Some(DENY),
             _ => Some(ALLOW),
         };
@@ -118,6 +120,13 @@ impl Step {
         };
         ended && self.prints.iter().all(|text| output.contains(text))
     }
+}
+
+/// A person would be asked, if a yes could be carried out.
+fn nobody_is_asked(result: &Value) -> bool {
+    let told = result["verdict"]["reasons"].as_array().into_iter().flatten();
+    let mut reasons = told.filter_map(|reason| reason["reason"].as_str());
+    reasons.any(|reason| reason.contains("Nobody is asked: a yes would open "))
 }
 
 fn reasons(result: &Value) -> Vec<String> {

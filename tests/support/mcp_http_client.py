@@ -76,7 +76,7 @@ async def main():
         async def hears(progress, total, message):
             heard.append(message)
 
-        slow = {"command": "for n in 1 2 3 4 5 6 7; do echo step $n; sleep 1; done", "yield_ms": 60000}
+        slow = {"command": "for n in 1 2 3 4 5 6 7 8 9; do echo step $n; sleep 1; done", "yield_ms": 60000}
         out["slow"] = seen(await client.call_tool("exec", slow, progress_callback=hears))
         out["heard"] = heard
         await call("closed", "session_close", session=session)

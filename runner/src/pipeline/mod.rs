@@ -397,17 +397,23 @@ impl Pipeline {
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         match verdict {
             Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
-            Verdict::Ask(question) => Ok(Outcome::Ask(Box::new(Pending {
-                opens: tokio::task::block_in_place(|| self.opens(&question))?,
-                question,
-                call,
-                scripts: seat.scripts,
-                state: seat.state(),
-                req: decided.req,
-                explained: decided.explained,
-                decision: decided.note,
-                anchor: decided.anchor,
-            }))),
+            Verdict::Ask(question) => {
+                let opens = tokio::task::block_in_place(|| self.opens(&question))?;
+                if let Some(hole) = self.hole(&question, &opens) {
+                    return Ok(Outcome::Denied(self.could_not_be_done(decided, &hole)));
+                }
+                Ok(Outcome::Ask(Box::new(Pending {
+                    opens,
+                    question,
+                    call,
+                    scripts: seat.scripts,
+                    state: seat.state(),
+                    req: decided.req,
+                    explained: decided.explained,
+                    decision: decided.note,
+                    anchor: decided.anchor,
+                })))
+            }
             Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
@@ -756,9 +762,6 @@ impl Pipeline {
     }
 
     /// What a yes to this opens beyond what the kernel holds sessions to.
-    ///
-    /// # Errors
-    /// If the kernel could not hold what policy forbids below that.
     fn opens(&self, question: &Question) -> Result<BTreeMap<AbsolutePath, Rights>, Failure> {
         let mut opened: BTreeMap<AbsolutePath, Rights> = bound::opens(question).into_iter().collect();
         if opened.is_empty() {
@@ -776,11 +779,24 @@ impl Pipeline {
             let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(*rights));
             !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
         });
-        // A person is not asked for what could not be done.
-        if let Some(plan::Hole { outer, inner }) = self.plans.hole(&engine, question.facts(), &opened) {
-            return Err(self.failure(&SessionError::Closed { outer, inner }));
-        }
         Ok(opened)
+    }
+
+    /// What policy forbids below what a yes would open, and the kernel could not keep from the command.
+    fn hole(&self, question: &Question, opens: &BTreeMap<AbsolutePath, Rights>) -> Option<plan::Hole> {
+        let engine = self.settings.engine.now();
+        (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), opens)).flatten()
+    }
+
+    /// What is told where a yes would open what policy forbids. On record it stands as a question that nobody was asked.
+    fn could_not_be_done(&self, decided: Decided, plan::Hole { outer, inner }: &plan::Hole) -> Refusal {
+        let Decided { mut explained, anchor, note, .. } = decided;
+        if let Some(first) = explained.reasons.first_mut() {
+            let why =
+                format!(" Nobody is asked: a yes would open `{outer}`, and with it `{inner}`, which policy forbids.");
+            first.reason.push(&self.redact(&why));
+        }
+        Refusal { decision: explained.note(note.id), explained, anchor }
     }
 
     /// A seat in a shell of its own that begins as the session's: the session stays as it is.

@@ -140,20 +140,6 @@ pub enum SessionError {
         /// What lies below it and is forbidden.
         inner: AbsolutePath,
     },
-    /// A person's yes would open what policy forbids.
-    #[error(
-        "nobody is asked, since a yes could not be carried out: policy forbids `{inner}`, and the kernel cannot keep it from what may \
-         write in `{outer}`"
-    )]
-    #[diagnostic(help(
-        "work below the workspace or `$TMPDIR`; a person grants a directory of its own with `--write DIR`"
-    ))]
-    Closed {
-        /// The directory that the yes would open.
-        outer: AbsolutePath,
-        /// What lies below it and is forbidden.
-        inner: AbsolutePath,
-    },
     /// What may be there under names that policy forbids cannot all be masked.
     #[error(
         "not all files under names that policy forbids can be kept from the session: there are too many files, or too many such names, directly in the workspace"
