@@ -70,6 +70,9 @@ impl From<OpenError> for Trouble {
     }
 }
 
+/// Clears a terminal and goes to its first place (ECMA-48, ED and CUP).
+pub(crate) const CLEARED: &str = "\u{1b}[2J\u{1b}[H";
+
 /// Writes to standard output; false if nobody reads it any more.
 pub(crate) fn print(text: &str) -> bool {
     let mut stdout = io::stdout().lock();

@@ -21,9 +21,6 @@ const TURN: Duration = Duration::from_secs(1);
 
 const NOTHING: &str = "nothing waits for a person\n";
 
-/// Clears a terminal and goes to its first place (ECMA-48, ED and CUP).
-const CLEARED: &str = "\u{1b}[2J\u{1b}[H";
-
 pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
     let context = |config: &Option<std::path::PathBuf>| Context { config: config.clone(), ..Context::default() };
     match &args.action {
@@ -111,7 +108,7 @@ fn watch(context: &Context, json: bool) -> Result<Exit, Trouble> {
         let written = if drawn {
             let lines: String = waiting.iter().map(line).collect();
             let lines = if lines.is_empty() { NOTHING } else { &lines };
-            report::print(&format!("{CLEARED}{lines}"))
+            report::print(&format!("{}{lines}", report::CLEARED))
         } else {
             let stands = |waiting: &Waiting<String>| (waiting.id.clone(), (waiting.state, waiting.granted_by.clone()));
             let before = std::mem::replace(&mut known, waiting.iter().map(stands).collect());

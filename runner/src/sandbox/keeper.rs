@@ -84,6 +84,10 @@ pub(crate) fn is_own(shell: i32, place: &Path) -> bool {
     let is_it = |kept: &&Arc<Kept>| kept.process.upgrade().is_some_and(|process| process.is_led_by(shell));
     let Some(kept) = state.waiting.iter().chain(&state.sessions).find(is_it).cloned() else { return false };
     state.catch_up(&kept);
+    // It is watched for, but not all that it can reach was looked through: the file may lie there.
+    if state.again.iter().any(|other| Arc::ptr_eq(other, &kept)) {
+        state.walk_all();
+    }
     kept.names.is_own(place)
 }
 

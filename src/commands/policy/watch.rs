@@ -19,9 +19,6 @@ const TURN: Duration = Duration::from_millis(300);
 /// Entries that are looked at: a policy directory is small, and `/` is none.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Clears a terminal and goes to its first place (ECMA-48, ED and CUP).
-const CLEARED: &str = "\u{1b}[2J\u{1b}[H";
-
 /// What tells one state of the files from another.
 type Seen = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
@@ -41,7 +38,7 @@ pub(crate) fn run(set: &PolicySet) -> Result<Exit, Trouble> {
         if tried.as_ref() == Some(&seen) || look(&watched) != seen {
             continue;
         }
-        let head = if io::stdout().is_terminal() { CLEARED } else { "" };
+        let head = if io::stdout().is_terminal() { report::CLEARED } else { "" };
         if !report::print(&format!("{head}{}\n", clock())) {
             return Ok(Exit::Fine);
         }
