@@ -576,7 +576,7 @@ pub(crate) struct Watch {
     /// Serve a page on a loopback address [default: 127.0.0.1, any port]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0", conflicts_with = "follow")]
     pub(crate) serve: Option<String>,
-    /// Let requests be answered on the page, by whoever has the code that is printed
+    /// Let requests be answered on the page, with a code that is printed
     #[arg(long, requires = "serve")]
     pub(crate) answer: bool,
     #[command(flatten)]
