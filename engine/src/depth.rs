@@ -8,7 +8,7 @@
 const MAX_NESTING: usize = 100;
 
 /// Characters of operators that one policy may have: a chain of them (`a && a && …`, `a.a.a…`) is as deep in memory as
-/// it is long, and some 50,000 overflow the stack of whoever walks it.
+/// it is long, and a walk through some 50,000 overflows the stack.
 pub(crate) const MAX_OPERATORS: usize = 2_000;
 
 /// Where a policy nests too deep for the parser's stack, and how: by brackets, by a run of `!` or `-`, by `if`, or by a

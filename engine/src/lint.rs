@@ -411,7 +411,7 @@ impl Linter<'_> {
         if self.is_permit() || !self.touches_files() || uid.type_name().to_string() != "PathGroup" {
             return;
         }
-        // What lies at one place is no part of a tree that somebody works on.
+        // A group with name patterns can have files in any tree. One of fixed places has none in the workspace.
         if self.engine.vocabulary.has_name_patterns(&group) && !trees.contains(&group) {
             let twin = format!("when {{ resource.contains.contains(PathGroup::\"{group}\") }}");
             self.add(NO_TREE, format!("a tree that holds files of `{group}` is not forbidden: add a forbid `{twin}`"));

@@ -22,8 +22,8 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Reads one text, which is nested `depth` deep. What could not be read at its end comes beside it. A reader that misses something at
-    /// the end of the text points behind it: what is told lies within the text.
+    /// Reads one text, which is nested `depth` deep. What could not be read at its end comes beside it. A reader that misses
+    /// something at the end of the text points behind the text. Such a span is cut to the text.
     pub(crate) fn read(&mut self, text: &[u8], depth: u32, deadline: Instant) -> Result<(Script, Option<Rest>), Stop> {
         let inside = |span: Span| Span::new(span.start.min(text.len()), span.end.min(text.len()));
         self.read_all(text, depth, deadline).map_err(|stop| match stop {

@@ -282,7 +282,7 @@ impl Waiting {
     /// A request as it stands. When it began is told once, since it is known in seconds alone.
     fn of(request: &control::wire::Request<String>, known: &[Self]) -> Self {
         let short = &request.short;
-        let before = |seconds: u64| i64::try_from(seconds * 1_000).unwrap_or(i64::MAX);
+        let before = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
         let now = jiff::Timestamp::now().as_millisecond();
         let since = now.saturating_sub(before(short.age_s));
         let known = known.iter().find(|known| known.id == short.id);

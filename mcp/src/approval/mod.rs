@@ -212,7 +212,7 @@ impl Call {
         let until = tokio::time::Instant::now() + patience.unwrap_or_default();
         while let Some(id) = reply.waits() {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            // Where nobody can be expected to answer, the agent has its answer at once.
+            // The call waits only if a person is there who could answer. Else the agent gets its answer at once.
             let waits = !left.is_zero() && self.own.pipeline.is_attended(id);
             if !waits || !self.own.pipeline.answered_within(id, left, &self.stop).await {
                 break;

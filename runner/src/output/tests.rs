@@ -591,7 +591,7 @@ fn a_search_that_goes_along_finds_what_is_not_kept() {
         assert_eq!(shown.total_bytes, all);
         assert_eq!(shown.omitted_bytes, all - u64::try_from(expected.len()).unwrap());
         assert_eq!(capture.shape(&view("tail:1", "NEEDLE", 0)).search.unwrap().matched, 2 * u64::from(context == 0));
-        // Other lines are searched for among what is kept.
+        // A search for another pattern sees only the bytes that were kept.
         let other = capture.shape(&view("", "line 150", 0));
         assert!(other.search.unwrap().unsearched_bytes > 0, "{other:?}");
     }

@@ -77,7 +77,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether somebody is there whose yes to what waits under this id would count.
+    /// Whether a person is there who may approve the request of this id. False if no such request waits.
     pub fn is_attended(&self, id: &str) -> bool {
         let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
         about.is_some_and(|about| self.can_ask(&about))

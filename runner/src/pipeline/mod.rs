@@ -788,7 +788,7 @@ impl Pipeline {
         (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), opens)).flatten()
     }
 
-    /// What is told where a yes would open what policy forbids. On record it stands as a question that nobody was asked.
+    /// The refusal of a command for which a yes would also open what policy forbids. Its record is the `ask` decision, without an answer.
     fn could_not_be_done(&self, decided: Decided, plan::Hole { outer, inner }: &plan::Hole) -> Refusal {
         let Decided { mut explained, anchor, note, .. } = decided;
         if let Some(first) = explained.reasons.first_mut() {
