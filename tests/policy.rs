@@ -48,6 +48,8 @@ fn cases_are_judged_again_at_each_save() {
     directory(&world, "site", &[("p.cedar", PERMIT), ("cases/c.toml", &good)]);
     says("1 cases, 0 failed");
     watch.kill().and_then(|()| watch.wait()).expect("it ends");
+    let missing = world.call(&["policy", "watch", "/no/such/place"]);
+    assert!(missing.code == Some(1) && missing.stderr.contains("cannot read `/no/such/place`"), "{missing:?}");
     let nothing = world.call(&["policy", "watch", "developer"]);
     assert!(nothing.code == Some(1) && nothing.stderr.contains("there is nothing to watch"), "{nothing:?}");
 }

@@ -29,6 +29,10 @@ pub(crate) fn run(set: &PolicySet) -> Result<Exit, Trouble> {
         let help = "name a policy directory; what Palisade ships does not change";
         return Err(Trouble::new("there is nothing to watch", help));
     };
+    if let Err(error) = place.metadata() {
+        let what = format!("cannot read `{}`: {error}", place.display());
+        return Err(Trouble::new(what, "name a policy directory, or a `.cedar` file"));
+    }
     let watched: Vec<PathBuf> = std::iter::once(place).chain(set.config.clone()).collect();
     let args = PolicyTest { set: set.clone(), format: TestFormat::Human, coverage: true, min: None };
     let mut tried = None;
