@@ -47,7 +47,7 @@ use super::git_config;
 use super::memory::{Memory, Told};
 use super::names::{Making, Names, Source};
 use super::seccomp::{self, Arguments, Made};
-use super::stat::leader;
+use super::stat::{is_gone, leader};
 
 /// Decides what may be executed. Lives on the session's guard thread.
 pub trait Judge: Send + fmt::Debug {
@@ -558,8 +558,7 @@ pub(super) fn task_of(caller: i32, number: i32) -> Option<i32> {
 /// Whether a process has ended, or has begun to: the kernel has taken its program away (`exit_mm`), so that it runs nothing more. One that
 /// hides itself gives another error.
 fn has_ended(process: i32) -> bool {
-    let gone = |error: io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
-    std::fs::read_link(format!("/proc/{process}/exe")).is_err_and(gone)
+    std::fs::read_link(format!("/proc/{process}/exe")).is_err_and(|error| is_gone(&error))
 }
 
 /// The processes that a thread traces; none if that cannot be told.

@@ -31,7 +31,7 @@ use super::group::{Group, Refusals};
 use super::plan::Limits;
 use super::process::Process;
 use super::spent::Spent;
-use super::stat::Stat;
+use super::stat::{Stat, is_gone};
 use super::tree::{self, Tree};
 
 /// Between two looks at a session that is far from its limits, and at one that is near.
@@ -480,7 +480,7 @@ impl Use {
             for pid in look.pids() {
                 let stat = match Stat::of(pid) {
                     Ok(stat) => stat,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) if is_gone(&error) => continue,
                     Err(error) => return Err(error),
                 };
                 all.pids.push(pid);
@@ -512,7 +512,7 @@ impl Use {
 fn resident(pid: i32) -> io::Result<u64> {
     match fs::read_to_string(format!("/proc/{pid}/status")) {
         Ok(status) => Ok(kibibytes(&status, &["RssAnon:", "RssShmem:"])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => Ok(0),
+        Err(error) if is_gone(&error) => Ok(0),
         Err(error) => Err(error),
     }
 }

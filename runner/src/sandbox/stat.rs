@@ -36,10 +36,13 @@ impl Stat {
     ///
     /// There is none (`NotFound`), or what is there cannot be read.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
+        Self::read(File::open(format!("/proc/{pid}/stat")))
+    }
+
+    fn read(opened: io::Result<File>) -> io::Result<Self> {
         let mut line = [0; LONGEST];
-        let length = match File::open(format!("/proc/{pid}/stat"))?.read(&mut line) {
-            // It went between opening and reading.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(ErrorKind::NotFound.into()),
+        let length = match opened.and_then(|mut file| file.read(&mut line)) {
+            Err(error) if is_gone(&error) => return Err(ErrorKind::NotFound.into()),
             read => read?,
         };
         line.get(..length).and_then(Self::parse).ok_or_else(|| ErrorKind::InvalidData.into())
@@ -82,6 +85,12 @@ impl Stat {
         let has_terminal = terminal != 0;
         Some(Self { alive, stopped: state == "T", parent, session, has_terminal, threads, start, spent, waited_for })
     }
+}
+
+/// Whether a file of a process below `/proc` could not be opened or read because the process, or the thread, has ended. The kernel says
+/// `ESRCH` and not `ENOENT` if it ends while the file is looked up (`proc_pid_permission`), and if it has ended when the file is read.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The number of the process that a thread belongs to: that of its first thread.
@@ -128,5 +137,17 @@ mod tests {
     fn this_process_is_alive_and_a_missing_one_not_found() {
         assert!(Stat::of(std::process::id().cast_signed()).is_ok_and(|stat| stat.alive && !stat.stopped));
         assert_eq!(Stat::of(i32::MAX).map_err(|error| error.kind()), Err(ErrorKind::NotFound));
+    }
+
+    /// The directory is held, so that the end of the process is met in the middle of the look-up.
+    #[test]
+    fn a_process_that_ends_while_it_is_looked_up_is_not_found() {
+        let mut child = std::process::Command::new("/bin/true").spawn().expect("a child");
+        let held = File::open(format!("/proc/{}", child.id())).expect("its directory");
+        let open = || rustix::fs::openat(&held, "stat", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+        let before = open().expect("it has not been waited for");
+        child.wait().expect("it ends");
+        let errors = [Stat::read(Ok(before.into())), Stat::read(open().map(File::from).map_err(io::Error::from))];
+        assert_eq!(errors.map(|read| read.map_err(|error| error.kind())), [Err(ErrorKind::NotFound); 2]);
     }
 }

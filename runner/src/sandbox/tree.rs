@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::process::{Lead, Process};
-use super::stat::Stat;
+use super::stat::{Stat, is_gone};
 
 /// The living processes of a session at one moment, without its first one. A number that is given out again is another process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -304,11 +304,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
             length => text.extend(buffer.iter().take(length)),
         }
     }
-}
-
-/// The process or thread ended before its file was opened, or before it was read.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Looks at every process of the machine for its parent.
