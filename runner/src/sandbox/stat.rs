@@ -105,6 +105,7 @@ pub(crate) fn leader(thread: i32) -> Option<i32> {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
 
