@@ -84,10 +84,6 @@ pub(crate) fn is_own(shell: i32, place: &Path) -> bool {
     let is_it = |kept: &&Arc<Kept>| kept.process.upgrade().is_some_and(|process| process.is_led_by(shell));
     let Some(kept) = state.waiting.iter().chain(&state.sessions).find(is_it).cloned() else { return false };
     state.catch_up(&kept);
-    // It is watched for, but not all that it can reach was looked through: the file may lie there.
-    if state.again.iter().any(|other| Arc::ptr_eq(other, &kept)) {
-        state.walk_all();
-    }
     kept.names.is_own(place)
 }
 
@@ -182,8 +178,13 @@ impl State {
     }
 
     fn catch_up(&mut self, session: &Arc<Kept>) {
-        if self.waiting.iter().any(|kept| Arc::ptr_eq(kept, session)) {
-            self.admit(|kept| Arc::ptr_eq(kept, session));
+        let is_it = |kept: &Arc<Kept>| Arc::ptr_eq(kept, session);
+        if self.waiting.iter().any(is_it) {
+            self.admit(is_it);
+        }
+        // The thread may have begun to watch for it, and not be through with all that it can reach: of what has changed there, no event
+        // tells.
+        if self.again.iter().any(is_it) {
             self.walk_all();
         }
         self.look();
