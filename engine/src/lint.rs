@@ -379,6 +379,17 @@ impl Linter<'_> {
         // A program without a table has its options as they are written.
         let untabled = scope.is_some() && programs.is_empty();
         let is_known = |option: &str| known.contains(option) || crate::told::TAGS.contains(&option);
+        if scope.is_none() {
+            // The conditions may name a program that calls it otherwise. Which of several is meant, they need not say.
+            let named: BTreeSet<String> = self.literals("Program").chain(facts.programs.iter().cloned()).collect();
+            for option in facts.options.iter().filter(|option| is_known(option)) {
+                let respelt = named.iter().map(|program| (program, catalogue.respelt(program, option)));
+                let respelt: Option<Vec<_>> = respelt.map(|(program, name)| Some((program, name?))).collect();
+                if let Some((program, name)) = respelt.and_then(|all| all.into_iter().next()) {
+                    self.add(UNKNOWN_OPTION, format!("`{option}` of `{program}` is called `{name}`"));
+                }
+            }
+        }
         for option in facts.options.iter().filter(|option| !untabled && !is_known(option)) {
             let near = nearest(option, known.iter().copied());
             let whose = if programs.is_empty() { "no program".to_owned() } else { programs.join(", ") };
@@ -455,6 +466,8 @@ struct Read {
     attributes: BTreeSet<(String, String)>,
     /// Literals that flags and tags are compared with.
     options: BTreeSet<String>,
+    /// Names that programs are compared with.
+    programs: BTreeSet<String>,
     like_on_text: bool,
     /// It calculates with something that is not a literal.
     arithmetic: bool,
@@ -484,6 +497,10 @@ impl Read {
             "like" => self.like_on_text |= attribute_of(inner, "left").as_deref() == Some("text"),
             "contains" | "containsAny" | "containsAll" if attribute_of(inner, "left").as_deref() == Some("flags") => {
                 self.literals(inner.get("right"));
+            }
+            "==" if attribute_of(inner, "left").as_deref() == Some("program") => {
+                let name = inner.get("right").and_then(|right| right.get("Value")).and_then(Value::as_str);
+                self.programs.extend(name.map(ToOwned::to_owned));
             }
             "+" | "-" | "*" | "neg" => self.arithmetic |= reads_attribute(inner),
             "getTag" | "hasTag" => self.literals(inner.get("right")),
@@ -725,6 +742,17 @@ mod tests {
                 "unknown-option",
                 format!("@id(\"p\") @reason(\"r\") forbid ({EXEC} in Program::\"git push\") when {{ resource.flags.contains(\"-f\") }};"),
                 format!("@id(\"p\") @reason(\"r\") forbid ({EXEC} in Program::\"git push\") when {{ resource.flags.contains(\"--force\") }};"),
+            ),
+            (
+                "unknown-option",
+                exec("forbid", "when { resource in Program::\"git push\" && resource.flags.contains(\"-f\") }"),
+                exec("forbid", "when { resource in Program::\"git push\" && resource.flags.contains(\"--force\") }"),
+            ),
+            (
+                "unknown-option",
+                exec("forbid", "when { resource.program == \"rm\" && resource.flags.contains(\"-r\") }"),
+                // `ar` has an option of that name.
+                exec("forbid", "when { (resource.program == \"rm\" || resource.program == \"ar\") && resource.flags.contains(\"-r\") }"),
             ),
             (
                 "no-tree",

@@ -16,6 +16,8 @@ pub struct Catalogue {
 #[derive(Debug, Default)]
 struct Known {
     options: BTreeSet<String>,
+    /// Canonical names by their other spellings.
+    spellings: BTreeMap<String, String>,
     /// The groups that it is in whatever its options say.
     groups: BTreeSet<String>,
 }
@@ -57,6 +59,18 @@ impl Catalogue {
         self.programs.get(id).into_iter().flat_map(|known| known.options.iter().map(String::as_str))
     }
 
+    /// The canonical name of an option that a program or one of its subcommands has under another spelling; none where one of them has
+    /// this very name.
+    pub fn respelt<'a>(&'a self, id: &'a str, spelling: &str) -> Option<&'a str> {
+        if self.options(id).any(|option| option == spelling) {
+            return None;
+        }
+        let within =
+            |program: &str| program.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let mut known = self.programs.iter().filter(|(program, _)| within(program)).map(|(_, known)| known);
+        known.find_map(|known| known.spellings.get(spelling)).map(String::as_str)
+    }
+
     /// The command groups that a program or a subcommand is in whatever its options say.
     pub fn groups_of(&self, id: &str) -> impl Iterator<Item = &str> {
         self.programs.get(id).into_iter().flat_map(|known| known.groups.iter().map(String::as_str))
@@ -74,7 +88,12 @@ impl Catalogue {
         self.groups.extend(groups.into_iter().chain(optional).flatten().flatten().cloned());
         let options = entry.options.iter().map(|option| option.canonical().to_owned());
         let implied = entry.operand_flags.iter().map(|operand| operand.flag.clone());
+        let respelt = entry.options.iter().flat_map(|option| {
+            let others = option.forms.iter().filter(|form| form.as_str() != option.canonical());
+            others.map(|form| (form.clone(), option.canonical().to_owned()))
+        });
         let known = self.programs.entry(id.to_owned()).or_default();
+        known.spellings.extend(respelt);
         known.options.extend(options.chain(implied));
         known.groups.extend(entry.groups.iter().cloned());
         for subcommand in &entry.subcommands {
@@ -98,5 +117,7 @@ mod tests {
         assert!(catalogue.options("git push").any(|option| option == "--force"));
         assert!(catalogue.options("git").any(|option| option == "--force"), "a subcommand's count for the program");
         assert!(catalogue.groups().any(|group| group == "read-only"));
+        assert_eq!(catalogue.respelt("git push", "-f"), Some("--force"));
+        assert_eq!(catalogue.respelt("git push", "--force"), None);
     }
 }
