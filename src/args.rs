@@ -483,10 +483,54 @@ pub(crate) enum ApprovalsAction {
     List(ApprovalsList),
     /// Show one request with all that it would do
     Show(ApprovalsShow),
-    /// Say yes: the agent may run it once
-    Grant(Vote),
+    /// Say yes: the agent may run it once, or from now on
+    Grant(Grant),
     /// Say no
     Deny(Vote),
+    /// List the yeses that hold for longer than one call
+    Remembered(ApprovalsRemembered),
+    /// Take such a yes back
+    Forget(ApprovalsForget),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grant {
+    #[command(flatten)]
+    pub(crate) vote: Vote,
+    /// For how long: in the session that asked, for its agent in any session, or for all agents of that user
+    #[arg(long, value_name = "SCOPE", value_enum)]
+    pub(crate) remember: Option<Remember>,
+}
+
+/// How long a yes is to hold.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Remember {
+    /// In that session
+    Session,
+    /// For that agent, in any session
+    Agent,
+    /// For all agents that act for that user
+    Always,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsRemembered {
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsForget {
+    /// The id of the request that it was given to
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

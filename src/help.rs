@@ -111,9 +111,15 @@ const TABLE: &[Help] = &[
     help("approvals show", &["palisade approvals show 4f1c-7"], ANSWERED),
     help(
         "approvals grant",
-        &["palisade approvals grant 4f1c-7", "palisade approvals grant --yes --reason 'seen by two' 4f1c-7"],
+        &[
+            "palisade approvals grant 4f1c-7",
+            "palisade approvals grant --yes --reason 'seen by two' 4f1c-7",
+            "palisade approvals grant --remember agent 4f1c-7",
+        ],
         ANSWERED,
     ),
+    help("approvals remembered", &["palisade approvals remembered"], FINE),
+    help("approvals forget", &["palisade approvals forget 4f1c-7"], ANSWERED),
     help("approvals deny", &["palisade approvals deny --reason 'not on a Friday' 4f1c-7"], ANSWERED),
     help(
         "stop",

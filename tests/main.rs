@@ -36,6 +36,7 @@ mod policy;
 mod progress;
 mod record;
 mod reload;
+mod remember;
 mod remote_guard;
 mod repository;
 mod resources;

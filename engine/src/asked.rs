@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Auth, Channel, Origin, SessionShell, Transport};
+use crate::facts::{Auth, Channel, Lasts, Origin, SessionShell, Transport};
 use crate::no_gain::Receiver;
 use crate::request::FileAction;
 
@@ -143,6 +143,9 @@ pub struct Approver<T> {
     /// The way that the yes came; not on record where it is the socket, which was all that there was besides the terminal.
     #[serde(default, skip_serializing_if = "Channel::is_control")]
     pub via: Channel,
+    /// How long it holds; not on record where it is for the one call.
+    #[serde(default, skip_serializing_if = "Lasts::is_once")]
+    pub lasts: Lasts,
 }
 
 /// One thing that was asked about; a tree of files is one.
@@ -442,6 +445,7 @@ impl<T> Asked<T> {
             user: one(&person.user),
             roles: many(&person.roles, &mut one),
             via: person.via,
+            lasts: person.lasts,
         };
         let approvers = self.approvers.iter().map(person).collect();
         let workspace = one(&self.workspace);

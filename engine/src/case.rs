@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use crate::Engine;
-use crate::facts::{Auth, Channel, Clock, Facts, Machine, Principal, Scratch, Session, SessionShell, Transport};
+use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{Receiver, hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
@@ -219,6 +219,8 @@ struct Who {
     client: String,
     /// The way that a person's answer comes.
     via: Channel,
+    /// Of an approver: how long the yes is to hold.
+    lasts: Lasts,
 }
 
 #[derive(Clone, Deserialize)]
@@ -618,7 +620,7 @@ impl Table {
 impl Who {
     /// Somebody who is no agent.
     fn person(self) -> Approval {
-        Approval { user: self.user.unwrap_or_default(), roles: self.roles, via: self.via }
+        Approval { user: self.user.unwrap_or_default(), roles: self.roles, via: self.via, lasts: self.lasts }
     }
 
     fn principal(self) -> Result<Principal, String> {

@@ -272,6 +272,42 @@ impl Channel {
     }
 }
 
+/// How long a person's yes holds; the schema's `Lasts` entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lasts {
+    /// For the one call that was shown.
+    #[default]
+    Once,
+    /// In the session of that call, as long as it lives.
+    Session,
+    /// For the agent of that call, in any session.
+    Agent,
+    /// For all agents that act for the same user.
+    Always,
+}
+
+impl Lasts {
+    /// The id of the schema's entity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Session => "session",
+            Self::Agent => "agent",
+            Self::Always => "always",
+        }
+    }
+
+    /// The other way round.
+    pub fn from_id(id: &str) -> Option<Self> {
+        [Self::Once, Self::Session, Self::Agent, Self::Always].into_iter().find(|lasts| lasts.as_str() == id)
+    }
+
+    pub(crate) fn is_once(&self) -> bool {
+        *self == Self::Once
+    }
+}
+
 /// How commands reach a shell; the schema's `Transport` entities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

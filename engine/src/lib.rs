@@ -37,6 +37,7 @@ mod replay;
 mod request;
 mod slice;
 mod stack;
+mod standing;
 mod terms;
 mod told;
 mod variables;
@@ -58,8 +59,8 @@ pub use crate::case::{Case, CaseError, Cases, Checked};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::effective::Effective;
 pub use crate::facts::{
-    AtExecve, Auth, Channel, Clock, Crowd, Facts, Machine, Origin, Principal, Program, Scratch, Session, SessionShell,
-    Transport,
+    AtExecve, Auth, Channel, Clock, Crowd, Facts, Lasts, Machine, Origin, Principal, Program, Scratch, Session,
+    SessionShell, Transport,
 };
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
@@ -71,6 +72,7 @@ pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
+pub use crate::standing::{Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
@@ -159,6 +161,26 @@ impl Engine {
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
     pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
         verdict::approve(&self.bundle, &self.vocabulary, question, people)
+    }
+
+    /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
+    /// the request. `id` is the decision's that is answered, `granted` when, in UTC.
+    ///
+    /// # Errors
+    /// If what is asked can become something else under the same words, or takes the yes of several people.
+    pub fn standing(
+        &self,
+        question: &Question,
+        person: &Approval,
+        id: &str,
+        granted: &str,
+    ) -> Result<StandingYes, Unfit> {
+        verdict::standing(&self.bundle, &self.vocabulary, question, person, id, granted)
+    }
+
+    /// The standing yeses that cover all that a question asks for, each by itself.
+    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing) -> Vec<&'s StandingYes> {
+        verdict::stands(&self.bundle, &self.vocabulary, question, standing)
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.

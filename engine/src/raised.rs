@@ -106,6 +106,7 @@ impl Sheaf {
                     user: person.user.clone(),
                     roles: list(&person.roles),
                     via: person.via,
+                    lasts: person.lasts,
                 })
                 .collect(),
             items: self.raised.into_iter().map(|raised| raised.item).collect(),

@@ -82,6 +82,7 @@ pub(crate) fn ask(bundle: &Bundle, vocabulary: &Vocabulary, asked: &Asked<String
         user: person.user.clone(),
         roles: person.roles.iter().cloned().collect(),
         via: person.via,
+        lasts: person.lasts,
     };
     let people = asked.approvers.iter().map(person).collect();
     let again = Asking { bundle, vocabulary, asker: Asker::new(bundle, vocabulary, &facts), asked, people };

@@ -4,12 +4,14 @@
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
+use cedar_policy::{
+    Context, Entities, Entity, EntityUid, EvalResult, Request, RestrictedExpression, validate_scope_variables,
+};
 use palisade_grammar::{Opaque, Span};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +90,39 @@ impl Posed {
         let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
         let is_command = self.resource.type_name().to_string() == "Command";
         is_command && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
+    }
+
+    /// An attribute of the resource; none where it has no such one.
+    pub(crate) fn attribute(&self, name: &str) -> Option<EvalResult> {
+        self.entities.get(&self.resource)?.attr(name)?.ok()
+    }
+
+    /// The tags of the resource, by name.
+    pub(crate) fn tags(&self) -> BTreeMap<String, EvalResult> {
+        let tags = self.entities.get(&self.resource).into_iter().flat_map(Entity::tags);
+        tags.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))).collect()
+    }
+
+    /// Something of the context.
+    pub(crate) fn circumstance(&self, name: &str) -> Option<EvalResult> {
+        self.request.context()?.get(name)
+    }
+
+    /// An attribute of the principal.
+    pub(crate) fn of_principal(&self, name: &str) -> Option<EvalResult> {
+        self.entities.get(&self.principal)?.attr(name)?.ok()
+    }
+
+    pub(crate) fn principal(&self) -> &EntityUid {
+        &self.principal
+    }
+
+    pub(crate) fn action(&self) -> &EntityUid {
+        &self.action
+    }
+
+    pub(crate) fn resource(&self) -> &EntityUid {
+        &self.resource
     }
 
     /// The policies that can have a say.
@@ -560,6 +595,7 @@ impl<'a> Asker<'a> {
             ("clock".to_owned(), entity("Clock", CLOCK)?),
             ("requested".to_owned(), string(draft.action)),
             ("via".to_owned(), entity("Channel", person.via.as_str())?),
+            ("lasts".to_owned(), entity("Lasts", person.lasts.as_str())?),
         ])?;
         let schema = Some(&self.bundle.schema);
         let request =

@@ -11,7 +11,7 @@ pub(crate) type Built<T> = Result<T, String>;
 
 /// Every entity type of the schema: looked up, since reading a name costs more than all else about an id.
 static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(|| {
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 23] = [
         "Action",
         "Agent",
         "AuthMethod",
@@ -23,6 +23,7 @@ static TYPES: LazyLock<HashMap<&'static str, EntityTypeName>> = LazyLock::new(||
         "Host",
         "HostGroup",
         "Label",
+        "Lasts",
         "Opaque",
         "Origin",
         "Path",

@@ -12,12 +12,13 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::bundle::Bundle;
 use crate::explain;
-use crate::facts::{Channel, Facts};
+use crate::facts::{Channel, Facts, Lasts};
 use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
 use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
+use crate::standing::{Standing, StandingYes, Unfit};
 use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
@@ -196,6 +197,8 @@ pub struct Approval {
     pub roles: BTreeSet<String>,
     /// The way that it came.
     pub via: Channel,
+    /// How long it holds.
+    pub lasts: Lasts,
 }
 
 /// Cedar's answer to one request, or ours to a script.
@@ -504,6 +507,52 @@ pub(crate) fn may_approve_act(
 ) -> Authority {
     let asker = Asker::new(bundle, vocabulary, facts);
     may_lift(bundle, &asker, &asker.act_on(act, files), shown, person)
+}
+
+/// See [`crate::Engine::standing`].
+pub(crate) fn standing(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    question: &Question,
+    person: &Approval,
+    id: &str,
+    granted: &str,
+) -> Result<StandingYes, Unfit> {
+    let people = question.report.quorum();
+    if people > 1 {
+        return Err(Unfit::Quorum { people });
+    }
+    let asked = asked(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
+    let made = StandingYes::of(&asked, person, id, granted)?;
+    // What does not cover the very thing that it was made of would be found out only when a person is asked again.
+    if asked.iter().all(|posed| made.covers(posed)) { Ok(made) } else { Err(Unfit::Unsaid) }
+}
+
+/// See [`crate::Engine::stands`].
+pub(crate) fn stands<'s>(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    question: &Question,
+    standing: &'s Standing,
+) -> Vec<&'s StandingYes> {
+    if standing.is_empty() || question.report.quorum() > 1 {
+        return Vec::new();
+    }
+    let Some(asked) = asked(bundle, vocabulary, question) else { return Vec::new() };
+    standing.yeses().filter(|yes| asked.iter().all(|posed| yes.covers(posed))).collect()
+}
+
+/// The requests of a question that a yes would lift, as they stand. None if there are none, or one of them cannot be said.
+fn asked(bundle: &Bundle, vocabulary: &Vocabulary, question: &Question) -> Option<Vec<Posed>> {
+    let asker = Asker::new(bundle, vocabulary, &question.facts);
+    let sheet = asker.sheet(asker.drafts(&raised::script(&question.inventory, &question.facts)));
+    let shown = &question.report.requests;
+    if sheet.drafts.len() != shown.len() {
+        return None;
+    }
+    let asked = sheet.drafts.iter().zip(shown).filter(|(_, shown)| shown.decision == Decision::Ask);
+    let posed: Option<Vec<Posed>> = asked.map(|(draft, _)| asker.pose(&sheet, draft, false).ok()).collect();
+    posed.filter(|posed| !posed.is_empty())
 }
 
 fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report, person: &Approval) -> Authority {

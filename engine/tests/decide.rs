@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_engine::{
-    AbsolutePath, Approval, Auth, Bundle, Channel, Clock, Decision, Engine, Facts, FileAction, Origin, Principal,
-    Program, Session, SessionShell, Source, Transport, Verdict, Vocabulary,
+    AbsolutePath, Approval, Auth, Bundle, Channel, Clock, Decision, Engine, Facts, FileAction, Lasts, Origin,
+    Principal, Program, Session, SessionShell, Source, Transport, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
 
@@ -199,7 +199,12 @@ fn a_persons_yes_is_itself_authorised() {
         Verdict::Ask(question) => question,
         other => panic!("{other:?}"),
     };
-    let approval = |user: &str| Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal };
+    let approval = |user: &str| Approval {
+        user: user.to_owned(),
+        roles: BTreeSet::new(),
+        via: Channel::Terminal,
+        lasts: Lasts::Once,
+    };
     assert!(matches!(engine.approve(ask(), &[approval("u")]), Verdict::Allow(_)));
     // Policy lets only the person approve that the agent works for.
     assert!(matches!(engine.approve(ask(), &[approval("somebody-else")]), Verdict::Deny(_)));
@@ -232,7 +237,12 @@ fn a_quorum_is_of_different_people_all_of_whom_may() {
     ] {
         let people: Vec<Approval> = people
             .iter()
-            .map(|user| Approval { user: (*user).to_owned(), roles: BTreeSet::new(), via: Channel::Terminal })
+            .map(|user| Approval {
+                user: (*user).to_owned(),
+                roles: BTreeSet::new(),
+                via: Channel::Terminal,
+                lasts: Lasts::Once,
+            })
             .collect();
         assert_eq!(matches!(engine.approve(ask(), &people), Verdict::Allow(_)), allowed, "{people:?}");
     }
@@ -309,7 +319,8 @@ fn what_may_change_the_workspace_is_all_that_is_not_known_to_leave_it_alone() {
         ("python3 -c 'open(\"x\", \"w\")'", true),
         ("f() { rm x; }; f", true),
     ] {
-        let person = Approval { user: "u".to_owned(), roles: BTreeSet::new(), via: Channel::Terminal };
+        let person =
+            Approval { user: "u".to_owned(), roles: BTreeSet::new(), via: Channel::Terminal, lasts: Lasts::Once };
         let verdict = match decide(&engine, script, &facts()) {
             Verdict::Ask(question) => engine.approve(question, &[person]),
             other => other,

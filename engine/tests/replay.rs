@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Again, Approval, Asked, Bundle, Cases, Channel, Clock, Decision, Engine, Facts, Field, Groups,
+    AbsolutePath, Again, Approval, Asked, Bundle, Cases, Channel, Clock, Decision, Engine, Facts, Field, Groups, Lasts,
     Origin, Principal, Program, Report, Session, Source, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
@@ -190,7 +190,12 @@ fn a_yes_lifts_what_it_lifted() {
                @id(\"who\") forbid (principal, action == Action::\"approve\", resource) unless { principal in Role::\"boss\" };";
     let engine = site(&format!("{ALL}{ask}"), &[]);
     let facts = facts("/srv/app/sub/x");
-    let yes = Approval { user: "b".to_owned(), roles: BTreeSet::from(["boss".to_owned()]), via: Channel::Terminal };
+    let yes = Approval {
+        user: "b".to_owned(),
+        roles: BTreeSet::from(["boss".to_owned()]),
+        via: Channel::Terminal,
+        lasts: Lasts::Once,
+    };
     let Verdict::Ask(question) = engine.decide(inventory(b"rm x"), &facts) else { panic!("it is asked") };
     let verdict = engine.approve(question, std::slice::from_ref(&yes));
     let asked = verdict.report().asked.clone().unwrap();

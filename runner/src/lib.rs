@@ -39,6 +39,7 @@ pub mod overlay;
 pub mod pipeline;
 mod record;
 pub mod redact;
+pub mod remembered;
 mod removal;
 pub mod result;
 pub mod sandbox;

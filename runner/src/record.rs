@@ -4,9 +4,9 @@ use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
 
 use crate::audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
-    Denied, Digest, Effect, Entry, Executing, Exit, Finished, Groups, Id, Killed, Opened, Reason, Redactions, Refused,
-    Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream, Term,
-    Transport as Reach, Who, Written, Yes,
+    Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Reason,
+    Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream,
+    Term, Transport as Reach, Who, Written, Yes,
 };
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
@@ -184,6 +184,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) peer: Option<&'a Peer>,
     pub(crate) reason: &'a str,
     pub(crate) quorum: usize,
+    /// The permits by which it holds for longer than this one call.
+    pub(crate) permit: Option<Redacted>,
     pub(crate) explained: &'a Explained,
 }
 
@@ -203,9 +205,16 @@ impl Answered<'_> {
             reason: words(settings, self.reason),
             quorum: self.quorum,
             lifted,
+            lasts: self.permit.as_ref().map(|_| Term::new(self.person.lasts.as_str())),
+            permit: self.permit.clone(),
         }
         .into()
     }
+}
+
+/// A standing yes that a person took back.
+pub(crate) fn forgotten(settings: &Settings, of: RequestId, peer: &Peer) -> Entry {
+    Forgotten { of, by: settings.redactor.text(&peer.user), peer: asker(peer) }.into()
 }
 
 /// Something that a person stopped, or let in again.

@@ -8,13 +8,16 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal as _};
 use std::time::Duration;
 
+use palisade_engine::Lasts;
 use palisade_runner::control::client::{self, Server};
 use palisade_runner::control::wire::{Answer, Ask, Request, State, Waiting};
 
-use crate::args::{Approvals, ApprovalsAction, Context, Vote};
+use crate::args::{Approvals, ApprovalsAction, Context, Grant, Remember, Vote};
 use crate::exit::Exit;
 use crate::report::{self, Trouble, age, one_line, printable};
 use crate::{commands, config};
+
+mod remembered;
 
 /// How often `approvals list --watch` asks.
 const TURN: Duration = Duration::from_secs(1);
@@ -33,8 +36,10 @@ pub(crate) fn run(args: &Approvals) -> Result<Exit, Trouble> {
             }
             Found::Refused => Ok(Exit::Findings),
         },
-        ApprovalsAction::Grant(vote) => grant(&servers(&context(&vote.config))?, vote),
+        ApprovalsAction::Grant(args) => grant(&servers(&context(&args.vote.config))?, args),
         ApprovalsAction::Deny(vote) => deny(&servers(&context(&vote.config))?, vote),
+        ApprovalsAction::Remembered(args) => remembered::list(&context(&args.config), args.json),
+        ApprovalsAction::Forget(args) => remembered::forget(&context(&args.config), &args.id),
     }
 }
 
@@ -175,10 +180,22 @@ fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, Trouble> {
     ))
 }
 
-fn grant(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
+fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {
+    let Grant { vote, remember } = args;
     let (server, request) = match request(servers, &vote.id)? {
         Found::Request(server, request) => (server, request),
         Found::Refused => return Ok(Exit::Findings),
+    };
+    let lasts = remember.map_or(Lasts::Once, Lasts::from);
+    let permits = match lasts {
+        Lasts::Once => None,
+        Lasts::Session | Lasts::Agent | Lasts::Always => {
+            match server.ask(&Ask::Permit { id: vote.id.clone(), lasts }).map_err(|error| Trouble::of(&error))? {
+                Some(Answer::Permit(permits)) => Some(permits),
+                Some(other) => return Ok(told(&other)),
+                None => return Err(Trouble::new("the server has ended", "")),
+            }
+        }
     };
     if !vote.yes {
         if !report::has_person() {
@@ -186,7 +203,14 @@ fn grant(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
             return Err(Trouble::new("nobody is there to say yes", help));
         }
         report::complain(&text(&request));
-        report::complain("Let it run once? Type y to allow: ");
+        report::complain(&match &permits {
+            None => "Let it run once? Type y to allow: ".to_owned(),
+            Some(permits) => format!(
+                "\nIt would hold by these permits:\n\n{}\nLet it run, and {} without a question? Type y to allow: ",
+                lines(permits),
+                from_now_on(lasts)
+            ),
+        });
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
         read.map_err(|error| Trouble::new(format!("cannot read the answer: {error}"), ""))?;
@@ -195,18 +219,44 @@ fn grant(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
             return Ok(Exit::Error);
         }
     }
-    answer(server, vote, true)
+    answer(server, vote, true, lasts)
+}
+
+/// Several lines of somebody else's text, each made printable.
+fn lines(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", printable(line))).collect()
+}
+
+/// What a standing yes is about, in words.
+fn from_now_on(lasts: Lasts) -> &'static str {
+    match lasts {
+        Lasts::Once => "this once",
+        Lasts::Session => "whatever they fit in that session",
+        Lasts::Agent => "whatever they fit of that agent's, from now on",
+        Lasts::Always => "whatever they fit of any agent of that user's, from now on",
+    }
+}
+
+impl From<Remember> for Lasts {
+    fn from(remember: Remember) -> Self {
+        match remember {
+            Remember::Session => Self::Session,
+            Remember::Agent => Self::Agent,
+            Remember::Always => Self::Always,
+        }
+    }
 }
 
 fn deny(servers: &[Server], vote: &Vote) -> Result<Exit, Trouble> {
     match request(servers, &vote.id)? {
-        Found::Request(server, _) => answer(server, vote, false),
+        Found::Request(server, _) => answer(server, vote, false, Lasts::Once),
         Found::Refused => Ok(Exit::Findings),
     }
 }
 
-fn answer(server: &Server, vote: &Vote, yes: bool) -> Result<Exit, Trouble> {
-    let ask = Ask::Answer { id: vote.id.clone(), yes, reason: vote.reason.clone().unwrap_or_default() };
+fn answer(server: &Server, vote: &Vote, yes: bool, lasts: Lasts) -> Result<Exit, Trouble> {
+    let reason = vote.reason.clone().unwrap_or_default();
+    let ask = Ask::Answer { id: vote.id.clone(), yes, reason, lasts };
     let answer = server.ask(&ask).map_err(|error| Trouble::of(&error))?;
     let Some(answer) = answer else { return Err(Trouble::new("the server has ended", "")) };
     let Answer::Voted(voted) = answer else { return Ok(told(&answer)) };
@@ -217,7 +267,11 @@ fn answer(server: &Server, vote: &Vote, yes: bool) -> Result<Exit, Trouble> {
     let (id, by) = (printable(&voted.id), printable(&voted.by));
     report::print(&match voted.state {
         State::Denied => format!("{id} denied by {by}\n"),
-        State::Granted => format!("{id} granted by {by}: the agent may run it once\n"),
+        State::Granted if lasts == Lasts::Once => format!("{id} granted by {by}: the agent may run it once\n"),
+        State::Granted => format!(
+            "{id} granted by {by}, and remembered: {}\n`palisade approvals forget {id}` takes it back\n",
+            from_now_on(lasts)
+        ),
         State::Waiting => format!("{id}: {} of {} people have said yes\n", voted.yes, voted.quorum),
     });
     Ok(Exit::Fine)

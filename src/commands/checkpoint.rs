@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use palisade_engine::{Approval, Channel};
+use palisade_engine::{Approval, Channel, Lasts};
 use palisade_runner::{
     Checked, CheckpointNote, Explained, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
 };
@@ -175,7 +175,7 @@ fn answer(user: &str, texts: &[&str]) -> Option<(Approval, bool)> {
     texts.iter().for_each(|text| report::complain(text));
     let mut answer = String::new();
     let yes = io::stdin().lock().read_line(&mut answer).is_ok() && report::is_yes(answer.as_bytes());
-    Some((Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal }, yes))
+    Some((Approval { user: user.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal, lasts: Lasts::Once }, yes))
 }
 
 /// What was done. If nothing was, says why: nobody is asked later, for whoever is at a terminal has been.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use palisade_engine::{Approval, Channel};
+use palisade_engine::{Approval, Channel, Lasts};
 use palisade_runner::control::wire::Request;
 use palisade_runner::{
     Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
         user: settings.surroundings.principal.user.clone(),
         roles: std::collections::BTreeSet::new(),
         via: Channel::Terminal,
+        lasts: Lasts::Once,
     };
     commands::runtime()?.block_on(async {
         let pipeline = Pipeline::open(settings)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use palisade_runner::control::{self, People};
+use palisade_runner::remembered::Remembered;
 use palisade_runner::{audit, checkpoint, export};
 
 use super::file::{AutomaticName, OtlpTable, SyncName, SyslogTable};
@@ -112,6 +113,14 @@ impl Layers<'_> {
             }
         }
         Ok(control::Settings { directory: state()?.join("control"), shared: false })
+    }
+
+    /// Where yeses are kept: beside the record, unless the account that could write there is not the one whose yes counts.
+    pub(super) fn remembered(&self) -> Result<Option<Remembered>, ConfigError> {
+        if self.enforced.is_some() || self.control()?.shared {
+            return Ok(None);
+        }
+        Ok(Some(Remembered::in_directory(&self.audit_directory()?)))
     }
 
     /// Who has which roles: what is enforced of somebody holds alone.

@@ -25,6 +25,7 @@ use palisade_runner::control::{self, People};
 use palisade_runner::export;
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor};
+use palisade_runner::remembered::Remembered;
 use palisade_runner::transport::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
@@ -190,6 +191,14 @@ pub(crate) fn audit_directory(config: Option<&Path>) -> Result<PathBuf, ConfigEr
     Layers::read(&flags)?.audit_directory()
 }
 
+/// Where yeses are kept that hold for longer than a session; none: with these settings each server keeps its own in memory.
+///
+/// # Errors
+/// As [`load`], for the settings files alone.
+pub(crate) fn remembered(flags: &Context) -> Result<Option<Remembered>, ConfigError> {
+    Layers::read(flags)?.remembered()
+}
+
 /// Where copies of the record go while a server runs.
 ///
 /// # Errors
@@ -288,6 +297,7 @@ impl<'a> Layers<'a> {
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             approvals_expire: self.time("approvals.expire", |file| file.approvals.expire.clone())?.unwrap_or(EXPIRE),
+            remembered: self.remembered()?,
             people: self.people(),
             verb,
             audit: self.record(audit)?,

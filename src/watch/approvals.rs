@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use palisade_engine::Lasts;
 use palisade_runner::control;
 use palisade_runner::control::client::{self, Server};
 use palisade_runner::control::wire::{Answer, Ask, Request, State};
@@ -146,7 +147,7 @@ pub(super) fn answer(settings: &control::Settings, Given { id, yes }: Given) -> 
     let chain = id.split('-').next().unwrap_or_default();
     let is_its = |server: &&Server| server.chain() == chain;
     for server in servers.iter().filter(is_its) {
-        match server.ask(&Ask::Answer { id: id.clone(), yes, reason: String::new() }) {
+        match server.ask(&Ask::Answer { id: id.clone(), yes, reason: String::new(), lasts: Lasts::Once }) {
             Ok(None | Some(Answer::Unknown)) => {}
             Ok(Some(answer)) => return said(&answer),
             Err(error) => return error.to_string(),

@@ -29,6 +29,8 @@ pub enum Entry {
     Decision(Box<Decided>),
     /// A person answered a decision that asked for it.
     Approval(Box<Approved>),
+    /// A person took back a yes that holds for longer than one call.
+    Forget(Box<Forgotten>),
     /// A person stopped an agent or a session, or let it in again.
     Kill(Box<Killed>),
     /// What a decided script came to.
@@ -93,6 +95,7 @@ into_entry! {
     Open(Opened) Box::new;
     Decision(Decided) Box::new;
     Approval(Approved) Box::new;
+    Forget(Forgotten) Box::new;
     Kill(Killed) Box::new;
     Outcome(Finished) Box::new;
     PolicyReload(Reloaded) Box::new;
@@ -257,6 +260,24 @@ pub struct Approved {
     pub quorum: usize,
     /// The policies that stood in the way.
     pub lifted: Vec<Redacted>,
+    /// How long it holds, where that is longer than for the one call: `session`, `agent` or `always`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Term>,
+    /// The permits by which it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permit: Option<Redacted>,
+}
+
+/// A person took a standing yes back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forgotten {
+    /// The decision that it was given to, in this chain or in another one.
+    pub of: RequestId,
+    /// Who said so.
+    pub by: Redacted,
+    /// The process that said it.
+    #[serde(flatten)]
+    pub peer: Asker,
 }
 
 /// A process at the other end of the control socket.

@@ -48,9 +48,9 @@ pub use cursor::{Batch, Cursor, Line, Most};
 pub use discarded::Discarded;
 pub use entry::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
-    Effect, Entry, Executing, Exit, Finished, Groups, Id, Killed, Opened, Pruning, Reason, Recovered, Redactions,
-    Refused, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start, Stopped,
-    Stream, Term, Transport, Who, Written, Yes,
+    Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning, Reason, Recovered,
+    Redactions, Refused, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start,
+    Stopped, Stream, Term, Transport, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use growing::Growing;

@@ -230,6 +230,7 @@ mod tests {
             user: user.to_owned(),
             roles: std::collections::BTreeSet::new(),
             via: palisade_engine::Channel::Control,
+            lasts: palisade_engine::Lasts::Once,
         }
     }
 

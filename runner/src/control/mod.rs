@@ -20,7 +20,9 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Approval, Authority, Channel, Engine, Facts, Oversight, Principal, Session};
+use palisade_engine::{
+    AbsolutePath, Approval, Authority, Channel, Engine, Facts, Lasts, Oversight, Principal, Session,
+};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::clock::Zone;
@@ -62,7 +64,8 @@ pub fn may_read_record(engine: &Engine, people: &People, zone: &Zone, user: &str
     let Some(root) = AbsolutePath::new("/") else { return no("there is no root directory") };
     let principal = Principal::os_user("", owner, BTreeSet::new());
     let facts = Facts::new(principal, root, Session::opened(""), zone.now());
-    let person = Approval { user: user.to_owned(), roles: people.roles(user), via: Channel::Terminal };
+    let person =
+        Approval { user: user.to_owned(), roles: people.roles(user), via: Channel::Terminal, lasts: Lasts::Once };
     engine.oversees(&facts, &person, &Oversight::ReadRecord { owner: owner.to_owned() })
 }
 

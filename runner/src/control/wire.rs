@@ -3,6 +3,7 @@
 //! The server says only redacted text, by type (`Answer<Redacted>`); whoever reads it has plain text (`Answer<String>`) and must not
 //! let it act on a terminal. Decides nothing.
 
+use palisade_engine::Lasts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,23 @@ pub enum Ask {
         yes: bool,
         /// Why, in that person's words; may be empty.
         reason: String,
+        /// How long a yes is to hold.
+        #[serde(default)]
+        lasts: Lasts,
+    },
+    /// By which permits a yes to one would hold so long.
+    Permit {
+        /// Its id.
+        id: String,
+        /// How long.
+        lasts: Lasts,
+    },
+    /// Which yeses hold for longer than one call.
+    Remembered,
+    /// Take one of those back.
+    Forget {
+        /// The id of the request that it was given to.
+        id: String,
     },
     /// End what runs, and lock it out.
     Stop {
@@ -81,6 +99,15 @@ pub enum Answer<T> {
     Request(Box<Request<T>>),
     /// What became of an answer.
     Voted(Voted<T>),
+    /// The permits by which a yes would hold, as Cedar.
+    Permit(T),
+    /// The yeses that hold for longer than one call, oldest first.
+    Remembered(Vec<Kept<T>>),
+    /// One of them was taken back.
+    Forgotten {
+        /// The request that it was given to.
+        id: T,
+    },
     /// What was stopped.
     Stopped(Stopped<T>),
     /// What was let in again.
@@ -240,6 +267,21 @@ pub struct Voted<T> {
     pub by: T,
 }
 
+/// A yes that holds for longer than one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept<T> {
+    /// The request that it was given to.
+    pub id: T,
+    /// Whose it is.
+    pub by: T,
+    /// How long it holds.
+    pub lasts: Lasts,
+    /// When it was given, in UTC.
+    pub granted: T,
+    /// Its permits, as Cedar.
+    pub permits: T,
+}
+
 /// What was stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped<T> {
@@ -338,7 +380,10 @@ mod tests {
         for ask in [
             Ask::List,
             Ask::Show { id: name() },
-            Ask::Answer { id: name(), yes: true, reason: "fine\nby me".to_owned() },
+            Ask::Answer { id: name(), yes: true, reason: "fine\nby me".to_owned(), lasts: Lasts::Agent },
+            Ask::Permit { id: name(), lasts: Lasts::Session },
+            Ask::Remembered,
+            Ask::Forget { id: name() },
             Ask::Stop { what: Target::All, reason: String::new() },
             Ask::Lift { what: Target::Named(name()), reason: String::new() },
             Ask::Sessions,

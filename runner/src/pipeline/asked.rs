@@ -141,7 +141,8 @@ impl Pipeline {
 
     async fn answered(&self, pending: &PendingAct, person: &Approval, granted: bool) -> Result<(), Failure> {
         let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
-        let answered = record::Answered { of, granted, person, peer: None, reason: "", quorum, explained };
+        let answered =
+            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
     }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Approval, Channel};
+use palisade_engine::{Approval, Channel, Lasts};
 
 use super::{Attendance, Failure, Pipeline};
 use crate::audit::RequestId;
@@ -19,7 +19,7 @@ impl Pipeline {
     /// The person who is taken to sit at the agent's client.
     fn at_client(&self) -> Approval {
         let user = self.settings.surroundings.principal.user.clone();
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Client }
+        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Client, lasts: Lasts::Once }
     }
 
     /// That person is shown each request of a running program whose yes from there would count, as long as the answer lives.

@@ -318,7 +318,8 @@ impl Pipeline {
         explained: &Explained,
     ) -> Result<(), Failure> {
         let quorum = report.quorum();
-        let answered = record::Answered { of, granted, person, peer: None, reason: "", quorum, explained };
+        let answered =
+            record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
     }
 

@@ -20,6 +20,7 @@ mod plans;
 mod presence;
 mod pruned;
 mod reading;
+mod remembered;
 mod running;
 mod sessions;
 mod stopping;
@@ -117,6 +118,8 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     /// How long a request waits for a person's yes, and a yes for the call that it is to.
     pub approvals_expire: Duration,
+    /// Where yeses are kept that hold for longer than a session; none: in memory, as those of sessions are.
+    pub remembered: Option<crate::remembered::Remembered>,
     /// The roles of people, for those who look after agents.
     pub people: People,
     /// The verb that Palisade was started with, for the record.
@@ -328,6 +331,8 @@ pub struct Pipeline {
     story: story::Story,
     readings: automatic::Readings,
     approvals: Mutex<Approvals<overseer::About>>,
+    /// Yeses that hold for longer than one call.
+    memory: remembered::Memory,
     /// Changes with each answer to a request.
     answers: watch::Sender<u64>,
     stops: Mutex<Stops>,
@@ -357,6 +362,7 @@ impl Pipeline {
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
         let approvals = Mutex::new(Approvals::new(settings.approvals_expire));
+        let memory = remembered::Memory::new(settings.remembered.clone());
         let pipeline = Arc::new_cyclic(|own| Self {
             settings,
             audit,
@@ -371,6 +377,7 @@ impl Pipeline {
             story: story::Story::default(),
             readings: automatic::Readings::default(),
             approvals,
+            memory,
             answers: watch::Sender::new(0),
             stops: Mutex::default(),
             presence: presence::Presence::default(),
@@ -402,7 +409,7 @@ impl Pipeline {
                 if let Some(hole) = self.hole(&question, &opens) {
                     return Ok(Outcome::Denied(self.could_not_be_done(decided, &hole)));
                 }
-                Ok(Outcome::Ask(Box::new(Pending {
+                let pending = Pending {
                     opens,
                     question,
                     call,
@@ -412,7 +419,15 @@ impl Pipeline {
                     explained: decided.explained,
                     decision: decided.note,
                     anchor: decided.anchor,
-                })))
+                };
+                let Some((under, person)) = self.remembered_yes(&pending) else {
+                    return Ok(Outcome::Ask(Box::new(pending)));
+                };
+                // Where it was given to this very call, it is used up for that one.
+                self.approvals().withdraw(under);
+                // It takes the same place again, and is judged there with the yes.
+                drop((seat, decided.begins));
+                self.lifted(pending, &person, under).await
             }
             Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
                 explained: decided.explained,
@@ -428,9 +443,20 @@ impl Pipeline {
     /// As [`Self::submit`].
     pub async fn approve(self: &Arc<Self>, pending: Pending, person: &Approval) -> Result<Outcome, Failure> {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered = record::Answered { of, granted: true, person, peer: None, reason: "", quorum, explained };
+        let answered =
+            record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
-        match self.lift(pending, std::slice::from_ref(person), of).await? {
+        self.lifted(pending, person, of).await
+    }
+
+    /// The same with a yes that is on record, to the request `under`.
+    async fn lifted(
+        self: &Arc<Self>,
+        pending: Pending,
+        person: &Approval,
+        under: RequestId,
+    ) -> Result<Outcome, Failure> {
+        match self.lift(pending, std::slice::from_ref(person), under).await? {
             Lifted::Ended(outcome) => Ok(*outcome),
             Lifted::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
@@ -487,7 +513,8 @@ impl Pipeline {
     /// If it cannot be recorded.
     pub async fn decline(&self, pending: &Pending, person: &Approval) -> Result<(), Failure> {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
-        let answered = record::Answered { of, granted: false, person, peer: None, reason: "", quorum, explained };
+        let answered =
+            record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
     }
 

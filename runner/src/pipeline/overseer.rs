@@ -7,7 +7,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{
-    AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Oversight, Question, Report, Verdict,
+    AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Lasts, Oversight, Question, Report,
+    Verdict,
 };
 
 use super::asked::Intent;
@@ -317,11 +318,17 @@ impl Pipeline {
             Ask::List => self.observed(&person).unwrap_or_else(|| Answer::Waiting(self.waiting())),
             Ask::Show { id } => self.observed(&person).unwrap_or_else(|| self.show(&id)),
             Ask::Sessions => self.observed(&person).unwrap_or_else(|| self.lives()),
-            Ask::Answer { id, yes, reason } => match id.parse() {
-                Ok(id) if yes => self.grant(id, Some(peer), person, &reason).await,
+            Ask::Answer { id, yes, reason, lasts } => match id.parse() {
+                Ok(id) if yes => self.grant(id, Some(peer), Approval { lasts, ..person }, &reason).await,
                 Ok(id) => self.deny(id, Some(peer), &person, &reason).await,
                 Err(_) => Answer::Unknown,
             },
+            Ask::Permit { id, lasts } => {
+                let person = Approval { lasts, ..person };
+                self.observed(&person).unwrap_or_else(|| self.permit(&id, &person))
+            }
+            Ask::Remembered => self.observed(&person).unwrap_or_else(|| self.remembered()),
+            Ask::Forget { id } => self.forget(&id, peer, &person).await,
             Ask::Stop { what, reason } => self.stop(what, peer, &person, &reason).await,
             Ask::Lift { what, reason } => self.let_in(what, peer, &person, &reason).await,
         }
@@ -329,7 +336,8 @@ impl Pipeline {
 
     /// Somebody as policies know them.
     fn person(&self, peer: &Peer) -> Approval {
-        Approval { user: peer.user.clone(), roles: self.settings.people.roles(&peer.user), via: Channel::Control }
+        let (user, via, lasts) = (peer.user.clone(), Channel::Control, Lasts::Once);
+        Approval { roles: self.settings.people.roles(&user), user, via, lasts }
     }
 
     /// The no to somebody who may not see what happens here.
@@ -460,9 +468,18 @@ impl Pipeline {
         if !authority.allowed {
             return self.refused("approve this", &person, &authority);
         }
+        let standing = match person.lasts {
+            Lasts::Once => None,
+            Lasts::Session | Lasts::Agent | Lasts::Always => match self.standing_for(id, &about, &person) {
+                Ok(standing) => Some(standing),
+                Err(failure) => return self.failed(&failure),
+            },
+        };
         // It counts from here on for whoever else says yes, and for the agent once it is on record.
         let explained = &about.explained;
-        let answered = record::Answered { of: id, granted: true, person: &person, peer, reason, quorum, explained };
+        let permit = standing.as_ref().map(|yes| self.redact(&yes.text));
+        let answered =
+            record::Answered { of: id, granted: true, person: &person, peer, reason, quorum, permit, explained };
         if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
@@ -470,8 +487,14 @@ impl Pipeline {
             return self.failed(&self.failure(&error));
         }
         let by = self.redact(&person.user);
+        let kept = standing.map_or(Ok(()), |yes| self.remember(yes));
         let granted = self.approvals().grant(id, person, Instant::now());
         self.answers.send_modify(|answers| *answers += 1);
+        if let Err(Failure { what: why, help, .. }) = kept {
+            let mut what = Redacted::from_static("it may run once, and the yes is not remembered: ");
+            what.push(&why);
+            return Answer::Failed { what, help };
+        }
         self.voted(id, granted, by)
     }
 
@@ -495,7 +518,8 @@ impl Pipeline {
         let denied = self.approvals().deny(id, no, Instant::now());
         self.answers.send_modify(|answers| *answers += 1);
         let explained = &about.explained;
-        let answered = record::Answered { of: id, granted: false, person, peer, reason, quorum, explained };
+        let answered =
+            record::Answered { of: id, granted: false, person, peer, reason, quorum, permit: None, explained };
         if denied.is_ok()
             && let Err(error) = self.audit.append(answered.entry(&self.settings)).await
         {

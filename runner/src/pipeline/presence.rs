@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Approval, Channel, Oversight};
+use palisade_engine::{Approval, Channel, Lasts, Oversight};
 use tokio::sync::mpsc;
 
 use super::Pipeline;
@@ -111,7 +111,12 @@ impl Pipeline {
             let attending: Vec<Approval> = there.attending.values().map(|(person, _)| person.clone()).collect();
             (seen, attending)
         };
-        let by_name = |user: String| Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control };
+        let by_name = |user: String| Approval {
+            roles: self.settings.people.roles(&user),
+            user,
+            via: Channel::Control,
+            lasts: Lasts::Once,
+        };
         let looks = |person: &Approval| self.oversees(person, &Oversight::Observe).allowed;
         attending.iter().any(|person| self.may_approve(about, person).allowed)
             || seen.into_iter().map(by_name).any(|person| looks(&person) && self.may_approve(about, &person).allowed)

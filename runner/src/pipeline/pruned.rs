@@ -1,6 +1,6 @@
 //! Checkpoints and records that go: who may give them up, and that it is on record before any is gone.
 
-use palisade_engine::{Approval, Channel, Oversight};
+use palisade_engine::{Approval, Channel, Lasts, Oversight};
 
 use super::ground::Ground;
 use super::{CheckpointNote, Failure, Pipeline};
@@ -78,7 +78,7 @@ impl Pipeline {
     /// Whoever runs this process.
     fn own_account(&self) -> Approval {
         let user = user_name(rustix::process::getuid().as_raw());
-        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal }
+        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Terminal, lasts: Lasts::Once }
     }
 
     /// Puts on record which checkpoints go, and lets them go if they may.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Approval, Channel};
+use palisade_engine::{Approval, Channel, Lasts};
 use palisade_runner::{
     Call, Client, Cursor, Decision, DecisionNote, ExecResult, Failure, PendingAct, Reached, Reading, Refusal, Status,
 };
@@ -256,7 +256,7 @@ const ASKING: &str = r#"
 "#;
 
 fn person(name: &str) -> Approval {
-    Approval { user: name.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal }
+    Approval { user: name.to_owned(), roles: BTreeSet::new(), via: Channel::Terminal, lasts: Lasts::Once }
 }
 
 /// A yes does what was asked, once, if policy lets that person say it.

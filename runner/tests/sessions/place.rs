@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_engine::{AbsolutePath, Approval, Bundle, Channel, Engine, Source, Vocabulary};
+use palisade_engine::{AbsolutePath, Approval, Bundle, Channel, Engine, Lasts, Source, Vocabulary};
 use palisade_runner::audit::Sync;
 use palisade_runner::{Call, Client, ExecResult, Outcome, Pipeline, Settings, Status, facts};
 use tempfile::TempDir;
@@ -72,7 +72,8 @@ impl Place {
     }
 
     pub(crate) async fn submit(&self, call: Call) -> ExecResult {
-        let approval = Approval { user: "tester".to_owned(), roles: BTreeSet::new(), via: Channel::Terminal };
+        let approval =
+            Approval { user: "tester".to_owned(), roles: BTreeSet::new(), via: Channel::Terminal, lasts: Lasts::Once };
         let outcome = self.pipeline.submit(call).await.unwrap_or_else(|failure| panic!("{failure:?}"));
         let outcome = match outcome {
             Outcome::Ask(pending) => self.pipeline.approve(*pending, &approval).await.expect("an outcome"),

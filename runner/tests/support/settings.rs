@@ -53,6 +53,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         idle: Duration::from_secs(1800),
         lifetime: None,
         approvals_expire: std::time::Duration::from_secs(900),
+        remembered: None,
         people: palisade_runner::control::People::default(),
         verb: who,
         audit: audit::Settings::new(root.join("audit"), sync),

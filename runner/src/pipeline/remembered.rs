@@ -1,0 +1,177 @@
+//! A yes that holds for longer than one call: when one may be given, and which calls it answers.
+//!
+//! It is taken for a call as the yes of the person who gave it, now: the permits have to cover all that policy asks about, nothing that the
+//! call runs as code may lie in a file that can change, and policy still has to take that person's yes (`Action::"approve"`).
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use palisade_engine::{Approval, Channel, Lasts, Oversight, Question, Standing, StandingYes, Unfit};
+
+use super::bound::{self, BoundFile};
+use super::overseer::{About, Lifts};
+use super::{Failure, Pending, Pipeline};
+use crate::audit::RequestId;
+use crate::control::peer::Peer;
+use crate::control::wire::{Answer, Kept};
+use crate::record;
+use crate::redact::Redacted;
+use crate::remembered::{Remembered, RememberedError};
+
+/// Yeses that hold in a session and are kept in memory.
+const MAX_HERE: usize = 500;
+
+/// What is remembered here, and where the rest is.
+#[derive(Debug)]
+pub(super) struct Memory {
+    here: Mutex<Standing>,
+    file: Option<Remembered>,
+}
+
+impl Memory {
+    pub(super) fn new(file: Option<Remembered>) -> Self {
+        Self { here: Mutex::default(), file }
+    }
+
+    /// Those of sessions, and those of the file; a file that cannot be read holds none.
+    fn all(&self) -> Vec<Standing> {
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.file.as_ref().map(Remembered::read).transpose().unwrap_or_else(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("no remembered yes counts: {error}: {cause}");
+            None
+        });
+        [Some(here), kept].into_iter().flatten().filter(|standing| !standing.is_empty()).collect()
+    }
+
+    fn add(&self, yes: StandingYes) -> Result<(), RememberedError> {
+        match &self.file {
+            Some(file) if yes.lasts != Lasts::Session => file.add(yes),
+            _ => {
+                let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+                if here.yeses().count() >= MAX_HERE {
+                    return Err(RememberedError::Full);
+                }
+                here.add(yes);
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&self, id: &str) -> Result<bool, RememberedError> {
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
+        let there = self.file.as_ref().map_or(Ok(false), |file| file.forget(id))?;
+        Ok(here || there)
+    }
+}
+
+impl Pipeline {
+    /// The decision that a standing yes to this call was given to, and that yes.
+    pub(super) fn remembered_yes(&self, pending: &Pending) -> Option<(RequestId, Approval)> {
+        let question = &pending.question;
+        tokio::task::block_in_place(|| {
+            let all = self.memory.all();
+            if all.is_empty() || !bound::files(question.inventory(), question.facts()).is_empty() {
+                return None;
+            }
+            let engine = self.settings.engine.now();
+            let fitting = all.iter().flat_map(|standing| engine.stands(question, standing));
+            let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
+            people.find(|(_, person)| engine.may_approve(question, person).allowed)
+        })
+    }
+
+    /// Who gave it, with the roles of now.
+    fn giver(&self, yes: &StandingYes) -> Approval {
+        let (user, lasts) = (yes.by.clone(), yes.lasts);
+        Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control, lasts }
+    }
+
+    /// The permits by which this person's yes to a request would hold.
+    pub(super) fn standing_for(&self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
+        let question: &Question = match &about.lifts {
+            Lifts::Script(question) => question,
+            Lifts::Acts { .. } | Lifts::Restore { .. } | Lifts::Execution { .. } => {
+                return Err(Failure::of("a yes to this is for one call").helped(ONCE));
+            }
+        };
+        if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
+            return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
+        }
+        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), question.facts()));
+        if let Some(BoundFile { path, .. }) = files.first() {
+            let what = self.redact(&format!("it runs code of `{path}`, which can change"));
+            return Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false });
+        }
+        let granted = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let engine = self.settings.engine.now();
+        let made = engine.standing(question, person, &id.to_string(), &granted).map_err(|unfit: Unfit| {
+            let what = self.redact(&unfit.to_string());
+            Failure { what, help: Redacted::from_static(ONCE), session_lost: false }
+        })?;
+        if self.redact(&made.text).left_out_of(&made.text) > 0 {
+            let what = "the permit would hold what looks like a secret";
+            return Err(Failure::of(what).helped(ONCE));
+        }
+        Ok(made)
+    }
+
+    /// Keeps it.
+    pub(super) fn remember(&self, yes: StandingYes) -> Result<(), Failure> {
+        tokio::task::block_in_place(|| self.memory.add(yes)).map_err(|error| self.failure(&error))
+    }
+
+    /// Shows by which permits a yes would hold, to somebody who may give it.
+    pub(super) fn permit(&self, id: &str, person: &Approval) -> Answer<Redacted> {
+        let Some(id) = id.parse::<RequestId>().ok() else { return Answer::Unknown };
+        let about = self.approvals().about(id, std::time::Instant::now());
+        let Some(about) = about else { return Answer::Unknown };
+        let authority = self.may_approve(&about, person);
+        if !authority.allowed {
+            return self.refused(&format!("approve this, to hold for `{}`", person.lasts.as_str()), person, &authority);
+        }
+        match self.standing_for(id, &about, person) {
+            Ok(yes) => Answer::Permit(self.redact(&yes.text)),
+            Err(failure) => self.failed(&failure),
+        }
+    }
+
+    /// All that is remembered here.
+    pub(super) fn remembered(&self) -> Answer<Redacted> {
+        let all = tokio::task::block_in_place(|| self.memory.all());
+        let kept = |yes: &StandingYes| Kept {
+            id: self.redact(&yes.id),
+            by: self.redact(&yes.by),
+            lasts: yes.lasts,
+            granted: self.redact(&yes.granted),
+            permits: self.redact(&yes.text),
+        };
+        Answer::Remembered(all.iter().flat_map(Standing::yeses).map(kept).collect())
+    }
+
+    /// Takes a standing yes back. Whose it is may do that, and who may stop the agent.
+    pub(super) async fn forget(&self, id: &str, peer: &Peer, person: &Approval) -> Answer<Redacted> {
+        let Ok(of) = id.parse::<RequestId>() else { return Answer::Unknown };
+        let all = tokio::task::block_in_place(|| self.memory.all());
+        let Some(by) = all.iter().flat_map(Standing::yeses).find(|yes| yes.id == id).map(|yes| yes.by.clone()) else {
+            return Answer::Unknown;
+        };
+        let authority = self.oversees(person, &Oversight::Stop { session: String::new(), lift: false });
+        if by != person.user && !authority.allowed {
+            return self.refused("take this back", person, &authority);
+        }
+        // It counts no more from here on, on record or not; nor does it for the call that it was given to, if that never came.
+        self.approvals().withdraw(of);
+        match tokio::task::block_in_place(|| self.memory.forget(id)) {
+            Ok(true) => {}
+            Ok(false) => return Answer::Unknown,
+            Err(error) => return self.failed(&self.failure(&error)),
+        }
+        match self.audit.append(record::forgotten(&self.settings, of, peer)).await {
+            Ok(_) => Answer::Forgotten { id: self.redact(id) },
+            Err(error) => self.failed(&self.failure(&error)),
+        }
+    }
+}
+
+const ONCE: &str = "without `--remember` the yes is for this one call";
