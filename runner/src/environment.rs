@@ -41,7 +41,7 @@ pub fn child_environment(
         } else if is_locale(&name) {
             let read_alike = value.to_str().is_some_and(is_read_alike);
             variables.push((name, if read_alike { value } else { "C.UTF-8".into() }));
-        } else if is_listed(&name) || passed.iter().any(|passed| name == passed.as_str()) {
+        } else if is_listed(&name) || is_switch(&name, &value) || passed.iter().any(|passed| name == passed.as_str()) {
             variables.push((name, value));
         }
     }
@@ -115,6 +115,12 @@ fn is_listed(name: &OsStr) -> bool {
     LISTED.iter().any(|pattern| matches(pattern, name.as_bytes()))
 }
 
+/// Whether it turns something on or off that no decision rests on, by a value that names nothing.
+fn is_switch(name: &OsStr, value: &OsStr) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.,:".contains(byte);
+    SWITCHES.iter().any(|switch| name == *switch) && value.len() <= LONGEST && value.as_bytes().iter().all(plain)
+}
+
 fn is_locale(name: &OsStr) -> bool {
     name == "LANG" || name.as_bytes().starts_with(b"LC_")
 }
@@ -151,6 +157,32 @@ fn search_path(path: &OsStr, places: &Places) -> OsString {
 
 /// Passed on without being asked for. A `*` at the end stands for anything.
 const LISTED: [&str; 8] = ["USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "LC_*", "TZ"];
+
+/// Passed on as well where the value is a plain word: an image or a person's shell sets them, and without them programs work otherwise
+/// than the same programs do beside Palisade.
+const SWITCHES: [&str; 18] = [
+    "CARGO_INCREMENTAL",
+    "CARGO_TERM_COLOR",
+    "CI",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "DEBIAN_FRONTEND",
+    "FORCE_COLOR",
+    "NODE_ENV",
+    "NO_COLOR",
+    "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PIP_NO_INPUT",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONIOENCODING",
+    "PYTHONUNBUFFERED",
+    "PYTHONUTF8",
+    "RUST_BACKTRACE",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// Bytes that the value of such a switch may have.
+const LONGEST: usize = 32;
 
 /// Set from the session's places.
 const PLACES: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
@@ -238,6 +270,13 @@ mod tests {
         ("PATH", "", &[], Some(SYSTEM_PATH)),
         ("PATH", ".", &[], Some(SYSTEM_PATH)),
         ("OTHER", "", &[], None),
+        ("PYTHONDONTWRITEBYTECODE", "1", &[], Some("1")),
+        ("PYTHONIOENCODING", "utf-8:strict", &[], Some("utf-8:strict")),
+        ("CI", "", &[], Some("")),
+        ("CI", "a b", &[], None),
+        ("NODE_ENV", "/srv/app/x", &[], None),
+        ("NODE_ENV", "a0123456789012345678901234567890123456789", &[], None),
+        ("PYTHONPATH", "x", &[], None),
     ];
 
     #[test]
@@ -305,6 +344,9 @@ mod tests {
         // The one list of what changes a command's meaning is the guard's table; what is passed on unasked is no row of it.
         for name in LISTED.map(|name| name.replace('*', "X")).iter().filter(|name| *name != "SHELL") {
             assert_eq!(guarded_variable(name), None, "{name} is on both lists");
+        }
+        for name in SWITCHES {
+            assert!(!OWN.iter().chain(&SET).any(|(own, _)| *own == name), "{name}");
         }
         for name in ["LUA_INIT", "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS", "MAKEFLAGS", "npm_config_shell", "GRADLE_X"] {
             assert_eq!(permitted(name).is_err(), guarded_variable(name).is_some(), "{name}");
