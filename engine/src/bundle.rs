@@ -3,6 +3,8 @@
 //! What passes here is the only thing that [`crate::Engine`] decides with: the guards, and one profile or the
 //! operator's own files, strictly validated, warnings included, each policy with a unique `@id`.
 
+mod toml_errors;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,9 +187,7 @@ pub enum BundleError {
     },
     /// One or more policies are wrong.
     #[error("{0}")]
-    #[diagnostic(help(
-        "the attributes and actions that a policy can use are listed in `policies/palisade.cedarschema`"
-    ))]
+    #[diagnostic(help("`palisade policy show schema` prints the attributes and actions that a policy can use"))]
     Invalid(Findings),
     /// The policies could not be validated.
     #[error("the policies could not be validated: {0}")]
@@ -466,9 +466,9 @@ fn parse_all(sources: &[Source]) -> Result<Parsed, BundleError> {
     for (index, (source, read)) in sources.iter().zip(parse_each(sources)).enumerate() {
         match read {
             Ok(policies) => {
-                let ids = Ids::of(source);
+                let lines = Lines::of(&source.text);
                 for policy in policies {
-                    if let Err(finding) = parsed.add(policy, index, source, &ids) {
+                    if let Err(finding) = parsed.add(policy, index, source, &lines) {
                         findings.push(finding);
                     }
                 }
@@ -511,30 +511,45 @@ fn parse_one(source: &Source) -> Read {
         return Err(vec![source.finding(offset, message)]);
     }
     let set: PolicySet = source.text.parse().map_err(|errors: cedar_policy::ParseErrors| {
-        errors.iter().map(|error| source.finding(first_label(error), told(error))).collect::<Vec<_>>()
+        errors.iter().map(|error| source.finding(label(error).unwrap_or_default(), told(error))).collect::<Vec<_>>()
     })?;
     if let Some(template) = set.templates().next() {
-        let message = format!("`{}` is a template; Palisade links none", template.id());
-        return Err(vec![source.finding(0, message)]);
+        let id = template.annotation("id").map_or_else(|| "this policy".to_owned(), |id| format!("`{id}`"));
+        let message = format!("{id} is a template (`?principal` or `?resource`), and Palisade fills none in");
+        let offset = template.as_ref().loc().map_or(0, |place| place.start());
+        return Err(vec![source.finding(offset, message)]);
     }
-    Ok(set.policies().cloned().collect())
+    let mut policies: Vec<Policy> = set.policies().cloned().collect();
+    policies.sort_by_key(begin);
+    Ok(policies)
+}
+
+/// Where a policy begins in its file.
+fn begin(policy: &Policy) -> usize {
+    policy.as_ref().loc().map_or(0, |place| place.start())
+}
+
+/// Where a policy's `@id` stands, or the policy, if it has none.
+fn place_of_id(policy: &Policy) -> usize {
+    let id = policy.as_ref().annotations().find(|(key, _)| AsRef::<str>::as_ref(*key) == "id");
+    let place = id.and_then(|(_, annotation)| annotation.loc.as_ref());
+    place.map_or_else(|| begin(policy), |place| place.start())
 }
 
 impl Parsed {
-    fn add(&mut self, policy: Policy, index: usize, source: &Source, ids: &Ids<'_>) -> Result<(), Finding> {
+    fn add(&mut self, policy: Policy, index: usize, source: &Source, lines: &Lines) -> Result<(), Finding> {
         // Asked for one by one, each name would be parsed again.
         let annotations: HashMap<&str, &str> = policy.annotations().collect();
         let annotation = |key: &str| annotations.get(key).copied().unwrap_or_default().to_owned();
         let id = annotation("id");
         if id.is_empty() {
-            let offset = source.text.find(first_line(&policy.to_string())).unwrap_or_default();
-            return Err(source.finding(offset, "this policy has no `@id(\"…\")`".to_owned()));
+            return Err(source.finding(begin(&policy), "this policy has no `@id(\"…\")`".to_owned()));
         }
-        let (offset, line) = ids.place(&id);
+        let offset = place_of_id(&policy);
         if let Some(other) = self.notes.get(&id) {
             return Err(source.finding(offset, format!("the id `{id}` is already taken at {}", other.place)));
         }
-        let place = format!("{}:{line}", source.name);
+        let place = format!("{}:{}", source.name, lines.line(offset));
         let quorum = match annotations.get("quorum").copied() {
             None => 0,
             Some(written) => quorum(written).ok_or_else(|| {
@@ -590,28 +605,17 @@ fn quorum(written: &str) -> Option<usize> {
     written.parse().ok().filter(|people| plain && *people <= MAX_QUORUM)
 }
 
-/// Where each id of a file stands: looked up once for all of them, since a file may hold thousands.
-struct Ids<'s>(HashMap<&'s str, (usize, usize)>);
+/// Where the lines of a file end: looked up once for all its policies, since a file may hold thousands.
+struct Lines(Vec<usize>);
 
-impl<'s> Ids<'s> {
-    fn of(source: &'s Source) -> Self {
-        const OPEN: &str = "@id(\"";
-        let mut places = HashMap::new();
-        let (mut seen, mut line) = (0, 1);
-        for (at, _) in source.text.match_indices(OPEN) {
-            line += source.text.get(seen..at).unwrap_or_default().matches('\n').count();
-            seen = at;
-            let id = source.text.get(at + OPEN.len()..).and_then(|rest| rest.split_once("\")"));
-            if let Some((id, _)) = id {
-                places.entry(id).or_insert((at, line));
-            }
-        }
-        Self(places)
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
     }
 
-    /// Offset, and line counted from 1; the file's beginning for an id that is spelt in another way.
-    fn place(&self, id: &str) -> (usize, usize) {
-        self.0.get(id).copied().unwrap_or((0, 1))
+    /// The line that a byte stands in, counted from 1.
+    fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
     }
 }
 
@@ -630,17 +634,25 @@ fn validate(schema: &Schema, parsed: &Parsed, sources: &[Source]) -> Result<(), 
     let place = |id: &PolicyId, diagnostic: &dyn Diagnostic, message: String| {
         let source = parsed.home.get::<str>(id.as_ref()).and_then(|index| sources.get(*index));
         match source {
-            Some(source) => source.finding(first_label(diagnostic), message),
+            Some(source) => {
+                let whole = || parsed.set.policy(id).map_or(0, begin);
+                source.finding(label(diagnostic).unwrap_or_else(whole), message)
+            }
             None => Finding { file: id.to_string(), line: 1, column: 1, message },
         }
     };
-    let misspelt = parsed.set.policies().flat_map(|policy| misspelt_paths(policy).map(|path| (policy.id(), path)));
-    let misspelt = misspelt.map(|(id, path)| {
+    let misspelt = parsed.set.policies().flat_map(|policy| misspelt_paths(policy).map(move |path| (policy, path)));
+    let misspelt = misspelt.map(|(policy, path)| {
+        let id = policy.id();
         let source = parsed.home.get::<str>(id.as_ref()).and_then(|index| sources.get(*index));
         let message =
             format!("the path `{path}` can fit no file: paths are absolute, without `.`, `..` or a final slash");
         match source {
-            Some(source) => source.finding(source.text.find(&path).unwrap_or_default(), message),
+            Some(source) => {
+                let start = begin(policy);
+                let quoted = source.text.get(start..).and_then(|rest| rest.find(&format!("\"{path}\"")));
+                source.finding(quoted.map_or(start, |at| start + at + 1), message)
+            }
             None => Finding { file: id.to_string(), line: 1, column: 1, message },
         }
     });
@@ -717,12 +729,9 @@ fn told(diagnostic: &dyn Diagnostic) -> String {
     more.fold(diagnostic.to_string(), |told, text| format!("{told}; {text}"))
 }
 
-fn first_label(diagnostic: &dyn Diagnostic) -> usize {
-    diagnostic.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset())
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// Where what is wrong begins, if that is known.
+fn label(diagnostic: &dyn Diagnostic) -> Option<usize> {
+    Some(diagnostic.labels()?.next()?.offset())
 }
 
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
@@ -788,7 +797,7 @@ mod tests {
             ("\npermit(principal, action, resource);", 2, 1, "this policy has no `@id(\"…\")`"),
             (
                 "@id(\"a\") permit(principal, action, resource);\n@id(\"a\") forbid(principal, action, resource);",
-                1,
+                2,
                 1,
                 "the id `a` is already taken at site.cedar:1",
             ),
@@ -810,7 +819,24 @@ mod tests {
                 1,
                 "unrecognized action `Action::\"exek\"`",
             ),
-            ("@id(\"a\") permit(principal == ?principal, action, resource);", 1, 1, "is a template"),
+            (
+                "@id(\"b\") permit(principal, action, resource);\n@id(\"a\") permit(principal == ?principal, action, resource);",
+                2,
+                1,
+                "`a` is a template",
+            ),
+            (
+                "@id(\"a\")\npermit (\n  principal,\n  action,\n  resource\n);\n\npermit (\n  principal,\n  action,\n  resource\n);",
+                8,
+                1,
+                "this policy has no `@id(\"…\")`",
+            ),
+            (
+                "// Two.\n\n@id( \"a\" )\n@quorum(\"two\")\npermit (principal, action, resource);",
+                3,
+                1,
+                "`@quorum` of `a` is `two`",
+            ),
             (
                 "@id(\"a\")\nforbid(principal, action == Action::\"read\", resource in Path::\"/srv/app/\");",
                 2,

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use miette::Diagnostic;
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use crate::Engine;
+use crate::bundle::Source;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{Receiver, hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
@@ -273,14 +275,18 @@ impl Cases {
     /// If the text is no such file, a key is unknown, or a case says nothing or two things to do.
     pub fn parse(file: &str, text: &str) -> Result<Self, CaseError> {
         let at = |offset: usize, message: String| CaseError { place: place(file, text, offset), message };
-        let table: FileTable = toml::from_str(text)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
-        let home = absolute(table.defaults.home.as_deref().unwrap_or("/home/agent")).map_err(|error| at(0, error))?;
+        let table: FileTable = toml::from_str(text).map_err(|error| {
+            let source = Source { name: file.to_owned(), text: text.to_owned() };
+            at(error.span().map_or(0, |span| span.start), source.misread(&error).message)
+        })?;
+        let home = absolute("home", table.defaults.home.as_deref().unwrap_or("/home/agent"));
+        let home = home.map_err(|error| at(0, error))?;
         let mut cases = Vec::new();
-        for case in table.case {
+        for (index, case) in table.case.into_iter().enumerate() {
             let offset = case.name.span().start;
             let place = place(file, text, offset);
-            cases.push(Case::of(case, &table.defaults, &home, place).map_err(|error| at(offset, error))?);
+            let case = Case::of(case, &table.defaults, &home, place);
+            cases.push(case.map_err(|error| at(key_of(text, index, &error).unwrap_or(offset), error))?);
         }
         Ok(Self { file: file.to_owned(), profile: table.policies, home, cases })
     }
@@ -548,7 +554,7 @@ impl Table {
             Transport::Docker => format!("docker/{target}"),
         };
         let workspace = match self.workspace.as_deref() {
-            Some(path) => absolute(path)?,
+            Some(path) => absolute("workspace", path)?,
             None => home.child("app").ok_or("the home directory cannot hold a workspace")?,
         };
         let cwd = match self.cwd.as_deref() {
@@ -568,13 +574,13 @@ impl Table {
             ..Session::opened("case")
         };
         let clock = self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock();
-        let places = self.scratch.iter().flatten().map(|place| absolute(place)).collect::<Result<_, _>>()?;
+        let places = self.scratch.iter().flatten().map(|place| absolute("scratch", place)).collect::<Result<_, _>>()?;
         let scratch = Scratch { places, except: BTreeSet::from([workspace.clone(), home.clone()]) };
         Ok(Facts {
             transport,
             host,
             cwd,
-            temp: self.temp.as_deref().map(absolute).transpose()?,
+            temp: self.temp.as_deref().map(|path| absolute("temp", path)).transpose()?,
             scratch,
             started_by: self.started_by.clone(),
             machine: self.host.clone().map(HostTable::machine).unwrap_or_default(),
@@ -698,17 +704,35 @@ fn milliseconds(text: &str) -> Result<u64, String> {
     value.ok_or(format!("`age` is `{text}`, which is not a time such as `90s`, `15m` or `8h`"))
 }
 
-fn absolute(path: &str) -> Result<AbsolutePath, String> {
-    AbsolutePath::new(path).ok_or(format!("`{path}` is not an absolute path"))
+fn absolute(key: &str, path: &str) -> Result<AbsolutePath, String> {
+    AbsolutePath::new(path).ok_or(format!("`{key}` is `{path}`, which is not an absolute path"))
 }
 
 /// Relative paths are the workspace's, and `~` is the home.
 fn join(path: &str, workspace: &AbsolutePath, home: &AbsolutePath) -> Result<AbsolutePath, String> {
-    match path.strip_prefix("~/") {
-        Some(rest) => absolute(&format!("{home}/{rest}")),
-        None if path.starts_with('/') => absolute(path),
-        None => absolute(&format!("{workspace}/{path}")),
+    let whole = match path.strip_prefix("~/") {
+        Some(rest) => format!("{home}/{rest}"),
+        None if path.starts_with('/') => path.to_owned(),
+        None => format!("{workspace}/{path}"),
+    };
+    AbsolutePath::new(&whole).ok_or(format!("`{path}` leads to no absolute path"))
+}
+
+/// Where the case of this number sets the key that a message begins with, or else where the defaults do.
+fn key_of(text: &str, case: usize, message: &str) -> Option<usize> {
+    fn within(value: &DeValue<'_>, key: &str) -> Option<usize> {
+        let DeValue::Table(table) = value else { return None };
+        let own = table.iter().find(|(name, _)| name.get_ref() == key).map(|(name, _)| name.span().start);
+        own.or_else(|| table.values().find_map(|below| within(below.get_ref(), key)))
     }
+    let (key, _) = message.strip_prefix('`')?.split_once('`')?;
+    let root = DeTable::parse(text).ok()?.into_inner();
+    let of = |name: &str| root.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value.get_ref());
+    let case = match of("case")? {
+        DeValue::Array(cases) => cases.get(case)?.get_ref(),
+        _ => return None,
+    };
+    within(case, key).or_else(|| within(of("defaults")?, key))
 }
 
 fn place(file: &str, text: &str, offset: usize) -> String {
@@ -742,9 +766,20 @@ mod tests {
             ("[[case]]\nname = 'a'\nrun = 'ls'\ntool = 'exec'\nexpect = 'allow'", 2, "does one thing"),
             ("[[case]]\nname = 'a'\nrun = 'ls'\nexpekt = 'allow'", 4, "expekt"),
             ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'maybe'", 4, "maybe"),
-            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nby = []\nby-at-least = []", 2, "exclude"),
-            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\ntransport = 'sssh'", 2, "sssh"),
-            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nat = 2026-01-01T10:00:00+02:00", 2, "UTC"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nby = []\nby-at-least = []", 5, "exclude"),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\ntransport = 'sssh'", 5, "sssh"),
+            (
+                "[defaults]\nworkspace = 'app'\n[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'",
+                2,
+                "`workspace` is `app`",
+            ),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nas = { auth = 'x' }", 5, "`auth` is `x`"),
+            (
+                "[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nas = 'alice'",
+                5,
+                "`case.as` is a text; write a table",
+            ),
+            ("[[case]]\nname = 'a'\nrun = 'ls'\nexpect = 'deny'\nat = 2026-01-01T10:00:00+02:00", 5, "UTC"),
         ] {
             let error = Cases::parse("c.toml", text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("c.toml:{line}: ")) && error.contains(said), "{error}\n{text}");

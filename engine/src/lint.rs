@@ -678,7 +678,7 @@ fn body(policy: &Value) -> String {
 }
 
 /// `; did you mean …`, if one of the names is close.
-fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
     let near = names.map(|other| (distance(name, other), other)).min();
     match near {
         Some((distance, other)) if distance > 0 && distance <= 2 && distance * 2 < name.chars().count() => {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::{Findings, Source};
 use crate::path::AbsolutePath;
 
 /// Named sets of path patterns and of host names.
@@ -22,31 +23,54 @@ pub struct Vocabulary {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum VocabularyError {
     /// The table is not the TOML that is expected here.
-    #[error("{file}: {message}")]
-    Toml {
-        /// The table's name.
-        file: String,
-        /// What the TOML reader says, with line and column.
-        message: String,
-    },
+    #[error("{0}")]
+    #[diagnostic(help("docs/authoring.md shows a group"))]
+    Toml(Findings),
     /// A pattern can match nothing, or would match by accident.
-    #[error("path pattern `{pattern}` of group `{group}` is neither absolute nor begins with `~/` or `**/`")]
+    #[error("{place}path pattern `{pattern}` of group `{group}` {}", why(pattern))]
     #[diagnostic(help("write `/srv/app`, `~/.ssh` or `**/.env`; a directory stands for everything below it"))]
     Pattern {
+        /// File, line and column with a colon behind them, or nothing.
+        place: String,
         /// The group it stands in.
         group: String,
         /// The pattern as written.
         pattern: String,
     },
     /// A host pattern is no host.
-    #[error("host pattern `{pattern}` of group `{group}` is neither a host nor `*.` and a domain")]
+    #[error("{place}host pattern `{pattern}` of group `{group}` is neither a host nor `*.` and a domain")]
     #[diagnostic(help("write `db.example.com`, `10.0.0.7` or `*.staging.example.com`"))]
     Host {
+        /// File, line and column with a colon behind them, or nothing.
+        place: String,
         /// The group it stands in.
         group: String,
         /// The pattern as written.
         pattern: String,
     },
+}
+
+impl VocabularyError {
+    /// The same, of a pattern that stands in this file below these keys.
+    #[must_use]
+    pub fn within(mut self, source: &Source, keys: &[&str]) -> Self {
+        if let Self::Pattern { place, pattern, .. } | Self::Host { place, pattern, .. } = &mut self {
+            *place = source.place_of(keys, Some(pattern)).map_or_else(String::new, |found| format!("{found}: "));
+        }
+        self
+    }
+}
+
+/// What is wrong with a path pattern.
+fn why(pattern: &str) -> &'static str {
+    let begins =
+        pattern.strip_prefix("**/").or_else(|| pattern.strip_prefix("~/")).or_else(|| pattern.strip_prefix('/'));
+    match begins {
+        None => "is neither absolute nor begins with `~/` or `**/`",
+        Some(rest) if rest.contains("**") => "has `**` elsewhere than at its beginning",
+        Some(rest) if components(rest).any(|component| component == "..") => "has `..` in it",
+        Some(_) => "names nothing below its beginning",
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,18 +106,21 @@ impl Vocabulary {
     /// # Errors
     /// As [`Self::parse`].
     pub fn extend(&mut self, file: &str, text: &str, home: &AbsolutePath) -> Result<(), VocabularyError> {
-        let parsed: GroupsFile = toml::from_str(text)
-            .map_err(|error| VocabularyError::Toml { file: file.to_owned(), message: error.to_string() })?;
+        let source = || Source { name: file.to_owned(), text: text.to_owned() };
+        let parsed: GroupsFile =
+            toml::from_str(text).map_err(|error| VocabularyError::Toml(Findings(vec![source().misread(&error)])))?;
         for (group, table) in &parsed.paths {
             self.declare(group);
             for pattern in &table.patterns {
-                self.add(group, pattern, home)?;
+                self.add(group, pattern, home)
+                    .map_err(|error| error.within(&source(), &["paths", group, "patterns"]))?;
             }
         }
         for (group, table) in &parsed.hosts {
             self.hosts.entry(group.clone()).or_default();
             for pattern in &table.patterns {
-                self.add_host(group, pattern)?;
+                self.add_host(group, pattern)
+                    .map_err(|error| error.within(&source(), &["hosts", group, "patterns"]))?;
             }
         }
         Ok(())
@@ -104,8 +131,11 @@ impl Vocabulary {
     /// # Errors
     /// If the pattern is neither.
     pub fn add_host(&mut self, group: &str, pattern: &str) -> Result<(), VocabularyError> {
-        let parsed = HostPattern::parse(pattern)
-            .ok_or_else(|| VocabularyError::Host { group: group.to_owned(), pattern: pattern.to_owned() })?;
+        let parsed = HostPattern::parse(pattern).ok_or_else(|| VocabularyError::Host {
+            place: String::new(),
+            group: group.to_owned(),
+            pattern: pattern.to_owned(),
+        })?;
         self.hosts.entry(group.to_owned()).or_default().push(parsed);
         Ok(())
     }
@@ -150,8 +180,11 @@ impl Vocabulary {
     /// # Errors
     /// If the pattern is neither absolute nor begins with `~/` or `**/`.
     pub fn add(&mut self, group: &str, pattern: &str, home: &AbsolutePath) -> Result<(), VocabularyError> {
-        let parsed = Pattern::parse(pattern, home)
-            .ok_or_else(|| VocabularyError::Pattern { group: group.to_owned(), pattern: pattern.to_owned() })?;
+        let parsed = Pattern::parse(pattern, home).ok_or_else(|| VocabularyError::Pattern {
+            place: String::new(),
+            group: group.to_owned(),
+            pattern: pattern.to_owned(),
+        })?;
         self.groups.entry(group.to_owned()).or_default().push(parsed);
         Ok(())
     }
