@@ -90,6 +90,38 @@ fn everyday_commands_under_the_developer_profile() {
     }
 }
 
+/// Nothing is judged for this machine that is about another.
+#[test]
+fn a_line_about_an_unknown_target_is_an_error() {
+    let world = World::new();
+    let settings = "[targets.web]\nssh = { host = \"h\", user = \"u\" }\nworkspace = \"/srv/app\"\n";
+    let settings = world.write("state/palisade.toml", settings).display().to_string();
+    let nulls = format!("[\"a\",\"echo a\"{}]", ",null".repeat(9));
+    for (line, said) in [
+        (r#"{"command":"ls","target":"wep"}"#, "line 1: there is no target `wep` in the settings"),
+        (r#"{"command":"ls","target":"wep","transport":"local"}"#, "line 1: there is no target `wep` in the settings"),
+        (r#"{"command":"ls","target":"web","transport":"docker"}"#, "line 1: the target `web` is reached by ssh"),
+        (r#"{"id":"7","command":["ls"]}"#, "line 1: `command` is a list; write a text"),
+        (r#"{"command":"ls","roles":"a"}"#, "line 1: `roles` is a text; write a list of texts"),
+        (nulls.as_str(), "line 1: a line is an object; write"),
+        ("ls", "line 1: this is no JSON (column 1); write"),
+    ] {
+        let mut check = world.palisade();
+        let file = std::fs::File::open(world.write("line", line)).expect("a file");
+        let ended = Ended::of(check.args(["check", "--batch", "--config", &settings]).stdin(file));
+        assert_eq!(ended.code, Some(1), "{line}: {ended:?}");
+        let error = ended.json()["error"].as_str().map(str::to_owned).expect("an error");
+        assert!(error.starts_with(said), "{line}: {error}");
+    }
+    for line in [
+        json!({ "command": "ls", "target": "web" }),
+        json!({ "command": "ls", "target": "wep", "transport": "ssh" }),
+        json!({ "command": "ls", "target": "", "transport": "local" }),
+    ] {
+        batch(&world, &["--config", &settings], &[line]);
+    }
+}
+
 #[test]
 fn download_to_shell_is_denied_by_name() {
     let world = World::new();

@@ -78,12 +78,29 @@ fn base(args: &Check, settings: &Settings) -> Result<Case, config::ConfigError> 
         Transport::Ssh => "ssh",
         Transport::Docker => "docker",
     });
-    let named = args.context.target.as_deref();
+    place(&mut case, settings, args.context.target.as_deref(), asked)?;
+    if args.unguarded {
+        case.guarded = false;
+    }
+    Ok(case)
+}
+
+/// Moves a case to where it is asked about: a target of the settings, or any machine that is reached as it says.
+///
+/// # Errors
+/// If the settings have no such target, or it is reached in another way.
+fn place(
+    case: &mut Case,
+    settings: &Settings,
+    named: Option<&str>,
+    asked: Option<&str>,
+) -> Result<(), config::ConfigError> {
     match (named.and_then(|name| settings.targets.get(name)), named, asked) {
         (Some(target), ..) => {
             let reached = target.transport().as_str();
             if let Some(asked) = asked.filter(|asked| *asked != reached) {
-                return Err(config::ConfigError::OtherTransport { name: target.name.clone(), reached, asked });
+                let (name, asked) = (target.name.clone(), asked.to_owned());
+                return Err(config::ConfigError::OtherTransport { name, reached, asked });
             }
             case.set_target(target);
         }
@@ -92,10 +109,7 @@ fn base(args: &Check, settings: &Settings) -> Result<Case, config::ConfigError> 
         (None, Some(name), _) => return Err(config::ConfigError::NoTarget(name.to_owned())),
         (None, None, _) => {}
     }
-    if args.unguarded {
-        case.guarded = false;
-    }
-    Ok(case)
+    Ok(())
 }
 
 fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
@@ -120,18 +134,17 @@ fn batch(settings: &Settings, base: &Case) -> Result<Exit, Trouble> {
 }
 
 fn judge_line(settings: &Settings, base: &Case, line: &[u8]) -> Result<String, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: Line = commands::read_line(line, r#"{"command": "ls -l"}"#)?;
     let id = line.id.as_deref().map(|id| settings.redactor.text(id));
     let mut case = base.clone();
-    if let Some(transport) = &line.transport {
-        if !["local", "ssh", "docker"].contains(&transport.as_str()) {
-            return Err(format!("`transport` is `{transport}`, which is none of local, ssh, docker"));
-        }
-        let named = line.target.as_deref().filter(|target| !target.is_empty());
-        match named.and_then(|name| settings.targets.get(name)) {
-            Some(target) if target.transport().as_str() == transport => case.set_target(target),
-            _ => case.set_transport(transport, named),
-        }
+    let asked = line.transport.as_deref();
+    if let Some(transport) = asked.filter(|asked| !["local", "ssh", "docker"].contains(asked)) {
+        return Err(format!("`transport` is `{transport}`, which is none of local, ssh, docker"));
+    }
+    let named = line.target.as_deref().filter(|target| !target.is_empty());
+    match (named, asked) {
+        (None, Some(asked)) => case.set_transport(asked, None),
+        _ => place(&mut case, settings, named, asked).map_err(|error| error.to_string())?,
     }
     case.agent = line.agent.unwrap_or(case.agent);
     case.user = line.user.unwrap_or(case.user);

@@ -51,14 +51,14 @@ fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let text = match serde_json::from_slice::<Line>(&line) {
+        let text = match commands::read_line::<Line>(&line, r#"{"command": "ls -l"}"#) {
             Ok(line) => {
                 let inventory = palisade_grammar::inventory(line.command.as_bytes());
                 commands::json(&commands::redacted(&Named { id: line.id, inventory: &inventory }, redactor)?)?
             }
             Err(error) => {
                 exit = Exit::Error;
-                commands::bad_line(&line, index + 1, &error.to_string(), redactor)?
+                commands::bad_line(&line, index + 1, &error, redactor)?
             }
         };
         if !report::print(redactor.text(&text).as_str()) {

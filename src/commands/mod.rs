@@ -3,6 +3,8 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use palisade_runner::redact::Redactor;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::args::Context;
 use crate::config;
@@ -32,13 +34,12 @@ fn json(value: &impl Serialize) -> Result<String, Trouble> {
 }
 
 /// A value as JSON with every text in it redacted: each by itself, since escaped text is not what a rule looks for.
-fn redacted(value: &impl Serialize, redactor: &Redactor) -> Result<serde_json::Value, Trouble> {
+fn redacted(value: &impl Serialize, redactor: &Redactor) -> Result<Value, Trouble> {
     let value = serde_json::to_value(value).map_err(|error| Trouble::new(format!("cannot write JSON: {error}"), ""))?;
     Ok(redact_texts(value, redactor))
 }
 
-fn redact_texts(value: serde_json::Value, redactor: &Redactor) -> serde_json::Value {
-    use serde_json::Value;
+fn redact_texts(value: Value, redactor: &Redactor) -> Value {
     match value {
         Value::String(text) => Value::String(redactor.text(&text).to_string()),
         Value::Array(values) => values.into_iter().map(|value| redact_texts(value, redactor)).collect(),
@@ -50,9 +51,58 @@ fn redact_texts(value: serde_json::Value, redactor: &Redactor) -> serde_json::Va
     }
 }
 
+/// A line of batch input. A list of the values alone is none, though serde takes one for an object.
+///
+/// # Errors
+/// What is wrong with it; `example` is one that is right.
+fn read_line<T: DeserializeOwned>(line: &[u8], example: &str) -> Result<T, String> {
+    let read = serde_json::from_slice::<T>(line);
+    let value: Value = match (&read, serde_json::from_slice(line)) {
+        (Ok(_), _) if line.trim_ascii_start().starts_with(b"{") => return read.map_err(|error| error.to_string()),
+        (_, Ok(value)) => value,
+        (_, Err(error)) => return Err(format!("this is no JSON (column {}); write {example}", error.column())),
+    };
+    let Value::Object(object) = value else { return Err(format!("a line is an object; write {example}")) };
+    let error = read.err().map(|error| without_place(&error.to_string())).unwrap_or_default();
+    let Some((found, expected)) = error.strip_prefix("invalid type: ").and_then(|told| told.split_once(", expected "))
+    else {
+        return Err(error);
+    };
+    // The field that the reader stumbled over: without it there is another error, or none.
+    let stumbles = |name: &&String| {
+        let others = object.iter().filter(|(other, _)| other != name);
+        let others: serde_json::Map<String, Value> =
+            others.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let told = serde_json::from_value::<T>(Value::Object(others)).err().map(|error| error.to_string());
+        told.as_deref() != Some(error.as_str())
+    };
+    let field = object.keys().find(stumbles).map_or_else(|| "a field".to_owned(), |name| format!("`{name}`"));
+    let found = match found.split([' ', '`']).next().unwrap_or_default() {
+        "string" => "a text",
+        "sequence" => "a list",
+        "map" => "an object",
+        "integer" | "floating" => "a number",
+        "boolean" => "`true` or `false`",
+        _ => found,
+    };
+    let expected = match expected {
+        "a string" => "a text",
+        "a sequence" => "a list of texts",
+        "a boolean" => "`true` or `false`",
+        "usize" | "u64" => "a number",
+        _ => expected,
+    };
+    Err(format!("{field} is {found}; write {expected}"))
+}
+
+/// What serde says, without the place within the line.
+fn without_place(error: &str) -> String {
+    error.rsplit_once(" at line ").map_or(error, |(told, _)| told).to_owned()
+}
+
 /// What is wrong with a line of batch input, under its id where that can be read.
 fn bad_line(line: &[u8], number: usize, error: &str, redactor: &Redactor) -> Result<String, Trouble> {
-    let id = serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|value| value.get("id").cloned());
+    let id = serde_json::from_slice::<Value>(line).ok().and_then(|value| value.get("id").cloned());
     let error = format!("line {number}: {error}");
     let answer = match id {
         Some(id) => serde_json::json!({ "id": id, "error": error }),

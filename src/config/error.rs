@@ -31,7 +31,7 @@ pub(crate) enum ConfigError {
     Untargeted(&'static str),
     #[error("the target `{name}` is reached by {reached}, not by {asked}")]
     #[diagnostic(help("leave `--transport` out: the target says how it is reached"))]
-    OtherTransport { name: String, reached: &'static str, asked: &'static str },
+    OtherTransport { name: String, reached: &'static str, asked: String },
     #[error("{place}: `sandbox.accept` names `{id}`, and there is no such policy")]
     #[diagnostic(help("`palisade policy explain-sandbox` lists the rules that can be accepted"))]
     Accept { place: String, id: String },

@@ -97,7 +97,7 @@ pub(crate) fn load_with_target(flags: &Context, verb: &'static str) -> Result<Se
     };
     let reached = settings.targets.get(name).ok_or_else(|| ConfigError::NoTarget(name.clone()))?.transport().as_str();
     match asked.filter(|asked| *asked != reached) {
-        Some(asked) => Err(ConfigError::OtherTransport { name: name.clone(), reached, asked }),
+        Some(asked) => Err(ConfigError::OtherTransport { name: name.clone(), reached, asked: asked.to_owned() }),
         None => Ok(settings),
     }
 }
