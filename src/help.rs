@@ -55,10 +55,17 @@ const TABLE: &[Help] = &[
         "0 the client is gone, or a signal ended it",
     ),
     help("redact", &["palisade redact --explain", "palisade redact --rules own.toml"], FINE),
-    help("audit", &["palisade audit verify", "palisade audit show --decision deny --since 2026-11-21"], LOOKED),
+    help(
+        "audit",
+        &["palisade audit verify", "palisade audit show --decision deny --since 2026-11-21T00:00:00Z"],
+        LOOKED,
+    ),
     help(
         "audit verify",
-        &["palisade audit verify", "palisade audit verify --anchor 17:3f2a /var/lib/palisade/record"],
+        &[
+            "palisade audit verify",
+            "palisade audit verify --anchor 17:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 record.jsonl",
+        ],
         "0 it holds, 2 it does not, 126 policy does not let you look",
     ),
     help("audit show", &["palisade audit show --session s-4f", "palisade audit show --decision deny --json"], LOOKED),

@@ -37,9 +37,9 @@ impl Trouble {
 
     /// Prints `error: …` and, where there is one, `help: …` to stderr.
     pub(crate) fn print(&self) {
-        let mut text = format!("error: {}\n", self.what);
+        let mut text = format!("error: {}\n", harmless(&self.what));
         if !self.help.is_empty() {
-            let _ = writeln!(text, "help: {}", self.help);
+            let _ = writeln!(text, "help: {}", harmless(&self.help));
         }
         // Nobody reads stderr: there is nobody left to tell.
         let _ = io::stderr().write_all(text.as_bytes());
@@ -68,6 +68,19 @@ impl From<OpenError> for Trouble {
     fn from(error: OpenError) -> Self {
         Self::of(&error)
     }
+}
+
+/// A text of several lines in which each character that a terminal would act on is written as its number: `\u{1b}`.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_plain(character) || character == '\n' {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_unicode());
+        }
+    }
+    shown
 }
 
 /// Clears a terminal and goes to its first place (ECMA-48, ED and CUP).
@@ -263,6 +276,7 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb⏎c");
+        assert_eq!(harmless("a\u{1b}[2Jb\nc\u{202e}é"), "a\\u{1b}[2Jb\nc\\u{202e}é");
         assert_eq!(printable("a\u{202e}b\u{200b}é"), "a\u{fffd}b\u{fffd}é");
     }
 }

@@ -69,6 +69,10 @@ fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
             .map_err(failed)?;
         files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
         files.sort();
+        if files.is_empty() {
+            let what = format!("there is no table of rules in `{}`", path.display());
+            return Err(Trouble::new(what, "a table is a file that ends in `.toml`"));
+        }
     }
     let read = |file: &PathBuf| Ok((file.display().to_string(), fs::read_to_string(file)?));
     files.iter().map(read).collect::<io::Result<_>>().map_err(failed)
@@ -77,7 +81,10 @@ fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
 fn rules(tables: &[(&str, &str)]) -> Result<Rules, Trouble> {
     Rules::builtin_and(tables).map_err(|error| {
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-        Trouble::new(format!("{error}{cause}"), "see `runner/secrets/README.md` for the keys of a rule")
+        Trouble::new(
+            format!("{error}{cause}"),
+            "a rule has `id`, `description`, `anchors`, `pattern`, `examples` and `counter-examples`",
+        )
     })
 }
 
@@ -156,7 +163,7 @@ fn batch(redactor: &Redactor) -> Result<Exit, Trouble> {
 }
 
 fn redact_line(line: &[u8], redactor: &Redactor) -> Result<Answer, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: Line = commands::read_line(line, r#"{"data": "bHM="}"#)?;
     let decode =
         |field: &str, text: &str| STANDARD.decode(text).map_err(|error| format!("`{field}` is not base64: {error}"));
     let data = decode("data", &line.data)?;

@@ -58,9 +58,14 @@ pub(crate) fn run(args: &Stop) -> Result<Exit, Trouble> {
                 Ok(Exit::Fine)
             }
             (None, true) => Err(Trouble::new("nothing is stopped altogether", "")),
-            (Some(name), _) => {
+            (Some(name), _) if servers.is_empty() => {
+                let what = format!("no server runs here that could know a session or an agent `{}`", one_line(name));
+                Err(Trouble::new(what, "name the server's settings with `--config`, if it has its own"))
+            }
+            (Some(name), lift) => {
                 let what = format!("no running server knows a session or an agent `{}`", one_line(name));
-                Err(Trouble::new(what, "`palisade stop --all` ends whatever runs"))
+                let help = if lift { "" } else { "`palisade stop --all` ends whatever runs" };
+                Err(Trouble::new(what, help))
             }
         };
     }

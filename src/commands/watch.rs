@@ -21,6 +21,10 @@ pub(crate) fn run(args: &Watch) -> Result<Exit, Trouble> {
         let help = "name the directory of a record; `palisade audit show` takes a file";
         return Err(Trouble::new(format!("`{name}` is a file"), help));
     }
+    if args.path.is_some() && !directory.exists() {
+        let help = "name the directory of a record; the first command that runs makes it";
+        return Err(Trouble::new(format!("`{}` does not exist", directory.display()), help));
+    }
     // Before there is a record, whose it will be is told by the place that it will be in.
     let place = directory.ancestors().find(|place| place.exists()).unwrap_or(&directory);
     if !may_read(place, args.config.as_deref())? {
