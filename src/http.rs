@@ -178,24 +178,36 @@ impl PrincipalTable {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         // It may be part of the workspace's path.
         if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || [".", ".."].contains(&name) {
-            return Err(ServedError::Odd(
+            return Err(ServedError::odd(
                 "has a name that is not made of letters, digits, `.`, `_` and `-`, at most 64 of them",
             ));
         }
         if self.user.is_empty() {
-            return Err(ServedError::Odd("has an empty `user`"));
+            return Err(ServedError::odd("has an empty `user`"));
         }
         let proof = match (&self.oauth, &self.token_file, &self.certificate, self.uid) {
             (Some(bearer), None, None, None) => bearer.proof()?,
             (None, Some(file), None, None) => Proof::Secret(Fingerprint::of_file(&own(file))?),
             (None, None, Some(name), None) if name.contains(':') => Proof::Certificate(name.clone()),
             (None, None, Some(_), None) => {
-                return Err(ServedError::Odd(
+                return Err(ServedError::odd(
                     "has a `certificate` that is no URI, such as `spiffe://example.com/agent`",
                 ));
             }
             (None, None, None, Some(uid)) => Proof::User(uid),
-            _ => return Err(ServedError::Odd("needs one of `oauth`, `token-file`, `certificate` and `uid`")),
+            (None, None, None, None) => {
+                return Err(ServedError::odd("needs one of `oauth`, `token-file`, `certificate` and `uid`"));
+            }
+            (oauth, token, certificate, uid) => {
+                let given = [
+                    ("`oauth`", oauth.is_some()),
+                    ("`token-file`", token.is_some()),
+                    ("`certificate`", certificate.is_some()),
+                    ("`uid`", uid.is_some()),
+                ];
+                let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+                return Err(ServedError::Odd(format!("has {}, and needs one of them", given.join(" and "))));
+            }
         };
         Ok(Served { agent: name.to_owned(), user: self.user.clone(), roles: self.roles.clone(), proof })
     }
@@ -204,7 +216,7 @@ impl PrincipalTable {
 impl BearerTable {
     fn proof(&self) -> Result<Proof, ServedError> {
         if self.scopes.iter().any(|scope| !is_scope(scope)) {
-            return Err(ServedError::Odd("has `scopes` of which one is none"));
+            return Err(ServedError::odd("has `scopes` of which one is none"));
         }
         let (subject, client) = (self.subject.clone(), self.client.clone());
         Ok(Proof::Token { subject, client, claims: self.claims.clone(), scopes: self.scopes.clone() })
@@ -215,9 +227,15 @@ impl BearerTable {
 #[derive(Debug)]
 pub(crate) enum ServedError {
     /// To be read behind its name.
-    Odd(&'static str),
+    Odd(String),
     /// A file.
     Terms(TermsError),
+}
+
+impl ServedError {
+    fn odd(why: &str) -> Self {
+        Self::Odd(why.to_owned())
+    }
 }
 
 impl From<TermsError> for ServedError {

@@ -7,7 +7,7 @@ use palisade_engine::{BundleError, Source};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{ConfigError, wrong};
+use crate::config::{ConfigError, misread, wrong};
 
 /// The files of a policy directory, or one `.cedar` file alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,7 @@ impl PolicyFiles {
 /// The profile that a directory adds to.
 fn extended(about: &Source) -> Result<String, ConfigError> {
     let Source { name, text } = about;
-    let broken = |error: toml::de::Error| {
-        wrong(Path::new(name), text, error.span().map_or(0, |span| span.start), error.message().to_owned())
-    };
-    let About { extends } = toml::from_str(text).map_err(broken)?;
+    let About { extends } = toml::from_str(text).map_err(|error| misread(Path::new(name), text, &error))?;
     known(Path::new(name), text, &extends)?;
     Ok(extends.into_inner())
 }

@@ -120,7 +120,8 @@ impl TargetTable {
         let place = match (&self.ssh, &self.docker) {
             (Some(ssh), None) => Place::Ssh(Box::new(ssh.place(home, &own)?)),
             (None, Some(docker)) => Place::Docker(docker.place(&own)?),
-            _ => return Err("needs one of `ssh` and `docker`".to_owned()),
+            (Some(_), Some(_)) => return Err("has both `ssh` and `docker`, and needs one of them".to_owned()),
+            (None, None) => return Err("needs one of `ssh` and `docker`".to_owned()),
         };
         let absolute = |key: &str, path: &str| {
             AbsolutePath::new(path).ok_or_else(|| format!("has `{key}` = `{path}`, which is not an absolute path"))
@@ -354,7 +355,8 @@ impl DockerTable {
         let source = match (&self.container, &self.image) {
             (Some(name), None) => ContainerSource::Container(name.clone()),
             (None, Some(name)) => ContainerSource::Image(name.clone()),
-            _ => return Err("needs one of `container` and `image`".to_owned()),
+            (Some(_), Some(_)) => return Err("has both `container` and `image`, and needs one of them".to_owned()),
+            (None, None) => return Err("needs one of `container` and `image`".to_owned()),
         };
         // It becomes a part of a request's path.
         let (ContainerSource::Container(name) | ContainerSource::Image(name)) = &source;
@@ -383,7 +385,10 @@ impl SecretTable {
         match (&self.env, &self.file) {
             (Some(name), None) => Ok(SecretSource::Variable(name.clone())),
             (None, Some(file)) => Ok(SecretSource::File(own(file))),
-            _ => Err(format!("has a `{key}` that needs one of `env` and `file`: where it is, not what it is")),
+            (Some(_), Some(_)) => Err(format!("has a `{key}` with both `env` and `file`, and needs one of them")),
+            (None, None) => {
+                Err(format!("has a `{key}` that needs one of `env` and `file`: where it is, not what it is"))
+            }
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Bundle, BundleError, Cases, Engine, Source, Vocabulary};
+use toml::Spanned;
 
 use super::file::{File, GroupsTable};
-use super::values::{beside, home};
+use super::values::{beside, home, source_of};
 use super::{ConfigError, Layers, Purpose};
 use crate::args::{Context, PolicySet};
 use crate::policies::PolicyFiles;
@@ -252,17 +253,17 @@ impl Layers<'_> {
     /// The policies that are meant, read.
     pub(super) fn set(&self) -> Result<Set, ConfigError> {
         let (chosen, extends) = self.chosen();
-        Set::read(chosen, extends)
+        Set::read(chosen, extends).map_err(|error| self.placed(error))
     }
 
     /// Which policies are meant, and the profile that the settings have them stand on.
     pub(super) fn chosen(&self) -> (Chosen, Option<String>) {
-        let extends = |file: &File| file.extends.as_ref().map(|profile| profile.get_ref().clone());
+        let name = |named: &Option<Spanned<String>>| named.as_ref().map(|profile| profile.get_ref().clone());
         // An enforced profile shuts out a flag's policies, and the other way round.
         let enforced = self.enforced.as_ref().filter(|(_, file)| file.profile.is_some() || file.policies.is_some());
         let flagged = self.flags.profile.is_some() || self.flags.policies.is_some();
         let named = |(path, file): &(PathBuf, File)| {
-            (file.profile.clone(), beside(path, file.policies.as_deref()), extends(file))
+            (name(&file.profile), beside(path, file.policies.as_deref()), name(&file.extends))
         };
         let (profile, policies, extends) = match (enforced, flagged, &self.file) {
             (Some(enforced), _, _) => named(enforced),
@@ -294,16 +295,18 @@ impl Layers<'_> {
         if let Some(Source { name, text }) = set.files.as_ref().and_then(|files| files.groups.as_ref()) {
             vocabulary.extend(name, text, home)?;
         }
-        for (_, file) in [&self.enforced, &self.file].into_iter().flatten() {
+        for (path, file) in [&self.enforced, &self.file].into_iter().flatten() {
             for (group, patterns) in &file.groups.paths {
                 vocabulary.declare(group);
                 for pattern in patterns {
-                    vocabulary.add(group, pattern, home)?;
+                    let added = vocabulary.add(group, pattern, home);
+                    added.map_err(|error| error.within(&source_of(path), &["groups", "paths", group]))?;
                 }
             }
             for (group, patterns) in &file.groups.hosts {
                 for pattern in patterns {
-                    vocabulary.add_own_host(group, pattern)?;
+                    let added = vocabulary.add_own_host(group, pattern);
+                    added.map_err(|error| error.within(&source_of(path), &["groups", "hosts", group]))?;
                 }
             }
         }

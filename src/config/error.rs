@@ -42,6 +42,9 @@ pub(crate) enum ConfigError {
     Zone { place: String, unknown: palisade_runner::UnknownZone },
     #[error("`{key}` is `{value}`, which is not {expected}")]
     Value { key: String, value: String, expected: &'static str },
+    #[error("{place}: `{key}` is `{value}`, which is not {expected}")]
+    #[diagnostic(help("the settings and their values are listed in docs/settings.md"))]
+    Setting { place: String, key: String, value: String, expected: &'static str },
     #[error("the workspace `{0}` does not exist")]
     #[diagnostic(help("give a directory with `--workspace`, or run in the one that the agent shall work in"))]
     NoWorkspace(String),
@@ -59,9 +62,9 @@ pub(crate) enum ConfigError {
     Transport(&'static str),
     #[error("cannot tell the home directory: HOME is not set to an absolute path")]
     Home,
-    #[error(transparent)]
+    #[error("{place}: {why}")]
     #[diagnostic(help("take it out of `sandbox.environment`"))]
-    Environment(#[from] EnvironmentError),
+    Environment { place: String, why: EnvironmentError },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Bundle(#[from] BundleError),
@@ -75,7 +78,7 @@ pub(crate) enum ConfigError {
     Rules(String),
     #[error("{place}: the principal `{name}` {why}")]
     #[diagnostic(help("principals are explained in docs/serve-http.md"))]
-    Principal { place: String, name: String, why: &'static str },
+    Principal { place: String, name: String, why: String },
     #[error("`--agent`, `--user` and `--role` are not for a server whose settings name its principals")]
     #[diagnostic(help("take them out, or start one server for each agent"))]
     Principals,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ConfigError;
-use super::values::{Time, home, wrong};
+use super::values::{Time, home, misread, wrong};
 use crate::args::Context;
 use crate::http::ServeTable;
 use crate::policies::known;
@@ -23,7 +23,7 @@ const SYSTEM: &str = "/etc/palisade/palisade.toml";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
-    pub(super) profile: Option<String>,
+    pub(super) profile: Option<Spanned<String>>,
     pub(super) extends: Option<Spanned<String>>,
     pub(super) policies: Option<PathBuf>,
     #[serde(default)]
@@ -238,9 +238,15 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-        let file: Self = toml::from_str(&text).map_err(|error| {
-            wrong(path, &text, error.span().map_or(0, |span| span.start), error.message().to_owned())
-        })?;
+        let file: Self = toml::from_str(&text).map_err(|error| misread(path, &text, &error))?;
+        if let Some(profile) = &file.profile {
+            known(path, &text, profile)?;
+            if file.policies.is_some() {
+                let message =
+                    "`profile` and `policies` exclude each other; write `extends` to add policies to a profile";
+                return Err(wrong(path, &text, profile.span().start, message.to_owned()));
+            }
+        }
         if let Some(extends) = &file.extends {
             known(path, &text, extends)?;
             if file.policies.is_none() {

@@ -8,7 +8,7 @@ use palisade_runner::remembered::Remembered;
 use palisade_runner::{audit, checkpoint, export};
 
 use super::file::{AutomaticName, OtlpTable, SyncName, SyslogTable};
-use super::values::{beside, expand, home, own, place, size, state};
+use super::values::{beside, expand, home, own, place_of, size, state};
 use super::{ConfigError, Layers};
 
 impl Layers<'_> {
@@ -45,9 +45,8 @@ impl Layers<'_> {
     /// Where copies of the record go.
     pub(super) fn export(&self) -> Result<export::Settings, ConfigError> {
         let wrong = |path: &Path, name, why| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let offset = text.find(&format!("export.{name}")).or_else(|| text.find("export")).unwrap_or_default();
-            ConfigError::Export { place: place(path, &text, offset), name, why }
+            let place = place_of(path, &["export", name], None);
+            ConfigError::Export { place, name, why }
         };
         let otlp = self.located(|file| file.export.otlp.clone()).map(|(path, table)| {
             let files = table.files(own(path));

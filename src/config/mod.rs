@@ -31,7 +31,7 @@ use palisade_runner::{Policies, Settings, Zone};
 
 use self::authored::Set;
 use self::file::{File, exists, settings_file};
-use self::values::{absolute, beside, expand, home, place};
+use self::values::{absolute, beside, expand, home, place_of, source_of};
 use crate::args::{Context, Transport};
 use crate::http::Served;
 use crate::targets;
@@ -40,7 +40,7 @@ pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
 pub(crate) use self::reach::Reach;
-pub(crate) use self::values::{duration, os_user, size, wrong};
+pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
 /// Always read; nothing overrides it.
@@ -243,6 +243,21 @@ impl<'a> Layers<'a> {
     }
 
     fn settings(&self, purpose: Purpose, verb: &'static str) -> Result<Settings, ConfigError> {
+        self.as_written(purpose, verb).map_err(|error| self.placed(error))
+    }
+
+    /// Says of a value that makes no sense where its file sets it.
+    fn placed(&self, error: ConfigError) -> ConfigError {
+        let ConfigError::Value { key, value, expected } = error else { return error };
+        let keys: Vec<&str> = key.split('.').collect();
+        let mut files = [&self.enforced, &self.file].into_iter().flatten();
+        match files.find_map(|(path, _)| source_of(path).place_of(&keys, Some(&value))) {
+            Some(place) => ConfigError::Setting { place, key, value, expected },
+            None => ConfigError::Value { key, value, expected },
+        }
+    }
+
+    fn as_written(&self, purpose: Purpose, verb: &'static str) -> Result<Settings, ConfigError> {
         if purpose == Purpose::Run {
             self.transport()?;
         }
@@ -293,7 +308,7 @@ impl<'a> Layers<'a> {
             limits: self.limits()?,
             timeout: self.timeout()?,
             budget: self.budget()?,
-            max_sessions: self.pick(|file| file.session.max).unwrap_or(64),
+            max_sessions: self.max_sessions()?,
             idle: self.time("session.idle", |file| file.session.idle.clone())?.unwrap_or(IDLE),
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             approvals_expire: self.time("approvals.expire", |file| file.approvals.expire.clone())?.unwrap_or(EXPIRE),
@@ -344,11 +359,11 @@ impl<'a> Layers<'a> {
     /// The time zone in which policies read the clock.
     fn zone(&self) -> Result<Zone, ConfigError> {
         let named = self.located(|file| file.clock.time_zone.clone());
-        let unknown = |place: &Path| {
-            let place = place.display().to_string();
-            move |unknown| ConfigError::Zone { place, unknown }
-        };
-        let zone = named.map(|(place, name)| Zone::named(&name).map_err(unknown(place))).transpose()?;
+        let zone = named.map(|(path, name)| {
+            let place = || place_of(path, &["clock", "time-zone"], None);
+            Zone::named(&name).map_err(|unknown| ConfigError::Zone { place: place(), unknown })
+        });
+        let zone = zone.transpose()?;
         Ok(zone.unwrap_or_default())
     }
 
@@ -363,10 +378,10 @@ impl<'a> Layers<'a> {
     /// The targets that the settings name; one in the enforced file stands before one of the same name.
     fn targets(&self, home: &AbsolutePath) -> Result<BTreeMap<String, Target>, ConfigError> {
         let (mut targets, mut tables, mut paths) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let wrong = |path: &Path, name: &str, why: String| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let offset = text.find(&format!("targets.{name}")).or_else(|| text.find("targets")).unwrap_or_default();
-            ConfigError::Target { place: place(path, &text, offset), name: name.to_owned(), why }
+        let wrong = |path: &Path, name: &str, why: String| ConfigError::Target {
+            place: place_of(path, &["targets", name], None),
+            name: name.to_owned(),
+            why,
         };
         for (path, file) in [&self.file, &self.enforced].into_iter().flatten() {
             for (name, table) in &file.targets {

@@ -4,13 +4,20 @@ use std::path::PathBuf;
 
 use palisade_mcp::http::terms::{Address, Proof, Terms};
 
-use super::values::{os_user, own, place};
+use super::values::{os_user, own, place_of};
 use super::{ConfigError, IDLE, Layers};
 use crate::http::{self, Served, ServedError};
+
+/// Connections at a time, at most: each takes descriptors.
+const MAX_CONNECTIONS: usize = 10_000;
 
 impl Layers<'_> {
     /// What serving over HTTP at this address takes.
     pub(super) fn terms(&self, address: Address) -> Result<Terms, ConfigError> {
+        self.terms_as_written(address).map_err(|error| self.placed(error))
+    }
+
+    fn terms_as_written(&self, address: Address) -> Result<Terms, ConfigError> {
         let url = self.pick(|file| file.serve.url.clone()).map(|text| text.parse()).transpose()?;
         let origins = self.pick(|file| file.serve.origins.clone()).unwrap_or_default();
         let wrong = |key: &str, value: &str, expected| {
@@ -24,8 +31,8 @@ impl Layers<'_> {
             );
         }
         let max_connections = self.pick(|file| file.serve.max_connections).unwrap_or(256);
-        if max_connections == 0 {
-            return wrong("serve.max-connections", "0", "1 or more");
+        if !(1..=MAX_CONNECTIONS).contains(&max_connections) {
+            return wrong("serve.max-connections", &max_connections.to_string(), "a number from 1 to 10000");
         }
         let rate = self.pick(|file| file.serve.rate).unwrap_or(50);
         if rate == 0 {
@@ -74,9 +81,7 @@ impl Layers<'_> {
             table.served(name, own(path)).map_err(|error| match error {
                 ServedError::Terms(error) => error.into(),
                 ServedError::Odd(why) => {
-                    let text = std::fs::read_to_string(path).unwrap_or_default();
-                    let offset = text.find(&format!("principals.{name}")).or_else(|| text.find("principals"));
-                    let place = place(path, &text, offset.unwrap_or_default());
+                    let place = place_of(path, &["serve", "principals", name], None);
                     ConfigError::Principal { place, name: name.clone(), why }
                 }
             })

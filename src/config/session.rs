@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine};
-use palisade_runner::environment::{Places, child_environment};
+use palisade_runner::environment::{EnvironmentError, Places, child_environment};
 use palisade_runner::sandbox::plan::{Level, Limits};
 use palisade_runner::{Budget, facts};
 
 use super::file::{File, LevelName};
-use super::values::{beside, duration, expand, place, size};
+use super::values::{beside, duration, expand, place_of, size};
 use super::{ConfigError, Layers};
 
 /// Directories that hold toolchains and are trusted where they exist.
@@ -66,6 +66,9 @@ const PROCESSES: u64 = 4096;
 /// Bytes that a session leaves on each disk, unless the settings say how many.
 const FREE_DISK: u64 = 64 << 20;
 
+/// Sessions that can be open at once, at most: each takes some twenty descriptors and processes of its own.
+const MAX_SESSIONS: usize = 1_000;
+
 /// Descriptors below which a session's shell does not find room for its own.
 const LEAST_OPEN_FILES: u64 = 256;
 
@@ -89,9 +92,16 @@ impl Layers<'_> {
         home: &AbsolutePath,
         workspace: &AbsolutePath,
     ) -> Result<Vec<(OsString, OsString)>, ConfigError> {
-        let passed = self.pick(|file| file.sandbox.environment.clone()).unwrap_or_default();
+        let passed = self.located(|file| file.sandbox.environment.clone());
+        let names = passed.as_ref().map_or(&[][..], |(_, names)| names.as_slice());
         let places = Places { home: home.as_str().into(), workspace: workspace.as_str().into() };
-        Ok(child_environment(std::env::vars_os(), &passed, &places)?)
+        child_environment(std::env::vars_os(), names, &places).map_err(|why| {
+            let (EnvironmentError::Refused { name, .. } | EnvironmentError::NotAName { name }) = &why else {
+                return ConfigError::Environment { place: "the settings".to_owned(), why };
+            };
+            let file = passed.as_ref().map_or(Path::new(""), |(file, _)| file);
+            ConfigError::Environment { place: place_of(file, &["sandbox", "environment"], Some(name)), why }
+        })
     }
 
     pub(super) fn trusted(&self, home: &AbsolutePath) -> Vec<AbsolutePath> {
@@ -125,11 +135,8 @@ impl Layers<'_> {
             return Ok(BTreeSet::new());
         };
         if let Some(id) = accept.iter().find(|id| !engine.has_policy(id)) {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-            let key = text.find("accept").unwrap_or_default();
-            let offset = text.get(key..).and_then(|rest| rest.find(id.as_str())).map_or(key, |at| key + at);
-            return Err(ConfigError::Accept { place: place(&path, &text, offset), id: id.clone() });
+            let place = place_of(&path, &["sandbox", "accept"], Some(id));
+            return Err(ConfigError::Accept { place, id: id.clone() });
         }
         Ok(accept.into_iter().collect())
     }
@@ -162,10 +169,22 @@ impl Layers<'_> {
     }
 
     pub(super) fn timeout(&self) -> Result<Duration, ConfigError> {
+        let enforced = self.enforced.as_ref().is_some_and(|(_, file)| file.session.timeout.is_some());
+        let key = if self.flags.timeout.is_some() && !enforced { "--timeout" } else { "session.timeout" };
         match self.text(|file| file.session.timeout.clone(), self.flags.timeout.clone()) {
-            Some(text) => duration("timeout", &text),
+            Some(text) => duration(key, &text),
             None => Ok(Duration::from_secs(120)),
         }
+    }
+
+    /// How many sessions are open at once, at most.
+    pub(super) fn max_sessions(&self) -> Result<usize, ConfigError> {
+        let max = self.pick(|file| file.session.max).unwrap_or(64);
+        if (1..=MAX_SESSIONS).contains(&max) {
+            return Ok(max);
+        }
+        let (key, value) = ("session.max".to_owned(), max.to_string());
+        Err(ConfigError::Value { key, value, expected: "a number from 1 to 1000" })
     }
 
     pub(super) fn budget(&self) -> Result<Budget, ConfigError> {

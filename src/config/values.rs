@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palisade_engine::AbsolutePath;
+use palisade_engine::{AbsolutePath, Source};
 use palisade_runner::control::user_name;
 use palisade_runner::facts;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
         _ => 0,
     };
     let value = number.and_then(|number| number.checked_mul(factor)).filter(|value| *value > 0);
-    let expected = "a time such as `30s`, `5m` or `2h`";
+    let expected = "a time such as `30s`, `5m`, `2h` or `30d`";
     value.map(Duration::from_millis).ok_or_else(|| ConfigError::Value {
         key: key.to_owned(),
         value: text.to_owned(),
@@ -120,12 +120,37 @@ pub(crate) fn os_user() -> String {
     user_name(nix::unistd::getuid().as_raw())
 }
 
+/// A settings file, to look for a place in it.
+pub(super) fn source_of(path: &Path) -> Source {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    Source { name: path.display().to_string(), text }
+}
+
+/// Where a settings file sets a key, or else one above it; `element` is a text in the list that the value is.
+pub(super) fn place_of(path: &Path, keys: &[&str], element: Option<&str>) -> String {
+    let source = source_of(path);
+    let mut keys = keys;
+    while !keys.is_empty() {
+        if let Some(place) = source.place_of(keys, element) {
+            return place;
+        }
+        keys = keys.split_last().map_or(&[], |(_, above)| above);
+    }
+    source.name
+}
+
 /// What is wrong with a settings file, and where in it.
 pub(crate) fn wrong(path: &Path, text: &str, offset: usize, message: String) -> ConfigError {
     ConfigError::Toml { place: place(path, text, offset), message }
 }
 
-pub(super) fn place(path: &Path, text: &str, offset: usize) -> String {
+/// The same, of what the TOML reader says.
+pub(crate) fn misread(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let source = Source { name: path.display().to_string(), text: text.to_owned() };
+    wrong(path, text, error.span().map_or(0, |span| span.start), source.misread(error).message)
+}
+
+fn place(path: &Path, text: &str, offset: usize) -> String {
     let before: String =
         text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character).collect();
     let line = before.matches('\n').count() + 1;

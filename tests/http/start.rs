@@ -59,7 +59,12 @@ fn no_server_starts_that_would_not_know_whom_it_serves() {
         ("any page", format!("[serve]\norigins = [\"*\"]\n{good}"), local, "`serve.origins` is `*`"),
         ("an unknown key", format!("[serve]\nanyone = true\n{good}"), local, "unknown field `anyone`"),
         ("no proof", row(""), local, "the principal `a` needs one of"),
-        ("two proofs", row("uid = 0\ntoken-file = \"token\""), local, "the principal `a` needs one of"),
+        (
+            "two proofs",
+            row("uid = 0\ntoken-file = \"token\""),
+            local,
+            "the principal `a` has `token-file` and `uid`, and",
+        ),
         (
             "no subject",
             format!("{oauth}{}", row("oauth = { claims = { groups = \"eng\" } }")),
