@@ -336,10 +336,20 @@ fn formatting_changes_the_layout_and_nothing_else() {
     assert_eq!(print(&world), before);
     let text = std::fs::read_to_string(world.path("ugly/p.cedar")).expect("read");
     assert!(text.starts_with("// A header.\n\n// About p.\n@id(\"p\")\npermit (\n"), "{text}");
-    let broken = directory(&world, "broken", &[("p.cedar", "permit (")]);
+    // One that does not parse leaves all as they are.
+    let broken = directory(&world, "broken", &[("a.cedar", &ugly), ("p.cedar", "permit (")]);
     let ended = world.call(&["policy", "fmt", &broken]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(std::fs::read_to_string(world.path("broken/p.cedar")).expect("read"), "permit (");
+    assert!(ended.code == Some(1) && ended.stdout.is_empty(), "{ended:?}");
+    for (file, text) in [("a.cedar", ugly.as_str()), ("p.cedar", "permit (")] {
+        assert_eq!(std::fs::read_to_string(world.path("broken").join(file)).expect("read"), text);
+    }
+    // What is no file stays what it is.
+    let socket = world.path("socket.cedar");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let ended = world.call(&["policy", "fmt", &socket.display().to_string()]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("is no regular file"), "{ended:?}");
+    let kind = socket.symlink_metadata().expect("a socket").file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_socket(&kind));
 }
 
 #[test]

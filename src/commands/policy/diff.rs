@@ -74,6 +74,10 @@ fn over_cases(args: &PolicyDiff, old: &Chosen, new: &Chosen) -> Result<Compariso
     let (old, new) = (authored.with(old.clone())?, authored.with(new.clone())?);
     let mut files: Vec<Cases> = old.cases()?;
     files.extend(new.cases()?);
+    if files.iter().all(|file| file.cases().is_empty()) {
+        let help = "cases stand in `cases/*.toml` below either directory; `--replay RECORD` compares on a record";
+        return Err(Trouble::new("there is no case to compare on", help));
+    }
     let mut comparison = Comparison::default();
     let mut seen = std::collections::BTreeSet::new();
     for file in &files {
