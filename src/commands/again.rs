@@ -83,7 +83,7 @@ pub(crate) struct Chain {
 /// Hands out each decision of a file, or of all chains of a directory, in order, and each line that is no record as `None`.
 ///
 /// # Errors
-/// If a file cannot be read, or `identity` names none that holds a key.
+/// If a file cannot be read, no line of it is a record, there is none, or `identity` names none that holds a key.
 pub(crate) fn decisions(
     path: &Path,
     identity: Option<&Path>,
@@ -92,33 +92,36 @@ pub(crate) fn decisions(
     let identity = identity.map(Identity::read).transpose();
     let identity =
         identity.map_err(|error| Trouble::new(error.to_string(), "`age-keygen` makes such a file"))?.map(Rc::new);
+    let mut records = 0_u64;
     for files in super::audit::files(path)? {
         // A yes, and what groups were, is in the same chain.
         let mut chain = Chain { identity: identity.clone(), ..Chain::default() };
         for file in files {
-            each(&file, &mut chain, found)?;
+            records += each(&file, &mut chain, found)?;
         }
     }
-    Ok(())
+    if records == 0 { Err(super::audit::no_record(path)) } else { Ok(()) }
 }
 
+/// Returns how many lines are records.
 fn each(
     path: &Path,
     chain: &mut Chain,
     found: &mut dyn FnMut(Place, Option<&Value>, &mut Chain),
-) -> Result<(), Trouble> {
+) -> Result<u64, Trouble> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
     let mut reader = audit::Growing::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
+    let (mut text, mut records) = (Vec::new(), 0);
     for line in 1_u64.. {
         text.clear();
         if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut text).map_err(unreadable)? == 0 {
             break;
         }
         let place = Place { file: file.clone(), line };
-        match serde_json::from_slice::<Value>(&text).ok().filter(Value::is_object) {
+        match super::audit::record(&text) {
             Some(record) => {
+                records += 1;
                 chain.note(&record);
                 if audit::kind(&record) == "decision" {
                     found(place, Some(&record), chain);
@@ -127,7 +130,7 @@ fn each(
             None => found(place, None, chain),
         }
     }
-    Ok(())
+    Ok(records)
 }
 
 impl Chain {

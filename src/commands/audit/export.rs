@@ -11,7 +11,7 @@ use palisade_runner::audit::{Growing, Line, MAX_LINE, Selector};
 use palisade_runner::export::{self, Body, Recording};
 use serde_json::Value;
 
-use super::show;
+use super::{Met, show};
 use crate::args::{AuditExport, ExportFormat};
 use crate::config;
 use crate::exit::Exit;
@@ -47,11 +47,11 @@ pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
     let filter = show::filter(&args.filter)?;
     let files = super::files(&path)?;
     let mut copy = Copy { to: output(args.output.as_deref())?, form: Form::of(args.format) };
-    let mut bad = 0;
+    let (mut bad, mut met) = (0, Met::default());
     for files in files {
         let mut selector = Selector::new(filter.clone());
         for file in files {
-            match copy.file(&file, &mut selector) {
+            match copy.file(&file, &mut selector, |record| met.note(record, &filter)) {
                 Ok(lines) => bad += lines,
                 Err(Stop::NobodyListens) => return Ok(Exit::Fine),
                 Err(Stop::Trouble(trouble)) => return Err(trouble),
@@ -62,6 +62,7 @@ pub(crate) fn run(args: &AuditExport) -> Result<Exit, Trouble> {
         Ok(()) | Err(Stop::NobodyListens) => {}
         Err(Stop::Trouble(trouble)) => return Err(trouble),
     }
+    met.check(&path, &filter)?;
     if bad > 0 {
         report::complain(&format!("warning: {bad} lines are no records and not in the copy\n"));
         return Ok(Exit::Findings);
@@ -110,7 +111,7 @@ impl Form {
 
 impl Copy {
     /// Copies what the selector keeps of a file. Returns how many lines are no records.
-    fn file(&mut self, path: &Path, selector: &mut Selector) -> Result<u64, Stop> {
+    fn file(&mut self, path: &Path, selector: &mut Selector, mut note: impl FnMut(&Value)) -> Result<u64, Stop> {
         let unreadable =
             |error: io::Error| Stop::Trouble(Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""));
         let mut reader = Growing::open(path).map_err(unreadable)?;
@@ -122,11 +123,11 @@ impl Copy {
             if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
                 return Ok(bad);
             }
-            let value = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
-            let Some(value) = value.filter(|_| line.ends_with(b"\n")) else {
+            let Some(value) = super::record(&line).filter(|_| line.ends_with(b"\n")) else {
                 bad += 1;
                 continue;
             };
+            note(&value);
             if selector.keeps(&value) {
                 let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
                 self.record(Line { line, value, chain: chain.clone() })?;

@@ -7,11 +7,13 @@ mod replay;
 mod show;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use palisade_runner::audit;
+use palisade_runner::audit::{self, Filter};
 use palisade_runner::control::{may_read_record, user_name};
+use serde_json::Value;
 pub(crate) use show::{filter, plain};
 
 use crate::args::{Audit, AuditAction, Context};
@@ -55,4 +57,84 @@ pub(crate) fn files(path: &Path) -> Result<Vec<Vec<PathBuf>>, Trouble> {
     }
     let chains = audit::chains(path).map_err(unreadable)?;
     Ok(chains.iter().map(|chain| chain.files().map(Path::to_owned).collect()).collect())
+}
+
+/// The record that a line is: an object that says which kind it is.
+pub(crate) fn record(line: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Value>(line).ok().filter(|value| !audit::kind(value).is_empty())
+}
+
+/// The kinds of records that there are, to name the one that is meant.
+const KINDS: [&str; 23] = [
+    "start",
+    "open",
+    "decision",
+    "approval",
+    "kill",
+    "outcome",
+    "input",
+    "signal",
+    "denial",
+    "execution",
+    "login",
+    "connect",
+    "checkpoint",
+    "restore",
+    "checkpoint_prune",
+    "discard",
+    "close",
+    "policy_reload",
+    "head",
+    "rotate",
+    "prune",
+    "stop",
+    "recovered",
+];
+
+/// What of a filter a record knows at all.
+#[derive(Default)]
+struct Met {
+    records: u64,
+    kinds: BTreeSet<String>,
+    session: bool,
+}
+
+impl Met {
+    /// Takes notice of a record.
+    fn note(&mut self, record: &Value, filter: &Filter) {
+        self.records += 1;
+        let text = |key: &str| record.get(key).and_then(Value::as_str);
+        self.session |=
+            filter.session.is_some() && ["session", "shell"].iter().any(|key| text(key) == filter.session.as_deref());
+        if !self.kinds.contains(audit::kind(record)) {
+            self.kinds.insert(audit::kind(record).to_owned());
+        }
+    }
+
+    /// That there are records, and that the session and the kinds which the filter names exist.
+    fn check(&self, path: &Path, filter: &Filter) -> Result<(), Trouble> {
+        if self.records == 0 {
+            return Err(no_record(path));
+        }
+        if let Some(session) = filter.session.as_ref().filter(|_| !self.session) {
+            let what = format!("no session `{session}` is on record in `{}`", path.display());
+            return Err(Trouble::new(what, "`palisade audit show` lists the sessions"));
+        }
+        let known = |kind: &&String| self.kinds.contains(*kind) || KINDS.contains(&kind.as_str());
+        if let Some(kind) = filter.kinds.iter().find(|kind| !known(kind)) {
+            let near = KINDS.iter().find(|known| kind.starts_with(**known) || known.starts_with(kind.as_str()));
+            let help = near.map_or_else(
+                || format!("the kinds are {}", KINDS.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(Trouble::new(format!("`--kind` is `{kind}`, and there is no such kind of record"), help));
+        }
+        Ok(())
+    }
+}
+
+/// That no line of a file or directory is a record.
+pub(crate) fn no_record(path: &Path) -> Trouble {
+    let help = "a record is a file that ends in `.jsonl`; `palisade audit verify` says whether one holds";
+    Trouble::new(format!("there is no record in `{}`", path.display()), help)
 }

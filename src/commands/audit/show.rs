@@ -9,6 +9,7 @@ use std::path::Path;
 use palisade_runner::audit::{self, Filter, MAX_LINE, Selector};
 use serde_json::Value;
 
+use super::Met;
 use crate::args::{AuditShow, DecisionName, RecordFilter};
 use crate::config;
 use crate::exit::Exit;
@@ -23,12 +24,13 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
     if !super::may_read(&path, args.config.as_deref())? {
         return Ok(Exit::Denied);
     }
-    let mut exit = Exit::Fine;
+    let (mut exit, mut met) = (Exit::Fine, Met::default());
     for files in super::files(&path)? {
         // What belongs together is in one chain, and its sessions have names of their own.
         let mut selector = Selector::new(filter.clone());
         for file in files {
-            match show(&file, &mut selector, args.json)? {
+            let note = |record: &Value| met.note(record, &filter);
+            match show(&file, &mut selector, args.json, note)? {
                 Shown::All => {}
                 Shown::NotRecords(lines) => {
                     exit = Exit::Findings;
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
             }
         }
     }
+    met.check(&path, &filter)?;
     Ok(exit)
 }
 
@@ -85,7 +88,7 @@ enum Shown {
     NobodyListens,
 }
 
-fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Trouble> {
+fn show(path: &Path, selector: &mut Selector, as_json: bool, mut note: impl FnMut(&Value)) -> Result<Shown, Trouble> {
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
     let mut reader = audit::Growing::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
@@ -94,11 +97,11 @@ fn show(path: &Path, selector: &mut Selector, as_json: bool) -> Result<Shown, Tr
         if reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             return Ok(if bad == 0 { Shown::All } else { Shown::NotRecords(bad) });
         }
-        let record = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
-        let (Some(record), true) = (record, line.ends_with(b"\n")) else {
+        let (Some(record), true) = (super::record(&line), line.ends_with(b"\n")) else {
             bad += 1;
             continue;
         };
+        note(&record);
         if !selector.keeps(&record) {
             continue;
         }
