@@ -60,3 +60,4 @@ mod trial;
 mod waits;
 mod watch;
 mod ways;
+mod wrong_input;
