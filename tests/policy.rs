@@ -201,7 +201,9 @@ fn the_example_passes_and_is_covered() {
     let world = World::new();
     let ended = world.call(&["policy", "test", "--coverage", "--min", "85", &example()]);
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
-    let ended = world.call(&["policy", "test", "--coverage", "--min", "101", &example()]);
+    let look = "[[case]]\nname = 'look'\nrun = 'ls'\nexpect = 'allow'\n";
+    let thin = directory(&world, "thin", &[("p.cedar", &format!("{PERMIT}{NO_NPM}")), ("cases/c.toml", look)]);
+    let ended = world.call(&["policy", "test", "--coverage", "--min", "100", &thin]);
     assert_eq!(ended.code, Some(2), "{}", ended.stdout);
     assert!(ended.stderr.contains("--min"), "{ended:?}");
     for profile in ["developer", "readonly", "regulated"] {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use palisade_runner::redact::{Hit, KnownValue, Redactor, Rules};
+use palisade_engine::{Findings, Source};
+use palisade_runner::redact::{Hit, KnownValue, Redactor, Rules, RulesError};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Redact;
@@ -80,11 +81,15 @@ fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
 
 fn rules(tables: &[(&str, &str)]) -> Result<Rules, Trouble> {
     Rules::builtin_and(tables).map_err(|error| {
+        let help = "a rule has `id`, `description`, `anchors`, `pattern`, `examples` and `counter-examples`";
+        if let RulesError::Table { table, cause } = &error
+            && let Some((name, text)) = tables.iter().find(|(name, _)| name == table)
+        {
+            let found = Source { name: (*name).to_owned(), text: (*text).to_owned() }.misread(cause);
+            return Trouble::new(Findings(vec![found]).to_string(), help);
+        }
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-        Trouble::new(
-            format!("{error}{cause}"),
-            "a rule has `id`, `description`, `anchors`, `pattern`, `examples` and `counter-examples`",
-        )
+        Trouble::new(format!("{error}{cause}"), help)
     })
 }
 

@@ -32,6 +32,10 @@ impl Set {
     /// Policies that stand on this profile by the settings, if they say so.
     pub(super) fn read(chosen: Chosen, extends: Option<String>) -> Result<Self, ConfigError> {
         let mut files = match &chosen {
+            Chosen::Files(path) if is_misspelt(path) => {
+                let known: Vec<&str> = palisade_policies::PROFILES.iter().map(|(profile, _)| *profile).collect();
+                return Err(ConfigError::NoSet { name: path.display().to_string(), known: known.join(", ") });
+            }
             Chosen::Files(path) => Some(PolicyFiles::read(path)?),
             Chosen::Profile(_) => None,
         };
@@ -69,6 +73,11 @@ impl Set {
             (Chosen::Files(path), None) => return Err(BundleError::Empty(path.display().to_string()).into()),
         })
     }
+}
+
+/// Whether a path can only be meant for a profile: a single word, and nothing is there.
+fn is_misspelt(path: &Path) -> bool {
+    path.components().count() == 1 && path.extension().is_none() && !path.exists()
 }
 
 /// What a running server decides by, as it lies there now: two that are equal make the same engine.

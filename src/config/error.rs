@@ -23,6 +23,9 @@ pub(crate) enum ConfigError {
     #[error("{place}: the collector of `export.{name}`: {why}")]
     #[diagnostic(help("copies of the record are explained in docs/record.md"))]
     Export { place: String, name: &'static str, why: TlsError },
+    #[error("`{name}` is neither a policy file nor a profile")]
+    #[diagnostic(help("the profiles are: {known}; a policy file ends in `.cedar`"))]
+    NoSet { name: String, known: String },
     #[error("there is no target `{0}` in the settings")]
     #[diagnostic(help("a target is a table `[targets.NAME]` in the settings file"))]
     NoTarget(String),

@@ -59,9 +59,12 @@ impl Layers<'_> {
         for path in own.iter().flat_map(|path| kept(path)) {
             vocabulary.add_directory("palisade", &path);
         }
-        for (group, paths) in [("granted-read", &self.flags.reads), ("granted-write", &self.flags.writes)] {
+        for (group, what, paths) in [
+            ("granted-read", "directory of `--read`", &self.flags.reads),
+            ("granted-write", "directory of `--write`", &self.flags.writes),
+        ] {
             for path in paths {
-                let error = || ConfigError::Directory { what: "granted directory", path: path.display().to_string() };
+                let error = || ConfigError::Directory { what, path: path.display().to_string() };
                 let real = facts::real_directory(&absolute(path)?).ok_or_else(error)?;
                 vocabulary.add_directory(group, &real);
             }

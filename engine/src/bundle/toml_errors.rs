@@ -78,7 +78,7 @@ fn plain(message: &str, key: Option<&str>, at: &str) -> String {
     let mistyped = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     if let Some((found, expected)) = mistyped.and_then(|message| message.rsplit_once(", expected ")) {
         let key = key.map_or_else(|| "this".to_owned(), |key| format!("`{key}`"));
-        return format!("{key} is {}; write {}", what(found), wanted(expected));
+        return format!("{key} is {}; write {}", what(found), wanted(found, expected));
     }
     if message.starts_with("unknown ")
         && let Some((unknown, known)) = message.split_once(", expected ")
@@ -107,9 +107,16 @@ fn what(found: &str) -> String {
     }
 }
 
-/// What belongs there.
-fn wanted(expected: &str) -> &str {
-    match expected {
+/// What belongs there, with the value that was found where that is as good.
+fn wanted(found: &str, expected: &str) -> String {
+    let number = found.strip_prefix("integer `").and_then(|rest| rest.strip_suffix('`'));
+    let text = found.strip_prefix("string \"").and_then(|rest| rest.strip_suffix('"'));
+    match (number, text, expected) {
+        (Some(number), _, "a string") => return format!("a text in quotes: `\"{number}\"`"),
+        (_, Some(text), "a sequence") => return format!("a list in brackets: `[\"{text}\"]`"),
+        _ => {}
+    }
+    let wanted = match expected {
         "a string" => "a text in quotes",
         "a sequence" => "a list in brackets",
         "a boolean" => "`true` or `false`",
@@ -119,7 +126,8 @@ fn wanted(expected: &str) -> &str {
         "a TOML datetime" => "a time without quotes, such as `2026-11-18T10:00:00Z`",
         _ if expected.starts_with("struct ") => "a table",
         _ => expected,
-    }
+    };
+    wanted.to_owned()
 }
 
 #[cfg(test)]
@@ -157,9 +165,9 @@ mod tests {
     #[test]
     fn a_mistake_is_told_without_words_of_rust() {
         for (text, place, said) in [
-            ("[agent]\nname = 3", (2, 8), "`agent.name` is the number 3; write a text in quotes"),
-            ("[agent]\nroles = \"a\"", (2, 9), "`agent.roles` is a text; write a list in brackets"),
-            ("[agent]\nroles = [\"a\", 3]", (2, 15), "`agent.roles` is the number 3; write a text in quotes"),
+            ("[agent]\nname = 3", (2, 8), "`agent.name` is the number 3; write a text in quotes: `\"3\"`"),
+            ("[agent]\nroles = \"a\"", (2, 9), "`agent.roles` is a text; write a list in brackets: `[\"a\"]`"),
+            ("[agent]\nroles = [\"a\", 3]", (2, 15), "`agent.roles` is the number 3; write a text in quotes: `\"3\"`"),
             ("[agent]\nmax = -1", (2, 7), "`agent.max` is the number -1; write a number of 0 or more, without quotes"),
             ("[agent]\nport = 99999", (2, 8), "`agent.port` is the number 99999; write a number from 0 to 65535"),
             ("[agent]\non = 1", (2, 6), "`agent.on` is the number 1; write `true` or `false`"),

@@ -263,7 +263,7 @@ pub enum TermsError {
     #[diagnostic(help("let clients reach it by `https:`"))]
     PlainUrl,
     /// Anybody could come.
-    #[error("nobody would have to prove who they are")]
+    #[error("the settings name no principal, so that nobody would have to prove who they are")]
     #[diagnostic(help("name the principals of this server: `[serve.principals.NAME]`, see docs/serve-http.md"))]
     Nobody,
     /// More than are kept apart.

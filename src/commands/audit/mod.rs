@@ -34,8 +34,7 @@ pub(crate) fn run(args: &Audit) -> Result<Exit, Trouble> {
 
 /// Asks policy whether the user who runs this may read the record there; if not, that has been told.
 pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, Trouble> {
-    let about = path.metadata();
-    let about = about.map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
+    let about = path.metadata().map_err(|error| unreadable(path, &error))?;
     let flags = Context { config: config.map(Path::to_owned), ..Context::default() };
     let engine = Authored::running(&flags)?.engine_for(&flags)?;
     let (user, owner) = (config::os_user(), user_name(about.uid()));
@@ -49,13 +48,23 @@ pub(crate) fn may_read(path: &Path, config: Option<&Path>) -> Result<bool, Troub
     Ok(authority.allowed)
 }
 
+/// Why a record cannot be looked at. Before the first command there is none.
+fn unreadable(path: &Path, error: &std::io::Error) -> Trouble {
+    let name = path.display();
+    if error.kind() == std::io::ErrorKind::NotFound {
+        let help =
+            "nothing has run yet, or the record is elsewhere: `audit.path` in the settings, or a path behind the verb";
+        return Trouble::new(format!("there is no record in `{name}`"), help);
+    }
+    Trouble::new(format!("cannot read `{name}`: {error}"), "")
+}
+
 /// The files of each chain, oldest first, or the one file.
 pub(crate) fn files(path: &Path) -> Result<Vec<Vec<PathBuf>>, Trouble> {
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    if !path.metadata().map_err(unreadable)?.is_dir() {
+    if !path.metadata().map_err(|error| unreadable(path, &error))?.is_dir() {
         return Ok(vec![vec![path.to_owned()]]);
     }
-    let chains = audit::chains(path).map_err(unreadable)?;
+    let chains = audit::chains(path).map_err(|error| unreadable(path, &error))?;
     Ok(chains.iter().map(|chain| chain.files().map(Path::to_owned).collect()).collect())
 }
 

@@ -51,8 +51,7 @@ pub(crate) fn run(args: &AuditVerify) -> Result<Exit, Trouble> {
         Some(path) => path.clone(),
         None => config::audit_directory(args.config.as_deref())?,
     };
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    if !path.metadata().map_err(unreadable)?.is_dir() {
+    if !path.metadata().map_err(|error| super::unreadable(&path, &error))?.is_dir() {
         let verified = verify_file(&path, &expected)?;
         tell(&verified, args.json)?;
         return Ok(if verified.good { Exit::Fine } else { Exit::Findings });

@@ -18,6 +18,9 @@ struct Run {
 }
 
 pub(crate) fn run(args: &PolicyTest) -> Result<Exit, Trouble> {
+    if let Some(min) = args.min.filter(|min| *min > 100) {
+        return Err(Trouble::new(format!("`--min` is `{min}`, which is not a number from 0 to 100"), ""));
+    }
     let authored = Authored::of(&args.set)?;
     let files = authored.cases()?;
     if files.iter().all(|file| file.cases().is_empty()) {
