@@ -74,12 +74,13 @@ pub(crate) fn record(line: &[u8]) -> Option<Value> {
 }
 
 /// The kinds of records that there are, to name the one that is meant.
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 24] = [
     "start",
     "open",
     "decision",
     "approval",
     "kill",
+    "forget",
     "outcome",
     "input",
     "signal",
