@@ -20,6 +20,9 @@ use crate::verdict::Approval;
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
 const MAX_DEPTH: usize = 64;
 
+/// The program that a condition of bash's is taken for.
+const CONDITION: &str = "[[";
+
 /// A question, and where the script raises it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Raised {
@@ -140,6 +143,10 @@ pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
     }
     let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
     raised.extend(unattached.map(|opaque| reader.unread(opaque)));
+    let runs_nothing = |command: &Command| matches!(command.resolved, Resolved::None);
+    if raised.is_empty() && inventory.parsed() && inventory.commands().iter().all(runs_nothing) {
+        raised.extend(reader.conditions());
+    }
     raised.sort_by_key(|raised| raised.span.start);
     Sheaf { raised, script: reader.script(inventory.parsed()) }
 }
@@ -235,6 +242,40 @@ impl Reader<'_> {
             depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
         };
         self.raised(command, command.span, What::Exec(Box::new(exec)))
+    }
+
+    /// A text of bash's own conditions alone (`[[ -f x ]]`, `((1))`), in which no command stands that runs anything: asked as the builtin that they are, so that
+    /// policy has something to say to it. None for a blank text.
+    fn conditions(&self) -> Option<Raised> {
+        let text = String::from_utf8_lossy(self.inventory.script()).trim().to_owned();
+        let span = Span::new(0, self.inventory.script().len());
+        let dynamic = text.contains(['$', '`']);
+        let exec = Exec {
+            at: 0,
+            unread: false,
+            words: vec![CONDITION.to_owned()],
+            groups: vec!["read-only".to_owned()],
+            path: None,
+            origin: Origin::Builtin,
+            text: Some(text).filter(|text| !text.is_empty()),
+            flags: Vec::new(),
+            operands: Vec::new(),
+            options: Vec::new(),
+            env: Vec::new(),
+            wrappers: Vec::new(),
+            upstream: Neighbours::none(),
+            downstream: Neighbours::none(),
+            inline_code: false,
+            dynamic,
+            dynamic_program: false,
+            opaque: Vec::new(),
+            started_by: None,
+            background: false,
+            depth: 0,
+        };
+        exec.text.as_ref()?;
+        let item = Item { what: What::Exec(Box::new(exec)), dir: None, cut: Vec::new() };
+        Some(Raised { item, span, program: CONDITION.to_owned(), via: Vec::new() })
     }
 
     /// Something that no command could be made of: asked as a command about which nothing is known.

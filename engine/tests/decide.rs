@@ -63,6 +63,14 @@ fn a_script_is_allowed_only_if_every_request_is() {
         ("git status; git push; sudo ls", Decision::Deny),
         ("ls (", Decision::Deny),
         ("", Decision::Deny),
+        ("  \n", Decision::Deny),
+        ("# nothing", Decision::Deny),
+        // No command stands in these.
+        ("[[ -f x ]]", Decision::Allow),
+        ("((1))", Decision::Allow),
+        ("[[ -f x && -n $y ]] || [[ a == b ]]", Decision::Allow),
+        ("[[ -f x ]]; sudo ls", Decision::Deny),
+        ("[[ $(sudo ls) ]]", Decision::Deny),
     ] {
         assert_eq!(decision(&engine, script, &facts), expected, "{script}");
     }
