@@ -5,11 +5,25 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::approvals::site;
 use crate::serve::Server;
 use crate::support::people::{AGENT, CAROL, DAVE, Office, call, until};
 
 const PUSH: &str = "git push origin main";
+
+/// The site, with a repository that has a remote.
+fn site(settings: &str) -> Option<Office> {
+    let office = crate::approvals::site(settings)?;
+    for arguments in [&["init", "--quiet"][..], &["remote", "add", "origin", "https://git.invalid/team/app.git"]] {
+        let status = Command::new("git")
+            .args(["-c", "safe.directory=*"])
+            .args(arguments)
+            .current_dir(office.world.workspace())
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "git {arguments:?}");
+    }
+    office.give_to_the_agent();
+    Some(office)
+}
 
 fn exec(server: &mut Server, command: &str) -> Value {
     call(server, "exec", &json!({ "command": command }))
@@ -42,10 +56,34 @@ fn a_remembered_yes_lets_the_same_words_run_until_it_is_taken_back() {
     for _ in 0..3 {
         runs(&mut server, PUSH);
     }
-    runs(&mut server, "git  push origin 'main'");
-    for other in ["git push origin main --force", "git push origin dev", "cd .. && git push origin main"] {
+    // All else that runs along with it would run under the same yes.
+    for other in [
+        "git push origin main --force",
+        "git push origin dev",
+        "git  push origin main",
+        "cd .. && git push origin main",
+        "git push origin main; python3 -m code_of_mine",
+        "git remote add e http://192.0.2.2/x; git push origin main",
+        "A=1 git push origin main",
+        "git push origin main < input",
+    ] {
         asked(&mut server, other);
     }
+    for other in
+        [json!({ "env": { "A": "1" } }), json!({ "stdin": "y" }), json!({ "cwd": "/tmp" }), json!({ "yield_ms": 0 })]
+    {
+        let mut call = other.clone();
+        call["command"] = json!(PUSH);
+        let result = crate::support::people::call(&mut server, "exec", &call);
+        assert_eq!(result["status"], "approval_required", "{other}: {result}");
+    }
+    // The remote is another one.
+    let config = office.world.workspace().join(".git/config");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    fs::write(&config, text.replace("team/app", "else/app")).expect("written");
+    asked(&mut server, PUSH);
+    fs::write(&config, text).expect("written");
+    runs(&mut server, PUSH);
     let listed = office.person(CAROL, &["approvals", "remembered"]);
     for part in [&*id, "for one agent", "resource.text == \"git push origin main\"", "@by(\"uid:48152\")"] {
         assert!(listed.stdout.contains(part), "{part}: {listed:?}");
@@ -128,6 +166,17 @@ forbid (principal == User::"uid:48152", action == Action::"approve", resource) u
     asked(&mut server, "git push origin dev");
 }
 
+#[test]
+fn a_later_no_ends_what_was_remembered() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let id = asked(&mut server, PUSH);
+    assert_eq!(remember(&office, &id, "agent").code, Some(0));
+    assert_eq!(office.person(DAVE, &["approvals", "deny", &id]).code, Some(0));
+    let denied = exec(&mut server, PUSH);
+    assert_eq!(denied["status"], "denied", "{denied}");
+}
+
 /// Where each account has its own servers, a yes outlives them; and nobody needs one to see or end it.
 #[test]
 fn a_persons_own_yes_outlives_the_server() {
@@ -161,6 +210,8 @@ fn a_persons_own_yes_outlives_the_server() {
     let text = fs::read_to_string(&file).expect("a file");
     fs::write(&file, format!("{text}permit (principal, action, resource);\n")).expect("written");
     asked(&mut server, PUSH);
+    let told = terminal.run(&office.line("approvals remembered"));
+    assert!(told.code == Some(1) && told.stdout.contains("needs `@"), "{told:?}");
     fs::write(&file, text).expect("written");
     runs(&mut server, PUSH);
     drop(server);

@@ -72,7 +72,7 @@ pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
-pub use crate::standing::{Standing, StandingError, StandingYes, Unfit};
+pub use crate::standing::{Given, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
@@ -164,23 +164,17 @@ impl Engine {
     }
 
     /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
-    /// the request. `id` is the decision's that is answered, `granted` when, in UTC.
+    /// the request.
     ///
     /// # Errors
     /// If what is asked can become something else under the same words, or takes the yes of several people.
-    pub fn standing(
-        &self,
-        question: &Question,
-        person: &Approval,
-        id: &str,
-        granted: &str,
-    ) -> Result<StandingYes, Unfit> {
-        verdict::standing(&self.bundle, &self.vocabulary, question, person, id, granted)
+    pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
+        verdict::standing(&self.bundle, &self.vocabulary, question, person, given)
     }
 
-    /// The standing yeses that cover all that a question asks for, each by itself.
-    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing) -> Vec<&'s StandingYes> {
-        verdict::stands(&self.bundle, &self.vocabulary, question, standing)
+    /// The standing yeses to this very call that cover all that it asks for, each by itself.
+    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
+        verdict::stands(&self.bundle, &self.vocabulary, question, standing, call)
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.

@@ -88,8 +88,7 @@ impl Posed {
     /// Whether this is a command that no group permit can fit.
     pub(crate) fn is_in_no_group(&self) -> bool {
         let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
-        let is_command = self.resource.type_name().to_string() == "Command";
-        is_command && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
+        self.is_command() && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
     }
 
     /// An attribute of the resource; none where it has no such one.
@@ -101,6 +100,39 @@ impl Posed {
     pub(crate) fn tags(&self) -> BTreeMap<String, EvalResult> {
         let tags = self.entities.get(&self.resource).into_iter().flat_map(Entity::tags);
         tags.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))).collect()
+    }
+
+    /// Whether the resource is an invocation of this program, or of this subcommand of one.
+    pub(crate) fn is_of(&self, program: &str) -> bool {
+        self.is_below("Program", program)
+    }
+
+    /// Whether the resource is in this command group.
+    pub(crate) fn is_in_group(&self, group: &str) -> bool {
+        self.is_below("CommandGroup", group)
+    }
+
+    fn is_below(&self, kind: &str, id: &str) -> bool {
+        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
+        above.any(|uid| uid.type_name().to_string() == kind && uid.id().unescaped() == id)
+    }
+
+    pub(crate) fn is_command(&self) -> bool {
+        self.resource.type_name().to_string() == "Command"
+    }
+
+    /// Whether the resource is a command that bash runs itself.
+    pub(crate) fn is_builtin(&self) -> bool {
+        let origin = self.attribute("origin");
+        matches!(origin, Some(EvalResult::EntityUid(origin)) if origin.id().unescaped() == "builtin")
+    }
+
+    /// The text of a command; empty for any other resource.
+    pub(crate) fn text(&self) -> String {
+        match self.attribute("text") {
+            Some(EvalResult::String(text)) => text,
+            _ => String::new(),
+        }
     }
 
     /// Something of the context.

@@ -4,8 +4,9 @@
 //! asks, and the person who gave it must still be one whose yes policy takes (`Action::"approve"`, with `context.lasts`). So a set of them
 //! can be edited by hand without opening what policy keeps closed.
 //!
-//! What is made here is as narrow as the request: the same words of the same file, in the same directory, to the same peer. What could be
-//! another thing under the same words has no such permit.
+//! What is made here is as narrow as the request: the same words of the same file, in the same directory, to the same peer. Beside them
+//! stands what the whole call was (`@call`), so that nothing else runs along. What could be another thing under the same words has no
+//! such permit: code that is not in the text, what is known only when it runs, what goes to a remote that is not known.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -76,6 +77,17 @@ pub enum StandingError {
     },
 }
 
+/// What a standing yes is given to.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// The decision's id.
+    pub id: &'a str,
+    /// When, in UTC.
+    pub granted: &'a str,
+    /// The call, in a form that two calls share only if they are the same.
+    pub call: &'a str,
+}
+
 /// Standing yeses, in the order in which they were given.
 #[derive(Clone, Debug, Default)]
 pub struct Standing(Vec<StandingYes>);
@@ -91,6 +103,8 @@ pub struct StandingYes {
     pub lasts: Lasts,
     /// When it was given, in UTC.
     pub granted: String,
+    /// The call that it was given to, in a form that two calls share only if they are the same.
+    pub call: String,
     /// Its permits, as Cedar.
     pub text: String,
     permits: PolicySet,
@@ -115,15 +129,14 @@ impl Standing {
             let line = label.map_or(1, |label| line_at(label.offset()));
             StandingError::Cedar { line, message: first.map_or_else(|| errors.to_string(), ToString::to_string) }
         })?;
-        // Cedar names them by their place in the text, and gives them in no order.
+        // Cedar gives them in no order.
+        let begin = |policy: &Policy| policy.as_ref().loc().map_or(0, |place| place.start());
         let mut policies: Vec<&Policy> = set.policies().collect();
-        let place =
-            |policy: &Policy| policy.id().to_string().trim_start_matches("policy").parse().unwrap_or(usize::MAX);
-        policies.sort_by_key(|policy| place(policy));
+        policies.sort_by_key(|policy| begin(policy));
         let mut all: Vec<StandingYes> = Vec::new();
         for policy in policies {
             let own = policy.to_string();
-            let line = text.find(own.trim()).map_or(1, line_at);
+            let line = line_at(begin(policy));
             let said = |name: &'static str| {
                 let value = policy.annotation(name).filter(|value| !value.is_empty());
                 value.map(ToOwned::to_owned).ok_or(StandingError::Annotation { line, annotation: name })
@@ -133,13 +146,14 @@ impl Standing {
             }
             let lasts = Lasts::from_id(&said("lasts")?).filter(|lasts| *lasts != Lasts::Once);
             let lasts = lasts.ok_or(StandingError::Annotation { line, annotation: "lasts" })?;
-            let (id, by, granted) = (said("yes")?, said("by")?, said("granted")?);
-            let known = all.iter_mut().find(|yes| yes.id == id && yes.by == by && yes.lasts == lasts);
+            let (id, by, granted, call) = (said("yes")?, said("by")?, said("granted")?, said("call")?);
+            let is_same = |yes: &&mut StandingYes| (&yes.id, &yes.by, yes.lasts, &yes.call) == (&id, &by, lasts, &call);
+            let known = all.iter_mut().find(is_same);
             match known {
                 Some(yes) => yes.add(policy, &own),
                 None => {
                     let (text, permits) = (String::new(), PolicySet::new());
-                    let mut yes = StandingYes { id, by, lasts, granted, text, permits };
+                    let mut yes = StandingYes { id, by, lasts, granted, call, text, permits };
                     yes.add(policy, &own);
                     all.push(yes);
                 }
@@ -189,10 +203,10 @@ impl StandingYes {
     }
 
     /// The permits for these requests.
-    pub(crate) fn of(asked: &[Posed], person: &Approval, id: &str, granted: &str) -> Result<Self, Unfit> {
+    pub(crate) fn of(asked: &[Posed], person: &Approval, given: &Given<'_>) -> Result<Self, Unfit> {
         let mut texts: Vec<String> = Vec::new();
         for posed in asked {
-            let text = permit(posed, person, id, granted)?;
+            let text = permit(posed, person, given)?;
             if !texts.contains(&text) {
                 texts.push(text);
             }
@@ -209,7 +223,7 @@ impl StandingYes {
 }
 
 /// A permit for this one request.
-fn permit(posed: &Posed, person: &Approval, id: &str, granted: &str) -> Result<String, Unfit> {
+fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String, Unfit> {
     let action = posed.action().id().unescaped();
     let resource = posed.resource();
     let shown = |name: &str| posed.attribute(name).map(|value| plain(&value)).unwrap_or_default();
@@ -235,8 +249,9 @@ fn permit(posed: &Posed, person: &Approval, id: &str, granted: &str) -> Result<S
             if posed.attribute("dynamic") != Some(EvalResult::Bool(false)) {
                 return Err(unclear(shown("text"), "a part of it is known only when it runs"));
             }
-            if !is_told(posed.attribute("opaque")) {
-                return Err(unclear(shown("text"), "it runs code that is not in its words"));
+            let names_a_remote = REMOTE.iter().any(|program| posed.is_of(program));
+            if names_a_remote && !posed.tags().contains_key("remote-url") {
+                return Err(unclear(shown("text"), "which remote it means is known only when it runs"));
             }
             &["text", "path", "origin", "spawned", "envNames", "wrappers", "upstream", "downstream"]
         }
@@ -275,20 +290,18 @@ fn permit(posed: &Posed, person: &Approval, id: &str, granted: &str) -> Result<S
     let annotation = |name: &str, value: &str| format!("@{name}({})\n", EvalResult::String(value.to_owned()));
     let conditions = conditions.join(" &&\n  ");
     Ok([
-        annotation("yes", id),
+        annotation("yes", given.id),
         annotation("by", &person.user),
         annotation("lasts", person.lasts.as_str()),
-        annotation("granted", granted),
+        annotation("granted", given.granted),
+        annotation("call", given.call),
         format!("permit (\n  {scope},\n  action == {},\n  {named}\n)\nwhen {{\n  {conditions}\n}};\n", posed.action()),
     ]
     .concat())
 }
 
-/// Whether the words tell what runs: code that stands in them is told.
-fn is_told(opaque: Option<EvalResult>) -> bool {
-    let Some(EvalResult::Set(reasons)) = opaque else { return false };
-    reasons.iter().all(|reason| plain(reason) == "inline-code")
-}
+/// Programs that connect to what a repository's configuration says.
+const REMOTE: [&str; 6] = ["git push", "git fetch", "git pull", "git ls-remote", "git remote", "git submodule"];
 
 /// A text or an entity's id, without what Cedar puts around it.
 fn plain(value: &EvalResult) -> String {

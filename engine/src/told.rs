@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_grammar::{
-    Command, CommandId, Cwd, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, Value, place,
+    Command, CommandId, Cwd, Effect, EffectKind, Inventory, OpaqueReason, Peer, Place, Resolved, Value, place,
 };
 
 use crate::path::AbsolutePath;
@@ -602,6 +602,9 @@ fn after(command: &Command, left: Left) -> Left {
     let builtin = matches!(command.resolved, Resolved::Builtin | Resolved::None);
     let git = invocation.words.first().is_some_and(|name| name == "git");
     let subcommand = invocation.words.get(1).and_then(|words| words.strip_prefix("git "));
+    if !git && command.effects.iter().any(may_change_configuration) {
+        return Left::Nothing;
+    }
     match subcommand.filter(|_| git) {
         _ if invocation.groups.contains("read-only") => left,
         Some(name) if KEEP.contains(&name) => left,
@@ -611,6 +614,15 @@ fn after(command: &Command, left: Left) -> Left {
         None if builtin || !changes_settings(command) => left,
         _ => Left::Nothing,
     }
+}
+
+/// Whether it may be a write to a repository's configuration: by a redirection of a program that changes nothing itself, say, or from a
+/// directory below `.git`.
+fn may_change_configuration(effect: &Effect) -> bool {
+    const NAMES: [&str; 3] = [".git", "config", "config.worktree"];
+    let changes = matches!(effect.kind, EffectKind::Write | EffectKind::Delete);
+    let may_be = |path: &str| path.split('/').any(|part| NAMES.contains(&part));
+    changes && (effect.tree || effect.target.value.literal().is_none_or(may_be))
 }
 
 /// Whether a `git config` is about something that says nothing of remotes.

@@ -18,7 +18,7 @@ use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
 use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
-use crate::standing::{Standing, StandingYes, Unfit};
+use crate::standing::{Given, Standing, StandingYes, Unfit};
 use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
@@ -515,15 +515,22 @@ pub(crate) fn standing(
     vocabulary: &Vocabulary,
     question: &Question,
     person: &Approval,
-    id: &str,
-    granted: &str,
+    given: &Given<'_>,
 ) -> Result<StandingYes, Unfit> {
     let people = question.report.quorum();
     if people > 1 {
         return Err(Unfit::Quorum { people });
     }
-    let asked = asked(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
-    let made = StandingYes::of(&asked, person, id, granted)?;
+    // Any part of the script runs with what the yes opens.
+    if let Some(opaque) = question.report.opaque.first() {
+        return Err(Unfit::Unclear { what: opaque.text.clone(), why: "it runs code that is not in its words" });
+    }
+    let all = posed(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
+    if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
+        return Err(Unfit::Unclear { what: posed.text(), why: "it may run code that is not in its words" });
+    }
+    let asked = only_asked(all).ok_or(Unfit::Unsaid)?;
+    let made = StandingYes::of(&asked, person, given)?;
     // What does not cover the very thing that it was made of would be found out only when a person is asked again.
     if asked.iter().all(|posed| made.covers(posed)) { Ok(made) } else { Err(Unfit::Unsaid) }
 }
@@ -534,25 +541,47 @@ pub(crate) fn stands<'s>(
     vocabulary: &Vocabulary,
     question: &Question,
     standing: &'s Standing,
+    call: &str,
 ) -> Vec<&'s StandingYes> {
-    if standing.is_empty() || question.report.quorum() > 1 {
+    let same: Vec<&StandingYes> = standing.yeses().filter(|yes| yes.call == call).collect();
+    if same.is_empty() || question.report.quorum() > 1 || !question.report.opaque.is_empty() {
         return Vec::new();
     }
-    let Some(asked) = asked(bundle, vocabulary, question) else { return Vec::new() };
-    standing.yeses().filter(|yes| asked.iter().all(|posed| yes.covers(posed))).collect()
+    let Some(all) = posed(bundle, vocabulary, question) else { return Vec::new() };
+    if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) {
+        return Vec::new();
+    }
+    let Some(asked) = only_asked(all) else { return Vec::new() };
+    same.into_iter().filter(|yes| asked.iter().all(|posed| yes.covers(posed))).collect()
 }
 
-/// The requests of a question that a yes would lift, as they stand. None if there are none, or one of them cannot be said.
-fn asked(bundle: &Bundle, vocabulary: &Vocabulary, question: &Question) -> Option<Vec<Posed>> {
+/// The requests of a question as they stand, and whether a yes would lift each. None if one of them cannot be said.
+fn posed(bundle: &Bundle, vocabulary: &Vocabulary, question: &Question) -> Option<Vec<(bool, Posed)>> {
     let asker = Asker::new(bundle, vocabulary, &question.facts);
     let sheet = asker.sheet(asker.drafts(&raised::script(&question.inventory, &question.facts)));
     let shown = &question.report.requests;
     if sheet.drafts.len() != shown.len() {
         return None;
     }
-    let asked = sheet.drafts.iter().zip(shown).filter(|(_, shown)| shown.decision == Decision::Ask);
-    let posed: Option<Vec<Posed>> = asked.map(|(draft, _)| asker.pose(&sheet, draft, false).ok()).collect();
-    posed.filter(|posed| !posed.is_empty())
+    let each = sheet.drafts.iter().zip(shown);
+    each.map(|(draft, shown)| Some((shown.decision == Decision::Ask, asker.pose(&sheet, draft, false).ok()?))).collect()
+}
+
+/// Those that a yes would lift; none if there are none.
+fn only_asked(all: Vec<(bool, Posed)>) -> Option<Vec<Posed>> {
+    let asked: Vec<Posed> = all.into_iter().filter(|(asked, _)| *asked).map(|(_, posed)| posed).collect();
+    Some(asked).filter(|asked| !asked.is_empty())
+}
+
+/// Whether a command may run what the agent has written, with all that a yes to the script opens: what builds, interprets or installs,
+/// and of what nobody is asked about all that does more than read.
+fn may_run_own_code(asked: bool, posed: &Posed) -> bool {
+    const RUNS: [&str; 3] = ["toolchain", "interpreter", "package-install"];
+    posed.is_command()
+        && match asked {
+            true => RUNS.iter().any(|group| posed.is_in_group(group)),
+            false => !posed.is_builtin() && !posed.is_in_group("read-only"),
+        }
 }
 
 fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report, person: &Approval) -> Authority {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{
-    AbsolutePath, Approval, Bundle, Channel, Clock, Engine, Facts, Lasts, Origin, Principal, Program, Question,
+    AbsolutePath, Approval, Bundle, Channel, Clock, Engine, Facts, Given, Lasts, Origin, Principal, Program, Question,
     Session, Source, Standing, StandingError, Unfit, Verdict, Vocabulary,
 };
 use palisade_grammar::{CommandId, inventory};
@@ -18,6 +18,9 @@ const ASKS: &str = r#"
 @id("ask-connect") forbid (principal, action == Action::"connect", resource) unless { context.approved };
 @id("two") @quorum("2") forbid (principal, action == Action::"exec", resource in Program::"reboot") unless { context.approved };
 "#;
+
+/// The decision, the time and the call that yeses are given to here.
+const GIVEN: Given<'static> = Given { id: "5f3a9c01-1", granted: "2026-11-26", call: "c" };
 
 fn path(text: &str) -> AbsolutePath {
     AbsolutePath::new(text).unwrap()
@@ -59,7 +62,7 @@ fn home() -> Facts {
 }
 
 #[test]
-fn it_covers_the_same_and_nothing_beside_it() {
+fn its_permits_cover_the_same_and_nothing_beside_it() {
     let engine = engine("");
     let rows = [
         // What was granted, what is asked then, and whether that is covered.
@@ -82,14 +85,14 @@ fn it_covers_the_same_and_nothing_beside_it() {
         ("curl https://a.example/x", "curl https://b.example/x", false),
     ];
     for (granted, then, covered) in rows {
-        let made = engine.standing(&ask(&engine, granted, &home()), &yes(Lasts::Agent), "5f3a9c01-1", "2026-11-26");
+        let made = engine.standing(&ask(&engine, granted, &home()), &yes(Lasts::Agent), &GIVEN);
         let mut standing = Standing::default();
         standing.add(made.unwrap_or_else(|unfit| panic!("{granted}: {unfit}")));
         // As it comes back from a file.
         let standing = Standing::parse(&standing.to_text()).unwrap();
         let question = ask(&engine, then, &home());
         assert_eq!(
-            !engine.stands(&question, &standing).is_empty(),
+            !engine.stands(&question, &standing, "c").is_empty(),
             covered,
             "{granted} / {then}\n{}",
             standing.to_text()
@@ -103,7 +106,7 @@ fn it_holds_for_as_long_as_it_says() {
     for (lasts, other_session, other_agent) in
         [(Lasts::Session, false, false), (Lasts::Agent, true, false), (Lasts::Always, true, true)]
     {
-        let made = engine.standing(&ask(&engine, "deploy", &home()), &yes(lasts), "5f3a9c01-1", "2026-11-26").unwrap();
+        let made = engine.standing(&ask(&engine, "deploy", &home()), &yes(lasts), &GIVEN).unwrap();
         let mut standing = Standing::default();
         standing.add(made);
         for (facts, covered) in [
@@ -113,10 +116,10 @@ fn it_holds_for_as_long_as_it_says() {
             (facts("builder", "s-1", "/srv/other"), false),
         ] {
             let question = ask(&engine, "deploy", &facts);
-            assert_eq!(!engine.stands(&question, &standing).is_empty(), covered, "{lasts:?} {facts:?}");
+            assert_eq!(!engine.stands(&question, &standing, "c").is_empty(), covered, "{lasts:?} {facts:?}");
         }
         assert!(standing.forget("5f3a9c01-1") && standing.is_empty());
-        assert!(engine.stands(&ask(&engine, "deploy", &home()), &standing).is_empty());
+        assert!(engine.stands(&ask(&engine, "deploy", &home()), &standing, "c").is_empty());
     }
 }
 
@@ -125,14 +128,18 @@ fn what_can_become_another_thing_is_for_one_call() {
     let engine = engine("");
     for (script, why) in [
         ("deploy $x", "known only when it runs"),
-        ("$x", "known only when it runs"),
+        ("$x", "not in its words"),
         ("sh x.sh", "runs code that is not in its words"),
         ("bash", "runs code that is not in its words"),
+        ("python3 -c 'import x'", "runs code that is not in its words"),
+        ("deploy; make all", "run code that is not in its words"),
+        ("make all", "run code that is not in its words"),
+        ("git push origin main", "which remote it means"),
     ] {
-        let unfit = engine.standing(&ask(&engine, script, &home()), &yes(Lasts::Always), "5f3a9c01-1", "2026-11-26");
+        let unfit = engine.standing(&ask(&engine, script, &home()), &yes(Lasts::Always), &GIVEN);
         assert!(matches!(&unfit, Err(Unfit::Unclear { why: told, .. }) if told.contains(why)), "{script}: {unfit:?}");
     }
-    let two = engine.standing(&ask(&engine, "reboot", &home()), &yes(Lasts::Session), "5f3a9c01-1", "2026-11-26");
+    let two = engine.standing(&ask(&engine, "reboot", &home()), &yes(Lasts::Session), &GIVEN);
     assert_eq!(two.err(), Some(Unfit::Quorum { people: 2 }));
 }
 
@@ -142,11 +149,10 @@ fn it_lifts_nothing_that_policy_denies() {
     let never = r#"@id("never") forbid (principal, action == Action::"exec", resource in Program::"deploy");"#;
     let engine = engine(never);
     assert!(matches!(engine.decide(inventory(b"deploy"), &home()), Verdict::Deny(_)));
-    let wide =
-        r#"@yes("5f3a9c01-1") @by("u") @lasts("always") @granted("2026-11-26") permit (principal, action, resource);"#;
+    let wide = r#"@yes("5f3a9c01-1") @by("u") @lasts("always") @granted("2026-11-26") @call("c") permit (principal, action, resource);"#;
     let standing = Standing::parse(wide).unwrap();
     let question = ask(&engine, "check", &home());
-    assert_eq!(engine.stands(&question, &standing).len(), 1);
+    assert_eq!(engine.stands(&question, &standing, "c").len(), 1);
     let each_time = self::engine(
         r#"@id("each-time") forbid (principal, action == Action::"approve", resource) when { context.lasts != Lasts::"once" };"#,
     );
@@ -157,7 +163,7 @@ fn it_lifts_nothing_that_policy_denies() {
 
 #[test]
 fn what_is_no_standing_yes_is_refused_with_its_line() {
-    let good = r#"@yes("5f3a9c01-1") @by("u") @lasts("agent") @granted("2026-11-26")"#;
+    let good = r#"@yes("5f3a9c01-1") @by("u") @lasts("agent") @granted("2026-11-26") @call("c")"#;
     for (text, said) in [
         (format!("{good}\npermit (principal, action resource);"), "line 2: "),
         ("\n\npermit (principal, action, resource);".to_owned(), "line 3: a standing yes needs `@lasts`"),

@@ -91,6 +91,7 @@ impl Remembered {
     /// As [`Self::read`], there are too many, or the file cannot be written: then it is as it was.
     pub fn add(&self, yes: StandingYes) -> Result<(), RememberedError> {
         self.change(|standing| {
+            standing.forget(&yes.id);
             if standing.yeses().count() >= MAX {
                 return Err(RememberedError::Full);
             }

@@ -107,7 +107,7 @@ pub(crate) async fn call(
         terminal,
         colours: given.ansi == Ansi::Keep,
     };
-    let outcome = match pipeline.submit(call).await {
+    let outcome = match Box::pin(pipeline.submit(call)).await {
         // Who waits for a person, and where, is `approval`'s to say.
         Ok(Outcome::Ask(pending)) => pipeline.ask(*pending, Duration::ZERO).await,
         other => other,

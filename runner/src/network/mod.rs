@@ -168,13 +168,12 @@ impl Gate {
 
     /// The next script begins.
     pub fn begin(&self, grant: &Grant, progress: &Arc<Progress>) {
-        let peers =
-            grant.commands().iter().flat_map(|command| &command.effects).filter_map(|effect| effect.peer.as_ref());
-        let peers = peers.filter(|_| grant.is_approved());
+        // Of commands that the yes was about: a name in another one (`git remote add NAME URL`) was asked about by nothing.
+        let lifted = || grant.commands().iter().filter(|command| grant.is_approved() && grant.is_lifted(command));
+        let peers = lifted().flat_map(|command| &command.effects).filter_map(|effect| effect.peer.as_ref());
         let approved = peers.filter_map(|peer| Some((one_spelling(&peer.host)?, peer.port))).collect();
-        let asked = grant.commands().iter().filter(|command| {
-            grant.is_approved() && command.invocation.groups.iter().any(|group| group.starts_with("install-"))
-        });
+        let asked =
+            lifted().filter(|command| command.invocation.groups.iter().any(|group| group.starts_with("install-")));
         let installers = asked.filter_map(|command| command.invocation.words.first().cloned()).collect();
         *self.state() = State {
             facts: outside(grant.facts()),

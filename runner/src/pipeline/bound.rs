@@ -61,7 +61,10 @@ impl Parts {
     }
 
     fn report(&mut self, report: &Report) -> &mut Self {
-        self.add(&report.policy_set);
+        self.add(&report.policy_set).requests(report)
+    }
+
+    fn requests(&mut self, report: &Report) -> &mut Self {
         for request in &report.requests {
             self.add(request.action).add(&request.resource).add(request.decision.as_str());
             self.add(request.determining.join("\n"));
@@ -96,6 +99,20 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     parts.report(question.report());
     parts.files(files);
     parts.add("opens").add(opens.len().to_string());
+    for (path, rights) in opens {
+        parts.add(path.as_str()).add(rights.to_string());
+    }
+    parts.digest()
+}
+
+/// What two calls share to which one standing yes is: all that they do and ask, and what policy says to each part of it, whoever's agent
+/// makes them and in whichever session.
+pub(super) fn standing(question: &Question, call: &Call, opens: &BTreeMap<AbsolutePath, Rights>) -> Digest {
+    let facts = question.facts();
+    let mut parts = Parts::default();
+    parts.add("standing").add(&call.script).add(format!("{:?} {}", call.terminal.is_some(), call.is_apart()));
+    parts.add(facts.cwd.as_str()).add(facts.workspace.as_str());
+    parts.requests(question.report()).add(opens.len().to_string());
     for (path, rights) in opens {
         parts.add(path.as_str()).add(rights.to_string());
     }

@@ -403,7 +403,7 @@ impl Pipeline {
         self.tally.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
         match verdict {
-            Verdict::Allow(grant) => self.run(seat, facts, grant, decided, call).await,
+            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
                 let opens = tokio::task::block_in_place(|| self.opens(&question))?;
                 if let Some(hole) = self.hole(&question, &opens) {
@@ -425,9 +425,11 @@ impl Pipeline {
                 };
                 // Where it was given to this very call, it is used up for that one.
                 self.approvals().withdraw(under);
-                // It takes the same place again, and is judged there with the yes.
-                drop((seat, decided.begins));
-                self.lifted(pending, &person, under).await
+                drop(decided.begins);
+                let Pending { question, call, opens, .. } = pending;
+                // Boxed, as below: what a future holds lies on the stack of whoever makes it.
+                let lifted = self.lift_in(seat, question, call, opens, std::slice::from_ref(&person), under);
+                Box::pin(lifted).await.map(|outcome| *outcome)
             }
             Verdict::Deny(_) => Ok(Outcome::Denied(Refusal {
                 explained: decided.explained,
@@ -446,17 +448,7 @@ impl Pipeline {
         let answered =
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
         self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
-        self.lifted(pending, person, of).await
-    }
-
-    /// The same with a yes that is on record, to the request `under`.
-    async fn lifted(
-        self: &Arc<Self>,
-        pending: Pending,
-        person: &Approval,
-        under: RequestId,
-    ) -> Result<Outcome, Failure> {
-        match self.lift(pending, std::slice::from_ref(person), under).await? {
+        match self.lift(pending, std::slice::from_ref(person), of).await? {
             Lifted::Ended(outcome) => Ok(*outcome),
             Lifted::Outdated(_) => {
                 Err(Failure::of("the policies have changed since this was asked; submit the command again"))
@@ -474,7 +466,7 @@ impl Pipeline {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
-        let mut seat = match &call.session {
+        let seat = match &call.session {
             Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
             _ => self.seat_apart(&call, SessionId::of(&facts.session)).await?,
         };
@@ -486,6 +478,21 @@ impl Pipeline {
         if question.report().policy_set != engine.policy_set() {
             return Ok(Lifted::Outdated(Box::new(call)));
         }
+        Box::pin(self.lift_in(seat, question, call, opens, people, under)).await.map(Lifted::Ended)
+    }
+
+    /// The same where its place is held.
+    async fn lift_in(
+        self: &Arc<Self>,
+        mut seat: Seat,
+        question: Question,
+        call: Call,
+        opens: BTreeMap<AbsolutePath, Rights>,
+        people: &[Approval],
+        under: RequestId,
+    ) -> Result<Box<Outcome>, Failure> {
+        let facts = question.facts().clone();
+        let engine = self.settings.engine.now();
         // The kernel's rules know of no yes: what they would refuse runs under wider ones, in a shell that ends with it.
         seat.extra = opens;
         if !seat.extra.is_empty() {
@@ -496,14 +503,12 @@ impl Pipeline {
         self.tally.count(&verdict, &engine);
         let decided = self.record_decision(&call, &seat, &verdict, Some(under), started.elapsed()).await?;
         match verdict {
-            Verdict::Allow(grant) => {
-                self.run(seat, facts, grant, decided, call).await.map(|outcome| Lifted::Ended(Box::new(outcome)))
-            }
-            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Lifted::Ended(Box::new(Outcome::Denied(Refusal {
+            Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await.map(Box::new),
+            Verdict::Ask(_) | Verdict::Deny(_) => Ok(Box::new(Outcome::Denied(Refusal {
                 explained: decided.explained,
                 decision: decided.note,
                 anchor: decided.anchor,
-            })))),
+            }))),
         }
     }
 

@@ -70,10 +70,25 @@ pub(super) struct Visit<'a> {
 /// The requests that a yes would lift.
 #[derive(Debug)]
 pub(super) enum Lifts {
-    Script(Box<Question>),
-    Acts { facts: Box<Facts>, acts: Vec<(Act, Report)>, typed: Option<Box<Question>> },
-    Restore { facts: Box<Facts>, act: Act, files: Vec<(FileAction, AbsolutePath)>, report: Box<Report> },
-    Execution { open: Arc<[Open]> },
+    Script {
+        question: Box<Question>,
+        /// The call, as a standing yes has it.
+        standing: crate::audit::Digest,
+    },
+    Acts {
+        facts: Box<Facts>,
+        acts: Vec<(Act, Report)>,
+        typed: Option<Box<Question>>,
+    },
+    Restore {
+        facts: Box<Facts>,
+        act: Act,
+        files: Vec<(FileAction, AbsolutePath)>,
+        report: Box<Report>,
+    },
+    Execution {
+        open: Arc<[Open]>,
+    },
 }
 
 impl Pipeline {
@@ -87,7 +102,7 @@ impl Pipeline {
         loop {
             let mut answers = self.answers.subscribe();
             let call = match self.register(&pending) {
-                Asked::Granted(id, people) => match self.lift(pending, &people, id).await? {
+                Asked::Granted(id, people) => match Box::pin(self.lift(pending, &people, id)).await? {
                     Lifted::Ended(outcome) => return Ok(*outcome),
                     // The yes is used up, and the next one is to what these policies say.
                     Lifted::Outdated(call) => *call,
@@ -104,7 +119,7 @@ impl Pipeline {
                 Asked::Full => return Ok(Outcome::Unanswered(Box::new(self.unanswered(pending, None)))),
             };
             // It is judged again, as it is now, before the answer counts for it.
-            match self.submit(call).await? {
+            match Box::pin(self.submit(call)).await? {
                 Outcome::Ask(again) => pending = *again,
                 other => return Ok(other),
             }
@@ -152,7 +167,10 @@ impl Pipeline {
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.iter().map(|(path, rights)| redact(&format!("{rights} {path}"))).collect(),
             running: None,
-            lifts: Lifts::Script(Box::new(question.clone())),
+            lifts: Lifts::Script {
+                question: Box::new(question.clone()),
+                standing: bound::standing(question, call, opens),
+            },
         };
         self.wait_for(*req, binds, principal(facts), question.report().quorum(), about)
     }
@@ -487,8 +505,8 @@ impl Pipeline {
             return self.failed(&self.failure(&error));
         }
         let by = self.redact(&person.user);
-        let kept = standing.map_or(Ok(()), |yes| self.remember(yes));
         let granted = self.approvals().grant(id, person, Instant::now());
+        let kept = standing.filter(|_| granted.is_ok()).map_or(Ok(()), |yes| self.remember(yes));
         self.answers.send_modify(|answers| *answers += 1);
         if let Err(Failure { what: why, help, .. }) = kept {
             let mut what = Redacted::from_static("it may run once, and the yes is not remembered: ");
@@ -516,6 +534,7 @@ impl Pipeline {
         // A no counts at once, on record or not.
         let no = No { by: person.user.clone(), reason: reason.to_owned() };
         let denied = self.approvals().deny(id, no, Instant::now());
+        self.forget_denied(id);
         self.answers.send_modify(|answers| *answers += 1);
         let explained = &about.explained;
         let answered =
@@ -532,7 +551,7 @@ impl Pipeline {
     pub(super) fn may_approve(&self, about: &About, person: &Approval) -> Authority {
         let engine = self.settings.engine.now();
         match &about.lifts {
-            Lifts::Script(question) => engine.may_approve(question, person),
+            Lifts::Script { question, standing: _ } => engine.may_approve(question, person),
             Lifts::Restore { facts, act, files, report } => engine.may_approve_on(facts, act, files, report, person),
             Lifts::Execution { open } => first_no(open.iter().map(|open| open.authority(&engine, person))),
             Lifts::Acts { facts, acts, typed } => {

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use palisade_engine::{Approval, Channel, Lasts, Oversight, Question, Standing, StandingYes, Unfit};
+use palisade_engine::{Approval, Channel, Given, Lasts, Oversight, Question, Standing, StandingYes, Transport, Unfit};
 
 use super::bound::{self, BoundFile};
 use super::overseer::{About, Lifts};
@@ -33,15 +33,11 @@ impl Memory {
         Self { here: Mutex::default(), file }
     }
 
-    /// Those of sessions, and those of the file; a file that cannot be read holds none.
-    fn all(&self) -> Vec<Standing> {
+    /// Those of sessions, and those of the file.
+    fn all(&self) -> Result<Vec<Standing>, RememberedError> {
         let here = self.here.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let kept = self.file.as_ref().map(Remembered::read).transpose().unwrap_or_else(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!("no remembered yes counts: {error}: {cause}");
-            None
-        });
-        [Some(here), kept].into_iter().flatten().filter(|standing| !standing.is_empty()).collect()
+        let kept = self.file.as_ref().map(Remembered::read).transpose()?;
+        Ok([Some(here), kept].into_iter().flatten().filter(|standing| !standing.is_empty()).collect())
     }
 
     fn add(&self, yes: StandingYes) -> Result<(), RememberedError> {
@@ -70,12 +66,17 @@ impl Pipeline {
     pub(super) fn remembered_yes(&self, pending: &Pending) -> Option<(RequestId, Approval)> {
         let question = &pending.question;
         tokio::task::block_in_place(|| {
-            let all = self.memory.all();
-            if all.is_empty() || !bound::files(question.inventory(), question.facts()).is_empty() {
+            let all = self.memory.all().unwrap_or_else(|error| {
+                let failure = self.failure(&error);
+                tracing::warn!("no remembered yes counts: {}", failure.what);
+                Vec::new()
+            });
+            if all.is_empty() || !can_stand(question) {
                 return None;
             }
             let engine = self.settings.engine.now();
-            let fitting = all.iter().flat_map(|standing| engine.stands(question, standing));
+            let call = bound::standing(question, &pending.call, &pending.opens).to_string();
+            let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
             people.find(|(_, person)| engine.may_approve(question, person).allowed)
         })
@@ -89,14 +90,17 @@ impl Pipeline {
 
     /// The permits by which this person's yes to a request would hold.
     pub(super) fn standing_for(&self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
-        let question: &Question = match &about.lifts {
-            Lifts::Script(question) => question,
+        let (question, call) = match &about.lifts {
+            Lifts::Script { question, standing } => (&**question, standing),
             Lifts::Acts { .. } | Lifts::Restore { .. } | Lifts::Execution { .. } => {
                 return Err(Failure::of("a yes to this is for one call").helped(ONCE));
             }
         };
         if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
             return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
+        }
+        if question.facts().transport != Transport::Local {
+            return Err(Failure::of("a yes to what runs at a target is for one call").helped(ONCE));
         }
         let files = tokio::task::block_in_place(|| bound::files(question.inventory(), question.facts()));
         if let Some(BoundFile { path, .. }) = files.first() {
@@ -105,7 +109,9 @@ impl Pipeline {
         }
         let granted = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let engine = self.settings.engine.now();
-        let made = engine.standing(question, person, &id.to_string(), &granted).map_err(|unfit: Unfit| {
+        let (id, call) = (id.to_string(), call.to_string());
+        let given = Given { id: &id, granted: &granted, call: &call };
+        let made = engine.standing(question, person, &given).map_err(|unfit: Unfit| {
             let what = self.redact(&unfit.to_string());
             Failure { what, help: Redacted::from_static(ONCE), session_lost: false }
         })?;
@@ -114,6 +120,13 @@ impl Pipeline {
             return Err(Failure::of(what).helped(ONCE));
         }
         Ok(made)
+    }
+
+    /// A no to a request is one to what it would hold for, too.
+    pub(super) fn forget_denied(&self, id: RequestId) {
+        if let Err(error) = tokio::task::block_in_place(|| self.memory.forget(&id.to_string())) {
+            tracing::error!("a remembered yes cannot be taken back: {}", self.failure(&error).what);
+        }
     }
 
     /// Keeps it.
@@ -138,7 +151,10 @@ impl Pipeline {
 
     /// All that is remembered here.
     pub(super) fn remembered(&self) -> Answer<Redacted> {
-        let all = tokio::task::block_in_place(|| self.memory.all());
+        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+            Ok(all) => all,
+            Err(error) => return self.failed(&self.failure(&error)),
+        };
         let kept = |yes: &StandingYes| Kept {
             id: self.redact(&yes.id),
             by: self.redact(&yes.by),
@@ -152,7 +168,10 @@ impl Pipeline {
     /// Takes a standing yes back. Whose it is may do that, and who may stop the agent.
     pub(super) async fn forget(&self, id: &str, peer: &Peer, person: &Approval) -> Answer<Redacted> {
         let Ok(of) = id.parse::<RequestId>() else { return Answer::Unknown };
-        let all = tokio::task::block_in_place(|| self.memory.all());
+        let all = match tokio::task::block_in_place(|| self.memory.all()) {
+            Ok(all) => all,
+            Err(error) => return self.failed(&self.failure(&error)),
+        };
         let Some(by) = all.iter().flat_map(Standing::yeses).find(|yes| yes.id == id).map(|yes| yes.by.clone()) else {
             return Answer::Unknown;
         };
@@ -172,6 +191,12 @@ impl Pipeline {
             Err(error) => self.failed(&self.failure(&error)),
         }
     }
+}
+
+/// Whether a yes to this can hold at all: on this machine, without code that lies in a file.
+fn can_stand(question: &Question) -> bool {
+    let facts = question.facts();
+    facts.transport == Transport::Local && bound::files(question.inventory(), facts).is_empty()
 }
 
 const ONCE: &str = "without `--remember` the yes is for this one call";
