@@ -177,7 +177,7 @@ fn a_later_no_ends_what_was_remembered() {
     assert_eq!(denied["status"], "denied", "{denied}");
 }
 
-/// Where each account has its own servers, a yes outlives them; and nobody needs one to see or end it.
+/// Where each account has its own servers, a yes outlives them, and is listed and taken back without one.
 #[test]
 fn a_persons_own_yes_outlives_the_server() {
     let Some(office) = site("") else { return };

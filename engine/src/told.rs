@@ -892,6 +892,12 @@ mod tests {
             ("mkdir -p src && git push origin y", with("y")),
             ("mkdir -p .git && git push origin y", String::new()),
             ("git config user.name x && git push origin y", with("y")),
+            // What changes nothing itself may write all the same.
+            ("cat x > .git/config; git push origin y", String::new()),
+            ("printf a >> .git/config && git push origin y", String::new()),
+            ("(cd .git; cat ../x > config); git push origin y", String::new()),
+            ("echo x > \"$f\"; git push origin y", String::new()),
+            ("echo x > notes; git push origin y", with("y")),
             ("git config remote.origin.pushurl x && git push origin y", String::new()),
         ] {
             assert_eq!(told(CONFIGURATION, script), expected, "{script}");

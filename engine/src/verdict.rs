@@ -574,7 +574,7 @@ fn only_asked(all: Vec<(bool, Posed)>) -> Option<Vec<Posed>> {
 }
 
 /// Whether a command may run what the agent has written, with all that a yes to the script opens: what builds, interprets or installs,
-/// and of what nobody is asked about all that does more than read.
+/// and, of commands that policy does not ask about, each that does more than read.
 fn may_run_own_code(asked: bool, posed: &Posed) -> bool {
     const RUNS: [&str; 3] = ["toolchain", "interpreter", "package-install"];
     posed.is_command()

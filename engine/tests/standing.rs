@@ -143,7 +143,7 @@ fn what_can_become_another_thing_is_for_one_call() {
     assert_eq!(two.err(), Some(Unfit::Quorum { people: 2 }));
 }
 
-/// A file that somebody has made wider by hand still answers nothing but questions, and only for a person whose yes policy takes.
+/// A file that was made wider by hand still answers nothing but questions, and only for a person whose yes policy takes.
 #[test]
 fn it_lifts_nothing_that_policy_denies() {
     let never = r#"@id("never") forbid (principal, action == Action::"exec", resource in Program::"deploy");"#;

@@ -107,6 +107,9 @@ impl Remembered {
     ///
     /// As [`Self::add`].
     pub fn forget(&self, id: &str) -> Result<bool, RememberedError> {
+        if self.read()?.is_empty() {
+            return Ok(false);
+        }
         self.change(|standing| Ok(standing.forget(id)))
     }
 

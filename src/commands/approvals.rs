@@ -222,7 +222,7 @@ fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {
     answer(server, vote, true, lasts)
 }
 
-/// Several lines of somebody else's text, each made printable.
+/// Several lines of a text that is not ours, each made printable.
 fn lines(text: &str) -> String {
     text.lines().map(|line| format!("{}\n", printable(line))).collect()
 }

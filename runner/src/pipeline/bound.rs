@@ -105,8 +105,8 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     parts.digest()
 }
 
-/// What two calls share to which one standing yes is: all that they do and ask, and what policy says to each part of it, whoever's agent
-/// makes them and in whichever session.
+/// What two calls have in common that one standing yes covers: all that they do and ask, and what policy says to each part of it. Which
+/// agent makes them, and in which session, is left to the permits.
 pub(super) fn standing(question: &Question, call: &Call, opens: &BTreeMap<AbsolutePath, Rights>) -> Digest {
     let facts = question.facts();
     let mut parts = Parts::default();

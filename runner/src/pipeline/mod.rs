@@ -427,7 +427,7 @@ impl Pipeline {
                 self.approvals().withdraw(under);
                 drop(decided.begins);
                 let Pending { question, call, opens, .. } = pending;
-                // Boxed, as below: what a future holds lies on the stack of whoever makes it.
+                // Boxed, as below: a future that is not lies on the stack of the one that waits for it.
                 let lifted = self.lift_in(seat, question, call, opens, std::slice::from_ref(&person), under);
                 Box::pin(lifted).await.map(|outcome| *outcome)
             }

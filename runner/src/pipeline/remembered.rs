@@ -134,7 +134,7 @@ impl Pipeline {
         tokio::task::block_in_place(|| self.memory.add(yes)).map_err(|error| self.failure(&error))
     }
 
-    /// Shows by which permits a yes would hold, to somebody who may give it.
+    /// Shows by which permits a yes would hold, to a person who may give it.
     pub(super) fn permit(&self, id: &str, person: &Approval) -> Answer<Redacted> {
         let Some(id) = id.parse::<RequestId>().ok() else { return Answer::Unknown };
         let about = self.approvals().about(id, std::time::Instant::now());

@@ -222,10 +222,14 @@ async fn a_yes_is_to_the_peer_that_was_shown() {
         "curl -sS http://127.0.0.1:{}/shown; /usr/bin/python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:{}/not-shown')\"",
         server.port, other.port
     );
-    let result = shell.run(&script).await;
-    assert_eq!(result.stdout.as_str(), "here is /shown\n", "{result:?}");
-    assert_eq!(refused(&result), [format!("127.0.0.1:{}", other.port)]);
-    assert!(other.requests().is_empty());
+    // A name that is only written down is asked about by nothing, and is shown to nobody.
+    let written = format!("git init -q n; git -C n remote add e http://127.0.0.1:{}/x; {script}", other.port);
+    for script in [&script, &written] {
+        let result = shell.run(script).await;
+        assert_eq!(result.stdout.as_str(), "here is /shown\n", "{result:?}");
+        assert_eq!(refused(&result), [format!("127.0.0.1:{}", other.port)], "{script}");
+        assert!(other.requests().is_empty());
+    }
     // For that script, not for the next one.
     let result = shell
         .run(&format!(
