@@ -128,7 +128,12 @@ fn a_yes_for_a_session_holds_in_that_one() {
 fn what_may_become_another_thing_is_for_one_call() {
     let Some(office) = site("") else { return };
     let mut server = office.serve(&[]);
-    for (command, why) in [("./deploy.sh", "it runs code of `"), ("git push origin $x", "known only when it runs")] {
+    for (command, why) in [
+        ("./deploy.sh", "it runs code of `"),
+        ("git push origin $x", "not in its words"),
+        ("git push origin main; make deploy", "not in its words"),
+        ("git push elsewhere main", "which remote it means"),
+    ] {
         let id = asked(&mut server, command);
         let refused = remember(&office, &id, "always");
         assert!(refused.code == Some(1) && refused.stderr.contains(why), "{command}: {refused:?}");
