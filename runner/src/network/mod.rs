@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_engine::{Act, Connection, Decision, Facts, Grant, Report, canonical_host};
+use palisade_grammar::{Command, Span};
 use tokio::net::TcpStream;
 
 pub use self::programs::Programs;
@@ -168,12 +169,18 @@ impl Gate {
 
     /// The next script begins.
     pub fn begin(&self, grant: &Grant, progress: &Arc<Progress>) {
-        // Of commands that the yes was about: a name in another one (`git remote add NAME URL`) was asked about by nothing.
-        let lifted = || grant.commands().iter().filter(|command| grant.is_approved() && grant.is_lifted(command));
-        let peers = lifted().flat_map(|command| &command.effects).filter_map(|effect| effect.peer.as_ref());
+        // Only what the person was asked about as a connection: another command may name a peer as well (`git remote add NAME URL`).
+        let requests = &grant.report().requests;
+        let connects = |command: &&Command| {
+            let span = command.span;
+            let is_within = |other: Span| span.start <= other.start && other.end <= span.end;
+            requests.iter().any(|request| request.lifted && request.action == "connect" && is_within(request.span))
+        };
+        let effects = grant.commands().iter().filter(connects).flat_map(|command| &command.effects);
+        let peers = effects.filter_map(|effect| effect.peer.as_ref());
         let approved = peers.filter_map(|peer| Some((one_spelling(&peer.host)?, peer.port))).collect();
-        let asked =
-            lifted().filter(|command| command.invocation.groups.iter().any(|group| group.starts_with("install-")));
+        let asked = grant.commands().iter().filter(|command| grant.is_approved() && grant.is_lifted(command));
+        let asked = asked.filter(|command| command.invocation.groups.iter().any(|group| group.starts_with("install-")));
         let installers = asked.filter_map(|command| command.invocation.words.first().cloned()).collect();
         *self.state() = State {
             facts: outside(grant.facts()),
