@@ -167,7 +167,7 @@ impl Engine {
     /// the request.
     ///
     /// # Errors
-    /// If what is asked can become something else under the same words, or takes the yes of several people.
+    /// The same words may run something else the next time, or policy wants the yes of several people.
     pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
         verdict::standing(&self.bundle, &self.vocabulary, question, person, given)
     }

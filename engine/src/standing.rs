@@ -4,9 +4,9 @@
 //! asks, and the person who gave it must still be one whose yes policy takes (`Action::"approve"`, with `context.lasts`). So a set of them
 //! can be edited by hand without opening what policy keeps closed.
 //!
-//! What is made here is as narrow as the request: the same words of the same file, in the same directory, to the same peer. Beside them
-//! stands what the whole call was (`@call`), so that nothing else runs along. What could be another thing under the same words has no
-//! such permit: code that is not in the text, what is known only when it runs, what goes to a remote that is not known.
+//! A permit made here names the words, the program's file, the directory and the peer of the request. `@call` names the whole call, so
+//! that nothing else runs along with it. Some requests get no permit: those whose code is not in the text, those with a part that is known
+//! only when they run, and those to a remote that is not known.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -65,7 +65,7 @@ fn home() -> Facts {
 fn its_permits_cover_the_same_and_nothing_beside_it() {
     let engine = engine("");
     let rows = [
-        // What was granted, what is asked then, and whether that is covered.
+        // The script of the yes, a later script, and whether the permits cover it.
         ("deploy --to test", "deploy --to test", true),
         ("deploy --to test", "deploy   --to  'test'", true),
         ("deploy --to test", "deploy --to prod", false),

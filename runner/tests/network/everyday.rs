@@ -222,7 +222,7 @@ async fn a_yes_is_to_the_peer_that_was_shown() {
         "curl -sS http://127.0.0.1:{}/shown; /usr/bin/python3 -c \"import urllib.request as u; u.urlopen('http://127.0.0.1:{}/not-shown')\"",
         server.port, other.port
     );
-    // A name that is only written down is asked about by nothing, and is shown to nobody.
+    // Policy does not ask about a peer that a command only writes down, so the person does not see it.
     let written = format!("git init -q n; git -C n remote add e http://127.0.0.1:{}/x; {script}", other.port);
     for script in [&script, &written] {
         let result = shell.run(script).await;

@@ -2,7 +2,7 @@
 //!
 //! The servers that run know them all. Where none runs, those of the file are read and changed here.
 
-use palisade_engine::StandingYes;
+use palisade_engine::{Lasts, StandingYes};
 use palisade_runner::control::wire::{Answer, Ask, Kept};
 use palisade_runner::remembered::Remembered;
 
@@ -96,10 +96,11 @@ fn text(kept: &Kept<String>) -> String {
     format!(
         "{}: for {}, by {}, {}\n{}",
         printable(&kept.id),
-        match kept.lasts.as_str() {
-            "session" => "one session",
-            "agent" => "one agent",
-            _ => "all agents of one user",
+        match kept.lasts {
+            Lasts::Once => "one call",
+            Lasts::Session => "one session",
+            Lasts::Agent => "one agent",
+            Lasts::Always => "all agents of one user",
         },
         printable(&kept.by),
         printable(&kept.granted),
