@@ -92,11 +92,12 @@ impl World {
         files
     }
 
-    /// The newest record, line by line.
+    /// The newest record, line by line. A line that is being written while this reads is left out.
     pub(crate) fn record(&self) -> Vec<serde_json::Value> {
         let Some(file) = self.records().pop() else { return Vec::new() };
         let text = fs::read_to_string(file).expect("a record");
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
     }
 }
 

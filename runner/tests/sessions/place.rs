@@ -55,14 +55,17 @@ impl Place {
         self.pipeline.reload(engine(policy, &home)).await.expect("reloaded");
     }
 
-    /// What has gone on record.
+    /// What has gone on record. A line that is being written while this reads is left out.
     pub(crate) fn record(&self) -> Vec<serde_json::Value> {
         let files = std::fs::read_dir(self.root.path().join("audit")).expect("the record");
         let files = files.flatten().map(|file| file.path());
         let files = files.filter(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
         let texts = files.filter_map(|file| std::fs::read_to_string(file).ok());
         texts
-            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
+            .flat_map(|text| {
+                let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+                whole.map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()
+            })
             .collect()
     }
 
