@@ -11,9 +11,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
+use super::escape;
 use super::expression::{ByteSet, Checks, Expression, SECRET_GROUP};
 use super::gate::{self, Outlook};
 use super::mark;
+use super::place;
 use super::row::{BlockEndRow, Class, Example, Gate, Row, Table, Text, Word, Words};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
@@ -202,6 +204,8 @@ pub(super) struct Rule {
     pub(super) counter_examples: Cow<'static, [Text]>,
     gate: Gate,
     pattern: Expression,
+    /// Whether a match is a word that is known by how it begins.
+    is_token: bool,
     not_before: ByteSet,
     /// What can follow the word that the anchor is in; anything if empty.
     next: ByteSet,
@@ -248,6 +252,7 @@ impl Rule {
         };
         let (run_on, not_before, next) = (set(&row.run_on)?, set(&row.not_before)?, set(&row.next)?);
         Ok(Self {
+            is_token: row.max_back == 0 && row.pattern.starts_with("\\b") && !row.pattern.contains(SECRET_GROUP),
             pattern: Expression::new(row.pattern),
             block_end: row.block_end.map(BlockEndRow::taken),
             run_on,
@@ -317,9 +322,17 @@ impl Rule {
     /// The secret of the match that starts exactly at `start`, if there is one and it passes every check.
     pub(super) fn secret_at(&self, haystack: &[u8], start: usize) -> Option<Range<usize>> {
         let (whole, secret) = self.match_at(haystack, start)?;
+        let named = secret.start - whole.start;
         let whole = haystack.get(whole)?;
         let next = haystack.get(secret.end).copied();
-        self.accepts(whole, haystack.get(secret.clone())?, next).then_some(secret)
+        let fits = self.accepts(whole, haystack.get(secret.clone())?, next) && !self.is_misled(whole, named);
+        fits.then(|| without_escape(haystack, secret)).flatten()
+    }
+
+    /// Whether the rule looks for a name, and took a file's for one.
+    fn is_misled(&self, whole: &[u8], named: usize) -> bool {
+        let by_name = self.next != ByteSet::NONE || matches!(self.gate, Gate::Assignment | Gate::Option);
+        by_name && place::begins_with_file(whole, named)
     }
 
     /// The rule's examples and counter-examples: what goes in and what must come out.
@@ -342,15 +355,18 @@ impl Rule {
 
     /// Whether a match around this anchor is still open at the end of `haystack`.
     pub(super) fn prospect(&self, haystack: &[u8], anchor: &Range<usize>) -> Prospect {
-        let open = self.starts(haystack, anchor.start).filter(|&start| self.pattern.may_go_on(haystack, start));
+        let open = self.starts(haystack, anchor.start).flat_map(|start| self.texts_at(haystack, start));
+        let open = open.filter(|&(text, start, _)| self.pattern.may_go_on(text, start));
         let value = match self.gate.look(haystack, anchor.end) {
             Outlook::ValueFrom(value) => Some(value),
             Outlook::Unknown | Outlook::Shut => None,
         };
         // A match that is there already may only grow, or give way to a longer one.
         let there = |start| self.match_at(haystack, start).map_or(usize::MAX, |(_, secret)| secret.start);
-        let begins =
-            open.map(|start| value.unwrap_or_else(|| self.pattern.secret_from(haystack, start)).min(there(start)));
+        let begins = open.map(|(text, start, cut)| {
+            let from = value.unwrap_or_else(|| cut + self.pattern.secret_from(text, start));
+            from.min(there(cut + start))
+        });
         begins.min().map_or(Prospect::Settled, Prospect::OpenFrom)
     }
 
@@ -359,6 +375,23 @@ impl Rule {
         if self.max_back > 0 && !self.pattern.may_begin_at(haystack, start) {
             return None;
         }
+        let mut matches = self.texts_at(haystack, start).filter_map(|(text, start, cut)| {
+            let (whole, secret) = self.match_in(text, start)?;
+            Some((cut + whole.start..cut + whole.end, cut + secret.start..cut + secret.end))
+        });
+        matches.next()
+    }
+
+    /// The texts that a match at `start` may see, with its place in each and what each lacks at the beginning. A word ends where
+    /// an escape does, so the text behind it is one of them.
+    fn texts_at<'a>(&self, haystack: &'a [u8], start: usize) -> impl Iterator<Item = (&'a [u8], usize, usize)> {
+        let is_cut = !self.pattern.starts_lines()
+            && (escape::ends_at(haystack, start) || self.is_token && is_behind_letter(haystack, start));
+        let behind = haystack.get(start..).filter(|_| is_cut).map(|behind| (behind, 0, start));
+        [(haystack, start, 0)].into_iter().chain(behind)
+    }
+
+    fn match_in(&self, haystack: &[u8], start: usize) -> Option<(Range<usize>, Range<usize>)> {
         let pattern = self.pattern.regex()?;
         let mut slots = [None::<NonMaxUsize>; SLOTS];
         // One byte more, for a pattern that asks what follows.
@@ -376,6 +409,24 @@ impl Rule {
     /// The pattern as it is compiled.
     pub(super) fn pattern(&self) -> String {
         self.pattern.source()
+    }
+}
+
+/// The secret without a last backslash that escapes the quote behind it: without it, the quote would end a string.
+fn without_escape(haystack: &[u8], secret: Range<usize>) -> Option<Range<usize>> {
+    let escapes = haystack.get(secret.end) == Some(&b'"')
+        && haystack.get(secret.clone())?.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    let end = secret.end - usize::from(escapes);
+    (secret.start < end).then_some(secret.start..end)
+}
+
+/// Whether one letter stands directly before `at` that no other does.
+fn is_behind_letter(text: &[u8], at: usize) -> bool {
+    let before = text.get(at.saturating_sub(2)..at).unwrap_or_default();
+    match before {
+        [letter] => letter.is_ascii_alphabetic(),
+        [before, letter] => letter.is_ascii_alphabetic() && !before.is_ascii_alphanumeric() && *before != b'_',
+        _ => false,
     }
 }
 

@@ -24,6 +24,8 @@ use super::rules::{Prospect, Rule};
 use super::secret::Secret;
 use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
 use emit::Pending;
+#[cfg(test)]
+pub(super) use emit::runs_on;
 
 /// Input is taken in blocks of this many bytes.
 const BLOCK: usize = 16 * 1024;

@@ -168,6 +168,118 @@ fn ordinary_output_stays() {
     assert_eq!(whole(&redactor, &bytes), bytes, "bytes that are no text pass unchanged");
 }
 
+/// What `grep`, `rg` and `git` put before a line of source is no name of a value.
+#[test]
+fn lines_of_source_stay() {
+    let redactor = redactor();
+    let lines = [
+        "pub fn verify(",
+        "=head1 NAME",
+        "password = get_password()",
+        "    token: String,",
+        "    let secret = read_secret(&path)?;",
+        "    if password != expected2 {",
+        "    \"password\": schema.string(),",
+        "def sha256sum(data):",
+        "import base64",
+        "x = a[1:2]",
+        "\tSecretKey  string `json:\"secret_key2\"`",
+        "-FunctionPass *createCSE2Pass();",
+    ];
+    let files = [
+        "src/password.rs",
+        "token.go",
+        "./secrets.py",
+        "auth/password_test.go",
+        "lib/api_key.h",
+        "credentials.js",
+        "pwd.c",
+    ];
+    for (file, line) in files.iter().flat_map(|file| lines.map(|line| (file, line))) {
+        for text in [
+            line.to_owned(),
+            format!("{file}:12:{line}"),
+            format!("{file}:{line}"),
+            format!("{file}-12-{line}"),
+            format!("{file}-{line}"),
+            format!("{file}:12:7:{line}"),
+            format!("{file}=12={line}"),
+            format!("HEAD:{file}:12:{line}"),
+            format!("12:{line}"),
+            format!("+{line}"),
+            format!("-{line}"),
+            format!("\u{1b}[35m{file}\u{1b}[0m:\u{1b}[32m12\u{1b}[0m:{line}"),
+        ] {
+            assert_eq!(redactor.text(&text).as_str(), text);
+        }
+    }
+}
+
+/// A token behind an escape is a token, whatever the escape ends with.
+#[test]
+fn escapes_hide_no_secret() {
+    let redactor = Redactor { learns: false, ..builtin() };
+    let escapes = [
+        "\\n",
+        "\\t",
+        "\\r\\n",
+        "\\\\n",
+        "\\u0027",
+        "\\u003d",
+        "%20",
+        "%3D",
+        "%253D",
+        "=3D",
+        "\\x27",
+        "\\033[1;32m",
+        "\\u001b[31m",
+        "#012",
+    ];
+    let tokens = redactor.matcher.rules.iter().filter(|rule| rule.pattern().starts_with("\\b"));
+    let cases = tokens.flat_map(|rule| rule.examples.iter().map(move |example| (rule, example)));
+    let mut missed = Vec::new();
+    for (rule, example) in
+        cases.filter(|(_, example)| example.before.joined().is_empty() || !example.before.joined().contains('\n'))
+    {
+        // Only what the rule itself asks for.
+        let (before, secret) = (example.before.joined(), example.secret.joined());
+        let whole = format!("{before}{secret}{}", example.after.joined());
+        let Some(at) = (0..=before.len()).rev().find(|&at| rule.secret_at(whole.as_bytes(), at).is_some()) else {
+            continue;
+        };
+        for escape in escapes {
+            let text = format!("{{\"log\":\"up{escape}{}", &whole[at..]);
+            if redactor.text(&text).as_str().contains(&secret) {
+                missed.push((rule.id.clone(), text));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{} {missed:#?}", missed.len());
+    assert_eq!(redactor.text("nghp_0123456789abcdefghijEXAMPLE0123456789").as_str(), "n[redacted:github-token]");
+}
+
+/// JSON that goes in comes out as JSON.
+#[test]
+fn json_stays_json() {
+    let redactor = redactor();
+    let mut broken = Vec::new();
+    let cases: Vec<String> = redactor.matcher.rules.iter().flat_map(|rule| rule.cases().map(|case| case.0)).collect();
+    for case in cases.iter().map(|case| case.trim_end()) {
+        let inner = serde_json::json!({ "x": case, "y": 1 }).to_string();
+        for text in [case.to_owned(), format!("{case}\\"), format!("{case}\n"), format!("{case}\"z"), inner] {
+            for json in
+                [serde_json::json!({ "a": text, "b": 1 }).to_string(), serde_json::json!([text, "z"]).to_string()]
+            {
+                let out = redactor.text(&json);
+                if serde_json::from_str::<serde_json::Value>(out.as_str()).is_err() {
+                    broken.push((json, out));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{} {broken:#?}", broken.len());
+}
+
 #[test]
 fn known_values_go_wherever_they_stand() {
     let redactor = redactor();
@@ -245,21 +357,21 @@ fn noise_hides_no_secret() {
 #[test]
 fn what_a_rule_has_found_is_known_from_then_on() {
     let ghp = ["ghp_", "0123456789abcdefghijEXAMPLE0123456789"].concat();
-    let hidden = format!("x{ghp}x"); // by itself nothing that a rule knows
+    let hidden = format!("0{ghp}x"); // by itself nothing that a rule knows
     let redactor = builtin();
     let mark = "[redacted:github-token]";
-    assert_eq!(redactor.text(&format!("{hidden} {ghp} {hidden}")).as_str(), format!("{hidden} {mark} x{mark}x"));
+    assert_eq!(redactor.text(&format!("{hidden} {ghp} {hidden}")).as_str(), format!("{hidden} {mark} 0{mark}x"));
     assert_eq!(redactor.text(&hidden).as_str(), hidden, "streams of no session share nothing");
     let session = Redactor { key: None, ..redactor.session() };
     session.text(&ghp);
-    assert_eq!(session.text(&hidden).as_str(), format!("x{mark}x"));
+    assert_eq!(session.text(&hidden).as_str(), format!("0{mark}x"));
 }
 
 /// Somebody may print as many made-up tokens as they like: the next real one is learned all the same.
 #[test]
 fn learning_forgets_the_oldest_and_never_stops() {
     let token = |n: usize| format!("ghp_{:016x}EXAMPLE{n:013}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let hidden = |n: usize| format!("x{}x", token(n)); // by itself nothing that a rule knows
+    let hidden = |n: usize| format!("0{}x", token(n)); // by itself nothing that a rule knows
     let redactor = Redactor { key: None, ..builtin().session().keyed("one") };
     let last = 2 * known::MOST_LEARNED + 100;
     // Now and then one of the last hundred is met again, and one that may be forgotten by then.
@@ -274,7 +386,7 @@ fn learning_forgets_the_oldest_and_never_stops() {
     }
     let session = redactor.starting_known();
     assert!((known::MOST_LEARNED..=2 * known::MOST_LEARNED).contains(&session.len()), "{}", session.len());
-    let mark = "x[redacted:github-token]x";
+    let mark = "0[redacted:github-token]x";
     for (n, shown) in [(0, hidden(0).as_str()), (last - known::MOST_LEARNED + 1, mark), (last, mark)] {
         assert_eq!(redactor.text(&hidden(n)).as_str(), shown, "token {n}");
     }
@@ -292,9 +404,9 @@ fn a_crowd_of_tokens_keeps_none_from_being_learned() {
     let token = |n: usize| ["github_", &format!("pat_11EXAMPLE{n:010}_{}", "k3Y8".repeat(15))].concat();
     let redactor = Redactor { key: None, ..builtin().session() };
     redactor.text(&(0..100).map(|n| token(n) + "\n").collect::<String>());
-    let hidden = format!("x{}x", token(99));
+    let hidden = format!("0{}x", token(99));
     let shown = redactor.text(&hidden);
-    assert!(shown.as_str().starts_with("x[redacted:"), "{shown}");
+    assert!(shown.as_str().starts_with("0[redacted:"), "{shown}");
 }
 
 #[test]
@@ -315,7 +427,7 @@ fn fingerprints_tell_equal_values_apart_from_others() {
 #[test]
 fn a_session_learns_for_itself_alone() {
     let ghp = ["ghp_", "0123456789abcdefghijEXAMPLE0123456789"].concat();
-    let hidden = format!("x{ghp}x"); // by itself nothing that a rule knows
+    let hidden = format!("0{ghp}x"); // by itself nothing that a rule knows
     let operator = "operator-Secret-0451-value";
     let server = redactor().with_known(&[KnownValue::new("OPERATOR", operator)]);
     let server = Redactor { key: FingerprintKey::random().map(Arc::new), ..server }.session();
@@ -348,8 +460,8 @@ fn renewed_values_reach_the_sessions_that_are_open() {
     for redactor in [&server, &open, &server.keyed("new"), &server.keyed("open")] {
         assert_eq!(redactor.text(&format!("{former} {later}")).as_str(), format!("{former} [redacted:GIVEN]"));
     }
-    let learned = Redactor { key: None, ..server.keyed("open") }.text(&format!("x{ghp}x"));
-    assert_eq!(learned.as_str(), "x[redacted:github-token]x", "what was learned stays");
+    let learned = Redactor { key: None, ..server.keyed("open") }.text(&format!("0{ghp}x"));
+    assert_eq!(learned.as_str(), "0[redacted:github-token]x", "what was learned stays");
     running.push(former.as_bytes());
     assert!(lossy(running.finish().as_bytes()).contains("[redacted:GIVEN]"), "an open stream keeps to what it knew");
     assert!(builtin().renew(&[KnownValue::new("X", later)]).is_empty());
@@ -548,7 +660,7 @@ fn slow_spans(rules: &[Rule], text: &[u8]) -> Vec<Range<usize>> {
     for rule in rules.iter().filter(|rule| rule.block_end.is_none()) {
         for start in 0..text.len() {
             if let Some(mut span) = rule.secret_at(text, start) {
-                span.end += text[span.end..].iter().take_while(|&&byte| rule.run_on.contains(byte)).count();
+                span.end += (span.end..text.len()).take_while(|&at| stream::runs_on(text, at, rule.run_on)).count();
                 spans.push(span);
             }
         }

@@ -98,8 +98,8 @@ impl Stream {
 
     /// Whether a trail goes over the next byte.
     fn is_covered(&self) -> bool {
-        let next = self.view.text().get(self.at).copied();
-        self.trails.iter().any(|trail| self.at < trail.end || next.is_some_and(|byte| trail.run_on.contains(byte)))
+        let text = self.view.text();
+        self.trails.iter().any(|trail| self.at < trail.end || runs_on(text, self.at, trail.run_on))
     }
 
     /// Begins to cover what stands here, having finished what was covered before.
@@ -296,8 +296,8 @@ impl Stream {
     fn skip_secret(&mut self, stop: usize, out: &mut Vec<u8>) {
         let text = &self.view.text();
         for trail in self.trails.iter_mut().filter(|trail| trail.end < stop) {
-            let rest = text.get(trail.end..stop).unwrap_or_default();
-            trail.end += rest.iter().take_while(|&&byte| trail.run_on.contains(byte)).count();
+            let set = trail.run_on;
+            trail.end += (trail.end..stop).take_while(|&at| runs_on(text, at, set)).count();
         }
         let end = self.trails.iter().map(|trail| trail.end).max().unwrap_or(self.at);
         self.trails.retain(|trail| trail.end >= stop);
@@ -328,6 +328,16 @@ impl Stream {
         let rest = self.view.text().get(self.at..stop).unwrap_or_default();
         rest.iter().position(|&byte| byte == b'\n').map(|offset| self.at + offset)
     }
+}
+
+/// Whether a secret goes over the byte at `at`. A backslash that escapes a quote stays with it: without it, the quote would end
+/// a string.
+pub(in crate::redact) fn runs_on(text: &[u8], at: usize, set: ByteSet) -> bool {
+    let escapes = || {
+        let before = text.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\');
+        text.get(at + 1) == Some(&b'"') && before.count() % 2 == 0
+    };
+    text.get(at).is_some_and(|&byte| set.contains(byte) && (byte != b'\\' || set.contains(b'"') || !escapes()))
 }
 
 fn count(length: usize) -> u64 {
