@@ -6,7 +6,7 @@
 
 use palisade_grammar::{Command, Inventory};
 
-use super::KnownValue;
+use super::{KnownValue, word};
 
 /// What marks call a word whose name is not a variable's.
 const NAME: &str = "command-argument";
@@ -41,6 +41,14 @@ const SECRET_NAMES: [&str; 25] = [
 ];
 /// Names that end so, and hold none.
 const PLAIN_NAMES: [&str; 4] = ["pwd", "oldpwd", "nopass", "compass"];
+
+/// Programs whose words are text to look for or to change.
+const TEXT_PROGRAMS: [&str; 16] = [
+    "ack", "ag", "awk", "egrep", "fd", "fgrep", "find", "gawk", "grep", "jq", "perl", "rg", "ripgrep", "sed", "ugrep",
+    "zgrep",
+];
+/// Commands of git whose words are text.
+const GIT_TEXTS: [&str; 8] = ["commit", "diff", "grep", "log", "merge", "notes", "show", "tag"];
 
 /// How a program takes a password in a short option.
 struct ShortOption {
@@ -119,7 +127,7 @@ const SHORT_OPTIONS: [ShortOption; 12] = [
 /// The values in a script that are secrets by their name or place.
 pub(super) fn named(inventory: &Inventory) -> Vec<KnownValue> {
     let mut values = suspected(inventory);
-    values.retain(|value| value.unfit().is_none());
+    values.retain(|value| value.unfit().is_none() && !value.is_placeholder());
     values
 }
 
@@ -147,7 +155,9 @@ fn in_command(command: &Command) -> Vec<KnownValue> {
     let words: Vec<Option<&str>> = command.argv.iter().map(|word| word.value.literal()).collect();
     for (index, word) in words.iter().enumerate().skip(1) {
         let (Some(word), next) = (word, words.get(index + 1).copied().flatten()) else { continue };
-        values.extend(in_word(word, next));
+        if !reads_text(program, &words) {
+            values.extend(in_word(word, next));
+        }
         let options = SHORT_OPTIONS.iter().filter(|option| option.programs.contains(&program));
         values.extend(options.filter_map(|option| option.value(word, next)).map(|value| KnownValue::new(NAME, value)));
     }
@@ -157,12 +167,30 @@ fn in_command(command: &Command) -> Vec<KnownValue> {
 /// `NAME=value`, `--name=value`, `--name value`.
 fn in_word(word: &str, next: Option<&str>) -> Option<KnownValue> {
     let (name, value) = match word.split_once('=') {
+        // Words of a message or of a program's text are no name; `==` compares.
+        Some((name, value)) if !is_name(name) || value.starts_with('=') => return None,
+        // A variable's name in capitals, or an option, has no code behind it.
+        Some((name, value)) if !is_literal(name) && word::is_code(value.as_bytes()) => return None,
         Some((name, value)) => (name, Some(value)),
         None if word.starts_with("--") => (word, next),
         None => return None,
     };
     let shown = if name.starts_with('-') { NAME } else { name };
     is_secret(name).then_some(value?).map(|value| KnownValue::new(shown, value))
+}
+
+/// Whether the words of a command are what it searches for or says, and not what it is told to use.
+fn reads_text(program: &str, words: &[Option<&str>]) -> bool {
+    let subcommand = words.iter().skip(1).flatten().find(|word| !word.starts_with('-'));
+    TEXT_PROGRAMS.contains(&program) || program == "git" && subcommand.is_some_and(|word| GIT_TEXTS.contains(word))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:[]".contains(&byte))
+}
+
+fn is_literal(name: &str) -> bool {
+    name.starts_with('-') || !name.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
 impl ShortOption {
@@ -230,9 +258,38 @@ mod tests {
             ("mkdir -p some-directory", "some-directory"),
             ("tool --password \"$PASSWORD\" production-host", "production-host"),
             ("grep -u some-words file", "some-words"),
+            ("grep -n 'password = get_password' app.py", "get_password"),
+            ("grep -rn password=get_password src", "get_password"),
+            ("rg 'token=refresh_token_of_user' src", "refresh_token_of_user"),
+            ("git commit -m 'set token=refresh when it is old'", "refresh when it is old"),
+            ("git commit -m token=refreshed", "refreshed"),
+            ("tool password=get_password", "get_password"),
+            ("tool password=config.get_password()", "config.get_password()"),
+            ("pip install token==1.2.3.dev20", "=1.2.3.dev20"),
+            ("tool --password '{{password}}'", "{{password}}"),
+            ("DB_PASSWORD='<password>' tool", "<password>"),
+            ("DB_PASSWORD=xxxxxxxxxxx tool", "xxxxxxxxxxx"),
+            ("sed -i 's/password = old_password_of_db/password = new_password_of_db/' a", "new_password_of_db"),
         ] {
             let out = redactor.aware_of(&palisade_grammar::inventory(script.as_bytes())).text(word);
             assert_eq!(out.as_str(), word, "{script}");
+        }
+    }
+
+    #[test]
+    fn short_values_are_learned_if_they_are_mixed() {
+        for (script, value, learned) in [
+            ("A_TOKEN=aB3xY9kL tool", "aB3xY9kL", true),
+            ("DB_PASSWORD='q9$Lm2#zR1' tool", "q9$Lm2#zR1", true),
+            ("tool --password hunter2!x", "hunter2!x", true),
+            ("A_TOKEN=getToken2 tool", "getToken2", false),
+            ("A_TOKEN=v1.2.3-rc1 tool", "v1.2.3-rc1", false),
+            ("A_TOKEN=sunflower tool", "sunflower", false),
+        ] {
+            let redactor = Redactor::builtin().unwrap().session();
+            drop(redactor.aware_of(&palisade_grammar::inventory(script.as_bytes())));
+            let out = redactor.text(&format!("it is {value} indeed"));
+            assert_eq!(!out.as_str().contains(value), learned, "{script}: {out}");
         }
     }
 

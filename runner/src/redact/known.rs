@@ -15,6 +15,7 @@ use super::filter::Filter;
 use super::index::{Index, candidates, key_at};
 use super::mark::{self, MARK, is_mark_char};
 use super::secret::Secret;
+use super::word;
 
 /// Values longer than this are searched for in overlapping pieces, so that the stream's window stays bounded.
 const PIECE: usize = 256;
@@ -28,6 +29,8 @@ const LONGEST_LEARNED: usize = 512;
 const CROWD: usize = 16;
 /// The shortest value that is searched for whatever it is made of.
 const LONG_ENOUGH: usize = 8;
+/// A value of so many bytes is learned if its bytes differ enough; a shorter one has to be of mixed kinds.
+const TELLING: usize = 12;
 /// The shortest value that is searched for if it mixes three kinds of characters.
 const MIXED_ENOUGH: usize = 6;
 /// The longest name that a mark shows.
@@ -107,6 +110,16 @@ impl KnownValue {
         } else {
             None
         }
+    }
+
+    /// Whether a person would call it a secret, and not a placeholder or a piece of a program.
+    pub(super) fn is_meant(&self) -> bool {
+        !word::is_placeholder(self.trimmed()) && !word::is_code(self.trimmed())
+    }
+
+    /// Whether it stands for another value.
+    pub(super) fn is_placeholder(&self) -> bool {
+        word::is_placeholder(self.trimmed())
     }
 
     /// Whether a text holds it, or is a part of it that is long enough to help anybody.
@@ -243,10 +256,15 @@ impl Known {
     /// Takes note of a value that stood in a secret's place, if it can be told from chance.
     pub(super) fn learn(&mut self, id: &str, value: &[u8]) -> Learned {
         let offer = KnownValue::new(id, value);
-        let telling = value.len() >= 12 || value.len() >= LONG_ENOUGH && kinds(value) >= 3;
-        let fit = telling && value.len() <= LONGEST_LEARNED && offer.unfit().is_none();
+        let telling = match value.len() {
+            0..LONG_ENOUGH => false,
+            LONG_ENOUGH..TELLING => word::is_mixed(value),
+            TELLING..=LONGEST_LEARNED => !mark::is_guessable(value),
+            _ => false,
+        };
+        let fit = telling && offer.unfit().is_none() && offer.is_meant();
         let lasting = || self.given.iter().chain([&self.young]).any(|values| values.holds(value));
-        if !fit || lasting() || mark::is_guessable(value) || is_in_mark(value, &[]) {
+        if !fit || lasting() || is_in_mark(value, &[]) {
             return Learned::Nothing;
         }
         let was_known = self.old.holds(value);

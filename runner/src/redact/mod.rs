@@ -31,6 +31,7 @@ mod rules;
 mod secret;
 mod secret_file;
 mod stream;
+mod word;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -283,7 +284,7 @@ impl Redactor {
     #[must_use]
     pub fn aware_of(&self, script: &Inventory) -> Self {
         let mut values = arguments::named(script);
-        values.extend(self.found_in(&all_of(script)));
+        values.extend(self.found_in(&all_of(script)).into_iter().filter(KnownValue::is_meant));
         if values.is_empty() {
             return self.clone();
         }
