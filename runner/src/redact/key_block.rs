@@ -14,6 +14,10 @@ const LONGEST: usize = 64 * 1024;
 const STRANGERS: u8 = 4;
 /// What the lines between the marker and the key begin with. They are no strangers, and no secret.
 const HEADERS: [&str; 6] = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Hash:", "Charset:"];
+/// A last line that is shorter, and does not end as Base64 does, may be a word.
+const SHORT_LINE: usize = 24;
+/// A line of a key without markers has so many bytes of it, if other text stands beside.
+const LONG_LINE: usize = 60;
 /// A run of so many Base64 bytes is key material wherever it stands.
 const CERTAIN: usize = 32;
 
@@ -31,6 +35,8 @@ pub(super) struct KeyBlock {
     width: Option<usize>,
     last_seen: bool,
     strangers: u8,
+    /// Whether it has no markers, so that the first line of anything else ends it.
+    bare: bool,
 }
 
 /// What a line inside a key is.
@@ -48,12 +54,27 @@ pub(super) enum Line {
 
 impl KeyBlock {
     pub(super) fn new(rule: usize, id: &str, column: usize) -> Self {
-        Self { mark: format!("{MARK}{id}"), rule, left: LONGEST, column, width: None, last_seen: false, strangers: 0 }
+        Self {
+            mark: format!("{MARK}{id}"),
+            rule,
+            left: LONGEST,
+            column,
+            width: None,
+            last_seen: false,
+            strangers: 0,
+            bare: false,
+        }
+    }
+
+    /// The same key without markers.
+    pub(super) fn bare(self) -> Self {
+        Self { bare: true, ..self }
     }
 
     /// Judges what follows the opening marker on its own line: key material if line breaks were escaped or folded away.
     pub(super) fn judge_remainder(&self, rest: &[u8]) -> Line {
         match longest_run(rest) {
+            _ if self.bare => Line::Blank,
             _ if contains(rest, &self.mark) => Line::Beyond,
             run if run >= CERTAIN && !contains(rest, MARK) => Line::Body(run),
             _ => Line::Blank,
@@ -63,6 +84,22 @@ impl KeyBlock {
     /// Judges a whole line, given without its line break and cut to [`LINE_LOOK`] bytes. A mark of
     /// ours says that the whole key has been redacted before; any other, that this line has.
     pub(super) fn judge(&self, line: &[u8]) -> Line {
+        match self.judge_any(line) {
+            Line::Body(length) if self.bare && !self.is_all_key(line) && length < LONG_LINE => Line::Beyond,
+            Line::Blank | Line::Stranger if self.bare => Line::Beyond,
+            judged => judged,
+        }
+    }
+
+    /// Whether the line holds nothing but key material, behind what stood before the first one. A short word is none.
+    fn is_all_key(&self, line: &[u8]) -> bool {
+        let shifted = bare_after_prefix(line.get(self.column..).unwrap_or_default());
+        [bare(line.trim_ascii()), shifted]
+            .iter()
+            .any(|text| is_base64(text) && (text.len() >= SHORT_LINE || text.ends_with(b"=")))
+    }
+
+    fn judge_any(&self, line: &[u8]) -> Line {
         let line = line.trim_ascii();
         if !line.iter().any(u8::is_ascii_alphanumeric) && !line.starts_with(b"=") || self.is_header(line) {
             return Line::Blank;
@@ -78,6 +115,7 @@ impl KeyBlock {
             () if contains(line, MARK) => Line::Stranger,
             () if run >= CERTAIN => Line::Body(run),
             () if is_base64(bare) => Line::Body(bare.len()),
+            () if is_hex_pairs(bare) => Line::Body(bare.len()),
             () if self.column > 0 && is_base64(shifted) => Line::Body(shifted.len()),
             () => Line::Stranger,
         }
@@ -111,6 +149,14 @@ fn is_base64_byte(byte: u8) -> bool {
 
 fn is_base64(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_base64_byte(byte))
+}
+
+/// `00:c1:4e:`, as `openssl rsa -text` prints a number.
+fn is_hex_pairs(bytes: &[u8]) -> bool {
+    let pairs = bytes.strip_suffix(b":").unwrap_or(bytes).split(|byte| *byte == b':');
+    bytes.contains(&b':')
+        && pairs.clone().count() >= 2
+        && pairs.into_iter().all(|pair| matches!(pair, [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 fn longest_run(bytes: &[u8]) -> usize {
@@ -160,6 +206,16 @@ mod tests {
             ("-----END RSA PRIVATE KEY-----", false),
         ] {
             assert_eq!(matches!(block.judge(line.as_bytes()), Line::Body(_)), body, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_markers_ends_with_the_first_other_line() {
+        let block = KeyBlock::new(0, "der-private-key", 0).bare();
+        assert!(matches!(block.judge(&[b'A'; 64]), Line::Body(_)));
+        assert!(matches!(block.judge(b"c2hvcnQgbGFzdA=="), Line::Body(_)));
+        for line in ["src", "$ ls", "", "0123456789abcdef0123456789abcdef01234567 a.txt", "-----END PRIVATE KEY-----"] {
+            assert_eq!(block.judge(line.as_bytes()), Line::Beyond, "{line}");
         }
     }
 

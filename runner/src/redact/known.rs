@@ -259,7 +259,7 @@ impl Known {
         let telling = match value.len() {
             0..LONG_ENOUGH => false,
             LONG_ENOUGH..TELLING => word::is_mixed(value),
-            TELLING..=LONGEST_LEARNED => !mark::is_guessable(value),
+            TELLING..=LONGEST_LEARNED => !mark::is_guessable(value) && !word::is_plain_word(value),
             _ => false,
         };
         let fit = telling && offer.unfit().is_none() && offer.is_meant();

@@ -46,6 +46,8 @@ pub(super) struct Row {
     #[serde(default)]
     pub(super) reject: Words,
     pub(super) block_end: Option<BlockEndRow>,
+    #[serde(default)]
+    pub(super) lines: bool,
     #[serde(default = "yes")]
     pub(super) learn: bool,
     #[serde(default)]

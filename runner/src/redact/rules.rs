@@ -198,6 +198,8 @@ pub(super) struct Rule {
     pub(super) run_on: ByteSet,
     /// Present if a match opens a block of lines instead of being a secret itself.
     pub(super) block_end: Option<BlockEnd>,
+    /// Whether the lines directly behind a match go with it that are made of the same key.
+    pub(super) lines: bool,
     /// Whether a value that was met once is looked for everywhere from then on.
     pub(super) learn: bool,
     pub(super) examples: Cow<'static, [Example]>,
@@ -268,6 +270,7 @@ impl Rule {
             gate: row.gate,
             entropy: row.entropy,
             learn: row.learn,
+            lines: row.lines,
             require: row.require,
             examples: row.examples,
             counter_examples: row.counter_examples,

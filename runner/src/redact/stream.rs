@@ -117,6 +117,8 @@ enum Kind {
     Secret(ByteSet),
     BlockBegin,
     BlockEnd,
+    /// A secret is the first line of a key that has no markers.
+    Lines,
 }
 
 #[derive(Clone, Debug)]
@@ -467,6 +469,9 @@ impl Stream {
             if let Some(dealt) = self.dealt.get_mut(index).filter(|_| rule.run_on != ByteSet::NONE) {
                 dealt.cover(&range);
             }
+            if rule.lines {
+                self.insert(Finding { range: range.clone(), index, kind: Kind::Lines });
+            }
             self.insert(Finding { range, index, kind });
         }
     }
@@ -594,7 +599,7 @@ impl Stream {
 
     /// Inside a key, where the last line ends that can be judged.
     fn unfinished_line(&self) -> usize {
-        let opens = |finding: &Finding| matches!(finding.kind, Kind::BlockBegin);
+        let opens = |finding: &Finding| matches!(finding.kind, Kind::BlockBegin | Kind::Lines);
         if self.block.is_none() && !self.found.iter().any(opens) {
             return self.view.text().len();
         }

@@ -133,6 +133,15 @@ fn letters_a_piece(word: &str) -> usize {
     letters / pieces.max(1)
 }
 
+/// Whether a value is one word, or two that are written as one: letters alone, and not so many as a key has.
+pub(super) fn is_plain_word(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    text.len() < LONGEST_WORD && text.bytes().all(|byte| byte.is_ascii_alphabetic()) && letters_a_piece(text) >= 5
+}
+
+/// Longer ones are no words.
+const LONGEST_WORD: usize = 24;
+
 /// Whether a short value, of 8 to 11 bytes, is mixed enough to be told from words: three kinds of characters, leaving out what
 /// joins words, and no word of a program with a number.
 pub(super) fn is_mixed(value: &[u8]) -> bool {
@@ -230,6 +239,16 @@ mod tests {
             "x7_kQ2_p",
         ] {
             assert!(!is_code(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn words() {
+        for value in ["configuration", "Configuration", "AUTHENTICATION", "harborlantern", "requestHandler"] {
+            assert!(is_plain_word(value.as_bytes()), "{value}");
+        }
+        for value in ["wbxvpOWFgOxOJQNy", "configuration1", "correct horse battery", "sunflower-seeds"] {
+            assert!(!is_plain_word(value.as_bytes()), "{value}");
         }
     }
 

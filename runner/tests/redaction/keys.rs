@@ -53,6 +53,7 @@ fn key_blocks() {
             }
         }
         one_line_keys(&mut score, &mut random);
+        keys_without_markers(&mut score, &mut random);
     }
     score.expect("key blocks", 100.0);
 }
@@ -102,6 +103,40 @@ fn dressed(whole: &str) -> Vec<(&'static str, String)> {
 
 fn end_of(lines: &[&str]) -> usize {
     lines.last().map_or(0, |line| line.len())
+}
+
+/// Keys without their first line, in Base64 that is wrapped, and as the numbers that they are made of.
+fn keys_without_markers(score: &mut Score, random: &mut Random) {
+    for head in ["MIIEvQIBADANBgkqhkiG9w0BAQ", "MIIEpAIBAAKCAQEA", "MHcCAQEEI"] {
+        let first = made(&format!("{head}<b64.{}>", 64 - head.len()), random);
+        let mut lines = vec![first];
+        lines.extend((0..6).map(|_| made("<b64.64>", random)));
+        lines.push(made("<b64.38>==", random));
+        for (how, before) in [("bare", ""), ("bare, by grep -n", "conf/key:7:"), ("bare, in YAML", "    ")] {
+            let text: String = lines.iter().map(|line| format!("{before}{line}\n")).collect();
+            let out = REDACTOR.text(&format!("$ sed 1d key\n{text}$ ls\nsrc\n"));
+            let left = lines.iter().any(|line| survives(line, out.as_str())) || !out.as_str().ends_with("$ ls\nsrc\n");
+            score.note(how, !left, || format!("{text:?} -> {:?}", out.as_str()));
+        }
+        let whole = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+        let encoded = base64(whole.as_bytes());
+        let wrapped: Vec<&str> =
+            (0..encoded.len()).step_by(76).map(|at| &encoded[at..encoded.len().min(at + 76)]).collect();
+        let out = REDACTOR.text(&format!("$ base64 key\n{}\n$ ls\n", wrapped.join("\n")));
+        let left = wrapped.iter().skip(1).any(|line| survives(line, out.as_str()));
+        score.note("base64 with wrapping", !left, || out.to_string());
+    }
+    let number = |random: &mut Random| -> Vec<String> {
+        let pairs = |count: usize, random: &mut Random| made(&"<h2>:".repeat(count), random);
+        vec![pairs(15, random), pairs(15, random), pairs(7, random).trim_end_matches(':').to_owned()]
+    };
+    let names = ["privateExponent", "prime1", "prime2", "exponent1", "exponent2", "coefficient"];
+    let numbers: Vec<Vec<String>> = names.iter().map(|_| number(random)).collect();
+    let parts = names.iter().zip(&numbers).map(|(name, lines)| format!("{name}:\n    {}\n", lines.join("\n    ")));
+    let out =
+        REDACTOR.text(&format!("publicExponent: 65537 (0x10001)\n{}writing RSA key\n", parts.collect::<String>()));
+    let left = numbers.iter().flatten().any(|line| survives(line, out.as_str()));
+    score.note("openssl rsa -text", !left, || out.to_string());
 }
 
 /// Keys that are one line.

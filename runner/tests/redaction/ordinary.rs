@@ -47,7 +47,7 @@ fn ordinary_lines() {
 fn lines_of_source() {
     let names = ["src/password", "token", "auth/secrets", "./lib/passwd_test", "internal/credentials", "api_key"];
     let code = own_files().into_iter().map(|line| ("rs", line)).chain(headers().into_iter().map(|line| ("h", line)));
-    let code: Vec<(&str, String)> = code.filter(|(_, line)| !line.contains("-----BEGIN")).collect();
+    let code: Vec<(&str, String)> = code.filter(|(_, line)| !holds_test_secret(line)).collect();
     let (mut asked, mut changed) = (0_u32, Vec::new());
     for (at, (ending, line)) in code.iter().enumerate() {
         let file = format!("{}.{ending}", names[at / 50 % names.len()]);
@@ -73,6 +73,11 @@ fn lines_of_source() {
     }
     assert!(asked >= 100_000);
     assert!(share <= MOST);
+}
+
+/// Keys and tokens of tests are found in source, too.
+fn holds_test_secret(line: &str) -> bool {
+    ["-----BEGIN", "eyJhbGciOi"].iter().any(|begin| line.contains(begin))
 }
 
 /// Headers of this machine.

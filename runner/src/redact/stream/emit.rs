@@ -66,7 +66,9 @@ impl Stream {
             match kind {
                 Kind::Secret(run_on) if range.end > self.at => self.redact(range.end, run_on, index, out),
                 Kind::Secret(_) => (), // let go already, when the stream was idle
-                Kind::BlockBegin => self.open_block(index, &range),
+                Kind::BlockBegin => self.open_block(index, &range, false),
+                Kind::Lines if self.block.is_none() => self.open_block(index, &range, true),
+                Kind::Lines => (), // lines of a key whose first one was seen
                 Kind::BlockEnd => self.close_block(Some(index)),
             }
         }
@@ -218,11 +220,12 @@ impl Stream {
         self.at = to;
     }
 
-    fn open_block(&mut self, rule: usize, marker: &Range<usize>) {
+    fn open_block(&mut self, rule: usize, marker: &Range<usize>, bare: bool) {
         let before =
             self.view.text().get(marker.start.saturating_sub(self.matcher.back)..marker.start).unwrap_or_default();
         let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
-        self.block = Some(OpenBlock { key: KeyBlock::new(rule, self.id(rule), column), from: marker.end });
+        let key = KeyBlock::new(rule, self.id(rule), column);
+        self.block = Some(OpenBlock { key: if bare { key.bare() } else { key }, from: marker.end });
     }
 
     /// Ends the block; with `rule`, only if that rule has opened it.
