@@ -71,7 +71,7 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
     let has = |open: &str, close: &str| {
         text.find(open).is_some_and(|at| text.get(at..).is_some_and(|rest| rest.contains(close)))
     };
-    let uniform = text.chars().all(|c| Some(c) == text.chars().next());
+    let uniform = text.chars().all(|c| text.starts_with(c));
     let is_variable =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     uniform
@@ -145,7 +145,9 @@ const LONGEST_WORD: usize = 24;
 /// Whether a short value, of 8 to 11 bytes, is mixed enough to be told from words: three kinds of characters, leaving out what
 /// joins words, and no word of a program with a number.
 pub(super) fn is_mixed(value: &[u8]) -> bool {
-    const MEMBERS: [(fn(&u8) -> bool, f64); 4] = [
+    /// Whether a byte is of a kind, and how many characters are.
+    type Kind = (fn(&u8) -> bool, f64);
+    const MEMBERS: [Kind; 4] = [
         (u8::is_ascii_lowercase, 26.0),
         (u8::is_ascii_uppercase, 26.0),
         (u8::is_ascii_digit, 10.0),
