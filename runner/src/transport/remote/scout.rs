@@ -27,8 +27,14 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Questions that wait at most.
 const QUESTIONS: usize = 16;
 
-/// How often what is to be killed is looked for, until nothing is left.
+/// How long what was killed may take to be gone. A process ends when it is scheduled, which takes a while on a busy machine.
+const GONE: Duration = Duration::from_secs(5);
+
+/// How often what is to be killed is looked for at once. Behind that there is a pause before each look.
 const ROUNDS: u32 = 8;
+
+/// The first of these pauses. Each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What it is told once, in which the rest of this file finds its words.
 const IN_BASH: &str = include_str!("scout.bash");
@@ -151,12 +157,18 @@ impl Scout {
 
     /// Kills everything that the session runs, but its shell; none if something is left.
     pub(crate) async fn kill_rest(&self, shell: &str, mark: &str, since: &Since) -> Option<()> {
-        for _ in 0..ROUNDS {
-            if self.ask("kill_rest", &[shell, mark, &since.0]).await? == b"0" {
-                return Some(());
+        let begun = tokio::time::Instant::now();
+        let mut rounds = 0_u32;
+        while self.ask("kill_rest", &[shell, mark, &since.0]).await? != b"0" {
+            if begun.elapsed() >= GONE {
+                return None;
             }
+            if let Some(paused) = rounds.checked_sub(ROUNDS) {
+                tokio::time::sleep(PAUSE * 2_u32.saturating_pow(paused).min(32)).await;
+            }
+            rounds += 1;
         }
-        None
+        Some(())
     }
 
     /// Kills the shell.
