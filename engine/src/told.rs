@@ -97,8 +97,7 @@ pub fn is_installed(
         ["npx" | "bunx"] | ["bun", "bun x"] | ["npm", "npm exec" | "npm x"] => {
             let mut operands = invocation.operands.iter().map(|word| word.value.literal());
             let tool = operands.find(|word| word.is_none_or(|text| !matches!(text, "--" | "--yes" | "-y" | "--no")));
-            let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-            let tool = tool.flatten().filter(plain).filter(|text| !text.starts_with(['-', '.']));
+            let tool = tool.flatten().filter(|tool| is_plain(tool));
             // The words of a command line are judged by themselves. What a settings file brings besides does not come.
             if invocation.flags.contains("--call") {
                 return true;
@@ -115,10 +114,54 @@ pub fn is_installed(
                     || is_npm && read("package.json").is_some_and(|text| has_program(&text, tool))
             })
         }
+        // A word that is none of their own commands is a script of the package, or a program in node_modules (pnpm(1), yarn(1)).
+        ["yarn" | "yarnpkg" | "pnpm", whole] => {
+            let script = whole.split_once(' ').map(|(_, script)| script);
+            script.filter(|script| !PACKAGES.contains(script)).is_some_and(|script| {
+                is_plain(script) && is_there(&format!("node_modules/.bin/{script}"))
+                    || read("package.json").is_some_and(|text| has_script(&text, script))
+            })
+        }
         ["uv", "uv run"] => is_there("uv.lock") && (is_there(".venv") || installs_before(&["uv"])),
         ["go", "go mod", "go mod tidy"] => read("go.mod").is_some_and(|text| requires_nothing(&text)),
         _ => false,
     }
+}
+
+/// The commands of yarn and pnpm that fetch packages. A package may have a script of the same name (`install` is one that npm runs), which
+/// these do not run.
+const PACKAGES: [&str; 20] = [
+    "add",
+    "create",
+    "dedupe",
+    "dlx",
+    "fetch",
+    "i",
+    "import",
+    "init",
+    "install",
+    "link",
+    "prune",
+    "rebuild",
+    "remove",
+    "rm",
+    "un",
+    "uninstall",
+    "unlink",
+    "up",
+    "update",
+    "upgrade",
+];
+
+/// Whether a word can be the name of a program in `node_modules/.bin`.
+fn is_plain(tool: &str) -> bool {
+    !tool.starts_with(['-', '.']) && tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Whether a Node package has a script of this name (`scripts` of package.json, npm-package-json(5)).
+fn has_script(package: &str, name: &str) -> bool {
+    let package = serde_json::from_str::<serde_json::Value>(package).unwrap_or_default();
+    package.get("scripts").and_then(|scripts| scripts.get(name)).is_some_and(serde_json::Value::is_string)
 }
 
 /// Whether a Node package has a program of this name (`bin` of package.json, npm-package-json(5)).
@@ -1005,6 +1048,32 @@ mod tests {
             let command = inventory.commands().first().unwrap();
             let read = |name: &str| (name == "package.json").then(|| text.to_owned());
             assert_eq!(is_installed(&inventory, command, |_| false, read), expected, "{script}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_package_has_its_own_scripts() {
+        const PACKAGE: &str = r#"{"scripts": {"schema:emit": "x", "install": "y", "odd": 1}}"#;
+        for (script, expected) in [
+            ("pnpm schema:emit", true),
+            ("pnpm --filter @a/core schema:emit --pretty", true),
+            ("yarn schema:emit", true),
+            ("pnpm eslint .", true),
+            ("yarn eslint --fix .", true),
+            ("pnpm ../eslint", false),
+            ("pnpm odd", false),
+            ("pnpm deploy", false),
+            ("pnpm install", false),
+            ("yarn install --check-files", false),
+            ("pnpm dlx eslint", false),
+            ("pnpm", false),
+            ("pnpm $X", false),
+        ] {
+            let inventory = palisade_grammar::inventory(script.as_bytes());
+            let command = inventory.commands().first().unwrap();
+            let read = |name: &str| (name == "package.json").then(|| PACKAGE.to_owned());
+            let there = |name: &str| name == "node_modules/.bin/eslint";
+            assert_eq!(is_installed(&inventory, command, there, read), expected, "{script}");
         }
     }
 
