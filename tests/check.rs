@@ -252,7 +252,7 @@ fn a_person_reads_which_policy_and_where() {
     let ended = world.call(&["check", "ls; sudo ls"]);
     assert!(ended.stdout.contains("no-sudo (base/never.cedar:"), "{}", ended.stdout);
     assert!(ended.stdout.contains("  ls; sudo ls\n      ^^^^^^^\n"), "{}", ended.stdout);
-    let ended = world.call(&["check", "--unguarded", "no-such-program-at-all"]);
+    let ended = world.call(&["check", "--profile", "regulated", "no-such-program-at-all"]);
     assert!(ended.stdout.contains("No policy permits `no-such-program-at-all`"), "{}", ended.stdout);
 }
 

@@ -157,6 +157,56 @@ fn gaps_are_still_there_and_only_programs_by_name_are_allowed() {
     }
 }
 
+/// The decision, as if each table had been compared with its program: what these corpora try is what the tables say. Where no guard
+/// stands, other programs are asked about whatever their words are; [`what_no_reviewed_table_knows_is_not_allowed`] tries that.
+fn by_tables(verdict: &Value) -> String {
+    let decision = verdict["decision"].as_str().unwrap_or_else(|| panic!("{verdict}"));
+    let by_guard =
+        |request: &Value| request["decision"] == "allow" || request["determining"] == json!(["guard-opaque"]);
+    let unheld = |opaque: &Value| ["not-reviewed", "project-code"].map(Value::from).contains(&opaque["reason"]);
+    let all =
+        |list: &str, fits: &dyn Fn(&Value) -> bool| verdict[list].as_array().is_some_and(|all| all.iter().all(fits));
+    let is_review = decision == "ask" && all("requests", &by_guard) && all("opaque", &unheld);
+    if is_review { "allow" } else { decision }.to_owned()
+}
+
+/// Ways to a shell or to files through programs that are permitted by name, and what tables without a review take for harmless.
+#[test]
+fn what_no_reviewed_table_knows_is_not_allowed() {
+    let world = World::new();
+    world.write("work/json.py", "");
+    std::fs::create_dir(world.path("work/sub")).expect("a directory");
+    world.write("work/sub/HEAD", "ref: refs/heads/main\n");
+    let policy = world.write("site.cedar", &format!("{POLICY}@id(\"all\")\npermit(principal, action, resource);\n"));
+    let policy = policy.display().to_string();
+    for (command, expected) in [
+        ("python3 -c 'import json'", "ask"),
+        ("fdfind x -xsh", "ask"),
+        ("git -C sub status", "ask"),
+        ("cargo --version", "ask"),
+        ("man ./x.1", "ask"),
+        ("xmllint --schema s.xsd x.xml", "ask"),
+        ("make", "ask"),
+        ("no-table-for-this", "ask"),
+        ("grep -R x sub", "ask"),
+        ("diff -r sub other", "ask"),
+        ("find -L sub", "ask"),
+        ("ls --no-such-option", "ask"),
+        ("env -C sub git status", "ask"),
+        ("ls -l sub | sort -n | head -3", "allow"),
+        ("grep -rn x sub", "allow"),
+        ("find sub -name HEAD", "allow"),
+        ("tar -cf a.tar sub", "allow"),
+        ("x=1; echo $x; [[ -f sub/HEAD ]]", "allow"),
+    ] {
+        let is = world.call(&["check", "--json", "--unguarded", "--policies", &policy, command]).json();
+        assert_eq!(is["decision"], expected, "{command}: {is}");
+        let guarded = world.call(&["check", "--json", "--policies", &policy, command]).json();
+        let reasons = guarded["opaque"].as_array().into_iter().flatten();
+        assert!(reasons.into_iter().all(|item| item["reason"] != "not-reviewed"), "{guarded}");
+    }
+}
+
 fn gaps() -> Vec<Gap> {
     #[derive(serde::Deserialize)]
     struct Gaps {
@@ -212,7 +262,7 @@ fn judge<'p>(programs: impl Iterator<Item = &'p String>, lines: &[&Line]) -> Vec
     let decisions: Vec<String> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
-        .map(|verdict| verdict["decision"].as_str().unwrap_or_else(|| panic!("{verdict}")).to_owned())
+        .map(|verdict| by_tables(&verdict))
         .collect();
     assert_eq!(decisions.len(), lines.len());
     decisions

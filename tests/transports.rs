@@ -387,10 +387,11 @@ fn an_interrupt_that_takes_the_report_with_it_costs_no_session() {
     let mut site = Site::new(&format!(
         "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n"
     ));
-    container.bash("0:0", &format!("cd /bin; cat >thief <<'END'\n{THIEF}END\nchmod 755 thief"));
+    // Under the name of a program that may run where no guard stands.
+    container.bash("0:0", &format!("cd /bin; rm -f ptx /usr/bin/ptx; cat >ptx <<'END'\n{THIEF}END\nchmod 755 ptx"));
     let session = site.open("ci");
     site.exec(&session, "x=kept");
-    let (job, text) = site.call("exec", &json!({ "session": session, "command": "thief", "yield_ms": 500 }));
+    let (job, text) = site.call("exec", &json!({ "session": session, "command": "ptx", "yield_ms": 500 }));
     assert_eq!(job["stdout"], "steals\n", "{text}");
     let job = job["job"].as_str().expect("a job").to_owned();
     site.call("job_signal", &json!({ "job": job, "signal": "INT" }));

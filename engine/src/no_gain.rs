@@ -57,7 +57,9 @@ pub fn hides_options(reason: OpaqueReason) -> bool {
         | OpaqueReason::ScriptFile
         | OpaqueReason::Arithmetic
         | OpaqueReason::ReservedVariable
-        | OpaqueReason::WrittenThenRun => false,
+        | OpaqueReason::WrittenThenRun
+        | OpaqueReason::ProjectCode
+        | OpaqueReason::NotReviewed => false,
     }
 }
 

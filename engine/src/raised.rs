@@ -6,7 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use palisade_grammar::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Resolved, Span, Value, Via, Word,
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Resolved, Span, Value, Via,
+    Word,
 };
 
 use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
@@ -174,6 +175,23 @@ pub(crate) fn execution(inventory: &Inventory, facts: &Facts) -> Sheaf {
     Sheaf { raised, script }
 }
 
+/// Why a command's program is not known by its words alone: it is the agent's own, or no reviewed table describes it. None for what
+/// bash itself runs, and for a word of which it is not known what it runs: that is opaque already.
+pub(crate) fn unheld(command: &Command, facts: &Facts) -> Option<OpaqueReason> {
+    if !matches!(command.resolved, Resolved::Name | Resolved::Path) {
+        return None;
+    }
+    match facts.programs.get(&command.id).map(|program| program.origin) {
+        Some(Origin::Workspace | Origin::Temp) => Some(OpaqueReason::ProjectCode),
+        _ if command.invocation.reviewed => None,
+        _ => Some(OpaqueReason::NotReviewed),
+    }
+}
+
+fn id(reason: OpaqueReason) -> String {
+    reason.as_str().to_owned()
+}
+
 struct Reader<'a> {
     inventory: &'a Inventory,
     facts: &'a Facts,
@@ -235,13 +253,18 @@ impl Reader<'_> {
             inline_code: invocation.inline_code,
             dynamic: command.argv.iter().any(|word| !is_literal(word)),
             dynamic_program: !matches!(command.program.value, Value::Literal(_)),
-            opaque: opaque.iter().map(|opaque| opaque.reason.as_str().to_owned()).collect(),
+            opaque: opaque.iter().map(|opaque| opaque.reason).chain(self.unheld(command)).map(id).collect(),
             started_by: self.facts.started_by.as_ref().map(|programs| programs.iter().cloned().collect()),
             // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
             background: command.background || seen.is_some(),
             depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
         };
         self.raised(command, command.span, What::Exec(Box::new(exec)))
+    }
+
+    /// Why a program is not known where no guard holds what it does.
+    fn unheld(&self, command: &Command) -> Option<OpaqueReason> {
+        (!self.facts.session.guarded).then(|| unheld(command, self.facts)).flatten()
     }
 
     /// A text of bash's own conditions alone (`[[ -f x ]]`, `((1))`), in which no command stands that runs anything: asked as the builtin that they are, so that

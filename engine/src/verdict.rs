@@ -949,11 +949,22 @@ fn report(
         text: written(opaque.span),
         detail: opaque.detail.clone(),
     });
+    let unheld = inventory.commands().iter().filter(|_| !facts.session.guarded).filter_map(|command| {
+        let reason = raised::unheld(command, facts)?;
+        let span = command.program.span;
+        let detail = match reason {
+            OpaqueReason::ProjectCode => "this is code of the workspace, and no guard holds what it does".to_owned(),
+            _ => {
+                format!("no reviewed table says what `{}` does with these words, and no guard holds it", written(span))
+            }
+        };
+        Some(Unread { reason, span, text: written(span), detail })
+    });
     Report {
         decision: strictest(&requests),
         command: String::from_utf8_lossy(inventory.script()).into_owned(),
         policy_set: bundle.fingerprint().to_owned(),
-        opaque: opaque.collect(),
+        opaque: opaque.chain(unheld).collect(),
         reasons,
         checkpoint: obligation::checkpoint(bundle, inventory, facts, &requests),
         requests,

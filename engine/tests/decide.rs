@@ -36,7 +36,7 @@ fn facts() -> Facts {
     let ids = || (0..16).map(CommandId);
     let program = Program { path: Some(path("/usr/bin/x")), origin: Origin::System };
     let principal = Principal::os_user("agent", "u", BTreeSet::from(["developer".to_owned()]));
-    let session = Session { sandboxed: true, ..Session::opened("s-1") };
+    let session = Session { sandboxed: true, guarded: true, ..Session::opened("s-1") };
     let clock = Clock { now: "2026-11-21T12:00:00.000Z".to_owned(), time_of_day_ms: 43_200_000, weekday: 5 };
     Facts {
         programs: ids().map(|id| (id, program.clone())).collect(),
@@ -401,8 +401,8 @@ fn a_default_deny_says_what_the_agent_can_change_first() {
     elsewhere.directories.insert(CommandId(0), path("/srv"));
     let verdict = decide(&engine, "make", &elsewhere);
     let reason = verdict.report().reasons.first().unwrap();
-    assert!(reason.nearest.starts_with("`dev-toolchain` ("), "{}", reason.nearest);
-    assert_eq!(reason.suggest, "Run build and file tools from inside the workspace.");
+    assert!(reason.nearest.starts_with("`dev-installed-programs` ("), "{}", reason.nearest);
+    assert!(reason.suggest.starts_with("Run it from inside the workspace"), "{}", reason.suggest);
     let verdict = decide(&engine, "no-table-for-this", &elsewhere);
     assert!(verdict.report().reasons.first().unwrap().reason.contains("in no command group"));
 }
@@ -457,7 +457,7 @@ fn an_answer_that_is_kept_holds_on_the_same_facts_alone() {
             _ = facts.session.labels.insert("used-network".to_owned())
         }),
         ("context.session.sandboxed", |facts| facts.session.sandboxed = false),
-        ("!context.session.guarded", |facts| facts.session.guarded = true),
+        ("context.session.guarded", |facts| facts.session.guarded = false),
         ("!context.session.pathsHeld", |facts| facts.session.paths_held = true),
         ("context.session.shell == \"bash\"", |facts| facts.session.shell = SessionShell::Sh),
         ("context.session.commands == 0", |facts| facts.session.commands = 1),

@@ -198,6 +198,10 @@ pub struct Invocation {
     pub operands: Vec<Word>,
     /// It is given code as an argument: `sh -c`, `python -c`, an awk program.
     pub inline_code: bool,
+    /// The program's table was compared with the program itself, and has each option that is written here. True for what bash
+    /// itself runs.
+    #[serde(skip)]
+    pub reviewed: bool,
 }
 
 /// One `NAME=value`.
@@ -356,13 +360,17 @@ pub enum OpaqueReason {
     ReservedVariable,
     /// The script runs a file that it wrote itself.
     WrittenThenRun,
+    /// The program is the agent's own, or a copy that it can have changed, and no guard holds what it does.
+    ProjectCode,
+    /// No table that was compared with the program itself describes these words, and no guard holds what they do.
+    NotReviewed,
     /// A syntax error, a limit exceeded, or a construct that we cannot vouch for.
     UnknownSyntax,
 }
 
 impl OpaqueReason {
     /// Every reason.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::DynamicProgram,
         Self::DynamicOption,
         Self::InlineCode,
@@ -373,6 +381,8 @@ impl OpaqueReason {
         Self::IndirectName,
         Self::ReservedVariable,
         Self::WrittenThenRun,
+        Self::ProjectCode,
+        Self::NotReviewed,
         Self::UnknownSyntax,
     ];
 
@@ -394,6 +404,8 @@ impl OpaqueReason {
             Self::IndirectName => "indirect-name",
             Self::ReservedVariable => "reserved-variable",
             Self::WrittenThenRun => "written-then-run",
+            Self::ProjectCode => "project-code",
+            Self::NotReviewed => "not-reviewed",
             Self::UnknownSyntax => "unknown-syntax",
         }
     }

@@ -5,6 +5,14 @@
 
 pub(crate) mod catalogue;
 pub(crate) mod peer;
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::panic,
+    reason = "tests ask the installed programs for their help"
+)]
+mod reviewed;
 mod role;
 pub(crate) mod table;
 mod told;
@@ -101,6 +109,7 @@ pub(crate) fn read(args: &[Arg], shell: bool, stdin: Option<&str>) -> Reading {
     };
     let mut reading = Reading { resolved, ..Reading::default() };
     reading.invocation.words = vec![name.clone()];
+    reading.invocation.reviewed = builtin;
     match table::find(&name) {
         Ok(Some(entry)) if builtin || entry.builtin != Builtin::Only => {
             Parse::new(entry, args, shell, stdin, reading).finish()
@@ -226,6 +235,7 @@ impl Reading {
     /// A word that is surely a function of the script: what it runs is told by its body.
     pub(crate) fn of_function(name: &str, args: &[Arg]) -> Self {
         let mut reading = Self { resolved: Resolved::Function, ..Self::default() };
+        reading.invocation.reviewed = true;
         reading.invocation.words = vec![name.to_owned()];
         reading.invocation.operands = args.iter().skip(1).map(|arg| arg.word.clone()).collect();
         reading
@@ -317,6 +327,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.always();
         self.tell_behind();
         self.reading.invocation.groups = self.groups();
+        self.reading.invocation.reviewed |=
+            self.table.reviewed.is_some() && !self.unfamiliar && !self.chosen.iter().any(|option| option.follows);
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
     }
@@ -1243,6 +1255,8 @@ fn why(reason: OpaqueReason) -> &'static str {
         OpaqueReason::IndirectName => "names a variable by another one",
         OpaqueReason::ReservedVariable => "sets variables that change what bash does",
         OpaqueReason::WrittenThenRun => "runs what the script wrote",
+        OpaqueReason::ProjectCode => "is the workspace's own code",
+        OpaqueReason::NotReviewed => "is not known from a reviewed table",
         OpaqueReason::UnknownSyntax => "changes how later text is read",
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) aliases: Vec<String>,
     /// Why the table says what it says.
     pub(crate) about: String,
+    /// That the table was compared with the program itself. Where no guard holds what runs, a program without this is not known.
+    pub(crate) reviewed: Option<Review>,
     /// Whether the shell itself has it.
     pub(crate) builtin: Builtin,
     /// Groups of an invocation without anything special.
@@ -161,6 +163,7 @@ impl Default for Entry {
             name: String::new(),
             aliases: Vec::new(),
             about: String::new(),
+            reviewed: None,
             builtin: Builtin::No,
             groups: Vec::new(),
             operand_groups: None,
@@ -303,6 +306,23 @@ impl Entry {
     }
 }
 
+/// With which version of a program a table was compared, and when: each option of the program's own help has a row with the right number
+/// of values, and nothing that the program reads by itself (settings, files of the project) runs code or opens files of its own choice.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Review {
+    /// The program's version, as it tells it itself.
+    pub(crate) version: String,
+    /// The day, `2026-11-26`.
+    pub(crate) date: String,
+    /// The manual page that it was compared with by hand, where its help lists no options as others do.
+    #[serde(default)]
+    pub(crate) manual: Option<String>,
+    /// What its help shows like an option and is none.
+    #[serde(default)]
+    pub(crate) except: Vec<String>,
+}
+
 /// One condition of being bound to a lock file, as a table writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
@@ -389,6 +409,8 @@ pub(crate) struct Opt {
     pub(crate) also: Option<Role>,
     /// Operands are meant with all that is below them.
     pub(crate) tree: bool,
+    /// Links below its operands are followed, to files that no word names. Where no guard stands, the invocation is not known.
+    pub(crate) follows: bool,
     /// Read if no operand is there.
     pub(crate) implicit: Option<String>,
     /// What it touches by itself.
