@@ -12,17 +12,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Decision, Facts, Origin, Question, Report, Transport};
+use palisade_engine::{AbsolutePath, Decision, Facts, Machine, Origin, Principal, Question, Report, Transport};
 use palisade_grammar::{EffectKind, Inventory};
 use sha2::{Digest as _, Sha256};
 
 use super::asked::Intent;
+use super::canonical::Parts;
 use super::{Call, Pending, PendingAct};
 use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
 use crate::guard::{Asking, Open};
 use crate::sandbox::plan::Rights;
-use crate::session::Elsewhere;
+use crate::session::{Elsewhere, Order, TerminalSize};
 use crate::transport::remote::End;
 
 /// Bytes of all files of one call that are read for what they hold. Of a file for which there is no room left it counts which one it
@@ -44,20 +45,10 @@ pub(super) struct BoundFile {
     pub(super) is_named: bool,
 }
 
-/// Text to a digest: lengths first, so that no two lists of parts run together to the same bytes.
-#[derive(Default)]
-struct Parts(Vec<u8>);
-
 impl Parts {
-    fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
-        let part = part.as_ref();
-        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        self.0.extend_from_slice(part);
-        self
-    }
-
     fn principal(&mut self, facts: &Facts) -> &mut Self {
-        self.add(format!("{:?}", facts.principal))
+        let Principal { agent, user, roles, verified, auth, scopes, client } = &facts.principal;
+        self.add(agent).add(user).texts(roles).flag(*verified).add(auth.as_str()).texts(scopes).add(client)
     }
 
     fn report(&mut self, report: &Report) -> &mut Self {
@@ -65,25 +56,46 @@ impl Parts {
     }
 
     fn requests(&mut self, report: &Report) -> &mut Self {
-        for request in &report.requests {
-            self.add(request.action).add(&request.resource).add(request.decision.as_str());
-            self.add(request.determining.join("\n"));
-        }
-        for opaque in &report.opaque {
-            self.add(opaque.reason.as_str()).add(&opaque.text);
-        }
-        self
+        self.list(&report.requests, |parts, request| {
+            parts.add(request.action).add(&request.resource).add(request.decision.as_str());
+            parts.texts(&request.determining);
+        });
+        self.list(&report.opaque, |parts, opaque| _ = parts.add(opaque.reason.as_str()).add(&opaque.text))
     }
 
     fn files(&mut self, files: &[BoundFile]) -> &mut Self {
-        for BoundFile { path, digest, stands_for, is_named: _ } in files {
-            self.add(path.as_str()).add(format!("{digest:?}")).add(stands_for);
-        }
-        self
+        self.list(files, |parts, BoundFile { path, digest, stands_for, is_named: _ }| {
+            parts.add(path.as_str()).maybe(digest.as_ref(), Parts::held).add(stands_for);
+        })
     }
 
-    fn digest(&self) -> Digest {
-        Digest::of(&self.0)
+    fn held(&mut self, digest: &Digest) {
+        self.add(digest.to_string());
+    }
+
+    fn opens(&mut self, opens: &BTreeMap<AbsolutePath, Rights>) -> &mut Self {
+        self.list(opens, |parts, (path, rights)| _ = parts.add(path.as_str()).add(rights.to_string()))
+    }
+
+    fn size(&mut self, size: TerminalSize) {
+        self.number(u64::from(size.rows)).number(u64::from(size.cols));
+    }
+
+    fn order(&mut self, order: &Order) -> &mut Self {
+        match order {
+            Order::Signal(signal) => self.add("signal").add(signal.as_raw().to_string()),
+            Order::Resize(size) => {
+                self.add("resize").size(*size);
+                self
+            }
+            Order::Stop { grace } => {
+                self.add("stop").maybe(*grace, |parts, grace| parts.text(grace.as_nanos().to_string()))
+            }
+        }
+    }
+
+    fn text(&mut self, text: impl AsRef<[u8]>) {
+        self.add(text);
     }
 }
 
@@ -92,92 +104,70 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
     let Pending { question, call, state, opens, .. } = pending;
     let Call { script, session, cwd, terminal, .. } = call;
     let facts = question.facts();
-    let mut parts = Parts::default();
-    parts.add("script").principal(facts).add(script);
-    parts.add(format!("{session:?} {cwd:?} {terminal:?} {}", call.is_apart()));
-    parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).add(format!("{state:?}"));
-    parts.report(question.report());
-    parts.files(files);
-    parts.add("opens").add(opens.len().to_string());
-    for (path, rights) in opens {
-        parts.add(path.as_str()).add(rights.to_string());
-    }
-    parts.digest()
+    let mut parts = Parts::of("script");
+    parts.principal(facts).add(script);
+    parts.maybe(session.as_ref(), Parts::text).maybe(cwd.as_ref(), Parts::text);
+    parts.maybe(*terminal, Parts::size).flag(call.is_apart());
+    parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).maybe(state.as_ref(), Parts::held);
+    parts.report(question.report()).files(files).opens(opens).digest()
 }
 
 /// What two calls have in common that one standing yes covers: all that they do and ask, and what policy says to each part of it. Which
 /// agent makes them, and in which session, is left to the permits.
 pub(super) fn standing(question: &Question, call: &Call, opens: &BTreeMap<AbsolutePath, Rights>) -> Digest {
     let facts = question.facts();
-    let mut parts = Parts::default();
-    parts.add("standing").add(&call.script).add(format!("{:?} {}", call.terminal.is_some(), call.is_apart()));
+    let mut parts = Parts::of("standing");
+    parts.add(&call.script).flag(call.terminal.is_some()).flag(call.is_apart());
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str());
-    parts.requests(question.report()).add(opens.len().to_string());
-    for (path, rights) in opens {
-        parts.add(path.as_str()).add(rights.to_string());
-    }
-    parts.digest()
+    parts.requests(question.report()).opens(opens).digest()
 }
 
 /// What a yes to an execution binds: all that the kernel would be given, and what it was judged on.
 pub(super) fn execution(asking: &Asking<'_>, files: &[BoundFile], report: &Report) -> Digest {
-    let mut parts = Parts::default();
-    parts.add("execution");
-    if let Some(facts) = asking.open.first().map(Open::facts) {
+    let mut parts = Parts::of("execution");
+    parts.maybe(asking.open.first().map(Open::facts), |parts, facts| {
         parts.principal(facts).add(&facts.session.id).add(facts.workspace.as_str());
-    }
-    for step in asking.steps {
-        parts.add("step").add(step.named.as_os_str().as_bytes()).add(step.file.as_os_str().as_bytes());
-        parts.add(format!("{:?}", step.cwd));
-        for words in [&step.argv, &step.env] {
-            parts.add(words.len().to_string());
-            for word in words {
-                parts.add(word);
-            }
-        }
-    }
-    parts.add(format!("{:?} {:?}", asking.started_by, asking.of)).report(report).files(files);
-    parts.digest()
+    });
+    parts.list(asking.steps, |parts, step| {
+        parts.add(step.named.as_os_str().as_bytes()).add(step.file.as_os_str().as_bytes());
+        parts.maybe(step.cwd.as_ref(), |parts, cwd| parts.text(cwd.as_os_str().as_bytes()));
+        parts.texts(&step.argv).texts(&step.env);
+    });
+    parts.maybe(asking.started_by.as_ref(), |parts, programs| _ = parts.texts(programs));
+    parts.maybe(asking.of.as_ref(), |parts, id| parts.text(id.to_string()));
+    parts.report(report).files(files).digest()
 }
 
 /// What a yes to this binds that is to reach a job.
 pub(super) fn act(pending: &PendingAct) -> Digest {
     let PendingAct { job, facts, judged, intent, told, .. } = pending;
-    let mut parts = Parts::default();
-    parts.add("act").principal(facts).add(job.id.as_str()).add(job.req.to_string()).add(told.to_string());
+    let mut parts = Parts::of("act");
+    parts.principal(facts).add(job.id.as_str()).add(job.req.to_string()).add(told.to_string());
     match intent {
-        Intent::Input { bytes, eof, .. } => parts.add("input").add(bytes).add(eof.to_string()),
-        Intent::Signal { signal, order } => parts.add("signal").add(signal.name()).add(format!("{order:?}")),
+        Intent::Input { bytes, eof, .. } => parts.add("input").add(bytes).flag(*eof),
+        Intent::Signal { signal, order } => parts.add("signal").add(signal.name()).order(order),
     };
-    parts.report(&judged.strictest());
-    parts.digest()
+    parts.report(&judged.strictest()).digest()
 }
 
 /// What a yes to a restore binds: where it goes, and all that it would do.
 pub(super) fn restore(session: &str, to: &str, force: bool, facts: &Facts, plan: &Plan, report: &Report) -> Digest {
-    let mut parts = Parts::default();
-    parts.add("restore").principal(facts).add(session).add(to).add(force.to_string());
-    for (kind, names) in [("write", &plan.write), ("delete", &plan.delete)] {
-        parts.add(kind).add(names.len().to_string());
-        for name in names {
-            parts.add(name);
-        }
-    }
-    parts.report(report);
-    parts.digest()
+    let mut parts = Parts::of("restore");
+    parts.principal(facts).add(session).add(to).flag(force);
+    parts.texts(&plan.write).texts(&plan.delete).report(report).digest()
 }
 
 /// What a yes to a session at a target binds: the target, and what was seen of it.
 pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest {
-    let mut parts = Parts::default();
-    parts.add("visit").principal(facts).add(&place.name).add(&place.host).add(place.transport.as_str());
-    parts.add(format!("{:?}", place.machine)).add(place.workspace.as_str()).add(place.home.as_str());
+    let mut parts = Parts::of("visit");
+    parts.principal(facts).add(&place.name).add(&place.host).add(place.transport.as_str());
+    let Machine { user, key_verified, image, privileged } = &place.machine;
+    parts.add(user).flag(*key_verified).add(image).flag(*privileged);
+    parts.add(place.workspace.as_str()).add(place.home.as_str());
     let End { target: _, shell: _, user, host_key, by, container: _, image, guard: _ } = &place.end;
-    for text in [user, host_key, image].into_iter().chain(by) {
-        parts.add(text.as_str());
-    }
-    parts.report(report);
-    parts.digest()
+    parts.add(user.as_str()).add(host_key.as_str()).add(image.as_str());
+    parts.list(by, |parts, text| parts.text(text.as_str()));
+    parts.report(report).digest()
 }
 
 /// The scripts and programs of the agent's that a text names, and what they hold now. Of a text that cannot be read to the end these are all
@@ -268,14 +258,15 @@ impl BoundFile {
         let (digest, stands_for) = match hashed(&below(root, &path), room) {
             Ok(Hashed::Held(digest)) => (Some(digest), String::new()),
             Ok(Hashed::Told(about)) => (None, about),
-            Err(error) => (None, format!("{:?}", error.kind())),
+            Err(error) => (None, format!("error {}", error.raw_os_error().unwrap_or_default())),
         };
         Self { path, digest, stands_for, is_named: true }
     }
 
     /// Of which nobody can tell what it holds: no call is the same as another one.
     fn never(path: AbsolutePath) -> Self {
-        Self { path, digest: None, stands_for: format!("{:?}", std::time::SystemTime::now()), is_named: true }
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Self { path, digest: None, stands_for: now.as_nanos().to_string(), is_named: true }
     }
 }
 

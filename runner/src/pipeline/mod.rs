@@ -8,6 +8,7 @@ mod at_client;
 mod automatic;
 mod awaited;
 mod bound;
+mod canonical;
 mod checkpoints;
 mod elsewhere;
 mod executions;
