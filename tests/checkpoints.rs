@@ -271,7 +271,7 @@ fn what_a_policy_demands_is_shown_before_anything_runs() {
     assert!(checked.stdout.contains("behind a checkpoint  (looks)"), "{checked:?}");
     let other = world.call(&[&["check", "--json"], &flags[..], &["git log"]].concat());
     assert_eq!(other.json().get("checkpoint"), None, "{other:?}");
-    let elsewhere = [&["check", "--json", "--transport", "ssh"], &flags[..], &["git status"]].concat();
+    let elsewhere = [&["check", "--json", "--approved", "--transport", "ssh"], &flags[..], &["git status"]].concat();
     let there = world.call(&elsewhere).json();
     assert_eq!((&there["decision"], &there["checkpoint"]), (&json!("allow"), &json!(["looks"])), "{there}");
 }

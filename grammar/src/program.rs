@@ -328,7 +328,7 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.tell_behind();
         self.reading.invocation.groups = self.groups();
         self.reading.invocation.reviewed |=
-            self.table.reviewed.is_some() && !self.unfamiliar && !self.chosen.iter().any(|option| option.follows);
+            self.table.reviewed.is_some() && !self.unfamiliar && !self.chosen.iter().any(|option| option.reaches);
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
     }

@@ -409,8 +409,9 @@ pub(crate) struct Opt {
     pub(crate) also: Option<Role>,
     /// Operands are meant with all that is below them.
     pub(crate) tree: bool,
-    /// Links below its operands are followed, to files that no word names. Where no guard stands, the invocation is not known.
-    pub(crate) follows: bool,
+    /// It reaches files or peers that no word names: through links below its operands, by a list, or by what another option makes of
+    /// it. Where no guard stands, the invocation is not known.
+    pub(crate) reaches: bool,
     /// Read if no operand is there.
     pub(crate) implicit: Option<String>,
     /// What it touches by itself.
