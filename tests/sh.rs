@@ -224,7 +224,7 @@ fn is_kept(site: &mut Site, session: &str, workspace: &str) {
     assert_eq!(told(site, "pwd -P; echo $x"), format!("{workspace}/sub\nkept\n"));
     assert_eq!(all(site), before);
     is(&site.exec(session, "fixed=2; echo no"), "stdout", &json!(""), "a variable that is read-only");
-    is(&site.exec(session, "fails"), "exit_code", &json!(127), "a function");
+    is(&site.exec(session, "command -v fails"), "exit_code", &json!(127), "a function");
     is(&site.exec(session, "ls"), "stdout", &json!("deep\n"), "nothing of a value ran");
 }
 

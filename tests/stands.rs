@@ -47,6 +47,6 @@ fn where_a_shell_stands_is_asked_where_it_can_have_moved() {
     let session = site.open("web");
     site.exec(&session, "cd sub");
     fs::rename(format!("{dir}/sub"), format!("{dir}/moved")).expect("moved");
-    let moved = site.exec(&session, "/usr/bin/true");
+    let moved = site.exec(&session, "/usr/bin/env");
     assert_eq!(moved["cwd"], json!(format!("{dir}/moved")), "{moved}");
 }
