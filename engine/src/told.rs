@@ -115,7 +115,7 @@ pub fn is_installed(
             })
         }
         // A word that is none of their own commands is a script of the package, or a program in node_modules (pnpm(1), yarn(1)).
-        ["yarn" | "yarnpkg" | "pnpm", whole] => {
+        ["yarn" | "yarnpkg" | "pnpm", whole] if invocation.groups.contains("package-install") => {
             let script = whole.split_once(' ').map(|(_, script)| script);
             script.filter(|script| !PACKAGES.contains(script)).is_some_and(|script| {
                 is_plain(script) && is_there(&format!("node_modules/.bin/{script}"))
@@ -1053,7 +1053,8 @@ mod tests {
 
     #[test]
     fn a_package_has_its_own_scripts() {
-        const PACKAGE: &str = r#"{"scripts": {"schema:emit": "x", "install": "y", "odd": 1}}"#;
+        const PACKAGE: &str =
+            r#"{"scripts": {"schema:emit": "x", "install": "y", "publish": "z", "npm": "z", "odd": 1}}"#;
         for (script, expected) in [
             ("pnpm schema:emit", true),
             ("pnpm --filter @a/core schema:emit --pretty", true),
@@ -1063,6 +1064,8 @@ mod tests {
             ("pnpm ../eslint", false),
             ("pnpm odd", false),
             ("pnpm deploy", false),
+            ("pnpm publish", false),
+            ("yarn npm publish", false),
             ("pnpm install", false),
             ("yarn install --check-files", false),
             ("pnpm dlx eslint", false),
