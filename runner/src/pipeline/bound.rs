@@ -265,8 +265,11 @@ impl BoundFile {
 
     /// Of which nobody can tell what it holds: no call is the same as another one.
     fn never(path: AbsolutePath) -> Self {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Self { path, digest: None, stands_for: now.as_nanos().to_string(), is_named: true }
+        let stands_for = match std::time::SystemTime::UNIX_EPOCH.elapsed() {
+            Ok(now) => now.as_nanos().to_string(),
+            Err(before) => format!("-{}", before.duration().as_nanos()),
+        };
+        Self { path, digest: None, stands_for, is_named: true }
     }
 }
 
