@@ -181,10 +181,14 @@ pub(crate) fn unheld(command: &Command, facts: &Facts) -> Option<OpaqueReason> {
     if !matches!(command.resolved, Resolved::Name | Resolved::Path) {
         return None;
     }
-    match facts.programs.get(&command.id).map(|program| program.origin) {
-        Some(Origin::Workspace | Origin::Temp) => Some(OpaqueReason::ProjectCode),
-        _ if command.invocation.reviewed => None,
-        _ => Some(OpaqueReason::NotReviewed),
+    let origin = facts.programs.get(&command.id).map_or(Origin::Unknown, |program| program.origin);
+    match origin {
+        Origin::Workspace | Origin::Temp => Some(OpaqueReason::ProjectCode),
+        Origin::Builtin | Origin::System | Origin::Toolchain | Origin::Remote if command.invocation.reviewed => None,
+        // A table says nothing of a file that only has the name of its program.
+        Origin::Builtin | Origin::System | Origin::Toolchain | Origin::Remote | Origin::Unknown => {
+            Some(OpaqueReason::NotReviewed)
+        }
     }
 }
 

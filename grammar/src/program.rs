@@ -9,7 +9,6 @@ pub(crate) mod peer;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::panic,
     reason = "tests ask the installed programs for their help"
 )]
 mod reviewed;
@@ -202,6 +201,13 @@ const BUILTINS: [&str; 61] = [
     "wait",
 ];
 
+/// Whether a word is a pattern of names that end like a file's (`*.txt`). What it matches is no option without a value: no option
+/// has a point in its name.
+fn is_file_pattern(word: &Word) -> bool {
+    let ending = word.raw.rsplit(['*', '?', ']']).next().unwrap_or_default();
+    matches!(word.value, Value::Pattern { .. }) && ending.len() < word.raw.len() && ending.contains('.')
+}
+
 /// A program without a table: its words are judged as they are.
 fn leaf(mut reading: Reading, args: &[Arg], builtin: bool) -> Reading {
     if builtin {
@@ -270,6 +276,8 @@ struct Parse<'t, 'a> {
     options_ended: bool,
     /// A computed word may be any option.
     maybe_option: bool,
+    /// The same, of words that can be an option of one letter or a whole long one.
+    maybe_whole_option: bool,
     /// What is noted now is meant from where the program is started.
     from_start: bool,
     /// An option is there that the table does not know.
@@ -306,6 +314,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             leading: Vec::new(),
             options_ended: entry.plain,
             maybe_option: false,
+            maybe_whole_option: false,
             from_start: false,
             unfamiliar: false,
             fetches: false,
@@ -327,10 +336,15 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.always();
         self.tell_behind();
         self.reading.invocation.groups = self.groups();
-        self.reading.invocation.reviewed |=
-            self.table.reviewed.is_some() && !self.unfamiliar && !self.chosen.iter().any(|option| option.reaches);
+        self.reading.invocation.reviewed |= self.table.reviewed.is_some() && !self.unfamiliar && !self.reaches();
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
+    }
+
+    /// An option is there that reaches what no word names, or a computed word may be one.
+    fn reaches(&self) -> bool {
+        self.chosen.iter().any(|option| option.reaches)
+            || self.maybe_whole_option && self.entry.options.iter().any(|option| option.reaches)
     }
 
     fn words(&mut self) {
@@ -415,6 +429,7 @@ impl<'t, 'a> Parse<'t, 'a> {
             return;
         }
         self.maybe_option = true;
+        self.maybe_whole_option |= !is_file_pattern(&arg.word);
         if self.entry.unknown_option == Unknown::Opaque {
             self.note(OpaqueReason::DynamicOption, arg, POSSIBLE_OPTION);
         } else if self.entry.options.iter().any(Opt::reads) {
