@@ -34,6 +34,9 @@ const PROCESSES: u64 = 512;
 /// Where a target keeps what is Palisade's, below its user's home.
 const STATE: &str = ".local/state/palisade";
 
+/// What whoever cannot have a guard at a target may do.
+const UNHELD: &str = "; or set `remote_guard = false` for sessions that nothing holds there";
+
 /// Hosts on the way to another, at most.
 const MAX_JUMPS: usize = 8;
 
@@ -46,8 +49,7 @@ pub(crate) struct TargetTable {
     workspace: Option<String>,
     home: Option<String>,
     state: Option<String>,
-    #[serde(default)]
-    remote_guard: bool,
+    remote_guard: Option<bool>,
     remote_guard_binary: Option<String>,
 }
 
@@ -138,19 +140,20 @@ impl TargetTable {
         target.home = absolute("home", self.home.as_deref().unwrap_or(&usual))?;
         let usual = format!("{}/{STATE}", target.home);
         target.state = absolute("state", self.state.as_deref().unwrap_or(&usual))?;
-        // A login reads files there before anything holds it.
-        let apart = target.workspace.as_ref().is_some_and(|workspace| !target.home.is_within(workspace));
-        if target.guard.is_some() && on_host && !apart {
-            return Err("has `remote_guard` and needs a `workspace` that its user's home does not lie in: whoever can write there \
-                        says what the next login runs"
-                .to_owned());
-        }
-        let reached = target.workspace.as_ref().is_some_and(|workspace| target.state.is_within(workspace));
-        if target.guard.is_some() && reached {
-            return Err(
-                "has `remote_guard` and a `state` in its `workspace`, where a session could exchange its own guard"
-                    .to_owned(),
-            );
+        let within = |path: &AbsolutePath| target.workspace.as_ref().map(|workspace| path.is_within(workspace));
+        if target.guard.is_some() {
+            // A login reads files there before anything holds it.
+            if on_host && within(&target.home) != Some(false) {
+                return Err(format!(
+                    "needs a `workspace` that its user's home does not lie in: whoever can write there says what the next \
+                     login runs{UNHELD}"
+                ));
+            }
+            if within(&target.state) == Some(true) {
+                return Err(format!(
+                    "has a `state` in its `workspace`, where a session could exchange its own guard{UNHELD}"
+                ));
+            }
         }
         if let (Some(_), Place::Docker(docker)) = (&target.guard, &mut target.place) {
             docker.guard = Some(target.state.clone());
@@ -162,10 +165,10 @@ impl TargetTable {
 impl TargetTable {
     fn guard(&self, own: &impl Fn(&str) -> PathBuf) -> Result<Option<RemoteGuard>, String> {
         let binary = self.remote_guard_binary.as_deref().map(own);
-        match (self.remote_guard, binary) {
+        match (self.remote_guard.unwrap_or(true), binary) {
             (true, binary) => Ok(Some(RemoteGuard { binary })),
             (false, None) => Ok(None),
-            (false, Some(_)) => Err("has a `remote_guard_binary` without `remote_guard = true`".to_owned()),
+            (false, Some(_)) => Err("has a `remote_guard_binary` and `remote_guard = false`".to_owned()),
         }
     }
 

@@ -206,7 +206,9 @@ fn a_workspace_in_a_container_comes_back_as_it_was() {
 
 pub(crate) fn in_container(docker: &Docker, name: &str, workspace: &str) -> String {
     let socket = docker.socket();
-    format!("[targets.ci]\nworkspace = \"{workspace}\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n")
+    format!(
+        "[targets.ci]\nremote_guard = false\nworkspace = \"{workspace}\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n"
+    )
 }
 
 /// Every file below a directory.

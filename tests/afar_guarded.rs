@@ -42,11 +42,9 @@ fn guarded(sshd: &Sshd, policy: &str) -> (Site, PathBuf, PathBuf) {
 /// Puts its target under a guard, or takes it out from there.
 fn guards(world: &World, is_guarded: bool) {
     let settings = fs::read_to_string(world.path("settings.toml")).expect("settings");
-    let settings = settings.replace("remote_guard = true\n", "");
-    let begin = "[targets.web]\n";
-    assert!(settings.contains(begin), "{settings}");
-    let guard = if is_guarded { "remote_guard = true\n" } else { "" };
-    world.write("settings.toml", &settings.replace(begin, &format!("{begin}{guard}")));
+    let (was, is) = (format!("remote_guard = {}\n", !is_guarded), format!("remote_guard = {is_guarded}\n"));
+    assert!(settings.contains(&was) || settings.contains(&is), "{settings}");
+    world.write("settings.toml", &settings.replace(&was, &is));
 }
 
 /// What runs there for a checkpoint, by number: the program that lies below `state`.
@@ -109,7 +107,7 @@ fn a_workspace_in_a_container_comes_back_where_there_is_no_git() {
     let binds = [&[format!("{}:/srv/work:rw", work.display())], &missing[..]].concat();
     let container = docker.container_with("palisade-keeper-test", &binds);
     let target =
-        in_container(&docker, container.name(), "/srv/work").replace("docker =", "remote_guard = true\ndocker =");
+        in_container(&docker, container.name(), "/srv/work").replace("remote_guard = false", "remote_guard = true");
     let mut site = Site::with_policy(&format!("{ACCEPT}{target}"), &policy(""));
     let session = site.open("ci");
     comes_back(&mut site, &session, &work);
@@ -129,10 +127,9 @@ fn what_cannot_be_read_is_told() {
     fs::create_dir(work.join("closed")).expect("a directory");
     fs::set_permissions(work.join("closed"), fs::Permissions::from_mode(0o700)).expect("permissions");
     let container = docker.container_with("palisade-unread-test", &[format!("{}:/srv/work:rw", work.display())]);
-    let target = in_container(&docker, container.name(), "/srv/work").replace(
-        "docker = {",
-        "home = \"/root\"\nstate = \"/home/agent/state\"\nremote_guard = true\ndocker = { user = \"agent\",",
-    );
+    let target = in_container(&docker, container.name(), "/srv/work")
+        .replace("remote_guard = false", "home = \"/root\"\nstate = \"/home/agent/state\"")
+        .replace("docker = {", "docker = { user = \"agent\",");
     let mut site = Site::with_policy(&format!("{ACCEPT}{target}"), &policy(""));
     let session = site.open("ci");
     let (checkpoint, taken) = take(&mut site, &session);
@@ -285,8 +282,8 @@ fn a_restore_that_was_cut_short_in_a_container_under_a_guard_is_finished_or_undo
     let work = PathBuf::from(real(shared.path().to_str().expect("text")));
     let container = docker.container_with("palisade-cut-test", &[format!("{}:/srv/work:rw", work.display())]);
     let state = PathBuf::from("/var/tmp/palisade-cut-test");
-    let more = format!("state = \"{}\"\nremote_guard = true\ndocker =", state.display());
-    let target = in_container(&docker, container.name(), "/srv/work").replace("docker =", &more);
+    let more = format!("state = \"{}\"", state.display());
+    let target = in_container(&docker, container.name(), "/srv/work").replace("remote_guard = false", &more);
     let target = target.replace("[targets.ci]", "[targets.web]");
     is_finished_or_undone(Site::with_policy(&format!("{ACCEPT}{target}"), &policy(PRUNE)), &work, &state);
 }

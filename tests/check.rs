@@ -94,7 +94,8 @@ fn everyday_commands_under_the_developer_profile() {
 #[test]
 fn a_line_about_an_unknown_target_is_an_error() {
     let world = World::new();
-    let settings = "[targets.web]\nssh = { host = \"h\", user = \"u\" }\nworkspace = \"/srv/app\"\n";
+    let settings =
+        "[targets.web]\nremote_guard = false\nssh = { host = \"h\", user = \"u\" }\nworkspace = \"/srv/app\"\n";
     let settings = world.write("state/palisade.toml", settings).display().to_string();
     let nulls = format!("[\"a\",\"echo a\"{}]", ",null".repeat(9));
     for (line, said) in [

@@ -43,7 +43,7 @@ impl There {
     /// The target of this name; `more` stands beside what makes it a guarded one.
     pub(crate) fn target(&self, sshd: &Sshd, name: &str, more: &str) -> String {
         let target = ssh_target(sshd, name, &with_key(sshd, "key_ed25519"));
-        let begin = format!("workspace = \"{}\"", sshd.variable("PALISADE_SSH_DIR"));
+        let begin = format!("remote_guard = false\nworkspace = \"{}\"", sshd.variable("PALISADE_SSH_DIR"));
         let own = format!(
             "workspace = \"{}\"\nstate = \"{}\"\nremote_guard = true\n{more}",
             self.work.display(),
@@ -378,7 +378,7 @@ fn what_cannot_be_held_is_no_session() {
         ("other", "the program does not start there"),
         ("broken", "the program does not start there"),
         ("nowhere", "its directory cannot be made, or is not the user's own"),
-        ("gone", "`/nonexistent/palisade` that `remote_guard` brings to the target cannot be read"),
+        ("gone", "`/nonexistent/palisade` that is the guard at the target cannot be read"),
         ("linked", "its directory cannot be made, or is not the user's own"),
         ("hole", "the directory in which sessions begin cannot be entered"),
     ] {
@@ -426,9 +426,9 @@ fn a_container_is_held_likewise() {
     let container = docker.container("palisade-guard-test");
     let socket = docker.socket();
     let targets = format!(
-        "{ACCEPT}[targets.ci]\nworkspace = \"/srv/app\"\nremote_guard = true\n\
+        "{ACCEPT}[targets.ci]\nworkspace = \"/srv/app\"\n\
          docker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
-         [targets.fresh]\nworkspace = \"/srv/app\"\nremote_guard = true\n\
+         [targets.fresh]\nworkspace = \"/srv/app\"\n\
          docker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
         container.name()
     );
@@ -489,7 +489,8 @@ fn what_is_unknown_before_it_runs_is_judged_as_where_it_is_held() {
     };
     let world = World::new();
     for (guard, command, code) in [
-        ("", "bash build.sh", 3),
+        ("remote_guard = false\n", "bash build.sh", 3),
+        ("", "bash build.sh", 0),
         ("remote_guard = true\n", "bash build.sh", 0),
         ("remote_guard = true\n", "sleep 1 & ls", 2),
         ("remote_guard = true\n", "cat ~/.ssh/id_ed25519", 2),

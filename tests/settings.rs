@@ -46,20 +46,25 @@ fn a_wrong_setting_is_told_with_its_place_and_nothing_runs() {
         ("[targets.ci]\ndocker = { container = \"../x\" }\n", "no name of a container"),
         (
             "[targets.web]\nremote_guard = true\nssh = { host = \"h\", user = \"u\" }\n",
-            "has `remote_guard` and needs a `workspace` that its user's home does not lie in",
+            "needs a `workspace` that its user's home does not lie in",
+        ),
+        (
+            "[targets.web]\nssh = { host = \"h\", user = \"u\" }\n",
+            "palisade.toml:1:2: the target `web` needs a `workspace` that its user's home does not lie in: whoever can write \
+             there says what the next login runs; or set `remote_guard = false` for sessions that nothing holds there",
         ),
         (
             "[targets.web]\nremote_guard = true\nworkspace = \"/home\"\nssh = { host = \"h\", user = \"u\" }\n",
-            "has `remote_guard` and needs a `workspace` that its user's home does not lie in",
+            "needs a `workspace` that its user's home does not lie in",
         ),
         (
             "[targets.ci]\nremote_guard = true\nworkspace = \"/srv\"\nstate = \"/srv/s\"\ndocker = { container = \"x\" }\n",
-            "has `remote_guard` and a `state` in its `workspace`",
+            "has a `state` in its `workspace`",
         ),
         ("[targets.ci]\nremote_guard = 1\ndocker = { container = \"x\" }\n", "palisade.toml:2:16: "),
         (
-            "[targets.ci]\nremote_guard_binary = \"p\"\ndocker = { container = \"x\" }\n",
-            "has a `remote_guard_binary` without `remote_guard = true`",
+            "[targets.ci]\nremote_guard = false\nremote_guard_binary = \"p\"\ndocker = { container = \"x\" }\n",
+            "has a `remote_guard_binary` and `remote_guard = false`",
         ),
         ("[targets.\"a b\"]\ndocker = { container = \"x\" }\n", "has a name that is not made of"),
         ("[sandbox]\nenvironment = [\"LD_PRELOAD\"]\n", "palisade.toml:2:16: the variable `LD_PRELOAD` cannot"),
@@ -343,6 +348,28 @@ fn doctor_says_what_this_machine_can_enforce() {
     assert!(ended.stdout.contains("landlock") && ended.stdout.ends_with("ready\n"), "{ended:?}");
     let json = world.call(&["doctor", "--json"]).json();
     assert!(json["landlock_abi"].as_u64().is_some_and(|abi| abi >= 6), "{json}");
+}
+
+#[test]
+fn doctor_says_which_targets_nothing_holds() {
+    let world = World::new();
+    let docker = "docker = { container = \"x\" }\n";
+    let settings = format!("[targets.held]\n{docker}[targets.open]\nremote_guard = false\n{docker}");
+    let settings = world.write("state/site.toml", &settings).display().to_string();
+    let told = world.call(&["doctor", "--config", &settings]);
+    let targets: Vec<&str> = told.stdout.lines().filter(|line| line.contains(" target ")).collect();
+    assert_eq!(
+        targets,
+        [
+            "ok       target held: sessions there run under the sandbox and the exec guard, or do not open",
+            "missing  target open: nothing holds sessions there; take `remote_guard = false` out of its settings where it \
+             is a Linux",
+        ],
+        "{told:?}"
+    );
+    let json = world.call(&["doctor", "--json", "--config", &settings]).json();
+    let expected = serde_json::json!([{ "target": "held", "guarded": true }, { "target": "open", "guarded": false }]);
+    assert_eq!(json["targets"], expected, "{json}");
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn a_session_in_busybox_is_a_session() {
     let container = docker.container("palisade-sh-test");
     container.bash("0:0", &format!("cd /tmp && {MADE} && rm -f /bin/bash /usr/bin/bash"));
     let target = format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{}\" }}\n",
         container.name(),
         docker.socket()
     );

@@ -44,8 +44,8 @@ fn nothing_is_left_in_containers_by_a_server_that_was_killed() {
     let Some(docker) = Docker::up() else { return };
     let (container, socket) = (docker.container("palisade-survives-test"), docker.socket());
     let targets = format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
-         [targets.fresh]\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
+         [targets.fresh]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
         container.name()
     );
     let mut site = Site::new(&targets);
@@ -141,7 +141,7 @@ fn a_session_in_a_container_comes_back_with_its_state() {
     let Some(docker) = Docker::up() else { return };
     let (container, socket) = (docker.container("palisade-comes-back-test"), docker.socket());
     let mut site = Site::new(&format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
         container.name()
     ));
     let session = site.open("ci");
@@ -214,7 +214,7 @@ fn jobs_in_containers_have_an_input() {
     let Some(docker) = Docker::up() else { return };
     let (container, socket) = (docker.container("palisade-jobs-test"), docker.socket());
     let mut site = Site::new(&format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
         container.name()
     ));
     let session = site.open("ci");

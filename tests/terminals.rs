@@ -195,7 +195,7 @@ fn jobs_in_containers_have_a_terminal() {
     let Some(docker) = Docker::up() else { return };
     let (container, socket) = (docker.container("palisade-terminals-test"), docker.socket());
     let target = format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n",
         container.name()
     );
     let mut site = Site::new(&target);

@@ -324,11 +324,11 @@ fn a_session_in_a_container_is_a_session() {
     let container = docker.container("palisade-transports-test");
     let socket = docker.socket();
     let mut site = Site::new(&format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
-         [targets.none]\ndocker = {{ container = \"palisade-none\", socket = \"{socket}\" }}\n\
-         [targets.no-image]\ndocker = {{ image = \"palisade-none:1\", socket = \"{socket}\" }}\n\
-         [targets.down]\ndocker = {{ container = \"x\", socket = \"/nowhere/docker.sock\" }}\n\
-         [targets.fresh]\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
+         [targets.none]\nremote_guard = false\ndocker = {{ container = \"palisade-none\", socket = \"{socket}\" }}\n\
+         [targets.no-image]\nremote_guard = false\ndocker = {{ image = \"palisade-none:1\", socket = \"{socket}\" }}\n\
+         [targets.down]\nremote_guard = false\ndocker = {{ container = \"x\", socket = \"/nowhere/docker.sock\" }}\n\
+         [targets.fresh]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
         container.name()
     ));
     let session = site.open("ci");
@@ -385,7 +385,7 @@ fn an_interrupt_that_takes_the_report_with_it_costs_no_session() {
     let container = docker.container("palisade-thief-test");
     let (name, socket) = (container.name(), docker.socket());
     let mut site = Site::new(&format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n"
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{name}\", socket = \"{socket}\" }}\n"
     ));
     // Under the name of a program that may run where no guard stands.
     container.bash("0:0", &format!("cd /bin; rm -f ptx /usr/bin/ptx; cat >ptx <<'END'\n{THIEF}END\nchmod 755 ptx"));
@@ -408,10 +408,10 @@ fn a_session_in_a_container_of_podmans_is_a_session() {
     let container = podman.container("palisade-podman-test");
     let socket = podman.socket();
     let mut site = Site::new(&format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
-         [targets.none]\ndocker = {{ container = \"palisade-none\", socket = \"{socket}\" }}\n\
-         [targets.no-image]\ndocker = {{ image = \"palisade-none:1\", socket = \"{socket}\" }}\n\
-         [targets.fresh]\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{socket}\" }}\n\
+         [targets.none]\nremote_guard = false\ndocker = {{ container = \"palisade-none\", socket = \"{socket}\" }}\n\
+         [targets.no-image]\nremote_guard = false\ndocker = {{ image = \"palisade-none:1\", socket = \"{socket}\" }}\n\
+         [targets.fresh]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ image = \"palisade-test:latest\", socket = \"{socket}\" }}\n",
         container.name()
     ));
     for (target, words) in [("none", "there is no container"), ("no-image", "is not on this machine")] {

@@ -79,7 +79,7 @@ fn a_job_in_a_container_says_that_it_waits() {
     let Some(docker) = Docker::up() else { return };
     let container = docker.container("palisade-waits-test");
     let target = format!(
-        "[targets.ci]\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{}\" }}\n",
+        "[targets.ci]\nremote_guard = false\nworkspace = \"/tmp\"\ndocker = {{ container = \"{}\", socket = \"{}\" }}\n",
         container.name(),
         docker.socket()
     );

@@ -19,7 +19,7 @@ fn home() -> String {
 fn aliased(sshd: &Sshd, name: &str, alias: &str, more: &str) -> String {
     let dir = sshd.variable("PALISADE_SSH_DIR");
     format!(
-        "[targets.{name}]\nhome = \"{}\"\nworkspace = \"{dir}\"\nssh = {{ alias = \"{alias}\", config = \"{dir}/ssh_config\"{more} }}\n",
+        "[targets.{name}]\nremote_guard = false\nhome = \"{}\"\nworkspace = \"{dir}\"\nssh = {{ alias = \"{alias}\", config = \"{dir}/ssh_config\"{more} }}\n",
         home()
     )
 }
@@ -67,8 +67,10 @@ fn a_configuration_that_cannot_be_followed_starts_no_server() {
         ("Host web\n  HostKeyAlias a,b\n", &["line 2", "no name of a host"]),
     ] {
         world.write("ssh_config", text);
-        let settings =
-            world.write("settings.toml", "[targets.web]\nssh = { alias = \"web\", config = \"ssh_config\" }\n");
+        let settings = world.write(
+            "settings.toml",
+            "[targets.web]\nremote_guard = false\nssh = { alias = \"web\", config = \"ssh_config\" }\n",
+        );
         let ended = world.call(&["check", "--config", settings.to_str().expect("text"), "true"]);
         assert_eq!(ended.code, Some(1), "{text:?}: {ended:?}");
         let told = ended.stderr.replace("target `web`", "targets.web");
@@ -82,7 +84,8 @@ fn a_configuration_that_cannot_be_followed_starts_no_server() {
         ("host = \"h\", user = \"u\", jump = [\"web\"]", "by way of itself"),
         ("alias = \"web\", config = \"work/inside\"", "workspace"),
     ] {
-        let settings = world.write("settings.toml", &format!("[targets.web]\nssh = {{ {ssh} }}\n"));
+        let settings =
+            world.write("settings.toml", &format!("[targets.web]\nremote_guard = false\nssh = {{ {ssh} }}\n"));
         let ended = world.call(&["run", "--config", settings.to_str().expect("text"), "true"]);
         assert!(ended.code != Some(0) && ended.stderr.contains(words), "{ssh}: no `{words}` in {ended:?}");
     }
@@ -171,7 +174,7 @@ fn a_password_answers_the_question_for_it() {
     let password = fs::read_to_string(format!("{dir}/password")).expect("a password");
     let target = |name: &str, server: &str, secret: &str| {
         format!(
-            "[targets.{name}]\nworkspace = \"/tmp\"\nssh = {{ host = \"127.0.0.1\", port = {}, user = \"palisade-pw\", \
+            "[targets.{name}]\nremote_guard = false\nworkspace = \"/tmp\"\nssh = {{ host = \"127.0.0.1\", port = {}, user = \"palisade-pw\", \
              known-hosts = \"{dir}/known_hosts\", password = {{ {secret} }} }}\n",
             sshd.variable(&format!("PALISADE_SSH_PORT_{server}"))
         )
@@ -212,7 +215,8 @@ fn whoever_cannot_get_there_is_told_what_to_do() {
         at("stranger", "").replace("key_ed25519", "key_stranger"),
         at("home", "").replace(&format!("home = \"{}\"", home()), "home = \"/nowhere\""),
         at("workspace", "").replace(&format!("workspace = \"{dir}\""), "workspace = \"/nowhere\""),
-        "[targets.down]\ndocker = { container = \"x\", socket = \"/nowhere/docker.sock\" }\n".to_owned(),
+        "[targets.down]\nremote_guard = false\ndocker = { container = \"x\", socket = \"/nowhere/docker.sock\" }\n"
+            .to_owned(),
     ];
     let mut site = Site::new(&targets.concat());
     for (target, words) in [
@@ -244,8 +248,9 @@ fn a_container_that_cannot_be_used_is_told_why() {
     let (bare, stopped) = (docker.container("palisade-no-bash"), docker.container("palisade-stopped"));
     bare.bash("0:0", "rm /bin/bash /usr/bin/bash /bin/sh /usr/bin/sh");
     docker.request("POST", &format!("/containers/{}/kill", stopped.name()), "");
-    let target =
-        |name: &str, what: &str| format!("[targets.{name}]\ndocker = {{ {what}, socket = \"{}\" }}\n", docker.socket());
+    let target = |name: &str, what: &str| {
+        format!("[targets.{name}]\nremote_guard = false\ndocker = {{ {what}, socket = \"{}\" }}\n", docker.socket())
+    };
     let targets = [
         target("bare", &format!("container = \"{}\"", bare.name())),
         target("stopped", &format!("container = \"{}\"", stopped.name())),
@@ -273,7 +278,7 @@ fn a_session_at_a_target_waits_for_a_persons_yes() {
     let port = |name: &str| sshd.variable(&format!("PALISADE_SSH_PORT_{name}")).to_owned();
     let ssh = |name: &str, port: &str, more: &str| {
         format!(
-            "[targets.{name}]\nhome = \"{}\"\nworkspace = \"/tmp\"\nssh = {{ host = \"127.0.0.1\", port = {port}, user = \"{}\", \
+            "[targets.{name}]\nremote_guard = false\nhome = \"{}\"\nworkspace = \"/tmp\"\nssh = {{ host = \"127.0.0.1\", port = {port}, user = \"{}\", \
              known-hosts = \"known_hosts\", identity = \"key\"{more} }}\n",
             home(),
             sshd.variable("PALISADE_SSH_USER")

@@ -22,6 +22,29 @@ struct Found<'a> {
     offer: &'a sandbox::Offer,
     /// The clients of this user whose settings are there. Nothing that this machine can or cannot enforce depends on them.
     clients: &'a [clients::found::Finding],
+    /// The targets that the settings name.
+    targets: Vec<Held<'a>>,
+}
+
+/// A target, and whether its sessions are held.
+#[derive(Serialize)]
+struct Held<'a> {
+    target: &'a str,
+    guarded: bool,
+}
+
+impl Held<'_> {
+    fn line(&self) -> String {
+        let (word, text) = if self.guarded {
+            ("ok", "sessions there run under the sandbox and the exec guard, or do not open")
+        } else {
+            (
+                "missing",
+                "nothing holds sessions there; take `remote_guard = false` out of its settings where it is a Linux",
+            )
+        };
+        format!("{word:8} target {}: {text}\n", self.target)
+    }
 }
 
 pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
@@ -42,8 +65,11 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let clients = clients::found::findings(
         settings.as_ref().ok().map(|settings| Path::new(settings.surroundings.workspace.as_str())),
     );
+    let targets = settings.iter().flat_map(|settings| &settings.targets);
+    let targets: Vec<Held<'_>> =
+        targets.map(|(name, target)| Held { target: name, guarded: target.guard.is_some() }).collect();
     if args.context.json {
-        report::print(&commands::json(&Found { offer, clients: &clients })?);
+        report::print(&commands::json(&Found { offer, clients: &clients, targets })?);
     } else {
         let findings = offer.findings();
         let line = |finding: &sandbox::Finding| {
@@ -54,6 +80,7 @@ pub(crate) fn run(args: &Doctor) -> Result<Exit, Trouble> {
             format!("{:8} {}: {}\n", if found.ready { "ok" } else { "missing" }, found.client, found.text)
         };
         report::print(&clients.iter().map(line).collect::<String>());
+        report::print(&targets.iter().map(Held::line).collect::<String>());
     }
     // A value that cannot be searched for is a secret that nothing hides: the operator has to know.
     for refused in settings.iter().flat_map(|settings| settings.redactor.refused()) {

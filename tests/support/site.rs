@@ -151,7 +151,7 @@ pub(crate) fn ssh_target(sshd: &Sshd, name: &str, more: &str) -> String {
     let user = sshd.variable("PALISADE_SSH_USER");
     let home = std::env::var("HOME").expect("a home");
     format!(
-        "[targets.{name}]\nhome = \"{home}\"\nworkspace = \"{dir}\"\n\
+        "[targets.{name}]\nhome = \"{home}\"\nremote_guard = false\nworkspace = \"{dir}\"\n\
          ssh = {{ host = \"127.0.0.1\", port = {port}, user = \"{user}\", known-hosts = \"{dir}/known_hosts\", {more} }}\n"
     )
 }

@@ -242,8 +242,8 @@ pub enum TargetError {
         path: String,
     },
     /// What is to hold sessions there is not there, or holds less than it has to.
-    #[error("the guard that `remote_guard` asks for cannot stand at the target: {why}")]
-    #[diagnostic(help("{help}"))]
+    #[error("the guard cannot stand at the target: {why}")]
+    #[diagnostic(help("{help}; or set `remote_guard = false` for sessions that nothing holds there"))]
     Guard {
         /// Why not.
         why: String,
@@ -251,7 +251,7 @@ pub enum TargetError {
         help: String,
     },
     /// The guard's program cannot be read.
-    #[error("the program `{}` that `remote_guard` brings to the target cannot be read", .file.display())]
+    #[error("the program `{}` that is the guard at the target cannot be read", .file.display())]
     #[diagnostic(help("check `remote_guard_binary` in the target's settings"))]
     GuardProgram {
         /// Which.

@@ -46,7 +46,7 @@ impl Base {
     /// # Errors
     /// If it cannot.
     pub(super) fn takes_guards(&self) -> Result<(), TargetError> {
-        let (why, help) = ("it takes bash there", "install bash there, or take `remote_guard` out of the settings");
+        let (why, help) = ("it takes bash there", "install bash there");
         match self.language {
             Language::Bash => Ok(()),
             Language::Sh => Err(TargetError::Guard { why: why.to_owned(), help: help.to_owned() }),
