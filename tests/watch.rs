@@ -354,6 +354,24 @@ impl Drop for Page {
     }
 }
 
+/// A request whose head does not end is given up, and takes no place from the next one.
+#[test]
+fn half_a_request_is_not_waited_for() {
+    let world = World::new();
+    let page = Page::serve(&world);
+    let mut half: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(page.host()).expect("a place in the queue")).collect();
+    for stream in &mut half {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: ").expect("sent");
+    }
+    let host = format!("host: {}", page.host());
+    assert!(page.ask("GET /", &[&host]).starts_with("HTTP/1.1 200"));
+    let first = half.first_mut().expect("a connection");
+    let mut answer = Vec::new();
+    let _reset = first.read_to_end(&mut answer);
+    assert!(!String::from_utf8_lossy(&answer).contains("200"), "{answer:?}");
+}
+
 #[test]
 fn the_page_answers_nobody_without_the_token_or_from_elsewhere() {
     let world = World::new();

@@ -5,6 +5,7 @@
 mod access;
 mod act;
 mod approvals;
+mod connections;
 mod detail;
 mod drawing;
 pub(crate) mod lines;

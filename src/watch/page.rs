@@ -30,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::access::{Access, Code, Shut};
 use super::approvals::{self, Given};
+use super::connections;
 use super::model::{Changes, Model};
 use crate::commands;
 use crate::report::{self, Trouble};
@@ -82,7 +83,7 @@ pub(crate) fn run(directory: &Path, address: &str, control: control::Settings, a
         std::thread::Builder::new().name("page".to_owned()).spawn(fill).map_err(failed)?;
         let service = Router::new().fallback(answer).with_state(shared);
         tokio::select! {
-            served = async { axum::serve(listener, service).await } => served.map_err(failed),
+            served = connections::serve(&listener, &service) => served.map_err(failed),
             asked = asked_to_end() => asked.map_err(failed),
             _ = filled_no_more => Err(Trouble::new("the record is followed no more", "start `palisade watch --serve` again")),
         }
@@ -317,7 +318,8 @@ impl Desk {
     /// Gives an answer to the server whose request it is; what became of it, or why it was not given.
     async fn take(&self, body: Body) -> (StatusCode, String) {
         let unread = || (StatusCode::BAD_REQUEST, "this is no answer".to_owned());
-        let Ok(body) = axum::body::to_bytes(body, MAX_ANSWER).await else { return unread() };
+        let body = tokio::time::timeout(connections::BODY, axum::body::to_bytes(body, MAX_ANSWER)).await;
+        let Ok(Ok(body)) = body else { return unread() };
         let Ok(Sent { id, word, code }) = serde_json::from_slice(&body) else { return unread() };
         match self.code.opens(&code) {
             Ok(()) => {}

@@ -158,6 +158,51 @@ fn a_head_that_does_not_end_is_not_waited_for() {
     }
 }
 
+/// Whoever has no token keeps nobody from being served who has one, however many connections are held, and kept busy.
+#[test]
+fn strangers_leave_room_for_whoever_has_a_token() {
+    let (_world, site) = with_token("[serve]\nmax-connections = 8");
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..16 {
+            threads.spawn(|| {
+                while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                    let mut stream = site.connect();
+                    let request = format!("GET /mcp HTTP/1.1\r\nhost: {}\r\n\r\n", site.authority);
+                    let mut part = [0; 1024];
+                    // It is kept for as long as the server lets it.
+                    while !ends.load(std::sync::atomic::Ordering::Relaxed)
+                        && stream.write_all(request.as_bytes()).is_ok()
+                        && matches!(std::io::Read::read(&mut stream, &mut part), Ok(1..))
+                    {}
+                }
+            });
+        }
+        let answers: Vec<u16> = (0..5).map(|_| site.tell(TOKEN, &tool_call("list", &json!({}))).status).collect();
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(answers, [200; 5]);
+    });
+}
+
+/// A proxy in front may take it for another request.
+#[test]
+fn a_line_that_ends_without_cr_is_refused() {
+    let (_world, site) = with_token("");
+    let message = tool_call("list", &json!({}));
+    let bearer = format!("Bearer {TOKEN}");
+    let head = [&modern(&message)[..], &[("host", &site.authority), ("authorization", &bearer)]].concat();
+    let mut whole = Vec::new();
+    send(&mut whole, "POST /mcp", &head, &message.to_string());
+    let text = String::from_utf8(whole).expect("text");
+    for (exchanged, status) in
+        [(text.clone(), 200), (text.replacen("\r\n", "\n", 1), 400), (text.replace("\r\n", "\n"), 400)]
+    {
+        let mut stream = site.connect();
+        stream.write_all(exchanged.as_bytes()).expect("sent");
+        assert_eq!(Answer::of(&mut stream).status, status, "{exchanged:?}");
+    }
+}
+
 #[test]
 fn whoever_closes_half_a_connection_is_gone() {
     let (world, site) = with_token("");

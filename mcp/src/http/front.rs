@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    VARY, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -27,6 +27,7 @@ use super::limits::{BODY, Full as TooMuch, Limits, MAX_BODY, MAX_CLIENTS};
 use super::metadata::{Metadata, challenge};
 use super::metrics::Counts;
 use super::origin::Names;
+use super::seats::Seat;
 use crate::message::Flaw;
 use crate::server::Handler;
 
@@ -88,11 +89,17 @@ impl Refused {
 
 impl Front {
     /// The answer to a request that came over a connection with `peer`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Body>, Infallible> {
-        let response = match self.names.check(request.uri(), request.headers()) {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        seat: &Seat,
+    ) -> Result<Response<Body>, Infallible> {
+        let is_measured = !request.headers().contains_key(TRANSFER_ENCODING);
+        let mut response = match self.names.check(request.uri(), request.headers()) {
             Err(status) => refuse(&Refused::new(status, outsider(status))),
             Ok(page) => {
-                let mut response = self.inside(request, peer).await.unwrap_or_else(|refused| refuse(&refused));
+                let mut response = self.inside(request, peer, seat).await.unwrap_or_else(|refused| refuse(&refused));
                 if let Some(page) = page {
                     let headers = response.headers_mut();
                     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
@@ -102,11 +109,15 @@ impl Front {
                 response
             }
         };
+        // Where the next head begins is known here only behind a body with a length: `strict.rs`.
+        if !is_measured {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.counts.answered(response.status().as_u16());
         Ok(response)
     }
 
-    async fn inside(&self, request: Request<Incoming>, peer: &Peer) -> Result<Response<Body>, Refused> {
+    async fn inside(&self, request: Request<Incoming>, peer: &Peer, seat: &Seat) -> Result<Response<Body>, Refused> {
         let path = request.uri().path();
         if let Some(metadata) = self.metadata.as_ref().filter(|metadata| metadata.paths.iter().any(|own| own == path)) {
             return match *request.method() {
@@ -129,8 +140,12 @@ impl Front {
         let principal = self.access.principal(request.headers(), peer).await;
         let room = principal.and_then(|principal| self.rooms.get(principal).ok_or(Refusal::Stranger));
         match room {
-            Ok(room) => room.answer(request).await,
+            Ok(room) => {
+                seat.is_known();
+                room.answer(request).await
+            }
             Err(refusal) => {
+                seat.is_refused();
                 let refused = self.refused(&refusal);
                 // Clients ask without a proof to be told which one is wanted.
                 if refusal != Refusal::NoProof {

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::fs::{CWD, RenameFlags};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -21,6 +21,8 @@ use super::access::Peer;
 use super::book::somebody_at;
 use super::front::Front;
 use super::limits::{HEAD, MAX_HEAD, MAX_LINES};
+use super::seats::{Origin, Seat, Seats};
+use super::strict::Strict;
 use super::terms::{Address, TermsError};
 use super::tls;
 
@@ -98,59 +100,35 @@ pub(super) async fn serve(
     max: usize,
     stopping: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(max));
+    let seats = Seats::new(max);
     let mut connections = JoinSet::new();
     let stop = told(stopping.clone());
     tokio::pin!(stop);
     loop {
         while connections.try_join_next().is_some() {}
-        let taken = async {
-            // Those that are too many wait in the system's queue.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            taken = taken => taken,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let Ok(place) = place else { break };
-        let (front, stopping) = (Arc::clone(front), stopping.clone());
-        match accepted {
-            Ok(Accepted::Tcp(stream, address)) => {
-                let tls = tls.cloned();
-                connections.spawn(async move {
-                    let open = front.counts.opened();
-                    match tls {
-                        None => attend(stream, front, somebody_at(address), stopping).await,
-                        Some(tls) => {
-                            let peer = somebody_at(address);
-                            match tokio::time::timeout(HEAD, tls.accept(stream)).await {
-                                Ok(Ok(stream)) => {
-                                    let peer = Peer { names: tls::names(stream.get_ref().1), ..peer };
-                                    attend(stream, front, peer, stopping).await;
-                                }
-                                Ok(Err(_)) => front.book.turned_away("the TLS handshake failed", &peer).await,
-                                Err(_) => {}
-                            }
-                        }
-                    }
-                    drop((place, open));
-                });
-            }
-            Ok(Accepted::Unix(stream)) => {
-                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                connections.spawn(async move {
-                    let open = front.counts.opened();
-                    attend(stream, front, Peer { uid, ..Peer::default() }, stopping).await;
-                    drop((place, open));
-                });
-            }
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "no connection can be taken");
                 // Out of descriptors, most likely: they come back.
                 tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
             }
-        }
+        };
+        let Some(waiting) = seats.wait(accepted.origin()) else { continue };
+        let (front, tls, stopping) = (Arc::clone(front), tls.cloned(), stopping.clone());
+        connections.spawn(async move {
+            let (seat, put_out) = waiting.seat().await;
+            let _open = front.counts.opened();
+            tokio::select! {
+                () = accepted.attend(tls, &front, seat, stopping) => {}
+                _for_another = put_out => {}
+            }
+        });
     }
     let all = async { while connections.join_next().await.is_some() {} };
     let _the_rest_is_cut_off = tokio::time::timeout(DRAIN, all).await;
@@ -164,7 +142,37 @@ async fn told(mut stopping: watch::Receiver<bool>) {
 
 enum Accepted {
     Tcp(tokio::net::TcpStream, SocketAddr),
-    Unix(tokio::net::UnixStream),
+    Unix(tokio::net::UnixStream, Option<u32>),
+}
+
+impl Accepted {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Tcp(_, address) => Origin::of(*address),
+            Self::Unix(_, uid) => Origin::User(*uid),
+        }
+    }
+
+    /// Answers what is asked over it.
+    async fn attend(self, tls: Option<TlsAcceptor>, front: &Arc<Front>, seat: Seat, stopping: watch::Receiver<bool>) {
+        match (self, tls) {
+            (Self::Tcp(stream, address), None) => attend(stream, front, seat, somebody_at(address), stopping).await,
+            (Self::Tcp(stream, address), Some(tls)) => {
+                let peer = somebody_at(address);
+                match tokio::time::timeout(HEAD, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let peer = Peer { names: tls::names(stream.get_ref().1), ..peer };
+                        attend(stream, front, seat, peer, stopping).await;
+                    }
+                    Ok(Err(_)) => front.book.turned_away("the TLS handshake failed", &peer).await,
+                    Err(_) => {}
+                }
+            }
+            (Self::Unix(stream, uid), _) => {
+                attend(stream, front, seat, Peer { uid, ..Peer::default() }, stopping).await;
+            }
+        }
+    }
 }
 
 impl Listener {
@@ -175,7 +183,11 @@ impl Listener {
                 impatient(&stream)?;
                 Ok(Accepted::Tcp(stream, address))
             }
-            Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok(Accepted::Unix(stream, uid))
+            }
         }
     }
 }
@@ -189,18 +201,18 @@ fn impatient(stream: &tokio::net::TcpStream) -> io::Result<()> {
 }
 
 /// Answers the requests of one connection, one after the other. When its other end is gone, whatever it still waits for is dropped.
-async fn attend<S>(stream: S, front: Arc<Front>, peer: Peer, stopping: watch::Receiver<bool>)
+async fn attend<S>(stream: S, front: &Arc<Front>, seat: Seat, peer: Peer, stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let peer = Arc::new(peer);
+    let at = Arc::new((peer, seat));
     let service = service_fn(|request| {
-        let (front, peer) = (Arc::clone(&front), Arc::clone(&peer));
-        async move { front.answer(request, &peer).await }
+        let (front, at) = (Arc::clone(front), Arc::clone(&at));
+        async move { front.answer(request, &at.0, &at.1).await }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(MAX_LINES).max_buf_size(MAX_HEAD);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection(TokioIo::new(Strict::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

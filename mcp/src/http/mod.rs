@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! connection ─listen.rs─▶ request ─front.rs─▶ origin.rs ─▶ access.rs ─▶ limits.rs ─▶ the principal's own Handler
-//!            tls.rs                            for us?      whose?       how much?
-//!                                                           token.rs  ◀─ keys.rs
+//!            seats.rs                          for us?      whose?       how much?
+//!            tls.rs, strict.rs                              token.rs  ◀─ keys.rs
 //! ```
 //!
 //! Each principal has a pipeline, protocol sessions and limits of its own (`front.rs`, `Room`): another's handle is as unknown as
@@ -20,6 +20,8 @@ mod listen;
 mod metadata;
 mod metrics;
 mod origin;
+mod seats;
+mod strict;
 pub mod terms;
 mod tls;
 mod token;
