@@ -272,13 +272,22 @@ fn a_window_that_was_open_before_the_client_is_a_persons() {
         return;
     };
     terminal.shows(&["ready"]);
+    // The client's window is older than the next one, and the client is younger than both.
+    terminal.window("PS1='theirs ' exec sh", false);
+    terminal.shows(&["theirs"]);
+    terminal.window("PS1='second ' exec sh", false);
+    terminal.shows(&["second"]);
     // The kernel tells when a process began in hundredths of a second.
     std::thread::sleep(Duration::from_millis(20));
     let (into, out) = (world.path("into"), world.path("out"));
     assert!(Command::new("mkfifo").args([&into, &out]).status().expect("mkfifo").success());
     let program = env!("CARGO_BIN_EXE_palisade");
     let (work, shown) = (world.workspace().display().to_string(), [into.display(), out.display()]);
-    terminal.window(&format!("cd {work}; {program} serve --agent asker < {} > {}; exit $?", shown[0], shown[1]), true);
+    terminal.choose("1");
+    let serve = format!("{program} serve --agent asker < {} > {}; exit $?", shown[0], shown[1]);
+    world.write("work/client", &format!("cd {work}; {serve}"));
+    terminal.types(&format!("sh {work}/client"));
+    terminal.press(&["Enter"]);
     let mut into = fs::OpenOptions::new().write(true).open(&into).expect("a pipe");
     let mut lines = BufReader::new(fs::File::open(&out).expect("a pipe")).lines();
     let mut ask = |message: &Value| -> Value {
@@ -292,9 +301,14 @@ fn a_window_that_was_open_before_the_client_is_a_persons() {
     let waiting = ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": push }));
     let id = waits(&waiting["result"]["structuredContent"]);
     terminal.window("exec sh", false);
-    for (window, said) in [("2", "your terminal is younger than the agent's client"), ("0", "granted by")] {
+    for (window, word, said) in [
+        ("3", "grant", "your terminal is younger than the agent's client"),
+        ("2", "grant", "granted by"),
+        ("0", "show", "granted"),
+    ] {
         terminal.choose(window);
-        terminal.types(&format!("{program} approvals grant {id} --yes"));
+        let yes = if word == "grant" { "--yes" } else { "" };
+        terminal.types(&format!("{program} approvals {word} {id} {yes}"));
         terminal.press(&["Enter"]);
         terminal.shows(&[said]);
     }

@@ -1,6 +1,6 @@
 //! Requests that are refused, each with its exact answer, and those that are not.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
@@ -171,10 +171,12 @@ fn strangers_leave_room_for_whoever_has_a_token() {
                     let request = format!("GET /mcp HTTP/1.1\r\nhost: {}\r\n\r\n", site.authority);
                     let mut part = [0; 1024];
                     // It is kept for as long as the server lets it.
-                    while !ends.load(std::sync::atomic::Ordering::Relaxed)
-                        && stream.write_all(request.as_bytes()).is_ok()
-                        && matches!(std::io::Read::read(&mut stream, &mut part), Ok(1..))
-                    {}
+                    while !ends.load(std::sync::atomic::Ordering::Relaxed) {
+                        let answered = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut part));
+                        if !matches!(answered, Ok(1..)) {
+                            break;
+                        }
+                    }
                 }
             });
         }

@@ -4,8 +4,9 @@
 //! anybody may be.
 //!
 //! Under the same user it is told from the processes' descent. The agent lives in the server's client: that is the server's parent, or,
-//! where a wrapper stands between, something above it, up to the shell that leads the terminal session that all of them are in. What
-//! descends from any of these, or from the server, is the agent's. A process that cuts itself loose from its parents is given to
+//! where a wrapper stands between, something above it, up to what leads the terminal session that all of them are in. A shell that
+//! leads it and takes commands from its terminal is the person's, and the client is what was started in it. What descends from the
+//! client, or from the server, is the agent's. A process that cuts itself loose from its parents is given to
 //! another one of the agent's ancestors; so a peer that comes from one of these by a branch which is younger than the client may be
 //! one that has cut itself loose, and counts as the agent's. What is older cannot be its child.
 //!
@@ -26,6 +27,9 @@ const MAX_DEPTH: usize = 128;
 /// Programs of root's that stand above the shells of people and never take in a process that has lost its parent. Any other of the
 /// client's ancestors may (`PR_SET_CHILD_SUBREAPER`, which nobody can see from outside): to leave one out here refuses more.
 const NO_REAPERS: [&str; 3] = ["sshd", "sshd-session", "login"];
+
+/// Shells in which people type commands.
+const SHELLS: [&str; 9] = ["bash", "dash", "fish", "ksh", "mksh", "nu", "sh", "tcsh", "zsh"];
 
 /// Somebody who has connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,8 @@ struct Step {
     name: String,
     /// It leads a terminal session.
     leads_terminal: bool,
+    /// It is a shell that was given no code: it takes commands from its terminal.
+    takes_commands: bool,
 }
 
 /// Where the server comes from, as it was when it began: its client may end before it.
@@ -132,7 +138,8 @@ impl Descent {
         let may_be = |step: &&Step| Some(step.uid) == uid && step.process.pid != 1;
         let below = above.iter().take_while(may_be).count();
         let leader = above.iter().take(below).position(|step| step.leads_terminal);
-        let client = leader.map_or(below, |leader| leader + 1);
+        let is_prompt = |leader: usize| leader > 0 && above.get(leader).is_some_and(|step| step.takes_commands);
+        let client = leader.map_or(below, |leader| if is_prompt(leader) { leader } else { leader + 1 });
         Some(Self { server: server.process, uid: server.uid, above, client, seen: true })
     }
 
@@ -232,10 +239,27 @@ fn ancestry(pid: i32) -> Option<Vec<Step>> {
         let (uid, name) = owner(next)?;
         let process = Process { pid: next, start: stat.start };
         let leads_terminal = stat.has_terminal && stat.session == next;
-        steps.push(Step { process, uid, name, leads_terminal });
+        let takes_commands = leads_terminal && takes_commands(next);
+        steps.push(Step { process, uid, name, leads_terminal, takes_commands });
         next = stat.parent;
     }
     Some(steps)
+}
+
+/// Whether this is a shell without code or a script in its words.
+fn takes_commands(pid: i32) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.strip_suffix(b"\0").unwrap_or(&words).split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let is_shell = |name: &str| SHELLS.contains(&name.trim_start_matches('-').rsplit('/').next().unwrap_or_default());
+    let is_option = |word: &str| {
+        let long =
+            word.strip_prefix("--").is_some_and(|name| !name.starts_with("command") && !name.starts_with("exec"));
+        long || word.strip_prefix('-').is_some_and(|flags| !flags.starts_with('-') && !flags.contains(['c', 'C']))
+    };
+    words.next().is_some_and(|name| is_shell(&name))
+        && program.and_then(|program| program.file_name()?.to_str().map(is_shell)).unwrap_or(false)
+        && words.all(|word| is_option(&word))
 }
 
 /// The real user of a process, and its name.
@@ -253,7 +277,7 @@ fn owner(pid: i32) -> Option<(u32, String)> {
 mod tests {
     use super::*;
 
-    /// `pid name uid start`, with `t` behind it for one that leads a terminal session.
+    /// `pid name uid start`, with `t` behind it for one that leads a terminal session, `p` for one in which a person types.
     fn steps(text: &str) -> Vec<Step> {
         let step = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -262,7 +286,8 @@ mod tests {
                 process: Process { pid: i32::try_from(number(0)).unwrap(), start: number(3) },
                 uid: u32::try_from(number(2)).unwrap(),
                 name: (*words.get(1).unwrap()).to_owned(),
-                leads_terminal: words.get(4) == Some(&"t"),
+                leads_terminal: words.len() > 4,
+                takes_commands: words.get(4) == Some(&"p"),
             }
         };
         text.split(',').map(step).collect()
@@ -276,6 +301,9 @@ mod tests {
         let wrapped = format!("90 palisade 1000 90, 85 sh 1000 85, 80 client 1000 80, 50 bash 1000 50 t, {SSH}");
         let tmux =
             "90 palisade 1000 90, 80 client 1000 80, 50 bash 1000 50 t, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0";
+        let typed =
+            "90 palisade 1000 90, 80 client 1000 80, 50 bash 1000 50 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0";
+        let direct = "90 palisade 1000 90, 50 bash 1000 50 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0";
         let service = "90 palisade 1000 90, 80 client 1000 80, 1 init 0 0";
         let orphan = "90 palisade 1000 90, 1 init 0 0";
         let root = "90 palisade 0 90, 80 client 0 80, 50 bash 0 50 t, 39 sshd-session 0 19, 30 sshd 0 2, 1 init 0 0";
@@ -318,6 +346,36 @@ mod tests {
                 "a window that was opened later",
                 tmux,
                 "200 palisade 1000 200, 95 bash 1000 95 t, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
+                Some(Doubt::Younger),
+            ),
+            (
+                "a window that is younger than the client's, and older than the client",
+                typed,
+                "200 palisade 1000 200, 60 bash 1000 60 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
+                None,
+            ),
+            (
+                "a window that the client may have opened",
+                typed,
+                "200 palisade 1000 200, 81 bash 1000 81 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
+                Some(Doubt::Younger),
+            ),
+            (
+                "the client's own window, while it is stopped",
+                typed,
+                "200 palisade 1000 200, 50 bash 1000 50 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
+                Some(Doubt::Younger),
+            ),
+            (
+                "a tool of the client's in a window",
+                typed,
+                "200 palisade 1000 200, 80 client 1000 80, 50 bash 1000 50 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
+                Some(Doubt::Descendant),
+            ),
+            (
+                "the server's own parent is the client, whatever it is",
+                direct,
+                "200 palisade 1000 200, 60 bash 1000 60 p, 20 tmux 1000 20, 9 systemd 1000 9, 1 init 0 0",
                 Some(Doubt::Younger),
             ),
             (
