@@ -264,6 +264,28 @@ fn a_person_is_told_what_is_not_shown() {
     }
 }
 
+/// No permit to look at everything is needed to answer what one may answer.
+#[test]
+fn whoever_may_approve_something_sees_it() {
+    let Some(office) = site("") else { return };
+    let look = "@id(\"look\") permit (principal, action == Action::\"observe\", resource);\n";
+    assert!(SITE.contains(look));
+    office.world.write("etc/site/site.cedar", &SITE.replace(look, ""));
+    let mut server = office.serve(&[]);
+    let none = office.person(CAROL, &["approvals", "list", "--json"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "[]\n"), "{none:?}");
+    let id = asked(&mut server, "git push origin main");
+    for (user, code) in [(CAROL, 0), (DAVE + 1, 2), (AGENT, 2)] {
+        for verb in [&["list"][..], &["show", &id]] {
+            let ended = office.person(user, &[&["approvals"], verb].concat());
+            assert_eq!(ended.code, Some(code), "{user} {verb:?}: {ended:?}");
+            assert_eq!(ended.stdout.contains("git push origin main"), code == 0, "{user} {verb:?}: {ended:?}");
+        }
+    }
+    let granted = office.person(CAROL, &["approvals", "grant", &id, "--yes"]);
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+}
+
 /// Of the windows of one tmux those are the person's that were there before the agent's client. It could have opened any other.
 #[test]
 fn a_window_that_was_open_before_the_client_is_a_persons() {

@@ -40,8 +40,8 @@ fn the_readmes_commands_do_what_it_says() {
         }
     }
     // The policy works over MCP as well, from where the agent cannot change it.
-    fs::copy(world.path("work/site.cedar"), world.path("site.cedar")).expect("the policy of the README");
-    crate::policy::works_over_mcp(&world, &["--policies", &world.path("site.cedar").display().to_string()]);
+    fs::rename(world.path("work/site"), world.path("site")).expect("the policies of the README");
+    crate::policy::works_over_mcp(&world, &["--policies", &world.path("site").display().to_string()]);
     let main_job = world.run("git status; ls");
     assert_eq!(main_job.code, Some(0), "{main_job:?}");
 }
@@ -101,8 +101,8 @@ fn statements(block: &str) -> Vec<(String, i32)> {
                 }
             }
         }
-        let status =
-            if line.starts_with("palisade check") && (line.contains("sudo") || line.contains("| sh")) { 2 } else { 0 };
+        let denied = ["sudo", "| sh", "push origin main"].iter().any(|words| line.contains(words));
+        let status = if line.starts_with("palisade check") && denied { 2 } else { 0 };
         if !statement.trim().is_empty() {
             statements.push((statement, status));
         }

@@ -646,16 +646,21 @@ fn the_authors_guide_works_as_it_stands() {
     assert!(files >= 6 && commands >= 8, "{files} files, {commands} commands");
     // And over MCP, in a session as without one.
     let site = world.path("site").display().to_string();
-    works_over_mcp(&world, &["--policies", &site, "--role", "payments"]);
+    works_over_mcp(&world, &["--policies", &site, "--role", "developer", "--role", "payments"]);
 }
 
-/// A client finds tools, opens a session and runs what only looks.
+/// A client finds tools, opens a session and works in a repository.
 pub(crate) fn works_over_mcp(world: &World, arguments: &[&str]) {
     let mut server = Server::start_with(world, arguments);
     server.call(1, "session_open", &json!({}));
     let opened = server.receive();
     let session = opened["result"]["structuredContent"]["session"].as_str().expect("a session");
-    for (id, arguments) in [(2, json!({ "command": "ls" })), (3, json!({ "command": "ls", "session": session }))] {
+    let day = |name: &str| {
+        format!("git init -q {name} 2>/dev/null; cd {name}; echo a > b; git status --short; git log | head -5")
+    };
+    for (id, arguments) in
+        [(2, json!({ "command": day("one") })), (3, json!({ "command": day("other"), "session": session }))]
+    {
         server.call(id, "exec", &arguments);
         let ran = server.receive();
         assert_eq!(ran["result"]["structuredContent"]["exit_code"], 0, "{ran}");

@@ -91,6 +91,18 @@ pub(super) enum Lifts {
     },
 }
 
+/// What somebody can do who is not let.
+fn how_to_be_let(person: &Approval, authority: &Authority) -> String {
+    if !authority.policies.is_empty() {
+        return "these policies forbid it, whatever permits there are; another person may be let".to_owned();
+    }
+    if person.roles.is_empty() {
+        return "roles are given to people in the settings, under `people`".to_owned();
+    }
+    let roles: Vec<String> = person.roles.iter().map(|role| format!("`{role}`")).collect();
+    format!("the settings give `{}` {}; the policies need a permit for that", person.user, roles.join(", "))
+}
+
 impl Pipeline {
     /// What becomes of a script that needs a yes: it runs if there is one, or waits for one, `wait` long with this call.
     ///
@@ -333,8 +345,11 @@ impl Pipeline {
             self.presence.saw(peer);
         }
         match ask {
-            Ask::List => self.observed(&person).unwrap_or_else(|| Answer::Waiting(self.waiting())),
-            Ask::Show { id } => self.observed(&person).unwrap_or_else(|| self.show(&id)),
+            Ask::List => self.list(&person),
+            Ask::Show { id } => match self.observed(&person) {
+                Some(no) if !self.is_for(&id, &person) => no,
+                _ => self.show(&id),
+            },
             Ask::Sessions => self.observed(&person).unwrap_or_else(|| self.lives()),
             Ask::Answer { id, yes, reason, lasts } => match id.parse() {
                 Ok(id) if yes => self.grant(id, Some(peer), Approval { lasts, ..person }, &reason).await,
@@ -343,7 +358,7 @@ impl Pipeline {
             },
             Ask::Permit { id, lasts } => {
                 let person = Approval { lasts, ..person };
-                self.observed(&person).unwrap_or_else(|| self.permit(&id, &person))
+                self.permit(&id, &person)
             }
             Ask::Remembered => self.observed(&person).unwrap_or_else(|| self.remembered()),
             Ask::Forget { id } => self.forget(&id, peer, &person).await,
@@ -364,6 +379,25 @@ impl Pipeline {
         (!authority.allowed).then(|| self.refused("observe", person, &authority))
     }
 
+    /// What waits, for somebody who may see all of it, or who may approve some of it.
+    fn list(&self, person: &Approval) -> Answer<Redacted> {
+        let all = self.waiting();
+        let Some(no) = self.observed(person) else {
+            return Answer::Waiting(all.into_iter().map(|(_, waiting)| waiting).collect());
+        };
+        let is_empty = all.is_empty();
+        let own = all.into_iter().filter(|(id, _)| self.is_for(&id.to_string(), person));
+        let own: Vec<Waiting<Redacted>> = own.map(|(_, waiting)| waiting).collect();
+        // Whoever may approve what there will be is not told from a stranger before there is something.
+        if own.is_empty() && !is_empty { no } else { Answer::Waiting(own) }
+    }
+
+    /// Whether there is such a request and this person may approve it: nobody says yes to what they may not see.
+    fn is_for(&self, id: &str, person: &Approval) -> bool {
+        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
+        about.is_some_and(|about| self.may_approve(&about, person).allowed)
+    }
+
     pub(super) fn oversees(&self, person: &Approval, what: &Oversight) -> Authority {
         let facts = self.facts_of_nothing();
         self.settings.engine.now().oversees(&facts, person, what)
@@ -382,7 +416,7 @@ impl Pipeline {
         Answer::Refused(Refused {
             what: self.redact(&what),
             policies: authority.policies.iter().map(|id| self.redact(id)).collect(),
-            help: Redacted::from_static("roles are given to people in the settings, under `people`"),
+            help: self.redact(&how_to_be_let(person, authority)),
         })
     }
 
@@ -394,12 +428,9 @@ impl Pipeline {
         Some(Answer::Refused(Refused { what, policies, help: self.redact(&help) }))
     }
 
-    fn waiting(&self) -> Vec<Waiting<Redacted>> {
+    fn waiting(&self) -> Vec<(RequestId, Waiting<Redacted>)> {
         let now = Instant::now();
-        let mut approvals = self.approvals();
-        let all: Vec<(RequestId, Waiting<Redacted>)> =
-            approvals.all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect();
-        all.into_iter().map(|(_, waiting)| waiting).collect()
+        self.approvals().all(now).map(|(id, entry)| (id, self.short(id, entry, now))).collect()
     }
 
     fn short(&self, id: RequestId, entry: &Entry<About>, now: Instant) -> Waiting<Redacted> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use palisade_engine::{Approval, Channel, Lasts, Oversight};
+use palisade_engine::{Approval, Channel, Lasts};
 use tokio::sync::mpsc;
 
 use super::Pipeline;
@@ -117,9 +117,8 @@ impl Pipeline {
             via: Channel::Control,
             lasts: Lasts::Once,
         };
-        let looks = |person: &Approval| self.oversees(person, &Oversight::Observe).allowed;
         attending.iter().any(|person| self.may_approve(about, person).allowed)
-            || seen.into_iter().map(by_name).any(|person| looks(&person) && self.may_approve(about, &person).allowed)
+            || seen.into_iter().map(by_name).any(|person| self.may_approve(about, &person).allowed)
     }
 
     /// Shows a request where a yes to it would count: at one place, so that nobody is asked twice.
