@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::people::{AGENT, CAROL, DAVE, Office, call, only, until};
+use crate::support::site::real;
 use crate::support::terminal::Terminal;
 use crate::support::world::World;
 
@@ -61,8 +62,9 @@ fn exec(server: &mut Server, command: &str) -> Value {
 }
 
 /// Asks for it, and tells the id under which it waits.
+/// Asks for it without waiting for the person, who may be there, and tells the id under which it waits.
 fn asked(server: &mut Server, command: &str) -> String {
-    waits(&exec(server, command))
+    waits(&call(server, "exec", &json!({ "command": command, "yield_ms": 1 })))
 }
 
 fn waits(result: &Value) -> String {
@@ -349,7 +351,32 @@ fn nobody_is_asked_for_what_could_not_be_done() {
         assert!(text.contains("Nobody is asked: a yes would open `") && text.contains("$TMPDIR"), "{command}: {text}");
         assert!(text.contains("ask-write-outside-workspace") && text.chars().count() <= 400, "{command}: {text}");
     }
+    // Nor for what the session's user cannot change.
+    let shut = world.path("shut");
+    fs::create_dir(&shut).expect("a directory");
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o555)).expect("a mode");
+    server.exec(2, &format!("mkdir -p {0}/a/b && echo x > {0}/a/b/c", shut.display()));
+    let result = server.receive()["result"].clone();
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    let said = format!("Nobody is asked: the session's user cannot change `{}`", real(&shut.display().to_string()));
+    assert!(result["structuredContent"]["status"] == "denied" && text.contains(&said), "{text}");
     assert!(world.record().iter().all(|line| line["kind"] != "outcome" && line["kind"] != "approval"));
+}
+
+/// What a yes opens is where the new names are made, however deep they lie.
+#[test]
+fn directories_outside_are_made_with_those_above_them() {
+    let Some(office) = site("") else { return };
+    let out = office.world.path("out");
+    fs::create_dir(&out).expect("a directory");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let mut server = office.serve(&[]);
+    let command = format!("mkdir -p {0}/a/b/c && echo x > {0}/a/b/c/d", real(&out.display().to_string()));
+    let id = asked(&mut server, &command);
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    let ran = exec(&mut server, &command);
+    assert_eq!(ran["exit_code"], 0, "{ran}");
+    assert_eq!(fs::read_to_string(out.join("a/b/c/d")).expect("written"), "x\n");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! its terminals, and caches for the tools of its agent.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -428,4 +429,85 @@ fn what_a_program_is_kept_from_is_told() {
         let told = "palisade: `.env` is closed to this session: secrets-unreadable\n";
         assert_eq!(ended.stderr.matches(told).count(), 1, "{script}: {ended:?}");
     }
+}
+
+/// The names of files that hold secrets are none, and what they hold is masked.
+#[test]
+fn a_pattern_that_is_listed_may_fit_secrets() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    for name in ["work/key.pem", "work/other.pem"] {
+        world.write(name, "-----BEGIN PRIVATE KEY-----\n");
+    }
+    world.write("work/a.txt", "a\n");
+    for (command, printed) in [
+        ("ls *.pem", "key.pem\nother.pem\n"),
+        ("ls -d *", "a.txt\nkey.pem\nother.pem\n"),
+        ("stat -c %n *.pem *.txt", "key.pem\nother.pem\na.txt\n"),
+    ] {
+        let ended = world.run(command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), printed), "{command}: {ended:?}");
+    }
+    assert_eq!(world.run("cat *.pem").code, Some(126));
+}
+
+/// What one command has made, a later one may move and remove: repositories with their settings and hooks, worktrees, packages.
+#[test]
+fn what_an_earlier_command_has_made_is_moved_and_removed() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let steps = [
+        "git init -q . && git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m first",
+        "git clone -q . copy && git init -q other && mkdir package && touch x",
+        "cd copy && git config user.name a && git config user.email a@example.com && git commit -q --allow-empty -m second",
+        "mv copy moved && git -C moved log --oneline | wc -l",
+        "rm -rf moved",
+        "git worktree add -q trees/fix -b fix",
+        "git worktree remove trees/fix && git branch -q -D fix && test ! -e trees/fix",
+        "tar -xf package.tar",
+        "rm -rf node_modules other",
+        "test ! -e node_modules -a ! -e moved -a ! -e other",
+    ];
+    let packed = world.path("package/node_modules/p");
+    fs::create_dir_all(packed.join(".husky")).expect("a directory");
+    for name in [".husky/pre-commit", ".envrc"] {
+        fs::write(packed.join(name), "true\n").expect("a file");
+    }
+    let tar = std::process::Command::new("tar")
+        .args(["-C", &world.path("package").display().to_string(), "-cf"])
+        .args([&world.path("work/package.tar").display().to_string(), "node_modules"])
+        .status();
+    assert!(tar.is_ok_and(|tar| tar.success()));
+    for step in steps {
+        let ended = world.run(step);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{step}: {ended:?}");
+    }
+}
+
+/// What somebody else has changed since is theirs: no program of a session changes it.
+#[test]
+fn what_somebody_has_changed_since_is_covered_again() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let repository = world.path("work/own");
+    world.write("work/change", "echo '[alias] x = !y' >> own/.git/config; echo y >> own/.git/hooks/pre-push\n");
+    for step in ["git init -q own", "rm -rf own", "git init -q own"] {
+        assert_eq!(world.run(step).code, Some(0), "{step}");
+    }
+    // The time of a change is of the kernel's clock, which has ticks.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(repository.join(".git/hooks/pre-push"), "true\n").expect("a hook");
+    let mut config = fs::OpenOptions::new().append(true).open(repository.join(".git/config")).expect("settings");
+    config.write_all(b"[user]\n\tname = b\n").expect("changed");
+    let before = ["config", "hooks/pre-push"].map(|name| fs::read(repository.join(".git").join(name)).expect("read"));
+    let ended = world.run("sh change; rm -rf own");
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+    let after = ["config", "hooks/pre-push"].map(|name| fs::read(repository.join(".git").join(name)).expect("read"));
+    assert_eq!(before, after, "{ended:?}");
 }

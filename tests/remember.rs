@@ -29,9 +29,9 @@ fn exec(server: &mut Server, command: &str) -> Value {
     call(server, "exec", &json!({ "command": command }))
 }
 
-/// Asks for it, and tells the id under which it waits.
+/// Asks for it without waiting for the person, who may be there, and tells the id under which it waits.
 fn asked(server: &mut Server, command: &str) -> String {
-    let result = exec(server, command);
+    let result = call(server, "exec", &json!({ "command": command, "yield_ms": 1 }));
     assert_eq!(result["status"], "approval_required", "{command}: {result}");
     result["approval"]["id"].as_str().expect("an id").to_owned()
 }
@@ -122,6 +122,24 @@ fn a_yes_for_a_session_holds_in_that_one() {
     let id = asked(&mut server, PUSH);
     let refused = remember(&office, &id, "session");
     assert!(refused.code == Some(1) && refused.stderr.contains("in no session"), "{refused:?}");
+}
+
+/// The file that the first call makes is the one that the next call writes to.
+#[test]
+fn a_yes_to_writing_a_file_holds_before_and_after_it_is_there() {
+    let Some(office) = site("") else { return };
+    let out = office.world.path("out");
+    fs::create_dir(&out).expect("a directory");
+    office.give_to_the_agent();
+    Command::new("chown").arg(AGENT.to_string()).arg(&out).status().expect("chown");
+    let mut server = office.serve(&[]);
+    let write = format!("echo a >> {}/log", out.display());
+    let granted = remember(&office, &asked(&mut server, &write), "agent");
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    for _ in 0..3 {
+        runs(&mut server, &write);
+    }
+    assert_eq!(fs::read_to_string(out.join("log")).expect("a file"), "a\na\na\n");
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn an_approval_is_answered_in_the_view() {
     let shown = terminal.shows(&["ask-git-push", "what the agent says of it", "type yes and press enter"]);
     assert!(shown.contains("[2J done") && !terminal.coloured().contains("\u{1b}[2J"), "{shown}");
     // Another word is no answer.
-    terminal.types("y");
+    terminal.types("ye");
     terminal.press(&["Enter"]);
     terminal.shows(&["no answer was given", "waiting for an answer 1"]);
     terminal.press(&["x"]);
@@ -256,7 +256,7 @@ fn a_yes_that_is_typed_in_the_view_lets_the_call_run() {
     terminal.shows(&["waiting for an answer 1", "git push origin main"]);
     terminal.press(&["g"]);
     terminal.shows(&["type yes and press enter"]);
-    terminal.types("yes");
+    terminal.types("y");
     terminal.press(&["Enter"]);
     terminal.shows(&["granted by root", "yes: root"]);
     let run = call(&mut server, "exec", &ask);
@@ -503,7 +503,7 @@ fn a_request_is_answered_on_the_page() {
     let says = |words: &str| format!("document.querySelector('#waiting .said').textContent.includes('{words}')");
     browser.value(&types("BBBB-BBBB-BBBB-BBBB", "yes"));
     browser.comes_true(&says("the code is not the one"));
-    browser.value(&types(&code, "y"));
+    browser.value(&types(&code, "ye"));
     browser.comes_true(&says("type yes or no"));
     assert_eq!(call(&mut server, "exec", &ask)["status"], "approval_required", "nothing has been granted");
     browser.value("document.querySelector('#totals .waiting').closest('button').click()");

@@ -188,6 +188,13 @@ impl Surroundings {
                 if let Some(groups) = (is_tree && asks).then(|| below.collect::<Option<Vec<_>>>()).flatten() {
                     facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
                 }
+                let mut paths = paths;
+                if lists_names(command, index) {
+                    paths.retain(|path| !self.is_masked(occasion, path, engine));
+                    if paths.is_empty() {
+                        facts.inert.insert((command.id, index));
+                    }
+                }
                 facts.matches.insert((command.id, index), paths);
             }
             if is_held(&occasion.session) {

@@ -26,6 +26,7 @@ use palisade_runner::export;
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::redact::{KnownValue, Redactor};
 use palisade_runner::remembered::Remembered;
+use palisade_runner::sandbox::earlier::Earlier;
 use palisade_runner::transport::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
@@ -313,6 +314,7 @@ impl<'a> Layers<'a> {
             lifetime: Some(self.time("session.lifetime", |file| file.session.lifetime.clone())?.unwrap_or(LIFETIME)),
             approvals_expire: self.time("approvals.expire", |file| file.approvals.expire.clone())?.unwrap_or(EXPIRE),
             remembered: self.remembered()?,
+            earlier: Earlier::in_directory(&self.audit_directory()?),
             people: self.people(),
             verb,
             audit: self.record(audit)?,

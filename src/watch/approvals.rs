@@ -38,6 +38,11 @@ impl Given {
     pub(super) fn word(&self) -> &'static str {
         if self.yes { "yes" } else { "no" }
     }
+
+    /// Whether this is that word, or its first letter.
+    pub(super) fn is_said_by(&self, typed: &str) -> bool {
+        !typed.is_empty() && (typed == self.word() || self.word().get(..1) == Some(typed))
+    }
 }
 
 /// What the servers say.

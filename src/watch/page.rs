@@ -330,8 +330,8 @@ impl Desk {
             }
         }
         let yes = match word.trim() {
-            "yes" => true,
-            "no" => false,
+            "yes" | "y" => true,
+            "no" | "n" => false,
             _ => return (StatusCode::BAD_REQUEST, "no answer was given: type yes or no".to_owned()),
         };
         let control = self.control.clone();

@@ -370,7 +370,7 @@ impl View {
     fn confirm(&mut self, given: Given, mut typed: String, line: u16, code: KeyCode) {
         let is_there = self.waits(&given.id).is_some();
         match code {
-            KeyCode::Enter if is_there && typed == given.word() => {
+            KeyCode::Enter if is_there && given.is_said_by(&typed) => {
                 self.said = format!("{}: asking the server", given.id);
                 (self.given, self.mode) = (Some(given), Mode::Browse);
                 return;

@@ -209,7 +209,7 @@ impl Call {
                 Err(reply) => reply.into_response(own.pipeline.anchor()),
             });
         }
-        let until = tokio::time::Instant::now() + patience.unwrap_or_default();
+        let until = tokio::time::Instant::now() + patience.unwrap_or_else(|| tools::usual_patience(&self.tool));
         while let Some(id) = reply.waits() {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             // The call waits only if a person is there who could answer. Else the agent gets its answer at once.

@@ -18,7 +18,7 @@ use crate::tools::{arguments, object};
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a call waits for a command's end before it leaves it as a job.
-const YIELD: Duration = Duration::from_secs(10);
+pub(super) const YIELD: Duration = Duration::from_secs(10);
 
 /// The same for a client that comes back for the end by itself: to its model a task costs no more than a wait.
 const YIELD_TO_TASK: Duration = Duration::from_secs(2);

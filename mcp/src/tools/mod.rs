@@ -193,6 +193,11 @@ pub(crate) async fn call(
 /// The longest that a call waits for a person.
 pub(crate) const MAX_PATIENCE: Duration = Duration::from_secs(3600);
 
+/// How long a call waits for a person that gives no time itself.
+pub(crate) fn usual_patience(tool: &str) -> Duration {
+    if tool == "exec" { exec::YIELD } else { Duration::ZERO }
+}
+
 /// How long a call waits for a person: as long as it says that it waits for what it starts, if it says so.
 pub(crate) fn patience(tool: &str, arguments: Option<&JsonObject>) -> Option<Duration> {
     let name = match tool {

@@ -22,6 +22,7 @@ use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
+use crate::sandbox::earlier::Earlier;
 use crate::sandbox::meter::Meter;
 use crate::sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, SandboxPlan};
 use crate::sandbox::still::Still;
@@ -260,7 +261,8 @@ impl Station {
     /// The kernel rules of one shell, from what lies here now.
     fn plan(&self) -> Result<SandboxPlan, Failure> {
         let facts = self.surroundings.facts(&self.occasion());
-        let plan = plan::with_own(&self.engine, &facts, &self.shared, self.init.level, self.init.limits);
+        let plan =
+            plan::with_own(&self.engine, &facts, &self.shared, self.init.level, self.init.limits, &Earlier::default());
         let mut plan = plan.map_err(|Hole { outer, inner }| Failure::of(SessionError::Hole { outer, inner }))?;
         if !plan.searched && probe().mounts && (self.paths_held || self.init.level == Level::Strict) {
             return Err(Failure::of(SessionError::TooManyNames));

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, Decision, Facts, Machine, Origin, Principal, Question, Report, Transport};
 use palisade_grammar::{EffectKind, Inventory};
+use rustix::fs::{Access, AtFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::asked::Intent;
@@ -113,13 +114,14 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
 }
 
 /// What two calls have in common that one standing yes covers: all that they do and ask, and what policy says to each part of it. Which
-/// agent makes them, and in which session, is left to the permits.
-pub(super) fn standing(question: &Question, call: &Call, opens: &BTreeMap<AbsolutePath, Rights>) -> Digest {
+/// agent makes them, and in which session, is left to the permits. What the kernel opens for it follows from the paths: a file that the
+/// first call makes is the one that the next call changes.
+pub(super) fn standing(question: &Question, call: &Call) -> Digest {
     let facts = question.facts();
     let mut parts = Parts::of("standing");
     parts.add(&call.script).flag(call.terminal.is_some()).flag(call.is_apart());
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str());
-    parts.requests(question.report()).opens(opens).digest()
+    parts.requests(question.report()).digest()
 }
 
 /// What a yes to an execution binds: all that the kernel would be given, and what it was judged on.
@@ -302,8 +304,25 @@ fn hashed(path: &Path, room: &mut u64) -> io::Result<Hashed> {
     Ok(Hashed::Held(Digest::from_bytes(hash.finalize().into())))
 }
 
-/// What the kernel has to open for the requests that a yes lifts: the file itself, or the directory that it is made in or taken from,
-/// for that is what Landlock has rights for.
+/// Whether a session can change what lies there as far as its user goes, who has no capabilities there: root's do not count.
+pub(super) fn is_ours(place: &Path) -> bool {
+    let Ok(about) = place.metadata() else { return false };
+    if !rustix::process::geteuid().is_root() {
+        return rustix::fs::accessat(rustix::fs::CWD, place, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    }
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let is_group =
+        |gid: u32| gid == rustix::process::getegid().as_raw() || groups.iter().any(|own| own.as_raw() == gid);
+    let bit = match (about.uid(), about.gid()) {
+        (0, _) => 0o200,
+        (_, gid) if is_group(gid) => 0o020,
+        _ => 0o002,
+    };
+    about.mode() & bit != 0
+}
+
+/// What the kernel has to open for the requests that a yes lifts: the file itself, or the directory that it is taken from or made in,
+/// with those that are made for it, for that is what Landlock has rights for.
 pub(super) fn opens(question: &Question) -> Vec<(AbsolutePath, Rights)> {
     let facts = question.facts();
     // At a target no kernel rules of ours hold anything, and this machine's files are not meant.
@@ -319,10 +338,11 @@ pub(super) fn opens(question: &Question) -> Vec<(AbsolutePath, Rights)> {
         let Some(path) = known.get(request.resource.as_str()) else { continue };
         let there = Path::new(path.as_str()).exists();
         let directory = || Path::new(path.as_str()).parent().and_then(|above| AbsolutePath::new(above.to_str()?));
+        let is_there = |above: &AbsolutePath| Path::new(above.as_str()).exists();
         let (place, rights) = match request.action {
             "read" => (Some((*path).clone()), Rights::READ),
             "write" if there => (Some((*path).clone()), Rights::WRITE),
-            "write" => (directory(), Rights::WRITE),
+            "write" => (path.ancestors().find(is_there), Rights::WRITE),
             "delete" => (directory(), Rights::DELETE),
             "execute" => (Some((*path).clone()), Rights::READ | Rights::EXECUTE),
             _ => continue,

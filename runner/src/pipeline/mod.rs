@@ -121,6 +121,8 @@ pub struct Settings {
     pub approvals_expire: Duration,
     /// Where yeses are kept that hold for longer than a session; none: in memory, as those of sessions are.
     pub remembered: Option<crate::remembered::Remembered>,
+    /// What earlier sessions have made under names that other programs read later.
+    pub earlier: crate::sandbox::earlier::Earlier,
     /// The roles of people, for those who look after agents.
     pub people: People,
     /// The verb that Palisade was started with, for the record.
@@ -407,8 +409,8 @@ impl Pipeline {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
                 let opens = tokio::task::block_in_place(|| self.opens(&question))?;
-                if let Some(hole) = self.hole(&question, &opens) {
-                    return Ok(Outcome::Denied(self.could_not_be_done(decided, &hole)));
+                if let Some(why) = self.why_not(&question, &opens) {
+                    return Ok(Outcome::Denied(self.could_not_be_done(decided, &why)));
                 }
                 let pending = Pending {
                     opens,
@@ -815,19 +817,26 @@ impl Pipeline {
         Ok(opened)
     }
 
-    /// What policy forbids below what a yes would open, and the kernel could not keep from the command.
-    fn hole(&self, question: &Question, opens: &BTreeMap<AbsolutePath, Rights>) -> Option<plan::Hole> {
+    /// Why a yes to this could not be carried out: it would open what policy forbids as well, and the kernel could not keep that from
+    /// the command; or the session's user cannot change what it would open.
+    fn why_not(&self, question: &Question, opens: &BTreeMap<AbsolutePath, Rights>) -> Option<String> {
+        let changed = |rights: &Rights| rights.contains(Rights::WRITE) || rights.contains(Rights::DELETE);
+        let mut others =
+            opens.iter().filter(|(path, rights)| changed(rights) && !bound::is_ours(Path::new(path.as_str())));
+        if let Some((path, _)) = others.next() {
+            return Some(format!("the session's user cannot change `{path}`"));
+        }
         let engine = self.settings.engine.now();
-        (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), opens)).flatten()
+        let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), opens)).flatten();
+        let plan::Hole { outer, inner } = hole?;
+        Some(format!("a yes would open `{outer}`, and with it `{inner}`, which policy forbids"))
     }
 
-    /// The refusal of a command for which a yes would also open what policy forbids. Its record is the `ask` decision, without an answer.
-    fn could_not_be_done(&self, decided: Decided, plan::Hole { outer, inner }: &plan::Hole) -> Refusal {
+    /// The refusal of a command that could not run after a yes either. Its record is the `ask` decision, without an answer.
+    fn could_not_be_done(&self, decided: Decided, why: &str) -> Refusal {
         let Decided { mut explained, anchor, note, .. } = decided;
         if let Some(first) = explained.reasons.first_mut() {
-            let why =
-                format!(" Nobody is asked: a yes would open `{outer}`, and with it `{inner}`, which policy forbids.");
-            first.reason.push(&self.redact(&why));
+            first.reason.push(&self.redact(&format!(" Nobody is asked: {why}.")));
         }
         Refusal { decision: explained.note(note.id), explained, anchor }
     }

@@ -179,10 +179,7 @@ impl Pipeline {
             files: files.iter().map(|file| self.told(file)).collect(),
             opens: opens.iter().map(|(path, rights)| redact(&format!("{rights} {path}"))).collect(),
             running: None,
-            lifts: Lifts::Script {
-                question: Box::new(question.clone()),
-                standing: bound::standing(question, call, opens),
-            },
+            lifts: Lifts::Script { question: Box::new(question.clone()), standing: bound::standing(question, call) },
         };
         self.wait_for(*req, binds, principal(facts), question.report().quorum(), about)
     }

@@ -75,7 +75,7 @@ impl Pipeline {
                 return None;
             }
             let engine = self.settings.engine.now();
-            let call = bound::standing(question, &pending.call, &pending.opens).to_string();
+            let call = bound::standing(question, &pending.call).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
             people.find(|(_, person)| engine.may_approve(question, person).allowed)

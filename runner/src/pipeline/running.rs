@@ -413,7 +413,9 @@ impl Pipeline {
             }
         });
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
-        probe().mounts.then(|| Arc::new(Names::of(self.settings.engine.now(), facts, plan, tell)))
+        probe()
+            .mounts
+            .then(|| Arc::new(Names::of(self.settings.engine.now(), facts, plan, self.settings.earlier.clone(), tell)))
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.

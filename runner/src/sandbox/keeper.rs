@@ -95,6 +95,8 @@ impl Drop for Keeper {
         state.sessions.retain(others);
         state.again.retain(others);
         state.ring();
+        drop(state);
+        self.0.names.leave_marks();
     }
 }
 

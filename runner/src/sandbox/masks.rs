@@ -24,6 +24,7 @@ use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permis
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
+use super::earlier::Earlier;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 use super::still;
 
@@ -87,7 +88,12 @@ pub(super) fn of_holes(roots: &BTreeMap<AbsolutePath, Rights>) -> Result<Vec<Mas
 }
 
 /// The masks for what has a name that policy forbids, in all that `roots` let a session change and in what it was granted by name.
-pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsolutePath, Rights>) -> Masks {
+pub(super) fn by_name(
+    engine: &Engine,
+    facts: &Facts,
+    roots: &BTreeMap<AbsolutePath, Rights>,
+    earlier: &Earlier,
+) -> Masks {
     let vocabulary = engine.vocabulary();
     let granted = |root: &AbsolutePath| vocabulary.groups_of(root).any(|group| group.starts_with("granted-"));
     // What lies in the caches the agent's own tools have put there.
@@ -102,6 +108,7 @@ pub(super) fn by_name(engine: &Engine, facts: &Facts, roots: &BTreeMap<AbsoluteP
     let mut search = Search {
         vocabulary,
         names: vocabulary.last_names(),
+        earlier,
         permissions: engine.permissions(facts),
         roots,
         begun: begin.iter().map(|(root, _)| PathBuf::from(root.as_str())).collect(),
@@ -142,6 +149,7 @@ struct Open {
 struct Search<'a> {
     vocabulary: &'a Vocabulary,
     names: LastNames,
+    earlier: &'a Earlier,
     permissions: Permissions<'a>,
     roots: &'a BTreeMap<AbsolutePath, Rights>,
     /// Where the search begins. Nothing of it can be hidden.
@@ -259,8 +267,12 @@ impl Search<'_> {
             let length = if named { self.vocabulary.name_length(&path) } else { None };
             let mut cover = length.and_then(|_| self.cover_of(&path, open.granted, is_directory));
             // A worktree's or submodule's `.git` is a file that says where the hooks are.
-            if is_git && !is_directory && cover.is_none() {
+            if is_git && !is_directory && cover.is_none() && !self.earlier.has_repository_of(&place) {
                 cover = self.hooks_cover(&path, open.granted);
+            }
+            // What an earlier session has made there may be removed.
+            if cover == Some(Cover::ReadOnly) && self.earlier.has(&place) {
+                cover = None;
             }
             if cover == Some(Cover::Hidden) && !is_directory && self.is_public(&place) {
                 cover = None;
@@ -284,7 +296,11 @@ impl Search<'_> {
                 self.waiting.push_back(Open { place, path, granted: open.granted });
             }
         }
-        if in_git && !hooks && self.hooks_cover(&open.path, open.granted) == Some(Cover::ReadOnly) {
+        if in_git
+            && !hooks
+            && !self.earlier.has(&open.place.join("config"))
+            && self.hooks_cover(&open.path, open.granted) == Some(Cover::ReadOnly)
+        {
             let place = open.place.join("hooks");
             if let Some(holder) = open.place.parent() {
                 self.holders.push((place.clone(), holder.to_owned()));

@@ -15,6 +15,7 @@
 mod call;
 mod connect;
 mod disk;
+pub mod earlier;
 mod enforce;
 mod execution;
 mod first;

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
+use super::earlier::Earlier;
 use super::masks;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
@@ -74,6 +75,7 @@ pub struct Names {
     last: LastNames,
     rules: BTreeMap<AbsolutePath, Rights>,
     tell: Teller,
+    earlier: Earlier,
     state: Mutex<State>,
 }
 
@@ -207,12 +209,12 @@ pub(super) enum Making {
 
 impl Names {
     /// Of a session under this plan.
-    pub(crate) fn of(engine: Arc<Engine>, facts: Facts, plan: &SandboxPlan, tell: Teller) -> Self {
+    pub(crate) fn of(engine: Arc<Engine>, facts: Facts, plan: &SandboxPlan, earlier: Earlier, tell: Teller) -> Self {
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
         let state = Mutex::new(State { masked, ..State::default() });
-        Self { last: engine.vocabulary().last_names(), engine, facts, rules, tell, state }
+        Self { last: engine.vocabulary().last_names(), engine, facts, rules, tell, earlier, state }
     }
 
     /// Where names count: what the session can change, and what was granted to it, but for its own directory.
@@ -271,7 +273,8 @@ impl Names {
         if file.is_some() && state.own.get(place) == file.as_ref() {
             return None;
         }
-        let own = state.announced.get_mut(place).is_some_and(|it| it.is_seen(file.as_ref()));
+        let own = cover == Cover::ReadOnly && self.earlier.has(place);
+        let own = own || state.announced.get_mut(place).is_some_and(|it| it.is_seen(file.as_ref()));
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
@@ -291,6 +294,28 @@ impl Names {
         }
         state.masked.insert(place.to_owned(), cover);
         Some(cover)
+    }
+
+    /// The session ends: the next ones leave alone what it has made, and may remove it.
+    pub(super) fn leave_marks(&self) {
+        let announced: Vec<PathBuf> = self.state().announced.keys().cloned().collect();
+        for place in announced {
+            // What has just been made may not have been looked at.
+            if let Ok(about) = place.symlink_metadata() {
+                let _whatever_it_is = self.needs(&place, about.is_dir(), false);
+            }
+        }
+        let own: Vec<(PathBuf, File)> = self.state().own.iter().map(|(place, file)| (place.clone(), *file)).collect();
+        let is_own = |(place, file): &(PathBuf, File)| {
+            let is_read = || {
+                let path = AbsolutePath::new(&place.to_string_lossy())?;
+                self.cover(&path, place.is_dir())
+            };
+            File::at(place).is_ok_and(|found| found == *file) && is_read() == Some(Cover::ReadOnly)
+        };
+        if let Err(error) = self.earlier.add(own.into_iter().filter(is_own).map(|(place, _)| place)) {
+            tracing::warn!(%error, "what a session has made is not remembered: later ones cannot remove all of it");
+        }
     }
 
     /// Whether the session has made this file, which has a name that policy forbids.

@@ -19,6 +19,7 @@ use palisade_engine::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::earlier::Earlier;
 use super::group::Controller;
 use super::masks::{self, Masks};
 use super::mounts;
@@ -451,7 +452,7 @@ pub fn derive(
     limits: Limits,
 ) -> Result<SandboxPlan, Hole> {
     let shared = shared(engine, facts, roots);
-    planned(engine, facts, &shared, level, limits).map(|(plan, _)| plan)
+    planned(engine, facts, &shared, level, limits, &Earlier::default()).map(|(plan, _)| plan)
 }
 
 /// What policy gives for each root, whatever session it is for. Costs a decision for each root and right, some hundreds, which all
@@ -477,7 +478,7 @@ pub fn shared(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) ->
 }
 
 /// The rules of one session: the shared ones, and those of its own directories that these do not have. Makes an empty directory where a
-/// mask has to stand so that nothing else can be put there.
+/// mask has to stand so that nothing else can be put there. `earlier` is what earlier sessions have made, which no mask covers.
 ///
 /// # Errors
 /// As [`derive()`].
@@ -487,8 +488,9 @@ pub fn with_own(
     shared: &BTreeMap<AbsolutePath, Rights>,
     level: Level,
     limits: Limits,
+    earlier: &Earlier,
 ) -> Result<SandboxPlan, Hole> {
-    let (mut plan, missing) = planned(engine, facts, shared, level, limits)?;
+    let (mut plan, missing) = planned(engine, facts, shared, level, limits, earlier)?;
     plan.searched &= missing.iter().all(|directory| masks::make(directory));
     Ok(plan)
 }
@@ -500,6 +502,7 @@ fn planned(
     shared: &BTreeMap<AbsolutePath, Rights>,
     level: Level,
     limits: Limits,
+    earlier: &Earlier,
 ) -> Result<(SandboxPlan, Vec<PathBuf>), Hole> {
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten();
     let own = own.filter(|root| !shared.contains_key(*root));
@@ -508,7 +511,7 @@ fn planned(
     rights.extend(own.map(|root| (root.clone(), self::rights(&permissions, root))));
     let mut masks = Masks::default();
     if super::probe().mounts {
-        masks = masks::by_name(engine, facts, &rights);
+        masks = masks::by_name(engine, facts, &rights, earlier);
         masks.masks.extend(masks::of_holes(&rights)?);
         match masks::elsewhere(&masks.masks) {
             Ok(more) => masks.masks.extend(more),

@@ -54,6 +54,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         lifetime: None,
         approvals_expire: std::time::Duration::from_secs(900),
         remembered: None,
+        earlier: palisade_runner::sandbox::earlier::Earlier::default(),
         people: palisade_runner::control::People::default(),
         verb: who,
         audit: audit::Settings::new(root.join("audit"), sync),

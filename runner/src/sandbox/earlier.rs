@@ -1,0 +1,190 @@
+//! What earlier sessions have made under names that some other program reads later: settings and hooks of repositories, editors' tasks.
+//!
+//! A session covers what it finds under such a name, so that its programs cannot change it. What an earlier session has made there is not
+//! the work of a person, and a cover would only keep it from being removed or moved: a repository that was cloned to try something, a
+//! package that brings such files. So a session leaves marks of what it has made when it ends, and the next ones cover none of that.
+//!
+//! A mark is of one file for good and of its state: whoever changes it from outside, or puts something into such a directory, makes it
+//! another one, which is covered again. Files that hold secrets have no marks.
+
+use std::collections::{HashSet, VecDeque};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest as _, Sha256};
+
+/// Its name in the directory of the record.
+const NAME: &str = "made-by-sessions";
+
+/// Bytes of the file. Where it grows beyond, the older half goes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Entries of a directory that is marked, with those below it.
+const MAX_INSIDE: usize = 1_000;
+
+/// Bytes of a file that says where a repository is.
+const MAX_LINE: u64 = 4 << 10;
+
+/// One file in one state: a SHA-256, in hexadecimal digits.
+type Mark = String;
+
+/// The marks of one account's sessions.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    directory: Option<PathBuf>,
+    read: Arc<Mutex<Read>>,
+}
+
+/// What was read last, and from which state of the file.
+#[derive(Debug, Default)]
+struct Read {
+    from: Option<(u64, i64, i64)>,
+    marks: HashSet<Mark>,
+}
+
+impl Earlier {
+    /// Those that are kept in this directory, which no session can write to.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self { directory: Some(directory.to_owned()), read: Arc::default() }
+    }
+
+    /// Whether a session has made what lies there, and nobody has changed it since.
+    pub(super) fn has(&self, place: &Path) -> bool {
+        let Some(directory) = &self.directory else { return false };
+        let file = directory.join(NAME);
+        let Ok(about) = file.metadata() else { return false };
+        let from = Some((about.len(), about.mtime(), about.mtime_nsec()));
+        // Nothing that holds the lock can fail half-way.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.from != from {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            *read = Read { from, marks: text.lines().map(str::to_owned).collect() };
+        }
+        !read.marks.is_empty() && mark(place).is_some_and(|mark| read.marks.contains(&mark))
+    }
+
+    /// Whether the repository of which this `.git` is a file, a worktree's or a submodule's, was made by a session.
+    pub(super) fn has_repository_of(&self, place: &Path) -> bool {
+        let mut text = String::new();
+        let read = File::open(place).and_then(|file| file.take(MAX_LINE).read_to_string(&mut text));
+        let named = read.ok().and_then(|_| text.strip_prefix("gitdir: "));
+        let directory = named.zip(place.parent()).map(|(named, above)| above.join(named.trim_end()));
+        directory.is_some_and(|directory| ["commondir", "config"].iter().any(|name| self.has(&directory.join(name))))
+    }
+
+    /// Leaves marks of these.
+    ///
+    /// # Errors
+    /// They cannot be written: then later sessions cover what lies there.
+    pub(super) fn add(&self, places: impl Iterator<Item = PathBuf>) -> io::Result<()> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let marks: HashSet<Mark> = places.filter_map(|place| mark(&place)).collect();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let path = directory.join(NAME);
+        shorten(&path)?;
+        let lines: String = marks.iter().map(|mark| format!("{mark}\n")).collect();
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.write_all(lines.as_bytes())
+    }
+}
+
+/// Keeps the newer half of a file that has grown too long. What another server adds meanwhile can be lost: it is covered then.
+fn shorten(path: &Path) -> io::Result<()> {
+    if path.metadata().map_or(0, |about| about.len()) < MAX_BYTES {
+        return Ok(());
+    }
+    let text = fs::read_to_string(path)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let kept: String = lines.iter().skip(lines.len() / 2).map(|line| format!("{line}\n")).collect();
+    let new = path.with_extension("new");
+    fs::write(&new, kept)?;
+    fs::rename(&new, path)
+}
+
+/// The mark of what lies there; none for what cannot be told for good, or is too much.
+fn mark(place: &Path) -> Option<Mark> {
+    let about = place.symlink_metadata().ok()?;
+    let mut hash = Sha256::new();
+    note(&mut hash, Path::new(""), &about)?;
+    if about.is_dir() {
+        let mut open = VecDeque::from([PathBuf::new()]);
+        let mut left = MAX_INSIDE;
+        while let Some(inner) = open.pop_front() {
+            let mut names: Vec<_> = fs::read_dir(place.join(&inner)).ok()?.collect::<Result<_, _>>().ok()?;
+            names.sort_by_key(fs::DirEntry::file_name);
+            left = left.checked_sub(names.len())?;
+            for entry in names {
+                let inner = inner.join(entry.file_name());
+                let about = entry.metadata().ok()?;
+                note(&mut hash, &inner, &about)?;
+                if about.is_dir() {
+                    open.push_back(inner);
+                }
+            }
+        }
+    } else if !about.is_file() {
+        return None;
+    }
+    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Takes one file in: a number that is given out again comes with another time of birth, and each change with another time.
+fn note(hash: &mut Sha256, name: &Path, about: &Metadata) -> Option<()> {
+    let born = about.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let told = (about.dev(), about.ino(), born.as_nanos(), about.ctime(), about.ctime_nsec(), about.mode());
+    hash.update(format!("{told:?} {}\0", name.display()));
+    Some(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_of_a_file_and_of_its_state() {
+        let kept = tempfile::tempdir().unwrap();
+        let work = tempfile::tempdir().unwrap();
+        let earlier = Earlier::in_directory(kept.path());
+        let (file, hooks) = (work.path().join("config"), work.path().join("hooks"));
+        fs::write(&file, "a").unwrap();
+        fs::create_dir_all(hooks.join("below")).unwrap();
+        fs::write(hooks.join("below/sample"), "a").unwrap();
+        assert!(!earlier.has(&file));
+        earlier.add([file.clone(), hooks.clone(), work.path().join("none")].into_iter()).unwrap();
+        // Another server reads the same.
+        let other = Earlier::in_directory(kept.path());
+        for earlier in [&earlier, &other] {
+            assert!(earlier.has(&file) && earlier.has(&hooks));
+        }
+        let moved = work.path().join("moved");
+        fs::create_dir(&moved).unwrap();
+        // The time of a change is of the kernel's clock, which has ticks.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&file, "b").unwrap();
+        assert!(!earlier.has(&file), "it was changed");
+        fs::write(hooks.join("below/sample"), "b").unwrap();
+        assert!(!earlier.has(&hooks), "what lies in it was changed");
+        assert!(!Earlier::default().has(&file));
+    }
+
+    #[test]
+    fn the_file_of_marks_has_an_end() {
+        let kept = tempfile::tempdir().unwrap();
+        let file = kept.path().join(NAME);
+        let old: String = (0..20_000).map(|number| format!("{number:064}\n")).collect();
+        fs::write(&file, old).unwrap();
+        let earlier = Earlier::in_directory(kept.path());
+        earlier.add(std::iter::once(kept.path().to_owned())).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text.lines().count(), 10_001);
+        assert!(text.starts_with(&format!("{:064}\n", 10_000)));
+    }
+}
