@@ -241,6 +241,11 @@ pub(crate) fn one_line(text: &str) -> String {
     printable(&line.replace('\n', "⏎"))
 }
 
+/// A number of things: `1 case`, `2 cases`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

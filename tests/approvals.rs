@@ -449,6 +449,15 @@ fn other_policies_and_another_state_are_another_request() {
         office.world.record().iter().any(|line| line["kind"] == "policy_reload" && line["refused"].is_null())
     });
     assert_ne!(asked(&mut server, "git push"), id);
+    // What waits when the policies change is asked anew: a yes to the old request would let nothing run.
+    let outdated = asked(&mut server, "git push origin other");
+    let reloads = || office.world.record().iter().filter(|line| line["kind"] == "policy_reload").count();
+    let before = reloads();
+    office.world.write("etc/site/site.cedar", &format!("{SITE}// a third text\n"));
+    until("the policies are others again", || reloads() > before);
+    until("nobody is asked any more", || office.waiting(CAROL).iter().all(|waiting| waiting["id"] != json!(outdated)));
+    let late = office.person(CAROL, &["approvals", "grant", &outdated, "--yes"]);
+    assert!(late.code == Some(1) && late.stderr.contains("no request"), "{late:?}");
 }
 
 #[test]

@@ -38,15 +38,15 @@ fn cases_are_judged_again_at_each_save() {
         let line = lines.by_ref().map(|line| line.expect("text")).find(|line| line.contains(words));
         assert!(line.is_some(), "{words}");
     };
-    says("1 cases, 0 failed");
+    says("1 case, 0 failed");
     directory(&world, "site", &[("cases/c.toml", &bad)]);
-    says("1 cases, 1 failed");
+    says("1 case, 1 failed");
     // What does not parse is told, and mended.
     let mut told = BufReader::new(watch.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
     directory(&world, "site", &[("p.cedar", "permit (principal")]);
     assert!(told.any(|line| line.contains("p.cedar:1:")));
     directory(&world, "site", &[("p.cedar", PERMIT), ("cases/c.toml", &good)]);
-    says("1 cases, 0 failed");
+    says("1 case, 0 failed");
     watch.kill().and_then(|()| watch.wait()).expect("it ends");
     let missing = world.call(&["policy", "watch", "/no/such/place"]);
     assert!(missing.code == Some(1) && missing.stderr.contains("cannot read `/no/such/place`"), "{missing:?}");
@@ -90,7 +90,7 @@ fn a_directory_stands_on_a_profile() {
     let site = directory(&world, "site", &[("p.cedar", NO_NPM), ("palisade.toml", about), ("cases/c.toml", case)]);
     let tested = world.call(&["policy", "test", "--coverage", "--min", "100", &site]);
     assert_eq!(tested.code, Some(0), "only what the site wrote has to be tried: {tested:?}");
-    assert!(tested.stdout.contains("1 cases, 0 failed"), "{tested:?}");
+    assert!(tested.stdout.contains("1 case, 0 failed"), "{tested:?}");
     let linted = world.call(&["policy", "lint", &site]);
     assert_eq!(linted.code, Some(0), "{linted:?}");
     assert!(!linted.stdout.contains("profiles/"), "{linted:?}");

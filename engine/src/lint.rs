@@ -391,9 +391,14 @@ impl Linter<'_> {
             }
         }
         for option in facts.options.iter().filter(|option| !untabled && !is_known(option)) {
+            let respelt = programs.iter().find_map(|program| Some((program, catalogue.respelt(program, option)?)));
             let near = nearest(option, known.iter().copied());
-            let whose = if programs.is_empty() { "no program".to_owned() } else { programs.join(", ") };
-            self.add(UNKNOWN_OPTION, format!("{whose} has an option `{option}`{near}"));
+            let message = match (respelt, programs.first()) {
+                (Some((program, name)), _) => format!("`{option}` of `{program}` is called `{name}`"),
+                (None, Some(program)) => format!("`{program}` has no option `{option}`{near}"),
+                (None, None) => format!("no program has an option `{option}`{near}"),
+            };
+            self.add(UNKNOWN_OPTION, message);
         }
     }
 

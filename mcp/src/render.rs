@@ -303,7 +303,11 @@ fn why(explained: &Explained, most: usize) -> String {
     for (at, reason) in explained.reasons.iter().enumerate() {
         let policy = if reason.policy.is_empty() { "no permit" } else { reason.policy.as_str() };
         let about = cut(&one_line(reason.text.as_str()), MAX_ABOUT);
-        let mut told = format!("{policy}: {} — `{about}`\n", one_line(reason.reason.as_str()));
+        let because = one_line(reason.reason.as_str());
+        // Where nothing permits it, the reason says what.
+        let is_said = because.contains(&format!("`{about}`"));
+        let about = if is_said { String::new() } else { format!(" — `{about}`") };
+        let mut told = format!("{policy}: {because}{about}\n");
         if !reason.suggest.is_empty() {
             let _ = writeln!(told, "  instead: {}", one_line(reason.suggest.as_str()));
         }
@@ -323,7 +327,7 @@ fn why(explained: &Explained, most: usize) -> String {
     }
     if !others.is_empty() {
         let room = most.saturating_sub(length(&text) + 1);
-        let _ = writeln!(text, "{}", cut(&format!("also: {}", others.join(", ")), room));
+        let _ = writeln!(text, "{}", list("also: ", &others, room));
     }
     text
 }
@@ -349,12 +353,38 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
-/// A text, or its beginning with `…` if it has more characters.
+/// A text, or its beginning with `…` if it has more characters: whole words, and no code that does not end.
 fn cut(text: &str, most: usize) -> String {
     if length(text) <= most {
         return text.to_owned();
     }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    let mut kept: String = text.chars().take(most.saturating_sub(2)).collect();
+    if let Some(word) = kept.rfind(char::is_whitespace).filter(|word| word * 2 > kept.len()) {
+        kept.truncate(word);
+    }
+    let is_code = kept.matches('`').count() % 2 == 1;
+    kept.push('…');
+    if is_code {
+        kept.push('`');
+    }
+    kept
+}
+
+/// Names behind a word, as many of them as there is room for.
+fn list(word: &str, names: &[&str], most: usize) -> String {
+    let mut text = word.to_owned();
+    for (at, name) in names.iter().enumerate() {
+        let between = if at == 0 { "" } else { ", " };
+        let more = if at + 1 == names.len() { 0 } else { 3 };
+        if length(&text) + length(between) + length(name) + more > most {
+            text.push_str(between);
+            text.push('…');
+            break;
+        }
+        text.push_str(between);
+        text.push_str(name);
+    }
+    text
 }
 
 fn reasons(explained: &Explained, text: &mut String) {

@@ -166,7 +166,7 @@ fn said(answer: &Answer<String>) -> String {
     match answer {
         Answer::Voted(voted) => match voted.state {
             State::Waiting => format!("{}: {} of {} have said yes", voted.id, voted.yes, voted.quorum),
-            State::Granted => format!("{}: granted by {}; the agent has to ask again", voted.id, voted.by),
+            State::Granted => format!("{}: granted by {}: the agent may run it once", voted.id, voted.by),
             State::Denied => format!("{}: denied by {}", voted.id, voted.by),
         },
         Answer::Refused(refused) => format!("refused: {}", refused.what),

@@ -193,6 +193,11 @@ impl<T> Approvals<T> {
         }
     }
 
+    /// Nobody answers these any more; those that are answered stay.
+    pub(crate) fn withdraw_waiting(&mut self, is_one: impl Fn(&T) -> bool) {
+        self.entries.retain(|_, entry| entry.state() != State::Waiting || !is_one(&entry.about));
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();

@@ -55,10 +55,10 @@ fn human(found: &[Lint]) -> String {
     let count = |severity| found.iter().filter(|lint| lint.rule.severity == severity).count();
     let _ = writeln!(
         text,
-        "{} errors, {} warnings, {} notes",
-        count(Severity::Error),
-        count(Severity::Warning),
-        count(Severity::Note)
+        "{}, {}, {}",
+        report::counted(count(Severity::Error), "error"),
+        report::counted(count(Severity::Warning), "warning"),
+        report::counted(count(Severity::Note), "note")
     );
     text
 }

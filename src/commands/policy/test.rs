@@ -72,7 +72,7 @@ fn human(run: &Run, failed: usize) -> String {
         }
     }
     let count = run.checked.len();
-    let _ = writeln!(text, "{count} cases, {failed} failed");
+    let _ = writeln!(text, "{}, {failed} failed", report::counted(count, "case"));
     if let Some(coverage) = &run.coverage {
         let _ = writeln!(text, "coverage {} %", coverage.percent());
         for (id, policy) in coverage.policies().iter().filter(|(_, policy)| !policy.is_full()) {
