@@ -26,6 +26,9 @@ const UNREACHABLE: [&str; 7] = [
 
 const NO_NETWORK: &str = "this session has no network but the proxy that `http_proxy` names, if that is set; policy decides each connection there";
 
+/// What they say when there is no such file.
+const MISSING: &str = "No such file or directory";
+
 /// What they say at a limit of the session's, where the machine itself is not at its own.
 const FULL: [(&str, &str); 6] = [
     (
@@ -53,6 +56,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) refused: &'a [&'a str],
     /// The result lists a refused connection already.
     pub(crate) peers: bool,
+    /// Whether a path lies in a directory of which each session has its own: `/tmp`, for instance.
+    pub(crate) scratch: &'a dyn Fn(&Path) -> bool,
     /// The policies that forbid to read a file, or an empty list where no policy permits it; none where it may be read.
     pub(crate) closed: &'a dyn Fn(&Path) -> Option<Vec<String>>,
     /// The number of the user that a file, or the directory that it would be in, belongs to; none where that is the session's own.
@@ -81,6 +86,15 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
     }
     if failed && !bounds.peers && UNREACHABLE.iter().any(|message| line.contains(message)) {
         return Some(NO_NETWORK.to_owned());
+    }
+    if failed
+        && let Some(named) = line.contains(MISSING).then(|| path(line, MISSING)).flatten()
+        && (bounds.scratch)(Path::new(named))
+    {
+        return Some(format!(
+            "`{named}` lies in a directory of this session's own, which was empty when it began; what outlasts a session lies below {}",
+            bounds.called.split(", ").next().unwrap_or_default()
+        ));
     }
     let message = REFUSED.iter().find(|message| line.contains(*message))?;
     let named = path(line, message)?;
@@ -113,8 +127,12 @@ fn hint(line: &str, failed: bool, bounds: &Bounds<'_>) -> Option<String> {
 /// The file that a message is about: in quotes, or what stands between colons before the message or behind it.
 fn path<'l>(line: &'l str, message: &str) -> Option<&'l str> {
     for (open, close) in [('\'', '\''), ('\u{2018}', '\u{2019}'), ('"', '"'), ('`', '\'')] {
-        let quoted = line.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(quoted, _)| quoted);
-        if let Some(quoted) = quoted.filter(|quoted| quoted.contains(['/', '.'])) {
+        // Not each of them opens something: `can't open file '/x'`.
+        let quoted = line.match_indices(open).filter_map(|(at, sign)| {
+            let rest = line.get(at + sign.len()..)?;
+            rest.split_once(close).map(|(quoted, _)| quoted)
+        });
+        if let Some(quoted) = quoted.into_iter().find(|quoted| quoted.contains(['/', '.'])) {
             return Some(quoted);
         }
     }
@@ -148,6 +166,11 @@ mod tests {
         let outside = |name: &str| Some(format!("`{name}` is outside of what this session may change; writable: here"));
         let unreadable = |name: &str| outside(name).map(|hint| hint.replace("may change", "may read or change"));
         let network = Some(NO_NETWORK.to_owned());
+        let own_place = |name: &str| {
+            Some(format!(
+                "`{name}` lies in a directory of this session's own, which was empty when it began; what outlasts a session lies below here"
+            ))
+        };
         let cwds = [Path::new("/w/sub"), Path::new("/w/sub/deep/er")];
         let closed = |file: &Path| match file.file_name()?.to_str()? {
             ".env" => Some(vec!["secrets".to_owned()]),
@@ -162,6 +185,7 @@ mod tests {
             called: "here",
             refused: &["/bin/x"],
             peers: false,
+            scratch: &|file| file.starts_with("/tmp"),
             closed: &closed,
             stranger: &|file| file.ends_with("Makefile.old").then_some(1000),
         };
@@ -181,6 +205,9 @@ mod tests {
             ("touch: cannot touch '/t/s-1/mine': Permission denied", None),
             ("./x: 3: cannot create /t/new: Read-only file system", outside("/t/new")),
             ("make: *** Permission denied", None),
+            ("bash: /tmp/edit.py: No such file or directory", own_place("/tmp/edit.py")),
+            ("python3: can't open file '/tmp/edit.py': [Errno 2] No such file or directory", own_place("/tmp/edit.py")),
+            ("cat: /w/x: No such file or directory", None),
             ("PermissionError: [Errno 13] Permission denied: '.env'", is_closed(".env", "secrets")),
             ("cat: .env: Permission denied", is_closed(".env", "secrets")),
             ("cat: config/.env: Permission denied", is_closed("config/.env", "secrets")),
@@ -213,6 +240,7 @@ mod tests {
             called: "nothing",
             refused: &[],
             peers: false,
+            scratch: &|_| false,
             closed: &|_| None,
             stranger: &|_| None,
         };

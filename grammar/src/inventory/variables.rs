@@ -34,7 +34,12 @@ pub(super) fn run(name: &str, value: Option<&str>) -> Runs {
         return if variable.vouches(value) { Runs::Nothing } else { Runs::Unknown };
     }
     let code = variable.marks.iter().find_map(|mark| value.strip_prefix(mark.as_str())).unwrap_or(value);
-    if code.trim().is_empty() { Runs::Nothing } else { Runs::Code(code.to_owned()) }
+    match code.trim() {
+        "" => Runs::Nothing,
+        // A redirection into the file that is to be edited.
+        trimmed if variable.operand && trimmed.ends_with('>') => Runs::Code(format!("{trimmed} \"$1\"")),
+        _ => Runs::Code(code.to_owned()),
+    }
 }
 
 /// Whatever a makefile calls a variable by, make takes it from its environment and expands it.
@@ -62,6 +67,9 @@ struct Variable {
     marks: Vec<String>,
     #[serde(default)]
     expanded: bool,
+    /// The program puts a file behind it.
+    #[serde(default)]
+    operand: bool,
     #[serde(default)]
     words: Vec<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the table"))]
@@ -129,6 +137,8 @@ mod tests {
             ("PAGER", Some("rm x"), Runs::Code("rm x".to_owned())),
             ("AWS_PAGER", Some(""), Runs::Nothing),
             ("PAGER", None, Runs::Unknown),
+            ("GIT_SEQUENCE_EDITOR", Some("cat todo > "), Runs::Code("cat todo > \"$1\"".to_owned())),
+            ("PAGER", Some("cat >"), Runs::Code("cat >".to_owned())),
             ("LESSOPEN", Some("||-rm %s"), Runs::Code("rm %s".to_owned())),
             ("CARGO_TARGET_X86_RUNNER", Some("rm"), Runs::Code("rm".to_owned())),
             ("NAME", Some("rm x"), Runs::Nothing),

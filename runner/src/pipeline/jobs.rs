@@ -358,6 +358,10 @@ impl Pipeline {
             called: &called,
             refused: &refused,
             peers: denied.iter().any(|denied| !denied.peer.is_empty()),
+            scratch: &|file| {
+                let path = file.to_str().and_then(AbsolutePath::new);
+                path.is_some_and(|path| facts.scratch.holds(&path))
+            },
             closed: &closed,
             stranger: &stranger,
         };
