@@ -104,6 +104,10 @@ pub enum Reason {
     Changing,
     /// Another file system begins there.
     Mounted,
+    /// It has many more bytes than it takes on the disk, and would take them where it is copied to.
+    Sparse,
+    /// It lies in more directories than are looked through.
+    TooDeep,
 }
 
 impl Reason {
@@ -118,6 +122,8 @@ impl Reason {
             Self::Unreadable => "unreadable",
             Self::Changing => "changing",
             Self::Mounted => "mounted",
+            Self::Sparse => "sparse",
+            Self::TooDeep => "too-deep",
         }
     }
 }

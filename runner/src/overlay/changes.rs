@@ -21,6 +21,9 @@ use crate::checkpoint::tree::{Found, MAX_ENTRIES, Name, Reason, Stamp, Uncovered
 /// Directories below each other that are looked at.
 const MAX_DEPTH: usize = 200;
 
+/// Bytes of a file that may have holes.
+const MAX_HOLES: u64 = 256 << 20;
+
 /// What the kernel calls its own marks.
 const MARKS: &[u8] = b"user.overlay.";
 
@@ -114,6 +117,15 @@ impl Changes {
                 return Ok(());
             }
         }
+        if kind == FileType::RegularFile && is_sparse(&stat) {
+            self.left_out.push(Uncovered { name: path.clone(), why: Reason::Sparse });
+            return Ok(());
+        }
+        let deeper = depth.checked_sub(1);
+        if kind == FileType::Directory && deeper.is_none() {
+            self.left_out.push(Uncovered { name: path.clone(), why: Reason::TooDeep });
+            return Ok(());
+        }
         if kind != FileType::Symlink {
             // Without permission to read there are no marks to be read either: an attribute of a user's needs it.
             match open_below(inside, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty()) {
@@ -130,8 +142,7 @@ impl Changes {
         if kind != FileType::Directory {
             return Ok(());
         }
-        let depth = depth.checked_sub(1).ok_or(OverlayError::TooMany)?;
-        self.directory(&open_directory(inside, name).map_err(unread)?, path, depth)
+        self.directory(&open_directory(inside, name).map_err(unread)?, path, deeper.unwrap_or_default())
     }
 
     fn marked(&mut self, file: &OwnedFd, path: &[u8], kind: FileType) -> Result<(), OverlayError> {
@@ -152,6 +163,12 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// Whether less than half of a large file is on the disk (`truncate -s 8T`): a copy would hold the rest as well.
+fn is_sparse(stat: &Stat) -> bool {
+    let (Ok(size), Ok(blocks)) = (u64::try_from(stat.st_size), u64::try_from(stat.st_blocks)) else { return false };
+    size > MAX_HOLES && blocks.saturating_mul(512) < size / 2
 }
 
 fn is_whiteout(stat: &Stat) -> bool {
@@ -215,6 +232,23 @@ mod tests {
             mark(&directory, "opaque", b"y");
         }
         read(root.path()).unwrap();
+    }
+
+    /// Neither keeps the rest from being shown and applied.
+    #[test]
+    fn files_of_holes_and_bottomless_directories_are_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("file"), "a").unwrap();
+        for (name, size) in [("holes", MAX_HOLES + 1), ("small", MAX_HOLES)] {
+            fs::File::create(at(name)).unwrap().set_len(size).unwrap();
+        }
+        fs::create_dir_all(at(&vec!["d"; MAX_DEPTH + 9].join("/"))).unwrap();
+        let changes = read(root.path()).unwrap();
+        let mut left: Vec<_> = changes.left_out.iter().map(|left| (left.name.len(), left.why)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [(5, Reason::Sparse), (2 * MAX_DEPTH + 1, Reason::TooDeep)]);
+        assert!(changes.covers(b"file") && changes.covers(b"small") && !changes.covers(b"holes"));
     }
 
     #[test]
