@@ -1,10 +1,13 @@
 //! Finds every anchor of every rule in a text: decides where it is worth running a rule, and never what it says there.
 //!
-//! An anchor is entered into the [`Filter`] by those four of its bytes that are met least in ordinary output, and is
-//! compared as a whole where the filter says that they may stand.
+//! An anchor is entered into the [`Filter`] by those four of its bytes that are met least in ordinary output. Where the filter says
+//! that they may stand, an automaton of all anchors, each from those bytes on, tells which ones do; what stands before is compared.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+use aho_corasick::automaton::OverlappingState;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, StartKind};
 
 use super::Target;
 use super::filter::Filter;
@@ -13,38 +16,21 @@ use super::filter::Filter;
 const FREQUENT: &[u8] = b" etaoinsrlcdu/.pm-_0fh1g2b:3y4=w5v867k9\"'(),x#<>[]{}qjz+@$%&*!?~^|;\\`";
 /// How many of an anchor's bytes the filter knows.
 const WINDOW: usize = 4;
-/// How many of them choose the bucket.
-const PREFIX: u32 = 0x00ff_ffff;
-/// How many buckets there are, as a power of two.
-const BUCKETS: u32 = 12;
 
 /// The anchors of all rules.
 pub(super) struct Anchors {
     texts: Vec<Text>,
-    /// The windows, by bucket.
-    windows: Vec<Window>,
-    /// Where each bucket begins in `windows`, and at last where the last one ends.
-    buckets: Vec<u32>,
-    /// Texts that are too short for a bucket.
-    short: Vec<u32>,
+    /// Each text from its window on, by its number; none if it could not be made, and all texts are compared then.
+    automaton: Option<AhoCorasick>,
     longest: usize,
 }
 
 struct Text {
     bytes: Box<[u8]>,
+    /// How many of them stand before the window.
+    offset: usize,
     /// What they are the anchor of.
     targets: Box<[Target]>,
-}
-
-/// Four bytes of a text, or three if it has no more.
-#[derive(Clone, Copy)]
-struct Window {
-    key: u32,
-    /// The bits of the key that count.
-    mask: u32,
-    text: u32,
-    /// How many bytes of the text stand before.
-    offset: u32,
 }
 
 impl Anchors {
@@ -54,19 +40,20 @@ impl Anchors {
         for (target, anchor) in anchors {
             distinct.entry(anchor.to_ascii_lowercase()).or_default().push(target);
         }
-        let texts: Vec<Text> = distinct
-            .into_iter()
-            .map(|(bytes, targets)| Text { bytes: bytes.into(), targets: targets.into() })
-            .collect();
-        let numbered = || (0_u32..).zip(&texts);
-        let mut windows: Vec<Window> =
-            numbered().filter_map(|(number, text)| Window::of(number, &text.bytes)).collect();
-        windows.sort_by_key(|window| bucket(window.key));
-        let begin = |number| windows.partition_point(|window| bucket(window.key) < number);
-        let buckets = (0..=1 << BUCKETS).map(|number| u32::try_from(begin(number)).unwrap_or(u32::MAX)).collect();
-        let short = numbered().filter(|(_, text)| text.bytes.len() + 1 < WINDOW).map(|(number, _)| number).collect();
+        let text = |(bytes, targets): (Vec<u8>, Vec<Target>)| Text {
+            offset: rarest_window(&bytes),
+            bytes: bytes.into(),
+            targets: targets.into(),
+        };
+        let texts: Vec<Text> = distinct.into_iter().map(text).collect();
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .start_kind(StartKind::Anchored)
+            .build(texts.iter().map(Text::window))
+            .ok();
         let longest = texts.iter().map(|text| text.bytes.len()).max().unwrap_or(0);
-        Self { texts, windows, buckets, short, longest }
+        Self { texts, automaton, longest }
     }
 
     /// How many there are, those that rules share counted once.
@@ -81,61 +68,39 @@ impl Anchors {
 
     /// Enters them all.
     pub(super) fn enter_into(&self, filter: &mut Filter) {
-        for Text { bytes, .. } in &self.texts {
-            filter.enter(bytes.get(rarest_window(bytes)..).unwrap_or_default());
-        }
+        self.texts.iter().for_each(|text| filter.enter(text.window()));
     }
 
     /// Calls `found` for every anchor whose window begins at `place`, with what it stands for and where it stands.
     #[inline]
     pub(super) fn at(&self, text: &[u8], place: usize, mut found: impl FnMut(Target, Range<usize>)) {
-        let mut compare = |number: u32, offset: u32| {
-            let Some(Text { bytes, targets }) = self.texts.get(number as usize) else { return };
-            let Some(start) = place.checked_sub(offset as usize) else { return };
-            let range = start..start + bytes.len();
-            if text.get(range.clone()).is_some_and(|part| part.eq_ignore_ascii_case(bytes)) {
-                targets.iter().for_each(|&target| found(target, range.clone()));
+        let mut compare = |anchor: &Text| {
+            let Some(start) = place.checked_sub(anchor.offset) else { return };
+            let range = start..start + anchor.bytes.len();
+            if text.get(range.clone()).is_some_and(|part| part.eq_ignore_ascii_case(&anchor.bytes)) {
+                anchor.targets.iter().for_each(|&target| found(target, range.clone()));
             }
         };
-        let here = key(text.get(place..).unwrap_or_default());
-        let number = bucket(here) as usize;
-        let bounds = self.buckets.get(number).zip(self.buckets.get(number + 1));
-        let windows = bounds.and_then(|(&from, &to)| self.windows.get(from as usize..to as usize));
-        for window in windows.unwrap_or_default() {
-            if (here ^ window.key) & window.mask == 0 {
-                compare(window.text, window.offset);
+        let Some(automaton) = &self.automaton else { return self.texts.iter().for_each(compare) };
+        let input = Input::new(text.get(place..).unwrap_or_default()).anchored(Anchored::Yes);
+        let mut state = OverlappingState::start();
+        // An anchored search that begins with a new state does not fail.
+        while automaton.try_find_overlapping(input.clone(), &mut state).is_ok()
+            && let Some(hit) = state.get_match()
+        {
+            if hit.start() == 0
+                && let Some(anchor) = self.texts.get(hit.pattern().as_usize())
+            {
+                compare(anchor);
             }
         }
-        self.short.iter().for_each(|&number| compare(number, 0));
     }
 }
 
-impl Window {
-    fn of(text: u32, bytes: &[u8]) -> Option<Self> {
-        let offset = rarest_window(bytes);
-        let mask = match bytes.len() {
-            0..3 => return None,
-            3 => PREFIX,
-            _ => u32::MAX,
-        };
-        Some(Self { key: key(bytes.get(offset..)?), mask, text, offset: u32::try_from(offset).ok()? })
+impl Text {
+    fn window(&self) -> &[u8] {
+        self.bytes.get(self.offset..).unwrap_or_default()
     }
-}
-
-/// Four bytes, letter case left out. What the text lacks is nothing.
-#[inline]
-fn key(bytes: &[u8]) -> u32 {
-    let four = match bytes.first_chunk() {
-        Some(four) => *four,
-        None => std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0)),
-    };
-    u32::from_le_bytes(four) | u32::from_le_bytes([0x20; WINDOW])
-}
-
-/// The bucket of the windows that begin like this one.
-#[inline]
-fn bucket(key: u32) -> u32 {
-    (key & PREFIX).wrapping_mul(0x9e37_79b1) >> (u32::BITS - BUCKETS)
 }
 
 /// Where the four bytes begin that are met least. A shorter text is its own window.
@@ -154,7 +119,6 @@ fn frequency(byte: u8) -> usize {
 mod tests {
     use std::sync::LazyLock;
 
-    use aho_corasick::{AhoCorasick, AhoCorasickKind};
     use proptest::prelude::*;
 
     use super::super::rules::Rules;
@@ -205,8 +169,11 @@ mod tests {
                 text.extend(if upper { anchor.to_ascii_uppercase() } else { anchor.to_string() }.bytes());
                 text.extend(between.bytes());
             }
-            let anchors = Anchors::new(texts.iter().copied());
+            let mut anchors = Anchors::new(texts.iter().copied());
+            prop_assert!(anchors.automaton.is_some());
             prop_assert_eq!(found(&anchors, &text), expected(&texts, &text));
+            anchors.automaton = None;
+            prop_assert_eq!(found(&anchors, &text), expected(&texts, &text), "without an automaton");
         }
     }
 }
