@@ -488,6 +488,24 @@ fn what_an_earlier_command_has_made_is_moved_and_removed() {
     }
 }
 
+/// The workspace's own repository is covered from the second session on, whoever made it.
+#[test]
+fn what_is_at_the_top_of_the_workspace_stays_covered() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    world.write("work/change", "echo '[alias] x = !y' >> .git/config\n");
+    assert_eq!(world.run("git init -q .").code, Some(0));
+    let before = fs::read(world.path("work/.git/config")).expect("settings");
+    let ended = world.run("sh change");
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(fs::read(world.path("work/.git/config")).expect("settings"), before);
+    // Nor once the session lives long enough to be watched.
+    assert_ne!(world.run("sleep 0.2; sh change").code, Some(0));
+    assert_eq!(fs::read(world.path("work/.git/config")).expect("settings"), before);
+}
+
 /// What somebody else has changed since is theirs: no program of a session changes it.
 #[test]
 fn what_somebody_has_changed_since_is_covered_again() {

@@ -5,7 +5,8 @@
 //! package that brings such files. So a session leaves marks of what it has made when it ends, and the next ones cover none of that.
 //!
 //! A mark is of one file for good and of its state: whoever changes it from outside, or puts something into such a directory, makes it
-//! another one, which is covered again. Files that hold secrets have no marks.
+//! another one, which is covered again. Files that hold secrets have no marks. Nothing at the top of the workspace is left uncovered for
+//! its mark, for that is where a person works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -13,7 +14,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,9 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Entries of a directory that is marked, with those below it.
 const MAX_INSIDE: usize = 1_000;
+
+/// How long a directory is there in which marks count. Its time of birth is the kernel's, and no program can set it.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Bytes of a file that says where a repository is.
 const MAX_LINE: u64 = 4 << 10;
@@ -53,7 +57,7 @@ impl Earlier {
         Self { directory: Some(directory.to_owned()), read: Arc::default() }
     }
 
-    /// Whether a session has made what lies there, and nobody has changed it since.
+    /// Whether a session has made what lies there, not long ago, and nobody has changed it since.
     pub(super) fn has(&self, place: &Path) -> bool {
         let Some(directory) = &self.directory else { return false };
         let file = directory.join(NAME);
@@ -65,7 +69,7 @@ impl Earlier {
             let text = fs::read_to_string(&file).unwrap_or_default();
             *read = Read { from, marks: text.lines().map(str::to_owned).collect() };
         }
-        !read.marks.is_empty() && mark(place).is_some_and(|mark| read.marks.contains(&mark))
+        !read.marks.is_empty() && is_new(place) && mark(place).is_some_and(|mark| read.marks.contains(&mark))
     }
 
     /// Whether the repository of which this `.git` is a file, a worktree's or a submodule's, was made by a session.
@@ -106,6 +110,12 @@ fn shorten(path: &Path) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, kept)?;
     fs::rename(&new, path)
+}
+
+/// Whether the directory of what lies there was made not long ago.
+fn is_new(place: &Path) -> bool {
+    let born = place.parent().and_then(|above| above.symlink_metadata().ok()?.created().ok());
+    born.is_some_and(|born| born.elapsed().map_or(true, |age| age < LONGEST))
 }
 
 /// The mark of what lies there; none for what cannot be told for good, or is too much.
@@ -157,7 +167,7 @@ mod tests {
         fs::write(&file, "a").unwrap();
         fs::create_dir_all(hooks.join("below")).unwrap();
         fs::write(hooks.join("below/sample"), "a").unwrap();
-        assert!(!earlier.has(&file));
+        assert!(!earlier.has(&file) && is_new(&file) && !is_new(Path::new("/usr/bin")));
         earlier.add([file.clone(), hooks.clone(), work.path().join("none")].into_iter()).unwrap();
         // Another server reads the same.
         let other = Earlier::in_directory(kept.path());

@@ -267,11 +267,14 @@ impl Search<'_> {
             let length = if named { self.vocabulary.name_length(&path) } else { None };
             let mut cover = length.and_then(|_| self.cover_of(&path, open.granted, is_directory));
             // A worktree's or submodule's `.git` is a file that says where the hooks are.
-            if is_git && !is_directory && cover.is_none() && !self.earlier.has_repository_of(&place) {
+            let is_of_earlier = || !is_root && self.earlier.has_repository_of(&place);
+            if is_git && !is_directory && cover.is_none() && !is_of_earlier() {
                 cover = self.hooks_cover(&path, open.granted);
             }
-            // What an earlier session has made there may be removed.
-            if cover == Some(Cover::ReadOnly) && self.earlier.has(&place) {
+            // What an earlier session has made may be removed, but for what is the workspace's own.
+            let holder = place.ancestors().nth(length.unwrap_or(1)).unwrap_or(&open.place).to_owned();
+            let is_kept = self.begun.contains(&holder) && !is_of_worktree(&place, &holder);
+            if cover == Some(Cover::ReadOnly) && !is_kept && self.earlier.has(&place) {
                 cover = None;
             }
             if cover == Some(Cover::Hidden) && !is_directory && self.is_public(&place) {
@@ -284,8 +287,7 @@ impl Search<'_> {
                     Err(_) => return Listed::Hidden,
                 }
                 if cover == Cover::ReadOnly {
-                    let holder = place.ancestors().nth(length.unwrap_or(1)).unwrap_or(&open.place);
-                    self.holders.push((place.clone(), holder.to_owned()));
+                    self.holders.push((place.clone(), holder));
                 }
                 self.found.push(Mask { path: place.clone(), cover });
             }
@@ -296,9 +298,10 @@ impl Search<'_> {
                 self.waiting.push_back(Open { place, path, granted: open.granted });
             }
         }
+        let is_of_root = open.place.parent().is_some_and(|above| self.begun.contains(above));
         if in_git
             && !hooks
-            && !self.earlier.has(&open.place.join("config"))
+            && (is_of_root || !self.earlier.has(&open.place.join("config")))
             && self.hooks_cover(&open.path, open.granted) == Some(Cover::ReadOnly)
         {
             let place = open.place.join("hooks");
@@ -493,6 +496,11 @@ impl Search<'_> {
             Cover::Hidden => 2,
         }
     }
+}
+
+/// Whether something in a repository is a linked worktree's, which lies elsewhere and may be removed.
+pub(super) fn is_of_worktree(place: &Path, holder: &Path) -> bool {
+    place.strip_prefix(holder).is_ok_and(|rest| rest.starts_with(".git/worktrees"))
 }
 
 /// Without those that lie below a hidden one, each path once with the wider cover, outermost first.

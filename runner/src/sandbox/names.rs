@@ -273,7 +273,7 @@ impl Names {
         if file.is_some() && state.own.get(place) == file.as_ref() {
             return None;
         }
-        let own = cover == Cover::ReadOnly && self.earlier.has(place);
+        let own = cover == Cover::ReadOnly && !self.is_of_root(&path) && self.earlier.has(place);
         let own = own || state.announced.get_mut(place).is_some_and(|it| it.is_seen(file.as_ref()));
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
@@ -294,6 +294,16 @@ impl Names {
         }
         state.masked.insert(place.to_owned(), cover);
         Some(cover)
+    }
+
+    /// Whether a name that policy forbids is at the top of what a person works in.
+    fn is_of_root(&self, path: &AbsolutePath) -> bool {
+        let length = self.engine.vocabulary().name_length(path).and_then(|length| length.checked_sub(1));
+        let holder = length.and_then(|length| path.ancestors().nth(length));
+        holder.is_none_or(|holder| {
+            let (place, holder) = (Path::new(path.as_str()), Path::new(holder.as_str()));
+            self.is_root(holder) && !masks::is_of_worktree(place, holder)
+        })
     }
 
     /// The session ends: the next ones leave alone what it has made, and may remove it.
