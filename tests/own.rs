@@ -488,6 +488,26 @@ fn what_an_earlier_command_has_made_is_moved_and_removed() {
     }
 }
 
+/// A session's programs make anew what another session has made and removed while the first one lived.
+#[test]
+fn what_another_session_has_removed_is_made_anew() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let make = "git init -q copy && git -C copy status --short";
+    call(&mut server, "exec", &json!({ "command": "true", "session": session }));
+    for _ in 0..2 {
+        let beside = call(&mut server, "exec", &json!({ "command": format!("{make} && sleep 0.2 && rm -rf copy") }));
+        assert_eq!((&beside["exit_code"], &beside["stderr"]), (&json!(0), &Value::Null), "{beside}");
+        let own = format!("{make} && sleep 0.2 && git -C copy log 2>/dev/null; rm -rf copy && test ! -e copy");
+        let ran = call(&mut server, "exec", &json!({ "command": own, "session": session }));
+        assert_eq!((&ran["exit_code"], &ran["stderr"]), (&json!(0), &Value::Null), "{ran}");
+    }
+}
+
 /// The workspace's own repository is covered from the second session on, whoever made it.
 #[test]
 fn what_is_at_the_top_of_the_workspace_stays_covered() {

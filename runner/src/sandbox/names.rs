@@ -335,7 +335,7 @@ impl Names {
 
     /// Whether a mask keeps what is there from being changed.
     pub(super) fn is_kept(&self, place: &Path) -> bool {
-        self.state().masked.get(place) == Some(&Cover::ReadOnly)
+        self.state().masked.get(place) == Some(&Cover::ReadOnly) && place.symlink_metadata().is_ok()
     }
 
     /// Tells that what is there was not changed, and why.
@@ -392,6 +392,13 @@ impl Names {
         if !makes_nothing && let Some(policies) = refused() {
             (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
+        }
+        if !is_there {
+            // What a cover stood on is gone with all that it held: another session has removed what it had made. What comes now is new.
+            let mut state = self.state();
+            if matches!(state.masked.get(place), Some(Cover::ReadOnly | Cover::Pinned)) {
+                state.masked.remove(place);
+            }
         }
         let fits = place.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy()));
         if (fits && !is_there) || kind == Made::Moved {
