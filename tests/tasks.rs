@@ -311,7 +311,11 @@ fn a_task_asks_the_person_at_its_client() {
     let id = office.waiting(CAROL)[0]["id"].as_str().expect("an id").to_owned();
     office.world.write("etc/site/one.cedar", &one().replace("Publishing needs two", "Publishing needs one"));
     recorded(&office.world, "the reload", |line| line["kind"] == "policy_reload");
-    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(0));
+    until("withdrawal", || {
+        let waiting = office.waiting(CAROL);
+        if waiting.iter().all(|waiting| waiting["id"] != json!(id)) { Ok(()) } else { Err(waiting) }
+    });
+    assert_eq!(office.person(CAROL, &["approvals", "grant", &id, "--yes"]).code, Some(1));
     let asked = until("question", || {
         let told = get(&mut client, &both);
         if told["status"] == "input_required" { Ok(told) } else { Err(told) }

@@ -94,15 +94,20 @@ impl Desk {
     fn copy_pyenv(&self) {
         let (from, to) = (own_home().join(".pyenv"), self.path("home/.pyenv"));
         fs::create_dir(&to).expect("a directory");
-        for name in ["bin", "libexec", "pyenv.d", "plugins", "shims", "completions", "version"] {
+        for name in ["bin", "libexec", "pyenv.d", "plugins", "completions", "version"] {
             if from.join(name).exists() {
                 copy(&from.join(name), &to);
             }
         }
-        for shim in fs::read_dir(to.join("shims")).into_iter().flatten().flatten() {
-            let text = fs::read_to_string(shim.path()).expect("a script");
+        fs::create_dir(to.join("shims")).expect("a directory");
+        let shims = fs::read_dir(from.join("shims")).into_iter().flatten().flatten();
+        // pyenv makes one of a hidden name and removes it, whenever it looks for new ones.
+        for shim in shims.filter(|shim| !shim.file_name().to_string_lossy().starts_with('.')) {
+            let copy = to.join("shims").join(shim.file_name());
+            fs::copy(shim.path(), &copy).expect("a script");
+            let text = fs::read_to_string(&copy).expect("a script");
             let (from, to) = (from.display().to_string(), to.display().to_string());
-            fs::write(shim.path(), text.replace(&from, &to)).expect("written");
+            fs::write(copy, text.replace(&from, &to)).expect("written");
         }
     }
 
