@@ -95,7 +95,7 @@ impl Front {
         peer: &Peer,
         seat: &Seat,
     ) -> Result<Response<Body>, Infallible> {
-        let is_measured = !request.headers().contains_key(TRANSFER_ENCODING);
+        let is_measured = is_measured(request.headers());
         let mut response = match self.names.check(request.uri(), request.headers()) {
             Err(status) => refuse(&Refused::new(status, outsider(status))),
             Ok(page) => {
@@ -109,7 +109,7 @@ impl Front {
                 response
             }
         };
-        // Where the next head begins is known here only behind a body with a length: `strict.rs`.
+        // `strict.rs` finds the next head only behind a body whose length it has read.
         if !is_measured {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -141,11 +141,11 @@ impl Front {
         let room = principal.and_then(|principal| self.rooms.get(principal).ok_or(Refusal::Stranger));
         match room {
             Ok(room) => {
-                seat.is_known();
+                seat.set_known();
                 room.answer(request).await
             }
             Err(refusal) => {
-                seat.is_refused();
+                seat.set_refused();
                 let refused = self.refused(&refusal);
                 // Clients ask without a proof to be told which one is wanted.
                 if refusal != Refusal::NoProof {
@@ -229,6 +229,12 @@ impl Room {
     }
 }
 
+/// Whether `strict.rs` knows how long the body of such a request is.
+fn is_measured(headers: &HeaderMap) -> bool {
+    let is_number = |length: &HeaderValue| length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok());
+    !headers.contains_key(TRANSFER_ENCODING) && headers.get_all(CONTENT_LENGTH).iter().all(is_number)
+}
+
 /// The body of a request, read within its time and size, and JSON; and whether it wants a protocol session.
 async fn message(headers: &HeaderMap, body: Incoming) -> Result<(Bytes, bool), Refused> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -310,4 +316,22 @@ fn allowed() -> Response<Body> {
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_known_if_it_is_one_number() {
+        for (name, value, measured) in [
+            (CONTENT_TYPE, "text/plain", true),
+            (CONTENT_LENGTH, "5", true),
+            (CONTENT_LENGTH, "5, 5", false),
+            (TRANSFER_ENCODING, "chunked", false),
+        ] {
+            let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
+            assert_eq!(is_measured(&headers), measured, "{name}: {value}");
+        }
+    }
 }

@@ -153,7 +153,7 @@ impl Accepted {
         }
     }
 
-    /// Answers what is asked over it.
+    /// Serves the requests of this connection, after the TLS handshake if there is one.
     async fn attend(self, tls: Option<TlsAcceptor>, front: &Arc<Front>, seat: Seat, stopping: watch::Receiver<bool>) {
         match (self, tls) {
             (Self::Tcp(stream, address), None) => attend(stream, front, seat, somebody_at(address), stopping).await,

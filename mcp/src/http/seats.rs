@@ -1,8 +1,8 @@
 //! Which connections are kept where there are too many of them.
 //!
-//! A connection is a stranger's until a request over it has proven whose it is. Strangers have half of the places, and those of one
-//! address a quarter of that. Where others wait for a place, a stranger that has been refused gives up its own, and so does one
-//! that has asked nothing in [`TURN`]. So whoever can prove something gets in whatever strangers do, and is never put out for one.
+//! A connection is a stranger until a request over it has proven which principal it belongs to. Strangers get half of the places, and the
+//! strangers of one address get a quarter of that half. When another connection waits for a place, the server closes a stranger that it has
+//! refused, or one that has been open for [`TURN`] without a request that counts. It never closes a known connection for another one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -175,7 +175,7 @@ impl Drop for Waiting {
 
 impl Seat {
     /// A request over the connection has proven whose it is.
-    pub(super) fn is_known(&self) {
+    pub(super) fn set_known(&self) {
         let mut taken = self.seats.taken();
         if let Some(stranger) = taken.strangers.remove(&self.number) {
             taken.known.insert(self.number, stranger.keep);
@@ -185,7 +185,7 @@ impl Seat {
     }
 
     /// A request over the connection is refused for want of a proof.
-    pub(super) fn is_refused(&self) {
+    pub(super) fn set_refused(&self) {
         let mut taken = self.seats.taken();
         if let Some(stranger) = taken.strangers.get_mut(&self.number) {
             stranger.is_refused = true;
@@ -224,18 +224,18 @@ mod tests {
     fn strangers_give_up_their_places_once_they_had_their_turn() {
         let (seats, begin) = (Seats::new(16), Instant::now());
         let (known, mut known_ended) = seats.try_take(at(1), begin).unwrap();
-        known.is_known();
+        known.set_known();
         // Eight places are for strangers, two of them for one address.
         let (first, mut first_ended) = seats.try_take(at(2), begin).unwrap();
         let (_second, mut second_ended) = seats.try_take(at(2), begin).unwrap();
         assert!(seats.try_take(at(2), begin).is_none());
-        first.is_refused();
+        first.set_refused();
         let mut third = seats.try_take(at(2), begin).unwrap();
         assert!(is_out(&mut first_ended) && !is_out(&mut second_ended));
-        // The others are for whoever comes from elsewhere.
+        // Other addresses get the other six places.
         let others: Vec<_> = (3..9).map(|last| seats.try_take(at(last), begin).unwrap()).collect();
         assert!(seats.try_take(at(10), begin).is_none());
-        // Whoever says nothing has had its turn, the one of the busiest address first.
+        // After `TURN` a silent stranger is closed, one of the address with the most strangers first.
         let _last = seats.try_take(at(10), begin + TURN).unwrap();
         assert!(is_out(&mut second_ended) && !is_out(&mut third.1) && !is_out(&mut known_ended));
         drop(others);
@@ -247,7 +247,7 @@ mod tests {
         let known: Vec<_> = (0..2)
             .map(|last| {
                 let taken = seats.try_take(at(last), Instant::now()).unwrap();
-                taken.0.is_known();
+                taken.0.set_known();
                 taken
             })
             .collect();
@@ -263,10 +263,10 @@ mod tests {
     fn one_place_is_enough_to_be_served() {
         let (seats, begin) = (Seats::new(1), Instant::now());
         let (stranger, mut ended) = seats.try_take(at(1), begin).unwrap();
-        stranger.is_refused();
+        stranger.set_refused();
         let (seat, mut own) = seats.try_take(at(2), begin).unwrap();
         assert!(is_out(&mut ended) && !is_out(&mut own));
-        seat.is_known();
+        seat.set_known();
         assert!(seats.try_take(at(3), begin + TURN).is_none());
         drop(seat);
         assert!(seats.try_take(at(3), begin).is_some());
