@@ -9,13 +9,15 @@
 //! its mark, for that is where a person works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest as _, Sha256};
 
 /// Its name in the directory of the record.
@@ -69,25 +71,37 @@ impl Earlier {
             let text = fs::read_to_string(&file).unwrap_or_default();
             *read = Read { from, marks: text.lines().map(str::to_owned).collect() };
         }
-        !read.marks.is_empty() && is_new(place) && mark(place).is_some_and(|mark| read.marks.contains(&mark))
+        !read.marks.is_empty() && is_new(place) && found(place).is_some_and(|mark| read.marks.contains(&mark))
     }
 
     /// Whether the repository of which this `.git` is a file, a worktree's or a submodule's, was made by a session.
     pub(super) fn has_repository_of(&self, place: &Path) -> bool {
-        let mut text = String::new();
-        let read = File::open(place).and_then(|file| file.take(MAX_LINE).read_to_string(&mut text));
-        let named = read.ok().and_then(|_| text.strip_prefix("gitdir: "));
+        let text = line_of(place);
+        let named = text.as_ref().and_then(|text| text.strip_prefix("gitdir: "));
         let directory = named.zip(place.parent()).map(|(named, above)| above.join(named.trim_end()));
         directory.is_some_and(|directory| ["commondir", "config"].iter().any(|name| self.has(&directory.join(name))))
     }
 
-    /// Leaves marks of these.
+    /// Leaves marks of these, as far as they are what `is_own` takes them for and no link leads there: a link could lead to the work of
+    /// somebody else.
     ///
     /// # Errors
     /// They cannot be written: then later sessions cover what lies there.
-    pub(super) fn add(&self, places: impl Iterator<Item = PathBuf>) -> io::Result<()> {
+    pub(super) fn add<T>(
+        &self,
+        places: impl Iterator<Item = (PathBuf, T)>,
+        is_own: impl Fn(&T, &Metadata) -> bool,
+    ) -> io::Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        let marks: HashSet<Mark> = places.filter_map(|place| mark(&place)).collect();
+        let marked = |(place, known): (PathBuf, T)| {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let held = openat2(CWD, &place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+            // The file that is held, whatever has that name by now.
+            let held = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+            let about = held.metadata().ok()?;
+            is_own(&known, &about).then(|| mark(&held, &about)).flatten()
+        };
+        let marks: HashSet<Mark> = places.filter_map(marked).collect();
         if marks.is_empty() {
             return Ok(());
         }
@@ -115,19 +129,33 @@ fn shorten(path: &Path) -> io::Result<()> {
 /// Whether the directory of what lies there was made not long ago.
 fn is_new(place: &Path) -> bool {
     let born = place.parent().and_then(|above| above.symlink_metadata().ok()?.created().ok());
-    born.is_some_and(|born| born.elapsed().map_or(true, |age| age < LONGEST))
+    born.is_some_and(|born| born.elapsed().is_ok_and(|age| age < LONGEST))
 }
 
-/// The mark of what lies there; none for what cannot be told for good, or is too much.
-fn mark(place: &Path) -> Option<Mark> {
-    let about = place.symlink_metadata().ok()?;
+/// The beginning of a regular file; none for anything else, such as a pipe, which could keep the server waiting.
+fn line_of(place: &Path) -> Option<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(place).ok()?;
+    let mut text = String::new();
+    file.metadata().ok()?.is_file().then(|| file.take(MAX_LINE).read_to_string(&mut text))?.ok()?;
+    Some(text)
+}
+
+/// The mark of what lies there, which is no link.
+fn found(place: &Path) -> Option<Mark> {
+    mark(place, &place.symlink_metadata().ok()?)
+}
+
+/// The mark of a file or directory with these attributes; none for what cannot be told for good, or is too much.
+fn mark(place: &Path, about: &Metadata) -> Option<Mark> {
     let mut hash = Sha256::new();
-    note(&mut hash, Path::new(""), &about)?;
+    note(&mut hash, Path::new(""), about)?;
     if about.is_dir() {
         let mut open = VecDeque::from([PathBuf::new()]);
         let mut left = MAX_INSIDE;
         while let Some(inner) = open.pop_front() {
-            let mut names: Vec<_> = fs::read_dir(place.join(&inner)).ok()?.collect::<Result<_, _>>().ok()?;
+            let names = fs::read_dir(place.join(&inner)).ok()?.take(left + 1);
+            let mut names: Vec<_> = names.collect::<Result<_, _>>().ok()?;
             names.sort_by_key(fs::DirEntry::file_name);
             left = left.checked_sub(names.len())?;
             for entry in names {
@@ -168,7 +196,10 @@ mod tests {
         fs::create_dir_all(hooks.join("below")).unwrap();
         fs::write(hooks.join("below/sample"), "a").unwrap();
         assert!(!earlier.has(&file) && is_new(&file) && !is_new(Path::new("/usr/bin")));
-        earlier.add([file.clone(), hooks.clone(), work.path().join("none")].into_iter()).unwrap();
+        let all = [file.clone(), hooks.clone(), work.path().join("none")].map(|place| (place, ()));
+        earlier.add(all.clone().into_iter(), |(), _| false).unwrap();
+        assert!(!earlier.has(&file), "it is not what it is taken for");
+        earlier.add(all.into_iter(), |(), _| true).unwrap();
         // Another server reads the same.
         let other = Earlier::in_directory(kept.path());
         for earlier in [&earlier, &other] {
@@ -185,6 +216,33 @@ mod tests {
         assert!(!Earlier::default().has(&file));
     }
 
+    /// A session could let a link lead to the settings of a person's repository when it ends.
+    #[test]
+    fn no_mark_is_left_behind_a_link() {
+        let (kept, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let work = work.path().canonicalize().unwrap();
+        fs::create_dir(work.join("theirs")).unwrap();
+        fs::write(work.join("theirs/config"), "").unwrap();
+        std::os::unix::fs::symlink("theirs", work.join("own")).unwrap();
+        std::os::unix::fs::symlink("theirs/config", work.join("link")).unwrap();
+        let earlier = Earlier::in_directory(kept.path());
+        let places = ["own/config", "link"].map(|name| (work.join(name), ()));
+        earlier.add(places.into_iter(), |(), _| true).unwrap();
+        assert!(!earlier.has(&work.join("theirs/config")));
+    }
+
+    #[test]
+    fn what_a_session_has_made_keeps_no_server_waiting() {
+        let work = tempfile::tempdir().unwrap();
+        let pipe = work.path().join(".git");
+        rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(line_of(&pipe), None);
+        let many = work.path().join("many");
+        fs::create_dir(&many).unwrap();
+        (0..=MAX_INSIDE).for_each(|number| fs::write(many.join(number.to_string()), "").unwrap());
+        assert_eq!(found(&many), None);
+    }
+
     #[test]
     fn the_file_of_marks_has_an_end() {
         let kept = tempfile::tempdir().unwrap();
@@ -192,7 +250,7 @@ mod tests {
         let old: String = (0..20_000).map(|number| format!("{number:064}\n")).collect();
         fs::write(&file, old).unwrap();
         let earlier = Earlier::in_directory(kept.path());
-        earlier.add(std::iter::once(kept.path().to_owned())).unwrap();
+        earlier.add(std::iter::once((kept.path().canonicalize().unwrap(), ())), |(), _| true).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().count(), 10_001);
         assert!(text.starts_with(&format!("{:064}\n", 10_000)));

@@ -181,6 +181,11 @@ impl Announced {
     }
 }
 
+/// Whether nothing has this name. What cannot be looked at may be there.
+fn is_gone(place: &Path) -> bool {
+    place.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// Whether git itself makes this: the settings of a new repository, `commondir` of a new worktree, and what a new submodule has in
 /// `.git/modules` but for hooks that run. `named`: what policy speaks of, `rest` is its path from the directory of the repository; `place`
 /// is that or lies in it.
@@ -316,14 +321,12 @@ impl Names {
             }
         }
         let own: Vec<(PathBuf, File)> = self.state().own.iter().map(|(place, file)| (place.clone(), *file)).collect();
-        let is_own = |(place, file): &(PathBuf, File)| {
-            let is_read = || {
-                let path = AbsolutePath::new(&place.to_string_lossy())?;
-                self.cover(&path, place.is_dir())
-            };
-            File::at(place).is_ok_and(|found| found == *file) && is_read() == Some(Cover::ReadOnly)
+        let is_kept = |(place, _): &(PathBuf, File)| {
+            let path = AbsolutePath::new(&place.to_string_lossy());
+            path.and_then(|path| self.cover(&path, place.is_dir())) == Some(Cover::ReadOnly)
         };
-        if let Err(error) = self.earlier.add(own.into_iter().filter(is_own).map(|(place, _)| place)) {
+        let is_own = |file: &File, about: &Metadata| File::of(about) == *file;
+        if let Err(error) = self.earlier.add(own.into_iter().filter(is_kept), is_own) {
             tracing::warn!(%error, "what a session has made is not remembered: later ones cannot remove all of it");
         }
     }
@@ -335,7 +338,7 @@ impl Names {
 
     /// Whether a mask keeps what is there from being changed.
     pub(super) fn is_kept(&self, place: &Path) -> bool {
-        self.state().masked.get(place) == Some(&Cover::ReadOnly) && place.symlink_metadata().is_ok()
+        self.state().masked.get(place) == Some(&Cover::ReadOnly) && !is_gone(place)
     }
 
     /// Tells that what is there was not changed, and why.
@@ -393,7 +396,7 @@ impl Names {
             (self.tell)(Kept::File(place.to_owned(), policies));
             return Making::Refused;
         }
-        if !is_there {
+        if is_gone(place) {
             // What a cover stood on is gone with all that it held: another session has removed what it had made. What comes now is new.
             let mut state = self.state();
             if matches!(state.masked.get(place), Some(Cover::ReadOnly | Cover::Pinned)) {
