@@ -116,6 +116,47 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
     }
 }
 
+/// What git has set in an earlier command is the agent's, until a person sets it. What a person has set stays.
+#[test]
+fn what_git_has_set_it_may_change_and_take_away() {
+    let world = world();
+    let own = |command: &str| Ended::of(Command::new("sh").args(["-c", command]).current_dir(world.workspace()));
+    let ended =
+        own("git branch theirs && git config branch.theirs.remote up && git config branch.theirs.merge refs/heads/x");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let allowed = |command: &str| {
+        let ended = Ended::of(world.palisade().args(["check", command]));
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    };
+    for command in [
+        "git remote add fork https://example.com/fork",
+        "git remote set-url fork https://example.com/other",
+        "git remote rename fork mine",
+        "git remote remove mine",
+        "git config alias.st status",
+        "git config alias.st 'status -sb'",
+        "git config --unset alias.st",
+    ] {
+        allowed(command);
+    }
+    assert_eq!(setting(&world, "remote.mine.url") + &setting(&world, "remote.fork.url"), "");
+    let ended = own("git remote add fork https://example.com/other && git config alias.st 'status -sb'");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
+    for command in ["git remote remove fork", "git config alias.st log", "git branch --unset-upstream theirs"] {
+        let ended = world.run(command);
+        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+        assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
+    }
+    // What a branch follows goes where the branch goes.
+    allowed("git branch -m theirs renamed");
+    assert_eq!(setting(&world, "branch.renamed.merge"), "refs/heads/x");
+    allowed("git branch -D renamed");
+    assert_eq!(setting(&world, "branch.renamed.merge"), "");
+}
+
 /// A client keeps working trees among its own files. One of them is a workspace like any other, with settings of the client's in it.
 #[test]
 fn a_working_tree_of_a_client_is_a_workspace() {

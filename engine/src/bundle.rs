@@ -273,6 +273,7 @@ impl Bundle {
         let (schema, parsed) = (schema.map_err(BundleError::Schema)?, parsed?);
         validate(&schema, &parsed, &sources)?;
         let index = Index::new(&parsed.set, &schema).map_err(BundleError::Schema)?;
+        no_gain::take_apart(&index);
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
             actions: actions(&schema)?,

@@ -13,6 +13,7 @@
 //! Decided here: which programs are privileged, and when `noGain` is true. Not decided here: what follows from it, which the policies say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cedar_policy::{Effect, EntityUid, Policy};
 use palisade_grammar::OpaqueReason;
@@ -23,10 +24,14 @@ use crate::asked::Exec;
 use crate::facts::{Facts, Origin};
 use crate::indexed::Indexed;
 use crate::slice::Index;
+use crate::stack::DEEP;
 use crate::terms::uid;
 
 /// Actions whose context names the program that acts.
 const BY_PROGRAM: [&str; 5] = ["connect", "read", "write", "delete", "execute"];
+
+/// Those of them that are about files.
+const FILES: [&str; 4] = ["read", "write", "delete", "execute"];
 
 /// Attributes of a command that name the programs around it. A permit that reads them gives those programs a right of their own.
 const AROUND: [&str; 2] = ["startedBy", "wrappers"];
@@ -183,10 +188,32 @@ fn counts_open(facts: &Facts, in_text: bool) -> bool {
     facts.at_execve.as_ref().map_or(in_text, |at| !at.unconnected)
 }
 
+/// Takes the policies apart that [`Privileged::of`] and [`asks_about_trees`] look into, on two threads: Cedar needs as long for that as
+/// for reading them.
+pub(crate) fn take_apart(index: &Index) {
+    let naming = |action, names: &'static [&'static str]| about(index, action).filter(|policy| policy.may_name(names));
+    let by_program = BY_PROGRAM.into_iter().chain(["setEnv"]).flat_map(|action| naming(action, &["program"]));
+    let trees = FILES.into_iter().flat_map(|action| naming(action, &["contains"]));
+    let around = naming("exec", &AROUND).filter(|policy| policy.effect() == Effect::Permit);
+    let mut policies: Vec<&Indexed> = by_program.chain(trees).chain(around).collect();
+    policies.sort_unstable_by_key(|policy| std::ptr::from_ref(*policy));
+    policies.dedup_by_key(|policy| std::ptr::from_ref(*policy));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(policy) = policies.get(next.fetch_add(1, Ordering::Relaxed)) {
+            policy.json();
+        }
+    };
+    std::thread::scope(|scope| {
+        // Where no thread is to be had, this one does it all.
+        let _other = std::thread::Builder::new().stack_size(DEEP).spawn_scoped(scope, work);
+        work();
+    });
+}
+
 /// Whether some policy about files looks at what lies below a directory without giving way where the kernel holds the paths.
 pub(crate) fn asks_about_trees(index: &Index) -> bool {
-    let files = BY_PROGRAM.into_iter().filter(|action| *action != "connect");
-    let policies = files.flat_map(|action| about(index, action));
+    let policies = FILES.into_iter().flat_map(|action| about(index, action));
     policies.filter(|policy| policy.may_name(&["contains"])).any(|policy| {
         policy.json().is_none_or(|json| reads(json, &["contains"]) && !reads(json, &["noGain", "pathsHeld"]))
     })

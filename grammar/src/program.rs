@@ -676,6 +676,15 @@ impl<'t, 'a> Parse<'t, 'a> {
             self.at = self.args.len();
             return true;
         }
+        if role == Some(Role::Command)
+            && !self.entry.permute
+            && let Some(option) = arg.word.value.literal().and_then(|text| self.exact(text))
+            && option.role == Role::PosixShellCode
+        {
+            // Behind the first operand no other option is one.
+            self.choose(option, None, arg);
+            return false;
+        }
         if let Some(role @ (Role::Command | Role::CommandOrCode | Role::JoinedShellCode | Role::Jobs)) = role {
             let earlier = self.operands.iter().any(|operand| operand.count != Count::One);
             if earlier {
@@ -890,6 +899,10 @@ impl<'t, 'a> Parse<'t, 'a> {
         for (arg, roles) in operands.iter().zip(possible_roles(&slots, &operands)) {
             if self.named(arg) {
                 continue;
+            }
+            if roles.is_empty() && !slots.is_empty() && self.reading.opaque.is_empty() {
+                let detail = format!("`{}` takes no further word here, as far as is known", self.program());
+                self.note(OpaqueReason::UnknownOption, arg, &detail);
             }
             for role in roles {
                 self.apply(role, arg, tree);
@@ -1123,6 +1136,11 @@ impl<'t, 'a> Parse<'t, 'a> {
             Bond::OptionPaths(name) => {
                 let values = invocation.options.get(name);
                 self.args.iter().all(is_literal) && values.is_some_and(|values| values.iter().all(path))
+            }
+            Bond::OptionPlaces(name) => {
+                let values = invocation.options.get(name);
+                let is_place = |value: &String| !value.is_empty() && !value.contains(':');
+                self.args.iter().all(is_literal) && values.is_some_and(|values| values.iter().all(is_place))
             }
             Bond::NoOperand => self.operands.is_empty(),
             Bond::Paths => operands(&is_path),

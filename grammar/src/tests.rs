@@ -95,6 +95,11 @@ fn examples_of_the_tables() {
                 differs("effects", effects(&inventory), said.join(", "));
             }
             let first = inventory.commands().first().map(|command| command.invocation.clone()).unwrap_or_default();
+            if let Some(said) = &example.sets {
+                let set = inventory.commands().iter().flat_map(|command| &command.assignments);
+                let names: Vec<&str> = set.map(|assignment| assignment.name.as_str()).collect();
+                differs("sets", names.join(" "), said.join(" "));
+            }
             if let Some(said) = &example.flags {
                 differs("flags", format!("{:?}", first.flags), format!("{:?}", said.iter().collect::<BTreeSet<_>>()));
             }

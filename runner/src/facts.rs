@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
+use crate::sandbox::earlier::Earlier;
 use crate::sandbox::plan::Promise;
 use crate::sandbox::{NPM_SETTINGS, is_own, public_content};
 use crate::transport::remote::View;
@@ -75,6 +76,8 @@ pub struct Surroundings {
     pub at_target: bool,
     /// Where policies read the time of day and the day of the week.
     pub zone: Zone,
+    /// What earlier sessions have made under names that other programs read later.
+    pub earlier: Earlier,
 }
 
 /// The file system at the other end of a transport.
@@ -144,6 +147,7 @@ impl Surroundings {
             elsewhere: Some(FarNames(view)),
             at_target: false,
             zone: self.zone.clone(),
+            earlier: Earlier::default(),
         }
     }
 
@@ -223,6 +227,7 @@ impl Surroundings {
                 let of_own = || sets_up_own(occasion, command, index, directory.as_ref());
                 if settings::are_left_to_the_guard(
                     occasion,
+                    &self.earlier,
                     command,
                     index,
                     directory.as_ref().filter(|_| looks && !links),
@@ -919,6 +924,7 @@ mod tests {
             elsewhere: None,
             at_target: false,
             zone: Zone::default(),
+            earlier: Earlier::default(),
         };
         assert!(surroundings.is_installed(&place("/usr/bin/env")));
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");

@@ -23,6 +23,19 @@ impl Parse<'_, '_> {
         {
             return; // no file: what is at its other end is listed by itself
         }
+        let unquoted = match &arg.word.value {
+            Value::Literal(text) => text.contains('\\'),
+            Value::Home(_) | Value::Pipe { .. } | Value::Below(_) | Value::Pattern { .. } => false,
+            Value::Dynamic { .. } => true,
+        };
+        if self.entry.unquotes && unquoted && matches!(role, Role::ReadTree | Role::DeleteTree) {
+            // `\057` in it is a slash.
+            return self.effect(
+                if role == Role::ReadTree { EffectKind::Read } else { EffectKind::Delete },
+                &unknown(arg),
+                true,
+            );
+        }
         match role {
             Role::Data
             | Role::TypedCode
@@ -293,7 +306,14 @@ impl Parse<'_, '_> {
         let is_array = ["-a", "-A"].iter().any(|flag| self.reading.invocation.flags.contains(*flag));
         let unknown = arg.word.value.literal().is_none();
         match (assigned, &arg.word.value) {
-            (None, Value::Literal(_)) if named && rest.is_empty() => {}
+            (None, Value::Literal(_)) if named && rest.is_empty() => {
+                // A variable of a function begins without a value, whatever one of its name had.
+                let flags = &self.reading.invocation.flags;
+                let other = ["-a", "-A", "-p", "-f", "-F", "-g"].iter().any(|flag| flags.contains(*flag));
+                if self.entry.own_variables && !other {
+                    self.assign(arg, name.to_owned(), Value::Literal(String::new()));
+                }
+            }
             (Some(value), _)
                 if named && (value.trim_start().starts_with('(') || is_array && unknown && value.trim().is_empty()) =>
             {

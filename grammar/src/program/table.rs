@@ -115,6 +115,10 @@ pub(crate) struct Entry {
     pub(crate) numeric: bool,
     /// Options may begin with `+`.
     pub(crate) plus: bool,
+    /// In names of files a backslash stands before the digits of a byte.
+    pub(crate) unquotes: bool,
+    /// A variable without a value begins without one, whatever another one of its name has.
+    pub(crate) own_variables: bool,
     /// The first word may be options without a dash (`tar xzf`).
     pub(crate) bundled: bool,
     /// `-` is standard input or output, not a file.
@@ -194,6 +198,8 @@ impl Default for Entry {
             permute: true,
             numeric: false,
             plus: false,
+            unquotes: false,
+            own_variables: false,
             bundled: false,
             dash_is_stdio: false,
             leading_assignments: false,
@@ -335,6 +341,8 @@ pub(crate) enum Bond {
     Without(String),
     /// `--editable=@path`: this option is there, and names nothing but local paths.
     OptionPaths(String),
+    /// `--editable=@no-url`: this option is there, and none of its values can be a URL.
+    OptionPlaces(String),
     /// `@none`: there is no operand.
     NoOperand,
     /// `@path`: there are operands, all of them local paths.
@@ -353,12 +361,19 @@ impl From<String> for Bond {
             "@path" => Self::Paths,
             "@wheel" => Self::Wheels,
             "@no-url" => Self::NoUrl,
-            written => match (written.strip_prefix('^'), written.strip_prefix('!'), written.strip_suffix("=@path")) {
-                (Some(word), ..) => Self::Word(of(word)),
-                (_, Some(option), _) => Self::Without(of(option)),
-                (.., Some(option)) => Self::OptionPaths(of(option)),
-                _ => Self::Option(text),
-            },
+            written => {
+                if let Some(word) = written.strip_prefix('^') {
+                    Self::Word(of(word))
+                } else if let Some(option) = written.strip_prefix('!') {
+                    Self::Without(of(option))
+                } else if let Some(option) = written.strip_suffix("=@path") {
+                    Self::OptionPaths(of(option))
+                } else if let Some(option) = written.strip_suffix("=@no-url") {
+                    Self::OptionPlaces(of(option))
+                } else {
+                    Self::Option(text)
+                }
+            }
         }
     }
 }
@@ -367,7 +382,7 @@ impl Bond {
     /// The option that it speaks of.
     fn option(&self) -> Option<&str> {
         match self {
-            Self::Option(name) | Self::Without(name) | Self::OptionPaths(name) => Some(name),
+            Self::Option(name) | Self::Without(name) | Self::OptionPaths(name) | Self::OptionPlaces(name) => Some(name),
             Self::Word(_) | Self::NoOperand | Self::Paths | Self::Wheels | Self::NoUrl => None,
         }
     }
@@ -890,6 +905,8 @@ pub(crate) struct Example {
     pub(crate) runs: Vec<String>,
     /// Effects of all commands in order: `read x`, `delete-tree y`, `connect host:22`.
     pub(crate) effects: Option<Vec<String>>,
+    /// Variables that the commands set, in order.
+    pub(crate) sets: Option<Vec<String>>,
     /// Flags of the first command.
     pub(crate) flags: Option<Vec<String>>,
     /// Groups of the first command.

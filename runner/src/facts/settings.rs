@@ -7,7 +7,8 @@ use palisade_engine::{AbsolutePath, may_change_settings};
 use palisade_grammar::Command;
 
 use super::{Occasion, is_held, repository};
-use crate::sandbox::git_config::{Change, refuses};
+use crate::sandbox::earlier::Earlier;
+use crate::sandbox::git_config::{Around, Change, has_branch, refuses};
 use crate::sandbox::names::is_beyond;
 
 /// Whether an effect is a change of a repository's settings that the text is not judged by, and that the guard does not surely
@@ -15,6 +16,7 @@ use crate::sandbox::names::is_beyond;
 /// that can be looked at.
 pub(super) fn are_left_to_the_guard(
     occasion: &Occasion,
+    earlier: &Earlier,
     command: &Command,
     effect: usize,
     directory: Option<&AbsolutePath>,
@@ -24,9 +26,14 @@ pub(super) fn are_left_to_the_guard(
         return may_change_settings(command, effect, held);
     }
     let file = directory.and_then(repository::settings);
-    !file
-        .zip(changes(command))
-        .is_some_and(|(file, changes)| refuses(&file, &changes, |place| is_beyond(&occasion.scratch, place)))
+    !file.zip(changes(command)).is_some_and(|(file, changes)| {
+        let around = Around {
+            is_beyond: &|place| is_beyond(&occasion.scratch, place),
+            is_of_session: &|name, value| earlier.has_set(&file, name, value),
+            has_branch: &|branch| has_branch(&file, branch),
+        };
+        refuses(&file, &changes, &around)
+    })
 }
 
 fn subcommand(command: &Command) -> &str {

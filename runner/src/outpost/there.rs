@@ -198,6 +198,7 @@ impl Station {
             elsewhere: None,
             at_target: true,
             zone: zone(&init)?,
+            earlier: Earlier::default(),
         };
         // Nothing keeps masks on here while a session lives, so that a rule by name is held only where the settings accept that.
         let paths_held = init.level != Level::Compat && probe().mounts && engine.paths_held_without_masks(&init.accept);

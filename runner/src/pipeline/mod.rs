@@ -121,8 +121,6 @@ pub struct Settings {
     pub approvals_expire: Duration,
     /// Where yeses are kept that hold for longer than a session; none: in memory, as those of sessions are.
     pub remembered: Option<crate::remembered::Remembered>,
-    /// What earlier sessions have made under names that other programs read later.
-    pub earlier: crate::sandbox::earlier::Earlier,
     /// The roles of people, for those who look after agents.
     pub people: People,
     /// The verb that Palisade was started with, for the record.

@@ -37,7 +37,7 @@ impl Plans {
     ) -> Result<SandboxPlan, Hole> {
         let from = origin(engine, facts);
         let rights = wider(self.rights(engine, facts, from), extra);
-        plan::with_own(engine, facts, &rights, settings.level, settings.limits, &settings.earlier)
+        plan::with_own(engine, facts, &rights, settings.level, settings.limits, &settings.surroundings.earlier)
     }
 
     /// What policy forbids below what is opened, and nothing could keep from a session that has it.

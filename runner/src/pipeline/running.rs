@@ -413,9 +413,15 @@ impl Pipeline {
             }
         });
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
-        probe()
-            .mounts
-            .then(|| Arc::new(Names::of(self.settings.engine.now(), facts, plan, self.settings.earlier.clone(), tell)))
+        probe().mounts.then(|| {
+            Arc::new(Names::of(
+                self.settings.engine.now(),
+                facts,
+                plan,
+                self.settings.surroundings.earlier.clone(),
+                tell,
+            ))
+        })
     }
 
     /// What decides on the connections of a session under this plan, if it can have any.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aho_corasick::automaton::OverlappingState;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, StartKind};
@@ -16,12 +18,16 @@ use super::filter::Filter;
 const FREQUENT: &[u8] = b" etaoinsrlcdu/.pm-_0fh1g2b:3y4=w5v867k9\"'(),x#<>[]{}qjz+@$%&*!?~^|;\\`";
 /// How many of an anchor's bytes the filter knows.
 const WINDOW: usize = 4;
+/// So many places are looked at by comparing each text, which takes less time than making the automaton.
+const FEW: usize = 64;
 
 /// The anchors of all rules.
 pub(super) struct Anchors {
     texts: Vec<Text>,
-    /// Each text from its window on, by its number; none if it could not be made, and all texts are compared then.
-    automaton: Option<AhoCorasick>,
+    /// Each text from its window on, by its number; none if it could not be made. It is made once [`FEW`] places have been looked at.
+    automaton: OnceLock<Option<AhoCorasick>>,
+    /// How many places have been looked at without it.
+    looked: AtomicUsize,
     longest: usize,
 }
 
@@ -46,14 +52,8 @@ impl Anchors {
             targets: targets.into(),
         };
         let texts: Vec<Text> = distinct.into_iter().map(text).collect();
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .start_kind(StartKind::Anchored)
-            .build(texts.iter().map(Text::window))
-            .ok();
         let longest = texts.iter().map(|text| text.bytes.len()).max().unwrap_or(0);
-        Self { texts, automaton, longest }
+        Self { texts, automaton: OnceLock::new(), looked: AtomicUsize::new(0), longest }
     }
 
     /// How many there are, those that rules share counted once.
@@ -71,6 +71,16 @@ impl Anchors {
         self.texts.iter().for_each(|text| filter.enter(text.window()));
     }
 
+    /// None where each text is to be compared instead.
+    #[inline]
+    fn automaton(&self) -> Option<&AhoCorasick> {
+        match self.automaton.get() {
+            Some(made) => made.as_ref(),
+            None if self.looked.fetch_add(1, Ordering::Relaxed) < FEW => None,
+            None => self.automaton.get_or_init(|| automaton(&self.texts)).as_ref(),
+        }
+    }
+
     /// Calls `found` for every anchor whose window begins at `place`, with what it stands for and where it stands.
     #[inline]
     pub(super) fn at(&self, text: &[u8], place: usize, mut found: impl FnMut(Target, Range<usize>)) {
@@ -81,7 +91,7 @@ impl Anchors {
                 anchor.targets.iter().for_each(|&target| found(target, range.clone()));
             }
         };
-        let Some(automaton) = &self.automaton else { return self.texts.iter().for_each(compare) };
+        let Some(automaton) = self.automaton() else { return self.texts.iter().for_each(compare) };
         let input = Input::new(text.get(place..).unwrap_or_default()).anchored(Anchored::Yes);
         let mut state = OverlappingState::start();
         // An anchored search that begins with a new state does not fail.
@@ -95,6 +105,15 @@ impl Anchors {
             }
         }
     }
+}
+
+fn automaton(texts: &[Text]) -> Option<AhoCorasick> {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
+        .start_kind(StartKind::Anchored)
+        .build(texts.iter().map(Text::window))
+        .ok()
 }
 
 impl Text {
@@ -170,9 +189,11 @@ mod tests {
                 text.extend(between.bytes());
             }
             let mut anchors = Anchors::new(texts.iter().copied());
-            prop_assert!(anchors.automaton.is_some());
-            prop_assert_eq!(found(&anchors, &text), expected(&texts, &text));
-            anchors.automaton = None;
+            prop_assert_eq!(found(&anchors, &text), expected(&texts, &text), "at the first places");
+            anchors.automaton = OnceLock::from(automaton(&anchors.texts));
+            prop_assert!(anchors.automaton().is_some());
+            prop_assert_eq!(found(&anchors, &text), expected(&texts, &text), "by the automaton");
+            anchors.automaton = OnceLock::from(None);
             prop_assert_eq!(found(&anchors, &text), expected(&texts, &text), "without an automaton");
         }
     }

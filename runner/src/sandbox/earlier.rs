@@ -7,6 +7,8 @@
 //! A mark is of one file for good and of its state: whoever changes it from outside, or puts something into such a directory, makes it
 //! another one, which is covered again. Files that hold secrets have no marks. Nothing at the top of the workspace is left uncovered for
 //! its mark, for that is where a person works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
+//!
+//! Of a repository that a person has made, a mark can be of one setting: the guard lets git change what git has set in a session.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, Metadata, OpenOptions};
@@ -35,6 +37,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Bytes of a file that says where a repository is.
 const MAX_LINE: u64 = 4 << 10;
 
+/// Stands before a mark that counts no longer.
+const TAKEN_BACK: char = '-';
+
 /// One file in one state: a SHA-256, in hexadecimal digits.
 type Mark = String;
 
@@ -61,6 +66,15 @@ impl Earlier {
 
     /// Whether a session has made what lies there, not long ago, and nobody has changed it since.
     pub(super) fn has(&self, place: &Path) -> bool {
+        self.has_mark(|| is_new(place).then(|| found(place)).flatten())
+    }
+
+    /// Whether a session has given a setting of the repository with this file of settings this value.
+    pub(crate) fn has_set(&self, file: &Path, name: &str, value: &str) -> bool {
+        self.has_mark(|| setting(file, name, value))
+    }
+
+    fn has_mark(&self, mark: impl FnOnce() -> Option<Mark>) -> bool {
         let Some(directory) = &self.directory else { return false };
         let file = directory.join(NAME);
         let Ok(about) = file.metadata() else { return false };
@@ -69,9 +83,16 @@ impl Earlier {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if read.from != from {
             let text = fs::read_to_string(&file).unwrap_or_default();
-            *read = Read { from, marks: text.lines().map(str::to_owned).collect() };
+            let mut marks = HashSet::new();
+            for line in text.lines() {
+                match line.strip_prefix(TAKEN_BACK) {
+                    Some(mark) => _ = marks.remove(mark),
+                    None => _ = marks.insert(line.to_owned()),
+                }
+            }
+            *read = Read { from, marks };
         }
-        !read.marks.is_empty() && is_new(place) && found(place).is_some_and(|mark| read.marks.contains(&mark))
+        !read.marks.is_empty() && mark().is_some_and(|mark| read.marks.contains(&mark))
     }
 
     /// Whether the repository of which this `.git` is a file, a worktree's or a submodule's, was made by a session.
@@ -92,7 +113,6 @@ impl Earlier {
         places: impl Iterator<Item = (PathBuf, T)>,
         is_own: impl Fn(&T, &Metadata) -> bool,
     ) -> io::Result<()> {
-        let Some(directory) = &self.directory else { return Ok(()) };
         let marked = |(place, known): (PathBuf, T)| {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             let held = openat2(CWD, &place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
@@ -102,9 +122,29 @@ impl Earlier {
             is_own(&known, &about).then(|| mark(&held, &about)).flatten()
         };
         let marks: HashSet<Mark> = places.filter_map(marked).collect();
-        if marks.is_empty() {
-            return Ok(());
-        }
+        self.leave(&marks.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Leaves marks of settings of the repository with this file of settings, and takes back those of what is `unset`: a person may set
+    /// the same.
+    ///
+    /// # Errors
+    /// They cannot be written: then later commands keep what this one has set.
+    pub(super) fn add_settings(
+        &self,
+        file: &Path,
+        set: &[(String, String)],
+        unset: &[(String, String)],
+    ) -> io::Result<()> {
+        let marks = |settings: &[(String, String)]| -> Vec<Mark> {
+            settings.iter().filter_map(|(name, value)| setting(file, name, value)).collect()
+        };
+        let taken_back = marks(unset).into_iter().map(|mark| format!("{TAKEN_BACK}{mark}"));
+        self.leave(&taken_back.chain(marks(set)).collect::<Vec<_>>())
+    }
+
+    fn leave(&self, marks: &[Mark]) -> io::Result<()> {
+        let Some(directory) = self.directory.as_ref().filter(|_| !marks.is_empty()) else { return Ok(()) };
         let path = directory.join(NAME);
         shorten(&path)?;
         let lines: String = marks.iter().map(|mark| format!("{mark}\n")).collect();
@@ -170,7 +210,21 @@ fn mark(place: &Path, about: &Metadata) -> Option<Mark> {
     } else if !about.is_file() {
         return None;
     }
-    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(digits(hash))
+}
+
+/// The mark of a setting: of the directory that holds the file of settings, since git makes that file anew for each change.
+fn setting(file: &Path, name: &str, value: &str) -> Option<Mark> {
+    let mut hash = Sha256::new();
+    let about = file.parent()?.symlink_metadata().ok()?;
+    let born = about.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    hash.update(format!("setting {:?} {:?}\0", (about.dev(), about.ino(), born.as_nanos()), file.file_name()?));
+    hash.update(format!("{name}\0{value}\0"));
+    Some(digits(hash))
+}
+
+fn digits(hash: Sha256) -> Mark {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Takes one file in: a number that is given out again comes with another time of birth, and each change with another time.
@@ -214,6 +268,34 @@ mod tests {
         fs::write(hooks.join("below/sample"), "b").unwrap();
         assert!(!earlier.has(&hooks), "what lies in it was changed");
         assert!(!Earlier::default().has(&file));
+    }
+
+    #[test]
+    fn a_mark_of_a_setting_is_of_one_value_in_one_repository() {
+        let (kept, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let earlier = Earlier::in_directory(kept.path());
+        let file = work.path().join("a/config");
+        fs::create_dir_all(work.path().join("a")).unwrap();
+        fs::create_dir_all(work.path().join("b")).unwrap();
+        let set = |value: &str| vec![("remote.p.url".to_owned(), value.to_owned())];
+        earlier.add_settings(&file, &set("https://h/p"), &[]).unwrap();
+        assert!(earlier.has_set(&file, "remote.p.url", "https://h/p"));
+        for (file, name, value) in [
+            (&file, "remote.p.url", "https://h/q"),
+            (&file, "remote.q.url", "https://h/p"),
+            (&work.path().join("b/config"), "remote.p.url", "https://h/p"),
+        ] {
+            assert!(!earlier.has_set(file, name, value), "{} {name} {value}", file.display());
+        }
+        fs::rename(work.path().join("a"), work.path().join("old")).unwrap();
+        fs::create_dir(work.path().join("a")).unwrap();
+        assert!(!earlier.has_set(&file, "remote.p.url", "https://h/p"), "it is another repository");
+        assert!(earlier.has_set(&work.path().join("old/config"), "remote.p.url", "https://h/p"), "it was moved");
+        earlier.add_settings(&work.path().join("old/config"), &[], &set("https://h/p")).unwrap();
+        let old = work.path().join("old/config");
+        assert!(!earlier.has_set(&old, "remote.p.url", "https://h/p"), "it is taken back");
+        earlier.add_settings(&old, &set("https://h/p"), &[]).unwrap();
+        assert!(earlier.has_set(&old, "remote.p.url", "https://h/p"), "it is set anew");
     }
 
     /// A session could let a link lead to the settings of a person's repository when it ends.

@@ -27,6 +27,28 @@ use super::git_settings;
 /// The longest file of settings that is carried over, in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// Flags of a file that a session may have replaced by a pipe.
+const QUIET: c_int = libc::O_CLOEXEC | libc::O_NONBLOCK;
+
+/// The values of each setting, by its name.
+type Settings = BTreeMap<String, Vec<Option<String>>>;
+
+/// A file of settings after a change.
+#[derive(Debug, PartialEq, Eq)]
+struct Merged {
+    text: Vec<u8>,
+    difference: Difference,
+}
+
+/// Settings with their values.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// Those that are new.
+    pub(super) set: Vec<(String, String)>,
+    /// Those that are gone.
+    pub(super) unset: Vec<(String, String)>,
+}
+
 /// Whether this is a file of settings: a repository's, or a submodule's.
 pub(super) fn is_named(place: &Path) -> bool {
     let of_module = || {
@@ -42,8 +64,8 @@ pub(super) fn is_named(place: &Path) -> bool {
 /// # Errors
 /// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
 ///
-/// `is_beyond` tells whether nothing is at a path for those outside, and no session makes anything there for them.
-pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> bool) -> Result<(), c_int> {
+/// Returns what that has changed.
+pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Result<Difference, c_int> {
     let refused = |_| libc::EACCES;
     let lock = PathBuf::from(format!("{}.lock", place.display()));
     let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
@@ -52,19 +74,60 @@ pub(super) fn take_over(thread: i32, place: &Path, is_beyond: impl Fn(&Path) -> 
     let file =
         openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
     let present = text_of(&file).map_err(refused)?;
-    let merged = merged(&present, &written, is_beyond).map_err(refused)?.ok_or(libc::EACCES)?;
+    let merged = merged(&present, &written, around).map_err(refused)?.ok_or(libc::EACCES)?;
     // In place: a new file would come out from under the masks of all sessions.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
     let save = |open: &mut File| {
-        open.write_all(&merged)?;
-        open.set_len(u64::try_from(merged.len()).unwrap_or(u64::MAX))?;
+        open.write_all(&merged.text)?;
+        open.set_len(u64::try_from(merged.text.len()).unwrap_or(u64::MAX))?;
         open.sync_data()
     };
     save(&mut open).map_err(super::execution::number)?;
     // git takes its lock for gone; one that cannot be removed stops the next writer, who says so.
     let _removed = fs::remove_file(&lock);
-    Ok(())
+    Ok(merged.difference)
+}
+
+/// What is known of a repository besides its settings.
+pub(crate) struct Around<'a> {
+    /// Whether nothing is at a path for those outside, and no session makes anything there for them.
+    pub(crate) is_beyond: &'a dyn Fn(&Path) -> bool,
+    /// Whether a session, this or another, has given a setting this value.
+    pub(crate) is_of_session: &'a dyn Fn(&str, &str) -> bool,
+    /// Whether there is a branch of this name.
+    pub(crate) has_branch: &'a dyn Fn(&str) -> bool,
+}
+
+impl Around<'_> {
+    /// Whether sessions have given a setting all of these values.
+    fn are_of_session(&self, name: &str, values: &[Option<String>]) -> bool {
+        values.iter().all(|value| value.as_deref().is_some_and(|value| (self.is_of_session)(name, value)))
+    }
+
+    /// Whether sessions have made a remote: its name and all that is said of it.
+    fn made_remote(&self, settings: &Settings, remote: &str) -> bool {
+        let section = format!("remote.{remote}.");
+        let mut about = settings.iter().filter(|(name, _)| name.starts_with(&section));
+        about.all(|(name, values)| self.are_of_session(name, values))
+    }
+}
+
+/// Whether the repository whose settings this file has may have a branch of this name; so it is where that cannot be told.
+pub(crate) fn has_branch(file: &Path, name: &str) -> bool {
+    let Some(repository) = file.parent() else { return true };
+    // git-update-ref(1): a name is a path below `refs/heads`, or a line of the file of packed ones. Other formats have neither.
+    if name.split('/').any(|part| ["", ".", ".."].contains(&part)) || repository.join("reftable").exists() {
+        return true;
+    }
+    let wanted = format!("refs/heads/{name}");
+    let is_packed = |text: String| text.lines().any(|line| line.split(' ').nth(1) == Some(wanted.as_str()));
+    let packed = match OpenOptions::new().read(true).custom_flags(QUIET).open(repository.join("packed-refs")) {
+        Ok(file) => text_of(&file).and_then(|text| String::from_utf8(text).map_err(io::Error::other)).map(is_packed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    repository.join(&wanted).symlink_metadata().is_ok() || packed.unwrap_or(true)
 }
 
 /// What a command of git does to the settings of a repository.
@@ -78,7 +141,7 @@ pub(crate) enum Change {
 
 /// Whether the guard would refuse these changes of the file at `place`, for a verdict before git runs. What cannot be read or written is not
 /// foretold: the answer is false, and the guard refuses it when git writes.
-pub(crate) fn refuses(place: &Path, changes: &[Change], is_beyond: impl Fn(&Path) -> bool) -> bool {
+pub(crate) fn refuses(place: &Path, changes: &[Change], around: &Around<'_>) -> bool {
     let foretold = || -> io::Result<bool> {
         let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         let present = text_of(&OpenOptions::new().read(true).custom_flags(flags).open(place)?)?;
@@ -86,7 +149,7 @@ pub(crate) fn refuses(place: &Path, changes: &[Change], is_beyond: impl Fn(&Path
         let file = directory.path().join("written");
         fs::write(&file, &present)?;
         change(&file, changes).map_err(io::Error::other)?;
-        Ok(merged(&present, &fs::read(&file)?, is_beyond)?.is_none())
+        Ok(merged(&present, &fs::read(&file)?, around)?.is_none())
     };
     foretold().unwrap_or(false)
 }
@@ -99,7 +162,9 @@ fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
             Change::Remove(section) => {
                 let inside =
                     |name: &&String| name.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'));
-                for name in settings(file)?.keys().filter(inside) {
+                let all = settings(file)?;
+                let of_branches = branches_of(&all, section.strip_prefix("remote.").unwrap_or_default());
+                for name in all.keys().filter(inside).chain(&of_branches) {
                     config.remove_multivar(name, ".*")?;
                 }
             }
@@ -108,9 +173,17 @@ fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
     Ok(())
 }
 
+/// What branches follow of a remote, which git forgets with it.
+fn branches_of(settings: &Settings, remote: &str) -> Vec<String> {
+    let following = settings.iter().filter(|(name, values)| {
+        general(name) == "branch.*.remote" && values.iter().flatten().any(|value| value == remote)
+    });
+    let both = following.flat_map(|(name, _)| [name.clone(), name.replace(".remote", ".merge")]);
+    both.filter(|name| settings.contains_key(name)).collect()
+}
+
 fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let file = OpenOptions::new().read(true).custom_flags(QUIET).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -121,7 +194,7 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
 
 /// The present text with the settings of the written one; none if a difference is not harmless. The result holds the present text and
 /// what libgit2 writes, and no byte of the written text: git need not read that as libgit2 does.
-fn merged(present: &[u8], written: &[u8], is_beyond: impl Fn(&Path) -> bool) -> io::Result<Option<Vec<u8>>> {
+fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Option<Merged>> {
     // No other file is read for what stands in these.
     let includes = |text: &[u8]| {
         let text = String::from_utf8_lossy(text).to_ascii_lowercase();
@@ -136,35 +209,30 @@ fn merged(present: &[u8], written: &[u8], is_beyond: impl Fn(&Path) -> bool) -> 
     fs::write(&new, written)?;
     let failed = |error: git2::Error| io::Error::other(error);
     let (before, after) = (settings(&old).map_err(failed)?, settings(&new).map_err(failed)?);
+    if loses_a_remote(&before, &after) {
+        return Ok(None);
+    }
     let mut config = Config::open(&old).map_err(failed)?;
+    let mut difference = Difference::default();
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for name in names {
         let [had, has] = [&before, &after].map(|all| all.get(name).map(Vec::as_slice).unwrap_or_default());
         if had == has {
             continue;
         }
-        let harmless = |value: &Option<String>| {
-            let value = value.as_deref();
-            value.is_some_and(|value| {
-                (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(&after, value)))
-                    || general(name) == "remote.*.url"
-                        && has_plain_name(name)
-                        && is_path(value)
-                        && is_beyond(Path::new(value))
-            })
+        let are_harmless = |values: &[Option<String>], all: &Settings| {
+            values.iter().all(|value| value.as_deref().is_some_and(|value| may_have(name, value, all, around)))
         };
-        let is_kept = || {
-            if general(name) == "remote.*.fetch" {
-                // Without a URL git takes the name of the remote for the path of one.
-                let of = name.strip_prefix("remote.").and_then(|rest| rest.strip_suffix(".fetch"));
-                had.iter().any(|value| !has.contains(value)) || !of.is_some_and(|remote| is_remote(&after, remote))
-            } else {
-                is_only_added(name) && is_known(&before, name) || takes_the_lead(&before, name)
-            }
-        };
-        if !had.iter().chain(has).all(harmless) || is_kept() {
+        let harmless = are_harmless(has, &after) && (around.are_of_session(name, had) || are_harmless(had, &before));
+        if !harmless || keeps_its_meaning(name, &before, &after, around) {
             return Ok(None);
         }
+        let only = |one: &[Option<String>], other: &[Option<String>]| -> Vec<(String, String)> {
+            let values = one.iter().filter(|value| !other.contains(value)).flatten();
+            values.map(|value| (name.clone(), value.clone())).collect()
+        };
+        difference.set.extend(only(has, had));
+        difference.unset.extend(only(had, has));
         if let ([] | [_], [Some(value)]) = (had, has) {
             config.set_str(name, value).map_err(failed)?;
             continue;
@@ -186,14 +254,56 @@ fn merged(present: &[u8], written: &[u8], is_beyond: impl Fn(&Path) -> bool) -> 
     if settings(&old).map_err(failed)? != after {
         return Ok(None);
     }
-    fs::read(&old).map(Some)
+    Ok(Some(Merged { text: fs::read(&old)?, difference }))
+}
+
+/// Whether a setting may have a value among all these settings.
+fn may_have(name: &str, value: &str, all: &Settings, around: &Around<'_>) -> bool {
+    (is_harmless(name, value) && (has_no_remote(name, value) || is_remote(all, value)))
+        || general(name) == "remote.*.url"
+            && has_plain_name(name)
+            && is_path(value)
+            && (around.is_beyond)(Path::new(value))
+}
+
+/// Whether a change would take a setting away, or give it another meaning, that a person has made or may rely on.
+fn keeps_its_meaning(name: &str, before: &Settings, after: &Settings, around: &Around<'_>) -> bool {
+    let [had, has] = [before, after].map(|all| all.get(name).map(Vec::as_slice).unwrap_or_default());
+    let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
+    let is_of_session = || match remote {
+        Some((remote, _)) => around.made_remote(before, remote),
+        None => around.are_of_session(name, had),
+    };
+    if let Some((remote, "fetch")) = remote {
+        // Without a URL git takes the name of the remote for the path of one.
+        return had.iter().any(|value| !has.contains(value)) && !is_of_session()
+            || !has.is_empty() && !is_remote(after, remote);
+    }
+    // What a branch follows goes with the branch.
+    let is_of_gone = || {
+        let branch = name.strip_prefix("branch.").and_then(|rest| rest.rsplit_once('.'));
+        has.is_empty() && branch.is_some_and(|(branch, _)| !(around.has_branch)(branch))
+    };
+    is_only_added(name) && is_known(before, name) && !is_of_session() && !is_of_gone()
+        || takes_the_lead(before, name, around)
+}
+
+/// Whether a setting names a remote that is no longer one: git would take the name for the path of a repository, whose hooks it runs.
+fn loses_a_remote(before: &Settings, after: &Settings) -> bool {
+    let names_one = |name: &str| {
+        name == "remote.pushdefault" || ["branch.*.remote", "branch.*.pushremote"].contains(&general(name).as_str())
+    };
+    let named = after.iter().filter(|(name, _)| names_one(name)).flat_map(|(_, values)| values.iter().flatten());
+    let described = after.keys().filter_map(|name| Some(name.strip_prefix("remote.")?.rsplit_once('.')?.0));
+    let mut all = named.map(String::as_str).chain(described);
+    all.any(|remote| is_remote(before, remote) && !is_remote(after, remote))
 }
 
 /// The values of each setting of this file, without those of others that it includes.
-fn settings(file: &Path) -> Result<BTreeMap<String, Vec<Option<String>>>, git2::Error> {
+fn settings(file: &Path) -> Result<Settings, git2::Error> {
     let config = Config::open(file)?;
     let mut entries = config.entries(None)?;
-    let mut all: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    let mut all = Settings::new();
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if entry.include_depth() == 0 {
@@ -215,19 +325,23 @@ fn is_only_added(name: &str) -> bool {
     let general = general(name);
     name.starts_with("remote.")
         || name.starts_with("alias.")
-        || ["branch.*.remote", "branch.*.merge", "submodule.*.url", "core.pager", "core.editor", "sequence.editor"]
+        || ["branch.*.remote", "branch.*.merge", "core.pager", "core.editor", "sequence.editor"]
             .contains(&general.as_str())
 }
 
-/// Whether a new remote would be the one that git takes where none is named, in the place of one that is there.
-fn takes_the_lead(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
-    const LEAD: &str = "remote.origin.";
-    let is_other = |known: &String| known.starts_with("remote.") && !known.starts_with(LEAD);
-    name.starts_with(LEAD) && settings.keys().any(is_other)
+/// Whether a new remote would be the one that git takes where none is named, in the place of one that a person has made.
+fn takes_the_lead(settings: &Settings, name: &str, around: &Around<'_>) -> bool {
+    let is_of_others = |known: &str| {
+        let remote = known.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
+        remote.is_some_and(|(remote, _)| remote != "origin" && !around.made_remote(settings, remote))
+    };
+    name.starts_with("remote.origin.")
+        && !is_remote(settings, "origin")
+        && settings.keys().any(|known| is_of_others(known))
 }
 
 /// Whether the remote that a setting is about is there, or else the setting itself.
-fn is_known(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
+fn is_known(settings: &Settings, name: &str) -> bool {
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     match remote {
         Some((remote, _)) => settings.keys().any(|known| known.starts_with(&format!("remote.{remote}."))),
@@ -240,7 +354,7 @@ fn has_no_remote(name: &str, value: &str) -> bool {
     general(name) != "branch.*.remote" || value == "."
 }
 
-fn is_remote(settings: &BTreeMap<String, Vec<Option<String>>>, name: &str) -> bool {
+fn is_remote(settings: &Settings, name: &str) -> bool {
     settings.contains_key(&format!("remote.{name}.url"))
 }
 
@@ -251,7 +365,7 @@ fn is_harmless(name: &str, value: &str) -> bool {
     }
     match general(name).as_str() {
         "remote.*.url" => has_plain_name(name) && is_of_a_host(value),
-        "remote.*.fetch" => has_plain_name(name) && is_of_tracking(name, value),
+        "remote.*.fetch" => has_plain_name(name) && is_of_tracking(value),
         // The repository itself, or a remote by its name.
         "branch.*.remote" => value == "." || is_name(value),
         // git clones from there and runs nothing, unless it starts a helper (`ext::sh -c x`, gitremote-helpers(7)).
@@ -360,13 +474,17 @@ fn shell_words(value: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
-/// Whether what is fetched becomes branches of the remote, and none of the repository's own.
-fn is_of_tracking(name: &str, value: &str) -> bool {
-    let remote = name.strip_prefix("remote.").and_then(|rest| rest.strip_suffix(".fetch")).unwrap_or_default();
+/// Whether what is fetched becomes branches of remotes, and none of the repository's own. Of another remote, too: git names the section
+/// of a remote anew before it names its branches anew, and a session can change those anyway.
+fn is_of_tracking(value: &str) -> bool {
     let value = value.strip_prefix('+').unwrap_or(value);
-    value
-        .split_once(':')
-        .is_some_and(|(from, to)| from.starts_with("refs/heads/") && to.starts_with(&format!("refs/remotes/{remote}/")))
+    value.split_once(':').is_some_and(|(from, to)| {
+        from.starts_with("refs/heads/")
+            && to
+                .strip_prefix("refs/remotes/")
+                .and_then(|to| to.split_once('/'))
+                .is_some_and(|(remote, _)| is_name(remote))
+    })
 }
 
 fn is_name(value: &str) -> bool {
@@ -399,12 +517,18 @@ mod tests {
     const PRESENT: &str =
         "[core]\n\tbare = false # kept\n\teditor = vim\n[remote \"o\"]\n\turl = https://example.com/a\n";
 
-    fn is_beyond(path: &Path) -> bool {
-        !path.starts_with("/w")
+    fn merged_with(present: &str, written: &str, of_session: &[(&str, &str)], gone: &[&str]) -> Option<String> {
+        let around = Around {
+            is_beyond: &|path| !path.starts_with("/w"),
+            is_of_session: &|name, value| of_session.contains(&(name, value)),
+            has_branch: &|branch| !gone.contains(&branch),
+        };
+        let merged = merged(present.as_bytes(), written.as_bytes(), &around).unwrap();
+        merged.map(|merged| String::from_utf8(merged.text).unwrap())
     }
 
     fn merge(written: &str) -> Option<String> {
-        merged(PRESENT.as_bytes(), written.as_bytes(), is_beyond).unwrap().map(|text| String::from_utf8(text).unwrap())
+        merged_with(PRESENT, written, &[], &[])
     }
 
     #[test]
@@ -465,7 +589,7 @@ mod tests {
     fn what_a_person_has_set_keeps_its_meaning() {
         const OWN: &str = "[remote \"up\"]\n\turl = https://h/a\n\tfetch = +refs/heads/*:refs/remotes/up/*\n[alias]\n\tci = commit\n\
                            [submodule \"s\"]\n\turl = https://h/s\n[branch \"main\"]\n\tremote = up\n\tmerge = refs/heads/main\n";
-        let merge = |written: &str| merged(OWN.as_bytes(), written.as_bytes(), is_beyond).unwrap().is_some();
+        let merge = |written: &str| merged_with(OWN, written, &[], &[]).is_some();
         assert!(merge(&format!("{OWN}[remote \"p\"]\n\turl = https://h/p\n")));
         assert!(merge(
             &OWN.replace("refs/remotes/up/*\n", "refs/remotes/up/*\n\tfetch = +refs/heads/x:refs/remotes/up/x\n")
@@ -487,11 +611,72 @@ mod tests {
             ("ci = commit", "ci = commit -a"),
             ("+refs/heads/*:refs/remotes/up/*", "+refs/heads/x:refs/remotes/up/main"),
             ("\tfetch = +refs/heads/*:refs/remotes/up/*\n", ""),
-            ("[submodule \"s\"]\n\turl = https://h/s\n", ""),
             ("\tremote = up\n", ""),
         ] {
             assert!(!merge(&OWN.replace(from, to)), "{from} {to}");
         }
+    }
+
+    #[test]
+    fn what_a_session_has_set_may_change_and_go() {
+        const ADDED: &str = "[remote \"p\"]\n\turl = https://h/p\n\tfetch = +refs/heads/*:refs/remotes/p/*\n\
+                             [branch \"x\"]\n\tremote = p\n\tmerge = refs/heads/x\n[alias]\n\tci = commit\n";
+        const SET: &[(&str, &str)] = &[
+            ("remote.p.url", "https://h/p"),
+            ("remote.p.fetch", "+refs/heads/*:refs/remotes/p/*"),
+            ("branch.x.remote", "p"),
+            ("branch.x.merge", "refs/heads/x"),
+            ("alias.ci", "commit"),
+        ];
+        let present = format!("{PRESENT}{ADDED}");
+        let half = present.replace("\"p\"", "\"q\"").replace("remote = p", "remote = q");
+        let moved = half.replace("p/*", "q/*");
+        let without_branch = present.replace("[branch \"x\"]\n\tremote = p\n\tmerge = refs/heads/x\n", "");
+        for (written, carried) in [
+            (PRESENT.to_owned(), true),
+            (half, true),
+            (moved, true),
+            (present.replace("https://h/p", "https://h/q"), true),
+            (present.replace("ci = commit", "ci = commit -a"), true),
+            (without_branch, true),
+            // The name of a remote that is none is the path of a repository.
+            (present.replace("\turl = https://h/p\n", ""), false),
+            (format!("{PRESENT}[branch \"x\"]\n\tremote = p\n\tmerge = refs/heads/x\n"), false),
+            (present.replace("https://h/p", "ext::./x"), false),
+            (present.replace("https://h/p", "./evil"), false),
+        ] {
+            assert_eq!(merged_with(&present, &written, SET, &[]).is_some(), carried, "{written}");
+            assert_eq!(merged_with(&present, &written, &SET[..1], &[]), None, "a part is not all: {written}");
+        }
+        let lead = format!("{ADDED}[remote \"origin\"]\n\turl = https://h/o\n");
+        for (of_session, carried) in [(SET, true), (&[], false)] {
+            assert_eq!(merged_with(ADDED, &lead, of_session, &[]).is_some(), carried);
+        }
+    }
+
+    #[test]
+    fn what_a_branch_follows_goes_with_it() {
+        let present = format!("{PRESENT}[branch \"x\"]\n\tremote = o\n\tmerge = refs/heads/x\n");
+        let renamed = present.replace("branch \"x\"", "branch \"y\"");
+        for written in [PRESENT, &renamed] {
+            assert!(merged_with(&present, written, &[], &["x"]).is_some(), "{written}");
+            assert_eq!(merged_with(&present, written, &[], &["y"]), None, "it is there: {written}");
+        }
+        assert_eq!(merged_with(&present, &present.replace("heads/x", "heads/y"), &[], &["x"]), None);
+    }
+
+    #[test]
+    fn branches_are_files_or_packed() {
+        let repository = tempfile::tempdir().unwrap();
+        let file = repository.path().join("config");
+        let has = |name: &str| has_branch(&file, name);
+        assert!(!has("main") && has("../config") && has(""));
+        std::fs::create_dir_all(repository.path().join("refs/heads/a")).unwrap();
+        std::fs::write(repository.path().join("refs/heads/a/loose"), "").unwrap();
+        std::fs::write(repository.path().join("packed-refs"), "# pack-refs\n0123 refs/heads/packed\n").unwrap();
+        assert!(has("a/loose") && has("packed") && !has("pack") && !has("main"));
+        std::fs::create_dir(repository.path().join("reftable")).unwrap();
+        assert!(has("main"), "it cannot be told");
     }
 
     #[test]
@@ -546,6 +731,7 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        assert!(merged(PRESENT.as_bytes(), b"[core\n", is_beyond).is_err());
+        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true, has_branch: &|_| true };
+        assert!(merged(PRESENT.as_bytes(), b"[core\n", &around).is_err());
     }
 }

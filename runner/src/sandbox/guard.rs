@@ -43,7 +43,7 @@ use super::connect::Connecting;
 use super::execution::{
     Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of, without_own_links,
 };
-use super::git_config;
+use super::git_config::{self, Around};
 use super::memory::{Memory, Told};
 use super::names::{Making, Names, Source};
 use super::seccomp::{self, Arguments, Made};
@@ -262,10 +262,15 @@ impl Guard {
         if !is_waiting(&self.listener, call.id) {
             return;
         }
-        let is_beyond = |path: &Path| names.is_beyond(path);
-        let taken = if is_git { git_config::take_over(call.thread, place, is_beyond) } else { Err(libc::EACCES) };
-        if taken.is_err() {
-            names.tell_kept(place);
+        let around = Around {
+            is_beyond: &|path| names.is_beyond(path),
+            is_of_session: &|name, value| names.has_set(place, name, value),
+            has_branch: &|branch| git_config::has_branch(place, branch),
+        };
+        let taken = if is_git { git_config::take_over(call.thread, place, &around) } else { Err(libc::EACCES) };
+        match &taken {
+            Ok(difference) => names.note_settings(place, difference),
+            Err(_) => names.tell_kept(place),
         }
         let _ = done(&self.listener, call.id, taken.err().unwrap_or(0));
     }

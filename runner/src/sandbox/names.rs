@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
 use super::earlier::Earlier;
+use super::git_config::Difference;
 use super::masks;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
@@ -328,6 +329,18 @@ impl Names {
         let is_own = |file: &File, about: &Metadata| File::of(about) == *file;
         if let Err(error) = self.earlier.add(own.into_iter().filter(is_kept), is_own) {
             tracing::warn!(%error, "what a session has made is not remembered: later ones cannot remove all of it");
+        }
+    }
+
+    /// Whether a session has given a setting in this file this value.
+    pub(super) fn has_set(&self, file: &Path, name: &str, value: &str) -> bool {
+        self.earlier.has_set(file, name, value)
+    }
+
+    /// git has changed these in this file.
+    pub(super) fn note_settings(&self, file: &Path, Difference { set, unset }: &Difference) {
+        if let Err(error) = self.earlier.add_settings(file, set, unset) {
+            tracing::warn!(%error, "what git has set is not remembered: later commands cannot take it back");
         }
     }
 
