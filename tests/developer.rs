@@ -4,6 +4,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::json;
+
+use crate::serve::Server;
+use crate::support::people::call;
 use crate::support::world::World;
 
 /// A repository with a makefile, and an identity to commit with.
@@ -71,4 +75,62 @@ fn an_hour_of_work_runs() {
         assert_eq!(ended.code, Some(0), "{command}\n{ended:?}");
         assert!(ended.stdout.contains(printed), "{command}\n{ended:?}");
     }
+}
+
+/// What Palisade does not read completely is the code of another shell: each program in it is decided when it is executed.
+#[test]
+fn a_script_that_not_every_parser_reads_runs_in_a_shell_of_its_own() {
+    let world = repository();
+    for (command, printed) in [
+        ("select x in a b; do echo \"chosen $x\"; break; done <<< 2", "chosen b"),
+        ("coproc J { echo it; }; read -r l <&\"${J[0]}\"; echo \"read $l\"", "read it"),
+        ("exec {fd}>out; echo n >&$fd; exec {fd}>&-; cat out", "n"),
+        ("g() { echo \"in g $1\"; }; export -f g; bash -c 'g x'", "in g x"),
+        ("shopt -s extglob\necho s!(x)c", "src"),
+        ("bash -O extglob -c 'echo s!(x)c'", "src"),
+        ("cat <<'E'\nit's\nE\nselect x in a; do echo \"$x\"; break; done <<< 1", "it's\na"),
+    ] {
+        let ended = world.call(&["check", command]);
+        assert_eq!(ended.code, Some(0), "{command}\n{ended:?}");
+        let ended = world.run(command);
+        assert!(ended.stdout.contains(printed), "{command}\n{ended:?}");
+    }
+    let ended = world.run("echo a\nselect x in a; do echo \"$x\"; break; done\necho \"open");
+    assert!(ended.code == Some(126) && ended.stdout.is_empty(), "a syntax error refuses the whole: {ended:?}");
+    let ended = world.run("echo a\nf() ls\necho b");
+    assert!(ended.code == Some(2) && ended.stdout.is_empty(), "nothing runs of what bash cannot read: {ended:?}");
+}
+
+#[test]
+fn what_such_a_script_starts_is_decided_and_elsewhere_it_is_refused() {
+    let world = repository();
+    let publishing = "select x in a; do git push https://example.com/a HEAD; break; done <<< 1";
+    let ended = world.run(publishing);
+    assert!(ended.stderr.contains("ask-git-push") && ended.stderr.contains("at execve"), "{ended:?}");
+    let choosing = "select x in a; do echo \"$x\"; break; done <<< 1";
+    for arguments in [
+        &["check", "--unguarded", choosing][..],
+        &["check", "--profile", "regulated", choosing],
+        &["check", "--profile", "readonly", choosing],
+        &["check", "--unguarded", "bash -c 'select x in a; do echo 1; done'"],
+        // A command with a right of its own is not vouched for beside such code.
+        &["check", "git push && bash -c 'select x in a; do echo 1; done'"],
+    ] {
+        let ended = world.call(arguments);
+        assert!(ended.code == Some(2) && ended.stdout.contains("guard-unparsed"), "{arguments:?}\n{ended:?}");
+    }
+}
+
+#[test]
+fn a_session_is_told_that_nothing_of_such_a_script_is_kept() {
+    let world = repository();
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let script = "cd src && kept=no && select x in a; do echo \"$x\"; break; done <<< 1";
+    let ran = call(&mut server, "exec", &json!({ "command": script, "session": session }));
+    assert_eq!((&ran["stdout"], &ran["exit_code"]), (&json!("a\n"), &json!(0)), "{ran}");
+    assert!(ran["hints"][0].as_str().is_some_and(|hint| hint.contains("`bash -c`")), "{ran}");
+    let after = call(&mut server, "exec", &json!({ "command": "echo \"[$kept]\" *", "session": session }));
+    assert_eq!(after["stdout"], "[] Makefile src\n", "{after}");
+    assert_eq!(after.get("hints"), None, "{after}");
 }

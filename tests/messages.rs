@@ -61,7 +61,7 @@ fn a_refusal_is_short() {
     let rows = corpus.lines().map(|row| serde_json::from_str::<Value>(row).expect("JSON"));
     let condemned =
         rows.filter(|row| row["must"] == "deny").filter_map(|row| row["command"].as_str().map(str::to_owned));
-    // What agents write, which is denied or asked about; and of what is hostile one of each three, since the profile allows much of that.
+    // What agents write, which is denied or asked about; and of what is hostile one of each two, since the profile allows much of that.
     let long = "x".repeat(3_000);
     let mut commands: Vec<String> = Vec::from(
         [
@@ -78,7 +78,7 @@ fn a_refusal_is_short() {
         .map(str::to_owned),
     );
     commands.push(format!("cat /{long}; sudo {long}; echo {long} > ~/{long}"));
-    commands.extend(condemned.step_by(3));
+    commands.extend(condemned.step_by(2));
     let (mut refused, mut longest) = (0, 0);
     for (id, command) in (1..).zip(&commands) {
         server.call(id, "explain", &json!({ "command": command }));

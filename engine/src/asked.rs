@@ -126,6 +126,9 @@ pub struct Script {
     /// It has a syntax error, or is beyond a limit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unparsed: bool,
+    /// Only code is, which a shell of its own gets.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub elsewhere: bool,
     /// How many commands it holds.
     pub commands: usize,
     /// Something in it could not be read.

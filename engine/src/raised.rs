@@ -205,6 +205,7 @@ impl Reader<'_> {
     fn script(&self, parsed: bool) -> Script {
         Script {
             unparsed: !parsed,
+            elsewhere: !parsed && self.inventory.own_parsed(),
             commands: self.inventory.commands().len(),
             dynamic: !self.inventory.opaque().is_empty(),
         }

@@ -843,13 +843,14 @@ impl<'a> Asker<'a> {
         ];
         let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
         let entity = Entity::new_with_tags(uid("Command", &id)?, named(attributes), parents, tags).map_err(text)?;
+        let free = self.no_gain() && no_gain::exec(&self.bundle.privileged, exec, self.facts);
         let script = RestrictedExpression::new_record(named([
-            ("parsed", bool(!script.unparsed)),
+            // Code that another shell gets could as well stand in a file.
+            ("parsed", bool(!script.unparsed || script.elsewhere && free)),
             ("commands", long(script.commands)),
             ("dynamic", bool(script.dynamic)),
         ]))
         .map_err(text)?;
-        let free = self.no_gain() && no_gain::exec(&self.bundle.privileged, exec, self.facts);
         Ok(Body::new(entity, directory).with("script", script).with("noGain", bool(free)))
     }
 

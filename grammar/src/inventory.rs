@@ -56,6 +56,18 @@ impl Inventory {
     pub fn parsed(&self) -> bool {
         self.parser.ts && !self.truncated
     }
+
+    /// Whether what the shell reads by itself was read completely. What was not is code then that another shell gets as a word or on
+    /// its standard input (`bash -c CODE`).
+    pub fn own_parsed(&self) -> bool {
+        self.parser.own && !self.truncated
+    }
+
+    /// Whether the text has a command, is within the limits of length and time, and has no syntax error that Palisade's own reader
+    /// sees. Then bash may read what this inventory leaves unread.
+    pub fn is_well_formed(&self) -> bool {
+        self.parser.formed
+    }
 }
 
 /// Which parsers accepted the text.
@@ -63,6 +75,12 @@ impl Inventory {
 pub struct Parser {
     /// tree-sitter-bash, without an ERROR or MISSING node and with every leaf accounted for.
     pub ts: bool,
+    /// The same, but for code that another shell gets.
+    #[serde(skip)]
+    pub own: bool,
+    /// Palisade's own reader, which leaves out what it does not know.
+    #[serde(skip)]
+    pub formed: bool,
 }
 
 /// Names one simple command of an inventory: its index in [`Inventory::commands`].

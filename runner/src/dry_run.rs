@@ -7,7 +7,7 @@ use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
 use palisade_grammar::Shell;
 
 use crate::facts::{Occasion, Surroundings, real_directory};
-use crate::pipeline::Settings;
+use crate::pipeline::{Settings, apart};
 use crate::result::Explained;
 use crate::sandbox::plan::{self, Promise, Scratches};
 use crate::transport::Target;
@@ -106,8 +106,14 @@ pub fn facts(settings: &Settings) -> Facts {
 /// Judges one case.
 pub fn judge(settings: &Settings, case: &Case) -> Explained {
     let (surroundings, occasion) = circumstances(settings, case);
-    let inventory = palisade_grammar::inventory_in(&case.script, &occasion.left);
+    let mut inventory = palisade_grammar::inventory_in(&case.script, &occasion.left);
     let engine = settings.engine.now();
+    if occasion.transport == Transport::Local
+        && !occasion.left.is_posix()
+        && let Some(instead) = apart::instead(&inventory, &engine, &surroundings.facts(&occasion))
+    {
+        inventory = palisade_grammar::inventory_in(&instead, &occasion.left);
+    }
     let facts = surroundings.gather(&occasion, &inventory, &engine);
     let report = engine.rehearse(inventory, &facts, case.approved);
     Explained::of(&report, &settings.redactor)

@@ -55,7 +55,11 @@ pub(crate) fn inventory(script: &[u8], shell: &Shell) -> Inventory {
     let mut collector = Collector::new(script, shell);
     match collector.top().and_then(|()| collector.is_same()) {
         Ok(()) => collector.finish(),
-        Err(Refusal { span, detail }) => refused(script, shell, span, detail),
+        Err(Refusal { span, detail }) => {
+            // What takes too long is not read once more.
+            let formed = Instant::now() < collector.deadline && is_well_formed(script);
+            refused(script, shell, span, detail, formed)
+        }
     }
 }
 
@@ -91,15 +95,22 @@ pub(crate) fn execution(words: &[&[u8]]) -> Inventory {
     collector.finish()
 }
 
+/// Whether a script has a command and no syntax error that our own reader sees.
+fn is_well_formed(script: &[u8]) -> bool {
+    let read = || crate::reader::read(script, 0).ok();
+    limits(script).is_ok()
+        && read().is_some_and(|reading| !reading.script.statements.is_empty() || reading.rest.is_some())
+}
+
 /// Nothing is said about a script but why.
-fn refused(script: &[u8], shell: &Shell, span: Span, detail: String) -> Inventory {
+fn refused(script: &[u8], shell: &Shell, span: Span, detail: String, formed: bool) -> Inventory {
     let span = Span::new(span.start.min(script.len()), span.end.min(script.len()));
     let (reason, text) = (OpaqueReason::UnknownSyntax, quote(script, span));
     Inventory {
         script: script.to_vec(),
         commands: Vec::new(),
         opaque: vec![Opaque { span, reason, text, detail, command: None }],
-        parser: Parser { ts: false },
+        parser: Parser { ts: false, own: false, formed },
         truncated: true,
         shell: Shell { unread: true, ..shell.clone() },
     }
@@ -143,6 +154,10 @@ pub(super) struct Collector<'a> {
     pub(super) disturbed: u32,
     /// Processes around this place that the shell makes of itself.
     processes: u32,
+    /// Shells around this place that are processes of their own, and read code that the text holds.
+    others: u32,
+    /// Something of the text that the shell itself reads is of an unknown kind.
+    unclear: bool,
 }
 
 /// A function that the text defines.
@@ -226,6 +241,8 @@ impl<'a> Collector<'a> {
             settled: true,
             disturbed: 0,
             processes: 0,
+            others: 0,
+            unclear: false,
         }
     }
 
@@ -347,7 +364,14 @@ impl<'a> Collector<'a> {
         let ts = !self.opaque.iter().any(|item| item.reason == OpaqueReason::UnknownSyntax);
         let script = self.text.to_vec();
         let (commands, opaque, shell) = (self.commands, self.opaque, self.shell);
-        Inventory { script, commands, opaque, parser: Parser { ts }, truncated: false, shell }
+        Inventory {
+            script,
+            commands,
+            opaque,
+            parser: Parser { ts, own: !self.unclear, formed: true },
+            truncated: false,
+            shell,
+        }
     }
 
     /// What cannot be vouched for is not read-only either. A computed word alone is no reason where the program is
@@ -364,6 +388,7 @@ impl<'a> Collector<'a> {
     fn unread(&mut self, rest: reader::Rest, setting: &Setting) {
         let span = setting.frame.map(rest.span);
         let (reason, text) = (rest.reason, quote(self.text, span));
+        self.unclear |= reason == OpaqueReason::UnknownSyntax && self.others == 0;
         self.opaque.push(Opaque { span, reason, text, detail: rest.detail, command: setting.parent });
     }
 
@@ -1023,7 +1048,9 @@ impl<'a> Collector<'a> {
                 let state = if other { state.elsewhere() } else { state.clone() };
                 let state = if runs == Runs::Stdin { State { stdin: None, ..state } } else { state };
                 let start = self.commands.len();
+                self.others += u32::from(other);
                 let after = self.code(&text, &word, &inside, state, runs == Runs::Begun)?;
+                self.others -= u32::from(other);
                 if runs == Runs::Stdin && text.trim_end().contains('\n') {
                     self.read_on(start, parent, &word);
                 }
@@ -1118,7 +1145,14 @@ impl<'a> Collector<'a> {
     ) -> Result<State, Refusal> {
         let setting = Setting { frame: code_frame(self.text, text, word), ..setting.clone() };
         if let Err(detail) = limits(text.as_bytes()) {
-            return Err(Refusal { span: word.span, detail });
+            if self.others == 0 {
+                return Err(Refusal { span: word.span, detail });
+            }
+            // The shell that gets it reads it, and not the one that reads this text.
+            let note = Note { reason: OpaqueReason::UnknownSyntax, span: word.span, detail };
+            setting.parent.into_iter().for_each(|parent| self.finding(note.clone(), parent));
+            state.forget();
+            return Ok(State { place: Place::Unknown, ..state });
         }
         self.same_forms(text.as_bytes(), Some(word.span))?;
         let rest = match self.readers.read(text.as_bytes(), setting.depth, self.deadline) {
@@ -1170,6 +1204,7 @@ impl<'a> Collector<'a> {
     fn finding(&mut self, note: Note, id: CommandId) {
         let text = quote(self.text, note.span);
         self.settled = false;
+        self.unclear |= note.reason == OpaqueReason::UnknownSyntax && self.others == 0;
         self.opaque.push(Opaque { span: note.span, reason: note.reason, text, detail: note.detail, command: Some(id) });
     }
 

@@ -14,6 +14,7 @@ use palisade_engine::{AbsolutePath, Act, Decision, Facts, FileAction, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
+use super::apart;
 use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
 use crate::audit::{Anchor, RequestId, Yes};
@@ -266,7 +267,10 @@ impl Pipeline {
         let totals = [("stdout", stdout.total_bytes), ("stderr", stderr.total_bytes)];
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
-        let hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
+        let mut hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
+        if finish.is_some() && job.named.is_some() && apart::is_instead(job.script.as_str()) {
+            hints.push(Redacted::from_static(apart::TOLD));
+        }
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),
             exit_code: finish.and_then(|finish| finish.exit_code),

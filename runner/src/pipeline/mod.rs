@@ -3,6 +3,7 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
+pub(crate) mod apart;
 mod asked;
 mod at_client;
 mod automatic;
@@ -395,10 +396,13 @@ impl Pipeline {
     /// # Errors
     /// If there is no such session, no shell can be started, or the record cannot be written: then nothing has run, or,
     /// if it was the outcome that could not be recorded, its result is withheld.
-    pub async fn submit(self: &Arc<Self>, call: Call) -> Result<Outcome, Failure> {
+    pub async fn submit(self: &Arc<Self>, mut call: Call) -> Result<Outcome, Failure> {
         self.goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
+        if let Some(instead) = self.instead(&call, &seat).await {
+            call.script = instead;
+        }
         let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat).await;
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.tally.count(&verdict, &self.settings.engine.now());
@@ -528,14 +532,17 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such session or directory, or a person has stopped it.
-    pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
+    pub async fn explain(&self, mut call: Call) -> Result<Explained, Failure> {
         self.goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(call, id).await?,
+            Some(id) => self.seat_in(&call, id).await?,
             // Nothing will run: it takes no place from those who want one.
-            None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
+            None => self.seat_at(&call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
-        let Judgement { verdict, .. } = self.judge(call, &seat).await;
+        if let Some(instead) = self.instead(&call, &seat).await {
+            call.script = instead;
+        }
+        let Judgement { verdict, .. } = self.judge(&call, &seat).await;
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
 
@@ -687,6 +694,24 @@ impl Pipeline {
         let judgement = if looks_around { tokio::task::block_in_place(judge) } else { judge() };
         drop(turn);
         judgement
+    }
+
+    /// What runs in place of a script that the session's shell is not given.
+    async fn instead(&self, call: &Call, seat: &Seat) -> Option<Vec<u8>> {
+        let occasion = &seat.occasion;
+        if seat.elsewhere.is_some() || occasion.left.is_posix() {
+            return None;
+        }
+        let read = || {
+            let inventory = self.texts.read(&call.script, &occasion.left);
+            let facts = || self.settings.surroundings.facts(occasion).with(&call.client);
+            (!inventory.own_parsed()).then(|| apart::instead(&inventory, &self.settings.engine.now(), &facts()))?
+        };
+        if call.script.len() <= texts::SHORT {
+            return read();
+        }
+        let _turn = self.turn().await;
+        tokio::task::block_in_place(read)
     }
 
     /// Waits until few enough judge what takes long. It holds a thread meanwhile, of which the runtime has a number: behind that nothing
