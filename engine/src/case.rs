@@ -6,18 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
+use palisade_grammar::Inventory;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use crate::Engine;
+use crate::apart;
 use crate::bundle::Source;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{Receiver, hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
-use crate::request::{Act, Oversight, Posed};
+use crate::request::{Act, Asker, Oversight, Posed};
 use crate::told::Repository;
 use crate::verdict::{self, Approval, Decision, Question, Report, Verdict};
 use crate::vocabulary::Vocabulary;
@@ -376,7 +378,7 @@ impl Case {
                 verdict::rehearse_oversight(&engine.bundle, &vocabulary, &self.facts, person, what)
             }
             Step::Run(script) => {
-                let inventory = palisade_grammar::inventory(script.as_bytes());
+                let inventory = self.inventory(engine, &vocabulary, script);
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
                 if self.approvers.is_empty() {
                     return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
@@ -435,11 +437,19 @@ impl Case {
                 verdict::trace_oversight(&engine.bundle, &vocabulary, &self.facts, person, what, seen);
             }
             Step::Run(script) => {
-                let inventory = palisade_grammar::inventory(script.as_bytes());
+                let inventory = self.inventory(engine, &vocabulary, script);
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
                 verdict::trace(&engine.bundle, &vocabulary, &inventory, &facts, &self.approvers, seen);
             }
         }
+    }
+
+    /// What a script is read as, or what would run in its place.
+    fn inventory(&self, engine: &Engine, vocabulary: &Vocabulary, script: &str) -> Inventory {
+        let inventory = palisade_grammar::inventory(script.as_bytes());
+        let no_gain = || Asker::new(&engine.bundle, vocabulary, &self.facts).no_gain();
+        let instead = apart::instead(&inventory, &self.facts, no_gain);
+        instead.map_or(inventory, |instead| palisade_grammar::inventory(&instead))
     }
 
     fn vocabulary(&self, engine: &Engine) -> Vocabulary {

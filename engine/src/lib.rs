@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod anatomy;
+mod apart;
 mod asked;
 mod bundle;
 mod case;
@@ -50,6 +51,7 @@ use std::sync::OnceLock;
 
 use palisade_grammar::Inventory;
 
+pub use crate::apart::is_apart;
 pub use crate::asked::{
     ASKED, Approver, Asked, Exec, Field, Files, Host, Item, Neighbours, Peer, Script, Session as AskedSession,
     Variable, What, Who,
@@ -334,6 +336,12 @@ impl Engine {
     /// the agent's own code run.
     pub fn is_no_gain(&self, facts: &Facts) -> bool {
         self.asker(facts).no_gain()
+    }
+
+    /// What runs in place of a script that the session's own shell is not given: one that was not read completely becomes the code of
+    /// another shell, where the agent could as well write it into a file and run that. None if the script stays as it is.
+    pub fn apart(&self, inventory: &Inventory, facts: &Facts) -> Option<Vec<u8>> {
+        apart::instead(inventory, facts, || self.is_no_gain(facts))
     }
 
     /// Whether a decision on these facts can depend on what lies below a directory. Where the no-gain principle holds, the shipped

@@ -7,7 +7,7 @@ use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
 use palisade_grammar::Shell;
 
 use crate::facts::{Occasion, Surroundings, real_directory};
-use crate::pipeline::{Settings, apart};
+use crate::pipeline::Settings;
 use crate::result::Explained;
 use crate::sandbox::plan::{self, Promise, Scratches};
 use crate::transport::Target;
@@ -108,10 +108,7 @@ pub fn judge(settings: &Settings, case: &Case) -> Explained {
     let (surroundings, occasion) = circumstances(settings, case);
     let mut inventory = palisade_grammar::inventory_in(&case.script, &occasion.left);
     let engine = settings.engine.now();
-    if occasion.transport == Transport::Local
-        && !occasion.left.is_posix()
-        && let Some(instead) = apart::instead(&inventory, &engine, &surroundings.facts(&occasion))
-    {
+    if let Some(instead) = engine.apart(&inventory, &surroundings.facts(&occasion)) {
         inventory = palisade_grammar::inventory_in(&instead, &occasion.left);
     }
     let facts = surroundings.gather(&occasion, &inventory, &engine);

@@ -14,7 +14,6 @@ use palisade_engine::{AbsolutePath, Act, Decision, Facts, FileAction, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
-use super::apart;
 use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
 use crate::audit::{Anchor, RequestId, Yes};
@@ -26,6 +25,10 @@ use crate::record;
 use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
 use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
+
+/// What is said of a script that ran as the code of another shell.
+const APART: &str =
+    "Palisade does not read all of this text, so it ran as `bash -c`: what it sets and where it goes is not kept";
 
 /// Bytes that one call may write (the contract, section 7).
 const MAX_INPUT: usize = 1 << 20;
@@ -268,8 +271,8 @@ impl Pipeline {
         let redactor = &self.settings.redactor;
         let running = finish.is_none();
         let mut hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
-        if finish.is_some() && job.named.is_some() && apart::is_instead(job.script.as_str()) {
-            hints.push(Redacted::from_static(apart::TOLD));
+        if finish.is_some() && job.named.is_some() && palisade_engine::is_apart(job.script.as_str()) {
+            hints.push(Redacted::from_static(APART));
         }
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),

@@ -3,7 +3,6 @@
 //! MCP tools and the command line both come through here. What was granted runs in a task of its own (`running.rs`), the
 //! only caller of [`Session::run`](crate::session::Session::run); a call may leave before it ends and come back for it (`jobs.rs`).
 
-pub(crate) mod apart;
 mod asked;
 mod at_client;
 mod automatic;
@@ -699,13 +698,13 @@ impl Pipeline {
     /// What runs in place of a script that the session's shell is not given.
     async fn instead(&self, call: &Call, seat: &Seat) -> Option<Vec<u8>> {
         let occasion = &seat.occasion;
-        if seat.elsewhere.is_some() || occasion.left.is_posix() {
+        if seat.elsewhere.is_some() {
             return None;
         }
         let read = || {
             let inventory = self.texts.read(&call.script, &occasion.left);
             let facts = || self.settings.surroundings.facts(occasion).with(&call.client);
-            (!inventory.own_parsed()).then(|| apart::instead(&inventory, &self.settings.engine.now(), &facts()))?
+            (!inventory.own_parsed()).then(|| self.settings.engine.now().apart(&inventory, &facts()))?
         };
         if call.script.len() <= texts::SHORT {
             return read();

@@ -7,21 +7,20 @@
 //!
 //! Decided here: which scripts, and in what words. Not decided here: whether that may run, which policy says of the new words.
 
-use palisade_engine::{Engine, Facts};
 use palisade_grammar::Inventory;
+
+use crate::facts::{Facts, Transport};
 
 /// bash reads a group whole before it runs any of it, so that nothing runs of a script with a syntax error. Extended patterns are
 /// only read where they are on by then.
 const BEFORE: &str = "bash -O extglob -c '{ ";
 const BEHIND: &str = "\n}'";
 
-/// What is said with the result.
-pub(super) const TOLD: &str =
-    "Palisade does not read all of this text, so it ran as `bash -c`: what it sets and where it goes is not kept";
-
-/// The script that stands for this one; none if it stays as it is. `facts`: those of the session.
-pub(crate) fn instead(inventory: &Inventory, engine: &Engine, facts: &Facts) -> Option<Vec<u8>> {
-    if inventory.own_parsed() || !inventory.is_well_formed() || !engine.is_no_gain(facts) {
+/// The script that stands for this one; none if it stays as it is. `no_gain` tells whether the principle holds for the session.
+pub(crate) fn instead(inventory: &Inventory, facts: &Facts, no_gain: impl FnOnce() -> bool) -> Option<Vec<u8>> {
+    // Of a shell at a target it is not known that it is bash.
+    let here = facts.transport == Transport::Local && !inventory.leaves().is_posix();
+    if inventory.own_parsed() || !inventory.is_well_formed() || !here || !no_gain() {
         return None;
     }
     let text = std::str::from_utf8(inventory.script()).ok()?;
@@ -29,7 +28,7 @@ pub(crate) fn instead(inventory: &Inventory, engine: &Engine, facts: &Facts) -> 
     palisade_grammar::inventory(instead.as_bytes()).own_parsed().then(|| instead.into_bytes())
 }
 
-/// Whether a script is one that [`instead`] has made.
-pub(super) fn is_instead(script: &str) -> bool {
+/// Whether a script is one that [`Engine::apart`](crate::Engine::apart) has made, by its text.
+pub fn is_apart(script: &str) -> bool {
     script.starts_with(BEFORE) && script.ends_with("}'")
 }
