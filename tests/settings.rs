@@ -173,7 +173,7 @@ fn site_policies_replace_the_profile_but_not_the_guards() {
     let path = path.to_str().expect("UTF-8");
     let judge = |command: &str| world.call(&["check", "--policies", path, command]);
     assert_eq!(judge("sudo ls").code, Some(0));
-    for command in ["curl http://169.254.169.254/", "cat ~/.config/palisade/palisade.toml", "ls ("] {
+    for command in ["curl http://169.254.169.254/", "cat ~/.config/palisade/palisade.toml", "ls 'a"] {
         assert_eq!(judge(command).code, Some(2), "{command}");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn call(pipeline: &Pipeline, client: Client, given: Option<Json
     let explained = match given {
         Arguments { command: Some(command), decision: None, session, cwd } => {
             let call = Call { script: command.into_bytes(), session, cwd, client, ..Call::default() };
-            pipeline.explain(call).await
+            pipeline.explain(&call).await
         }
         Arguments { command: None, decision: Some(id), session: None, cwd: None } => {
             let unknown = Failure::of("no decision of that id is kept").helped("results give it as `decision.id`");

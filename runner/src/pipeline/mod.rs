@@ -399,10 +399,8 @@ impl Pipeline {
         self.goes_on(call.session.as_deref())?;
         // First of all, so that calls to one session keep the order in which they came.
         let mut seat = self.seat(&call).await?;
-        if let Some(instead) = self.instead(&call, &seat).await {
-            call.script = instead;
-        }
-        let Judgement { facts, verdict, elapsed } = self.judge(&call, &seat).await;
+        let Judgement { facts, verdict, elapsed, instead } = self.judge(&call, &seat).await;
+        call.script = instead.unwrap_or(call.script);
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.tally.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
@@ -531,17 +529,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// If there is no such session or directory, or a person has stopped it.
-    pub async fn explain(&self, mut call: Call) -> Result<Explained, Failure> {
+    pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         self.goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(&call, id).await?,
+            Some(id) => self.seat_in(call, id).await?,
             // Nothing will run: it takes no place from those who want one.
-            None => self.seat_at(&call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
+            None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
-        if let Some(instead) = self.instead(&call, &seat).await {
-            call.script = instead;
-        }
-        let Judgement { verdict, .. } = self.judge(&call, &seat).await;
+        let Judgement { verdict, .. } = self.judge(call, &seat).await;
         Ok(Explained::of(verdict.report(), &self.settings.redactor))
     }
 
@@ -672,13 +667,23 @@ impl Pipeline {
     async fn judge(&self, call: &Call, seat: &Seat) -> Judgement {
         let occasion = &seat.occasion;
         let surroundings = seat.elsewhere.as_ref().unwrap_or(&self.settings.surroundings);
-        let read = || self.texts.read(&call.script, &occasion.left);
+        let read = || {
+            let inventory = self.texts.read(&call.script, &occasion.left);
+            if inventory.own_parsed() {
+                return (inventory, None);
+            }
+            let facts = surroundings.facts(occasion).with(&call.client);
+            match self.settings.engine.now().apart(&inventory, &facts) {
+                Some(instead) => (self.texts.read(&instead, &occasion.left), Some(instead)),
+                None => (inventory, None),
+            }
+        };
         let is_long = call.script.len() > texts::SHORT;
         let mut turn = None;
         if is_long {
             turn = Some(self.turn().await);
         }
-        let inventory = if is_long { tokio::task::block_in_place(read) } else { read() };
+        let (inventory, instead) = if is_long { tokio::task::block_in_place(read) } else { read() };
         let looks_around = is_long || looks_around(&inventory);
         if looks_around && turn.is_none() {
             turn = Some(self.turn().await);
@@ -688,29 +693,11 @@ impl Pipeline {
             let facts = surroundings.gather(occasion, &inventory, &engine).with(&call.client);
             let started = Instant::now();
             let verdict = engine.decide(inventory, &facts);
-            Judgement { facts, verdict, elapsed: started.elapsed() }
+            Judgement { facts, verdict, elapsed: started.elapsed(), instead }
         };
         let judgement = if looks_around { tokio::task::block_in_place(judge) } else { judge() };
         drop(turn);
         judgement
-    }
-
-    /// What runs in place of a script that the session's shell is not given.
-    async fn instead(&self, call: &Call, seat: &Seat) -> Option<Vec<u8>> {
-        let occasion = &seat.occasion;
-        if seat.elsewhere.is_some() {
-            return None;
-        }
-        let read = || {
-            let inventory = self.texts.read(&call.script, &occasion.left);
-            let facts = || self.settings.surroundings.facts(occasion).with(&call.client);
-            (!inventory.own_parsed()).then(|| self.settings.engine.now().apart(&inventory, &facts()))?
-        };
-        if call.script.len() <= texts::SHORT {
-            return read();
-        }
-        let _turn = self.turn().await;
-        tokio::task::block_in_place(read)
     }
 
     /// Waits until few enough judge what takes long. It holds a thread meanwhile, of which the runtime has a number: behind that nothing
@@ -1019,6 +1006,8 @@ struct Judgement {
     facts: Facts,
     verdict: Verdict,
     elapsed: Duration,
+    /// The script that was judged, and runs, in place of the one that was submitted.
+    instead: Option<Vec<u8>>,
 }
 
 /// A decision that is on record.

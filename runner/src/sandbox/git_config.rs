@@ -27,6 +27,12 @@ use super::git_settings;
 /// The longest file of settings that is carried over, in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// Tools that git-mergetool(1) and git-difftool(1) know by name. They are looked for where a person has programs.
+const KNOWN_TOOLS: [&str; 14] = [
+    "bc", "emerge", "gvimdiff", "kdiff3", "meld", "nvimdiff", "opendiff", "p4merge", "smerge", "tkdiff", "vimdiff",
+    "vimdiff2", "vscode", "xxdiff",
+];
+
 /// Flags of a file that a session may have replaced by a pipe.
 const QUIET: c_int = libc::O_CLOEXEC | libc::O_NONBLOCK;
 
@@ -325,8 +331,18 @@ fn is_only_added(name: &str) -> bool {
     let general = general(name);
     name.starts_with("remote.")
         || name.starts_with("alias.")
-        || ["branch.*.remote", "branch.*.merge", "core.pager", "core.editor", "sequence.editor"]
-            .contains(&general.as_str())
+        || [
+            "branch.*.remote",
+            "branch.*.merge",
+            "core.pager",
+            "core.editor",
+            "sequence.editor",
+            "merge.tool",
+            "merge.guitool",
+            "diff.tool",
+            "diff.guitool",
+        ]
+        .contains(&general.as_str())
 }
 
 /// Whether a new remote would be the one that git takes where none is named, in the place of one that a person has made.
@@ -375,6 +391,8 @@ fn is_harmless(name: &str, value: &str) -> bool {
         // Programs that a person has, under names that no workspace gives a meaning.
         "core.pager" => ["", "cat", "less", "less -F", "less -R", "less -FRX"].contains(&value),
         "core.editor" | "sequence.editor" => ["true", ":", "cat", "vi", "vim", "nano"].contains(&value),
+        // git knows how to start these, and nothing in the repository says otherwise.
+        "merge.tool" | "merge.guitool" | "diff.tool" | "diff.guitool" => KNOWN_TOOLS.contains(&value),
         name if name.starts_with("pager.") => ["true", "false"].contains(&value),
         "core.repositoryformatversion" => ["0", "1"].contains(&value),
         "submodule.*.update" => ["checkout", "merge", "rebase", "none"].contains(&value),
@@ -591,6 +609,7 @@ mod tests {
                            [submodule \"s\"]\n\turl = https://h/s\n[branch \"main\"]\n\tremote = up\n\tmerge = refs/heads/main\n";
         let merge = |written: &str| merged_with(OWN, written, &[], &[]).is_some();
         assert!(merge(&format!("{OWN}[remote \"p\"]\n\turl = https://h/p\n")));
+        assert!(merge(&format!("{OWN}[merge]\n\ttool = vimdiff\n[diff]\n\ttool = meld\n")));
         assert!(merge(
             &OWN.replace("refs/remotes/up/*\n", "refs/remotes/up/*\n\tfetch = +refs/heads/x:refs/remotes/up/x\n")
         ));
@@ -602,6 +621,8 @@ mod tests {
             "[remote \".\"]\n\turl = https://evil/a\n",
             "[remote \"up\"]\n\ttagopt = --no-tags\n",
             "[push]\n\tdefault = current\n",
+            "[merge]\n\ttool = ./x\n",
+            "[mergetool \"meld\"]\n\tpath = ./x\n",
             "[remote \"p\"]\n\tfetch = +refs/heads/*:refs/remotes/p/*\n",
             "[extensions]\n\tworktreeConfig = true\n",
         ] {

@@ -132,7 +132,7 @@ async fn policy_demands_one_where_its_permit_decides() {
     let place = Place::with(&format!("{rest}{marked}"), |_| {});
     let shell = place.open().await;
     assert_eq!(checkpoint(&shell.run("touch a b").await), None);
-    let explained = place.pipeline.explain(shell.call("rm a")).await.expect("explained");
+    let explained = place.pipeline.explain(&shell.call("rm a")).await.expect("explained");
     assert_eq!(explained.checkpoint.iter().map(ToString::to_string).collect::<Vec<_>>(), ["removes"]);
     let taken = checkpoint(&shell.run("rm a").await).expect("a checkpoint");
     let entry = &kind(&place, "checkpoint")[0];
