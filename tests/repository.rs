@@ -145,16 +145,16 @@ fn what_git_has_set_it_may_change_and_take_away() {
     let ended = own("git remote add fork https://example.com/other && git config alias.st 'status -sb'");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
-    for command in ["git remote remove fork", "git config alias.st log", "git branch --unset-upstream theirs"] {
+    for command in [
+        "git remote remove fork",
+        "git config alias.st log",
+        "git branch --unset-upstream theirs",
+        "rm .git/refs/heads/theirs && git config --unset branch.theirs.remote",
+    ] {
         let ended = world.run(command);
         assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
         assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
     }
-    // What a branch follows goes where the branch goes.
-    allowed("git branch -m theirs renamed");
-    assert_eq!(setting(&world, "branch.renamed.merge"), "refs/heads/x");
-    allowed("git branch -D renamed");
-    assert_eq!(setting(&world, "branch.renamed.merge"), "");
 }
 
 /// A client keeps working trees among its own files. One of them is a workspace like any other, with settings of the client's in it.

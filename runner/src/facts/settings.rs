@@ -8,7 +8,7 @@ use palisade_grammar::Command;
 
 use super::{Occasion, is_held, repository};
 use crate::sandbox::earlier::Earlier;
-use crate::sandbox::git_config::{Around, Change, has_branch, refuses};
+use crate::sandbox::git_config::{Around, Change, refuses};
 use crate::sandbox::names::is_beyond;
 
 /// Whether an effect is a change of a repository's settings that the text is not judged by, and that the guard does not surely
@@ -30,7 +30,6 @@ pub(super) fn are_left_to_the_guard(
         let around = Around {
             is_beyond: &|place| is_beyond(&occasion.scratch, place),
             is_of_session: &|name, value| earlier.has_set(&file, name, value),
-            has_branch: &|branch| has_branch(&file, branch),
         };
         refuses(&file, &changes, &around)
     })

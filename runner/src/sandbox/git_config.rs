@@ -101,8 +101,6 @@ pub(crate) struct Around<'a> {
     pub(crate) is_beyond: &'a dyn Fn(&Path) -> bool,
     /// Whether a session, this or another, has given a setting this value.
     pub(crate) is_of_session: &'a dyn Fn(&str, &str) -> bool,
-    /// Whether there is a branch of this name.
-    pub(crate) has_branch: &'a dyn Fn(&str) -> bool,
 }
 
 impl Around<'_> {
@@ -117,23 +115,6 @@ impl Around<'_> {
         let mut about = settings.iter().filter(|(name, _)| name.starts_with(&section));
         about.all(|(name, values)| self.are_of_session(name, values))
     }
-}
-
-/// Whether the repository whose settings this file has may have a branch of this name; so it is where that cannot be told.
-pub(crate) fn has_branch(file: &Path, name: &str) -> bool {
-    let Some(repository) = file.parent() else { return true };
-    // git-update-ref(1): a name is a path below `refs/heads`, or a line of the file of packed ones. Other formats have neither.
-    if name.split('/').any(|part| ["", ".", ".."].contains(&part)) || repository.join("reftable").exists() {
-        return true;
-    }
-    let wanted = format!("refs/heads/{name}");
-    let is_packed = |text: String| text.lines().any(|line| line.split(' ').nth(1) == Some(wanted.as_str()));
-    let packed = match OpenOptions::new().read(true).custom_flags(QUIET).open(repository.join("packed-refs")) {
-        Ok(file) => text_of(&file).and_then(|text| String::from_utf8(text).map_err(io::Error::other)).map(is_packed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    };
-    repository.join(&wanted).symlink_metadata().is_ok() || packed.unwrap_or(true)
 }
 
 /// What a command of git does to the settings of a repository.
@@ -184,7 +165,8 @@ fn branches_of(settings: &Settings, remote: &str) -> Vec<String> {
     let following = settings.iter().filter(|(name, values)| {
         general(name) == "branch.*.remote" && values.iter().flatten().any(|value| value == remote)
     });
-    let both = following.flat_map(|(name, _)| [name.clone(), name.replace(".remote", ".merge")]);
+    let both = following
+        .flat_map(|(name, _)| [name.clone(), format!("{}.merge", name.strip_suffix(".remote").unwrap_or(name))]);
     both.filter(|name| settings.contains_key(name)).collect()
 }
 
@@ -285,13 +267,7 @@ fn keeps_its_meaning(name: &str, before: &Settings, after: &Settings, around: &A
         return had.iter().any(|value| !has.contains(value)) && !is_of_session()
             || !has.is_empty() && !is_remote(after, remote);
     }
-    // What a branch follows goes with the branch.
-    let is_of_gone = || {
-        let branch = name.strip_prefix("branch.").and_then(|rest| rest.rsplit_once('.'));
-        has.is_empty() && branch.is_some_and(|(branch, _)| !(around.has_branch)(branch))
-    };
-    is_only_added(name) && is_known(before, name) && !is_of_session() && !is_of_gone()
-        || takes_the_lead(before, name, around)
+    is_only_added(name) && is_known(before, name) && !is_of_session() || takes_the_lead(before, name, around)
 }
 
 /// Whether a setting names a remote that is no longer one: git would take the name for the path of a repository, whose hooks it runs.
@@ -334,6 +310,7 @@ fn is_only_added(name: &str) -> bool {
         || [
             "branch.*.remote",
             "branch.*.merge",
+            "submodule.*.url",
             "core.pager",
             "core.editor",
             "sequence.editor",
@@ -535,18 +512,17 @@ mod tests {
     const PRESENT: &str =
         "[core]\n\tbare = false # kept\n\teditor = vim\n[remote \"o\"]\n\turl = https://example.com/a\n";
 
-    fn merged_with(present: &str, written: &str, of_session: &[(&str, &str)], gone: &[&str]) -> Option<String> {
+    fn merged_with(present: &str, written: &str, of_session: &[(&str, &str)]) -> Option<String> {
         let around = Around {
             is_beyond: &|path| !path.starts_with("/w"),
             is_of_session: &|name, value| of_session.contains(&(name, value)),
-            has_branch: &|branch| !gone.contains(&branch),
         };
         let merged = merged(present.as_bytes(), written.as_bytes(), &around).unwrap();
         merged.map(|merged| String::from_utf8(merged.text).unwrap())
     }
 
     fn merge(written: &str) -> Option<String> {
-        merged_with(PRESENT, written, &[], &[])
+        merged_with(PRESENT, written, &[])
     }
 
     #[test]
@@ -607,7 +583,7 @@ mod tests {
     fn what_a_person_has_set_keeps_its_meaning() {
         const OWN: &str = "[remote \"up\"]\n\turl = https://h/a\n\tfetch = +refs/heads/*:refs/remotes/up/*\n[alias]\n\tci = commit\n\
                            [submodule \"s\"]\n\turl = https://h/s\n[branch \"main\"]\n\tremote = up\n\tmerge = refs/heads/main\n";
-        let merge = |written: &str| merged_with(OWN, written, &[], &[]).is_some();
+        let merge = |written: &str| merged_with(OWN, written, &[]).is_some();
         assert!(merge(&format!("{OWN}[remote \"p\"]\n\turl = https://h/p\n")));
         assert!(merge(&format!("{OWN}[merge]\n\ttool = vimdiff\n[diff]\n\ttool = meld\n")));
         assert!(merge(
@@ -632,6 +608,7 @@ mod tests {
             ("ci = commit", "ci = commit -a"),
             ("+refs/heads/*:refs/remotes/up/*", "+refs/heads/x:refs/remotes/up/main"),
             ("\tfetch = +refs/heads/*:refs/remotes/up/*\n", ""),
+            ("[submodule \"s\"]\n\turl = https://h/s\n", ""),
             ("\tremote = up\n", ""),
         ] {
             assert!(!merge(&OWN.replace(from, to)), "{from} {to}");
@@ -666,38 +643,13 @@ mod tests {
             (present.replace("https://h/p", "ext::./x"), false),
             (present.replace("https://h/p", "./evil"), false),
         ] {
-            assert_eq!(merged_with(&present, &written, SET, &[]).is_some(), carried, "{written}");
-            assert_eq!(merged_with(&present, &written, part, &[]), None, "a part is not all: {written}");
+            assert_eq!(merged_with(&present, &written, SET).is_some(), carried, "{written}");
+            assert_eq!(merged_with(&present, &written, part), None, "a part is not all: {written}");
         }
         let lead = format!("{ADDED}[remote \"origin\"]\n\turl = https://h/o\n");
         for (of_session, carried) in [(SET, true), (&[], false)] {
-            assert_eq!(merged_with(ADDED, &lead, of_session, &[]).is_some(), carried);
+            assert_eq!(merged_with(ADDED, &lead, of_session).is_some(), carried);
         }
-    }
-
-    #[test]
-    fn what_a_branch_follows_goes_with_it() {
-        let present = format!("{PRESENT}[branch \"x\"]\n\tremote = o\n\tmerge = refs/heads/x\n");
-        let renamed = present.replace("branch \"x\"", "branch \"y\"");
-        for written in [PRESENT, &renamed] {
-            assert!(merged_with(&present, written, &[], &["x"]).is_some(), "{written}");
-            assert_eq!(merged_with(&present, written, &[], &["y"]), None, "it is there: {written}");
-        }
-        assert_eq!(merged_with(&present, &present.replace("heads/x", "heads/y"), &[], &["x"]), None);
-    }
-
-    #[test]
-    fn branches_are_files_or_packed() {
-        let repository = tempfile::tempdir().unwrap();
-        let file = repository.path().join("config");
-        let has = |name: &str| has_branch(&file, name);
-        assert!(!has("main") && has("../config") && has(""));
-        std::fs::create_dir_all(repository.path().join("refs/heads/a")).unwrap();
-        std::fs::write(repository.path().join("refs/heads/a/loose"), "").unwrap();
-        std::fs::write(repository.path().join("packed-refs"), "# pack-refs\n0123 refs/heads/packed\n").unwrap();
-        assert!(has("a/loose") && has("packed") && !has("pack") && !has("main"));
-        std::fs::create_dir(repository.path().join("reftable")).unwrap();
-        assert!(has("main"), "it cannot be told");
     }
 
     #[test]
@@ -752,7 +704,7 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true, has_branch: &|_| true };
+        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true };
         assert!(merged(PRESENT.as_bytes(), b"[core\n", &around).is_err());
     }
 }

@@ -265,7 +265,6 @@ impl Guard {
         let around = Around {
             is_beyond: &|path| names.is_beyond(path),
             is_of_session: &|name, value| names.has_set(place, name, value),
-            has_branch: &|branch| git_config::has_branch(place, branch),
         };
         let taken = if is_git { git_config::take_over(call.thread, place, &around) } else { Err(libc::EACCES) };
         match &taken {
