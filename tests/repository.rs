@@ -9,7 +9,7 @@ use crate::support::world::{Ended, World};
 fn world() -> World {
     let world = World::new();
     let script = "git init -q -b main && echo a > a && git add a && git -c user.name=P -c user.email=p@example.com commit -qm a \
-                  && git remote add up https://example.com/up";
+                  && git remote add up https://example.com/up && git config core.sshCommand 'ssh -4'";
     let ended = Ended::of(Command::new("sh").args(["-c", script]).current_dir(world.workspace()));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     world
@@ -44,23 +44,14 @@ fn what_git_would_run_later_is_not_set() {
     let other = "import os\nopen('.git/config.lock', 'w').write('[user]\\n\\tname = Eve\\n')\nos.rename('.git/config.lock', '.git/config')\n";
     world.write("work/other.py", other);
     for command in [
-        "git config core.hooksPath hooks",
         "git config alias.x '!./x'",
         "git config core.fsmonitor ./x",
+        "git config core.sshCommand ./x",
+        "git config --unset core.sshCommand",
         "git config include.path ../x",
         "git remote add x ext::./x",
-        "git remote add x ./evil",
-        "ln -s a lnk; git remote add x lnk/../../../tmp/evil",
-        // A bare `git push` would go there.
-        "git remote add origin https://example.com/evil",
         "git config remote.https://example.com/up.url https://example.com/evil",
-        "git config --unset remote.up.fetch",
-        "git config push.default current",
-        "git config remote.up.pushurl https://example.com/evil",
-        "git config remote.up.url https://example.com/evil",
         "git config remote.pushDefault ./evil",
-        "git config branch.main.remote ./evil",
-        "git config branch.main.remote evil",
         "git config core.repositoryformatversion 99",
         "git config extensions.worktreeConfig true",
         "git config include.path /dev/zero",
@@ -82,19 +73,12 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
     let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
     let verdict = |command: &str| Ended::of(world.palisade().args(["check", command]));
     for command in [
-        "git remote set-url up https://example.com/other",
-        "git remote set-url --add --push up https://example.com/other",
-        "git remote add --mirror=push copy https://example.com/other",
-        "git remote rename up down",
-        "git remote remove up",
-        "git remote rm up",
-        "git remote add x ./evil",
-        "git remote add origin https://example.com/evil",
-        "git config remote.up.url https://example.com/evil",
         "git config set alias.x '!./x'",
         "git config core.editor ./x",
+        "git config core.sshCommand ./x",
+        "git remote add x ext::./x",
         "git sparse-checkout set src",
-        "mkdir -p d && cd d && git remote rm up",
+        "mkdir -p d && cd d && git config core.fsmonitor ./x",
     ] {
         let ended = verdict(command);
         assert!(ended.code == Some(2) && ended.stdout.contains("no-hook-changes"), "{command}: {ended:?}");
@@ -144,17 +128,82 @@ fn what_git_has_set_it_may_change_and_take_away() {
     assert_eq!(setting(&world, "remote.mine.url") + &setting(&world, "remote.fork.url"), "");
     let ended = own("git remote add fork https://example.com/other && git config alias.st 'status -sb'");
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    // What a person has set since stays, whatever sessions make of it for themselves.
     let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
     for command in [
         "git remote remove fork",
         "git config alias.st log",
         "git branch --unset-upstream theirs",
-        "rm .git/refs/heads/theirs && git config --unset branch.theirs.remote",
+        "git config branch.theirs.merge refs/heads/y",
     ] {
-        let ended = world.run(command);
-        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+        allowed(command);
         assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
     }
+}
+
+/// A person's git finds none of what would lead it astray, and the session's own git works with all of it, in each command.
+#[test]
+fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
+    let world = world();
+    let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
+    let allowed = |command: &str| {
+        let ended = Ended::of(world.palisade().args(["check", command]));
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+        assert_eq!(fs::read_to_string(world.path("work/.git/config")).expect("a file"), before, "{command}");
+        ended.stdout
+    };
+    allowed("git init -q --bare hub.git && git remote add hub ./hub.git");
+    assert_eq!(allowed("git remote | sort | xargs"), "hub up\n");
+    allowed("git push -q -u hub main && git fetch -q hub");
+    assert_eq!(allowed("git rev-parse --abbrev-ref main@{upstream}"), "hub/main\n");
+    assert_eq!(allowed("git -C hub.git log --oneline main | wc -l"), "1\n");
+    allowed("mkdir -p hooks && echo 'echo hooked >&2' > hooks/pre-commit && chmod +x hooks/pre-commit");
+    allowed("sed -i '1i #!/bin/sh' hooks/pre-commit && git config core.hooksPath hooks");
+    let ended = world.run("git -c user.name=A -c user.email=a@b.c commit -q --allow-empty -m b");
+    assert!(ended.code == Some(0) && ended.stderr.contains("hooked"), "{ended:?}");
+    for command in [
+        "git branch --unset-upstream main",
+        "git remote set-url up ./hub.git && git fetch -q up",
+        "git remote rename hub centre && git remote remove centre",
+        "git remote add origin https://example.com/mine",
+        "git config push.default current",
+        "git config --unset remote.up.fetch",
+    ] {
+        allowed(command);
+    }
+    // Outside there is nothing of it, and what a person sets counts from then on.
+    let own = |arguments: &[&str]| Ended::of(Command::new("git").args(arguments).current_dir(world.workspace()));
+    assert_eq!(own(&["remote", "-v"]).stdout.lines().count(), 2);
+    assert_eq!(own(&["config", "core.hooksPath"]).stdout, "");
+    let ended = own(&["-c", "user.name=P", "-c", "user.email=p@x.y", "commit", "-q", "--allow-empty", "-m", "c"]);
+    assert!(ended.code == Some(0) && !ended.stderr.contains("hooked"), "{ended:?}");
+    assert_eq!(own(&["config", "remote.up.url", "https://example.com/later"]).code, Some(0));
+    assert_eq!(world.run("git config remote.up.url").stdout, "https://example.com/later\n");
+    assert_eq!(
+        world.run("git config user.name Ada && git config remote.origin.url").stdout,
+        "https://example.com/mine\n"
+    );
+    assert_eq!(setting(&world, "user.name") + &setting(&world, "remote.origin.url"), "Ada");
+}
+
+/// In one session git sees at once what it has set, and what a person changes meanwhile.
+#[test]
+fn a_session_sees_what_it_has_set_for_itself() {
+    let world = world();
+    let ended = world.run(
+        "git init -q --bare hub.git && git remote add hub ./hub.git && git push -q hub main && git remote | sort | xargs && \
+         git remote remove up && git remote && git config user.name Ada && git config user.name && git config --get-regexp 'remote.*url'",
+    );
+    let expected = "hub up\nhub\nAda\nremote.hub.url ./hub.git\n";
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), expected), "{ended:?}");
+    // A program of the session changes neither of the two files.
+    world.write("work/other.py", "open('.git/config', 'a').write('[core]\\n\\tsshCommand = ./x\\n')\n");
+    let ended = world.run("git remote add hub2 ./hub.git && /usr/bin/python3 other.py");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let seen = world.run("cat .git/config").stdout;
+    assert!(seen.contains("hub2") && !seen.contains("./x"), "{seen}");
 }
 
 /// A client keeps working trees among its own files. One of them is a workspace like any other, with settings of the client's in it.

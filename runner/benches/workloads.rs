@@ -133,10 +133,11 @@ fn plan(place: &Path) -> SandboxPlan {
     rules.extend(["/dev/null", "/dev/zero"].map(|path| rule(Path::new(path), Rights::READ | Rights::WRITE)));
     rules.push(rule(place, run | Rights::MOVE));
     rules.retain(|rule| !rule.path.is_symlink());
-    let (masks, limits) = (Vec::new(), Limits::default());
+    let (masks, stand_ins, limits) = (Vec::new(), None, Limits::default());
     SandboxPlan {
         rules,
         masks,
+        stand_ins,
         searched: true,
         scratch: Rights::NONE,
         loopback: false,

@@ -226,11 +226,12 @@ impl Surroundings {
                 let held = is_held(&occasion.session);
                 let of_own = || sets_up_own(occasion, command, index, directory.as_ref());
                 if settings::are_left_to_the_guard(
+                    self,
                     occasion,
-                    &self.earlier,
                     command,
                     index,
                     directory.as_ref().filter(|_| looks && !links),
+                    || engine.is_no_gain(&facts),
                 ) {
                     facts.inert.insert((command.id, index));
                 }
@@ -306,7 +307,10 @@ impl Surroundings {
         };
         let directory = |command: &Command| facts.directories.get(&command.id);
         let stands = |command: &Command| directory(command).cloned();
-        let mut told = remotes(inventory, &facts.cwd, is_held(&facts.session), stands, repository::repository, resolve);
+        // What sessions have set for themselves counts where git sees it.
+        let earlier = Some(&self.earlier).filter(|_| is_held(&facts.session));
+        let known = |directory: &AbsolutePath| repository::repository(directory, earlier);
+        let mut told = remotes(inventory, &facts.cwd, is_held(&facts.session), stands, known, resolve);
         for command in inventory.commands() {
             let is_there = |name: &str| {
                 directory(command).is_some_and(|directory| repository::is_there(directory, &self.workspace, name))

@@ -11,15 +11,22 @@ use std::path::{Path, PathBuf};
 use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
 use rustix::fs::OFlags;
 
+use crate::sandbox::earlier::Earlier;
+use crate::sandbox::git_config::seen_by_sessions;
+
 /// Directories above a command's that are looked into.
 const MAX_ABOVE: usize = 64;
 
-/// The repository that a directory belongs to.
-pub(super) fn repository(directory: &AbsolutePath) -> Option<Repository> {
+/// The repository that a directory belongs to, with what sessions have set in it for themselves if `earlier` is given.
+pub(super) fn repository(directory: &AbsolutePath, earlier: Option<&Earlier>) -> Option<Repository> {
     let (top, own, common) = places(directory)?;
     let modules = top.join(".gitmodules");
     let modules = if modules.symlink_metadata().is_ok() { text(&modules)? } else { String::new() };
-    let configuration = text(&common.join("config"))?;
+    let file = common.join("config");
+    let configuration = match earlier.and_then(|earlier| seen_by_sessions(earlier, &file)) {
+        Some(seen) => seen,
+        None => text(&file)?,
+    };
     // git reads it where `extensions.worktreeConfig` is set. What stands in it otherwise says too much.
     let worktree = own.join("config.worktree");
     let worktree = if worktree.symlink_metadata().is_ok() { text(&worktree)? } else { String::new() };

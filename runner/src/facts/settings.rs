@@ -4,35 +4,45 @@
 //! change, so that a verdict on the text agrees with what happens. What the words leave open is the guard's alone.
 
 use palisade_engine::{AbsolutePath, may_change_settings};
-use palisade_grammar::Command;
+use palisade_grammar::{Command, Effect, EffectKind};
 
-use super::{Occasion, is_held, repository};
-use crate::sandbox::earlier::Earlier;
+use super::{Occasion, Surroundings, is_held, repository};
 use crate::sandbox::git_config::{Around, Change, refuses};
 use crate::sandbox::names::is_beyond;
 
 /// Whether an effect is a change of a repository's settings that the text is not judged by, and that the guard does not surely
-/// refuse. `directory` is where the command stands, if
-/// that can be looked at.
+/// refuse. `directory` is where the command stands, if that can be looked at; `is_no_gain`: whether own code may run, so that sessions can
+/// have settings that they alone see.
 pub(super) fn are_left_to_the_guard(
+    surroundings: &Surroundings,
     occasion: &Occasion,
-    earlier: &Earlier,
     command: &Command,
     effect: usize,
     directory: Option<&AbsolutePath>,
+    is_no_gain: impl FnOnce() -> bool,
 ) -> bool {
     let held = is_held(&occasion.session);
-    if !held || !may_change_settings(command, effect, held) {
-        return may_change_settings(command, effect, held);
+    let may_change = may_change_settings(command, effect, held);
+    if !held || !may_change && !writes_settings(command, effect) {
+        return may_change;
     }
     let file = directory.and_then(repository::settings);
-    !file.zip(changes(command)).is_some_and(|(file, changes)| {
-        let around = Around {
-            is_beyond: &|place| is_beyond(&occasion.scratch, place),
-            is_of_session: &|name, value| earlier.has_set(&file, name, value),
-        };
-        refuses(&file, &changes, &around)
-    })
+    let Some((file, changes)) = file.zip(changes(command)) else { return may_change };
+    let earlier = &surroundings.earlier;
+    let own = is_no_gain().then(|| earlier.own_settings()).flatten();
+    let around = Around {
+        is_beyond: &|place| is_beyond(&occasion.scratch, place),
+        is_of_session: &|name, value| earlier.has_set(&file, name, value),
+        own: own.as_ref(),
+    };
+    refuses(&file, &changes, &around).map_or(may_change, |refused| !refused)
+}
+
+/// Whether an effect is what `git config` writes to a repository's settings, whatever the setting.
+fn writes_settings(command: &Command, effect: usize) -> bool {
+    let is_settings =
+        |effect: &Effect| effect.kind == EffectKind::Write && effect.target.value.literal() == Some(".git/config");
+    subcommand(command) == "git config" && command.effects.get(effect).is_some_and(is_settings)
 }
 
 fn subcommand(command: &Command) -> &str {

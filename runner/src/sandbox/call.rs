@@ -425,14 +425,31 @@ pub(super) fn create(path: &CStr, mode: usize) -> Result<RawFd, Errno> {
     c_int::try_from(file).map_err(|_| libc::EBADF)
 }
 
+/// Opens a file of a directory for its place alone, unless it is a link.
+pub(super) fn open_in(directory: RawFd, name: &CStr) -> Result<RawFd, Errno> {
+    let flags = word(libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    // SAFETY: the kernel reads a C string.
+    let file = unsafe { call(libc::SYS_openat, [word(directory), name.as_ptr().addr(), flags, 0, 0]) }?;
+    c_int::try_from(file).map_err(|_| libc::EBADF)
+}
+
 pub(super) fn is_directory(place: RawFd) -> Result<bool, Errno> {
+    Ok(about(place)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+/// The device and the number of what is open.
+pub(super) fn identity(place: RawFd) -> Result<(u64, u64), Errno> {
+    about(place).map(|about| (about.st_dev, about.st_ino))
+}
+
+fn about(place: RawFd) -> Result<libc::stat, Errno> {
     // SAFETY: all zeroes are a valid `stat`, which is numbers alone.
     let mut about: libc::stat = unsafe { std::mem::zeroed() };
     let flags = word(libc::AT_EMPTY_PATH);
     let arguments = [word(place), c"".as_ptr().addr(), ptr::from_mut(&mut about).addr(), flags, 0];
     // SAFETY: the kernel reads an empty C string and writes one `stat`.
     unsafe { call(libc::SYS_newfstatat, arguments) }?;
-    Ok(about.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    Ok(about)
 }
 
 /// Leaves nothing open for writing: what is mounted there could not be made read-only.

@@ -22,8 +22,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest as _, Sha256};
 
+use super::own_settings::Store;
+
 /// Its name in the directory of the record.
 const NAME: &str = "made-by-sessions";
+
+/// The directory beside it for settings that sessions alone see.
+const OWN_SETTINGS: &str = "settings-of-sessions";
 
 /// Bytes of the file. Where it grows beyond, the older half goes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -72,6 +77,11 @@ impl Earlier {
     /// Whether a session has given a setting of the repository with this file of settings this value.
     pub(crate) fn has_set(&self, file: &Path, name: &str, value: &str) -> bool {
         self.has_mark(|| setting(file, name, value))
+    }
+
+    /// Where settings are kept that sessions alone see; none where nothing is kept.
+    pub(crate) fn own_settings(&self) -> Option<Store> {
+        self.directory.as_ref().map(|directory| Store::in_directory(directory.join(OWN_SETTINGS)))
     }
 
     fn has_mark(&self, mark: impl FnOnce() -> Option<Mark>) -> bool {

@@ -28,8 +28,8 @@ use seccompiler::BpfProgram;
 use super::call::{
     CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
     attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount, create,
-    duplicate, enter, enter_namespace, exit, install_filter, is_directory, is_mounted_on, is_readable,
-    keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_place, open_to_read,
+    duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on, is_readable,
+    keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_in, open_place, open_to_read,
     own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self, send_descriptor,
     set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket, switch_on_loopback,
     umask, write, write_file,
@@ -135,6 +135,8 @@ pub(crate) struct LiveView {
     /// As in [`Covers`].
     directory: OwnedFd,
     file: OwnedFd,
+    /// The directory of files that stand for others; an empty one where the session has none.
+    stand_ins: OwnedFd,
 }
 
 impl LiveView {
@@ -144,8 +146,8 @@ impl LiveView {
             let received = guard::receive(post).map_err(server("receive a session's view"))?;
             received.ok_or_else(|| server("receive a session's view")(io::ErrorKind::NotFound.into()))
         };
-        let (users, mounts, directory, file) = (next()?, next()?, next()?, next()?);
-        Ok(Self { users: Some(users).filter(|_| namespaces == Namespaces::User), mounts, directory, file })
+        let (users, mounts, directory, file, stand_ins) = (next()?, next()?, next()?, next()?, next()?);
+        Ok(Self { users: Some(users).filter(|_| namespaces == Namespaces::User), mounts, directory, file, stand_ins })
     }
 }
 
@@ -156,12 +158,26 @@ impl LiveView {
 ///
 /// No process could be made, or something cannot be covered.
 pub(super) fn cover_in(view: &Arc<LiveView>, masks: Vec<(CString, Cover)>) -> Result<(), SandboxError> {
+    in_view(view, move |view| cover_here(view, &masks))
+}
+
+/// Puts files in the place of others in the view of a living session, where they do not stand already: each path with the name of a file in
+/// the directory of stand-ins. Programs of the session can read them.
+///
+/// # Errors
+///
+/// No process could be made, or something cannot be put there.
+pub(super) fn stand_in(view: &Arc<LiveView>, files: Vec<(CString, CString)>) -> Result<(), SandboxError> {
+    in_view(view, move |view| stand_in_here(view, &files))
+}
+
+fn in_view(view: &Arc<LiveView>, act: impl Fn(&LiveView) -> Done + Send + 'static) -> Result<(), SandboxError> {
     let (report, reporting) = pipe()?;
     let view = Arc::clone(view);
     let make = move || match clone_process(0, None) {
         Ok(Some((_, process))) => Ok(process),
         Ok(None) => {
-            let errno = cover_here(&view, &masks).err().unwrap_or(0);
+            let errno = enter_view(&view).and_then(|()| act(&view)).err().unwrap_or(0);
             let _ = write(reporting.as_raw_fd(), &errno.to_ne_bytes());
             exit(0)
         }
@@ -179,11 +195,39 @@ pub(super) fn cover_in(view: &Arc<LiveView>, masks: Vec<(CString, Cover)>) -> Re
 }
 
 /// In that process, which is a copy of the server and allocates nothing.
-fn cover_here(view: &LiveView, masks: &[(CString, Cover)]) -> Done {
+fn enter_view(view: &LiveView) -> Done {
     if let Some(users) = &view.users {
         enter_namespace(users.as_raw_fd(), libc::CLONE_NEWUSER)?;
     }
-    enter_namespace(view.mounts.as_raw_fd(), libc::CLONE_NEWNS)?;
+    enter_namespace(view.mounts.as_raw_fd(), libc::CLONE_NEWNS)
+}
+
+/// The same.
+fn stand_in_here(view: &LiveView, files: &[(CString, CString)]) -> Done {
+    files.iter().try_for_each(|(path, name)| {
+        let target = match open_place(path) {
+            Ok(target) => target,
+            Err(libc::ENOENT | libc::ENOTDIR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        let file = open_in(view.stand_ins.as_raw_fd(), name)?;
+        if identity(file)? == identity(target)? {
+            close(file);
+            close(target);
+            return Ok(());
+        }
+        let copy = copy_mount(file, false)?;
+        close(file);
+        let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+        restrict_mount(copy, flags | libc::MOUNT_ATTR_NOEXEC)?;
+        attach(copy, target)?;
+        close(copy);
+        Ok(())
+    })
+}
+
+/// The same.
+fn cover_here(view: &LiveView, masks: &[(CString, Cover)]) -> Done {
     let covers = Covers { directory: view.directory.as_raw_fd(), file: view.file.as_raw_fd() };
     masks.iter().try_for_each(|(path, cover)| {
         let mut covered = cover_place(path, *cover, &covers);
@@ -769,6 +813,8 @@ fn make_view(child: &Child<'_>) -> Done {
             close(namespace);
         }
     }
+    // Before anything is covered: it may lie in what is.
+    let stand_ins = view.stand_ins.as_deref().map(open_place).transpose()?;
     for (part, taken) in view.parts.iter().zip(child.taken) {
         let place = open_place(&part.path)?;
         let copy = copy_mount(place, true)?;
@@ -810,6 +856,7 @@ fn make_view(child: &Child<'_>) -> Done {
         if child.program.is_some() {
             send_descriptor(child.viewing, covers.directory)?;
             send_descriptor(child.viewing, covers.file)?;
+            send_descriptor(child.viewing, stand_ins.unwrap_or(covers.directory))?;
         }
     }
     let Some(program) = &child.program else { return Ok(()) };

@@ -5,15 +5,18 @@
 //! rename; where git makes it, the server compares the two files, and carries over what differs if all of it is harmless: a
 //! name, a remote, what a branch follows. The kernel is not let do it, since another program may have put other text there meanwhile.
 //!
+//! What is not harmless to a person's git, and gives the session's own git nothing that its programs lack, is kept for sessions alone
+//! (`own_settings`): a remote in the workspace, hooks, other values for what a person has set.
+//!
 //! A git that connects to nothing may have other code loaded into it. So who makes the call proves little, and all rests on the comparison.
 //!
-//! Decided here: which differences are harmless. Not decided here: who is git (`guard`), and which settings are harmless whatever their
+//! Decided here: which differences are harmless, and which are for sessions alone. Not decided here: who is git (`guard`), and which settings are harmless whatever their
 //! value (`git_settings.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +24,10 @@ use git2::Config;
 use libc::c_int;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
+use super::earlier::Earlier;
 use super::execution::open_as;
 use super::git_settings;
+use super::own_settings::{OwnSettings, Settings, Store, Values, values};
 
 /// The longest file of settings that is carried over, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -35,9 +40,6 @@ const KNOWN_TOOLS: [&str; 14] = [
 
 /// Flags of a file that a session may have replaced by a pipe.
 const QUIET: c_int = libc::O_CLOEXEC | libc::O_NONBLOCK;
-
-/// The values of each setting, by its name.
-type Settings = BTreeMap<String, Vec<Option<String>>>;
 
 /// A file of settings after a change.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,35 +66,84 @@ pub(super) fn is_named(place: &Path) -> bool {
     place.ends_with(".git/config") || of_module()
 }
 
-/// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs, and removes
-/// `config.lock`.
+/// What has become of what git wrote.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// The repository has it.
+    Over(Difference),
+    /// Sessions alone see it, in a file of this name in the directory of the store.
+    Kept(String),
+}
+
+/// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs from what
+/// sessions see there, or keeps that for sessions, and removes `config.lock`.
 ///
 /// # Errors
-/// The error that the caller gets: `EACCES` where something is not harmless, or the files are not what git leaves.
-///
-/// Returns what that has changed.
-pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Result<Difference, c_int> {
+/// The error that the caller gets: `EACCES` where something is neither harmless nor can be kept, or the files are not what git leaves.
+pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Result<Taken, c_int> {
     let refused = |_| libc::EACCES;
     let lock = PathBuf::from(format!("{}.lock", place.display()));
     let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
-    // The server's own view has no mask.
+    let _changing = Store::changing();
+    let (file, present) = present(place)?;
+    let own = around.own.map(|store| store.of(place)).unwrap_or_default();
+    let outcome = judged(&present, &own, &written, around).map_err(refused)?.ok_or(libc::EACCES)?;
+    let shown = |own: &OwnSettings, text: &[u8]| -> Result<Option<String>, c_int> {
+        let Some(store) = around.own else { return Ok(None) };
+        let text = seen(text, own).map_err(refused)?.ok_or(libc::EACCES)?;
+        store.show(place, &text).map(Some).map_err(super::execution::number)
+    };
+    let taken = match outcome {
+        Outcome::Over(merged) => {
+            // In place: a new file would come out from under the masks of all sessions.
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
+            let save = |open: &mut File| {
+                open.write_all(&merged.text)?;
+                open.set_len(u64::try_from(merged.text.len()).unwrap_or(u64::MAX))?;
+                open.sync_data()
+            };
+            save(&mut open).map_err(super::execution::number)?;
+            if !own.is_empty() {
+                shown(&own, &merged.text)?;
+            }
+            Taken::Over(merged.difference)
+        }
+        Outcome::Kept(own) => {
+            let name = shown(&own, &present)?.ok_or(libc::EACCES)?;
+            around.own.map_or(Ok(()), |store| store.keep(place, &own)).map_err(super::execution::number)?;
+            Taken::Kept(name)
+        }
+    };
+    // git takes its lock for gone; one that cannot be removed stops the next writer, who says so.
+    let _removed = fs::remove_file(&lock);
+    Ok(taken)
+}
+
+/// The file of settings that the server sees there, on which no mask stands, and its text.
+fn present(place: &Path) -> Result<(OwnedFd, Vec<u8>), c_int> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let file =
         openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|errno| errno.raw_os_error())?;
-    let present = text_of(&file).map_err(refused)?;
-    let merged = merged(&present, &written, around).map_err(refused)?.ok_or(libc::EACCES)?;
-    // In place: a new file would come out from under the masks of all sessions.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let mut open = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(refused)?;
-    let save = |open: &mut File| {
-        open.write_all(&merged.text)?;
-        open.set_len(u64::try_from(merged.text.len()).unwrap_or(u64::MAX))?;
-        open.sync_data()
-    };
-    save(&mut open).map_err(super::execution::number)?;
-    // git takes its lock for gone; one that cannot be removed stops the next writer, who says so.
-    let _removed = fs::remove_file(&lock);
-    Ok(merged.difference)
+    let text = text_of(&file).map_err(|_| libc::EACCES)?;
+    Ok((file, text))
+}
+
+/// The file that sessions see in the place of a repository's settings, made anew: its name in the directory of the store. None if sessions
+/// have set nothing there for themselves, or what they have set cannot be read: then they see the repository's own.
+pub(super) fn shown(store: &Store, place: &Path) -> Option<String> {
+    let _changing = Store::changing();
+    let own = Some(store.of(place)).filter(|own| !own.is_empty())?;
+    let (_, present) = present(place).ok()?;
+    let text = seen(&present, &own).ok().flatten()?;
+    store.show(place, &text).ok()
+}
+
+/// The text of a repository's settings as sessions see it, if that is another one than the repository's.
+pub(crate) fn seen_by_sessions(earlier: &Earlier, place: &Path) -> Option<String> {
+    let own = Some(earlier.own_settings()?.of(place)).filter(|own| !own.is_empty())?;
+    let (_, present) = present(place).ok()?;
+    String::from_utf8(seen(&present, &own).ok().flatten()?).ok()
 }
 
 /// What is known of a repository besides its settings.
@@ -101,6 +152,8 @@ pub(crate) struct Around<'a> {
     pub(crate) is_beyond: &'a dyn Fn(&Path) -> bool,
     /// Whether a session, this or another, has given a setting this value.
     pub(crate) is_of_session: &'a dyn Fn(&str, &str) -> bool,
+    /// Where settings for sessions alone are kept, if sessions may have some.
+    pub(crate) own: Option<&'a Store>,
 }
 
 impl Around<'_> {
@@ -127,18 +180,19 @@ pub(crate) enum Change {
 }
 
 /// Whether the guard would refuse these changes of the file at `place`, for a verdict before git runs. What cannot be read or written is not
-/// foretold: the answer is false, and the guard refuses it when git writes.
-pub(crate) fn refuses(place: &Path, changes: &[Change], around: &Around<'_>) -> bool {
+/// foretold: the guard decides when git writes.
+pub(crate) fn refuses(place: &Path, changes: &[Change], around: &Around<'_>) -> Option<bool> {
     let foretold = || -> io::Result<bool> {
         let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         let present = text_of(&OpenOptions::new().read(true).custom_flags(flags).open(place)?)?;
+        let own = around.own.map(|store| store.of(place)).unwrap_or_default();
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("written");
-        fs::write(&file, &present)?;
+        fs::write(&file, seen(&present, &own)?.unwrap_or_else(|| present.clone()))?;
         change(&file, changes).map_err(io::Error::other)?;
-        Ok(merged(&present, &fs::read(&file)?, around)?.is_none())
+        Ok(judged(&present, &own, &fs::read(&file)?, around)?.is_none())
     };
-    foretold().unwrap_or(false)
+    foretold().ok()
 }
 
 fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
@@ -180,15 +234,152 @@ fn text_of(file: &impl AsRawFd) -> io::Result<Vec<u8>> {
     if text.len() as u64 > LONGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
+/// What becomes of settings that git has written.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The repository gets them.
+    Over(Merged),
+    /// They are for sessions alone.
+    Kept(OwnSettings),
+}
+
+/// What becomes of a written text; none if it is refused. `present` is the repository's own text, over which sessions see `own`.
+fn judged(present: &[u8], own: &OwnSettings, written: &[u8], around: &Around<'_>) -> io::Result<Option<Outcome>> {
+    if has_includes(written) {
+        return Ok(None);
+    }
+    let (before, after) = (settings_of(present)?, settings_of(written)?);
+    let over = own.over(&before);
+    let seen: Settings = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
+    let names: BTreeSet<&String> = seen.keys().chain(after.keys()).collect();
+    let differ = names.into_iter().filter(|name| values(&seen, name) != values(&after, name));
+    let changed: Settings = differ.map(|name| (name.clone(), values(&after, name).to_vec())).collect();
+    if !changed.keys().any(|name| own.is_about(name))
+        && let Some(changed) = with(present, &changed)?
+        && let Some(merged) = merged(present, &changed, around)?
+    {
+        return Ok(Some(Outcome::Over(merged)));
+    }
+    let may_be_kept = |(name, has): (&String, &Values)| {
+        let had = values(&before, name);
+        let goes = has.is_empty() && (name.starts_with("alias.") || name.starts_with("submodule."));
+        had == has.as_slice() || goes || had.iter().chain(has).all(|value| is_for_sessions(name, value.as_deref()))
+    };
+    if around.own.is_none() || !changed.iter().all(may_be_kept) {
+        return Ok(None);
+    }
+    let Some(own) = own.clone().with(&before, &changed) else { return Ok(None) };
+    // What git reads of it is what it wrote, or the file is not made.
+    let as_written = seen_text_is(present, &own, &after)?;
+    Ok(as_written.then_some(Outcome::Kept(own)))
+}
+
+fn seen_text_is(present: &[u8], own: &OwnSettings, expected: &Settings) -> io::Result<bool> {
+    let Some(text) = seen(present, own)? else { return Ok(false) };
+    Ok(settings_of(&text)? == *expected)
+}
+
+/// A repository's text as sessions see it; none if it cannot be made.
+fn seen(present: &[u8], own: &OwnSettings) -> io::Result<Option<Vec<u8>>> {
+    with(present, &own.over(&settings_of(present)?))
+}
+
+/// A text with other values for some settings; none if the library would not write them as git reads them.
+fn with(text: &[u8], changed: &Settings) -> io::Result<Option<Vec<u8>>> {
+    let failed = |error: git2::Error| io::Error::other(error);
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("settings");
+    fs::write(&file, text)?;
+    let mut expected = settings(&file).map_err(failed)?;
+    let mut config = Config::open(&file).map_err(failed)?;
+    for (name, has) in changed {
+        if !write(&mut config, name, values(&expected, name), has).map_err(failed)? {
+            return Ok(None);
+        }
+    }
+    drop(config);
+    expected.extend(changed.iter().map(|(name, has)| (name.clone(), has.clone())));
+    expected.retain(|_, values| !values.is_empty());
+    let written = settings(&file).map_err(failed)?;
+    if written == expected { Ok(Some(fs::read(&file)?)) } else { Ok(None) }
+}
+
+/// Gives a setting other values. Whether the library writes each as it is.
+fn write(config: &mut Config, name: &str, had: &[Option<String>], has: &[Option<String>]) -> Result<bool, git2::Error> {
+    if let ([] | [_], [Some(value)]) = (had, has) {
+        config.set_str(name, value)?;
+        return Ok(true);
+    }
+    if !had.is_empty() {
+        config.remove_multivar(name, ".*")?;
+    }
+    for value in has {
+        // A setting without a value, and of several values what has to be escaped.
+        let Some(value) = value.as_deref().filter(|value| !value.contains(['"', '\\'])) else { return Ok(false) };
+        // No value fits this expression: each is added.
+        config.set_multivar(name, "a^", value)?;
+    }
+    Ok(true)
+}
+
+/// Whether a setting is no danger to the session's own git, which may reach hosts that other programs may not: what git runs for it is decided
+/// by itself at its `execve`, and where git connects to is known before. `None` is a setting without a value.
+fn is_for_sessions(name: &str, value: Option<&str>) -> bool {
+    const NAMES: [&str; 21] = [
+        "branch.*.merge",
+        "branch.*.pushremote",
+        "branch.*.rebase",
+        "branch.*.remote",
+        "core.hookspath",
+        "diff.guitool",
+        "diff.tool",
+        "filter.*.clean",
+        "filter.*.process",
+        "filter.*.required",
+        "filter.*.smudge",
+        "merge.guitool",
+        "merge.tool",
+        "push.default",
+        "remote.*.fetch",
+        "remote.*.mirror",
+        "remote.*.prune",
+        "remote.*.push",
+        "remote.*.pushurl",
+        "remote.*.tagopt",
+        "remote.*.url",
+    ];
+    let general = general(name);
+    let Some(value) = value.filter(|value| !value.chars().any(char::is_control)) else { return false };
+    let is_address = general.ends_with("url");
+    NAMES.binary_search(&general.as_str()).is_ok()
+        && (!is_address || is_plain_address(value))
+        && (!name.starts_with("remote.") || has_plain_name(name))
+        || is_harmless(name, value)
+}
+
+/// Whether an address is a path or one of a host, and names no helper for another transport.
+fn is_plain_address(value: &str) -> bool {
+    is_of_a_host(value) || !value.contains(':') && !value.starts_with('-')
+}
+
+/// Whether other files are read for what stands in a text.
+fn has_includes(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+    text.split('[').skip(1).any(|section| section.trim_start().starts_with("include"))
+}
+
+fn settings_of(text: &[u8]) -> io::Result<Settings> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("settings");
+    fs::write(&file, text)?;
+    settings(&file).map_err(io::Error::other)
+}
+
 /// The present text with the settings of the written one; none if a difference is not harmless. The result holds the present text and
 /// what libgit2 writes, and no byte of the written text: git need not read that as libgit2 does.
 fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Option<Merged>> {
     // No other file is read for what stands in these.
-    let includes = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-        text.split('[').skip(1).any(|section| section.trim_start().starts_with("include"))
-    };
-    if includes(present) || includes(written) {
+    if has_includes(present) || has_includes(written) {
         return Ok(None);
     }
     let directory = tempfile::tempdir()?;
@@ -202,9 +393,9 @@ fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Opt
     }
     let mut config = Config::open(&old).map_err(failed)?;
     let mut difference = Difference::default();
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for name in names {
-        let [had, has] = [&before, &after].map(|all| all.get(name).map(Vec::as_slice).unwrap_or_default());
+        let [had, has] = [&before, &after].map(|all| values(all, name));
         if had == has {
             continue;
         }
@@ -221,20 +412,8 @@ fn merged(present: &[u8], written: &[u8], around: &Around<'_>) -> io::Result<Opt
         };
         difference.set.extend(only(has, had));
         difference.unset.extend(only(had, has));
-        if let ([] | [_], [Some(value)]) = (had, has) {
-            config.set_str(name, value).map_err(failed)?;
-            continue;
-        }
-        if !had.is_empty() {
-            config.remove_multivar(name, ".*").map_err(failed)?;
-        }
-        for value in has.iter().flatten() {
-            // Of several values the library writes each as it is.
-            if value.contains(['"', '\\']) {
-                return Ok(None);
-            }
-            // No value fits this expression: each is added.
-            config.set_multivar(name, "a^", value).map_err(failed)?;
+        if !write(&mut config, name, had, has).map_err(failed)? {
+            return Ok(None);
         }
     }
     drop(config);
@@ -256,7 +435,7 @@ fn may_have(name: &str, value: &str, all: &Settings, around: &Around<'_>) -> boo
 
 /// Whether a change would take a setting away, or give it another meaning, that a person has made or may rely on.
 fn keeps_its_meaning(name: &str, before: &Settings, after: &Settings, around: &Around<'_>) -> bool {
-    let [had, has] = [before, after].map(|all| all.get(name).map(Vec::as_slice).unwrap_or_default());
+    let [had, has] = [before, after].map(|all| values(all, name));
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     let is_of_session = || match remote {
         Some((remote, _)) => around.made_remote(before, remote),
@@ -516,6 +695,7 @@ mod tests {
         let around = Around {
             is_beyond: &|path| !path.starts_with("/w"),
             is_of_session: &|name, value| of_session.contains(&(name, value)),
+            own: None,
         };
         let merged = merged(present.as_bytes(), written.as_bytes(), &around).unwrap();
         merged.map(|merged| String::from_utf8(merged.text).unwrap())
@@ -652,6 +832,87 @@ mod tests {
         }
     }
 
+    /// What sessions see after git has written a text for them, of a repository with the present settings.
+    fn kept_of(present: &str, own: &OwnSettings, written: &str) -> Option<OwnSettings> {
+        let place = tempfile::tempdir().unwrap();
+        let store = Earlier::in_directory(place.path()).own_settings();
+        let around = Around { is_beyond: &|_| false, is_of_session: &|_, _| false, own: Some(store.as_ref().unwrap()) };
+        match judged(present.as_bytes(), own, written.as_bytes(), &around).unwrap()? {
+            Outcome::Kept(own) => Some(own),
+            Outcome::Over(merged) => {
+                assert_ne!(merged.text, present.as_bytes(), "nothing has changed: {written}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
+        let kept = |present: &str, own: &OwnSettings, written: &str| {
+            let own = kept_of(present, own, written)?;
+            let text = seen(present.as_bytes(), &own).unwrap().unwrap();
+            assert_eq!(settings_of(&text).unwrap(), settings_of(written.as_bytes()).unwrap(), "{written}");
+            Some(own)
+        };
+        let hub = format!("{PRESENT}[remote \"hub\"]\n\turl = ./hub\n");
+        let none = OwnSettings::default();
+        let own = kept(PRESENT, &none, &hub).unwrap();
+        // What belongs to it goes with it, and comes back.
+        let fetch = format!("{hub}\tfetch = +refs/heads/*:refs/remotes/hub/*\n");
+        let both = kept(PRESENT, &own, &fetch).unwrap();
+        assert_eq!(kept(PRESENT, &both, &hub).unwrap(), own);
+        assert!(kept(PRESENT, &own, PRESENT).unwrap().is_empty());
+        // All else goes where it went.
+        let named = format!("{hub}[user]\n\tname = Ada\n");
+        assert_eq!(kept(PRESENT, &own, &named), None);
+        for written in [
+            format!("{PRESENT}[core]\n\thooksPath = .husky\n"),
+            format!("{PRESENT}[filter \"lfs\"]\n\tsmudge = git-lfs smudge -- %f\n"),
+            format!("{PRESENT}[branch \"x\"]\n\tremote = ./evil\n"),
+            PRESENT.replace("https://example.com/a", "../a"),
+            PRESENT.replace("[remote \"o\"]\n\turl = https://example.com/a\n", ""),
+        ] {
+            assert!(kept(PRESENT, &none, &written).is_some_and(|own| !own.is_empty()), "{written}");
+        }
+    }
+
+    /// A git that may reach hosts runs these in its own place, or takes them for what it connects to or with.
+    #[test]
+    fn what_speaks_to_hosts_is_for_nobody() {
+        for added in [
+            "[core]\n\tsshCommand = ./x\n",
+            "[core]\n\tgitProxy = ./x\n",
+            "[core]\n\taskPass = ./x\n",
+            "[core]\n\tworktree = /\n",
+            "[alias]\n\tco = !./x\n",
+            "[alias]\n\tx = push https://example.com/x\n",
+            "[include]\n\tpath = ../x\n",
+            "[includeIf \"gitdir:/\"]\n\tpath = ../x\n",
+            "[remote \"x\"]\n\turl = ext::./x\n",
+            "[remote \"x\"]\n\turl = x::y\n",
+            "[remote \"x\"]\n\turl = -x\n",
+            "[remote \"x\"]\n\tuploadpack = ./x\n",
+            "[remote \"x\"]\n\tproxy = http://x\n",
+            "[remote \"x\"]\n\tvcs = x\n",
+            "[remote \"https://example.com/a\"]\n\turl = ./x\n",
+            "[url \"./x\"]\n\tinsteadOf = https:\n",
+            "[credential]\n\thelper = ./x\n",
+            "[http]\n\tproxy = http://x\n",
+            "[http]\n\tsslVerify = false\n",
+            "[protocol \"ext\"]\n\tallow = always\n",
+            "[extensions]\n\tworktreeConfig = true\n",
+        ] {
+            let written = format!("{PRESENT}{added}");
+            assert_eq!(kept_of(PRESENT, &OwnSettings::default(), &written), None, "{added}");
+        }
+        for (present, written) in [
+            ("[http]\n\tproxy = http://proxy\n", "[user]\n\tname = a\n"),
+            ("[url \"https://a\"]\n\tinsteadOf = b\n", ""),
+        ] {
+            assert_eq!(kept_of(present, &OwnSettings::default(), written), None, "{present}");
+        }
+    }
+
     #[test]
     fn settings_are_a_repositorys_or_a_submodules() {
         for (place, named) in [
@@ -704,7 +965,7 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true };
+        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true, own: None };
         assert!(merged(PRESENT.as_bytes(), b"[core\n", &around).is_err());
     }
 }

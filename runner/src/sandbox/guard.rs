@@ -43,7 +43,7 @@ use super::connect::Connecting;
 use super::execution::{
     Execution, has_no_name, interpreter, is_deleted, link, number, open_as, open_link, place_of, without_own_links,
 };
-use super::git_config::{self, Around};
+use super::git_config::{self, Around, Taken};
 use super::memory::{Memory, Told};
 use super::names::{Making, Names, Source};
 use super::seccomp::{self, Arguments, Made};
@@ -265,11 +265,18 @@ impl Guard {
         let around = Around {
             is_beyond: &|path| names.is_beyond(path),
             is_of_session: &|name, value| names.has_set(place, name, value),
+            own: names.own_settings(),
         };
         let taken = if is_git { git_config::take_over(call.thread, place, &around) } else { Err(libc::EACCES) };
-        match &taken {
-            Ok(difference) => names.note_settings(place, difference),
-            Err(_) => names.tell_kept(place),
+        let taken = taken.and_then(|taken| match taken {
+            Taken::Over(difference) => {
+                names.note_settings(place, &difference);
+                Ok(())
+            }
+            Taken::Kept(name) => names.stand_in(place, name).map_err(|_| libc::EACCES),
+        });
+        if taken.is_err() {
+            names.tell_kept(place);
         }
         let _ = done(&self.listener, call.id, taken.err().unwrap_or(0));
     }

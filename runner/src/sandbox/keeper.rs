@@ -56,6 +56,7 @@ impl Keeper {
     /// Watches for a session; none where it has no view of its own, and so no masks.
     pub(crate) fn of(process: &Arc<Process>, names: Arc<Names>) -> Option<Self> {
         let view = process.view.clone()?;
+        names.has_view(&view);
         let roots = names.roots();
         let due = Instant::now() + LATER;
         let kept = Arc::new(Kept { names, view, process: Arc::downgrade(process), roots, due });
@@ -388,6 +389,7 @@ fn cover(kept: &Kept, needed: Vec<(PathBuf, Cover)>) {
     if needed.is_empty() {
         return;
     }
+    let places: Vec<PathBuf> = needed.iter().map(|(place, _)| place.clone()).collect();
     let names = needed
         .into_iter()
         .filter_map(|(path, cover)| Some((CString::new(path.into_os_string().into_vec()).ok()?, cover)));
@@ -397,4 +399,6 @@ fn cover(kept: &Kept, needed: Vec<(PathBuf, Cover)>) {
         tracing::error!(%error, "a file cannot be covered in a session, which ends");
         let _ended = process.kill();
     }
+    // What stood for a file has gone with it.
+    kept.names.show_settings(places.iter().map(PathBuf::as_path));
 }

@@ -31,6 +31,7 @@ pub mod meter;
 mod mounts;
 pub(crate) mod names;
 mod offer;
+mod own_settings;
 pub mod plan;
 mod process;
 mod seccomp;
@@ -202,6 +203,7 @@ fn prepare_in(
         let own_terminals = launch.controlling_terminal.is_none();
         let (view, rules) =
             mounts::view(rules, masks, &plan.limits, &launch.cwd, plan.scratch, own_terminals, offer.landlock_abi)?;
+        let view = view.with_stand_ins(plan.stand_ins.as_deref())?;
         (Some(view), rules)
     } else if let Some(mask) = plan.masks.first() {
         return Err(SandboxError::Unmasked { path: mask.path.clone() });

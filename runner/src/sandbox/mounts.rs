@@ -35,6 +35,8 @@ pub(super) struct View {
     pub(super) closed: Vec<CString>,
     /// What is covered at the end.
     pub(super) covers: Vec<(CString, Cover)>,
+    /// The directory of files that may stand for others while the session lives, if there is one.
+    pub(super) stand_ins: Option<CString>,
     /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
     pub(super) rules: Vec<(CString, u64)>,
     /// The same for the session's own terminals, where those can be mounted: the machine's own are other people's.
@@ -131,9 +133,18 @@ impl View {
             links: Vec::new(),
             closed: Vec::new(),
             covers: Vec::new(),
+            stand_ins: None,
             rules: Vec::new(),
             terminals: Vec::new(),
         }
+    }
+
+    /// The same with files from this directory to stand for others.
+    ///
+    /// # Errors
+    /// Its path cannot be passed on.
+    pub(super) fn with_stand_ins(self, directory: Option<&Path>) -> Result<Self, SandboxError> {
+        Ok(Self { stand_ins: directory.map(name).transpose()?, ..self })
     }
 }
 

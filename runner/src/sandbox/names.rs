@@ -14,21 +14,25 @@
 //! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ffi::CString;
 use std::fmt;
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Scratch};
 
 use super::earlier::Earlier;
-use super::git_config::Difference;
+use super::enforce::{self, LiveView};
+use super::git_config::{self, Difference};
 use super::masks;
+use super::own_settings::Store;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
 
@@ -77,6 +81,9 @@ pub struct Names {
     rules: BTreeMap<AbsolutePath, Rights>,
     tell: Teller,
     earlier: Earlier,
+    /// Where settings are kept that sessions alone see; none where own code may not run.
+    own_settings: Option<Store>,
+    view: OnceLock<Arc<LiveView>>,
     state: Mutex<State>,
 }
 
@@ -196,14 +203,21 @@ fn is_of_git(place: &Path, named: &Path, rest: &Path, kind: Made) -> bool {
     if rest == Path::new(".git/config") || of_worktree {
         return true;
     }
-    let is_sample = || place.extension().is_some_and(|extension| extension == "sample");
     rest.starts_with(".git/modules")
         && match rest.file_name().and_then(|name| name.to_str()) {
             Some("config") => true,
             Some("hooks") if named == place => kind == Made::Directory,
-            Some("hooks") => is_sample(),
+            Some("hooks") => is_no_hook(place, named),
             _ => false,
         }
+}
+
+/// Whether git runs nothing by this name in a directory of hooks: a sample, or a name with a dot before it, by which rsync(1) makes one.
+fn is_no_hook(place: &Path, hooks: &Path) -> bool {
+    let is_hidden = || {
+        place.parent() == Some(hooks) && place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    place != hooks && (place.extension().is_some_and(|extension| extension == "sample") || is_hidden())
 }
 
 /// What is to be done about a name that a call is about to make.
@@ -220,7 +234,9 @@ impl Names {
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
         let state = Mutex::new(State { masked, ..State::default() });
-        Self { last: engine.vocabulary().last_names(), engine, facts, rules, tell, earlier, state }
+        let own_settings = earlier.own_settings().filter(|_| engine.is_no_gain(&facts));
+        let last = engine.vocabulary().last_names();
+        Self { last, engine, facts, rules, tell, earlier, own_settings, view: OnceLock::new(), state }
     }
 
     /// Where names count: what the session can change, and what was granted to it, but for its own directory.
@@ -335,6 +351,40 @@ impl Names {
     /// Whether a session has given a setting in this file this value.
     pub(super) fn has_set(&self, file: &Path, name: &str, value: &str) -> bool {
         self.earlier.has_set(file, name, value)
+    }
+
+    /// Where settings are kept that sessions alone see, if this session may have some.
+    pub(super) fn own_settings(&self) -> Option<&Store> {
+        self.own_settings.as_ref().filter(|_| self.view.get().is_some())
+    }
+
+    /// The session has this view of the file system from now on, in which it sees what sessions have set for themselves.
+    pub(super) fn has_view(&self, view: &Arc<LiveView>) {
+        if self.view.set(Arc::clone(view)).is_ok() {
+            let masked: Vec<PathBuf> = self.masked().into_iter().map(|(place, _)| place).collect();
+            self.show_settings(masked.iter().map(PathBuf::as_path));
+        }
+    }
+
+    /// Shows what sessions have set for themselves in the repositories with these files of settings. Other paths may be among them.
+    pub(super) fn show_settings<'a>(&self, places: impl Iterator<Item = &'a Path>) {
+        let Some(store) = self.own_settings() else { return };
+        for place in places.filter(|place| git_config::is_named(place)) {
+            let shown = git_config::shown(store, place).map(|name| self.stand_in(place, name));
+            if let Some(Err(error)) = shown {
+                tracing::warn!(%error, place = %place.display(), "a session does not see what it has set in a repository");
+            }
+        }
+    }
+
+    /// Puts a file of the store in the place of a repository's settings, as far as the session sees.
+    ///
+    /// # Errors
+    /// It cannot be put there.
+    pub(super) fn stand_in(&self, place: &Path, name: String) -> io::Result<()> {
+        let view = self.view.get().ok_or(ErrorKind::NotFound)?;
+        let place = CString::new(place.as_os_str().as_bytes())?;
+        enforce::stand_in(view, vec![(place, CString::new(name)?)]).map_err(io::Error::other)
     }
 
     /// git has changed these in this file.
@@ -470,8 +520,7 @@ impl Names {
             let in_git = rest.starts_with(".git");
             let is_kept = in_git || self.is_root(holder) || self.was_repository(holder);
             let is_sample = rest == Path::new(".git/hooks")
-                && (named == place && kind == Made::Directory
-                    || named != place && place.extension().is_some_and(|extension| extension == "sample"));
+                && (named == place && kind == Made::Directory || is_no_hook(place, named));
             if !is_kept || is_sample || is_of_git(place, named, rest, kind) {
                 continue;
             }

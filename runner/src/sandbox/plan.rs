@@ -32,6 +32,8 @@ pub struct SandboxPlan {
     pub rules: Vec<PathRule>,
     /// What is taken back below something that the rules grant; held by mounts.
     pub masks: Vec<Mask>,
+    /// The directory of files that stand for others in the session's view; none if it has no such files.
+    pub stand_ins: Option<PathBuf>,
     /// Whether all that a session can change was searched for names that policy forbids, and what was found is masked.
     pub searched: bool,
     /// What the session may do in the places that it has for itself: at least what [`Rights::MOVE`] and [`Rights::READ`] say there, and
@@ -530,6 +532,10 @@ fn planned(
     let plan = SandboxPlan {
         rules: rules.collect(),
         masks,
+        stand_ins: earlier.own_settings().and_then(|store| {
+            let made = store.directory();
+            made.inspect_err(|error| tracing::warn!(%error, "sessions can have no settings of their own")).ok()
+        }),
         searched,
         scratch,
         loopback: loopback(engine, facts),

@@ -600,6 +600,7 @@ impl Place {
             .filter(|rule| !rule.path.is_symlink())
             .collect(),
             masks: Vec::new(),
+            stand_ins: None,
             searched: true,
             scratch: Rights::NONE,
             loopback: false,

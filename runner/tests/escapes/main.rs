@@ -385,6 +385,7 @@ impl World {
         SandboxPlan {
             rules,
             masks: Vec::new(),
+            stand_ins: None,
             searched: true,
             scratch: Rights::NONE,
             loopback: self.own_network,

@@ -125,6 +125,7 @@ fn plan(root: &Path) -> SandboxPlan {
     SandboxPlan {
         rules,
         masks: Vec::new(),
+        stand_ins: None,
         searched: true,
         scratch: Rights::NONE,
         loopback: false,

@@ -54,6 +54,7 @@ impl Bare {
         let plan = SandboxPlan {
             rules,
             masks: Vec::new(),
+            stand_ins: None,
             searched: true,
             scratch: Rights::NONE,
             loopback: false,
