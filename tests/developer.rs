@@ -121,6 +121,34 @@ fn what_such_a_script_starts_is_decided_and_elsewhere_it_is_refused() {
     }
 }
 
+/// A version manager hands a here-document on to the interpreter. That no program has written it is known, whatever has run before.
+#[test]
+fn a_here_document_is_code_of_the_agents_own_behind_another_program_too() {
+    let world = repository();
+    world.program("src/python", "#!/bin/bash\nexec /usr/bin/python3 \"$@\"\n");
+    world.program("src/later", "#!/bin/bash\nsleep 0.3\nexec /usr/bin/curl -s http://localhost:1/\n");
+    world.program("src/ready", "#!/bin/bash\n: > ready\nexec /usr/bin/python3 -\n");
+    // The reader is there first, and the writer is a program that the session knows.
+    let late = "(until [ -e ready ]; do :; done; for ((i = 0; i < 100000; i++)); do :; done; \
+                exec curl -s http://localhost:1/) | src/ready";
+    let before = "curl -s http://localhost:1/; ";
+    for (code, printed) in [
+        ("src/python - <<'E'\nprint(6 * 7)\nE", Some("42\n")),
+        ("src/python <<< 'print(6 * 7)'", Some("42\n")),
+        ("for i in 1 2; do src/python - <<E\nprint($i)\nE\ndone", Some("1\n2\n")),
+        ("curl -s http://localhost:1/ | src/python -", None),
+        ("src/later | src/python -", None),
+        (late, None),
+        ("mkfifo p; curl -s http://localhost:1/ > p & src/python - < p; wait", None),
+    ] {
+        let ended = world.run(&format!("{before}{code}"));
+        match printed {
+            Some(printed) => assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), printed), "{code}\n{ended:?}"),
+            None => assert!(ended.stderr.contains("no-download-to-shell"), "{code}\n{ended:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_session_is_told_that_nothing_of_such_a_script_is_kept() {
     let world = repository();

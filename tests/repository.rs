@@ -50,6 +50,10 @@ fn what_git_would_run_later_is_not_set() {
         "git config --unset core.sshCommand",
         "git config include.path ../x",
         "git remote add x ext::./x",
+        "git remote add origin https://example.com/evil",
+        "git config push.default current",
+        "git config remote.up.pushurl https://example.com/evil",
+        "git config remote.up.url https://example.com/evil",
         "git config remote.https://example.com/up.url https://example.com/evil",
         "git config remote.pushDefault ./evil",
         "git config core.repositoryformatversion 99",
@@ -73,6 +77,11 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
     let before = fs::read_to_string(world.path("work/.git/config")).expect("a file");
     let verdict = |command: &str| Ended::of(world.palisade().args(["check", command]));
     for command in [
+        "git remote set-url up https://example.com/other",
+        "git remote add --mirror=push copy https://example.com/other",
+        // A bare `git push` would go there.
+        "git remote add origin https://example.com/evil",
+        "git config remote.up.url https://example.com/evil",
         "git config set alias.x '!./x'",
         "git config core.editor ./x",
         "git config core.sshCommand ./x",
@@ -156,6 +165,9 @@ fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
     };
     allowed("git init -q --bare hub.git && git remote add hub ./hub.git");
     assert_eq!(allowed("git remote | sort | xargs"), "hub up\n");
+    let ended = world.run("git remote add twin ./hub.git");
+    assert!(ended.stderr.contains("for commands under Palisade alone"), "{ended:?}");
+    allowed("git remote remove twin");
     allowed("git push -q -u hub main && git fetch -q hub");
     assert_eq!(allowed("git rev-parse --abbrev-ref main@{upstream}"), "hub/main\n");
     assert_eq!(allowed("git -C hub.git log --oneline main | wc -l"), "1\n");
@@ -167,8 +179,6 @@ fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
         "git branch --unset-upstream main",
         "git remote set-url up ./hub.git && git fetch -q up",
         "git remote rename hub centre && git remote remove centre",
-        "git remote add origin https://example.com/mine",
-        "git config push.default current",
         "git config --unset remote.up.fetch",
     ] {
         allowed(command);
@@ -181,11 +191,9 @@ fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
     assert!(ended.code == Some(0) && !ended.stderr.contains("hooked"), "{ended:?}");
     assert_eq!(own(&["config", "remote.up.url", "https://example.com/later"]).code, Some(0));
     assert_eq!(world.run("git config remote.up.url").stdout, "https://example.com/later\n");
-    assert_eq!(
-        world.run("git config user.name Ada && git config remote.origin.url").stdout,
-        "https://example.com/mine\n"
-    );
-    assert_eq!(setting(&world, "user.name") + &setting(&world, "remote.origin.url"), "Ada");
+    let ended = world.run("git config user.name Ada && git config core.hooksPath");
+    assert!(ended.stdout == "hooks\n" && ended.stderr.is_empty(), "{ended:?}");
+    assert_eq!(setting(&world, "user.name") + &setting(&world, "core.hooksPath"), "Ada");
 }
 
 /// In one session git sees at once what it has set, and what a person changes meanwhile.

@@ -423,8 +423,8 @@ fn short(name: &str) -> String {
 enum Left {
     All,
     Remotes,
-    /// Programs of the workspace have run, where the kernel lets them change no remote that is there: at most they add one. What is known
-    /// counts for directories alone, since git gets no right to connect then.
+    /// Programs of the workspace have run, where the kernel lets them lead no remote that is there to another host. What is known counts for
+    /// directories alone, since git gets no right to connect then.
     Near,
     Nothing,
 }
@@ -709,6 +709,8 @@ fn of_git<K: FnMut(&AbsolutePath) -> Option<Repository>>(
     let urls: Option<Vec<String>> = match (named, &repository) {
         (Some(text), _) if is_place && !modules => Some(vec![text.to_owned()]),
         (_, None) => None,
+        // The repository itself.
+        (Some("."), Some(known)) if !known.remotes.contains_key(".") => Some(vec![".".to_owned()]),
         // What stands below a submodule is not known before it is there; the connections are asked about where they are made.
         (_, Some(known)) if modules => Some(known.submodules.clone()),
         (_, Some(known)) if many => {
@@ -752,7 +754,7 @@ fn pushed(flags: BTreeSet<&str>, operands: &[&str], repository: Option<&Reposito
         refs.insert("refs/tags/*".to_owned());
     }
     let remote = operands.first().copied();
-    let is_place = remote.is_some_and(|text| text.contains([':', '/']));
+    let is_place = remote.is_some_and(|text| text.contains([':', '/']) || text == ".");
     let (_, refspecs) = operands.split_first().unwrap_or((&"", &[]));
     if refspecs.is_empty() {
         if flags.contains("--tags") {
@@ -891,6 +893,7 @@ mod tests {
             ("git push mapped x", "remote-url {a/y, https://a/y} | a:443".to_owned()),
             ("git push mapped x:y", "ref {y} | remote-url {a/y, https://a/y} | a:443".to_owned()),
             ("git fetch near", "remote-path {../near} | remote-url {../near} | /near".to_owned()),
+            ("git push . HEAD:x", "ref {x} | remote-path {.} | remote-url {.}".to_owned()),
             ("git push file:///srv/r.git x", "ref {x} | remote-url {file:///srv/r.git, srv/r}".to_owned()),
             ("git push /srv/r.git x", "ref {x} | remote-path {/srv/r.git} | remote-url {/srv/r.git, srv/r}".to_owned()),
             (

@@ -69,6 +69,8 @@ pub(super) struct Reader {
     /// Where it stands; none if that is not known.
     pub(super) cwd: Option<PathBuf>,
     pub(super) approved: bool,
+    /// The pipe, if that has no name.
+    pub(super) pipe: Option<u64>,
     /// How large the crowd was that it was last judged with.
     pub(super) crowd: AtomicUsize,
 }

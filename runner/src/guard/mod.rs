@@ -21,6 +21,7 @@ mod asking;
 mod desk;
 mod granted;
 mod images;
+mod pipes;
 mod refusals;
 
 use std::collections::hash_map::RandomState;
@@ -46,6 +47,7 @@ pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
 use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
+use self::pipes::Pipes;
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
 use crate::network::{Became, has_parts, whole};
@@ -75,6 +77,8 @@ pub struct Guard {
     images: Images,
     /// Every program that the shell has run, and every one that its scripts name.
     crowd: Crowd,
+    /// What they could write to.
+    pipes: Pipes,
     /// Answers that depend on nothing but this: only those that allow.
     allowed: HashSet<(u64, u64)>,
     /// Sets of variables with which a program answers for what it sets.
@@ -160,6 +164,7 @@ impl Guard {
             desk,
             images,
             crowd: Crowd::default(),
+            pipes: Pipes::default(),
             allowed: HashSet::new(),
             harmless: HashSet::new(),
             hashers: (RandomState::new(), RandomState::new()),
@@ -181,6 +186,9 @@ impl Guard {
 
     fn judge(&mut self, steps: &[Execution]) -> Result<Step, Refused> {
         let Some((execution, before)) = steps.split_last() else { return Err(Refused::unknown()) };
+        if before.is_empty() {
+            self.pipes.note(execution.thread);
+        }
         // The caller waits meanwhile, and so do all steps of its.
         let ancestry = self.ancestry.take().unwrap_or_else(|| self.images.ancestry(execution.thread));
         let lineage = self.images.lineage(&ancestry);
@@ -243,7 +251,7 @@ impl Guard {
                 }
                 step.is_itself = self.is_itself(&engine, &mut occasion, &asked, &step);
                 // By the name of an installed program the text told what its pipes are; another name may hide a reader of them.
-                let seen = if step.trusted { AtExecve::default() } else { self.seen(execution) };
+                let seen = if step.trusted { AtExecve::default() } else { self.seen(&engine, &occasion, execution) };
                 self.other_names(&engine, &mut occasion, &asked, &step, &seen)?;
                 self.feeds(&engine, &mut occasion, &step)?;
                 Ok(step)
@@ -263,8 +271,12 @@ impl Guard {
         crowd.extend(&step.words, &step.groups);
         let size = crowd.size();
         // The crowd only grows, so that its size says which it is.
-        let readers: Vec<_> =
+        let mut readers: Vec<_> =
             self.images.readers().into_iter().filter(|reader| reader.crowd.load(Relaxed) != size).collect();
+        let is_untouched = |reader: &Arc<Reader>| reader.pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
+        if readers.iter().any(is_untouched) && self.is_no_gain(engine, occasion) {
+            readers.retain(|reader| !is_untouched(reader));
+        }
         for reader in &readers {
             for Guise { words, above } in &reader.names {
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
@@ -304,7 +316,7 @@ impl Guard {
             ..Step::default()
         };
         let above = step.above.clone();
-        let seen = self.seen(execution);
+        let seen = self.seen(engine, occasion, execution);
         let facts = self.facts(engine, occasion, asked, &inventory, above.clone(), seen.clone());
         let program = facts.programs.get(&command.id);
         step.trusted = program.is_some_and(|program| program.origin.is_trusted());
@@ -538,13 +550,23 @@ impl Guard {
         Some(above)
     }
 
-    /// What may be at the other ends of its pipes: everything that the session has run or names now.
-    fn seen(&self, execution: &Execution) -> AtExecve {
+    /// What may be at the other ends of its pipes: everything that the session has run or names now. Not what reads a here-document, where
+    /// own code gains nothing.
+    fn seen(&self, engine: &Engine, occasion: &Occasion, execution: &Execution) -> AtExecve {
         let anyone = |descriptor| match images::is_foreign_pipe(execution.thread, descriptor, &self.desk.own) {
             true => self.crowd.clone(),
             false => Crowd::default(),
         };
-        AtExecve { upstream: anyone(0), downstream: anyone(1), unconnected: false }
+        let mut seen = AtExecve { upstream: anyone(0), downstream: anyone(1), unconnected: false };
+        let is_untouched = || pipes::input(execution.thread).is_some_and(|pipe| self.pipes.is_untouched(pipe));
+        if seen.upstream != Crowd::default() && is_untouched() && self.is_no_gain(engine, occasion) {
+            seen.upstream = Crowd::default();
+        }
+        seen
+    }
+
+    fn is_no_gain(&self, engine: &Engine, occasion: &Occasion) -> bool {
+        engine.is_no_gain(&self.desk.surroundings.facts(occasion))
     }
 
     fn facts(
@@ -653,8 +675,7 @@ impl Judge for Guard {
         // Where own code gains nothing, a copy of the program under another name could be executed as well; and as no program at all, what
         // comes of this has no right of its own.
         let occasion = self.desk.state().occasion.clone();
-        let facts = self.desk.surroundings.facts(&occasion);
-        if !self.desk.policies.now().is_no_gain(&facts) {
+        if !self.is_no_gain(&self.desk.policies.now(), &occasion) {
             return false;
         }
         for step in &mut self.steps {
@@ -704,11 +725,15 @@ impl Judge for Guard {
             let own = (!step.exact).then(|| Guise { words: words_as(&last.named, last), above: step.above.clone() });
             let other = |name: PathBuf| Guise { words: words_as(&name, last), above: Some(step.with_above()) };
             let others = other_names(last).into_iter().map(other);
+            let pipe = pipes::input(last.thread);
+            let is_untouched = pipe.is_some_and(|pipe| self.pipes.is_untouched(pipe));
             image.reads = Some(Arc::new(Reader {
                 names: own.into_iter().chain(others).collect(),
                 cwd: last.cwd.clone(),
                 approved: step.approved,
-                crowd: AtomicUsize::new(step.crowd),
+                pipe,
+                // With nobody at the other end it has been judged with nobody.
+                crowd: AtomicUsize::new(if is_untouched { usize::MAX } else { step.crowd }),
             }));
         }
         self.images.became(last.thread, since, &lineage.parent, image, &last.env)

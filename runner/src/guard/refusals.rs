@@ -151,12 +151,13 @@ impl Ledger {
         self.deny(*script, &DeniedProgram::new(program, argv, policy, reason, suggest, &self.redactor));
     }
 
-    /// Tells what else a program was kept from. May wait for a disk.
+    /// Tells what became of something else that a program tried. May wait for a disk.
     pub(crate) fn tell_kept(&self, script: Option<u64>, kept: &Kept) {
         let connection = |peer: &str, reason: &str, suggest: &str| {
             DeniedProgram::connection("", peer, "", reason, suggest, &self.redactor)
         };
         let denied = match kept {
+            Kept::Settings => return self.has_own_settings(script),
             Kept::File(place, policies) => DeniedProgram::file(
                 &place.to_string_lossy(),
                 policies,
@@ -176,6 +177,15 @@ impl Ledger {
             ),
         };
         self.deny(script, &denied);
+    }
+
+    /// The command that was allowed may change settings: nothing else goes on record.
+    fn has_own_settings(&self, script: Option<u64>) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = state.begun.iter().find(|begun| Some(begun.number) == script);
+        if let Some(progress) = begun.and_then(|begun| begun.progress.upgrade()) {
+            progress.has_own_settings();
+        }
     }
 
     fn deny(&self, script: Option<u64>, denied: &DeniedProgram) {

@@ -26,6 +26,9 @@ use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
 use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
 
+/// What is said where git has set something that sessions alone see.
+const OWN_SETTINGS: &str = "git has set this in the repository for commands under Palisade alone: it could mislead a person's git, which does not see it";
+
 /// What is said of a script that ran as the code of another shell.
 const APART: &str =
     "Palisade does not read all of this text, so it ran as `bash -c`: what it sets and where it goes is not kept";
@@ -273,6 +276,9 @@ impl Pipeline {
         let mut hints = self.hints([stdout.text.as_str(), stderr.text.as_str()], &known.denied, job, finish);
         if finish.is_some() && job.named.is_some() && palisade_engine::is_apart(job.script.as_str()) {
             hints.push(Redacted::from_static(APART));
+        }
+        if known.own_settings {
+            hints.push(Redacted::from_static(OWN_SETTINGS));
         }
         ExecResult {
             status: finish.map_or(Status::Running, |finish| finish.status),

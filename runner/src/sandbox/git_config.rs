@@ -263,7 +263,9 @@ fn judged(present: &[u8], own: &OwnSettings, written: &[u8], around: &Around<'_>
     let may_be_kept = |(name, has): (&String, &Values)| {
         let had = values(&before, name);
         let goes = has.is_empty() && (name.starts_with("alias.") || name.starts_with("submodule."));
-        had == has.as_slice() || goes || had.iter().chain(has).all(|value| is_for_sessions(name, value.as_deref()))
+        let were = |value: &Option<String>| is_for_sessions(name, value.as_deref(), None);
+        let are = |value: &Option<String>| is_for_sessions(name, value.as_deref(), Some(&after));
+        had == has.as_slice() || goes || had.iter().all(were) && has.iter().all(are)
     };
     if around.own.is_none() || !changed.iter().all(may_be_kept) {
         return Ok(None);
@@ -323,11 +325,11 @@ fn write(config: &mut Config, name: &str, had: &[Option<String>], has: &[Option<
 }
 
 /// Whether a setting is no danger to the session's own git, which may reach hosts that other programs may not: what git runs for it is decided
-/// by itself at its `execve`, and where git connects to is known before. `None` is a setting without a value.
-fn is_for_sessions(name: &str, value: Option<&str>) -> bool {
-    const NAMES: [&str; 21] = [
+/// by itself at its `execve`, and it leads to no host. A person's yes to a push is to where that leads, and must not be led elsewhere
+/// meanwhile. `value`: none for a setting without one. `all`: the settings that it is to be among, or none if it is to go.
+fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> bool {
+    const NAMES: [&str; 16] = [
         "branch.*.merge",
-        "branch.*.pushremote",
         "branch.*.rebase",
         "branch.*.remote",
         "core.hookspath",
@@ -339,27 +341,26 @@ fn is_for_sessions(name: &str, value: Option<&str>) -> bool {
         "filter.*.smudge",
         "merge.guitool",
         "merge.tool",
-        "push.default",
         "remote.*.fetch",
-        "remote.*.mirror",
         "remote.*.prune",
-        "remote.*.push",
-        "remote.*.pushurl",
         "remote.*.tagopt",
         "remote.*.url",
     ];
     let general = general(name);
     let Some(value) = value.filter(|value| !value.chars().any(char::is_control)) else { return false };
-    let is_address = general.ends_with("url");
-    NAMES.binary_search(&general.as_str()).is_ok()
-        && (!is_address || is_plain_address(value))
-        && (!name.starts_with("remote.") || has_plain_name(name))
-        || is_harmless(name, value)
-}
-
-/// Whether an address is a path or one of a host, and names no helper for another transport.
-fn is_plain_address(value: &str) -> bool {
-    is_of_a_host(value) || !value.contains(':') && !value.starts_with('-')
+    let is_near = |value: &str| !value.contains(':') && !value.starts_with(['-', '~']);
+    let leads_nowhere = |all: &Settings| match general.as_str() {
+        "remote.*.url" => is_near(value),
+        "branch.*.remote" => {
+            let urls = values(all, &format!("remote.{value}.url"));
+            // Without any, git takes the name for a path.
+            value == "." || is_name(value) && urls.iter().all(|url| url.as_deref().is_some_and(is_near))
+        }
+        _ => true,
+    };
+    let is_listed = NAMES.binary_search(&general.as_str()).is_ok() || is_harmless(name, value);
+    let is_plain = !name.starts_with("remote.") || has_plain_name(name);
+    is_listed && is_plain && all.is_none_or(leads_nowhere)
 }
 
 /// Whether other files are read for what stands in a text.
@@ -868,7 +869,7 @@ mod tests {
         for written in [
             format!("{PRESENT}[core]\n\thooksPath = .husky\n"),
             format!("{PRESENT}[filter \"lfs\"]\n\tsmudge = git-lfs smudge -- %f\n"),
-            format!("{PRESENT}[branch \"x\"]\n\tremote = ./evil\n"),
+            format!("{hub}[branch \"x\"]\n\tremote = hub\n"),
             PRESENT.replace("https://example.com/a", "../a"),
             PRESENT.replace("[remote \"o\"]\n\turl = https://example.com/a\n", ""),
         ] {
@@ -893,6 +894,11 @@ mod tests {
             "[remote \"x\"]\n\turl = -x\n",
             "[remote \"x\"]\n\tuploadpack = ./x\n",
             "[remote \"x\"]\n\tproxy = http://x\n",
+            "[remote \"o\"]\n\turl = https://example.com/b\n",
+            "[remote \"o\"]\n\tpushurl = https://example.com/b\n",
+            "[remote \"x\"]\n\tpush = refs/heads/a:refs/heads/b\n",
+            "[branch \"x\"]\n\tpushRemote = o\n",
+            "[push]\n\tdefault = matching\n",
             "[remote \"x\"]\n\tvcs = x\n",
             "[remote \"https://example.com/a\"]\n\turl = ./x\n",
             "[url \"./x\"]\n\tinsteadOf = https:\n",
@@ -904,6 +910,11 @@ mod tests {
         ] {
             let written = format!("{PRESENT}{added}");
             assert_eq!(kept_of(PRESENT, &OwnSettings::default(), &written), None, "{added}");
+        }
+        // What a person has set leads to a host, and stays where it does.
+        let theirs = format!("{PRESENT}[remote \"p\"]\n\turl = https://example.com/p\n[branch \"x\"]\n\tremote = o\n");
+        for written in [theirs.replace("example.com/p", "example.com/q"), theirs.replace("remote = o", "remote = p")] {
+            assert_eq!(kept_of(&theirs, &OwnSettings::default(), &written), None, "{written}");
         }
         for (present, written) in [
             ("[http]\n\tproxy = http://proxy\n", "[user]\n\tname = a\n"),

@@ -273,7 +273,10 @@ impl Guard {
                 names.note_settings(place, &difference);
                 Ok(())
             }
-            Taken::Kept(name) => names.stand_in(place, name).map_err(|_| libc::EACCES),
+            Taken::Kept(name) => {
+                names.tell_settings();
+                names.stand_in(place, name).map_err(|_| libc::EACCES)
+            }
         });
         if taken.is_err() {
             names.tell_kept(place);

@@ -48,7 +48,7 @@ const MAX_CALLS: usize = 16;
 /// How many files of the session's own are remembered. The watch covers a file that does not fit in here when it sees it again.
 const MAX_OWN: usize = 65_536;
 
-/// Something other than an execution that a program of a session was kept from.
+/// What became of something other than an execution that a program of a session tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     /// Making or changing this file, by these policies.
@@ -57,6 +57,8 @@ pub(crate) enum Kept {
     Socket(PathBuf),
     /// Connecting to this address, which is outside of the session's own network.
     Peer(SocketAddr),
+    /// It was done for sessions alone: git has set something in a repository that a person's git does not see.
+    Settings,
 }
 
 /// Passes on what a program was kept from.
@@ -409,6 +411,11 @@ impl Names {
         let path = AbsolutePath::new(&place.to_string_lossy());
         let because = path.map(|path| self.engine.permissions(&self.facts).because(FileAction::Write, &path).1);
         (self.tell)(Kept::File(place.to_owned(), because.unwrap_or_default().join(", ")));
+    }
+
+    /// Tells that git has set something that sessions alone see.
+    pub(super) fn tell_settings(&self) {
+        (self.tell)(Kept::Settings);
     }
 
     /// Tells that a program may not connect to this socket file.

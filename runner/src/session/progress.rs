@@ -49,6 +49,8 @@ pub struct Known {
     pub denied: Vec<DeniedProgram>,
     /// How often it refused others.
     pub denied_more: u64,
+    /// git has set something in a repository that sessions alone see.
+    pub(crate) own_settings: bool,
     /// How it ended is on record: what comes now is not.
     settled: bool,
 }
@@ -80,6 +82,7 @@ impl Progress {
             waits_for_person: BTreeSet::new(),
             denied: Vec::new(),
             denied_more: 0,
+            own_settings: false,
             settled: false,
         });
         Self { known, of: None, checkpoint: OnceLock::new(), reads: Mutex::default() }
@@ -189,6 +192,11 @@ impl Progress {
             true
         });
         taken
+    }
+
+    /// git has set something in a repository that sessions alone see.
+    pub(crate) fn has_own_settings(&self) {
+        self.known.send_if_modified(|known| !std::mem::replace(&mut known.own_settings, true));
     }
 
     /// Says whether it waits for input.
