@@ -66,13 +66,13 @@ pub(crate) struct Context {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// The agent's name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) agent: Option<String>,
     /// The user it acts for [default: the operating system's user]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) user: Option<String>,
     /// A role of the agent; repeatable [default: developer]
-    #[arg(long = "role", value_name = "NAME")]
+    #[arg(long = "role", value_name = "NAME", value_parser = name)]
     pub(crate) roles: Vec<String>,
     /// How commands reach the shell [default: local]
     #[arg(long, value_name = "KIND")]
@@ -98,6 +98,11 @@ pub(crate) struct Context {
     /// Print JSON for machines
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Reads a name of an agent, a user or a role. An empty one names none.
+fn name(typed: &str) -> Result<String, &'static str> {
+    if typed.trim().is_empty() { Err("a name has at least one letter") } else { Ok(typed.to_owned()) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

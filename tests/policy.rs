@@ -49,7 +49,10 @@ fn cases_are_judged_again_at_each_save() {
     says("1 case, 0 failed");
     watch.kill().and_then(|()| watch.wait()).expect("it ends");
     let missing = world.call(&["policy", "watch", "/no/such/place"]);
-    assert!(missing.code == Some(1) && missing.stderr.contains("cannot read `/no/such/place`"), "{missing:?}");
+    assert!(
+        missing.code == Some(1) && missing.stderr.contains("`/no/such/place` does not exist\nhelp: `/` has no `no`"),
+        "{missing:?}"
+    );
     let nothing = world.call(&["policy", "watch", "developer"]);
     assert!(nothing.code == Some(1) && nothing.stderr.contains("there is nothing to watch"), "{nothing:?}");
 }
@@ -164,11 +167,37 @@ fn what_the_binary_holds_is_shown() {
         (["profile", "x"], "no profile is called `x`"),
         (["schema", "x"], "nothing in the schema is called `x`"),
         (["groups", "tmp"], "the groups are: paths.system"),
+        (["groups", "secret"], "did you mean `secrets`? the groups are: paths.system"),
+        (["schema", "Comand"], "did you mean `Command`? `palisade policy show schema`"),
+        (["programs", "git psuh"], "did you mean `git push`? `palisade policy show programs`"),
         (["programs", "no-such-program"], "no table describes `no-such-program`"),
     ] {
         let shown = show(&arguments);
         assert!(shown.code == Some(1) && shown.stderr.contains(said), "{arguments:?}: {shown:?}");
     }
+}
+
+/// A rule on hours is tried as the people of a place read their clocks, in winter and in summer.
+#[test]
+fn a_case_names_the_place_whose_clock_it_means() {
+    let world = World::new();
+    let hours = "@id(\"hours\") @reason(\"r\") forbid (principal, action, resource) unless { context.clock.timeOfDay < duration(\"18h\") };\n\
+                 @id(\"winter\") @reason(\"r\") forbid (principal, action, resource) when { context.clock.now < datetime(\"2026-11-18T16:00:00Z\") };\n";
+    let case = |at: &str, expect: &str, by: &str| {
+        format!("[[case]]\nname = \"{at}\"\nrun = \"true\"\nat = {at}\nexpect = \"{expect}\"\nby = [{by}]\n")
+    };
+    let cases = [
+        "[defaults]\ntime-zone = \"Europe/Zurich\"\n".to_owned(),
+        case("2026-11-18T17:30:00", "allow", "\"all\""),
+        case("2026-11-18T17:30:00Z", "deny", "\"hours\""),
+        case("2026-11-18T16:30:00", "deny", "\"winter\""),
+        case("2027-07-15T16:30:00Z", "deny", "\"hours\""),
+        format!("{}time-zone = \"UTC\"\n", case("2026-11-18T17:30:01Z", "allow", "\"all\"")),
+    ];
+    let policies = format!("{PERMIT}{hours}");
+    let site = directory(&world, "site", &[("p.cedar", &policies), ("cases/c.toml", &cases.concat())]);
+    let ended = world.call(&["policy", "test", &site]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "5 cases, 0 failed\n"), "{ended:?}");
 }
 
 #[test]

@@ -341,6 +341,19 @@ impl Bundle {
         (self.sources.iter().skip(palisade_policies::GUARDS.len()).cloned().collect(), self.groups.clone())
     }
 
+    /// The names of the author's files in which no policy stands.
+    pub(crate) fn empty_files(&self) -> impl Iterator<Item = &str> {
+        let holds = |source: &&Source| {
+            let stands_in = |note: &Note| note.place.rsplit_once(':').is_some_and(|(file, _)| file == source.name);
+            self.notes.values().any(stands_in)
+        };
+        self.sources
+            .iter()
+            .filter(|source| !is_shipped(source))
+            .filter(move |source| !holds(source))
+            .map(|source| source.name.as_str())
+    }
+
     /// The files that the set was made of, the guards first.
     pub fn sources(&self) -> &[Source] {
         &self.sources

@@ -26,7 +26,12 @@ use crate::vocabulary::Vocabulary;
 use crate::world::World;
 
 /// When cases happen that do not say so: a Wednesday, during the day.
-const NOW: Moment = Moment { year: 2026, month: 11, day: 18, hour: 10, minute: 0, second: 0 };
+const NOW: Moment = Moment { year: 2026, month: 11, day: 18, hour: 10, minute: 0, second: 0, is_utc: false };
+
+/// Says what a clock shows in the time zone of this name. The engine has no database of time zones, so the caller brings one.
+///
+/// Its error says what is wrong with the name, or with the moment there.
+pub type TimeZones = fn(&str, Moment) -> Result<Clock, String>;
 
 /// One file of cases.
 #[derive(Debug)]
@@ -192,6 +197,7 @@ tables! {
     shell: SessionShell,
     approved: bool,
     at: Datetime,
+    time_zone: String,
     age: String,
     commands: u64,
     labels: BTreeSet<String>,
@@ -271,11 +277,19 @@ enum Expect {
 }
 
 impl Cases {
+    /// Reads a file of cases that name no time zone.
+    ///
+    /// # Errors
+    /// As [`Self::parse_with`], and if a case names a time zone.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CaseError> {
+        Self::parse_with(file, text, |_, _| Err("no time zone is known here".to_owned()))
+    }
+
     /// Reads a file of cases.
     ///
     /// # Errors
-    /// If the text is no such file, a key is unknown, or a case says nothing or two things to do.
-    pub fn parse(file: &str, text: &str) -> Result<Self, CaseError> {
+    /// If the text is no such file, a key is unknown, a case says nothing or two things to do, or its time zone is none.
+    pub fn parse_with(file: &str, text: &str, zones: TimeZones) -> Result<Self, CaseError> {
         let at = |offset: usize, message: String| CaseError { place: place(file, text, offset), message };
         let table: FileTable = toml::from_str(text).map_err(|error| {
             let source = Source { name: file.to_owned(), text: text.to_owned() };
@@ -287,7 +301,7 @@ impl Cases {
         for (index, case) in table.case.into_iter().enumerate() {
             let offset = case.name.span().start;
             let place = place(file, text, offset);
-            let case = Case::of(case, &table.defaults, &home, place);
+            let case = Case::of(case, &table.defaults, &home, zones, place);
             cases.push(case.map_err(|error| at(key_of(text, index, &error).unwrap_or(offset), error))?);
         }
         Ok(Self { file: file.to_owned(), profile: table.policies, home, cases })
@@ -315,9 +329,15 @@ impl Cases {
 }
 
 impl Case {
-    fn of(mut table: CaseTable, defaults: &Table, home: &AbsolutePath, place: String) -> Result<Self, String> {
+    fn of(
+        mut table: CaseTable,
+        defaults: &Table,
+        home: &AbsolutePath,
+        zones: TimeZones,
+        place: String,
+    ) -> Result<Self, String> {
         let setting = table.circumstances().over(defaults);
-        let facts = setting.facts(home)?;
+        let facts = setting.facts(home, zones)?;
         let step = table.step(&facts)?;
         let by = match (table.by, table.by_at_least) {
             (None, None) => None,
@@ -550,7 +570,7 @@ impl CaseTable {
 }
 
 impl Table {
-    fn facts(&self, home: &AbsolutePath) -> Result<Facts, String> {
+    fn facts(&self, home: &AbsolutePath, zones: TimeZones) -> Result<Facts, String> {
         let transport = match self.transport.as_deref() {
             None => Transport::Local,
             Some(id) => {
@@ -583,7 +603,11 @@ impl Table {
             shell: self.shell.unwrap_or_default(),
             ..Session::opened("case")
         };
-        let clock = self.at.as_ref().map_or(Ok(NOW), Moment::of)?.clock();
+        let moment = self.at.as_ref().map_or(Ok(NOW), Moment::of)?;
+        let clock = match self.time_zone.as_deref() {
+            None => moment.clock(),
+            Some(zone) => zones(zone, moment).map_err(|error| format!("`time-zone`: {error}"))?,
+        };
         let places = self.scratch.iter().flatten().map(|place| absolute("scratch", place)).collect::<Result<_, _>>()?;
         let scratch = Scratch { places, except: BTreeSet::from([workspace.clone(), home.clone()]) };
         Ok(Facts {
@@ -656,15 +680,23 @@ impl Who {
     }
 }
 
-/// A moment in UTC, which is also the operator's time zone.
-#[derive(Clone, Copy)]
-struct Moment {
-    year: u32,
-    month: u32,
-    day: u32,
-    hour: u32,
-    minute: u32,
-    second: u32,
+/// A moment that a case names.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The year, of four digits.
+    pub year: u16,
+    /// The month, from 1.
+    pub month: u8,
+    /// The day of the month, from 1.
+    pub day: u8,
+    /// The hour.
+    pub hour: u8,
+    /// The minute.
+    pub minute: u8,
+    /// The second.
+    pub second: u8,
+    /// Whether these are of UTC. Otherwise a clock in the case's time zone shows them.
+    pub is_utc: bool,
 }
 
 impl Moment {
@@ -673,20 +705,19 @@ impl Moment {
         let (hour, minute, second) =
             datetime.time.map_or((0, 0, 0), |time| (time.hour, time.minute, time.second.unwrap_or_default()));
         if datetime.offset.is_some_and(|offset| offset != toml::value::Offset::Z) {
-            return Err("`at` is in UTC: leave the offset out or write `Z`".to_owned());
+            return Err(
+                "`at` has an offset from UTC: leave it out and name the place's `time-zone`, or write `Z`".to_owned()
+            );
         }
-        Ok(Self {
-            year: u32::from(date.year),
-            month: u32::from(date.month),
-            day: u32::from(date.day),
-            hour: u32::from(hour),
-            minute: u32::from(minute),
-            second: u32::from(second),
-        })
+        let is_utc = datetime.offset.is_some();
+        Ok(Self { year: date.year, month: date.month, day: date.day, hour, minute, second, is_utc })
     }
 
+    /// What a clock shows in UTC.
     fn clock(self) -> Clock {
-        let Self { year, month, day, hour, minute, second } = self;
+        let Self { year, month, day, hour, minute, second, is_utc: _ } = self;
+        let [year, month, day] = [year.into(), month.into(), day.into()];
+        let [hour, minute, second] = [hour, minute, second].map(u32::from);
         Clock {
             now: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z"),
             time_of_day_ms: ((hour * 60 + minute) * 60 + second) * 1000,

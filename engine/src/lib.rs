@@ -57,7 +57,7 @@ pub use crate::asked::{
     Variable, What, Who,
 };
 pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
-pub use crate::case::{Case, CaseError, Cases, Checked};
+pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::effective::Effective;
 pub use crate::facts::{
@@ -67,7 +67,7 @@ pub use crate::facts::{
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::inert::{links_to, may_change_settings, names_remote};
-pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
+pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint, nearest_name};
 pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;

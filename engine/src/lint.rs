@@ -114,6 +114,8 @@ const NO_TREE: Rule = rule(
     Severity::Warning,
     "An operation on a tree (`grep -r`, `rm -r`, `mv`) names the directory alone: what lies below is in `resource.contains`.",
 );
+const NO_POLICY: Rule =
+    rule("no-policy", Severity::Warning, "A file that holds no policy decides nothing, whatever it is called.");
 const UNTESTED: Rule = rule("untested", Severity::Warning, "No case makes the policy hold.");
 const NO_TOOL: Rule = rule(
     "no-tool",
@@ -146,6 +148,7 @@ pub const RULES: &[Rule] = &[
     NOT_FOR_KERNEL,
     NO_REASON,
     NO_TREE,
+    NO_POLICY,
     UNTESTED,
     NO_TOOL,
     UNSCOPED,
@@ -204,6 +207,12 @@ fn findings(engine: &Engine, surroundings: &Surroundings<'_>) -> Vec<Lint> {
         let accepted: BTreeSet<&str> = accepted.split(',').map(str::trim).collect();
         found.extend(linter.found.into_iter().filter(|lint| !accepted.contains(lint.rule.id)));
     }
+    found.extend(bundle.empty_files().map(|file| Lint {
+        rule: NO_POLICY,
+        policy: String::new(),
+        place: format!("{file}:1"),
+        message: "there is no policy in this file".to_owned(),
+    }));
     found.sort_by(|a, b| (b.rule.severity, &a.place, a.rule.id).cmp(&(a.rule.severity, &b.place, b.rule.id)));
     found
 }
@@ -420,15 +429,16 @@ impl Linter<'_> {
         }
     }
 
-    /// A forbid on the files of a group, of which no forbid looks for the trees that hold some.
+    /// Finds a forbid on the files of a group where no forbid looks for the trees that hold some. A path needs no such twin: for an operation on
+    /// a tree, the engine also asks about each path in it that a policy names.
     fn tree(&mut self, trees: &BTreeSet<String>) {
-        let ResourceConstraint::In(uid) = self.policy.resource_constraint() else { return };
-        let group = uid.id().unescaped().to_owned();
-        if self.is_permit() || !self.touches_files() || uid.type_name().to_string() != "PathGroup" {
+        if self.is_permit() || !self.touches_files() {
             return;
         }
         // A group with name patterns can have files in any tree. One of fixed places has none in the workspace.
-        if self.engine.vocabulary.has_name_patterns(&group) && !trees.contains(&group) {
+        let lacks = |group: &String| self.engine.vocabulary.has_name_patterns(group) && !trees.contains(group);
+        let lacking: Vec<String> = groups_of_resource(self.policy, self.json).into_iter().filter(lacks).collect();
+        for group in lacking {
             let twin = format!("when {{ resource.contains.contains(PathGroup::\"{group}\") }}");
             self.add(NO_TREE, format!("a tree that holds files of `{group}` is not forbidden: add a forbid `{twin}`"));
         }
@@ -545,6 +555,41 @@ impl Read {
             .map(|(variable, attribute)| format!("`{variable}.{attribute}`"))
             .collect::<Vec<_>>()
             .into_iter()
+    }
+}
+
+/// The path groups that a policy's scope or a condition of it has the resource in.
+fn groups_of_resource(policy: &Policy, json: &Value) -> BTreeSet<String> {
+    let mut required: Vec<&Value> = Vec::new();
+    for condition in json.get("conditions").and_then(Value::as_array).into_iter().flatten() {
+        if let (Some("when"), Some(body)) = (condition.get("kind").and_then(Value::as_str), condition.get("body")) {
+            alternatives(body, &mut required);
+        }
+    }
+    let in_condition = required.into_iter().filter_map(|value| {
+        let within = value.get("in").or_else(|| value.get("is"))?;
+        let is_resource = within.get("left")?.get("Var")?.as_str()? == "resource";
+        let group = within.get("right").or_else(|| within.get("in"))?.get("Value")?.get("__entity")?;
+        let is_group = group.get("type")?.as_str()? == "PathGroup";
+        (is_resource && is_group).then(|| group.get("id")?.as_str().map(str::to_owned)).flatten()
+    });
+    let in_scope = match policy.resource_constraint() {
+        ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid),
+        ResourceConstraint::Any | ResourceConstraint::Eq(_) | ResourceConstraint::Is(_) => None,
+    };
+    let in_scope = in_scope.filter(|uid| uid.type_name().to_string() == "PathGroup");
+    in_scope.map(|uid| uid.id().unescaped().to_owned()).into_iter().chain(in_condition).collect()
+}
+
+/// The parts of a condition each of which, with others or by itself, makes it true.
+fn alternatives<'v>(value: &'v Value, parts: &mut Vec<&'v Value>) {
+    let both = value.get("&&").or_else(|| value.get("||"));
+    match both.and_then(|both| Some((both.get("left")?, both.get("right")?))) {
+        Some((left, right)) => {
+            alternatives(left, parts);
+            alternatives(right, parts);
+        }
+        None => parts.push(value),
     }
 }
 
@@ -684,13 +729,13 @@ fn body(policy: &Value) -> String {
 
 /// `; did you mean …`, if one of the names is close.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> String {
-    let near = names.map(|other| (distance(name, other), other)).min();
-    match near {
-        Some((distance, other)) if distance > 0 && distance <= 2 && distance * 2 < name.chars().count() => {
-            format!("; did you mean `{other}`?")
-        }
-        _ => String::new(),
-    }
+    nearest_name(name, names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+}
+
+/// The one of these names that is nearest to a misspelt one, if one is close.
+pub fn nearest_name<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let (distance, near) = names.map(|other| (distance(name, other), other)).min()?;
+    (distance > 0 && distance <= 2 && distance * 2 < name.chars().count()).then_some(near)
 }
 
 /// Levenshtein's distance.
@@ -731,6 +776,11 @@ mod tests {
     fn each_rule_finds_what_it_is_for_and_nothing_near_it() {
         let exec = |effect: &str, condition: &str| format!("@id(\"p\") @reason(\"r\") {effect} ({EXEC}) {condition};");
         let within = |group: &str| format!("@id(\"p\") permit ({EXEC} in {group});");
+        let file = |resource: &str, condition: &str| {
+            format!(
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", {resource}) {condition};"
+            )
+        };
         let connect = |condition: &str| {
             format!("@id(\"p\") permit (principal, action == Action::\"connect\", resource) {condition};")
         };
@@ -765,6 +815,22 @@ mod tests {
                 "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"secrets\");\
                  @id(\"q\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource)\
                  when { resource.contains.contains(PathGroup::\"secrets\") };".to_owned(),
+            ),
+            (
+                "no-tree",
+                file("resource is Path in PathGroup::\"secrets\"", ""),
+                // A tree above it asks about that path too.
+                file("resource in Path::\"/srv/x\"", ""),
+            ),
+            (
+                "no-tree",
+                file("resource", "when { context.session.sandboxed && (resource in PathGroup::\"secrets\" || resource in Path::\"/x\") }"),
+                file("resource", "when { resource in Path::\"/srv/x\" }"),
+            ),
+            (
+                "no-tree",
+                file("resource", "when { resource is Path in PathGroup::\"secrets\" }"),
+                file("resource", "unless { resource in PathGroup::\"secrets\" }"),
             ),
             (
                 "unknown-annotation",
@@ -866,6 +932,7 @@ mod tests {
                 format!("@id(\"p\") forbid ({EXEC});"),
                 format!("@id(\"p\") permit ({EXEC});"),
             ),
+            ("no-policy", "// Nothing yet.".to_owned(), exec("permit", "")),
             (
                 "no-tool",
                 exec("permit", ""),

@@ -106,6 +106,20 @@ fn many_stars_in_a_pattern_are_compared() {
     }
 }
 
+/// A rule on a directory by its path needs no twin: of what goes over a tree above it, that path is asked about as well.
+#[test]
+fn a_path_that_a_policy_names_is_asked_about_in_every_tree_above_it() {
+    for (action, run) in [("delete", "rm -r /srv"), ("read", "grep -r a /srv"), ("delete", "mv /srv /old")] {
+        let by_scope =
+            format!("@id(\"f\") forbid (principal, action == Action::\"{action}\", resource in Path::\"/srv/x\");");
+        let by_condition = forbid(action, "resource in Path::\"/srv/x\"");
+        for policy in [by_scope, by_condition] {
+            assert_eq!(decision(&policy, run), Decision::Deny, "{policy}: {run}");
+            assert_eq!(decision(&policy, &run.replace("/srv", "/srv/y")), Decision::Allow, "{policy}: {run}");
+        }
+    }
+}
+
 #[test]
 fn ancestors_hold_at_every_distance() {
     for (condition, run, expected) in [

@@ -2,8 +2,10 @@
 //!
 //! Decides in which time zone a day begins: the one that the settings name, else the machine's.
 
+use jiff::Zoned;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use palisade_engine::Clock;
+use palisade_engine::{Clock, Moment};
 
 /// A time zone.
 #[derive(Clone, Debug)]
@@ -46,18 +48,39 @@ impl Zone {
 
     /// What the clock shows there.
     pub fn now(&self) -> Clock {
-        let now = jiff::Timestamp::now().to_zoned(self.zone.clone());
-        let time = now.time();
-        let since_midnight = |hour: i8, minute: i8, second: i8, milli: i16| {
-            ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1000 + i64::from(milli)
-        };
-        let time_of_day = since_midnight(time.hour(), time.minute(), time.second(), time.millisecond());
-        Clock {
-            now: format!("{:.3}", now.timestamp()),
-            // What is out of range is refused by the engine.
-            time_of_day_ms: u32::try_from(time_of_day).unwrap_or(u32::MAX),
-            weekday: u8::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(u8::MAX),
-        }
+        shows(&jiff::Timestamp::now().to_zoned(self.zone.clone()))
+    }
+}
+
+/// What a clock shows in the zone of this name at a moment that a policy case names.
+///
+/// # Errors
+/// If the machine's database has no zone of that name, or its clocks show that time never or twice.
+pub fn shown_in(zone: &str, at: Moment) -> Result<Clock, String> {
+    let Zone { zone: there, .. } = Zone::named(zone).map_err(|unknown| unknown.to_string())?;
+    let Moment { year, month, day, hour, minute, second, is_utc } = at;
+    let signed = |part: u8| i8::try_from(part).unwrap_or(i8::MAX);
+    let year = i16::try_from(year).unwrap_or(i16::MAX);
+    let written = DateTime::new(year, signed(month), signed(day), signed(hour), signed(minute), signed(second), 0)
+        .map_err(|_| "`at` is no time of a calendar".to_owned())?;
+    let read = if is_utc { TimeZone::UTC } else { there.clone() };
+    let moment = read.to_ambiguous_zoned(written).unambiguous();
+    let moment =
+        moment.map_err(|_| format!("clocks in `{zone}` show {written} never or twice; write `at` in UTC, with `Z`"))?;
+    Ok(shows(&moment.with_time_zone(there)))
+}
+
+fn shows(now: &Zoned) -> Clock {
+    let time = now.time();
+    let since_midnight = |hour: i8, minute: i8, second: i8, milli: i16| {
+        ((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second)) * 1000 + i64::from(milli)
+    };
+    let time_of_day = since_midnight(time.hour(), time.minute(), time.second(), time.millisecond());
+    Clock {
+        now: format!("{:.3}", now.timestamp()),
+        // What is out of range is refused by the engine.
+        time_of_day_ms: u32::try_from(time_of_day).unwrap_or(u32::MAX),
+        weekday: u8::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(u8::MAX),
     }
 }
 
@@ -75,6 +98,29 @@ mod tests {
         assert_eq!(Zone::named("Europe/Zurich").unwrap().name(), Some("Europe/Zurich"));
         for name in ["Mars/Phobos", "", "../UTC"] {
             assert_eq!(Zone::named(name).unwrap_err(), UnknownZone { name: name.to_owned() });
+        }
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_the_clocks_of_a_zone_show_it() {
+        let at = |month, day, hour, is_utc| Moment { year: 2026, month, day, hour, minute: 30, second: 0, is_utc };
+        for (zone, moment, expected) in [
+            // A Wednesday in winter and one in summer.
+            ("Europe/Zurich", at(11, 18, 18, false), Ok(("2026-11-18T17:30:00.000Z", 18, 2))),
+            ("Europe/Zurich", at(7, 15, 18, false), Ok(("2026-07-15T16:30:00.000Z", 18, 2))),
+            ("Europe/Zurich", at(11, 18, 23, true), Ok(("2026-11-18T23:30:00.000Z", 0, 3))),
+            ("UTC", at(11, 18, 18, false), Ok(("2026-11-18T18:30:00.000Z", 18, 2))),
+            ("Europe/Zurich", at(3, 29, 2, false), Err("never or twice")),
+            ("Europe/Zurich", at(10, 25, 2, false), Err("never or twice")),
+            ("Mars/Phobos", at(10, 25, 2, false), Err("there is no time zone `Mars/Phobos`")),
+        ] {
+            let shown = shown_in(zone, moment);
+            let told =
+                shown.as_ref().map(|clock| (clock.now.as_str(), clock.time_of_day_ms / 3_600_000, clock.weekday));
+            match expected {
+                Ok(expected) => assert_eq!(told, Ok(expected), "{zone} {moment:?}"),
+                Err(said) => assert!(told.is_err_and(|error| error.contains(said)), "{zone} {moment:?}"),
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ pub mod transport;
 
 pub use palisade_engine::Decision;
 
-pub use crate::clock::{UnknownZone, Zone};
+pub use crate::clock::{UnknownZone, Zone, shown_in};
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{

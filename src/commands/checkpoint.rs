@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use palisade_engine::{Approval, Channel, Lasts};
 use palisade_runner::{
-    Checked, CheckpointNote, Explained, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
+    Checked, CheckpointNote, Explained, Failure, Paths, Pipeline, Pruned, Redacted, RestoreNote, RestoreTerms,
 };
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,13 +85,35 @@ async fn go_back(
     };
     let user = pipeline.user().to_owned();
     let mut person = |note: &RestoreNote, explained: &Explained| asked(&user, note, explained, &WORDS);
-    match done(pipeline.restore_from_outside(session.as_deref(), checkpoint, terms, &mut person).await?) {
+    let restored = match pipeline.restore_from_outside(session.as_deref(), checkpoint, terms, &mut person).await {
+        Ok(restored) => restored,
+        Err(failure) => {
+            let there_are = pipeline.checkpoints(session.as_deref()).await.unwrap_or_default();
+            return Err(unknown(failure, checkpoint, &there_are));
+        }
+    };
+    match done(restored) {
         Ok(note) => {
             shown(context, &note, || told(&note, &WORDS))?;
             Ok(if note.failed.is_empty() { Exit::Fine } else { Exit::Error })
         }
         Err(exit) => Ok(exit),
     }
+}
+
+/// A failure as the command line tells it: of a checkpoint that there is not, with those that there are.
+fn unknown(failure: Failure, name: &str, there_are: &[CheckpointNote]) -> Trouble {
+    if failure.what.as_str() != format!("there is no checkpoint `{name}`") {
+        return failure.into();
+    }
+    let help = match there_are.last() {
+        Some(newest) => format!("`palisade checkpoint list` shows them; the newest is `{}`", newest.checkpoint),
+        None => {
+            "this workspace has none yet; `--workspace DIR` names another workspace, `--target NAME` one at a target"
+                .to_owned()
+        }
+    };
+    Trouble::new(failure.what.to_string(), help)
 }
 
 async fn give_up(pipeline: &Pipeline, context: &Context, keep: usize) -> Result<Exit, Trouble> {

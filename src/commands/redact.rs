@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
 /// The tables of `--rules`: one file, or every `.toml` file of a directory, by name.
 fn tables(path: Option<&Path>) -> Result<Vec<(String, String)>, Trouble> {
     let Some(path) = path else { return Ok(Vec::new()) };
-    let failed = |error: io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
+    let failed = |error: io::Error| Trouble::from(config::unreadable("`--rules`", path, &error));
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         files = fs::read_dir(path)

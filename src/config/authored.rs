@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Bundle, BundleError, Cases, Engine, Source, Vocabulary};
+use palisade_engine::{AbsolutePath, Bundle, BundleError, CaseError, Cases, Engine, Source, Vocabulary};
 use toml::Spanned;
 
 use super::file::{File, GroupsTable};
-use super::values::{beside, home, source_of};
+use super::unreadable::unreadable;
+use super::values::{beside, home, place_of, source_of};
 use super::{ConfigError, Layers, Purpose};
 use crate::args::{Context, PolicySet};
 use crate::policies::PolicyFiles;
@@ -36,7 +37,7 @@ impl Set {
                 let known: Vec<&str> = palisade_policies::PROFILES.iter().map(|(profile, _)| *profile).collect();
                 return Err(ConfigError::NoSet { name: path.display().to_string(), known: known.join(", ") });
             }
-            Chosen::Files(path) => Some(PolicyFiles::read(path)?),
+            Chosen::Files(path) => Some(PolicyFiles::read(path).map_err(|error| named("", path, error))?),
             Chosen::Profile(_) => None,
         };
         if let (Some(files), Some(profile)) = (&mut files, extends) {
@@ -72,6 +73,14 @@ impl Set {
             (Chosen::Profile(name), None) => Bundle::profile(name)?,
             (Chosen::Files(path), None) => return Err(BundleError::Empty(path.display().to_string()).into()),
         })
+    }
+}
+
+/// Says of policies that cannot be read what names them.
+fn named(by: &str, path: &Path, error: ConfigError) -> ConfigError {
+    match &error {
+        ConfigError::Read { path: read, source } if *read == path.display().to_string() => unreadable(by, path, source),
+        _ => error,
     }
 }
 
@@ -233,7 +242,7 @@ impl Authored {
     pub(crate) fn cases(&self) -> Result<Vec<Cases>, ConfigError> {
         match (&self.set.files, &self.set.chosen) {
             (Some(files), _) => {
-                Ok(files.cases.iter().map(|file| Cases::parse(&file.name, &file.text)).collect::<Result<_, _>>()?)
+                Ok(files.cases.iter().map(|file| parsed(&file.name, &file.text)).collect::<Result<_, _>>()?)
             }
             (None, Chosen::Profile(name)) => {
                 let shipped = self.all_cases()?;
@@ -251,18 +260,37 @@ impl Authored {
         match &self.set.chosen {
             Chosen::Files(_) => self.cases(),
             Chosen::Profile(_) => {
-                let shipped = palisade_policies::CASES.iter().map(|(file, text)| Cases::parse(file, text));
+                let shipped = palisade_policies::CASES.iter().map(|(file, text)| parsed(file, text));
                 Ok(shipped.collect::<Result<_, _>>()?)
             }
         }
     }
 }
 
+/// A file of cases, with the time zones that this machine knows.
+fn parsed(file: &str, text: &str) -> Result<Cases, CaseError> {
+    Cases::parse_with(file, text, palisade_runner::shown_in)
+}
+
 impl Layers<'_> {
     /// The policies that are meant, read.
     pub(super) fn set(&self) -> Result<Set, ConfigError> {
         let (chosen, extends) = self.chosen();
+        if let Chosen::Files(path) = &chosen
+            && let Err(source) = std::fs::symlink_metadata(path)
+            && !is_misspelt(path)
+        {
+            return Err(unreadable(&self.names_policies(), path, &source));
+        }
         Set::read(chosen, extends).map_err(|error| self.placed(error))
+    }
+
+    /// What names the policies that are meant: the flag, or where the settings do.
+    fn names_policies(&self) -> String {
+        let enforced = self.enforced.as_ref().filter(|(_, file)| file.policies.is_some());
+        let file = if self.flags.policies.is_some() { None } else { self.file.as_ref() };
+        let by_file = |(path, _): &(PathBuf, File)| format!("{}: `policies`", place_of(path, &["policies"], None));
+        enforced.or(file).map_or_else(|| "`--policies`".to_owned(), by_file)
     }
 
     /// Which policies are meant, and the profile that the settings have them stand on.

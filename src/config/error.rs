@@ -14,6 +14,9 @@ pub(crate) enum ConfigError {
     View(#[from] super::view::ViewError),
     #[error("cannot read `{path}`")]
     Read { path: String, source: std::io::Error },
+    #[error("{what}")]
+    #[diagnostic(help("{help}"))]
+    Named { what: String, help: String },
     #[error("{place}: {message}")]
     #[diagnostic(help("the settings and their values are listed in docs/settings.md"))]
     Toml { place: String, message: String },

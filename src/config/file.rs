@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use palisade_runner::{audit, export};
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
-use super::values::{Time, home, misread, wrong};
+use super::unreadable::unreadable;
+use super::values::{Time, home, misread, place_of, wrong};
 use crate::args::Context;
 use crate::http::ServeTable;
 use crate::policies::known;
@@ -238,7 +240,16 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        if let Some((at, message)) = list_for_table(&text) {
+            return Err(wrong(path, &text, at, message));
+        }
         let file: Self = toml::from_str(&text).map_err(|error| misread(path, &text, &error))?;
+        for (key, name) in [("name", &file.agent.name), ("user", &file.agent.user)] {
+            if let Some(value) = name.clone().filter(|name| name.trim().is_empty()) {
+                let place = place_of(path, &["agent", key], None);
+                return Err(ConfigError::Setting { place, key: format!("agent.{key}"), value, expected: "a name" });
+            }
+        }
         if let Some(profile) = &file.profile {
             known(path, &text, profile)?;
             if file.policies.is_some() {
@@ -258,11 +269,59 @@ impl File {
     }
 }
 
+/// Keys that are tables.
+const TABLES: [&str; 14] = [
+    "agent",
+    "approvals",
+    "audit",
+    "checkpoint",
+    "clock",
+    "control",
+    "export",
+    "groups",
+    "output",
+    "redact",
+    "sandbox",
+    "serve",
+    "session",
+    "workspace",
+];
+
+/// Keys that are tables of tables, whose own keys anybody may choose.
+const OF_TABLES: [(&str, &str); 2] = [("people", "roles = [\"approver\"]"), ("targets", "ssh = { … }")];
+
+/// A list where a table belongs, with what to write. The reader would take its elements for the table's values, in the order of our source.
+fn list_for_table(text: &str) -> Option<(usize, String)> {
+    let root = DeTable::parse(text).ok()?.into_inner();
+    for (key, value) in &root {
+        let name = key.get_ref().as_ref();
+        let written = OF_TABLES.iter().find(|(of, _)| *of == name).map(|(_, written)| *written);
+        match (value.get_ref(), written) {
+            (DeValue::Array(_), Some(written)) => {
+                let message = format!("`{name}` is a list; write a table for each: `[{name}.NAME]` with `{written}`");
+                return Some((value.span().start, message));
+            }
+            (DeValue::Array(_), None) if TABLES.contains(&name) => {
+                return Some((value.span().start, format!("`{name}` is a list; write a table: `[{name}]`")));
+            }
+            (DeValue::Table(below), Some(written)) => {
+                let is_list = |(_, value): &(_, &Spanned<DeValue<'_>>)| matches!(value.get_ref(), DeValue::Array(_));
+                if let Some((key, value)) = below.iter().find(is_list) {
+                    let name = format!("{name}.{}", key.get_ref());
+                    let message = format!("`{name}` is a list; write a table: `[{name}]` with `{written}`");
+                    return Some((value.span().start, message));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// `--config`, `$PALISADE_CONFIG`, the user's file, the system's. One that is named has to exist.
 pub(super) fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigError> {
-    let named = flags.config.clone().or_else(|| std::env::var_os("PALISADE_CONFIG").map(PathBuf::from));
-    if named.is_some() {
-        return Ok(named);
+    if let Some((_, path)) = named(flags) {
+        return Ok(Some(path));
     }
     let user = match std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from) {
         Some(path) if path.is_absolute() => Some(path),
@@ -274,6 +333,20 @@ pub(super) fn settings_file(flags: &Context) -> Result<Option<PathBuf>, ConfigEr
         }
     }
     Ok(None)
+}
+
+/// What names a settings file, and the file.
+fn named(flags: &Context) -> Option<(&'static str, PathBuf)> {
+    let flag = flags.config.clone().map(|path| ("`--config`", path));
+    flag.or_else(|| std::env::var_os("PALISADE_CONFIG").map(|path| ("`$PALISADE_CONFIG`", PathBuf::from(path))))
+}
+
+/// Says of a settings file that cannot be read what names it.
+pub(super) fn by_name(flags: &Context, error: ConfigError) -> ConfigError {
+    match (named(flags), &error) {
+        (Some((by, path)), ConfigError::Read { source, .. }) => unreadable(by, &path, source),
+        _ => error,
+    }
 }
 
 /// Whether there is a file; one that cannot be told apart from none is an error, or settings could be hidden.

@@ -12,6 +12,7 @@ mod reach;
 mod secrets;
 mod serving;
 mod session;
+mod unreadable;
 mod values;
 mod view;
 
@@ -31,7 +32,7 @@ use palisade_runner::transport::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
 use self::authored::Set;
-use self::file::{File, exists, settings_file};
+use self::file::{File, by_name, exists, settings_file};
 use self::values::{absolute, beside, expand, home, place_of, source_of};
 use crate::args::{Context, Transport};
 use crate::http::Served;
@@ -41,6 +42,7 @@ pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
 pub(crate) use self::reach::Reach;
+pub(crate) use self::unreadable::unreadable;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
 
@@ -237,7 +239,7 @@ impl<'a> Layers<'a> {
         let enforced = Path::new(ENFORCED);
         let enforced = if exists(enforced)? { Some((enforced.to_owned(), File::read(enforced)?)) } else { None };
         let file = match settings_file(flags)? {
-            Some(path) => Some((path.clone(), File::read(&path)?)),
+            Some(path) => Some((path.clone(), File::read(&path).map_err(|error| by_name(flags, error))?)),
             None => None,
         };
         Ok(Self { enforced, file, flags })

@@ -9,7 +9,8 @@ use palisade_runner::facts;
 use palisade_runner::transport::Target;
 
 use super::authored::Set;
-use super::values::{absolute, beside, expand, home, named, os_user};
+use super::unreadable::unreadable;
+use super::values::{absolute, beside, expand, home, named, os_user, place_of};
 use super::{ConfigError, Layers, Purpose, Settings};
 use crate::args::Transport;
 
@@ -24,9 +25,20 @@ impl Layers<'_> {
             Some(_) => Err(ConfigError::WorkspaceNotDirectory(path.display().to_string())),
             // A dry run for another machine is about names: they need not exist here.
             None if purpose == Purpose::Check && !(self.is_local() && self.flags.workspace.is_some()) => {
-                named(&path).ok_or_else(|| ConfigError::NoWorkspace(path.display().to_string()))
+                named(&path).ok_or_else(|| self.no_workspace(&path))
             }
-            None => Err(ConfigError::NoWorkspace(path.display().to_string())),
+            None => Err(self.no_workspace(&path)),
+        }
+    }
+
+    /// That there is no workspace, and which setting names it, if one does.
+    fn no_workspace(&self, path: &Path) -> ConfigError {
+        match self.located(|file| file.workspace.path.clone()) {
+            Some((file, _)) if self.flags.workspace.is_none() => {
+                let by = format!("{}: `workspace.path`", place_of(file, &["workspace", "path"], None));
+                unreadable(&by, path, &std::io::ErrorKind::NotFound.into())
+            }
+            _ => ConfigError::NoWorkspace(path.display().to_string()),
         }
     }
 

@@ -77,7 +77,7 @@ fn no_server_starts_that_would_not_know_whom_it_serves() {
         ("a user over a network", row("uid = 0"), local, "does not listen on `unix:PATH`"),
         ("a short token", row("token-file = \"short\""), local, "32 letters"),
         ("an open token", row("token-file = \"open\""), local, "other users can read it"),
-        ("no token", row("token-file = \"none\""), local, "No such file"),
+        ("no token", row("token-file = \"none\""), local, "`token-file`: "),
         (
             "a shared secret",
             oauth.replace("scopes", "algorithms = [\"HS256\"]\nscopes") + &good,

@@ -176,8 +176,11 @@ impl Fingerprint {
     /// If it cannot be read, others can, or what it holds is no token or too short.
     pub fn of_file(path: &Path) -> Result<Self, TermsError> {
         use std::os::unix::fs::MetadataExt as _;
-        let failed = |why: &dyn fmt::Display| TermsError::file("token", path, why);
-        let about = std::fs::metadata(path).map_err(|error| failed(&error))?;
+        let failed = |why: &dyn fmt::Display| TermsError::file("`token-file`", path, why);
+        let about = std::fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => failed(&"there is no such file"),
+            _ => failed(&error),
+        })?;
         if about.mode() & 0o007 != 0 {
             return Err(failed(&"other users can read it: `chmod 600` it"));
         }
@@ -317,7 +320,7 @@ pub enum TermsError {
         why: String,
     },
     /// Nothing can listen there.
-    #[error("cannot listen on {place}: {source}")]
+    #[error("`--http`: cannot listen on `{place}`")]
     Listen {
         /// Where.
         place: String,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// What to keep; what is not said keeps everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// The agent's name.
     pub agent: Option<String>,

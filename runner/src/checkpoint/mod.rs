@@ -118,7 +118,9 @@ pub enum CheckpointError {
     TooMany,
     /// The store cannot be read or written.
     #[error("the checkpoints in `{}` cannot be used", path.display())]
-    #[diagnostic(help("make room on the disk, or put right who owns the directory"))]
+    #[diagnostic(help(
+        "make room on the disk, or put right who owns the directory; `checkpoint.path` in the settings says where it is"
+    ))]
     Store {
         /// The store, or a file of it.
         path: PathBuf,
@@ -157,10 +159,7 @@ pub enum CheckpointError {
     },
     /// There is no such checkpoint.
     #[error("there is no checkpoint `{name}`")]
-    #[diagnostic(help(
-        "the checkpoints are listed by `list` with `kind` `checkpoints`, and by `palisade checkpoint list`, with `--target NAME` those at a \
-         target"
-    ))]
+    #[diagnostic(help("`list` with `kind` `checkpoints` shows them"))]
     Unknown {
         /// What was asked for.
         name: String,

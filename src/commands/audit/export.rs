@@ -74,8 +74,14 @@ fn output(file: Option<&Path>) -> Result<Box<dyn Write>, Trouble> {
     let Some(path) = file else { return Ok(Box::new(BufWriter::new(io::stdout()))) };
     let made = File::options().create_new(true).write(true).mode(0o600).open(path);
     let made = made.map_err(|error| {
-        let help = if error.kind() == ErrorKind::AlreadyExists { "name a file that is not there yet" } else { "" };
-        Trouble::new(format!("cannot write `{}`: {error}", path.display()), help)
+        let named = format!("`--output` names `{}`, which", path.display());
+        match error.kind() {
+            ErrorKind::AlreadyExists => {
+                Trouble::new(format!("{named} is there already"), "name a file that is not there yet")
+            }
+            ErrorKind::NotFound => Trouble::from(config::unreadable("`--output`", path, &error)),
+            _ => Trouble::new(format!("{named} cannot be made: {error}"), ""),
+        }
     })?;
     Ok(Box::new(BufWriter::new(made)))
 }

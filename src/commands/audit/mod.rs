@@ -19,7 +19,7 @@ pub(crate) use show::{filter, plain};
 use crate::args::{Audit, AuditAction, Context};
 use crate::config::{self, Authored};
 use crate::exit::Exit;
-use crate::report::Trouble;
+use crate::report::{self, Trouble, complain};
 
 pub(crate) fn run(args: &Audit) -> Result<Exit, Trouble> {
     match &args.action {
@@ -105,7 +105,11 @@ const KINDS: [&str; 24] = [
 #[derive(Default)]
 struct Met {
     records: u64,
+    kept: u64,
     kinds: BTreeSet<String>,
+    agents: BTreeSet<String>,
+    users: BTreeSet<String>,
+    policies: BTreeSet<String>,
     session: bool,
 }
 
@@ -119,6 +123,32 @@ impl Met {
         if !self.kinds.contains(audit::kind(record)) {
             self.kinds.insert(audit::kind(record).to_owned());
         }
+        for (place, names) in [("/who/agent", &mut self.agents), ("/who/user", &mut self.users)] {
+            let name = record.pointer(place).and_then(Value::as_str);
+            names.extend(name.filter(|name| !names.contains(*name)).map(str::to_owned));
+        }
+        if filter.policy.is_some() {
+            let policies = audit::policies(record).filter(|policy| !self.policies.contains(*policy));
+            let policies: Vec<String> = policies.map(str::to_owned).collect();
+            self.policies.extend(policies);
+        }
+    }
+
+    /// Says on standard error that no record fits the filter, and which of its names no record has: silence could be taken for a clean slate.
+    fn tell_of_none(&self, filter: &Filter) {
+        if self.kept > 0 || *filter == Filter::default() {
+            return;
+        }
+        let named = [("agent", &filter.agent, &self.agents), ("user", &filter.user, &self.users)];
+        let named = named.into_iter().chain([("policy", &filter.policy, &self.policies)]);
+        let unknown = named.filter_map(|(what, name, known)| {
+            let name = name.as_ref().filter(|name| !known.contains(*name))?;
+            let near = palisade_engine::nearest_name(name, known.iter().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            Some(format!(": none names the {what} `{name}`{near}"))
+        });
+        let unknown: String = unknown.collect();
+        complain(&format!("note: no record fits these filters{}\n", report::one_line(&unknown)));
     }
 
     /// That there are records, and that the session and the kinds which the filter names exist.

@@ -29,8 +29,7 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
         // What belongs together is in one chain, and its sessions have names of their own.
         let mut selector = Selector::new(filter.clone());
         for file in files {
-            let note = |record: &Value| met.note(record, &filter);
-            match show(&file, &mut selector, args.json, note)? {
+            match show(&file, &mut selector, args.json, &mut met, &filter)? {
                 Shown::All => {}
                 Shown::NotRecords(lines) => {
                     exit = Exit::Findings;
@@ -42,6 +41,7 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
         }
     }
     met.check(&path, &filter)?;
+    met.tell_of_none(&filter);
     Ok(exit)
 }
 
@@ -88,7 +88,7 @@ enum Shown {
     NobodyListens,
 }
 
-fn show(path: &Path, selector: &mut Selector, as_json: bool, mut note: impl FnMut(&Value)) -> Result<Shown, Trouble> {
+fn show(path: &Path, selector: &mut Selector, as_json: bool, met: &mut Met, filter: &Filter) -> Result<Shown, Trouble> {
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
     let mut reader = audit::Growing::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
@@ -101,10 +101,11 @@ fn show(path: &Path, selector: &mut Selector, as_json: bool, mut note: impl FnMu
             bad += 1;
             continue;
         };
-        note(&record);
+        met.note(&record, filter);
         if !selector.keeps(&record) {
             continue;
         }
+        met.kept += 1;
         let text = if as_json { String::from_utf8_lossy(&line).into_owned() } else { plain(&record) };
         if !report::print(&text) {
             return Ok(Shown::NobodyListens);

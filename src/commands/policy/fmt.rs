@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use palisade_engine::{BundleError, Source};
 
 use crate::args::PolicyFmt;
+use crate::config;
 use crate::exit::Exit;
 use crate::policies::walk;
 use crate::report::{self, Trouble};
@@ -35,7 +36,7 @@ struct Changed {
 /// A file as it should be; none if it is so.
 fn laid_out(file: PathBuf) -> Result<Option<Changed>, Trouble> {
     let name = file.display().to_string();
-    let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{name}`: {error}"), "");
+    let unreadable = |error: std::io::Error| Trouble::from(config::unreadable("", &file, &error));
     // What is put in its place would be a file, whatever was there: a device, a pipe.
     if !std::fs::metadata(&file).map_err(unreadable)?.is_file() {
         return Err(Trouble::new(

@@ -50,7 +50,8 @@ fn human(found: &[Lint]) -> String {
     let mut text = String::new();
     for lint in found {
         let Lint { rule, policy, place, message } = lint;
-        let _ = writeln!(text, "{}: {place}: {policy}: {message} [{}]", rule.severity.as_str(), rule.id);
+        let about = if policy.is_empty() { String::new() } else { format!("{policy}: ") };
+        let _ = writeln!(text, "{}: {place}: {about}{message} [{}]", rule.severity.as_str(), rule.id);
     }
     let count = |severity| found.iter().filter(|lint| lint.rule.severity == severity).count();
     let _ = writeln!(
@@ -81,12 +82,14 @@ fn sarif(found: &[Lint]) -> serde_json::Value {
         .iter()
         .map(|lint| {
             let (file, line) = place(lint);
+            let about = if lint.policy.is_empty() { String::new() } else { format!("{}: ", lint.policy) };
+            let named: Vec<&str> = [lint.policy.as_str()].into_iter().filter(|policy| !policy.is_empty()).collect();
             json!({
                 "ruleId": lint.rule.id, "level": lint.rule.severity.as_str(),
-                "message": { "text": format!("{}: {}", lint.policy, lint.message) },
+                "message": { "text": format!("{about}{}", lint.message) },
                 "locations": [{ "physicalLocation": {
                     "artifactLocation": { "uri": uri(file) }, "region": { "startLine": line } } }],
-                "logicalLocations": [{ "name": lint.policy }],
+                "logicalLocations": named.iter().map(|policy| json!({ "name": policy })).collect::<Vec<_>>(),
             })
         })
         .collect();

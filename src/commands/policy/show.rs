@@ -64,9 +64,11 @@ fn from_schema(name: &str) -> Result<String, Trouble> {
         }
     }
     if found.is_empty() {
+        let code = palisade_policies::SCHEMA.lines().map(|line| line.split("//").next().unwrap_or_default());
+        let names = code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
         return Err(Trouble::new(
             format!("nothing in the schema is called `{name}`"),
-            "`palisade policy show schema` prints all of it",
+            near(name, names, "`palisade policy show schema` prints all of it"),
         ));
     }
     Ok(found)
@@ -99,9 +101,10 @@ fn group(name: &str) -> Result<String, Trouble> {
     let mut lines = table.lines().skip_while(|line| !(is_header(line) && is_meant(line))).peekable();
     if lines.peek().is_none() {
         let names: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']')).collect();
+        let short = names.iter().filter_map(|name| Some(name.split_once('.')?.1.trim_matches('"')));
         return Err(Trouble::new(
             format!("no group is called `{name}`"),
-            format!("the groups are: {}", names.join(", ")),
+            near(name, short, &format!("the groups are: {}", names.join(", "))),
         ));
     }
     let mut text = String::new();
@@ -112,6 +115,14 @@ fn group(name: &str) -> Result<String, Trouble> {
         let _ = writeln!(text, "{line}");
     }
     Ok(format!("{}\n", text.trim_end()))
+}
+
+/// What to do about a name that there is not: the nearest one first, if one is close.
+fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>, help: &str) -> String {
+    match palisade_engine::nearest_name(name, names) {
+        Some(near) => format!("did you mean `{near}`? {help}"),
+        None => help.to_owned(),
+    }
 }
 
 fn programs() -> String {
@@ -128,10 +139,9 @@ fn programs() -> String {
 fn program(name: &str) -> Result<String, Trouble> {
     let catalogue = Catalogue::shared();
     if !catalogue.has_program(name) {
-        return Err(Trouble::new(
-            format!("no table describes `{name}`"),
-            "`palisade policy show programs` lists those that one describes; others can be named, and are in no command group",
-        ));
+        let help = "`palisade policy show programs` lists those that one describes; others can be named, and are in no command group";
+        let help = near(name, catalogue.programs(), help);
+        return Err(Trouble::new(format!("no table describes `{name}`"), help));
     }
     let is_meant = |id: &&str| id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     let mut text = String::new();

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::test;
 use crate::args::{PolicySet, PolicyTest, TestFormat};
-use crate::config::Authored;
+use crate::config::{self, Authored};
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 
@@ -30,8 +30,7 @@ pub(crate) fn run(set: &PolicySet) -> Result<Exit, Trouble> {
         return Err(Trouble::new("there is nothing to watch", help));
     };
     if let Err(error) = place.metadata() {
-        let what = format!("cannot read `{}`: {error}", place.display());
-        return Err(Trouble::new(what, "name a policy directory, or a `.cedar` file"));
+        return Err(Trouble::from(config::unreadable("", &place, &error)));
     }
     let watched: Vec<PathBuf> = std::iter::once(place).chain(set.config.clone()).collect();
     let args = PolicyTest { set: set.clone(), format: TestFormat::Human, coverage: true, min: None };
