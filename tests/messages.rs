@@ -105,6 +105,20 @@ fn a_refusal_is_short() {
         let named: std::collections::BTreeSet<_> = reasons.iter().map(|reason| reason["policy"].to_string()).collect();
         assert_eq!(named.len(), reasons.len(), "{command}: {reasons:?}");
         assert!(reasons.iter().all(|reason| reason.get("nearest").is_none()), "{command}: {reasons:?}");
+        // That list alone has what is said of a policy; the decision has its id, a request has neither.
+        let decision = &told["decision"];
+        assert!(decision.get("reason").is_none() && decision.get("suggest").is_none(), "{command}: {decision}");
+        assert!(requests.iter().all(|request| request.get("determining").is_none()), "{command}: {told}");
+        let agrees = match told["status"].as_str() {
+            Some("denied") => "deny",
+            Some("approval_required") => "ask",
+            other => panic!("{command}: {other:?}"),
+        };
+        assert_eq!(
+            (&decision["effect"], &told["verdict"]["decision"]),
+            (&json!(agrees), &json!(agrees)),
+            "{command}: {told}"
+        );
         // Each policy that stands in the way is named, as long as there is room.
         if reasons.len() < 4 {
             let missing =
@@ -176,7 +190,12 @@ fn what_is_no_good_message_is_told_so_and_does_no_harm() {
         let line = call(&json!({ "name": "exec", "arguments": arguments }).to_string());
         let said = said(&mut server, line.as_bytes(), 1);
         assert_eq!(said[0]["result"]["isError"], true, "{arguments}: {said:?}");
-        assert_eq!(said[0]["result"]["structuredContent"]["status"], "failed", "{arguments}: {said:?}");
+        let told = &said[0]["result"]["structuredContent"];
+        assert_eq!(told["status"], "failed", "{arguments}: {said:?}");
+        // And which of them it was.
+        let name = arguments.as_object().and_then(|given| given.keys().find(|name| *name != "command"));
+        let name = name.map_or("command", String::as_str);
+        assert!(told["error"].as_str().is_some_and(|error| error.contains(&format!("`{name}`"))), "{told}");
     }
     // A line that is longer than any message has to be.
     let long = call(&json!({ "name": "exec", "arguments": { "command": "y".repeat(17 << 20) } }).to_string());

@@ -54,7 +54,7 @@ fn a_client_with_a_token_hears_the_last_line() {
     let begun = heard(&mut server, 2, Some(&json!("b")), "exec", &job).pop().expect("an answer");
     let job = begun["result"]["structuredContent"]["job"].clone();
     let printed = |server: &mut Server| {
-        let read = heard(server, 3, None, "job_read", &json!({ "job": job })).pop().expect("an answer");
+        let read = heard(server, 3, None, "job_read", &json!({ "job": job, "wait_ms": 0 })).pop().expect("an answer");
         read["result"]["structuredContent"]["stdout"] != json!("")
     };
     while !printed(&mut server) {
@@ -81,6 +81,15 @@ fn one_reading_is_enough_for_a_build() {
     server.call(2, "job_read", &json!({ "job": job, "wait_ms": 60_000 }));
     let read = server.receive()["result"]["structuredContent"].clone();
     assert_eq!((&read["status"], &read["stdout"]), (&json!("done"), &json!("1\n2\n3\n")), "{read}");
+    // Also one that gives no time; and one that gives none at all says how the job stands.
+    server.call(3, "exec", &json!({ "command": "until [ -e go ]; do sleep 0.1; done; echo gone", "yield_ms": 0 }));
+    let job = server.receive()["result"]["structuredContent"]["job"].clone();
+    server.call(4, "job_read", &json!({ "job": job, "wait_ms": 0 }));
+    assert_eq!(server.receive()["result"]["structuredContent"]["status"], "running");
+    server.call(5, "job_read", &json!({ "job": job }));
+    world.write("work/go", "");
+    let read = server.receive()["result"]["structuredContent"].clone();
+    assert_eq!((&read["status"], &read["stdout"]), (&json!("done"), &json!("gone\n")), "{read}");
 }
 
 /// Far more than is kept lies before and behind it.

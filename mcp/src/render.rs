@@ -292,7 +292,7 @@ fn not_allowed(
     let told = if told.is_empty() { String::new() } else { format!("{}\n", cut(told, MAX_REFUSAL / 2)) };
     text.push_str(&why(&explained, MAX_REFUSAL.saturating_sub(length(&text) + length(&told))));
     text.push_str(&told);
-    let structured = json!({ "status": status, "decision": to_value(decision), "verdict": to_value(&explained) });
+    let structured = explained.refused(status, decision);
     Reply { structured, text, is_error: true, anchor: Some(*anchor), goes_on: GoesOn::No }
 }
 

@@ -630,6 +630,29 @@ impl Explained {
         short
     }
 
+    /// A refusal as programs read it: `status`, `decision` and `verdict`. `verdict.reasons` is its one list: a policy has one entry there, and
+    /// its reason and its suggestion stand nowhere else. `decision.policies` has the ids, as in every result; a request has its span, which
+    /// leads to its entry.
+    ///
+    /// Where the status is `denied`, the effect is `deny`, also where policy asks: a person has said no, or a yes could not be carried out.
+    /// `requests` keep what policy said of each.
+    #[must_use]
+    pub fn refused(&self, status: &'static str, decision: &DecisionNote) -> serde_json::Value {
+        let mut explained = self.of_refusal();
+        let mut decision =
+            DecisionNote { reason: Redacted::default(), suggest: Redacted::default(), ..decision.clone() };
+        if status == "denied" {
+            decision.effect = Decision::Deny;
+            explained.decision = Decision::Deny;
+        }
+        let mut verdict = serde_json::json!(explained);
+        let requests = verdict.get_mut("requests").and_then(serde_json::Value::as_array_mut);
+        for request in requests.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+            request.remove("determining");
+        }
+        serde_json::json!({ "status": status, "decision": decision, "verdict": verdict })
+    }
+
     /// The policies that made the decision: those that permit it, or those that stand in the way. Sorted, each once.
     pub fn policies(&self) -> Vec<Redacted> {
         let mut policies: Vec<Redacted> = match self.decision {

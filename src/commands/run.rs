@@ -293,9 +293,7 @@ fn finished(args: &Run, result: &ExecResult, signalled: bool) -> Exit {
 
 fn denied(args: &Run, refusal: &Refusal) -> Exit {
     if args.context.json {
-        print_json(
-            &serde_json::json!({ "status": "denied", "decision": refusal.decision, "verdict": refusal.explained.of_refusal() }),
-        );
+        print_json(&refusal.explained.refused("denied", &refusal.decision));
     }
     report::complain(&format!(
         "palisade: denied ({})\n{}",
@@ -307,9 +305,7 @@ fn denied(args: &Run, refusal: &Refusal) -> Exit {
 
 fn unanswered(args: &Run, verdict: &Explained, decision: &DecisionNote) -> Exit {
     if args.context.json {
-        print_json(
-            &serde_json::json!({ "status": "approval_required", "decision": decision, "verdict": verdict.of_refusal() }),
-        );
+        print_json(&verdict.refused("approval_required", decision));
     }
     let reasons = report::reasons(&verdict.of_refusal());
     report::complain(&format!("palisade: needs a person's yes, and nobody gave it ({})\n{reasons}", decision.id));

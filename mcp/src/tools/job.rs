@@ -20,8 +20,7 @@ const ANSWER: Duration = Duration::from_millis(500);
 struct Read {
     job: String,
     cursor: Option<String>,
-    #[serde(default)]
-    wait_ms: u64,
+    wait_ms: Option<u64>,
     max_output: Option<usize>,
     keep: Option<String>,
     grep: Option<String>,
@@ -66,7 +65,8 @@ pub(crate) async fn read(pipeline: &Pipeline, given: Option<JsonObject>, followe
         Ok(view) => Some(view),
         Err(error) => return Reply::bad_argument(&pipeline.redact(&error)),
     };
-    let reading = Reading { cursor, wait: Duration::from_millis(given.wait_ms), view, follower };
+    let wait = given.wait_ms.map_or(super::exec::YIELD, Duration::from_millis);
+    let reading = Reading { cursor, wait, view, follower };
     match pipeline.read_job(&given.job, reading).await {
         Ok(result) => render::ran(&result),
         Err(failure) => render::failed(&failure),

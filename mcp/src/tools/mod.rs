@@ -48,7 +48,7 @@ const TOOLS: &[Entry] = &[
             ("stdin", "string", "", false),
             ("max_output", "integer", "characters, default 20000", false),
             ("keep", "string", "lines: head:N,tail:N", false),
-            ("grep", "string", "matching lines", false),
+            ("grep", "string", "", false),
             ("grep_context", "integer", "", false),
             ("ansi", "string", "keep: with colours", false),
             ("reason", "string", "for the record", false),
@@ -69,12 +69,12 @@ const TOOLS: &[Entry] = &[
     },
     Entry {
         name: job::READ,
-        description: "Wait for a job, and read it.",
+        description: "Wait for a job to end, and read it.",
         hints: [true, false, true, false],
         parameters: &[
             ("job", "string", "", true),
             ("cursor", "string", "from the last result", false),
-            ("wait_ms", "integer", "", false),
+            ("wait_ms", "integer", "default 10000; 0: now", false),
             ("max_output", "integer", "", false),
             ("keep", "string", "", false),
             ("grep", "string", "", false),
@@ -101,7 +101,7 @@ const TOOLS: &[Entry] = &[
         parameters: &[
             ("job", "string", "", true),
             ("signal", "string", "TERM, KILL, INT, HUP, QUIT, USR1, USR2, STOP, CONT, WINCH", true),
-            ("rows", "integer", "with WINCH: the tty's new size", false),
+            ("rows", "integer", "with WINCH: tty size", false),
             ("cols", "integer", "", false),
         ],
         output: exec::schema,
@@ -113,7 +113,7 @@ const TOOLS: &[Entry] = &[
         parameters: &[
             ("target", "string", "default: this machine", false),
             ("cwd", "string", "", false),
-            ("session", "string", "restart this one, which has ended", false),
+            ("session", "string", "restart one that ended", false),
         ],
         output: session::opened_schema,
     },
@@ -214,9 +214,29 @@ pub(crate) fn arguments<T: DeserializeOwned>(
     pipeline: &Pipeline,
     arguments: Option<JsonObject>,
 ) -> Result<T, Box<Reply>> {
+    let arguments = arguments.unwrap_or_default();
     // The message may quote what was sent.
-    serde_json::from_value(Value::Object(arguments.unwrap_or_default()))
-        .map_err(|error| Box::new(Reply::bad_argument(&pipeline.redact(&error.to_string()))))
+    read(&arguments).map_err(|error| Box::new(Reply::bad_argument(&pipeline.redact(&error))))
+}
+
+/// Reads the arguments. An error names the argument that does not fit. The search takes out one at a time: without the wrong one the error
+/// is gone, or is another one.
+fn read<T: DeserializeOwned>(arguments: &JsonObject) -> Result<T, String> {
+    let parse = |arguments: JsonObject| serde_json::from_value::<T>(Value::Object(arguments));
+    let error = match parse(arguments.clone()) {
+        Ok(read) => return Ok(read),
+        Err(error) => error.to_string(),
+    };
+    let is_named = error.starts_with("unknown field") || error.starts_with("missing field");
+    let is_culprit = |name: &&String| {
+        let mut others = arguments.clone();
+        others.remove(*name);
+        parse(others).err().is_none_or(|other| other.to_string() != error)
+    };
+    match arguments.keys().filter(|_| !is_named).find(is_culprit) {
+        Some(name) => Err(format!("`{name}`: {error}")),
+        None => Err(error),
+    }
 }
 
 /// An object schema with these properties, the first `required` of which are.
@@ -265,6 +285,7 @@ fn as_object(value: Value) -> JsonObject {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -279,6 +300,28 @@ mod tests {
             });
             assert!(hints.is_some_and(|hints| hints.iter().all(Option::is_some)), "{}", tool.name);
             assert!(tool.output_schema.is_some(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn an_argument_that_does_not_fit_is_named() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct Given {
+            command: String,
+            rows: Option<u16>,
+            #[serde(default)]
+            env: std::collections::BTreeMap<String, String>,
+        }
+        for (given, said) in [
+            (json!({ "command": 7 }), "`command`: invalid type: integer `7`, expected a string"),
+            (json!({ "command": "a", "rows": -1 }), "`rows`: invalid value: integer `-1`, expected u16"),
+            (json!({ "command": "a", "env": { "A": 7 } }), "`env`: invalid type: integer `7`, expected a string"),
+            (json!({ "rows": 7 }), "missing field `command`"),
+            (json!({ "command": "a", "host": "b" }), "unknown field `host`, expected one of `command`, `rows`, `env`"),
+        ] {
+            assert_eq!(read::<Given>(&as_object(given)).unwrap_err(), said);
         }
     }
 
