@@ -165,8 +165,27 @@ fn only_whom_policy_lets_says_yes_and_never_the_agent() {
     let denied = exec(&mut server, "git push origin main");
     assert_eq!((&denied["status"], &denied["approval"]["state"]), (&json!("denied"), &json!("denied")), "{denied}");
     assert_eq!(denied["approval"]["reason"], "not on a Sunday");
+    // What was decided of it in all is no, whatever policy alone said.
+    assert_eq!((&denied["decision"]["effect"], &denied["verdict"]["decision"]), (&json!("deny"), &json!("deny")));
     let late = office.person(CAROL, &words);
     assert_eq!(late.code, Some(1), "{late:?}");
+}
+
+#[test]
+fn a_part_of_an_id_is_answered_with_the_whole() {
+    let Some(office) = site("") else { return };
+    let mut server = office.serve(&[]);
+    let (one, other) = (asked(&mut server, "git push origin main"), asked(&mut server, "git push origin next"));
+    let (chain, _) = one.split_once('-').expect("an id");
+    for (part, help) in [
+        (chain.get(..4).expect("eight digits"), format!("an answer needs the whole id: `{one}`, `{other}`")),
+        (chain, format!("an answer needs the whole id: `{one}`, `{other}`")),
+        ("zz", "`palisade approvals list` shows what waits".to_owned()),
+    ] {
+        let ended = office.person(CAROL, &["approvals", "grant", part, "--yes"]);
+        assert!(ended.code == Some(1) && ended.stderr.contains(&help), "{part}: {ended:?}");
+    }
+    assert_eq!(exec(&mut server, "git push origin main")["approval"]["id"], json!(one), "nobody has said yes");
 }
 
 #[test]
@@ -283,6 +302,20 @@ fn whoever_may_approve_something_sees_it() {
             assert_eq!(ended.code, Some(code), "{user} {verb:?}: {ended:?}");
             assert_eq!(ended.stdout.contains("git push origin main"), code == 0, "{user} {verb:?}: {ended:?}");
         }
+    }
+    // Whoever wants to answer is told of answering: one has no permit, the other's user may not say yes to their own agent.
+    let stranger = DAVE + 1;
+    for (user, said) in [
+        (stranger, format!("policy does not let `uid:{stranger}` see or answer this request: no policy permits it\n")),
+        (
+            AGENT,
+            format!(
+                "policy does not let `uid:{AGENT}` approve this: Nobody says yes to their own agent. (not-oneself)\n"
+            ),
+        ),
+    ] {
+        let ended = office.person(user, &["approvals", "grant", &id, "--yes"]);
+        assert!(ended.code == Some(2) && ended.stderr.contains(&said), "{said}: {ended:?}");
     }
     let granted = office.person(CAROL, &["approvals", "grant", &id, "--yes"]);
     assert_eq!(granted.code, Some(0), "{granted:?}");

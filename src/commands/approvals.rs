@@ -174,10 +174,30 @@ fn request<'s>(servers: &'s [Server], id: &str) -> Result<Found<'s>, Trouble> {
         }
     }
     let what = format!("no request `{}` waits for a person", one_line(id));
+    let longer = longer(servers, id);
     Err(Trouble::new(
         what,
-        "it was used, is too old, or its server has ended; `palisade approvals list` shows what waits",
+        match longer.is_empty() {
+            true => "it was used, is too old, or its server has ended; `palisade approvals list` shows what waits"
+                .to_owned(),
+            false => format!("an answer needs the whole id: {}", longer.join(", ")),
+        },
     ))
+}
+
+/// What waits under ids that begin so, for somebody who has typed a part of one. The whole id is asked for all the same: by the time that an
+/// answer is given, a part may be that of another request.
+fn longer(servers: &[Server], part: &str) -> Vec<String> {
+    if part.is_empty() {
+        return Vec::new();
+    }
+    let answers = client::ask_all(servers, &Ask::List).into_iter().filter_map(|(_, answer)| answer.ok().flatten());
+    let waiting = answers.filter_map(|answer| match answer {
+        Answer::Waiting(waiting) => Some(waiting),
+        _ => None,
+    });
+    let ids = waiting.flatten().map(|waiting| waiting.id).filter(|id| id.starts_with(part));
+    ids.take(5).map(|id| format!("`{}`", printable(&id))).collect()
 }
 
 fn grant(servers: &[Server], args: &Grant) -> Result<Exit, Trouble> {

@@ -343,11 +343,11 @@ impl Pipeline {
         }
         match ask {
             Ask::List => self.list(&person),
-            Ask::Show { id } => match self.observed(&person) {
-                Some(no) if !self.is_for(&id, &person) => no,
+            Ask::Show { id } => match self.observed(&person, "see or answer this request") {
+                Some(no) if !self.is_for(&id, &person) => self.forbidden(&id, &person).unwrap_or(no),
                 _ => self.show(&id),
             },
-            Ask::Sessions => self.observed(&person).unwrap_or_else(|| self.lives()),
+            Ask::Sessions => self.observed(&person, "see the sessions of this server").unwrap_or_else(|| self.lives()),
             Ask::Answer { id, yes, reason, lasts } => match id.parse() {
                 Ok(id) if yes => self.grant(id, Some(peer), Approval { lasts, ..person }, &reason).await,
                 Ok(id) => self.deny(id, Some(peer), &person, &reason).await,
@@ -357,7 +357,9 @@ impl Pipeline {
                 let person = Approval { lasts, ..person };
                 self.permit(&id, &person)
             }
-            Ask::Remembered => self.observed(&person).unwrap_or_else(|| self.remembered()),
+            Ask::Remembered => {
+                self.observed(&person, "see what this server remembers").unwrap_or_else(|| self.remembered())
+            }
             Ask::Forget { id } => self.forget(&id, peer, &person).await,
             Ask::Stop { what, reason } => self.stop(what, peer, &person, &reason).await,
             Ask::Lift { what, reason } => self.let_in(what, peer, &person, &reason).await,
@@ -370,16 +372,16 @@ impl Pipeline {
         Approval { roles: self.settings.people.roles(&user), user, via, lasts }
     }
 
-    /// The no to somebody who may not see what happens here.
-    fn observed(&self, person: &Approval) -> Option<Answer<Redacted>> {
+    /// The no to somebody who may not see what happens here, in words for what they wanted.
+    fn observed(&self, person: &Approval, wanted: &str) -> Option<Answer<Redacted>> {
         let authority = self.oversees(person, &Oversight::Observe);
-        (!authority.allowed).then(|| self.refused("observe", person, &authority))
+        (!authority.allowed).then(|| self.refused(wanted, person, &authority))
     }
 
     /// What waits, for somebody who may see all of it, or who may approve some of it.
     fn list(&self, person: &Approval) -> Answer<Redacted> {
         let all = self.waiting();
-        let Some(no) = self.observed(person) else {
+        let Some(no) = self.observed(person, "see or answer what waits here") else {
             return Answer::Waiting(all.into_iter().map(|(_, waiting)| waiting).collect());
         };
         let is_empty = all.is_empty();
@@ -393,6 +395,14 @@ impl Pipeline {
     fn is_for(&self, id: &str, person: &Approval) -> bool {
         let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()));
         about.is_some_and(|about| self.may_approve(&about, person).allowed)
+    }
+
+    /// The no to somebody whom a policy forbids to approve this request: in that policy's words, not for want of a permit to look.
+    fn forbidden(&self, id: &str, person: &Approval) -> Option<Answer<Redacted>> {
+        let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()))?;
+        let authority = self.may_approve(&about, person);
+        let is_forbidden = !authority.allowed && !authority.policies.is_empty();
+        is_forbidden.then(|| self.refused("approve this", person, &authority))
     }
 
     pub(super) fn oversees(&self, person: &Approval, what: &Oversight) -> Authority {
