@@ -244,6 +244,26 @@ fn an_approval_is_answered_in_the_view() {
 }
 
 #[test]
+fn the_view_says_that_more_wait_than_it_shows() {
+    let world = World::new();
+    // `run` asks no person without a terminal, so that no person owes an answer.
+    assert_eq!(world.call(&["run", "git push origin alone"]).code, Some(126));
+    let Some(terminal) = view(&world, "many", (130, 40)) else { return };
+    let shown = terminal.shows(&["git push origin alone", "no yes given"]);
+    assert!(!shown.contains("no answer"), "{shown}");
+    let mut serve = world.palisade();
+    serve.arg("serve");
+    let mut server = Server::of(serve);
+    for id in 1..=6 {
+        server.call(id, "exec", &json!({ "command": format!("git push origin b{id}"), "yield_ms": 0 }));
+        assert_eq!(server.receive()["result"]["structuredContent"]["status"], "approval_required");
+    }
+    terminal.shows(&["waiting for an answer 6 · 1 to 4 are here, tab and ↑↓ show the others"]);
+    terminal.press(&["Tab", "End"]);
+    terminal.shows(&["waiting for an answer 6 · 3 to 6 are here, ↑↓ show the others", "git push origin b6"]);
+}
+
+#[test]
 fn a_yes_that_is_typed_in_the_view_lets_the_call_run() {
     // Somebody else than the agent's user, with a terminal of their own.
     let Some(office) = site("[people.root]\nroles = [\"approver\"]\n") else { return };

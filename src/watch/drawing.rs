@@ -170,10 +170,16 @@ fn sessions(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
 }
 
 fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
-    let block = block(format!(" waiting for an answer {} ", view.waiting.len()), view.pane == Pane::Requests)
-        .title_style(colour(Color::Yellow).add_modifier(Modifier::BOLD));
-    let (height, at) = (usize::from(block.inner(area).height), view.request_at());
-    let lines = view.waiting.iter().enumerate().skip((at + 1).saturating_sub(height)).take(height);
+    let (focused, all, at) = (view.pane == Pane::Requests, view.waiting.len(), view.request_at());
+    let height = usize::from(block(String::new(), focused).inner(area).height);
+    let first = (at + 1).saturating_sub(height);
+    let mut title = format!(" waiting for an answer {all} ");
+    if all > height {
+        let keys = if focused { "↑↓ show" } else { "tab and ↑↓ show" };
+        title = format!("{title}· {} to {} are here, {keys} the others ", first + 1, (first + height).min(all));
+    }
+    let block = block(title, focused).title_style(colour(Color::Yellow).add_modifier(Modifier::BOLD));
+    let lines = view.waiting.iter().enumerate().skip(first).take(height);
     let lines = lines.map(|(place, request)| {
         let short = &request.short;
         let line = Line::from(vec![
@@ -182,10 +188,10 @@ fn requests(frame: &mut Frame<'_>, area: Rect, view: &mut View) {
             Span::styled(format!("{:>6}, {:>6} left ", report::age(short.age_s), report::age(short.expires_s)), dim()),
             Span::raw(report::one_line(&short.command)),
         ]);
-        if place == at && view.pane == Pane::Requests { line.style(reversed()) } else { line }
+        if place == at && focused { line.style(reversed()) } else { line }
     });
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
-    if view.pane == Pane::Requests {
+    if focused {
         view.page = height;
     }
 }
@@ -281,7 +287,8 @@ fn ending(act: &Act, waits: Option<u64>) -> (String, Style) {
             Some(answer) => (format!("no: {}", answer.by), colour(Color::Red)),
             None => match waits {
                 Some(seconds) => (format!("waits {}", report::age(seconds)), colour(Color::Yellow)),
-                None => ("no answer".to_owned(), dim()),
+                // The record does not tell whether the server asked a person, or a person let the time run out.
+                None => ("no yes given".to_owned(), dim()),
             },
         },
         (_, Some(Verdict::Deny)) => {

@@ -113,7 +113,7 @@
     if (act.outcome) return [`${act.outcome.text} · ${duration(act.outcome.micros)}`, act.outcome.fine ? "" : "ask"];
     const answer = act.answers?.at(-1);
     if (answer) return [`${answer.granted ? (act.used ? "granted, used," : "granted") : "refused"} by ${answer.by}`, answer.granted ? "allow" : "deny"];
-    if (act.verdict === "ask") return waiting.has(act.request) ? [`waits ${age(Date.now() - waiting.get(act.request).since)}`, "ask"] : ["no answer", ""];
+    if (act.verdict === "ask") return waiting.has(act.request) ? [`waits ${age(Date.now() - waiting.get(act.request).since)}`, "ask"] : ["no yes given", ""];
     if (act.verdict === "deny") return [act.reasons?.[0]?.policy || act.policies?.[0] || "no permit", ""];
     if (act.kind !== "command") return ["", ""];
     return sessions.get(act.session)?.ended ? ["no end on record", "ask"] : ["running", "allow"];
