@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::serve::Server;
 use crate::support::people::{AGENT, CAROL, DAVE, Office, call, until};
+use crate::support::services::Sshd;
+use crate::support::site::{ssh_target, with_key};
 
 const PUSH: &str = "git push origin main";
 
@@ -115,11 +117,12 @@ fn a_yes_for_a_session_holds_in_that_one() {
         |server: &mut Server, session: &str| call(server, "exec", &json!({ "command": PUSH, "session": session }));
     let id = push(&mut server, &one)["approval"]["id"].as_str().expect("an id").to_owned();
     assert_eq!(remember(&office, &id, "session").code, Some(0));
+    assert_ne!(asked(&mut server, PUSH), id, "without a session it is another request then");
     for _ in 0..2 {
         assert_eq!(push(&mut server, &one)["status"], "done");
     }
     assert_eq!(push(&mut server, &other)["status"], "approval_required");
-    let id = asked(&mut server, PUSH);
+    let id = asked(&mut server, "git push origin dev");
     let refused = remember(&office, &id, "session");
     assert!(refused.code == Some(1) && refused.stderr.contains("in no session"), "{refused:?}");
 }
@@ -140,6 +143,166 @@ fn a_yes_to_writing_a_file_holds_before_and_after_it_is_there() {
         runs(&mut server, &write);
     }
     assert_eq!(fs::read_to_string(out.join("log")).expect("a file"), "a\na\na\n");
+}
+
+/// What a program makes of its words alone holds as they do, and for nothing that is opened with all that it holds.
+#[test]
+fn a_yes_to_making_a_directory_is_to_that_one() {
+    let Some(office) = site("") else { return };
+    let out = office.world.path("outside");
+    let place = |name: &str| out.join(name).display().to_string();
+    office.world.program("mkdir", "#!/bin/sh\necho mine\n");
+    office.world.write("work/file", "x\n");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    let make = format!("mkdir {}", place("a"));
+    let id = asked(&mut server, &make);
+    let granted = remember(&office, &id, "agent");
+    let permit = format!("resource == Path::\"{}\"", place("a"));
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    let listed = office.person(CAROL, &["approvals", "remembered"]).stdout;
+    assert!(listed.contains(&permit) && listed.contains("context.program == Program::\"mkdir\""), "{listed}");
+    for _ in 0..2 {
+        runs(&mut server, &make);
+        fs::remove_dir(out.join("a")).expect("it was made");
+    }
+    for other in [
+        format!("mkdir {}", place("b")),
+        format!("mkdir -p {}", place("a")),
+        format!("mkdir -m 777 {}", place("a")),
+        format!("mkdir {}; git status", place("a")),
+        format!("LD_PRELOAD=./x.so mkdir {}", place("a")),
+        format!("./mkdir {}", place("a")),
+        format!("cp file {}", place("a")),
+    ] {
+        asked(&mut server, &other);
+        assert!(!out.join("a").exists() && !out.join("b").exists(), "{other}");
+    }
+    // What its shell hands on is no part of the words.
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let within = |server: &mut Server, command: &str| {
+        call(server, "exec", &json!({ "command": command, "session": session, "yield_ms": 1 }))
+    };
+    for command in [make.as_str(), "export GREETING=1"] {
+        let ran = call(&mut server, "exec", &json!({ "command": command, "session": session }));
+        assert_eq!(ran["status"], "done", "{ran}");
+    }
+    fs::remove_dir(out.join("a")).expect("it was made");
+    let told = within(&mut server, &make);
+    assert_eq!(told["status"], "approval_required", "{told}");
+    // One that is there by now is opened with all that it holds.
+    let make = format!("mkdir -p {}", place("a"));
+    let granted = remember(&office, &asked(&mut server, &make), "agent");
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    runs(&mut server, &make);
+    let shown = office.person(CAROL, &["approvals", "show", &asked(&mut server, &make), "--json"]).json();
+    assert_eq!(shown["opens"], json!([format!("-w-- {}", place("a"))]), "{shown}");
+    for (command, why) in [
+        (format!("cp file {}", place("c")), "run or copy what is not in its words"),
+        (format!("./mkdir {}", place("c")), "it runs code of `"),
+        (format!("LD_PRELOAD=./x.so mkdir {}", place("c")), "a variable is set for it"),
+        (format!("LD_PRELOAD=./x.so cat file > {}", place("c")), "a variable is set for it"),
+    ] {
+        let refused = remember(&office, &asked(&mut server, &command), "agent");
+        assert!(refused.code == Some(1) && refused.stderr.contains(why), "{command}: {refused:?}");
+    }
+}
+
+/// A session at a target is opened without a question as long as the same host stands behind the same name.
+#[test]
+fn a_yes_to_a_target_is_to_what_was_seen_of_it() {
+    let Some(sshd) = Sshd::up(&[]) else { return };
+    let target = |name: &str| ssh_target(&sshd, name, &with_key(&sshd, "key_ed25519"));
+    let directory = sshd.variable("PALISADE_SSH_DIR").to_owned();
+    let [web, mirror] = ["web", "mirror"].map(target);
+    let Some(office) = site("") else { return };
+    let ask = "@id(\"ask-target\") @reason(\"That is another machine.\")\n\
+               forbid (principal, action == Action::\"openSession\", resource)\n\
+               when { resource.transport == Transport::\"ssh\" } unless { context.approved };\n";
+    office.world.write("etc/site/target.cedar", ask);
+    // The agent's user has a copy of the key.
+    let own = office.world.path("outside/keys");
+    fs::create_dir(&own).expect("a directory");
+    for name in ["key_ed25519", "known_hosts"] {
+        fs::copy(format!("{directory}/{name}"), own.join(name)).expect("a copy");
+    }
+    let at = |text: &str| {
+        let text = text.replace(&format!("{directory}/k"), &format!("{}/k", own.display()));
+        assert!(text.contains("outside/keys/key_ed25519"), "{text}");
+        text
+    };
+    let settings = fs::read_to_string(&office.config).expect("settings");
+    fs::write(&office.config, format!("{settings}{}{}", at(&web), at(&mirror))).expect("written");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    let open = |server: &mut Server, name: &str| call(server, "session_open", &json!({ "target": name }));
+    let waits = |server: &mut Server, name: &str| {
+        let asked = open(server, name);
+        asked["approval"]["id"].as_str().unwrap_or_else(|| panic!("{name}: {asked}")).to_owned()
+    };
+    let id = waits(&mut server, "web");
+    let refused = remember(&office, &id, "session");
+    assert!(refused.code == Some(1) && refused.stderr.contains("another one each time"), "{refused:?}");
+    let granted = remember(&office, &id, "agent");
+    assert_eq!(granted.code, Some(0), "{granted:?}");
+    let listed = office.person(CAROL, &["approvals", "remembered"]).stdout;
+    for part in ["resource == Host::\"127.0.0.1\"", "resource.keyVerified == true", "context.remoteUser == \""] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+    for _ in 0..2 {
+        let opened = open(&mut server, "web");
+        assert!(opened["session"].is_string(), "{opened}");
+    }
+    // The same host by another name, and the same name with another host behind it.
+    waits(&mut server, "mirror");
+    // What runs there is another question, and no yes to that stays.
+    let session = open(&mut server, "web")["session"].clone();
+    let push = call(&mut server, "exec", &json!({ "command": "git push", "session": session, "yield_ms": 1 }));
+    if let Some(id) = push["approval"]["id"].as_str() {
+        let refused = remember(&office, id, "agent");
+        assert!(refused.code == Some(1) && refused.stderr.contains("cannot be looked at from here"), "{refused:?}");
+    }
+    assert_eq!(office.person(CAROL, &["approvals", "forget", &id]).code, Some(0));
+    waits(&mut server, "web");
+}
+
+/// Whatever has no words that stay the same says why, and what can be done instead.
+#[test]
+fn what_is_no_command_is_for_once() {
+    let Some(office) = site("") else { return };
+    let ask = "@id(\"ask-back\") @reason(\"Later work is lost.\")\n\
+               forbid (principal, action == Action::\"restore\", resource) unless { context.approved };\n";
+    office.world.write("etc/site/back.cedar", ask);
+    office.world.program("release", "#!/bin/sh\ngit push origin main\n");
+    office.world.write("work/file", "then");
+    office.give_to_the_agent();
+    let mut server = office.serve(&[]);
+    let refused = |id: &str, why: &str, instead: &str| {
+        let ended = remember(&office, id, "agent");
+        assert!(ended.code == Some(1) && ended.stderr.contains(why) && ended.stderr.contains(instead), "{ended:?}");
+    };
+    let job = call(&mut server, "exec", &json!({ "command": "cat", "yield_ms": 0 }))["job"].clone();
+    let typed = call(&mut server, "job_write", &json!({ "job": job, "input": "hello\n" }));
+    let id = typed["approval"]["id"].as_str().expect("an id");
+    refused(id, "typed into", "a command of its own");
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let taken = call(&mut server, "checkpoint", &json!({ "session": session }));
+    let changed = call(&mut server, "exec", &json!({ "session": session, "command": "echo now > file" }));
+    assert_eq!(changed["exit_code"], 0, "{changed}");
+    let back = call(&mut server, "restore", &json!({ "session": session, "checkpoint": taken["checkpoint"] }));
+    refused(back["approval"]["id"].as_str().expect("an id"), "discards what lies there", "a policy can permit it");
+    server.call(80, "exec", &json!({ "command": "./release" }));
+    let mut id = None;
+    until("a program waits", || {
+        let waiting = office.waiting(CAROL);
+        let waiting = waiting.iter().find(|waiting| waiting["running"] == json!(true));
+        id = waiting.and_then(|waiting| waiting["id"].as_str()).map(str::to_owned);
+        id.is_some()
+    });
+    let id = id.expect("an id");
+    refused(&id, "other variables", "a command of its own");
+    assert_eq!(office.person(CAROL, &["approvals", "deny", &id]).code, Some(0));
+    server.receive();
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
-pub use crate::standing::{Given, Standing, StandingError, StandingYes, Unfit};
+pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
@@ -177,6 +177,31 @@ impl Engine {
     /// The standing yeses to this very call that cover all that it asks for, each by itself.
     pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
         verdict::stands(&self.bundle, &self.vocabulary, question, standing, call)
+    }
+
+    /// The permit by which this person's yes to a session at a target holds, of which `report` says what is asked.
+    ///
+    /// # Errors
+    /// Nothing tells that the same target stands there the next time, or policy wants the yes of several people.
+    pub fn standing_visit(
+        &self,
+        facts: &Facts,
+        report: &Report,
+        person: &Approval,
+        given: &Given<'_>,
+    ) -> Result<StandingYes, Unfit> {
+        verdict::standing_visit(&self.bundle, &self.vocabulary, facts, report, person, given)
+    }
+
+    /// The standing yeses to a session at this very target.
+    pub fn stands_for_visit<'s>(
+        &self,
+        facts: &Facts,
+        report: &Report,
+        standing: &'s Standing,
+        call: &str,
+    ) -> Vec<&'s StandingYes> {
+        verdict::stands_for_visit(&self.bundle, &self.vocabulary, facts, report, standing, call)
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.

@@ -261,6 +261,21 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
             }
             if action == "connect" || action == "setEnv" { &[] } else { &["contains"] }
         }
+        "openSession" => {
+            let holds = |name: &str| posed.attribute(name) == Some(EvalResult::Bool(true));
+            let stays = match posed.attribute("transport").map(|transport| plain(&transport)).as_deref() {
+                Some("ssh") => holds("keyVerified"),
+                Some("docker") => holds("imagePinned"),
+                _ => false,
+            };
+            if !stays {
+                return Err(unclear(
+                    resource.id().unescaped().to_owned(),
+                    "neither a known key nor a pinned image says what it is",
+                ));
+            }
+            &["transport", "keyVerified", "image", "imagePinned", "privileged"]
+        }
         other => return Err(Unfit::Other { action: other.to_owned() }),
     };
     for name in attributes {
@@ -274,6 +289,7 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
     let circumstances: &[&str] = match action {
         "exec" => &["host", "cwd"],
         "connect" => &["host", "program", "port"],
+        "openSession" => &["host", "workspace", "remoteUser"],
         "setEnv" => &["host", "program", "receiver", "value"],
         _ => &["host", "program", "spawned"],
     };
@@ -299,6 +315,9 @@ fn permit(posed: &Posed, person: &Approval, given: &Given<'_>) -> Result<String,
     ]
     .concat())
 }
+
+/// Programs that make what their words name, hold nothing that comes from elsewhere but their input, and run no other program.
+pub const MAKES_WHAT_IT_NAMES: [&str; 4] = ["mkdir", "rmdir", "tee", "touch"];
 
 /// Programs that connect to what a repository's configuration says.
 const REMOTE: [&str; 6] = ["git push", "git fetch", "git pull", "git ls-remote", "git remote", "git submodule"];

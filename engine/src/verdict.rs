@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Decision as CedarDecision};
+use cedar_policy::{Authorizer, Decision as CedarDecision, EvalResult};
 use palisade_grammar::{Inventory, OpaqueReason, Span};
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ use crate::obligation;
 use crate::path::AbsolutePath;
 use crate::raised;
 use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
-use crate::standing::{Given, Standing, StandingYes, Unfit};
+use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
 use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
@@ -527,12 +527,58 @@ pub(crate) fn standing(
     }
     let all = posed(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
     if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
-        return Err(Unfit::Unclear { what: posed.text(), why: "it may run code that is not in its words" });
+        return Err(Unfit::Unclear { what: posed.text(), why: "it may run or copy what is not in its words" });
+    }
+    if let Some(what) = is_told_by_variables(&all) {
+        return Err(Unfit::Unclear {
+            what,
+            why: "a variable is set for it, which may make it run what is not in its words",
+        });
     }
     let asked = only_asked(all).ok_or(Unfit::Unsaid)?;
     let made = StandingYes::of(&asked, person, given)?;
     // What does not cover the very thing that it was made of would be found out only when a person is asked again.
     if asked.iter().all(|posed| made.covers(posed)) { Ok(made) } else { Err(Unfit::Unsaid) }
+}
+
+/// See [`crate::Engine::standing_visit`].
+pub(crate) fn standing_visit(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    report: &Report,
+    person: &Approval,
+    given: &Given<'_>,
+) -> Result<StandingYes, Unfit> {
+    let people = report.quorum();
+    if people > 1 {
+        return Err(Unfit::Quorum { people });
+    }
+    let posed = posed_visit(bundle, vocabulary, facts).ok_or(Unfit::Unsaid)?;
+    let made = StandingYes::of(std::slice::from_ref(&posed), person, given)?;
+    if made.covers(&posed) { Ok(made) } else { Err(Unfit::Unsaid) }
+}
+
+/// See [`crate::Engine::stands_for_visit`].
+pub(crate) fn stands_for_visit<'s>(
+    bundle: &Bundle,
+    vocabulary: &Vocabulary,
+    facts: &Facts,
+    report: &Report,
+    standing: &'s Standing,
+    call: &str,
+) -> Vec<&'s StandingYes> {
+    let same: Vec<&StandingYes> = standing.yeses().filter(|yes| yes.call == call).collect();
+    if same.is_empty() || report.quorum() > 1 {
+        return Vec::new();
+    }
+    let Some(posed) = posed_visit(bundle, vocabulary, facts) else { return Vec::new() };
+    same.into_iter().filter(|yes| yes.covers(&posed)).collect()
+}
+
+fn posed_visit(bundle: &Bundle, vocabulary: &Vocabulary, facts: &Facts) -> Option<Posed> {
+    let asker = Asker::new(bundle, vocabulary, facts);
+    asker.pose_alone(&asker.act(&Act::OpenSession), false).ok()
 }
 
 /// See [`crate::Engine::stands`].
@@ -548,7 +594,7 @@ pub(crate) fn stands<'s>(
         return Vec::new();
     }
     let Some(all) = posed(bundle, vocabulary, question) else { return Vec::new() };
-    if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) {
+    if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) || is_told_by_variables(&all).is_some() {
         return Vec::new();
     }
     let Some(asked) = only_asked(all) else { return Vec::new() };
@@ -574,14 +620,36 @@ fn only_asked(all: Vec<(bool, Posed)>) -> Option<Vec<Posed>> {
 }
 
 /// Whether a command may run what the agent has written, with all that a yes to the script opens: what builds, interprets or installs,
-/// and, of commands that policy does not ask about, each that does more than read.
+/// and, of commands that policy does not ask about, each that does more than read or make what its words name.
 fn may_run_own_code(asked: bool, posed: &Posed) -> bool {
     const RUNS: [&str; 3] = ["toolchain", "interpreter", "package-install"];
     posed.is_command()
+        && !keeps_to_its_words(posed)
         && match asked {
             true => RUNS.iter().any(|group| posed.is_in_group(group)),
             false => !posed.is_builtin() && !posed.is_in_group("read-only"),
         }
+}
+
+/// Whether this is a program of the machine's own that runs no other program and makes what its words name, and nothing else.
+fn keeps_to_its_words(posed: &Posed) -> bool {
+    let origin = posed.attribute("origin");
+    let is_system = matches!(origin, Some(EvalResult::EntityUid(origin)) if origin.id().unescaped() == "system");
+    is_system && MAKES_WHAT_IT_NAMES.iter().any(|program| posed.is_of(program))
+}
+
+/// A command that policy does not ask about, and for which a variable is set: the loader of any program runs what some variables name.
+fn is_told_by_variables(all: &[(bool, Posed)]) -> Option<String> {
+    let mut beside = all
+        .iter()
+        .filter(|(asked, posed)| posed.is_command() && !posed.is_builtin() && (!asked || keeps_to_its_words(posed)));
+    let (_, first) = beside.clone().next()?;
+    if all.iter().any(|(_, posed)| posed.action().id().unescaped() == "setEnv") {
+        return Some(first.text());
+    }
+    let has_none =
+        |posed: &Posed| matches!(posed.attribute("envNames"), Some(EvalResult::Set(names)) if names.is_empty());
+    beside.find(|(_, posed)| !has_none(posed)).map(|(_, posed)| posed.text())
 }
 
 fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report, person: &Approval) -> Authority {

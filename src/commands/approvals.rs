@@ -343,6 +343,9 @@ pub(crate) fn about(request: &Request<String>) -> String {
     let (short, mut text) = (&request.short, String::new());
     let shell = if request.session.is_empty() { "a shell of its own" } else { request.session.as_str() };
     let _ = writeln!(text, "{} in {}, {}", printable(&request.kind), printable(&short.cwd), printable(shell));
+    if request.joined {
+        text.push_str("asked in a session and without one, where it does the same: a yes is to one of them, once\n");
+    }
     let _ = writeln!(text, "the whole text:\n{}", report::marked(&short.command).trim_end());
     if short.hidden > 0 {
         let _ = writeln!(
@@ -428,6 +431,7 @@ mod tests {
         let request = Request {
             short: short.clone(),
             session: evil.to_owned(),
+            joined: false,
             kind: "exec".to_owned(),
             effects: Vec::new(),
             reasons: Vec::new(),

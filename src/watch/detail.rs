@@ -99,6 +99,9 @@ pub(super) fn about_request(request: Option<&Request<String>>) -> Vec<Line<'stat
     fact("agent", &format!("{} for {}", short.agent, short.user));
     fact("what", &request.kind);
     fact("session", &request.session);
+    if request.joined {
+        fact("also", "asked in a session and without one: a yes is to one of them, once");
+    }
     fact("directory", &short.cwd);
     fact("asked", &format!("{} s ago, {} s left", short.age_s, short.expires_s));
     let granted = if short.granted_by.is_empty() { "nobody yet".to_owned() } else { short.granted_by.join(", ") };

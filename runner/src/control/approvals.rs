@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use palisade_engine::Approval;
+use palisade_engine::{Approval, Lasts};
 
 use super::wire::State;
 use crate::audit::{Digest, RequestId};
@@ -33,6 +33,10 @@ pub(crate) struct Entry<T> {
     pub(crate) principal: String,
     /// What a yes to it binds.
     pub(crate) binds: Digest,
+    /// The same whether or not it is made in a session, where that makes no other call of it.
+    pub(crate) anywhere: Option<Anywhere>,
+    /// Its like of the other kind has been made as well, before anybody had answered: an answer is to either.
+    pub(crate) joined: bool,
     /// When it was asked.
     pub(crate) asked: Instant,
     /// How many different people have to say yes.
@@ -43,6 +47,16 @@ pub(crate) struct Entry<T> {
     pub(crate) denied: Option<No>,
     /// What it is about.
     pub(crate) about: Arc<T>,
+}
+
+/// A call that does the same in a session and in none. Such a call and its like of the other kind are one request; those of two sessions
+/// are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anywhere {
+    /// All that a yes to it binds but the session.
+    pub(crate) binds: Digest,
+    /// Whether it is made in one.
+    pub(crate) in_session: bool,
 }
 
 /// A no.
@@ -88,10 +102,21 @@ impl<T> Approvals<T> {
     }
 
     /// A call that needs a yes to this. What was granted for it is used up; else it waits, as `id` if it is new.
-    pub(crate) fn ask(&mut self, id: RequestId, new: impl FnOnce() -> Entry<T>, binds: Digest, now: Instant) -> Asked {
+    pub(crate) fn ask(
+        &mut self,
+        id: RequestId,
+        new: impl FnOnce() -> Entry<T>,
+        (binds, anywhere): (Digest, Option<Anywhere>),
+        now: Instant,
+    ) -> Asked {
         self.sweep(now);
-        let known = self.entries.iter().find(|(_, entry)| entry.binds == binds).map(|(id, _)| *id);
-        if let Some(known) = known {
+        let same = self.entries.iter().find(|(_, entry)| entry.binds == binds).map(|(id, _)| *id);
+        let like = || {
+            let (id, entry) = self.entries.iter_mut().find(|(_, entry)| entry.is_like(anywhere))?;
+            entry.joined = true;
+            Some(*id)
+        };
+        if let Some(known) = same.or_else(like) {
             return self.take(known);
         }
         let entry = new();
@@ -210,6 +235,19 @@ impl<T> Approvals<T> {
 }
 
 impl<T> Entry<T> {
+    /// Whether this is the same call with a session as that one without, or the other way round. A yes is to what the person saw: to such a
+    /// call only if it was made before. A yes for a session is for that one.
+    fn is_like(&self, other: Option<Anywhere>) -> bool {
+        let is_for_session = self.granted.iter().any(|person| person.lasts == Lasts::Session);
+        let is_seen = self.joined || self.granted.is_empty();
+        !is_for_session
+            && is_seen
+            && self
+                .anywhere
+                .zip(other)
+                .is_some_and(|(own, other)| own.binds == other.binds && own.in_session != other.in_session)
+    }
+
     /// How it stands. A no stands above any yes.
     pub(crate) fn state(&self) -> State {
         if self.denied.is_some() {
@@ -244,13 +282,15 @@ mod tests {
         let entry = || Entry {
             principal: "a".to_owned(),
             binds,
+            anywhere: None,
+            joined: false,
             asked: now,
             quorum,
             granted: Vec::new(),
             denied: None,
             about: Arc::new(()),
         };
-        approvals.ask(id(number), entry, binds, now)
+        approvals.ask(id(number), entry, (binds, None), now)
     }
 
     #[test]
@@ -296,6 +336,42 @@ mod tests {
         assert_eq!(ask(&mut approvals, 4, "rm", 1, late), Asked::Waits(id(4)));
         assert_eq!(approvals.grant(id(1), by("u"), late), Err(Void::Unknown));
         assert_eq!(approvals.all(late).count(), 1);
+    }
+
+    #[test]
+    fn a_call_waits_once_with_a_session_and_without_and_each_session_waits_by_itself() {
+        let now = Instant::now();
+        let mut approvals = Approvals::new(EXPIRE);
+        let ask = |approvals: &mut Approvals<()>, number: u64, session: &str| {
+            let binds = Digest::of(session.as_bytes());
+            let anywhere = Some(Anywhere { binds: Digest::of(b"push"), in_session: !session.is_empty() });
+            let entry = || Entry {
+                principal: "a".to_owned(),
+                binds,
+                anywhere,
+                joined: false,
+                asked: now,
+                quorum: 1,
+                granted: Vec::new(),
+                denied: None,
+                about: Arc::new(()),
+            };
+            approvals.ask(id(number), entry, (binds, anywhere), now)
+        };
+        assert_eq!(ask(&mut approvals, 1, "one"), Asked::Waits(id(1)));
+        assert_eq!(ask(&mut approvals, 2, "other"), Asked::Waits(id(2)));
+        assert_eq!(ask(&mut approvals, 3, ""), Asked::Waits(id(1)));
+        let for_session = Approval { lasts: Lasts::Session, ..by("u") };
+        assert_eq!(approvals.grant(id(1), for_session, now), Ok(State::Granted));
+        assert_eq!(approvals.grant(id(2), by("u"), now), Ok(State::Granted));
+        assert_eq!(ask(&mut approvals, 4, ""), Asked::Waits(id(4)), "one is for a session, the other was not seen so");
+        assert!(matches!(ask(&mut approvals, 5, "one"), Asked::Granted(of, _) if of == id(1)));
+        assert!(matches!(ask(&mut approvals, 5, "other"), Asked::Granted(of, _) if of == id(2)));
+        assert_eq!(ask(&mut approvals, 6, "one"), Asked::Waits(id(4)));
+        assert_eq!(ask(&mut approvals, 7, "other"), Asked::Waits(id(4)));
+        assert_eq!(approvals.grant(id(4), by("u"), now), Ok(State::Granted));
+        assert_eq!(ask(&mut approvals, 8, "other"), Asked::Granted(id(4), vec![by("u")]));
+        assert_eq!(ask(&mut approvals, 9, "one"), Asked::Waits(id(9)));
     }
 
     #[test]

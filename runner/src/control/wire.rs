@@ -177,6 +177,9 @@ pub struct Request<T> {
     pub short: Waiting<T>,
     /// The agent's session; empty for a shell that ends with the command.
     pub session: T,
+    /// It was asked both in a session and without one, and does the same in either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
     /// What kind of thing it is: `exec`, `input`, `signal`.
     pub kind: T,
     /// Each parsed command, file, peer and variable, and what policy says to it as it stands.

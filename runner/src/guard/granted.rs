@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
-use palisade_grammar::{Command, CommandId, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
+use palisade_grammar::{Command, CommandId, Cwd, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
 
 use super::images::Parent;
 use crate::facts::program_path;
@@ -113,7 +113,11 @@ pub(super) fn read(
             parent: outer(command.parent),
             argv: command.argv.iter().map(|word: &Word| word.value.clone()).collect(),
             file: program.and_then(|program| program.path.clone()),
-            directory: facts.directories.get(&command.id).cloned(),
+            // `git -C sub` is started where the script stands.
+            directory: match &command.start {
+                Some(Cwd::Known(steps)) if steps.is_empty() => Some(facts.cwd.clone()),
+                _ => facts.directories.get(&command.id).cloned(),
+            },
             words: command.invocation.words.clone(),
             groups: command.invocation.groups.clone(),
             trusted: program.is_some_and(|program| program.origin.is_trusted()),

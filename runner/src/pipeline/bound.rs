@@ -1,24 +1,27 @@
-//! What a person's yes to a call binds, and what it opens.
+//! What a person's yes to a call binds. What it opens says `openings.rs`.
 //!
 //! Decides when two calls are the same one: if they would do the same. Text, session, directory and terminal are the same then, what their
 //! shells begin with, the policies and what those say, and what the files hold that the text names as scripts or programs of the agent's:
 //! where some of its code is not in the text, any file that it reads may be that code. A byte more or less is another call. How long a
 //! call waits, what it wants to see of the output and what the agent says of it are no part of that: a person is asked once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Decision, Facts, Machine, Origin, Principal, Question, Report, Transport};
-use palisade_grammar::{EffectKind, Inventory};
+use palisade_engine::{
+    AbsolutePath, Decision, Facts, Judged, MAKES_WHAT_IT_NAMES, Machine, Origin, Principal, Question, Report, Transport,
+};
+use palisade_grammar::{Command, EffectKind, Inventory, Resolved};
 use rustix::fs::{Access, AtFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::asked::Intent;
 use super::canonical::Parts;
+use super::openings::Openings;
 use super::{Call, Pending, PendingAct};
 use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
@@ -74,8 +77,11 @@ impl Parts {
         self.add(digest.to_string());
     }
 
-    fn opens(&mut self, opens: &BTreeMap<AbsolutePath, Rights>) -> &mut Self {
-        self.list(opens, |parts, (path, rights)| _ = parts.add(path.as_str()).add(rights.to_string()))
+    fn opens(&mut self, opens: &Openings) -> &mut Self {
+        self.list(&opens.places, |parts, (path, rights)| {
+            let kind = opens.new.get(path).map_or("there", |kind| kind.as_str());
+            parts.add(path.as_str()).add(rights.to_string()).add(kind);
+        })
     }
 
     fn size(&mut self, size: TerminalSize) {
@@ -102,12 +108,21 @@ impl Parts {
 
 /// What a yes to this script binds. `files` are those that it names.
 pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
-    let Pending { question, call, state, opens, .. } = pending;
-    let Call { script, session, cwd, terminal, .. } = call;
-    let facts = question.facts();
     let mut parts = Parts::of("script");
-    parts.principal(facts).add(script);
-    parts.maybe(session.as_ref(), Parts::text).maybe(cwd.as_ref(), Parts::text);
+    parts.maybe(pending.call.session.as_ref(), Parts::text);
+    script_in(parts, pending, files)
+}
+
+/// The same, whatever session it is in.
+pub(super) fn script_anywhere(pending: &Pending, files: &[BoundFile]) -> Digest {
+    script_in(Parts::of("script-anywhere"), pending, files)
+}
+
+fn script_in(mut parts: Parts, pending: &Pending, files: &[BoundFile]) -> Digest {
+    let Pending { question, call, state, opens, .. } = pending;
+    let Call { script, cwd, terminal, .. } = call;
+    let facts = question.facts();
+    parts.principal(facts).add(script).maybe(cwd.as_ref(), Parts::text);
     parts.maybe(*terminal, Parts::size).flag(call.is_apart());
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str()).maybe(state.as_ref(), Parts::held);
     parts.report(question.report()).files(files).opens(opens).digest()
@@ -115,13 +130,40 @@ pub(super) fn script(pending: &Pending, files: &[BoundFile]) -> Digest {
 
 /// What two calls have in common that one standing yes covers: all that they do and ask, and what policy says to each part of it. Which
 /// agent makes them, and in which session, is left to the permits. What the kernel opens for it follows from the paths: a file that the
-/// first call makes is the one that the next call changes.
-pub(super) fn standing(question: &Question, call: &Call) -> Digest {
+/// first call makes is the one that the next call changes. A directory that is there is opened with all that it holds, and is another
+/// matter than a new one. What runs beside the programs that policy asks about runs with what the shell hands on.
+pub(super) fn standing(pending: &Pending) -> Digest {
+    let Pending { question, call, state, opens, .. } = pending;
     let facts = question.facts();
+    let trees = opens.places.iter().filter(|(path, rights)| {
+        rights.contains(Rights::WRITE) && !opens.new.contains_key(*path) && Path::new(path.as_str()).is_dir()
+    });
+    let trees: Vec<(&AbsolutePath, &Rights)> = trees.collect();
     let mut parts = Parts::of("standing");
     parts.add(&call.script).flag(call.terminal.is_some()).flag(call.is_apart());
     parts.add(facts.cwd.as_str()).add(facts.workspace.as_str());
-    parts.requests(question.report()).digest()
+    parts.requests(question.report());
+    // A yes that was remembered for a call with neither stays one for it.
+    if !trees.is_empty() {
+        parts.list(trees, |parts, (path, rights)| _ = parts.add(path.as_str()).add(rights.to_string()));
+    }
+    if runs_beside(question)
+        && let Some(state) = state
+    {
+        parts.held(state);
+    }
+    parts.digest()
+}
+
+/// Whether a program runs in the script that policy does not ask about, or that is there for what it makes.
+fn runs_beside(question: &Question) -> bool {
+    let asked = |request: &&Judged| request.action == "exec" && request.decision == Decision::Ask;
+    let asked = question.report().requests.iter().filter(asked).count();
+    let is_program = |command: &&Command| !matches!(command.resolved, Resolved::Builtin | Resolved::None);
+    let programs = question.inventory().commands().iter().filter(is_program);
+    let makes =
+        |command: &Command| command.invocation.words.iter().any(|word| MAKES_WHAT_IT_NAMES.contains(&word.as_str()));
+    programs.clone().count() > asked || programs.clone().any(makes)
 }
 
 /// What a yes to an execution binds: all that the kernel would be given, and what it was judged on.
@@ -162,14 +204,24 @@ pub(super) fn restore(session: &str, to: &str, force: bool, facts: &Facts, plan:
 /// What a yes to a session at a target binds: the target, and what was seen of it.
 pub(super) fn visit(facts: &Facts, place: &Elsewhere, report: &Report) -> Digest {
     let mut parts = Parts::of("visit");
-    parts.principal(facts).add(&place.name).add(&place.host).add(place.transport.as_str());
+    parts.principal(facts);
+    target(&mut parts, place).report(report).digest()
+}
+
+/// What two visits have in common that one standing yes covers. Whose they are is left to the permit.
+pub(super) fn standing_visit(place: &Elsewhere, report: &Report) -> Digest {
+    target(&mut Parts::of("standing-visit"), place).requests(report).digest()
+}
+
+/// A target, and what was seen of it.
+fn target<'a>(parts: &'a mut Parts, place: &Elsewhere) -> &'a mut Parts {
+    parts.add(&place.name).add(&place.host).add(place.transport.as_str());
     let Machine { user, key_verified, image, privileged } = &place.machine;
     parts.add(user).flag(*key_verified).add(image).flag(*privileged);
     parts.add(place.workspace.as_str()).add(place.home.as_str());
     let End { target: _, shell: _, user, host_key, by, container: _, image, guard: _ } = &place.end;
     parts.add(user.as_str()).add(host_key.as_str()).add(image.as_str());
-    parts.list(by, |parts, text| parts.text(text.as_str()));
-    parts.report(report).digest()
+    parts.list(by, |parts, text| parts.text(text.as_str()))
 }
 
 /// The scripts and programs of the agent's that a text names, and what they hold now. Of a text that cannot be read to the end these are all
@@ -319,37 +371,4 @@ pub(super) fn is_ours(place: &Path) -> bool {
         _ => 0o002,
     };
     about.mode() & bit != 0
-}
-
-/// What the kernel has to open for the requests that a yes lifts: the file itself, or the directory that it is taken from or made in,
-/// with those that are made for it, for that is what Landlock has rights for.
-pub(super) fn opens(question: &Question) -> Vec<(AbsolutePath, Rights)> {
-    let facts = question.facts();
-    // At a target no kernel rules of ours hold anything, and this machine's files are not meant.
-    if facts.transport != Transport::Local {
-        return Vec::new();
-    }
-    let known: BTreeMap<&str, &AbsolutePath> =
-        facts.paths.values().chain(facts.matches.values().flatten()).map(|path| (path.as_str(), path)).collect();
-    let mut opened: BTreeMap<AbsolutePath, Rights> = BTreeMap::new();
-    let asked = question.report().requests.iter().filter(|request| request.decision == Decision::Ask);
-    for request in asked {
-        // What is not known before it runs is held by the rules that there are.
-        let Some(path) = known.get(request.resource.as_str()) else { continue };
-        let there = Path::new(path.as_str()).exists();
-        let directory = || Path::new(path.as_str()).parent().and_then(|above| AbsolutePath::new(above.to_str()?));
-        let is_there = |above: &AbsolutePath| Path::new(above.as_str()).exists();
-        let (place, rights) = match request.action {
-            "read" => (Some((*path).clone()), Rights::READ),
-            "write" if there => (Some((*path).clone()), Rights::WRITE),
-            "write" => (path.ancestors().find(is_there), Rights::WRITE),
-            "delete" => (directory(), Rights::DELETE),
-            "execute" => (Some((*path).clone()), Rights::READ | Rights::EXECUTE),
-            _ => continue,
-        };
-        if let Some(place) = place.filter(|place| Path::new(place.as_str()).exists()) {
-            *opened.entry(place).or_default() |= rights;
-        }
-    }
-    opened.into_iter().collect()
 }

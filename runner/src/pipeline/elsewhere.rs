@@ -3,7 +3,6 @@
 //! This file decides in what order a target is reached: looked at, asked about, and only then used. What an agent says is the
 //! target's name and nothing else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -239,6 +238,12 @@ impl Pipeline {
             return Ok(Err(Box::new(Unanswered { explained: asked, decision, anchor, standing })));
         }
         let visit = Visit { id: self.audit.request(), facts, place, report: &report, explained: &explained };
+        if let Some((under, person)) = self.remembered_visit(&visit) {
+            // Where it was given to this very visit, it is used up for that one.
+            self.approvals().withdraw(under);
+            let consent = Consent { people: vec![person], under: Some(under) };
+            return if lifted(&consent.people) { Ok(Ok(consent)) } else { Err(forbidden()) };
+        }
         let (id, standing) = match self.register_visit(visit) {
             Asked::Granted(id, people) => {
                 let consent = Consent { people, under: Some(id) };
@@ -332,7 +337,7 @@ impl Pipeline {
             there: None,
             scripts,
             rules,
-            extra: BTreeMap::new(),
+            extra: super::openings::Openings::default(),
         })
     }
 
@@ -373,7 +378,7 @@ impl Pipeline {
             there: Some((base, place)),
             scripts: 0,
             rules,
-            extra: BTreeMap::new(),
+            extra: super::openings::Openings::default(),
         }))
     }
 

@@ -133,13 +133,15 @@ impl Pipeline {
         let entry = || Entry {
             principal: principal(facts),
             binds,
+            anywhere: None,
+            joined: false,
             asked: now,
             quorum,
             granted: Vec::new(),
             denied: None,
             about: Arc::clone(&about),
         };
-        let asked = self.approvals().ask(id, entry, binds, now);
+        let asked = self.approvals().ask(id, entry, (binds, None), now);
         let denied = || DeniedProgram::of(execution, &redactor);
         match asked {
             Asked::Waits(known) if known == id => {

@@ -16,6 +16,7 @@ mod ground;
 mod jobs;
 mod listed;
 mod logins;
+mod openings;
 mod overseer;
 mod plans;
 mod presence;
@@ -43,6 +44,7 @@ use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
 use serde::Serialize;
 use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc, watch};
 
+use self::openings::Openings;
 use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
 use crate::caches::Caches;
 use crate::control::People;
@@ -232,7 +234,7 @@ pub struct Pending {
     /// What its shell begins with, or its session's shell is.
     state: Option<audit::Digest>,
     /// What a yes opens to it beyond the kernel's rules: what is shown, what the yes binds and what it runs with.
-    opens: BTreeMap<AbsolutePath, Rights>,
+    opens: Openings,
     req: RequestId,
     explained: Explained,
     decision: DecisionNote,
@@ -489,7 +491,7 @@ impl Pipeline {
         mut seat: Seat,
         question: Question,
         call: Call,
-        opens: BTreeMap<AbsolutePath, Rights>,
+        opens: Openings,
         people: &[Approval],
         under: RequestId,
     ) -> Result<Box<Outcome>, Failure> {
@@ -792,7 +794,7 @@ impl Pipeline {
         let cwd = self.directory(call.cwd.as_deref(), &base)?;
         let mut occasion = self.occasion(&id, cwd, SessionDirectory::place_for(id.as_str()));
         occasion.left_with(beginning.left.clone());
-        let extra = BTreeMap::new();
+        let extra = Openings::default();
         Ok(Seat {
             id,
             occasion,
@@ -809,21 +811,26 @@ impl Pipeline {
     }
 
     /// What a yes to this opens beyond what the kernel holds sessions to.
-    fn opens(&self, question: &Question) -> Result<BTreeMap<AbsolutePath, Rights>, Failure> {
-        let mut opened: BTreeMap<AbsolutePath, Rights> = bound::opens(question).into_iter().collect();
+    fn opens(&self, question: &Question) -> Result<Openings, Failure> {
+        // The guard tells the command that it has made what was made for it.
+        let can_make = question.facts().session.guarded && crate::sandbox::probe().mounts;
+        let mut opened = Openings::of(question, can_make);
         if opened.is_empty() {
             return Ok(opened);
         }
         let (engine, settings) = (self.settings.engine.now(), &self.settings);
         let plan = self.plans.plan(&engine, question.facts(), &BTreeMap::new(), settings);
         let plan = plan.map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
-        opened.retain(|path, rights| {
+        opened.retain(|path, rights, new| {
             let path = Path::new(path.as_str());
             // A new file there is made in the session's own place, which takes no wider rules.
-            if crate::sandbox::is_own_place(path) {
+            let is_there = |above: &&Path| above.symlink_metadata().is_ok();
+            let around = if new.is_some() { path.ancestors().find(is_there).unwrap_or(path) } else { path };
+            if crate::sandbox::is_own_place(around) {
                 return false;
             }
-            let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(*rights));
+            let needed = if new.is_some() { Rights::WRITE } else { rights };
+            let held = plan.rules.iter().any(|rule| path.starts_with(&rule.path) && rule.rights.contains(needed));
             !held || plan.masks.iter().any(|mask| path.starts_with(&mask.path))
         });
         Ok(opened)
@@ -831,15 +838,18 @@ impl Pipeline {
 
     /// Why a yes to this could not be carried out: it would open what policy forbids as well, and the kernel could not keep that from
     /// the command; or the session's user cannot change what it would open.
-    fn why_not(&self, question: &Question, opens: &BTreeMap<AbsolutePath, Rights>) -> Option<String> {
+    fn why_not(&self, question: &Question, opens: &Openings) -> Option<String> {
         let changed = |rights: &Rights| rights.contains(Rights::WRITE) || rights.contains(Rights::DELETE);
-        let mut others =
-            opens.iter().filter(|(path, rights)| changed(rights) && !bound::is_ours(Path::new(path.as_str())));
-        if let Some((path, _)) = others.next() {
+        let changed = opens.places.iter().filter(|(_, rights)| changed(rights)).map(|(path, _)| path);
+        // A new place is made in the directory around it.
+        let is_there = |above: &AbsolutePath| Path::new(above.as_str()).symlink_metadata().is_ok();
+        let mut changed =
+            changed.filter_map(|path| std::iter::once(path.clone()).chain(path.ancestors()).find(is_there));
+        if let Some(path) = changed.find(|path| !bound::is_ours(Path::new(path.as_str()))) {
             return Some(format!("the session's user cannot change `{path}`"));
         }
         let engine = self.settings.engine.now();
-        let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), opens)).flatten();
+        let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), &opens.places)).flatten();
         let plan::Hole { outer, inner } = hole?;
         Some(format!("a yes would open `{outer}`, and with it `{inner}`, which policy forbids"))
     }
@@ -904,7 +914,7 @@ impl Pipeline {
             there: None,
             scripts,
             rules,
-            extra: BTreeMap::new(),
+            extra: Openings::default(),
         })
     }
 
@@ -971,7 +981,7 @@ struct Seat {
     /// The kernel rules that hold it, by number.
     rules: u64,
     /// What a person's yes opens to it beyond those.
-    extra: BTreeMap<AbsolutePath, Rights>,
+    extra: Openings,
 }
 
 impl Seat {

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use palisade_engine::{
     AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Lasts, Oversight, Question, Report,
-    Verdict,
+    Transport, Verdict,
 };
 
 use super::asked::Intent;
 use super::bound::{self, BoundFile};
 use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
 use crate::audit::RequestId;
-use crate::control::approvals::{Approvals, Asked, Entry, MAX_WAITING, No};
+use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
     Answer, Ask, Effect, File, Lives, Reason, Refused, Request, Running, State, Voted, Waiting,
@@ -79,6 +79,8 @@ pub(super) enum Lifts {
         facts: Box<Facts>,
         acts: Vec<(Act, Report)>,
         typed: Option<Box<Question>>,
+        /// A session at a target, as a standing yes has it.
+        visit: Option<crate::audit::Digest>,
     },
     Restore {
         facts: Box<Facts>,
@@ -177,11 +179,12 @@ impl Pipeline {
             cwd: self.redact(facts.cwd.as_str()),
             said: limits::shown(&call.reason, MAX_REASON, &self.settings.redactor),
             files: files.iter().map(|file| self.told(file)).collect(),
-            opens: opens.iter().map(|(path, rights)| redact(&format!("{rights} {path}"))).collect(),
+            opens: opens.shown().map(|shown| redact(&shown)).collect(),
             running: None,
-            lifts: Lifts::Script { question: Box::new(question.clone()), standing: bound::standing(question, call) },
+            lifts: Lifts::Script { question: Box::new(question.clone()), standing: bound::standing(pending) },
         };
-        self.wait_for(*req, binds, principal(facts), question.report().quorum(), about)
+        let anywhere = Self::anywhere(pending, &files);
+        self.wait_for(*req, (binds, anywhere), principal(facts), question.report().quorum(), about)
     }
 
     fn register_act(&self, pending: &PendingAct) -> Asked {
@@ -215,11 +218,11 @@ impl Pipeline {
                 files: Vec::new(),
                 opens: Vec::new(),
                 running: None,
-                lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed() },
+                lifts: Lifts::Acts { facts: Box::new(facts.clone()), acts: acts(), typed: typed(), visit: None },
             }
         };
         let quorum = judged.strictest().quorum();
-        self.wait_for(*ask, bound::act(pending), principal(facts), quorum, about)
+        self.wait_for(*ask, (bound::act(pending), None), principal(facts), quorum, about)
     }
 
     /// What becomes of a restore that needs a yes. `what` says in words what it would do, `opens` to which paths.
@@ -242,7 +245,7 @@ impl Pipeline {
                 report: Box::new(report.clone()),
             },
         };
-        self.wait_for(id, binds, principal(facts), report.quorum(), about)
+        self.wait_for(id, (binds, None), principal(facts), report.quorum(), about)
     }
 
     /// What becomes of a session at a target that needs a yes.
@@ -264,9 +267,10 @@ impl Pipeline {
                 facts: Box::new(facts.clone()),
                 acts: vec![(Act::OpenSession, report.clone())],
                 typed: None,
+                visit: Some(bound::standing_visit(place, report)),
             },
         };
-        self.wait_for(id, bound::visit(facts, place, report), principal(facts), report.quorum(), about)
+        self.wait_for(id, (bound::visit(facts, place, report), None), principal(facts), report.quorum(), about)
     }
 
     /// What is asked before a session at a target is opened.
@@ -277,15 +281,28 @@ impl Pipeline {
     fn wait_for(
         &self,
         id: RequestId,
-        binds: crate::audit::Digest,
+        (binds, anywhere): (crate::audit::Digest, Option<Anywhere>),
         principal: String,
         quorum: usize,
         about: impl FnOnce() -> About,
     ) -> Asked {
         let asked = Instant::now();
         let (granted, denied) = (Vec::new(), None);
-        let entry = || Entry { principal, binds, asked, quorum, granted, denied, about: Arc::new(about()) };
-        self.approvals().ask(id, entry, binds, asked)
+        let joined = false;
+        let entry =
+            || Entry { principal, binds, anywhere, joined, asked, quorum, granted, denied, about: Arc::new(about()) };
+        self.approvals().ask(id, entry, (binds, anywhere), asked)
+    }
+
+    /// What a yes to a script binds but for its session, where that makes no other call of it: the shell is as no script has changed it,
+    /// and stays so. Each is judged by itself, and what policy says to it is bound as well.
+    fn anywhere(pending: &Pending, files: &[BoundFile]) -> Option<Anywhere> {
+        let is_here = pending.question.facts().transport == Transport::Local;
+        let is_as_new = is_here && pending.state.is_none() && !pending.question.inventory().changes_shell();
+        is_as_new.then(|| Anywhere {
+            binds: bound::script_anywhere(pending, files),
+            in_session: pending.call.session.is_some(),
+        })
     }
 
     /// Waits until a request is answered; false if that takes longer, or whoever waits is told to stop.
@@ -465,7 +482,7 @@ impl Pipeline {
         let mut approvals = self.approvals();
         let Some(entry) = approvals.get(id, now) else { return Answer::Unknown };
         let about = Arc::clone(&entry.about);
-        let short = self.short(id, entry, now);
+        let (short, joined) = (self.short(id, entry, now), entry.joined);
         drop(approvals);
         let explained = &about.explained;
         let effects = explained.requests.iter().map(|request| Effect {
@@ -490,6 +507,7 @@ impl Pipeline {
         Answer::Request(Box::new(Request {
             short,
             session: about.session.clone(),
+            joined,
             kind: Redacted::from_static(about.kind),
             effects: effects.collect(),
             reasons: reasons.collect(),
@@ -592,7 +610,7 @@ impl Pipeline {
             Lifts::Script { question, standing: _ } => engine.may_approve(question, person),
             Lifts::Restore { facts, act, files, report } => engine.may_approve_on(facts, act, files, report, person),
             Lifts::Execution { open } => first_no(open.iter().map(|open| open.authority(&engine, person))),
-            Lifts::Acts { facts, acts, typed } => {
+            Lifts::Acts { facts, acts, typed, visit: _ } => {
                 let asked = acts.iter().filter(|(_, report)| report.decision == Decision::Ask);
                 let acts = asked.map(|(act, report)| engine.may_approve_act(facts, act, report, person));
                 let typed = typed.iter().map(|question| engine.may_approve(question, person));

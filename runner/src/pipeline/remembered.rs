@@ -6,10 +6,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use palisade_engine::{Approval, Channel, Given, Lasts, Oversight, Question, Standing, StandingYes, Transport, Unfit};
+use palisade_engine::{
+    Act, Approval, Channel, Given, Lasts, Oversight, Question, Standing, StandingYes, Transport, Unfit,
+};
 
 use super::bound::{self, BoundFile};
-use super::overseer::{About, Lifts};
+use super::overseer::{About, Lifts, Visit};
 use super::{Failure, Pending, Pipeline};
 use crate::audit::RequestId;
 use crate::control::peer::Peer;
@@ -66,16 +68,12 @@ impl Pipeline {
     pub(super) fn remembered_yes(&self, pending: &Pending) -> Option<(RequestId, Approval)> {
         let question = &pending.question;
         tokio::task::block_in_place(|| {
-            let all = self.memory.all().unwrap_or_else(|error| {
-                let failure = self.failure(&error);
-                tracing::warn!("no remembered yes counts: {}", failure.what);
-                Vec::new()
-            });
+            let all = self.counted();
             if all.is_empty() || !can_stand(question) {
                 return None;
             }
             let engine = self.settings.engine.now();
-            let call = bound::standing(question, &pending.call).to_string();
+            let call = bound::standing(pending).to_string();
             let fitting = all.iter().flat_map(|standing| engine.stands(question, standing, &call));
             let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
             people.find(|(_, person)| engine.may_approve(question, person).allowed)
@@ -88,30 +86,56 @@ impl Pipeline {
         Approval { roles: self.settings.people.roles(&user), user, via: Channel::Control, lasts }
     }
 
+    /// The same for a session at a target.
+    pub(super) fn remembered_visit(&self, visit: &Visit<'_>) -> Option<(RequestId, Approval)> {
+        let Visit { facts, place, report, .. } = visit;
+        tokio::task::block_in_place(|| {
+            let all = self.counted();
+            if all.is_empty() {
+                return None;
+            }
+            let engine = self.settings.engine.now();
+            let call = bound::standing_visit(place, report).to_string();
+            let fitting = all.iter().flat_map(|standing| engine.stands_for_visit(facts, report, standing, &call));
+            let mut people = fitting.filter_map(|yes| Some((yes.id.parse().ok()?, self.giver(yes))));
+            people.find(|(_, person)| engine.may_approve_act(facts, &Act::OpenSession, report, person).allowed)
+        })
+    }
+
+    /// All that is remembered; nothing where it cannot be read.
+    fn counted(&self) -> Vec<Standing> {
+        self.memory.all().unwrap_or_else(|error| {
+            let failure = self.failure(&error);
+            tracing::warn!("no remembered yes counts: {}", failure.what);
+            Vec::new()
+        })
+    }
+
     /// The permits by which this person's yes to a request would hold.
     pub(super) fn standing_for(&self, id: RequestId, about: &About, person: &Approval) -> Result<StandingYes, Failure> {
-        let (question, call) = match &about.lifts {
-            Lifts::Script { question, standing } => (&**question, standing),
-            Lifts::Acts { .. } | Lifts::Restore { .. } | Lifts::Execution { .. } => {
-                return Err(Failure::of("a yes to this is for one call").helped(ONCE));
-            }
-        };
-        if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
-            return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
-        }
-        if question.facts().transport != Transport::Local {
-            return Err(Failure::of("a yes to what runs at a target is for one call").helped(ONCE));
-        }
-        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), question.facts()));
-        if let Some(BoundFile { path, .. }) = files.first() {
-            let what = self.redact(&format!("it runs code of `{path}`, which can change"));
-            return Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false });
-        }
         let granted = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let engine = self.settings.engine.now();
-        let (id, call) = (id.to_string(), call.to_string());
-        let given = Given { id: &id, granted: &granted, call: &call };
-        let made = engine.standing(question, person, &given).map_err(|unfit: Unfit| {
+        let id = id.to_string();
+        let made = match &about.lifts {
+            Lifts::Script { question, standing } => {
+                self.may_stand(about, question, person)?;
+                let call = standing.to_string();
+                engine.standing(question, person, &Given { id: &id, granted: &granted, call: &call })
+            }
+            Lifts::Acts { facts, acts, visit: Some(visit), .. } => {
+                if person.lasts == Lasts::Session {
+                    return Err(Failure::of("the session that this opens is another one each time").helped(ONCE));
+                }
+                let Some((_, report)) = acts.first() else { return Err(Failure::of("nothing is asked").helped(ONCE)) };
+                let call = visit.to_string();
+                engine.standing_visit(facts, report, person, &Given { id: &id, granted: &granted, call: &call })
+            }
+            Lifts::Acts { .. } if about.kind == "input" => return Err(Failure::of(OF_INPUT).helped(AS_A_COMMAND)),
+            Lifts::Acts { .. } => return Err(Failure::of(OF_A_SIGNAL).helped(ONCE)),
+            Lifts::Execution { .. } => return Err(Failure::of(OF_A_PROGRAM).helped(AS_A_COMMAND)),
+            Lifts::Restore { .. } => return Err(Failure::of(OF_A_RESTORE).helped(BY_POLICY)),
+        };
+        let made = made.map_err(|unfit: Unfit| {
             let what = self.redact(&unfit.to_string());
             Failure { what, help: Redacted::from_static(ONCE), session_lost: false }
         })?;
@@ -120,6 +144,20 @@ impl Pipeline {
             return Err(Failure::of(what).helped(ONCE));
         }
         Ok(made)
+    }
+
+    /// Whether a yes to this script can hold, for as long as this person says.
+    fn may_stand(&self, about: &About, question: &Question, person: &Approval) -> Result<(), Failure> {
+        if person.lasts == Lasts::Session && about.session.as_str() != question.facts().session.id {
+            return Err(Failure::of("the call is in no session that another one could be in").helped(ONCE));
+        }
+        if question.facts().transport != Transport::Local {
+            return Err(Failure::of(AT_A_TARGET).helped(BY_POLICY));
+        }
+        let files = tokio::task::block_in_place(|| bound::files(question.inventory(), question.facts()));
+        let Some(BoundFile { path, .. }) = files.first() else { return Ok(()) };
+        let what = self.redact(&format!("it runs code of `{path}`, which can change"));
+        Err(Failure { what, help: Redacted::from_static(ONCE), session_lost: false })
     }
 
     /// A no to a request is one to what it would hold for, too.
@@ -199,4 +237,11 @@ fn can_stand(question: &Question) -> bool {
     facts.transport == Transport::Local && bound::files(question.inventory(), facts).is_empty()
 }
 
+const OF_A_PROGRAM: &str = "what starts this program may give it other variables, input and files the next time, and none of them is in its words";
+const OF_INPUT: &str = "the process that this is typed into may be somewhere else the next time, and take the same text for something else";
+const OF_A_RESTORE: &str = "a restore discards what lies there at that time, which nobody has seen yet";
+const AT_A_TARGET: &str = "what the command finds at the target the next time cannot be looked at from here";
+const OF_A_SIGNAL: &str = "the process that gets a signal is another one each time";
+const AS_A_COMMAND: &str = "without `--remember` the yes is for this once; have the agent run it as a command of its own: a yes to that can be remembered";
+const BY_POLICY: &str = "without `--remember` the yes is for this once; a policy can permit it for good";
 const ONCE: &str = "without `--remember` the yes is for this one call";

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::automatic::NO_SESSION;
 use super::executions::Clerk;
+use super::openings::Openings;
 use super::{Call, Decided, Failure, Pipeline, Seat};
 use crate::caches::Caches;
 use crate::facts::real_directory;
@@ -28,7 +29,7 @@ use crate::result::{ExecResult, Finish, Outcome, Status};
 use crate::sandbox::names::{self, Names};
 use crate::sandbox::plan::{self, Level, PathRule, Rights};
 use crate::sandbox::still::Still;
-use crate::sandbox::{Network, probe};
+use crate::sandbox::{Network, NewPlaces, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
@@ -79,6 +80,13 @@ struct Errand {
     place: Option<JobPlace>,
     settled: watch::Sender<Option<Settled>>,
     view: View,
+}
+
+/// What a session is given beyond the rules that policies give for it.
+struct Extra<'a> {
+    places: &'a BTreeMap<AbsolutePath, Rights>,
+    /// Those that were made for it.
+    new: Option<&'a Arc<NewPlaces>>,
 }
 
 impl Pipeline {
@@ -264,11 +272,17 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                let started = match seat.there.take() {
-                    Some(there) => {
+                // Behind the command, what it has made no use of is taken away.
+                let new = self.make_new(&seat.extra);
+                let started = match (seat.there.take(), &new) {
+                    (_, Err(failure)) => Err(failure.clone()),
+                    (Some(there), Ok(_)) => {
                         self.start_there(&seat.id, there, &beginning, &facts.cwd, terminal, seat.rules).await
                     }
-                    None => self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &seat.extra).await,
+                    (None, Ok(new)) => {
+                        let extra = Extra { places: &seat.extra.places, new: new.as_ref() };
+                        self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
+                    }
                 };
                 match started {
                     Ok(session) => {
@@ -341,7 +355,17 @@ impl Pipeline {
         terminal: Option<TerminalSize>,
         rules: u64,
     ) -> Result<Session, Failure> {
-        self.start_wider(id, facts, beginning, terminal, rules, &BTreeMap::new()).await
+        let nothing = Extra { places: &BTreeMap::new(), new: None };
+        self.start_wider(id, facts, beginning, terminal, rules, &nothing).await
+    }
+
+    /// Makes the places that a yes lets a command make.
+    fn make_new(&self, opened: &Openings) -> Result<Option<Arc<NewPlaces>>, Failure> {
+        if opened.new.is_empty() {
+            return Ok(None);
+        }
+        let made = tokio::task::block_in_place(|| NewPlaces::make(&opened.new));
+        made.map(Arc::new).map(Some).map_err(|error| self.failure(&error))
     }
 
     /// The same under rules that also hold what is opened to it.
@@ -352,17 +376,17 @@ impl Pipeline {
         beginning: Beginning,
         terminal: Option<TerminalSize>,
         rules: u64,
-        extra: &BTreeMap<AbsolutePath, Rights>,
+        extra: &Extra<'_>,
     ) -> Result<Session, Failure> {
         for _ in 0..SEARCHES {
             let still = Still::begin();
             let directory = SessionDirectory::at(facts.temp.as_ref()).map_err(|error| self.failure(&error))?;
-            let plan = self.plan_with(facts, directory.temp(), extra)?;
+            let plan = self.plan_with(facts, directory.temp(), extra.places)?;
             let environment = self.environment(&plan);
             let gate = self.gate(facts, &plan);
             let guard = self.guard(facts, &environment, &directory, gate.as_deref());
             let searched = plan.granted();
-            let names = self.names(facts, &plan, directory.temp(), guard.as_ref());
+            let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.new);
             let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
             let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
             let session = opened.map_err(|error| self.failure(&error))?;
@@ -405,6 +429,7 @@ impl Pipeline {
         plan: &plan::SandboxPlan,
         temp: &AbsolutePath,
         guard: Option<&Arc<Desk>>,
+        new: Option<&Arc<NewPlaces>>,
     ) -> Option<Arc<Names>> {
         let desk = guard.cloned();
         let tell: names::Teller = Box::new(move |kept| {
@@ -414,13 +439,8 @@ impl Pipeline {
         });
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
         probe().mounts.then(|| {
-            Arc::new(Names::of(
-                self.settings.engine.now(),
-                facts,
-                plan,
-                self.settings.surroundings.earlier.clone(),
-                tell,
-            ))
+            let earlier = self.settings.surroundings.earlier.clone();
+            Arc::new(Names::of(self.settings.engine.now(), facts, plan, earlier, new.cloned(), tell))
         })
     }
 

@@ -56,7 +56,7 @@ impl Pipeline {
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
         let guard =
             remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref());
+        let names = self.names(&facts, &plan, &temp, guard.as_ref(), None);
         let session = Session::reopen(remains.held_by(guard, gate), plan, environment, names, rules).await;
         self.opened(session.map_err(|error| self.failure(&error))?, place, true, None).await
     }
@@ -89,7 +89,7 @@ impl Pipeline {
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
         let guard =
             remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref());
+        let names = self.names(&facts, &plan, &temp, guard.as_ref(), None);
         let remains = remains.held_by(guard, gate).standing_in(cwd);
         let mut session = match Session::reopen(remains, plan, environment, names, rules).await {
             Ok(session) => session,

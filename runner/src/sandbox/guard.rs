@@ -239,6 +239,17 @@ impl Guard {
         }
         let place = call.named(kind);
         if let Ok(Some(place)) = &place
+            && let Some(new) = names.made_for_it(place, kind)
+        {
+            let mask = mode_mask(call.thread);
+            // What was looked at is the caller only if it still waits.
+            if is_waiting(&self.listener, call.id) {
+                let taken = mask.and_then(|mask| new.take(place, call.mode & !mask));
+                let _ = done(&self.listener, call.id, taken.err().unwrap_or(0));
+            }
+            return;
+        }
+        if let Ok(Some(place)) = &place
             && kind == Made::Moved
             && git_config::is_named(place)
             && names.is_kept(place)
@@ -558,6 +569,13 @@ fn tasks_beside(thread: i32) -> Option<Vec<(i32, String)>> {
     Some(tasks.filter_map(told).collect())
 }
 
+/// What a thread keeps from the permissions of what it makes (umask(2)).
+fn mode_mask(thread: i32) -> Result<u32, c_int> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).map_err(number)?;
+    let mask = field(&status, "Umask").and_then(|mask| u32::from_str_radix(mask, 8).ok());
+    mask.ok_or(libc::EIO)
+}
+
 /// A line of what the kernel says of a thread.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
@@ -600,6 +618,8 @@ struct Call {
     from: Option<(c_int, u64)>,
     /// Two names change places.
     exchanges: bool,
+    /// The permissions that a new directory is to have.
+    mode: u32,
 }
 
 /// Links that are followed to the name that an `open` makes.
@@ -828,6 +848,7 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
         makes: None,
         from: None,
         exchanges: false,
+        mode: 0,
     };
     if number == libc::SYS_execveat {
         return Ok(Notified::Execution(Call { base: low(a), path: b, argv: c, env: d, flags: low(e), ..execve }));
@@ -842,6 +863,7 @@ fn receive_call(listener: &OwnedFd) -> Result<Notified, c_int> {
         env: 0,
         makes: Some(makes),
         from: makes.from.map(|(directory, path)| (base(directory), argument(path))),
+        mode: if makes.kind == Made::Directory { argument(makes.path + 1) as u32 } else { 0 },
         exchanges: number == libc::SYS_renameat2 && argument(4) & u64::from(libc::RENAME_EXCHANGE) != 0,
         ..execve
     }))

@@ -32,6 +32,7 @@ use super::earlier::Earlier;
 use super::enforce::{self, LiveView};
 use super::git_config::{self, Difference};
 use super::masks;
+use super::new_places::NewPlaces;
 use super::own_settings::Store;
 use super::plan::{Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
@@ -86,6 +87,7 @@ pub struct Names {
     /// Where settings are kept that sessions alone see; none where own code may not run.
     own_settings: Option<Store>,
     view: OnceLock<Arc<LiveView>>,
+    new: Option<Arc<NewPlaces>>,
     state: Mutex<State>,
 }
 
@@ -230,15 +232,22 @@ pub(super) enum Making {
 }
 
 impl Names {
-    /// Of a session under this plan.
-    pub(crate) fn of(engine: Arc<Engine>, facts: Facts, plan: &SandboxPlan, earlier: Earlier, tell: Teller) -> Self {
+    /// Of a session under this plan, with what was made for it.
+    pub(crate) fn of(
+        engine: Arc<Engine>,
+        facts: Facts,
+        plan: &SandboxPlan,
+        earlier: Earlier,
+        new: Option<Arc<NewPlaces>>,
+        tell: Teller,
+    ) -> Self {
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
         let state = Mutex::new(State { masked, ..State::default() });
         let own_settings = earlier.own_settings().filter(|_| engine.is_no_gain(&facts));
         let last = engine.vocabulary().last_names();
-        Self { last, engine, facts, rules, tell, earlier, own_settings, view: OnceLock::new(), state }
+        Self { last, engine, facts, rules, tell, earlier, own_settings, new, view: OnceLock::new(), state }
     }
 
     /// Where names count: what the session can change, and what was granted to it, but for its own directory.
@@ -502,8 +511,21 @@ impl Names {
         is_beyond(&self.facts.scratch, place)
     }
 
-    /// Whether a person may work in this directory as the top of something: the workspace, and what was granted.
+    /// The places that were made for this session's command, if this call makes one of them.
+    pub(super) fn made_for_it(&self, place: &Path, kind: Made) -> Option<&NewPlaces> {
+        let new = self.new.as_deref()?;
+        if kind == Made::File {
+            new.touch(place);
+        }
+        new.may_take(place, kind).then_some(new)
+    }
+
+    /// Whether a person may work in this directory as the top of something: the workspace, and what was granted. In a
+    /// repository that git is about to make nobody does.
     fn is_root(&self, directory: &Path) -> bool {
+        if self.new.as_ref().is_some_and(|new| new.is_repository(directory)) {
+            return false;
+        }
         let path = AbsolutePath::new(&directory.to_string_lossy());
         path.is_some_and(|path| {
             path == self.facts.workspace
