@@ -383,7 +383,8 @@ fn nobody_is_asked_for_what_could_not_be_done() {
         let result = server.receive()["result"].clone();
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
         assert_eq!(result["structuredContent"]["status"], "denied", "{command}: {result}");
-        let is_judged = text.contains("Nobody is asked: a yes would open `") && text.contains("$TMPDIR");
+        let is_judged =
+            text.contains("Nobody is asked: a yes would open `") && text.contains("`mkdir` a directory there first");
         assert!(is_judged || command.contains("rmdir"), "{command}: {text}");
         assert!(text.chars().count() <= 400, "{command}: {text}");
     }
@@ -439,6 +440,8 @@ fn new_places_outside_are_made_and_nothing_beside_them_is_opened() {
     let file = |name: &str| json!([format!("-w-- {} (a new file)", place(name))]);
     for (command, opens, made) in [
         ("mkdir ~/proj", directory("proj"), "proj"),
+        // As the refusal of `cp file ~/copy` says.
+        ("cp file ~/proj/copy", json!([format!("-w-- {}", place("proj"))]), "proj/copy"),
         ("mkdir -m 700 ~/shut", directory("shut"), "shut"),
         ("mkdir -p ~/deep/er/est && echo x > ~/deep/er/est/f", directory("deep/er/est"), "deep/er/est/f"),
         ("mkdir ~/one ~/one/two", directory("one"), "one/two"),
@@ -473,6 +476,11 @@ fn new_places_outside_are_made_and_nothing_beside_them_is_opened() {
     for name in ["in", "in.d", "big/in", "big/in.d", "big/there.d", "mine/in", "mine/.envrc"] {
         assert!(!home.join(name).exists(), "{name}");
     }
+    // Nor does what runs later become the command's to make, in a new repository either.
+    office.world.write("work/hook.sh", "echo x > ~/hooked/.git/hooks/pre-commit; echo x > ~/hooked/.envrc\n");
+    let (_, ran) = granted(&mut server, "git init ~/hooked; sh hook.sh");
+    assert_eq!(ran["status"], "done", "{ran}");
+    assert!(home.join("hooked/.envrc").exists() && !home.join("hooked/.git/hooks/pre-commit").exists(), "{ran}");
     // A yes to a new place is none to what somebody has put there meanwhile.
     let id = asked(&mut server, "mkdir -p ~/later");
     assert_eq!(terminal.run(&office.line(&format!("approvals grant {id} --yes"))).code, Some(0));

@@ -851,7 +851,9 @@ impl Pipeline {
         let engine = self.settings.engine.now();
         let hole = (!opens.is_empty()).then(|| self.plans.hole(&engine, question.facts(), &opens.places)).flatten();
         let plan::Hole { outer, inner } = hole?;
-        Some(format!("a yes would open `{outer}`, and with it `{inner}`, which policy forbids"))
+        Some(format!(
+            "a yes would open `{outer}`, and with it `{inner}`, which policy forbids; `mkdir` a directory there first, for it is opened alone"
+        ))
     }
 
     /// The refusal of a command that could not run after a yes either. Its record is the `ask` decision, without an answer.

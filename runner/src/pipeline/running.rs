@@ -26,7 +26,7 @@ use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
 use crate::result::{ExecResult, Finish, Outcome, Status};
-use crate::sandbox::names::{self, Names};
+use crate::sandbox::names::{self, Beyond, Names};
 use crate::sandbox::plan::{self, Level, PathRule, Rights};
 use crate::sandbox::still::Still;
 use crate::sandbox::{Network, NewPlaces, probe};
@@ -87,6 +87,12 @@ struct Extra<'a> {
     places: &'a BTreeMap<AbsolutePath, Rights>,
     /// Those that were made for it.
     new: Option<&'a Arc<NewPlaces>>,
+}
+
+impl Extra<'_> {
+    fn beyond(&self) -> Beyond {
+        Beyond { opened: self.places.keys().cloned().collect(), new: self.new.cloned() }
+    }
 }
 
 impl Pipeline {
@@ -386,7 +392,7 @@ impl Pipeline {
             let gate = self.gate(facts, &plan);
             let guard = self.guard(facts, &environment, &directory, gate.as_deref());
             let searched = plan.granted();
-            let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.new);
+            let names = self.names(facts, &plan, directory.temp(), guard.as_ref(), extra.beyond());
             let place = Place { plan, environment, cwd: facts.cwd.clone(), directory, guard, names, gate, terminal };
             let opened = Session::open(id.clone(), place, beginning.clone(), rules).await;
             let session = opened.map_err(|error| self.failure(&error))?;
@@ -429,7 +435,7 @@ impl Pipeline {
         plan: &plan::SandboxPlan,
         temp: &AbsolutePath,
         guard: Option<&Arc<Desk>>,
-        new: Option<&Arc<NewPlaces>>,
+        beyond: Beyond,
     ) -> Option<Arc<Names>> {
         let desk = guard.cloned();
         let tell: names::Teller = Box::new(move |kept| {
@@ -440,7 +446,7 @@ impl Pipeline {
         let facts = Facts { temp: Some(temp.clone()), ..facts.clone() };
         probe().mounts.then(|| {
             let earlier = self.settings.surroundings.earlier.clone();
-            Arc::new(Names::of(self.settings.engine.now(), facts, plan, earlier, new.cloned(), tell))
+            Arc::new(Names::of(self.settings.engine.now(), facts, plan, earlier, beyond, tell))
         })
     }
 

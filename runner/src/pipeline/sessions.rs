@@ -11,6 +11,7 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::audit::RequestId;
 use crate::facts::real_directory;
 use crate::record;
+use crate::sandbox::names::Beyond;
 use crate::session::registry::{Lease, Note, Place};
 use crate::session::{Beginning, Remains, Session, SessionError, SessionId};
 
@@ -56,7 +57,7 @@ impl Pipeline {
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
         let guard =
             remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref(), None);
+        let names = self.names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
         let session = Session::reopen(remains.held_by(guard, gate), plan, environment, names, rules).await;
         self.opened(session.map_err(|error| self.failure(&error))?, place, true, None).await
     }
@@ -89,7 +90,7 @@ impl Pipeline {
         let (environment, gate) = (self.environment(&plan), self.gate(&facts, &plan));
         let guard =
             remains.directory().and_then(|directory| self.guard(&facts, &environment, directory, gate.as_deref()));
-        let names = self.names(&facts, &plan, &temp, guard.as_ref(), None);
+        let names = self.names(&facts, &plan, &temp, guard.as_ref(), Beyond::default());
         let remains = remains.held_by(guard, gate).standing_in(cwd);
         let mut session = match Session::reopen(remains, plan, environment, names, rules).await {
             Ok(session) => session,

@@ -13,7 +13,7 @@
 //!
 //! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::Metadata;
@@ -34,7 +34,7 @@ use super::git_config::{self, Difference};
 use super::masks;
 use super::new_places::NewPlaces;
 use super::own_settings::Store;
-use super::plan::{Cover, Rights, SandboxPlan};
+use super::plan::{ACTIONS, Cover, Rights, SandboxPlan};
 use super::seccomp::Made;
 
 /// How long a call that was announced may take to make its name.
@@ -84,11 +84,20 @@ pub struct Names {
     rules: BTreeMap<AbsolutePath, Rights>,
     tell: Teller,
     earlier: Earlier,
+    beyond: Beyond,
     /// Where settings are kept that sessions alone see; none where own code may not run.
     own_settings: Option<Store>,
     view: OnceLock<Arc<LiveView>>,
-    new: Option<Arc<NewPlaces>>,
     state: Mutex<State>,
+}
+
+/// What a person's yes has opened to a session's command beyond what policy gives.
+#[derive(Debug, Default)]
+pub(crate) struct Beyond {
+    /// The places.
+    pub(crate) opened: BTreeSet<AbsolutePath>,
+    /// Those of them that were made for it.
+    pub(crate) new: Option<Arc<NewPlaces>>,
 }
 
 #[derive(Default)]
@@ -232,13 +241,13 @@ pub(super) enum Making {
 }
 
 impl Names {
-    /// Of a session under this plan, with what was made for it.
+    /// Of a session under this plan, which was opened so much.
     pub(crate) fn of(
         engine: Arc<Engine>,
         facts: Facts,
         plan: &SandboxPlan,
         earlier: Earlier,
-        new: Option<Arc<NewPlaces>>,
+        beyond: Beyond,
         tell: Teller,
     ) -> Self {
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
@@ -247,7 +256,7 @@ impl Names {
         let state = Mutex::new(State { masked, ..State::default() });
         let own_settings = earlier.own_settings().filter(|_| engine.is_no_gain(&facts));
         let last = engine.vocabulary().last_names();
-        Self { last, engine, facts, rules, tell, earlier, own_settings, new, view: OnceLock::new(), state }
+        Self { last, engine, facts, rules, tell, earlier, beyond, own_settings, view: OnceLock::new(), state }
     }
 
     /// Where names count: what the session can change, and what was granted to it, but for its own directory.
@@ -280,8 +289,23 @@ impl Names {
             return None;
         }
         let around = path.ancestors().find_map(|above| self.rules.get(&above).map(|rights| (above, *rights)));
-        let (_, granted) = around.filter(|(root, rights)| self.counts(root, *rights))?;
-        masks::cover(granted, masks::allowed(&self.engine.permissions(&self.facts), path, is_directory))
+        let (root, granted) = around.filter(|(root, rights)| self.counts(root, *rights))?;
+        let allowed = masks::allowed(&self.engine.permissions(&self.facts), path, is_directory);
+        let opened = if self.beyond.opened.contains(&root) { self.opened(path) } else { Rights::NONE };
+        masks::cover(granted, allowed | opened)
+    }
+
+    /// What a yes to the place around it has opened of a path: all but what other policies forbid there than beside it.
+    fn opened(&self, path: &AbsolutePath) -> Rights {
+        let permissions = self.engine.permissions(&self.facts);
+        // A name that no pattern is made for.
+        let Some(beside) = path.parent().and_then(|above| above.child("palisade-probe")) else { return Rights::NONE };
+        let is_opened = |action| {
+            let [here, there] = [path, &beside].map(|path| permissions.because(action, path).1);
+            here.iter().all(|policy| there.contains(policy))
+        };
+        let rights = ACTIONS.into_iter().filter(|(action, _)| is_opened(*action));
+        rights.fold(Rights::NONE, |sum, (_, right)| sum | right)
     }
 
     /// What has to be put on a path that has appeared; none if it is the session's own. `replaced`: a file that was covered there may
@@ -513,7 +537,7 @@ impl Names {
 
     /// The places that were made for this session's command, if this call makes one of them.
     pub(super) fn made_for_it(&self, place: &Path, kind: Made) -> Option<&NewPlaces> {
-        let new = self.new.as_deref()?;
+        let new = self.beyond.new.as_deref()?;
         if kind == Made::File {
             new.touch(place);
         }
@@ -523,7 +547,7 @@ impl Names {
     /// Whether a person may work in this directory as the top of something: the workspace, and what was granted. In a
     /// repository that git is about to make nobody does.
     fn is_root(&self, directory: &Path) -> bool {
-        if self.new.as_ref().is_some_and(|new| new.is_repository(directory)) {
+        if self.beyond.new.as_ref().is_some_and(|new| new.is_repository(directory)) {
             return false;
         }
         let path = AbsolutePath::new(&directory.to_string_lossy());

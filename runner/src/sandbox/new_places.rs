@@ -128,8 +128,11 @@ impl NewPlaces {
     /// A call has made this directory, which gets these permissions.
     pub(super) fn take(&self, place: &Path, mode: u32) -> Result<(), i32> {
         let Some(made) = self.made.get(place) else { return Err(libc::ENOENT) };
-        let set = made.file.set_permissions(Permissions::from_mode(mode & 0o1777));
-        set.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        let failed = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+        // The group of a directory goes on to those in it (inode(7), `S_ISGID`), whatever a call says.
+        let inherited = made.file.metadata().map_err(failed)?.mode() & 0o2000;
+        let permissions = Permissions::from_mode(mode & 0o1777 | inherited);
+        made.file.set_permissions(permissions).map_err(failed)?;
         self.used().insert(place.to_owned());
         Ok(())
     }

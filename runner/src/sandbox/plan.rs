@@ -602,7 +602,7 @@ pub fn explain(engine: &Engine, facts: &Facts, roots: &BTreeSet<AbsolutePath>) -
     explained.collect()
 }
 
-const ACTIONS: [(FileAction, Rights); 4] = [
+pub(super) const ACTIONS: [(FileAction, Rights); 4] = [
     (FileAction::Read, Rights::READ),
     (FileAction::Write, Rights::WRITE),
     (FileAction::Delete, Rights::DELETE),
