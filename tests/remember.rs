@@ -198,7 +198,7 @@ fn a_yes_to_making_a_directory_is_to_that_one() {
     let shown = office.person(CAROL, &["approvals", "show", &asked(&mut server, &make), "--json"]).json();
     assert_eq!(shown["opens"], json!([format!("-w-- {}", place("a"))]), "{shown}");
     for (command, why) in [
-        (format!("cp file {}", place("c")), "run or copy what is not in its words"),
+        (format!("cp file {}", place("c")), "copy what can change"),
         (format!("./mkdir {}", place("c")), "it runs code of `"),
         (format!("LD_PRELOAD=./x.so mkdir {}", place("c")), "a variable is set for it"),
         (format!("LD_PRELOAD=./x.so cat file > {}", place("c")), "a variable is set for it"),

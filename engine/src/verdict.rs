@@ -527,7 +527,10 @@ pub(crate) fn standing(
     }
     let all = posed(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
     if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
-        return Err(Unfit::Unclear { what: posed.text(), why: "it may run or copy what is not in its words" });
+        return Err(Unfit::Unclear {
+            what: posed.text(),
+            why: "it may run code that is not in its words, or copy what can change",
+        });
     }
     if let Some(what) = is_told_by_variables(&all) {
         return Err(Unfit::Unclear {

@@ -81,6 +81,10 @@ fn its_permits_cover_the_same_and_nothing_beside_it() {
         ("echo x > /etc/motd", "echo y > /etc/motd", false),
         (r#"deploy "a\"] || true || [\"b""#, r#"deploy "a\"] || true || [\"b""#, true),
         (r#"deploy "a\"] || true || [\"b""#, "deploy a", false),
+        ("mkdir /etc/motd", "mkdir /etc/motd", true),
+        ("mkdir /etc/motd", "mkdir -p /etc/motd", false),
+        ("mkdir /etc/motd", "A=1 mkdir /etc/motd", false),
+        ("mkdir /etc/motd", "mkdir /etc/motd; make", false),
         ("curl https://a.example/x", "curl https://a.example/x", true),
         ("curl https://a.example/x", "curl https://b.example/x", false),
     ];
@@ -134,6 +138,8 @@ fn what_can_become_another_thing_is_for_one_call() {
         ("python3 -c 'import x'", "runs code that is not in its words"),
         ("deploy; make all", "run code that is not in its words"),
         ("make all", "run code that is not in its words"),
+        ("cp x /etc/motd", "copy what can change"),
+        ("A=1 mkdir /etc/motd", "a variable is set"),
         ("git push origin main", "which remote it means"),
     ] {
         let unfit = engine.standing(&ask(&engine, script, &home()), &yes(Lasts::Always), &GIVEN);
