@@ -196,6 +196,39 @@ fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
     assert_eq!(setting(&world, "user.name") + &setting(&world, "core.hooksPath"), "Ada");
 }
 
+/// What a person has committed can be read from the repository, so no mask keeps git from it. All else of such a name stays masked.
+#[test]
+fn a_key_that_is_committed_is_no_secret() {
+    let world = world();
+    fs::create_dir(world.path("work/t")).expect("a directory");
+    world.write("work/t/server.key", "-----BEGIN PRIVATE KEY-----\nfor tests\n-----END PRIVATE KEY-----\n");
+    let add = "git add -A && git -c user.name=P -c user.email=p@example.com commit -qm 'Add a key'";
+    let ended = Ended::of(Command::new("sh").args(["-c", add]).current_dir(world.workspace()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    world.write("work/t/other.key", "-----BEGIN PRIVATE KEY-----\nof a person\n-----END PRIVATE KEY-----\n");
+    world.write("work/.gitignore", "other.key\n");
+    for (command, printed) in [
+        ("git status --short", "?? .gitignore\n"),
+        ("wc -l < t/server.key", "3\n"),
+        ("git add -A && git -c user.name=A -c user.email=a@b.c commit -qam b && git stash list | wc -l", "0\n"),
+    ] {
+        let verdict = Ended::of(world.palisade().args(["check", command]));
+        assert_eq!(verdict.code, Some(0), "{command}: {verdict:?}");
+        let ended = world.run(command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), printed), "{command}: {ended:?}");
+    }
+    let ended = world.run("wc -l < t/other.key");
+    assert_eq!(ended.code, Some(126), "{ended:?}");
+    // Who is given the names one by one meets an error at that file alone.
+    let ended = world.run("find t -name '*.key' | sort | xargs wc -l");
+    assert!(
+        ended.stdout.contains("3 t/server.key") && ended.stderr.contains("t/other.key: Permission denied"),
+        "{ended:?}"
+    );
+    let ended = world.run("git config alias.a log; git config core.hooksPath h && git config core.hooksPath");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "h\n"), "{ended:?}");
+}
+
 /// In one session git sees at once what it has set, and what a person changes meanwhile.
 #[test]
 fn a_session_sees_what_it_has_set_for_itself() {

@@ -16,8 +16,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_engine::{
-    AbsolutePath, Engine, Facts, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session, Transport,
-    is_installed, makes_links, remotes, says_offline, writes_module,
+    AbsolutePath, Engine, Facts, FileAction, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session,
+    Transport, is_installed, makes_links, remotes, says_offline, writes_module,
 };
 use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
@@ -217,8 +217,13 @@ impl Surroundings {
                 }
                 if looks
                     && !links
-                    && (is_public(command, index, &path, engine, &sight.steps)
-                        || self.is_own(occasion, command, index, &path, engine))
+                    && (is_public(command, index, &path, engine, &sight.steps, &|objects| {
+                        let path = objects.to_str().and_then(AbsolutePath::new);
+                        path.is_some_and(|path| {
+                            path.is_within(&self.workspace)
+                                && engine.permissions(&facts).permits(FileAction::Read, &path)
+                        })
+                    }) || self.is_own(occasion, command, index, &path, engine))
                 {
                     facts.public.insert(path.clone());
                 }
@@ -293,6 +298,29 @@ impl Surroundings {
     /// its name, size and times opens nothing.
     fn is_masked(&self, occasion: &Occasion, path: &AbsolutePath, engine: &Engine) -> bool {
         is_held(&occasion.session) && path.is_within(&self.workspace) && is_named_like_a_secret(path, engine)
+    }
+
+    /// Leaves the reading of files that masks cover to the kernel: a program that another one has started meets an error there, and not the
+    /// file.
+    pub(crate) fn leave_to_masks(
+        &self,
+        occasion: &Occasion,
+        inventory: &Inventory,
+        engine: &Engine,
+        facts: &mut Facts,
+    ) {
+        let effects = inventory.commands().iter().flat_map(|command| {
+            let effects = command.effects.iter().enumerate();
+            effects.filter(|(_, effect)| effect.kind == EffectKind::Read).map(|(index, _)| (command.id, index))
+        });
+        let masked: Vec<_> = effects
+            .filter(|effect| {
+                facts.paths.get(effect).is_some_and(|path| {
+                    self.is_masked(occasion, path, engine) && Path::new(path.as_str()).symlink_metadata().is_ok()
+                })
+            })
+            .collect();
+        facts.inert.extend(masked);
     }
 
     /// What the files of a project tell of the commands that stand in it.
@@ -608,7 +636,14 @@ fn imports_nothing(command: &Command, effect: usize, directory: &AbsolutePath, s
 
 /// Whether an effect reads a file that is named like key material and holds none, as masks take it ([`public_content`]). npm's settings
 /// may be changed as well.
-fn is_public(command: &Command, effect: usize, path: &AbsolutePath, engine: &Engine, steps: &Steps) -> bool {
+fn is_public(
+    command: &Command,
+    effect: usize,
+    path: &AbsolutePath,
+    engine: &Engine,
+    steps: &Steps,
+    may_read: &dyn Fn(&Path) -> bool,
+) -> bool {
     let is_about_it = |effect: &Effect| {
         !effect.tree
             && (effect.kind == EffectKind::Read
@@ -616,7 +651,7 @@ fn is_public(command: &Command, effect: usize, path: &AbsolutePath, engine: &Eng
     };
     command.effects.get(effect).is_some_and(is_about_it)
         && is_named_like_a_secret(path, engine)
-        && public_content(&steps.seen(Path::new(path.as_str()))).1
+        && public_content(&steps.seen(Path::new(path.as_str())), may_read).1
 }
 
 /// Whether an effect is on an operand of which a command shows no more than the directory tells.

@@ -7,7 +7,7 @@ use palisade_engine::{AbsolutePath, may_change_settings};
 use palisade_grammar::{Command, Effect, EffectKind};
 
 use super::{Occasion, Surroundings, is_held, repository};
-use crate::sandbox::git_config::{Around, Change, refuses};
+use crate::sandbox::git_config::{Around, Change, may_be_kept, refuses};
 use crate::sandbox::names::is_beyond;
 
 /// Whether an effect is a change of a repository's settings that the text is not judged by, and that the guard does not surely
@@ -26,8 +26,11 @@ pub(super) fn are_left_to_the_guard(
     if !held || !may_change && !writes_settings(command, effect) {
         return may_change;
     }
-    let file = directory.and_then(repository::settings);
-    let Some((file, changes)) = file.zip(changes(command)) else { return may_change };
+    let Some(changes) = changes(command) else { return may_change };
+    // Where an earlier command of the script may have led elsewhere, the guard alone sees the repository.
+    let Some(file) = directory.and_then(repository::settings) else {
+        return may_change || may_be_kept(&changes) && is_no_gain();
+    };
     let earlier = &surroundings.earlier;
     let own = is_no_gain().then(|| earlier.own_settings()).flatten();
     let around = Around {

@@ -583,6 +583,10 @@ impl Guard {
         for command in inventory.commands().iter().filter(|command| goes_offline(command, asked.execution)) {
             facts.told.entry(command.id).or_default().installed = true;
         }
+        // A tree that holds masked names is read but for those, by whoever is given the names one by one as well.
+        if above.is_some() && engine.is_no_gain(&facts) {
+            self.desk.surroundings.leave_to_masks(occasion, inventory, engine, &mut facts);
+        }
         facts.started_by = above;
         facts.at_execve = Some(seen);
         facts

@@ -328,10 +328,11 @@ fn write(config: &mut Config, name: &str, had: &[Option<String>], has: &[Option<
 /// by itself at its `execve`, and it leads to no host. A person's yes to a push is to where that leads, and must not be led elsewhere
 /// meanwhile. `value`: none for a setting without one. `all`: the settings that it is to be among, or none if it is to go.
 fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> bool {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 20] = [
         "branch.*.merge",
         "branch.*.rebase",
         "branch.*.remote",
+        "commit.gpgsign",
         "core.hookspath",
         "diff.guitool",
         "diff.tool",
@@ -339,12 +340,15 @@ fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> b
         "filter.*.process",
         "filter.*.required",
         "filter.*.smudge",
+        "gpg.format",
         "merge.guitool",
         "merge.tool",
         "remote.*.fetch",
         "remote.*.prune",
         "remote.*.tagopt",
         "remote.*.url",
+        "tag.gpgsign",
+        "user.signingkey",
     ];
     let general = general(name);
     let Some(value) = value.filter(|value| !value.chars().any(char::is_control)) else { return false };
@@ -361,6 +365,26 @@ fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> b
     let is_listed = NAMES.binary_search(&general.as_str()).is_ok() || is_harmless(name, value);
     let is_plain = !name.starts_with("remote.") || has_plain_name(name);
     is_listed && is_plain && all.is_none_or(leads_nowhere)
+}
+
+/// Whether sessions can have these changes for themselves, whatever the repository is.
+pub(crate) fn may_be_kept(changes: &[Change]) -> bool {
+    let has = |change: &Change| match change {
+        Change::Set(name, value) => {
+            // Sections and last names are the same in capitals.
+            let parts = name.split_once('.').map(|(section, rest)| (section, rest.rsplit_once('.')));
+            let name = match parts {
+                Some((section, Some((middle, last)))) => {
+                    format!("{}.{middle}.{}", section.to_ascii_lowercase(), last.to_ascii_lowercase())
+                }
+                _ => name.to_ascii_lowercase(),
+            };
+            let all = Settings::from([(name.clone(), vec![Some(value.clone())])]);
+            is_for_sessions(&name, Some(value), Some(&all))
+        }
+        Change::Remove(_) => false,
+    };
+    changes.iter().all(has)
 }
 
 /// Whether other files are read for what stands in a text.

@@ -24,6 +24,7 @@ use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permis
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
+use super::committed;
 use super::earlier::Earlier;
 use super::plan::{Cover, Hole, Mask, Rights, rights};
 use super::still;
@@ -350,12 +351,17 @@ impl Search<'_> {
             || self.roots.keys().any(|root| Path::new(root.as_str()).starts_with(place))
     }
 
-    /// A file that holds certificates and no key keeps nothing secret.
+    /// A file that holds certificates and no key keeps nothing secret, nor does one that can be read from its repository.
     fn is_public(&mut self, place: &Path) -> bool {
         if self.certificates >= MAX_CERTIFICATES_READ {
             return false;
         }
-        let (read, public) = public_content(place);
+        let (begun, permissions) = (&self.begun, &self.permissions);
+        let (read, public) = public_content(place, &|objects| {
+            let path = objects.to_str().and_then(AbsolutePath::new);
+            begun.iter().any(|root| objects.starts_with(root))
+                && path.is_some_and(|path| permissions.permits(FileAction::Read, &path))
+        });
         self.certificates += read;
         public
     }
@@ -538,9 +544,9 @@ pub(super) fn make(directory: &Path) -> bool {
     matches!(made, Ok(()) | Err(Errno::EXIST | Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
-/// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates and no private key, or npm's
-/// settings without a credential.
-pub(crate) fn public_content(place: &Path) -> (u64, bool) {
+/// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates and no private key, npm's
+/// settings without a credential, or what its repository holds as well, where `may_read` is true for a repository's objects.
+pub(crate) fn public_content(place: &Path, may_read: &dyn Fn(&Path) -> bool) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let is_npm = place.file_name().is_some_and(|name| name == NPM_SETTINGS);
     let file = match openat(CWD, place, flags, Mode::empty()) {
@@ -557,6 +563,9 @@ pub(crate) fn public_content(place: &Path) -> (u64, bool) {
     }
     let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let text = String::from_utf8_lossy(&bytes);
+    if read <= MAX_CERTIFICATES && committed::has(place, &bytes, may_read) {
+        return (read, true);
+    }
     if is_npm {
         return (read, read <= MAX_CERTIFICATES && !text.split(['\n', '\r']).any(is_npm_credential));
     }
@@ -720,7 +729,7 @@ mod tests {
     fn settings_of_npm_are_secret_where_they_give_a_credential() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join(NPM_SETTINGS);
-        assert!(public_content(&place).1, "what is not there");
+        assert!(public_content(&place, &|_| false).1, "what is not there");
         for (text, public) in [
             ("", true),
             ("registry=https://registry.example.com/\nsave-exact = true\n@x:registry=https://r.example.com\n", true),
@@ -737,10 +746,10 @@ mod tests {
             ("; a comment\n# _auth=\n", true),
         ] {
             std::fs::write(&place, text).unwrap();
-            assert_eq!(public_content(&place).1, public, "{text}");
+            assert_eq!(public_content(&place, &|_| false).1, public, "{text}");
         }
         std::fs::write(directory.path().join("x.pem"), "registry=x\n").unwrap();
-        assert!(!public_content(&directory.path().join("x.pem")).1);
+        assert!(!public_content(&directory.path().join("x.pem"), &|_| false).1);
     }
 
     #[test]

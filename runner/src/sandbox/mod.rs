@@ -13,6 +13,7 @@
 //! Not decided here: what a plan should hold (`plan.rs` and the engine), and which variables a child sees (`environment.rs`).
 
 mod call;
+mod committed;
 mod connect;
 mod disk;
 pub mod earlier;

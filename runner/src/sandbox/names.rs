@@ -345,7 +345,9 @@ impl Names {
             return None;
         }
         // npm may write a token into the file later, and the watch does not see writes.
-        let is_public = || !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place).1;
+        let is_public = || {
+            !place.ends_with(masks::NPM_SETTINGS) && masks::public_content(place, &|objects| self.may_read(objects)).1
+        };
         if cover == Cover::Hidden && !is_directory && is_public() {
             return None;
         }
@@ -427,6 +429,13 @@ impl Names {
         if let Err(error) = self.earlier.add_settings(file, set, unset) {
             tracing::warn!(%error, "what git has set is not remembered: later commands cannot take it back");
         }
+    }
+
+    /// Whether a session may read what lies there.
+    fn may_read(&self, place: &Path) -> bool {
+        let path = place.to_str().and_then(AbsolutePath::new);
+        self.root_of(place).is_some()
+            && path.is_some_and(|path| self.engine.permissions(&self.facts).permits(FileAction::Read, &path))
     }
 
     /// Whether the session has made this file, which has a name that policy forbids.
