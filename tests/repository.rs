@@ -3,6 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
+use crate::serve::Server;
+use crate::support::people::call;
 use crate::support::world::{Ended, World};
 
 /// A world whose workspace is a repository with one commit.
@@ -194,6 +198,35 @@ fn what_would_mislead_a_persons_git_is_for_sessions_alone() {
     let ended = world.run("git config user.name Ada && git config core.hooksPath");
     assert!(ended.stdout == "hooks\n" && ended.stderr.is_empty(), "{ended:?}");
     assert_eq!(setting(&world, "user.name") + &setting(&world, "core.hooksPath"), "Ada");
+}
+
+/// Two sessions, and a person meanwhile: each sees at its next command what the others have set, and nobody takes away what is not theirs.
+#[test]
+fn sessions_see_what_others_have_set() {
+    let world = world();
+    let mut server = Server::start_with(&world, &[]);
+    let open = |server: &mut Server| call(server, "session_open", &json!({}))["session"].clone();
+    let (one, other) = (open(&mut server), open(&mut server));
+    let exec = |server: &mut Server, session: &Value, command: &str| {
+        let ran = call(server, "exec", &json!({ "command": command, "session": session }));
+        assert_eq!(ran["exit_code"], 0, "{command}: {ran}");
+        ran["stdout"].as_str().unwrap_or_default().to_owned()
+    };
+    exec(&mut server, &other, "git config user.name Ada");
+    exec(&mut server, &one, "git init -q --bare hub.git && git remote add hub ./hub.git");
+    assert_eq!(exec(&mut server, &other, "git remote | xargs"), "hub up\n");
+    exec(&mut server, &other, "git config user.email ada@example.com && git config core.hooksPath hooks");
+    assert_eq!(exec(&mut server, &one, "git config core.hooksPath && git remote | xargs"), "hooks\nhub up\n");
+    exec(&mut server, &one, "git remote remove hub && git config --unset core.hooksPath && git config user.name Bea");
+    assert_eq!(exec(&mut server, &one, "git config user.name && git remote"), "Bea\nup\n");
+    // In place, as an editor may write.
+    let file = world.path("work/.git/config");
+    let text = fs::read_to_string(&file).expect("a file").replace("Bea", "Cleo");
+    fs::write(&file, text).expect("a file");
+    for session in [&one, &other] {
+        assert_eq!(exec(&mut server, session, "git config user.name && git remote"), "Cleo\nup\n");
+    }
+    assert_eq!(setting(&world, "user.email"), "ada@example.com");
 }
 
 /// What a person has committed can be read from the repository, so no mask keeps git from it. All else of such a name stays masked.

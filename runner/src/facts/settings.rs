@@ -37,6 +37,7 @@ pub(super) fn are_left_to_the_guard(
         is_beyond: &|place| is_beyond(&occasion.scratch, place),
         is_of_session: &|name, value| earlier.has_set(&file, name, value),
         own: own.as_ref(),
+        sees_own: true,
     };
     refuses(&file, &changes, &around).map_or(may_change, |refused| !refused)
 }

@@ -104,7 +104,8 @@ pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Resul
                 open.sync_data()
             };
             save(&mut open).map_err(super::execution::number)?;
-            if !own.is_empty() {
+            // Also where none is left: the session goes on to see the other file.
+            if around.sees_own || !own.is_empty() {
                 shown(&own, &merged.text)?;
             }
             Taken::Over(merged.difference)
@@ -130,10 +131,11 @@ fn present(place: &Path) -> Result<(OwnedFd, Vec<u8>), c_int> {
 }
 
 /// The file that sessions see in the place of a repository's settings, made anew: its name in the directory of the store. None if sessions
-/// have set nothing there for themselves, or what they have set cannot be read: then they see the repository's own.
-pub(super) fn shown(store: &Store, place: &Path) -> Option<String> {
+/// have set nothing there for themselves, or what they have set cannot be read: then they see the repository's own. `seen_before`: a session sees
+/// such a file already, and goes on to do so where nothing is left in it of its own.
+pub(super) fn shown(store: &Store, place: &Path, seen_before: bool) -> Option<String> {
     let _changing = Store::changing();
-    let own = Some(store.of(place)).filter(|own| !own.is_empty())?;
+    let own = Some(store.of(place)).filter(|own| seen_before || !own.is_empty())?;
     let (_, present) = present(place).ok()?;
     let text = seen(&present, &own).ok().flatten()?;
     store.show(place, &text).ok()
@@ -154,6 +156,8 @@ pub(crate) struct Around<'a> {
     pub(crate) is_of_session: &'a dyn Fn(&str, &str) -> bool,
     /// Where settings for sessions alone are kept, if sessions may have some.
     pub(crate) own: Option<&'a Store>,
+    /// Whether git sees those. A session that was there before another one set them does not.
+    pub(crate) sees_own: bool,
 }
 
 impl Around<'_> {
@@ -249,10 +253,10 @@ fn judged(present: &[u8], own: &OwnSettings, written: &[u8], around: &Around<'_>
         return Ok(None);
     }
     let (before, after) = (settings_of(present)?, settings_of(written)?);
-    let over = own.over(&before);
-    let seen: Settings = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
-    let names: BTreeSet<&String> = seen.keys().chain(after.keys()).collect();
-    let differ = names.into_iter().filter(|name| values(&seen, name) != values(&after, name));
+    let over = if around.sees_own { own.over(&before) } else { Settings::new() };
+    let base: Settings = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
+    let names: BTreeSet<&String> = base.keys().chain(after.keys()).collect();
+    let differ = names.into_iter().filter(|name| values(&base, name) != values(&after, name));
     let changed: Settings = differ.map(|name| (name.clone(), values(&after, name).to_vec())).collect();
     if !changed.keys().any(|name| own.is_about(name))
         && let Some(changed) = with(present, &changed)?
@@ -272,13 +276,9 @@ fn judged(present: &[u8], own: &OwnSettings, written: &[u8], around: &Around<'_>
     }
     let Some(own) = own.clone().with(&before, &changed) else { return Ok(None) };
     // What git reads of it is what it wrote, or the file is not made.
-    let as_written = seen_text_is(present, &own, &after)?;
+    let Some(text) = seen(present, &own)? else { return Ok(None) };
+    let as_written = !around.sees_own || settings_of(&text)? == after;
     Ok(as_written.then_some(Outcome::Kept(own)))
-}
-
-fn seen_text_is(present: &[u8], own: &OwnSettings, expected: &Settings) -> io::Result<bool> {
-    let Some(text) = seen(present, own)? else { return Ok(false) };
-    Ok(settings_of(&text)? == *expected)
 }
 
 /// A repository's text as sessions see it; none if it cannot be made.
@@ -721,6 +721,7 @@ mod tests {
             is_beyond: &|path| !path.starts_with("/w"),
             is_of_session: &|name, value| of_session.contains(&(name, value)),
             own: None,
+            sees_own: false,
         };
         let merged = merged(present.as_bytes(), written.as_bytes(), &around).unwrap();
         merged.map(|merged| String::from_utf8(merged.text).unwrap())
@@ -859,16 +860,34 @@ mod tests {
 
     /// What sessions see after git has written a text for them, of a repository with the present settings.
     fn kept_of(present: &str, own: &OwnSettings, written: &str) -> Option<OwnSettings> {
-        let place = tempfile::tempdir().unwrap();
-        let store = Earlier::in_directory(place.path()).own_settings();
-        let around = Around { is_beyond: &|_| false, is_of_session: &|_, _| false, own: Some(store.as_ref().unwrap()) };
-        match judged(present.as_bytes(), own, written.as_bytes(), &around).unwrap()? {
+        match outcome_of(present, own, written, true)? {
             Outcome::Kept(own) => Some(own),
             Outcome::Over(merged) => {
                 assert_ne!(merged.text, present.as_bytes(), "nothing has changed: {written}");
                 None
             }
         }
+    }
+
+    fn outcome_of(present: &str, own: &OwnSettings, written: &str, sees_own: bool) -> Option<Outcome> {
+        let place = tempfile::tempdir().unwrap();
+        let store = Earlier::in_directory(place.path()).own_settings().unwrap();
+        let around = Around { is_beyond: &|_| false, is_of_session: &|_, _| false, own: Some(&store), sees_own };
+        judged(present.as_bytes(), own, written.as_bytes(), &around).unwrap()
+    }
+
+    /// What one session has set for itself another one that does not see it leaves alone.
+    #[test]
+    fn who_does_not_see_a_setting_does_not_take_it_away() {
+        let hub = format!("{PRESENT}[remote \"hub\"]\n\turl = ./hub\n");
+        let own = kept_of(PRESENT, &OwnSettings::default(), &hub).unwrap();
+        let named = format!("{PRESENT}[user]\n\tname = Ada\n");
+        assert!(matches!(outcome_of(PRESENT, &own, &named, false), Some(Outcome::Over(_))));
+        let hooks = format!("{PRESENT}[core]\n\thooksPath = hooks\n");
+        let Some(Outcome::Kept(both)) = outcome_of(PRESENT, &own, &hooks, false) else { panic!("it is kept") };
+        let seen = seen(PRESENT.as_bytes(), &both).unwrap().unwrap();
+        let seen = settings_of(&seen).unwrap();
+        assert!(seen.contains_key("core.hookspath") && seen.contains_key("remote.hub.url"), "{seen:?}");
     }
 
     #[test]
@@ -1000,7 +1019,7 @@ mod tests {
         // Nor is what a person has set taken away, or what they push sent elsewhere.
         assert_eq!(merge(&PRESENT.replace("\teditor = vim\n", "")), None);
         assert_eq!(merge(&PRESENT.replace("example.com/a", "example.com/b")), None);
-        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true, own: None };
+        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| true, own: None, sees_own: false };
         assert!(merged(PRESENT.as_bytes(), b"[core\n", &around).is_err());
     }
 }

@@ -277,6 +277,7 @@ impl Guard {
             is_beyond: &|path| names.is_beyond(path),
             is_of_session: &|name, value| names.has_set(place, name, value),
             own: names.own_settings(),
+            sees_own: names.sees_own_settings(place),
         };
         let taken = if is_git { git_config::take_over(call.thread, place, &around) } else { Err(libc::EACCES) };
         let taken = taken.and_then(|taken| match taken {

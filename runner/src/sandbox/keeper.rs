@@ -76,6 +76,7 @@ impl Keeper {
     /// at its start has just been made.
     pub(crate) fn catch_up(&self) {
         lock().catch_up(&self.0);
+        self.0.names.show_new_settings();
     }
 }
 

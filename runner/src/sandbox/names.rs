@@ -13,7 +13,7 @@
 //!
 //! Decided here: what becomes of a new name. Not decided here: what policy says (`palisade_engine`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::CString;
 use std::fmt;
 use std::fs::Metadata;
@@ -107,6 +107,8 @@ struct State {
     announced: HashMap<PathBuf, Announced>,
     /// Files of such names that the session has made, where they were last seen.
     own: HashMap<PathBuf, File>,
+    /// Settings of repositories in the place of which the session sees others.
+    stood_for: HashSet<PathBuf>,
 }
 
 /// The calls by which a session gives something this name, whose file has not been seen yet, oldest first.
@@ -395,19 +397,38 @@ impl Names {
         self.own_settings.as_ref().filter(|_| self.view.get().is_some())
     }
 
+    /// Whether the session sees what sessions have set for themselves in the repository with this file of settings.
+    pub(super) fn sees_own_settings(&self, place: &Path) -> bool {
+        self.state().stood_for.contains(place)
+    }
+
     /// The session has this view of the file system from now on, in which it sees what sessions have set for themselves.
     pub(super) fn has_view(&self, view: &Arc<LiveView>) {
         if self.view.set(Arc::clone(view)).is_ok() {
-            let masked: Vec<PathBuf> = self.masked().into_iter().map(|(place, _)| place).collect();
-            self.show_settings(masked.iter().map(PathBuf::as_path));
+            self.show_new_settings();
         }
+    }
+
+    /// Shows what sessions, this or others, and people have set in repositories since the last command.
+    pub(super) fn show_new_settings(&self) {
+        let Some(store) = self.own_settings() else { return };
+        let state = self.state();
+        let masked = state.masked.keys().filter(|place| git_config::is_named(place));
+        let (stood_for, others): (Vec<_>, Vec<_>) = masked.cloned().partition(|place| state.stood_for.contains(place));
+        drop(state);
+        for place in stood_for {
+            let _the_same_file = git_config::shown(store, &place, true);
+        }
+        self.show_settings(others.iter().map(PathBuf::as_path));
     }
 
     /// Shows what sessions have set for themselves in the repositories with these files of settings. Other paths may be among them.
     pub(super) fn show_settings<'a>(&self, places: impl Iterator<Item = &'a Path>) {
         let Some(store) = self.own_settings() else { return };
         for place in places.filter(|place| git_config::is_named(place)) {
-            let shown = git_config::shown(store, place).map(|name| self.stand_in(place, name));
+            // The file that was there may have gone, and what stood for it.
+            let stood = self.state().stood_for.remove(place);
+            let shown = git_config::shown(store, place, stood).map(|name| self.stand_in(place, name));
             if let Some(Err(error)) = shown {
                 tracing::warn!(%error, place = %place.display(), "a session does not see what it has set in a repository");
             }
@@ -420,8 +441,10 @@ impl Names {
     /// It cannot be put there.
     pub(super) fn stand_in(&self, place: &Path, name: String) -> io::Result<()> {
         let view = self.view.get().ok_or(ErrorKind::NotFound)?;
-        let place = CString::new(place.as_os_str().as_bytes())?;
-        enforce::stand_in(view, vec![(place, CString::new(name)?)]).map_err(io::Error::other)
+        let path = CString::new(place.as_os_str().as_bytes())?;
+        enforce::stand_in(view, vec![(path, CString::new(name)?)]).map_err(io::Error::other)?;
+        self.state().stood_for.insert(place.to_owned());
+        Ok(())
     }
 
     /// git has changed these in this file.
