@@ -884,7 +884,11 @@ mod tests {
         let named = format!("{PRESENT}[user]\n\tname = Ada\n");
         assert!(matches!(outcome_of(PRESENT, &own, &named, false), Some(Outcome::Over(_))));
         let hooks = format!("{PRESENT}[core]\n\thooksPath = hooks\n");
-        let Some(Outcome::Kept(both)) = outcome_of(PRESENT, &own, &hooks, false) else { panic!("it is kept") };
+        let kept = outcome_of(PRESENT, &own, &hooks, false).and_then(|outcome| match outcome {
+            Outcome::Kept(own) => Some(own),
+            Outcome::Over(_) => None,
+        });
+        let both = kept.unwrap();
         let seen = seen(PRESENT.as_bytes(), &both).unwrap().unwrap();
         let seen = settings_of(&seen).unwrap();
         assert!(seen.contains_key("core.hookspath") && seen.contains_key("remote.hub.url"), "{seen:?}");

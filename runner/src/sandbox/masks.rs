@@ -10,6 +10,7 @@
 //!
 //! Decided here: what is covered. Not decided here: what policy says (`palisade_engine`), and how it is done (`mounts.rs`).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -50,6 +51,9 @@ const MAX_ASKED: usize = 256;
 /// Bytes that are read to tell public certificates from keys: of one file, and of all.
 const MAX_CERTIFICATES: u64 = 1 << 20;
 const MAX_CERTIFICATES_READ: u64 = 32 << 20;
+
+/// Files that are looked for in their repositories. Others stay covered.
+const MAX_LOOKED_UP: usize = 200;
 
 /// Entries of a directory that is covered whole which are looked at for other names of the same file.
 const MAX_LINKED: usize = 1_000;
@@ -122,6 +126,7 @@ pub(super) fn by_name(
         asked: 0,
         answers: HashMap::new(),
         certificates: 0,
+        looked_up: Cell::new(0),
         complete: true,
     };
     for (root, rights) in begin {
@@ -167,6 +172,7 @@ struct Search<'a> {
     /// What must stand before names of these groups, by what is granted around them and whether it is a directory.
     answers: HashMap<(Vec<String>, u8, bool), Option<Cover>>,
     certificates: u64,
+    looked_up: Cell<usize>,
     complete: bool,
 }
 
@@ -356,10 +362,12 @@ impl Search<'_> {
         if self.certificates >= MAX_CERTIFICATES_READ {
             return false;
         }
-        let (begun, permissions) = (&self.begun, &self.permissions);
+        let (begun, permissions, looked_up) = (&self.begun, &self.permissions, &self.looked_up);
         let (read, public) = public_content(place, &|objects| {
             let path = objects.to_str().and_then(AbsolutePath::new);
-            begun.iter().any(|root| objects.starts_with(root))
+            looked_up.set(looked_up.get() + 1);
+            looked_up.get() <= MAX_LOOKED_UP
+                && begun.iter().any(|root| objects.starts_with(root))
                 && path.is_some_and(|path| permissions.permits(FileAction::Read, &path))
         });
         self.certificates += read;
