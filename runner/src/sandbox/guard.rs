@@ -407,7 +407,7 @@ impl Guard {
         let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
         match next_stop(call.thread) {
             Stop::Executed(process) => self.verify(process, steps),
-            Stop::Returned(thread) => detach(thread),
+            Stop::Returned(thread) => let_go(thread),
             Stop::Gone => {}
         }
     }
@@ -439,11 +439,11 @@ impl Guard {
         let _ = self.answer(call.id, GO_ON);
         let _ = trace(libc::PTRACE_INTERRUPT, call.thread, 0);
         match next_stop(call.thread) {
-            Stop::Returned(thread) if self.holds_only_what_it_may(thread) => detach(thread),
+            Stop::Returned(thread) if self.holds_only_what_it_may(thread) => let_go(thread),
             // Its number may have become another process's, which it holds now.
             Stop::Returned(process) | Stop::Executed(process) => {
                 kill(process);
-                while !matches!(next_stop(process), Stop::Gone) {}
+                await_end(process);
             }
             Stop::Gone => {}
         }
@@ -487,11 +487,10 @@ impl Guard {
             step.thread = process;
         }
         if may && self.judge.became(&steps) {
-            detach(process);
+            let_go(process);
         } else {
             kill(process);
-            // It is ours until its end is seen; the parent sees it as well.
-            while !matches!(next_stop(process), Stop::Gone) {}
+            await_end(process);
         }
     }
 
@@ -764,8 +763,17 @@ fn trace(request: c_uint, thread: i32, data: c_int) -> Result<(), c_int> {
     }
 }
 
-fn detach(thread: i32) {
-    let _ = trace(libc::PTRACE_DETACH, thread, 0);
+/// Lets a stopped thread go on without us.
+fn let_go(thread: i32) {
+    // It was killed where it stood: ptrace(2) calls a tracee that is not stopped ESRCH.
+    if trace(libc::PTRACE_DETACH, thread, 0).is_err() {
+        await_end(thread);
+    }
+}
+
+/// Waits for the end of what we trace and has been killed. Its parent cannot see that end before us.
+fn await_end(thread: i32) {
+    while !matches!(next_stop(thread), Stop::Gone) {}
 }
 
 /// A process that we trace, so that the number is still its own.

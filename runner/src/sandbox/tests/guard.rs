@@ -69,6 +69,27 @@ impl Judge for LosesForb {
     fn refused(&mut self, _: &Execution, _: &'static str) {}
 }
 
+/// A judge who permits everything; somebody kills `forb` while it is looked at.
+#[derive(Debug)]
+struct SeesForbKilled;
+
+impl Judge for SeesForbKilled {
+    fn launched(&mut self, _: i32) {}
+
+    fn may(&mut self, _: &[Execution]) -> bool {
+        true
+    }
+
+    fn became(&mut self, steps: &[Execution]) -> bool {
+        for step in steps.iter().filter(|step| step.file.to_string_lossy().contains("forb")) {
+            rustix::process::kill_process(rustix::process::Pid::from_raw(step.thread).unwrap(), Signal::KILL).unwrap();
+        }
+        true
+    }
+
+    fn refused(&mut self, _: &Execution, _: &'static str) {}
+}
+
 /// Attempts to run `forb`, each in a directory of its own, `$W`. Every one of them works without the guard.
 const ATTEMPTS: &[&str] = &[
     "$W/forb $W/ran",
@@ -173,6 +194,20 @@ fn what_cannot_be_followed_is_killed() {
         let _ended = finish(&process);
         assert!(output.ends_with("137\n"), "{world:?}: {output}");
         assert!(!Path::new(place.path("work")).join("ran").exists(), "{world:?}");
+    });
+}
+
+/// The kernel tells a tracer of an end before it tells the parent. A guard that does not look keeps the parent waiting.
+#[test]
+fn the_parent_of_what_is_killed_meanwhile_learns_of_it() {
+    each_world(|world| {
+        let (place, plan) = place();
+        let (output, stdout) = pipe();
+        let process = guarded(world, &plan, place.bash("./forb ran; echo $?", stdout), SeesForbKilled);
+        assert!(becomes_readable(&output), "{world:?}: its parent waits");
+        let output = read(output);
+        assert_eq!(finish(&process), Ending::Exited(0), "{world:?}");
+        assert!(output.ends_with("137\n"), "{world:?}: {output}");
     });
 }
 
