@@ -8,6 +8,7 @@
 //! code may run, nothing is gained by that: what it writes could go into a file and be run from there. Elsewhere this is not asked.
 
 use std::collections::HashSet;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -30,7 +31,7 @@ impl Pipes {
             Ok(descriptors) => descriptors,
             Err(error) => {
                 // Who is gone executes nothing.
-                self.lost |= error.kind() != std::io::ErrorKind::NotFound;
+                self.lost |= error.kind() != ErrorKind::NotFound;
                 return;
             }
         };
@@ -39,7 +40,15 @@ impl Pipes {
                 self.lost = true;
                 return;
             };
-            let Some(pipe) = number(&descriptor.path()) else { continue };
+            let pipe = match number(&descriptor.path()) {
+                Ok(Some(pipe)) => pipe,
+                Ok(None) => continue,
+                Err(error) => {
+                    // Closed meanwhile by another thread, or not to be seen.
+                    self.lost |= error.kind() != ErrorKind::NotFound;
+                    continue;
+                }
+            };
             if self.written.contains(&pipe) || !is_writable(thread, &descriptor.file_name().to_string_lossy()) {
                 continue;
             }
@@ -59,13 +68,14 @@ impl Pipes {
 
 /// The number of the pipe that a process reads from; none for a pipe with a name, and for anything else.
 pub(super) fn input(thread: i32) -> Option<u64> {
-    number(Path::new(&format!("/proc/{thread}/fd/0")))
+    number(Path::new(&format!("/proc/{thread}/fd/0"))).ok().flatten()
 }
 
 /// A link to a pipe without a name reads `pipe:[NUMBER]` (proc_pid_fd(5)).
-fn number(descriptor: &Path) -> Option<u64> {
-    let target = std::fs::read_link(descriptor).ok()?;
-    target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()
+fn number(descriptor: &Path) -> io::Result<Option<u64>> {
+    let target = std::fs::read_link(descriptor)?;
+    let number = target.to_str().and_then(|target| target.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok());
+    Ok(number)
 }
 
 /// Whether a descriptor can be written to, by the octal flags in `fdinfo` (proc_pid_fdinfo(5)). One that cannot be looked at counts as such.
@@ -89,14 +99,14 @@ mod tests {
     fn a_pipe_is_written_to_by_who_has_the_end_for_it() {
         let own = i32::try_from(std::process::id()).unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
-        let pipe = number(Path::new(&format!("/proc/self/fd/{}", reader.as_raw_fd()))).unwrap();
+        let pipe = number(Path::new(&format!("/proc/self/fd/{}", reader.as_raw_fd()))).unwrap().unwrap();
         let mut pipes = Pipes::default();
         assert!(pipes.is_untouched(pipe));
         drop(writer);
         pipes.note(own);
         assert!(pipes.is_untouched(pipe), "the end for reading alone");
         let (reader, writer) = std::io::pipe().unwrap();
-        let pipe = number(Path::new(&format!("/proc/self/fd/{}", reader.as_raw_fd()))).unwrap();
+        let pipe = number(Path::new(&format!("/proc/self/fd/{}", reader.as_raw_fd()))).unwrap().unwrap();
         pipes.note(own);
         drop(writer);
         assert!(!pipes.is_untouched(pipe), "as long as the session lives");
