@@ -229,6 +229,26 @@ fn sessions_see_what_others_have_set() {
     assert_eq!(setting(&world, "user.email"), "ada@example.com");
 }
 
+/// git's directory cannot be removed, since a part of it is kept. So it is not emptied half-way either.
+#[test]
+fn a_persons_repository_is_not_half_removed() {
+    let world = world();
+    world.write("work/Makefile", "clean:\n\trm -rf .git\n");
+    for command in ["rm -rf .git && git init -q", "rm -r .git", "mv .git saved", "make -s clean"] {
+        let ended = world.run(command);
+        assert!(ended.code != Some(0) && ended.stderr.contains("no-hook-changes-below"), "{command}: {ended:?}");
+        let log = Ended::of(Command::new("git").args(["log", "--oneline"]).current_dir(world.workspace()));
+        assert!(log.code == Some(0) && log.stdout.lines().count() == 1, "{command}: {log:?}");
+    }
+    // What a session has made goes as a whole.
+    let ended = world.run("git init -q own && git -C own commit --allow-empty -qm x; rm -rf own && ls");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Makefile\na\n"), "{ended:?}");
+    let ended = world.run("git clone -q . copy");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = world.run("rm -rf copy/.git && rm -rf copy && ls");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Makefile\na\n"), "{ended:?}");
+}
+
 /// What a person has committed can be read from the repository, so no mask keeps git from it. All else of such a name stays masked.
 #[test]
 fn a_key_that_is_committed_is_no_secret() {

@@ -141,6 +141,7 @@ impl Occasion {
             below: _,
             inert: _,
             public,
+            kept_inside: _,
             no_options: _,
             directories: _,
             told: _,

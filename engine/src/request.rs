@@ -437,10 +437,14 @@ impl<'a> Asker<'a> {
         let written = files.written.as_deref().unwrap_or_default();
         let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| {
             let shown = path.map_or(written, AbsolutePath::as_str);
+            // Own code that removed it would fail half-way as well, and nobody wants that.
+            let goes_whole = files.action == FileAction::Delete
+                && files.tree
+                && path.is_some_and(|path| self.facts.kept_inside.contains(path));
             draft(
                 files.action.as_str(),
                 shown,
-                self.path_body(path, reach, (&files.program, files.spawned), directory, true),
+                self.path_body(path, reach, (&files.program, files.spawned), directory, !goes_whole),
             )
         };
         if files.paths.is_empty() {

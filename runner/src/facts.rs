@@ -251,6 +251,10 @@ impl Surroundings {
                 {
                     facts.inert.insert((command.id, index));
                 }
+                let is_removed = command.effects.get(index).is_some_and(|effect| effect.kind == EffectKind::Delete);
+                if held && looks && !links && is_tree && is_removed && self.keeps_part_of(occasion, &path) {
+                    facts.kept_inside.insert(path.clone());
+                }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
                     continue; // a link that is found is opened through, wherever it leads
                 }
@@ -292,6 +296,21 @@ impl Surroundings {
             && path.is_within(&self.workspace)
             && is_named_like_a_secret(path, engine)
             && (is_made() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
+    }
+
+    /// Whether the kernel would keep a part of a directory from being removed: the settings or hooks of a repository that no session has
+    /// made.
+    fn keeps_part_of(&self, occasion: &Occasion, path: &AbsolutePath) -> bool {
+        let place = Path::new(path.as_str());
+        let git = if path.name() == ".git" { place.to_owned() } else { place.join(".git") };
+        let is_directory = git.symlink_metadata().is_ok_and(|about| about.is_dir());
+        let config = git.join("config");
+        let is_of_workspace = git.parent() == Some(Path::new(self.workspace.as_str()));
+        let is_of_session = || {
+            (!is_of_workspace && self.earlier.has(&config))
+                || occasion.shell.is_some_and(|shell| is_own(shell, &config))
+        };
+        path.is_within(&self.workspace) && is_directory && config.symlink_metadata().is_ok() && !is_of_session()
     }
 
     /// Whether the kernel keeps programs from what this file of the workspace holds, which is named like key material. Who only asks for

@@ -70,7 +70,7 @@ impl Earlier {
     }
 
     /// Whether a session has made what lies there, not long ago, and nobody has changed it since.
-    pub(super) fn has(&self, place: &Path) -> bool {
+    pub(crate) fn has(&self, place: &Path) -> bool {
         self.has_mark(|| is_new(place).then(|| found(place)).flatten())
     }
 
