@@ -179,7 +179,7 @@ impl Engine {
         verdict::stands(&self.bundle, &self.vocabulary, question, standing, call)
     }
 
-    /// The permit by which this person's yes to a session at a target holds, of which `report` says what is asked.
+    /// Makes the permit that remembers this person's yes to a session at a target. `report` is the decision that asked for the yes.
     ///
     /// # Errors
     /// Nothing tells that the same target stands there the next time, or policy wants the yes of several people.

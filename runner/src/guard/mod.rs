@@ -583,7 +583,7 @@ impl Guard {
         for command in inventory.commands().iter().filter(|command| goes_offline(command, asked.execution)) {
             facts.told.entry(command.id).or_default().installed = true;
         }
-        // A tree that holds masked names is read but for those, by whoever is given the names one by one as well.
+        // `grep -r` meets an error at a masked file and reads the rest. A program that gets the names as words (`xargs grep`) does the same.
         if above.is_some() && engine.is_no_gain(&facts) {
             self.desk.surroundings.leave_to_masks(occasion, inventory, engine, &mut facts);
         }
@@ -736,7 +736,7 @@ impl Judge for Guard {
                 cwd: last.cwd.clone(),
                 approved: step.approved,
                 pipe,
-                // With nobody at the other end it has been judged with nobody.
+                // It was judged as if no program wrote to this pipe. Once one can, it is judged again.
                 crowd: AtomicUsize::new(if is_untouched { usize::MAX } else { step.crowd }),
             }));
         }

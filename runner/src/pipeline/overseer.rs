@@ -389,7 +389,7 @@ impl Pipeline {
         Approval { roles: self.settings.people.roles(&user), user, via, lasts }
     }
 
-    /// The no to somebody who may not see what happens here, in words for what they wanted.
+    /// The refusal for a person who may not look at what happens here. It names what the person wanted to do.
     fn observed(&self, person: &Approval, wanted: &str) -> Option<Answer<Redacted>> {
         let authority = self.oversees(person, &Oversight::Observe);
         (!authority.allowed).then(|| self.refused(wanted, person, &authority))
@@ -414,7 +414,7 @@ impl Pipeline {
         about.is_some_and(|about| self.may_approve(&about, person).allowed)
     }
 
-    /// The no to somebody whom a policy forbids to approve this request: in that policy's words, not for want of a permit to look.
+    /// The refusal for a person whom a policy forbids to approve this request. It gives that policy's reason.
     fn forbidden(&self, id: &str, person: &Approval) -> Option<Answer<Redacted>> {
         let about = id.parse().ok().and_then(|id| self.approvals().about(id, Instant::now()))?;
         let authority = self.may_approve(&about, person);

@@ -576,8 +576,8 @@ impl Names {
         new.may_take(place, kind).then_some(new)
     }
 
-    /// Whether a person may work in this directory as the top of something: the workspace, and what was granted. In a
-    /// repository that git is about to make nobody does.
+    /// Whether a person may work in this directory as the top of something: the workspace, and what was granted. A repository that git is
+    /// about to make is no such directory.
     fn is_root(&self, directory: &Path) -> bool {
         if self.beyond.new.as_ref().is_some_and(|new| new.is_repository(directory)) {
             return false;

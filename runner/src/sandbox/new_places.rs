@@ -160,7 +160,7 @@ impl Drop for NewPlaces {
 }
 
 impl Place {
-    /// Leaves alone what somebody has filled, or put in its place.
+    /// Removes the place if it is still empty. If somebody has filled it, or put something else there, it stays.
     fn remove_if_empty(&self) {
         let Ok(about) = self.file.metadata() else { return };
         let there = statat(&self.above, &self.name, AtFlags::SYMLINK_NOFOLLOW);
