@@ -240,6 +240,11 @@ fn a_persons_repository_is_not_half_removed() {
         let log = Ended::of(Command::new("git").args(["log", "--oneline"]).current_dir(world.workspace()));
         assert!(log.code == Some(0) && log.stdout.lines().count() == 1, "{command}: {log:?}");
     }
+    // What finds its files below a directory leaves the directory alone.
+    for command in ["find . -name '*.pyc' -delete", "git stash -q -u && git stash pop -q && git clean -fdqn"] {
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    }
     // What a session has made goes as a whole.
     let ended = world.run("git init -q own && git -C own commit --allow-empty -qm x; rm -rf own && ls");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "Makefile\na\n"), "{ended:?}");

@@ -251,8 +251,8 @@ impl Surroundings {
                 {
                     facts.inert.insert((command.id, index));
                 }
-                let is_removed = command.effects.get(index).is_some_and(|effect| effect.kind == EffectKind::Delete);
-                if held && looks && !links && is_tree && is_removed && self.keeps_part_of(occasion, &path) {
+                let goes = is_tree && removes_what_it_names(command, index);
+                if held && looks && !links && goes && self.keeps_part_of(occasion, &path) {
                     facts.kept_inside.insert(path.clone());
                 }
                 if opens_what_is_found(command, index) && below.as_ref().is_none_or(|below| below.links) {
@@ -731,6 +731,12 @@ fn opens_what_is_found(command: &Command, effect: usize) -> bool {
     let Some(effect) = command.effects.get(effect) else { return false };
     let found = |word: &Word| matches!(word.value, Value::Below(_)) && word.span == effect.target.span;
     effect.kind != EffectKind::Delete && command.argv.iter().any(found)
+}
+
+/// Whether a program removes all of what it is given. Others (`find -delete`, `git clean`) remove what they find below it.
+fn removes_what_it_names(command: &Command, effect: usize) -> bool {
+    let is_removed = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Delete);
+    is_removed && command.invocation.words.first().is_some_and(|name| name == "rm" || name == "mv")
 }
 
 /// Whether a process of this user without any capability gets into the directory: it may search every directory on the
