@@ -119,8 +119,16 @@ fn held_by(root: &Path) -> u64 {
 fn count(directory: &OwnedFd, depth: usize, left: &mut usize) -> Option<u64> {
     let depth = depth.checked_sub(1)?;
     let mut bytes = 0_u64;
-    for entry in Dir::read_from(directory).ok()? {
-        let entry = entry.ok()?;
+    let entries = match Dir::read_from(directory) {
+        // It is removed and still open here.
+        Err(Errno::NOENT) => return Some(0),
+        entries => entries.ok()?,
+    };
+    for entry in entries {
+        let entry = match entry {
+            Err(Errno::NOENT) => return Some(bytes),
+            entry => entry.ok()?,
+        };
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
@@ -168,6 +176,15 @@ mod tests {
         }
         std::fs::create_dir_all(&deep).unwrap();
         assert_eq!(held_by(place.path()), UNKNOWN);
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_meanwhile_holds_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, place.path(), flags, Mode::empty()).unwrap();
+        place.close().unwrap();
+        assert_eq!(count(&root, MAX_DEPTH, &mut 10), Some(0));
     }
 
     #[test]
