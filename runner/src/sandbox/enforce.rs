@@ -205,11 +205,7 @@ fn enter_view(view: &LiveView) -> Done {
 /// The same.
 fn stand_in_here(view: &LiveView, files: &[(CString, CString)]) -> Done {
     files.iter().try_for_each(|(path, name)| {
-        let target = match open_place(path) {
-            Ok(target) => target,
-            Err(libc::ENOENT | libc::ENOTDIR) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
+        let target = open_place(path)?;
         let file = open_in(view.stand_ins.as_raw_fd(), name)?;
         if identity(file)? == identity(target)? {
             close(file);

@@ -386,11 +386,13 @@ impl State {
 }
 
 /// Covers these in a session, or ends it.
-fn cover(kept: &Kept, needed: Vec<(PathBuf, Cover)>) {
+fn cover(kept: &Kept, mut needed: Vec<(PathBuf, Cover)>) {
+    // What stood for a file has gone with it. Its successor is a mask as well; with one between them, git would read other settings
+    // in the meantime.
+    needed.retain(|(place, cover)| *cover != Cover::ReadOnly || !kept.names.shows_settings(place));
     if needed.is_empty() {
         return;
     }
-    let places: Vec<PathBuf> = needed.iter().map(|(place, _)| place.clone()).collect();
     let names = needed
         .into_iter()
         .filter_map(|(path, cover)| Some((CString::new(path.into_os_string().into_vec()).ok()?, cover)));
@@ -400,6 +402,4 @@ fn cover(kept: &Kept, needed: Vec<(PathBuf, Cover)>) {
         tracing::error!(%error, "a file cannot be covered in a session, which ends");
         let _ended = process.kill();
     }
-    // What stood for a file has gone with it.
-    kept.names.show_settings(places.iter().map(PathBuf::as_path));
 }

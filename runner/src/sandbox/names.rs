@@ -422,17 +422,31 @@ impl Names {
         self.show_settings(others.iter().map(PathBuf::as_path));
     }
 
-    /// Shows what sessions have set for themselves in the repositories with these files of settings. Other paths may be among them.
-    pub(super) fn show_settings<'a>(&self, places: impl Iterator<Item = &'a Path>) {
-        let Some(store) = self.own_settings() else { return };
-        for place in places.filter(|place| git_config::is_named(place)) {
-            // The file that was there may have gone, and what stood for it.
-            let stood = self.state().stood_for.remove(place);
-            let shown = git_config::shown(store, place, stood).map(|name| self.stand_in(place, name));
-            if let Some(Err(error)) = shown {
-                tracing::warn!(%error, place = %place.display(), "a session does not see what it has set in a repository");
-            }
+    /// Shows what sessions have set for themselves in the repositories with these files of settings.
+    fn show_settings<'a>(&self, places: impl Iterator<Item = &'a Path>) {
+        for place in places {
+            let _whether_there_are_any = self.shows_settings(place);
         }
+    }
+
+    /// Shows what sessions have set for themselves in the repository with this file of settings. Whether that stands in the place of the
+    /// file now; never for another path.
+    pub(super) fn shows_settings(&self, place: &Path) -> bool {
+        let Some(store) = self.own_settings().filter(|_| git_config::is_named(place)) else { return false };
+        // What stood there counts until the next one stands: git may be writing what it has read in it.
+        let stood = self.sees_own_settings(place);
+        let stands = match git_config::shown(store, place, stood).map(|name| self.stand_in(place, name)) {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                tracing::warn!(%error, place = %place.display(), "a session does not see what it has set in a repository");
+                false
+            }
+            None => false,
+        };
+        if !stands {
+            self.state().stood_for.remove(place);
+        }
+        stands
     }
 
     /// Puts a file of the store in the place of a repository's settings, as far as the session sees.
