@@ -227,7 +227,8 @@ fn prepare_in(
         Namespaces::None => landlock::reach(offer.landlock_abi)?,
     };
     let kind = seccomp::Kind::of(namespaces, proxied, loopback);
-    let filters = seccomp::filters(kind, launch.controlling_terminal.is_some())?;
+    let at_terminal = launch.controlling_terminal.is_some();
+    let filters = seccomp::filters(seccomp::Shape { kind, at_terminal, strict: plan.level == Level::Strict })?;
     let limits = limits(&plan.limits, namespaces, offer.root);
     let numbers = plan.limits.processes.filter(|_| offer.numbers_processes() && namespaces == Namespaces::Root);
     let held = plan.limits.told(&Offer { namespaces, ..offer.clone() });

@@ -257,7 +257,7 @@ fn bytes(bytes: u64) -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Everything of `default`, and namespaces.
+    /// Everything of `default`, and namespaces. Programs have no inotify, and read extended attributes of open files alone.
     Strict,
     /// Landlock 6 (Linux 6.12) and system call filters; namespaces where the kernel lets us.
     #[default]

@@ -9,7 +9,7 @@
 //! and take it, `EACCES` for the network, and none for what is only said to be done.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use sha2::{Digest, Sha256};
@@ -32,35 +32,36 @@ pub(super) struct Filters {
     pub(super) connecting: Set,
 }
 
-/// The filters for a session of this kind, whose shell has a terminal or none; made once for each.
+/// What the filters of a session depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    pub(super) kind: Kind,
+    /// The session's shell has a terminal.
+    pub(super) at_terminal: bool,
+    /// The session's level is `strict`.
+    pub(super) strict: bool,
+}
+
+/// The filters for sessions of this shape; made once for each shape.
 ///
 /// # Errors
 ///
 /// There are no rules for this architecture, or they cannot be read.
-pub(super) fn filters(kind: Kind, at_terminal: bool) -> Result<&'static Filters, SandboxError> {
-    static MADE: [OnceLock<Filters>; 8] = [const { OnceLock::new() }; 8];
-    let [own, own_at, proxy, proxy_at, apart, apart_at, among, among_at] = &MADE;
-    let made = match (kind, at_terminal) {
-        (Kind::Own, false) => own,
-        (Kind::Own, true) => own_at,
-        (Kind::Proxied, false) => proxy,
-        (Kind::Proxied, true) => proxy_at,
-        (Kind::Apart, false) => apart,
-        (Kind::Apart, true) => apart_at,
-        (Kind::Among, false) => among,
-        (Kind::Among, true) => among_at,
-    };
-    match made.get() {
-        Some(filters) => Ok(filters),
-        None => {
-            let filters = make(kind, at_terminal)?;
-            Ok(made.get_or_init(|| filters))
-        }
+pub(super) fn filters(shape: Shape) -> Result<&'static Filters, SandboxError> {
+    static MADE: LazyLock<Mutex<HashMap<Shape, &'static Filters>>> = LazyLock::new(Mutex::default);
+    // Nothing that holds the lock can fail half-way.
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(filters) = made.get(&shape) {
+        return Ok(filters);
     }
+    // There are few shapes, and the server keeps the filters of each for as long as it runs.
+    let filters = &*Box::leak(Box::new(make(shape)?));
+    made.insert(shape, filters);
+    Ok(filters)
 }
 
 /// What a session has to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Namespaces, and a network in which it may listen and connect; there may be a proxy in it.
     Own,
@@ -85,12 +86,17 @@ impl Kind {
     }
 }
 
-fn make(kind: Kind, at_terminal: bool) -> Result<Filters, SandboxError> {
+fn make(Shape { kind, at_terminal, strict }: Shape) -> Result<Filters, SandboxError> {
     let compiled = COMPILED.as_ref().map_err(|reason| SandboxError::Filters { reason: reason.clone() })?;
     let programs = vec![known_numbers(machine()?)];
     let [mut plain, mut guarded, mut connecting] = [programs.clone(), programs.clone(), programs];
     for (name, kinds) in FILTERS {
-        if kinds.contains(&kind) && !(at_terminal && name == PRETENDED) {
+        let applies = match name {
+            PRETENDED => !at_terminal,
+            STRICT_ABSENT | STRICT_ATTRIBUTES => strict,
+            _ => true,
+        };
+        if applies && kinds.contains(&kind) {
             let program = compiled.get(name);
             let program = program.ok_or_else(|| SandboxError::Filters { reason: format!("`{name}` is missing") })?;
             plain.push(program.clone());
@@ -111,7 +117,7 @@ fn make(kind: Kind, at_terminal: bool) -> Result<Filters, SandboxError> {
 
 /// The filters of the data file, and which sessions get each. With process numbers and IPC objects of its own a session reaches
 /// nobody else by them, and databases and thread pools need them.
-const FILTERS: [(&str, &[Kind]); 10] = [
+const FILTERS: [(&str, &[Kind]); 12] = [
     (TRACING, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("refused", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     ("absent", &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
@@ -121,8 +127,14 @@ const FILTERS: [(&str, &[Kind]); 10] = [
     (LOCAL_SOCKETS, &[Kind::Own]),
     ("other-processes", &[Kind::Among]),
     ("shared-ipc", &[Kind::Among]),
+    (STRICT_ABSENT, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
+    (STRICT_ATTRIBUTES, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
     (PRETENDED, &[Kind::Own, Kind::Proxied, Kind::Apart, Kind::Among]),
 ];
+
+/// What tells of files that no path rule opens, and that level `strict` goes without.
+const STRICT_ABSENT: &str = "strict-absent";
+const STRICT_ATTRIBUTES: &str = "strict-attributes";
 
 /// What the guard is asked about where a session has one.
 const TRACING: &str = "tracing";
@@ -428,7 +440,7 @@ mod tests {
 
     #[test]
     fn architectures_differ_by_what_only_one_has() {
-        let x86_only = ["iopl", "ioperm", "modify_ldt", "uselib", "chmod", "creat", "mknod", "open"];
+        let x86_only = ["iopl", "ioperm", "modify_ldt", "uselib", "chmod", "creat", "mknod", "open", "inotify_init"];
         let [x86_64, aarch64] = &MACHINES;
         let shared: Vec<_> =
             rows(x86_64).into_iter().filter(|(_, row)| !x86_only.contains(&row["syscall"].as_str().unwrap())).collect();
@@ -438,7 +450,7 @@ mod tests {
     #[test]
     fn namespaces_lift_the_filters_that_they_replace() {
         let of = |namespaces, proxied, loopback, at_terminal| {
-            filters(Kind::of(namespaces, proxied, loopback), at_terminal).unwrap()
+            filters(Shape { kind: Kind::of(namespaces, proxied, loopback), at_terminal, strict: false }).unwrap()
         };
         let fenced = of(Namespaces::Root, false, false, false);
         let shared = of(Namespaces::None, false, false, false);
@@ -459,5 +471,14 @@ mod tests {
             of(Namespaces::None, true, true, false).plain.digest,
             "sockets of the machine's own network"
         );
+    }
+
+    #[test]
+    fn strict_goes_without_what_tells_of_files_elsewhere() {
+        let of = |strict| filters(Shape { kind: Kind::Apart, at_terminal: false, strict }).unwrap();
+        for (strict, usual) in [(&of(true).plain, &of(false).plain), (&of(true).guarded, &of(false).guarded)] {
+            assert_eq!(strict.programs.len(), usual.programs.len() + 2);
+            assert_ne!(strict.digest, usual.digest);
+        }
     }
 }
