@@ -278,7 +278,6 @@ impl Pipeline {
             }
             None => {
                 let beginning = std::mem::take(&mut seat.beginning);
-                // Behind the command, what it has made no use of is taken away.
                 let new = self.make_new(&seat.extra);
                 let started = match (seat.there.take(), &new) {
                     (_, Err(failure)) => Err(failure.clone()),
@@ -290,7 +289,7 @@ impl Pipeline {
                         self.start_wider(&seat.id, &facts, beginning, terminal, seat.rules, &extra).await
                     }
                 };
-                match started {
+                let ran = match started {
                     Ok(session) => {
                         let watched = self.look_before(ground, account, before).await;
                         let ran = self.run_alone(session, grant, terms).await;
@@ -298,7 +297,12 @@ impl Pipeline {
                         ran
                     }
                     Err(failure) => Err(failure),
+                };
+                // Before anybody hears of the end. Threads of the guard may hold the places a little longer.
+                if let Ok(Some(new)) = &new {
+                    tokio::task::block_in_place(|| new.sweep());
                 }
+                ran
             }
         };
         settled.send_replace(Some(self.settle(job, ran.as_ref(), persistent, &view).await));

@@ -144,6 +144,14 @@ impl NewPlaces {
         }
     }
 
+    /// The command has ended: what it has made no use of goes.
+    pub(crate) fn sweep(&self) {
+        let used = self.used().clone();
+        for (_, place) in self.made.iter().rev().filter(|(path, _)| !used.contains(*path)) {
+            place.remove_if_empty();
+        }
+    }
+
     fn used(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         // Nothing that holds the lock can fail half-way.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,10 +160,7 @@ impl NewPlaces {
 
 impl Drop for NewPlaces {
     fn drop(&mut self) {
-        let used = self.used().clone();
-        for (_, place) in self.made.iter().rev().filter(|(path, _)| !used.contains(*path)) {
-            place.remove_if_empty();
-        }
+        self.sweep();
     }
 }
 
