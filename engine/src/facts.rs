@@ -47,7 +47,7 @@ pub struct Facts {
     /// Files that are named like key material and keep nothing from the session: they hold public certificates alone, or the session
     /// makes them. They are no members of the path group `secrets`.
     pub public: BTreeSet<AbsolutePath>,
-    /// Directories that hold what the kernel keeps from being removed: where one goes as a whole, the rest of it is gone before that fails.
+    /// Directories of which the kernel keeps a part from being removed. `rm -r` of one removes the rest, and then fails.
     pub kept_inside: BTreeSet<AbsolutePath>,
     /// Patterns among the words of a command, by where they begin, that surely match no name that looks like an option.
     pub no_options: BTreeSet<(CommandId, usize)>,

@@ -437,7 +437,7 @@ impl<'a> Asker<'a> {
         let written = files.written.as_deref().unwrap_or_default();
         let draft = |path: Option<&AbsolutePath>, reach: Reach<'_>| {
             let shown = path.map_or(written, AbsolutePath::as_str);
-            // Own code that removed it would fail half-way as well, and nobody wants that.
+            // The agent's own code could do no more: it would damage the repository, and then fail.
             let goes_whole = files.action == FileAction::Delete
                 && files.tree
                 && path.is_some_and(|path| self.facts.kept_inside.contains(path));

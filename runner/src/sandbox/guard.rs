@@ -763,15 +763,15 @@ fn trace(request: c_uint, thread: i32, data: c_int) -> Result<(), c_int> {
     }
 }
 
-/// Lets a stopped thread go on without us.
+/// Stops tracing a stopped thread, which goes on.
 fn let_go(thread: i32) {
-    // It was killed where it stood: ptrace(2) calls a tracee that is not stopped ESRCH.
+    // The thread was killed meanwhile: ptrace(2) returns ESRCH for a tracee that is not stopped.
     if trace(libc::PTRACE_DETACH, thread, 0).is_err() {
         await_end(thread);
     }
 }
 
-/// Waits for the end of what we trace and has been killed. Its parent cannot see that end before us.
+/// Waits for the end of a tracee that has been killed. The kernel tells its parent only after the tracer has waited.
 fn await_end(thread: i32) {
     while !matches!(next_stop(thread), Stop::Gone) {}
 }

@@ -387,8 +387,8 @@ impl State {
 
 /// Covers these in a session, or ends it.
 fn cover(kept: &Kept, mut needed: Vec<(PathBuf, Cover)>) {
-    // What stood for a file has gone with it. Its successor is a mask as well; with one between them, git would read other settings
-    // in the meantime.
+    // A file that is replaced takes the session's view of its settings with it. The new view is a mask too. A mask without the
+    // session's own settings must not come first: git would read it meanwhile.
     needed.retain(|(place, cover)| *cover != Cover::ReadOnly || !kept.names.shows_settings(place));
     if needed.is_empty() {
         return;

@@ -419,21 +419,16 @@ impl Names {
         for place in stood_for {
             let _the_same_file = git_config::shown(store, &place, true);
         }
-        self.show_settings(others.iter().map(PathBuf::as_path));
-    }
-
-    /// Shows what sessions have set for themselves in the repositories with these files of settings.
-    fn show_settings<'a>(&self, places: impl Iterator<Item = &'a Path>) {
-        for place in places {
-            let _whether_there_are_any = self.shows_settings(place);
+        for place in others {
+            let _whether_there_are_any = self.shows_settings(&place);
         }
     }
 
-    /// Shows what sessions have set for themselves in the repository with this file of settings. Whether that stands in the place of the
-    /// file now; never for another path.
+    /// Shows what sessions have set for themselves in the repository with this file of settings. Returns whether that stands in the place
+    /// of the file now; never for another path.
     pub(super) fn shows_settings(&self, place: &Path) -> bool {
         let Some(store) = self.own_settings().filter(|_| git_config::is_named(place)) else { return false };
-        // What stood there counts until the next one stands: git may be writing what it has read in it.
+        // The earlier view counts until the new one stands: git may be writing what it has read there.
         let stood = self.sees_own_settings(place);
         let stands = match git_config::shown(store, place, stood).map(|name| self.stand_in(place, name)) {
             Some(Ok(())) => true,

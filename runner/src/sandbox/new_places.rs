@@ -144,7 +144,7 @@ impl NewPlaces {
         }
     }
 
-    /// The command has ended: what it has made no use of goes.
+    /// Removes what the command has not used. Called when it has ended.
     pub(crate) fn sweep(&self) {
         let used = self.used().clone();
         for (_, place) in self.made.iter().rev().filter(|(path, _)| !used.contains(*path)) {
@@ -165,7 +165,7 @@ impl Drop for NewPlaces {
 }
 
 impl Place {
-    /// Removes the place if it is still empty. If somebody has filled it, or put something else there, it stays.
+    /// Removes the file or directory if it is still empty, and still the one that the server made.
     fn remove_if_empty(&self) {
         let Ok(about) = self.file.metadata() else { return };
         let there = statat(&self.above, &self.name, AtFlags::SYMLINK_NOFOLLOW);

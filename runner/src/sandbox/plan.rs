@@ -257,7 +257,8 @@ fn bytes(bytes: u64) -> String {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Everything of `default`, and namespaces. Programs have no inotify, and read extended attributes of open files alone.
+    /// Everything of `default`, and namespaces. Programs cannot use inotify, and can read extended
+    /// attributes only of files that they have opened.
     Strict,
     /// Landlock 6 (Linux 6.12) and system call filters; namespaces where the kernel lets us.
     #[default]

@@ -133,10 +133,10 @@ fn a_network_of_its_own_leads_nowhere() {
     assert!(escaped.is_empty(), "{}", escaped.join("\n"));
 }
 
-/// Rows that are open elsewhere.
+/// Rows that are open below level `strict`.
 const HELD_AT_STRICT: [&str; 2] = ["getxattr-of-secret", "inotify-outside"];
 
-/// Level `strict` tells less of the files outside, and programs do without.
+/// At level `strict` programs learn less of files outside, and everyday ones still work.
 #[test]
 fn strict_tells_less_of_what_is_outside() {
     let offer = probe();

@@ -69,7 +69,7 @@ impl Judge for LosesForb {
     fn refused(&mut self, _: &Execution, _: &'static str) {}
 }
 
-/// A judge who permits everything; somebody kills `forb` while it is looked at.
+/// A judge who permits everything, and kills `forb` while the guard still traces it.
 #[derive(Debug)]
 struct SeesForbKilled;
 
@@ -197,7 +197,7 @@ fn what_cannot_be_followed_is_killed() {
     });
 }
 
-/// The kernel tells a tracer of an end before it tells the parent. A guard that does not look keeps the parent waiting.
+/// The kernel tells a tracer of a process's end before it tells the parent. A guard that does not ask for the end keeps the parent waiting.
 #[test]
 fn the_parent_of_what_is_killed_meanwhile_learns_of_it() {
     each_world(|world| {
