@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -548,4 +549,15 @@ fn what_somebody_has_changed_since_is_covered_again() {
     assert_ne!(ended.code, Some(0), "{ended:?}");
     let after = ["config", "hooks/pre-push"].map(|name| fs::read(repository.join(".git").join(name)).expect("read"));
     assert_eq!(before, after, "{ended:?}");
+}
+
+/// An archive names users that a session cannot give files to. tar(1) tries that for root alone.
+#[test]
+fn archives_of_other_users_are_unpacked() {
+    let world = World::new();
+    let pack = "mkdir d && echo a > d/a && tar --owner=1234 --group=1234 -czf d.tgz d && rm -r d";
+    let ended = Ended::of(Command::new("sh").args(["-c", pack]).current_dir(world.workspace()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = world.run("tar xzf d.tgz && cat d/a");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "a\n"), "{ended:?}");
 }

@@ -379,3 +379,16 @@ fn names_that_run_later_are_not_planted_by_a_detour() {
         assert!(!file.exists(), "{name}");
     }
 }
+
+/// Who may not write a hook is told where one can go, by the text's judgement as by the guard's.
+#[test]
+fn a_refused_hook_is_told_of_the_directory_for_hooks() {
+    let world = world();
+    world.write("work/Makefile", "hook:\n\techo 'exit 0' > .git/hooks/pre-commit\n");
+    for command in ["echo 'exit 0' > .git/hooks/pre-commit", "make -s hook"] {
+        let ended = world.run(command);
+        assert_ne!(ended.code, Some(0), "{command}: {ended:?}");
+        assert!(ended.stderr.contains("`git config core.hooksPath DIRECTORY`"), "{command}: {ended:?}");
+    }
+    assert!(!world.path("work/.git/hooks/pre-commit").exists());
+}

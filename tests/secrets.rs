@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::serve::Server;
+use crate::support::people::call;
 use crate::support::world::World;
 
 /// A value that only the settings say is a secret, and its name.
@@ -225,6 +226,75 @@ fn a_long_stream_takes_no_more_memory_than_a_short_one() {
     drop(stdin);
     assert!(child.wait().expect("it ends").success());
     assert!(peaks[1] <= peaks[0] + 8 * 1024, "KiB at most: {peaks:?}");
+}
+
+/// What an agent has written is no secret from it, in a later session either. Whoever else writes there makes it one, and it is one for
+/// all other agents.
+#[test]
+fn what_an_agent_has_written_it_reads_later() {
+    let world = World::new();
+    let print = "/usr/bin/python3 -c 'print(open(\".env\").read())'";
+    let run = |agent: &str, command: &str| world.call(&["run", "--agent", agent, command]);
+    let writes = |command: &str| {
+        let ended = run("one", command);
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    };
+    let reads = |text: &str| {
+        for command in ["cat .env", "sh -c 'cat .env'", print] {
+            let ended = run("one", command);
+            assert_eq!((ended.code, ended.stdout.trim()), (Some(0), text), "{command}: {ended:?}");
+        }
+    };
+    let is_closed_to = |agent: &str| {
+        for command in ["cat .env", "sh -c 'cat .env'", print, "echo PORT=1 > .env", "rm .env"] {
+            let ended = run(agent, command);
+            assert!(ended.code != Some(0) && !ended.stdout.contains("PORT"), "{command}: {ended:?}");
+        }
+    };
+    writes("echo PORT=3000 > .env");
+    reads("PORT=3000");
+    is_closed_to("other");
+    writes("git init -q && git add .env && mv .env other.env && mv other.env .env && git rm -q --cached .env");
+    writes("/usr/bin/python3 -c 'open(\".env\", \"a\").write(\"HOST=h\")' && sed -i s/3000/4000/ .env");
+    reads("PORT=4000\nHOST=h");
+    // A person fills in what is asked for, in place.
+    let mut file = fs::OpenOptions::new().append(true).open(world.path("work/.env")).expect("the file");
+    file.write_all(b"PORT_KEY=k\n").expect("a write");
+    is_closed_to("one");
+
+    // The same while the session that made the file has no command that runs.
+    fs::remove_file(world.path("work/.env")).expect("the file");
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let mut exec = |command: &str| call(&mut server, "exec", &json!({ "command": command, "session": session }));
+    assert_eq!(exec("echo PORT=3000 > .env")["exit_code"], 0);
+    assert_eq!(exec("echo HOST=h >> .env; sh -c 'cat .env'")["stdout"], "PORT=3000\nHOST=h\n");
+    fs::write(world.path("work/.env"), "PORT_KEY=k\n").expect("the file");
+    for command in ["cat .env", "sh -c 'cat .env'", print] {
+        let ended = exec(command);
+        assert!(!ended.to_string().contains("PORT_KEY"), "{command}: {ended}");
+    }
+    drop(server);
+    let ended = world.run(print);
+    assert!(ended.code != Some(0) && !ended.stdout.contains("PORT_KEY"), "{ended:?}");
+}
+
+/// What the first command of a session may read, because it is no key yet, is a key to the session once it is one.
+#[test]
+fn a_certificate_that_becomes_a_key_is_closed() {
+    let world = World::new();
+    world.write("work/ca.pem", "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n");
+    let mut server = Server::start_with(&world, &[]);
+    let session = call(&mut server, "session_open", &json!({}))["session"].clone();
+    let mut exec = |command: &str| call(&mut server, "exec", &json!({ "command": command, "session": session }));
+    assert_eq!(exec("grep -c CERTIFICATE ca.pem")["stdout"], "2\n");
+    assert_eq!(exec("git init -q && git add ca.pem && git diff --no-index --quiet ca.pem ca.pem")["exit_code"], 0);
+    world.write("work/public.pem", "-----BEGIN PUBLIC KEY-----\nQQ==\n-----END PUBLIC KEY-----\n");
+    assert_eq!(exec("git add public.pem && grep -c PUBLIC public.pem")["stdout"], "2\n");
+    let key = world.write("work/new", "-----BEGIN PRIVATE KEY-----\nfor tests\n-----END PRIVATE KEY-----\n");
+    fs::rename(key, world.path("work/ca.pem")).expect("a name");
+    let ended = exec("sh -c 'grep -c tests *.pem'");
+    assert!(ended["exit_code"] != 0 && ended["stdout"] != "1\n", "{ended}");
 }
 
 fn every_file(directory: &Path, see: &mut dyn FnMut(&Path, &str)) {

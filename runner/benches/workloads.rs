@@ -138,6 +138,7 @@ fn plan(place: &Path) -> SandboxPlan {
         rules,
         masks,
         stand_ins,
+        written: Vec::new(),
         searched: true,
         scratch: Rights::NONE,
         loopback: false,

@@ -47,6 +47,9 @@ pub fn child_environment(
     }
     variables.push(("PATH".into(), search_path(&path, places)));
     variables.push(("HOME".into(), places.home.clone().into()));
+    if rustix::process::geteuid().is_root() {
+        variables.push((UNPACKED.0.into(), UNPACKED.1.into()));
+    }
     variables.extend(SET.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
     Ok(variables)
 }
@@ -188,6 +191,9 @@ const LONGEST: usize = 32;
 const PLACES: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
 
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Set for root's sessions: no session may give a file to another user, and tar(1) fails where it tries to, which it does for root alone.
+const UNPACKED: (&str, &str) = ("TAR_OPTIONS", "--no-same-owner");
 
 /// Set for every session: nobody is there to page through output or to answer a prompt.
 const SET: [(&str, &str); 5] = [

@@ -276,8 +276,9 @@ impl Surroundings {
         facts
     }
 
-    /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now or has made.
-    /// Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can open it.
+    /// Whether an effect is on a file of the workspace that is named like key material, and that the session makes now, or that sessions of
+    /// this agent have made. Where the kernel holds names, a file that comes from elsewhere meanwhile is covered before the session can
+    /// open it.
     fn is_own(
         &self,
         occasion: &Occasion,
@@ -287,7 +288,9 @@ impl Surroundings {
         engine: &Engine,
     ) -> bool {
         let place = Path::new(path.as_str());
-        let Some(effect) = command.effects.get(effect).filter(|effect| !effect.tree) else { return false };
+        let is_no_directory = || place.symlink_metadata().map_or(true, |about| about.is_file());
+        let effect = command.effects.get(effect).filter(|effect| !effect.tree || is_no_directory());
+        let Some(effect) = effect else { return false };
         let is_made = || {
             let there = place.symlink_metadata();
             effect.kind == EffectKind::Write && there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
@@ -295,7 +298,15 @@ impl Surroundings {
         is_held(&occasion.session)
             && path.is_within(&self.workspace)
             && is_named_like_a_secret(path, engine)
-            && (is_made() || occasion.shell.is_some_and(|shell| is_own(shell, place)))
+            && (is_made() || self.has_made(occasion, place))
+    }
+
+    /// Whether the session knows this file for its agent's own work; before it starts, whether it would.
+    fn has_made(&self, occasion: &Occasion, place: &Path) -> bool {
+        match occasion.shell {
+            Some(shell) => is_own(shell, place),
+            None => self.earlier.has_written(&self.principal, place),
+        }
     }
 
     /// Whether the kernel would keep a part of a directory from being removed: the settings or hooks of a repository that no session has
@@ -664,9 +675,8 @@ fn is_public(
     may_read: &dyn Fn(&Path) -> bool,
 ) -> bool {
     let is_about_it = |effect: &Effect| {
-        !effect.tree
-            && (effect.kind == EffectKind::Read
-                || path.name() == NPM_SETTINGS && matches!(effect.kind, EffectKind::Write | EffectKind::Delete))
+        effect.kind == EffectKind::Read
+            || path.name() == NPM_SETTINGS && matches!(effect.kind, EffectKind::Write | EffectKind::Delete)
     };
     command.effects.get(effect).is_some_and(is_about_it)
         && is_named_like_a_secret(path, engine)

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use palisade_grammar::Shell;
@@ -156,14 +157,18 @@ impl Ledger {
         let connection = |peer: &str, reason: &str, suggest: &str| {
             DeniedProgram::connection("", peer, "", reason, suggest, &self.redactor)
         };
+        let file = |place: &Path, policies: &str, suggest: &str| {
+            let reason = "This file would be run or believed later by a program outside of the session.";
+            DeniedProgram::file(&place.to_string_lossy(), policies, reason, suggest, &self.redactor)
+        };
         let denied = match kept {
             Kept::Settings => return self.has_own_settings(script),
-            Kept::File(place, policies) => DeniedProgram::file(
-                &place.to_string_lossy(),
+            Kept::File(place, policies) => file(place, policies, "Show the person what you would put there."),
+            Kept::Hook(place, policies) => file(
+                place,
                 policies,
-                "This file would be run or believed later by a program outside of the session.",
-                "Show the person what you would put there.",
-                &self.redactor,
+                "Put the hook into a directory of the project, and name that with `git config core.hooksPath DIRECTORY`: git runs it \
+                 for commands under Palisade alone.",
             ),
             Kept::Socket(place) => connection(
                 &place.to_string_lossy(),

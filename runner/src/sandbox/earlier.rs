@@ -5,8 +5,11 @@
 //! package that brings such files. So a session leaves marks of what it has made when it ends, and the next ones cover none of that.
 //!
 //! A mark is of one file for good and of its state: whoever changes it from outside, or puts something into such a directory, makes it
-//! another one, which is covered again. Files that hold secrets have no marks. Nothing at the top of the workspace is left uncovered for
-//! its mark, for that is where a person works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
+//! another one, which is covered again. Nothing at the top of the workspace is left uncovered for its mark, for that is where a person
+//! works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
+//!
+//! A file that is named like key material (`.env`) has another mark: of the agent as well, wherever and however old it is. What an agent
+//! has written there is no secret from it, and from no other agent is it kept less.
 //!
 //! Of a repository that a person has made, a mark can be of one setting: the guard lets git change what git has set in a session.
 
@@ -19,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use palisade_engine::Principal;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest as _, Sha256};
 
@@ -74,6 +78,11 @@ impl Earlier {
         self.has_mark(|| is_new(place).then(|| found(place)).flatten())
     }
 
+    /// Whether a session of this agent has written the file that is named like key material, and nobody has changed it since.
+    pub(crate) fn has_written(&self, principal: &Principal, place: &Path) -> bool {
+        self.has_mark(|| written(principal, place, &place.symlink_metadata().ok()?))
+    }
+
     /// Whether a session has given a setting of the repository with this file of settings this value.
     pub(crate) fn has_set(&self, file: &Path, name: &str, value: &str) -> bool {
         self.has_mark(|| setting(file, name, value))
@@ -122,6 +131,29 @@ impl Earlier {
         &self,
         places: impl Iterator<Item = (PathBuf, T)>,
         is_own: impl Fn(&T, &Metadata) -> bool,
+    ) -> io::Result<()> {
+        self.add_marks(places, is_own, mark)
+    }
+
+    /// Leaves marks of these files, which are named like key material and were written by sessions of this agent. Otherwise as
+    /// [`Self::add`].
+    ///
+    /// # Errors
+    /// They cannot be written: then later sessions cover what lies there.
+    pub(super) fn add_written<T>(
+        &self,
+        principal: &Principal,
+        places: impl Iterator<Item = (PathBuf, T)>,
+        is_own: impl Fn(&T, &Metadata) -> bool,
+    ) -> io::Result<()> {
+        self.add_marks(places, is_own, |place, about| written(principal, place, about))
+    }
+
+    fn add_marks<T>(
+        &self,
+        places: impl Iterator<Item = (PathBuf, T)>,
+        is_own: impl Fn(&T, &Metadata) -> bool,
+        mark: impl Fn(&Path, &Metadata) -> Option<Mark>,
     ) -> io::Result<()> {
         let marked = |(place, known): (PathBuf, T)| {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -220,6 +252,16 @@ fn mark(place: &Path, about: &Metadata) -> Option<Mark> {
     } else if !about.is_file() {
         return None;
     }
+    Some(digits(hash))
+}
+
+/// The mark of a file that is named like key material and that this agent has written. None for one with more names: another may be a
+/// person's.
+fn written(principal: &Principal, place: &Path, about: &Metadata) -> Option<Mark> {
+    let is_one = about.is_file() && about.nlink() == 1;
+    let mark = is_one.then(|| mark(place, about)).flatten()?;
+    let mut hash = Sha256::new();
+    hash.update(format!("written {:?} {:?} {mark}\0", principal.user, principal.agent));
     Some(digits(hash))
 }
 

@@ -76,7 +76,13 @@ impl Keeper {
     /// at its start has just been made.
     pub(crate) fn catch_up(&self) {
         lock().catch_up(&self.0);
+        cover(&self.0, self.0.names.taken_over());
         self.0.names.show_new_settings();
+    }
+
+    /// A command has ended.
+    pub(crate) fn settle(&self) {
+        cover(&self.0, self.0.names.settle());
     }
 }
 

@@ -21,7 +21,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permissions, Vocabulary};
+use palisade_engine::{AbsolutePath, Engine, Facts, FileAction, LastNames, Permissions, Principal, Vocabulary};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, mkdirat, openat, statat};
 use rustix::io::Errno;
 
@@ -63,6 +63,8 @@ const MAX_LINKED: usize = 1_000;
 pub(super) struct Masks {
     /// The masks, outermost first.
     pub(super) masks: Vec<Mask>,
+    /// Files that are named like key material and that sessions of the same agent have written: they are not covered.
+    pub(super) written: Vec<PathBuf>,
     /// Whether everything was searched for names that policy forbids, and all that was found is covered.
     pub(super) searched: bool,
     /// Directories of the masks that are not there: made empty before the session starts, so that nothing can be put in their place.
@@ -114,6 +116,7 @@ pub(super) fn by_name(
         vocabulary,
         names: vocabulary.last_names(),
         earlier,
+        principal: &facts.principal,
         permissions: engine.permissions(facts),
         roots,
         begun: begin.iter().map(|(root, _)| PathBuf::from(root.as_str())).collect(),
@@ -122,6 +125,7 @@ pub(super) fn by_name(
         holders: Vec::new(),
         repositories: HashSet::new(),
         missing: Vec::new(),
+        written: Vec::new(),
         looked: 0,
         asked: 0,
         answers: HashMap::new(),
@@ -156,6 +160,7 @@ struct Search<'a> {
     vocabulary: &'a Vocabulary,
     names: LastNames,
     earlier: &'a Earlier,
+    principal: &'a Principal,
     permissions: Permissions<'a>,
     roots: &'a BTreeMap<AbsolutePath, Rights>,
     /// Where the search begins. Nothing of it can be hidden.
@@ -167,6 +172,7 @@ struct Search<'a> {
     /// Directories that hold a `.git`.
     repositories: HashSet<PathBuf>,
     missing: Vec<PathBuf>,
+    written: Vec<PathBuf>,
     looked: usize,
     asked: usize,
     /// What must stand before names of these groups, by what is granted around them and whether it is a directory.
@@ -284,8 +290,13 @@ impl Search<'_> {
             if cover == Some(Cover::ReadOnly) && !is_kept && self.earlier.has(&place) {
                 cover = None;
             }
-            if cover == Some(Cover::Hidden) && !is_directory && self.is_public(&place) {
-                cover = None;
+            if cover == Some(Cover::Hidden) && !is_directory {
+                if self.earlier.has_written(self.principal, &place) {
+                    self.written.push(place.clone());
+                    cover = None;
+                } else if self.is_public(&place) {
+                    cover = None;
+                }
             }
             if let Some(cover) = cover {
                 match place.symlink_metadata() {
@@ -453,7 +464,7 @@ impl Search<'_> {
         self.missing.retain(|missing| kept.contains(missing.as_path()));
         masks.extend(pins.into_iter().map(|path| Mask { path, cover: Cover::Pinned }));
         masks.sort();
-        Masks { masks, searched: self.complete && fits, missing: self.missing }
+        Masks { masks, written: self.written, searched: self.complete && fits, missing: self.missing }
     }
 
     /// No more masks than a session can be given: where there are more, the smallest directory that holds enough of them is hidden
@@ -552,8 +563,8 @@ pub(super) fn make(directory: &Path) -> bool {
     matches!(made, Ok(()) | Err(Errno::EXIST | Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
-/// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates and no private key, npm's
-/// settings without a credential, or what its repository holds as well, where `may_read` is true for a repository's objects.
+/// How many bytes were read, and whether the file holds nothing secret in spite of its name: certificates or public keys and no private key,
+/// npm's settings without a credential, or what its repository holds as well, where `may_read` is true for a repository's objects.
 pub(crate) fn public_content(place: &Path, may_read: &dyn Fn(&Path) -> bool) -> (u64, bool) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let is_npm = place.file_name().is_some_and(|name| name == NPM_SETTINGS);
@@ -578,12 +589,12 @@ pub(crate) fn public_content(place: &Path, may_read: &dyn Fn(&Path) -> bool) -> 
         return (read, read <= MAX_CERTIFICATES && !text.split(['\n', '\r']).any(is_npm_credential));
     }
     let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
-    let mut certificates = 0;
+    let mut found = 0;
     let public = blocks.all(|block| {
-        certificates += usize::from(block.ends_with("CERTIFICATE"));
+        found += 1;
         ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "PUBLIC KEY"].contains(&block)
     });
-    (read, public && certificates > 0 && read <= MAX_CERTIFICATES && !text.contains("PRIVATE"))
+    (read, public && found > 0 && read <= MAX_CERTIFICATES && !text.contains("PRIVATE"))
 }
 
 /// The file of a project's settings for npm, which may hold a token and mostly holds none.

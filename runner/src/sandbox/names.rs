@@ -54,6 +54,8 @@ const MAX_OWN: usize = 65_536;
 pub(crate) enum Kept {
     /// Making or changing this file, by these policies.
     File(PathBuf, String),
+    /// The same for a hook of a repository, where sessions can have hooks of their own.
+    Hook(PathBuf, String),
     /// Connecting to this socket file.
     Socket(PathBuf),
     /// Connecting to this address, which is outside of the session's own network.
@@ -106,7 +108,7 @@ struct State {
     masked: HashMap<PathBuf, Cover>,
     announced: HashMap<PathBuf, Announced>,
     /// Files of such names that the session has made, where they were last seen.
-    own: HashMap<PathBuf, File>,
+    own: HashMap<PathBuf, Own>,
     /// Settings of repositories in the place of which the session sees others.
     stood_for: HashSet<PathBuf>,
 }
@@ -122,6 +124,32 @@ struct Call {
     moved: Option<File>,
     /// The machine's time of the call, to tell what a directory held when it was renamed from what was made in it later.
     when: SystemTime,
+}
+
+/// A file that sessions have made.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    file: File,
+    /// Nobody else may write into it while no command of the session runs: it would be read.
+    is_secret: bool,
+    /// When it was last changed (ctime), as the last command left it; none while a command runs.
+    left: Option<(i64, i64)>,
+}
+
+impl Own {
+    fn of(file: File, cover: Cover) -> Self {
+        Self { file, is_secret: cover == Cover::Hidden, left: None }
+    }
+
+    /// Whether this is still what the session has made.
+    fn is_it(&self, about: &Metadata) -> bool {
+        File::of(about) == self.file && self.left.is_none_or(|left| left == changed(about))
+    }
+}
+
+/// When a file was last changed, in whatever way: seconds and nanoseconds, which no program can set.
+fn changed(about: &Metadata) -> (i64, i64) {
+    (about.ctime(), about.ctime_nsec())
 }
 
 /// One file for good: a number that is given out again comes with another time of birth.
@@ -246,16 +274,20 @@ impl Names {
     /// Of a session under this plan, which was opened so much.
     pub(crate) fn of(
         engine: Arc<Engine>,
-        facts: Facts,
+        mut facts: Facts,
         plan: &SandboxPlan,
         earlier: Earlier,
         beyond: Beyond,
         tell: Teller,
     ) -> Self {
+        // What the first script may open is for that script: what these files hold counts here.
+        facts.public.clear();
         let rules = plan.rules.iter().filter(|rule| !rule.rights.is_empty());
         let rules = rules.filter_map(|rule| Some((AbsolutePath::new(rule.path.to_str()?)?, rule.rights))).collect();
         let masked = plan.masks.iter().map(|mask| (mask.path.clone(), mask.cover)).collect();
-        let state = Mutex::new(State { masked, ..State::default() });
+        let written = plan.written.iter().filter_map(|place| Some((place.clone(), File::at(place).ok()?)));
+        let own = written.map(|(place, file)| (place, Own::of(file, Cover::Hidden))).collect();
+        let state = Mutex::new(State { masked, own, ..State::default() });
         let own_settings = earlier.own_settings().filter(|_| engine.is_no_gain(&facts));
         let last = engine.vocabulary().last_names();
         Self { last, engine, facts, rules, tell, earlier, beyond, own_settings, view: OnceLock::new(), state }
@@ -329,7 +361,7 @@ impl Names {
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(_) => None,
         };
-        if file.is_some() && state.own.get(place) == file.as_ref() {
+        if file.is_some() && state.own.get(place).map(|own| own.file) == file {
             return None;
         }
         let own = cover == Cover::ReadOnly && !self.is_of_root(&path) && self.earlier.has(place);
@@ -337,12 +369,12 @@ impl Names {
         let moved = |above: &Path| state.announced.get(above).is_some_and(|it| it.held(above, file.as_ref()));
         if own || place.ancestors().skip(1).any(moved) {
             if state.own.len() >= MAX_OWN {
-                state.own.retain(|place, file| File::at(place).is_ok_and(|found| found == *file));
+                state.own.retain(|place, own| File::at(place).is_ok_and(|found| found == own.file));
             }
             if state.own.len() < MAX_OWN
                 && let Some(file) = file
             {
-                state.own.insert(place.to_owned(), file);
+                state.own.insert(place.to_owned(), Own::of(file, cover));
             }
             return None;
         }
@@ -367,23 +399,59 @@ impl Names {
         })
     }
 
+    /// Takes for the session's own what it has announced and nobody has looked at yet. What is found not to be is to be covered.
+    fn look_at_announced(&self) -> Vec<(PathBuf, Cover)> {
+        let announced: Vec<PathBuf> = self.state().announced.keys().cloned().collect();
+        let needed = announced.into_iter().filter_map(|place| {
+            let cover = self.needs(&place, place.symlink_metadata().ok()?.is_dir(), false)?;
+            Some((place, cover))
+        });
+        needed.collect()
+    }
+
+    /// A command has ended: until the next one begins, nobody but others changes what is there. What has appeared and is not the session's
+    /// own is to be covered.
+    pub(super) fn settle(&self) -> Vec<(PathBuf, Cover)> {
+        let needed = self.look_at_announced();
+        for (place, own) in self.state().own.iter_mut().filter(|(_, own)| own.is_secret && own.left.is_none()) {
+            own.left = place.symlink_metadata().ok().filter(|about| own.is_it(about)).map(|about| changed(&about));
+        }
+        needed
+    }
+
+    /// A command is about to begin: what others have meanwhile written into files named like key material that the session had made. They
+    /// are to be covered.
+    pub(super) fn taken_over(&self) -> Vec<(PathBuf, Cover)> {
+        let mut state = self.state();
+        let State { own, masked, .. } = &mut *state;
+        let mut taken = Vec::new();
+        own.retain(|place, own| {
+            let is_it = own.left.is_none() || place.symlink_metadata().map_or(true, |about| own.is_it(&about));
+            own.left = None;
+            if !is_it {
+                masked.insert(place.clone(), Cover::Hidden);
+                taken.push((place.clone(), Cover::Hidden));
+            }
+            is_it
+        });
+        taken
+    }
+
     /// The session ends: the next ones leave alone what it has made, and may remove it.
     pub(super) fn leave_marks(&self) {
-        let announced: Vec<PathBuf> = self.state().announced.keys().cloned().collect();
-        for place in announced {
-            // What has just been made may not have been looked at.
-            if let Ok(about) = place.symlink_metadata() {
-                let _whatever_it_is = self.needs(&place, about.is_dir(), false);
-            }
-        }
-        let own: Vec<(PathBuf, File)> = self.state().own.iter().map(|(place, file)| (place.clone(), *file)).collect();
-        let is_kept = |(place, _): &(PathBuf, File)| {
+        let _none_is_left_to_cover_them_in = self.look_at_announced();
+        let own: Vec<(PathBuf, Own)> = self.state().own.iter().map(|(place, own)| (place.clone(), *own)).collect();
+        let cover = |place: &Path| {
             let path = AbsolutePath::new(&place.to_string_lossy());
-            path.and_then(|path| self.cover(&path, place.is_dir())) == Some(Cover::ReadOnly)
+            path.and_then(|path| self.cover(&path, place.is_dir()))
         };
-        let is_own = |file: &File, about: &Metadata| File::of(about) == *file;
-        if let Err(error) = self.earlier.add(own.into_iter().filter(is_kept), is_own) {
-            tracing::warn!(%error, "what a session has made is not remembered: later ones cannot remove all of it");
+        let (read_only, others): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(place, _)| cover(place) == Some(Cover::ReadOnly));
+        let written = others.into_iter().filter(|(place, own)| own.is_secret && cover(place) == Some(Cover::Hidden));
+        let is_it = |own: &Own, about: &Metadata| own.is_it(about);
+        let marked = self.earlier.add(read_only.into_iter(), is_it);
+        if let Err(error) = marked.and(self.earlier.add_written(&self.facts.principal, written, is_it)) {
+            tracing::warn!(%error, "what a session has made is not remembered: later ones cannot read or remove all of it");
         }
     }
 
@@ -472,7 +540,7 @@ impl Names {
 
     /// Whether the session has made this file, which has a name that policy forbids.
     pub(super) fn is_own(&self, place: &Path) -> bool {
-        self.state().own.get(place).is_some_and(|file| File::at(place).is_ok_and(|found| found == *file))
+        self.state().own.get(place).is_some_and(|own| place.symlink_metadata().is_ok_and(|about| own.is_it(&about)))
     }
 
     /// Whether a mask keeps what is there from being changed.
@@ -484,7 +552,14 @@ impl Names {
     pub(super) fn tell_kept(&self, place: &Path) {
         let path = AbsolutePath::new(&place.to_string_lossy());
         let because = path.map(|path| self.engine.permissions(&self.facts).because(FileAction::Write, &path).1);
-        (self.tell)(Kept::File(place.to_owned(), because.unwrap_or_default().join(", ")));
+        (self.tell)(self.kept(place, because.unwrap_or_default().join(", ")));
+    }
+
+    /// A program was kept from making or changing this file, by these policies.
+    fn kept(&self, place: &Path, policies: String) -> Kept {
+        let is_hook = place.ancestors().any(|above| above.ends_with(".git/hooks"));
+        let kept = if is_hook && self.own_settings().is_some() { Kept::Hook } else { Kept::File };
+        kept(place.to_owned(), policies)
     }
 
     /// Tells that git has set something that sessions alone see.
@@ -537,7 +612,7 @@ impl Names {
                 Made::Moved | Made::Linked | Made::Other => false,
             };
         if !makes_nothing && let Some(policies) = refused() {
-            (self.tell)(Kept::File(place.to_owned(), policies));
+            (self.tell)(self.kept(place, policies));
             return Making::Refused;
         }
         if is_gone(place) {

@@ -34,6 +34,8 @@ pub struct SandboxPlan {
     pub masks: Vec<Mask>,
     /// The directory of files that stand for others in the session's view; none if it has no such files.
     pub stand_ins: Option<PathBuf>,
+    /// Files that are named like key material and have no mask: sessions of the same agent have written them.
+    pub written: Vec<PathBuf>,
     /// Whether all that a session can change was searched for names that policy forbids, and what was found is masked.
     pub searched: bool,
     /// What the session may do in the places that it has for itself: at least what [`Rights::MOVE`] and [`Rights::READ`] say there, and
@@ -507,6 +509,8 @@ fn planned(
     limits: Limits,
     earlier: &Earlier,
 ) -> Result<(SandboxPlan, Vec<PathBuf>), Hole> {
+    // What the first script may open is for that script: what these files hold counts here.
+    let facts = &Facts { public: BTreeSet::new(), ..facts.clone() };
     let own = [Some(&facts.workspace), facts.temp.as_ref()].into_iter().flatten();
     let own = own.filter(|root| !shared.contains_key(*root));
     let permissions = engine.permissions(facts);
@@ -526,13 +530,14 @@ fn planned(
     let granted = rights.into_iter().filter(|(_, rights)| !rights.is_empty());
     let rules = granted.map(|(root, rights)| PathRule { path: root.as_str().into(), rights, optional: true });
     let network = engine.may_connect(facts);
-    let Masks { masks, searched, missing } = masks;
+    let Masks { masks, written, searched, missing } = masks;
     // A name that no pattern is made for, and that nothing excepts.
     let probe = facts.scratch.places.first().and_then(|place| place.child("palisade-scratch"));
     let scratch = probe.map_or(Rights::NONE, |probe| self::rights(&permissions, &probe));
     let plan = SandboxPlan {
         rules: rules.collect(),
         masks,
+        written,
         stand_ins: earlier.own_settings().and_then(|store| {
             let made = store.directory();
             made.inspect_err(|error| tracing::warn!(%error, "sessions can have no settings of their own")).ok()

@@ -414,6 +414,7 @@ impl World {
             rules,
             masks: Vec::new(),
             stand_ins: None,
+            written: Vec::new(),
             searched: true,
             scratch: Rights::NONE,
             loopback: self.own_network,

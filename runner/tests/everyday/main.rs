@@ -126,6 +126,7 @@ fn plan(root: &Path) -> SandboxPlan {
         rules,
         masks: Vec::new(),
         stand_ins: None,
+        written: Vec::new(),
         searched: true,
         scratch: Rights::NONE,
         loopback: false,

@@ -202,7 +202,11 @@ impl LocalShell {
             probed: None,
             buffer: vec![0; BUFFER],
         };
-        Ok(run.complete().await)
+        let ended = run.complete().await;
+        if let Some(keeper) = &self.keeper {
+            tokio::task::block_in_place(|| keeper.settle());
+        }
+        Ok(ended)
     }
 }
 
