@@ -254,7 +254,8 @@ fn what_an_agent_has_written_it_reads_later() {
     writes("echo PORT=3000 > .env");
     reads("PORT=3000");
     is_closed_to("other");
-    writes("git init -q && git add .env && mv .env other.env && mv other.env .env && git rm -q --cached .env");
+    writes("git init -q && git add .env && mv .env other.env");
+    writes("mv other.env .env && git rm -q --cached .env");
     writes("/usr/bin/python3 -c 'open(\".env\", \"a\").write(\"HOST=h\")' && sed -i s/3000/4000/ .env");
     reads("PORT=4000\nHOST=h");
     // A person fills in what is asked for, in place.
@@ -284,13 +285,15 @@ fn what_an_agent_has_written_it_reads_later() {
 fn a_certificate_that_becomes_a_key_is_closed() {
     let world = World::new();
     world.write("work/ca.pem", "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n");
+    world.write("work/public.pem", "-----BEGIN PUBLIC KEY-----\nQQ==\n-----END PUBLIC KEY-----\n");
     let mut server = Server::start_with(&world, &[]);
     let session = call(&mut server, "session_open", &json!({}))["session"].clone();
     let mut exec = |command: &str| call(&mut server, "exec", &json!({ "command": command, "session": session }));
     assert_eq!(exec("grep -c CERTIFICATE ca.pem")["stdout"], "2\n");
-    assert_eq!(exec("git init -q && git add ca.pem && git diff --no-index --quiet ca.pem ca.pem")["exit_code"], 0);
-    world.write("work/public.pem", "-----BEGIN PUBLIC KEY-----\nQQ==\n-----END PUBLIC KEY-----\n");
-    assert_eq!(exec("git add public.pem && grep -c PUBLIC public.pem")["stdout"], "2\n");
+    let ended = exec("git init -q && git add ca.pem && git diff --no-index --quiet ca.pem ca.pem");
+    assert_eq!(ended["exit_code"], 0, "{ended}");
+    let ended = exec("git add public.pem && grep -c PUBLIC public.pem");
+    assert_eq!(ended["stdout"], "2\n", "{ended}");
     let key = world.write("work/new", "-----BEGIN PRIVATE KEY-----\nfor tests\n-----END PRIVATE KEY-----\n");
     fs::rename(key, world.path("work/ca.pem")).expect("a name");
     let ended = exec("sh -c 'grep -c tests *.pem'");
