@@ -228,8 +228,7 @@ fn a_long_stream_takes_no_more_memory_than_a_short_one() {
     assert!(peaks[1] <= peaks[0] + 8 * 1024, "KiB at most: {peaks:?}");
 }
 
-/// What an agent has written is no secret from it, in a later session either. Whoever else writes there makes it one, and it is one for
-/// all other agents.
+/// An agent reads in a later session what it has written. The file is closed once somebody else has changed it, and to other agents at once.
 #[test]
 fn what_an_agent_has_written_it_reads_later() {
     let world = World::new();
@@ -258,7 +257,7 @@ fn what_an_agent_has_written_it_reads_later() {
     writes("mv other.env .env && git rm -q --cached .env");
     writes("/usr/bin/python3 -c 'open(\".env\", \"a\").write(\"HOST=h\")' && sed -i s/3000/4000/ .env");
     reads("PORT=4000\nHOST=h");
-    // A person fills in what is asked for, in place.
+    // A person appends a key.
     let mut file = fs::OpenOptions::new().append(true).open(world.path("work/.env")).expect("the file");
     file.write_all(b"PORT_KEY=k\n").expect("a write");
     is_closed_to("one");

@@ -9,7 +9,7 @@
 //! works, nor what lies in a directory that is there for longer than [`LONGEST`]: it is kept.
 //!
 //! A file that is named like key material (`.env`) has another mark: of the agent as well, wherever and however old it is. What an agent
-//! has written there is no secret from it, and from no other agent is it kept less.
+//! has written there is open to its later sessions. Other agents are kept from it as from any key.
 //!
 //! Of a repository that a person has made, a mark can be of one setting: the guard lets git change what git has set in a session.
 
@@ -78,7 +78,7 @@ impl Earlier {
         self.has_mark(|| is_new(place).then(|| found(place)).flatten())
     }
 
-    /// Whether a session of this agent has written the file that is named like key material, and nobody has changed it since.
+    /// Whether a session of this agent has written this file, which is named like key material, and nobody has changed it since.
     pub(crate) fn has_written(&self, principal: &Principal, place: &Path) -> bool {
         self.has_mark(|| written(principal, place, &place.symlink_metadata().ok()?))
     }

@@ -130,7 +130,7 @@ struct Call {
 #[derive(Clone, Copy, Debug)]
 struct Own {
     file: File,
-    /// Nobody else may write into it while no command of the session runs: it would be read.
+    /// It is named like key material. The session loses it if it changes while no command of the session runs.
     is_secret: bool,
     /// When it was last changed (ctime), as the last command left it; none while a command runs.
     left: Option<(i64, i64)>,
@@ -399,7 +399,8 @@ impl Names {
         })
     }
 
-    /// Takes for the session's own what it has announced and nobody has looked at yet. What is found not to be is to be covered.
+    /// Looks at each file that the session has announced and nobody has looked at yet. Returns those that are not the session's own: the
+    /// caller covers them.
     fn look_at_announced(&self) -> Vec<(PathBuf, Cover)> {
         let announced: Vec<PathBuf> = self.state().announced.keys().cloned().collect();
         let needed = announced.into_iter().filter_map(|place| {
@@ -409,8 +410,8 @@ impl Names {
         needed.collect()
     }
 
-    /// A command has ended: until the next one begins, nobody but others changes what is there. What has appeared and is not the session's
-    /// own is to be covered.
+    /// Notes the state of the session's own files when a command has ended: who changes them before the next command is somebody else.
+    /// Returns what has appeared and is not the session's own: the caller covers it.
     pub(super) fn settle(&self) -> Vec<(PathBuf, Cover)> {
         let needed = self.look_at_announced();
         for (place, own) in self.state().own.iter_mut().filter(|(_, own)| own.is_secret && own.left.is_none()) {
@@ -419,14 +420,18 @@ impl Names {
         needed
     }
 
-    /// A command is about to begin: what others have meanwhile written into files named like key material that the session had made. They
-    /// are to be covered.
+    /// Compares the session's own files with their noted state when a command is about to begin. Returns those that somebody else has
+    /// changed: the caller covers them.
     pub(super) fn taken_over(&self) -> Vec<(PathBuf, Cover)> {
         let mut state = self.state();
         let State { own, masked, .. } = &mut *state;
         let mut taken = Vec::new();
         own.retain(|place, own| {
-            let is_it = own.left.is_none() || place.symlink_metadata().map_or(true, |about| own.is_it(&about));
+            let is_it = own.left.is_none()
+                || match place.symlink_metadata() {
+                    Ok(about) => own.is_it(&about),
+                    Err(error) => error.kind() == ErrorKind::NotFound,
+                };
             own.left = None;
             if !is_it {
                 masked.insert(place.clone(), Cover::Hidden);
