@@ -38,6 +38,7 @@ fn plan() -> SandboxPlan {
     SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
+        instead: None,
         stand_ins: None,
         written: Vec::new(),
         searched: true,

@@ -4,24 +4,41 @@
 //! outside of the sandbox. So each agent has a directory of Palisade's, and tools are told of it by their variables. What the person's
 //! caches hold already is still read: crates through links, Go's modules through a `file://` proxy.
 //!
+//! cargo takes the path of a crate for a part of what it builds: where an agent had its crates elsewhere, the agent and a person who take
+//! turns at one `target/` would each build every dependency again. So where sessions have a view of their own they find the agent's
+//! crates at the person's path, in a `~/.cargo` of their own.
+//!
 //! The directory may be removed at any time. One that has not been used for [`UNUSED`] is removed by the next server.
 //!
 //! Decided here: where it lies, what is in it at first, and which variables name it. Not decided here: who may change it; policies
 //! permit that by the path group `caches`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use palisade_engine::AbsolutePath;
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat, symlinkat};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::removal;
+use crate::sandbox::plan::{Instead, PathRule, Rights, SandboxPlan, Shown};
+use crate::sandbox::{can_stand_in, probe};
+
+/// cargo's own directory for sessions without a view, and where its programs are installed for all.
+const OWN: &str = "cargo";
+
+/// What sessions with a view find in the place of the person's directories of crates.
+const VIEWED: &str = "cargo-view";
+
+/// Where sessions with a view find the person's crates, below their `~/.cargo`.
+const PERSONS: &str = ".persons";
 
 /// How long nobody has used a directory that is removed.
 const UNUSED: Duration = Duration::from_secs(60 * 60 * 24 * 60);
@@ -85,16 +102,67 @@ impl Caches {
             // Where there is no thread to be had, the next server does it.
             let _later = std::thread::Builder::new().name("palisade-caches".to_owned()).spawn(sweep);
         });
-        let mut seed = Seed { entries: 0, bytes: 0 };
-        // A cache that was filled in part is a smaller cache.
-        if let Err(error) = seed.cargo(&Path::new(self.home.as_str()).join(".cargo"), &directory.join("cargo")) {
-            tracing::debug!(%error, "the crates that are there cannot be shown to sessions");
+        let mut seed = Seed::of(directory)?;
+        let cargo = self.cargo();
+        // For sessions that find it there, and for those that do not.
+        let shown = [(VIEWED, cargo.join(PERSONS)), (OWN, cargo.clone())];
+        for (to, shown) in shown.iter().filter(|(to, _)| *to == OWN || probe().mounts) {
+            // A cache that was filled in part is a smaller cache.
+            if let Err(error) = seed.cargo(&cargo, to, shown) {
+                tracing::debug!(%error, "the crates that are there cannot be shown to sessions");
+            }
+        }
+        if let Err(error) = seed.settings(&cargo) {
+            tracing::debug!(%error, "cargo's settings cannot be shown to sessions");
         }
         Ok(())
     }
 
-    /// The variables that tell tools of it. What is `set` already stays.
-    pub fn variables(&self, set: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    /// The person's directory for cargo.
+    fn cargo(&self) -> PathBuf {
+        Path::new(self.home.as_str()).join(".cargo")
+    }
+
+    /// What lies below the caches and below the person's directory for cargo is the agent's own in a session, but for the programs there.
+    #[must_use]
+    pub fn places(&self) -> Vec<AbsolutePath> {
+        let cargo = self.home.child(".cargo");
+        let shown = ["registry", "git", PERSONS].into_iter().filter_map(|name| cargo.as_ref()?.child(name));
+        std::iter::once(self.directory.clone()).chain(shown).collect()
+    }
+
+    /// Has the sessions under this plan find the caches, if it lets them change those.
+    pub fn join(&self, plan: &mut SandboxPlan) {
+        let directory = Path::new(self.directory.as_str());
+        let rights = plan.rules.iter().find(|rule| rule.path == directory).map(|rule| rule.rights);
+        let Some(rights) = rights.filter(|rights| rights.contains(Rights::READ | Rights::MOVE)) else { return };
+        let cargo = self.cargo();
+        let is_plain = |name: &&str| !cargo.join(name).is_symlink();
+        let plain = ["", "bin", "registry", "git", "config.toml", "config", "env"].iter().all(is_plain);
+        if !plain || !probe().mounts || !can_stand_in(&cargo, &plan.rules) {
+            return;
+        }
+        let mut shown = Vec::new();
+        for name in ["registry", "git"] {
+            let own = directory.join(VIEWED).join(name);
+            // Another session of the agent can put anything there, and a rule is about what lies at its path.
+            if !own.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+                return;
+            }
+            let persons = cargo.join(name);
+            if persons.is_dir() {
+                shown.push(Shown { at: cargo.join(PERSONS).join(name), from: persons.clone(), writable: false });
+            }
+            shown.push(Shown { at: persons, from: own, writable: true });
+        }
+        let own = shown.iter().filter(|shown| shown.writable);
+        plan.rules.extend(own.map(|shown| PathRule { path: shown.from.clone(), rights, optional: true }));
+        // What a session put there would be taken for the person's programs.
+        plan.instead = Some(Instead { closed: vec![cargo.join("bin")], place: cargo, shown });
+    }
+
+    /// The variables that tell tools of it. What is `set` already stays. `viewed`: cargo finds it at the person's path.
+    pub fn variables(&self, viewed: bool, set: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
         let own = |name: &str| format!("{}/{name}", self.directory.as_str());
         let modules = format!("{}/go/pkg/mod/cache/download", self.home.as_str());
         let proxy = "https://proxy.golang.org,direct";
@@ -102,7 +170,7 @@ impl Caches {
         let rows = [
             // Go's build cache, ccache, pip, uv, poetry, deno and most others.
             ("XDG_CACHE_HOME", self.directory.as_str().to_owned()),
-            ("CARGO_HOME", own("cargo")),
+            if viewed { ("CARGO_INSTALL_ROOT", own(OWN)) } else { ("CARGO_HOME", own(OWN)) },
             ("GOMODCACHE", own("go-mod")),
             ("GOPROXY", proxy),
             ("GRADLE_USER_HOME", own("gradle")),
@@ -124,32 +192,54 @@ impl Caches {
 }
 
 /// What is put into a cache that is new, or older than what it is taken from.
+///
+/// Sessions can change all of it meanwhile, so no symbolic link is followed there.
 struct Seed {
+    /// The directory of the caches.
+    root: OwnedFd,
     entries: usize,
     bytes: u64,
 }
 
 impl Seed {
+    fn of(directory: &Path) -> io::Result<Self> {
+        Ok(Self { root: openat(CWD, directory, DIRECTORY, Mode::empty())?, entries: 0, bytes: 0 })
+    }
+
     /// Crates and repositories are linked: cargo reads them where they lie, and makes new ones beside. The index is copied, since cargo
-    /// writes into its files.
-    fn cargo(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    /// writes into its files. Links begin with `shown`, where sessions find what lies in `from`.
+    fn cargo(&mut self, from: &Path, to: &str, shown: &Path) -> io::Result<()> {
         if !from.is_dir() {
             return Ok(());
         }
         for (name, depth) in [("registry/cache", 2), ("registry/src", 2), ("git/db", 1), ("git/checkouts", 2)] {
-            self.link(&from.join(name), &to.join(name), depth)?;
+            let to = self.directory(&format!("{to}/{name}"))?;
+            self.link(&from.join(name), to, &shown.join(name), depth)?;
         }
+        let index = self.directory(&format!("{to}/registry/index"))?;
         for registry in entries(&from.join("registry/index"))? {
-            let to = to.join("registry/index").join(registry.file_name().unwrap_or_default());
-            if fs::symlink_metadata(&to).is_err() {
-                self.copy(&registry, &to)?;
+            let name = registry.file_name().unwrap_or_default();
+            if statat(&index, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                self.copy(&registry, index.try_clone()?)?;
             }
         }
-        fs::create_dir_all(to)?;
+        Ok(())
+    }
+
+    /// The person's settings of cargo are linked.
+    fn settings(&self, from: &Path) -> io::Result<()> {
         for name in ["config.toml", "config"] {
-            self.link(&from.join(name), &to.join(name), 0)?;
+            let (from, own) = (from.join(name), self.directory(OWN)?);
+            if from.is_file() && statat(&own, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                symlinkat(&from, &own, name)?;
+            }
         }
         Ok(())
+    }
+
+    /// The directory at this path below that of the caches, made if it is not there.
+    fn directory(&self, path: &str) -> io::Result<OwnedFd> {
+        path.split('/').try_fold(self.root.try_clone()?, |above, name| directory_in(&above, OsStr::new(name)))
     }
 
     fn count(&mut self, bytes: u64) -> io::Result<()> {
@@ -163,41 +253,51 @@ impl Seed {
     }
 
     /// Makes directories of its own down to `depth`, and links to what lies there.
-    fn link(&mut self, from: &Path, to: &Path, depth: usize) -> io::Result<()> {
-        let mut open = vec![(from.to_owned(), to.to_owned(), depth)];
-        while let Some((from, to, depth)) = open.pop() {
-            self.count(0)?;
-            if depth == 0 || !from.is_dir() {
-                if from.exists() && fs::symlink_metadata(&to).is_err() {
-                    symlink(&from, &to)?;
-                }
-                continue;
-            }
-            fs::create_dir_all(&to)?;
+    fn link(&mut self, from: &Path, to: OwnedFd, shown: &Path, depth: usize) -> io::Result<()> {
+        let mut open = vec![(from.to_owned(), to, shown.to_owned(), depth)];
+        while let Some((from, to, shown, depth)) = open.pop() {
             for entry in entries(&from)? {
-                let to = to.join(entry.file_name().unwrap_or_default());
-                open.push((entry, to, depth - 1));
+                self.count(0)?;
+                let name = entry.file_name().unwrap_or_default();
+                let shown = shown.join(name);
+                if depth > 1 && entry.is_dir() {
+                    open.push((entry.clone(), directory_in(&to, name)?, shown, depth - 1));
+                } else if statat(&to, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                    symlinkat(&shown, &to, name)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn copy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut open = vec![(from.to_owned(), to.to_owned())];
+    /// Copies what lies at `from` into the directory `to`.
+    fn copy(&mut self, from: &Path, to: OwnedFd) -> io::Result<()> {
+        let mut open = vec![(from.to_owned(), to)];
         while let Some((from, to)) = open.pop() {
             let about = fs::symlink_metadata(&from)?;
             self.count(about.len())?;
+            let name = from.file_name().unwrap_or_default();
             if about.is_dir() {
-                fs::create_dir_all(&to)?;
-                open.extend(entries(&from)?.into_iter().map(|entry| {
-                    let to = to.join(entry.file_name().unwrap_or_default());
-                    (entry, to)
-                }));
+                for entry in entries(&from)? {
+                    open.push((entry, directory_in(&to, name)?));
+                }
             } else if about.is_file() {
-                fs::copy(&from, &to)?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mut copy = File::from(openat(&to, name, flags, Mode::from(0o644))?);
+                io::copy(&mut File::open(&from)?, &mut copy)?;
             }
         }
         Ok(())
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The directory of this name in another, made if it is not there.
+fn directory_in(above: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    match mkdirat(above, name, Mode::from(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(openat(above, name, DIRECTORY, Mode::empty())?),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -233,6 +333,8 @@ fn sweep(base: &Path) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     fn at(path: &Path) -> AbsolutePath {
@@ -263,7 +365,7 @@ mod tests {
         }
         let caches = Caches::of(&at(&home.join("base")), &at(&home), "u", "a", &at(&home)).unwrap();
         caches.make().unwrap();
-        let own = Path::new(caches.directory().as_str()).join("cargo");
+        let own = Path::new(caches.directory().as_str()).join(OWN);
         for name in ["registry/cache/r/a.crate", "registry/src/r/a/lib.rs", "registry/index/r/.cache/a", "config.toml"]
         {
             assert_eq!(fs::read_to_string(own.join(name)).unwrap(), "person's", "{name}");
@@ -272,11 +374,37 @@ mod tests {
         fs::write(own.join("registry/index/r/.cache/a"), "agent's").unwrap();
         assert!(!cargo.join("registry/src/r/b").exists());
         assert_eq!(fs::read_to_string(cargo.join("registry/index/r/.cache/a")).unwrap(), "person's");
-        // Another time adds what has come since.
+        // Another time adds what has come since, for sessions with a view as well.
         fs::create_dir(cargo.join("registry/src/r/c")).unwrap();
         caches.make().unwrap();
         assert!(own.join("registry/src/r/c").exists());
+        let viewed = Path::new(caches.directory().as_str()).join(VIEWED);
+        if probe().mounts {
+            let link = fs::read_link(viewed.join("registry/src/r/c")).unwrap();
+            assert_eq!(link, cargo.join(PERSONS).join("registry/src/r/c"));
+        }
         assert_eq!(fs::metadata(caches.directory().as_str()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_link_that_a_session_left_leads_nothing_astray() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().canonicalize().unwrap();
+        fs::create_dir_all(home.join(".cargo/registry/src/r/a")).unwrap();
+        fs::create_dir_all(home.join(".cargo/registry/index/r")).unwrap();
+        let other = home.join("other");
+        fs::create_dir(&other).unwrap();
+        let caches = Caches::of(&at(&home.join("base")), &at(&home), "u", "a", &at(&home)).unwrap();
+        let own = Path::new(caches.directory().as_str());
+        for (name, leads) in [("cargo", "cargo"), ("registry", "cargo/registry"), ("src", "cargo/registry/src")] {
+            let _ = fs::remove_dir_all(own);
+            let link = own.join(leads);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            fs::set_permissions(own, PermissionsExt::from_mode(0o700)).unwrap();
+            symlink(&other, &link).unwrap();
+            let made = caches.make();
+            assert_eq!(entries(&other).unwrap(), Vec::<PathBuf>::new(), "{name}: {made:?}");
+        }
     }
 
     #[test]
@@ -296,7 +424,7 @@ mod tests {
         let root = AbsolutePath::new("/c").unwrap();
         let caches = Caches::of(&root, &root, "u", "a", &root).unwrap();
         let set = [("CARGO_HOME".into(), "/mine".into())];
-        let names: Vec<OsString> = caches.variables(&set).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<OsString> = caches.variables(false, &set).into_iter().map(|(name, _)| name).collect();
         assert!(!names.contains(&"CARGO_HOME".into()) && names.contains(&"XDG_CACHE_HOME".into()), "{names:?}");
     }
 }

@@ -66,8 +66,8 @@ pub struct Surroundings {
     pub trusted: Vec<AbsolutePath>,
     /// Directories besides the workspace that the agent may change: what lies there is nobody's word for anything.
     pub writable: Vec<AbsolutePath>,
-    /// The caches of the agent's tools: what lies there is the agent's own.
-    pub caches: Option<AbsolutePath>,
+    /// Where the caches of the agent's tools are: what lies there is the agent's own.
+    pub caches: Vec<AbsolutePath>,
     /// The `PATH` that commands run with.
     pub search: Vec<PathBuf>,
     /// What names mean at the other end of a transport; none on this machine, whose file system is looked at.
@@ -142,7 +142,7 @@ impl Surroundings {
             home,
             trusted: Vec::new(),
             writable: Vec::new(),
-            caches: None,
+            caches: Vec::new(),
             search: Vec::new(),
             elsewhere: Some(FarNames(view)),
             at_target: false,
@@ -480,7 +480,7 @@ impl Surroundings {
         // The agent's own directories first: a workspace below /opt is still a workspace.
         if path.is_within(&self.workspace) {
             Origin::Workspace
-        } else if [occasion.temp.as_ref(), self.caches.as_ref()].into_iter().flatten().any(|own| path.is_within(own))
+        } else if occasion.temp.iter().chain(&self.caches).any(|own| path.is_within(own))
             || occasion.scratch.holds(path)
         {
             Origin::Temp
@@ -509,8 +509,8 @@ impl Surroundings {
         let reads = command.effects.get(effect).is_some_and(|effect| effect.kind == EffectKind::Read);
         let held = is_held(&facts.session);
         let own = || {
-            let places = [Some(&self.workspace), facts.temp.as_ref(), self.caches.as_ref()];
-            places.into_iter().flatten().any(|place| path.is_within(place)) || facts.scratch.holds(path)
+            let mut places = [&self.workspace].into_iter().chain(&facts.temp).chain(&self.caches);
+            places.any(|place| path.is_within(place)) || facts.scratch.holds(path)
         };
         let named = || {
             engine.vocabulary().groups_of(path).next().is_some()
@@ -526,8 +526,8 @@ impl Surroundings {
     /// Whether a directory is one that no session can write: it is there, and lies in none of the places that sessions have for themselves.
     pub(crate) fn is_fixed(&self, occasion: &Occasion, directory: &Path) -> bool {
         let Some(real) = real_directory(directory).filter(|_| directory.is_absolute()) else { return false };
-        let own = [Some(&self.workspace), occasion.temp.as_ref(), self.caches.as_ref()];
-        let mut own = own.into_iter().flatten().chain(&self.writable);
+        let own = [&self.workspace].into_iter().chain(&occasion.temp).chain(&self.caches);
+        let mut own = own.chain(&self.writable);
         !own.any(|place| real.is_within(place) || place.is_within(&real)) && !occasion.scratch.holds(&real)
     }
 
@@ -993,7 +993,7 @@ mod tests {
             home: place("/nowhere"),
             trusted: Vec::new(),
             writable: Vec::new(),
-            caches: None,
+            caches: Vec::new(),
             search: vec![PathBuf::from("/usr/bin"), theirs.clone()],
             elsewhere: None,
             at_target: false,

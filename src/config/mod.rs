@@ -298,7 +298,7 @@ impl<'a> Layers<'a> {
                 home: home.clone(),
                 trusted,
                 writable,
-                caches: self.caches(&home).map(|caches| caches.directory().clone()),
+                caches: self.caches(&home).map(|caches| caches.places()).unwrap_or_default(),
                 search,
                 elsewhere: None,
                 at_target: false,

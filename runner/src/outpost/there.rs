@@ -193,7 +193,7 @@ impl Station {
             home: init.home.clone(),
             trusted: Vec::new(),
             writable: Vec::new(),
-            caches: None,
+            caches: Vec::new(),
             search: search_path(&environment),
             elsewhere: None,
             at_target: true,

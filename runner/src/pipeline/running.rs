@@ -466,7 +466,7 @@ impl Pipeline {
     pub(super) fn environment(&self, plan: &plan::SandboxPlan) -> Vec<(OsString, OsString)> {
         let mut environment = self.settings.environment.clone();
         if let Some(caches) = self.settings.caches.as_ref().filter(|caches| may_fill(plan, caches)) {
-            environment.extend(caches.variables(&environment));
+            environment.extend(caches.variables(plan.instead.is_some(), &environment));
         }
         if has_proxy(plan) {
             environment.extend(network::variables(plan.loopback));
@@ -502,6 +502,9 @@ impl Pipeline {
         // Deriving takes milliseconds, in which other calls go on.
         let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
+        if let Some(caches) = &settings.caches {
+            caches.join(&mut plan);
+        }
         // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
         // what is granted elsewhere.
         if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {

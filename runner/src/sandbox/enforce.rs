@@ -812,7 +812,7 @@ fn make_view(child: &Child<'_>) -> Done {
     // Before anything is covered: it may lie in what is.
     let stand_ins = view.stand_ins.as_deref().map(open_place).transpose()?;
     for (part, taken) in view.parts.iter().zip(child.taken) {
-        let place = open_place(&part.path)?;
+        let place = open_place(&part.from)?;
         let copy = copy_mount(place, true)?;
         close(place);
         let read_only = if part.writable { 0 } else { libc::MOUNT_ATTR_RDONLY };

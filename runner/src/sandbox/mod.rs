@@ -66,6 +66,7 @@ pub(crate) use self::keeper::is_own;
 use self::landlock::Tcp;
 pub use self::masks::{MAX_ENTRIES, MAX_NAMED};
 pub(crate) use self::masks::{NPM_SETTINGS, public_content};
+pub(crate) use self::mounts::can_stand_in;
 pub(crate) use self::names::Kept;
 pub use self::names::Names;
 pub use self::new_places::{NewPlace, NewPlaces, NotMade};
@@ -201,11 +202,9 @@ fn prepare_in(
     let offer = probe();
     offer.meets(plan.level)?;
     let (view, rules) = if mounts && namespaces != Namespaces::None {
-        let (rules, masks) = (&plan.rules, &plan.masks);
         // A shell that has a terminal of the server's goes by the name that this has outside.
         let own_terminals = launch.controlling_terminal.is_none();
-        let (view, rules) =
-            mounts::view(rules, masks, &plan.limits, &launch.cwd, plan.scratch, own_terminals, offer.landlock_abi)?;
+        let (view, rules) = mounts::view(plan, &launch.cwd, own_terminals, offer.landlock_abi)?;
         let view = view.with_stand_ins(plan.stand_ins.as_deref())?;
         (Some(view), rules)
     } else if let Some(mask) = plan.masks.first() {

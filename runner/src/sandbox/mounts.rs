@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 
-use super::plan::{Cover, Limits, Mask, PathRule, Rights};
+use super::plan::{Cover, Limits, PathRule, Rights, SandboxPlan, Shown};
 use super::{SandboxError, landlock, text};
 
 /// The mounts of one session, in the order in which they are made.
@@ -43,10 +43,12 @@ pub(super) struct View {
     pub(super) terminals: Vec<(CString, u64)>,
 }
 
-/// A place of the machine's that the session finds at the same path.
+/// A place of the machine's that the session finds at this path.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) path: CString,
+    /// Where the machine has it: nearly always there.
+    pub(super) from: CString,
     pub(super) writable: bool,
     /// Whether programs that lie there run.
     pub(super) executable: bool,
@@ -76,6 +78,9 @@ const FRESH: [(&str, Kind); 3] = [("/proc", Kind::Processes), ("/tmp", Kind::Mem
 /// What each of the places in memory may hold, unless the settings give a session less memory. Files that nobody has open or mapped are
 /// seen by no watch.
 const SIZE: u64 = 1 << 30;
+
+/// What a directory in memory that stands in another's place may hold: the files that a tool keeps beside its caches.
+const SIZE_INSTEAD: u64 = 64 << 20;
 
 /// One inode costs memory too.
 const BYTES_PER_INODE: u64 = 16 << 10;
@@ -116,10 +121,16 @@ pub(super) fn is_granted(place: &Path, rule: &PathRule) -> bool {
     !rule.rights.is_empty() && (place.starts_with(&rule.path) || unheld)
 }
 
+/// Whether a session under these rules can have a directory of its own in the place of this one.
+pub(crate) fn can_stand_in(place: &Path, rules: &[PathRule]) -> bool {
+    is_directory(place) && !rules.iter().any(|rule| is_granted(place, rule))
+}
+
 /// The mounts that every session has; to see whether they can be made.
 pub(super) fn trial() -> View {
-    let fresh = FRESH.iter().filter(|(path, _)| is_directory(path)).map(|(path, kind)| fresh(path, *kind, SIZE));
-    View { fresh: fresh.collect(), ..View::empty() }
+    let there = FRESH.iter().filter(|(path, _)| is_directory(path));
+    let made = there.filter_map(|(path, kind)| fresh(Path::new(path), *kind, SIZE).ok());
+    View { fresh: made.collect(), ..View::empty() }
 }
 
 impl View {
@@ -155,28 +166,30 @@ impl View {
 ///
 /// A path cannot be looked at or passed on.
 pub(super) fn view(
-    rules: &[PathRule],
-    masks: &[Mask],
-    limits: &Limits,
+    plan: &SandboxPlan,
     cwd: &Path,
-    scratch: Rights,
     own_terminals: bool,
     offered: u32,
 ) -> Result<(View, Vec<PathRule>), SandboxError> {
-    let size = size(limits);
+    let rules = &plan.rules;
     let is_granted = |place: &str| rules.iter().any(|rule| is_granted(Path::new(place), rule));
-    let runs = scratch.contains(Rights::EXECUTE);
+    let runs = plan.scratch.contains(Rights::EXECUTE);
     let own = FRESH.iter().filter(|(path, kind)| is_directory(path) && (*kind == Kind::Processes || !is_granted(path)));
-    let own: Vec<_> = own.collect();
+    let mut own: Vec<_> = own.map(|(path, kind)| (PathBuf::from(path), *kind, size(&plan.limits))).collect();
+    let is_apart = |place: &Path| !own.iter().any(|(own, ..)| place.starts_with(own) || own.starts_with(place));
+    let instead =
+        plan.instead.as_ref().filter(|instead| can_stand_in(&instead.place, rules) && is_apart(&instead.place));
+    own.extend(instead.map(|instead| (instead.place.clone(), Kind::Memory, SIZE_INSTEAD.min(size(&plan.limits)))));
+    let covers = plan.masks.iter().map(|mask| Ok((name(&mask.path)?, mask.cover)));
     let mut made = View {
-        fresh: own.iter().map(|(path, kind)| fresh(path, *kind, size)).collect(),
-        covers: masks.iter().map(|mask| Ok((name(&mask.path)?, mask.cover))).collect::<Result<_, SandboxError>>()?,
+        fresh: own.iter().map(|(path, kind, size)| fresh(path, *kind, *size)).collect::<Result<_, _>>()?,
+        covers: covers.collect::<Result<_, SandboxError>>()?,
         ..View::empty()
     };
-    let own_of = |path: &Path| own.iter().find(|(own, _)| path.starts_with(own));
+    let own_of = |path: &Path| own.iter().find(|(own, ..)| path.starts_with(own));
     let mut wanted: Vec<Wanted> = rules.iter().filter_map(|rule| wanted(rule).transpose()).collect::<Result<_, _>>()?;
     let stands = |wanted: &[Wanted]| wanted.iter().any(|part| part.granted && cwd.starts_with(&part.path));
-    if own_of(cwd).is_some_and(|(_, kind)| *kind == Kind::Memory) && !stands(&wanted) {
+    if own_of(cwd).is_some_and(|(_, kind, _)| *kind == Kind::Memory) && !stands(&wanted) {
         wanted.push(Wanted { path: cwd.into(), granted: false, writable: false, executable: false, directory: true });
     }
     made.read_only = !wanted.iter().any(|part| part.path == Path::new("/") && part.writable);
@@ -184,7 +197,10 @@ pub(super) fn view(
     wanted.sort_by(|one, other| one.path.cmp(&other.path));
     wanted.retain(|part| !part.path.starts_with("/proc") && !part.path.starts_with("/sys"));
     wanted.retain(|part| !part.path.starts_with("/dev") || part.path.starts_with("/dev/shm"));
-    wanted.retain(|part| !own.iter().any(|(own, _)| part.path == Path::new(own)));
+    wanted.retain(|part| !own.iter().any(|(own, ..)| part.path == *own));
+    let shown = instead.map(|instead| instead.shown.as_slice()).unwrap_or_default();
+    // What lies there on the machine is not what the session finds there.
+    wanted.retain(|part| !shown.iter().any(|shown| part.path.starts_with(&shown.at)));
     let mut stand: BTreeSet<PathBuf> = BTreeSet::new();
     let mut taken: Vec<&Wanted> = Vec::new();
     for part in &wanted {
@@ -199,8 +215,8 @@ pub(super) fn view(
         if !differs || (!part.granted && !part.directory) {
             continue;
         }
-        if let (None, Some((own, _))) = (around, own_of(&part.path)) {
-            let above = part.path.ancestors().skip(1).take_while(|path| *path != Path::new(own));
+        if let (None, Some((own, ..))) = (around, own_of(&part.path)) {
+            let above = part.path.ancestors().skip(1).take_while(|path| *path != own);
             stand.extend(above.map(Path::to_owned));
             if part.directory {
                 stand.insert(part.path.clone());
@@ -213,12 +229,24 @@ pub(super) fn view(
         }
         // Landlock's right to run programs in the place around it would count for it, too.
         let executable = part.executable || !runs || own_of(&part.path).is_none();
-        made.parts.push(Part { path: name(&part.path)?, writable: part.writable, executable });
+        let path = name(&part.path)?;
+        made.parts.push(Part { from: path.clone(), path, writable: part.writable, executable });
         taken.push(part);
+    }
+    for Shown { at, from, writable } in shown {
+        let above = at.ancestors().take_while(|path| instead.is_some_and(|instead| *path != instead.place));
+        stand.extend(above.map(Path::to_owned));
+        made.parts.push(Part { path: name(at)?, from: name(from)?, writable: *writable, executable: true });
     }
     let empty = wanted.iter().filter(|part| !part.granted && stand.contains(&part.path));
     let empty: BTreeSet<&Path> = empty.map(|part| part.path.as_path()).collect();
     made.closed = empty.iter().map(|path| name(path)).collect::<Result<_, _>>()?;
+    for path in instead.iter().flat_map(|instead| &instead.closed) {
+        if !taken.iter().any(|part| part.path == *path) {
+            stand.insert(path.clone());
+            made.closed.push(name(path)?);
+        }
+    }
     let leading: BTreeMap<_, _> = empty.iter().flat_map(|path| links(path, rules)).collect();
     let free = |path: &Path| !stand.contains(path) && !taken.iter().any(|part| part.path.starts_with(path));
     for (path, target) in leading.iter().filter(|(path, _)| free(path)) {
@@ -228,9 +256,9 @@ pub(super) fn view(
     // A rule about what is covered would be about files that nobody sees any more.
     let covered = |path: &Path| own_of(path).is_some() && !taken.iter().any(|part| path.starts_with(&part.path));
     let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
-    let memory = own.iter().filter(|(_, kind)| *kind == Kind::Memory);
+    let memory = own.iter().filter(|(_, kind, _)| *kind == Kind::Memory);
     let rights = if runs { OWN.and(Rights::EXECUTE) } else { OWN };
-    let memory = memory.map(|(path, _)| PathRule { path: path.into(), rights, optional: true });
+    let memory = memory.map(|(path, ..)| PathRule { path: path.clone(), rights, optional: true });
     for rule in inside.into_iter().filter(|rule| rule.path.starts_with("/proc")).chain(memory) {
         if let Some(access) = landlock::access_bits(&rule, offered) {
             made.rules.push((name(&rule.path)?, access));
@@ -297,16 +325,15 @@ fn wanted(rule: &PathRule) -> Result<Option<Wanted>, SandboxError> {
     Ok(matches!(kind, FileType::Directory | FileType::RegularFile).then_some(wanted))
 }
 
-fn fresh(path: &str, kind: Kind, size: u64) -> Fresh {
+fn fresh(path: &Path, kind: Kind, size: u64) -> Result<Fresh, SandboxError> {
     let options = match kind {
         Kind::Processes => String::new(),
         Kind::Memory => format!("mode=1777,size={size},nr_inodes={}", (size / BYTES_PER_INODE).max(64)),
     };
-    let known = |text: &str| CString::new(text).unwrap_or_default();
-    Fresh { path: known(path), kind, options: known(&options) }
+    Ok(Fresh { path: name(path)?, kind, options: text("options of a mount", options.into())? })
 }
 
-fn is_directory(path: &str) -> bool {
+fn is_directory(path: impl AsRef<Path>) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|about| about.is_dir())
 }
 

@@ -32,6 +32,8 @@ pub struct SandboxPlan {
     pub rules: Vec<PathRule>,
     /// What is taken back below something that the rules grant; held by mounts.
     pub masks: Vec<Mask>,
+    /// A directory in whose place the session has one of its own, if there is one.
+    pub instead: Option<Instead>,
     /// The directory of files that stand for others in the session's view; none if it has no such files.
     pub stand_ins: Option<PathBuf>,
     /// Files that are named like key material and have no mask: sessions of the same agent have written them.
@@ -58,6 +60,30 @@ impl SandboxPlan {
         let granted = self.rules.iter().filter(|rule| !rule.rights.is_empty());
         granted.map(|rule| rule.path.clone()).collect()
     }
+}
+
+/// A directory in whose place the session has one of its own, in memory. What rules grant below it is there as well.
+///
+/// Left out where a rule grants the place itself, and where sessions have no view of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instead {
+    /// The directory: an absolute path without symbolic links.
+    pub place: PathBuf,
+    /// What stands below it, outermost first.
+    pub shown: Vec<Shown>,
+    /// Directories below it in which the session makes nothing. They are empty, unless a rule grants what the machine has there.
+    pub closed: Vec<PathBuf>,
+}
+
+/// A directory of the machine's that the session finds at another path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Where the session finds it.
+    pub at: PathBuf,
+    /// Where it lies. Rules about what it holds name this path.
+    pub from: PathBuf,
+    /// Whether the mount lets the session change it; rules decide besides.
+    pub writable: bool,
 }
 
 /// Rights on one file, or on a directory and everything below it.
@@ -538,6 +564,7 @@ fn planned(
         rules: rules.collect(),
         masks,
         written,
+        instead: None,
         stand_ins: earlier.own_settings().and_then(|store| {
             let made = store.directory();
             made.inspect_err(|error| tracing::warn!(%error, "sessions can have no settings of their own")).ok()

@@ -600,6 +600,7 @@ impl Place {
             .filter(|rule| !rule.path.is_symlink())
             .collect(),
             masks: Vec::new(),
+            instead: None,
             stand_ins: None,
             written: Vec::new(),
             searched: true,

@@ -413,6 +413,7 @@ impl World {
         SandboxPlan {
             rules,
             masks: Vec::new(),
+            instead: None,
             stand_ins: None,
             written: Vec::new(),
             searched: true,

@@ -125,6 +125,7 @@ fn plan(root: &Path) -> SandboxPlan {
     SandboxPlan {
         rules,
         masks: Vec::new(),
+        instead: None,
         stand_ins: None,
         written: Vec::new(),
         searched: true,

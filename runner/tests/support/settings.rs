@@ -30,7 +30,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
     Settings {
         engine: Policies::new(Engine::new(bundle, vocabulary)),
         surroundings: Surroundings {
-            caches: None,
+            caches: Vec::new(),
             principal: Principal::os_user(who, who, BTreeSet::from(["developer".to_owned()])),
             workspace: workspace.clone(),
             home,

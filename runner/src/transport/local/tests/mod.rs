@@ -54,6 +54,7 @@ impl Bare {
         let plan = SandboxPlan {
             rules,
             masks: Vec::new(),
+            instead: None,
             stand_ins: None,
             written: Vec::new(),
             searched: true,
