@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -200,6 +201,60 @@ fn caches_outlast_a_session_and_are_one_agents() {
     world.program("home", "#!/bin/sh\necho x > \"$HOME/.cache/x\"; mkdir \"$HOME/.cache/palisade/agents/y\"\n");
     run("one", "./home");
     assert!(!world.path("home/.cache/x").exists() && !world.path("home/.cache/palisade/agents/y").exists());
+}
+
+const TURNS: &str = r#"
+import os
+cargo = os.path.expanduser('~/.cargo')
+def attempt(what, act):
+    try:
+        act()
+        print(what, 'done')
+    except OSError:
+        print(what, 'refused')
+attempt('crate', lambda: os.makedirs(cargo + '/registry/palisade-test', exist_ok=True))
+attempt('file', lambda: open(cargo + '/palisade-test', 'w').close())
+attempt('program', lambda: open(cargo + '/bin/palisade-test', 'w').close())
+attempt('programs', lambda: os.rename(cargo + '/bin', cargo + '/palisade-test-bin'))
+attempt('persons', lambda: os.mkdir(cargo + '/.persons/registry/palisade-test'))
+"#;
+
+/// cargo takes a crate's path for a part of what it builds. A person and an agent find it at the same one, and the agent's is its own.
+#[test]
+fn a_person_and_an_agent_build_in_turns() {
+    let world = World::new();
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let cargo_home = Path::new(&home).join(".cargo");
+    if !can(&world) || !cargo_home.join("registry").is_dir() {
+        return;
+    }
+    world.write(
+        "work/Cargo.toml",
+        "[package]\nname = \"turns\"\nversion = \"0.1.0\"\n[dependencies]\ncfg-if = \"1\"\n[lib]\npath = \"lib.rs\"\n",
+    );
+    world.write("work/lib.rs", "");
+    world.write("work/turns.py", TURNS);
+    let build = "cargo build --offline";
+    let person = || Ended::of(Command::new("sh").args(["-c", build]).current_dir(world.workspace()));
+    let agent = |command: &str| {
+        Ended::of(world.palisade().env("HOME", &home).env_remove("XDG_CACHE_HOME").args(["run", command]))
+    };
+    let built = person();
+    assert!(built.code == Some(0) && built.stderr.contains("Compiling cfg-if"), "{built:?}");
+    let built = agent(build);
+    assert!(built.code == Some(0) && !built.stderr.contains("Compiling"), "{built:?}");
+    let built = agent("echo 'pub fn more() {}' > lib.rs && cargo build --offline");
+    assert!(built.stderr.contains("Compiling turns") && !built.stderr.contains("Compiling cfg-if"), "{built:?}");
+    let built = person();
+    assert!(built.code == Some(0) && !built.stderr.contains("Compiling"), "{built:?}");
+    let tried = agent("/usr/bin/python3 turns.py");
+    assert_eq!(
+        tried.stdout, "crate done\nfile done\nprogram refused\nprograms refused\npersons refused\n",
+        "{tried:?}"
+    );
+    for name in ["registry/palisade-test", "palisade-test", "bin/palisade-test"] {
+        assert!(!cargo_home.join(name).exists(), "{name}");
+    }
 }
 
 const TRACER: &str = r#"

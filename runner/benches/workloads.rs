@@ -137,6 +137,7 @@ fn plan(place: &Path) -> SandboxPlan {
     SandboxPlan {
         rules,
         masks,
+        instead: None,
         stand_ins,
         written: Vec::new(),
         searched: true,
