@@ -74,6 +74,44 @@ fn what_git_would_run_later_is_not_set() {
     }
 }
 
+/// What a sparse checkout sets for a worktree is put among the repository's own settings, where a person's git finds it as well.
+#[test]
+fn a_sparse_checkout_is_the_repositorys() {
+    let world = world();
+    let made = "mkdir one two && echo 1 > one/a && echo 2 > two/b && git add . && \
+                git -c user.name=P -c user.email=p@example.com commit -qm b";
+    let person = |command: &str| Ended::of(Command::new("sh").args(["-c", command]).current_dir(world.workspace()));
+    let ended = person(made);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = world.run("git sparse-checkout set one && ls && git status --short && git sparse-checkout list");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "a\none\none\n"), "{ended:?}");
+    let seen = person(
+        "git status --short; git sparse-checkout list; git config --get core.sparseCheckout; git config --get core.sshCommand",
+    );
+    assert_eq!(seen.stdout, "one\ntrue\nssh -4\n", "{seen:?}");
+    assert!(!world.path("work/.git/config.worktree").exists());
+    let ended =
+        world.run("git sparse-checkout add two && ls && git sparse-checkout disable && ls && git status --short");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "a\none\ntwo\na\none\ntwo\n"), "{ended:?}");
+    // A new clone is as good.
+    let ended = world.run(
+        "git clone -q --sparse . copy && ls copy && git -C copy sparse-checkout set one && ls copy && rm -rf copy",
+    );
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "a\na\none\n"), "{ended:?}");
+    // Where a worktree has settings of its own, they stay.
+    let ended = person("git config extensions.worktreeConfig true && git config --worktree core.sshCommand 'ssh -6'");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = world.run("git sparse-checkout set two && ls");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "a\ntwo\n"), "{ended:?}");
+    let seen = person("git config --get core.sshCommand; git sparse-checkout list");
+    assert_eq!(seen.stdout, "ssh -6\ntwo\n", "{seen:?}");
+    let ended = world.run("git config --worktree core.fsmonitor ./x");
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+    let _for_sessions_alone = world.run("git config --worktree core.hooksPath x");
+    let seen = person("cat .git/config.worktree");
+    assert!(!seen.stdout.contains("fsmonitor") && !seen.stdout.contains("hooksPath"), "{seen:?}");
+}
+
 /// `check` foretells what the guard does to settings, by the settings that are there.
 #[test]
 fn the_text_is_judged_as_the_guard_judges_the_settings() {
@@ -90,7 +128,6 @@ fn the_text_is_judged_as_the_guard_judges_the_settings() {
         "git config core.editor ./x",
         "git config core.sshCommand ./x",
         "git remote add x ext::./x",
-        "git sparse-checkout set src",
         "mkdir -p d && cd d && git config core.fsmonitor ./x",
     ] {
         let ended = verdict(command);

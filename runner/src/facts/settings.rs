@@ -74,9 +74,7 @@ fn changes(command: &Command) -> Option<Vec<Change>> {
         ("git remote remove" | "git remote rm" | "git remote rename" | "git remote set-branches", [name, ..]) => {
             Some(vec![Change::Remove(format!("remote.{name}"))])
         }
-        (subcommand, _) if subcommand.starts_with("git sparse-checkout ") => {
-            Some(vec![set("extensions.worktreeConfig".to_owned(), "true")])
-        }
+        (subcommand, _) if subcommand.starts_with("git sparse-checkout ") => Some(vec![Change::ForEachWorktree]),
         _ => None,
     }
 }

@@ -63,8 +63,32 @@ pub(super) fn is_named(place: &Path) -> bool {
         let above = place.parent().into_iter().flat_map(Path::ancestors).skip(1);
         place.ends_with("config") && above.into_iter().any(|above| above.ends_with(".git/modules"))
     };
-    place.ends_with(".git/config") || of_module()
+    place.ends_with(".git/config") || place.ends_with(".git/config.worktree") && is_file(place) || of_module()
 }
+
+fn is_file(place: &Path) -> bool {
+    place.symlink_metadata().is_ok_and(|about| about.is_file())
+}
+
+/// The repository's settings, if this is where git would put those of its only worktree, which has none yet.
+///
+/// git sparse-checkout(1) puts its settings there. They mean the same among the repository's own, where git has put them before version
+/// 2.36. A new file would have to be covered before any program of any session could open it.
+pub(super) fn of_only_worktree(place: &Path) -> Option<PathBuf> {
+    let settings = place.with_file_name("config");
+    (place.ends_with(".git/config.worktree") && has_one_worktree(&settings)).then_some(settings)
+}
+
+/// Whether the repository with these settings has one worktree, without settings of its own.
+fn has_one_worktree(settings: &Path) -> bool {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let own = settings.with_file_name("config.worktree").symlink_metadata();
+    let others = fs::read_dir(settings.with_file_name("worktrees")).map(|mut entries| entries.next().is_some());
+    own.is_err_and(|error| is_gone(&error)) && others.map_or_else(|error| is_gone(&error), |any| !any)
+}
+
+/// Has git read settings for each worktree. Where there is only one and it has none, that changes nothing.
+const FOR_EACH_WORKTREE: &str = "extensions.worktreeconfig";
 
 /// What has become of what git wrote.
 #[derive(Debug)]
@@ -75,19 +99,32 @@ pub(super) enum Taken {
     Kept(String),
 }
 
-/// Reads the settings that a process of the session has written to `config.lock`, changes the file at `place` by what differs from what
-/// sessions see there, or keeps that for sessions, and removes `config.lock`.
+/// Reads the settings that a process of the session has written to `new`, which git calls `config.lock`, changes the file at `place` by what
+/// differs from what sessions see there, or keeps that for sessions, and removes `new`. `of_worktree`: `new` holds settings that come
+/// to those that are there ([`of_only_worktree`]).
 ///
 /// # Errors
 /// The error that the caller gets: `EACCES` where something is neither harmless nor can be kept, or the files are not what git leaves.
-pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Result<Taken, c_int> {
+pub(super) fn take_over(
+    thread: i32,
+    new: &Path,
+    place: &Path,
+    of_worktree: bool,
+    around: &Around<'_>,
+) -> Result<Taken, c_int> {
     let refused = |_| libc::EACCES;
-    let lock = PathBuf::from(format!("{}.lock", place.display()));
-    let written = text_of(&open_as(thread, &lock, false)?).map_err(refused)?;
+    let mut written = text_of(&open_as(thread, new, false)?).map_err(refused)?;
     let _changing = Store::changing();
     let (file, present) = present(place)?;
     let own = around.own.map(|store| store.of(place)).unwrap_or_default();
-    let outcome = judged(&present, &own, &written, around).map_err(refused)?.ok_or(libc::EACCES)?;
+    if of_worktree {
+        let base = if around.sees_own { seen(&present, &own).map_err(refused)? } else { Some(present.clone()) };
+        let more = if has_includes(&written) { None } else { settings_of(&written).map_err(refused).map(Some)? };
+        let both = base.zip(more).map(|(base, more)| with(&base, &more)).transpose().map_err(refused)?;
+        written = both.flatten().ok_or(libc::EACCES)?;
+    }
+    let one = has_one_worktree(place);
+    let outcome = judged(&present, &own, &written, one, around).map_err(refused)?.ok_or(libc::EACCES)?;
     let shown = |own: &OwnSettings, text: &[u8]| -> Result<Option<String>, c_int> {
         let Some(store) = around.own else { return Ok(None) };
         let text = seen(text, own).map_err(refused)?.ok_or(libc::EACCES)?;
@@ -117,7 +154,7 @@ pub(super) fn take_over(thread: i32, place: &Path, around: &Around<'_>) -> Resul
         }
     };
     // git takes its lock for gone; one that cannot be removed stops the next writer, who says so.
-    let _removed = fs::remove_file(&lock);
+    let _removed = fs::remove_file(new);
     Ok(taken)
 }
 
@@ -179,6 +216,8 @@ impl Around<'_> {
 pub(crate) enum Change {
     /// A setting gets one value.
     Set(String, String),
+    /// Settings of each worktree are read as well, where git asks for that by itself.
+    ForEachWorktree,
     /// All settings of a section go, or change their names: `remote.NAME`.
     Remove(String),
 }
@@ -194,7 +233,8 @@ pub(crate) fn refuses(place: &Path, changes: &[Change], around: &Around<'_>) -> 
         let file = directory.path().join("written");
         fs::write(&file, seen(&present, &own)?.unwrap_or_else(|| present.clone()))?;
         change(&file, changes).map_err(io::Error::other)?;
-        Ok(judged(&present, &own, &fs::read(&file)?, around)?.is_none())
+        let one = changes.contains(&Change::ForEachWorktree) && has_one_worktree(place);
+        Ok(judged(&present, &own, &fs::read(&file)?, one, around)?.is_none())
     };
     foretold().ok()
 }
@@ -204,6 +244,7 @@ fn change(file: &Path, changes: &[Change]) -> Result<(), git2::Error> {
     for change in changes {
         match change {
             Change::Set(name, value) => config.set_str(name, value)?,
+            Change::ForEachWorktree => config.set_bool(FOR_EACH_WORKTREE, true)?,
             Change::Remove(section) => {
                 let inside =
                     |name: &&String| name.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'));
@@ -248,11 +289,22 @@ enum Outcome {
 }
 
 /// What becomes of a written text; none if it is refused. `present` is the repository's own text, over which sessions see `own`.
-fn judged(present: &[u8], own: &OwnSettings, written: &[u8], around: &Around<'_>) -> io::Result<Option<Outcome>> {
+/// `one_worktree`: [`has_one_worktree`].
+fn judged(
+    present: &[u8],
+    own: &OwnSettings,
+    written: &[u8],
+    one_worktree: bool,
+    around: &Around<'_>,
+) -> io::Result<Option<Outcome>> {
     if has_includes(written) {
         return Ok(None);
     }
-    let (before, after) = (settings_of(present)?, settings_of(written)?);
+    let (before, mut after) = (settings_of(present)?, settings_of(written)?);
+    // The process that has set it goes on as if it stood there.
+    if one_worktree && !before.contains_key(FOR_EACH_WORKTREE) {
+        after.remove(FOR_EACH_WORKTREE);
+    }
     let over = if around.sees_own { own.over(&before) } else { Settings::new() };
     let base: Settings = before.iter().chain(&over).map(|(name, values)| (name.clone(), values.clone())).collect();
     let names: BTreeSet<&String> = base.keys().chain(after.keys()).collect();
@@ -382,7 +434,7 @@ pub(crate) fn may_be_kept(changes: &[Change]) -> bool {
             let all = Settings::from([(name.clone(), vec![Some(value.clone())])]);
             is_for_sessions(&name, Some(value), Some(&all))
         }
-        Change::Remove(_) => false,
+        Change::Remove(_) | Change::ForEachWorktree => false,
     };
     changes.iter().all(has)
 }
@@ -873,7 +925,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let store = Earlier::in_directory(place.path()).own_settings().unwrap();
         let around = Around { is_beyond: &|_| false, is_of_session: &|_, _| false, own: Some(&store), sees_own };
-        judged(present.as_bytes(), own, written.as_bytes(), &around).unwrap()
+        judged(present.as_bytes(), own, written.as_bytes(), false, &around).unwrap()
     }
 
     /// What one session has set for itself another one that does not see it leaves alone.
@@ -982,6 +1034,33 @@ mod tests {
         ] {
             assert_eq!(is_named(Path::new(place)), named, "{place}");
         }
+    }
+
+    #[test]
+    fn settings_of_an_only_worktree_are_the_repositorys() {
+        let root = tempfile::tempdir().unwrap();
+        let git = root.path().join(".git");
+        fs::create_dir_all(git.join("worktrees")).unwrap();
+        let [settings, place] = ["config", "config.worktree"].map(|name| git.join(name));
+        assert_eq!(of_only_worktree(&place), Some(settings.clone()));
+        let other = git.join("worktrees/a");
+        fs::create_dir(&other).unwrap();
+        assert_eq!(of_only_worktree(&place), None);
+        fs::remove_dir(&other).unwrap();
+        fs::write(&place, "").unwrap();
+        assert_eq!(of_only_worktree(&place), None);
+        assert_eq!(of_only_worktree(&settings), None);
+    }
+
+    #[test]
+    fn settings_for_each_worktree_change_nothing_where_there_is_one() {
+        let around = Around { is_beyond: &|_| true, is_of_session: &|_, _| false, own: None, sees_own: false };
+        let written = format!("{PRESENT}[extensions]\n\tworktreeConfig = true\n");
+        let of =
+            |one: bool| judged(PRESENT.as_bytes(), &OwnSettings::default(), written.as_bytes(), one, &around).unwrap();
+        assert!(of(false).is_none());
+        let Some(Outcome::Over(merged)) = of(true) else { unreachable!("{:?}", of(true)) };
+        assert_eq!((merged.text.as_slice(), merged.difference), (PRESENT.as_bytes(), Difference::default()));
     }
 
     #[test]

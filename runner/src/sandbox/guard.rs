@@ -254,7 +254,14 @@ impl Guard {
             && git_config::is_named(place)
             && names.is_kept(place)
         {
-            return self.change_settings(call, names, place);
+            return self.change_settings(call, names, place, place);
+        }
+        if let Ok(Some(place)) = &place
+            && kind == Made::Moved
+            && let Some(settings) = git_config::of_only_worktree(place)
+            && names.runs_later(place, kind).is_some()
+        {
+            return self.change_settings(call, names, place, &settings);
         }
         match place.and_then(|place| Ok((place, call.source()?))) {
             Ok((Some(place), source)) if names.making(&place, kind, source.as_ref()) == Making::Refused => {
@@ -266,8 +273,8 @@ impl Guard {
         }
     }
 
-    /// A call that would put another file in the place of a repository's settings, which are kept.
-    fn change_settings(&self, call: &Call, names: &Names, place: &Path) {
+    /// A call that would put another file to `named`, where a repository's settings are, which are kept. They lie at `place`.
+    fn change_settings(&self, call: &Call, names: &Names, named: &Path, place: &Path) {
         let is_git = leader(call.thread).is_some_and(|process| self.judge.is_of(process, "git"));
         // What was looked at is the caller only if it still waits.
         if !is_waiting(&self.listener, call.id) {
@@ -279,7 +286,9 @@ impl Guard {
             own: names.own_settings(),
             sees_own: names.sees_own_settings(place),
         };
-        let taken = if is_git { git_config::take_over(call.thread, place, &around) } else { Err(libc::EACCES) };
+        let new = PathBuf::from(format!("{}.lock", named.display()));
+        let take_over = || git_config::take_over(call.thread, &new, place, named != place, &around);
+        let taken = if is_git { take_over() } else { Err(libc::EACCES) };
         let taken = taken.and_then(|taken| match taken {
             Taken::Over(difference) => {
                 names.note_settings(place, &difference);
@@ -291,7 +300,7 @@ impl Guard {
             }
         });
         if taken.is_err() {
-            names.tell_kept(place);
+            names.tell_kept(named);
         }
         let _ = done(&self.listener, call.id, taken.err().unwrap_or(0));
     }

@@ -682,7 +682,7 @@ impl Names {
     }
 
     /// The policies that forbid to make what some other program would run later; none where it is free.
-    fn runs_later(&self, place: &Path, kind: Made) -> Option<String> {
+    pub(super) fn runs_later(&self, place: &Path, kind: Made) -> Option<String> {
         let root = self.root_of(place)?;
         let inside = place.ancestors().take_while(|above| *above != root);
         for named in inside.filter(|above| above.file_name().is_some_and(|name| self.may_fit(&name.to_string_lossy())))
