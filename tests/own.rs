@@ -203,6 +203,27 @@ fn caches_outlast_a_session_and_are_one_agents() {
     assert!(!world.path("home/.cache/x").exists() && !world.path("home/.cache/palisade/agents/y").exists());
 }
 
+/// A client runs `bash -lc`, which reads what a person has set up for shells. A session finds that empty, and nothing complains.
+#[test]
+fn a_login_shell_starts_without_complaint() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    // Not below `/tmp`, of which a session has its own.
+    let home = tempfile::tempdir_in("/var/tmp").expect("a directory");
+    for name in [".profile", ".bashrc", ".bash_profile"] {
+        fs::write(home.path().join(name), "export TOKEN_OF_THE_PERSON=abc; echo from a person's file\n").expect("a file");
+    }
+    let run = |command: &str| Ended::of(world.palisade().env("HOME", home.path()).args(["run", command]));
+    let ended = run("bash -lc 'echo $HOME | wc -l; echo [$TOKEN_OF_THE_PERSON]'");
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "1\n[]\n", ""), "{ended:?}");
+    world.write("work/look.py", "import os\nprint(repr(open(os.path.expanduser('~/.bashrc')).read()))\nopen(os.path.expanduser('~/.bashrc'), 'a')\n");
+    let ended = run("/usr/bin/python3 look.py");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "''\n"), "{ended:?}");
+    assert_eq!(run("cat ~/.bashrc").code, Some(126));
+}
+
 const TURNS: &str = r#"
 import os
 cargo = os.path.expanduser('~/.cargo')

@@ -63,6 +63,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
     ("ro-no-code", "readonly", "eval $x", "ls", Runs),
     ("ro-no-changes", "readonly", "sort file > sorted", "sort file", Runs),
     ("ro-no-network", "readonly", "git fetch https://git.example.com/x", "git status", Runs),
+    ("reg-ask-project-code", "regulated", "make all", "git status --short; ls", Runs),
     ("reg-no-opaque", "regulated", "$x foo", "ls", Runs),
     ("reg-no-unknown-paths", "regulated", "cat $x", "cat file", Runs),
     ("reg-no-changes-outside", "regulated", "touch /opt/x", "touch x", Runs),
@@ -75,7 +76,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
 const PERMITS: &[(&str, &str, &str, &str, Tried)] = &[
     ("dev-files-in-workspace", "developer", "cat ~/notes", "cat file", Runs),
     ("ro-env", "readonly", "FOO=1 ls", "LC_ALL=C PAGER=cat ls", Runs),
-    ("reg-toolchain", "regulated", "cd /usr && make", "make --version", Runs),
+    ("reg-toolchain", "regulated", "cd /usr && make --version", "make --version", Runs),
 ];
 
 /// What is for a person or an operator to do, is about targets and jobs, is told along with advice that is tried, or is tried by a test of

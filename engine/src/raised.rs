@@ -175,10 +175,19 @@ pub(crate) fn execution(inventory: &Inventory, facts: &Facts) -> Sheaf {
     Sheaf { raised, script }
 }
 
-/// Why a command's program is not known by its words alone: it is the agent's own, or no reviewed table describes it. None for what
-/// bash itself runs, and for a word of which it is not known what it runs: that is opaque already.
-pub(crate) fn unheld(command: &Command, facts: &Facts) -> Option<OpaqueReason> {
+/// Why a command is not known by its words alone, besides what the grammar tells of it: it runs code of the project, or no guard holds a
+/// program that is the agent's own or that no reviewed table describes. None for what bash itself runs, and for a word of which it is not
+/// known what it runs: that is opaque already.
+///
+/// What is executed is not asked about the project's code again: that was told by the text, or is what such code has started.
+pub(crate) fn unknown(command: &Command, facts: &Facts) -> Option<OpaqueReason> {
     if !matches!(command.resolved, Resolved::Name | Resolved::Path) {
+        return None;
+    }
+    if !command.invocation.project.is_empty() && facts.at_execve.is_none() {
+        return Some(OpaqueReason::ProjectCode);
+    }
+    if facts.session.guarded {
         return None;
     }
     let origin = facts.programs.get(&command.id).map_or(Origin::Unknown, |program| program.origin);
@@ -258,18 +267,13 @@ impl Reader<'_> {
             inline_code: invocation.inline_code,
             dynamic: command.argv.iter().any(|word| !is_literal(word)),
             dynamic_program: !matches!(command.program.value, Value::Literal(_)),
-            opaque: opaque.iter().map(|opaque| opaque.reason).chain(self.unheld(command)).map(id).collect(),
+            opaque: opaque.iter().map(|opaque| opaque.reason).chain(unknown(command, self.facts)).map(id).collect(),
             started_by: self.facts.started_by.as_ref().map(|programs| programs.iter().cloned().collect()),
             // Nothing at `execve` tells who waits for it, and how deep in whose text it stands.
             background: command.background || seen.is_some(),
             depth: if seen.is_some() { MAX_DEPTH } else { command.depth as usize },
         };
         self.raised(command, command.span, What::Exec(Box::new(exec)))
-    }
-
-    /// Why a program is not known where no guard holds what it does.
-    fn unheld(&self, command: &Command) -> Option<OpaqueReason> {
-        (!self.facts.session.guarded).then(|| unheld(command, self.facts)).flatten()
     }
 
     /// A text of bash's own conditions alone (`[[ -f x ]]`, `((1))`), in which no command stands that runs anything: asked as the builtin that they are, so that

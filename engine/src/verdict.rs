@@ -304,6 +304,8 @@ pub struct Unread {
     pub text: String,
     /// What is wrong and what would help.
     pub detail: String,
+    /// The files of the project that decide what code it runs, for `project-code`.
+    pub files: Vec<String>,
 }
 
 /// One cause of a denial.
@@ -1019,23 +1021,29 @@ fn report(
         span: opaque.span,
         text: written(opaque.span),
         detail: opaque.detail.clone(),
+        files: Vec::new(),
     });
-    let unheld = inventory.commands().iter().filter(|_| !facts.session.guarded).filter_map(|command| {
-        let reason = raised::unheld(command, facts)?;
-        let span = command.program.span;
-        let detail = match reason {
-            OpaqueReason::ProjectCode => "this is code of the workspace, and no guard holds what it does".to_owned(),
+    let unknown = inventory.commands().iter().filter_map(|command| {
+        let reason = raised::unknown(command, facts)?;
+        let (span, files) = (command.program.span, command.invocation.project.clone());
+        let detail = match (reason, files.as_slice()) {
+            (OpaqueReason::ProjectCode, []) => {
+                "this is code of the workspace, and no guard holds what it does".to_owned()
+            }
+            (OpaqueReason::ProjectCode, files) => {
+                format!("`{}` runs code of the project: {} decides which", written(span), files.join(", "))
+            }
             _ => {
                 format!("no reviewed table says what `{}` does with these words, and no guard holds it", written(span))
             }
         };
-        Some(Unread { reason, span, text: written(span), detail })
+        Some(Unread { reason, span, text: written(span), detail, files })
     });
     Report {
         decision: strictest(&requests),
         command: String::from_utf8_lossy(inventory.script()).into_owned(),
         policy_set: bundle.fingerprint().to_owned(),
-        opaque: opaque.chain(unheld).collect(),
+        opaque: opaque.chain(unknown).collect(),
         reasons,
         checkpoint: obligation::checkpoint(bundle, inventory, facts, &requests),
         requests,

@@ -399,7 +399,7 @@ fn a_default_deny_says_what_the_agent_can_change_first() {
     let engine = developer();
     let mut elsewhere = facts();
     elsewhere.directories.insert(CommandId(0), path("/srv"));
-    let verdict = decide(&engine, "make", &elsewhere);
+    let verdict = decide(&engine, "gcc -c x.c", &elsewhere);
     let reason = verdict.report().reasons.first().unwrap();
     assert!(reason.nearest.starts_with("`dev-installed-programs` ("), "{}", reason.nearest);
     assert!(reason.suggest.starts_with("Run it from inside the workspace"), "{}", reason.suggest);

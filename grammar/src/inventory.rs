@@ -220,6 +220,9 @@ pub struct Invocation {
     /// itself runs.
     #[serde(skip)]
     pub reviewed: bool,
+    /// Files of a project that decide what code it runs: `Makefile`. Empty if it runs none of the project's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub project: Vec<String>,
 }
 
 /// One `NAME=value`.

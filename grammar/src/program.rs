@@ -6,6 +6,8 @@
 pub(crate) mod catalogue;
 pub(crate) mod peer;
 #[cfg(test)]
+mod project;
+#[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -337,6 +339,9 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.tell_behind();
         self.reading.invocation.groups = self.groups();
         self.reading.invocation.reviewed |= self.table.reviewed.is_some() && !self.unfamiliar && !self.reaches();
+        if !self.reading.invocation.flags.contains("--version") {
+            self.reading.invocation.project.clone_from(&self.entry.project);
+        }
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
         self.reading
     }
@@ -1288,7 +1293,7 @@ fn why(reason: OpaqueReason) -> &'static str {
         OpaqueReason::IndirectName => "names a variable by another one",
         OpaqueReason::ReservedVariable => "sets variables that change what bash does",
         OpaqueReason::WrittenThenRun => "runs what the script wrote",
-        OpaqueReason::ProjectCode => "is the workspace's own code",
+        OpaqueReason::ProjectCode => "runs the project's own code",
         OpaqueReason::NotReviewed => "is not known from a reviewed table",
         OpaqueReason::UnknownSyntax => "changes how later text is read",
     }

@@ -39,6 +39,7 @@ fn plan() -> SandboxPlan {
         rules: rules.filter(|rule| !Path::new(&rule.path).is_symlink()).collect(),
         masks: Vec::new(),
         instead: None,
+        blank: Vec::new(),
         stand_ins: None,
         written: Vec::new(),
         searched: true,

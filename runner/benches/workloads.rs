@@ -138,6 +138,7 @@ fn plan(place: &Path) -> SandboxPlan {
         rules,
         masks,
         instead: None,
+        blank: Vec::new(),
         stand_ins,
         written: Vec::new(),
         searched: true,

@@ -520,6 +520,9 @@ pub struct ExplainedOpaque {
     /// What is wrong, and what would help.
     #[serde(skip_serializing_if = "Redacted::is_empty")]
     pub detail: Redacted,
+    /// The files of the project that decide what code it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Redacted>,
 }
 
 /// One cause of a denial.
@@ -564,6 +567,7 @@ impl Explained {
             span: [opaque.span.start, opaque.span.end],
             text: short(&opaque.text),
             detail: safe(&opaque.detail),
+            files: all(&opaque.files),
         });
         let reasons = report.reasons.iter().map(|reason| ExplainedReason {
             policy: safe(&reason.policy),

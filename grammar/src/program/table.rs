@@ -152,6 +152,8 @@ pub(crate) struct Entry {
     pub(crate) stands_for: Option<String>,
     /// It is always opaque.
     pub(crate) opaque: Option<OpaqueReason>,
+    /// Files of a project that decide what code it runs. A subcommand that names none has those of the table around it.
+    pub(crate) project: Vec<String>,
     pub(crate) check: Option<Check>,
     /// What it does to the shell's working directory.
     pub(crate) directory: Option<DirectoryRole>,
@@ -217,6 +219,7 @@ impl Default for Entry {
             modules: Vec::new(),
             stands_for: None,
             opaque: None,
+            project: Vec::new(),
             check: None,
             directory: None,
             port: None,
@@ -231,8 +234,18 @@ impl Entry {
         let mut entry: Self = serde_json::from_str(text).map_err(|error| format!("{file}: {error}"))?;
         let complain = |error| format!("{file}: {error}");
         entry.share_options(&HashMap::new()).map_err(complain)?;
+        entry.share_project(&[]);
         entry.validate().map_err(complain)?;
         Ok(entry)
+    }
+
+    fn share_project(&mut self, around: &[String]) {
+        if self.project.is_empty() {
+            self.project = around.to_vec();
+        }
+        for subcommand in &mut self.subcommands {
+            subcommand.share_project(&self.project);
+        }
     }
 
     /// Copies the shared options to where they are used.

@@ -502,6 +502,10 @@ impl Pipeline {
             let mut told = Redacted::from_static(opaque.reason);
             told.push_static(": ");
             told.push(&opaque.text);
+            for (at, file) in opaque.files.iter().enumerate() {
+                told.push_static(if at == 0 { ", by " } else { ", " });
+                told.push(file);
+            }
             told
         });
         Answer::Request(Box::new(Request {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
@@ -508,7 +508,9 @@ impl Pipeline {
         // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
         // what is granted elsewhere.
         if let Some(home) = real_directory(Path::new(settings.surroundings.home.as_str())) {
-            plan.rules.push(PathRule { path: home.as_str().into(), rights: Rights::NONE, optional: true });
+            let home = PathBuf::from(home.as_str());
+            plan.blank.extend(STARTUP_FILES.iter().map(|name| home.join(name)));
+            plan.rules.push(PathRule { path: home, rights: Rights::NONE, optional: true });
         }
         if !plan.searched && probe().mounts {
             static TOLD: Once = Once::new();
@@ -584,6 +586,20 @@ async fn leaves(job: &Job, yields: Option<Duration>) {
         () = job.progress.once(|known| known.waits_for_input) => {}
     }
 }
+
+/// What a shell reads by itself when it starts for a person: agents' clients run `bash -lc`. People keep secrets there.
+const STARTUP_FILES: [&str; 10] = [
+    ".profile",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".bashrc",
+    ".bash_aliases",
+    ".zshenv",
+    ".zprofile",
+    ".zshrc",
+    ".zlogin",
+];
 
 /// Whether a session under this plan may change the caches.
 fn may_fill(plan: &plan::SandboxPlan, caches: &Caches) -> bool {

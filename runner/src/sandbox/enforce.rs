@@ -824,7 +824,11 @@ fn make_view(child: &Child<'_>) -> Done {
     let root = open_place(c"/")?;
     restrict_mount(root, libc::MOUNT_ATTR_NOSUID | if view.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 })?;
     close(root);
-    let covers = if child.program.is_none() && view.covers.is_empty() { None } else { Some(make_covers()?) };
+    let covers = if child.program.is_none() && view.covers.is_empty() && view.blank.is_empty() {
+        None
+    } else {
+        Some(make_covers()?)
+    };
     view.fresh.iter().try_for_each(mount_fresh)?;
     for directory in &view.directories {
         make_directory(directory, 0o755)?;
@@ -847,8 +851,9 @@ fn make_view(child: &Child<'_>) -> Done {
         attach(copy, open_place(&part.path)?)?;
         close(copy);
     }
-    if let Some(covers) = covers {
+    if let Some((covers, blank)) = covers {
         view.covers.iter().try_for_each(|(path, cover)| put_cover(path, *cover, &covers))?;
+        view.blank.iter().try_for_each(|path| put_blank(path, blank))?;
         if child.program.is_some() {
             send_descriptor(child.viewing, covers.directory)?;
             send_descriptor(child.viewing, covers.file)?;
@@ -869,12 +874,14 @@ struct Covers {
 }
 
 /// They lie on a file system of their own, below the `/proc` that is mounted next: covered, so that no path leads there, and still
-/// mounted, so that copies can be made.
-fn make_covers() -> Result<Covers, Errno> {
+/// mounted, so that copies can be made. The second is another empty file, which everybody can read.
+fn make_covers() -> Result<(Covers, RawFd), Errno> {
     mount(c"tmpfs", c"/proc", NOTHING_RUNS | libc::MS_NOSUID | libc::MS_NODEV, c"mode=700,size=64k,nr_inodes=8")?;
     make_directory(c"/proc/directory", 0)?;
     close(create(c"/proc/file", 0)?);
-    Ok(Covers { directory: open_place(c"/proc/directory")?, file: open_place(c"/proc/file")? })
+    close(create(c"/proc/blank", 0o444)?);
+    let [directory, file, blank] = [c"/proc/directory", c"/proc/file", c"/proc/blank"].map(open_place);
+    Ok((Covers { directory: directory?, file: file? }, blank?))
 }
 
 const NOTHING_RUNS: libc::c_ulong = libc::MS_NOEXEC;
@@ -913,6 +920,21 @@ fn put_cover(path: &CStr, cover: Cover, covers: &Covers) -> Done {
     if flags != 0 {
         restrict_mount(copy, flags)?;
     }
+    attach(copy, target)?;
+    close(copy);
+    Ok(())
+}
+
+/// What has gone since the plan was made needs none.
+fn put_blank(path: &CStr, blank: RawFd) -> Done {
+    let target = match open_place(path) {
+        Ok(target) => target,
+        Err(libc::ENOENT | libc::ENOTDIR) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let copy = copy_mount(blank, false)?;
+    let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    restrict_mount(copy, flags)?;
     attach(copy, target)?;
     close(copy);
     Ok(())

@@ -35,6 +35,8 @@ pub(super) struct View {
     pub(super) closed: Vec<CString>,
     /// What is covered at the end.
     pub(super) covers: Vec<(CString, Cover)>,
+    /// Files in whose place is an empty one that can be read.
+    pub(super) blank: Vec<CString>,
     /// The directory of files that may stand for others while the session lives, if there is one.
     pub(super) stand_ins: Option<CString>,
     /// Landlock rules for places that only exist in here: with the rights as the kernel's bits.
@@ -144,6 +146,7 @@ impl View {
             links: Vec::new(),
             closed: Vec::new(),
             covers: Vec::new(),
+            blank: Vec::new(),
             stand_ins: None,
             rules: Vec::new(),
             terminals: Vec::new(),
@@ -255,6 +258,17 @@ pub(super) fn view(
     made.directories = stand.iter().map(|path| name(path)).collect::<Result<_, _>>()?;
     // A rule about what is covered would be about files that nobody sees any more.
     let covered = |path: &Path| own_of(path).is_some() && !taken.iter().any(|part| path.starts_with(&part.path));
+    let reads = |rule: &PathRule, path: &Path| rule.rights.contains(Rights::READ) && path.starts_with(&rule.path);
+    for path in &plan.blank {
+        let is_masked = plan.masks.iter().any(|mask| path.starts_with(&mask.path));
+        let is_plain = path.symlink_metadata().is_ok_and(|about| about.is_file());
+        if is_plain && !is_masked && own_of(path).is_none() && !rules.iter().any(|rule| reads(rule, path)) {
+            made.blank.push(name(path)?);
+            let rule = PathRule { path: path.clone(), rights: Rights::READ, optional: true };
+            made.rules
+                .extend(landlock::access_bits(&rule, offered).map(|access| Ok((name(path)?, access))).transpose()?);
+        }
+    }
     let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
     let memory = own.iter().filter(|(_, kind, _)| *kind == Kind::Memory);
     let rights = if runs { OWN.and(Rights::EXECUTE) } else { OWN };

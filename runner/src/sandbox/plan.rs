@@ -34,6 +34,8 @@ pub struct SandboxPlan {
     pub masks: Vec<Mask>,
     /// A directory in whose place the session has one of its own, if there is one.
     pub instead: Option<Instead>,
+    /// Files that the session finds empty: it may not read them, and a program that looks there by itself would complain each time.
+    pub blank: Vec<PathBuf>,
     /// The directory of files that stand for others in the session's view; none if it has no such files.
     pub stand_ins: Option<PathBuf>,
     /// Files that are named like key material and have no mask: sessions of the same agent have written them.
@@ -565,6 +567,7 @@ fn planned(
         masks,
         written,
         instead: None,
+        blank: Vec::new(),
         stand_ins: earlier.own_settings().and_then(|store| {
             let made = store.directory();
             made.inspect_err(|error| tracing::warn!(%error, "sessions can have no settings of their own")).ok()

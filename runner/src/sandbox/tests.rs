@@ -601,6 +601,7 @@ impl Place {
             .collect(),
             masks: Vec::new(),
             instead: None,
+            blank: Vec::new(),
             stand_ins: None,
             written: Vec::new(),
             searched: true,

@@ -414,6 +414,7 @@ impl World {
             rules,
             masks: Vec::new(),
             instead: None,
+            blank: Vec::new(),
             stand_ins: None,
             written: Vec::new(),
             searched: true,

@@ -126,6 +126,7 @@ fn plan(root: &Path) -> SandboxPlan {
         rules,
         masks: Vec::new(),
         instead: None,
+        blank: Vec::new(),
         stand_ins: None,
         written: Vec::new(),
         searched: true,

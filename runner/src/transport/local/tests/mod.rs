@@ -55,6 +55,7 @@ impl Bare {
             rules,
             masks: Vec::new(),
             instead: None,
+            blank: Vec::new(),
             stand_ins: None,
             written: Vec::new(),
             searched: true,
