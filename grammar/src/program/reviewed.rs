@@ -15,9 +15,11 @@ fn told(help: &str) -> BTreeMap<String, Arity> {
         if !text.starts_with('-') || !(1..=12).contains(&(line.len() - text.len())) {
             continue;
         }
-        // What the option does stands behind two blanks.
-        let head = text.split("  ").next().unwrap_or_default();
-        let forms: Vec<(String, Arity)> = head.split([',', '|']).filter_map(|part| form(part.trim())).collect();
+        // What the option does stands behind two blanks or a tab, which may also part two forms.
+        let parted = text.replace(",  ", ",");
+        let head = parted.split("  ").next().unwrap_or_default().split('\t').next().unwrap_or_default();
+        let parts = head.split([',', '|']).flat_map(|part| ways(part.trim()));
+        let forms: Vec<(String, Arity)> = parts.filter_map(form).collect();
         let value = forms.iter().map(|(_, value)| *value).find(|value| *value != Arity::None);
         for (form, own) in forms {
             // The value of one form is that of all.
@@ -31,12 +33,28 @@ fn told(help: &str) -> BTreeMap<String, Arity> {
     told
 }
 
+/// The forms of `-a --all`, which binutils parts by one blank.
+fn ways(text: &str) -> Vec<&str> {
+    let mut ways = Vec::new();
+    let mut rest = text;
+    while let Some((first, more)) = rest.split_once(" -").filter(|(first, more)| {
+        !first.contains(' ') && (more.starts_with('-') || first.len() == 2 && more.starts_with(char::is_alphanumeric))
+    }) {
+        ways.push(first);
+        rest = rest.get(rest.len() - more.len() - 1..).unwrap_or_default();
+    }
+    ways.push(rest);
+    ways
+}
+
 /// One way to write an option, and its value.
 fn form(text: &str) -> Option<(String, Arity)> {
     let length = text.find(|letter: char| letter.is_whitespace() || "=[<".contains(letter)).unwrap_or(text.len());
     let (name, rest) = text.split_at(length);
+    let (name, rest) = name.strip_suffix(':').map_or((name, rest), |name| (name, ""));
     let value = match rest.trim_start() {
         "" | "..." => Arity::None,
+        told if told.starts_with(": ") => Arity::None,
         _ if rest.starts_with('[') => Arity::Optional,
         _ => Arity::Required,
     };
@@ -102,14 +120,25 @@ fn a_reviewed_table_has_each_option_of_its_program() {
 #[test]
 fn a_help_text_is_read() {
     let help = "Usage: x [OPTION]...\n  -a, --all                  all of it\n  -n, --lines=[-]NUM         as many\n      \
-                --color[=WHEN]         paints\n  -w NUM   wide\n  --time\n  --time=WORD  which\n\n-no option here\n";
+                --color[=WHEN]         paints\n  -w NUM   wide\n  --time\n  --time=WORD  which\n\n-no option here\n  \
+                -b -B --both  all three\n  -t\ttabs\n  -O,  --output=FILE  a file\n  -C --style[=WORD] as WORD says\n  --auto : by itself\n  --html: too\n";
     let expected = [
         ("--all", Arity::None),
+        ("--auto", Arity::None),
+        ("--both", Arity::None),
         ("--color", Arity::Optional),
+        ("--html", Arity::None),
         ("--lines", Arity::Required),
+        ("--output", Arity::Required),
+        ("--style", Arity::Optional),
         ("--time", Arity::Optional),
+        ("-B", Arity::None),
+        ("-C", Arity::Optional),
+        ("-O", Arity::Required),
         ("-a", Arity::None),
+        ("-b", Arity::None),
         ("-n", Arity::Required),
+        ("-t", Arity::None),
         ("-w", Arity::Required),
     ];
     assert_eq!(told(help), expected.map(|(form, value)| (form.to_owned(), value)).into_iter().collect());
