@@ -224,7 +224,7 @@ fn is_last(text: &[u8]) -> bool {
     let has = |is_part: fn(&u8) -> bool| text.iter().any(is_part);
     let is_hex = text.iter().all(u8::is_ascii_hexdigit);
     let is_mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) || is_hex;
-    text.len() >= LAST_LINE && text.len() % 2 == 0 && has(u8::is_ascii_digit) && is_mixed
+    text.len() >= LAST_LINE && text.len().is_multiple_of(2) && has(u8::is_ascii_digit) && is_mixed
 }
 
 /// A string of the line that is key material: how much stands before it, its quote included, and how long it is.
@@ -254,7 +254,7 @@ fn next_string(rest: &[u8]) -> Option<(usize, usize)> {
     let lead = quoted(skip(comma + 1, |byte| byte == b' '))?;
     let end = skip(lead, is_base64_byte);
     let string = rest.get(lead..end)?;
-    let is_last = || rest.get(end..).is_some_and(|behind| next_marker(behind));
+    let is_last = || rest.get(end..).is_some_and(next_marker);
     (string.len() >= SHORT_LINE || string.ends_with(b"=") || !string.is_empty() && is_last())
         .then_some((lead, end - lead))
 }
@@ -427,5 +427,33 @@ mod tests {
             block.note(Line::Stranger);
         }
         assert_eq!(block.judge(&[b'A'; 64]), Line::Beyond);
+    }
+
+    #[test]
+    fn lines_before_a_last_marker_are_key() {
+        let (full, last) = ("A".repeat(64), "c2hvcnQgbGFzdA==");
+        for (text, lines) in [
+            (format!("$ tail key\n{full}\n{full}\n{last}\n-----END"), 3),
+            (format!("k:1:{full}\nk:2:{last}\nk:3:-----END"), 2),
+            (format!("+{full}\n+{last}\n+-----END"), 2),
+            (format!("[\"{full}\", \"{full}\", \"-----END"), 2),
+            (format!("{full}\\n{last}\\n-----END"), 1),
+            (format!("words\n{full} and more\n-----END"), 0),
+            ("last\n-----END".to_owned(), 0),
+        ] {
+            let marker = text.find("-----END").unwrap_or_default();
+            assert_eq!(lines_before(text.as_bytes(), marker).len(), lines, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_of_a_list_are_judged_one_by_one() {
+        let block = KeyBlock::new(0, "private-key", b"");
+        let full = "A".repeat(64);
+        let quoted = |lead, length| Line::Quoted { lead, length };
+        assert_eq!(block.judge(format!("  \"{full}\",").as_bytes()), quoted(3, 64));
+        assert_eq!(block.judge_remainder(format!("\", \"{full}\"").as_bytes()), quoted(4, 64));
+        assert_eq!(block.judge_remainder(b"\\\",\\\"QUJD\\\",\\\"-----END"), quoted(5, 4));
+        assert_eq!(block.judge_remainder(b"\", \"name\": 1"), Line::Blank);
     }
 }

@@ -407,7 +407,7 @@ fn is_encoded(text: &[u8]) -> bool {
     };
     let is_readable = || decoded().iter().all(|byte| (b' '..=b'~').contains(byte) || byte.is_ascii_whitespace());
     text.len() >= SHORTEST
-        && text.len() % 4 == 0
+        && text.len().is_multiple_of(4)
         && is_base64
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)

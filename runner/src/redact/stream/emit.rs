@@ -451,8 +451,8 @@ fn ends_string(text: &[u8], at: usize) -> bool {
     match text.get(at) {
         Some(b'"' | b'\'' | b'\n') | None => true,
         Some(b'\\') => {
-            let rest = text.iter().skip(at).take(MOST_ESCAPES);
-            rest.skip_while(|byte| **byte == b'\\').next().is_some_and(|byte| matches!(byte, b'"' | b'\''))
+            let mut rest = text.iter().skip(at).take(MOST_ESCAPES);
+            rest.find(|byte| **byte != b'\\').is_some_and(|byte| matches!(byte, b'"' | b'\''))
         }
         Some(_) => false,
     }
