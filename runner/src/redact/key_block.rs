@@ -4,6 +4,8 @@
 //! its first line and its last, each line is judged by its first bytes alone, lines of key material go, others stay. The
 //! state ends by itself when the key was cut short, so that it cannot swallow what comes after.
 
+use std::ops::Range;
+
 use super::mark::MARK;
 
 /// How much of a line is looked at.
@@ -16,6 +18,8 @@ const STRANGERS: u8 = 4;
 const HEADERS: [&str; 6] = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Hash:", "Charset:"];
 /// A last line that is shorter, and does not end as Base64 does, may be a word.
 const SHORT_LINE: usize = 24;
+/// A last line is not shorter, unless it ends as Base64 does.
+const LAST_LINE: usize = 6;
 /// A line of a key without markers has so many bytes of it, if other text stands beside.
 const LONG_LINE: usize = 60;
 /// A run of so many Base64 bytes is key material wherever it stands.
@@ -31,6 +35,8 @@ pub(super) struct KeyBlock {
     /// How far to the right the first line began: `grep` and `diff` put something before every line.
     column: usize,
     mark: String,
+    /// What stood before the first line, in outline.
+    prefix: Vec<u8>,
     /// The length of the first line of the body; a shorter one is the last.
     width: Option<usize>,
     last_seen: bool,
@@ -44,6 +50,13 @@ pub(super) struct KeyBlock {
 pub(super) enum Line {
     /// Key material of this many bytes.
     Body(usize),
+    /// Key material between quotes: so many bytes of it, which begin behind the first `lead` of the line.
+    Quoted {
+        /// How much of the line stays before the key.
+        lead: usize,
+        /// How many bytes of key follow, as far as the line was looked at.
+        length: usize,
+    },
     /// Nothing.
     Blank,
     /// Something else that was printed in between.
@@ -53,12 +66,14 @@ pub(super) enum Line {
 }
 
 impl KeyBlock {
-    pub(super) fn new(rule: usize, id: &str, column: usize) -> Self {
+    /// `before` is what stands before the marker on its line.
+    pub(super) fn new(rule: usize, id: &str, before: &[u8]) -> Self {
         Self {
             mark: format!("{MARK}{id}"),
             rule,
             left: LONGEST,
-            column,
+            column: before.len(),
+            prefix: outline(before),
             width: None,
             last_seen: false,
             strangers: 0,
@@ -71,10 +86,19 @@ impl KeyBlock {
         Self { bare: true, ..self }
     }
 
-    /// Judges what follows the opening marker on its own line: key material if line breaks were escaped or folded away.
+    /// Whether it has no markers.
+    pub(super) fn is_bare(&self) -> bool {
+        self.bare
+    }
+
+    /// Judges what follows the opening marker, or the end of a string of the key, on its own line: key material if line breaks
+    /// were escaped or folded away, or if each line is a string of a list.
     pub(super) fn judge_remainder(&self, rest: &[u8]) -> Line {
+        if let Some((lead, length)) = next_string(rest) {
+            return Line::Quoted { lead, length };
+        }
         match longest_run(rest) {
-            _ if self.bare => Line::Blank,
+            _ if self.bare || rest.first().is_some_and(|byte| is_quote(*byte)) => Line::Blank,
             _ if contains(rest, &self.mark) => Line::Beyond,
             run if run >= CERTAIN && !contains(rest, MARK) => Line::Body(run),
             _ => Line::Blank,
@@ -84,19 +108,35 @@ impl KeyBlock {
     /// Judges a whole line, given without its line break and cut to [`LINE_LOOK`] bytes. A mark of
     /// ours says that the whole key has been redacted before; any other, that this line has.
     pub(super) fn judge(&self, line: &[u8]) -> Line {
-        match self.judge_any(line) {
+        let judged = match self.judge_any(line) {
             Line::Body(length) if self.bare && !self.is_all_key(line) && length < LONG_LINE => Line::Beyond,
+            Line::Blank | Line::Stranger if self.bare && self.is_dump() && is_dump_line(line) => Line::Body(line.len()),
             Line::Blank | Line::Stranger if self.bare => Line::Beyond,
             judged => judged,
+        };
+        match judged {
+            Line::Body(_) => string_in(line).map_or(judged, |(lead, length)| Line::Quoted { lead, length }),
+            _ => judged,
         }
     }
 
     /// Whether the line holds nothing but key material, behind what stood before the first one. A short word is none.
     fn is_all_key(&self, line: &[u8]) -> bool {
         let shifted = bare_after_prefix(line.get(self.column..).unwrap_or_default());
-        [bare(line.trim_ascii()), shifted]
-            .iter()
-            .any(|text| is_base64(text) && (text.len() >= SHORT_LINE || text.ends_with(b"=")))
+        let is_key =
+            |text: &[u8]| is_base64(text) && (text.len() >= SHORT_LINE || text.ends_with(b"=") || is_last(text));
+        // As it was printed before the first line: a time, a number, a field of a log.
+        let behind = behind_prefix(line, &self.prefix).filter(|_| !self.prefix.is_empty()).map(bare);
+        let run = behind.and_then(|text| {
+            let run = text.split(|byte| !is_base64_byte(*byte)).next()?;
+            (text.get(run.len()) != Some(&b' ')).then_some(run)
+        });
+        [Some(bare(line.trim_ascii())), Some(shifted), run].into_iter().flatten().any(is_key)
+    }
+
+    /// Whether the first line was one of a dump: behind the number of its first byte.
+    fn is_dump(&self) -> bool {
+        matches!(self.prefix.as_slice(), [b'0', b' '] | [b'0', b':', b' '])
     }
 
     fn judge_any(&self, line: &[u8]) -> Line {
@@ -116,7 +156,7 @@ impl KeyBlock {
             () if run >= CERTAIN => Line::Body(run),
             () if is_base64(bare) => Line::Body(bare.len()),
             () if is_hex_pairs(bare) => Line::Body(bare.len()),
-            () if self.column > 0 && is_base64(shifted) => Line::Body(shifted.len()),
+            () if self.column > 0 && (is_base64(shifted) || is_hex_pairs(shifted)) => Line::Body(shifted.len()),
             () => Line::Stranger,
         }
     }
@@ -128,7 +168,7 @@ impl KeyBlock {
     /// Takes note of a line that was judged and has now been dealt with.
     pub(super) fn note(&mut self, line: Line) {
         match line {
-            Line::Body(length) => {
+            Line::Body(length) | Line::Quoted { length, .. } => {
                 let width = *self.width.get_or_insert(length);
                 self.last_seen |= length < width;
                 self.strangers = 0;
@@ -179,6 +219,156 @@ fn bare(line: &[u8]) -> &[u8] {
     bare.strip_suffix(b"\\n").unwrap_or(bare)
 }
 
+/// Whether a short line can be the last one of a key, and is neither a word nor a name.
+fn is_last(text: &[u8]) -> bool {
+    let has = |is_part: fn(&u8) -> bool| text.iter().any(is_part);
+    let is_hex = text.iter().all(u8::is_ascii_hexdigit);
+    let is_mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) || is_hex;
+    text.len() >= LAST_LINE && text.len().is_multiple_of(2) && has(u8::is_ascii_digit) && is_mixed
+}
+
+/// A string of the line that is key material: how much stands before it, its quote included, and how long it is.
+fn string_in(line: &[u8]) -> Option<(usize, usize)> {
+    let mut lead = 0;
+    let mut longest: Option<(usize, usize)> = None;
+    for run in line.split(|&byte| !is_base64_byte(byte)) {
+        if longest.is_none_or(|(_, length)| run.len() > length) {
+            longest = Some((lead, run.len()));
+        }
+        lead += run.len() + 1;
+    }
+    longest.filter(|(lead, _)| lead.checked_sub(1).and_then(|at| line.get(at)).is_some_and(|byte| is_quote(*byte)))
+}
+
+/// The next string of a list, behind the end of the last one: `", "`. Key material if it is long, or the last one.
+fn next_string(rest: &[u8]) -> Option<(usize, usize)> {
+    let skip = |at: usize, is_part: fn(u8) -> bool| {
+        at + rest.get(at..).unwrap_or_default().iter().take_while(|byte| is_part(**byte)).count()
+    };
+    let quoted = |at: usize| {
+        let quote = skip(at, |byte| byte == b'\\');
+        rest.get(quote).filter(|byte| is_quote(**byte)).map(|_| quote + 1)
+    };
+    let comma = skip(quoted(0)?, |byte| byte == b' ');
+    rest.get(comma).filter(|byte| **byte == b',')?;
+    let lead = quoted(skip(comma + 1, |byte| byte == b' '))?;
+    let end = skip(lead, is_base64_byte);
+    let string = rest.get(lead..end)?;
+    let is_last = || rest.get(end..).is_some_and(next_marker);
+    (string.len() >= SHORT_LINE || string.ends_with(b"=") || !string.is_empty() && is_last())
+        .then_some((lead, end - lead))
+}
+
+/// `", "-----END`
+fn next_marker(behind: &[u8]) -> bool {
+    let text = behind.iter().skip_while(|byte| b"\\\"', ".contains(byte));
+    text.take(2).all(|byte| *byte == b'-') && behind.len() > 2
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'')
+}
+
+/// A text with its numbers and blanks left out, to be compared with that of another line.
+fn outline(text: &[u8]) -> Vec<u8> {
+    let mut outline = Vec::new();
+    for kind in text.iter().map(|&byte| kind_of(byte)) {
+        if outline.last() != Some(&kind) || kind != b'0' && kind != b' ' {
+            outline.push(kind);
+        }
+    }
+    outline
+}
+
+fn kind_of(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => b'0',
+        b' ' | b'\t' => b' ',
+        other => other,
+    }
+}
+
+/// What stands behind the same prefix with other numbers in it.
+fn behind_prefix<'a>(line: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = line;
+    for &wanted in prefix {
+        let (first, tail) = rest.split_first()?;
+        if kind_of(*first) != wanted {
+            return None;
+        }
+        rest = tail;
+        while let [next, tail @ ..] = rest
+            && (wanted == b'0' || wanted == b' ')
+            && kind_of(*next) == wanted
+        {
+            rest = tail;
+        }
+    }
+    Some(rest)
+}
+
+/// `00000010: 4b45 592d …` and `00000010  4b 45 59 2d …`: a line of a dump.
+fn is_dump_line(line: &[u8]) -> bool {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let mut fields = line.get(digits..).unwrap_or_default().split(|byte| matches!(byte, b' ' | b':'));
+    let is_pairs = |field: &&[u8]| matches!(field.len(), 2 | 4) && field.iter().all(u8::is_ascii_hexdigit);
+    (7..=8).contains(&digits) && fields.by_ref().find(|field| !field.is_empty()).is_some_and(|field| is_pairs(&field))
+}
+
+/// The lines of a key that end directly before its last marker, which begins at `marker`: the ranges of what is key in them, the
+/// last one first. A key whose beginning was not printed is known by its end.
+pub(super) fn lines_before(text: &[u8], marker: usize) -> Vec<Range<usize>> {
+    let start_of = |at: usize| {
+        let before = text.get(..at).unwrap_or_default();
+        before.iter().rposition(|byte| *byte == b'\n').map_or(0, |line_break| line_break + 1)
+    };
+    let (mut from, mut found) = (start_of(marker), Vec::new());
+    let prefix = outline(text.get(from..marker).unwrap_or_default());
+    let mut end = marker;
+    while let Some(range) = string_before(text, from, end) {
+        end = range.start;
+        found.push(range);
+    }
+    if !found.is_empty() {
+        return found;
+    }
+    let mut width = None;
+    while let Some(line_break) = from.checked_sub(1) {
+        from = start_of(line_break);
+        let line = text.get(from..line_break).unwrap_or_default();
+        let Some(rest) = behind_prefix(line, &prefix) else { break };
+        let length = rest.iter().take_while(|byte| is_base64_byte(**byte)).count();
+        let behind = rest.get(length..).unwrap_or_default();
+        let is_full = length >= CERTAIN && width.is_none_or(|width| length == width);
+        let is_last = found.is_empty() && length > 0;
+        if !(is_full || is_last) || behind.iter().take(4).any(u8::is_ascii_alphanumeric) && !behind.starts_with(b"\\") {
+            break;
+        }
+        if is_full && !is_last {
+            width = Some(length);
+        }
+        let start = line_break - rest.len();
+        found.push(start..start + length);
+    }
+    // One short word is none.
+    match found.as_slice() {
+        [only] if only.len() < CERTAIN => Vec::new(),
+        _ => found,
+    }
+}
+
+/// What of a key stands on the line of its last marker, directly before `end`.
+fn string_before(text: &[u8], from: usize, end: usize) -> Option<Range<usize>> {
+    let before = text.get(from..end)?;
+    let between = before.iter().rev().take_while(|byte| b"\"', \\".contains(byte)).count();
+    let core = before.get(..before.len() - between)?;
+    let length = core.iter().rev().take_while(|&&byte| is_base64_byte(byte) || byte == b'\\').count();
+    let start = from + core.len() - length;
+    // The letter of an escape before the first line is left out.
+    let run = text.get(start..start + length)?;
+    (length >= SHORT_LINE || run.ends_with(b"=")).then_some(start..start + length)
+}
+
 /// Line numbers grow by a digit now and then, so the prefix may be a little longer than on the first line.
 fn bare_after_prefix(line: &[u8]) -> &[u8] {
     let blanks = line.iter().take_while(|byte| matches!(byte, b':' | b'|' | b'-' | b' ' | b'\t')).count();
@@ -191,7 +381,7 @@ mod tests {
 
     #[test]
     fn lines_are_judged_by_their_look() {
-        let block = KeyBlock::new(0, "private-key", 0);
+        let block = KeyBlock::new(0, "private-key", b"");
         for (line, body) in [
             ("MIIEowIBAAKCAQEA0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL", true),
             ("    MIIEowIBAAKCAQEA0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL\r", true),
@@ -205,13 +395,14 @@ mod tests {
             ("+", false),
             ("-----END RSA PRIVATE KEY-----", false),
         ] {
-            assert_eq!(matches!(block.judge(line.as_bytes()), Line::Body(_)), body, "{line}");
+            let judged = block.judge(line.as_bytes());
+            assert_eq!(matches!(judged, Line::Body(_) | Line::Quoted { .. }), body, "{line}");
         }
     }
 
     #[test]
     fn a_key_without_markers_ends_with_the_first_other_line() {
-        let block = KeyBlock::new(0, "der-private-key", 0).bare();
+        let block = KeyBlock::new(0, "der-private-key", b"").bare();
         assert!(matches!(block.judge(&[b'A'; 64]), Line::Body(_)));
         assert!(matches!(block.judge(b"c2hvcnQgbGFzdA=="), Line::Body(_)));
         for line in ["src", "$ ls", "", "0123456789abcdef0123456789abcdef01234567 a.txt", "-----END PRIVATE KEY-----"] {
@@ -221,20 +412,48 @@ mod tests {
 
     #[test]
     fn a_cut_key_ends_after_its_short_line_or_among_strangers() {
-        let mut block = KeyBlock::new(0, "private-key", 0);
+        let mut block = KeyBlock::new(0, "private-key", b"");
         block.note(block.judge(&[b'A'; 64]));
         block.note(block.judge(b"AAAA"));
         assert_eq!(block.judge(b"src"), Line::Beyond);
 
-        let block = KeyBlock::new(0, "private-key", 0);
+        let block = KeyBlock::new(0, "private-key", b"");
         assert_eq!(block.judge(b"[redacted:private-key]"), Line::Beyond);
         assert_eq!(block.judge(b"[redacted:jwt] AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Line::Stranger);
 
-        let mut block = KeyBlock::new(0, "private-key", 0);
+        let mut block = KeyBlock::new(0, "private-key", b"");
         for _ in 0..STRANGERS {
             assert_eq!(block.judge(b"two words"), Line::Stranger);
             block.note(Line::Stranger);
         }
         assert_eq!(block.judge(&[b'A'; 64]), Line::Beyond);
+    }
+
+    #[test]
+    fn lines_before_a_last_marker_are_key() {
+        let (full, last) = ("A".repeat(64), "c2hvcnQgbGFzdA==");
+        for (text, lines) in [
+            (format!("$ tail key\n{full}\n{full}\n{last}\n-----END"), 3),
+            (format!("k:1:{full}\nk:2:{last}\nk:3:-----END"), 2),
+            (format!("+{full}\n+{last}\n+-----END"), 2),
+            (format!("[\"{full}\", \"{full}\", \"-----END"), 2),
+            (format!("{full}\\n{last}\\n-----END"), 1),
+            (format!("words\n{full} and more\n-----END"), 0),
+            ("last\n-----END".to_owned(), 0),
+        ] {
+            let marker = text.find("-----END").unwrap_or_default();
+            assert_eq!(lines_before(text.as_bytes(), marker).len(), lines, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_of_a_list_are_judged_one_by_one() {
+        let block = KeyBlock::new(0, "private-key", b"");
+        let full = "A".repeat(64);
+        let quoted = |lead, length| Line::Quoted { lead, length };
+        assert_eq!(block.judge(format!("  \"{full}\",").as_bytes()), quoted(3, 64));
+        assert_eq!(block.judge_remainder(format!("\", \"{full}\"").as_bytes()), quoted(4, 64));
+        assert_eq!(block.judge_remainder(b"\\\",\\\"QUJD\\\",\\\"-----END"), quoted(5, 4));
+        assert_eq!(block.judge_remainder(b"\", \"name\": 1"), Line::Blank);
     }
 }

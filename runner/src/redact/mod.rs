@@ -31,6 +31,7 @@ mod rules;
 mod secret;
 mod secret_file;
 mod stream;
+mod table;
 mod word;
 
 use std::borrow::Cow;
@@ -431,7 +432,8 @@ impl Matcher {
         let max_back = rules.iter().map(|rule| rule.max_back).max().unwrap_or(0) + 1;
         Self {
             anchors,
-            hold: (ahead + longest_anchor + max_back).max(compare::REACH + 1),
+            // An end marker looks back over the lines before it.
+            hold: (ahead + longest_anchor + max_back.max(stream::LOOK_BACK)).max(compare::REACH + 1),
             back: max_back + MARK.len() + MARK_BODY,
             ahead,
             rules,

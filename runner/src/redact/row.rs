@@ -48,6 +48,8 @@ pub(super) struct Row {
     pub(super) block_end: Option<BlockEndRow>,
     #[serde(default)]
     pub(super) lines: bool,
+    #[serde(default)]
+    pub(super) columns: bool,
     #[serde(default = "yes")]
     pub(super) learn: bool,
     #[serde(default)]

@@ -200,6 +200,8 @@ pub(super) struct Rule {
     pub(super) block_end: Option<BlockEnd>,
     /// Whether the lines directly behind a match go with it that are made of the same key.
     pub(super) lines: bool,
+    /// Whether a match stands in the first line of a table or of a section, whose cells may be secrets.
+    pub(super) columns: bool,
     /// Whether a value that was met once is looked for everywhere from then on.
     pub(super) learn: bool,
     pub(super) examples: Cow<'static, [Example]>,
@@ -271,6 +273,7 @@ impl Rule {
             entropy: row.entropy,
             learn: row.learn,
             lines: row.lines,
+            columns: row.columns,
             require: row.require,
             examples: row.examples,
             counter_examples: row.counter_examples,

@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use super::coats::KEY;
 use super::expression::ByteSet;
-use super::key_block::{KeyBlock, LINE_LOOK};
+use super::key_block::{self, KeyBlock, LINE_LOOK};
 use super::known::{Known, KnownValue};
 use super::noise::{Normaliser, View};
 use super::rules::{Prospect, Rule};
 use super::secret::Secret;
+use super::table::{self, ROW_LOOK, Table};
 use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
 use emit::Pending;
 #[cfg(test)]
@@ -31,6 +32,10 @@ pub(super) use emit::runs_on;
 const BLOCK: usize = 16 * 1024;
 /// So many bytes that nobody needs any more are dropped at once.
 const DROPPED: usize = 64 * 1024;
+/// So far before the last marker of a key its lines are looked for.
+pub(super) const LOOK_BACK: usize = 2048;
+/// How a statement begins that holds the values of its columns itself.
+const INSERT: &[u8] = b"insert into ";
 /// So many gaps after an anchor are tried as the end of what stands there.
 const GAPS_TRIED: usize = 2;
 
@@ -66,6 +71,7 @@ pub struct Stream {
     /// The mark that the cover will leave.
     pending: Option<Pending>,
     block: Option<OpenBlock>,
+    table: Option<OpenTable>,
     /// Marks made, by name.
     counts: BTreeMap<String, u64>,
     /// Values that this stream has added to `known`.
@@ -119,13 +125,29 @@ enum Kind {
     BlockEnd,
     /// A secret is the first line of a key that has no markers.
     Lines,
+    /// Below the line that ends here, cells may be secrets.
+    Columns(Table),
+}
+
+#[derive(Clone, Debug)]
+struct OpenTable {
+    rule: usize,
+    table: Table,
+    /// Where its first line ends.
+    from: usize,
+    /// The line that was judged last.
+    judged: usize,
 }
 
 #[derive(Clone, Debug)]
 struct OpenBlock {
     key: KeyBlock,
-    /// Where the opening marker ends.
+    /// Where the opening marker ends, or a string of the key.
     from: usize,
+    /// Where a string of it begins that was seen and is not reached yet.
+    string: Option<usize>,
+    /// The place that was judged last.
+    judged: Option<usize>,
 }
 
 /// What one rule has been tried on. Text that is full of anchors would else be looked at once for each of them.
@@ -154,6 +176,8 @@ enum Cover {
     Secret { index: usize },
     /// They are a line of a key: redacted up to the line's end, at least up to `least`.
     Line { least: usize },
+    /// They are a string of a key: redacted up to its closing quote, at least up to `least`.
+    String { least: usize },
 }
 
 /// A secret redacts up to `end`, and on from there while bytes are in `run_on`.
@@ -182,6 +206,7 @@ impl Stream {
             trails: Vec::new(),
             pending: None,
             block: None,
+            table: None,
             counts: BTreeMap::new(),
             learned: Vec::new(),
             source: Place { offset: 0, line: 1 },
@@ -398,6 +423,9 @@ impl Stream {
     fn prospect(&self, anchor: &Anchor) -> Prospect {
         let rest = self.view.text().get(anchor.range.start..).unwrap_or_default();
         match anchor.target {
+            Target::Rule(index) if self.matcher.rules.get(index).is_some_and(|rule| rule.columns) => {
+                self.prospect_of_table(anchor)
+            }
             Target::Rule(index) => {
                 let (window, base) = self.window(anchor);
                 let local = anchor.range.start - base..anchor.range.end - base;
@@ -409,6 +437,18 @@ impl Stream {
             Target::BlockEnd(_) if rest.contains(&b'\n') => Prospect::Settled,
             Target::BlockEnd(_) => Prospect::OpenFrom(anchor.range.start),
         }
+    }
+
+    /// A first line of a table is decided once it is complete. It shows no secret itself, unless it is a statement with values.
+    fn prospect_of_table(&self, anchor: &Anchor) -> Prospect {
+        let text = self.view.text();
+        let behind = text.get(anchor.range.end..).unwrap_or_default();
+        if behind.len() >= ROW_LOOK || behind.contains(&b'\n') {
+            return Prospect::Settled;
+        }
+        let before = text.get(anchor.range.start.saturating_sub(ROW_LOOK)..anchor.range.start).unwrap_or_default();
+        let holds = before.windows(INSERT.len()).any(|part| part.eq_ignore_ascii_case(INSERT));
+        Prospect::OpenFrom(if holds { anchor.range.end } else { usize::MAX })
     }
 
     /// The stretch of bytes that a decision about an anchor may look at, and its offset in the view.
@@ -428,8 +468,33 @@ impl Stream {
                 if let Some(length) = end.and_then(|end| end.length(window, anchor.range.start - base)) {
                     let range = anchor.range.start..anchor.range.start + length;
                     self.insert(Finding { range, index, kind: Kind::BlockEnd });
+                    self.look_back(index, anchor.range.start);
                 }
             }
+        }
+    }
+
+    /// Finds the lines of a key that has no beginning: those directly before its last marker.
+    fn look_back(&mut self, index: usize, marker: usize) {
+        let base = marker.saturating_sub(LOOK_BACK);
+        let text = self.view.text();
+        // A line that is not seen from its beginning says nothing of what stood there.
+        let near = text.get(base..marker).unwrap_or_default();
+        let cut =
+            if base == 0 { 0 } else { near.iter().position(|byte| *byte == b'\n').map_or(near.len(), |at| at + 1) };
+        let lines = key_block::lines_before(near.get(cut..).unwrap_or_default(), near.len() - cut);
+        let mut ranges: Vec<Range<usize>> =
+            lines.into_iter().map(|line| base + cut + line.start..base + cut + line.end).collect();
+        // Lines that are nothing else become one mark.
+        ranges.dedup_by(|before, after| {
+            let adjoin = text.get(before.end..after.start) == Some(b"\n".as_slice());
+            if adjoin {
+                after.start = before.start;
+            }
+            adjoin
+        });
+        for range in ranges {
+            self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
         }
     }
 
@@ -437,6 +502,9 @@ impl Stream {
         let Some(rule) = matcher.rules.get(index) else { return };
         if self.is_dealt_with(rule, index, anchor) {
             return;
+        }
+        if rule.columns {
+            return self.decide_table(rule, index, anchor);
         }
         let (window, base) = self.window(anchor);
         let local = anchor.range.start - base..anchor.range.end - base;
@@ -473,6 +541,37 @@ impl Stream {
                 self.insert(Finding { range: range.clone(), index, kind: Kind::Lines });
             }
             self.insert(Finding { range, index, kind });
+        }
+    }
+
+    /// Finds out whether the anchor is in the first line of a table.
+    fn decide_table(&mut self, rule: &Rule, index: usize, anchor: &Anchor) {
+        let (window, base) = self.window(anchor);
+        let local = anchor.range.start - base..anchor.range.end - base;
+        let matches = |start: usize| rule.secret_at(window, start).is_some();
+        if !rule.passes_gate(window, &local) || !rule.starts(window, local.start).any(matches) {
+            return;
+        }
+        let text = self.view.text();
+        let before = text.get(anchor.range.start.saturating_sub(ROW_LOOK)..anchor.range.start).unwrap_or_default();
+        let behind = text.get(anchor.range.end..text.len().min(anchor.range.end + ROW_LOOK)).unwrap_or_default();
+        let column = match before.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => before.len() - at - 1,
+            None if before.len() < ROW_LOOK => before.len(),
+            None => return,
+        };
+        let rest = behind.iter().position(|byte| *byte == b'\n');
+        let start = anchor.range.start - column;
+        let seen = anchor.range.end + rest.unwrap_or(behind.len());
+        let cells = table::inserted(text.get(start..seen).unwrap_or_default()).into_iter();
+        let cells: Vec<_> = cells.map(|cell| start + cell.start..start + cell.end).collect();
+        for range in cells.into_iter().filter(|cell| cell.start > anchor.range.end) {
+            self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+        }
+        let Some(end) = rest.map(|rest| anchor.range.end + rest) else { return };
+        let text = self.view.text();
+        if let Some(table) = text.get(start..end).and_then(Table::begun_by) {
+            self.insert(Finding { range: anchor.range.start..end, index, kind: Kind::Columns(table) });
         }
     }
 
@@ -600,11 +699,20 @@ impl Stream {
     /// Inside a key, where the last line ends that can be judged.
     fn unfinished_line(&self) -> usize {
         let opens = |finding: &Finding| matches!(finding.kind, Kind::BlockBegin | Kind::Lines);
-        if self.block.is_none() && !self.found.iter().any(opens) {
-            return self.view.text().len();
+        let text = self.view.text();
+        let rest = text.get(self.at..).unwrap_or_default();
+        let line_break = rest.iter().rposition(|&byte| byte == b'\n');
+        if self.block.is_some() || self.found.iter().any(opens) {
+            return self.at + line_break.unwrap_or(0);
         }
-        let rest = self.view.text().get(self.at..).unwrap_or_default();
-        self.at + rest.iter().rposition(|&byte| byte == b'\n').unwrap_or(0)
+        let last = line_break.map_or(rest, |at| rest.get(at + 1..).unwrap_or_default());
+        let tables = self.found.iter().filter_map(|finding| match &finding.kind {
+            Kind::Columns(table) => Some(table),
+            _ => None,
+        });
+        let open = self.table.iter().map(|open| &open.table);
+        let holds = open.chain(tables).any(|table| table.may_hold(last));
+        if holds { self.at + line_break.map_or(0, |at| at + 1) } else { text.len() }
     }
 
     /// The line that starts at `start`, as far as it is looked at.
@@ -636,6 +744,12 @@ impl Stream {
         }
         if let Some(block) = &mut self.block {
             block.from = block.from.saturating_sub(count);
+            block.string = block.string.map(|at| at.saturating_sub(count));
+            block.judged = block.judged.and_then(|at| at.checked_sub(count));
+        }
+        if let Some(OpenTable { from, judged, .. }) = &mut self.table {
+            *from = from.saturating_sub(count);
+            *judged = judged.saturating_sub(count);
         }
         for trail in &mut self.trails {
             trail.end = trail.end.saturating_sub(count);
@@ -644,7 +758,7 @@ impl Stream {
             *starts = starts.start.saturating_sub(count)..starts.end.saturating_sub(count);
             *covered = covered.start.saturating_sub(count)..covered.end.saturating_sub(count);
         }
-        if let Cover::Line { least } = &mut self.cover {
+        if let Cover::Line { least } | Cover::String { least } = &mut self.cover {
             *least = least.saturating_sub(count);
         }
     }

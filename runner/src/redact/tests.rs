@@ -280,6 +280,46 @@ fn json_stays_json() {
     assert!(broken.is_empty(), "{} {broken:#?}", broken.len());
 }
 
+/// A key in a list or a string leaves its quotes, whether its markers are there or not.
+#[test]
+fn keys_in_json_stay_json() {
+    let redactor = redactor();
+    let body = |at: usize| {
+        format!("{}{at:02}", "MIIEpAIBAAKCAQEA0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ".get(..62).unwrap())
+    };
+    let begin = ["-----BEGIN RSA ", "PRIVATE KEY-----"].concat();
+    let end = begin.replace("BEGIN", "END");
+    let lines: Vec<String> = [begin].into_iter().chain((0..6).map(body)).chain(["c2hvcnQ=".to_owned(), end]).collect();
+    for lines in [&lines[..], &lines[1..], &lines[1..lines.len() - 1]] {
+        let texts = [
+            serde_json::json!({ "key": lines, "z": 1 }).to_string(),
+            serde_json::to_string_pretty(&serde_json::json!({ "key": lines, "z": 1 })).unwrap(),
+            serde_json::json!({ "key": lines.join("\n"), "z": 1 }).to_string(),
+            serde_json::json!({ "log": serde_json::json!({ "key": lines }).to_string() }).to_string(),
+        ];
+        for text in texts {
+            let out = redactor.text(&text);
+            assert!(serde_json::from_str::<serde_json::Value>(out.as_str()).is_ok(), "{text} -> {out:?}");
+            assert!(!out.as_str().contains("abcdefgh") && !out.as_str().contains("c2hvcn"), "{text} -> {out:?}");
+        }
+    }
+}
+
+/// A row that comes in pieces is not let go before its cells are known; a prompt behind a table is seen.
+#[test]
+fn silence_in_a_table_leaks_nothing() {
+    let (header, row) = ("id,name,password\n", "1,me,hunter2x\n");
+    for at in 1..row.len() {
+        let mut stream = redactor().stream();
+        let mut out = String::new();
+        for part in [header, &row[..at], &row[at..], "$ "] {
+            out += &lossy(stream.push(part.as_bytes()).as_bytes());
+            out += &lossy(stream.idle().as_bytes());
+        }
+        assert_eq!(out, "id,name,password\n1,me,[redacted:table-cell]\n$ ", "silence at {at}");
+    }
+}
+
 #[test]
 fn known_values_go_wherever_they_stand() {
     let redactor = redactor();
@@ -657,7 +697,7 @@ fn redacted_text_shows_itself_and_nothing_else() {
 /// whole text. Keys and known values are left out.
 fn slow_spans(rules: &[Rule], text: &[u8]) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.block_end.is_none()) {
+    for rule in rules.iter().filter(|rule| rule.block_end.is_none() && !rule.columns) {
         for start in 0..text.len() {
             if let Some(mut span) = rule.secret_at(text, start) {
                 span.end += (span.end..text.len()).take_while(|&at| stream::runs_on(text, at, rule.run_on)).count();
@@ -799,7 +839,7 @@ fn without_assertions(pattern: &str) -> String {
 fn each_rule_finds_what_its_pattern_makes() {
     let mut runner = TestRunner::deterministic();
     let mut missed = BTreeMap::new();
-    for rule in Rules::builtin().unwrap().list.into_iter().filter(|rule| rule.block_end.is_none()) {
+    for rule in Rules::builtin().unwrap().list.into_iter().filter(|rule| rule.block_end.is_none() && !rule.columns) {
         let texts = proptest::string::bytes_regex(&without_assertions(&rule.pattern())).unwrap();
         let bare = Redactor { key: None, learns: false, ..Redactor::new(Rules { list: vec![rule] }, vec![]) };
         for (before, after) in [("\n", "\n"), (" ", " "), ("a\n\"", "\",")].into_iter().cycle().take(60) {
@@ -851,7 +891,7 @@ proptest! {
     fn anchors_gate_and_windows_lose_nothing(text in spliced(2..12)) {
         let redactor = Redactor { learns: false, ..builtin() };
         // Every rule is tried at every place, which takes its time. Texts of keys are left to their own tests.
-        let text = text.replace("-- BEGIN ", "").replace("--BEGIN ", "").replace("Private-L", "").replace(MARK, "");
+        let text = text.replace("-- BEGIN ", "").replace("--BEGIN ", "").replace("Private-L", "").replace("---END", "").replace(MARK, "");
         let text = &text[..text.floor_char_boundary(3000)];
         let expected = without(text.as_bytes(), &slow_spans(&redactor.matcher.rules, text.as_bytes()));
         prop_assert_eq!(lossy(&without_marks(&whole(&redactor, text.as_bytes()))), lossy(&expected));

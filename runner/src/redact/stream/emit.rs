@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Cover, Finding, Hit, Kind, OpenBlock, Place, Stream, Trail};
+use super::{Cover, Finding, Hit, Kind, OpenBlock, OpenTable, Place, Stream, Trail};
 use crate::redact::Redactor;
 use crate::redact::expression::ByteSet;
 use crate::redact::key_block::{KeyBlock, Line};
 use crate::redact::known::{KnownValue, Learned, MOST_LEARNED};
 use crate::redact::mark;
 use crate::redact::secret::Secret;
+use crate::redact::table::{ROW_LOOK, Row, Table};
 
 /// So many bytes at a time are searched for known values before they are let go.
 const STRIDE: usize = 1024;
 /// How much of a secret is kept until its end, to be learned.
 const KEPT: usize = 513;
+/// So many backslashes before a quote belong to it.
+const MOST_ESCAPES: usize = 16;
 /// How many bytes of escape sequences a mark carries along.
 const CARRIED: usize = 4096;
 
@@ -36,13 +39,15 @@ impl Stream {
     /// Lets go or redacts everything before `limit`; all findings that start there must be known.
     pub(super) fn advance(&mut self, limit: usize, out: &mut Vec<u8>) {
         while self.at < limit {
+            self.judge_row();
             let horizon = if self.known.is_empty() { limit } else { limit.min(self.at + STRIDE) };
             self.find_known(horizon);
             self.known_to = self.known_to.max(horizon);
+            self.take_key_line(out);
             self.apply_findings(out);
             let limit = limit.min(self.known_to);
             let mut stop = self.found.front().map_or(limit, |next| next.range.start.min(limit));
-            if let Some(OpenBlock { key, from }) = &self.block {
+            if let Some(OpenBlock { key, from, .. }) = &self.block {
                 stop = stop.min(self.at.max(*from) + key.left);
             }
             let before = self.at;
@@ -50,6 +55,7 @@ impl Stream {
                 Cover::None => self.let_go(stop, out),
                 Cover::Secret { .. } => self.skip_secret(stop, out),
                 Cover::Line { least } => self.skip_line(least, stop, out),
+                Cover::String { least } => self.skip_string(least, stop, out),
             }
             self.spend(before);
         }
@@ -70,6 +76,7 @@ impl Stream {
                 Kind::Lines if self.block.is_none() => self.open_block(index, &range, true),
                 Kind::Lines => (), // lines of a key whose first one was seen
                 Kind::BlockEnd => self.close_block(Some(index)),
+                Kind::Columns(table) => self.open_table(index, table, range.end),
             }
         }
     }
@@ -77,6 +84,7 @@ impl Stream {
     fn redact(&mut self, end: usize, run_on: ByteSet, index: usize, out: &mut Vec<u8>) {
         match self.cover {
             Cover::Line { least } => self.cover = Cover::Line { least: end.max(least) },
+            Cover::String { least } => self.cover = Cover::String { least: end.max(least) },
             Cover::Secret { index: marked } if self.id(marked) == self.id(index) => {
                 self.follow(end, run_on);
             }
@@ -224,8 +232,41 @@ impl Stream {
         let before =
             self.view.text().get(marker.start.saturating_sub(self.matcher.back)..marker.start).unwrap_or_default();
         let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
-        let key = KeyBlock::new(rule, self.id(rule), column);
-        self.block = Some(OpenBlock { key: if bare { key.bare() } else { key }, from: marker.end });
+        let before = before.get(before.len() - column..).unwrap_or_default();
+        let key = KeyBlock::new(rule, self.id(rule), before);
+        self.block =
+            Some(OpenBlock { key: if bare { key.bare() } else { key }, from: marker.end, string: None, judged: None });
+    }
+
+    /// Takes a line for the first one of a table, unless it is a row of the one that is open.
+    fn open_table(&mut self, rule: usize, table: Table, from: usize) {
+        if self.table.is_none() {
+            self.table = Some(OpenTable { rule, table, from, judged: 0 });
+        }
+    }
+
+    /// Finds the secrets of the row that starts here.
+    fn judge_row(&mut self) {
+        let at_start = self.at.checked_sub(1).and_then(|last| self.view.text().get(last)) == Some(&b'\n');
+        let at = self.at;
+        let Some(open) = self.table.as_mut().filter(|open| at_start && at > open.from && open.judged < at) else {
+            return;
+        };
+        open.judged = at;
+        let rest = self.view.text().get(at..).unwrap_or_default();
+        let length = rest.iter().take(ROW_LOOK).take_while(|byte| **byte != b'\n').count();
+        let (row, index) = (open.table.judge(rest.get(..length).unwrap_or_default()), open.rule);
+        match row {
+            Row::Beyond => self.table = None,
+            Row::Cells(cells) => {
+                for cell in cells {
+                    let range = at + cell.start..at + cell.end;
+                    if !mark::touches(self.view.text(), &range, self.ids()) {
+                        self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
+                    }
+                }
+            }
+        }
     }
 
     /// Ends the block; with `rule`, only if that rule has opened it.
@@ -233,7 +274,11 @@ impl Stream {
         if rule.is_some() && self.block.as_ref().map(|block| block.key.rule) != rule {
             return;
         }
-        if let (Some(block), Cover::Line { least }) = (self.block.take(), self.cover) {
+        let least = match self.cover {
+            Cover::Line { least } | Cover::String { least } => Some(least),
+            Cover::None | Cover::Secret { .. } => None,
+        };
+        if let (Some(block), Some(least)) = (self.block.take(), least) {
             self.cover = Cover::Secret { index: block.key.rule };
             self.trails = vec![Trail { end: least, run_on: ByteSet::NONE }];
         }
@@ -241,7 +286,7 @@ impl Stream {
 
     /// Takes the bytes since `before` off what a key may take up.
     fn spend(&mut self, before: usize) {
-        let Some(OpenBlock { key, from }) = &mut self.block else {
+        let Some(OpenBlock { key, from, .. }) = &mut self.block else {
             return;
         };
         key.left = key.left.saturating_sub(self.at.saturating_sub(before.max(*from)));
@@ -251,13 +296,19 @@ impl Stream {
     }
 
     fn let_go(&mut self, mut stop: usize, out: &mut Vec<u8>) {
-        if let Some(rule) = self.key_line_here() {
-            self.begin_mark(rule, out);
-            self.cover = Cover::Line { least: self.at };
+        self.take_key_line(out);
+        if !matches!(self.cover, Cover::None) {
             return;
         }
-        if let Some(OpenBlock { from, .. }) = &self.block {
-            stop = if self.at < *from { stop.min(*from) } else { self.line_break(stop).map_or(stop, |at| at + 1) };
+        if let Some(OpenBlock { from, string, .. }) = &self.block {
+            stop = match string {
+                Some(string) => stop.min(*string),
+                None if self.at < *from => stop.min(*from),
+                None => self.line_break(stop).map_or(stop, |at| at + 1),
+            };
+        }
+        if self.table.is_some() {
+            stop = self.line_break(stop).map_or(stop, |at| at + 1);
         }
         while let Some((at, noise)) = self.view.take_gap_before(stop) {
             out.extend_from_slice(self.view.text().get(self.at..at).unwrap_or_default());
@@ -269,30 +320,53 @@ impl Stream {
         self.pass(stop);
     }
 
-    /// The rule of the open block, if a line of its key starts here.
-    fn key_line_here(&mut self) -> Option<usize> {
+    /// Begins to cover a line of the open key, if one starts here. It goes before what a rule finds in it.
+    fn take_key_line(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.cover, Cover::None)
+            && let Some((rule, cover)) = self.key_line_here()
+        {
+            self.begin_mark(rule, out);
+            self.cover = cover;
+        }
+    }
+
+    /// The rule of the open block and how it covers what starts here, if that is a line or a string of its key.
+    fn key_line_here(&mut self) -> Option<(usize, Cover)> {
         let at_start = self.at.checked_sub(1).and_then(|last| self.view.text().get(last)) == Some(&b'\n');
         let text = self.line_at(self.at);
         let block = self.block.as_ref()?;
-        let line = match () {
-            () if self.at == block.from => block.key.judge_remainder(text),
-            () if self.at > block.from && at_start => block.key.judge(text),
-            () => return None,
+        let rule = block.key.rule;
+        let line = match block.string {
+            Some(string) if string > self.at => return None,
+            Some(_) => {
+                self.block.as_mut()?.string = None;
+                return Some((rule, Cover::String { least: self.at }));
+            }
+            None if block.judged == Some(self.at) => return None,
+            None if self.at == block.from => block.key.judge_remainder(text),
+            None if self.at > block.from && at_start => block.key.judge(text),
+            None => return None,
         };
-        self.note(line)
-    }
-
-    fn note(&mut self, line: Line) -> Option<usize> {
-        let key = &mut self.block.as_mut()?.key;
-        let rule = key.rule;
-        key.note(line);
+        let at = self.at;
+        self.block.as_mut()?.judged = Some(at);
+        self.note(line);
         match line {
-            Line::Body(_) => Some(rule),
-            Line::Blank | Line::Stranger => None,
-            Line::Beyond => {
-                self.block = None;
+            Line::Body(_) => Some((rule, Cover::Line { least: self.at })),
+            Line::Quoted { lead: 0, .. } => Some((rule, Cover::String { least: self.at })),
+            Line::Quoted { lead, .. } => {
+                self.block.as_mut()?.string = Some(self.at + lead);
                 None
             }
+            Line::Blank | Line::Stranger | Line::Beyond => None,
+        }
+    }
+
+    fn note(&mut self, line: Line) {
+        if let Some(OpenBlock { key, .. }) = &mut self.block {
+            key.note(line);
+        }
+        if line == Line::Beyond {
+            self.block = None;
         }
     }
 
@@ -307,6 +381,35 @@ impl Stream {
         self.cover_to(end.clamp(self.at, stop));
         if self.trails.is_empty() {
             self.close_cover(out);
+            self.go_on_behind_string();
+        }
+    }
+
+    /// A key without markers can go on behind the string that it began in.
+    fn go_on_behind_string(&mut self) {
+        let at = self.at;
+        if let Some(OpenBlock { key, from, .. }) = &mut self.block
+            && key.is_bare()
+            && *from <= at
+            && !self.view.text().get(*from..at).unwrap_or_default().contains(&b'\n')
+        {
+            *from = at;
+        }
+    }
+
+    /// Covers a string of a key up to what ends it. What follows on the line is judged anew.
+    fn skip_string(&mut self, least: usize, stop: usize, out: &mut Vec<u8>) {
+        let text = self.view.text();
+        let ends = |at: &usize| *at >= least && ends_string(text, *at);
+        match (self.at..stop).find(ends) {
+            None => self.cover_to(stop),
+            Some(end) => {
+                self.cover_to(end);
+                self.close_cover(out);
+                if let Some(OpenBlock { from, .. }) = &mut self.block {
+                    *from = end;
+                }
+            }
         }
     }
 
@@ -341,6 +444,18 @@ pub(in crate::redact) fn runs_on(text: &[u8], at: usize, set: ByteSet) -> bool {
         text.get(at + 1) == Some(&b'"') && before.count() % 2 == 0
     };
     text.get(at).is_some_and(|&byte| set.contains(byte) && (byte != b'\\' || set.contains(b'"') || !escapes()))
+}
+
+/// Whether a string of a key ends at `at`: at its quote, at what escapes the quote, or with the line.
+fn ends_string(text: &[u8], at: usize) -> bool {
+    match text.get(at) {
+        Some(b'"' | b'\'' | b'\n') | None => true,
+        Some(b'\\') => {
+            let mut rest = text.iter().skip(at).take(MOST_ESCAPES);
+            rest.find(|byte| **byte != b'\\').is_some_and(|byte| matches!(byte, b'"' | b'\''))
+        }
+        Some(_) => false,
+    }
 }
 
 fn count(length: usize) -> u64 {
