@@ -213,7 +213,8 @@ fn a_login_shell_starts_without_complaint() {
     // Not below `/tmp`, of which a session has its own.
     let home = tempfile::tempdir_in("/var/tmp").expect("a directory");
     for name in [".profile", ".bashrc", ".bash_profile"] {
-        fs::write(home.path().join(name), "export TOKEN_OF_THE_PERSON=abc; echo from a person's file\n").expect("a file");
+        fs::write(home.path().join(name), "export TOKEN_OF_THE_PERSON=abc; echo from a person's file\n")
+            .expect("a file");
     }
     let run = |command: &str| Ended::of(world.palisade().env("HOME", home.path()).args(["run", command]));
     let ended = run("bash -lc 'echo $HOME | wc -l; echo [$TOKEN_OF_THE_PERSON]'");

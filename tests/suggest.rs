@@ -101,6 +101,7 @@ const FOR_PEOPLE: &[&str] = &[
     "dev-installed-programs",
     "dev-code-hosts",
     "dev-package-mirrors",
+    "approved-connect",
     "ask-install-python-own",
     "ask-install-other",
     "ask-inline-code",

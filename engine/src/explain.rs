@@ -56,7 +56,8 @@ fn request_reasons(
     }
     if judged.determining.is_empty() {
         let posed = if nearest { asker.pose(sheet, draft, false).ok() } else { None };
-        let (cause, suggest, nearest) = default_deny(bundle, posed.as_ref(), &text);
+        let asks = judged.decision == Decision::Ask;
+        let (cause, suggest, nearest) = default_deny(bundle, posed.as_ref(), &text, asks);
         return vec![Reason { nearest, ..reason("", String::new(), cause, suggest) }];
     }
     let determining = judged.determining.iter().map(|id| {
@@ -72,9 +73,10 @@ fn request_reasons(
 }
 
 /// What to say when no policy permits a request: the permit that comes nearest of those whose scope fits it, and what in its conditions does not.
-/// Why, what would be allowed, and that permit.
-fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, String, String) {
-    let mut nothing = format!("No policy permits `{text}`.");
+/// Why, what would be allowed, and that permit. `asks`: a person's yes is enough.
+fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str, asks: bool) -> (String, String, String) {
+    let unless = if asks { " without a person's yes" } else { "" };
+    let mut nothing = format!("No policy permits `{text}`{unless}.");
     let Some(posed) = posed else { return (nothing, String::new(), String::new()) };
     if posed.is_in_no_group() {
         nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
@@ -86,7 +88,9 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
             let obstacles = anatomy.obstacles(posed);
             // One without is there only if its condition cannot be split: it says nothing that helps.
             if !obstacles.is_empty() {
-                nearest.push((distance(&obstacles), policy.id().to_string(), obstacles));
+                let is_a_yes = asks && obstacles == ["`context.approved` is false"];
+                let far = if is_a_yes { A_YES } else { distance(&obstacles) };
+                nearest.push((far, policy.id().to_string(), obstacles));
             }
         }
     }
@@ -95,10 +99,19 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str) -> (String, 
     (nothing, note.suggest, format!("`{id}` ({}) would, but {}.", note.place, obstacles.join(" and ")))
 }
 
+/// How far a permit is from holding that only lacks a person's yes, which can be had: further than what the agent can change itself.
+const A_YES: usize = 5;
+
 /// How far a permit is from holding: what the agent can change counts once, what only others can change counts more.
 fn distance(obstacles: &[String]) -> usize {
-    const OTHERS: [&str; 5] =
-        ["context.approved", "context.noGain", "resource.spawned", "context.session.", "resource.origin"];
+    const OTHERS: [&str; 6] = [
+        "context.approved",
+        "context.noGain",
+        "resource.spawned",
+        "context.session.",
+        "resource.origin",
+        "resource.own",
+    ];
     let of_others = |obstacle: &String| OTHERS.iter().any(|part| obstacle.trim_start_matches('`').starts_with(part));
     let weight = |obstacle: &String| if of_others(obstacle) { 10 } else { 1 };
     obstacles.iter().map(weight).sum()

@@ -22,12 +22,12 @@ const NONE: &str = "
     reset, git restore, git rm, git sparse-checkout set, git stash push, git submodule foreach, git
     submodule init, git switch, git symbolic-ref, git update-index, git update-ref, git
     update-server-info, git worktree add, git worktree move, git worktree prune, git worktree remove,
-    git write-tree, go clean, go fix, go fmt, go list, go mod edit, go mod init, go work init, gofmt,
+    git write-tree, go clean, go fix, go fmt, go list, go mod edit, go mod init, go work init, gofmt, goimports,
     golangci-lint cache, gpg, hg add, hg commit, htop, install, kill, killall, kotlinc, lckdo, ld,
-    ldconfig, lerna list, link, ln, lockfile, logrotate, logsave, luac, lz4, meson configure, meson
+    ldconfig, lerna list, link, ln, lockfile, logrotate, logsave, luac, lz4, lzop, meson configure, meson
     format, mkdir, mkdocs new, mkfifo, mksquashfs, mktemp, mv, nohup,  npm pkg set, objcopy,
     openssl ecparam, openssl enc, openssl genpkey, openssl genrsa, openssl pkcs12, openssl pkey, openssl
-    req, parallel, patch, pax, pdfseparate, pdftoppm, pdftotext, pdfunite, perf record, pixi init, pkill,
+    req, parallel, patch, pax, pdfseparate, pdftocairo, pdftoppm, pdftotext, pdfunite, perf record, pixi init, pkill,
     pre-commit install, protoc, qpdf, ranlib, rbenv exec, renice, rlwrap, rm, rmdir, ruff analyze, ruff
     check, ruff clean, ruff format, rustc, rustdoc, rustfmt, rustup run, s6-setlock, script, sd, sem,
     setfacl, setlock, setsid, shred, split, sponge, sqlite3, ssh-agent, ssh-keygen, start-stop-daemon,

@@ -166,7 +166,7 @@ async fn a_refusal_is_told_with_its_policy() {
     );
     let result = shell.run(&fetch("http://other.invalid/")).await;
     assert!(
-        result.stdout.as_str().starts_with("403 palisade: No policy permits `connect other.invalid:80`."),
+        result.stdout.as_str().starts_with("403 palisade: No policy permits `connect other.invalid:80`"),
         "{result:?}"
     );
     let made = connections(&place);
