@@ -76,7 +76,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
 const PERMITS: &[(&str, &str, &str, &str, Tried)] = &[
     ("dev-files-in-workspace", "developer", "cat ~/notes", "cat file", Runs),
     ("ro-env", "readonly", "FOO=1 ls", "LC_ALL=C PAGER=cat ls", Runs),
-    ("reg-toolchain", "regulated", "cd /usr && make --version", "make --version", Runs),
+    ("reg-toolchain", "regulated", "cd /usr && gcc -c file", "gcc -c file", Runs),
 ];
 
 /// What is for a person or an operator to do, is about targets and jobs, is told along with advice that is tried, or is tried by a test of

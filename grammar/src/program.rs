@@ -339,7 +339,8 @@ impl<'t, 'a> Parse<'t, 'a> {
         self.tell_behind();
         self.reading.invocation.groups = self.groups();
         self.reading.invocation.reviewed |= self.table.reviewed.is_some() && !self.unfamiliar && !self.reaches();
-        if !self.reading.invocation.flags.contains("--version") {
+        // `cmake --version`. Not every program does that before it loads what the project names: mocha does not.
+        if !self.reading.invocation.groups.contains("read-only") {
             self.reading.invocation.project.clone_from(&self.entry.project);
         }
         self.reading.invocation.operands = self.operands.into_iter().map(|arg| arg.word).collect();
