@@ -236,16 +236,22 @@ pub(super) fn restrict_self(ruleset: RawFd) -> Done {
 
 /// A rule about what has this path now; none for what is not there.
 pub(super) fn add_rule(ruleset: RawFd, path: &CStr, access: u64) -> Done {
-    const PATH_BENEATH: usize = 1;
     let place = match open_place(path) {
         Ok(place) => place,
         Err(libc::ENOENT) => return Ok(()),
         Err(errno) => return Err(errno),
     };
+    add_rule_at(ruleset, place, access)?;
+    close(place);
+    Ok(())
+}
+
+/// A rule about this place, whatever path leads to it.
+pub(super) fn add_rule_at(ruleset: RawFd, place: RawFd, access: u64) -> Done {
+    const PATH_BENEATH: usize = 1;
     let rule = PathBeneath { access, parent: place };
     // SAFETY: for a rule of this kind the kernel reads one such struct.
     unsafe { call(libc::SYS_landlock_add_rule, [word(ruleset), PATH_BENEATH, ptr::from_ref(&rule).addr(), 0, 0]) }?;
-    close(place);
     Ok(())
 }
 

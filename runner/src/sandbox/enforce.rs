@@ -27,16 +27,17 @@ use seccompiler::BpfProgram;
 
 use super::call::{
     CAP_SETPCAP, Capabilities, Done, Errno, Filter, LAST_SIGNAL, NEW_LISTENER, WAIT_KILLABLE_RECV, Words, add_rule,
-    attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount, create,
-    duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on, is_readable,
-    keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_in, open_place, open_to_read,
-    own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self, send_descriptor,
-    set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket, switch_on_loopback,
-    umask, write, write_file,
+    add_rule_at, attach, capabilities, clone_in_place, clone_process, close, close_range, control_terminal, copy_mount,
+    create, duplicate, enter, enter_namespace, exit, identity, install_filter, is_directory, is_mounted_on,
+    is_readable, keep_mounts_private, kill, listen_on_loopback, make_directory, make_link, mount, open_in, open_place,
+    open_to_read, own_number, parent_number, prctl, prctl_value, replace_program, restrict_mount, restrict_self,
+    send_descriptor, set_default_action, set_limit, set_no_capabilities, set_signal_mask, setsid, stream_socket,
+    switch_on_loopback, umask, write, write_file,
 };
 use super::first::{self, Duty, Reach};
 use super::group::Group;
 use super::guard::{self, Judge};
+use super::landlock::READ_FILE;
 use super::mounts::{Fresh, Kind, View};
 use super::names::Names;
 use super::plan::Cover;
@@ -851,6 +852,7 @@ fn make_view(child: &Child<'_>) -> Done {
         attach(copy, open_place(&part.path)?)?;
         close(copy);
     }
+    let blank = covers.as_ref().map(|(_, blank)| *blank);
     if let Some((covers, blank)) = covers {
         view.covers.iter().try_for_each(|(path, cover)| put_cover(path, *cover, &covers))?;
         view.blank.iter().try_for_each(|path| put_blank(path, blank))?;
@@ -861,6 +863,10 @@ fn make_view(child: &Child<'_>) -> Done {
         }
     }
     let Some(program) = &child.program else { return Ok(()) };
+    if let Some(blank) = blank.filter(|_| !view.blank.is_empty()) {
+        // About the empty file and not about a path: what somebody has put there meanwhile stays closed.
+        add_rule_at(program.ruleset, blank, READ_FILE)?;
+    }
     if !view.terminals.is_empty() && mount_terminals().is_ok() {
         view.terminals.iter().try_for_each(|(path, access)| add_rule(program.ruleset, path, *access))?;
     }

@@ -183,6 +183,9 @@ pub(super) fn access_bits(rule: &PathRule, offered: u32) -> Option<u64> {
     (!access.is_empty()).then(|| access.bits())
 }
 
+/// The kernel's bit for reading a file: every version of Landlock knows it.
+pub(super) const READ_FILE: u64 = AccessFs::ReadFile as u64;
+
 /// What a rule's rights are called by the kernel, for a directory or for a single file.
 fn access(rule: &PathRule, kind: FileType) -> BitFlags<AccessFs> {
     let mut access: BitFlags<AccessFs> = ACCESS

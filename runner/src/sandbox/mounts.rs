@@ -264,9 +264,6 @@ pub(super) fn view(
         let is_plain = path.symlink_metadata().is_ok_and(|about| about.is_file());
         if is_plain && !is_masked && own_of(path).is_none() && !rules.iter().any(|rule| reads(rule, path)) {
             made.blank.push(name(path)?);
-            let rule = PathRule { path: path.clone(), rights: Rights::READ, optional: true };
-            made.rules
-                .extend(landlock::access_bits(&rule, offered).map(|access| Ok((name(path)?, access))).transpose()?);
         }
     }
     let (inside, machine): (Vec<_>, Vec<_>) = rules.iter().cloned().partition(|rule| covered(&rule.path));
