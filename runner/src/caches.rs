@@ -131,8 +131,12 @@ impl Caches {
         std::iter::once(self.directory.clone()).chain(shown).collect()
     }
 
-    /// Has the sessions under this plan find the caches, if it lets them change those.
-    pub fn join(&self, plan: &mut SandboxPlan) {
+    /// Has the sessions under this plan find the caches at the person's paths, if it lets them change the caches. `searched`: a place that
+    /// is searched for names that policy forbids, also while the session lives.
+    ///
+    /// Not where a rule or a mask is about something in the person's directories of crates: the session would find that elsewhere, where
+    /// the rule or the mask does not reach it.
+    pub fn join(&self, plan: &mut SandboxPlan, searched: impl Fn(&AbsolutePath) -> bool) {
         let directory = Path::new(self.directory.as_str());
         let rights = plan.rules.iter().find(|rule| rule.path == directory).map(|rule| rule.rights);
         let Some(rights) = rights.filter(|rights| rights.contains(Rights::READ | Rights::MOVE)) else { return };
@@ -144,13 +148,19 @@ impl Caches {
         }
         let mut shown = Vec::new();
         for name in ["registry", "git"] {
-            let own = directory.join(VIEWED).join(name);
+            let (own, persons) = (directory.join(VIEWED).join(name), cargo.join(name));
+            let is_about = |path: &Path| path != persons && path.starts_with(&persons);
+            let ruled = plan.rules.iter().any(|rule| is_about(&rule.path));
+            let masked = plan.masks.iter().any(|mask| mask.path.starts_with(&persons));
+            let watched = persons.to_str().and_then(AbsolutePath::new).is_none_or(|place| searched(&place));
             // Another session of the agent can put anything there, and a rule is about what lies at its path.
-            if !own.symlink_metadata().is_ok_and(|about| about.is_dir()) {
+            let is_made = own.symlink_metadata().is_ok_and(|about| about.is_dir());
+            if ruled || masked || watched || !is_made {
                 return;
             }
-            let persons = cargo.join(name);
-            if persons.is_dir() {
+            // The place around it can be read.
+            let is_read = |rule: &PathRule| persons.starts_with(&rule.path) && rule.rights.contains(Rights::READ);
+            if persons.is_dir() && plan.rules.iter().any(is_read) {
                 shown.push(Shown { at: cargo.join(PERSONS).join(name), from: persons.clone(), writable: false });
             }
             shown.push(Shown { at: persons, from: own, writable: true });
@@ -336,6 +346,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::sandbox::plan::{Cover, Level, Limits, Mask};
 
     fn at(path: &Path) -> AbsolutePath {
         AbsolutePath::new(path.to_str().unwrap()).unwrap()
@@ -404,6 +415,56 @@ mod tests {
             symlink(&other, &link).unwrap();
             let made = caches.make();
             assert_eq!(entries(&other).unwrap(), Vec::<PathBuf>::new(), "{name}: {made:?}");
+        }
+    }
+
+    #[test]
+    fn the_persons_crates_are_found_elsewhere_only_as_far_as_they_are_read() {
+        if !probe().mounts {
+            return;
+        }
+        // Not below `/tmp`, of which a session has its own.
+        let root = tempfile::tempdir_in("/var/tmp").unwrap();
+        let home = root.path().canonicalize().unwrap();
+        let cargo = home.join(".cargo");
+        fs::create_dir_all(cargo.join("registry/src/r/a")).unwrap();
+        let caches = Caches::of(&at(&home.join("base")), &at(&home), "u", "a", &at(&home.join("work"))).unwrap();
+        caches.make().unwrap();
+        let rule = |path: &Path, rights: Rights| PathRule { path: path.to_owned(), rights, optional: true };
+        let own = rule(Path::new(caches.directory().as_str()), Rights::READ | Rights::MOVE);
+        let read = rule(&cargo.join("registry"), Rights::READ);
+        let joined = |rules: Vec<PathRule>, masks: Vec<Mask>, searched: bool| {
+            let mut plan = SandboxPlan {
+                rules,
+                masks,
+                instead: None,
+                blank: Vec::new(),
+                stand_ins: None,
+                written: Vec::new(),
+                searched: true,
+                scratch: Rights::NONE,
+                loopback: false,
+                network: false,
+                limits: Limits::default(),
+                level: Level::Default,
+            };
+            caches.join(&mut plan, |_| searched);
+            plan.instead.map(|instead| instead.shown.iter().filter(|shown| !shown.writable).count())
+        };
+        assert_eq!(joined(vec![own.clone(), read.clone()], Vec::new(), false), Some(1));
+        // What no rule reads is not shown.
+        assert_eq!(joined(vec![own.clone()], Vec::new(), false), Some(0));
+        let deeper = |rights| rule(&cargo.join("registry/src/r/a"), rights);
+        let mask = Mask { path: cargo.join("registry/src/r/a/key.pem"), cover: Cover::Hidden };
+        for (rules, masks, searched) in [
+            (vec![own.clone(), read.clone(), deeper(Rights::READ | Rights::MOVE)], Vec::new(), false),
+            (vec![own.clone(), deeper(Rights::READ)], Vec::new(), false),
+            (vec![own.clone(), read.clone()], vec![mask], false),
+            (vec![own.clone(), read.clone()], Vec::new(), true),
+            (vec![own.clone(), rule(&cargo, Rights::READ)], Vec::new(), false),
+            (vec![rule(&own.path, Rights::READ), read.clone()], Vec::new(), false),
+        ] {
+            assert_eq!(joined(rules.clone(), masks, searched), None, "{rules:?}");
         }
     }
 

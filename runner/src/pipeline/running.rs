@@ -503,7 +503,8 @@ impl Pipeline {
         let mut plan = tokio::task::block_in_place(|| self.plans.plan(&engine, &facts, extra, settings))
             .map_err(|plan::Hole { outer, inner }| self.failure(&SessionError::Hole { outer, inner }))?;
         if let Some(caches) = &settings.caches {
-            caches.join(&mut plan);
+            let vocabulary = engine.vocabulary();
+            caches.join(&mut plan, |place| vocabulary.groups_of(place).any(granted));
         }
         // No right to anything in it, but there even where it lies in what each session has for itself: links in it lead to
         // what is granted elsewhere.
