@@ -228,7 +228,7 @@ fn a_long_stream_takes_no_more_memory_than_a_short_one() {
     assert!(peaks[1] <= peaks[0] + 8 * 1024, "KiB at most: {peaks:?}");
 }
 
-/// An agent reads in a later session what it has written. The file is closed once somebody else has changed it, and to other agents at once.
+/// An agent's later sessions read its own `.env`. Other agents' sessions do not. Once another writer changes the file, nobody's session does.
 #[test]
 fn what_an_agent_has_written_it_reads_later() {
     let world = World::new();

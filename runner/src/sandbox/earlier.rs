@@ -78,7 +78,7 @@ impl Earlier {
         self.has_mark(|| is_new(place).then(|| found(place)).flatten())
     }
 
-    /// Whether a session of this agent has written this file, which is named like key material, and nobody has changed it since.
+    /// Whether a session of this agent was the last to write this file. Its name is one of key material.
     pub(crate) fn has_written(&self, principal: &Principal, place: &Path) -> bool {
         self.has_mark(|| written(principal, place, &place.symlink_metadata().ok()?))
     }

@@ -399,8 +399,7 @@ impl Names {
         })
     }
 
-    /// Looks at each file that the session has announced and nobody has looked at yet. Returns those that are not the session's own: the
-    /// caller covers them.
+    /// Checks the files that the session was about to make. Returns those that another program made: the caller covers them.
     fn look_at_announced(&self) -> Vec<(PathBuf, Cover)> {
         let announced: Vec<PathBuf> = self.state().announced.keys().cloned().collect();
         let needed = announced.into_iter().filter_map(|place| {
@@ -410,8 +409,8 @@ impl Names {
         needed.collect()
     }
 
-    /// Notes the state of the session's own files when a command has ended: who changes them before the next command is somebody else.
-    /// Returns what has appeared and is not the session's own: the caller covers it.
+    /// Records the state of the session's own files at the end of a command. Until the next command only others can change them.
+    /// Returns new files that are not the session's own: the caller covers them.
     pub(super) fn settle(&self) -> Vec<(PathBuf, Cover)> {
         let needed = self.look_at_announced();
         for (place, own) in self.state().own.iter_mut().filter(|(_, own)| own.is_secret && own.left.is_none()) {
@@ -420,8 +419,8 @@ impl Names {
         needed
     }
 
-    /// Compares the session's own files with their noted state when a command is about to begin. Returns those that somebody else has
-    /// changed: the caller covers them.
+    /// Compares the session's own files with the recorded state before a command begins. Returns the files that others have changed: the
+    /// caller covers them.
     pub(super) fn taken_over(&self) -> Vec<(PathBuf, Cover)> {
         let mut state = self.state();
         let State { own, masked, .. } = &mut *state;
