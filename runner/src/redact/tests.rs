@@ -27,6 +27,17 @@ fn redactor() -> Redactor {
     SHARED.clone()
 }
 
+/// The shipped rules that find a secret by what stands around it, without those for tables: there the lines above decide, which
+/// [`slow_spans`] does not know.
+fn of_places() -> Redactor {
+    static SHARED: LazyLock<Redactor> = LazyLock::new(|| {
+        let mut rules = Rules::builtin().unwrap();
+        rules.list.retain(|rule| !rule.columns);
+        Redactor { key: None, learns: false, ..Redactor::new(rules, vec![]) }
+    });
+    SHARED.clone()
+}
+
 fn known_long() -> String {
     (0..400).map(|n| format!("{:05}/", n * 7919 % 100_003)).collect()
 }
@@ -889,7 +900,7 @@ proptest! {
 
     #[test]
     fn anchors_gate_and_windows_lose_nothing(text in spliced(2..12)) {
-        let redactor = Redactor { learns: false, ..builtin() };
+        let redactor = of_places();
         // Every rule is tried at every place, which takes its time. Texts of keys are left to their own tests.
         let text = text.replace("-- BEGIN ", "").replace("--BEGIN ", "").replace("Private-L", "").replace("---END", "").replace(MARK, "");
         let text = &text[..text.floor_char_boundary(3000)];
