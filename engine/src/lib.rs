@@ -26,6 +26,7 @@ mod held;
 mod host;
 mod indexed;
 mod inert;
+mod installed;
 mod kept;
 mod lint;
 mod no_gain;
@@ -67,6 +68,7 @@ pub use crate::facts::{
 pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::inert::{links_to, may_change_settings, names_remote};
+pub use crate::installed::{is_installed, is_locked, is_offline, says_offline};
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint, nearest_name};
 pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
@@ -75,7 +77,7 @@ pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
-pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, is_installed, is_offline, remotes, says_offline};
+pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::guarded_variable;
 pub use crate::verdict::{
     Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,

@@ -369,11 +369,11 @@ impl Reader<'_> {
         }
     }
 
-    /// What is there already is not installed.
+    /// What is there already is not installed anew, nor is what a lock file names.
     fn groups(&self, command: &Command) -> Vec<String> {
-        let installed = self.facts.told.get(&command.id).is_some_and(|told| told.installed);
+        let nothing_new = self.facts.told.get(&command.id).is_some_and(|told| told.installed || told.locked);
         let groups = command.invocation.groups.iter();
-        groups.filter(|group| !installed || !group.starts_with("install-")).cloned().collect()
+        groups.filter(|group| !nothing_new || !group.starts_with("install-")).cloned().collect()
     }
 
     fn options(&self, command: &Command) -> Vec<(String, Vec<String>)> {

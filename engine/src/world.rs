@@ -10,6 +10,7 @@ use palisade_grammar::{Command, Cwd, EffectKind, Inventory, Place, Resolved, Val
 
 use crate::facts::{Facts, Origin, Program, Transport};
 use crate::inert;
+use crate::installed;
 use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::told::{self, Remote, Repository};
@@ -94,10 +95,10 @@ impl World {
             let there = |name: &str| {
                 fold(&format!("{}/{name}", facts.workspace)).is_some_and(|path| self.exists(&facts, &path))
             };
-            if told::is_installed(inventory, command, there, |_| None) {
+            if installed::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
             }
-            if told::says_offline(command) {
+            if installed::says_offline(command) {
                 facts.told.entry(command.id).or_default().offline = true;
             }
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use palisade_engine::{
     AbsolutePath, Engine, Facts, FileAction, Machine, Origin, Principal, Program, Remote, Repository, Scratch, Session,
-    Transport, is_installed, makes_links, remotes, says_offline, writes_module,
+    Transport, is_installed, is_locked, makes_links, remotes, says_offline, writes_module,
 };
 use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
@@ -370,12 +370,17 @@ impl Surroundings {
         let known = |directory: &AbsolutePath| repository::repository(directory, earlier);
         let mut told = remotes(inventory, &facts.cwd, is_held(&facts.session), stands, known, resolve);
         for command in inventory.commands() {
-            let is_there = |name: &str| {
-                directory(command).is_some_and(|directory| repository::is_there(directory, &self.workspace, name))
-            };
-            let read = |name: &str| repository::text(&Path::new(directory(command)?.as_str()).join(name));
+            // Behind a file that the script reads and Palisade does not, the project is most likely still this one. A wrong guess brings
+            // nothing: the command runs without the right to connect, and what it starts is decided where it stands.
+            let guess = || Some(&facts.cwd).filter(|_| is_held(&facts.session) && command.cwd == Cwd::Unknown);
+            let stands = directory(command);
+            let place = stands.or_else(guess);
+            let is_there = |name: &str| place.is_some_and(|place| repository::is_there(place, &self.workspace, name));
+            let read = |name: &str| repository::file(&Path::new(place?.as_str()).join(name));
             if is_installed(inventory, command, is_there, read) {
                 told.entry(command.id).or_default().installed = true;
+            } else if stands.is_some() && is_locked(inventory, command, is_there, read) {
+                told.entry(command.id).or_default().locked = true;
             }
             if says_offline(command) {
                 told.entry(command.id).or_default().offline = true;

@@ -14,6 +14,8 @@ use rustix::fs::OFlags;
 use crate::sandbox::earlier::Earlier;
 use crate::sandbox::git_config::seen_by_sessions;
 
+/// Bytes of a project's file that are read: lock files of large projects have some megabytes.
+const MAX_LOCK: u64 = 16 * 1024 * 1024;
 /// Directories above a command's that are looked into.
 const MAX_ABOVE: usize = 64;
 
@@ -75,11 +77,20 @@ fn beside(directory: &Path, path: &str) -> PathBuf {
 
 /// What stands in a short regular file.
 pub(super) fn text(path: &Path) -> Option<String> {
+    read(path, MAX_CONFIGURATION)
+}
+
+/// What stands in a file of a project; `None` if it is larger than a lock file is.
+pub(super) fn file(path: &Path) -> Option<String> {
+    read(path, MAX_LOCK)
+}
+
+fn read(path: &Path, most: u64) -> Option<String> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).ok()?;
     let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let length = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
     let mut text = String::new();
-    file.take(MAX_CONFIGURATION).read_to_string(&mut text).ok().filter(|_| length < MAX_CONFIGURATION)?;
+    file.take(most).read_to_string(&mut text).ok().filter(|_| length < most)?;
     Some(text)
 }
