@@ -25,7 +25,7 @@ fn policy(more: &str) -> String {
          @id(\"t-commands\") @reason(\"for tests\") permit (principal, action == Action::\"exec\", resource)\n\
          when {{ [Origin::\"remote\", Origin::\"builtin\", Origin::\"system\"].contains(resource.origin) }};\n\
          @id(\"t-files\") @reason(\"for tests\")\n\
-         permit (principal, action in Action::\"fileAccess\", resource) when {{ resource in context.workspace }};\n{more}"
+         permit (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource) when {{ resource in context.workspace }};\n{more}"
     ));
     assert!(profile.contains(asks), "the profile asks about restores no more");
     profile.replace(asks, "permit (\n  principal,\n  action == Action::\"restore\",")

@@ -18,7 +18,7 @@ use crate::support::world::World;
 /// A site where pushing takes a yes of those with the role `approver`, and deploying of two.
 const SITE: &str = r#"
 @id("all-but-files") permit (principal, action in Action::"activity", resource) unless { resource is Path };
-@id("own-files") permit (principal, action in Action::"fileAccess", resource)
+@id("own-files") permit (principal, action in [Action::"fileAccess", Action::"execute"], resource)
 when { resource in context.workspace || resource in [PathGroup::"temp", PathGroup::"devices"] };
 @id("system-files") permit (principal, action in [Action::"read", Action::"execute"], resource)
 when { resource in [PathGroup::"system", PathGroup::"toolchains", PathGroup::"granted-read"] };

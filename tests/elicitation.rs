@@ -293,7 +293,7 @@ fn in_the_newer_protocol_too_everything_but_a_yes_is_a_no() {
 /// Where pushing takes two people, one of whom may answer at the client.
 pub(crate) const TWO: &str = r#"
 @id("all") permit (principal, action, resource) unless { resource is Path };
-@id("files") permit (principal, action in Action::"fileAccess", resource)
+@id("files") permit (principal, action in [Action::"fileAccess", Action::"execute"], resource)
 when { resource in context.workspace || resource in [PathGroup::"temp", PathGroup::"devices"] };
 @id("system-files") permit (principal, action in [Action::"read", Action::"execute"], resource)
 when { resource in [PathGroup::"system", PathGroup::"toolchains", PathGroup::"granted-read"] };

@@ -20,7 +20,7 @@ const COMMON: &str = r#"
   [Origin::"workspace", Origin::"system", Origin::"toolchain", Origin::"builtin"].contains(resource.origin)
 };
 @id("free") permit (principal, action == Action::"exec", resource) when { context.noGain };
-@id("work") permit (principal, action in Action::"fileAccess", resource) when {
+@id("work") permit (principal, action in [Action::"fileAccess", Action::"execute"], resource) when {
   resource in context.workspace || resource in PathGroup::"temp"
 };
 @id("system") permit (principal, action in [Action::"read", Action::"execute"], resource in PathGroup::"system");
@@ -28,16 +28,16 @@ const COMMON: &str = r#"
 @id("devices") permit (principal, action in [Action::"read", Action::"write"], resource in PathGroup::"devices");
 @id("env") permit (principal, action == Action::"setEnv", resource);
 @id("open") permit (principal, action == Action::"openSession", resource);
-@id("unknown") permit (principal, action in Action::"fileAccess", resource) when { resource.unknown && context.noGain };
+@id("unknown") permit (principal, action in [Action::"fileAccess", Action::"execute"], resource) when { resource.unknown && context.noGain };
 "#;
 
 /// Rules of which each set has some. `ROOT` is the world's directory.
 const RULES: [&str; 8] = [
     r#"permit (principal, action == Action::"read", resource) when { resource in Path::"ROOT/home/given" };"#,
-    r#"permit (principal, action in Action::"fileAccess", resource) when { resource in Path::"ROOT/home/shared" };"#,
+    r#"permit (principal, action in [Action::"fileAccess", Action::"execute"], resource) when { resource in Path::"ROOT/home/shared" };"#,
     r#"@reason("r") forbid (principal, action == Action::"read", resource) when { resource in Path::"ROOT/work/private" };"#,
     r#"@reason("r") forbid (principal, action in Action::"fileChange", resource) when { resource in Path::"ROOT/work/fixed" };"#,
-    r#"@reason("r") forbid (principal, action in Action::"fileAccess", resource in PathGroup::"secrets");"#,
+    r#"@reason("r") forbid (principal, action in [Action::"fileAccess", Action::"execute"], resource in PathGroup::"secrets");"#,
     r#"permit (principal, action == Action::"read", resource) when {
          resource in Path::"ROOT/home/cats" && context.program == Program::"cat" };"#,
     r#"@reason("r") forbid (principal, action == Action::"exec", resource in Program::"id");"#,

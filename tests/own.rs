@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Command;
@@ -529,6 +530,45 @@ fn a_pattern_that_is_listed_may_fit_secrets() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), printed), "{command}: {ended:?}");
     }
     assert_eq!(world.run("cat *.pem").code, Some(126));
+}
+
+/// A lock file that has all that a project asks for answers `npm install`; a person is asked once it lags behind. A tool that is installed
+/// runs behind a file of the person's that the shell reads.
+#[test]
+fn what_the_project_names_is_installed_without_a_question() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    let package = |range: &str| format!(r#"{{"name": "w", "dependencies": {{"ms": "{range}"}}}}"#);
+    world.write("work/package.json", &package("^2.1.0"));
+    let verdict = |command: &str| {
+        let ended = world.call(&["check", "--json", command]);
+        let verdict: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        verdict["decision"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(verdict("npm install"), "ask");
+    world.write(
+        "work/package-lock.json",
+        r#"{"lockfileVersion": 3, "packages": {"": {"dependencies": {"ms": "^2.1.0"}},
+            "node_modules/ms": {"version": "2.1.3", "resolved": "https://registry.example.com/ms.tgz"}}}"#,
+    );
+    assert_eq!(verdict("npm install"), "allow");
+    assert_eq!(verdict("npm install left-pad"), "ask");
+    world.write("work/package.json", &package("^3.0.0"));
+    assert_eq!(verdict("npm install"), "ask");
+
+    world.write("work/settings.sh", "export GREETING=hello\n");
+    for directory in ["work/node_modules/.bin", "work/node_modules/tool"] {
+        fs::create_dir_all(world.path(directory)).expect("a directory");
+    }
+    world.program("node_modules/tool/tool.sh", "#!/bin/sh\necho $GREETING\n");
+    world.write("work/node_modules/tool/package.json", r#"{"name": "tool", "version": "1.0.0", "bin": "tool.sh"}"#);
+    symlink("../tool/tool.sh", world.path("work/node_modules/.bin/tool")).expect("a link");
+    let unread = "[ -s \"$HOME/.unread.sh\" ] && . \"$HOME/.unread.sh\"; . ./settings.sh; npx tool";
+    let ended = world.run(unread);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "hello\n"), "{ended:?}");
+    assert_eq!(verdict("[ -s \"$HOME/.unread.sh\" ] && . \"$HOME/.unread.sh\"; npx other"), "ask");
 }
 
 /// What one command has made, a later one may move and remove: repositories with their settings and hooks, worktrees, packages.

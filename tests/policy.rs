@@ -479,7 +479,7 @@ fn a_replay_keeps_to_what_a_person_said() {
 fn site(more: &str) -> String {
     format!(
         "@id(\"do\") permit (principal, action in [Action::\"exec\", Action::\"openSession\"], resource);\n\
-         @id(\"files\") permit (principal, action in Action::\"fileAccess\", resource) when {{ resource in context.workspace || resource in PathGroup::\"temp\" }};\n\
+         @id(\"files\") permit (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource) when {{ resource in context.workspace || resource in PathGroup::\"temp\" }};\n\
          @id(\"system\") permit (principal, action in [Action::\"read\", Action::\"execute\"], resource in PathGroup::\"system\");\n{more}"
     )
 }

@@ -154,7 +154,7 @@ fn a_session_that_may_do_less_starts_again_and_one_that_may_do_the_same_goes_on(
 #[test]
 fn groups_of_the_settings_are_taken_and_what_else_they_say_takes_a_restart() {
     let world = World::new();
-    let forbid = "@id(\"no-vault\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"vault\");";
+    let forbid = "@id(\"no-vault\") @reason(\"r\") forbid (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource in PathGroup::\"vault\");";
     let groups = "[paths.vault]\nreason = \"r\"\npatterns = []\n";
     let path =
         directory(&world, "live", &[("p.cedar", &format!("{}{forbid}", policies(ALL))), ("groups.toml", groups)]);

@@ -108,7 +108,7 @@ fn what_was_shown_can_be_read_again() {
 const EXEC_ALONE: &str = r#"
 @id("exec") permit (principal, action == Action::"useTool", resource == Tool::"exec");
 @id("run") permit (principal, action == Action::"exec", resource);
-@id("files") permit (principal, action in Action::"fileAccess", resource)
+@id("files") permit (principal, action in [Action::"fileAccess", Action::"execute"], resource)
 when { resource in context.workspace || resource in [PathGroup::"temp", PathGroup::"devices"] };
 @id("system-files") permit (principal, action in [Action::"read", Action::"execute"], resource)
 when { resource in [PathGroup::"system", PathGroup::"toolchains"] };

@@ -253,6 +253,12 @@ fn what_an_agent_has_written_it_reads_later() {
     writes("echo PORT=3000 > .env");
     reads("PORT=3000");
     is_closed_to("other");
+    // What a program has run before, the kernel covers whatever it may have put there.
+    for command in ["python3 x.py; cat .env", "cat .en*", "python3 - <<'E'\nprint()\nE\ngrep -h PORT .*env"] {
+        let ended = run("one", command);
+        assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "PORT=3000"), "{command}: {ended:?}");
+        assert_ne!(run("other", command).code, Some(0), "{command}");
+    }
     writes("git init -q && git add .env && mv .env other.env");
     writes("mv other.env .env && git rm -q --cached .env");
     writes("/usr/bin/python3 -c 'open(\".env\", \"a\").write(\"HOST=h\")' && sed -i s/3000/4000/ .env");

@@ -289,7 +289,8 @@ fn depends_on_paths_alone(manifest: &str) -> bool {
     };
     let targets = manifest.get("target").and_then(toml::Value::as_table);
     let mut targets = targets.into_iter().flat_map(toml::Table::values);
-    !manifest.contains_key("workspace")
+    manifest.contains_key("package")
+        && !manifest.contains_key("workspace")
         && all_paths(&manifest)
         && targets.all(|target| target.as_table().is_some_and(all_paths))
 }
@@ -569,11 +570,15 @@ mod tests {
                 vec![("Cargo.toml", "[package]\nname='a'"), ("Cargo.lock", "[[package]]\nname='a'\n")],
                 true,
             ),
-            ("cargo generate-lockfile", vec![("Cargo.toml", "[dependencies]\nb = { path = 'b' }")], true),
-            ("cargo update", vec![("Cargo.toml", "[dependencies]\nserde = '1'")], false),
-            ("cargo update", vec![("Cargo.toml", "[target.x86.dependencies]\nserde = '1'")], false),
-            ("cargo update", vec![("Cargo.toml", "[dev-dependencies]\nb = { path = 'b', version = '1' }")], false),
-            ("cargo update", vec![("Cargo.toml", "[workspace]\nmembers = ['b']")], false),
+            ("cargo generate-lockfile", vec![("Cargo.toml", "[package]\n[dependencies]\nb = { path = 'b' }")], true),
+            ("cargo update", vec![("Cargo.toml", "[package]\n[dependencies]\nserde = '1'")], false),
+            ("cargo update", vec![("Cargo.toml", "[package]\n[target.x86.dependencies]\nserde = '1'")], false),
+            (
+                "cargo update",
+                vec![("Cargo.toml", "[package]\n[dev-dependencies]\nb = { path = 'b', version = '1' }")],
+                false,
+            ),
+            ("cargo update", vec![("Cargo.toml", "[package]\n[workspace]\nmembers = ['b']")], false),
             ("cargo update", vec![("Cargo.toml", "[package]"), ("Cargo.lock", "source = 'registry+x'\n")], false),
             ("cargo update", vec![], false),
             ("cargo add serde", vec![("Cargo.toml", "[package]")], false),

@@ -778,7 +778,7 @@ mod tests {
         let within = |group: &str| format!("@id(\"p\") permit ({EXEC} in {group});");
         let file = |resource: &str, condition: &str| {
             format!(
-                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", {resource}) {condition};"
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in [Action::\"fileAccess\", Action::\"execute\"], {resource}) {condition};"
             )
         };
         let connect = |condition: &str| {
@@ -811,9 +811,9 @@ mod tests {
             ),
             (
                 "no-tree",
-                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"secrets\");".to_owned(),
-                "@id(\"p\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource in PathGroup::\"secrets\");\
-                 @id(\"q\") @reason(\"r\") forbid (principal, action in Action::\"fileAccess\", resource)\
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource in PathGroup::\"secrets\");".to_owned(),
+                "@id(\"p\") @reason(\"r\") forbid (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource in PathGroup::\"secrets\");\
+                 @id(\"q\") @reason(\"r\") forbid (principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource)\
                  when { resource.contains.contains(PathGroup::\"secrets\") };".to_owned(),
             ),
             (

@@ -105,7 +105,7 @@ mod tests {
             (permit("principal, action == Action::\"connect\", resource"), true),
             (permit("principal, action in Action::\"activity\", resource"), true),
             (permit("principal, action == Action::\"read\", resource"), false),
-            (permit("principal, action in Action::\"fileAccess\", resource"), false),
+            (permit("principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource"), false),
             (permit("principal in Role::\"role\", action == Action::\"connect\", resource"), true),
             (permit("principal in Role::\"other\", action == Action::\"connect\", resource"), false),
             (permit("principal == Agent::\"agent\", action == Action::\"connect\", resource == Host::\"a.b\""), true),

@@ -97,6 +97,8 @@ impl World {
             };
             if installed::is_installed(inventory, command, there, |_| None) {
                 facts.told.entry(command.id).or_default().installed = true;
+            } else if installed::is_locked(inventory, command, there, |_| None) {
+                facts.told.entry(command.id).or_default().locked = true;
             }
             if installed::says_offline(command) {
                 facts.told.entry(command.id).or_default().offline = true;

@@ -172,6 +172,15 @@ impl Surroundings {
         let mut links = false;
         let looks = self.looks(occasion);
         let still = looks && option::makes_none(inventory);
+        // Where the kernel holds names, also behind commands that may put something else in its place: masks follow what lies there.
+        let is_no_secret = |facts: &Facts, command: &Command, index, path: &AbsolutePath| {
+            is_public(command, index, path, engine, &sight.steps, &|objects| {
+                let path = objects.to_str().and_then(AbsolutePath::new);
+                path.is_some_and(|path| {
+                    path.is_within(&self.workspace) && engine.permissions(facts).permits(FileAction::Read, &path)
+                })
+            }) || self.is_own(occasion, command, index, path, engine)
+        };
         for command in inventory.commands() {
             let directory = self.directory(occasion, &command.cwd, &made, &sight.steps);
             let start = command.start.as_ref().and_then(|cwd| self.directory(occasion, cwd, &made, &sight.steps));
@@ -193,6 +202,9 @@ impl Surroundings {
                     facts.below.insert((command.id, index), groups.into_iter().flatten().collect());
                 }
                 let mut paths = paths;
+                let public = paths.iter().filter(|path| is_no_secret(&facts, command, index, path)).cloned();
+                let public: Vec<AbsolutePath> = public.collect();
+                facts.public.extend(public);
                 if lists_names(command, index) {
                     paths.retain(|path| !self.is_masked(occasion, path, engine));
                     if paths.is_empty() {
@@ -215,16 +227,7 @@ impl Surroundings {
                 if looks && imports_nothing(command, index, &path, &sight.steps) && !writes_module(inventory) {
                     facts.inert.insert((command.id, index));
                 }
-                if looks
-                    && !links
-                    && (is_public(command, index, &path, engine, &sight.steps, &|objects| {
-                        let path = objects.to_str().and_then(AbsolutePath::new);
-                        path.is_some_and(|path| {
-                            path.is_within(&self.workspace)
-                                && engine.permissions(&facts).permits(FileAction::Read, &path)
-                        })
-                    }) || self.is_own(occasion, command, index, &path, engine))
-                {
+                if looks && (!links || is_held(&occasion.session)) && is_no_secret(&facts, command, index, &path) {
                     facts.public.insert(path.clone());
                 }
                 let by_name = || lists_names(command, index) && self.is_masked(occasion, &path, engine);

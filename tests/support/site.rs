@@ -23,7 +23,7 @@ pub(crate) const POLICY: &str = r#"
 permit (principal, action == Action::"exec", resource)
 when { [Origin::"remote", Origin::"builtin", Origin::"system"].contains(resource.origin) };
 @id("t-files") @reason("for tests")
-permit (principal, action in Action::"fileAccess", resource)
+permit (principal, action in [Action::"fileAccess", Action::"execute"], resource)
 when { resource in context.workspace || resource in PathGroup::"devices" };
 @id("t-system") @reason("for tests")
 permit (principal, action in [Action::"read", Action::"execute"], resource) when { !resource.unknown };
@@ -39,7 +39,7 @@ when { resource.transport == Transport::"ssh" && resource.keyVerified };
 permit (principal, action == Action::"openSession", resource)
 when { resource.transport == Transport::"docker" && resource.imagePinned };
 @id("t-no-secrets") @reason("secrets are secret") @suggest("ask a person")
-forbid (principal, action in Action::"fileAccess", resource in PathGroup::"secrets");
+forbid (principal, action in [Action::"fileAccess", Action::"execute"], resource in PathGroup::"secrets");
 @id("t-no-privileged") @reason("a privileged container is the host") @suggest("use another one")
 forbid (principal, action == Action::"openSession", resource)
 when { resource.transport == Transport::"docker" && resource.privileged };

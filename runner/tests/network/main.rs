@@ -31,9 +31,9 @@ fn policy(extra: &str) -> String {
     format!(
         r#"
 @id("acts") permit(principal, action in Action::"activity", resource)
-  unless {{ action in Action::"fileAccess" || action == Action::"connect" }};
-@id("workspace") permit(principal, action in Action::"fileAccess", resource) when {{ resource in context.workspace }};
-@id("temp") permit(principal, action in Action::"fileAccess", resource) when {{ resource in PathGroup::"temp" }};
+  unless {{ action in [Action::"fileAccess", Action::"execute"] || action == Action::"connect" }};
+@id("workspace") permit(principal, action in [Action::"fileAccess", Action::"execute"], resource) when {{ resource in context.workspace }};
+@id("temp") permit(principal, action in [Action::"fileAccess", Action::"execute"], resource) when {{ resource in PathGroup::"temp" }};
 @id("system") permit(principal, action in [Action::"read", Action::"execute"], resource in PathGroup::"system");
 @id("devices") permit(principal, action in [Action::"read", Action::"write"], resource in PathGroup::"devices");
 @id("approved") permit(principal, action in Action::"activity", resource)

@@ -126,8 +126,8 @@ async fn without_a_checkpoint_nothing_runs() {
 async fn policy_demands_one_where_its_permit_decides() {
     let marked = "@id(\"removes\") @checkpoint(\"before\") permit(principal, action == Action::\"exec\", resource in Program::\"rm\");";
     let rest = POLICY.replace(
-        "unless { action in Action::\"fileAccess\" }",
-        "unless { action in Action::\"fileAccess\" || (action == Action::\"exec\" && resource in Program::\"rm\") }",
+        "unless { action in [Action::\"fileAccess\", Action::\"execute\"] }",
+        "unless { action in [Action::\"fileAccess\", Action::\"execute\"] || (action == Action::\"exec\" && resource in Program::\"rm\") }",
     );
     let place = Place::with(&format!("{rest}{marked}"), |_| {});
     let shell = place.open().await;

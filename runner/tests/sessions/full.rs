@@ -89,7 +89,7 @@ async fn what_cannot_be_recorded_does_not_run_until_there_is_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_directory_without_room_or_rights_breaks_no_session() {
     let Some(small) = small("full::a_temporary_directory_without_room_or_rights_breaks_no_session") else { return };
-    let temp = r#"@id("temp") permit(principal, action in Action::"fileAccess", resource in PathGroup::"temp");"#;
+    let temp = r#"@id("temp") permit(principal, action in [Action::"fileAccess", Action::"execute"], resource in PathGroup::"temp");"#;
     let place = Place::with(&(POLICY.to_owned() + temp), |_| {});
     let session = place.open().await;
     session.says("x=kept; echo y >\"$TMPDIR/file\"").await;

@@ -53,7 +53,7 @@ async fn a_session_that_is_opened_at_once_gets_the_new_rules() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_what_the_temporary_directory_is_for_is_noticed() {
-    let temp = "@id(\"temp\") permit(principal, action in Action::\"fileAccess\", resource in PathGroup::\"temp\");";
+    let temp = "@id(\"temp\") permit(principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource in PathGroup::\"temp\");";
     let with = format!("{POLICY}{temp}");
     let place = Place::with(&with, |_| {});
     let home = place.root.path().join("home");

@@ -99,7 +99,7 @@ async fn what_is_within_its_limits_is_left_alone() {
 /// Each command has its own time, however long the session's others took; and one that tidies up may.
 #[tokio::test(flavor = "multi_thread")]
 async fn time_and_disks_count_for_each_command() {
-    let temp = r#"@id("temp") permit(principal, action in Action::"fileAccess", resource) when { resource in PathGroup::"temp" };"#;
+    let temp = r#"@id("temp") permit(principal, action in [Action::"fileAccess", Action::"execute"], resource) when { resource in PathGroup::"temp" };"#;
     let limits = Limits { cpu: Some(Duration::from_secs(2)), disk: Some(8 * MEBIBYTE), ..Limits::default() };
     let place = Place::with(&format!("{POLICY}{temp}"), |settings| settings.limits = limits);
     let session = place.open().await;

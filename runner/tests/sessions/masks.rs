@@ -11,7 +11,7 @@ use palisade_runner::{Call, Outcome, sandbox};
 use crate::place::{POLICY, Place};
 
 const FORBIDS: &str = r#"
-@id("secret") @reason("r") forbid(principal, action in Action::"fileAccess", resource in PathGroup::"secrets");
+@id("secret") @reason("r") forbid(principal, action in [Action::"fileAccess", Action::"execute"], resource in PathGroup::"secrets");
 @id("hooks") @reason("r") forbid(principal, action in Action::"fileChange", resource in PathGroup::"runs-later");
 "#;
 
@@ -118,7 +118,7 @@ async fn a_path_that_a_policy_names_is_held() {
     if !sandbox::probe().mounts {
         return;
     }
-    let private = r#"@id("private") @reason("r") forbid(principal, action in Action::"fileAccess", resource in Path::"/WORK/private");"#;
+    let private = r#"@id("private") @reason("r") forbid(principal, action in [Action::"fileAccess", Action::"execute"], resource in Path::"/WORK/private");"#;
     let place = Place::with(&format!("{POLICY}{private}"), |_| {});
     let workspace = place.root.path().join("work");
     std::fs::create_dir(workspace.join("private")).expect("a directory");
@@ -325,7 +325,7 @@ async fn a_forbidden_place_below_a_permitted_one_is_covered_or_there_is_no_sessi
     if !sandbox::probe().mounts {
         return;
     }
-    let vault = r#"@id("vault") @reason("r") forbid(principal, action in Action::"fileAccess", resource in PathGroup::"vault");"#;
+    let vault = r#"@id("vault") @reason("r") forbid(principal, action in [Action::"fileAccess", Action::"execute"], resource in PathGroup::"vault");"#;
     for exists in [true, false] {
         let place = Place::with(POLICY, |settings| {
             let bundle = palisade_engine::Bundle::load(vec![palisade_engine::Source {

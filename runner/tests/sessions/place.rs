@@ -16,8 +16,8 @@ use self::settings::settings;
 
 /// Everything but files, and those that a shell needs; a person's yes lifts the rest.
 pub(crate) const POLICY: &str = r#"
-@id("acts") permit(principal, action in Action::"activity", resource) unless { action in Action::"fileAccess" };
-@id("workspace") permit(principal, action in Action::"fileAccess", resource) when { resource in context.workspace };
+@id("acts") permit(principal, action in Action::"activity", resource) unless { action in [Action::"fileAccess", Action::"execute"] };
+@id("workspace") permit(principal, action in [Action::"fileAccess", Action::"execute"], resource) when { resource in context.workspace };
 @id("system") permit(principal, action in [Action::"read", Action::"execute"], resource in PathGroup::"system");
 @id("devices") permit(principal, action in [Action::"read", Action::"write"], resource in PathGroup::"devices");
 @id("approved") permit(principal, action in Action::"activity", resource) when { context.approved };

@@ -6,7 +6,7 @@ use crate::place::{POLICY, Place, Shell};
 
 fn place(agent: &str) -> Place {
     // All that the policy permits of files is the principal's own.
-    let temp = "@id(\"temp\") permit(principal, action in Action::\"fileAccess\", resource in PathGroup::\"temp\");";
+    let temp = "@id(\"temp\") permit(principal, action in [Action::\"fileAccess\", Action::\"execute\"], resource in PathGroup::\"temp\");";
     Place::with(&format!("{POLICY}{temp}"), |settings| agent.clone_into(&mut settings.surroundings.principal.agent))
 }
 

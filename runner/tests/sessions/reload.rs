@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// As [`POLICY`], but the workspace can only be looked at.
 fn narrow() -> String {
     POLICY.replace(
-        "action in Action::\"fileAccess\", resource) when { resource in context.workspace }",
+        "action in [Action::\"fileAccess\", Action::\"execute\"], resource) when { resource in context.workspace }",
         "action in [Action::\"read\", Action::\"execute\"], resource) when { resource in context.workspace }",
     )
 }
