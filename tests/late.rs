@@ -79,8 +79,7 @@ impl Processes {
 /// How the commands with this text ended, as the record has it.
 fn ends(site: &Site, command: &str) -> Vec<String> {
     let record = site.world.record();
-    let decided =
-        record.iter().filter(|line| line["kind"] == "decision" && line["command"].to_string().contains(command));
+    let decided = record.iter().filter(|line| line["kind"] == "decision" && line["cmd"].to_string().contains(command));
     let requests: Vec<&Value> = decided.map(|line| &line["req"]).collect();
     let outcomes = record.iter().filter(|line| line["kind"] == "outcome" && requests.contains(&&line["req"]));
     outcomes.map(|line| line["exit"].to_string()).collect()
@@ -117,7 +116,7 @@ fn a_host_that_stalls_is_not_waited_for() {
     assert_eq!((&late["status"], &late["late"]), (&json!("timed_out"), &json!("may_run")), "{late}");
     assert!(text.contains("it may still run there") && late["lost"].is_null(), "{text}");
     assert!(runs("681"), "nobody can have ended it");
-    assert_eq!(ends(&site, "sleep 681"), [json!({ "reason": "deadline-may-run" }).to_string()]);
+    assert_eq!(ends(&site, "sleep 681"), [r#"{"reason":"deadline-may-run"}"#]);
     let (_, text) = answered(&mut site, &call(&session, "echo $x", SOON));
     assert!(text.contains("deadline has passed") && text.contains("nothing has run"), "{text}");
     drop(stopped);
@@ -132,7 +131,7 @@ fn a_host_that_stalls_is_not_waited_for() {
         assert!(begun.elapsed() < STALL, "its end is not known");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(ends(&site, "sleep 681").get(1), Some(&json!({ "reason": "timed_out" }).to_string()));
+    assert_eq!(ends(&site, "sleep 681").get(1).map(String::as_str), Some(r#"{"reason":"timed_out"}"#));
     is(&site.exec(&session, "echo $x"), "stdout", &json!("kept\n"), "the session goes on");
 
     // Behind a command that came to its end: that is told.
@@ -175,7 +174,7 @@ fn a_job_whose_shell_does_not_start_is_not_waited_for() {
     let session = site.open("web");
     let parent = site.exec(&session, "echo $PPID")["stdout"].as_str().unwrap_or_default().trim().to_owned();
     let stopped = Stopped::stop(&parent);
-    let begin = json!({ "session": session, "command": "printenv HOME", "timeout_ms": BEGINS, "yield_ms": 0 });
+    let begin = json!({ "session": session, "command": "printenv HOME", "timeout_ms": SOON, "yield_ms": 0 });
     let (job, text) = answered(&mut site, &begin);
     let job = job["job"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
     let begun = Instant::now();
@@ -188,7 +187,7 @@ fn a_job_whose_shell_does_not_start_is_not_waited_for() {
     };
     assert_eq!((&late["status"], &late["late"]), (&json!("timed_out"), &json!("not_begun")), "{late}");
     assert!(text.contains("nothing has run"), "{text}");
-    assert_eq!(ends(&site, "printenv HOME"), [json!({ "reason": "deadline-not-begun" }).to_string()]);
+    assert_eq!(ends(&site, "printenv HOME"), [r#"{"reason":"deadline-not-begun"}"#]);
     drop(stopped);
     is(&site.exec(&session, "echo on"), "stdout", &json!("on\n"), "the session goes on");
 }
@@ -208,7 +207,7 @@ fn a_guard_that_stalls_is_not_waited_for() {
     let (late, text) = answered(&mut site, &call(&session, "x=other", SOON));
     assert_eq!((&late["status"], &late["late"]), (&json!("timed_out"), &json!("not_begun")), "{late}");
     assert!(text.contains("nothing has run"), "{text}");
-    assert_eq!(ends(&site, "x=other"), [json!({ "reason": "deadline-not-begun" }).to_string()]);
+    assert_eq!(ends(&site, "x=other"), [r#"{"reason":"deadline-not-begun"}"#]);
     drop(stopped);
     is(&site.exec(&session, "echo $x"), "stdout", &json!("kept\n"), "the session goes on");
 }
