@@ -497,3 +497,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing that holds one of these locks can fail half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_begins_anew_behind_each_command_that_stood_before() {
+        let (switch, runs) = watch::channel(true);
+        let first = Deadline::after(Duration::from_millis(1));
+        let mut deadline = first;
+        let mut queue = Queue { runs, deadline: &mut deadline, is_behind: false };
+        // However long the one before takes.
+        let waited = tokio::time::timeout(Duration::from_millis(50), queue.is_too_long()).await;
+        assert!(waited.is_err(), "another command's time counts");
+        switch.send_replace(false);
+        queue.is_too_long().await;
+        assert!(deadline.at() >= first.at() + Duration::from_millis(49) && deadline.has_passed());
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_command_counts() {
+        let (_switch, runs) = watch::channel(false);
+        let first = Deadline::after(Duration::from_millis(1));
+        let mut deadline = first;
+        Queue { runs, deadline: &mut deadline, is_behind: false }.is_too_long().await;
+        assert_eq!(deadline, first);
+    }
+}
