@@ -308,6 +308,8 @@ fn a_connection_that_drips_is_not_waited_for() {
     let mut site = Site::new(&settings);
     let session = site.open("web");
     site.exec(&session, "x=kept");
+    // Begins once what that has made of the shell is known.
+    site.exec(&session, "true");
     narrows.drips.store(true, Ordering::Release);
     let (late, _) = answered(&mut site, &call(&session, "echo \"drip by drip by drip\"", SOON));
     assert_eq!((&late["status"], &late["late"]), (&json!("timed_out"), &json!("may_run")), "{late}");

@@ -614,6 +614,8 @@ impl Pipeline {
             },
         };
         *told = Told::End(settled.clone());
+        // What is still done behind it is nobody's command.
+        self.sessions.told(job.session.as_str());
         settled
     }
 
