@@ -29,7 +29,7 @@ pub(crate) const ACCEPT: &str =
 pub(crate) struct There {
     dir: PathBuf,
     work: PathBuf,
-    state: PathBuf,
+    pub(crate) state: PathBuf,
 }
 
 impl There {

@@ -108,6 +108,9 @@ pub(crate) fn ran(result: &ExecResult) -> Reply {
     if let Some(lost) = &result.lost {
         let _ = writeln!(text, "[session lost] {}", one_line(lost.as_str()));
     }
+    if let Some(late) = result.late {
+        let _ = writeln!(text, "[target late] {}", late.told());
+    }
     if let Some(restarted) = &result.restarted {
         let _ = writeln!(text, "[session restarted: {}]", one_line(restarted.as_str()));
     }

@@ -302,6 +302,7 @@ fn alone(bench: &Bench, command: &str, rounds: usize) -> Vec<Duration> {
             let terms = Terms {
                 directory: None,
                 timeout: Duration::from_secs(60),
+                due: None,
                 grace: None,
                 progress: Arc::new(Progress::new(settings.budget.keep_bytes)),
                 live: None,

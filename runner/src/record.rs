@@ -14,7 +14,7 @@ use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, CheckpointNote, Settings};
 use crate::redact::{Redacted, Redactor};
-use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Status};
+use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Late, Status};
 use crate::sandbox::meter::Exceeded;
 use crate::sandbox::plan::Level;
 use crate::sandbox::{Enforced, probe};
@@ -252,6 +252,8 @@ pub(crate) fn finished(id: &SessionId, persistent: bool, req: RequestId, result:
             Some(Exceeded::FreeDisk) => "limit-free-disk",
             None => "limited",
         })),
+        (Status::TimedOut, ..) if result.late == Some(Late::NotBegun) => Exit::Reason(Term::new("deadline-not-begun")),
+        (Status::TimedOut, ..) if result.late == Some(Late::MayRun) => Exit::Reason(Term::new("deadline-may-run")),
         (status, _, _) => Exit::Reason(Term::new(result.cause.map_or(status.as_str(), Cause::as_str))),
     };
     let stream = |text: &Redacted, name: &str| {

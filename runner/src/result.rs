@@ -159,6 +159,9 @@ pub struct ExecResult {
     /// Why the session ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Redacted>,
+    /// What its target had not said by the deadline, if it is at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
     /// Why the server ended the script of its own accord, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -193,7 +196,7 @@ pub struct ReadingAhead {
 pub enum Status {
     /// It came to its end; its exit code may be anything.
     Done,
-    /// The time was up, and everything it had started was ended.
+    /// The time was up, and everything it had started was ended; where that is not so, [`Late`] says it.
     TimedOut,
     /// Somebody stopped it, and everything it had started was ended.
     Cancelled,
@@ -203,6 +206,33 @@ pub enum Status {
     SessionLost,
     /// It has not ended.
     Running,
+}
+
+/// What the target of a script had not said when whoever waited for it had to have an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// That all is ready for it: it was not sent, and will not be.
+    NotBegun,
+    /// That it has ended: it may still run there.
+    MayRun,
+    /// Where its end left the session.
+    Unsettled,
+}
+
+impl Late {
+    /// The same in words.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::NotBegun => "the deadline passed before the target was ready for it: nothing has run",
+            Self::MayRun => {
+                "the deadline has passed, and the target has not said that it has ended: it may still run there"
+            }
+            Self::Unsettled => {
+                "it came to its end, and by the deadline the target had not said in what state that left the session"
+            }
+        }
+    }
 }
 
 /// Why the server ended a script that nobody had asked it to end.
@@ -248,6 +278,8 @@ pub struct Finish {
     pub duration: Duration,
     /// Why the session ended, if it did.
     pub lost: Option<Redacted>,
+    /// What its target had not said by the deadline.
+    pub late: Option<Late>,
     /// Why the server ended it of its own accord, if it did.
     pub cause: Option<Cause>,
     /// The record's head behind it.

@@ -207,6 +207,7 @@ pub(crate) fn schema() -> Value {
             "denied_more": { "type": "integer" },
             "hints": { "type": "array", "items": { "type": "string" } },
             "lost": { "type": "string" },
+            "late": { "type": "string", "enum": ["not_begun", "may_run", "unsettled"] },
             "cause": { "type": "string" },
             "restarted": { "type": "string" },
             "checkpoint": { "type": "string" },

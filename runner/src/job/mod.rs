@@ -7,6 +7,7 @@ mod keys;
 pub mod registry;
 mod signal;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -62,6 +63,17 @@ pub struct Runs {
 /// How a job ended; an error if that could not be recorded.
 pub type Settled = Result<Finish, Arc<crate::pipeline::Failure>>;
 
+/// What whoever waits for a job was told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// What was known by its deadline, and what the redactor had found by then.
+    Early(Settled, BTreeMap<Redacted, u64>),
+    /// How it ended.
+    End(Settled),
+}
+
 /// A command that runs, or has run.
 #[derive(Debug)]
 pub struct Job {
@@ -97,6 +109,8 @@ pub struct Job {
     /// What is around it, if it is not on this machine.
     pub(crate) elsewhere: Option<Box<(Surroundings, Occasion)>>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,
+    /// Held by whoever tells it, from before that is on record.
+    pub(crate) answer: tokio::sync::Mutex<Told>,
     pub(crate) touched: Mutex<Instant>,
 }
 

@@ -23,6 +23,7 @@ use crate::limits::MAX_LABEL;
 use crate::record;
 use crate::redact::Redacted;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
+use crate::session::deadline::Deadline;
 
 /// Paths of one kind that a result names; it counts the others.
 const SHOWN: usize = 100;
@@ -148,7 +149,7 @@ impl Pipeline {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
         // No command of the session runs meanwhile.
-        let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
+        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
         let facts = self.facts_in(&ground, session, client);
         let report = self.settings.engine.now().judge(&facts, &Act::Checkpoint, false);
         let explained = Explained::of(&report, &self.settings.redactor.keyed(session));
@@ -195,7 +196,7 @@ impl Pipeline {
     ) -> Result<Checked<RestoreNote>, Failure> {
         self.goes_on(Some(session))?;
         let ground = self.ground(session)?;
-        let lease = self.sessions.lease(session).await.map_err(|error| self.lost(&error))?;
+        let lease = self.sessions.lease(session, &mut Deadline::never()).await.map_err(|error| self.lost(&error))?;
         let done = self.go_back(&ground, session, checkpoint, terms, client, None).await;
         lease.give_back();
         done

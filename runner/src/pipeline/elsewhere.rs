@@ -24,6 +24,7 @@ use crate::record;
 use crate::redact::Redacted;
 use crate::result::{Cause, Explained, Unanswered};
 use crate::sandbox::plan::Promise;
+use crate::session::deadline::Deadline;
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
 use crate::transport::local::Lost;
@@ -289,7 +290,13 @@ impl Pipeline {
     }
 
     /// In a session at a target: what names mean is asked there.
-    pub(super) async fn seat_elsewhere(&self, call: &Call, mut lease: Lease, rules: u64) -> Result<Seat, Failure> {
+    pub(super) async fn seat_elsewhere(
+        &self,
+        call: &Call,
+        mut lease: Lease,
+        rules: u64,
+        deadline: Deadline,
+    ) -> Result<Seat, Failure> {
         let (place, eyes, id, scripts, left, cwd) = {
             let there = lease.session().and_then(|session| {
                 let (place, eyes) = (session.place().cloned()?, session.base()?.eyes());
@@ -314,7 +321,7 @@ impl Pipeline {
         }
         let named = match call.cwd.as_deref() {
             None => None,
-            Some(named) => match self.directory_at(&eyes, named, &cwd).await {
+            Some(named) => match self.directory_at(&eyes, named, &cwd, deadline).await {
                 Ok(directory) => Some(directory),
                 Err(failure) => {
                     lease.give_back();
@@ -325,7 +332,7 @@ impl Pipeline {
         let mut occasion = self.occasion_at(id.as_str(), &place);
         occasion.cwd = named.clone().unwrap_or(cwd);
         occasion.left = left;
-        let around = self.around(call, &place, &eyes, &occasion).await;
+        let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
         Ok(Seat {
             id,
             occasion,
@@ -338,6 +345,8 @@ impl Pipeline {
             scripts,
             rules,
             extra: super::openings::Openings::default(),
+            due: Some(deadline),
+            unseen,
         })
     }
 
@@ -347,6 +356,7 @@ impl Pipeline {
         call: &Call,
         session: &str,
         id: &SessionId,
+        deadline: Deadline,
     ) -> Result<Option<Seat>, Failure> {
         let note = self.sessions.note(session).map_err(|error| self.failure(&error))?;
         let (Some(place), Some(base)) = (note.elsewhere, note.base) else { return Ok(None) };
@@ -361,12 +371,12 @@ impl Pipeline {
         let eyes = base.eyes();
         let cwd = match call.cwd.as_deref() {
             None => note.cwd,
-            Some(named) => self.directory_at(&eyes, named, &note.cwd).await?,
+            Some(named) => self.directory_at(&eyes, named, &note.cwd, deadline).await?,
         };
         let mut occasion = self.occasion_at(id.as_str(), &place);
         occasion.cwd = cwd;
         occasion.left = note.beginning.left.clone();
-        let around = self.around(call, &place, &eyes, &occasion).await;
+        let (around, unseen) = self.around(call, &place, &eyes, &occasion, deadline).await;
         Ok(Some(Seat {
             id: id.clone(),
             occasion,
@@ -379,11 +389,21 @@ impl Pipeline {
             scripts: 0,
             rules,
             extra: super::openings::Openings::default(),
+            due: Some(deadline),
+            unseen,
         }))
     }
 
-    /// What lies around a call at a target: all names that it raises have been asked about there.
-    async fn around(&self, call: &Call, place: &Elsewhere, eyes: &Eyes, occasion: &Occasion) -> Surroundings {
+    /// What lies around a call at a target: all names that it raises have been asked about there. True: not all of them by the deadline,
+    /// and what was not told is unknown.
+    async fn around(
+        &self,
+        call: &Call,
+        place: &Elsewhere,
+        eyes: &Eyes,
+        occasion: &Occasion,
+        deadline: Deadline,
+    ) -> (Surroundings, bool) {
         let view = Arc::new(View::default());
         let around = self.settings.surroundings.at(place.workspace.clone(), place.home.clone(), Arc::clone(&view));
         let inventory = if call.script.len() > SHORT {
@@ -394,8 +414,8 @@ impl Pipeline {
         };
         let engine = self.settings.engine.now();
         let look = || drop(around.gather(occasion, &inventory, &engine));
-        eyes.fill(&view, look).await;
-        around
+        let unseen = deadline.within(eyes.fill(&view, look)).await.is_none();
+        (around, unseen)
     }
 
     /// Starts a shell for one command beside a session at a target.
@@ -414,13 +434,21 @@ impl Pipeline {
         Ok(Session::elsewhere(id.clone(), shell, place, rules))
     }
 
-    async fn directory_at(&self, eyes: &Eyes, named: &str, base: &AbsolutePath) -> Result<AbsolutePath, Failure> {
+    async fn directory_at(
+        &self,
+        eyes: &Eyes,
+        named: &str,
+        base: &AbsolutePath,
+        deadline: Deadline,
+    ) -> Result<AbsolutePath, Failure> {
         if named.len() > MAX_PATH || named.contains('\0') {
             return Err(Failure::of("the directory's name is longer than any path, or is none"));
         }
         let path = std::path::Path::new(base.as_str()).join(named);
         let found = match path.to_str() {
-            Some(path) => eyes.directory(path).await,
+            Some(path) => deadline.within(eyes.directory(path)).await.ok_or_else(|| {
+                Failure::of("the command's deadline passed before the target said what `cwd` is there: nothing has run")
+            })?,
             None => None,
         };
         found.ok_or_else(|| Failure {

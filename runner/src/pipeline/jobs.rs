@@ -302,6 +302,7 @@ impl Pipeline {
             denied_more: known.denied_more,
             hints,
             lost: finish.and_then(|finish| finish.lost.clone()),
+            late: finish.and_then(|finish| finish.late),
             cause: finish.and_then(|finish| finish.cause),
             restarted: job.restarted.clone(),
             checkpoint: job.progress.checkpoint().cloned(),

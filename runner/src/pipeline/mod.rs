@@ -59,6 +59,7 @@ use crate::redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::sandbox::Enforced;
 use crate::sandbox::plan::{self, Level, Limits, Rights};
+use crate::session::deadline::{Deadline, NEVER};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, Elsewhere, Follower, SessionError, SessionId, Stop, TerminalSize};
 use crate::transport::Target;
@@ -406,6 +407,10 @@ impl Pipeline {
         // At once: what is judged while this waits for the record is judged as coming after it.
         self.tally.count(&verdict, &self.settings.engine.now());
         let decided = self.record_decision(&call, &seat, &verdict, None, elapsed).await?;
+        if seat.unseen && !matches!(verdict, Verdict::Allow(_)) {
+            // Nobody is asked about what would be another question once the target answers.
+            return Ok(Outcome::Denied(self.unseen(decided)));
+        }
         match verdict {
             Verdict::Allow(grant) => Box::pin(self.run(seat, facts, grant, decided, call)).await,
             Verdict::Ask(question) => {
@@ -470,9 +475,11 @@ impl Pipeline {
         let Pending { question, call, scripts, opens, .. } = pending;
         self.goes_on(call.session.as_deref())?;
         let facts = question.facts().clone();
+        // How long the person took is not the target's.
+        let mut deadline = Deadline::after(self.time_of(&call));
         let seat = match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(&call, id).await?,
-            _ => self.seat_apart(&call, SessionId::of(&facts.session)).await?,
+            Some(id) if !call.is_apart() => self.seat_in(&call, id, &mut deadline).await?,
+            _ => self.seat_apart(&call, SessionId::of(&facts.session), deadline).await?,
         };
         // A yes is to what the person was shown; a session that has moved on since is another matter.
         if seat.scripts != scripts || seat.occasion.cwd != facts.cwd {
@@ -534,7 +541,7 @@ impl Pipeline {
     pub async fn explain(&self, call: &Call) -> Result<Explained, Failure> {
         self.goes_on(call.session.as_deref())?;
         let seat = match &call.session {
-            Some(id) => self.seat_in(call, id).await?,
+            Some(id) => self.seat_in(call, id, &mut Deadline::after(self.time_of(call))).await?,
             // Nothing will run: it takes no place from those who want one.
             None => self.seat_at(call, SessionId::new().map_err(|error| self.failure(&error))?, None)?,
         };
@@ -737,24 +744,31 @@ impl Pipeline {
         Ok(Decided { req, explained, note, anchor, begins })
     }
 
+    /// How long a call may take. A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
+    fn time_of(&self, call: &Call) -> Duration {
+        let at_once = call.yields == Some(Duration::ZERO);
+        call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout })
+    }
+
     /// Where a call is judged and will run: its session, or a fresh one that is not open yet.
     async fn seat(&self, call: &Call) -> Result<Seat, Failure> {
+        let mut deadline = Deadline::after(self.time_of(call));
         match &call.session {
-            Some(id) if !call.is_apart() => self.seat_in(call, id).await,
+            Some(id) if !call.is_apart() => self.seat_in(call, id, &mut deadline).await,
             session => {
                 if let Some(session) = session {
-                    self.settled(session).await?;
+                    self.settled(session, &mut deadline).await?;
                 }
                 let id = SessionId::new().map_err(|error| self.failure(&error))?;
-                self.seat_apart(call, id).await
+                self.seat_apart(call, id, deadline).await
             }
         }
     }
 
     /// In a shell of its own that is opened for it, where its session is.
-    async fn seat_apart(&self, call: &Call, id: SessionId) -> Result<Seat, Failure> {
+    async fn seat_apart(&self, call: &Call, id: SessionId, deadline: Deadline) -> Result<Seat, Failure> {
         if let Some(session) = &call.session
-            && let Some(seat) = self.seat_beside(call, session, &id).await?
+            && let Some(seat) = self.seat_beside(call, session, &id, deadline).await?
         {
             return Ok(seat);
         }
@@ -762,8 +776,8 @@ impl Pipeline {
     }
 
     /// Waits until what a session's last command left is known; of one that a job holds, it is that from before the job.
-    async fn settled(&self, session: &str) -> Result<(), Failure> {
-        match self.sessions.lease(session).await {
+    async fn settled(&self, session: &str, deadline: &mut Deadline) -> Result<(), Failure> {
+        match self.sessions.lease(session, deadline).await {
             Ok(lease) => lease.give_back(),
             Err(SessionError::Busy { .. }) => {}
             Err(error) => return Err(self.lost(&error)),
@@ -807,6 +821,8 @@ impl Pipeline {
             scripts: 0,
             rules,
             extra,
+            due: None,
+            unseen: false,
         })
     }
 
@@ -865,6 +881,18 @@ impl Pipeline {
         Refusal { decision: explained.note(note.id), explained, anchor }
     }
 
+    /// The refusal of a command of which nobody could say, by its deadline, what its names mean at its target: what is not known is not
+    /// allowed.
+    fn unseen(&self, decided: Decided) -> Refusal {
+        let Decided { mut explained, anchor, note, .. } = decided;
+        if let Some(first) = explained.reasons.first_mut() {
+            first.reason.push(&Redacted::from_static(
+                " The target had not said what the command's names mean when its deadline passed.",
+            ));
+        }
+        Refusal { decision: explained.note(note.id), explained, anchor }
+    }
+
     /// A seat in a shell of its own that begins as the session's: the session stays as it is.
     fn beside(&self, mut seat: Seat) -> Result<Seat, Failure> {
         let Some(session) = seat.lease.as_mut().and_then(Lease::session) else { return Ok(seat) };
@@ -880,11 +908,11 @@ impl Pipeline {
         Ok(seat)
     }
 
-    async fn seat_in(&self, call: &Call, id: &str) -> Result<Seat, Failure> {
-        let mut lease = self.sessions.lease(id).await.map_err(|error| self.lost(&error))?;
+    async fn seat_in(&self, call: &Call, id: &str, deadline: &mut Deadline) -> Result<Seat, Failure> {
+        let mut lease = self.sessions.lease(id, deadline).await.map_err(|error| self.lost(&error))?;
         let rules = self.reloads.load(Ordering::Acquire);
         if lease.session().is_some_and(|session| session.place().is_some()) {
-            return self.seat_elsewhere(call, lease, rules).await;
+            return self.seat_elsewhere(call, lease, rules, *deadline).await;
         }
         if lease.session().is_none_or(|session| session.rules() != rules) {
             lease = self.restart(lease, rules, &call.client).await?;
@@ -917,6 +945,8 @@ impl Pipeline {
             scripts,
             rules,
             extra: Openings::default(),
+            due: None,
+            unseen: false,
         })
     }
 
@@ -984,6 +1014,10 @@ struct Seat {
     rules: u64,
     /// What a person's yes opens to it beyond those.
     extra: Openings,
+    /// By when the command has to have ended, if it is not on this machine.
+    due: Option<Deadline>,
+    /// Its target had not said by then what the command's names mean.
+    unseen: bool,
 }
 
 impl Seat {

@@ -21,17 +21,18 @@ use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
-use crate::job::{Job, JobId, Runs, Settled};
+use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Gate};
 use crate::output::View;
 use crate::record;
-use crate::result::{ExecResult, Finish, Outcome, Status};
+use crate::redact::Redacted;
+use crate::result::{ExecResult, Finish, Late, Outcome, Status};
 use crate::sandbox::names::{self, Beyond, Names};
 use crate::sandbox::plan::{self, Level, PathRule, Rights};
 use crate::sandbox::still::Still;
 use crate::sandbox::{Network, NewPlaces, probe};
 use crate::session::progress::Progress;
-use crate::session::{Beginning, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
+use crate::session::{Beginning, Due, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
 
 /// Orders that wait at most for a command.
@@ -49,9 +50,6 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// For the operator, who would not see it in `session_open`.
 const NOT_SEARCHED: &str = "more lies directly in the workspace than is searched for files that policy forbids by name: those that were \
                             not found are open to programs (docs/threat-model.md)";
-
-/// No deadline: as far off as a timer can be told.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Ends a command whose call is gone before it could leave it as a job.
 struct Attended(Option<watch::Sender<bool>>);
@@ -79,6 +77,13 @@ struct Errand {
     terminal: Option<TerminalSize>,
     place: Option<JobPlace>,
     settled: watch::Sender<Option<Settled>>,
+    view: View,
+}
+
+/// What it takes to answer whoever waits for a command.
+struct Answer {
+    settled: watch::Sender<Option<Settled>>,
+    persistent: bool,
     view: View,
 }
 
@@ -115,7 +120,7 @@ impl Pipeline {
             }
             place => place.and_then(Result::ok),
         };
-        let at_once = call.yields == Some(Duration::ZERO);
+        let (timeout, due) = (self.time_of(&call), seat.due.take().map(Due::at));
         let yields = call.yields.filter(|_| place.is_some());
         let view = call.view.unwrap_or_else(|| View::chars(self.settings.budget.max_chars));
         let progress = Arc::new(Progress::of(decided.req, self.settings.budget.keep_bytes, view.grep.as_ref()));
@@ -128,8 +133,8 @@ impl Pipeline {
         stop.listen(cancelled);
         let terms = Terms {
             directory: seat.directory.take(),
-            // A job that was begun as one has no deadline but its own, and ends when nobody asks for it any more.
-            timeout: call.timeout.unwrap_or(if at_once { NEVER } else { self.settings.timeout }),
+            timeout,
+            due: due.clone(),
             grace: None,
             progress: Arc::clone(&progress),
             live: call.live,
@@ -163,6 +168,7 @@ impl Pipeline {
             restarted,
             elsewhere: seat.elsewhere.clone().map(|around| Box::new((around, seat.occasion.clone()))),
             settled: settles,
+            answer: tokio::sync::Mutex::new(Told::Nothing),
             touched: std::sync::Mutex::new(Instant::now()),
         });
         self.jobs.begun(&job);
@@ -180,10 +186,23 @@ impl Pipeline {
             return Err(Failure::of("the policies have changed meanwhile; submit the command again"));
         }
         drop(decided.begins);
+        let answer = Answer { settled: settled.clone(), persistent: seat.lease.is_some(), view: view.clone() };
         let errand = Errand { seat, facts, grant, terms, terminal: call.terminal, place, settled, view: view.clone() };
         let (pipeline, of) = (Arc::clone(self), Arc::clone(&job));
         tokio::spawn(async move {
-            pipeline.carry_out(&of, errand).await;
+            let mut carried = std::pin::pin!(pipeline.carry_out(&of, errand));
+            let is_done = match &due {
+                None => false,
+                Some(due) => tokio::select! {
+                    biased;
+                    () = &mut carried => true,
+                    () = pipeline.answer_in_time(&of, due, &answer) => false,
+                },
+            };
+            if !is_done {
+                // What is still to be done there is done all the same, with nobody waiting for it.
+                carried.await;
+            }
             pipeline.jobs.over(&of);
         });
         let mut stop = call.stop;
@@ -207,7 +226,9 @@ impl Pipeline {
     pub(super) fn ran(&self, job: &Arc<Job>, settled: Settled, view: &View) -> Result<Outcome, Failure> {
         let finish = settled.map_err(|failure| (*failure).clone())?;
         let mut result = self.viewed(job, Some(&finish), None, view);
-        if !result.omitted.is_empty() {
+        // More of it may be known later.
+        let goes_on = finish.late.is_some_and(|late| late != Late::NotBegun);
+        if !result.omitted.is_empty() || goes_on {
             result.job = Some(self.redact(job.id.as_str()));
             self.jobs.keep(Arc::clone(job));
         } else {
@@ -234,6 +255,7 @@ impl Pipeline {
         let changes = grant.changes_shell();
         let persistent = seat.lease.is_some();
         if let Some(lease) = &seat.lease {
+            lease.runs();
             terms.stop.listen(lease.closing());
         }
         // What has no session is kept in the name of all that has none.
@@ -332,7 +354,9 @@ impl Pipeline {
             Ok(Ended { end: End::Status(status), .. }) => *status,
             Ok(_) | Err(_) => 130,
         };
+        let has_begun = !matches!(&ran, Ok(Ended { end: End::NotBegun, .. }));
         if changes
+            && has_begun
             && let Some(session) = lease.session()
             && session.remember(status).await.is_err()
         {
@@ -525,25 +549,81 @@ impl Pipeline {
         Ok(plan)
     }
 
-    /// How a command ended, once that is on record.
-    async fn settle(&self, job: &Job, ran: Result<&Ended, &Failure>, persistent: bool, view: &View) -> Settled {
-        let failed = |error| Arc::new(self.failure(&error));
-        let ended = match ran {
-            Ok(ended) => ended,
-            Err(failure) => {
-                self.audit.append(record::not_started(job.req)).await.map_err(failed)?;
-                return Err(Arc::new(failure.clone()));
+    /// Sees to it that whoever waits for a command at a target has an answer in time: at its end, or else with what is known by then.
+    /// Done once there is one. Safe to drop.
+    async fn answer_in_time(&self, job: &Job, due: &Due, answer: &Answer) {
+        due.is_over().await;
+        let mut told = job.answer.lock().await;
+        let settled = match &*told {
+            Told::Early(..) => return,
+            // What comes behind it takes its time.
+            Told::End(settled) => settled.clone(),
+            Told::Nothing => {
+                // What is refused from here on has an entry of its own.
+                job.progress.settle();
+                let (end, late) = match due.end() {
+                    _ if due.stays() => (End::NotBegun, Late::NotBegun),
+                    Some(end) => (end, Late::Unsettled),
+                    None => (End::TimedOut, Late::MayRun),
+                };
+                let ended = Ended { end, lost: None, cwd: None, duration: job.started.elapsed() };
+                let finish = Finish { late: Some(late), ..self.finish(&ended, answer.persistent) };
+                let result = self.viewed(job, Some(&finish), None, &answer.view);
+                let settled = self.on_record(job, finish, &result, answer.persistent).await;
+                *told = Told::Early(settled.clone(), result.redactions);
+                settled
             }
         };
-        // What is refused from here on has an entry of its own.
-        job.progress.settle();
-        let mut finish = self.finish(ended, persistent);
-        finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
-        let result = self.viewed(job, Some(&finish), None, view);
-        let entry = record::finished(&job.session, persistent, job.req, &result);
-        finish.anchor = self.audit.append(entry).await.map_err(failed)?;
+        drop(told);
+        if due.stays() {
+            // What would come before it is in vain.
+            job.cancel.send_replace(true);
+        }
+        self.sessions.told(job.session.as_str());
+        answer.settled.send_replace(Some(settled));
+    }
+
+    /// How a command ended, once that is on record. Where whoever waited for it was told before, its end has an entry of its own.
+    async fn settle(&self, job: &Job, ran: Result<&Ended, &Failure>, persistent: bool, view: &View) -> Settled {
+        let mut told = job.answer.lock().await;
+        let known = match &*told {
+            // There is nothing more to say.
+            Told::Early(settled, _) if !matches!(ran, Ok(Ended { end, .. }) if *end != End::NotBegun) => {
+                return settled.clone();
+            }
+            Told::Early(_, redactions) => Some(redactions),
+            Told::Nothing | Told::End(_) => None,
+        };
+        let settled = match ran {
+            Ok(ended) => {
+                // What is refused from here on has an entry of its own.
+                job.progress.settle();
+                let mut finish = self.finish(ended, persistent);
+                finish.cause = job.cause.get().copied().filter(|_| finish.status == Status::Cancelled);
+                let mut result = self.viewed(job, Some(&finish), None, view);
+                if let Some(known) = known {
+                    // What was refused and redacted by then is on record.
+                    (result.denied, result.denied_more) = (Vec::new(), 0);
+                    result.redactions = since(known, &result.redactions);
+                }
+                self.on_record(job, finish, &result, persistent).await
+            }
+            Err(failure) => match self.audit.append(record::not_started(job.req)).await {
+                Ok(_) => Err(Arc::new(failure.clone())),
+                Err(error) => Err(Arc::new(self.failure(&error))),
+            },
+        };
+        *told = Told::End(settled.clone());
+        // What is still done behind it is nobody's command.
+        self.sessions.told(job.session.as_str());
+        settled
+    }
+
+    async fn on_record(&self, job: &Job, mut finish: Finish, result: &ExecResult, persistent: bool) -> Settled {
+        let entry = record::finished(&job.session, persistent, job.req, result);
+        finish.anchor = self.audit.append(entry).await.map_err(|error| Arc::new(self.failure(&error)))?;
         if let Some(session) = &job.named {
-            self.story.ended(session, &result);
+            self.story.ended(session, result);
         }
         Ok(finish)
     }
@@ -552,10 +632,15 @@ impl Pipeline {
         let (status, exit_code, signal) = match ended.end {
             End::Status(code) | End::ShellExited(code) => (Status::Done, Some(code), None),
             End::ShellKilled(signal) => (Status::Done, None, Some(signal)),
-            End::TimedOut => (Status::TimedOut, None, None),
+            End::TimedOut | End::NotBegun => (Status::TimedOut, None, None),
             End::Cancelled => (Status::Cancelled, None, None),
             End::Limited(_) => (Status::Limited, None, None),
             End::Unknown => (Status::SessionLost, None, None),
+        };
+        let late = match (ended.end, ended.lost) {
+            (End::NotBegun, _) => Some(Late::NotBegun),
+            (_, Some(Lost::Unended)) => Some(Late::MayRun),
+            _ => None,
         };
         let lost = ended.lost.filter(|_| persistent || ended.end == End::Unknown);
         let status = if lost.is_some() && status == Status::Done { Status::SessionLost } else { status };
@@ -564,7 +649,7 @@ impl Pipeline {
             _ => None,
         };
         let cwd = ended.cwd.as_ref().map(|cwd| self.redact(cwd.as_str())).unwrap_or_default();
-        let lost = lost.map(|lost| crate::redact::Redacted::from_static(lost.as_str()));
+        let lost = lost.map(|lost| Redacted::from_static(lost.as_str()));
         Finish {
             status,
             exit_code,
@@ -573,10 +658,17 @@ impl Pipeline {
             cwd,
             duration: ended.duration,
             lost,
+            late,
             cause: None,
             anchor: self.audit.head(),
         }
     }
+}
+
+/// What there is of each that was not there before.
+fn since(before: &BTreeMap<Redacted, u64>, now: &BTreeMap<Redacted, u64>) -> BTreeMap<Redacted, u64> {
+    let more = now.iter().map(|(rule, count)| (rule, count.saturating_sub(before.get(rule).copied().unwrap_or(0))));
+    more.filter(|(_, count)| *count > 0).map(|(rule, count)| (rule.clone(), count)).collect()
 }
 
 /// Until the call leaves: its time is up, or the command waits for input that only another call can give.

@@ -111,7 +111,9 @@ impl Story {
         let Some(story) = told.sessions.get_mut(session) else { return };
         let id = result.decision.id.as_str();
         let Some(script) = story.scripts.iter_mut().rev().find(|script| script.decision.as_str() == id) else { return };
-        script.outcome = Some(Arc::new(result.clone()));
+        let before = script.outcome.replace(Arc::new(result.clone()));
+        // Of a command at a target there may have been some of it before.
+        story.weight = story.weight.saturating_sub(before.as_deref().map_or(0, outcome_weight));
         story.weight += outcome_weight(result);
         story.shorten();
     }

@@ -1,5 +1,6 @@
 //! One live shell that scripts run in, one after the other.
 
+pub(crate) mod deadline;
 mod elsewhere;
 pub mod frame;
 pub mod hearing;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use palisade_engine::{AbsolutePath, Grant};
 use tokio::sync::{mpsc, watch};
 
+pub use self::deadline::Due;
 pub use self::elsewhere::Elsewhere;
 pub use self::progress::Follower;
 use crate::guard::Desk;
@@ -185,6 +187,12 @@ pub enum SessionError {
     #[error("the session has ended: the policies have changed, and they permit this principal no session here")]
     #[diagnostic(help("its state is kept until it is closed or idle for long, should the policies change again"))]
     Forbidden,
+    /// What it ran before has not ended, as far as its target has said.
+    #[error(
+        "the command's deadline has passed, and the session's target is not done with the command before: nothing has run"
+    )]
+    #[diagnostic(help("wait, or close the session with `session_close` and open another"))]
+    NotFree,
     /// Its shell is gone.
     #[error("the session has ended: {}", .0.as_str())]
     #[diagnostic(help(
@@ -255,6 +263,8 @@ pub struct Terms {
     pub directory: Option<AbsolutePath>,
     /// End it when this time is up.
     pub timeout: Duration,
+    /// At a target: when it is due, in the place of `timeout`.
+    pub due: Option<Due>,
     /// How long its processes are given to end of themselves, once they are told to; none: they are interrupted, and
     /// killed half a second later.
     pub grace: Option<Duration>,
@@ -607,6 +617,10 @@ impl Session {
         if grant.session() != self.id.as_str() {
             return Err(SessionError::WrongSession);
         }
+        let is_late = terms.due.as_ref().is_some_and(|due| due.deadline().has_passed());
+        if is_late && terms.due.as_ref().is_some_and(Due::stays) {
+            return Ok(self.not_begun());
+        }
         // From here on: a script that is cut short may have come far enough.
         let before = std::mem::replace(&mut self.left, grant.leaves().clone());
         let (hooked, farewell) = (hooks::sets_one(grant.inventory()), hooks::sets_farewell(grant.inventory()));
@@ -635,6 +649,10 @@ impl Session {
         }
         let terms = Terms { stays: stays.then(|| self.cwd.clone()), ends: terms.ends && farewell, ..terms };
         let ended = match self.shell.run(&script, &redactor, terms).await {
+            Ok(Ended { end: End::NotBegun, .. }) => {
+                self.left = before;
+                return Ok(self.not_begun());
+            }
             Ok(ended) => ended,
             Err(error) => {
                 // Nothing has run.
@@ -648,6 +666,11 @@ impl Session {
             self.cwd = cwd.clone();
         }
         Ok(ended)
+    }
+
+    /// Nothing has run, and the session is as it was.
+    fn not_begun(&self) -> Ended {
+        Ended { end: End::NotBegun, lost: None, cwd: Some(self.cwd.clone()), duration: Duration::ZERO }
     }
 
     /// Remembers what the shell is now, so that another one can take its place. `status` is that of the last script. Code that runs by

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::session::deadline::Deadline;
 use crate::session::{Beginning, Elsewhere, Remains, Session, SessionError};
 use crate::transport::local::Lost;
 use crate::transport::remote::Base;
@@ -27,6 +28,8 @@ struct Slot {
     closing: watch::Sender<bool>,
     /// The job that holds the session, if one does.
     held: watch::Sender<Option<String>>,
+    /// Something runs in it of which nobody has been told that it has ended.
+    runs: watch::Sender<bool>,
     note: Arc<Mutex<Note>>,
     _place: Arc<Place>,
 }
@@ -135,28 +138,35 @@ impl Sessions {
             kept: Arc::new(tokio::sync::Mutex::new(Kept::Live(Box::new(session)))),
             closing: watch::Sender::new(false),
             held: watch::Sender::new(None),
+            runs: watch::Sender::new(false),
             note: Arc::new(Mutex::new(note)),
             _place: Arc::new(place),
         };
         lock(&self.slots).insert(id, slot);
     }
 
-    /// Waits for a session's turn.
+    /// Waits for a session's turn, at a target until the deadline of the command that is to run in it. What other commands run there
+    /// meanwhile does not count: behind each of them it begins anew.
     ///
     /// # Errors
-    /// If there is none of that name, its shell is gone, a job holds it, or it ends before its turn comes.
-    pub async fn lease(self: &Arc<Self>, id: &str) -> Result<Lease, SessionError> {
+    /// If there is none of that name, its shell is gone, a job holds it, it ends before its turn comes, or the deadline has passed.
+    pub(crate) async fn lease(self: &Arc<Self>, id: &str, deadline: &mut Deadline) -> Result<Lease, SessionError> {
         let slot = lock(&self.slots).get(id).cloned().ok_or_else(|| self.missing(id))?;
         let (mut closing, mut held) = (slot.closing.subscribe(), slot.held.subscribe());
         let turn = Arc::clone(&slot.kept).lock_owned();
+        let mut queue = Queue { runs: slot.runs.subscribe(), deadline, is_behind: false };
+        let is_elsewhere = slot.note(|note| note.elsewhere.is_some());
         let mut guard = tokio::select! {
+            biased;
             guard = turn => guard,
+            () = queue.is_too_long(), if is_elsewhere => return Err(SessionError::NotFree),
             job = held.wait_for(Option::is_some) => {
                 let job = job.ok().and_then(|job| job.clone()).unwrap_or_default();
                 return Err(SessionError::Busy { job });
             }
             _ = closing.wait_for(|closing| *closing) => return Err(SessionError::Unknown),
         };
+        queue.is_over();
         let kept = std::mem::take(&mut *guard);
         if matches!(kept, Kept::Taken) {
             self.forget(id, &slot);
@@ -167,6 +177,13 @@ impl Sessions {
             note.used = Instant::now();
         });
         Ok(Lease { sessions: Arc::clone(self), slot, guard, kept, closing })
+    }
+
+    /// Whoever waits for what runs in a session was told of its end.
+    pub(crate) fn told(&self, id: &str) {
+        if let Some(slot) = lock(&self.slots).get(id) {
+            slot.runs.send_replace(false);
+        }
     }
 
     /// What is known of one session, without waiting for it.
@@ -337,6 +354,37 @@ impl Sessions {
     }
 }
 
+/// A call that waits for a session.
+struct Queue<'a> {
+    runs: watch::Receiver<bool>,
+    deadline: &'a mut Deadline,
+    /// It waits for the end of a command, and not for what comes behind that.
+    is_behind: bool,
+}
+
+impl Queue<'_> {
+    /// Waits until the deadline has passed while no command ran. Safe to drop.
+    async fn is_too_long(&mut self) {
+        loop {
+            self.is_behind |= *self.runs.borrow();
+            if self.runs.wait_for(|runs| !*runs).await.is_err() {
+                return std::future::pending().await;
+            }
+            self.is_over();
+            if tokio::time::timeout_at(self.deadline.at(), self.runs.wait_for(|runs| *runs)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// No command stands before it any more.
+    fn is_over(&mut self) {
+        if std::mem::take(&mut self.is_behind) {
+            *self.deadline = self.deadline.anew();
+        }
+    }
+}
+
 impl Slot {
     fn note<T>(&self, change: impl FnOnce(&mut Note) -> T) -> T {
         change(&mut lock(&self.note))
@@ -391,6 +439,11 @@ impl Lease {
         self.sessions.forget(&id, &self.slot);
     }
 
+    /// A command begins in the session: whoever waits for it waits for that one's end.
+    pub(crate) fn runs(&self) {
+        self.slot.runs.send_replace(true);
+    }
+
     /// A receiver that turns true when the session is being closed.
     pub fn closing(&self) -> watch::Receiver<bool> {
         self.closing.clone()
@@ -417,6 +470,7 @@ impl Lease {
             note.job = None;
         });
         self.slot.held.send_replace(None);
+        self.slot.runs.send_replace(false);
         *self.guard = kept;
     }
 
@@ -442,4 +496,32 @@ impl Drop for Lease {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing that holds one of these locks can fail half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_begins_anew_behind_each_command_that_stood_before() {
+        let (switch, runs) = watch::channel(true);
+        let first = Deadline::after(Duration::from_millis(1));
+        let mut deadline = first;
+        let mut queue = Queue { runs, deadline: &mut deadline, is_behind: false };
+        // However long the one before takes.
+        let waited = tokio::time::timeout(Duration::from_millis(50), queue.is_too_long()).await;
+        assert!(waited.is_err(), "another command's time counts");
+        switch.send_replace(false);
+        queue.is_too_long().await;
+        assert!(deadline.at() >= first.at() + Duration::from_millis(49) && deadline.has_passed());
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_a_command_counts() {
+        let (_switch, runs) = watch::channel(false);
+        let first = Deadline::after(Duration::from_millis(1));
+        let mut deadline = first;
+        Queue { runs, deadline: &mut deadline, is_behind: false }.is_too_long().await;
+        assert_eq!(deadline, first);
+    }
 }

@@ -58,6 +58,8 @@ pub enum End {
     Cancelled,
     /// The session has passed this limit; everything in it but its shell was ended.
     Limited(Exceeded),
+    /// Its deadline passed before it could begin: nothing has run.
+    NotBegun,
     /// Nobody can say: its shell could not be trusted any more and was ended.
     Unknown,
 }
@@ -81,6 +83,8 @@ pub enum Lost {
     Stateless,
     /// It is at a target, and the connection there has ended.
     Disconnected,
+    /// It is at a target, which does not say that what it ran has ended.
+    Unended,
     /// It is at a target, and the guard there has other policies than those of now.
     Outdated,
 }
@@ -102,6 +106,7 @@ impl Lost {
             }
             Self::Stateless => "the session's shell no longer tells its state",
             Self::Disconnected => "the connection to the session's target has ended",
+            Self::Unended => "the session's target does not say that what ran there has ended: it may still run",
             Self::Outdated => {
                 "the policies have changed, and the guard at the session's target holds it to those from before"
             }

@@ -85,10 +85,16 @@ impl Link {
         found
     }
 
+    /// Ends the connection. A peer that takes nothing any more is not told of it.
     async fn close(&self) {
-        match self {
-            Self::Ssh(connection) => connection.close().await,
-            Self::Docker(container) => container.close().await,
+        let closed = async {
+            match self {
+                Self::Ssh(connection) => connection.close().await,
+                Self::Docker(container) => container.close().await,
+            }
+        };
+        if tokio::time::timeout(READY, closed).await.is_err() {
+            tracing::warn!("a target takes nothing any more, and the connection there was not closed in good order");
         }
     }
 }

@@ -30,9 +30,6 @@ const INTERRUPTED: i32 = 130;
 /// Silence after which output that can no longer become a secret is let go.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// What a rung waits for at least, beyond what it waits on this machine: the way there and back.
-const WAY: Duration = Duration::from_millis(250);
-
 /// How long a report behind an interrupt may stay away before it is asked for once more; each time twice as long, until the next rung.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -146,6 +143,10 @@ impl RemoteShell {
             Some(Piece::Ended(ending)) => Some(ending),
             _ => None,
         };
+        if terms.due.as_ref().is_some_and(|due| !due.goes()) {
+            self.main.ignore();
+            return Ok(Ended { end: End::NotBegun, lost: None, cwd: None, duration: Duration::ZERO });
+        }
         if ended.is_none() && !self.main.send(lines) {
             return Err(super::TargetError::Closed.into());
         }
@@ -158,7 +159,8 @@ impl RemoteShell {
             waiting: false,
             done: false,
         };
-        let deadline = tokio::time::Instant::now() + terms.timeout;
+        let own_deadline = || tokio::time::Instant::now() + terms.timeout;
+        let deadline = terms.due.as_ref().map_or_else(own_deadline, |due| due.deadline().at());
         let quiet = terms.input.is_some().then(|| Quiet::new(self));
         let run = Run {
             out: sink(StreamName::Stdout, true),
@@ -190,6 +192,11 @@ impl Run<'_> {
     async fn complete(mut self) -> Ended {
         let (mut end, mut lost) = self.drive().await;
         let mut is_cut = self.fall.is_some();
+        if let (Some(due), End::Status(_) | End::ShellExited(_) | End::ShellKilled(_) | End::Limited(_)) =
+            (&self.terms.due, end)
+        {
+            due.has_ended(end);
+        }
         // What was refused has been told once this is answered.
         let (limit, stands) = match &self.shell.held {
             Some(held) => held.settle().await,
@@ -216,6 +223,10 @@ impl Run<'_> {
         if lost.is_some() {
             self.shell.gone |= matches!(self.ended, Some(Some(_)));
             self.shell.end_everything().await;
+            // Behind a connection that has ended the target sees to it.
+            if self.shell.left && !matches!(lost, Some(Lost::Disconnected | Lost::Ended)) {
+                lost = Some(Lost::Unended);
+            }
         }
         self.shell.main.ignore();
         let Self { terms, out, err, .. } = self;
@@ -435,7 +446,7 @@ impl Run<'_> {
         let (rung, wait) = ladder.next();
         let errand: (Errand, Then) = match rung {
             Rung::Ask => (Box::pin(started.signal(Signal::TERM.as_raw())), Then::Wait(wait)),
-            Rung::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait + WAY)),
+            Rung::Interrupt => (Box::pin(started.interrupt()), Then::Ask(wait)),
             Rung::KillRest => {
                 self.killed = true;
                 (Box::pin(started.kill_and_interrupt()), Then::Ask(wait + SETTLE))

@@ -91,6 +91,7 @@ impl Bare {
         let terms = Terms {
             directory: None,
             timeout: Duration::from_secs(20),
+            due: None,
             grace: None,
             progress: Arc::clone(&progress),
             live: None,
