@@ -183,6 +183,9 @@ pub(crate) struct Inventory {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) context: Context,
+    /// How much of standard output and standard error is passed on, each: `64KiB`, or `none` for all of it [default: 16MiB]
+    #[arg(long, value_name = "SIZE", conflicts_with = "json")]
+    pub(crate) max_output: Option<String>,
     /// The command, as one text
     #[arg(value_name = "COMMAND", required_unless_present = "words", conflicts_with = "words")]
     pub(crate) command: Option<OsString>,

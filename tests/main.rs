@@ -41,6 +41,7 @@ mod remote_guard;
 mod repository;
 mod resources;
 mod run;
+mod run_output;
 mod secrets;
 mod serve;
 mod services;
