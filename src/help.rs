@@ -56,7 +56,16 @@ const TABLE: &[Help] = &[
         ],
         "0 the client is gone, or a signal ended it",
     ),
-    help("redact", &["palisade redact --explain", "palisade redact --rules own.toml"], FINE),
+    help(
+        "redact",
+        &[
+            "palisade redact --explain",
+            "palisade redact --rules own.toml",
+            "palisade redact --learned",
+            "palisade redact --learned --drop 4f1c0a2b-v7",
+        ],
+        "0 done, 2 policy does not let you",
+    ),
     help(
         "audit",
         &["palisade audit verify", "palisade audit show --decision deny --since 2026-11-21T00:00:00Z"],

@@ -28,6 +28,7 @@ mod export;
 mod groups;
 mod guard;
 mod http;
+mod learned;
 mod messages;
 mod no_gain;
 mod overlay;
