@@ -183,6 +183,9 @@ pub(crate) struct Inventory {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) context: Context,
+    /// How much of standard output and standard error is passed on, each: `64KiB`, or `none` for all of it [default: 16MiB]
+    #[arg(long, value_name = "SIZE", conflicts_with = "json")]
+    pub(crate) max_output: Option<String>,
     /// The command, as one text
     #[arg(value_name = "COMMAND", required_unless_present = "words", conflicts_with = "words")]
     pub(crate) command: Option<OsString>,
@@ -211,6 +214,21 @@ pub(crate) struct Redact {
     /// Say on standard error which rule hit where: line, offset and length in bytes
     #[arg(long, conflicts_with = "batch")]
     pub(crate) explain: bool,
+    /// List what running servers have learned from commands and their output, never the values themselves; reads no input
+    #[arg(long, conflicts_with_all = ["batch", "rules", "explain"])]
+    pub(crate) learned: bool,
+    /// Drop this value: it is no secret, later output shows it, and its server does not learn it again
+    #[arg(long = "drop", value_name = "ID", requires = "learned", conflicts_with = "drop_all")]
+    pub(crate) dropped: Option<String>,
+    /// Drop all of them, in every running server
+    #[arg(long, requires = "learned")]
+    pub(crate) drop_all: bool,
+    /// Settings file, with --learned
+    #[arg(long, value_name = "FILE", requires = "learned")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON for machines, with --learned
+    #[arg(long, requires = "learned")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

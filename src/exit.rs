@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Ask,
     /// `run`: the command did not end in time.
     TimedOut,
-    /// `run`: Palisade failed; the command has not run, or its end is not known.
+    /// `run`: Palisade failed; the command has not run, its end is not known, or its output is not all there.
     Failed,
     /// `run`: denied; nothing has run. `audit`, `watch`: policy does not let you look.
     Denied,

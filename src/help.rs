@@ -19,7 +19,8 @@ const fn help(verb: &'static str, examples: &'static [&'static str], statuses: &
 
 const FINE: &str = "0 done";
 const JUDGED: &str = "0 allowed, 2 denied, 3 a person has to say yes";
-const RAN: &str = "the command's own; 124 it did not end in time, 125 Palisade failed, 126 it was denied";
+const RAN: &str =
+    "the command's own; 124 it did not end in time, 125 Palisade failed or its output was cut, 126 it was denied";
 const FOUND: &str = "0 nothing is wrong, 2 something is";
 const LOOKED: &str = "0 shown, 126 policy does not let you look";
 const ANSWERED: &str = "0 done, 2 policy does not let you";
@@ -42,6 +43,7 @@ const TABLE: &[Help] = &[
             "palisade run 'make && ./test.sh'",
             "palisade run -- cargo metadata --no-deps",
             "palisade run --write ../shared 'cp a ../shared'",
+            "palisade run --max-output 256KiB 'make test'",
         ],
         RAN,
     ),
@@ -54,7 +56,16 @@ const TABLE: &[Help] = &[
         ],
         "0 the client is gone, or a signal ended it",
     ),
-    help("redact", &["palisade redact --explain", "palisade redact --rules own.toml"], FINE),
+    help(
+        "redact",
+        &[
+            "palisade redact --explain",
+            "palisade redact --rules own.toml",
+            "palisade redact --learned",
+            "palisade redact --learned --drop 4f1c0a2b-v7",
+        ],
+        "0 done, 2 policy does not let you",
+    ),
     help(
         "audit",
         &["palisade audit verify", "palisade audit show --decision deny --since 2026-11-21T00:00:00Z"],

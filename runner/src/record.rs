@@ -6,7 +6,7 @@ use crate::audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
     Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Reason,
     Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream,
-    Term, Transport as Reach, Who, Written, Yes,
+    Term, Transport as Reach, Unlearned, Who, Written, Yes,
 };
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
@@ -215,6 +215,12 @@ impl Answered<'_> {
 /// A standing yes that a person took back.
 pub(crate) fn forgotten(settings: &Settings, of: RequestId, peer: &Peer) -> Entry {
     Forgotten { of, by: settings.redactor.text(&peer.user), peer: asker(peer) }.into()
+}
+
+/// Values that the redactor had learned and that a person dropped.
+pub(crate) fn unlearned(settings: &Settings, ids: &[String], peer: &Peer) -> Entry {
+    let values = ids.iter().filter_map(|id| Id::new(id)).collect();
+    Unlearned { values, by: settings.redactor.text(&peer.user), peer: asker(peer) }.into()
 }
 
 /// Something that a person stopped, or let in again.

@@ -17,6 +17,8 @@ use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
 
+mod learned;
+
 /// Silence after which what is held back is let go, so that prompts appear.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -48,6 +50,9 @@ struct Answer {
 }
 
 pub(crate) fn run(args: &Redact) -> Result<Exit, Trouble> {
+    if args.learned {
+        return learned::run(args);
+    }
     let tables = tables(args.rules.as_deref())?;
     let tables: Vec<(&str, &str)> = tables.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let bare = Redactor::new(rules(&tables)?, Vec::new());

@@ -2,17 +2,20 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, IsTerminal as _, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{Approval, Channel, Lasts};
 use palisade_runner::control::wire::Request;
+use palisade_runner::output::{Bound, Live, Position, Rest};
 use palisade_runner::{
     Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
     Stop, StreamName,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::args::Run;
 use crate::commands::approvals;
+use crate::config::PassesOn;
 use crate::exit::Exit;
 use crate::report::{self, Trouble};
 use crate::{commands, config};
@@ -33,6 +37,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
     commands::begin_to_probe();
     let settings = config::load_in(&args.context, "run", view)?;
     commands::warn_of_missing_secrets(&args.context)?;
+    let passes_on = config::passes_on(&args.context, args.max_output.as_deref())?;
     let person = Approval {
         user: settings.surroundings.principal.user.clone(),
         roles: std::collections::BTreeSet::new(),
@@ -43,7 +48,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Trouble> {
         let pipeline = Pipeline::open(settings)?;
         let screen = Arc::new(Mutex::new(()));
         let asking = report::has_person().then(|| attend(&pipeline, &person, &screen));
-        let exit = submit(&pipeline, args, &person, screen).await;
+        let exit = submit(&pipeline, args, &passes_on, &person, screen).await;
         if let Some(asking) = asking {
             asking.abort();
         }
@@ -116,6 +121,7 @@ fn plain(request: &Request<Redacted>) -> Option<Request<String>> {
 async fn submit(
     pipeline: &Arc<Pipeline>,
     args: &Run,
+    passes_on: &PassesOn,
     person: &Approval,
     screen: Arc<Mutex<()>>,
 ) -> Result<Exit, Trouble> {
@@ -127,7 +133,8 @@ async fn submit(
         (None, None)
     } else {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Some(sender), Some(tokio::task::spawn_blocking(move || print_live(receiver, &switch, &screen))))
+        let printer = Printer::new(passes_on);
+        (Some(sender), Some(tokio::task::spawn_blocking(move || printer.print(receiver, &switch, &screen))))
     };
     let call = Call { script: script(args), live, stop, client: Client::default(), ..Call::default() };
     let outcome = match pipeline.submit(call).await? {
@@ -145,13 +152,14 @@ async fn submit(
             // The last of the output is printed before anything is said about it.
             let printed = match printer {
                 Some(printer) => printer.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
-                None => Ok(()),
+                None => Ok(Omitted::default()),
             };
-            if let Err(error) = printed {
+            let omitted = printed.map_err(|error| {
                 let help = "whatever the command has done is done; `palisade audit show` says how it ended";
-                return Err(Trouble::new(format!("the command's output could not be written: {error}"), help));
-            }
-            finished(args, &result, *signalled.borrow())
+                Trouble::new(format!("the command's output could not be written: {error}"), help)
+            })?;
+            let exit = finished(args, &result, *signalled.borrow());
+            tell_of(&omitted, passes_on, exit)
         }
         Outcome::Denied(refusal) => denied(args, &refusal),
         Outcome::Ask(pending) => unanswered(args, pending.explained(), pending.decision()),
@@ -190,23 +198,114 @@ fn quote(word: &OsString, always: bool) -> Vec<u8> {
     quoted
 }
 
-/// Prints output as it comes. When nobody reads it any more the command is stopped: `palisade run yes | head -1` ends.
-///
-/// # Errors
-/// It cannot be written, for another reason than that: the command is stopped, too, and what was lost is not passed over.
-fn print_live(mut chunks: mpsc::Receiver<Chunk>, switch: &watch::Sender<bool>, screen: &Mutex<()>) -> io::Result<()> {
-    while let Some(chunk) = chunks.blocking_recv() {
+/// The two streams on their way out.
+struct Printer {
+    stdout: Live,
+    stderr: Live,
+}
+
+/// What of each stream was not passed on.
+#[derive(Debug, Default)]
+struct Omitted {
+    stdout: Position,
+    stderr: Position,
+}
+
+impl Printer {
+    fn new(passes_on: &PassesOn) -> Self {
+        let bound = |is_read: bool| passes_on.bound.filter(|_| passes_on.asked || is_read);
+        let live = |bound: Option<Bound>| Live::new(bound);
+        Self { stdout: live(bound(is_read(io::stdout()))), stderr: live(bound(is_read(io::stderr()))) }
+    }
+
+    /// Prints output as it comes, and at the end what waited for that. When nobody reads it any more the command is stopped: `palisade run
+    /// yes | head -1` ends.
+    ///
+    /// # Errors
+    /// It cannot be written, for another reason than that: the command is stopped, too, and what was lost is not passed over.
+    fn print(
+        mut self,
+        mut chunks: mpsc::Receiver<Chunk>,
+        switch: &watch::Sender<bool>,
+        screen: &Mutex<()>,
+    ) -> io::Result<Omitted> {
+        while let Some(Chunk { stream, bytes }) = chunks.blocking_recv() {
+            let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = match stream {
+                StreamName::Stdout => pass_on(&mut io::stdout().lock(), self.stdout.push(bytes).as_bytes()),
+                StreamName::Stderr => pass_on(&mut io::stderr().lock(), self.stderr.push(bytes).as_bytes()),
+            };
+            if let Err(error) = written {
+                switch.send_replace(true);
+                return unless_nobody_reads(error);
+            }
+        }
+        let (stdout, stderr) = (self.stdout.finish(), self.stderr.finish());
         let _screen = screen.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = match chunk.stream {
-            StreamName::Stdout => write(&mut io::stdout().lock(), chunk.bytes.as_bytes()),
-            StreamName::Stderr => write(&mut io::stderr().lock(), chunk.bytes.as_bytes()),
-        };
-        if let Err(error) = written {
-            switch.send_replace(true);
-            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) };
+        let written =
+            write_rest(&mut io::stdout().lock(), &stdout).and_then(|()| write_rest(&mut io::stderr().lock(), &stderr));
+        match written {
+            Ok(()) => Ok(Omitted { stdout: stdout.omitted, stderr: stderr.omitted }),
+            Err(error) => unless_nobody_reads(error),
         }
     }
-    Ok(())
+}
+
+/// Writes what is to be passed on now. Where that is nothing, it is a broken pipe all the same if nobody reads any more.
+fn pass_on(stream: &mut (impl Write + AsFd), bytes: &[u8]) -> io::Result<()> {
+    if !bytes.is_empty() {
+        return write(stream, bytes);
+    }
+    let mut polled = [PollFd::new(&*stream, PollFlags::empty())];
+    // A signal that interrupts it leaves the question for the next piece.
+    let _asked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    let is_broken = polled.iter().any(|end| end.revents().contains(PollFlags::ERR));
+    if is_broken { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+}
+
+/// Whether somebody reads a stream as it comes. What goes into a file is for later, and as large as it is.
+fn is_read(stream: impl AsFd) -> bool {
+    if stream.as_fd().is_terminal() {
+        return true;
+    }
+    let kind = rustix::fs::fstat(&stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    // What cannot be told is bounded.
+    kind.map_or(true, |kind| matches!(kind, FileType::Fifo | FileType::Socket))
+}
+
+fn unless_nobody_reads(error: io::Error) -> io::Result<Omitted> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(Omitted::default()) } else { Err(error) }
+}
+
+/// The tail of a stream, behind a line that says what is missing before it, in the words of a session's result.
+fn write_rest(stream: &mut impl Write, rest: &Rest) -> io::Result<()> {
+    if rest.omitted.bytes > 0 {
+        let Position { bytes, lines } = rest.omitted;
+        let line_end = if rest.ends_line { "" } else { "\n" };
+        writeln!(stream, "{line_end}[… {bytes} bytes, {lines} lines omitted …]")?;
+    }
+    write(stream, rest.bytes.as_bytes())
+}
+
+/// Says what was not passed on. A command that succeeded has failed for whoever reads it, unless `--max-output` asked for the cut: nobody
+/// is to take a part of its standard output for the whole.
+fn tell_of(omitted: &Omitted, passes_on: &PassesOn, exit: Exit) -> Exit {
+    for (stream, Position { bytes, lines }) in [("stdout", omitted.stdout), ("stderr", omitted.stderr)] {
+        if bytes > 0 {
+            report::complain(&format!("palisade: {stream}: {bytes} bytes, {lines} lines omitted\n"));
+        }
+    }
+    if omitted.stdout.bytes == 0 || passes_on.asked || exit != Exit::Command(0) {
+        return exit;
+    }
+    let what = format!(
+        "standard output is longer than {}, and was cut; the command itself ended with status 0",
+        passes_on.most
+    );
+    let help =
+        "`--max-output none` passes on all of it, `--max-output SIZE` as much as you want; `> FILE` has no bound";
+    Trouble::new(what, help).print();
+    Exit::Failed
 }
 
 fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -148,6 +148,7 @@ pub(super) struct SessionTable {
 pub(super) struct OutputTable {
     pub(super) max_chars: Option<usize>,
     pub(super) keep_bytes: Option<String>,
+    pub(super) run_bytes: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -42,6 +42,7 @@ pub(crate) use self::authored::{Authored, Chosen, Watched};
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::own::Own;
 pub(crate) use self::reach::Reach;
+pub(crate) use self::session::PassesOn;
 pub(crate) use self::unreadable::unreadable;
 pub(crate) use self::values::{duration, misread, os_user, size, wrong};
 pub(crate) use self::view::{ViewError, enter_view, load_in, look_into_view, overlay, redactor_for};
@@ -183,6 +184,15 @@ pub(crate) fn zone(flags: &Context) -> Result<Zone, ConfigError> {
 /// As [`load`], for the settings files alone.
 pub(crate) fn control(flags: &Context) -> Result<control::Settings, ConfigError> {
     Layers::read(flags)?.control()
+}
+
+/// How much of its output `run` passes on, where `typed` is what `--max-output` says.
+///
+/// # Errors
+/// As [`load`], for the settings files alone, or one of the two is no size.
+pub(crate) fn passes_on(flags: &Context, typed: Option<&str>) -> Result<PassesOn, ConfigError> {
+    let layers = Layers::read(flags)?;
+    layers.passes_on(typed).map_err(|error| layers.placed(error))
 }
 
 /// Where the settings put the record.

@@ -8,12 +8,27 @@ use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine};
 use palisade_runner::environment::{EnvironmentError, Places, child_environment};
+use palisade_runner::output::Bound;
 use palisade_runner::sandbox::plan::{Level, Limits};
 use palisade_runner::{Budget, facts};
 
 use super::file::{File, LevelName};
 use super::values::{beside, duration, expand, place_of, size};
 use super::{ConfigError, Layers};
+
+/// How much of each stream `run` passes on where nothing else is set.
+const RUN_BYTES: &str = "16MiB";
+
+/// How much of its output `run` passes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PassesOn {
+    /// Of each stream; none: all of it.
+    pub(crate) bound: Option<Bound>,
+    /// The bound as it was written.
+    pub(crate) most: String,
+    /// `--max-output` says so: it holds wherever a stream goes, and whoever typed it expects a cut.
+    pub(crate) asked: bool,
+}
 
 /// Directories that hold toolchains and are trusted where they exist.
 ///
@@ -191,5 +206,22 @@ impl Layers<'_> {
         let keep = self.pick(|file| file.output.keep_bytes.clone()).unwrap_or_else(|| "256KiB".to_owned());
         let keep_bytes = usize::try_from(size("output.keep-bytes", &keep)?).unwrap_or(usize::MAX);
         Ok(Budget { max_chars: self.pick(|file| file.output.max_chars).unwrap_or(20_000), keep_bytes })
+    }
+
+    /// How much of its output `run` passes on, where `typed` is what `--max-output` says.
+    pub(super) fn passes_on(&self, typed: Option<&str>) -> Result<PassesOn, ConfigError> {
+        let enforced = self.enforced.as_ref().is_some_and(|(_, file)| file.output.run_bytes.is_some());
+        let asked = typed.is_some() && !enforced;
+        let key = if asked { "--max-output" } else { "output.run-bytes" };
+        let text = self.text(|file| file.output.run_bytes.clone(), typed.map(str::to_owned));
+        let most = text.unwrap_or_else(|| RUN_BYTES.to_owned());
+        if most == "none" {
+            return Ok(PassesOn { bound: None, most, asked });
+        }
+        let expected = "a size such as `64KiB` or `16MiB`, or `none`";
+        let unread = |_| ConfigError::Value { key: key.to_owned(), value: most.clone(), expected };
+        let bytes = usize::try_from(size(key, &most).map_err(unread)?).unwrap_or(usize::MAX);
+        let bound = Some(Bound::new(bytes, self.budget()?.keep_bytes));
+        Ok(PassesOn { bound, most, asked })
     }
 }

@@ -244,6 +244,10 @@ impl Model {
                 let words = record.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 self.beside(seen, ActKind::Stop, format!("{did}: {what} {name} by {by}{words}").into());
             }
+            "unlearn" => {
+                let text = format!("learned values dropped by {}", record.by);
+                self.beside(seen, ActKind::Other, text.into());
+            }
             "denial" => self.denial(seen),
             "execution" => {
                 let Record { program, argv, peer, .. } = record;

@@ -31,6 +31,8 @@ pub enum Entry {
     Approval(Box<Approved>),
     /// A person took back a yes that holds for longer than one call.
     Forget(Box<Forgotten>),
+    /// A person dropped values that the redactor had learned. They are looked for until this is on record.
+    Unlearn(Box<Unlearned>),
     /// A person stopped an agent or a session, or let it in again.
     Kill(Box<Killed>),
     /// What a decided script came to.
@@ -96,6 +98,7 @@ into_entry! {
     Decision(Decided) Box::new;
     Approval(Approved) Box::new;
     Forget(Forgotten) Box::new;
+    Unlearn(Unlearned) Box::new;
     Kill(Killed) Box::new;
     Outcome(Finished) Box::new;
     PolicyReload(Reloaded) Box::new;
@@ -273,6 +276,18 @@ pub struct Approved {
 pub struct Forgotten {
     /// The decision that it was given to, in this chain or in another one.
     pub of: RequestId,
+    /// Who said so.
+    pub by: Redacted,
+    /// The process that said it.
+    #[serde(flatten)]
+    pub peer: Asker,
+}
+
+/// A person dropped values that the redactor had learned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unlearned {
+    /// Their ids, of which `redact --learned` has told more. What they were is on no record.
+    pub values: Vec<Id>,
     /// Who said so.
     pub by: Redacted,
     /// The process that said it.

@@ -50,7 +50,7 @@ pub use entry::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision, Denied,
     Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Pruning, Reason, Recovered,
     Redactions, Refused, Reloaded, RequestId, RequestIdError, Restoring, Rotated, Ruling, Sandbox, Signalled, Start,
-    Stopped, Stream, Term, Transport, Who, Written, Yes,
+    Stopped, Stream, Term, Transport, Unlearned, Who, Written, Yes,
 };
 pub use follow::{Followed, Follower, From, Notice, NoticeKind};
 pub use growing::Growing;

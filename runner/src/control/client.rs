@@ -74,7 +74,10 @@ impl Server {
     /// # Errors
     /// If the socket cannot be connected to for another reason.
     pub fn connect(&self) -> Result<Option<UnixStream>, ControlError> {
-        let error = |source| ControlError::Socket { path: self.directory.clone(), source };
+        let error = |source| {
+            let (chain, path) = (self.chain.clone(), self.directory.clone());
+            ControlError::Unreachable { chain, path, source }
+        };
         // A socket's address holds 108 bytes, and a directory's name may be longer.
         let directory = File::open(&self.directory).map_err(error)?;
         let path = format!("/proc/self/fd/{}/{}{SUFFIX}", directory.as_raw_fd(), self.chain);

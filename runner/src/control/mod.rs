@@ -116,6 +116,19 @@ pub enum ControlError {
         /// What the system said.
         source: io::Error,
     },
+    /// A server's socket is there and cannot be connected to.
+    #[error("the server `{chain}` cannot be reached at its socket in `{path}`")]
+    #[diagnostic(help(
+        "ask as the user that it runs as, or as one to whom its `control.path` is open; where it does not answer at all, end its process"
+    ))]
+    Unreachable {
+        /// Its record's chain.
+        chain: String,
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A server did not answer, or not in the language of this version.
     #[error("the server `{chain}` gave no answer that can be read: {why}")]
     #[diagnostic(help("it may have ended just now, or be of another version"))]

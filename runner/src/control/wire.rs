@@ -7,6 +7,8 @@ use palisade_engine::Lasts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::redact::LearnedFrom;
+
 /// The version of these messages: another one is refused, not guessed at.
 pub const VERSION: u32 = 1;
 
@@ -61,6 +63,13 @@ pub enum Ask {
         /// The id of the request that it was given to.
         id: String,
     },
+    /// Which values the redactor has learned.
+    Learned,
+    /// Drop such values: they are no secrets.
+    Unlearn {
+        /// Which.
+        which: Which,
+    },
     /// End what runs, and lock it out.
     Stop {
         /// What.
@@ -77,6 +86,16 @@ pub enum Ask {
     },
     /// What lives here.
     Sessions,
+}
+
+/// Which of the values that were learned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Which {
+    /// The one of this id.
+    One(String),
+    /// All of them.
+    All,
 }
 
 /// What is stopped.
@@ -108,6 +127,15 @@ pub enum Answer<T> {
         /// The request that it was given to.
         id: T,
     },
+    /// The values that were learned, in the order in which they were.
+    Learned {
+        /// Each of them.
+        values: Vec<Learned<T>>,
+        /// How many older ones are not listed.
+        older: u64,
+    },
+    /// The ids of those that were dropped.
+    Unlearned(Vec<T>),
     /// What was stopped.
     Stopped(Stopped<T>),
     /// What was let in again.
@@ -285,6 +313,35 @@ pub struct Kept<T> {
     pub permits: T,
 }
 
+/// A value that the redactor has learned: all about it but the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned<T> {
+    /// Its id.
+    pub id: T,
+    /// Whose session has learned it.
+    pub agent: T,
+    /// On whose behalf.
+    pub user: T,
+    /// The session; empty for what ran in none.
+    pub session: T,
+    /// From what.
+    pub from: LearnedFrom,
+    /// The variable, the option, or the rule that has found it.
+    pub name: T,
+    /// The program whose argument it was; empty for what was none.
+    pub program: T,
+    /// When, in UTC.
+    pub at: T,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Two bytes of its beginning and, of a long one, of its end; empty for a short one.
+    pub shown: T,
+    /// What stands in its place.
+    pub mark: T,
+    /// How many times it was redacted because it was known.
+    pub redacted: u64,
+}
+
 /// What was stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped<T> {
@@ -390,6 +447,9 @@ mod tests {
             Ask::Stop { what: Target::All, reason: String::new() },
             Ask::Lift { what: Target::Named(name()), reason: String::new() },
             Ask::Sessions,
+            Ask::Learned,
+            Ask::Unlearn { which: Which::All },
+            Ask::Unlearn { which: Which::One(name()) },
         ] {
             let line = encode(&ask).unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line each");

@@ -6,6 +6,7 @@ mod capture;
 mod cursor;
 mod grep;
 mod lines;
+mod live;
 mod shown;
 mod sieve;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use ansi::Stripper;
 pub use capture::Capture;
 pub use cursor::{Cursor, CursorError, Position};
 pub use grep::{Grep, GrepError};
+pub use live::{Bound, Live, Rest};
 pub use shown::{Search, Shown};
 pub use view::{Keep, KeepError, View};

@@ -14,6 +14,7 @@ mod elsewhere;
 mod executions;
 mod ground;
 mod jobs;
+mod learned;
 mod listed;
 mod logins;
 mod openings;

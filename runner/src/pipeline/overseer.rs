@@ -378,6 +378,8 @@ impl Pipeline {
                 self.observed(&person, "see what this server remembers").unwrap_or_else(|| self.remembered())
             }
             Ask::Forget { id } => self.forget(&id, peer, &person).await,
+            Ask::Learned => self.learned(peer, &person),
+            Ask::Unlearn { which } => self.unlearn(which, peer, &person).await,
             Ask::Stop { what, reason } => self.stop(what, peer, &person, &reason).await,
             Ask::Lift { what, reason } => self.let_in(what, peer, &person, &reason).await,
         }
@@ -390,7 +392,7 @@ impl Pipeline {
     }
 
     /// The refusal for a person who may not look at what happens here. It names what the person wanted to do.
-    fn observed(&self, person: &Approval, wanted: &str) -> Option<Answer<Redacted>> {
+    pub(super) fn observed(&self, person: &Approval, wanted: &str) -> Option<Answer<Redacted>> {
         let authority = self.oversees(person, &Oversight::Observe);
         (!authority.allowed).then(|| self.refused(wanted, person, &authority))
     }

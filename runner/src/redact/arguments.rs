@@ -6,6 +6,7 @@
 
 use palisade_grammar::{Command, Inventory};
 
+use super::learned::Origin;
 use super::{KnownValue, word};
 
 /// What marks call a word whose name is not a variable's.
@@ -149,23 +150,32 @@ fn literals(command: &Command) -> impl Iterator<Item = &str> {
 fn in_command(command: &Command) -> Vec<KnownValue> {
     let mut values = Vec::new();
     for assignment in command.assignments.iter().filter(|assignment| is_secret(&assignment.name)) {
-        values.extend(assignment.value.value.literal().map(|value| KnownValue::new(assignment.name.as_str(), value)));
+        let origin = || Origin::Variable { name: assignment.name.clone() };
+        let value = assignment.value.value.literal();
+        values.extend(value.map(|value| KnownValue::new(assignment.name.as_str(), value).standing_at(origin())));
     }
     let program = command.program.value.literal().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     let words: Vec<Option<&str>> = command.argv.iter().map(|word| word.value.literal()).collect();
     for (index, word) in words.iter().enumerate().skip(1) {
         let (Some(word), next) = (word, words.get(index + 1).copied().flatten()) else { continue };
         if !reads_text(program, &words) {
-            values.extend(in_word(word, next));
+            values.extend(in_word(program, word, next));
         }
         let options = SHORT_OPTIONS.iter().filter(|option| option.programs.contains(&program));
-        values.extend(options.filter_map(|option| option.value(word, next)).map(|value| KnownValue::new(NAME, value)));
+        values.extend(options.filter_map(|option| {
+            let origin = argument(option.option, program);
+            option.value(word, next).map(|value| KnownValue::new(NAME, value).standing_at(origin))
+        }));
     }
     values
 }
 
+fn argument(option: &str, program: &str) -> Origin {
+    Origin::Argument { option: option.to_owned(), program: program.to_owned() }
+}
+
 /// `NAME=value`, `--name=value`, `--name value`.
-fn in_word(word: &str, next: Option<&str>) -> Option<KnownValue> {
+fn in_word(program: &str, word: &str, next: Option<&str>) -> Option<KnownValue> {
     let (name, value) = match word.split_once('=') {
         // Words of a message or of a program's text are no name; `==` compares.
         Some((name, value)) if !is_name(name) || value.starts_with('=') => return None,
@@ -176,7 +186,8 @@ fn in_word(word: &str, next: Option<&str>) -> Option<KnownValue> {
         None => return None,
     };
     let shown = if name.starts_with('-') { NAME } else { name };
-    is_secret(name).then_some(value?).map(|value| KnownValue::new(shown, value))
+    let value = is_secret(name).then_some(value?)?;
+    Some(KnownValue::new(shown, value).standing_at(argument(name, program)))
 }
 
 /// Whether the words of a command are what it searches for or says, and not what it is told to use.

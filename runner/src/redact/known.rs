@@ -13,6 +13,7 @@ use super::coats::Wardrobe;
 use super::compare::{Found, REACH, compare};
 use super::filter::Filter;
 use super::index::{Index, candidates, key_at};
+use super::learned::{Dropped, Note, Origin};
 use super::mark::{self, MARK, is_mark_char};
 use super::secret::Secret;
 use super::word;
@@ -85,12 +86,19 @@ const PART: usize = 4;
 pub struct KnownValue {
     name: String,
     value: Secret,
+    /// Where in a command it stood; none for one that settings name.
+    origin: Option<Origin>,
 }
 
 impl KnownValue {
     /// A value under the name that marks and counts show, such as the variable it came from.
     pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), value: Secret::from(value.into()) }
+        Self { name: name.into(), value: Secret::from(value.into()), origin: None }
+    }
+
+    /// The same value, which stood there in a command.
+    pub(super) fn standing_at(self, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     /// What marks call the value: its name, with every byte that a mark could not hold replaced by `_`.
@@ -131,7 +139,18 @@ impl KnownValue {
 
     /// Has it learned like a value that was met in output.
     pub(super) fn teach(&self, known: &mut Known) {
-        known.learn(&self.id(), self.trimmed());
+        let origin = || self.origin.clone().unwrap_or_else(|| Origin::Script { rule: self.id() });
+        known.learn(&self.id(), self.trimmed(), || Note::new(&self.id(), self.trimmed(), origin()));
+        // The text of the command has been shown and recorded before.
+        let mut notes = known.old.notes().chain(known.young.notes());
+        if let Some(note) = notes.find(|note| note.value() == self.trimmed()) {
+            note.learn_origin(origin());
+        }
+    }
+
+    /// Whether a person said that it is no secret.
+    pub(super) fn is_dropped(&self, known: &Known) -> bool {
+        known.dropped.holds(self.trimmed())
     }
 
     /// The value without the line break that a file ends with.
@@ -192,6 +211,33 @@ pub(super) struct Known {
     given: Vec<Arc<Values>>,
     old: Arc<Values>,
     young: Arc<Values>,
+    /// What is not learned any more, and not looked for although it was.
+    dropped: Arc<Dropped>,
+}
+
+/// What marks call a value.
+#[derive(Clone)]
+enum Name {
+    /// One that was named.
+    Given(Arc<str>),
+    /// One that was learned, of which more is told.
+    Learned(Arc<Note>),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Given(name) => name,
+            Self::Learned(note) => note.name(),
+        }
+    }
+
+    fn note(&self) -> Option<&Arc<Note>> {
+        match self {
+            Self::Given(_) => None,
+            Self::Learned(note) => Some(note),
+        }
+    }
 }
 
 /// Values that came from one place, with the coats that they are searched for in.
@@ -199,8 +245,7 @@ pub(super) struct Known {
 struct Values {
     /// The number of the first name: no other values have one of the numbers.
     first: usize,
-    /// What marks call them.
-    names: Vec<Arc<str>>,
+    names: Vec<Name>,
     index: Index,
     /// Whatever was entered, and in how many coats, so that nothing is entered twice.
     seen: HashMap<Secret, Wardrobe>,
@@ -227,7 +272,12 @@ impl Known {
         let mut filter = Filter::new(anchors.len());
         anchors.enter_into(&mut filter);
         let none = Arc::new(Values::new(0, CROWD));
-        Self { anchors, filter, given: Vec::new(), old: Arc::clone(&none), young: none }
+        Self { anchors, filter, given: Vec::new(), old: Arc::clone(&none), young: none, dropped: Arc::default() }
+    }
+
+    /// The same values for a server of its own: what is dropped there is dropped there alone.
+    pub(super) fn apart(&self) -> Self {
+        Self { dropped: Arc::default(), ..self.clone() }
     }
 
     /// Enters the values that can be searched for and says why the others cannot. `rules` are the names of marks that
@@ -245,7 +295,7 @@ impl Known {
             let in_mark = || offer.pieces().any(|piece| is_in_mark(piece, &marks)).then_some(UnfitValue::InMark);
             match offer.unfit().or_else(in_mark) {
                 Some(why) => refused.push(RefusedValue { name: id, why }),
-                None => values.enter(&id, offer, Wardrobe::All, &mut self.filter),
+                None => values.enter(Name::Given(id.into()), offer, Wardrobe::All, &mut self.filter),
             }
         }
         self.given.push(Arc::new(values));
@@ -253,8 +303,8 @@ impl Known {
         refused
     }
 
-    /// Takes note of a value that stood in a secret's place, if it can be told from chance.
-    pub(super) fn learn(&mut self, id: &str, value: &[u8]) -> Learned {
+    /// Takes note of a value that stood in a secret's place, if it can be told from chance and no person has dropped it.
+    pub(super) fn learn(&mut self, id: &str, value: &[u8], note: impl FnOnce() -> Arc<Note>) -> Learned {
         let offer = KnownValue::new(id, value);
         let telling = match value.len() {
             0..LONG_ENOUGH => false,
@@ -264,17 +314,19 @@ impl Known {
         };
         let fit = telling && offer.unfit().is_none() && offer.is_meant();
         let lasting = || self.given.iter().chain([&self.young]).any(|values| values.holds(value));
-        if !fit || lasting() || is_in_mark(value, &[]) {
+        if !fit || lasting() || is_in_mark(value, &[]) || self.dropped.holds(value) {
             return Learned::Nothing;
         }
         let was_known = self.old.holds(value);
+        let earlier = was_known.then(|| self.old.notes().find(|note| note.value() == value).map(Arc::clone)).flatten();
+        let note = earlier.unwrap_or_else(note);
         let is_full = self.young.count >= MOST_LEARNED;
         if is_full {
             self.old = std::mem::replace(&mut self.young, Arc::new(Values::new(MOST_LEARNED, CROWD)));
         } else if self.young.count == 0 {
             self.young = Arc::new(Values::new(MOST_LEARNED, CROWD));
         }
-        Arc::make_mut(&mut self.young).enter(id, &offer, Wardrobe::Everyday, &mut self.filter);
+        Arc::make_mut(&mut self.young).enter(Name::Learned(note), &offer, Wardrobe::Everyday, &mut self.filter);
         self.fit_filter(is_full);
         match (is_full, was_known) {
             (true, _) => Learned::InPlaceOfOthers,
@@ -289,16 +341,46 @@ impl Known {
         self.fit_filter(true);
     }
 
+    /// The same, sharing what is dropped with another one.
+    pub(super) fn dropping_with(self, other: &Self) -> Self {
+        Self { dropped: Arc::clone(&other.dropped), ..self }
+    }
+
     /// What marks call a value.
     pub(super) fn id(&self, number: usize) -> Option<&str> {
+        self.named(number).map(Name::as_str)
+    }
+
+    /// What is told of a value, if it was learned.
+    pub(super) fn note(&self, number: usize) -> Option<&Arc<Note>> {
+        self.named(number)?.note()
+    }
+
+    /// What is told of all that was learned, of the value that was learned last at the end.
+    pub(super) fn notes(&self) -> impl Iterator<Item = &Arc<Note>> {
+        let values = self.old.notes().chain(self.young.notes());
+        values.filter(|note| !self.dropped.holds(note.value()))
+    }
+
+    /// From now on this value is neither looked for nor learned, in nothing that shares what is dropped.
+    pub(super) fn drop_learned(&self, note: &Note) {
+        self.dropped.add(note.value());
+    }
+
+    /// Whether a value was learned and then dropped.
+    pub(super) fn is_dropped(&self, number: usize) -> bool {
+        self.note(number).is_some_and(|note| self.dropped.holds(note.value()))
+    }
+
+    fn named(&self, number: usize) -> Option<&Name> {
         let names = self.all().map(|values| (values.first, &values.names));
         let mut own = names.filter_map(|(first, names)| names.get(number.checked_sub(first)?));
-        own.next().map(|name| &**name)
+        own.next()
     }
 
     /// Whether marks call some value so.
     pub(super) fn has_id(&self, id: &str) -> bool {
-        self.all().any(|values| values.names.iter().any(|name| **name == *id))
+        self.all().any(|values| values.names.iter().any(|name| name.as_str() == id))
     }
 
     /// How many values there are.
@@ -402,9 +484,13 @@ impl Values {
         self.seen.contains_key(value)
     }
 
-    fn enter(&mut self, id: &str, offer: &KnownValue, wardrobe: Wardrobe, filter: &mut Filter) {
+    fn notes(&self) -> impl Iterator<Item = &Arc<Note>> {
+        self.names.iter().filter_map(Name::note)
+    }
+
+    fn enter(&mut self, name: Name, offer: &KnownValue, wardrobe: Wardrobe, filter: &mut Filter) {
         let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(Arc::from(id));
+        self.names.push(name);
         for piece in offer.pieces() {
             if self.seen.get(piece).is_none_or(|worn| *worn < wardrobe) {
                 self.seen.insert(Secret::from(piece), wardrobe);

@@ -43,6 +43,11 @@ impl FingerprintKey {
         Sha256::new_with_prefix(self.0.map(|byte| byte ^ 0x36))
     }
 
+    /// The fingerprint of a value that is there as a whole.
+    pub(super) fn fingerprint(&self, value: &[u8]) -> String {
+        self.finish(self.begin().chain_update(value))
+    }
+
     /// The first 24 bits of the finished HMAC, in hexadecimal.
     pub(super) fn finish(&self, inner: Sha256) -> String {
         self.whole(inner).iter().take(3).map(|byte| format!("{byte:02x}")).collect()

@@ -23,6 +23,7 @@ mod gate;
 mod index;
 mod key_block;
 mod known;
+mod learned;
 mod mark;
 mod noise;
 mod place;
@@ -45,12 +46,14 @@ use palisade_grammar::Inventory;
 use serde::{Serialize, Serializer};
 
 pub use known::{KnownValue, RefusedValue, UnfitValue};
+pub use learned::{LearnedFrom, LearnedValue};
 pub use rules::{Rules, RulesError, Unfit};
 pub use stream::{Hit, Stream};
 
 use anchors::Anchors;
 use expression::MAX_REACH;
 use known::Known;
+use learned::Note;
 use mark::{FingerprintKey, MARK, MARK_BODY};
 use rules::Rule;
 
@@ -248,8 +251,9 @@ impl Redactor {
     #[must_use]
     pub fn session(&self) -> Self {
         let key = FingerprintKey::random().map(Arc::new);
-        let memory = Some(Arc::new(Mutex::new(Arc::clone(&self.known))));
-        Self { key, memory, sessions: Some(Arc::default()), ..self.clone() }
+        let known = Arc::new(self.known.apart());
+        let memory = Some(Arc::new(Mutex::new(Arc::clone(&known))));
+        Self { key, known, memory, sessions: Some(Arc::default()), ..self.clone() }
     }
 
     /// The same redactor with the memory of one session, which no other session shares: else a guess that is printed in one
@@ -257,11 +261,15 @@ impl Redactor {
     /// those of the session. Of a redactor that is no [`session`](Redactor::session), only the fingerprints differ.
     #[must_use]
     pub fn keyed(&self, session: &str) -> Self {
-        let key = self.key.as_ref().map(|key| Arc::new(key.derived(session)));
         let memory = self.sessions.as_ref().map(|sessions| {
             let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
             sessions.of(session, &self.known)
         });
+        self.keyed_by(session, memory)
+    }
+
+    fn keyed_by(&self, session: &str, memory: Option<Memory>) -> Self {
+        let key = self.key.as_ref().map(|key| Arc::new(key.derived(session)));
         Self { key, memory, sessions: None, ..self.clone() }
     }
 
@@ -270,7 +278,7 @@ impl Redactor {
     /// what it began with. Returns those that cannot be searched for. Does nothing to a redactor that is no session.
     pub fn renew(&self, values: &[KnownValue]) -> Vec<RefusedValue> {
         let (Some(memory), Some(sessions)) = (&self.memory, &self.sessions) else { return Vec::new() };
-        let mut known = Known::new(Arc::clone(&self.matcher.anchors));
+        let mut known = Known::new(Arc::clone(&self.matcher.anchors)).dropping_with(&self.known);
         let refused = known.admit(self.matcher.rules.iter().map(|rule| rule.id.as_ref()), values);
         let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
         for memory in sessions.list.iter().map(|(_, memory)| memory).chain([memory]) {
@@ -286,6 +294,7 @@ impl Redactor {
     pub fn aware_of(&self, script: &Inventory) -> Self {
         let mut values = arguments::named(script);
         values.extend(self.found_in(&all_of(script)).into_iter().filter(KnownValue::is_meant));
+        values.retain(|value| !value.is_dropped(&self.known));
         if values.is_empty() {
             return self.clone();
         }
@@ -296,6 +305,53 @@ impl Redactor {
         }
         let current = Self { known: self.starting_known(), ..self.clone() };
         Self { aware: true, ..current.with_known(&values) }
+    }
+
+    /// What the sessions of this redactor have learned and nobody has dropped, in the order in which they did. Nothing of a redactor that is no
+    /// [`session`](Redactor::session).
+    #[must_use]
+    pub fn learned(&self) -> Vec<LearnedValue> {
+        let mut told = Vec::new();
+        for (session, memory) in self.memories() {
+            // Whatever is told of the value has passed what that session knows, so that no name of it tells another value.
+            let keyed =
+                if session.is_empty() { Self { memory: None, ..self.clone() } } else { self.keyed_by(&session, None) };
+            let redactor = Self { known: Arc::clone(&remembered(&memory)), ..keyed };
+            let notes: Vec<Arc<Note>> = redactor.known.notes().map(Arc::clone).collect();
+            let mut redact = |text: &str| redactor.text(text);
+            told.extend(notes.iter().map(|note| note.told(&session, &redactor.mark_of(note), &mut redact)));
+        }
+        told.sort_by_key(|value| value.number);
+        told.dedup_by_key(|value| value.number);
+        told
+    }
+
+    /// From now on looks no more for these of the values that were learned, in no session and in no stream that is open, and learns none of them again. A
+    /// rule that finds one in a secret's place redacts it there all the same, and so do the values that this redactor was given.
+    pub fn drop_learned(&self, numbers: &[u64]) {
+        for (_, memory) in self.memories() {
+            let known = Arc::clone(&remembered(&memory));
+            let notes: Vec<Arc<Note>> = known.notes().map(Arc::clone).collect();
+            notes.iter().filter(|note| numbers.contains(&note.number())).for_each(|note| known.drop_learned(note));
+        }
+    }
+
+    /// The memories of all sessions by their names, and the one of what is in none.
+    fn memories(&self) -> Vec<(String, Memory)> {
+        let (Some(memory), Some(sessions)) = (&self.memory, &self.sessions) else { return Vec::new() };
+        let sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = sessions.list.iter().map(|(name, memory)| (name.clone(), Arc::clone(memory)));
+        own.chain([(String::new(), Arc::clone(memory))]).collect()
+    }
+
+    /// The mark that stands for a value that was learned.
+    fn mark_of(&self, note: &Note) -> String {
+        match &self.key {
+            Some(key) if !mark::is_guessable(note.value()) => {
+                mark::with_fingerprint(note.name(), &key.fingerprint(note.value()))
+            }
+            Some(_) | None => mark::plain(note.name()),
+        }
     }
 
     /// The secrets that stand in a script, whatever they look like, to tell texts that were taken from it by them.

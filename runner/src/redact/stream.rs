@@ -19,9 +19,9 @@ use super::coats::KEY;
 use super::expression::ByteSet;
 use super::key_block::{self, KeyBlock, LINE_LOOK};
 use super::known::{Known, KnownValue};
+use super::learned::Note;
 use super::noise::{Normaliser, View};
 use super::rules::{Prospect, Rule};
-use super::secret::Secret;
 use super::table::{self, ROW_LOOK, Table};
 use super::{Matcher, RedactedBytes, Redactor, Target, mark, remembered};
 use emit::Pending;
@@ -75,7 +75,7 @@ pub struct Stream {
     /// Marks made, by name.
     counts: BTreeMap<String, u64>,
     /// Values that this stream has added to `known`.
-    learned: Vec<(String, Secret)>,
+    learned: Vec<Arc<Note>>,
     /// Bytes of the source before `at`, and the line that it is on.
     source: Place,
     hits: Option<Vec<Hit>>,
@@ -344,8 +344,8 @@ impl Stream {
         {
             let mut memory = remembered(memory);
             let known = Arc::make_mut(&mut memory);
-            for (id, value) in self.learned.drain(..) {
-                known.learn(&id, value.bytes());
+            for note in self.learned.drain(..) {
+                known.learn(note.name(), note.value(), || Arc::clone(&note));
             }
         }
     }
@@ -641,7 +641,7 @@ impl Stream {
         let places = self.known_to.max(self.at)..limit;
         let likely = self.likely_in(text.bytes(), places.clone());
         known.search(text.bytes(), places, &likely, |range, number| {
-            if !mark::touches(text.bytes(), &range, self.ids()) {
+            if !known.is_dropped(number) && !mark::touches(text.bytes(), &range, self.ids()) {
                 let index = self.matcher.rules.len() + number;
                 self.insert(Finding { range, index, kind: Kind::Secret(ByteSet::NONE) });
             }

@@ -974,3 +974,116 @@ proptest! {
         prop_assert!(out.contains("[redacted:"), "{how}: {value:?} in {out:?}");
     }
 }
+
+/// What is told of a session's values, and what they are printed as.
+fn listed(server: &Redactor) -> Vec<(String, LearnedFrom, String, String, usize, String)> {
+    let told = |value: LearnedValue| {
+        let [session, name, program, shown] =
+            [value.session, value.name, value.program, value.shown].map(|text| text.to_string());
+        (session, value.from, name, program, value.length, shown)
+    };
+    server.learned().into_iter().map(told).collect()
+}
+
+#[test]
+fn what_was_learned_is_told_by_its_place_and_never_by_its_value() {
+    let server = Redactor::builtin().unwrap().session();
+    let session = server.keyed("s-1");
+    let script = b"/opt/bin/tool --password Zx81-k3yQ-77Lm-pq9; DB_TOKEN='q9$Lm2#zR1' tool; docker run -e API_KEY=Ab3-xY9-kL0m image";
+    drop(session.aware_of(&palisade_grammar::inventory(script)));
+    let ghp = ["ghp_", "0123456789abcdefghijEXAMPLE0123456789"].concat();
+    let shown = session.text(&format!("is {ghp} and Zx81-k3yQ-77Lm-pq9"));
+    let row = |from, name: &str, program: &str, length, ends: &str| {
+        ("s-1".to_owned(), from, name.to_owned(), program.to_owned(), length, ends.to_owned())
+    };
+    let expected = [
+        row(LearnedFrom::Argument, "--password", "tool", 18, "Zx…q9"),
+        row(LearnedFrom::Variable, "DB_TOKEN", "", 10, ""),
+        row(LearnedFrom::Argument, "API_KEY", "docker", 12, "Ab…"),
+        row(LearnedFrom::Output, "github-token", "", 41, "gh…89"),
+    ];
+    assert_eq!(listed(&server), expected);
+    let told = server.learned();
+    // The marks are those that were printed, and each is counted that was made because the value was known.
+    for (value, redacted) in told.iter().zip([1, 0, 0, 0]) {
+        assert_eq!(value.redacted, redacted, "{value:?}");
+        let mark = value.mark.as_str();
+        assert_eq!(shown.as_str().contains(mark), value.length > 13, "{mark}: {shown}");
+    }
+    assert!(!format!("{told:?}").contains("k3yQ") && session.learned().is_empty(), "{told:?}");
+}
+
+/// The text of a command is shown and recorded, and so gone through by rules, before its words are looked at.
+#[test]
+fn what_a_command_names_is_told_by_that_whatever_has_seen_it_before() {
+    let server = Redactor::builtin().unwrap().session();
+    let (session, script) = (server.keyed("s-1"), "tool --password Zx81-k3yQ-77Lm-pq9");
+    session.text(script);
+    assert_eq!(server.learned()[0].from, LearnedFrom::Output);
+    drop(session.aware_of(&palisade_grammar::inventory(script.as_bytes())));
+    drop(session.aware_of(&palisade_grammar::inventory(b"A_TOKEN=Zx81-k3yQ-77Lm-pq9 other")));
+    let told = server.learned();
+    assert_eq!((told.len(), told[0].from, told[0].name.as_str()), (1, LearnedFrom::Argument, "--password"));
+}
+
+#[test]
+fn what_is_dropped_is_shown_and_not_learned_again() {
+    let server = Redactor::builtin().unwrap().session();
+    let value = "frontend_9x-Kd72Lm";
+    let script = palisade_grammar::inventory(format!("tool --password {value}").as_bytes());
+    let (one, other) = (server.keyed("one"), server.keyed("other"));
+    let teach = |session: &Redactor| session.aware_of(&script).text(&format!("it is {value}")).to_string();
+    assert!(!teach(&one).contains(value) && !teach(&other).contains(value));
+    let mut open = one.stream();
+    let before = open.push(format!("{value} ").as_bytes());
+    let numbers: Vec<u64> = server.learned().iter().map(|value| value.number).collect();
+    assert_eq!(numbers.len(), 2, "each session has its own");
+    server.drop_learned(&[u64::MAX]);
+    assert_eq!(server.learned().len(), 2, "that was none of them");
+    server.drop_learned(&numbers[..1]);
+    assert_eq!(server.learned(), []);
+    // Neither what was open, nor what comes later, in any session, and whatever teaches it again.
+    let shown =
+        [before, open.push(format!("{value} ").as_bytes()), open.finish()].map(|part| part.to_text().0.to_string());
+    assert!(shown.concat().ends_with(&format!("{value} ")), "{shown:?}");
+    server.renew(&[]);
+    let kept = server.keyed("new");
+    for session in [&one, &other, &kept, &server.keyed("one")] {
+        assert_eq!(teach(session), format!("it is {value}"));
+        session.text(&format!("password = \"{value}\""));
+        assert_eq!(session.text(value).as_str(), value);
+    }
+    assert_eq!(server.learned(), []);
+    // In a secret's place it is redacted all the same, and so is another value.
+    assert!(!one.text(&format!("password = \"{value}\"")).as_str().contains(value));
+    drop(one.aware_of(&palisade_grammar::inventory(b"tool --password Zx81-k3yQ-77Lm-pq9")));
+    assert_ne!(one.text("Zx81-k3yQ-77Lm-pq9").as_str(), "Zx81-k3yQ-77Lm-pq9");
+    // Another server has dropped nothing.
+    let elsewhere = builtin().session().keyed("one");
+    assert_ne!(teach(&elsewhere), format!("it is {value}"));
+}
+
+/// A program that is called like a secret tells nothing of it.
+#[test]
+fn a_name_that_holds_a_value_is_redacted_itself() {
+    let server = Redactor::builtin().unwrap().session();
+    let script = b"./Zx81-k3yQ-77Lm-pq9 --password Zx81-k3yQ-77Lm-pq9";
+    drop(server.keyed("s-1").aware_of(&palisade_grammar::inventory(script)));
+    let told = server.learned();
+    assert!(told.len() == 1 && told[0].program.as_str().starts_with("[redacted:"), "{told:?}");
+}
+
+/// What is met again after a generation is forgotten is the same value still, under the same number.
+#[test]
+fn a_value_keeps_its_number() {
+    let token = |n: usize| format!("ghp_{:016x}EXAMPLE{n:013}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let server = Redactor { key: None, ..builtin().session() };
+    let session = server.keyed("one");
+    session.text(&token(0));
+    let first = server.learned()[0].number;
+    let text: String = (1..=known::MOST_LEARNED).map(|n| format!("{}\n", token(n))).collect();
+    session.text(&format!("{text}{}\n{}", token(known::MOST_LEARNED + 1), token(0)));
+    let numbers: Vec<u64> = server.learned().iter().map(|value| value.number).collect();
+    assert_eq!(numbers.iter().filter(|number| **number == first).count(), 1);
+    assert_eq!(numbers.len(), known::MOST_LEARNED + 2);
+}

@@ -74,13 +74,14 @@ pub(crate) fn record(line: &[u8]) -> Option<Value> {
 }
 
 /// The kinds of records that there are, to name the one that is meant.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 25] = [
     "start",
     "open",
     "decision",
     "approval",
     "kill",
     "forget",
+    "unlearn",
     "outcome",
     "input",
     "signal",

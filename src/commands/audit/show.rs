@@ -153,6 +153,12 @@ fn word_of_a_person(record: &Value) -> String {
         "approval" => {
             format!("{} {} by {}", text("of"), if is("granted") { "granted" } else { "denied" }, text("by"))
         }
+        "forget" => format!("{} taken back by {}", text("of"), text("by")),
+        "unlearn" => {
+            let of = record.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let ids: Vec<&str> = of.iter().filter_map(Value::as_str).collect();
+            format!("{} dropped by {}", ids.join(", "), text("by"))
+        }
         "kill" => {
             let what = format!("{} {}", text("what"), text("name"));
             format!("{} {} by {}", what.trim(), if is("lifted") { "let in again" } else { "stopped" }, text("by"))

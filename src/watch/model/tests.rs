@@ -89,6 +89,7 @@ fn what_belongs_to_an_act_is_shown_with_it() {
         json!({ "kind": "denial", "session": "s1", "of": "5f3a9c01-4", "program": "/bin/z", "policy": "" }),
         json!({ "kind": "denial", "session": "s1", "program": "/bin/q", "policy": "p6" }),
         json!({ "kind": "kill", "what": "agent", "name": "a", "lifted": false, "by": "carol", "reason": "enough" }),
+        json!({ "kind": "unlearn", "values": ["5f3a9c01-v1", "5f3a9c01-v2"], "by": "carol", "pid": 7, "uid": 1 }),
         json!({ "kind": "policy_reload", "refused": "it does not parse" }),
         json!({ "kind": "some_new_kind", "reason": "of later" }),
         json!({ "kind": "head" }),
@@ -105,12 +106,13 @@ fn what_belongs_to_an_act_is_shown_with_it() {
         "Connection deny h:22",
         "Refusal deny /bin/q",
         "Stop - stopped: agent a by carol: enough",
+        "Other - learned values dropped by carol",
         "Policy - refused: it does not parse",
         "Other - some_new_kind of later",
         "Session - closed: asked",
     ];
     assert_eq!(told(&model), expected);
-    let totals = Totals { records: 19, allowed: 2, asked: 1, denied: 1, refused: 7, redactions: 2, alarms: 0 };
+    let totals = Totals { records: 20, allowed: 2, asked: 1, denied: 1, refused: 7, redactions: 2, alarms: 0 };
     assert_eq!(model.totals(), totals);
     let act = model.acts().nth(2).unwrap();
     let reason = &act.reasons[0];

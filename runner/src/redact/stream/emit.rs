@@ -13,6 +13,7 @@ use crate::redact::Redactor;
 use crate::redact::expression::ByteSet;
 use crate::redact::key_block::{KeyBlock, Line};
 use crate::redact::known::{KnownValue, Learned, MOST_LEARNED};
+use crate::redact::learned::{Note, Origin};
 use crate::redact::mark;
 use crate::redact::secret::Secret;
 use crate::redact::table::{ROW_LOOK, Row, Table};
@@ -143,6 +144,11 @@ impl Stream {
             let Place { offset, line } = pending.from;
             hits.push(Hit { rule: id.clone(), line, offset, length: self.source.offset - offset });
         }
+        if let Some(note) =
+            pending.index.checked_sub(self.matcher.rules.len()).and_then(|number| self.known.note(number))
+        {
+            note.count();
+        }
         self.learn(&id, &pending);
         *self.counts.entry(id).or_default() += 1;
     }
@@ -157,7 +163,9 @@ impl Stream {
         if let Some(gathered) = self.gathered.as_mut().filter(|_| secret.len() < KEPT) {
             gathered.push(KnownValue::new(id, secret));
         }
-        let learned = Arc::make_mut(&mut self.known).learn(id, secret);
+        let (mut note, origin) = (None, || Origin::Output { rule: id.to_owned() });
+        let noted = || Arc::clone(note.insert(Note::new(id, secret, origin())));
+        let learned = Arc::make_mut(&mut self.known).learn(id, secret, noted);
         if learned == Learned::Nothing {
             return;
         }
@@ -169,8 +177,10 @@ impl Stream {
         self.known_to = self.known_to.min(self.at);
         self.outdated = self.scanned;
         self.likely.clear();
-        if self.redactor.memory.is_some() {
-            self.learned.push((id.to_owned(), pending.secret.clone()));
+        if self.redactor.memory.is_some()
+            && let Some(note) = note
+        {
+            self.learned.push(note);
             if self.learned.len() >= MOST_LEARNED {
                 self.remember();
             }
