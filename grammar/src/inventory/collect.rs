@@ -942,11 +942,11 @@ impl<'a> Collector<'a> {
         if reading.resolved == Resolved::Builtin {
             let lasting = !reading.invocation.flags.is_empty() && first != Some("export") || first == Some("readonly");
             for assignment in &reading.assignments {
-                let value = match assignment.value.value.literal() {
+                let value = match &assignment.value.value {
                     _ if lasting && !matches!(first, Some("read" | "mapfile" | "readarray" | "printf")) => Known::Fixed,
                     _ if first == Some("local") && !state.in_function => Known::Unknown,
-                    Some(text) if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
-                        Known::Text(text.into())
+                    value if matches!(first, Some("export" | "declare" | "typeset" | "local")) => {
+                        state.exported(&assignment.name, &assignment.value.raw).unwrap_or_else(|| Known::of(value))
                     }
                     _ => Known::Unknown,
                 };
@@ -1266,6 +1266,9 @@ fn assignment(assign: &Assign, persistent: bool, setting: &Setting, state: &Stat
     value.value = match state.assigned(&assign.value, false) {
         _ if assign.partial => Value::Dynamic { prefix: String::new() },
         Known::Text(text) => Value::Literal(text.as_ref().to_owned()),
+        Known::Home(path) => Value::Home(path.as_ref().to_owned()),
+        // Of another home, or not one word.
+        _ if matches!(value.value, Value::Home(_)) => Value::Dynamic { prefix: String::new() },
         _ => value.value,
     };
     let (span, name) = (setting.frame.map(assign.span), assign.name.clone());

@@ -323,7 +323,9 @@ fn is_number(word: &Arg, state: &State) -> bool {
     match state.assigned(word, word.is_number()) {
         Known::Number | Known::Digits => true,
         Known::Text(text) => is_integer(&text),
-        Known::Match(..) | Known::Unknown | Known::Fixed => word.is_number() && word.arithmetic.is_empty(),
+        Known::Home(_) | Known::Match(..) | Known::Unknown | Known::Fixed => {
+            word.is_number() && word.arithmetic.is_empty()
+        }
     }
 }
 

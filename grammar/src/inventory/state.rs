@@ -75,6 +75,8 @@ impl Hazards {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     Text(Rc<str>),
+    /// A path below the home directory that the script begins with, from there on.
+    Home(Rc<str>),
     /// Some decimal number.
     Number,
     /// The same, or nothing at all: what a program prints that only counts, and that may fail.
@@ -385,7 +387,9 @@ impl State {
 
     /// Something in the word may not be set where that is an error.
     pub(crate) fn gives_up(&self, arg: &Arg) -> bool {
-        let known = |name: &str| matches!(self.value(name), Some(Known::Text(_) | Known::Number | Known::Match(..)));
+        let known = |name: &str| {
+            matches!(self.value(name), Some(Known::Text(_) | Known::Home(_) | Known::Number | Known::Match(..)))
+        };
         let given = |position: usize| self.arguments.as_ref().is_some_and(|words| position <= words.len());
         let set = |hole: &Hole| match hole.name.as_deref() {
             _ if hole.nested.is_some() => true,
@@ -412,10 +416,13 @@ impl State {
         if let Some(words) = braces(arg) {
             return words;
         }
+        if arg.home && !self.is_at_home() {
+            return vec![(Word { value: self.at_another_home(arg), ..arg.word.clone() }, arg.count)];
+        }
         if arg.holes.is_empty() || arg.word.value.is_pipe() {
             return vec![(arg.word.clone(), arg.count)];
         }
-        if arg.is_home_variable() && !self.variables.contains_key("HOME") && !self.wild {
+        if arg.is_home_variable() && self.is_at_home() {
             return vec![(arg.word.clone(), arg.count)];
         }
         if arg.directory_variable().is_some_and(|name| !self.variables.contains_key(name)) && !self.wild {
@@ -437,6 +444,10 @@ impl State {
                 {
                     filled.text.push_str(&text);
                 }
+                Some(Known::Home(path)) if hole.at == 0 && filled.is_empty() && !self.splits_oddly() => {
+                    filled.home = true;
+                    filled.text.push_str(&path);
+                }
                 Some(Known::Number) if !self.splits_oddly() => filled.unknown(Count::One),
                 Some(Known::Match(text, raw)) if hole.quoted => {
                     filled.pattern.get_or_insert(filled.text.len() + text.len());
@@ -449,7 +460,7 @@ impl State {
             }
         }
         filled.copy(arg, copied..arg.text.len());
-        if filled.text.is_empty() && filled.first_unknown.is_none() && !arg.word.quoted {
+        if filled.is_empty() && !arg.word.quoted {
             return Vec::new();
         }
         vec![filled.finish(arg)]
@@ -511,24 +522,64 @@ impl State {
         self.wild || self.variables.contains_key("IFS")
     }
 
+    /// What a `~` at the beginning of a word leads to where the script has set `HOME`.
+    fn at_another_home(&self, arg: &Arg) -> Value {
+        match self.value("HOME") {
+            Some(Known::Text(home)) if !arg.text.is_empty() && arg.holes.is_empty() && arg.pattern.is_none() => {
+                Value::Literal(format!("{home}{}", arg.text.trim_start_matches('~')))
+            }
+            _ => Value::Dynamic { prefix: String::new() },
+        }
+    }
+
+    /// What `export NAME=WORD` leaves in its variable, given as it is written, if that is a path below the home directory.
+    pub(crate) fn exported(&self, name: &str, raw: &str) -> Option<Known> {
+        let written = raw.strip_prefix(name)?.strip_prefix('=')?;
+        let quoted = written.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let text = quoted.unwrap_or(written);
+        let tilde = || text.strip_prefix('~').filter(|_| quoted.is_none());
+        let path = text.strip_prefix("$HOME").or_else(|| text.strip_prefix("${HOME}")).or_else(tilde)?;
+        let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte));
+        (self.is_at_home() && is_plain).then(|| home(path)).filter(|known| *known != Known::Unknown)
+    }
+
+    /// The home directory is the one that the script begins with.
+    pub(crate) fn is_at_home(&self) -> bool {
+        !self.variables.contains_key("HOME") && !self.wild
+    }
+
     /// What an assignment leaves in its variable.
     pub(crate) fn assigned(&self, value: &Arg, number: bool) -> Known {
         if number && value.arithmetic.iter().all(|arithmetic| self.is_plain(arithmetic)) && !value.holes.is_empty() {
             return Known::Number;
         }
-        let known =
-            |hole: &Hole| matches!(self.content(value, hole), Some(Known::Text(_) | Known::Number | Known::Digits));
-        if !value.notes.is_empty() || value.home || !value.holes.iter().all(known) {
+        let is_moved = || (value.home || value.is_home_variable()) && !self.is_at_home();
+        if !value.notes.is_empty() || is_moved() {
+            return Known::Unknown;
+        }
+        if value.is_home_variable() {
+            return home(&value.text);
+        }
+        let known = |hole: &Hole| {
+            let content = self.content(value, hole);
+            matches!(content, Some(Known::Text(_) | Known::Home(_) | Known::Number | Known::Digits))
+        };
+        if !value.holes.iter().all(known) {
             return Known::Unknown;
         }
         // Neither splitting nor patterns in an assignment.
         let mut text = String::new();
         let mut copied = 0;
+        let mut below_home = value.home;
         for hole in &value.holes {
             text.push_str(value.text.get(copied..hole.at).unwrap_or_default());
             copied = hole.at;
             match self.content(value, hole) {
                 Some(Known::Text(known)) => text.push_str(&known),
+                Some(Known::Home(path)) if hole.at == 0 && text.is_empty() && !below_home => {
+                    below_home = true;
+                    text.push_str(&path);
+                }
                 Some(Known::Digits) if value.holes.len() == 1 && value.text.is_empty() => return Known::Digits,
                 _ if value.holes.len() == 1 && value.text.is_empty() => return Known::Number,
                 _ => return Known::Unknown,
@@ -538,16 +589,35 @@ impl State {
             }
         }
         text.push_str(value.text.get(copied..).unwrap_or_default());
-        Known::Text(text.into())
+        if below_home {
+            home(text.strip_prefix('~').filter(|_| value.home).unwrap_or(&text))
+        } else {
+            Known::Text(text.into())
+        }
     }
 }
 
+/// A path below the home directory, if it is one word wherever it stands.
+fn home(path: &str) -> Known {
+    let is_one_word = path.is_empty() || path.starts_with('/') && !needs_splitting(path);
+    if is_one_word { Known::Home(path.into()) } else { Known::Unknown }
+}
+
 impl Known {
+    /// What a variable holds that was given this value.
+    pub(crate) fn of(value: &Value) -> Self {
+        match value {
+            Value::Literal(text) => Self::Text(text.as_str().into()),
+            Value::Home(path) => home(path),
+            _ => Self::Unknown,
+        }
+    }
+
     pub(crate) fn is_number(&self) -> bool {
         match self {
             Self::Text(text) => is_integer(text),
             Self::Number | Self::Digits => true,
-            Self::Match(..) | Self::Unknown | Self::Fixed => false,
+            Self::Home(_) | Self::Match(..) | Self::Unknown | Self::Fixed => false,
         }
     }
 }
@@ -556,6 +626,8 @@ impl Known {
 #[derive(Default)]
 struct Filled {
     text: String,
+    /// It goes on from the home directory.
+    home: bool,
     first_unknown: Option<usize>,
     pattern: Option<usize>,
     count: Option<Count>,
@@ -564,6 +636,10 @@ struct Filled {
 }
 
 impl Filled {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.first_unknown.is_none() && !self.home
+    }
+
     /// Takes over a part of the word's own text.
     fn copy(&mut self, arg: &Arg, range: std::ops::Range<usize>) {
         let last = range.end == arg.text.len();
@@ -579,15 +655,17 @@ impl Filled {
     }
 
     fn finish(self, arg: &Arg) -> (Word, Count) {
-        let Self { text, first_unknown, pattern, count, matched } = self;
+        let Self { text, home, first_unknown, pattern, count, matched } = self;
+        let is_below_home = home || arg.home;
         let climbs = !arg.stays_below() || text.split('/').any(|name| name == "..");
         let known = first_unknown.unwrap_or(text.len()).min(pattern.unwrap_or(text.len()));
-        let prefix = || if arg.home { String::new() } else { text.get(..known).unwrap_or_default().to_owned() };
+        let prefix = || if is_below_home { String::new() } else { text.get(..known).unwrap_or_default().to_owned() };
         let value = match (first_unknown, pattern) {
             (Some(_), _) => Value::Dynamic { prefix: prefix() },
-            (None, Some(_)) if arg.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) if is_below_home => Value::Dynamic { prefix: String::new() },
             (None, Some(_)) if climbs => Value::Dynamic { prefix: prefix() },
             (None, Some(_)) => Value::Pattern { prefix: prefix() },
+            (None, None) if home => Value::Home(text.clone()),
             (None, None) if arg.home => Value::Home(text.strip_prefix('~').unwrap_or(&text).to_owned()),
             (None, None) => Value::Literal(text.clone()),
         };
