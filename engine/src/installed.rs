@@ -70,6 +70,18 @@ pub fn is_installed(
                     || is_npm && read("package.json").is_some_and(|text| has_program(&text, tool))
             })
         }
+        // `yarn workspace NAME SCRIPT`, of one of the packages that the project is made of (yarn(1)).
+        ["yarn" | "yarnpkg", "yarn workspace" | "yarnpkg workspace"] => {
+            let operands: Vec<_> = invocation.operands.iter().map(|word| word.value.literal()).collect();
+            let (name, script) = match operands.as_slice() {
+                [Some(name), Some("run"), Some(script), ..] => (*name, *script),
+                [Some(name), Some(script), ..] if !PACKAGES.contains(script) => (*name, *script),
+                _ => return false,
+            };
+            let member = |place: String| read(&format!("{place}/package.json")).filter(|text| is_named(text, name));
+            let places = read("package.json").map(|text| places_of(&text, name)).unwrap_or_default();
+            places.into_iter().find_map(member).is_some_and(|text| has_script(&text, script))
+        }
         // A word that is none of their own commands is a script of the package, or a program in node_modules (pnpm(1), yarn(1)).
         ["yarn" | "yarnpkg" | "pnpm", whole] if invocation.groups.contains("package-install") => {
             let script = whole.split_once(' ').map(|(_, script)| script);
@@ -325,6 +337,22 @@ fn is_plain(tool: &str) -> bool {
     !tool.starts_with(['-', '.']) && tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
+/// Where a package of this name may lie in a project (`workspaces` of package.json): in directories that are called as it is, without its scope.
+fn places_of(package: &str, name: &str) -> Vec<String> {
+    let package = serde_json::from_str::<serde_json::Value>(package).unwrap_or_default();
+    let list = package.get("workspaces").and_then(|list| list.get("packages").or(Some(list)));
+    let patterns = list.and_then(serde_json::Value::as_array).into_iter().flatten();
+    let own = name.rsplit('/').next().unwrap_or_default();
+    let place = |pattern: &str| pattern.trim_start_matches("./").trim_end_matches('/').replacen('*', own, 1);
+    let places = patterns.filter_map(serde_json::Value::as_str).map(place);
+    places.filter(|place| !place.starts_with('/') && !place.split('/').any(|part| part == "..")).collect()
+}
+
+fn is_named(package: &str, name: &str) -> bool {
+    let package = serde_json::from_str::<serde_json::Value>(package).unwrap_or_default();
+    package.get("name").and_then(serde_json::Value::as_str) == Some(name)
+}
+
 /// Whether a Node package has a script of this name (`scripts` of package.json, npm-package-json(5)).
 fn has_script(package: &str, name: &str) -> bool {
     let package = serde_json::from_str::<serde_json::Value>(package).unwrap_or_default();
@@ -526,6 +554,33 @@ mod tests {
             let read = |name: &str| (name == "package.json").then(|| PACKAGE.to_owned());
             let there = |name: &str| name == "node_modules/.bin/eslint";
             assert_eq!(is_installed(&inventory, command, there, read), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_package_of_a_project_has_its_own_scripts() {
+        const FILES: [(&str, &str); 4] = [
+            ("package.json", r#"{"workspaces": ["apps/*", "../*", "./tools/one/"], "scripts": {"top": "x"}}"#),
+            ("apps/web/package.json", r#"{"name": "@w/web", "scripts": {"lint": "x", "add": "y"}}"#),
+            ("tools/one/package.json", r#"{"name": "tool", "scripts": {"build": "x"}}"#),
+            ("../out/package.json", r#"{"name": "out", "scripts": {"build": "x"}}"#),
+        ];
+        for (script, expected) in [
+            ("yarn workspace @w/web lint --fix", true),
+            ("yarn workspace @w/web run lint", true),
+            ("yarn workspace tool build", true),
+            ("yarn workspace web lint", false),
+            ("yarn workspace @w/web add left-pad", false),
+            ("yarn workspace @w/web other", false),
+            ("yarn workspace tool top", false),
+            ("yarn workspace out build", false),
+            ("yarn workspace $X build", false),
+            ("yarn workspace tool", false),
+        ] {
+            let inventory = palisade_grammar::inventory(script.as_bytes());
+            let command = inventory.commands().first().unwrap();
+            let read = |name: &str| FILES.iter().find(|file| file.0 == name).map(|file| file.1.to_owned());
+            assert_eq!(is_installed(&inventory, command, |_| false, read), expected, "{script}");
         }
     }
 
