@@ -15,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +39,9 @@ const MAX_WATCHED: usize = 100_000;
 
 /// Directories that a command waits for: new ones, which are looked through before it begins.
 const MAX_BEFORE: usize = 10_000;
+
+/// Directories that are looked through before what was found in them is covered.
+const TOGETHER: usize = 64;
 
 /// A session that is watched as long as this lives.
 #[derive(Debug)]
@@ -129,7 +133,28 @@ struct State {
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 
+/// Commands and sessions that wait for the state.
+static AWAITED: AtomicUsize = AtomicUsize::new(0);
+
+/// For a command or a session, which the thread lets in before it goes on.
 fn lock() -> MutexGuard<'static, State> {
+    AWAITED.fetch_add(1, Ordering::Relaxed);
+    let state = take();
+    AWAITED.fetch_sub(1, Ordering::Relaxed);
+    state
+}
+
+/// For the thread. A mutex keeps no order: whoever takes it again at once keeps everybody else out, for as long as directories of some
+/// session are moved about faster than they are covered.
+fn lock_last() -> MutexGuard<'static, State> {
+    let begun = Instant::now();
+    while AWAITED.load(Ordering::Relaxed) > 0 && begun.elapsed() < LATER {
+        thread::sleep(Duration::from_micros(100));
+    }
+    take()
+}
+
+fn take() -> MutexGuard<'static, State> {
     // Nothing that holds it can fail half-way.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -137,7 +162,7 @@ fn lock() -> MutexGuard<'static, State> {
 /// The thread. It ends with the last session.
 fn live() {
     loop {
-        let mut state = lock();
+        let mut state = lock_last();
         if state.sessions.is_empty() && state.waiting.is_empty() {
             let ended = std::mem::take(&mut *state);
             drop(state);
@@ -236,11 +261,16 @@ impl State {
         true
     }
 
-    /// Looks through directories that have appeared.
+    /// Looks through directories that have appeared. What is found in some of them is covered at once: for each time a process is made.
     fn walk_new(&mut self, most: usize) {
-        for _ in 0..most {
-            let Some(place) = self.new.pop_front() else { return };
-            let appeared = self.list(&place, false);
+        let mut left = most;
+        while left > 0 && !self.new.is_empty() {
+            let mut appeared = Vec::new();
+            for _ in 0..left.min(TOGETHER) {
+                let Some(place) = self.new.pop_front() else { break };
+                left -= 1;
+                appeared.append(&mut self.list(&place, false));
+            }
             self.appeared(&appeared);
         }
     }
@@ -352,7 +382,8 @@ impl State {
                 }
                 continue;
             }
-            if is_directory {
+            // One that is moved to and fro is looked through once.
+            if is_directory && !self.new.iter().rev().take(TOGETHER).any(|new| *new == place) {
                 self.new.push_back(place.clone());
             }
             let text = name.to_string_lossy();
