@@ -63,7 +63,7 @@ pub struct Runs {
 /// How a job ended; an error if that could not be recorded.
 pub type Settled = Result<Finish, Arc<crate::pipeline::Failure>>;
 
-/// What whoever waits for a job was told.
+/// What the caller that waits for a job has been told.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// Nothing yet.
@@ -109,7 +109,7 @@ pub struct Job {
     /// What is around it, if it is not on this machine.
     pub(crate) elsewhere: Option<Box<(Surroundings, Occasion)>>,
     pub(crate) settled: watch::Receiver<Option<Settled>>,
-    /// Held by whoever tells it, from before that is on record.
+    /// The task that tells the caller holds this, from before the record has the answer.
     pub(crate) answer: tokio::sync::Mutex<Told>,
     pub(crate) touched: Mutex<Instant>,
 }
