@@ -610,8 +610,8 @@ pub(super) fn duplicate(from: RawFd, to: RawFd) -> Done {
     unsafe { call(libc::SYS_dup3, [word(from), word(to), 0, 0, 0]) }.map(drop)
 }
 
-pub(super) fn set_limit(resource: c_uint, value: u64) -> Done {
-    let limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };
+pub(super) fn set_limit(resource: c_uint, value: u64, highest: u64) -> Done {
+    let limit = libc::rlimit64 { rlim_cur: value, rlim_max: highest };
     // SAFETY: the kernel reads one limit, and writes none behind the null pointer.
     unsafe { call(libc::SYS_prlimit64, [0, word(resource), ptr::from_ref(&limit).addr(), 0, 0]) }.map(drop)
 }

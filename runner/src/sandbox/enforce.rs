@@ -1023,7 +1023,7 @@ fn enter_directory(child: &Child<'_>) -> Done {
 }
 
 fn set_limits(child: &Child<'_>) -> Done {
-    child.program()?.limits.iter().try_for_each(|limit| set_limit(limit.resource, limit.value))
+    child.program()?.limits.iter().try_for_each(|limit| set_limit(limit.resource, limit.value, limit.highest))
 }
 
 /// What people expect, and what the server's own mask withholds besides.

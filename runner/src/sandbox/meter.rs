@@ -94,6 +94,9 @@ pub struct Meter {
     ending: watch::Receiver<bool>,
     activity: Arc<Activity>,
     group: Option<Arc<Group>>,
+    process: Weak<Process>,
+    /// The limit of processor time.
+    cpu: Option<Duration>,
 }
 
 /// How many commands a session has begun, and how many of them have ended.
@@ -121,7 +124,8 @@ impl Meter {
         let seen = Arc::downgrade(process);
         let watched = Watched { process: seen, limits, account, teller, busy, due, calm: None, blind: 0 };
         hand_over(watched)?;
-        Ok(Some(Self { told, ending, activity, group: process.group().cloned() }))
+        let (group, process) = (process.group().cloned(), Arc::downgrade(process));
+        Ok(Some(Self { told, ending, activity, group, process, cpu: limits.cpu }))
     }
 
     /// A command begins: what is passed from now on. It has ended when this is dropped. Waits until what an earlier one is ended
@@ -138,7 +142,8 @@ impl Meter {
         }
         let refusals = |group: &Arc<Group>| Some((Arc::clone(group), group.refusals().ok()?));
         let group = self.group.as_ref().and_then(refusals);
-        Watch { told: Some(told), group, _running: Some(running) }
+        let cpu = self.cpu.and_then(|limit| Some((limit, Bill::begin(self.process.clone())?)));
+        Watch { told: Some(told), group, cpu, _running: Some(running) }
     }
 }
 
@@ -148,6 +153,8 @@ pub struct Watch {
     told: Option<watch::Receiver<Option<Exceeded>>>,
     /// The session's control group, and what the kernel had refused in it before.
     group: Option<(Arc<Group>, Refusals)>,
+    /// The limit of processor time, and what is spent of it.
+    cpu: Option<(Duration, Bill)>,
     _running: Option<Running>,
 }
 
@@ -165,7 +172,7 @@ impl Watch {
     /// Of a session without limits.
     #[must_use]
     pub const fn none() -> Self {
-        Self { told: None, group: None, _running: None }
+        Self { told: None, group: None, cpu: None, _running: None }
     }
 
     /// Waits until a limit is passed. Safe to drop.
@@ -186,6 +193,45 @@ impl Watch {
         let told = if told.has_changed().unwrap_or(true) { *told.borrow_and_update() } else { None };
         // What the kernel refuses, and kills, may be over before anybody looks.
         told.or_else(|| self.group.as_ref().and_then(|(group, before)| group.refusals().ok()?.since(*before)))
+    }
+
+    /// The same, for a command whose processes have ended. It adds up their processor time, since they may pass that limit between two
+    /// looks of a busy server and be killed by the kernel, which does not say why.
+    pub fn at_the_end(&mut self) -> Option<Exceeded> {
+        let spent = |watch: &mut Self| {
+            let (limit, bill) = watch.cpu.as_mut()?;
+            (bill.so_far()? > *limit).then_some(Exceeded::Cpu)
+        };
+        self.now().or_else(|| spent(self))
+    }
+}
+
+/// The processor time that a session has spent since a command began.
+#[derive(Debug)]
+struct Bill {
+    process: Weak<Process>,
+    spent: Spent,
+}
+
+impl Bill {
+    /// None where the session has ended, or cannot be looked at.
+    fn begin(process: Weak<Process>) -> Option<Self> {
+        let mut bill = Self { process, spent: Spent::default() };
+        bill.look()?;
+        bill.spent.begin();
+        Some(bill)
+    }
+
+    fn look(&mut self) -> Option<()> {
+        let process = self.process.upgrade()?;
+        let used = Use::of(&process)?.ok()?;
+        self.spent.look(&used.stats);
+        Some(())
+    }
+
+    fn so_far(&mut self) -> Option<Duration> {
+        self.look()?;
+        Some(self.spent.so_far())
     }
 }
 
@@ -284,6 +330,12 @@ pub(super) fn watched(process: &Arc<Process>, limits: Limits) -> impl Send + use
     let account = Account::new(Arc::default(), Disks::default());
     let (process, teller, busy) = (Arc::downgrade(process), watch::channel(None).0, watch::channel(false).0);
     Watched { process, limits, account, teller, busy, due: Instant::now(), calm: None, blind: 0 }
+}
+
+/// A command that is looked at by nobody until it ends.
+#[cfg(test)]
+pub(super) fn unwatched(process: &Arc<Process>, cpu: Duration) -> Watch {
+    Watch { cpu: Bill::begin(Arc::downgrade(process)).map(|bill| (cpu, bill)), ..Watch::none() }
 }
 
 /// What comes of a look.

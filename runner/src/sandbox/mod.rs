@@ -440,7 +440,10 @@ const FIRST_NUMBERS: u64 = 300;
 /// A limit as the kernel takes it.
 struct Limit {
     resource: libc::c_uint,
+    /// Where it begins to hold.
     value: u64,
+    /// How far the process can raise it.
+    highest: u64,
 }
 
 /// No core files, and the plan's limits as far as the kernel can hold them, none above what the server itself has.
@@ -460,7 +463,10 @@ fn limits(plan: &Limits, namespaces: Namespaces, root: bool) -> Vec<Limit> {
     let lowered = |resource, value: u64| value.min(getrlimit(resource).maximum.unwrap_or(u64::MAX));
     rows.into_iter()
         .filter_map(|(number, resource, value)| {
-            value.map(|value| Limit { resource: number, value: lowered(resource, value) })
+            let value = lowered(resource, value?);
+            // The first second past it brings a signal that names the limit (`SIGXCPU`), the second one `SIGKILL`.
+            let highest = if number == libc::RLIMIT_CPU { lowered(resource, value.saturating_add(1)) } else { value };
+            Some(Limit { resource: number, value, highest })
         })
         .collect()
 }

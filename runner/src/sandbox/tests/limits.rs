@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::disk::Disks;
-use super::super::meter::{Exceeded, Meter};
+use super::super::meter::{Exceeded, Meter, unwatched};
 use super::*;
 
 /// Long enough for the busiest machine.
@@ -60,6 +60,29 @@ fn shared_memory_is_bounded_without_a_watch() {
         assert_eq!(read(output), "[True, True, False, False]\n", "{world:?}");
         finish(&process);
     });
+}
+
+/// The kernel may have killed it before the server has looked.
+#[test]
+fn processor_time_is_counted_once_more_at_the_end() {
+    let place = Place::new();
+    let spin = "read; i=0; while ((i++ < 400000)); do :; done; echo done; sleep 100";
+    let (output, stdout) = pipe();
+    let (stdin, input) = pipe();
+    let launch = Launch { stdin, ..place.bash(spin, stdout) };
+    let process = Arc::new(spawn(prepare(&place.plan(), launch).unwrap()).unwrap());
+    // Far below what the loop spends, and far above it.
+    let [mut strict, mut mild] =
+        [Duration::from_millis(50), Duration::from_secs(1000)].map(|cpu| unwatched(&process, cpu));
+    assert_eq!(strict.at_the_end(), None);
+    std::io::Write::write_all(&mut File::from(input), b"go\n").unwrap();
+    let mut line = [0; 5];
+    std::io::Read::read_exact(&mut File::from(output), &mut line).unwrap();
+    assert_eq!(&line, b"done\n");
+    assert_eq!(strict.at_the_end(), Some(Exceeded::Cpu));
+    assert_eq!(mild.at_the_end(), None);
+    process.kill().unwrap();
+    finish(&process);
 }
 
 #[test]

@@ -462,7 +462,7 @@ impl Run<'_> {
         };
         Some(match (&self.fall, status) {
             (Some(fall), _) => (fall.end, None),
-            (None, Some(status)) => match self.exceeded.now().map(End::Limited) {
+            (None, Some(status)) => match self.exceeded.at_the_end().map(End::Limited) {
                 None => (End::Status(status), None),
                 // It has come to its end just so; what it has left has not.
                 Some(end) => {
@@ -589,6 +589,7 @@ impl Run<'_> {
             (Some(fall), ..) => fall.end,
             (None, Some(limited), _) => limited,
             (None, None, Ok(Ending::Exited(code))) => End::ShellExited(code),
+            (None, None, Ok(Ending::Signalled(libc::SIGXCPU))) => End::Limited(Exceeded::Cpu),
             (None, None, Ok(Ending::Signalled(signal))) => End::ShellKilled(signal),
             (None, None, Err(_)) => End::Unknown,
         };
