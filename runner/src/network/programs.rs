@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sandbox::{PROXY_PORT, ProcessStat};
+use crate::sandbox::{PROXY_PORT, ProcessStat, processes_of};
 
 /// Processes that are remembered; those that have ended are forgotten first.
 const MAX_KNOWN: usize = 4096;
@@ -147,21 +147,13 @@ fn local_sockets(process: &str) -> std::io::Result<HashSet<u64>> {
     Ok(table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)?.parse().ok()).collect())
 }
 
-/// The processes in the network of `first` that hold the connection from there to the proxy.
+/// The processes of the session with the first process `first` that hold the connection from there to the proxy. The number of a socket
+/// is the same in every network, and is given to one at a time.
 fn holders(first: i32, from: Place) -> std::io::Result<Vec<i32>> {
-    let wanted =
-        |connection: &&Connection| connection.from == from && connection.to == (Ipv4Addr::LOCALHOST, PROXY_PORT);
-    let connections = connections(first)?;
-    let Some(connection) = connections.iter().find(wanted) else { return Ok(Vec::new()) };
-    let own = network(first)?;
-    let processes = fs::read_dir("/proc")?.flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let near = numbers.filter(|process| network(*process).is_ok_and(|network| network == own));
-    Ok(near.filter(|process| sockets(*process).is_ok_and(|sockets| sockets.contains(&connection.inode))).collect())
-}
-
-fn network(process: i32) -> std::io::Result<PathBuf> {
-    fs::read_link(format!("/proc/{process}/ns/net"))
+    let Some(inode) = socket_of(first, from)? else { return Ok(Vec::new()) };
+    let mut holders = processes_of(first)?;
+    holders.retain(|process| sockets(*process).is_ok_and(|sockets| sockets.contains(&inode)));
+    Ok(holders)
 }
 
 /// The numbers of the sockets that a process holds.
@@ -188,30 +180,27 @@ fn descriptors(process: i32) -> std::io::Result<Vec<PathBuf>> {
 /// An address and a port.
 type Place = (Ipv4Addr, u16);
 
-/// One end of a TCP connection.
-struct Connection {
-    from: Place,
-    to: Place,
-    inode: u64,
-}
-
-/// The ends of TCP connections in a process's network that go to an IPv4 address, by sockets of either kind.
-fn connections(process: i32) -> std::io::Result<Vec<Connection>> {
+/// The number of the socket in a process's network that is connected from there to the proxy, of either kind.
+fn socket_of(process: i32, from: Place) -> std::io::Result<Option<u64>> {
+    let wanted = [Some(from), Some((Ipv4Addr::LOCALHOST, PROXY_PORT))];
     let row = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let column = |at: usize| columns.get(at).copied();
-        Some(Connection { from: place(column(1)?)?, to: place(column(2)?)?, inode: column(9)?.parse().ok()? })
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let ends = [columns.next().and_then(place), columns.next().and_then(place)];
+        (ends == wanted).then(|| columns.nth(6)?.parse().ok()).flatten()
     };
-    let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
         match fs::read_to_string(format!("/proc/{process}/net/{table}")) {
-            Ok(table) => found.extend(table.lines().skip(1).filter_map(row)),
+            Ok(table) => {
+                if let Some(inode) = table.lines().skip(1).find_map(row) {
+                    return Ok(Some(inode));
+                }
+            }
             // A kernel without IPv6.
             Err(error) if table == "tcp6" && error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 /// As the kernel writes it: each 32 bits of an address as a number of this machine's, in hexadecimal. None for what is no IPv4 address.

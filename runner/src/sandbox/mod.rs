@@ -74,6 +74,7 @@ pub use self::offer::{Finding, Namespaces, Offer, begin_to_probe, probe};
 use self::plan::{Level, Limits, SandboxPlan};
 pub use self::process::{Ending, Process};
 pub(crate) use self::stat::{Stat as ProcessStat, leader};
+pub(crate) use self::tree::processes_of;
 pub use self::tree::{Glance, Tree};
 
 /// Whether a session has this place for itself and not the machine's.

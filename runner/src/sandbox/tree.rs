@@ -221,6 +221,15 @@ fn settled(first: i32) -> io::Result<Tree> {
     Ok(Tree { members: seen })
 }
 
+/// The processes of the session with this first process, but for that one, which waits for them.
+///
+/// # Errors
+///
+/// They cannot be looked at.
+pub(crate) fn processes_of(first: i32) -> io::Result<Vec<i32>> {
+    Ok(settled(first)?.pids().collect())
+}
+
 /// Looks once at all that is below the first process.
 pub(super) fn look(first: i32) -> io::Result<Look> {
     // Where `/proc` hides processes, what cannot be seen must not be taken for what is not there.

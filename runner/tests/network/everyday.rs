@@ -1,5 +1,7 @@
 //! Ordinary programs and the variables that tell them of the proxy.
 
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use palisade_runner::{Call, Client, Outcome};
@@ -141,6 +143,27 @@ t=socket.socket(fileno=socket.recv_fds(b,9,1)[1][0]); print(t.recv(99)[:12])"#
         assert_eq!(result.stdout.as_str(), "b'HTTP/1.1 403'\n", "{script}: {result:?}");
         assert_eq!(refused(&result), [format!("localhost:{port}")], "{script}: {result:?}");
     }
+}
+
+/// Not the number that stands for users without a map.
+const ORDINARY: u32 = 54321;
+
+/// The proxy knows their programs too: the first process of their sessions keeps more from them than from root.
+#[test]
+fn the_same_holds_for_an_ordinary_user() {
+    if !crate::can() || !palisade_runner::sandbox::probe().root {
+        return;
+    }
+    // By descriptor, so that the user needs no way to the file.
+    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    let home = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(home.path(), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    command.args(["--nocapture", "programs_find_the_proxy", "git_clones_where_git_alone"]);
+    command.env("HOME", home.path()).current_dir("/").uid(ORDINARY).gid(ORDINARY);
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success() && text.contains(" 2 passed"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
