@@ -36,6 +36,26 @@ const TEMPORARY: &[(&str, &str)] = &[
     ("printf '#!/bin/sh\\necho ran\\n' > $TMPDIR/x.sh; chmod +x $TMPDIR/x.sh; $TMPDIR/x.sh", "ran\n"),
 ];
 
+/// cargo-nextest, for one, starts the program again in which it runs.
+#[test]
+fn a_program_starts_itself() {
+    let world = World::new();
+    if !can(&world) {
+        return;
+    }
+    for (command, printed) in [
+        (
+            "echo \"import os; os.execv('/proc/self/exe', ['python3', '-c', 'print(1)'])\" > again.py; /usr/bin/python3 again.py",
+            "1\n",
+        ),
+        ("cp /usr/bin/bash own; ./own -c 'exec /proc/self/exe -c \"echo ran\"'", "ran\n"),
+        ("bash -c 'exec /proc/$$/exe -c \"echo ran\"'", "ran\n"),
+    ] {
+        let ended = world.run(command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), printed), "{command}: {ended:?}");
+    }
+}
+
 #[test]
 fn temporary_files_are_the_sessions_own() {
     let world = World::new();

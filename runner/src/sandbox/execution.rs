@@ -172,7 +172,7 @@ fn without_first_link(thread: i32, path: &Path) -> Result<Option<PathBuf>, c_int
     }
     let link = match names.next().map(|name| name.as_os_str().to_str().unwrap_or_default()) {
         Some("..") => return Ok(Some(Path::new("/proc").join(names.collect::<PathBuf>()))),
-        Some(name @ ("cwd" | "root")) => name.to_owned(),
+        Some(name @ ("cwd" | "root" | "exe")) => name.to_owned(),
         Some("fd") => match names.next().and_then(|name| name.as_os_str().to_str()) {
             Some("..") => {
                 let rest: PathBuf = names.collect();

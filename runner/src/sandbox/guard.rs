@@ -710,6 +710,8 @@ impl Call {
             (false, base) => place_of(&open_link(&format!("/proc/{}/fd/{base}", self.thread))?)?,
         };
         let named = base.join(path);
+        // `/proc/self/exe` is the program that runs, and is judged by its own name.
+        let named = if named.starts_with("/proc") { without_own_links(self.thread, &named)? } else { named };
         let file = open_as(self.thread, &named, follow)?;
         Ok((named, file))
     }
