@@ -380,12 +380,16 @@ fn write(config: &mut Config, name: &str, had: &[Option<String>], has: &[Option<
 /// by itself at its `execve`, and it leads to no host. A person's yes to a push is to where that leads, and must not be led elsewhere
 /// meanwhile. `value`: none for a setting without one. `all`: the settings that it is to be among, or none if it is to go.
 fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> bool {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 26] = [
         "branch.*.merge",
         "branch.*.rebase",
         "branch.*.remote",
         "commit.gpgsign",
         "core.hookspath",
+        "diff.*.binary",
+        "diff.*.cachetextconv",
+        "diff.*.command",
+        "diff.*.textconv",
         "diff.guitool",
         "diff.tool",
         "filter.*.clean",
@@ -393,6 +397,8 @@ fn is_for_sessions(name: &str, value: Option<&str>, all: Option<&Settings>) -> b
         "filter.*.required",
         "filter.*.smudge",
         "gpg.format",
+        "merge.*.driver",
+        "merge.*.name",
         "merge.guitool",
         "merge.tool",
         "remote.*.fetch",
@@ -968,6 +974,8 @@ mod tests {
         for written in [
             format!("{PRESENT}[core]\n\thooksPath = .husky\n"),
             format!("{PRESENT}[filter \"lfs\"]\n\tsmudge = git-lfs smudge -- %f\n"),
+            format!("{PRESENT}[diff \"hex\"]\n\ttextconv = xxd -p\n"),
+            format!("{PRESENT}[merge \"ours\"]\n\tdriver = true\n"),
             format!("{hub}[branch \"x\"]\n\tremote = hub\n"),
             PRESENT.replace("https://example.com/a", "../a"),
             PRESENT.replace("[remote \"o\"]\n\turl = https://example.com/a\n", ""),
