@@ -69,6 +69,11 @@ const TRIED: &[(&str, &[&str])] = &[
         "#!/usr/bin/python3\nimport os, subprocess\nenv = dict(os.environ, LD_PRELOAD='./x.so')\nsubprocess.run(['sh', '-c', 'sh -c \"sh -c \\\\\\\"git fetch https://github.com/a/b; :\\\\\\\"; :\"; :'], env=env)",
         &["guard-loader-env"],
     ),
+    ("#!/bin/bash\nexport NEW_LOADER=./x; git fetch https://github.com/a/b", &["guard-unlisted-env"]),
+    (
+        "#!/usr/bin/python3\nimport os, subprocess\nsubprocess.run(['git', 'fetch', 'https://github.com/a/b'], env=dict(os.environ, NEW_LOADER='./x'))",
+        &["guard-unlisted-env"],
+    ),
     (
         "#!/bin/bash\nmkdir bin; cp /usr/bin/true bin/git; PATH=$PWD/bin:$PATH /usr/bin/git fetch https://github.com/a/b",
         &["guard-loader-env"],

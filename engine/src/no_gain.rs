@@ -269,7 +269,7 @@ pub fn is_lock_bound<'f>(flags: impl IntoIterator<Item = &'f String>) -> bool {
 pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<String>, facts: &Facts) -> bool {
     match receiver {
         Receiver::Unknown => false,
-        Receiver::Shell => !changes_how_scripts_are_read(name),
+        Receiver::Shell | Receiver::ShellAlone => !changes_how_scripts_are_read(name),
         Receiver::Program { .. } => OF_PROMPTS.contains(&name) || !receiver.is_privileged(privileged, facts),
     }
 }
@@ -283,6 +283,8 @@ pub enum Receiver<T> {
     Unknown,
     /// The session's shell keeps it for the programs that it starts. It is asked about again at the `execve` of each of them.
     Shell,
+    /// The session's shell has it for itself. Nothing in the script exports it.
+    ShellAlone,
     /// One program.
     Program {
         /// The program and its subcommand, widest first; empty for one whose name says nothing (`./git`).
@@ -305,6 +307,7 @@ impl<T> Receiver<T> {
         match self {
             Self::Unknown => Receiver::Unknown,
             Self::Shell => Receiver::Shell,
+            Self::ShellAlone => Receiver::ShellAlone,
             Self::Program { words, groups, hidden } => Receiver::Program {
                 words: words.iter().map(&mut one).collect(),
                 groups: groups.iter().map(&mut one).collect(),
@@ -324,7 +327,7 @@ impl Receiver<String> {
     pub fn program(&self) -> &str {
         match self {
             Self::Program { words, .. } => words.first().map_or("", String::as_str),
-            Self::Unknown | Self::Shell => "",
+            Self::Unknown | Self::Shell | Self::ShellAlone => "",
         }
     }
 
@@ -332,7 +335,7 @@ impl Receiver<String> {
     pub(crate) fn is_privileged(&self, privileged: &Privileged, facts: &Facts) -> bool {
         match self {
             Self::Unknown => true,
-            Self::Shell => false,
+            Self::Shell | Self::ShellAlone => false,
             Self::Program { words, groups, hidden } => {
                 privileged.holds(words, groups, *hidden, counts_open(facts, false))
             }

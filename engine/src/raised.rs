@@ -21,6 +21,9 @@ use crate::verdict::Approval;
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
 const MAX_DEPTH: usize = 64;
 
+/// Search paths, which the guard looks at by what lies in the directories that they name.
+const BY_PLACE: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
+
 /// The program that a condition of bash's is taken for.
 const CONDITION: &str = "[[";
 
@@ -131,6 +134,7 @@ pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
         }
         opaque.entry(command).or_default().push(item);
     }
+    let mut exported: Vec<&Assignment> = Vec::new();
     for command in inventory.commands() {
         let opaque = opaque.get(&command.id).map_or(&[][..], Vec::as_slice);
         // What a function runs is told by its body, which is listed by itself.
@@ -140,6 +144,9 @@ pub(crate) fn script(inventory: &Inventory, facts: &Facts) -> Sheaf {
         }
         let assignments = command.assignments.iter().filter(|assignment| !splits_one_read(command, assignment));
         raised.extend(assignments.map(|assignment| reader.assignment(command, assignment, opaque)));
+        raised.extend(reader.bare_exports(command, &exported));
+        raised.extend(reader.inherited(command, &exported, opaque));
+        exported.extend(reader.exports(command));
         raised.extend(reader.effects(command, |_| true));
     }
     let unattached = inventory.opaque().iter().filter(|opaque| opaque.command.is_none());
@@ -199,6 +206,16 @@ pub(crate) fn unknown(command: &Command, facts: &Facts) -> Option<OpaqueReason> 
             Some(OpaqueReason::NotReviewed)
         }
     }
+}
+
+/// A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a policy may list. What is
+/// not written anywhere, since `read` or a loop sets it, is asked as `$NAME`.
+fn variable(assignment: &Assignment, receiver: Receiver<String>) -> Variable<String> {
+    let name = assignment.name.clone();
+    let written = known_text(&assignment.value);
+    let is_told = assignment.value.value.literal().is_some() || written.contains(['$', '`', '~', '/']);
+    let value = if is_told { written } else { format!("${name}") };
+    Variable { name, value, receiver }
 }
 
 fn id(reason: OpaqueReason) -> String {
@@ -344,19 +361,51 @@ impl Reader<'_> {
     }
 
     fn assignment(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Raised {
-        // A computed value is asked as it is written: its `$` or backtick makes it none of the harmless values that a
-        // policy may list.
-        let receiver = self.receiver(command, assignment, opaque);
-        let variable = Variable { name: assignment.name.clone(), value: known_text(&assignment.value), receiver };
-        self.raised(command, assignment.span, What::Env(variable))
+        let is_in_shell = matches!(command.resolved, Resolved::None | Resolved::Function | Resolved::Builtin);
+        let receiver = match assignment.persistent || is_in_shell {
+            true if self.inventory.exports(&assignment.name) => Receiver::Shell,
+            // A function, or a builtin that runs code, gives its own variables to the programs in that.
+            true if !assignment.persistent => Receiver::Shell,
+            true => Receiver::ShellAlone,
+            false => self.receiver(command, opaque),
+        };
+        self.raised(command, assignment.span, What::Env(variable(assignment, receiver)))
     }
 
-    /// What gets a variable: the program whose own it is, or the shell.
-    fn receiver(&self, command: &Command, assignment: &Assignment, opaque: &[&Opaque]) -> Receiver<String> {
-        let is_in_shell = matches!(command.resolved, Resolved::None | Resolved::Function | Resolved::Builtin);
-        if assignment.persistent || is_in_shell {
-            return Receiver::Shell;
+    /// What the programs behind a command get from it.
+    fn exports<'b>(&self, command: &'b Command) -> impl Iterator<Item = &'b Assignment> {
+        let lasting = command.assignments.iter().filter(|assignment| assignment.persistent);
+        lasting.filter(|one| self.inventory.exports(&one.name) && !BY_PLACE.contains(&one.name.as_str()))
+    }
+
+    /// `export NAME` of a variable that the script has not set: what an earlier command has left in it.
+    fn bare_exports(&self, command: &Command, exported: &[&Assignment]) -> Vec<Raised> {
+        let unset =
+            command.bare_exports().filter(|(name, _)| !exported.iter().any(|assignment| assignment.name == *name));
+        let raised = unset.map(|(name, word)| {
+            let variable = Variable { name: name.to_owned(), value: format!("${name}"), receiver: Receiver::Shell };
+            self.raised(command, word.span, What::Env(variable))
+        });
+        raised.collect()
+    }
+
+    /// What a program that connects gets of the variables that the script has exported before. At its `execve` it is asked about these
+    /// as well, when nobody may be there to answer.
+    fn inherited(&self, command: &Command, exported: &[&Assignment], opaque: &[&Opaque]) -> Vec<Raised> {
+        let runs = matches!(command.resolved, Resolved::Name | Resolved::Path);
+        if exported.is_empty() || !runs || !self.facts.session.guarded {
+            return Vec::new();
         }
+        let receiver = self.receiver(command, opaque);
+        let connects = matches!(&receiver, Receiver::Program { groups, .. } if no_gain::says_it_connects(groups));
+        let inherited = exported.iter().filter(|_| connects);
+        let raised = inherited
+            .map(|assignment| self.raised(command, command.span, What::Env(variable(assignment, receiver.clone()))));
+        raised.collect()
+    }
+
+    /// A program that gets a variable.
+    fn receiver(&self, command: &Command, opaque: &[&Opaque]) -> Receiver<String> {
         let invocation = &command.invocation;
         if !self.facts.programs.get(&command.id).is_some_and(|program| program.origin.is_trusted()) {
             return Receiver::untrusted();

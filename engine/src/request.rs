@@ -23,6 +23,7 @@ use crate::no_gain::{self, Receiver};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
+use crate::variables;
 use crate::verdict::Approval;
 use crate::vocabulary::Vocabulary;
 
@@ -535,6 +536,8 @@ impl<'a> Asker<'a> {
         let free = self.no_gain() && no_gain::variable(privileged, name, receiver, self.facts);
         Ok(Body::new(variable(name)?, directory)
             .with("value", string(value))
+            .with("exported", bool(*receiver != Receiver::ShellAlone))
+            .with("plain", bool(variables::is_plain(value)))
             .with("program", entity("Program", setter)?)
             .with("receiver", entity("Program", receiver.program())?)
             .with("privileged", bool(receiver.is_privileged(privileged, self.facts)))
@@ -1078,7 +1081,11 @@ fn clock_entity(clock: &Clock) -> Built<Entity> {
 }
 
 fn variable(name: &str) -> Built<Entity> {
-    let attributes = named([("name", string(name)), ("lower", string(&name.to_ascii_lowercase()))]);
+    let attributes = named([
+        ("name", string(name)),
+        ("lower", string(&name.to_ascii_lowercase())),
+        ("listed", bool(variables::is_listed(name))),
+    ]);
     Entity::new_with_tags(uid("EnvVar", name)?, attributes, [], []).map_err(text)
 }
 

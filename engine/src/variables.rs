@@ -5,22 +5,60 @@
 
 use std::sync::LazyLock;
 
+use palisade_grammar::Catalogue;
 use serde::Deserialize;
+
+static TABLE: LazyLock<Option<Table>> = LazyLock::new(|| toml::from_str(palisade_policies::VARIABLES.1).ok());
 
 /// Why a variable of this name is dangerous to pass to a program, unless the settings may all the same; `None` where nothing is known
 /// against it.
 #[must_use]
 pub fn guarded_variable(name: &str) -> Option<&'static str> {
-    static TABLE: LazyLock<Option<Table>> = LazyLock::new(|| toml::from_str(palisade_policies::VARIABLES.1).ok());
     // A table that cannot be read would be a fault of ours: then no name is known to be harmless.
     let Some(table) = TABLE.as_ref() else { return Some("the table of variables cannot be read") };
-    let row = table.variables.iter().find(|row| row.names.iter().any(|pattern| row.matches(pattern, name)))?;
+    let row = table.row(name)?;
     (!row.passed.iter().any(|pattern| row.matches(pattern, name))).then_some(row.reason.as_str())
+}
+
+/// Whether it is known what a variable of this name does: `guard-loader-env` decides about it, or its value is read as what programs run.
+#[must_use]
+pub(crate) fn is_listed(name: &str) -> bool {
+    palisade_grammar::runs_variable(name) || TABLE.as_ref().is_some_and(|table| table.row(name).is_some())
+}
+
+/// Whether a variable's value is empty, or made of numbers and words alone: it names no file by a path, no host by an address or a
+/// domain, and no program that Palisade knows by name.
+///
+/// A number may be a version (`1.2.3`). Four parts would be an address.
+#[must_use]
+pub(crate) fn is_plain(value: &str) -> bool {
+    value.is_empty() || value.split(' ').all(|word| is_number(word) || is_harmless_word(word))
+}
+
+fn is_number(word: &str) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = word.strip_prefix('-').unwrap_or(word).split('.');
+    parts.clone().count() <= 3 && parts.all(is_digits)
+}
+
+fn is_harmless_word(word: &str) -> bool {
+    // Programs that do nothing, or only show something.
+    const SETTINGS: [&str; 5] = ["true", "false", "yes", "test", "info"];
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let lower = word.to_ascii_lowercase();
+    let is_word = word.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic()) && word.bytes().all(is_part);
+    is_word && (SETTINGS.contains(&lower.as_str()) || !Catalogue::shared().has_program(&lower))
 }
 
 #[derive(Deserialize)]
 struct Table {
     variables: Vec<Row>,
+}
+
+impl Table {
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.variables.iter().find(|row| row.names.iter().any(|pattern| row.matches(pattern, name)))
+    }
 }
 
 #[derive(Deserialize)]
@@ -51,6 +89,64 @@ fn like(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_values_name_nothing() {
+        for value in [
+            "",
+            "0",
+            "1",
+            "-1",
+            "8080",
+            "1.5",
+            "1.24.3",
+            "true",
+            "FALSE",
+            "on",
+            "yes",
+            "info",
+            "test",
+            "production",
+            "bar baz",
+            "a-b_C3",
+        ] {
+            assert!(is_plain(value), "{value}");
+        }
+        for value in [
+            "/x",
+            "./x",
+            "x/y",
+            "1/2",
+            "1.2.3.4",
+            "1.",
+            ".5",
+            "-",
+            "-x",
+            "0x10",
+            "1 ",
+            " ",
+            "true ",
+            "true;x",
+            "x.so",
+            "example.com",
+            "1:2",
+            "１",
+            "é",
+            "sh",
+            "SH",
+            "rm",
+            "python3",
+            "bar rm",
+            "a=b",
+            "~",
+            "$x",
+            "`x`",
+            "a\nb",
+            "_",
+        ] {
+            assert!(!is_plain(value), "{value}");
+        }
+    }
 
     #[test]
     fn names_are_found_by_their_patterns() {

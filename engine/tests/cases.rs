@@ -109,7 +109,14 @@ fn the_guard_of_variables_has_the_names_of_its_table() {
     let condition = policy.split("when\n").nth(1).unwrap().split("unless\n").next().unwrap();
     let compared: Vec<&str> = condition.split('"').skip(1).step_by(2).collect();
     let table = variables();
-    let listed: BTreeSet<&str> = table.iter().flat_map(|row| &row.names).map(String::as_str).collect();
+    let all = || table.iter().flat_map(|row| &row.names).map(String::as_str);
+    // Some names that a pattern covers have a row of their own, for their harmless values.
+    let is_covered = |name: &&str| {
+        let covers =
+            |pattern: &str| pattern.strip_suffix('*').is_some_and(|start| name.len() > 3 && name.starts_with(start));
+        !name.contains('*') && all().any(covers)
+    };
+    let listed: BTreeSet<&str> = all().filter(|name| !is_covered(name)).collect();
     assert_eq!(compared.iter().copied().collect::<BTreeSet<_>>(), listed);
     assert_eq!(compared.len(), listed.len(), "a name stands twice");
     assert!(table.iter().all(|row| row.reason.ends_with('.')));

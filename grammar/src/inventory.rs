@@ -6,9 +6,10 @@ pub(crate) mod collect;
 mod compound;
 mod directory;
 mod effect_on_shell;
+mod exports;
 mod shell;
 mod state;
-mod variables;
+pub(crate) mod variables;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -61,6 +61,13 @@ pub fn shadows_python_module(entry: &str) -> bool {
     program::shadows_python_module(entry)
 }
 
+/// Whether programs are known to run what a variable of this name holds. What that is stands among the commands of a script that sets it,
+/// or the script is opaque.
+#[must_use]
+pub fn runs_variable(name: &str) -> bool {
+    inventory::variables::is_listed(name)
+}
+
 /// What a script would make bash run. Never fails: damage, excess and doubt become [`Opaque`] items.
 ///
 /// A script over 64 KiB, with a NUL byte or invalid UTF-8, nested deeper than 64, slower to parse than 250 ms, empty,

@@ -363,7 +363,8 @@ impl<'a> Collector<'a> {
         self.disclaim();
         let ts = !self.opaque.iter().any(|item| item.reason == OpaqueReason::UnknownSyntax);
         let script = self.text.to_vec();
-        let (commands, opaque, shell) = (self.commands, self.opaque, self.shell);
+        let (commands, opaque) = (self.commands, self.opaque);
+        let shell = self.shell.exporting(&commands);
         Inventory {
             script,
             commands,

@@ -38,6 +38,12 @@ pub struct Shell {
     /// A variable was set that bash itself gives numbers (`RANDOM`).
     #[serde(default)]
     pub(crate) changed_numbers: bool,
+    /// Variables that programs get.
+    #[serde(default)]
+    pub(crate) exported: BTreeSet<String>,
+    /// Programs get every variable that is set.
+    #[serde(default)]
+    pub(crate) exports_all: bool,
     /// Something ran in the shell that was not read: nothing of all this is certain.
     pub(crate) unread: bool,
     /// It is no bash, but a `sh` of dash's kind: only what is the same there is read at all.
@@ -133,6 +139,8 @@ impl Shell {
             moved_temporary: self.moved_temporary || !state.still_holds("TMPDIR", self.temporary.as_deref()),
             temporary: self.temporary.clone(),
             changed_numbers: self.changed_numbers || state.changes_numbers(),
+            exported: self.exported.clone(),
+            exports_all: self.exports_all,
             unread: self.unread || state.wild,
             posix: self.posix,
         }

@@ -42,6 +42,11 @@ pub(super) fn run(name: &str, value: Option<&str>) -> Runs {
     }
 }
 
+/// Whether the table has a variable of this name, so that its value is listed as what runs.
+pub(crate) fn is_listed(name: &str) -> bool {
+    variables().is_some_and(|variables| variables.iter().any(|variable| variable.is(name)))
+}
+
 /// Whatever a makefile calls a variable by, make takes it from its environment and expands it.
 fn is_code_of_make(value: &str) -> bool {
     let functions = ["shell", "eval", "file", "guile", "load"];

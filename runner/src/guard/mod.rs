@@ -837,7 +837,7 @@ fn execution_words(execution: &Execution) -> Inventory {
 fn connects(receiver: &Receiver<String>) -> bool {
     match receiver {
         Receiver::Program { words, groups, hidden } => may_connect(words, groups, *hidden),
-        Receiver::Unknown | Receiver::Shell => false,
+        Receiver::Unknown | Receiver::Shell | Receiver::ShellAlone => false,
     }
 }
 
