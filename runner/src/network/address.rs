@@ -26,10 +26,7 @@ fn wrapped(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Whether a canonical address lies in the public internet, where nobody is reached for being near.
 pub(super) fn is_public(address: IpAddr) -> bool {
-    let within = |(range, bits): &(&str, u32)| {
-        let range: Option<IpAddr> = range.parse().ok();
-        range.is_some_and(|range| is_in(address, range, *bits))
-    };
+    let within = |range: &(&str, u32)| is_within(address, range);
     match address {
         IpAddr::V4(_) => !SPECIAL_V4.iter().any(within),
         IpAddr::V6(six) => {
@@ -38,12 +35,19 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a canonical address lies in a network of somebody's own: RFC 1918, and unique local ones.
-pub(super) fn is_private(address: IpAddr) -> bool {
+/// Whether a canonical address may lie in a network of somebody's own: RFC 1918 and unique local ones, and those that overlay networks
+/// (`100.64.0.0/10`), resolvers that answer with stand-ins (`198.18.0.0/15`) and laboratories take. Never a loopback or link-local one, where
+/// the machine itself and the metadata services of clouds are.
+pub(super) fn may_be_own(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(four) => four.is_private(),
+        IpAddr::V4(four) => four.is_private() || OWN_V4.iter().any(|range| is_within(address, range)),
         IpAddr::V6(six) => six.is_unique_local(),
     }
+}
+
+fn is_within(address: IpAddr, (range, bits): &(&str, u32)) -> bool {
+    let range: Option<IpAddr> = range.parse().ok();
+    range.is_some_and(|range| is_in(address, range, *bits))
 }
 
 fn is_in(address: IpAddr, range: IpAddr, bits: u32) -> bool {
@@ -59,6 +63,10 @@ fn is_in(address: IpAddr, range: IpAddr, bits: u32) -> bool {
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
+
+/// Special-purpose IPv4 addresses besides the private ones that networks use for their own hosts.
+const OWN_V4: [(&str, u32); 5] =
+    [("100.64.0.0", 10), ("192.0.2.0", 24), ("198.18.0.0", 15), ("198.51.100.0", 24), ("203.0.113.0", 24)];
 
 /// IANA's special-purpose IPv4 addresses, multicast and the reserved ones.
 const SPECIAL_V4: [(&str, u32); 15] = [
@@ -91,6 +99,28 @@ const SPECIAL_V6: [(&str, u32); 4] = [
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_of_ones_own_may_be_in_such_a_network() {
+        for (address, own) in [
+            ("10.0.0.1", true),
+            ("192.168.1.1", true),
+            ("100.64.0.1", true),
+            ("198.19.0.1", true),
+            ("203.0.113.80", true),
+            ("fd12::1", true),
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("192.0.0.192", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("8.8.8.8", false),
+            ("::1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(may_be_own(canonical(address.parse().unwrap())), own, "{address}");
+        }
+    }
 
     #[test]
     fn what_is_near_needs_a_permit_of_its_own() {

@@ -285,7 +285,7 @@ impl Gate {
         };
         let is_shown = approved && host.parse::<IpAddr>().is_ok_and(|literal| address::canonical(literal) == address);
         // The operator has named this very host, and it is in the operator's network.
-        let is_own = address::is_private(address) && engine.vocabulary().is_own_host(host);
+        let is_own = address::may_be_own(address) && engine.vocabulary().is_own_host(host);
         if is_shown || is_own || engine.grants_address(&facts, &Connection { host, address, port, program }, approved) {
             return Ok(report.policies().into_iter().collect());
         }
