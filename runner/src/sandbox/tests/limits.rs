@@ -66,19 +66,24 @@ fn shared_memory_is_bounded_without_a_watch() {
 #[test]
 fn processor_time_is_counted_once_more_at_the_end() {
     let place = Place::new();
-    let spin = "read; i=0; while ((i++ < 400000)); do :; done; echo done; sleep 100";
+    let spin = "echo begun; read; i=0; while ((i++ < 400000)); do :; done; echo done; sleep 100";
     let (output, stdout) = pipe();
-    let (stdin, input) = pipe();
+    let (stdin, mut input) = pipe();
     let launch = Launch { stdin, ..place.bash(spin, stdout) };
     let process = Arc::new(spawn(prepare(&place.plan(), launch).unwrap()).unwrap());
+    let mut output = File::from(output);
+    let mut line = |text: &[u8]| {
+        let mut line = vec![0; text.len()];
+        std::io::Read::read_exact(&mut output, &mut line).unwrap();
+        assert_eq!(line, text);
+    };
+    line(b"begun\n");
     // Far below what the loop spends, and far above it.
     let [mut strict, mut mild] =
         [Duration::from_millis(50), Duration::from_secs(1000)].map(|cpu| unwatched(&process, cpu));
     assert_eq!(strict.at_the_end(), None);
-    std::io::Write::write_all(&mut File::from(input), b"go\n").unwrap();
-    let mut line = [0; 5];
-    std::io::Read::read_exact(&mut File::from(output), &mut line).unwrap();
-    assert_eq!(&line, b"done\n");
+    std::io::Write::write_all(&mut input, b"go\n").unwrap();
+    line(b"done\n");
     assert_eq!(strict.at_the_end(), Some(Exceeded::Cpu));
     assert_eq!(mild.at_the_end(), None);
     process.kill().unwrap();
