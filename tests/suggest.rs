@@ -33,6 +33,7 @@ const ADVICE: &[(&str, &str, &str, &str, Tried)] = &[
     ("guard-unknown-path", "developer", "cat $x", "cat file", Unguarded),
     ("guard-client-config-below", "developer", "rm -rf $x", "rm -rf build", Unguarded),
     ("guard-loader-env", "regulated", "LD_PRELOAD=./x.so ls", "PAGER=cat EDITOR=true MAKEFLAGS=-j4 ls", Runs),
+    ("guard-unlisted-env", "developer", "NEW_LOADER=./x ls", "NEW_LOADER= ls; NEW_LOADER=1 ls; NEW_LOADER=on ls; ls", Unguarded),
     ("guard-locale", "developer", "LC_ALL=../x git status", "LC_ALL=C ls; LC_ALL=POSIX ls; LANG=de_DE.UTF-8 ls", Unguarded),
     ("no-sudo", "developer", "sudo ls", "ls", Runs),
     ("no-system-changes", "developer", "touch /usr/bin/x", "touch x; touch $TMPDIR/x", Runs),
