@@ -372,10 +372,10 @@ impl Reader<'_> {
         self.raised(command, assignment.span, What::Env(variable(assignment, receiver)))
     }
 
-    /// What the programs behind a command get from it.
+    /// What the programs behind a command get from it. What only may be exported is left to the guard, which sees it.
     fn exports<'b>(&self, command: &'b Command) -> impl Iterator<Item = &'b Assignment> {
         let lasting = command.assignments.iter().filter(|assignment| assignment.persistent);
-        lasting.filter(|one| self.inventory.exports(&one.name) && !BY_PLACE.contains(&one.name.as_str()))
+        lasting.filter(|one| self.inventory.surely_exports(&one.name) && !BY_PLACE.contains(&one.name.as_str()))
     }
 
     /// `export NAME` of a variable that the script has not set: what an earlier command has left in it.

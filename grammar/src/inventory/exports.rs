@@ -18,6 +18,11 @@ impl Inventory {
     pub fn exports(&self, name: &str) -> bool {
         !self.parsed() || self.shell.exports(name)
     }
+
+    /// The same, false where it is not known.
+    pub fn surely_exports(&self, name: &str) -> bool {
+        self.parsed() && (self.shell.exports_all || self.shell.exported.contains(name))
+    }
 }
 
 impl Shell {
@@ -96,6 +101,13 @@ mod tests {
         ] {
             assert_eq!(inventory(script.as_bytes()).exports("x"), exported, "{script}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_read_may_export_everything() {
+        let inventory = inventory(b". ./x; y=1; export z=1");
+        let told = |name| (inventory.exports(name), inventory.surely_exports(name));
+        assert_eq!([told("y"), told("z")], [(true, false), (true, true)]);
     }
 
     #[test]
