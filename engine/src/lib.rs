@@ -78,7 +78,7 @@ pub use crate::replay::{Again, Groups, LeftOut};
 pub use crate::request::{Act, FileAction, Oversight};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
-pub use crate::variables::guarded_variable;
+pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
 pub use crate::verdict::{
     Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,
 };

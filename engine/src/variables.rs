@@ -22,7 +22,7 @@ pub fn guarded_variable(name: &str) -> Option<&'static str> {
 
 /// Whether it is known what a variable of this name does: `guard-loader-env` decides about it, or its value is read as what programs run.
 #[must_use]
-pub(crate) fn is_listed(name: &str) -> bool {
+pub fn is_listed(name: &str) -> bool {
     palisade_grammar::runs_variable(name) || TABLE.as_ref().is_some_and(|table| table.row(name).is_some())
 }
 

@@ -36,7 +36,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use palisade_engine::{
     AbsolutePath, Act, AtExecve, Crowd, Decision, Engine, Facts, Origin, Receiver, Report, hides_options,
-    is_lock_bound, is_offline, may_connect, says_it_connects,
+    is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
 };
 use palisade_grammar::{Command, Inventory};
 
@@ -468,7 +468,9 @@ impl Guard {
             // Which program or library a name means, and the libraries of a toolchain are what they are.
             "PATH" => false,
             "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
-            _ => true,
+            // What nobody knows is asked about where it gets to a program with a right, and does not take a program's own helpers from it:
+            // `DATABASE_URL=… cargo clippy` is cargo's own start of its parts.
+            name => is_listed_variable(name),
         });
         if changes.is_empty() {
             return true;
