@@ -350,7 +350,8 @@ impl Guard {
         let acts = acts(&changes, &receiver);
         let mut facts = facts;
         let mut report = engine.decide_execution(&inventory, &facts, &acts, asked.approved);
-        if report.decision != Decision::Allow && step.connects && may_go_unconnected(&receiver) {
+        // Also one that needs no peer (`cargo check --offline --locked`): it runs without the right, and is judged without it.
+        if report.decision != Decision::Allow && may_go_unconnected(&receiver) {
             let alone = AtExecve { unconnected: true, ..seen.clone() };
             let unconnected = Facts { at_execve: Some(alone), ..facts.clone() };
             let again = engine.decide_execution(&inventory, &unconnected, &acts, asked.approved);
@@ -468,8 +469,8 @@ impl Guard {
             // Which program or library a name means, and the libraries of a toolchain are what they are.
             "PATH" => false,
             "LD_LIBRARY_PATH" => !self.is_fixed(&change.value),
-            // What nobody knows is asked about where it gets to a program with a right, and does not take a program's own helpers from it:
-            // `DATABASE_URL=… cargo clippy` is cargo's own start of its parts.
+            // An unknown variable is judged where a program with a right gets it. It does not make cargo's own start of its parts the
+            // agent's (`DATABASE_URL=… cargo clippy`).
             name => is_listed_variable(name),
         });
         if changes.is_empty() {
