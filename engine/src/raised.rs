@@ -389,8 +389,8 @@ impl Reader<'_> {
         raised.collect()
     }
 
-    /// What a program that connects gets of the variables that the script has exported before. At its `execve` it is asked about these
-    /// as well, when nobody may be there to answer.
+    /// What a program that connects gets of the variables that the script has exported before. The guard asks about them again when the
+    /// program starts. By then a person may not be there to answer, so they are asked about in the text.
     fn inherited(&self, command: &Command, exported: &[&Assignment], opaque: &[&Opaque]) -> Vec<Raised> {
         let runs = matches!(command.resolved, Resolved::Name | Resolved::Path);
         if exported.is_empty() || !runs || !self.facts.session.guarded {

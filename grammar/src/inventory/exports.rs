@@ -1,10 +1,10 @@
 //! Which variables of a shell get to the programs that it starts.
 //!
-//! A shell gives a variable to programs once it is exported: by `export`, by `declare -x`, or as each one is under `set -a`. What a text
-//! exports anywhere counts as exported everywhere in it, since functions and loops run in another order than they are written, and
-//! it stays exported in the shell's later scripts.
+//! `export` and `declare -x` export a variable, and `set -a` exports each one that is set. A variable that a text exports anywhere counts
+//! as exported everywhere in it: functions and loops run in another order than they are written. It stays exported in later scripts of
+//! the same shell.
 //!
-//! This file decides what is exported. What that means is left to whoever asks.
+//! Decided here: what is exported. Not decided here: whether an agent may export it, which the policies say.
 
 use crate::inventory::{Command, Inventory, Resolved, Shell};
 use crate::word::Word;

@@ -35,9 +35,10 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a canonical address may lie in a network of somebody's own: RFC 1918 and unique local ones, and those that overlay networks
-/// (`100.64.0.0/10`), resolvers that answer with stand-ins (`198.18.0.0/15`) and laboratories take. Never a loopback or link-local one, where
-/// the machine itself and the metadata services of clouds are.
+/// Whether a canonical address may be a host of the operator's own network.
+///
+/// These are the private addresses (RFC 1918), the unique local ones (RFC 4193), and [`OWN_V4`]. Loopback and link-local addresses are
+/// none: the machine itself and the metadata services of clouds are there.
 pub(super) fn may_be_own(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => four.is_private() || OWN_V4.iter().any(|range| is_within(address, range)),
@@ -64,7 +65,8 @@ fn is_in(address: IpAddr, range: IpAddr, bits: u32) -> bool {
     }
 }
 
-/// Special-purpose IPv4 addresses besides the private ones that networks use for their own hosts.
+/// Special-purpose IPv4 addresses (RFC 6890), besides the private ones, that networks give to their own hosts: overlay networks take
+/// `100.64.0.0/10`, some resolvers answer with `198.18.0.0/15`, and laboratories take the ranges for documentation.
 const OWN_V4: [(&str, u32); 5] =
     [("100.64.0.0", 10), ("192.0.2.0", 24), ("198.18.0.0", 15), ("198.51.100.0", 24), ("203.0.113.0", 24)];
 

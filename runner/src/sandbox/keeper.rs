@@ -144,8 +144,8 @@ fn lock() -> MutexGuard<'static, State> {
     state
 }
 
-/// For the thread. A mutex keeps no order: whoever takes it again at once keeps everybody else out, for as long as directories of some
-/// session are moved about faster than they are covered.
+/// For the thread that covers names. A mutex lets in whoever comes first, not whoever has waited longest. If the thread took it again at
+/// once, it would keep commands out while a session moves directories about.
 fn lock_last() -> MutexGuard<'static, State> {
     let begun = Instant::now();
     while AWAITED.load(Ordering::Relaxed) > 0 && begun.elapsed() < LATER {

@@ -332,7 +332,7 @@ pub(super) fn watched(process: &Arc<Process>, limits: Limits) -> impl Send + use
     Watched { process, limits, account, teller, busy, due: Instant::now(), calm: None, blind: 0 }
 }
 
-/// A command that is looked at by nobody until it ends.
+/// A command whose processor time no thread looks at before it ends.
 #[cfg(test)]
 pub(super) fn unwatched(process: &Arc<Process>, cpu: Duration) -> Watch {
     Watch { cpu: Bill::begin(Arc::downgrade(process)).map(|bill| (cpu, bill)), ..Watch::none() }
