@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use palisade_engine::{Engine, Severity};
+use palisade_redact::KnownValue;
 use palisade_runner::Pipeline;
-use palisade_runner::redact::KnownValue;
 use tokio::signal::unix::Signal;
 
 use crate::args::Context;

@@ -15,7 +15,7 @@ use crate::support::world::repository;
 #[test]
 fn what_would_break_a_promise_does_not_compile() {
     let cases = cases();
-    assert!(cases.len() >= 9, "{cases:?}");
+    assert!(cases.len() >= 11, "{cases:?}");
     let (libraries, directory) = (libraries(), tempfile::tempdir().expect("a directory"));
     for (case, expected) in &cases {
         let found = errors(case, &libraries, directory.path());

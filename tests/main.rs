@@ -61,6 +61,7 @@ mod terminals;
 mod transports;
 mod trial;
 mod waits;
+mod walls;
 mod watch;
 mod ways;
 mod wrong_input;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::audit::verify;
+use palisade_audit::verify;
 
 fuzz_target!(|file: &[u8]| {
     let report = match verify(file, None) {

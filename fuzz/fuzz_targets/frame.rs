@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use palisade_runner::View;
-use palisade_runner::output::{Capture, Stripper};
-use palisade_runner::redact::{Redactor, Stream};
+use palisade_redact::output::{Capture, Stripper};
+use palisade_redact::{Redactor, Stream};
 use palisade_runner::session::Nonce;
 use palisade_runner::session::hearing::{Forged, Hearing, Reader};
 

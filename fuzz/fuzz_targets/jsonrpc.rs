@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use palisade_engine::{Bundle, Source};
-use palisade_runner::audit::Sync;
+use palisade_audit::Sync;
 use palisade_runner::control::People;
 use palisade_runner::sandbox::plan::Level;
 use palisade_runner::{Pipeline, Settings};

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::audit::{Audit, BrokenKind, Digest, Reloaded, Settings, Start, Sync, Term, verify};
-use palisade_runner::redact::Redactor;
+use palisade_audit::{Audit, BrokenKind, Digest, Reloaded, Settings, Start, Sync, Term, verify};
+use palisade_redact::Redactor;
 use serde_json::Value;
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));

@@ -9,7 +9,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::redact::{KnownValue, Redactor};
+use palisade_redact::{KnownValue, Redactor};
 
 const KNOWN: &str = "fuzz-known-value-0";
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use palisade_runner::audit::Anchor;
+use palisade_audit::Anchor;
 use palisade_runner::{
     CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, Failure, JobNote, LeftOut, Omitted, Opened,
     Pending, PendingAct, ReadingAhead, Redacted, Refusal, RestoreNote, SessionNote, Standing, Status, Taken,

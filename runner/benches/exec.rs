@@ -7,7 +7,7 @@ mod support;
 use std::process::Command;
 
 use divan::Bencher;
-use palisade_runner::audit::Sync;
+use palisade_audit::Sync;
 
 use crate::support::{Bench, RawBash};
 

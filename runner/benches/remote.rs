@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use divan::counter::BytesCount;
+use palisade_audit::Sync;
 use palisade_engine::{AbsolutePath, Bundle, Source};
-use palisade_runner::audit::Sync;
 use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SshTarget, Target};
 use palisade_runner::{Call, Checked, Client, Outcome, Pipeline, Reading, Settings, Status};
 use tempfile::TempDir;

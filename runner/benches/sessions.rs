@@ -16,16 +16,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade_audit::{Audit, Digest, Start, Sync, Term};
 use palisade_engine::Verdict;
-use palisade_runner::audit::{Audit, Digest, Start, Sync, Term};
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
 use palisade_runner::pipeline::real_roots;
-use palisade_runner::sandbox::plan;
 use palisade_runner::session::progress::Progress;
 use palisade_runner::session::{Beginning, Session, SessionId, Terms};
 use palisade_runner::transport::local::{End, Place, SessionDirectory};
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
+use palisade_sandbox::plan;
 
 use crate::memory::{memory, reset_peak};
 use crate::support::{Bench, RawBash, settings};

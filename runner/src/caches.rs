@@ -23,13 +23,13 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use palisade_engine::AbsolutePath;
+use palisade_sandbox::plan::{Instead, PathRule, Rights, SandboxPlan, Shown};
+use palisade_sandbox::{can_stand_in, probe};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::removal;
-use crate::sandbox::plan::{Instead, PathRule, Rights, SandboxPlan, Shown};
-use crate::sandbox::{can_stand_in, probe};
 
 /// cargo's own directory for sessions without a view, and where its programs are installed for all.
 const OWN: &str = "cargo";
@@ -345,8 +345,9 @@ fn sweep(base: &Path) {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use palisade_sandbox::plan::{Cover, Level, Limits, Mask};
+
     use super::*;
-    use crate::sandbox::plan::{Cover, Level, Limits, Mask};
 
     fn at(path: &Path) -> AbsolutePath {
         AbsolutePath::new(path.to_str().unwrap()).unwrap()

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use palisade_engine::{AbsolutePath, Facts, Machine, Transport};
 use palisade_grammar::Shell;
+use palisade_sandbox::plan::{self, Promise, Scratches};
 
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
-use crate::sandbox::plan::{self, Promise, Scratches};
 use crate::transport::Target;
 use crate::transport::local::SessionDirectory;
 

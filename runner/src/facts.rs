@@ -23,14 +23,16 @@ use palisade_grammar::{
     Command, Cwd, Effect, EffectKind, Inventory, Place as RemotePlace, Resolved, Shell, Value, Word, place,
     shadows_python_module,
 };
+use palisade_sandbox::earlier::Earlier;
+use palisade_sandbox::plan::Promise;
+use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
-use crate::sandbox::earlier::Earlier;
-use crate::sandbox::plan::Promise;
-use crate::sandbox::{NPM_SETTINGS, is_own, public_content};
+use crate::git;
+use crate::sandbox::earlier;
 use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
@@ -147,7 +149,7 @@ impl Surroundings {
             elsewhere: Some(FarNames(view)),
             at_target: false,
             zone: self.zone.clone(),
-            earlier: Earlier::default(),
+            earlier: earlier::none(),
         }
     }
 
@@ -686,9 +688,10 @@ fn is_public(
         effect.kind == EffectKind::Read
             || path.name() == NPM_SETTINGS && matches!(effect.kind, EffectKind::Write | EffectKind::Delete)
     };
-    command.effects.get(effect).is_some_and(is_about_it)
-        && is_named_like_a_secret(path, engine)
-        && public_content(&steps.seen(Path::new(path.as_str())), may_read).1
+    command.effects.get(effect).is_some_and(is_about_it) && is_named_like_a_secret(path, engine) && {
+        let place = steps.seen(Path::new(path.as_str()));
+        public_content(&place, &|content| git::has_committed(&place, content, may_read)).1
+    }
 }
 
 /// Whether an effect is on an operand of which a command shows no more than the directory tells.
@@ -1006,7 +1009,7 @@ mod tests {
             elsewhere: None,
             at_target: false,
             zone: Zone::default(),
-            earlier: Earlier::default(),
+            earlier: earlier::none(),
         };
         assert!(surroundings.is_installed(&place("/usr/bin/env")));
         assert!(!surroundings.is_installed(&place("/usr/lib/x")), "not on the path");

@@ -18,46 +18,41 @@
 //!           ▼  redact/        what may leave
 //! ```
 
-pub mod audit;
 pub mod caches;
 pub mod checkpoint;
 mod clock;
 pub mod control;
-mod diagnostics;
 pub mod dry_run;
 pub mod environment;
-pub mod export;
 pub mod facts;
+mod git;
 pub mod guard;
 mod hint;
 pub mod job;
 mod limits;
 pub mod network;
 pub mod outpost;
-pub mod output;
 pub mod overlay;
 pub mod pipeline;
 mod record;
-pub mod redact;
 pub mod remembered;
 mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;
-pub mod shown;
 pub mod transport;
 
 pub use palisade_engine::Decision;
+pub use palisade_redact::Redacted;
+pub use palisade_redact::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 
 pub use crate::clock::{UnknownZone, Zone, shown_in};
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
-pub use crate::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 pub use crate::pipeline::{
     Applied, Attendance, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Outsider,
     Paths, Pending, PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules,
     SessionNote, Settings, Taken, Transcript, TranscriptEntry,
 };
-pub use crate::redact::Redacted;
 pub use crate::result::{
     Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
     Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,

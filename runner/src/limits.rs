@@ -3,8 +3,8 @@
 //! Redaction and the record cost time and room for each byte. A text beyond its limit is refused by whoever judges it, and told
 //! by its length and hash.
 
-use crate::audit::Digest;
-use crate::redact::{Redacted, Redactor};
+use palisade_audit::Digest;
+use palisade_redact::{Redacted, Redactor};
 
 /// Bytes of a command's text with its variables and its input, which the grammar reads no more of.
 pub const MAX_SCRIPT: usize = 64 << 10;

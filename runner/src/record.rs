@@ -1,23 +1,23 @@
 //! What of the flow goes on record, and in which fields. Builds entries; writes nothing.
 
-use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
-
-use crate::audit::{
+use palisade_audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
     Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Reason,
     Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream,
     Term, Transport as Reach, Unlearned, Who, Written, Yes,
 };
+use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
+use palisade_redact::{Redacted, Redactor};
+use palisade_sandbox::meter::Exceeded;
+use palisade_sandbox::plan::Level;
+use palisade_sandbox::{Enforced, probe};
+
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, CheckpointNote, Settings};
-use crate::redact::{Redacted, Redactor};
 use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Late, Status};
-use crate::sandbox::meter::Exceeded;
-use crate::sandbox::plan::Level;
-use crate::sandbox::{Enforced, probe};
 use crate::session::{Elsewhere, SessionId};
 use crate::transport::remote::End;
 

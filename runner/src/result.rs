@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use palisade_audit::Anchor;
 use palisade_engine::{Decision, Report};
+use palisade_redact::output::{Search, Shown};
+use palisade_redact::{Redacted, Redactor};
+use palisade_sandbox::meter::Exceeded;
 use serde::{Serialize, Serializer};
 
-use crate::audit::Anchor;
 use crate::limits::{self, MAX_SCRIPT};
-use crate::output::{Search, Shown};
-use crate::redact::{Redacted, Redactor};
-use crate::sandbox::meter::Exceeded;
 
 /// Characters of one text in an explanation; a script itself is shown whole.
 const MAX_TEXT: usize = 2_000;
@@ -401,7 +401,7 @@ impl DeniedProgram {
 
 impl DeniedProgram {
     /// An execution that nothing is said against yet.
-    pub(crate) fn of(execution: &crate::sandbox::Execution, redactor: &Redactor) -> Self {
+    pub(crate) fn of(execution: &palisade_sandbox::Execution, redactor: &Redactor) -> Self {
         let argv: Vec<String> = execution.argv.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         Self::new(&execution.named.to_string_lossy(), &argv, "", "", "", redactor)
     }

@@ -9,8 +9,8 @@ use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
+use palisade_audit::{History, Identity, MAX_LINE};
 use palisade_engine::{Again, Decision};
-use palisade_runner::audit::{self, History, Identity, MAX_LINE};
 use palisade_runner::dry_run::{self, Case};
 use palisade_runner::{Explained, Settings};
 use serde_json::Value;
@@ -111,7 +111,7 @@ fn each(
 ) -> Result<u64, Trouble> {
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    let mut reader = audit::Growing::open(path).map_err(unreadable)?;
+    let mut reader = palisade_audit::Growing::open(path).map_err(unreadable)?;
     let (mut text, mut records) = (Vec::new(), 0);
     for line in 1_u64.. {
         text.clear();
@@ -123,7 +123,7 @@ fn each(
             Some(record) => {
                 records += 1;
                 chain.note(&record);
-                if audit::kind(&record) == "decision" {
+                if palisade_audit::kind(&record) == "decision" {
                     found(place, Some(&record), chain);
                 }
             }
@@ -137,7 +137,7 @@ impl Chain {
     /// Takes notice of a record.
     fn note(&mut self, record: &Value) {
         self.history.note(record);
-        match audit::kind(record) {
+        match palisade_audit::kind(record) {
             "decision" => drop(self.asked.insert(text(record, "req"), (text(record, "session"), text(record, "cmd")))),
             // Whoever says where a yes came from also says which decision rests on it.
             "approval" if record.get("granted") == Some(&Value::Bool(true)) && record.get("from").is_none() => {
@@ -158,7 +158,7 @@ impl Chain {
     /// Why it cannot be judged again.
     pub(crate) fn judge(&self, settings: &Settings, record: &Value, approved: bool) -> Result<Answer, String> {
         let sealed = self.identity.as_ref().and_then(|identity| identity.open(record)).transpose()?;
-        let Some(asked) = sealed.and_then(|copy| copy.asked).map(Ok).or_else(|| audit::asked(record)) else {
+        let Some(asked) = sealed.and_then(|copy| copy.asked).map(Ok).or_else(|| palisade_audit::asked(record)) else {
             let command = command(record)?;
             let explained = by_text(settings, record, &command, approved);
             let policies = explained.policies().iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 
 use palisade_grammar::{Command, Cwd, Effect, EffectKind, Resolved, Value, Via};
-use palisade_runner::redact::Redactor;
+use palisade_redact::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Inventory;

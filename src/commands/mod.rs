@@ -1,7 +1,7 @@
 //! One file per verb.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use palisade_runner::redact::Redactor;
+use palisade_redact::Redactor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

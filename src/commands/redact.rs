@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use palisade_engine::{Findings, Source};
-use palisade_runner::redact::{Hit, KnownValue, Redactor, Rules, RulesError};
+use palisade_redact::{Hit, KnownValue, Redactor, Rules, RulesError};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Redact;

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{Approval, Channel, Lasts};
+use palisade_redact::output::{Bound, Live, Position, Rest};
 use palisade_runner::control::wire::Request;
-use palisade_runner::output::{Bound, Live, Position, Rest};
 use palisade_runner::{
     Call, Chunk, Client, DecisionNote, ExecResult, Explained, Outcome, Pending, Pipeline, Redacted, Refusal, Status,
     Stop, StreamName,

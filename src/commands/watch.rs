@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use palisade_runner::audit::From;
+use palisade_audit::From;
 
 use crate::args::{Context, RecordFilter, Watch};
 use crate::commands::audit::{filter, may_read};

@@ -1,10 +1,10 @@
 //! Why settings are refused, and what to do about it.
 
 use miette::Diagnostic;
+use palisade_audit::export::TlsError;
 use palisade_engine::{BundleError, CaseError, VocabularyError};
 use palisade_mcp::http::terms::TermsError;
 use palisade_runner::environment::EnvironmentError;
-use palisade_runner::export::TlsError;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]

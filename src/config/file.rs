@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use palisade_runner::{audit, export};
+use palisade_audit::{self as audit, export};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

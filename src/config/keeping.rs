@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use palisade_audit::{self as audit, export};
+use palisade_runner::checkpoint;
 use palisade_runner::control::{self, People};
 use palisade_runner::remembered::Remembered;
-use palisade_runner::{audit, checkpoint, export};
 
 use super::file::{AutomaticName, OtlpTable, SyncName, SyslogTable};
 use super::values::{beside, expand, home, own, place_of, size, state};

@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use palisade_audit::export;
 use palisade_engine::{AbsolutePath, Engine, Principal};
 use palisade_mcp::http::terms::{Proof, Terms};
+use palisade_redact::{KnownValue, Redactor};
 use palisade_runner::control::{self, People};
-use palisade_runner::export;
 use palisade_runner::facts::{self, Surroundings};
-use palisade_runner::redact::{KnownValue, Redactor};
 use palisade_runner::remembered::Remembered;
-use palisade_runner::sandbox::earlier::Earlier;
+use palisade_runner::sandbox::earlier;
 use palisade_runner::transport::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
@@ -313,7 +313,7 @@ impl<'a> Layers<'a> {
                 elsewhere: None,
                 at_target: false,
                 zone: self.zone()?,
-                earlier: Earlier::in_directory(&self.audit_directory()?),
+                earlier: earlier::in_directory(&self.audit_directory()?),
             },
             cwd,
             targets: self.targets(&home)?,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use palisade_engine::NamePattern;
-use palisade_runner::redact::{KnownValue, Redactor, Rules};
+use palisade_redact::{KnownValue, Redactor, Rules};
 use palisade_runner::transport::Target;
 
 use super::values::{home, own};

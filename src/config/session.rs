@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine};
+use palisade_redact::output::Bound;
 use palisade_runner::environment::{EnvironmentError, Places, child_environment};
-use palisade_runner::output::Bound;
 use palisade_runner::sandbox::plan::{Level, Limits};
 use palisade_runner::{Budget, facts};
 

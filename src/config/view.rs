@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 
 use miette::Diagnostic;
+use palisade_redact::Redactor;
 use palisade_runner::Settings;
 use palisade_runner::overlay::{self, Entered, OverlayError};
-use palisade_runner::redact::Redactor;
 use serde::Deserialize;
 
 use super::values::{beside, expand, home, os_user, state};

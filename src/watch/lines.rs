@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use palisade_runner::audit::{Filter, Followed, Follower, From, Selector};
+use palisade_audit::{Filter, Followed, Follower, From, Selector};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::commands::audit::plain;

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use palisade_runner::audit::{Followed, Follower, From, Notice, NoticeKind};
+use palisade_audit::{Followed, Follower, From, Notice, NoticeKind};
 
 use crate::report::Trouble;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use palisade_runner::audit::{Followed, Notice, Record, Requester, Seen};
+use palisade_audit::{Followed, Notice, Record, Requester, Seen};
 use serde::Serialize;
 
 use super::act::{Act, ActKind, Answer, Outcome, Reason, Verdict, time, what_was_refused};

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
-use palisade_runner::audit::{Followed, From};
+use palisade_audit::{Followed, From};
 use palisade_runner::control;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

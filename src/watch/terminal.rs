@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use palisade_runner::audit::{Followed, From};
+use palisade_audit::{Followed, From};
 use palisade_runner::control;
 use palisade_runner::control::wire::Request;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};

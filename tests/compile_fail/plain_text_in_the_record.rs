@@ -1,7 +1,7 @@
 //! No plain text gets into the record.
 //! error: E0308
 
-use palisade_runner::audit::Command;
+use palisade_audit::Command;
 
 fn record(script: String) -> Command {
     Command::shown(script)

@@ -2,7 +2,7 @@
 //! error: E0277, E0308
 
 use palisade_runner::Redacted;
-use palisade_runner::redact::RedactedBytes;
+use palisade_redact::RedactedBytes;
 
 fn claim(output: String, bytes: Vec<u8>) -> (Redacted, RedactedBytes) {
     (output.into(), bytes)

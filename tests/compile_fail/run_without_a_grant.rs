@@ -1,7 +1,7 @@
 //! Nothing runs without a grant.
 //! error: E0308
 
-use palisade_runner::redact::Redactor;
+use palisade_redact::Redactor;
 use palisade_runner::session::{Session, Terms};
 
 async fn run(session: &mut Session, redactor: &Redactor, terms: Terms) {

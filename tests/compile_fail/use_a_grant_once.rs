@@ -2,7 +2,7 @@
 //! error: none
 
 use palisade_engine::Grant;
-use palisade_runner::redact::Redactor;
+use palisade_redact::Redactor;
 use palisade_runner::session::{Session, Terms};
 use palisade_runner::{Failure, Redacted};
 

@@ -2,7 +2,7 @@
 //! error: E0382
 
 use palisade_engine::Grant;
-use palisade_runner::redact::Redactor;
+use palisade_redact::Redactor;
 use palisade_runner::session::{Session, Terms};
 
 async fn run(session: &mut Session, grant: Grant, redactor: &Redactor, once: Terms, again: Terms) {

@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
+use palisade_redact::shown::printable;
 use palisade_runner::Redacted;
 use palisade_runner::control::wire::{Effect, File, Reason, Request};
-use palisade_runner::shown::printable;
 use rmcp::model::{ElicitRequest, ElicitRequestParams};
 use serde_json::{Value, json};
 

@@ -28,9 +28,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palisade_audit::Sync;
 use palisade_engine::Bundle;
 use palisade_runner::Pipeline;
-use palisade_runner::audit::Sync;
 use serde_json::Value;
 use tokio::net::{TcpListener, UnixStream};
 

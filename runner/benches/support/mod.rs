@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
+use palisade_audit::Sync;
 use palisade_engine::Bundle;
-use palisade_runner::audit::Sync;
 use palisade_runner::{Call, Client, Outcome, Pipeline, Settings};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

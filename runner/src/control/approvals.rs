@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade_audit::{Digest, RequestId};
 use palisade_engine::{Approval, Lasts};
 
 use super::wire::State;
-use crate::audit::{Digest, RequestId};
 
 /// Requests of one principal that may wait at a time.
 pub(crate) const MAX_WAITING: usize = 20;

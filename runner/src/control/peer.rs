@@ -17,9 +17,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
+use palisade_sandbox::ProcessStat;
 
 use super::user_name;
-use crate::sandbox::ProcessStat;
 
 /// Steps from a process up to the first one that are followed. Nobody stands that deep who means well.
 const MAX_DEPTH: usize = 128;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use palisade_redact::Redacted;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -20,7 +21,6 @@ use super::peer::{Descent, Peer};
 use super::wire::{self, Answer, Ask, MAX_ASK};
 use super::{ControlError, SUFFIX, Settings};
 use crate::pipeline::Pipeline;
-use crate::redact::Redacted;
 
 /// What a socket is called that is not ready yet.
 const UNREADY: &str = ".new";

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use palisade_redact::Redacted;
+
 use super::wire::Target;
-use crate::redact::Redacted;
 
 /// Everything that is locked out.
 #[derive(Debug, Default)]

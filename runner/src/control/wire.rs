@@ -7,7 +7,7 @@ use palisade_engine::Lasts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::redact::LearnedFrom;
+use palisade_redact::LearnedFrom;
 
 /// The version of these messages: another one is refused, not guessed at.
 pub const VERSION: u32 = 1;

@@ -9,10 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use palisade_engine::{AbsolutePath, MAX_CONFIGURATION, Repository};
+use palisade_sandbox::earlier::Earlier;
 use rustix::fs::OFlags;
 
-use crate::sandbox::earlier::Earlier;
-use crate::sandbox::git_config::seen_by_sessions;
+use crate::git::seen_by_sessions;
 
 /// Bytes of a project's file that are read: lock files of large projects have some megabytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;

@@ -5,10 +5,12 @@
 
 use palisade_engine::{AbsolutePath, may_change_settings};
 use palisade_grammar::{Command, Effect, EffectKind};
+use palisade_sandbox::names::is_beyond;
+use palisade_sandbox::repositories::Around;
+
+use crate::git::{Change, may_be_kept, refuses};
 
 use super::{Occasion, Surroundings, is_held, repository};
-use crate::sandbox::git_config::{Around, Change, may_be_kept, refuses};
-use crate::sandbox::names::is_beyond;
 
 /// Whether an effect is a change of a repository's settings that the text is not judged by, and that the guard does not surely
 /// refuse. `directory` is where the command stands, if that can be looked at; `is_no_gain`: whether own code may run, so that sessions can

@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade_audit::RequestId;
 use palisade_engine::{Act, Approval, Authority, Decision, Engine, Facts, Report};
 use palisade_grammar::Inventory;
+use palisade_sandbox::{Execution, Look, Patience, Settled};
 
 use super::{Guard, Refused, not_forbidden};
-use crate::audit::RequestId;
-use crate::sandbox::{Execution, Look, Patience, Settled};
 
 /// Something about an execution that a person's yes would lift.
 #[derive(Debug)]

@@ -9,19 +9,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use palisade_audit::{Audit, RequestId};
 use palisade_engine::{Decision, Facts, Grant};
 use palisade_grammar::Shell;
+use palisade_sandbox::{Execution, Kept, ProcessStat};
 
 use super::asking::Clerk;
 use super::granted::{self, Granted};
 use super::images::{Own, Parent, Source};
 use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
-use crate::audit::{Audit, RequestId};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
 use crate::pipeline::{Policies, Settings};
-use crate::sandbox::{Execution, Kept, ProcessStat};
 use crate::session::progress::Progress;
 use crate::transport::local::SessionDirectory;
 

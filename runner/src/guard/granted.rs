@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
 use palisade_grammar::{Command, CommandId, Cwd, Inventory, Opaque, OpaqueReason, Resolved, Value, Word};
+use palisade_sandbox::Execution;
 
 use super::images::Parent;
 use crate::facts::program_path;
-use crate::sandbox::Execution;
 
 /// A program in the text of a script that may run.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ use std::sync::atomic::AtomicUsize;
 
 use palisade_engine::{AbsolutePath, Facts};
 use palisade_grammar::Inventory;
+use palisade_sandbox::{ProcessStat, leader};
 
 use super::granted::Match;
 use crate::environment::is_bookkeeping;
 use crate::facts::real_path;
-use crate::sandbox::{ProcessStat, leader};
 
 /// Processes that are remembered; those that have ended are forgotten first.
 const MAX_IMAGES: usize = 4096;

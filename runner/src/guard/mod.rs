@@ -39,6 +39,7 @@ use palisade_engine::{
     is_listed_variable, is_lock_bound, is_offline, may_connect, says_it_connects,
 };
 use palisade_grammar::{Command, Inventory};
+use palisade_sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, leader};
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
@@ -51,7 +52,6 @@ use self::pipes::Pipes;
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
 use crate::network::{Became, has_parts, whole};
-use crate::sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, leader};
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;

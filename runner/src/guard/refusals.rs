@@ -9,16 +9,16 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use palisade_audit::{Audit, RequestId};
 use palisade_grammar::Shell;
+use palisade_redact::Redactor;
+use palisade_sandbox::Kept;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_BEGUN;
-use crate::audit::{Audit, RequestId};
 use crate::facts::Occasion;
 use crate::record;
-use crate::redact::Redactor;
 use crate::result::DeniedProgram;
-use crate::sandbox::Kept;
 use crate::session::progress::{MAX_DENIED, Progress};
 
 /// A program that was refused, in its own words.

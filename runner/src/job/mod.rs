@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use palisade_audit::RequestId;
 use palisade_engine::AbsolutePath;
+use palisade_redact::Redacted;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
-use crate::audit::RequestId;
 use crate::facts::{Occasion, Surroundings};
-use crate::redact::Redacted;
 use crate::result::{Cause, DecisionNote, Finish};
 use crate::session::progress::Progress;
 use crate::session::{Nonce, Order, SessionError, SessionId, Typed};

@@ -29,19 +29,19 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use palisade_audit::{Audit, Entry};
 use palisade_engine::{Act, Connection, Decision, Facts, Grant, Report, canonical_host};
 use palisade_grammar::{Command, Span};
+use palisade_redact::{Redacted, Redactor};
+use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
 pub use self::programs::Programs;
 pub(crate) use self::programs::{Became, has_parts, whole};
 pub use self::proxy::Proxy;
-use crate::audit::{Audit, Entry};
 use crate::pipeline::Policies;
 use crate::record;
-use crate::redact::{Redacted, Redactor};
 use crate::result::DeniedProgram;
-use crate::sandbox::PROXY_PORT;
 use crate::session::progress::Progress;
 
 /// How long a name may take to be looked up.

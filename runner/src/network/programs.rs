@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sandbox::{PROXY_PORT, ProcessStat, processes_of};
+use palisade_sandbox::{PROXY_PORT, ProcessStat, processes_of};
 
 /// Processes that are remembered; those that have ended are forgotten first.
 const MAX_KNOWN: usize = 4096;

@@ -8,12 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use palisade_sandbox::{Ending, block_signals, leave_terminal};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::{TOKEN, stood};
-use crate::sandbox::{Ending, block_signals, leave_terminal};
 
 /// Bytes that are passed on at once.
 const PIECE: usize = 64 << 10;

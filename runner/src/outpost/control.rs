@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Grant};
+use palisade_sandbox::Enforced;
+use palisade_sandbox::meter::Exceeded;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::heard::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
 use super::place;
 use crate::guard::{Ledger, Script, occasion};
-use crate::sandbox::Enforced;
-use crate::sandbox::meter::Exceeded;
 use crate::session::progress::Progress;
 use crate::session::{Nonce, SessionError, Typed};
 use crate::transport::remote::{Base, Ending, Errands, Piece, Purpose, Wire};

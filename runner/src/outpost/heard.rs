@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use memchr::memmem;
+use palisade_sandbox::meter::Exceeded;
 
 use super::message::{Answer, Frames, MAX_ANSWER, NoMessage, Numbered, Order, encode};
 use crate::guard::Refusal;
-use crate::sandbox::meter::Exceeded;
 
 /// Bytes that a login may say of itself before the guard does.
 const MAX_GREETING: usize = 1 << 20;

@@ -8,14 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
+use palisade_sandbox::Process;
+use palisade_sandbox::meter::{Exceeded, Meter, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::there::{PATIENCE, lock};
 use super::{TOKEN, stood};
 use crate::guard::Desk;
-use crate::sandbox::meter::{Exceeded, Meter, Watch};
-use crate::sandbox::{self, Process};
 use crate::transport::local::waits::{CONTROLLING, waits_for};
 
 /// How often it is looked whether a limit was passed: nothing says so by itself.
@@ -63,7 +63,7 @@ impl Held {
     }
 
     /// Waits until the shell has ended; it is ended if whoever brought its streams is gone. Meanwhile it is told of limits that are passed.
-    pub(super) fn end(&self, comer: &UnixStream, exceeded: impl Fn(Exceeded)) -> io::Result<sandbox::Ending> {
+    pub(super) fn end(&self, comer: &UnixStream, exceeded: impl Fn(Exceeded)) -> io::Result<palisade_sandbox::Ending> {
         loop {
             if let Some(limit) = self.passes() {
                 *lock(&self.passed) = Some(limit);

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use palisade_engine::{AbsolutePath, Machine, Principal, Recipe, Transport};
+use palisade_sandbox::Enforced;
+use palisade_sandbox::meter::Exceeded;
+use palisade_sandbox::plan::{Level, Limits};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{Refusal, Script};
-use crate::sandbox::Enforced;
-use crate::sandbox::meter::Exceeded;
-use crate::sandbox::plan::{Level, Limits};
 
 /// Bytes of one message to the far end: the policies, the first one.
 pub const MAX_ORDER: usize = 256 << 20;

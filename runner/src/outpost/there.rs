@@ -12,6 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Engine, Transport};
+use palisade_sandbox::meter::Meter;
+use palisade_sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, SandboxPlan};
+use palisade_sandbox::still::Still;
+use palisade_sandbox::{Disks, SandboxError, probe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::held::{Held, brought};
@@ -22,11 +26,7 @@ use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::pipeline::{Policies, real_roots};
-use crate::sandbox::earlier::Earlier;
-use crate::sandbox::meter::Meter;
-use crate::sandbox::plan::{self, Hole, Level, PathRule, Promise, Rights, SandboxPlan};
-use crate::sandbox::still::Still;
-use crate::sandbox::{self, Disks, SandboxError, probe};
+use crate::sandbox::earlier;
 use crate::session::SessionError;
 use crate::transport::local::{SessionDirectory, standing};
 
@@ -198,7 +198,7 @@ impl Station {
             elsewhere: None,
             at_target: true,
             zone: zone(&init)?,
-            earlier: Earlier::default(),
+            earlier: earlier::none(),
         };
         // Nothing keeps masks on here while a session lives, so that a rule by name is held only where the settings accept that.
         let paths_held = init.level != Level::Compat && probe().mounts && engine.paths_held_without_masks(&init.accept);
@@ -263,7 +263,7 @@ impl Station {
     fn plan(&self) -> Result<SandboxPlan, Failure> {
         let facts = self.surroundings.facts(&self.occasion());
         let plan =
-            plan::with_own(&self.engine, &facts, &self.shared, self.init.level, self.init.limits, &Earlier::default());
+            plan::with_own(&self.engine, &facts, &self.shared, self.init.level, self.init.limits, &earlier::none());
         let mut plan = plan.map_err(|Hole { outer, inner }| Failure::of(SessionError::Hole { outer, inner }))?;
         if !plan.searched && probe().mounts && (self.paths_held || self.init.level == Level::Strict) {
             return Err(Failure::of(SessionError::TooManyNames));
@@ -396,7 +396,7 @@ impl Station {
         let desk =
             Desk::at_target(Post { policies, surroundings, occasion, environment: entries, own, errands, teller });
         let [stdin, stdout, stderr] = streams;
-        let launch = sandbox::Launch {
+        let launch = palisade_sandbox::Launch {
             program,
             argv: words.into_iter().map(Into::into).collect(),
             env: environment,
@@ -408,11 +408,11 @@ impl Station {
             controlling_terminal: at_terminal.then_some(0),
         };
         let disks = Disks::of(&plan, Path::new(self.directory.temp().as_str()));
-        let prepared =
-            sandbox::prepare(&plan, launch).and_then(|it| it.guarded_by(Box::new(Guard::new(Arc::clone(&desk)))));
+        let prepared = palisade_sandbox::prepare(&plan, launch)
+            .and_then(|it| it.guarded_by(Box::new(Guard::new(Arc::clone(&desk)))));
         let prepared = prepared.map_err(|error| Failure::sandbox(&error))?;
         let enforced = prepared.enforced().clone();
-        let process = Arc::new(sandbox::spawn(prepared).map_err(|error| Failure::sandbox(&error))?);
+        let process = Arc::new(palisade_sandbox::spawn(prepared).map_err(|error| Failure::sandbox(&error))?);
         // Nothing is asked of it yet. What else runs here may have moved what has to be hidden from it.
         match still.is_broken(&plan.granted(), |path| self.engine.vocabulary().may_have_name(path)) {
             Ok(false) => {}

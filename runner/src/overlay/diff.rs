@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
+use palisade_redact::{Redacted, Redactor};
 use rustix::fs::{FileType, Mode, OFlags};
 use serde::Serialize;
 
 use super::{Overlay, OverlayError};
 use crate::checkpoint::tree::{Found, Name, Reason, open_below};
-use crate::redact::{Redacted, Redactor};
 
 /// Bytes of a file beyond which its text is not compared.
 const MAX_TEXT: u64 = 1 << 20;

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use palisade_audit::{Anchor, Entry, RequestId, SealError, Yes};
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::jobs::lacks_checkpoint;
 use super::{Client, Failure, Pipeline, Reading};
-use crate::audit::{Anchor, Entry, RequestId, SealError, Yes};
 use crate::job::{Job, JobSignal};
 use crate::record;
 use crate::result::{DecisionNote, Explained, Reached};

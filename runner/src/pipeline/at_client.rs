@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade_audit::RequestId;
 use palisade_engine::{Approval, Channel, Lasts};
+use palisade_redact::Redacted;
 
 use super::{Attendance, Failure, Pipeline};
-use crate::audit::RequestId;
 use crate::control::wire::{Answer, Request};
-use crate::redact::Redacted;
 use crate::session::Stop;
 
 impl Pipeline {

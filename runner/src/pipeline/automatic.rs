@@ -5,11 +5,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use palisade_audit::{Effect, Ruling};
 use palisade_engine::Grant;
 
 use super::ground::Ground;
 use super::{Failure, Pipeline, Seat};
-use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Automatic;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::store::{About, Snapshot};

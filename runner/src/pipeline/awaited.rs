@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use palisade_redact::output::View;
+
 use super::{Failure, Pipeline};
-use crate::output::View;
 use crate::result::Outcome;
 use crate::session::Stop;
 

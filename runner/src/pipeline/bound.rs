@@ -12,10 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use palisade_audit::Digest;
 use palisade_engine::{
     AbsolutePath, Decision, Facts, Judged, MAKES_WHAT_IT_NAMES, Machine, Origin, Principal, Question, Report, Transport,
 };
 use palisade_grammar::{Command, EffectKind, Inventory, Resolved};
+use palisade_sandbox::plan::Rights;
 use rustix::fs::{Access, AtFlags};
 use sha2::{Digest as _, Sha256};
 
@@ -23,10 +25,8 @@ use super::asked::Intent;
 use super::canonical::Parts;
 use super::openings::Openings;
 use super::{Call, Pending, PendingAct};
-use crate::audit::Digest;
 use crate::checkpoint::plan::Plan;
 use crate::guard::{Asking, Open};
-use crate::sandbox::plan::Rights;
 use crate::session::{Elsewhere, Order, TerminalSize};
 use crate::transport::remote::End;
 

@@ -4,7 +4,7 @@
 //! bytes only if they are the same parts. It has a version, [`FORM`]: change that with the encoding. How a type is shown for debugging
 //! has no place in it, since that may change with any library.
 
-use crate::audit::Digest;
+use palisade_audit::Digest;
 
 /// The version of the encoding, the first part of all.
 const FORM: &str = "palisade-yes-1";

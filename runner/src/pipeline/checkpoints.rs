@@ -6,14 +6,15 @@
 
 use std::sync::PoisonError;
 
+use palisade_audit::{Anchor, RequestId, Yes};
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, FileAction, Report};
+use palisade_redact::Redacted;
 use serde::Serialize;
 
 use super::ground::Ground;
 use super::listed::in_parts;
 use super::overseer::Way;
 use super::{Client, Failure, Pipeline, WithClient, bound};
-use crate::audit::{Anchor, RequestId, Yes};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::store::{About, Snapshot};
@@ -21,7 +22,6 @@ use crate::checkpoint::tree::Name;
 use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
 use crate::session::deadline::Deadline;
 
@@ -390,7 +390,7 @@ impl Pipeline {
         &self.settings.surroundings.principal.user
     }
 
-    async fn not_taken(&self, explained: Explained, entry: crate::audit::Entry) -> Result<Box<Refusal>, Failure> {
+    async fn not_taken(&self, explained: Explained, entry: palisade_audit::Entry) -> Result<Box<Refusal>, Failure> {
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let decision = explained.note(self.redact("checkpoint"));
         Ok(Box::new(Refusal { explained, decision, anchor }))
@@ -435,7 +435,7 @@ fn files(workspace: &AbsolutePath, plan: &Plan) -> Result<Vec<(FileAction, Absol
 }
 
 /// What was asked, without the thousands of files that nothing stands against.
-fn short(report: &Report, redactor: &crate::redact::Redactor) -> Explained {
+fn short(report: &Report, redactor: &palisade_redact::Redactor) -> Explained {
     let mut report = report.clone();
     let mut first = true;
     report.requests.retain(|request| std::mem::take(&mut first) || request.decision != Decision::Allow);

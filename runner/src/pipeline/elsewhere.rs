@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use palisade_audit::RequestId;
 use palisade_engine::{AbsolutePath, Act, Approval, Decision, Facts, Machine, Scratch, SessionShell};
+use palisade_redact::Redacted;
+use palisade_sandbox::plan::Promise;
 
 use super::overseer::Visit;
 use super::sessions::POLICY_RELOAD;
 use super::texts::SHORT;
 use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, WithClient};
-use crate::audit::RequestId;
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
@@ -21,9 +23,7 @@ use crate::job::Job;
 use crate::limits::MAX_PATH;
 use crate::outpost;
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{Cause, Explained, Unanswered};
-use crate::sandbox::plan::Promise;
 use crate::session::deadline::Deadline;
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};

@@ -9,18 +9,18 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use palisade_audit::{RequestId, Yes};
 use palisade_engine::{AbsolutePath, Decision, Report};
+use palisade_redact::Redacted;
 
 use super::Pipeline;
 use super::bound::{self, BoundFile};
 use super::overseer::{About, Lifts, principal};
-use crate::audit::{RequestId, Yes};
 use crate::control::approvals::{Asked, Entry, MAX_WAITING, No};
 use crate::control::wire::{Running, State};
 use crate::guard::{self, Answered, Asking, root_of};
 use crate::limits::{MAX_REASON, MAX_SCRIPT};
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{DeniedProgram, Explained};
 use crate::session::frame::quoted;
 
@@ -217,7 +217,7 @@ fn merged(asking: &Asking<'_>, words: &str) -> Report {
 }
 
 /// The file and its arguments, as one would write them in a shell. The name that a program is told it has may be any.
-fn words(execution: &crate::sandbox::Execution) -> String {
+fn words(execution: &palisade_sandbox::Execution) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(byte);
     let word = |bytes: &[u8]| match !bytes.is_empty() && bytes.iter().all(plain) {
         true => String::from_utf8_lossy(bytes).into_owned(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use palisade_engine::{AbsolutePath, Facts};
+use palisade_redact::Redacted;
 
 use super::{CheckpointNote, Client, Failure, Pipeline, Seat};
 use crate::checkpoint::ledger::Ledger;
@@ -14,7 +15,6 @@ use crate::checkpoint::restore::Prospect;
 use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
-use crate::redact::Redacted;
 use crate::session::{Elsewhere, SessionError};
 use crate::transport::Target;
 use crate::transport::remote::Base;

@@ -10,19 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use palisade_audit::{Anchor, RequestId, Yes};
 use palisade_engine::{AbsolutePath, Act, Decision, Facts, FileAction, Verdict};
+use palisade_redact::Redacted;
+use palisade_redact::output::{Cursor, View};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
 use super::{Client, Failure, Pipeline, WithClient};
-use crate::audit::{Anchor, RequestId, Yes};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
-use crate::output::{Cursor, View};
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
 use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
 

@@ -5,13 +5,13 @@
 //! held back, so it takes the right to let in again what was stopped, and is on record before it counts.
 
 use palisade_engine::{Approval, Oversight};
+use palisade_redact::{LearnedValue, Redacted};
 
 use super::Pipeline;
 use super::automatic::NO_SESSION;
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Learned, Which};
 use crate::record;
-use crate::redact::{LearnedValue, Redacted};
 
 /// Values that one answer lists, those that were learned last.
 const MAX_LISTED: usize = 10_000;

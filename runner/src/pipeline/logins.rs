@@ -1,7 +1,8 @@
 //! Who was not let in, on record. Decided elsewhere: by whoever takes in requests from outside.
 
+use palisade_audit::{Term, TurnedAway};
+
 use super::{Failure, Pipeline};
-use crate::audit::{Term, TurnedAway};
 
 /// Most names of one certificate that are told.
 const MAX_NAMES: usize = 8;

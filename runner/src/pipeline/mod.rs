@@ -41,12 +41,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
+use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
+use palisade_redact::output::View;
+use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
+use palisade_sandbox::Enforced;
+use palisade_sandbox::plan::{self, Level, Limits, Rights};
 use serde::Serialize;
 use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc, watch};
 
 use self::openings::Openings;
-use crate::audit::{self, Anchor, Audit, AuditError, RequestId, SealError};
 use crate::caches::Caches;
 use crate::control::People;
 use crate::control::approvals::Approvals;
@@ -54,12 +58,8 @@ use crate::control::stops::Stops;
 use crate::facts::{Occasion, Surroundings, real_directory, real_path};
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
-use crate::output::View;
 use crate::record;
-use crate::redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
-use crate::sandbox::Enforced;
-use crate::sandbox::plan::{self, Level, Limits, Rights};
 use crate::session::deadline::{Deadline, NEVER};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, Elsewhere, Follower, SessionError, SessionId, Stop, TerminalSize};
@@ -130,7 +130,7 @@ pub struct Settings {
     /// The verb that Palisade was started with, for the record.
     pub verb: &'static str,
     /// Where the record goes.
-    pub audit: audit::Settings,
+    pub audit: palisade_audit::Settings,
     /// The caches of the agent's tools; none: they have none that they can write.
     pub caches: Option<Caches>,
     /// The view of the workspace that this process lives in, with all that it starts; none: it lives outside of any.
@@ -234,7 +234,7 @@ pub struct Pending {
     /// Scripts that its session had run.
     scripts: u64,
     /// What its shell begins with, or its session's shell is.
-    state: Option<audit::Digest>,
+    state: Option<palisade_audit::Digest>,
     /// What a yes opens to it beyond the kernel's rules: what is shown, what the yes binds and what it runs with.
     opens: Openings,
     req: RequestId,
@@ -362,7 +362,7 @@ impl Pipeline {
         let settings = Settings { redactor: settings.redactor.session(), ..settings };
         // Made while the machine may still be looked at, which takes processes and little of a processor.
         let start = record::start(&settings);
-        crate::sandbox::probe().meets(settings.level)?;
+        palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
         let sessions = Sessions::new(settings.max_sessions);
         let jobs = Jobs::new(MAX_ALL_JOBS, MAX_JOBS);
@@ -830,7 +830,7 @@ impl Pipeline {
     /// What a yes to this opens beyond what the kernel holds sessions to.
     fn opens(&self, question: &Question) -> Result<Openings, Failure> {
         // The guard tells the command that it has made what was made for it.
-        let can_make = question.facts().session.guarded && crate::sandbox::probe().mounts;
+        let can_make = question.facts().session.guarded && palisade_sandbox::probe().mounts;
         let mut opened = Openings::of(question, can_make);
         if opened.is_empty() {
             return Ok(opened);
@@ -843,7 +843,7 @@ impl Pipeline {
             // A new file there is made in the session's own place, which takes no wider rules.
             let is_there = |above: &&Path| above.symlink_metadata().is_ok();
             let around = if new.is_some() { path.ancestors().find(is_there).unwrap_or(path) } else { path };
-            if crate::sandbox::is_own_place(around) {
+            if palisade_sandbox::is_own_place(around) {
                 return false;
             }
             let needed = if new.is_some() { Rights::WRITE } else { rights };
@@ -1023,7 +1023,7 @@ struct Seat {
 
 impl Seat {
     /// What tells the shell from one in which something else has run.
-    fn state(&mut self) -> Option<audit::Digest> {
+    fn state(&mut self) -> Option<palisade_audit::Digest> {
         match self.lease.as_mut().and_then(Lease::session) {
             Some(session) => session.beginning().digest(),
             None => self.beginning.digest(),
@@ -1126,7 +1126,7 @@ pub enum OpenError {
     /// The kernel lacks what the level asks for.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Sandbox(#[from] crate::sandbox::SandboxError),
+    Sandbox(#[from] palisade_sandbox::SandboxError),
 }
 
 /// The roots that path groups and policies name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it

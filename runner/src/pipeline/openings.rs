@@ -9,8 +9,8 @@ use std::path::Path;
 use palisade_engine::{AbsolutePath, Decision, Facts, Question, Transport};
 use palisade_grammar::{Command, EffectKind};
 
-use crate::sandbox::NewPlace;
-use crate::sandbox::plan::Rights;
+use palisade_sandbox::NewPlace;
+use palisade_sandbox::plan::Rights;
 
 /// What a yes opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,15 +6,16 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use palisade_audit::RequestId;
 use palisade_engine::{
     AbsolutePath, Act, Approval, Authority, Channel, Decision, Facts, FileAction, Lasts, Oversight, Question, Report,
     Transport, Verdict,
 };
+use palisade_redact::Redacted;
 
 use super::asked::Intent;
 use super::bound::{self, BoundFile};
 use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
-use crate::audit::RequestId;
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
@@ -23,7 +24,6 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
 use crate::session::{Elsewhere, Stop};
 use crate::transport::remote::End;
@@ -49,7 +49,7 @@ pub(super) struct About {
 pub(super) struct Way<'a> {
     pub(super) id: RequestId,
     /// What the yes binds.
-    pub(super) binds: crate::audit::Digest,
+    pub(super) binds: palisade_audit::Digest,
     pub(super) session: &'a str,
     pub(super) facts: &'a Facts,
     pub(super) act: &'a Act,
@@ -73,14 +73,14 @@ pub(super) enum Lifts {
     Script {
         question: Box<Question>,
         /// The call, as a standing yes has it.
-        standing: crate::audit::Digest,
+        standing: palisade_audit::Digest,
     },
     Acts {
         facts: Box<Facts>,
         acts: Vec<(Act, Report)>,
         typed: Option<Box<Question>>,
         /// A session at a target, as a standing yes has it.
-        visit: Option<crate::audit::Digest>,
+        visit: Option<palisade_audit::Digest>,
     },
     Restore {
         facts: Box<Facts>,
@@ -281,7 +281,7 @@ impl Pipeline {
     fn wait_for(
         &self,
         id: RequestId,
-        (binds, anywhere): (crate::audit::Digest, Option<Anywhere>),
+        (binds, anywhere): (palisade_audit::Digest, Option<Anywhere>),
         principal: String,
         quorum: usize,
         about: impl FnOnce() -> About,
@@ -432,7 +432,7 @@ impl Pipeline {
     /// The principal and the time: what a question is about that no session raises.
     pub(super) fn facts_of_nothing(&self) -> Facts {
         let settings = &self.settings;
-        let promise = crate::sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
+        let promise = palisade_sandbox::plan::local(&settings.engine.now(), &settings.accept, settings.level);
         let occasion = crate::facts::Occasion::local("", settings.cwd.clone(), None, promise);
         settings.surroundings.facts(&occasion)
     }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Engine, Facts};
+use palisade_sandbox::plan::{self, Hole, Rights, SandboxPlan};
 
 use super::{Settings, real_roots};
-use crate::sandbox::plan::{self, Hole, Rights, SandboxPlan};
 
 /// How long the rules of one session are those of the next.
 const FRESH: Duration = Duration::from_secs(5);

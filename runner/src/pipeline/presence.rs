@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use palisade_audit::RequestId;
 use palisade_engine::{Approval, Channel, Lasts};
 use tokio::sync::mpsc;
 
 use super::Pipeline;
 use super::overseer::About;
-use crate::audit::RequestId;
 use crate::control::peer::Peer;
 
 /// How long somebody is taken to be there who has looked through the control socket.

@@ -1,15 +1,15 @@
 //! Checkpoints and records that go: who may give them up, and that it is on record before any is gone.
 
+use palisade_audit::{Effect, Ruling};
 use palisade_engine::{Approval, Channel, Lasts, Oversight};
+use palisade_redact::Redacted;
 
 use super::ground::Ground;
 use super::{CheckpointNote, Failure, Pipeline};
-use crate::audit::{Effect, Ruling};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::store::Lock;
 use crate::control::user_name;
 use crate::record;
-use crate::redact::Redacted;
 
 /// What became of checkpoints that were to be given up.
 #[derive(Debug)]

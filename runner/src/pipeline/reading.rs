@@ -3,12 +3,12 @@
 //! Decides nothing but this: there is only the principal's own, whatever the name; and where a person has stopped the agent there is
 //! nothing. Another principal's are in another pipeline.
 
+use palisade_redact::Redacted;
+use palisade_redact::output::{Cursor, View};
 use serde::Serialize;
 
 use super::story::Transcript;
 use super::{Client, Failure, Pipeline, Reading};
-use crate::output::{Cursor, View};
-use crate::redact::Redacted;
 use crate::result::{ExecResult, Explained};
 use crate::session::SessionError;
 

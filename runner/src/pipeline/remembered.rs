@@ -6,18 +6,18 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use palisade_audit::RequestId;
 use palisade_engine::{
     Act, Approval, Channel, Given, Lasts, Oversight, Question, Standing, StandingYes, Transport, Unfit,
 };
+use palisade_redact::Redacted;
 
 use super::bound::{self, BoundFile};
 use super::overseer::{About, Lifts, Visit};
 use super::{Failure, Pending, Pipeline};
-use crate::audit::RequestId;
 use crate::control::peer::Peer;
 use crate::control::wire::{Answer, Kept};
 use crate::record;
-use crate::redact::Redacted;
 use crate::remembered::{Remembered, RememberedError};
 
 /// Yeses that hold in a session and are kept in memory.

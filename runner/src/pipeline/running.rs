@@ -11,6 +11,12 @@ use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Facts, Grant};
+use palisade_redact::Redacted;
+use palisade_redact::output::View;
+use palisade_sandbox::names::{self, Beyond, Names};
+use palisade_sandbox::plan::{self, Level, PathRule, Rights};
+use palisade_sandbox::still::Still;
+use palisade_sandbox::{Network, NewPlaces, probe};
 use tokio::sync::{mpsc, watch};
 
 use super::automatic::NO_SESSION;
@@ -23,14 +29,8 @@ use crate::guard::Desk;
 use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Gate};
-use crate::output::View;
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::{ExecResult, Finish, Late, Outcome, Status};
-use crate::sandbox::names::{self, Beyond, Names};
-use crate::sandbox::plan::{self, Level, PathRule, Rights};
-use crate::sandbox::still::Still;
-use crate::sandbox::{Network, NewPlaces, probe};
 use crate::session::progress::Progress;
 use crate::session::{Beginning, Due, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
 use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};

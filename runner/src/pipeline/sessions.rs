@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use palisade_audit::RequestId;
 use palisade_engine::AbsolutePath;
+use palisade_sandbox::names::Beyond;
 
 use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
-use crate::audit::RequestId;
 use crate::facts::real_directory;
 use crate::record;
-use crate::sandbox::names::Beyond;
 use crate::session::registry::{Lease, Note, Place};
 use crate::session::{Beginning, Remains, Session, SessionError, SessionId};
 
@@ -200,7 +200,7 @@ impl Pipeline {
             busy: note.busy,
             job: note.job.as_deref().map(|job| self.redact(job)),
             suspended: note.suspended,
-            ended: note.ended.map(|lost| crate::redact::Redacted::from_static(lost.as_str())),
+            ended: note.ended.map(|lost| palisade_redact::Redacted::from_static(lost.as_str())),
         };
         self.sessions.notes().iter().map(note).collect()
     }

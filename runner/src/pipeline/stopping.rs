@@ -5,6 +5,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use palisade_engine::{Approval, Oversight};
+use palisade_redact::Redacted;
 
 use super::{Failure, Pipeline};
 use crate::control::peer::Peer;
@@ -12,7 +13,6 @@ use crate::control::stops::{Stopped, Stops};
 use crate::control::wire::{self, Answer, Lifted, Target};
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::redact::Redacted;
 use crate::result::Cause;
 
 /// What is meant by a name.

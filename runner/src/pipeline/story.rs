@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use palisade_audit::RequestId;
+use palisade_redact::Redacted;
 use serde::Serialize;
 
-use crate::audit::RequestId;
-use crate::redact::Redacted;
 use crate::result::{ExecResult, Explained};
 
 /// Decisions that are kept, and bytes of all of them.
@@ -166,8 +166,9 @@ fn weight(explained: &Explained) -> usize {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use palisade_redact::Redactor;
+
     use super::*;
-    use crate::redact::Redactor;
 
     fn explained(bytes: usize) -> Explained {
         let redactor = Redactor::builtin().unwrap();

@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
+use palisade_audit::{Discarded, Id};
+use palisade_redact::Redacted;
 use serde::Serialize;
 
 use super::checkpoints::{Checked, Person, RestoreNote, Terms};
 use super::ground::Ground;
 use super::listed::in_parts;
 use super::{Client, Failure, Pipeline};
-use crate::audit::{Discarded, Id};
 use crate::checkpoint::store::About;
 use crate::control::user_name;
 use crate::overlay::Held;
-use crate::redact::Redacted;
 
 /// What applying a view did, or would do.
 #[derive(Clone, Debug, Serialize)]

@@ -1,10 +1,10 @@
 //! Where a session is that is not on this machine, and what is known of that.
 
 use palisade_engine::{AbsolutePath, Machine, Transport};
+use palisade_redact::Redacted;
+use palisade_sandbox::plan::Promise;
 
 use crate::outpost::Outpost;
-use crate::redact::Redacted;
-use crate::sandbox::plan::Promise;
 use crate::transport::remote::{self, Language};
 
 /// Where a session is that is not on this machine.

@@ -16,6 +16,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use palisade_engine::{AbsolutePath, Grant};
+use palisade_redact::{Redacted, RedactedBytes, Redactor};
+use palisade_sandbox::plan::SandboxPlan;
+use palisade_sandbox::{Enforced, Names, SandboxError};
 use tokio::sync::{mpsc, watch};
 
 pub use self::deadline::Due;
@@ -23,9 +26,6 @@ pub use self::elsewhere::Elsewhere;
 pub use self::progress::Follower;
 use crate::guard::Desk;
 use crate::network::Gate;
-use crate::redact::{Redacted, RedactedBytes, Redactor};
-use crate::sandbox::plan::SandboxPlan;
-use crate::sandbox::{Enforced, Names, SandboxError};
 use crate::session::progress::Progress;
 use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
 use crate::transport::remote::{Base, Language, RemoteShell};
@@ -412,7 +412,7 @@ pub struct Beginning {
 
 impl Beginning {
     /// What tells it from another.
-    pub(crate) fn digest(&self) -> Option<crate::audit::Digest> {
+    pub(crate) fn digest(&self) -> Option<palisade_audit::Digest> {
         self.state.as_ref().map(State::digest)
     }
 }

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use palisade_audit::RequestId;
+use palisade_redact::output::{Capture, Grep};
+use palisade_redact::{Redacted, RedactedBytes};
 use tokio::sync::watch;
 
-use crate::audit::RequestId;
 use crate::checkpoint::pace::Pace;
-use crate::output::{Capture, Grep};
-use crate::redact::{Redacted, RedactedBytes};
 use crate::result::DeniedProgram;
 use crate::session::StreamName;
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 
-use crate::sandbox::ProcessStat;
+use palisade_sandbox::ProcessStat;
 
 /// A server, by what no other has: the machine's start, the processes that it is among, its number, and when it began.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ pub use self::target::{
     ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target, TargetNote,
 };
 pub use self::target_error::TargetError;
-use crate::redact::Redactor;
 use crate::session::{SessionError, Terms};
+use palisade_redact::Redactor;
 
 /// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.
 const TERMINAL_KIND: &str = "xterm-256color";

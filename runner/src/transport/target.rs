@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use palisade_engine::{AbsolutePath, Transport};
+use palisade_redact::{KnownValue, Redacted};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::target_error::TargetError;
-use crate::redact::{KnownValue, Redacted};
 
 /// A place that the settings name: the only ones that an agent can name.
 #[derive(Clone, Debug)]

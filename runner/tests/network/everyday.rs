@@ -151,7 +151,7 @@ const ORDINARY: u32 = 54321;
 /// The proxy knows their programs too: the first process of their sessions keeps more from them than from root.
 #[test]
 fn the_same_holds_for_an_ordinary_user() {
-    if !crate::can() || !palisade_runner::sandbox::probe().root {
+    if !crate::can() || !palisade_sandbox::probe().root {
         return;
     }
     // By descriptor, so that the user needs no way to the file.

@@ -21,7 +21,7 @@ mod server;
 use std::net::IpAddr;
 
 use palisade_runner::ExecResult;
-use palisade_runner::sandbox::{Namespaces, probe};
+use palisade_sandbox::{Namespaces, probe};
 
 use crate::place::Place;
 use crate::server::Server;

@@ -137,7 +137,7 @@ async fn policy_demands_one_where_its_permit_decides() {
     let taken = checkpoint(&shell.run("rm a").await).expect("a checkpoint");
     let entry = &kind(&place, "checkpoint")[0];
     assert_eq!((&entry["checkpoint"], &entry["determining"]), (&json!(taken), &json!(["removes"])), "{entry}");
-    if palisade_runner::sandbox::probe().guards().is_err() {
+    if palisade_sandbox::probe().guards().is_err() {
         return;
     }
     std::fs::write(file(&place, "name"), "rm").expect("written");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use palisade_runner::sandbox::plan::Limits;
 use palisade_runner::{Call, ExecResult, Status};
+use palisade_sandbox::plan::Limits;
 
 use crate::place::{POLICY, Place, gone};
 
@@ -75,7 +75,7 @@ async fn short_commands_do_not_put_off_the_end_of_what_an_earlier_one_has_left()
 async fn a_bomb_cannot_grow_for_long() {
     let place = place(Limits { processes: Some(80), ..Limits::default() });
     let session = place.open().await;
-    let offer = palisade_runner::sandbox::probe();
+    let offer = palisade_sandbox::probe();
     let own = session.says("cat /proc/sys/kernel/pid_max").await;
     let machine = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("the machine's own");
     let mut version = offer.kernel.split('.').map_while(|part| part.parse::<u32>().ok());
@@ -171,7 +171,7 @@ async fn a_full_place_ends_the_command_with_a_hint() {
     let result = session.run("/usr/bin/python3 -c '[open(\"/dev/null\") for _ in range(300)]; x=[open(\"/dev/null\") for _ in range(100)]'").await;
     assert!(result.hints.iter().any(|hint| hint.as_str().contains("open-files")), "{result:?}");
     session.is_well("a file that is too large").await;
-    if palisade_runner::sandbox::probe().mounts {
+    if palisade_sandbox::probe().mounts {
         let fill =
             "for i in $(seq 40); do head -c 4M /dev/zero > /dev/shm/$i || break; done; ls /dev/shm | wc -l >&2; false";
         let result = session.within(Duration::from_secs(30), fill).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use palisade_runner::sandbox::plan::Level;
-use palisade_runner::{Call, Outcome, sandbox};
+use palisade_runner::{Call, Outcome};
+use palisade_sandbox as sandbox;
+use palisade_sandbox::plan::Level;
 
 use crate::place::{POLICY, Place};
 

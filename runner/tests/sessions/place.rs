@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use palisade_audit::Sync;
 use palisade_engine::{AbsolutePath, Approval, Bundle, Channel, Engine, Lasts, Source, Vocabulary};
-use palisade_runner::audit::Sync;
 use palisade_runner::{Call, Client, ExecResult, Outcome, Pipeline, Settings, Status, facts};
 use tempfile::TempDir;
 

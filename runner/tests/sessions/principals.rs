@@ -1,6 +1,6 @@
 //! Two principals under one user: what a session of one has is nothing to the other's, in both directions.
 
-use palisade_runner::sandbox::probe;
+use palisade_sandbox::probe;
 
 use crate::place::{POLICY, Place, Shell};
 

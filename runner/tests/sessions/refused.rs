@@ -41,7 +41,7 @@ const LATE: &str = "#!/bin/bash\nwhile ! [[ -e go ]]; do sleep 0.05; done\nuname
 async fn one_behind_its_commands_end_is_on_record_under_it_and_no_other() {
     for (meanwhile, quiet) in [("true", true), ("touch go; while ! [[ -e gone ]]; do sleep 0.05; done", false)] {
         let place = place(&[("late", LATE)]);
-        if palisade_runner::sandbox::probe().guards().is_err() {
+        if palisade_sandbox::probe().guards().is_err() {
             return;
         }
         let shell = place.open().await;
@@ -67,7 +67,7 @@ async fn one_behind_its_commands_end_is_on_record_under_it_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_are_told_are_counted() {
     let place = place(&[("many", "#!/bin/bash\nfor i in $(seq 25); do uname \"$i\"; done\nuname 1\n")]);
-    if palisade_runner::sandbox::probe().guards().is_err() {
+    if palisade_sandbox::probe().guards().is_err() {
         return;
     }
     let result = place.alone("./many 2>/dev/null").await;

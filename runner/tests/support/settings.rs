@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use palisade_audit::Sync;
 use palisade_engine::{Bundle, Engine, Principal, Vocabulary};
-use palisade_runner::audit::{self, Sync};
+use palisade_redact::Redactor;
 use palisade_runner::checkpoint;
 use palisade_runner::environment::{Places, child_environment};
 use palisade_runner::facts::{self, Surroundings};
-use palisade_runner::redact::Redactor;
+use palisade_runner::sandbox::earlier;
 use palisade_runner::sandbox::plan::{Level, Limits};
 use palisade_runner::{Budget, Policies, Settings};
 
@@ -40,7 +41,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
             elsewhere: None,
             at_target: false,
             zone: palisade_runner::Zone::default(),
-            earlier: palisade_runner::sandbox::earlier::Earlier::default(),
+            earlier: earlier::none(),
         },
         cwd: workspace,
         targets: std::collections::BTreeMap::new(),
@@ -57,7 +58,7 @@ pub(crate) fn settings(root: &Path, who: &'static str, bundle: Bundle, sync: Syn
         remembered: None,
         people: palisade_runner::control::People::default(),
         verb: who,
-        audit: audit::Settings::new(root.join("audit"), sync),
+        audit: palisade_audit::Settings::new(root.join("audit"), sync),
         caches: None,
         view: None,
         checkpoints: checkpoint::Settings::new(root.join("checkpoints")),

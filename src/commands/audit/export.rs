@@ -7,8 +7,8 @@ use std::io::{self, BufRead as _, BufWriter, ErrorKind, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use palisade_runner::audit::{Growing, Line, MAX_LINE, Selector};
-use palisade_runner::export::{self, Body, Recording};
+use palisade_audit::export::{self, Body, Recording};
+use palisade_audit::{Growing, Line, MAX_LINE, Selector};
 use serde_json::Value;
 
 use super::{Met, show};

@@ -1,7 +1,5 @@
 //! `audit key`: what others need to tell this machine's record from another's.
 
-use palisade_runner::audit;
-
 use crate::args::AuditKey;
 use crate::config;
 use crate::exit::Exit;
@@ -9,7 +7,7 @@ use crate::report::{self, Trouble};
 
 pub(crate) fn run(args: &AuditKey) -> Result<Exit, Trouble> {
     let directory = config::audit_directory(args.config.as_deref())?;
-    let key = audit::public_key(&directory).map_err(|error| Trouble::of(&error))?;
+    let key = palisade_audit::public_key(&directory).map_err(|error| Trouble::of(&error))?;
     report::print(&format!("{key}\n"));
     Ok(Exit::Fine)
 }

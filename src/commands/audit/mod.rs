@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use palisade_runner::audit::{self, Filter};
+use palisade_audit::Filter;
 use palisade_runner::control::{may_read_record, user_name};
 use serde_json::Value;
 pub(crate) use show::{filter, plain};
@@ -64,13 +64,13 @@ pub(crate) fn files(path: &Path) -> Result<Vec<Vec<PathBuf>>, Trouble> {
     if !path.metadata().map_err(|error| unreadable(path, &error))?.is_dir() {
         return Ok(vec![vec![path.to_owned()]]);
     }
-    let chains = audit::chains(path).map_err(|error| unreadable(path, &error))?;
+    let chains = palisade_audit::chains(path).map_err(|error| unreadable(path, &error))?;
     Ok(chains.iter().map(|chain| chain.files().map(Path::to_owned).collect()).collect())
 }
 
 /// The record that a line is: an object that says which kind it is.
 pub(crate) fn record(line: &[u8]) -> Option<Value> {
-    serde_json::from_slice::<Value>(line).ok().filter(|value| !audit::kind(value).is_empty())
+    serde_json::from_slice::<Value>(line).ok().filter(|value| !palisade_audit::kind(value).is_empty())
 }
 
 /// The kinds of records that there are, to name the one that is meant.
@@ -121,15 +121,15 @@ impl Met {
         let text = |key: &str| record.get(key).and_then(Value::as_str);
         self.session |=
             filter.session.is_some() && ["session", "shell"].iter().any(|key| text(key) == filter.session.as_deref());
-        if !self.kinds.contains(audit::kind(record)) {
-            self.kinds.insert(audit::kind(record).to_owned());
+        if !self.kinds.contains(palisade_audit::kind(record)) {
+            self.kinds.insert(palisade_audit::kind(record).to_owned());
         }
         for (place, names) in [("/who/agent", &mut self.agents), ("/who/user", &mut self.users)] {
             let name = record.pointer(place).and_then(Value::as_str);
             names.extend(name.filter(|name| !names.contains(*name)).map(str::to_owned));
         }
         if filter.policy.is_some() {
-            let policies = audit::policies(record).filter(|policy| !self.policies.contains(*policy));
+            let policies = palisade_audit::policies(record).filter(|policy| !self.policies.contains(*policy));
             let policies: Vec<String> = policies.map(str::to_owned).collect();
             self.policies.extend(policies);
         }

@@ -1,6 +1,6 @@
 //! `audit prove`: one record with what shows that it is on record, for somebody who has nothing but the public key.
 
-use palisade_runner::audit::{self, ProveError};
+use palisade_audit::ProveError;
 
 use crate::args::AuditProve;
 use crate::commands;
@@ -12,7 +12,7 @@ pub(crate) fn run(args: &AuditProve) -> Result<Exit, Trouble> {
     if !super::may_read(&args.path, args.config.as_deref())? {
         return Ok(Exit::Denied);
     }
-    let chain = audit::chain_of(&args.path)
+    let chain = palisade_audit::chain_of(&args.path)
         .map_err(|error| Trouble::new(format!("cannot read `{name}`: {error}"), "name a record file"))?;
     let proof = chain.prove(args.seq).map_err(|error| {
         let help = match &error {

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use palisade_runner::Settings;
-use palisade_runner::audit;
 use serde_json::{Value, json};
 
 use crate::args::{AuditReplay, Context};
@@ -66,7 +65,7 @@ pub(crate) fn run(args: &AuditReplay) -> Result<Exit, Trouble> {
 impl Replayed {
     fn decision(&mut self, settings: &Settings, place: Place, record: &Value, chain: &mut Chain) {
         let approved = chain.take_yes(record);
-        let (now, recorded) = match (chain.judge(settings, record, approved), audit::effect_of(record)) {
+        let (now, recorded) = match (chain.judge(settings, record, approved), palisade_audit::effect_of(record)) {
             (Ok(now), Some(recorded)) => (now, recorded),
             (Err(why), _) => return self.left_out.push((place, why)),
             (_, None) => return self.left_out.push((place, "it says nothing that was decided".to_owned())),
@@ -78,7 +77,7 @@ impl Replayed {
         }
         let mut policies = now.policies;
         if policies.is_empty() {
-            policies = audit::policies(record).map(|policy| format!("no longer {policy}")).collect();
+            policies = palisade_audit::policies(record).map(|policy| format!("no longer {policy}")).collect();
         }
         let (policies, recorded) = (policies.join(", "), recorded.to_owned());
         let (command, now) = (again::shown(record), now.decision.as_str());

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 
-use palisade_runner::audit::{self, Filter, MAX_LINE, Selector};
+use palisade_audit::{Filter, MAX_LINE, Selector};
 use serde_json::Value;
 
 use super::Met;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &AuditShow) -> Result<Exit, Trouble> {
 pub(crate) fn filter(args: &RecordFilter) -> Result<Filter, Trouble> {
     let time = |flag: &str, text: &Option<String>| {
         let Some(text) = text else { return Ok(None) };
-        audit::point_in_time(text).map(Some).ok_or_else(|| {
+        palisade_audit::point_in_time(text).map(Some).ok_or_else(|| {
             Trouble::new(
                 format!("`{flag}` is `{text}`, which is no point in time"),
                 "give one such as `2026-11-21T04:01:00Z`, or how long ago it was: `90s`, `30m`, `2h`, `7d`",
@@ -90,7 +90,7 @@ enum Shown {
 
 fn show(path: &Path, selector: &mut Selector, as_json: bool, met: &mut Met, filter: &Filter) -> Result<Shown, Trouble> {
     let unreadable = |error: std::io::Error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), "");
-    let mut reader = audit::Growing::open(path).map_err(unreadable)?;
+    let mut reader = palisade_audit::Growing::open(path).map_err(unreadable)?;
     let (mut line, mut bad) = (Vec::new(), 0);
     loop {
         line.clear();
@@ -118,14 +118,17 @@ pub(crate) fn plain(record: &Value) -> String {
     let text = |place: &str| record.pointer(place).and_then(Value::as_str).unwrap_or_default();
     let number = |place: &str| record.pointer(place).and_then(Value::as_i64);
     let at = text("/ts").replace('T', " ");
-    let mut line =
-        format!("{at}  {:>6}  {:<9}", number("/seq").unwrap_or_default(), report::one_line(audit::kind(record)));
+    let mut line = format!(
+        "{at}  {:>6}  {:<9}",
+        number("/seq").unwrap_or_default(),
+        report::one_line(palisade_audit::kind(record))
+    );
     let mut say = |text: &str| {
         if !text.is_empty() {
             let _ = write!(line, "  {}", report::one_line(text));
         }
     };
-    say(audit::effect_of(record).unwrap_or_default());
+    say(palisade_audit::effect_of(record).unwrap_or_default());
     let who = [text("/who/agent"), text("/who/user")];
     say(&who.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/"));
     say(text("/session"));
@@ -137,7 +140,7 @@ pub(crate) fn plain(record: &Value) -> String {
     for place in ["/reason", "/refused"] {
         say(text(place));
     }
-    let policies: Vec<&str> = audit::policies(record).collect();
+    let policies: Vec<&str> = palisade_audit::policies(record).collect();
     if !policies.is_empty() {
         say(&format!("[{}]", policies.join(", ")));
     }
@@ -149,7 +152,7 @@ pub(crate) fn plain(record: &Value) -> String {
 fn word_of_a_person(record: &Value) -> String {
     let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
     let is = |key: &str| record.get(key).and_then(Value::as_bool).unwrap_or_default();
-    match audit::kind(record) {
+    match palisade_audit::kind(record) {
         "approval" => {
             format!("{} {} by {}", text("of"), if is("granted") { "granted" } else { "denied" }, text("by"))
         }

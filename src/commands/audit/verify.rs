@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use palisade_runner::audit::{self, Anchor, Broken, ChainFiles, Expected, Fault, Growing, Proof, PublicKey, Report};
+use palisade_audit::{Anchor, Broken, ChainFiles, Expected, Fault, Growing, Proof, PublicKey, Report};
 use serde::Serialize;
 
 use crate::args::AuditVerify;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &AuditVerify) -> Result<Exit, Trouble> {
 /// All chains of a directory, one outcome each.
 fn verify_all(directory: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, Trouble> {
     let (mut exit, mut none, mut trouble) = (Exit::Fine, true, None);
-    let done = audit::verify_directory(directory, keys, |chain, found| {
+    let done = palisade_audit::verify_directory(directory, keys, |chain, found| {
         let verified = Verified::of(chain, found);
         none = false;
         if !verified.good {
@@ -119,7 +119,7 @@ fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, 
             (Exit::Fine, commands::json(&serde_json::json!({ "file": name, "good": true, "proven": proven }))?)
         }
         Ok(proven) => {
-            let audit::Proven { chain, seq, at, key } = proven;
+            let palisade_audit::Proven { chain, seq, at, key } = proven;
             (Exit::Fine, format!("good    {name}: record {seq} of chain {chain}, written {at:.3}, signed by {key}\n"))
         }
         Err(error) if as_json => {
@@ -134,7 +134,7 @@ fn verify_proof(path: &Path, keys: &[PublicKey], as_json: bool) -> Result<Exit, 
 fn verify_file(path: &Path, expected: &Expected) -> Result<Verified, Trouble> {
     let file =
         Growing::open(path).map_err(|error| Trouble::new(format!("cannot read `{}`: {error}", path.display()), ""))?;
-    let found = audit::verify(file, expected.clone());
+    let found = palisade_audit::verify(file, expected.clone());
     Ok(match found {
         Ok(report) => Verified::good(path, &report),
         Err(broken) => Verified::broken(path, &broken),

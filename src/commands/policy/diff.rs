@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use palisade_audit as audit;
 use palisade_engine::{Cases, Decision};
-use palisade_runner::{Settings, audit};
+use palisade_runner::Settings;
 use serde_json::{Value, json};
 
 use crate::args::{Context, PolicyDiff, PolicySet};

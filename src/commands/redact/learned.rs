@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
+use palisade_redact::LearnedFrom;
 use palisade_runner::control::client::Server;
 use palisade_runner::control::wire::{Answer, Ask, Learned, Which};
-use palisade_runner::redact::LearnedFrom;
 
 use crate::args::{Context, Redact};
 use crate::commands;

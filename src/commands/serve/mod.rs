@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::future::select_all;
+use palisade_audit::export::Exporters;
 use palisade_runner::control::{self, Door};
-use palisade_runner::export::Exporters;
 use palisade_runner::{Pipeline, Settings};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use palisade_runner::audit::{Follower, From};
+use palisade_audit::{Follower, From};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

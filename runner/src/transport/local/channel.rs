@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use palisade_redact::output::Stripper;
+use palisade_redact::{RedactedBytes, Redactor, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode};
 use tokio::net::unix::pipe;
@@ -16,8 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::pty::Terminal;
-use crate::output::Stripper;
-use crate::redact::{RedactedBytes, Redactor, Stream};
 use crate::session::progress::Progress;
 use crate::session::{Chunk, Nonce, SessionError, StreamName};
 use crate::transport::line_ends::LineEnds;

@@ -24,6 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
+use palisade_sandbox::keeper::Keeper;
+use palisade_sandbox::meter::Meter;
+use palisade_sandbox::plan::{PathRule, Rights, SandboxPlan};
+use palisade_sandbox::{Disks, Enforced, Glance, Launch, Names, Process, probe};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -36,10 +40,6 @@ use self::reports::Reports;
 pub use self::run::{End, Ended, Lost};
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
-use crate::sandbox::keeper::Keeper;
-use crate::sandbox::meter::Meter;
-use crate::sandbox::plan::{PathRule, Rights, SandboxPlan};
-use crate::sandbox::{self, Disks, Enforced, Glance, Launch, Names, Process};
 use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::session::{Nonce, SessionError, TerminalSize};
 use crate::transport::TERMINAL_KIND;
@@ -103,8 +103,8 @@ impl State {
     }
 
     /// The SHA-256 of it: two with the same one make the same shell.
-    pub(crate) fn digest(&self) -> crate::audit::Digest {
-        crate::audit::Digest::of(&self.0)
+    pub(crate) fn digest(&self) -> palisade_audit::Digest {
+        palisade_audit::Digest::of(&self.0)
     }
 }
 
@@ -152,7 +152,7 @@ impl LocalShell {
         let Place { mut plan, mut environment, cwd, directory, guard, names, gate, terminal } = place;
         plan.network &= gate.is_some();
         // Where a session has the place around them for itself, it has all rights there in any case.
-        let pipes = if sandbox::probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
+        let pipes = if probe().mounts { Rights::READ | Rights::MOVE } else { Rights::WRITE };
         plan.rules.push(PathRule { path: directory.pipes(), rights: pipes, optional: false });
         plan.rules.push(PathRule { path: directory.input(), rights: Rights::READ, optional: false });
         environment.push(("TMPDIR".into(), directory.temp().as_str().into()));
@@ -194,7 +194,7 @@ impl LocalShell {
         };
         let limits = plan.limits;
         let disks = Disks::of(&plan, Path::new(directory.temp().as_str()));
-        let mut prepared = sandbox::prepare(&plan, launch)?;
+        let mut prepared = palisade_sandbox::prepare(&plan, launch)?;
         if let Some(desk) = guard {
             if let Some(names) = &names {
                 prepared = prepared.naming(Arc::clone(names));
@@ -202,7 +202,7 @@ impl LocalShell {
             prepared = prepared.guarded_by(Box::new(Guard::new(desk)))?;
         }
         let enforced = prepared.enforced().clone();
-        let mut process = sandbox::spawn(prepared)?;
+        let mut process = palisade_sandbox::spawn(prepared)?;
         let proxy = match (gate, process.take_listener()) {
             (Some(gate), Some(listener)) => {
                 Some(gate.serve(listener, process.first_pid()).map_err(channel_error("the session's proxy"))?)

@@ -7,6 +7,9 @@
 use std::time::{Duration, Instant};
 
 use palisade_engine::AbsolutePath;
+use palisade_redact::Redactor;
+use palisade_sandbox::meter::{Exceeded, Watch};
+use palisade_sandbox::{Ending, Tree};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 
@@ -17,9 +20,6 @@ use super::kept::{Keeping, Kept};
 use super::ladder::{Ladder, Rung};
 use super::reports::Closed;
 use super::waits::QUIET;
-use crate::redact::Redactor;
-use crate::sandbox::meter::{Exceeded, Watch};
-use crate::sandbox::{Ending, Tree};
 use crate::session::frame::{self, Report, Streams};
 use crate::session::hearing::{Forged, Hearing};
 use crate::session::progress::Progress;

@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
+use palisade_redact::Redacted;
+use palisade_sandbox::Enforced;
 use serde::Serialize;
 
 use self::answers::{answer, boot, kept};
@@ -40,8 +42,6 @@ use super::turn::{Step, Turn};
 use super::{TERMINAL_KIND, Target, TargetError};
 use crate::guard::Ledger;
 use crate::outpost::{self, Outpost};
-use crate::redact::Redacted;
-use crate::sandbox::Enforced;
 use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
 
 /// How long a shell may take to answer where nothing of the agent's runs.

@@ -6,6 +6,9 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use palisade_redact::output::Stripper;
+use palisade_redact::{RedactedBytes, Redactor, Stream};
+use palisade_sandbox::meter::Exceeded;
 use rustix::process::Signal;
 
 use super::RemoteShell;
@@ -15,9 +18,6 @@ use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
 use super::wire::{Ending, Piece};
-use crate::output::Stripper;
-use crate::redact::{RedactedBytes, Redactor, Stream};
-use crate::sandbox::meter::Exceeded;
 use crate::session::frame::{self, Streams};
 use crate::session::{Chunk, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;

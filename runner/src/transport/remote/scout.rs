@@ -8,12 +8,12 @@
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
+use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Language;
 use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
-use crate::sandbox::ProcessStat;
 use crate::session::frame::Streams;
 use crate::session::{Nonce, SessionError};
 use crate::transport::TargetError;

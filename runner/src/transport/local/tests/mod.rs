@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
+use palisade_redact::Redactor;
+use palisade_sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use tempfile::TempDir;
 
 use super::{End, LocalShell, Lost, Place, SessionDirectory};
 use crate::facts::real_directory;
-use crate::redact::Redactor;
-use crate::sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use crate::session::progress::Progress;
 use crate::session::{Stop, Terms};
 
@@ -103,7 +103,7 @@ impl Bare {
             ends: false,
         };
         let ended = self.shell.as_mut().unwrap().run(script.as_bytes(), &self.redactor, terms).await.unwrap();
-        let view = crate::output::View::chars(1 << 20);
+        let view = palisade_redact::output::View::chars(1 << 20);
         progress.look(|known| {
             let (stdout, stderr) = (known.stdout.shape(&view), known.stderr.shape(&view));
             Ran {
