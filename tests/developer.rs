@@ -2,6 +2,7 @@
 //! sandbox holds.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::json;
@@ -75,6 +76,34 @@ fn an_hour_of_work_runs() {
         assert_eq!(ended.code, Some(0), "{command}\n{ended:?}");
         assert!(ended.stdout.contains(printed), "{command}\n{ended:?}");
     }
+}
+
+/// A person's skills for agents are read, which is enough for an interpreter, and no program changes them.
+#[test]
+fn skills_of_the_person_are_used_and_stay_as_they_are() {
+    let world = repository();
+    fs::create_dir_all(world.path("home/.claude/skills/count/bin")).expect("a directory");
+    world.write("home/.claude/skills/count/SKILL.md", "Count lines.\n");
+    world.write("home/.claude/skills/count/bin/count.sh", "#!/bin/sh\nwc -l < \"$1\"\n");
+    world.write("home/.claude/.credentials.json", "{}\n");
+    let script = world.path("home/.claude/skills/count/bin/count.sh");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a program");
+    for (command, code, printed) in [
+        ("cat ~/.claude/skills/count/SKILL.md", 0, "Count lines."),
+        ("sh ~/.claude/skills/count/bin/count.sh src/a.txt", 0, "2"),
+        (
+            "python3 -c 'import os; os.execv(os.path.expanduser(\"~/.claude/skills/count/bin/count.sh\"), [\"c\"])' || echo kept",
+            0,
+            "kept",
+        ),
+        ("python3 -c 'import os; open(os.path.expanduser(\"~/.claude/skills/x\"), \"w\")' || echo kept", 0, "kept"),
+        ("python3 -c 'import os; open(os.path.expanduser(\"~/.claude/.credentials.json\"))' || echo kept", 0, "kept"),
+    ] {
+        let ended = world.run(command);
+        assert_eq!(ended.code, Some(code), "{command}\n{ended:?}");
+        assert!(ended.stdout.contains(printed), "{command}\n{ended:?}");
+    }
+    assert!(!world.path("home/.claude/skills/x").exists());
 }
 
 /// What Palisade does not read completely is the code of another shell: each program in it is decided when it is executed.
