@@ -1,5 +1,8 @@
-//! The crates' walls: what each may depend on, and that only the runner reaches the sandbox.
+//! The crates' walls: what each may depend on, that only the runner reaches the sandbox, and that no module needs one that needs it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::world::repository;
@@ -43,4 +46,97 @@ fn redaction_and_the_record_hold_no_unsafe_code() {
         let text = std::fs::read_to_string(repository().join(root)).expect(root);
         assert!(text.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{root}");
     }
+}
+
+/// The modules at the top of a crate and the others there that each names, with a file that does. Tests may name anything.
+type Modules = BTreeMap<String, BTreeMap<String, String>>;
+
+fn modules(source: &Path) -> Modules {
+    let mut modules = Modules::new();
+    let mut open = vec![source.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+            let path = entry.path();
+            let inside = path.strip_prefix(source).expect("below").display().to_string();
+            if path.is_dir() {
+                open.push(path);
+            } else if inside.ends_with(".rs") && !inside.contains("tests") && !["lib.rs", "main.rs"].contains(&&*inside)
+            {
+                let text = fs::read_to_string(&path).expect("text");
+                let top = inside.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+                let named = modules.entry(top.clone()).or_default();
+                for name in named_at_the_top(&text, &inside).into_iter().filter(|name| *name != top) {
+                    named.entry(name).or_insert_with(|| inside.clone());
+                }
+            }
+        }
+    }
+    modules
+}
+
+/// What stands behind `crate::`, or behind as many `super::` as lead to the crate's root, in a file without its tests and comments.
+fn named_at_the_top(text: &str, file: &str) -> BTreeSet<String> {
+    let text = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let depth = file.matches('/').count() + usize::from(!file.ends_with("/mod.rs"));
+    let root = "super::".repeat(depth);
+    let mut names = BTreeSet::new();
+    for way in ["crate::", &root] {
+        let mut rest = code.as_str();
+        while let Some((before, behind)) = rest.split_once(way) {
+            rest = behind;
+            if before.ends_with("super::") || behind.starts_with("super::") {
+                continue;
+            }
+            let group = behind.strip_prefix('{').map(|group| group.split(';').next().unwrap_or_default());
+            for name in group.map_or(vec![behind], |group| group.split(',').collect()) {
+                let name: String = name.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                names.insert(name);
+            }
+        }
+    }
+    names
+}
+
+/// The modules that lead back to themselves.
+fn circles(modules: &Modules) -> Vec<&String> {
+    let leads_back = |start: &&String| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![*start]);
+        while let Some(at) = open.pop() {
+            for next in modules.get(at).into_iter().flat_map(BTreeMap::keys) {
+                if next == *start {
+                    return true;
+                }
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        false
+    };
+    modules.keys().filter(leads_back).collect()
+}
+
+#[test]
+fn no_module_needs_one_that_needs_it() {
+    for (package, least) in [("grammar", 10), ("engine", 20), ("runner", 15)] {
+        let modules = modules(&repository().join(package).join("src"));
+        assert!(modules.len() >= least, "{package}: {modules:?}");
+        let circle = circles(&modules);
+        let edges = circle.iter().flat_map(|from| {
+            let to = modules[*from].iter().filter(|(to, _)| circle.contains(to));
+            to.map(move |(to, file)| format!("\n  {from} -> {to} ({file})"))
+        });
+        assert!(circle.is_empty(), "{package}: these modules need each other:{}", edges.collect::<String>());
+    }
+    let circle = Modules::from([
+        ("a".to_owned(), BTreeMap::from([("b".to_owned(), String::new())])),
+        ("b".to_owned(), BTreeMap::from([("a".to_owned(), String::new())])),
+    ]);
+    assert_eq!(circles(&circle).len(), 2, "a circle is found");
+    let code =
+        "use crate::{one, two::X};\nuse super::three;\n// crate::four\n#[cfg(test)]\nmod tests { use crate::five; }";
+    let names = named_at_the_top(code, "x.rs");
+    assert!(["one", "two", "three"].iter().all(|name| names.contains(*name)) && names.len() == 3, "{names:?}");
 }

@@ -20,10 +20,12 @@ pub fn guarded_variable(name: &str) -> Option<&'static str> {
     (!row.passed.iter().any(|pattern| row.matches(pattern, name))).then_some(row.reason.as_str())
 }
 
-/// Whether it is known what a variable of this name does: `guard-loader-env` decides about it, or its value is read as what programs run.
+/// Whether it is known what a variable of this name does: `guard-loader-env` decides about it, its value is read as what programs run, or no
+/// value of it does harm.
 #[must_use]
 pub fn is_listed(name: &str) -> bool {
-    palisade_grammar::runs_variable(name) || TABLE.as_ref().is_some_and(|table| table.row(name).is_some())
+    palisade_grammar::runs_variable(name)
+        || TABLE.as_ref().is_some_and(|table| table.row(name).is_some() || table.harmless(name))
 }
 
 /// Whether a variable's value is empty, or made of numbers and words alone: it names no file by a path, no host by an address or a
@@ -53,9 +55,20 @@ fn is_harmless_word(word: &str) -> bool {
 #[derive(Deserialize)]
 struct Table {
     variables: Vec<Row>,
+    harmless: Vec<Harmless>,
+}
+
+/// Variables that do no harm whatever their value.
+#[derive(Deserialize)]
+struct Harmless {
+    names: Vec<String>,
 }
 
 impl Table {
+    fn harmless(&self, name: &str) -> bool {
+        self.harmless.iter().any(|row| row.names.iter().any(|listed| listed == name))
+    }
+
     fn row(&self, name: &str) -> Option<&Row> {
         self.variables.iter().find(|row| row.names.iter().any(|pattern| row.matches(pattern, name)))
     }
