@@ -14,12 +14,12 @@ use toml::value::Datetime;
 
 use crate::Engine;
 use crate::apart;
-use crate::bundle::Source;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{Receiver, hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
 use crate::request::{Act, Asker, Oversight, Posed};
+use crate::source::Source;
 use crate::told::Repository;
 use crate::verdict::{self, Approval, Decision, Question, Report, Verdict};
 use crate::vocabulary::Vocabulary;
