@@ -13,15 +13,17 @@ use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use crate::Engine;
+use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
-use crate::no_gain::{Receiver, hides_options, is_lock_bound};
+use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
 use crate::replay::{self, Again};
-use crate::request::{Act, Asker, Oversight, Posed};
+use crate::report::{Decision, Report};
+use crate::request::{Asker, Posed};
 use crate::source::Source;
 use crate::told::Repository;
-use crate::verdict::{self, Approval, Decision, Question, Report, Verdict};
+use crate::verdict::{self, Question, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
 

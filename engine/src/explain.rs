@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use crate::bundle::Bundle;
+use crate::report::{Decision, Judged, Reason};
 use crate::request::{Asker, Draft, Posed, Sheet};
-use crate::verdict::{Decision, Judged, Reason};
 
 /// Reasons up to which the nearest permits are looked for: each takes questions of its own.
 const MAX_NEAREST: usize = 20;

@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
+use crate::acts::Act;
 use crate::asked::{Script, What};
 use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
-use crate::request::Act;
-use crate::verdict::Judged;
+use crate::report::Judged;
 
 /// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.
 const MAX_SCRIPTS: usize = 64;
@@ -226,8 +226,8 @@ mod tests {
     use super::{Occasion, Shelf};
     use crate::facts::{Facts, Transport};
     use crate::path::AbsolutePath;
+    use crate::report::Decision;
     use crate::request::tests::{engine, facts};
-    use crate::verdict::Decision;
 
     const MAX: usize = 4;
 

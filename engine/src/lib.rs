@@ -12,6 +12,7 @@
 //! facts and bundle, the verdict is the same.
 #![forbid(unsafe_code)]
 
+mod acts;
 mod anatomy;
 mod apart;
 mod asked;
@@ -37,6 +38,7 @@ mod peers;
 mod raised;
 mod recipe;
 mod replay;
+mod report;
 mod request;
 mod slice;
 mod source;
@@ -54,6 +56,7 @@ use std::sync::OnceLock;
 
 use palisade_grammar::Inventory;
 
+pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 pub use crate::apart::is_apart;
 pub use crate::asked::{
     ASKED, Approver, Asked, Exec, Field, Files, Host, Item, Neighbours, Peer, Script, Session as AskedSession,
@@ -73,19 +76,17 @@ pub use crate::inert::{links_to, may_change_settings, names_remote};
 pub use crate::installed::{is_installed, is_locked, is_offline, says_offline};
 pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
 pub use crate::nearest::nearest_name;
-pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
+pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
-pub use crate::request::{Act, FileAction, Oversight};
+pub use crate::report::{Decision, Judged, Reason, Report, Unread};
 pub use crate::source::{Finding, Findings, Source};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
-pub use crate::verdict::{
-    Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,
-};
+pub use crate::verdict::{Authority, Denial, Grant, Question, Verdict};
 pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};
 

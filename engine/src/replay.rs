@@ -9,14 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::acts::Approval;
 use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
 use crate::raised::Raised;
+use crate::report::{Decision, Judged};
 use crate::request::{Asker, Draft};
-use crate::verdict::{self, Approval, Decision, Judged};
+use crate::verdict;
 use crate::vocabulary::Vocabulary;
 
 /// What the path groups of a policy set were: a fingerprint of each, by name.

@@ -13,18 +13,17 @@ use cedar_policy::{
     Context, Entities, Entity, EntityUid, EvalResult, Request, RestrictedExpression, validate_scope_variables,
 };
 use palisade_grammar::{Opaque, Span};
-use serde::{Deserialize, Serialize};
 
+use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
 use crate::kept::{Circumstances, Lasting, OwnCode};
-use crate::no_gain::{self, Receiver};
+use crate::no_gain;
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
-use crate::verdict::Approval;
 use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
@@ -166,153 +165,6 @@ impl Posed {
             above(&self.principal).chain([&self.principal]),
             above(&self.resource).chain([&self.resource]),
         )
-    }
-}
-
-/// What an action on a file is called in the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileAction {
-    /// Read a file, list a directory.
-    Read,
-    /// Create or change.
-    Write,
-    /// Remove.
-    Delete,
-    /// Run or load as code.
-    Execute,
-}
-
-impl FileAction {
-    /// The action's id in the schema.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Delete => "delete",
-            Self::Execute => "execute",
-        }
-    }
-}
-
-/// Something that the principal wants done, but for running a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Open a session on the facts' host.
-    OpenSession,
-    /// Call an MCP tool.
-    UseTool(String),
-    /// Give a command a variable.
-    SetEnv {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: String,
-        /// The trusted program that gives it to those that it starts; empty for the agent, and for any other.
-        program: String,
-        /// What gets it.
-        receiver: Receiver<String>,
-    },
-    /// Send a signal to a process.
-    Signal {
-        /// What it runs.
-        program: String,
-        /// The session that it belongs to.
-        session: String,
-        /// `TERM`, without `SIG`.
-        signal: String,
-    },
-    /// Write to a process's standard input.
-    SendInput {
-        /// What it runs.
-        program: String,
-        /// The session that it belongs to.
-        session: String,
-        /// It takes what is written for code; unknown counts as true.
-        interpreter: bool,
-        /// What is written.
-        text: String,
-    },
-    /// Connect to a peer.
-    Connect {
-        /// Its name or address, however it is written.
-        host: String,
-        /// The address that the name means, where that is known.
-        address: Option<IpAddr>,
-        /// The port.
-        port: u16,
-        /// The trusted program that wants it; empty for any other.
-        program: String,
-    },
-    /// Take a snapshot of the workspace.
-    Checkpoint,
-    /// Go back to one.
-    Restore {
-        /// Only what the asking session itself has changed since is touched.
-        own: bool,
-    },
-}
-
-impl Act {
-    /// The action's id in the schema.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::OpenSession => "openSession",
-            Self::UseTool(_) => "useTool",
-            Self::SetEnv { .. } => "setEnv",
-            Self::Signal { .. } => "signal",
-            Self::SendInput { .. } => "sendInput",
-            Self::Connect { .. } => "connect",
-            Self::Checkpoint => "checkpoint",
-            Self::Restore { .. } => "restore",
-        }
-    }
-
-    /// The act, for people.
-    pub fn text(&self) -> String {
-        match self {
-            Self::OpenSession | Self::Checkpoint | Self::Restore { .. } => self.action().to_owned(),
-            Self::UseTool(tool) => format!("useTool {tool}"),
-            Self::SetEnv { name, value, .. } => format!("{name}={value}"),
-            Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
-            Self::SendInput { program, .. } => format!("sendInput to {program}"),
-            Self::Connect { host, port, .. } => format!("{host}:{port}"),
-        }
-    }
-}
-
-/// What a person may want with an agent, or with the record, besides answering it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Oversight {
-    /// See what it does.
-    Observe,
-    /// End what it runs and lock it out.
-    Stop {
-        /// The session alone that is meant; empty for all that the agent does.
-        session: String,
-        /// It is to be let in again.
-        lift: bool,
-    },
-    /// Read the record that this user's account holds.
-    ReadRecord {
-        /// The account's name.
-        owner: String,
-    },
-    /// Remove old files of that record.
-    Prune {
-        /// The account's name.
-        owner: String,
-    },
-}
-
-impl Oversight {
-    /// The action's id in the schema.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::Observe | Self::ReadRecord { .. } => "observe",
-            Self::Stop { .. } => "stop",
-            Self::Prune { .. } => "prune",
-        }
     }
 }
 
