@@ -18,9 +18,10 @@ use crate::apart;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::replay::{self, Again};
 use crate::report::{Decision, Report};
-use crate::request::{Asker, Posed};
+use crate::request::Asker;
 use crate::source::Source;
 use crate::told::Repository;
 use crate::verdict::{self, Question, Verdict};
@@ -435,7 +436,7 @@ impl Case {
     /// tests and fuzzing.
     pub fn slices_agree(&self, engine: &Engine) -> bool {
         let mut agree = true;
-        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle, posed));
+        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle.index, posed));
         agree
     }
 

@@ -14,6 +14,7 @@
 
 mod acts;
 mod anatomy;
+mod answer;
 mod apart;
 mod asked;
 mod bundle;
@@ -35,6 +36,7 @@ mod no_gain;
 mod obligation;
 mod path;
 mod peers;
+mod posed;
 mod raised;
 mod recipe;
 mod replay;

@@ -161,7 +161,7 @@ impl Asking<'_> {
             Ok(posed) => posed,
             Err(why) => return Some(why),
         };
-        let slice = posed.slice(self.bundle);
+        let slice = self.bundle.index.slice_of(&posed);
         let policies = || slice.members.iter().filter_map(|at| self.bundle.index.policy(*at));
         let found = cut.iter().find_map(|field| {
             let policy = policies().find(|policy| names(*field).iter().any(|name| reads(policy, name)))?;

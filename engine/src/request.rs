@@ -4,24 +4,25 @@
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy::{
-    Context, Entities, Entity, EntityUid, EvalResult, Request, RestrictedExpression, validate_scope_variables,
-};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
 use palisade_grammar::{Opaque, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
+use crate::answer::answer;
 use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
 use crate::kept::{Circumstances, Lasting, OwnCode};
 use crate::no_gain;
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::raised::{Raised, Sheaf};
+use crate::report::Decision;
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
 use crate::vocabulary::Vocabulary;
@@ -72,99 +73,6 @@ impl Body {
     fn with(mut self, name: &str, value: RestrictedExpression) -> Self {
         self.context.push((name.to_owned(), value));
         self
-    }
-}
-
-/// A request and its entity store, complete for everything that a policy may dereference.
-pub(crate) struct Posed {
-    pub(crate) request: Request,
-    pub(crate) entities: Arc<Entities>,
-    principal: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
-}
-
-impl Posed {
-    /// Whether this is a command that no group permit can fit.
-    pub(crate) fn is_in_no_group(&self) -> bool {
-        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
-        self.is_command() && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
-    }
-
-    /// An attribute of the resource; none where it has no such one.
-    pub(crate) fn attribute(&self, name: &str) -> Option<EvalResult> {
-        self.entities.get(&self.resource)?.attr(name)?.ok()
-    }
-
-    /// The tags of the resource, by name.
-    pub(crate) fn tags(&self) -> BTreeMap<String, EvalResult> {
-        let tags = self.entities.get(&self.resource).into_iter().flat_map(Entity::tags);
-        tags.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))).collect()
-    }
-
-    /// Whether the resource is an invocation of this program, or of this subcommand of one.
-    pub(crate) fn is_of(&self, program: &str) -> bool {
-        self.is_below("Program", program)
-    }
-
-    /// Whether the resource is in this command group.
-    pub(crate) fn is_in_group(&self, group: &str) -> bool {
-        self.is_below("CommandGroup", group)
-    }
-
-    fn is_below(&self, kind: &str, id: &str) -> bool {
-        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
-        above.any(|uid| uid.type_name().to_string() == kind && uid.id().unescaped() == id)
-    }
-
-    pub(crate) fn is_command(&self) -> bool {
-        self.resource.type_name().to_string() == "Command"
-    }
-
-    /// Whether the resource is a command that bash runs itself.
-    pub(crate) fn is_builtin(&self) -> bool {
-        let origin = self.attribute("origin");
-        matches!(origin, Some(EvalResult::EntityUid(origin)) if origin.id().unescaped() == "builtin")
-    }
-
-    /// The text of a command; empty for any other resource.
-    pub(crate) fn text(&self) -> String {
-        match self.attribute("text") {
-            Some(EvalResult::String(text)) => text,
-            _ => String::new(),
-        }
-    }
-
-    /// Something of the context.
-    pub(crate) fn circumstance(&self, name: &str) -> Option<EvalResult> {
-        self.request.context()?.get(name)
-    }
-
-    /// An attribute of the principal.
-    pub(crate) fn of_principal(&self, name: &str) -> Option<EvalResult> {
-        self.entities.get(&self.principal)?.attr(name)?.ok()
-    }
-
-    pub(crate) fn principal(&self) -> &EntityUid {
-        &self.principal
-    }
-
-    pub(crate) fn action(&self) -> &EntityUid {
-        &self.action
-    }
-
-    pub(crate) fn resource(&self) -> &EntityUid {
-        &self.resource
-    }
-
-    /// The policies that can have a say.
-    pub(crate) fn slice(&self, bundle: &Bundle) -> std::sync::Arc<crate::slice::Slice> {
-        let above = |uid: &'_ EntityUid| self.entities.ancestors(uid).into_iter().flatten();
-        bundle.index.slice(
-            &self.action,
-            above(&self.principal).chain([&self.principal]),
-            above(&self.resource).chain([&self.resource]),
-        )
     }
 }
 
@@ -228,7 +136,7 @@ impl<'a> Asker<'a> {
         let body =
             plain.command_body(&no_gain::own_program(self.facts), Script::default(), Some(&self.facts.workspace));
         let draft = Draft::of_nothing_written("exec", "own program", body);
-        let permitted = crate::verdict::permits(self.bundle, &plain, &draft);
+        let permitted = answer(self.bundle, plain.pose_alone(&draft, false)).decision == Decision::Allow;
         if let Some(key) = key {
             self.bundle.kept.own_code.keep(key, permitted);
         }
@@ -421,7 +329,7 @@ impl<'a> Asker<'a> {
         // With the context checked, this is all that is left of what `Request::new` does with a schema.
         validate_scope_variables(&principal, &action, &resource, &self.bundle.schema).map_err(text)?;
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(text)?;
-        Ok(Posed { request, entities, principal, action, resource })
+        Ok(Posed::new(request, entities, principal, action, resource))
     }
 
     /// The context of a request, checked against the schema: the one that was made of the same before, if there is one.
@@ -495,7 +403,7 @@ impl<'a> Asker<'a> {
         let entities = self.store_alone("approve", body)?;
         let entities = entities.upsert_entities([approver], schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
+        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// The request by which what a person wants with the agent or the record is authorised.
@@ -530,7 +438,7 @@ impl<'a> Asker<'a> {
         let lasting = self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text)?;
         let entities = lasting.upsert_entities(added.into_values(), schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
+        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is

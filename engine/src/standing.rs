@@ -16,7 +16,7 @@ use miette::Diagnostic;
 
 use crate::acts::Approval;
 use crate::facts::Lasts;
-use crate::request::Posed;
+use crate::posed::Posed;
 
 /// Why a yes holds for one call only.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]

@@ -1,25 +1,26 @@
 //! Many answers to one verdict. Makes [`Grant`] and [`Denial`]; errors and opaque items deny.
 //!
-//! Cedar skips a policy whose evaluation errs, so that a broken forbid would open the door. [`answer`] is the one
-//! function that knows this: an answer with any error is a denial.
+//! Decided here: which requests a script raises together, whether a person's yes lifts them, and what follows from all answers. Not decided
+//! here: the answer to a single request (`answer`).
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Decision as CedarDecision, EvalResult};
+use cedar_policy::EvalResult;
 use palisade_grammar::{Inventory, OpaqueReason, Span};
 
 use crate::acts::{Act, Approval, FileAction, Oversight};
+use crate::answer::{Answer, answer};
 use crate::bundle::Bundle;
 use crate::explain;
 use crate::facts::Facts;
 use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::raised;
 use crate::report::{Decision, Judged, Reason, Report, Unread};
-use crate::request::{Asker, Draft, Posed, Sheet};
+use crate::request::{Asker, Draft, Sheet};
 use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
-use crate::terms::Built;
 use crate::vocabulary::Vocabulary;
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
@@ -823,29 +824,6 @@ pub(crate) fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Dr
 /// A script that raises no question is one that we did not understand.
 pub(crate) fn strictest(requests: &[Judged]) -> Decision {
     requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
-}
-
-struct Answer {
-    decision: Decision,
-    determining: Vec<String>,
-    errors: Vec<String>,
-}
-
-/// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
-/// the schema, is a denial.
-fn answer(bundle: &Bundle, posed: Built<Posed>) -> Answer {
-    let posed = match posed {
-        Ok(posed) => posed,
-        Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
-    };
-    let slice = posed.slice(bundle);
-    let response = Authorizer::new().is_authorized(&posed.request, &slice.set, &posed.entities);
-    let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-    // Cedar gives them in no particular order.
-    determining.sort();
-    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-    let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
-    Answer { decision: if allowed { Decision::Allow } else { Decision::Deny }, determining, errors }
 }
 
 fn judged(draft: &Draft, answer: Answer) -> Judged {
