@@ -12,9 +12,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use crate::Engine;
 use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
+use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
 use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;

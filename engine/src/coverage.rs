@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::Engine;
 use crate::anatomy::Clause;
 use crate::case::Case;
+use crate::engine::Engine;
 use crate::posed::Posed;
 
 /// What cases have tried of a policy set.

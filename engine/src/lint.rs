@@ -9,8 +9,8 @@ use cedar_policy::{Effect, Policy, ResourceConstraint};
 use palisade_grammar::Catalogue;
 use serde_json::Value;
 
-use crate::Engine;
 use crate::coverage::Coverage;
+use crate::engine::Engine;
 use crate::indexed::Indexed;
 use crate::nearest::nearest;
 use crate::no_gain;

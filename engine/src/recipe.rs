@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
 use crate::bundle::{Bundle, BundleError};
+use crate::engine::Engine;
 use crate::path::AbsolutePath;
 use crate::source::Source;
 use crate::vocabulary::Vocabulary;
