@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 use crate::anatomy::{Anatomy, may_name};
 use crate::depth::too_deep;
 use crate::indexed::Indexed;
-use crate::kept::Kept;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
 use crate::slice::Index;
@@ -57,7 +56,6 @@ pub struct Bundle {
     pub(crate) asks_about_trees: bool,
     /// The schema's actions by id, each with the groups above it.
     pub(crate) actions: HashMap<String, Entity>,
-    pub(crate) kept: Kept,
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
     /// The group table beside them, which counts in the fingerprint.
@@ -239,7 +237,6 @@ impl Bundle {
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
             actions: actions(&schema)?,
-            kept: Kept::default(),
             literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
             asks_about_trees: no_gain::asks_about_trees(&index),
@@ -287,7 +284,6 @@ impl Bundle {
             index,
             schema: self.schema.clone(),
             actions: self.actions.clone(),
-            kept: Kept::default(),
             reads: self.reads,
             sources: self.sources.clone(),
             groups: self.groups.clone(),

@@ -13,12 +13,12 @@ use crate::bundle::Bundle;
 use crate::effective::Effective;
 use crate::facts::Facts;
 use crate::held::Unheld;
-use crate::kept::Answers;
+use crate::kept::{Answers, Kept};
 use crate::path::AbsolutePath;
 use crate::peers::Connection;
 use crate::replay::{Again, Groups};
 use crate::report::Report;
-use crate::request::Asker;
+use crate::request::{Asker, PolicyContext};
 use crate::standing::{Given, Standing, StandingYes, Unfit};
 use crate::verdict::{Authority, Question, Verdict};
 use crate::vocabulary::Vocabulary;
@@ -31,29 +31,36 @@ pub struct Engine {
     pub(crate) vocabulary: Vocabulary,
     /// See [`Self::beyond_places`]; asked for with every script.
     unheld: OnceLock<Vec<Unheld>>,
+    kept: Kept,
     pub(crate) answers: Answers,
 }
 
 impl Engine {
     /// An engine that decides with these policies and groups.
     pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new(), answers: Answers::default() }
+        Self {
+            bundle: bundle.counting(&vocabulary),
+            vocabulary,
+            unheld: OnceLock::new(),
+            kept: Kept::default(),
+            answers: Answers::default(),
+        }
     }
 
     /// Judges a script: allowed if every request that it raises is allowed.
     pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
-        verdict::decide(&self.bundle, &self.vocabulary, self.answers(), inventory, facts)
+        verdict::decide(self.policies(), self.answers(), inventory, facts)
     }
 
     /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
     pub fn rehearse(&self, inventory: Inventory, facts: &Facts, approved: bool) -> Report {
-        verdict::rehearse(&self.bundle, &self.vocabulary, inventory, facts, approved)
+        verdict::rehearse(self.policies(), inventory, facts, approved)
     }
 
     /// Asks again what was asked before, under the policies and groups of this engine. `then` is what [`Self::path_groups`] told
     /// of the set of the time; without it every path group counts as changed.
     pub fn ask_again(&self, asked: &Asked<String>, then: Option<&Groups>) -> Again {
-        replay::ask(&self.bundle, &self.vocabulary, asked, then)
+        replay::ask(self.policies(), asked, then)
     }
 
     /// What tells the path groups of this set from others of the same name.
@@ -65,7 +72,7 @@ impl Engine {
     /// are the variables that its environment changes. Everything short of a plain allow is a no, for nobody can be
     /// asked meanwhile; `approved` says that a person has allowed the very command that this is.
     pub fn decide_execution(&self, inventory: &Inventory, facts: &Facts, acts: &[Act], approved: bool) -> Report {
-        verdict::execution(&self.bundle, &self.vocabulary, inventory, facts, acts, approved)
+        verdict::execution(self.policies(), inventory, facts, acts, approved)
     }
 
     /// Whether policy lets this person say yes to an execution, of which `shown` says what is asked.
@@ -75,7 +82,7 @@ impl Engine {
         shown: &Report,
         person: &Approval,
     ) -> Authority {
-        verdict::may_approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, person)
+        verdict::may_approve_execution(self.policies(), (inventory, facts, acts), shown, person)
     }
 
     /// Judges an execution again after the yes of these people to what `shown` says. Never [`Decision::Ask`](crate::Decision::Ask).
@@ -85,7 +92,7 @@ impl Engine {
         shown: &Report,
         people: &[Approval],
     ) -> Report {
-        verdict::approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, people)
+        verdict::approve_execution(self.policies(), (inventory, facts, acts), shown, people)
     }
 
     /// Whether some policy looks at what changes by itself: the clock, or the session.
@@ -100,7 +107,7 @@ impl Engine {
 
     /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
     pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
-        verdict::approve(&self.bundle, &self.vocabulary, question, people)
+        verdict::approve(self.policies(), question, people)
     }
 
     /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
@@ -109,12 +116,12 @@ impl Engine {
     /// # Errors
     /// The same words may run something else the next time, or policy wants the yes of several people.
     pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
-        verdict::standing(&self.bundle, &self.vocabulary, question, person, given)
+        verdict::standing(self.policies(), question, person, given)
     }
 
     /// The standing yeses to this very call that cover all that it asks for, each by itself.
     pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
-        verdict::stands(&self.bundle, &self.vocabulary, question, standing, call)
+        verdict::stands(self.policies(), question, standing, call)
     }
 
     /// Makes the permit that remembers this person's yes to a session at a target. `report` is the decision that asked for the yes.
@@ -128,7 +135,7 @@ impl Engine {
         person: &Approval,
         given: &Given<'_>,
     ) -> Result<StandingYes, Unfit> {
-        verdict::standing_visit(&self.bundle, &self.vocabulary, facts, report, person, given)
+        verdict::standing_visit(self.policies(), facts, report, person, given)
     }
 
     /// The standing yeses to a session at this very target.
@@ -139,12 +146,12 @@ impl Engine {
         standing: &'s Standing,
         call: &str,
     ) -> Vec<&'s StandingYes> {
-        verdict::stands_for_visit(&self.bundle, &self.vocabulary, facts, report, standing, call)
+        verdict::stands_for_visit(self.policies(), facts, report, standing, call)
     }
 
     /// Whether policy lets this person say yes to all that the question asks for.
     pub fn may_approve(&self, question: &Question, person: &Approval) -> Authority {
-        verdict::may_approve(&self.bundle, &self.vocabulary, question, person)
+        verdict::may_approve(self.policies(), question, person)
     }
 
     /// The same for something other than a script, of which `shown` says what is asked.
@@ -161,12 +168,12 @@ impl Engine {
         shown: &Report,
         person: &Approval,
     ) -> Authority {
-        verdict::may_approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, person)
+        verdict::may_approve_act(self.policies(), facts, act, files, shown, person)
     }
 
     /// Whether policy lets this person see, stop or remove. Of the facts only the principal and the clock count.
     pub fn oversees(&self, facts: &Facts, person: &Approval, what: &Oversight) -> Authority {
-        verdict::oversees(&self.bundle, &self.vocabulary, facts, person, what)
+        verdict::oversees(self.policies(), facts, person, what)
     }
 
     /// What the principal may do to single paths, no approval given: what kernel rules are made from.
@@ -183,18 +190,18 @@ impl Engine {
 
     /// Judges something other than a script, as if a person had said yes where `approved`.
     pub fn judge(&self, facts: &Facts, act: &Act, approved: bool) -> Report {
-        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, &[], approved)
+        verdict::rehearse_act(self.policies(), facts, act, &[], approved)
     }
 
     /// Judges something other than a script again after the yes of these people to what `shown` says. Never
     /// [`Decision::Ask`](crate::Decision::Ask).
     pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, people: &[Approval]) -> Report {
-        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, &[], shown, people)
+        verdict::approve_act(self.policies(), facts, act, &[], shown, people)
     }
 
     /// Judges something together with all files that it would write or delete: each of them is a request of its own.
     pub fn judge_on(&self, facts: &Facts, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Report {
-        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, files, false)
+        verdict::rehearse_act(self.policies(), facts, act, files, false)
     }
 
     /// The same again after the yes of these people to what `shown` says. Never [`Decision::Ask`](crate::Decision::Ask).
@@ -206,7 +213,7 @@ impl Engine {
         shown: &Report,
         people: &[Approval],
     ) -> Report {
-        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, people)
+        verdict::approve_act(self.policies(), facts, act, files, shown, people)
     }
 
     /// Whether the principal may open a session on the facts' host.
@@ -239,7 +246,7 @@ impl Engine {
     }
 
     fn permits(&self, facts: &Facts, act: &Act) -> bool {
-        verdict::permits_act(&self.bundle, &self.vocabulary, self.answers(), facts, act)
+        verdict::permits_act(self.policies(), self.answers(), facts, act)
     }
 
     /// Whether some policy permits something only behind a checkpoint.
@@ -340,8 +347,13 @@ impl Engine {
         (!self.reads_what_passes()).then_some(&self.answers)
     }
 
+    /// What requests are made and answered with.
+    pub(crate) fn policies(&self) -> PolicyContext<'_> {
+        PolicyContext { bundle: &self.bundle, vocabulary: &self.vocabulary, kept: &self.kept }
+    }
+
     fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {
-        Asker::new(&self.bundle, &self.vocabulary, facts)
+        Asker::new(self.policies(), facts)
     }
 }
 

@@ -28,7 +28,7 @@ const MAX_QUESTIONS: usize = 16;
 /// Bytes of texts in them, together.
 const MAX_TEXT: usize = 4096;
 
-/// What one policy set keeps.
+/// What one engine keeps of the requests that it has made.
 #[derive(Default)]
 pub(crate) struct Kept {
     /// Without a session's entity: sessions may be many and short.
@@ -38,6 +38,12 @@ pub(crate) struct Kept {
     pub(crate) contexts: Shelf<Circumstances, Context>,
     /// Whether own code is permitted.
     pub(crate) own_code: Shelf<OwnCode, bool>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Kept").finish_non_exhaustive()
+    }
 }
 
 /// What the answer about own code rests on.
