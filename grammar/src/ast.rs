@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 use crate::span::{Frame, Span};
 use crate::word;
 

@@ -36,7 +36,9 @@ mod agree;
 mod ast;
 mod brush;
 mod inventory;
+mod limits;
 mod lower;
+mod opaque;
 mod posix;
 mod program;
 mod reader;
@@ -47,9 +49,10 @@ mod word;
 mod tests;
 
 pub use inventory::{
-    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
-    Redirection, Resolved, Shell, Step, Via,
+    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer, Redirection,
+    Resolved, Shell, Step, Via,
 };
+pub use opaque::OpaqueReason;
 pub use program::catalogue::Catalogue;
 pub use program::peer::{Place, place};
 pub use span::Span;

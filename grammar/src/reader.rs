@@ -13,15 +13,12 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::ast::{Arg, Assign, Join, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
-use crate::inventory::OpaqueReason;
+use crate::limits::MAX_DEPTH;
+use crate::opaque::OpaqueReason;
 use crate::span::{Frame, Span};
 use crate::word::{self, Mode, Value, Word, is_break, is_name, starts_name};
 use heredoc::Heredoc;
 pub(crate) use page::{Fill, Mark, MarkKind, Page};
-
-/// Nesting of brackets, substitutions, wrappers and code in code that is read. bash itself needs half a minute for 500
-/// nested substitutions; nobody writes 64.
-pub(crate) const MAX_DEPTH: u32 = 64;
 
 /// What was read before the end or the first thing that is not supported.
 pub(crate) struct Reading {

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(crate) use self::arithmetic::{arithmetic_end, evaluate, subscript};
 pub(crate) use self::brace::expanded;
 use crate::ast::{Arg, Arithmetic, Count, Hole, Nested, NestedKind, Note};
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 use crate::reader::{self, Fill, Page, Stop};
 use crate::span::{Frame, Span};
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::agree::{PARSE_DEADLINE, Readers};
+use crate::agree::Readers;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
@@ -17,17 +17,15 @@ use crate::inventory::directory::Place;
 use crate::inventory::state::{Known, State};
 use crate::inventory::variables;
 use crate::inventory::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
-    Shell, Via,
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
 };
+use crate::limits::{MAX_BYTES, MAX_DEPTH, PARSE_DEADLINE};
+use crate::opaque::OpaqueReason;
 use crate::posix;
 use crate::program::{self, Child, Directory, Runs, peer};
-use crate::reader::{self, MAX_DEPTH, Stop};
+use crate::reader::{self, Stop};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_name};
-
-/// Bytes that a script may have; every real command seen is far below.
-pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// Pairs of commands of which one feeds the other; beyond it a script is refused rather than described in gigabytes.
 const MAX_FLOWS: usize = 65_536;

@@ -15,7 +15,8 @@ use crate::inventory::collect::{
 };
 use crate::inventory::directory::Place;
 use crate::inventory::state::{Defined, Known, State};
-use crate::inventory::{CommandId, OpaqueReason, Via};
+use crate::inventory::{CommandId, Via};
+use crate::opaque::OpaqueReason;
 use crate::program;
 use crate::span::Span;
 use crate::word::{Value, Word, is_integer, is_name};

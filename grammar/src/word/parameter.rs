@@ -4,7 +4,7 @@
 
 use super::{Scanner, is_name, starts_name};
 use crate::ast::{Arithmetic, Count};
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 use crate::reader::{self, Fill, Stop};
 use crate::span::Span;
 
