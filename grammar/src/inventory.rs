@@ -1,21 +1,15 @@
 //! Every simple command a script can run, what each touches, and what cannot be read.
 //!
-//! This file says what an inventory is; [`collect`] decides what the text runs.
+//! This file says what an inventory is; [`collect`](crate::collect) decides what the text runs.
 
-pub(crate) mod collect;
-mod compound;
-mod directory;
-mod effect_on_shell;
 mod exports;
 mod shell;
-mod state;
-pub(crate) mod variables;
-mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
+pub(crate) use shell::Hazards;
 pub use shell::Shell;
 
 use crate::opaque::OpaqueReason;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          ┌─ reader + word ─▶ ast ──┐                                        ┌─ programs/*.toml
-//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ inventory/collect ┤
+//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ collect ──────────┤
 //!          └─ tree-sitter ─▶ lower ──┘                            │           └─ program
 //!                                                                 └─▶ Inventory { commands, opaque }
 //! ```
@@ -12,8 +12,8 @@
 //! or command names, nothing is said about the script but that. What neither can read becomes an [`Opaque`] item with
 //! its place and reason: nothing is dropped, nothing is guessed.
 //!
-//! `inventory/collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
-//! (`inventory/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
+//! `collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
+//! (`collect/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
 //! `program`. A wrapper such as `sudo` and the command that it runs are two commands, so no rule about the one speaks
 //! for the other.
 //!
@@ -35,6 +35,8 @@
 mod agree;
 mod ast;
 mod brush;
+mod collect;
+mod effect_on_shell;
 mod inventory;
 mod limits;
 mod lower;
@@ -68,7 +70,7 @@ pub fn shadows_python_module(entry: &str) -> bool {
 /// or the script is opaque.
 #[must_use]
 pub fn runs_variable(name: &str) -> bool {
-    inventory::variables::is_listed(name)
+    collect::variables::is_listed(name)
 }
 
 /// What a script would make bash run. Never fails: damage, excess and doubt become [`Opaque`] items.
@@ -85,11 +87,11 @@ pub fn inventory(script: &[u8]) -> Inventory {
 /// A word that is no UTF-8 is one that is not known. Code that cannot be read makes the program opaque, and its words
 /// are judged all the same.
 pub fn execution(words: &[&[u8]]) -> Inventory {
-    inventory::collect::execution(words)
+    collect::execution(words)
 }
 
 /// As [`inventory()`], for a shell in which other scripts ran before: their functions and aliases stand in the place of programs,
 /// and their options change what words come to.
 pub fn inventory_in(script: &[u8], shell: &Shell) -> Inventory {
-    inventory::collect::inventory(script, shell)
+    collect::inventory(script, shell)
 }
