@@ -4,6 +4,7 @@
 //! [`compound`] walks what branches and repeats; what a program makes of its words is
 //! [`crate::program`]'s decision.
 
+mod brace;
 mod compound;
 mod directory;
 mod state;

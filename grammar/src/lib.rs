@@ -1,14 +1,14 @@
 //! Reads a shell script the way bash does and lists everything that it would run.
 //!
 //! ```text
-//!          ┌─ reader + word ─▶ ast ──┐                                        ┌─ programs/*.toml
+//!          ┌─ reader ────────▶ ast ──┐                                        ┌─ programs/*.toml
 //! bytes ─▶ ┤                         ├─ the same tokens? ─▶ collect ──────────┤
 //!          └─ tree-sitter ─▶ lower ──┘                            │           └─ program
 //!                                                                 └─▶ Inventory { commands, opaque }
 //! ```
 //!
-//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `word` for
-//! quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
+//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `reader/words`
+//! for quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
 //! or command names, nothing is said about the script but that. What neither can read becomes an [`Opaque`] item with
 //! its place and reason: nothing is dropped, nothing is guessed.
 //!

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::ast::{Arg, Arithmetic, Count, Hole};
+use crate::collect::brace::expanded;
 use crate::collect::directory::Place;
 use crate::inventory::{Hazards, Shell};
-use crate::word::{Value, Word, expanded, is_integer};
+use crate::word::{Value, Word, is_integer};
 
 /// Variables that are followed; behind more of them nothing is known of any.
 const MAX_VARIABLES: usize = 128;
