@@ -8,6 +8,15 @@
 //!          Verdict::{Allow(Grant), Ask(Question), Deny(Denial)}
 //! ```
 //!
+//! Modules, each of which uses only those before it in this list:
+//! - plain data: `facts`, `acts`, `asked`, `report`, `source`, `posed`
+//! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
+//! - a script to requests: `raised`, `kept`, `answer`, which asks Cedar, and `request`
+//! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
+//! - more to ask the same policies: `replay`, `peers`, `effective`, `held`
+//! - the front door: `engine`, and `recipe`, by which another process makes the same one
+//! - for authors of policies: `world`, `case`, `coverage`, `lint`
+//!
 //! Pure: nothing here opens a file, reads a clock or the environment, or starts anything. Given the same inventory,
 //! facts and bundle, the verdict is the same.
 #![forbid(unsafe_code)]

@@ -17,6 +17,10 @@
 //! `program`. A wrapper such as `sudo` and the command that it runs are two commands, so no rule about the one speaks
 //! for the other.
 //!
+//! Modules, each of which uses only those before it in this list: `limits`, `opaque` and `word` are plain data, `ast` is the tree and
+//! `inventory` the result. `reader` makes the tree; `lower` and `brush` read the text again, and `agree` compares. `program` knows programs,
+//! `posix` knows `sh`, and `collect` puts all of it together.
+//!
 //! Nothing here opens a file, reads the environment or knows a policy; the only clock is the parse deadline.
 //!
 //! ```
