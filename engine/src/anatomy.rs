@@ -5,7 +5,7 @@
 use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use serde_json::{Value, json};
 
-use crate::request::Posed;
+use crate::posed::Posed;
 
 /// A policy's conditions, in the order in which they are written.
 #[derive(Default)]

@@ -8,9 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acts::{FileAction, Receiver};
 use crate::facts::{Auth, Channel, Lasts, Origin, SessionShell, Transport};
-use crate::no_gain::Receiver;
-use crate::request::FileAction;
 
 /// The version of this form, `v` in a record.
 pub const ASKED: u32 = 1;

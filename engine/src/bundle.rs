@@ -3,8 +3,6 @@
 //! What passes here is the only thing that [`crate::Engine`] decides with: the guards, and one profile or the
 //! operator's own files, strictly validated, warnings included, each policy with a unique `@id`.
 
-mod toml_errors;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,17 +14,16 @@ use cedar_policy::{
 };
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use miette::Diagnostic;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::anatomy::{Anatomy, may_name};
 use crate::depth::too_deep;
 use crate::indexed::Indexed;
-use crate::kept::Kept;
 use crate::no_gain::{self, Privileged};
 use crate::path::AbsolutePath;
 use crate::slice::Index;
+use crate::source::{Finding, Findings, Source};
 use crate::stack::{DEEP, deep};
 use crate::vocabulary::Vocabulary;
 
@@ -47,15 +44,6 @@ static SCHEMA: LazyLock<Result<Schema, String>> =
 /// Policies that are not worth a thread of their own.
 const SMALLEST_PART: usize = 64;
 
-/// One policy file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// What diagnostics call it: a path, or a name inside Palisade.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
 /// A validated set of policies.
 pub struct Bundle {
     pub(crate) schema: Schema,
@@ -68,7 +56,6 @@ pub struct Bundle {
     pub(crate) asks_about_trees: bool,
     /// The schema's actions by id, each with the groups above it.
     pub(crate) actions: HashMap<String, Entity>,
-    pub(crate) kept: Kept,
     anatomies: Vec<OnceLock<Anatomy>>,
     sources: Vec<Source>,
     /// The group table beside them, which counts in the fingerprint.
@@ -197,33 +184,6 @@ pub enum BundleError {
     Schema(String),
 }
 
-/// Everything that is wrong with a set of policies.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Findings(pub Vec<Finding>);
-
-/// One thing that is wrong with a policy file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The file's name.
-    pub file: String,
-    /// Line, counted from 1.
-    pub line: usize,
-    /// Column in characters, counted from 1.
-    pub column: usize,
-    /// What is wrong, in Cedar's words where they are Cedar's.
-    pub message: String,
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "\n" };
-            write!(formatter, "{separator}{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message)?;
-        }
-        Ok(())
-    }
-}
-
 impl Bundle {
     /// The guards and a shipped profile.
     ///
@@ -277,7 +237,6 @@ impl Bundle {
         Ok(Self {
             anatomies: index.policies().iter().map(|_| OnceLock::new()).collect(),
             actions: actions(&schema)?,
-            kept: Kept::default(),
             literals: Literals::of_policies(index.policies()),
             privileged: Privileged::of(&index),
             asks_about_trees: no_gain::asks_about_trees(&index),
@@ -325,7 +284,6 @@ impl Bundle {
             index,
             schema: self.schema.clone(),
             actions: self.actions.clone(),
-            kept: Kept::default(),
             reads: self.reads,
             sources: self.sources.clone(),
             groups: self.groups.clone(),
@@ -703,13 +661,6 @@ fn validate_in_parts(schema: &Schema, policies: &[&Policy]) -> Result<Vec<Valida
     })
 }
 
-impl Source {
-    fn finding(&self, offset: usize, message: String) -> Finding {
-        let (line, column) = line_and_column(&self.text, offset);
-        Finding { file: self.name.clone(), line, column, message }
-    }
-}
-
 /// `Path` ids that no path in normal form equals: a forbid with one would never hold.
 fn misspelt_paths(policy: &Policy) -> impl Iterator<Item = String> {
     let literals = policy.entity_literals().into_iter().filter(|uid| uid.type_name().to_string() == "Path");
@@ -746,14 +697,6 @@ fn told(diagnostic: &dyn Diagnostic) -> String {
 /// Where what is wrong begins, if that is known.
 fn label(diagnostic: &dyn Diagnostic) -> Option<usize> {
     Some(diagnostic.labels()?.next()?.offset())
-}
-
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before: String =
-        text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character).collect();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 #[cfg(test)]

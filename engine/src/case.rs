@@ -12,16 +12,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use crate::Engine;
+use crate::acts::{Act, Approval, Oversight, Receiver};
 use crate::apart;
-use crate::bundle::Source;
+use crate::engine::Engine;
 use crate::facts::{Auth, Channel, Clock, Facts, Lasts, Machine, Principal, Scratch, Session, SessionShell, Transport};
-use crate::no_gain::{Receiver, hides_options, is_lock_bound};
+use crate::no_gain::{hides_options, is_lock_bound};
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::replay::{self, Again};
-use crate::request::{Act, Asker, Oversight, Posed};
+use crate::report::{Decision, Report};
+use crate::request::{Asker, PolicyContext};
+use crate::source::Source;
 use crate::told::Repository;
-use crate::verdict::{self, Approval, Decision, Question, Report, Verdict};
+use crate::verdict::{self, Question, Verdict};
 use crate::vocabulary::Vocabulary;
 use crate::world::World;
 
@@ -392,23 +395,20 @@ impl Case {
     /// Judges the case with an engine's policies and groups.
     pub fn judge(&self, engine: &Engine) -> Report {
         let vocabulary = self.vocabulary(engine);
+        let policies = PolicyContext { vocabulary: &vocabulary, ..engine.policies() };
         match &self.step {
-            Step::Act(act) => verdict::rehearse_act(&engine.bundle, &vocabulary, &self.facts, act, &[], self.approved),
-            Step::Oversee(person, what) => {
-                verdict::rehearse_oversight(&engine.bundle, &vocabulary, &self.facts, person, what)
-            }
+            Step::Act(act) => verdict::rehearse_act(policies, &self.facts, act, &[], self.approved),
+            Step::Oversee(person, what) => verdict::rehearse_oversight(policies, &self.facts, person, what),
             Step::Run(script) => {
-                let inventory = self.inventory(engine, &vocabulary, script);
+                let inventory = self.inventory(policies, script);
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
                 if self.approvers.is_empty() {
-                    return verdict::rehearse(&engine.bundle, &vocabulary, inventory, &facts, self.approved);
+                    return verdict::rehearse(policies, inventory, &facts, self.approved);
                 }
-                match verdict::decide(&engine.bundle, &vocabulary, None, inventory, &facts) {
+                match verdict::decide(policies, None, inventory, &facts) {
                     // As many yeses as it takes are not there yet: it still waits.
-                    Verdict::Ask(question) if self.too_few(engine, &vocabulary, &question) => question.report().clone(),
-                    Verdict::Ask(question) => {
-                        verdict::approve(&engine.bundle, &vocabulary, question, &self.approvers).report().clone()
-                    }
+                    Verdict::Ask(question) if self.too_few(policies, &question) => question.report().clone(),
+                    Verdict::Ask(question) => verdict::approve(policies, question, &self.approvers).report().clone(),
                     decided => decided.report().clone(),
                 }
             }
@@ -416,9 +416,9 @@ impl Case {
     }
 
     /// Whether each of its people may say yes, and these are fewer than policy wants.
-    fn too_few(&self, engine: &Engine, vocabulary: &Vocabulary, question: &Question) -> bool {
+    fn too_few(&self, policies: PolicyContext<'_>, question: &Question) -> bool {
         let people: BTreeSet<&str> = self.approvers.iter().map(|person| person.user.as_str()).collect();
-        let may = |person| verdict::may_approve(&engine.bundle, vocabulary, question, person).allowed;
+        let may = |person| verdict::may_approve(policies, question, person).allowed;
         people.len() < question.report().quorum() && self.approvers.iter().all(may)
     }
 
@@ -433,7 +433,7 @@ impl Case {
     /// tests and fuzzing.
     pub fn slices_agree(&self, engine: &Engine) -> bool {
         let mut agree = true;
-        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle, posed));
+        self.trace(engine, |posed| agree &= crate::slice::agrees(&engine.bundle.index, posed));
         agree
     }
 
@@ -443,31 +443,33 @@ impl Case {
         let Step::Run(_) = &self.step else { return None };
         let report = Self { approved: false, ..self.clone() }.judge(engine);
         let vocabulary = self.vocabulary(engine);
+        let policies = PolicyContext { vocabulary: &vocabulary, ..engine.policies() };
         let then = replay::groups(&vocabulary);
-        let again = replay::ask(&engine.bundle, &vocabulary, report.asked.as_ref()?, Some(&then));
+        let again = replay::ask(policies, report.asked.as_ref()?, Some(&then));
         Some((report, again))
     }
 
     /// Every request that the case raises, without and with approval.
     pub(crate) fn trace(&self, engine: &Engine, seen: impl FnMut(&Posed)) {
         let vocabulary = self.vocabulary(engine);
+        let policies = PolicyContext { vocabulary: &vocabulary, ..engine.policies() };
         match &self.step {
-            Step::Act(act) => verdict::trace_act(&engine.bundle, &vocabulary, &self.facts, act, seen),
+            Step::Act(act) => verdict::trace_act(policies, &self.facts, act, seen),
             Step::Oversee(person, what) => {
-                verdict::trace_oversight(&engine.bundle, &vocabulary, &self.facts, person, what, seen);
+                verdict::trace_oversight(policies, &self.facts, person, what, seen);
             }
             Step::Run(script) => {
-                let inventory = self.inventory(engine, &vocabulary, script);
+                let inventory = self.inventory(policies, script);
                 let facts = self.world.gather(self.facts.clone(), &inventory, &vocabulary);
-                verdict::trace(&engine.bundle, &vocabulary, &inventory, &facts, &self.approvers, seen);
+                verdict::trace(policies, &inventory, &facts, &self.approvers, seen);
             }
         }
     }
 
     /// What a script is read as, or what would run in its place.
-    fn inventory(&self, engine: &Engine, vocabulary: &Vocabulary, script: &str) -> Inventory {
+    fn inventory(&self, policies: PolicyContext<'_>, script: &str) -> Inventory {
         let inventory = palisade_grammar::inventory(script.as_bytes());
-        let no_gain = || Asker::new(&engine.bundle, vocabulary, &self.facts).no_gain();
+        let no_gain = || Asker::new(policies, &self.facts).no_gain();
         let instead = apart::instead(&inventory, &self.facts, no_gain);
         instead.map_or(inventory, |instead| palisade_grammar::inventory(&instead))
     }

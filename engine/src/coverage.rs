@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::Engine;
 use crate::anatomy::Clause;
 use crate::case::Case;
-use crate::request::Posed;
+use crate::engine::Engine;
+use crate::posed::Posed;
 
 /// What cases have tried of a policy set.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Coverage {
     }
 
     fn count(&mut self, engine: &Engine, posed: &Posed) {
-        for at in &posed.slice(&engine.bundle).members {
+        for at in &engine.bundle.index.slice_of(posed).members {
             let (Some(policy), Some(anatomy)) = (engine.bundle.index.policy(*at), engine.bundle.anatomy(*at)) else {
                 continue;
             };
@@ -141,7 +141,7 @@ mod tests {
                 // The answer to "may this person say yes?" is in no report.
                 case.trace(&whole, |posed| {
                     if posed.request.action().is_some_and(|action| action.id().unescaped() == "approve") {
-                        let slice = posed.slice(&whole.bundle);
+                        let slice = whole.bundle.index.slice_of(posed);
                         let asked = slice.members.iter().filter_map(|at| whole.bundle.index.policy(*at));
                         asked.for_each(|policy| tries.entry(policy.id().to_string()).or_default().push(index));
                     }

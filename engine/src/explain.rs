@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use crate::bundle::Bundle;
-use crate::request::{Asker, Draft, Posed, Sheet};
-use crate::verdict::{Decision, Judged, Reason};
+use crate::posed::Posed;
+use crate::report::{Decision, Judged, Reason};
+use crate::request::{Asker, Draft, Sheet};
 
 /// Reasons up to which the nearest permits are looked for: each takes questions of its own.
 const MAX_NEAREST: usize = 20;
@@ -82,7 +83,7 @@ fn default_deny(bundle: &Bundle, posed: Option<&Posed>, text: &str, asks: bool) 
         nothing.push_str(" It is in no command group: no table describes it, or its directory is not a trusted one.");
     }
     let mut nearest: Vec<(usize, String, Vec<String>)> = Vec::new();
-    for at in &posed.slice(bundle).members {
+    for at in &bundle.index.slice_of(posed).members {
         let (Some(policy), Some(anatomy)) = (bundle.index.policy(*at), bundle.anatomy(*at)) else { continue };
         if anatomy.is_permit {
             let obstacles = anatomy.obstacles(posed);

@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Context, Entities, RestrictedExpression};
 
+use crate::acts::Act;
 use crate::asked::{Script, What};
 use crate::facts::{Facts, Machine, Principal, Scratch, Session, Transport};
 use crate::path::AbsolutePath;
 use crate::raised::{Raised, Sheaf};
-use crate::request::Act;
-use crate::verdict::Judged;
+use crate::report::Judged;
 
 /// Scripts whose answers are kept. Looking through them all costs less than hashing a key, and less than an answer.
 const MAX_SCRIPTS: usize = 64;
@@ -28,7 +28,7 @@ const MAX_QUESTIONS: usize = 16;
 /// Bytes of texts in them, together.
 const MAX_TEXT: usize = 4096;
 
-/// What one policy set keeps.
+/// What one engine keeps of the requests that it has made.
 #[derive(Default)]
 pub(crate) struct Kept {
     /// Without a session's entity: sessions may be many and short.
@@ -38,6 +38,12 @@ pub(crate) struct Kept {
     pub(crate) contexts: Shelf<Circumstances, Context>,
     /// Whether own code is permitted.
     pub(crate) own_code: Shelf<OwnCode, bool>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Kept").finish_non_exhaustive()
+    }
 }
 
 /// What the answer about own code rests on.
@@ -226,8 +232,8 @@ mod tests {
     use super::{Occasion, Shelf};
     use crate::facts::{Facts, Transport};
     use crate::path::AbsolutePath;
+    use crate::report::Decision;
     use crate::request::tests::{engine, facts};
-    use crate::verdict::Decision;
 
     const MAX: usize = 4;
 

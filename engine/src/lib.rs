@@ -1,4 +1,4 @@
-//! The policy decision point: an [`Inventory`] and [`Facts`] to a [`Verdict`], by Cedar policies.
+//! The policy decision point: an [`Inventory`](palisade_grammar::Inventory) and [`Facts`] to a [`Verdict`], by Cedar policies.
 //!
 //! ```text
 //! Source ──▶ Bundle ─┐
@@ -8,11 +8,22 @@
 //!          Verdict::{Allow(Grant), Ask(Question), Deny(Denial)}
 //! ```
 //!
+//! Modules, each of which uses only those before it in this list:
+//! - plain data: `facts`, `acts`, `asked`, `report`, `source`, `posed`
+//! - one policy set: `indexed`, `slice`, `no_gain`, `vocabulary`, `bundle`
+//! - a script to requests: `raised`, `kept`, `answer`, which asks Cedar, and `request`
+//! - answers to a verdict: `explain`, `obligation`, `standing`, `verdict`
+//! - more to ask the same policies: `replay`, `peers`, `effective`, `held`
+//! - the front door: `engine`, and `recipe`, by which another process makes the same one
+//! - for authors of policies: `world`, `case`, `coverage`, `lint`
+//!
 //! Pure: nothing here opens a file, reads a clock or the environment, or starts anything. Given the same inventory,
 //! facts and bundle, the verdict is the same.
 #![forbid(unsafe_code)]
 
+mod acts;
 mod anatomy;
+mod answer;
 mod apart;
 mod asked;
 mod bundle;
@@ -20,6 +31,7 @@ mod case;
 mod coverage;
 mod depth;
 mod effective;
+mod engine;
 mod explain;
 mod facts;
 mod held;
@@ -29,15 +41,19 @@ mod inert;
 mod installed;
 mod kept;
 mod lint;
+mod nearest;
 mod no_gain;
 mod obligation;
 mod path;
 mod peers;
+mod posed;
 mod raised;
 mod recipe;
 mod replay;
+mod report;
 mod request;
 mod slice;
+mod source;
 mod stack;
 mod standing;
 mod terms;
@@ -47,20 +63,17 @@ mod verdict;
 mod vocabulary;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
-
-use palisade_grammar::Inventory;
-
+pub use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
 pub use crate::apart::is_apart;
 pub use crate::asked::{
     ASKED, Approver, Asked, Exec, Field, Files, Host, Item, Neighbours, Peer, Script, Session as AskedSession,
     Variable, What, Who,
 };
-pub use crate::bundle::{Bundle, BundleError, Finding, Findings, Note, Source};
+pub use crate::bundle::{Bundle, BundleError, Note};
 pub use crate::case::{Case, CaseError, Cases, Checked, Moment, TimeZones};
 pub use crate::coverage::{ClauseCoverage, Coverage, PolicyCoverage};
 pub use crate::effective::Effective;
+pub use crate::engine::{Engine, Permissions};
 pub use crate::facts::{
     AtExecve, Auth, Channel, Clock, Crowd, Facts, Lasts, Machine, Origin, Principal, Program, Scratch, Session,
     SessionShell, Transport,
@@ -69,366 +82,18 @@ pub use crate::held::Unheld;
 pub use crate::host::canonical as canonical_host;
 pub use crate::inert::{links_to, may_change_settings, names_remote};
 pub use crate::installed::{is_installed, is_locked, is_offline, says_offline};
-pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint, nearest_name};
-pub use crate::no_gain::{Receiver, hides_options, is_lock_bound, may_connect, says_it_connects};
+pub use crate::lint::{Lint, RULES, Rule, Severity, Surroundings, lint};
+pub use crate::nearest::nearest_name;
+pub use crate::no_gain::{hides_options, is_lock_bound, may_connect, says_it_connects};
 pub use crate::path::AbsolutePath;
 pub use crate::peers::Connection;
 pub use crate::recipe::{Recipe, RecipeError};
 pub use crate::replay::{Again, Groups, LeftOut};
-pub use crate::request::{Act, FileAction, Oversight};
+pub use crate::report::{Decision, Judged, Reason, Report, Unread};
+pub use crate::source::{Finding, Findings, Source};
 pub use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingError, StandingYes, Unfit};
 pub use crate::told::{MAX_CONFIGURATION, Remote, Repository, Told, remotes};
 pub use crate::variables::{guarded_variable, is_listed as is_listed_variable};
-pub use crate::verdict::{
-    Approval, Authority, Decision, Denial, Grant, Judged, Question, Reason, Report, Unread, Verdict,
-};
+pub use crate::verdict::{Authority, Denial, Grant, Question, Verdict};
 pub use crate::vocabulary::{LastNames, NamePattern, Vocabulary, VocabularyError};
 pub use crate::world::{makes_links, writes_module};
-
-use crate::kept::Answers;
-use crate::request::Asker;
-
-/// Decides scripts: a validated set of policies, and the groups that they name.
-#[derive(Debug)]
-pub struct Engine {
-    bundle: Bundle,
-    vocabulary: Vocabulary,
-    /// See [`Self::beyond_places`]; asked for with every script.
-    unheld: OnceLock<Vec<Unheld>>,
-    answers: Answers,
-}
-
-impl Engine {
-    /// An engine that decides with these policies and groups.
-    pub fn new(bundle: Bundle, vocabulary: Vocabulary) -> Self {
-        Self { bundle: bundle.counting(&vocabulary), vocabulary, unheld: OnceLock::new(), answers: Answers::default() }
-    }
-
-    /// Judges a script: allowed if every request that it raises is allowed.
-    pub fn decide(&self, inventory: Inventory, facts: &Facts) -> Verdict {
-        verdict::decide(&self.bundle, &self.vocabulary, self.answers(), inventory, facts)
-    }
-
-    /// Judges a script for show, as if a person had said yes where `approved`. Makes no grant.
-    pub fn rehearse(&self, inventory: Inventory, facts: &Facts, approved: bool) -> Report {
-        verdict::rehearse(&self.bundle, &self.vocabulary, inventory, facts, approved)
-    }
-
-    /// Asks again what was asked before, under the policies and groups of this engine. `then` is what [`Self::path_groups`] told
-    /// of the set of the time; without it every path group counts as changed.
-    pub fn ask_again(&self, asked: &Asked<String>, then: Option<&Groups>) -> Again {
-        replay::ask(&self.bundle, &self.vocabulary, asked, then)
-    }
-
-    /// What tells the path groups of this set from others of the same name.
-    pub fn path_groups(&self) -> Groups {
-        replay::groups(&self.vocabulary)
-    }
-
-    /// Judges a program at its `execve`: `inventory` is what [`palisade_grammar::execution`] makes of its words, and `acts`
-    /// are the variables that its environment changes. Everything short of a plain allow is a no, for nobody can be
-    /// asked meanwhile; `approved` says that a person has allowed the very command that this is.
-    pub fn decide_execution(&self, inventory: &Inventory, facts: &Facts, acts: &[Act], approved: bool) -> Report {
-        verdict::execution(&self.bundle, &self.vocabulary, inventory, facts, acts, approved)
-    }
-
-    /// Whether policy lets this person say yes to an execution, of which `shown` says what is asked.
-    pub fn may_approve_execution(
-        &self,
-        (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
-        shown: &Report,
-        person: &Approval,
-    ) -> Authority {
-        verdict::may_approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, person)
-    }
-
-    /// Judges an execution again after the yes of these people to what `shown` says. Never [`Decision::Ask`].
-    pub fn approve_execution(
-        &self,
-        (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
-        shown: &Report,
-        people: &[Approval],
-    ) -> Report {
-        verdict::approve_execution(&self.bundle, &self.vocabulary, (inventory, facts, acts), shown, people)
-    }
-
-    /// Whether some policy looks at what changes by itself: the clock, or the session.
-    pub fn reads_what_passes(&self) -> bool {
-        self.bundle.reads.what_passes()
-    }
-
-    /// Whether some policy looks at the clock.
-    pub fn reads_clock(&self) -> bool {
-        self.bundle.reads.clock()
-    }
-
-    /// Judges a script again after the yes of these people, on the facts that they were shown. Never [`Verdict::Ask`].
-    pub fn approve(&self, question: Question, people: &[Approval]) -> Verdict {
-        verdict::approve(&self.bundle, &self.vocabulary, question, people)
-    }
-
-    /// The permits by which this person's yes to a question holds for as long as it says: one for each request that asks, each as narrow as
-    /// the request.
-    ///
-    /// # Errors
-    /// The same words may run something else the next time, or policy wants the yes of several people.
-    pub fn standing(&self, question: &Question, person: &Approval, given: &Given<'_>) -> Result<StandingYes, Unfit> {
-        verdict::standing(&self.bundle, &self.vocabulary, question, person, given)
-    }
-
-    /// The standing yeses to this very call that cover all that it asks for, each by itself.
-    pub fn stands<'s>(&self, question: &Question, standing: &'s Standing, call: &str) -> Vec<&'s StandingYes> {
-        verdict::stands(&self.bundle, &self.vocabulary, question, standing, call)
-    }
-
-    /// Makes the permit that remembers this person's yes to a session at a target. `report` is the decision that asked for the yes.
-    ///
-    /// # Errors
-    /// Nothing tells that the same target stands there the next time, or policy wants the yes of several people.
-    pub fn standing_visit(
-        &self,
-        facts: &Facts,
-        report: &Report,
-        person: &Approval,
-        given: &Given<'_>,
-    ) -> Result<StandingYes, Unfit> {
-        verdict::standing_visit(&self.bundle, &self.vocabulary, facts, report, person, given)
-    }
-
-    /// The standing yeses to a session at this very target.
-    pub fn stands_for_visit<'s>(
-        &self,
-        facts: &Facts,
-        report: &Report,
-        standing: &'s Standing,
-        call: &str,
-    ) -> Vec<&'s StandingYes> {
-        verdict::stands_for_visit(&self.bundle, &self.vocabulary, facts, report, standing, call)
-    }
-
-    /// Whether policy lets this person say yes to all that the question asks for.
-    pub fn may_approve(&self, question: &Question, person: &Approval) -> Authority {
-        verdict::may_approve(&self.bundle, &self.vocabulary, question, person)
-    }
-
-    /// The same for something other than a script, of which `shown` says what is asked.
-    pub fn may_approve_act(&self, facts: &Facts, act: &Act, shown: &Report, person: &Approval) -> Authority {
-        self.may_approve_on(facts, act, &[], shown, person)
-    }
-
-    /// The same for an act together with the files that it touches.
-    pub fn may_approve_on(
-        &self,
-        facts: &Facts,
-        act: &Act,
-        files: &[(FileAction, AbsolutePath)],
-        shown: &Report,
-        person: &Approval,
-    ) -> Authority {
-        verdict::may_approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, person)
-    }
-
-    /// Whether policy lets this person see, stop or remove. Of the facts only the principal and the clock count.
-    pub fn oversees(&self, facts: &Facts, person: &Approval, what: &Oversight) -> Authority {
-        verdict::oversees(&self.bundle, &self.vocabulary, facts, person, what)
-    }
-
-    /// What the principal may do to single paths, no approval given: what kernel rules are made from.
-    pub fn permissions<'a>(&'a self, facts: &'a Facts) -> Permissions<'a> {
-        Permissions { bundle: &self.bundle, asker: self.asker(facts) }
-    }
-
-    /// Whether policy lets nothing of this path group be read: not what lies at its places, nor in the workspace under its names.
-    pub fn keeps_closed(&self, facts: &Facts, group: &str) -> bool {
-        let permissions = self.permissions(facts);
-        let mut examples = self.vocabulary.examples(group, &facts.workspace);
-        !examples.any(|path| permissions.permits(FileAction::Read, &path))
-    }
-
-    /// Judges something other than a script, as if a person had said yes where `approved`.
-    pub fn judge(&self, facts: &Facts, act: &Act, approved: bool) -> Report {
-        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, &[], approved)
-    }
-
-    /// Judges something other than a script again after the yes of these people to what `shown` says. Never
-    /// [`Decision::Ask`].
-    pub fn approve_act(&self, facts: &Facts, act: &Act, shown: &Report, people: &[Approval]) -> Report {
-        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, &[], shown, people)
-    }
-
-    /// Judges something together with all files that it would write or delete: each of them is a request of its own.
-    pub fn judge_on(&self, facts: &Facts, act: &Act, files: &[(FileAction, AbsolutePath)]) -> Report {
-        verdict::rehearse_act(&self.bundle, &self.vocabulary, facts, act, files, false)
-    }
-
-    /// The same again after the yes of these people to what `shown` says. Never [`Decision::Ask`].
-    pub fn approve_on(
-        &self,
-        facts: &Facts,
-        act: &Act,
-        files: &[(FileAction, AbsolutePath)],
-        shown: &Report,
-        people: &[Approval],
-    ) -> Report {
-        verdict::approve_act(&self.bundle, &self.vocabulary, facts, act, files, shown, people)
-    }
-
-    /// Whether the principal may open a session on the facts' host.
-    pub fn permits_session(&self, facts: &Facts) -> bool {
-        self.permits(facts, &Act::OpenSession)
-    }
-
-    /// Whether the principal may call this MCP tool.
-    pub fn permits_tool(&self, facts: &Facts, tool: &str) -> bool {
-        self.permits(facts, &Act::UseTool(tool.to_owned()))
-    }
-
-    /// Whether some connection might be permitted to the principal, with a person's yes or without: where not, a session
-    /// needs no network.
-    pub fn may_connect(&self, facts: &Facts) -> bool {
-        peers::may_connect(&self.bundle, facts)
-    }
-
-    /// Whether policies permit a connection because of the very address that it goes to, and not to whatever address the
-    /// name means, or to all there are.
-    pub fn grants_address(&self, facts: &Facts, connection: &Connection<'_>, approved: bool) -> bool {
-        peers::grants_address(&self.bundle, &self.asker(facts), connection, approved)
-    }
-
-    /// Whether the principal may do something that is no command, and the policies that decide it. No approval lifts a
-    /// no.
-    pub fn answer(&self, facts: &Facts, act: &Act) -> (bool, Vec<String>) {
-        let asker = self.asker(facts);
-        verdict::because(&self.bundle, &asker, &asker.act(act))
-    }
-
-    fn permits(&self, facts: &Facts, act: &Act) -> bool {
-        verdict::permits_act(&self.bundle, &self.vocabulary, self.answers(), facts, act)
-    }
-
-    /// Whether some policy permits something only behind a checkpoint.
-    pub fn demands_checkpoints(&self) -> bool {
-        self.bundle.ids().any(|id| self.bundle.takes_checkpoint(id))
-    }
-
-    /// The policies that decide.
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
-    }
-
-    /// The policies that can decide about the principal, by id, as it may be told of them.
-    pub fn effective(&self, facts: &Facts) -> Vec<Effective> {
-        effective::about(&self.bundle, facts)
-    }
-
-    /// Whether there is a policy of this id.
-    pub fn has_policy(&self, id: &str) -> bool {
-        self.bundle.index.policies().iter().any(|policy| policy.id().to_string() == id)
-    }
-
-    /// Whether the kernel can hold every path rule but those `accepted`, where masks cover every name that policy forbids.
-    pub fn paths_held(&self, accepted: &BTreeSet<String>) -> bool {
-        self.beyond_places().iter().all(|rule| rule.is_masked() || accepted.contains(&rule.policy))
-    }
-
-    /// The same where nothing keeps masks on: rules by name count as held only if they are `accepted`.
-    pub fn paths_held_without_masks(&self, accepted: &BTreeSet<String>) -> bool {
-        self.beyond_places().iter().all(|rule| accepted.contains(&rule.policy))
-    }
-
-    /// Forbids on files that go by more than where a file lies: by name patterns, which masks hold, or by attributes of the file or
-    /// what changes while a session lives, which the decision alone holds. Each with what it reads.
-    pub fn beyond_places(&self) -> &[Unheld] {
-        self.unheld.get_or_init(|| held::beyond_places(&self.bundle, &self.vocabulary))
-    }
-
-    /// Whether an invocation of a trusted program has a right that the agent's own code lacks: then a variable that makes it load
-    /// other code is asked about. `words` and `groups` are those of its [`palisade_grammar::Invocation`]; `hidden` says that it is open
-    /// which options it has ([`hides_options`]).
-    pub fn is_privileged(&self, words: &[String], groups: &[String], hidden: bool) -> bool {
-        self.bundle.privileged.holds(words, groups, hidden, true)
-    }
-
-    /// Whether some policy says which variables this program may set for those that it starts.
-    pub fn may_set(&self, program: &str) -> bool {
-        self.bundle.privileged.may_set(program)
-    }
-
-    /// Every program that has such a right, with the policies that give it; `*` stands for all programs.
-    pub fn privileged_programs(&self) -> BTreeMap<String, BTreeSet<String>> {
-        self.bundle.privileged.programs()
-    }
-
-    /// Whether the no-gain principle holds for a session on these facts: the kernel and the exec guard hold every rule, and policy lets
-    /// the agent's own code run.
-    pub fn is_no_gain(&self, facts: &Facts) -> bool {
-        self.asker(facts).no_gain()
-    }
-
-    /// What runs in place of a script that the session's own shell is not given: one that was not read completely becomes the code of
-    /// another shell, where the agent could as well write it into a file and run that. None if the script stays as it is.
-    pub fn apart(&self, inventory: &Inventory, facts: &Facts) -> Option<Vec<u8>> {
-        apart::instead(inventory, facts, || self.is_no_gain(facts))
-    }
-
-    /// Whether a decision on these facts can depend on what lies below a directory. Where the no-gain principle holds, the shipped
-    /// policies give way, and the runner leaves the search out.
-    pub fn asks_about_trees(&self, facts: &Facts) -> bool {
-        self.bundle.asks_about_trees || !self.is_no_gain(facts)
-    }
-
-    /// The groups that policies can name.
-    pub fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
-    }
-
-    /// Fingerprint of the policies and of all groups that they can name, `sha256:<hex>`: two engines with the same one decide
-    /// alike. Groups that the settings or the command line add to count.
-    pub fn policy_set(&self) -> &str {
-        self.bundle.fingerprint()
-    }
-
-    /// SHA-256 of the schema: `sha256:<hex>`.
-    pub fn schema(&self) -> &str {
-        self.bundle.schema_fingerprint()
-    }
-
-    /// Every place that groups and policies name: where kernel rules may begin.
-    pub fn roots(&self) -> BTreeSet<AbsolutePath> {
-        let named = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
-        self.vocabulary.roots().into_iter().chain(named).collect()
-    }
-
-    /// Where answers are kept; `None` if some policy looks at what passes by itself, so that none would be found again.
-    fn answers(&self) -> Option<&Answers> {
-        (!self.reads_what_passes()).then_some(&self.answers)
-    }
-
-    fn asker<'a>(&'a self, facts: &'a Facts) -> Asker<'a> {
-        Asker::new(&self.bundle, &self.vocabulary, facts)
-    }
-}
-
-/// Answers about single paths on one set of facts; cheaper for many than asking anew each time.
-pub struct Permissions<'a> {
-    bundle: &'a Bundle,
-    asker: Asker<'a>,
-}
-
-impl Permissions<'_> {
-    /// Whether the principal may do `action` to exactly `path`.
-    pub fn permits(&self, action: FileAction, path: &AbsolutePath) -> bool {
-        verdict::permits(self.bundle, &self.asker, &self.asker.path(action, path))
-    }
-
-    /// The same with the policies that decide it.
-    pub fn because(&self, action: FileAction, path: &AbsolutePath) -> (bool, Vec<String>) {
-        verdict::because(self.bundle, &self.asker, &self.asker.path(action, path))
-    }
-}
-
-impl std::fmt::Debug for Permissions<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Permissions").field("bundle", &self.bundle).finish_non_exhaustive()
-    }
-}

@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cedar_policy::{Effect, EntityUid, Policy};
 use palisade_grammar::OpaqueReason;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::acts::Receiver;
 use crate::asked::Exec;
 use crate::facts::{Facts, Origin};
 use crate::indexed::Indexed;
@@ -274,63 +274,7 @@ pub(crate) fn variable(privileged: &Privileged, name: &str, receiver: &Receiver<
     }
 }
 
-/// What gets a variable.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Receiver<T> {
-    /// Not told.
-    #[default]
-    Unknown,
-    /// The session's shell keeps it for the programs that it starts. It is asked about again at the `execve` of each of them.
-    Shell,
-    /// The session's shell has it for itself. Nothing in the script exports it.
-    ShellAlone,
-    /// One program.
-    Program {
-        /// The program and its subcommand, widest first; empty for one whose name says nothing (`./git`).
-        words: Vec<T>,
-        /// The command groups of this invocation.
-        groups: Vec<T>,
-        /// It is open which options this invocation has.
-        hidden: bool,
-    },
-}
-
-impl<T> Receiver<T> {
-    /// Whether it is not said who gets the variable.
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown)
-    }
-
-    /// The same with texts of another type.
-    pub(crate) fn map<U>(&self, mut one: impl FnMut(&T) -> U) -> Receiver<U> {
-        match self {
-            Self::Unknown => Receiver::Unknown,
-            Self::Shell => Receiver::Shell,
-            Self::ShellAlone => Receiver::ShellAlone,
-            Self::Program { words, groups, hidden } => Receiver::Program {
-                words: words.iter().map(&mut one).collect(),
-                groups: groups.iter().map(&mut one).collect(),
-                hidden: *hidden,
-            },
-        }
-    }
-}
-
 impl Receiver<String> {
-    /// A program whose name says nothing.
-    pub fn untrusted() -> Self {
-        Self::Program { words: Vec::new(), groups: Vec::new(), hidden: false }
-    }
-
-    /// The widest word of the program; empty where there is none.
-    pub fn program(&self) -> &str {
-        match self {
-            Self::Program { words, .. } => words.first().map_or("", String::as_str),
-            Self::Unknown | Self::Shell | Self::ShellAlone => "",
-        }
-    }
-
     /// Whether it is a program with a right that own code lacks; one that is not told may be.
     pub(crate) fn is_privileged(&self, privileged: &Privileged, facts: &Facts) -> bool {
         match self {

@@ -10,7 +10,7 @@ use palisade_grammar::{Command, EffectKind, Inventory, Resolved};
 use crate::bundle::Bundle;
 use crate::facts::{Facts, Transport};
 use crate::path::AbsolutePath;
-use crate::verdict::{Decision, Judged};
+use crate::report::{Decision, Judged};
 
 /// The policies that permit these requests only behind a checkpoint, sorted. Where files may be changed that the text does not name, those
 /// that permit any change only so are among them: the kernel lets a session do what they permit.

@@ -8,9 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 
+use crate::acts::Act;
 use crate::bundle::Bundle;
 use crate::facts::Facts;
-use crate::request::{Act, Asker};
+use crate::request::Asker;
 use crate::terms::{Built, uid};
 use crate::verdict;
 

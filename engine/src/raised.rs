@@ -10,13 +10,12 @@ use palisade_grammar::{
     Word,
 };
 
+use crate::acts::{Approval, FileAction, Receiver};
 use crate::asked::{ASKED, Asked, Exec, Files, Host, Item, Neighbours, Peer, Script, Session, Variable, What, Who};
 use crate::facts::{AtExecve, Crowd, Facts, Machine, Origin, Program};
-use crate::no_gain::{self, Receiver};
+use crate::no_gain;
 use crate::path::AbsolutePath;
-use crate::request::FileAction;
 use crate::told::Remote;
-use crate::verdict::Approval;
 
 /// How deep a command may stand in a text: what the grammar refuses to go beyond.
 const MAX_DEPTH: usize = 64;

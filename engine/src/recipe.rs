@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
-use crate::bundle::{Bundle, BundleError, Source};
+use crate::bundle::{Bundle, BundleError};
+use crate::engine::Engine;
 use crate::path::AbsolutePath;
+use crate::source::Source;
 use crate::vocabulary::Vocabulary;
 
 /// What an engine is made of.

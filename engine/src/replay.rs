@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::acts::Approval;
 use crate::asked::{ASKED, Approver, Asked, Field, Files, Item, What};
-use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Principal, Scratch, Session};
 use crate::indexed::Indexed;
 use crate::path::AbsolutePath;
 use crate::raised::Raised;
-use crate::request::{Asker, Draft};
-use crate::verdict::{self, Approval, Decision, Judged};
+use crate::report::{Decision, Judged};
+use crate::request::{Asker, Draft, PolicyContext};
+use crate::verdict;
 use crate::vocabulary::Vocabulary;
 
 /// What the path groups of a policy set were: a fingerprint of each, by name.
@@ -70,7 +71,7 @@ pub(crate) fn groups(vocabulary: &Vocabulary) -> Groups {
 }
 
 /// Asks all of it again. `then` is what [`groups`] told at the time; without it any group may have changed.
-pub(crate) fn ask(bundle: &Bundle, vocabulary: &Vocabulary, asked: &Asked<String>, then: Option<&Groups>) -> Again {
+pub(crate) fn ask(policies: PolicyContext<'_>, asked: &Asked<String>, then: Option<&Groups>) -> Again {
     if asked.v != ASKED {
         return Again::nothing("it is on record in a form that this version does not know");
     }
@@ -85,13 +86,12 @@ pub(crate) fn ask(bundle: &Bundle, vocabulary: &Vocabulary, asked: &Asked<String
         lasts: person.lasts,
     };
     let people = asked.approvers.iter().map(person).collect();
-    let again = Asking { bundle, vocabulary, asker: Asker::new(bundle, vocabulary, &facts), asked, people };
+    let again = Asking { policies, asker: Asker::new(policies, &facts), asked, people };
     again.all(then)
 }
 
 struct Asking<'a> {
-    bundle: &'a Bundle,
-    vocabulary: &'a Vocabulary,
+    policies: PolicyContext<'a>,
     asker: Asker<'a>,
     asked: &'a Asked<String>,
     people: Vec<Approval>,
@@ -99,7 +99,7 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     fn all(&self, then: Option<&Groups>) -> Again {
-        let now = groups(self.vocabulary);
+        let now = groups(self.policies.vocabulary);
         let changed = |group: &str| then.and_then(|then| then.get(group)) != now.get(group);
         let mut again = Again { decision: None, requests: Vec::new(), left_out: Vec::new() };
         for item in &self.asked.items {
@@ -139,11 +139,11 @@ impl Asking<'_> {
             }
         }
         let judge = |draft| {
-            let judged = verdict::judge(self.bundle, &self.asker, &sheet, draft);
+            let judged = verdict::judge(self.policies.bundle, &self.asker, &sheet, draft);
             if judged.decision != Decision::Ask || self.people.is_empty() {
                 return judged;
             }
-            verdict::lift(self.bundle, &self.asker, &sheet, draft, &self.people)
+            verdict::lift(self.policies.bundle, &self.asker, &sheet, draft, &self.people)
         };
         Ok(sheet.drafts.iter().map(judge).collect())
     }
@@ -159,8 +159,8 @@ impl Asking<'_> {
             Ok(posed) => posed,
             Err(why) => return Some(why),
         };
-        let slice = posed.slice(self.bundle);
-        let policies = || slice.members.iter().filter_map(|at| self.bundle.index.policy(*at));
+        let slice = self.policies.bundle.index.slice_of(&posed);
+        let policies = || slice.members.iter().filter_map(|at| self.policies.bundle.index.policy(*at));
         let found = cut.iter().find_map(|field| {
             let policy = policies().find(|policy| names(*field).iter().any(|name| reads(policy, name)))?;
             Some((field, policy.id().to_string()))
@@ -177,7 +177,9 @@ impl Asking<'_> {
         let found = files.below.as_ref().filter(|_| files.tree)?;
         let paths = files.paths.iter().filter_map(|path| AbsolutePath::new(path));
         let possible: BTreeSet<String> = paths
-            .flat_map(|path| self.vocabulary.groups_below(&path).into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .flat_map(|path| {
+                self.policies.vocabulary.groups_below(&path).into_iter().map(str::to_owned).collect::<Vec<_>>()
+            })
             .filter(|group| changed(group))
             .collect();
         if possible.is_empty() && !found.iter().any(|group| changed(group)) {

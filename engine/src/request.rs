@@ -4,27 +4,27 @@
 //! Every attribute is always set. What the facts do not tell takes the value that forbids most.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy::{
-    Context, Entities, Entity, EntityUid, EvalResult, Request, RestrictedExpression, validate_scope_variables,
-};
+use cedar_policy::{Context, Entities, Entity, EntityUid, Request, RestrictedExpression, validate_scope_variables};
 use palisade_grammar::{Opaque, Span};
-use serde::{Deserialize, Serialize};
 
+use crate::acts::{Act, Approval, FileAction, Oversight, Receiver};
+use crate::answer::answer;
 use crate::asked::{Exec, Files, Item, Neighbours, Peer, Script, Variable, What};
 use crate::bundle::Bundle;
 use crate::facts::{Clock, Facts, Machine, Session, Transport};
-use crate::kept::{Circumstances, Lasting, OwnCode};
-use crate::no_gain::{self, Receiver};
+use crate::kept::{Circumstances, Kept, Lasting, OwnCode};
+use crate::no_gain;
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::raised::{Raised, Sheaf};
+use crate::report::Decision;
 use crate::terms::{Built, bool, clamped, duration, entity, long, named, role_uids, string, strings, text, uid, uids};
 use crate::variables;
-use crate::verdict::Approval;
 use crate::vocabulary::Vocabulary;
 
 /// The one clock of a request.
@@ -76,250 +76,19 @@ impl Body {
     }
 }
 
-/// A request and its entity store, complete for everything that a policy may dereference.
-pub(crate) struct Posed {
-    pub(crate) request: Request,
-    pub(crate) entities: Arc<Entities>,
-    principal: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
-}
-
-impl Posed {
-    /// Whether this is a command that no group permit can fit.
-    pub(crate) fn is_in_no_group(&self) -> bool {
-        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
-        self.is_command() && !above.any(|uid| uid.type_name().to_string() == "CommandGroup")
-    }
-
-    /// An attribute of the resource; none where it has no such one.
-    pub(crate) fn attribute(&self, name: &str) -> Option<EvalResult> {
-        self.entities.get(&self.resource)?.attr(name)?.ok()
-    }
-
-    /// The tags of the resource, by name.
-    pub(crate) fn tags(&self) -> BTreeMap<String, EvalResult> {
-        let tags = self.entities.get(&self.resource).into_iter().flat_map(Entity::tags);
-        tags.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))).collect()
-    }
-
-    /// Whether the resource is an invocation of this program, or of this subcommand of one.
-    pub(crate) fn is_of(&self, program: &str) -> bool {
-        self.is_below("Program", program)
-    }
-
-    /// Whether the resource is in this command group.
-    pub(crate) fn is_in_group(&self, group: &str) -> bool {
-        self.is_below("CommandGroup", group)
-    }
-
-    fn is_below(&self, kind: &str, id: &str) -> bool {
-        let mut above = self.entities.ancestors(&self.resource).into_iter().flatten();
-        above.any(|uid| uid.type_name().to_string() == kind && uid.id().unescaped() == id)
-    }
-
-    pub(crate) fn is_command(&self) -> bool {
-        self.resource.type_name().to_string() == "Command"
-    }
-
-    /// Whether the resource is a command that bash runs itself.
-    pub(crate) fn is_builtin(&self) -> bool {
-        let origin = self.attribute("origin");
-        matches!(origin, Some(EvalResult::EntityUid(origin)) if origin.id().unescaped() == "builtin")
-    }
-
-    /// The text of a command; empty for any other resource.
-    pub(crate) fn text(&self) -> String {
-        match self.attribute("text") {
-            Some(EvalResult::String(text)) => text,
-            _ => String::new(),
-        }
-    }
-
-    /// Something of the context.
-    pub(crate) fn circumstance(&self, name: &str) -> Option<EvalResult> {
-        self.request.context()?.get(name)
-    }
-
-    /// An attribute of the principal.
-    pub(crate) fn of_principal(&self, name: &str) -> Option<EvalResult> {
-        self.entities.get(&self.principal)?.attr(name)?.ok()
-    }
-
-    pub(crate) fn principal(&self) -> &EntityUid {
-        &self.principal
-    }
-
-    pub(crate) fn action(&self) -> &EntityUid {
-        &self.action
-    }
-
-    pub(crate) fn resource(&self) -> &EntityUid {
-        &self.resource
-    }
-
-    /// The policies that can have a say.
-    pub(crate) fn slice(&self, bundle: &Bundle) -> std::sync::Arc<crate::slice::Slice> {
-        let above = |uid: &'_ EntityUid| self.entities.ancestors(uid).into_iter().flatten();
-        bundle.index.slice(
-            &self.action,
-            above(&self.principal).chain([&self.principal]),
-            above(&self.resource).chain([&self.resource]),
-        )
-    }
-}
-
-/// What an action on a file is called in the schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileAction {
-    /// Read a file, list a directory.
-    Read,
-    /// Create or change.
-    Write,
-    /// Remove.
-    Delete,
-    /// Run or load as code.
-    Execute,
-}
-
-impl FileAction {
-    /// The action's id in the schema.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Delete => "delete",
-            Self::Execute => "execute",
-        }
-    }
-}
-
-/// Something that the principal wants done, but for running a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Open a session on the facts' host.
-    OpenSession,
-    /// Call an MCP tool.
-    UseTool(String),
-    /// Give a command a variable.
-    SetEnv {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: String,
-        /// The trusted program that gives it to those that it starts; empty for the agent, and for any other.
-        program: String,
-        /// What gets it.
-        receiver: Receiver<String>,
-    },
-    /// Send a signal to a process.
-    Signal {
-        /// What it runs.
-        program: String,
-        /// The session that it belongs to.
-        session: String,
-        /// `TERM`, without `SIG`.
-        signal: String,
-    },
-    /// Write to a process's standard input.
-    SendInput {
-        /// What it runs.
-        program: String,
-        /// The session that it belongs to.
-        session: String,
-        /// It takes what is written for code; unknown counts as true.
-        interpreter: bool,
-        /// What is written.
-        text: String,
-    },
-    /// Connect to a peer.
-    Connect {
-        /// Its name or address, however it is written.
-        host: String,
-        /// The address that the name means, where that is known.
-        address: Option<IpAddr>,
-        /// The port.
-        port: u16,
-        /// The trusted program that wants it; empty for any other.
-        program: String,
-    },
-    /// Take a snapshot of the workspace.
-    Checkpoint,
-    /// Go back to one.
-    Restore {
-        /// Only what the asking session itself has changed since is touched.
-        own: bool,
-    },
-}
-
-impl Act {
-    /// The action's id in the schema.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::OpenSession => "openSession",
-            Self::UseTool(_) => "useTool",
-            Self::SetEnv { .. } => "setEnv",
-            Self::Signal { .. } => "signal",
-            Self::SendInput { .. } => "sendInput",
-            Self::Connect { .. } => "connect",
-            Self::Checkpoint => "checkpoint",
-            Self::Restore { .. } => "restore",
-        }
-    }
-
-    /// The act, for people.
-    pub fn text(&self) -> String {
-        match self {
-            Self::OpenSession | Self::Checkpoint | Self::Restore { .. } => self.action().to_owned(),
-            Self::UseTool(tool) => format!("useTool {tool}"),
-            Self::SetEnv { name, value, .. } => format!("{name}={value}"),
-            Self::Signal { program, signal, .. } => format!("signal {signal} to {program}"),
-            Self::SendInput { program, .. } => format!("sendInput to {program}"),
-            Self::Connect { host, port, .. } => format!("{host}:{port}"),
-        }
-    }
-}
-
-/// What a person may want with an agent, or with the record, besides answering it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Oversight {
-    /// See what it does.
-    Observe,
-    /// End what it runs and lock it out.
-    Stop {
-        /// The session alone that is meant; empty for all that the agent does.
-        session: String,
-        /// It is to be let in again.
-        lift: bool,
-    },
-    /// Read the record that this user's account holds.
-    ReadRecord {
-        /// The account's name.
-        owner: String,
-    },
-    /// Remove old files of that record.
-    Prune {
-        /// The account's name.
-        owner: String,
-    },
-}
-
-impl Oversight {
-    /// The action's id in the schema.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::Observe | Self::ReadRecord { .. } => "observe",
-            Self::Stop { .. } => "stop",
-            Self::Prune { .. } => "prune",
-        }
-    }
+/// What requests are made and answered with.
+#[derive(Clone, Copy)]
+pub(crate) struct PolicyContext<'a> {
+    pub(crate) bundle: &'a Bundle,
+    /// The groups that the policies name.
+    pub(crate) vocabulary: &'a Vocabulary,
+    /// What the same policies made requests of before.
+    pub(crate) kept: &'a Kept,
 }
 
 /// Builds requests for one script, or for one question of the runner's own.
 pub(crate) struct Asker<'a> {
-    bundle: &'a Bundle,
-    vocabulary: &'a Vocabulary,
+    policies: PolicyContext<'a>,
     facts: &'a Facts,
     /// The entities that every request refers to, checked once.
     common: OnceCell<Built<Entities>>,
@@ -344,10 +113,9 @@ pub(crate) struct Sheet {
 }
 
 impl<'a> Asker<'a> {
-    pub(crate) fn new(bundle: &'a Bundle, vocabulary: &'a Vocabulary, facts: &'a Facts) -> Self {
+    pub(crate) fn new(policies: PolicyContext<'a>, facts: &'a Facts) -> Self {
         Self {
-            bundle,
-            vocabulary,
+            policies,
             facts,
             common: OnceCell::new(),
             shared: OnceCell::new(),
@@ -366,19 +134,19 @@ impl<'a> Asker<'a> {
     /// Whether policy permits a program of the workspace that the agent has just written, no approval given.
     fn permits_own_code(&self) -> bool {
         let key = OwnCode::of(self.facts, self.groups_of(&self.facts.workspace));
-        let key = key.filter(|_| !self.bundle.reads.what_passes());
-        let kept = key.as_ref().and_then(|key| self.bundle.kept.own_code.find(|known| known == key));
+        let key = key.filter(|_| !self.policies.bundle.reads.what_passes());
+        let kept = key.as_ref().and_then(|key| self.policies.kept.own_code.find(|known| known == key));
         if let Some(permitted) = kept {
             return permitted;
         }
         // The question itself is asked as if the principle did not hold.
-        let plain = Self { no_gain: OnceCell::from(false), ..Self::new(self.bundle, self.vocabulary, self.facts) };
+        let plain = Self { no_gain: OnceCell::from(false), ..Self::new(self.policies, self.facts) };
         let body =
             plain.command_body(&no_gain::own_program(self.facts), Script::default(), Some(&self.facts.workspace));
         let draft = Draft::of_nothing_written("exec", "own program", body);
-        let permitted = crate::verdict::permits(self.bundle, &plain, &draft);
+        let permitted = answer(self.policies.bundle, plain.pose_alone(&draft, false)).decision == Decision::Allow;
         if let Some(key) = key {
-            self.bundle.kept.own_code.keep(key, permitted);
+            self.policies.kept.own_code.keep(key, permitted);
         }
         permitted
     }
@@ -457,7 +225,7 @@ impl<'a> Asker<'a> {
             let path = AbsolutePath::new(path);
             drafts.push(draft(path.as_ref(), reach));
             let Some(path) = path.filter(|_| files.tree) else { continue };
-            let below = self.bundle.literals.of("Path").filter_map(AbsolutePath::new);
+            let below = self.policies.bundle.literals.of("Path").filter_map(AbsolutePath::new);
             let below = below.filter(|anchor| anchor.is_within(&path) && *anchor != path);
             drafts.extend(below.map(|anchor| draft(Some(&anchor), Reach::Itself)));
         }
@@ -532,7 +300,7 @@ impl<'a> Asker<'a> {
         receiver: &Receiver<String>,
         directory: Option<&AbsolutePath>,
     ) -> Built<Body> {
-        let privileged = &self.bundle.privileged;
+        let privileged = &self.policies.bundle.privileged;
         let free = self.no_gain() && no_gain::variable(privileged, name, receiver, self.facts);
         Ok(Body::new(variable(name)?, directory)
             .with("value", string(value))
@@ -567,9 +335,9 @@ impl<'a> Asker<'a> {
         self.complete(&entities, [&principal, &action, &resource, &cwd])?;
         let context = self.context(name, &action, body, cwd, approved)?;
         // With the context checked, this is all that is left of what `Request::new` does with a schema.
-        validate_scope_variables(&principal, &action, &resource, &self.bundle.schema).map_err(text)?;
+        validate_scope_variables(&principal, &action, &resource, &self.policies.bundle.schema).map_err(text)?;
         let request = Request::new(principal.clone(), action.clone(), resource.clone(), context, None).map_err(text)?;
-        Ok(Posed { request, entities, principal, action, resource })
+        Ok(Posed::new(request, entities, principal, action, resource))
     }
 
     /// The context of a request, checked against the schema: the one that was made of the same before, if there is one.
@@ -593,7 +361,7 @@ impl<'a> Asker<'a> {
                 && kept.session == facts.session.id
                 && kept.own == own
         };
-        let kept = &self.bundle.kept.contexts;
+        let kept = &self.policies.kept.contexts;
         if let Some(context) = keeps.then(|| kept.find(same)).flatten() {
             return Ok(context);
         }
@@ -606,7 +374,7 @@ impl<'a> Asker<'a> {
             ("clock", entity("Clock", CLOCK)?),
         ]);
         let context = own_context(shared.into_iter().chain(own.iter().cloned()))?;
-        context.validate(&self.bundle.schema, action).map_err(text)?;
+        context.validate(&self.policies.bundle.schema, action).map_err(text)?;
         if keeps {
             let key = Circumstances {
                 action: name,
@@ -636,14 +404,14 @@ impl<'a> Asker<'a> {
             ("via".to_owned(), entity("Channel", person.via.as_str())?),
             ("lasts".to_owned(), entity("Lasts", person.lasts.as_str())?),
         ])?;
-        let schema = Some(&self.bundle.schema);
+        let schema = Some(&self.policies.bundle.schema);
         let request =
             Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
         let approver = Entity::new_no_attrs(principal.clone(), role_uids(&person.roles)?);
         let entities = self.store_alone("approve", body)?;
         let entities = entities.upsert_entities([approver], schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
+        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// The request by which what a person wants with the agent or the record is authorised.
@@ -669,7 +437,7 @@ impl<'a> Asker<'a> {
                 resource
             }
         };
-        let schema = Some(&self.bundle.schema);
+        let schema = Some(&self.policies.bundle.schema);
         let context = own_context(context)?;
         let request =
             Request::new(principal.clone(), action.clone(), resource.clone(), context, schema).map_err(text)?;
@@ -678,7 +446,7 @@ impl<'a> Asker<'a> {
         let lasting = self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text)?;
         let entities = lasting.upsert_entities(added.into_values(), schema).map_err(text)?;
         self.complete(&entities, [&principal, &action, &resource])?;
-        Ok(Posed { request, entities: Arc::new(entities), principal, action, resource })
+        Ok(Posed::new(request, Arc::new(entities), principal, action, resource))
     }
 
     /// Refuses a store in which something is missing that a policy may dereference: `in` on a missing entity is
@@ -714,13 +482,13 @@ impl<'a> Asker<'a> {
             }
         }
         added.retain(|uid, _| lasting.get(uid).is_none());
-        lasting.upsert_entities(added.into_values(), Some(&self.bundle.schema)).map_err(text)
+        lasting.upsert_entities(added.into_values(), Some(&self.policies.bundle.schema)).map_err(text)
     }
 
     /// What all requests refer to, and what this one is about. Its resource takes the place of another entity of the
     /// same id: only it says what lies below it.
     fn store_alone(&self, action: &str, body: &Body) -> Built<Entities> {
-        let schema = Some(&self.bundle.schema);
+        let schema = Some(&self.policies.bundle.schema);
         let make = || self.lasting()?.upsert_entities(self.passing()?.into_values(), schema).map_err(text);
         let common = self.common.get_or_init(make).clone()?;
         let mut added = HashMap::new();
@@ -732,7 +500,8 @@ impl<'a> Asker<'a> {
 
     /// An action with the groups that the schema puts it in: without it, `action in` a group is silently false.
     fn add_action(&self, added: &mut HashMap<EntityUid, Entity>, action: &str) -> Built<()> {
-        let entity = self.bundle.actions.get(action).ok_or_else(|| format!("the schema has no action `{action}`"))?;
+        let entity =
+            self.policies.bundle.actions.get(action).ok_or_else(|| format!("the schema has no action `{action}`"))?;
         added.entry(entity.uid()).or_insert_with(|| entity.clone());
         Ok(())
     }
@@ -750,8 +519,8 @@ impl<'a> Asker<'a> {
     fn lasting(&self) -> Built<Entities> {
         let facts = self.facts;
         let path_groups = self.groups_of(&facts.workspace);
-        let host_groups: Vec<&str> = self.vocabulary.host_groups_of(&facts.host).collect();
-        let session = (!self.bundle.reads.session).then(|| facts.session.unread());
+        let host_groups: Vec<&str> = self.policies.vocabulary.host_groups_of(&facts.host).collect();
+        let session = (!self.policies.bundle.reads.session).then(|| facts.session.unread());
         let same_place = |key: &Lasting| {
             key.principal == facts.principal
                 && (key.transport, &key.host, &key.machine) == (facts.transport, &facts.host, &facts.machine)
@@ -759,11 +528,11 @@ impl<'a> Asker<'a> {
                 && key.path_groups.iter().eq(&path_groups)
                 && key.host_groups == host_groups
         };
-        let kept = &self.bundle.kept;
+        let kept = &self.policies.kept;
         if let Some(entities) = kept.entities.find(|key| key.session == session && same_place(key)) {
             return Ok(entities);
         }
-        let schema = Some(&self.bundle.schema);
+        let schema = Some(&self.policies.bundle.schema);
         let key = Lasting {
             principal: facts.principal.clone(),
             transport: facts.transport,
@@ -790,7 +559,7 @@ impl<'a> Asker<'a> {
 
     /// The entities that every request refers to and that change all the time, if any policy looks at what changes.
     fn passing(&self) -> Built<HashMap<EntityUid, Entity>> {
-        let reads = self.bundle.reads;
+        let reads = self.policies.bundle.reads;
         if !self.facts.clock.is_well_formed() {
             return Err("the clock tells no time".to_owned());
         }
@@ -850,7 +619,7 @@ impl<'a> Asker<'a> {
         ];
         let tags = exec.options.iter().map(|(name, values)| (name.clone(), strings(values)));
         let entity = Entity::new_with_tags(uid("Command", &id)?, named(attributes), parents, tags).map_err(text)?;
-        let free = self.no_gain() && no_gain::exec(&self.bundle.privileged, exec, self.facts);
+        let free = self.no_gain() && no_gain::exec(&self.policies.bundle.privileged, exec, self.facts);
         let script = RestrictedExpression::new_record(named([
             // Code that another shell gets could as well stand in a file.
             ("parsed", bool(!script.unparsed || script.elsewhere && free)),
@@ -863,7 +632,7 @@ impl<'a> Asker<'a> {
 
     /// The programs at the other end of a pipe and their groups; of one that is not known, all that a policy names.
     fn neighbours(&self, of: &Neighbours<String>) -> Built<(RestrictedExpression, RestrictedExpression)> {
-        let named = |kind: &'static str| self.bundle.literals.of(kind).filter(|_| of.any);
+        let named = |kind: &'static str| self.policies.bundle.literals.of(kind).filter(|_| of.any);
         let programs: BTreeSet<&str> = of.programs.iter().map(String::as_str).chain(named("Program")).collect();
         let groups: BTreeSet<&str> = of.groups.iter().map(String::as_str).chain(named("CommandGroup")).collect();
         Ok((uids("Program", programs)?, uids("CommandGroup", groups)?))
@@ -902,10 +671,10 @@ impl<'a> Asker<'a> {
                 match reach {
                     Reach::Itself => {}
                     Reach::Known(groups) => contains = groups.iter().map(String::as_str).collect(),
-                    Reach::Unknown => contains = self.vocabulary.groups_below(path),
+                    Reach::Unknown => contains = self.policies.vocabulary.groups_below(path),
                 }
             }
-            None if reach != Reach::Itself => contains = self.vocabulary.names().collect(),
+            None if reach != Reach::Itself => contains = self.policies.vocabulary.names().collect(),
             None => {}
         }
         let attributes = [
@@ -942,11 +711,11 @@ impl<'a> Asker<'a> {
     fn groups_of(&self, path: &AbsolutePath) -> BTreeSet<&str> {
         // The machine's own `/dev` is not there where the session has its own `/dev/shm`.
         if self.facts.scratch.holds(path) {
-            return self.vocabulary.name_groups_of(path).chain(["temp"]).collect();
+            return self.policies.vocabulary.name_groups_of(path).chain(["temp"]).collect();
         }
         let temp = self.facts.is_temporary(path).then_some("temp");
         let is_public = self.facts.public.contains(path);
-        self.vocabulary.groups_of(path).filter(|group| !is_public || *group != "secrets").chain(temp).collect()
+        self.policies.vocabulary.groups_of(path).filter(|group| !is_public || *group != "secrets").chain(temp).collect()
     }
 
     fn peer_body(&self, peer: &Peer<String>, directory: Option<&AbsolutePath>) -> Built<Body> {
@@ -1001,7 +770,7 @@ impl<'a> Asker<'a> {
                 rest = suffix;
             }
         }
-        for group in self.vocabulary.host_groups_of(name) {
+        for group in self.policies.vocabulary.host_groups_of(name) {
             parents.insert(uid("HostGroup", group)?);
         }
         Ok(parents)
@@ -1023,7 +792,7 @@ impl<'a> Asker<'a> {
         let user = Entity::new_no_attrs(user, HashSet::new());
         let workspace = self.path_entity(Some(&self.facts.workspace), Reach::Itself)?;
         let mut surroundings = vec![agent, user, self.own_host()?, workspace];
-        if !self.bundle.reads.clock {
+        if !self.policies.bundle.reads.clock {
             surroundings.push(clock_entity(&UNREAD_CLOCK)?);
         }
         Ok(surroundings)
@@ -1161,7 +930,7 @@ pub(crate) mod tests {
     #[test]
     fn the_directories_above_are_kept_once() {
         let (facts, engine) = (facts(), engine(ALL));
-        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let asker = Asker::new(engine.policies(), &facts);
         let deep = "/directory".repeat(200);
         let above = |name: &str| -> Rc<[EntityUid]> {
             asker.above(&AbsolutePath::new(&format!("{deep}/{name}")).unwrap()).unwrap()
@@ -1180,7 +949,7 @@ pub(crate) mod tests {
     fn a_store_that_lacks_something_is_not_asked() {
         let facts = facts();
         let engine = engine(ALL);
-        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let asker = Asker::new(engine.policies(), &facts);
         let inventory = palisade_grammar::inventory(b"cat x");
         let needed = [
             ("Agent", "agent", "principal in Role::\"role\""),
@@ -1218,7 +987,7 @@ pub(crate) mod tests {
     fn a_request_that_the_schema_does_not_know_is_not_asked() {
         let facts = facts();
         let engine = engine(ALL);
-        let asker = Asker::new(&engine.bundle, &engine.vocabulary, &facts);
+        let asker = Asker::new(engine.policies(), &facts);
         let path = AbsolutePath::new("/srv/app/x").unwrap();
         for action in ["raed", "exec", "fileAccess", "connect"] {
             let draft = Draft { action, ..asker.path(FileAction::Read, &path) };

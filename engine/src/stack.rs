@@ -1,7 +1,7 @@
 //! Room for what recurses as deep as a policy is long: parsing, validating, translating and laying out.
 //!
 //! Decides nothing. Cedar's evaluator looks how much stack is left, the rest of it does not; threads of a server have
-//! 2 MiB. With `MAX_OPERATORS` and `MAX_NESTING` of `bundle.rs` the deepest policy fits into what is given here.
+//! 2 MiB. With `MAX_OPERATORS` and `MAX_NESTING` of `depth.rs` the deepest policy fits into what is given here.
 
 /// Bytes of address space; what is not used takes no memory.
 pub(crate) const DEEP: usize = 256 * 1024 * 1024;

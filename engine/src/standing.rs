@@ -14,9 +14,9 @@ use std::fmt::{self, Write as _};
 use cedar_policy::{Authorizer, Decision, Effect, EvalResult, Policy, PolicySet};
 use miette::Diagnostic;
 
+use crate::acts::Approval;
 use crate::facts::Lasts;
-use crate::request::Posed;
-use crate::verdict::Approval;
+use crate::posed::Posed;
 
 /// Why a yes holds for one call only.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]

@@ -1,26 +1,26 @@
 //! Many answers to one verdict. Makes [`Grant`] and [`Denial`]; errors and opaque items deny.
 //!
-//! Cedar skips a policy whose evaluation errs, so that a broken forbid would open the door. [`answer`] is the one
-//! function that knows this: an answer with any error is a denial.
+//! Decided here: which requests a script raises together, whether a person's yes lifts them, and what follows from all answers. Not decided
+//! here: the answer to a single request (`answer`).
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Decision as CedarDecision, EvalResult};
+use cedar_policy::EvalResult;
 use palisade_grammar::{Inventory, OpaqueReason, Span};
-use serde::Serialize;
 
-use crate::asked::Asked;
+use crate::acts::{Act, Approval, FileAction, Oversight};
+use crate::answer::{Answer, answer};
 use crate::bundle::Bundle;
 use crate::explain;
-use crate::facts::{Channel, Facts, Lasts};
+use crate::facts::Facts;
 use crate::kept::Answers;
 use crate::obligation;
 use crate::path::AbsolutePath;
+use crate::posed::Posed;
 use crate::raised;
-use crate::request::{Act, Asker, Draft, FileAction, Oversight, Posed, Sheet};
+use crate::report::{Decision, Judged, Reason, Report, Unread};
+use crate::request::{Asker, Draft, PolicyContext, Sheet};
 use crate::standing::{Given, MAKES_WHAT_IT_NAMES, Standing, StandingYes, Unfit};
-use crate::terms::Built;
-use crate::vocabulary::Vocabulary;
 
 /// Requests that one script may raise. 64 KiB of `a;` would raise 30,000, each of which costs a decision.
 pub(crate) const MAX_REQUESTS: usize = 1_000;
@@ -188,171 +188,31 @@ impl Denial {
     }
 }
 
-/// A person's yes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval {
-    /// Who said it: a user's name as policies know it, proven by whoever took the answer.
-    pub user: String,
-    /// That user's roles.
-    pub roles: BTreeSet<String>,
-    /// The way that it came.
-    pub via: Channel,
-    /// How long it holds.
-    pub lasts: Lasts,
-}
-
-/// Cedar's answer to one request, or ours to a script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// Permitted, and nothing forbids it.
-    Allow,
-    /// Denied as it stands, allowed once `context.approved` is true.
-    Ask,
-    /// Denied.
-    Deny,
-}
-
-impl Decision {
-    /// The decision in one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Ask => "ask",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-/// Everything that was asked about one script, and the answers: plain text that has not passed a redactor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The strictest of the requests' decisions.
-    pub decision: Decision,
-    /// The script, invalid UTF-8 replaced.
-    pub command: String,
-    /// Fingerprint of the policy set that decided.
-    pub policy_set: String,
-    /// Each request, in the order of the text.
-    pub requests: Vec<Judged>,
-    /// What could not be read.
-    pub opaque: Vec<Unread>,
-    /// Why it is not allowed; empty for an allow.
-    pub reasons: Vec<Reason>,
-    /// The policies that permit it only behind a checkpoint of the workspace, sorted: without one it must not run.
-    pub checkpoint: Vec<String>,
-    /// What was asked, in a form in which it can be asked again. None for what is no script to be run, and for one that
-    /// raises too many questions.
-    pub asked: Option<Box<Asked<String>>>,
-}
-
-impl Report {
-    /// How many different people have to say yes: the most that any of the requests takes.
-    pub fn quorum(&self) -> usize {
-        let asked = self.requests.iter().filter(|request| request.decision == Decision::Ask);
-        asked.map(|request| request.quorum).max().unwrap_or(1).max(1)
-    }
-
-    /// The policies that made the decision: for an allow those that permit, else those that stand in the way.
-    pub fn policies(&self) -> BTreeSet<String> {
-        let permitting = || self.requests.iter().flat_map(|request| request.determining.iter().cloned());
-        match self.decision {
-            Decision::Allow => permitting().collect(),
-            Decision::Ask | Decision::Deny => {
-                let named = self.reasons.iter().map(|reason| reason.policy.clone());
-                named.filter(|policy| !policy.is_empty()).collect()
-            }
-        }
-    }
-}
-
-/// One request and its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// The action's id.
-    pub action: &'static str,
-    /// The resource, for people: a command's text, a path, a peer, a variable.
-    pub resource: String,
-    /// The program it is about; empty if none is known.
-    pub program: String,
-    /// Where it stands in the script.
-    pub span: Span,
-    /// The wrappers around it, outermost first.
-    pub via: Vec<String>,
-    /// The answer.
-    pub decision: Decision,
-    /// Ids of the policies that made it, sorted. Empty for a deny that nothing permits.
-    pub determining: Vec<String>,
-    /// Policies that erred: any of them denies.
-    pub errors: Vec<String>,
-    /// Those of `determining` that an approval does not lift.
-    pub hard: Vec<String>,
-    /// How many different people have to say yes to it, if it is [`Decision::Ask`].
-    pub quorum: usize,
-    /// A person's yes has lifted it.
-    pub lifted: bool,
-}
-
-/// Something that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
-    /// Why.
-    pub reason: OpaqueReason,
-    /// Where it stands.
-    pub span: Span,
-    /// Its text.
-    pub text: String,
-    /// What is wrong and what would help.
-    pub detail: String,
-    /// The files of the project that decide what code it runs, for `project-code`.
-    pub files: Vec<String>,
-}
-
-/// One cause of a denial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// The policy's id; empty if nothing permits the request.
-    pub policy: String,
-    /// File and line of the policy; empty with `policy`.
-    pub place: String,
-    /// What was denied, for people.
-    pub text: String,
-    /// Where that stands in the script.
-    pub span: Span,
-    /// Why, in the policy's words.
-    pub reason: String,
-    /// What would be allowed; may be empty.
-    pub suggest: String,
-    /// Where nothing permits the request: the permit that comes nearest, and which of its conditions fails. For authors of policies; may be
-    /// empty.
-    pub nearest: String,
-}
-
 /// Asks everything about a script and makes the verdict. `kept`: what these very policies and groups have allowed.
 pub(crate) fn decide(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     kept: Option<&Answers>,
     inventory: Inventory,
     facts: &Facts,
 ) -> Verdict {
     let sheaf = raised::script(&inventory, facts);
     let mut report = match kept.and_then(|kept| kept.script(&sheaf, facts)) {
-        Some(judged) => report(bundle, &inventory, facts, judged, Vec::new()),
+        Some(judged) => report(policies.bundle, &inventory, facts, judged, Vec::new()),
         None => {
-            let asker = Asker::new(bundle, vocabulary, facts);
+            let asker = Asker::new(policies, facts);
             let drafts = asker.drafts(&sheaf);
             if drafts.len() > MAX_REQUESTS {
-                let report = too_many(bundle, &inventory, drafts.len());
+                let report = too_many(policies.bundle, &inventory, drafts.len());
                 return Verdict::Deny(Denial { inventory, report });
             }
             let sheet = asker.sheet(drafts);
-            let judged: Vec<_> = sheet.drafts.iter().map(|draft| judge(bundle, &asker, &sheet, draft)).collect();
+            let judged: Vec<_> =
+                sheet.drafts.iter().map(|draft| judge(policies.bundle, &asker, &sheet, draft)).collect();
             if let Some(kept) = kept.filter(|_| strictest(&judged) == Decision::Allow) {
                 kept.keep_script(&sheaf, facts, &judged);
             }
-            let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
-            report(bundle, &inventory, facts, judged, reasons)
+            let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+            report(policies.bundle, &inventory, facts, judged, reasons)
         }
     };
     report.asked = Some(Box::new(sheaf.asked(facts, &[])));
@@ -364,50 +224,44 @@ pub(crate) fn decide(
 }
 
 /// The report alone, with every request asked as approved where `approved`.
-pub(crate) fn rehearse(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
-    inventory: Inventory,
-    facts: &Facts,
-    approved: bool,
-) -> Report {
+pub(crate) fn rehearse(policies: PolicyContext<'_>, inventory: Inventory, facts: &Facts, approved: bool) -> Report {
     if !approved {
-        return decide(bundle, vocabulary, None, inventory, facts).report().clone();
+        return decide(policies, None, inventory, facts).report().clone();
     }
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let drafts = asker.drafts(&raised::script(&inventory, facts));
     if drafts.len() > MAX_REQUESTS {
-        return too_many(bundle, &inventory, drafts.len());
+        return too_many(policies.bundle, &inventory, drafts.len());
     }
     let sheet = asker.sheet(drafts);
-    let judged = sheet.drafts.iter().map(|draft| judged(draft, answer(bundle, asker.pose(&sheet, draft, true))));
+    let judged =
+        sheet.drafts.iter().map(|draft| judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))));
     let judged: Vec<_> = judged.collect();
-    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
-    report(bundle, &inventory, facts, judged, reasons)
+    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    report(policies.bundle, &inventory, facts, judged, reasons)
 }
 
 /// The report on executing a program with these words, in an environment that these acts have made.
 pub(crate) fn execution(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     inventory: &Inventory,
     facts: &Facts,
     acts: &[Act],
     approved: bool,
 ) -> Report {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
         Ok(drafts) => drafts,
-        Err(count) => return too_many(bundle, inventory, count),
+        Err(count) => return too_many(policies.bundle, inventory, count),
     };
     let sheet = asker.sheet(drafts);
     let ask = |draft| match approved {
-        false => judge(bundle, &asker, &sheet, draft),
-        true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
+        false => judge(policies.bundle, &asker, &sheet, draft),
+        true => judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))),
     };
     let judged: Vec<_> = sheet.drafts.iter().map(ask).collect();
-    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
-    report(bundle, inventory, facts, judged, reasons)
+    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    report(policies.bundle, inventory, facts, judged, reasons)
 }
 
 /// The requests of an execution; their number if none or too many are raised.
@@ -427,39 +281,37 @@ fn drafts_at_execve(
 
 /// As [`may_approve`], for an execution.
 pub(crate) fn may_approve_execution(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
     shown: &Report,
     person: &Approval,
 ) -> Authority {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let drafts = drafts_at_execve(&asker, inventory, facts, acts).unwrap_or_default();
-    may_lift(bundle, &asker, &drafts, shown, person)
+    may_lift(policies.bundle, &asker, &drafts, shown, person)
 }
 
 /// As [`approve_act`], for an execution.
 pub(crate) fn approve_execution(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     (inventory, facts, acts): (&Inventory, &Facts, &[Act]),
     shown: &Report,
     people: &[Approval],
 ) -> Report {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let drafts = match drafts_at_execve(&asker, inventory, facts, acts) {
         Ok(drafts) => drafts,
-        Err(count) => return too_many(bundle, inventory, count),
+        Err(count) => return too_many(policies.bundle, inventory, count),
     };
     let sheet = asker.sheet(drafts);
     let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
-        Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
-        Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
+        Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
+        Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
     });
     let requests: Vec<Judged> = requests.collect();
     let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
-    let reasons = explain::reasons(bundle, &asker, &sheet, &requests);
-    let mut report = report(bundle, inventory, facts, requests, reasons);
+    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &requests);
+    let mut report = report(policies.bundle, inventory, facts, requests, reasons);
     if !complete || report.decision != Decision::Allow {
         report.decision = Decision::Deny;
     }
@@ -468,53 +320,45 @@ pub(crate) fn approve_execution(
 
 /// The report on something other than a script and on the files that it touches, asked as approved where `approved`.
 pub(crate) fn rehearse_act(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     act: &Act,
     files: &[(FileAction, AbsolutePath)],
     approved: bool,
 ) -> Report {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let sheet = asker.sheet(asker.act_on(act, files));
     let judge = |draft| match approved {
-        false => judge(bundle, &asker, &sheet, draft),
-        true => judged(draft, answer(bundle, asker.pose(&sheet, draft, true))),
+        false => judge(policies.bundle, &asker, &sheet, draft),
+        true => judged(draft, answer(policies.bundle, asker.pose(&sheet, draft, true))),
     };
     let requests: Vec<Judged> = sheet.drafts.iter().map(judge).collect();
-    act_report(bundle, &asker, &sheet, act, requests)
+    act_report(policies.bundle, &asker, &sheet, act, requests)
 }
 
 /// Whether policy lets this person say yes to all that is shown as `ask`. The first no counts.
-pub(crate) fn may_approve(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
-    question: &Question,
-    person: &Approval,
-) -> Authority {
-    let asker = Asker::new(bundle, vocabulary, &question.facts);
+pub(crate) fn may_approve(policies: PolicyContext<'_>, question: &Question, person: &Approval) -> Authority {
+    let asker = Asker::new(policies, &question.facts);
     let drafts = asker.drafts(&raised::script(&question.inventory, &question.facts));
-    may_lift(bundle, &asker, &drafts, &question.report, person)
+    may_lift(policies.bundle, &asker, &drafts, &question.report, person)
 }
 
 /// As [`may_approve`], for an act.
 pub(crate) fn may_approve_act(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     act: &Act,
     files: &[(FileAction, AbsolutePath)],
     shown: &Report,
     person: &Approval,
 ) -> Authority {
-    let asker = Asker::new(bundle, vocabulary, facts);
-    may_lift(bundle, &asker, &asker.act_on(act, files), shown, person)
+    let asker = Asker::new(policies, facts);
+    may_lift(policies.bundle, &asker, &asker.act_on(act, files), shown, person)
 }
 
 /// See [`crate::Engine::standing`].
 pub(crate) fn standing(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     question: &Question,
     person: &Approval,
     given: &Given<'_>,
@@ -527,7 +371,7 @@ pub(crate) fn standing(
     if let Some(opaque) = question.report.opaque.first() {
         return Err(Unfit::Unclear { what: opaque.text.clone(), why: "it runs code that is not in its words" });
     }
-    let all = posed(bundle, vocabulary, question).ok_or(Unfit::Unsaid)?;
+    let all = posed(policies, question).ok_or(Unfit::Unsaid)?;
     if let Some((_, posed)) = all.iter().find(|(asked, posed)| may_run_own_code(*asked, posed)) {
         return Err(Unfit::Unclear {
             what: posed.text(),
@@ -548,8 +392,7 @@ pub(crate) fn standing(
 
 /// See [`crate::Engine::standing_visit`].
 pub(crate) fn standing_visit(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     report: &Report,
     person: &Approval,
@@ -559,15 +402,14 @@ pub(crate) fn standing_visit(
     if people > 1 {
         return Err(Unfit::Quorum { people });
     }
-    let posed = posed_visit(bundle, vocabulary, facts).ok_or(Unfit::Unsaid)?;
+    let posed = posed_visit(policies, facts).ok_or(Unfit::Unsaid)?;
     let made = StandingYes::of(std::slice::from_ref(&posed), person, given)?;
     if made.covers(&posed) { Ok(made) } else { Err(Unfit::Unsaid) }
 }
 
 /// See [`crate::Engine::stands_for_visit`].
 pub(crate) fn stands_for_visit<'s>(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     report: &Report,
     standing: &'s Standing,
@@ -577,19 +419,18 @@ pub(crate) fn stands_for_visit<'s>(
     if same.is_empty() || report.quorum() > 1 {
         return Vec::new();
     }
-    let Some(posed) = posed_visit(bundle, vocabulary, facts) else { return Vec::new() };
+    let Some(posed) = posed_visit(policies, facts) else { return Vec::new() };
     same.into_iter().filter(|yes| yes.covers(&posed)).collect()
 }
 
-fn posed_visit(bundle: &Bundle, vocabulary: &Vocabulary, facts: &Facts) -> Option<Posed> {
-    let asker = Asker::new(bundle, vocabulary, facts);
+fn posed_visit(policies: PolicyContext<'_>, facts: &Facts) -> Option<Posed> {
+    let asker = Asker::new(policies, facts);
     asker.pose_alone(&asker.act(&Act::OpenSession), false).ok()
 }
 
 /// See [`crate::Engine::stands`].
 pub(crate) fn stands<'s>(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     question: &Question,
     standing: &'s Standing,
     call: &str,
@@ -598,7 +439,7 @@ pub(crate) fn stands<'s>(
     if same.is_empty() || question.report.quorum() > 1 || !question.report.opaque.is_empty() {
         return Vec::new();
     }
-    let Some(all) = posed(bundle, vocabulary, question) else { return Vec::new() };
+    let Some(all) = posed(policies, question) else { return Vec::new() };
     if all.iter().any(|(asked, posed)| may_run_own_code(*asked, posed)) || is_told_by_variables(&all).is_some() {
         return Vec::new();
     }
@@ -607,8 +448,8 @@ pub(crate) fn stands<'s>(
 }
 
 /// The requests of a question as they stand, and whether a yes would lift each. None if one of them cannot be said.
-fn posed(bundle: &Bundle, vocabulary: &Vocabulary, question: &Question) -> Option<Vec<(bool, Posed)>> {
-    let asker = Asker::new(bundle, vocabulary, &question.facts);
+fn posed(policies: PolicyContext<'_>, question: &Question) -> Option<Vec<(bool, Posed)>> {
+    let asker = Asker::new(policies, &question.facts);
     let sheet = asker.sheet(asker.drafts(&raised::script(&question.inventory, &question.facts)));
     let shown = &question.report.requests;
     if sheet.drafts.len() != shown.len() {
@@ -674,31 +515,24 @@ fn may_lift(bundle: &Bundle, asker: &Asker<'_>, drafts: &[Draft], shown: &Report
 }
 
 /// Whether policy lets a person look after an agent, or the record.
-pub(crate) fn oversees(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
-    facts: &Facts,
-    person: &Approval,
-    what: &Oversight,
-) -> Authority {
-    let asker = Asker::new(bundle, vocabulary, facts);
-    authority(bundle, answer(bundle, asker.oversight(&person.user, &person.roles, what)))
+pub(crate) fn oversees(policies: PolicyContext<'_>, facts: &Facts, person: &Approval, what: &Oversight) -> Authority {
+    let asker = Asker::new(policies, facts);
+    authority(policies.bundle, answer(policies.bundle, asker.oversight(&person.user, &person.roles, what)))
 }
 
 /// The same as a report, for cases.
 pub(crate) fn rehearse_oversight(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     person: &Approval,
     what: &Oversight,
 ) -> Report {
-    let asker = Asker::new(bundle, vocabulary, facts);
-    let answer = answer(bundle, asker.oversight(&person.user, &person.roles, what));
+    let asker = Asker::new(policies, facts);
+    let answer = answer(policies.bundle, asker.oversight(&person.user, &person.roles, what));
     let (action, resource) = (what.action(), facts.principal.agent.clone());
     let span = Span::new(0, 0);
     let reasons = answer.determining.iter().filter(|_| answer.decision != Decision::Allow).map(|id| {
-        let note = bundle.note(id);
+        let note = policies.bundle.note(id);
         let (policy, text, suggest) = (id.clone(), action.to_owned(), note.suggest);
         Reason { policy, place: note.place, text, span, reason: note.reason, suggest, nearest: String::new() }
     });
@@ -710,7 +544,7 @@ pub(crate) fn rehearse_oversight(
     Report {
         decision,
         command: action.to_owned(),
-        policy_set: bundle.fingerprint().to_owned(),
+        policy_set: policies.bundle.fingerprint().to_owned(),
         requests: vec![judged],
         opaque: Vec::new(),
         reasons,
@@ -721,14 +555,13 @@ pub(crate) fn rehearse_oversight(
 
 /// The request behind that, for coverage.
 pub(crate) fn trace_oversight(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     person: &Approval,
     what: &Oversight,
     mut seen: impl FnMut(&Posed),
 ) {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     if let Ok(posed) = asker.oversight(&person.user, &person.roles, what) {
         seen(&posed);
     }
@@ -752,23 +585,22 @@ fn authority(bundle: &Bundle, answer: Answer) -> Authority {
 /// As [`approve`], for an act: what was shown as `ask` must be allowed with `context.approved`, and its lifting authorised.
 /// Everything short of that is a denial.
 pub(crate) fn approve_act(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     facts: &Facts,
     act: &Act,
     files: &[(FileAction, AbsolutePath)],
     shown: &Report,
     people: &[Approval],
 ) -> Report {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let sheet = asker.sheet(asker.act_on(act, files));
     let requests = sheet.drafts.iter().zip(&shown.requests).map(|(draft, shown)| match shown.decision {
-        Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
-        Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
+        Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
+        Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
     });
     let requests: Vec<Judged> = requests.collect();
     let complete = requests.len() == sheet.drafts.len() && requests.len() == shown.requests.len();
-    let mut report = act_report(bundle, &asker, &sheet, act, requests);
+    let mut report = act_report(policies.bundle, &asker, &sheet, act, requests);
     if !complete || report.decision != Decision::Allow {
         report.decision = Decision::Deny;
     }
@@ -792,14 +624,13 @@ fn act_report(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, act: &Act, requ
 /// Every request of a script, asked as it stands, as approved, and whether each approver may approve it: what coverage is
 /// counted on.
 pub(crate) fn trace(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
+    policies: PolicyContext<'_>,
     inventory: &Inventory,
     facts: &Facts,
     approvers: &[Approval],
     mut seen: impl FnMut(&Posed),
 ) {
-    let asker = Asker::new(bundle, vocabulary, facts);
+    let asker = Asker::new(policies, facts);
     let sheet = asker.sheet(asker.drafts(&raised::script(inventory, facts)));
     trace_sheet(&asker, &sheet, &mut seen);
     for approver in approvers {
@@ -812,14 +643,8 @@ pub(crate) fn trace(
 }
 
 /// As [`trace`], for an act.
-pub(crate) fn trace_act(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
-    facts: &Facts,
-    act: &Act,
-    mut seen: impl FnMut(&Posed),
-) {
-    let asker = Asker::new(bundle, vocabulary, facts);
+pub(crate) fn trace_act(policies: PolicyContext<'_>, facts: &Facts, act: &Act, mut seen: impl FnMut(&Posed)) {
+    let asker = Asker::new(policies, facts);
     trace_sheet(&asker, &asker.sheet(vec![asker.act(act)]), &mut seen);
 }
 
@@ -836,9 +661,9 @@ fn trace_sheet(asker: &Asker<'_>, sheet: &Sheet, seen: &mut impl FnMut(&Posed)) 
 /// Lifts what people were shown: each request that was `ask` must be allowed with `context.approved`, and its lifting
 /// authorised by `Action::"approve"` for as many of them as it takes. Requests that were not shown as `ask` are asked again
 /// without approval.
-pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Question, people: &[Approval]) -> Verdict {
+pub(crate) fn approve(policies: PolicyContext<'_>, question: Question, people: &[Approval]) -> Verdict {
     let Question { inventory, facts, report: shown } = question;
-    let asker = Asker::new(bundle, vocabulary, &facts);
+    let asker = Asker::new(policies, &facts);
     let sheaf = raised::script(&inventory, &facts);
     let sheet = asker.sheet(asker.drafts(&sheaf));
     let judged: Vec<Judged> = sheet
@@ -846,13 +671,13 @@ pub(crate) fn approve(bundle: &Bundle, vocabulary: &Vocabulary, question: Questi
         .iter()
         .zip(&shown.requests)
         .map(|(draft, shown)| match shown.decision {
-            Decision::Ask => lift(bundle, &asker, &sheet, draft, people),
-            Decision::Allow | Decision::Deny => judge(bundle, &asker, &sheet, draft),
+            Decision::Ask => lift(policies.bundle, &asker, &sheet, draft, people),
+            Decision::Allow | Decision::Deny => judge(policies.bundle, &asker, &sheet, draft),
         })
         .collect();
     let complete = judged.len() == sheet.drafts.len() && judged.len() == shown.requests.len();
-    let reasons = explain::reasons(bundle, &asker, &sheet, &judged);
-    let mut report = report(bundle, &inventory, &facts, judged, reasons);
+    let reasons = explain::reasons(policies.bundle, &asker, &sheet, &judged);
+    let mut report = report(policies.bundle, &inventory, &facts, judged, reasons);
     report.asked = Some(Box::new(sheaf.asked(&facts, people)));
     if complete && report.decision == Decision::Allow {
         return Verdict::Allow(Grant { inventory, facts, report, approved: true });
@@ -886,18 +711,12 @@ fn too_many(bundle: &Bundle, inventory: &Inventory, requests: usize) -> Report {
 }
 
 /// The answer to one act of the runner's own, which no approval can lift.
-pub(crate) fn permits_act(
-    bundle: &Bundle,
-    vocabulary: &Vocabulary,
-    kept: Option<&Answers>,
-    facts: &Facts,
-    act: &Act,
-) -> bool {
+pub(crate) fn permits_act(policies: PolicyContext<'_>, kept: Option<&Answers>, facts: &Facts, act: &Act) -> bool {
     if kept.is_some_and(|kept| kept.act(act, facts)) {
         return true;
     }
-    let asker = Asker::new(bundle, vocabulary, facts);
-    let permitted = permits(bundle, &asker, &asker.act(act));
+    let asker = Asker::new(policies, facts);
+    let permitted = permits(policies.bundle, &asker, &asker.act(act));
     if let Some(kept) = kept.filter(|_| permitted) {
         kept.keep_act(act, facts);
     }
@@ -963,29 +782,6 @@ pub(crate) fn lift(bundle: &Bundle, asker: &Asker<'_>, sheet: &Sheet, draft: &Dr
 /// A script that raises no question is one that we did not understand.
 pub(crate) fn strictest(requests: &[Judged]) -> Decision {
     requests.iter().map(|judged| judged.decision).max().unwrap_or(Decision::Deny)
-}
-
-struct Answer {
-    decision: Decision,
-    determining: Vec<String>,
-    errors: Vec<String>,
-}
-
-/// Asks Cedar. Allow only if Cedar allows and no policy erred; a request that could not be built, or that does not fit
-/// the schema, is a denial.
-fn answer(bundle: &Bundle, posed: Built<Posed>) -> Answer {
-    let posed = match posed {
-        Ok(posed) => posed,
-        Err(error) => return Answer { decision: Decision::Deny, determining: Vec::new(), errors: vec![error] },
-    };
-    let slice = posed.slice(bundle);
-    let response = Authorizer::new().is_authorized(&posed.request, &slice.set, &posed.entities);
-    let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-    // Cedar gives them in no particular order.
-    determining.sort();
-    let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-    let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
-    Answer { decision: if allowed { Decision::Allow } else { Decision::Deny }, determining, errors }
 }
 
 fn judged(draft: &Draft, answer: Answer) -> Judged {

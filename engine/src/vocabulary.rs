@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Findings, Source};
 use crate::path::AbsolutePath;
+use crate::source::{Findings, Source};
 
 /// Named sets of path patterns and of host names.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -4,16 +4,13 @@
 //! brush has to see the same simple commands and redirections in the whole. Where one of them differs nothing is said
 //! about any part of the text.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::ast::{Arg, Assign, Compound, CompoundKind, NestedKind, Part, Pipeline, Redirect, Script, SimpleCommand};
 use crate::brush;
 use crate::lower::Outliner;
 use crate::reader::{self, Mark, MarkKind, Page, Rest, Stop};
 use crate::span::Span;
-
-/// How long one submitted script may be read, code in code included.
-pub(crate) const PARSE_DEADLINE: Duration = Duration::from_millis(250);
 
 /// The readers of one submitted script and of the code in it.
 #[derive(Default)]

@@ -6,9 +6,9 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 use crate::span::{Frame, Span};
-use crate::word;
+use crate::word::{Value, Word, is_integer};
 
 /// Statements in order.
 #[derive(Debug, Default)]
@@ -148,7 +148,7 @@ pub(crate) struct Redirect {
 /// One word as a command gets it.
 #[derive(Debug)]
 pub(crate) struct Arg {
-    pub(crate) word: word::Word,
+    pub(crate) word: Word,
     pub(crate) count: Count,
     /// The decoded text, expansions left out.
     pub(crate) text: String,
@@ -164,6 +164,70 @@ pub(crate) struct Arg {
     pub(crate) nested: Vec<Nested>,
     pub(crate) arithmetic: Vec<Arithmetic>,
     pub(crate) notes: Vec<Note>,
+}
+
+impl Arg {
+    /// A word that says nothing, for what stands where no word is.
+    pub(crate) fn nothing(span: Span) -> Self {
+        Self {
+            word: Word { span, raw: String::new(), value: Value::Literal(String::new()), quoted: false },
+            count: Count::One,
+            text: String::new(),
+            holes: Vec::new(),
+            pattern: None,
+            braced: false,
+            home: false,
+            nested: Vec::new(),
+            arithmetic: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What the word is if nothing is known of any variable.
+    pub(crate) fn plain_value(&self) -> Value {
+        let first_hole = self.holes.first().map(|hole| hole.at);
+        let prefix_end = first_hole.unwrap_or(usize::MAX).min(self.pattern.unwrap_or(usize::MAX)).min(self.text.len());
+        let prefix = if self.home { "" } else { self.text.get(..prefix_end).unwrap_or_default() };
+        match (first_hole, self.pattern) {
+            (Some(_), _) if self.is_home_variable() => Value::Home(self.text.clone()),
+            (Some(_), _) => Value::Dynamic { prefix: prefix.to_owned() },
+            (None, Some(_)) if self.home => Value::Dynamic { prefix: String::new() },
+            (None, Some(_)) if !self.stays_below() => Value::Dynamic { prefix: prefix.to_owned() },
+            (None, Some(_)) => Value::Pattern { prefix: prefix.to_owned() },
+            (None, None) if self.home => Value::Home(self.text.strip_prefix('~').unwrap_or(&self.text).to_owned()),
+            (None, None) => Value::Literal(self.text.clone()),
+        }
+    }
+
+    /// What a pattern matches begins with its literal prefix and does not climb out of there again. Braces can name
+    /// anything.
+    pub(crate) fn stays_below(&self) -> bool {
+        !self.braced && !self.text.split('/').any(|name| name == "..")
+    }
+
+    /// `$HOME` with nothing but a path behind it.
+    pub(crate) fn is_home_variable(&self) -> bool {
+        let [hole] = self.holes.as_slice() else { return false };
+        let path = self.text.is_empty() || self.text.starts_with('/');
+        hole.at == 0 && hole.name.as_deref() == Some("HOME") && path && self.pattern.is_none()
+    }
+
+    /// `"$PWD"` with anything behind it, or `"$OLDPWD"/x`: one word, and a path from the root. A shell that has been nowhere else has no
+    /// `OLDPWD`.
+    pub(crate) fn directory_variable(&self) -> Option<&str> {
+        let [hole] = self.holes.as_slice() else { return None };
+        let name = hole.name.as_deref().filter(|_| hole.at == 0 && hole.quoted && self.pattern.is_none())?;
+        (name == "PWD" || name == "OLDPWD" && self.text.starts_with('/')).then_some(name)
+    }
+
+    /// Whatever its expansions come to, it is a number.
+    pub(crate) fn is_number(&self) -> bool {
+        match self.holes.as_slice() {
+            [] => is_integer(&self.text) && self.pattern.is_none() && !self.home,
+            [hole] => hole.number && self.text.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// An expansion in a word.

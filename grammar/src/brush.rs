@@ -12,7 +12,7 @@ use brush_parser::ast::{
 use brush_parser::word::{self, Parameter, ParameterExpr, WordPiece, WordPieceWithSource};
 use brush_parser::{ParserOptions, TokenizerOptions, parse_tokens, uncached_tokenize_str};
 
-use crate::reader::MAX_DEPTH;
+use crate::limits::MAX_DEPTH;
 
 /// Everything that a text would run and open, in any order: one line for each simple command and each redirection.
 /// `None` if brush does not read the text, or if there is no room to let it.

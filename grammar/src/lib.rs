@@ -1,21 +1,25 @@
 //! Reads a shell script the way bash does and lists everything that it would run.
 //!
 //! ```text
-//!          ┌─ reader + word ─▶ ast ──┐                                        ┌─ programs/*.toml
-//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ inventory/collect ┤
+//!          ┌─ reader ────────▶ ast ──┐                                        ┌─ programs/*.toml
+//! bytes ─▶ ┤                         ├─ the same tokens? ─▶ collect ──────────┤
 //!          └─ tree-sitter ─▶ lower ──┘                            │           └─ program
 //!                                                                 └─▶ Inventory { commands, opaque }
 //! ```
 //!
-//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `word` for
-//! quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
+//! Two readings that share no code see every script. `reader` follows bash's own grammar byte by byte, with `reader/words`
+//! for quotes and expansions, and makes the tree; `lower` flattens tree-sitter's. Where they see different words, operators
 //! or command names, nothing is said about the script but that. What neither can read becomes an [`Opaque`] item with
 //! its place and reason: nothing is dropped, nothing is guessed.
 //!
-//! `inventory/collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
-//! (`inventory/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
+//! `collect` then lists each simple command with what it touches, what feeds it, and the directory it runs in
+//! (`collect/directory`). What a program makes of its words is data: one file a program in `programs/`, read by
 //! `program`. A wrapper such as `sudo` and the command that it runs are two commands, so no rule about the one speaks
 //! for the other.
+//!
+//! Modules, each of which uses only those before it in this list: `limits`, `opaque` and `word` are plain data, `ast` is the tree and
+//! `inventory` the result. `reader` makes the tree; `lower` and `brush` read the text again, and `agree` compares. `program` knows programs,
+//! `posix` knows `sh`, and `collect` puts all of it together.
 //!
 //! Nothing here opens a file, reads the environment or knows a policy; the only clock is the parse deadline.
 //!
@@ -35,8 +39,12 @@
 mod agree;
 mod ast;
 mod brush;
+mod collect;
+mod effect_on_shell;
 mod inventory;
+mod limits;
 mod lower;
+mod opaque;
 mod posix;
 mod program;
 mod reader;
@@ -47,9 +55,10 @@ mod word;
 mod tests;
 
 pub use inventory::{
-    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, OpaqueReason, Parser, Peer,
-    Redirection, Resolved, Shell, Step, Via,
+    Assignment, Command, CommandId, Cwd, Effect, EffectKind, Inventory, Invocation, Opaque, Parser, Peer, Redirection,
+    Resolved, Shell, Step, Via,
 };
+pub use opaque::OpaqueReason;
 pub use program::catalogue::Catalogue;
 pub use program::peer::{Place, place};
 pub use span::Span;
@@ -65,7 +74,7 @@ pub fn shadows_python_module(entry: &str) -> bool {
 /// or the script is opaque.
 #[must_use]
 pub fn runs_variable(name: &str) -> bool {
-    inventory::variables::is_listed(name)
+    collect::variables::is_listed(name)
 }
 
 /// What a script would make bash run. Never fails: damage, excess and doubt become [`Opaque`] items.
@@ -82,11 +91,11 @@ pub fn inventory(script: &[u8]) -> Inventory {
 /// A word that is no UTF-8 is one that is not known. Code that cannot be read makes the program opaque, and its words
 /// are judged all the same.
 pub fn execution(words: &[&[u8]]) -> Inventory {
-    inventory::collect::execution(words)
+    collect::execution(words)
 }
 
 /// As [`inventory()`], for a shell in which other scripts ran before: their functions and aliases stand in the place of programs,
 /// and their options change what words come to.
 pub fn inventory_in(script: &[u8], shell: &Shell) -> Inventory {
-    inventory::collect::inventory(script, shell)
+    collect::inventory(script, shell)
 }

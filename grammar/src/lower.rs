@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
-use crate::agree::PARSE_DEADLINE;
+use crate::limits::PARSE_DEADLINE;
 use crate::reader::{Mark, MarkKind, Stop};
 use crate::span::Span;
 

@@ -23,7 +23,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::ast::{Count, Note};
-use crate::inventory::{Assignment, Effect, EffectKind, Invocation, OpaqueReason, POSSIBLE_OPTION, Resolved};
+use crate::inventory::{Assignment, Effect, EffectKind, Invocation, POSSIBLE_OPTION, Resolved};
+use crate::opaque::OpaqueReason;
 use crate::span::Span;
 use crate::word::{Value, Word};
 use table::{Arity, Bond, Builtin, DirectoryRole, Entry, Implied, OperandFlag, Opt, Role, Slot, Unknown};

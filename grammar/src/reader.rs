@@ -1,27 +1,27 @@
 //! Our own reading of a script, by bash's grammar, from the raw bytes: text → [`crate::ast`].
 //!
-//! This file decides how words and operators make up commands; [`compound`] reads what begins with a reserved word,
-//! [`heredoc`] the bodies of here-documents. What is not read exactly stops the reading: [`Stop::Unsupported`] where
-//! bash would go on, [`Stop::Refuse`] where nothing can be said at all. While it reads it leaves a [`Page`] for each
-//! text, which [`crate::lower`] compares with a second reading.
+//! This file decides how words and operators make up commands; [`words`] decodes each word, [`compound`] reads what begins with a
+//! reserved word, [`heredoc`] the bodies of here-documents. A word may hold a script, and a script holds words: the two read each other.
+//!
+//! What is not read exactly stops the reading: [`Stop::Unsupported`] where bash would go on, [`Stop::Refuse`] where nothing can be said at
+//! all. While it reads it leaves a [`Page`] for each text, which [`crate::lower`] compares with a second reading.
 
 mod compound;
 mod heredoc;
 mod page;
+mod words;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crate::ast::{Arg, Assign, Join, Part, Pipeline, Redirect, Script, SimpleCommand, Statement};
-use crate::inventory::OpaqueReason;
+use crate::limits::MAX_DEPTH;
+use crate::opaque::OpaqueReason;
 use crate::span::{Frame, Span};
-use crate::word::{self, Mode, Value, Word, is_break, is_name, starts_name};
+use crate::word::{Value, Word, is_break, is_name, starts_name};
 use heredoc::Heredoc;
 pub(crate) use page::{Fill, Mark, MarkKind, Page};
-
-/// Nesting of brackets, substitutions, wrappers and code in code that is read. bash itself needs half a minute for 500
-/// nested substitutions; nobody writes 64.
-pub(crate) const MAX_DEPTH: u32 = 64;
+use words::Mode;
 
 /// What was read before the end or the first thing that is not supported.
 pub(crate) struct Reading {
@@ -404,7 +404,7 @@ impl<'a, 'm> Reader<'a, 'm> {
         let mut at = start + length;
         let mut subscript = None;
         if self.text.get(at) == Some(&b'[') {
-            let (arithmetic, nested, end) = word::subscript(self.text, at, self.depth, self.pages)?;
+            let (arithmetic, nested, end) = words::subscript(self.text, at, self.depth, self.pages)?;
             self.page.fill(at, end, Fill::Word);
             subscript = Some((arithmetic, nested));
             at = end;
@@ -417,7 +417,7 @@ impl<'a, 'm> Reader<'a, 'm> {
             };
         }
         at += 1 + usize::from(append);
-        let (mut value, end) = word::scan(self.text, at, self.depth, Mode::Value, self.pages, &mut self.page)?;
+        let (mut value, end) = words::scan(self.text, at, self.depth, Mode::Value, self.pages, &mut self.page)?;
         self.at = end;
         self.heredoc_allows(start)?;
         self.page.mark(MarkKind::Word, start, end);
@@ -437,7 +437,7 @@ impl<'a, 'm> Reader<'a, 'm> {
 
     fn word(&mut self, mode: Mode) -> Result<Arg, Stop> {
         let start = self.at;
-        let (arg, end) = word::scan(self.text, start, self.depth, mode, self.pages, &mut self.page)?;
+        let (arg, end) = words::scan(self.text, start, self.depth, mode, self.pages, &mut self.page)?;
         self.at = end;
         self.heredoc_allows(start)?;
         self.page.mark(MarkKind::Word, start, end);

@@ -7,8 +7,8 @@ use std::process::{Command as Process, Stdio};
 
 use proptest::prelude::*;
 
-use crate::inventory::collect::MAX_BYTES;
-use crate::reader::{self, MAX_DEPTH};
+use crate::limits::{MAX_BYTES, MAX_DEPTH};
+use crate::reader;
 use crate::{Cwd, Effect, EffectKind, Inventory, OpaqueReason, Resolved, Value, Via, ast, inventory, program};
 
 /// The one place that knows the API: what an inventory says, in a line. Words, effects and opaque items have a group

@@ -1,14 +1,13 @@
 //! What one script leaves behind for the next one in the same shell.
 //!
-//! This file decides what of a shell's state changes what later text means: functions and aliases that stand in a
+//! This file says what of a shell's state changes what later text means: functions and aliases that stand in a
 //! program's place, variables that do not hold what is assigned to them, options. Directories and values are not told:
-//! the next script begins with none of them known but what the session says itself.
+//! the next script begins with none of them known but what the session says itself. `collect/state.rs` begins a script with it, and
+//! leaves it behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-
-use crate::inventory::state::{Hazards, State};
 
 /// A shell between two scripts: [`crate::inventory_in`] reads a script in it, [`crate::Inventory::leaves`] says what it
 /// is afterwards.
@@ -93,56 +92,32 @@ impl Shell {
     pub(crate) fn has_functions(&self) -> bool {
         !self.functions.is_empty()
     }
+}
 
-    /// What is known at the beginning of a script, functions left out.
-    pub(crate) fn state(&self) -> State {
-        let mut state = State::start();
-        if let Some(directory) = self.temporary.as_ref().filter(|_| !self.moved_temporary) {
-            state.begin_with("TMPDIR", directory);
-        }
-        self.aliases.iter().for_each(|name| state.alias(name));
-        self.fixed.iter().for_each(|name| state.fix(name));
-        if self.splits_oddly {
-            state.fix("IFS");
-        }
-        if self.moved_home {
-            state.fix("HOME");
-        }
-        if self.changed_numbers {
-            state.forget_numbers();
-        }
-        if self.vanishing {
-            state.let_patterns_vanish();
-        }
-        if self.monitors {
-            state.monitor();
-        }
-        if self.unread {
-            state.forget();
-        }
-        state.hazards = self.hazards;
-        state
-    }
+/// What may go otherwise than the text reads, from here on and for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hazards {
+    /// A trap may take functions away whenever it runs.
+    pub(crate) functions: bool,
+    /// A trap may change the positional parameters.
+    pub(crate) arguments: bool,
+    /// A trap may remove directories, or make them.
+    pub(crate) directories: bool,
+    /// A variable that is not set is an error (`set -u`), behind which an interactive bash goes on with the next line.
+    pub(crate) unset: bool,
+    /// A substitution may fail for want of what `ulimit` took.
+    pub(crate) limits: bool,
+}
 
-    /// The shell behind a script that ended in this state, functions left out. What was so before stays so: the script
-    /// may have stopped anywhere.
-    pub(crate) fn then(&self, state: &State) -> Self {
+impl Hazards {
+    pub(crate) fn or(self, other: Self) -> Self {
         Self {
-            functions: BTreeMap::new(),
-            aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
-            fixed: self.fixed.iter().cloned().chain(state.fixed()).collect(),
-            vanishing: self.vanishing || state.vanishing,
-            monitors: self.monitors || state.monitors,
-            hazards: self.hazards.or(state.hazards),
-            splits_oddly: self.splits_oddly || state.is_set("IFS"),
-            moved_home: self.moved_home || state.is_set("HOME"),
-            moved_temporary: self.moved_temporary || !state.still_holds("TMPDIR", self.temporary.as_deref()),
-            temporary: self.temporary.clone(),
-            changed_numbers: self.changed_numbers || state.changes_numbers(),
-            exported: self.exported.clone(),
-            exports_all: self.exports_all,
-            unread: self.unread || state.wild,
-            posix: self.posix,
+            functions: self.functions || other.functions,
+            arguments: self.arguments || other.arguments,
+            directories: self.directories || other.directories,
+            unset: self.unset || other.unset,
+            limits: self.limits || other.limits,
         }
     }
 }

@@ -11,7 +11,8 @@ use self::files::only_begins;
 use super::table::{Check, Role, Stdin};
 use super::{Arg, Directory, Parse, decoded, peer, vouch};
 use crate::ast::Count;
-use crate::inventory::{Assignment, Effect, EffectKind, OpaqueReason, Resolved};
+use crate::inventory::{Assignment, Effect, EffectKind, Resolved};
+use crate::opaque::OpaqueReason;
 use crate::word::{Value, Word, is_name, starts_name};
 
 impl Parse<'_, '_> {

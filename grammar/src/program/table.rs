@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 
 /// `(file name, text)` of every table; `build.rs` lists the folder.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/programs.rs"));

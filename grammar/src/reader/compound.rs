@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::{End, Fill, MarkKind, Reader, Stop, too_deep};
 use crate::ast::{Arg, Arm, Compound, CompoundKind, Coproc, Function, Part, Script};
+use crate::reader::words::{self, Mode};
 use crate::span::Span;
-use crate::word::{self, Mode, Value, is_break, is_name, starts_name};
+use crate::word::{Value, is_break, is_name, starts_name};
 
 const THEN: End = End { words: &[b"then"], missing: "syntax error: `if` without `then`", ..End::TEXT };
 const BRANCH: End = End { words: &[b"elif", b"else", b"fi"], missing: "syntax error: `if` without `fi`", ..End::TEXT };
@@ -64,10 +65,10 @@ impl Reader<'_, '_> {
 
     fn bracket(&mut self) -> Result<CompoundKind, Stop> {
         if self.peek(1) == Some(b'(')
-            && let Some(end) = word::arithmetic_end(self.text, self.at + 2)?
+            && let Some(end) = words::arithmetic_end(self.text, self.at + 2)?
         {
             let start = self.at;
-            let evaluated = word::evaluate(self.text, start + 2..end, self.depth, self.pages)?;
+            let evaluated = words::evaluate(self.text, start + 2..end, self.depth, self.pages)?;
             self.at = end + 2;
             self.page.fill(start, self.at, Fill::Word);
             self.page.mark(MarkKind::Word, start, self.at);
@@ -166,11 +167,12 @@ impl Reader<'_, '_> {
 
     /// `for (( …; …; … ))`, of which the second reading sees `while x`.
     fn arithmetic_loop(&mut self, start: usize) -> Result<CompoundKind, Stop> {
-        let Some(end) = (if self.peek(1) == Some(b'(') { word::arithmetic_end(self.text, self.at + 2)? } else { None })
+        let Some(end) =
+            (if self.peek(1) == Some(b'(') { words::arithmetic_end(self.text, self.at + 2)? } else { None })
         else {
             return Err(self.refuse("syntax error: `((` is missing here"));
         };
-        let mut first = word::evaluate(self.text, self.at + 2..end, self.depth, self.pages)?;
+        let mut first = words::evaluate(self.text, self.at + 2..end, self.depth, self.pages)?;
         if first.arithmetic.len() != 3 {
             return Err(self.refuse("syntax error: an arithmetic `for` has three expressions"));
         }

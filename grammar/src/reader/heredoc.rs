@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use super::{Body, Fill, Reader, Stop};
 use crate::ast::Arg;
+use crate::reader::words;
 use crate::span::Span;
-use crate::word;
 
 /// A here-document whose body is still to come.
 pub(super) struct Heredoc {
@@ -42,7 +42,7 @@ impl Reader<'_, '_> {
             let end = self.heredoc_end(&heredoc)?;
             self.page.fill(start, self.at, Fill::Blank);
             let body =
-                word::document(self.text, start..end, heredoc.quoted, heredoc.strip_tabs, self.depth, self.pages)?;
+                words::document(self.text, start..end, heredoc.quoted, heredoc.strip_tabs, self.depth, self.pages)?;
             _ = heredoc.body.set(body);
         }
         Ok(())

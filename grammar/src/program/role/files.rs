@@ -4,7 +4,8 @@ use super::super::table::Role;
 use super::super::{Arg, Parse, decoded};
 use super::unknown;
 use crate::ast::Count;
-use crate::inventory::{EffectKind, OpaqueReason};
+use crate::inventory::EffectKind;
+use crate::opaque::OpaqueReason;
 use crate::word::{Value, Word};
 
 impl Parse<'_, '_> {

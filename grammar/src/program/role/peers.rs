@@ -4,7 +4,8 @@ use super::super::{Arg, Child, Parse, decoded, peer};
 use super::code::{guessed, literal_text};
 use super::unknown;
 use crate::ast::Count;
-use crate::inventory::{Effect, EffectKind, OpaqueReason, Peer};
+use crate::inventory::{Effect, EffectKind, Peer};
+use crate::opaque::OpaqueReason;
 use crate::word::{Value, Word};
 
 impl Parse<'_, '_> {

@@ -2,11 +2,12 @@
 //!
 //! This file decides where an expansion ends, what is evaluated or run inside it, and whether it is a plain variable.
 
-use super::{Scanner, is_name, starts_name};
+use super::Scanner;
 use crate::ast::{Arithmetic, Count};
-use crate::inventory::OpaqueReason;
+use crate::opaque::OpaqueReason;
 use crate::reader::{self, Fill, Stop};
 use crate::span::Span;
+use crate::word::{is_name, starts_name};
 
 impl Scanner<'_, '_> {
     pub(super) fn parameter(&mut self, quoted: bool) -> Result<(), Stop> {

@@ -6,10 +6,11 @@
 use std::ops::Range;
 
 use super::parameter::goes_on;
-use super::{Mode, Scanner, is_name, starts_name};
+use super::{Mode, Scanner};
 use crate::ast::{Arg, Arithmetic, Count, Nested};
 use crate::reader::{self, Fill, Page, Stop};
 use crate::span::Span;
+use crate::word::{is_name, starts_name};
 
 /// Where the arithmetic ends whose text begins at `start`, behind `((`: the offset of its `))`. `None` if the brackets
 /// do not close together, so that bash takes them for two.

@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::{Finding, Source};
-use crate::lint::nearest;
+use crate::nearest::nearest;
 
 impl Source {
     /// What the TOML reader says against this file, in words that name the key and no type of Rust's.

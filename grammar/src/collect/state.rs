@@ -1,16 +1,16 @@
 //! What is known of the shell while a script runs: its directory, its variables, its functions and aliases.
 //!
 //! This file decides what two ways through a script agree about where they meet, and what a word comes to given what is
-//! known. A variable is known only as long as nothing that was not read can have changed it.
+//! known, and what of all that is left for the next script. A variable is known only as long as nothing that was not read can have changed it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::ast::{Arg, Arithmetic, Count, Hole};
-use crate::inventory::directory::Place;
-use crate::word::{Value, Word, expanded, is_integer};
+use crate::collect::brace::expanded;
+use crate::collect::directory::Place;
+use crate::inventory::{Hazards, Shell};
+use crate::word::{Value, Word, is_integer};
 
 /// Variables that are followed; behind more of them nothing is known of any.
 const MAX_VARIABLES: usize = 128;
@@ -41,34 +41,6 @@ pub(crate) struct State {
     /// Jobs may be stopped (`set -m`): bash then refuses the first `exit`.
     pub(super) monitors: bool,
     pub(super) hazards: Hazards,
-}
-
-/// What may go otherwise than the text reads, from here on and for good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Hazards {
-    /// A trap may take functions away whenever it runs.
-    pub(super) functions: bool,
-    /// A trap may change the positional parameters.
-    pub(super) arguments: bool,
-    /// A trap may remove directories, or make them.
-    pub(super) directories: bool,
-    /// A variable that is not set is an error (`set -u`), behind which an interactive bash goes on with the next line.
-    pub(super) unset: bool,
-    /// A substitution may fail for want of what `ulimit` took.
-    pub(super) limits: bool,
-}
-
-impl Hazards {
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            functions: self.functions || other.functions,
-            arguments: self.arguments || other.arguments,
-            directories: self.directories || other.directories,
-            unset: self.unset || other.unset,
-            limits: self.limits || other.limits,
-        }
-    }
 }
 
 /// What a variable holds.
@@ -144,6 +116,60 @@ pub(super) const MAX_TEXT: usize = 64 * 1024;
 
 /// Substitutions in substitutions whose output is followed.
 const MAX_PRINTING: u8 = 3;
+
+impl Shell {
+    /// What is known at the beginning of a script, functions left out.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::start();
+        if let Some(directory) = self.temporary.as_ref().filter(|_| !self.moved_temporary) {
+            state.begin_with("TMPDIR", directory);
+        }
+        self.aliases.iter().for_each(|name| state.alias(name));
+        self.fixed.iter().for_each(|name| state.fix(name));
+        if self.splits_oddly {
+            state.fix("IFS");
+        }
+        if self.moved_home {
+            state.fix("HOME");
+        }
+        if self.changed_numbers {
+            state.forget_numbers();
+        }
+        if self.vanishing {
+            state.let_patterns_vanish();
+        }
+        if self.monitors {
+            state.monitor();
+        }
+        if self.unread {
+            state.forget();
+        }
+        state.hazards = self.hazards;
+        state
+    }
+
+    /// The shell behind a script that ended in this state, functions left out. What was so before stays so: the script
+    /// may have stopped anywhere.
+    pub(crate) fn then(&self, state: &State) -> Self {
+        Self {
+            functions: BTreeMap::new(),
+            aliases: self.aliases.iter().chain(state.aliases.iter()).cloned().collect(),
+            fixed: self.fixed.iter().cloned().chain(state.fixed()).collect(),
+            vanishing: self.vanishing || state.vanishing,
+            monitors: self.monitors || state.monitors,
+            hazards: self.hazards.or(state.hazards),
+            splits_oddly: self.splits_oddly || state.is_set("IFS"),
+            moved_home: self.moved_home || state.is_set("HOME"),
+            moved_temporary: self.moved_temporary || !state.still_holds("TMPDIR", self.temporary.as_deref()),
+            temporary: self.temporary.clone(),
+            changed_numbers: self.changed_numbers || state.changes_numbers(),
+            exported: self.exported.clone(),
+            exports_all: self.exports_all,
+            unread: self.unread || state.wild,
+            posix: self.posix,
+        }
+    }
+}
 
 impl State {
     pub(crate) fn start() -> Self {

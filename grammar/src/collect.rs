@@ -1,43 +1,47 @@
 //! Ast → inventory: every simple command, how bash gets to it, what feeds it and where it runs.
 //!
 //! This file decides what the text runs. It owns recursion into code that the text holds, and every limit.
-//! [`compound`](super::compound) walks what branches and repeats; what a program makes of its words is
+//! [`compound`] walks what branches and repeats; what a program makes of its words is
 //! [`crate::program`]'s decision.
+
+mod brace;
+mod compound;
+mod directory;
+mod state;
+pub(crate) mod variables;
+mod words;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::agree::{PARSE_DEADLINE, Readers};
+use crate::agree::Readers;
 use crate::ast::{
     Arg, Assign, Count, Join, Nested, NestedKind, Note, Part, Pipeline, Redirect, Script, SimpleCommand, Statement,
 };
-use crate::inventory::directory::Place;
-use crate::inventory::state::{Known, State};
-use crate::inventory::variables;
+use crate::collect::directory::Place;
+use crate::collect::state::{Known, State};
 use crate::inventory::{
-    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, OpaqueReason, Parser, Redirection, Resolved,
-    Shell, Via,
+    Assignment, Command, CommandId, Effect, EffectKind, Inventory, Opaque, Parser, Redirection, Resolved, Shell, Via,
 };
+use crate::limits::{MAX_BYTES, MAX_DEPTH, PARSE_DEADLINE};
+use crate::opaque::OpaqueReason;
 use crate::posix;
 use crate::program::{self, Child, Directory, Runs, peer};
-use crate::reader::{self, MAX_DEPTH, Stop};
+use crate::reader::{self, Stop};
 use crate::span::{Frame, Span};
 use crate::word::{Value, Word, is_name};
-
-/// Bytes that a script may have; every real command seen is far below.
-pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// Pairs of commands of which one feeds the other; beyond it a script is refused rather than described in gigabytes.
 const MAX_FLOWS: usize = 65_536;
 
 /// Commands beyond which loops are not unrolled and functions not followed any more.
-pub(super) const MANY_COMMANDS: usize = 2_000;
+const MANY_COMMANDS: usize = 2_000;
 
 /// Steps beyond which that is so as well, and beyond which a script is refused: what is neither listed nor a loop's turn
 /// takes time all the same.
-pub(super) const MANY_STEPS: usize = 100_000;
+const MANY_STEPS: usize = 100_000;
 const MAX_STEPS: usize = 2_000_000;
 
 /// Words that the commands of a script may come to, and their bytes: braces and variables make many of a few.
@@ -117,41 +121,41 @@ fn refused(script: &[u8], shell: &Shell, span: Span, detail: String, formed: boo
 }
 
 /// Why a whole script is refused.
-pub(super) struct Refusal {
-    pub(super) span: Span,
-    pub(super) detail: String,
+struct Refusal {
+    span: Span,
+    detail: String,
 }
 
-pub(super) struct Collector<'a> {
-    pub(super) text: &'a [u8],
+struct Collector<'a> {
+    text: &'a [u8],
     /// The shell before the script, and then the one behind it.
     shell: Shell,
     deadline: Instant,
     readers: Readers,
-    pub(super) commands: Vec<Command>,
+    commands: Vec<Command>,
     opaque: Vec<Opaque>,
     /// Functions that the text defines, in order.
-    pub(super) definitions: Vec<Definition>,
+    definitions: Vec<Definition>,
     /// Code that runs at a time of its own (traps), read when everything else is known.
     later: Vec<(String, Word, Setting)>,
     /// Functions that are being followed right now.
-    pub(super) following: Vec<usize>,
+    following: Vec<usize>,
     /// Loops around this place that are not followed turn by turn.
-    pub(super) turning: u32,
+    turning: u32,
     /// Where the shell may be when bash gives up the line that it runs.
-    pub(super) escaped: Option<State>,
+    escaped: Option<State>,
     /// Where the shell may be when the function ends early that is being followed.
-    pub(super) returned: Option<State>,
+    returned: Option<State>,
     /// Functions may reach shells that the script starts (`set -a`).
     exports: bool,
     flows: usize,
-    pub(super) steps: usize,
+    steps: usize,
     /// Words that were told, and their bytes.
     told: (usize, usize),
     /// Nothing so far can have made or removed a directory other than by `mkdir`.
     settled: bool,
     /// Substitutions in what is run right now may.
-    pub(super) disturbed: u32,
+    disturbed: u32,
     /// Processes around this place that the shell makes of itself.
     processes: u32,
     /// Shells around this place that are processes of their own, and read code that the text holds.
@@ -161,33 +165,33 @@ pub(super) struct Collector<'a> {
 }
 
 /// A function that the text defines.
-pub(super) struct Definition {
-    pub(super) name: String,
+struct Definition {
+    name: String,
     /// As written.
-    pub(super) raw: Rc<str>,
-    pub(super) body: Rc<crate::ast::Compound>,
-    pub(super) setting: Setting,
+    raw: Rc<str>,
+    body: Rc<crate::ast::Compound>,
+    setting: Setting,
     /// Some call of it was followed.
-    pub(super) called: bool,
+    called: bool,
     /// Not every call of it was.
-    pub(super) open: bool,
+    open: bool,
 }
 
 /// What a command inherits from where it stands.
 #[derive(Clone)]
-pub(super) struct Setting {
-    pub(super) parent: Option<CommandId>,
-    pub(super) via: Via,
-    pub(super) depth: u32,
+struct Setting {
+    parent: Option<CommandId>,
+    via: Via,
+    depth: u32,
     /// Wrappers and code around it, which count towards the nesting limit with `depth`.
-    pub(super) wrapped: u32,
-    pub(super) conditional: bool,
-    pub(super) background: bool,
-    pub(super) frame: Frame,
+    wrapped: u32,
+    conditional: bool,
+    background: bool,
+    frame: Frame,
     /// bash itself looks the command up, so that a builtin goes before a program.
-    pub(super) shell: bool,
+    shell: bool,
     /// Functions and aliases go before everything else.
-    pub(super) functions: bool,
+    functions: bool,
 }
 
 impl Setting {
@@ -208,16 +212,16 @@ impl Setting {
 }
 
 /// How words stand that are carried by no command of their own.
-pub(super) struct Stands {
-    pub(super) span: Span,
+struct Stands {
+    span: Span,
     /// All of them are expanded.
-    pub(super) sure: bool,
+    sure: bool,
     /// Something that has to be answered for in any case.
-    pub(super) doubt: Option<Note>,
+    doubt: Option<Note>,
 }
 
 /// Where the shell is when something succeeds, and when it fails.
-pub(super) type Ends = (State, State);
+type Ends = (State, State);
 
 impl<'a> Collector<'a> {
     fn new(text: &'a [u8], shell: &Shell) -> Self {
@@ -413,7 +417,7 @@ impl<'a> Collector<'a> {
     }
 
     /// bash may go on behind the line from here.
-    pub(super) fn escape(&mut self, state: State) {
+    fn escape(&mut self, state: State) {
         self.escaped = Some(match self.escaped.take() {
             Some(escaped) => escaped.meet(state),
             None => state,
@@ -421,7 +425,7 @@ impl<'a> Collector<'a> {
     }
 
     /// What runs in a process of its own: giving up there gives up nothing here.
-    pub(super) fn apart<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn apart<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let outer = self.escaped.take();
         self.processes += 1;
         let done = run(self)?;
@@ -430,7 +434,7 @@ impl<'a> Collector<'a> {
         Ok(done)
     }
 
-    pub(super) fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
+    fn script(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<State, Refusal> {
         for statement in &script.statements {
             state = self.statement(statement, setting, state)?;
         }
@@ -438,7 +442,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The script as a condition: where the shell is if it succeeds, and if it fails.
-    pub(super) fn condition(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
+    fn condition(&mut self, script: &Script, setting: &Setting, mut state: State) -> Result<Ends, Refusal> {
         let Some((last, before)) = script.statements.split_last() else { return Ok((state.clone(), state)) };
         for statement in before {
             state = self.statement(statement, setting, state)?;
@@ -544,7 +548,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The output of the first commands reaches the second ones.
-    pub(super) fn flow(&mut self, from: Range<usize>, to: Range<usize>) -> Result<(), Refusal> {
+    fn flow(&mut self, from: Range<usize>, to: Range<usize>) -> Result<(), Refusal> {
         self.flows += from.len() * to.len();
         if self.flows > MAX_FLOWS {
             let detail = format!("more than {MAX_FLOWS} pairs of commands feed each other; split the pipeline");
@@ -718,13 +722,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A variable that syntax sets (`for`, `coproc`), to something that is not known.
-    pub(super) fn named(
-        &mut self,
-        name: &str,
-        span: Span,
-        setting: &Setting,
-        state: &mut State,
-    ) -> Result<(), Refusal> {
+    fn named(&mut self, name: &str, span: Span, setting: &Setting, state: &mut State) -> Result<(), Refusal> {
         let span = setting.frame.map(span);
         let value = Word { span, value: Value::Dynamic { prefix: String::new() }, ..program::empty_word() };
         let assignments = vec![Assignment { span, name: name.to_owned(), value, persistent: true }];
@@ -735,7 +733,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Words and redirections that stand without a command of their own: what is in them runs all the same.
-    pub(super) fn carried(
+    fn carried(
         &mut self,
         span: Span,
         words: Vec<&Arg>,
@@ -747,7 +745,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The same, with something that has to be answered for in any case.
-    pub(super) fn carried_with(
+    fn carried_with(
         &mut self,
         stands: Stands,
         words: Vec<&Arg>,
@@ -1241,7 +1239,7 @@ fn may_keep(command: &Command, name: &str) -> bool {
 }
 
 /// One of them may not open, so that the command does not run at all.
-pub(super) fn may_fail(redirects: &[Redirect]) -> bool {
+fn may_fail(redirects: &[Redirect]) -> bool {
     let mut opened = Vec::new();
     !redirects.iter().all(|redirect| {
         let target = redirect.target.word.value.literal();
@@ -1255,7 +1253,7 @@ pub(super) fn may_fail(redirects: &[Redirect]) -> bool {
     })
 }
 
-pub(super) fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
+fn redirect_args(redirect: &Redirect) -> impl Iterator<Item = &Arg> {
     let body = redirect.body.as_ref().and_then(|body| body.get());
     // The delimiter of a here-document is no word that bash expands.
     Some(&redirect.target).filter(|_| redirect.body.is_none()).into_iter().chain(body)
@@ -1295,7 +1293,7 @@ fn limits(text: &[u8]) -> Result<(), String> {
 }
 
 /// Whether `ulimit` does more with these words than to show limits and to change that of core files.
-pub(super) fn sets_limits(words: &[Word]) -> bool {
+fn sets_limits(words: &[Word]) -> bool {
     let option = |word: &Word| {
         let letters = word.value.literal()?.strip_prefix('-')?;
         Some(letters.replace(['S', 'H'], ""))
@@ -1436,7 +1434,7 @@ fn quote(script: &[u8], span: Span) -> String {
     Opaque::quoted(&text).to_owned()
 }
 
-pub(super) fn command_id(index: usize) -> CommandId {
+fn command_id(index: usize) -> CommandId {
     CommandId(u32::try_from(index).unwrap_or(u32::MAX))
 }
 

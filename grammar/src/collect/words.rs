@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use crate::ast::{Arg, CompoundKind, Count, NestedKind, Part, Redirect, Script, SimpleCommand};
-use crate::inventory::collect::redirect_args;
-use crate::inventory::state::{Known, State};
+use crate::collect::redirect_args;
+use crate::collect::state::{Known, State};
 use crate::program;
 use crate::span::Frame;
 use crate::word::{Value, Word};

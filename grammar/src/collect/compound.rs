@@ -9,13 +9,14 @@ use std::rc::Rc;
 use crate::ast::{
     Arg, Arm, Assign, Compound, CompoundKind, Count, Function, Note, Part, Pipeline, Redirect, Script, SimpleCommand,
 };
-use crate::inventory::collect::{
+use crate::collect::directory::Place;
+use crate::collect::state::{Defined, Known, State};
+use crate::collect::{
     Collector, Definition, Ends, MANY_COMMANDS, MANY_STEPS, Refusal, Setting, Stands, may_fail, redirect_args,
     sets_limits,
 };
-use crate::inventory::directory::Place;
-use crate::inventory::state::{Defined, Known, State};
-use crate::inventory::{CommandId, OpaqueReason, Via};
+use crate::inventory::{CommandId, Via};
+use crate::opaque::OpaqueReason;
 use crate::program;
 use crate::span::Span;
 use crate::word::{Value, Word, is_integer, is_name};
