@@ -20,7 +20,7 @@ use palisade_audit::{Audit, Digest, Start, Sync, Term};
 use palisade_engine::Verdict;
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
-use palisade_runner::pipeline::real_roots;
+use palisade_runner::policies::real_roots;
 use palisade_runner::session::progress::Progress;
 use palisade_runner::session::{Beginning, Session, SessionId, Terms};
 use palisade_runner::transport::local::{End, Place, SessionDirectory};

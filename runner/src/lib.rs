@@ -25,6 +25,7 @@ pub mod control;
 pub mod dry_run;
 pub mod environment;
 pub mod facts;
+mod failure;
 mod git;
 pub mod guard;
 mod hint;
@@ -34,6 +35,7 @@ pub mod network;
 pub mod outpost;
 pub mod overlay;
 pub mod pipeline;
+pub mod policies;
 mod record;
 pub mod remembered;
 mod removal;
@@ -47,12 +49,14 @@ pub use palisade_redact::Redacted;
 pub use palisade_redact::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 
 pub use crate::clock::{UnknownZone, Zone, shown_in};
+pub use crate::failure::Failure;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::pipeline::{
-    Applied, Attendance, Budget, Call, Checked, CheckpointNote, Client, Failure, MAX_JOBS, OpenError, Opened, Outsider,
-    Paths, Pending, PendingAct, Pipeline, Policies, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules,
-    SessionNote, Settings, Taken, Transcript, TranscriptEntry,
+    Applied, Attendance, Budget, Call, Checked, CheckpointNote, Client, MAX_JOBS, OpenError, Opened, Outsider, Paths,
+    Pending, PendingAct, Pipeline, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote, Settings,
+    Taken, Transcript, TranscriptEntry,
 };
+pub use crate::policies::Policies;
 pub use crate::result::{
     Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
     Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,

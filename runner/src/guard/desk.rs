@@ -21,7 +21,8 @@ use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
-use crate::pipeline::{Policies, Settings};
+use crate::pipeline::Settings;
+use crate::policies::Policies;
 use crate::session::progress::Progress;
 use crate::transport::local::SessionDirectory;
 

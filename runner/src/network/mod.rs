@@ -39,7 +39,7 @@ use tokio::net::TcpStream;
 pub use self::programs::Programs;
 pub(crate) use self::programs::{Became, has_parts, whole};
 pub use self::proxy::Proxy;
-use crate::pipeline::Policies;
+use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;
 use crate::session::progress::Progress;

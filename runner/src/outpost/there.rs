@@ -25,7 +25,7 @@ use crate::clock::Zone;
 use crate::environment::{Places, child_environment};
 use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
-use crate::pipeline::{Policies, real_roots};
+use crate::policies::{Policies, real_roots};
 use crate::sandbox::earlier;
 use crate::session::SessionError;
 use crate::transport::local::{SessionDirectory, standing};

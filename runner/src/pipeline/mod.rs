@@ -38,7 +38,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
@@ -55,9 +55,11 @@ use crate::caches::Caches;
 use crate::control::People;
 use crate::control::approvals::Approvals;
 use crate::control::stops::Stops;
-use crate::facts::{Occasion, Surroundings, real_directory, real_path};
+use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::failure::Failure;
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
+use crate::policies::{Policies, real_roots};
 use crate::record;
 use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::session::deadline::{Deadline, NEVER};
@@ -139,32 +141,6 @@ pub struct Settings {
     pub checkpoints: crate::checkpoint::Settings,
     /// What counts as a secret.
     pub redactor: Redactor,
-}
-
-/// The engine that decides: one at a time, exchanged as a whole.
-#[derive(Clone, Debug)]
-pub struct Policies(Arc<RwLock<Arc<Engine>>>);
-
-impl Policies {
-    /// These, until others take their place.
-    pub fn new(engine: Engine) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(engine))))
-    }
-
-    /// This one, which somebody else has, too.
-    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
-        Self(Arc::new(RwLock::new(engine)))
-    }
-
-    /// The engine that decides now; whoever asks several questions asks this one all of them.
-    pub fn now(&self) -> Arc<Engine> {
-        // Nothing that holds the lock can fail half-way.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn replace(&self, engine: Engine) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
-    }
 }
 
 /// How much output is kept and shown.
@@ -249,17 +225,6 @@ enum Lifted {
     Ended(Box<Outcome>),
     /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.
     Outdated(Box<Call>),
-}
-
-/// Something that could not be done, told so that an agent may read it.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What, in one line.
-    pub what: Redacted,
-    /// What to do about it; may be empty.
-    pub help: Redacted,
-    /// It is that the session has ended.
-    pub session_lost: bool,
 }
 
 /// A session that was opened.
@@ -1090,32 +1055,6 @@ impl fmt::Debug for Pending {
     }
 }
 
-impl Failure {
-    /// A failure in our own words.
-    pub fn of(what: &'static str) -> Self {
-        Self { what: Redacted::from_static(what), help: Redacted::from_static(""), session_lost: false }
-    }
-
-    /// The same, with what to do about it.
-    #[must_use]
-    pub fn helped(self, help: &'static str) -> Self {
-        Self { help: Redacted::from_static(help), ..self }
-    }
-
-    /// An error with its causes and its help, redacted.
-    pub fn explain(error: &(impl miette::Diagnostic + ?Sized), redactor: &Redactor) -> Self {
-        let mut what = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            what.push_str(": ");
-            what.push_str(&next.to_string());
-            cause = next.source();
-        }
-        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-        Self { what: redactor.text(&what), help: redactor.text(&help), session_lost: false }
-    }
-}
-
 /// Why the flow could not be set up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OpenError {
@@ -1127,15 +1066,6 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sandbox(#[from] palisade_sandbox::SandboxError),
-}
-
-/// The roots that path groups and policies name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
-/// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
-pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
-    let roots = engine.roots();
-    let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
-    let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
-    real.filter(|root| !is_link(root)).collect()
 }
 
 /// What it touches is a tree, or has to be found.
