@@ -42,6 +42,7 @@ mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;
+pub mod target;
 pub mod transport;
 
 pub use palisade_engine::Decision;
@@ -62,4 +63,4 @@ pub use crate::result::{
     Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
 pub use crate::session::{Chunk, Follower, Stop, StreamName, TerminalSize};
-pub use crate::transport::TargetNote;
+pub use crate::target::TargetNote;

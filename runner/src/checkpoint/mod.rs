@@ -210,7 +210,7 @@ pub enum CheckpointError {
     /// The target cannot be asked, or what it tells cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Target(#[from] crate::transport::TargetError),
+    Target(#[from] crate::target::TargetError),
     /// A file could not be written in the workspace.
     #[error("a file cannot be written")]
     Write {

@@ -16,8 +16,8 @@ use super::place;
 use crate::guard::{Ledger, Script, occasion};
 use crate::session::progress::Progress;
 use crate::session::{Nonce, SessionError, Typed};
+use crate::target::{RemoteGuard, TargetError};
 use crate::transport::remote::{Base, Ending, Errands, Piece, Purpose, Wire};
-use crate::transport::{RemoteGuard, TargetError};
 
 /// How long the guard may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::DIRECTORY;
 use crate::session::posix;
-use crate::transport::TargetError;
+use crate::target::TargetError;
 use crate::transport::remote::{Base, Records, Task};
 
 /// What the far end of the upload is told; functions for any `sh`.

@@ -27,9 +27,10 @@ use crate::result::{Cause, Explained, Unanswered};
 use crate::session::deadline::Deadline;
 use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
+use crate::target::{Place, Target, TargetNote};
 use crate::transport::local::Lost;
 use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
-use crate::transport::{Place, Target, TargetNote, docker, ssh};
+use crate::transport::{docker, ssh};
 
 /// A target that was looked at, before anything there is used.
 enum Met {

@@ -16,7 +16,7 @@ use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
 use crate::session::{Elsewhere, SessionError};
-use crate::transport::Target;
+use crate::target::Target;
 use crate::transport::remote::Base;
 
 /// The workspace of a session.

@@ -65,7 +65,7 @@ use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
 use crate::session::deadline::{Deadline, NEVER};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Chunk, Elsewhere, Follower, SessionError, SessionId, Stop, TerminalSize};
-use crate::transport::Target;
+use crate::target::Target;
 use crate::transport::local::OWN_DIRECTORY;
 use crate::transport::local::SessionDirectory;
 use crate::transport::remote::{Base, End};

@@ -27,9 +27,10 @@ pub use self::progress::Follower;
 use crate::guard::Desk;
 use crate::network::Gate;
 use crate::session::progress::Progress;
+use crate::target::TargetError;
+use crate::transport::Shell;
 use crate::transport::local::{End, Ended, LocalShell, Lost, Place, SessionDirectory, State};
 use crate::transport::remote::{Base, Language, RemoteShell};
-use crate::transport::{Shell, TargetError};
 
 /// Names a session. Random, so that it cannot be guessed, but a name all the same: whoever uses it has to be the
 /// principal that it belongs to.

@@ -27,9 +27,8 @@ use tokio::sync::mpsc;
 
 use super::left::Instance;
 use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use super::target::{ContainerSource, DockerTarget};
-use super::target_error::TargetError;
 use crate::session::Typed;
+use crate::target::{ContainerSource, DockerTarget, TargetError};
 
 /// How long the engine may take to answer one request.
 const ANSWER: u64 = 60;

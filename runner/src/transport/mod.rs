@@ -10,16 +10,10 @@ mod line_ends;
 pub mod local;
 pub mod remote;
 pub mod ssh;
-mod target;
-mod target_error;
 mod turn;
 
 use self::local::{Ended, LocalShell, SessionDirectory, State};
 use self::remote::RemoteShell;
-pub use self::target::{
-    ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target, TargetNote,
-};
-pub use self::target_error::TargetError;
 use crate::session::{SessionError, Terms};
 use palisade_redact::Redactor;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::transport::target_error::TargetError;
+use crate::target::TargetError;
 
 /// At one place: less than half of what sshd takes, for there are others.
 const AT_ONCE: usize = 4;

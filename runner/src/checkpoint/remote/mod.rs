@@ -24,7 +24,7 @@ use super::CheckpointError;
 use super::pace::Pace;
 use super::tree::{Name, Scope, Tree};
 use crate::session::posix::octal;
-use crate::transport::TargetError;
+use crate::target::TargetError;
 use crate::transport::remote::{Base, Records, Task, broken};
 
 /// What a target is asked with.

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::{ANSWER, ending, give};
 use crate::session::{Nonce, TerminalSize};
+use crate::target::TargetError;
 use crate::transport::remote::{Far, Mouth, Piece};
-use crate::transport::target_error::TargetError;
 
 /// Bytes that the engine's answer may have before the stream begins.
 const MAX_HEAD: usize = 16 << 10;

@@ -5,7 +5,7 @@ use super::READY;
 use super::scan::{Found, Scan};
 use super::wire::{Ending, Piece, Wire};
 use crate::session::{Nonce, SessionError, posix};
-use crate::transport::TargetError;
+use crate::target::TargetError;
 
 /// Makes a fresh bash a shell of ours; its number and its home.
 pub(super) async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(String, String), SessionError> {

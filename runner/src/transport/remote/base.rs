@@ -12,7 +12,7 @@ use super::{Eyes, Language, Link, Purpose, Scout, terminal};
 use crate::guard::Ledger;
 use crate::outpost::{Outpost, Shell};
 use crate::session::SessionError;
-use crate::transport::TargetError;
+use crate::target::TargetError;
 
 /// A session's connection. Cheap to copy.
 #[derive(Clone, Debug)]

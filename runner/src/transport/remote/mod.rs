@@ -35,14 +35,15 @@ use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
 pub(crate) use self::view::View;
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
+use super::TERMINAL_KIND;
 use super::docker::Container;
 use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
 use super::turn::{Step, Turn};
-use super::{TERMINAL_KIND, Target, TargetError};
 use crate::guard::Ledger;
 use crate::outpost::{self, Outpost};
 use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
+use crate::target::{Target, TargetError};
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);

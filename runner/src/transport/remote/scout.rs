@@ -16,7 +16,7 @@ use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
 use crate::session::frame::Streams;
 use crate::session::{Nonce, SessionError};
-use crate::transport::TargetError;
+use crate::target::TargetError;
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use super::{Base, Language, MAX_GREETING, Purpose, READY};
 use crate::guard::Ledger;
 use crate::outpost::Shell;
 use crate::session::{Nonce, SessionError, TerminalSize, Typed, frame};
-use crate::transport::TargetError;
+use crate::target::TargetError;
 
 /// What Ctrl-D types. A program that makes another key of it is one that no end is typed to.
 const END: u8 = 4;

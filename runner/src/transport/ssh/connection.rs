@@ -13,10 +13,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Hop, Met, Watch};
 use crate::session::{TerminalSize, Typed};
+use crate::target::{SshTarget, TargetError};
 use crate::transport::TERMINAL_KIND;
 use crate::transport::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use crate::transport::target::SshTarget;
-use crate::transport::target_error::TargetError;
 
 /// Logins of one session at most: with sshd's own limit of 10 programs for each they take its two shells and all the jobs that it may have.
 const LINES: usize = 3;

@@ -25,7 +25,7 @@ use crate::checkpoint::tree::{Entry, Name, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
 use crate::outpost::{Frames, MAX_ANSWER, Numbered, Outpost, encode, greeted};
 use crate::session::{Nonce, Typed};
-use crate::transport::TargetError;
+use crate::target::TargetError;
 use crate::transport::remote::{Piece, Purpose, Wire, broken};
 
 /// How long it may take to start.

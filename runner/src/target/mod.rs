@@ -1,5 +1,7 @@
 //! Where a session can be besides this machine: what the operator's settings say, as plain data, and what can go wrong on the way.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use palisade_redact::{KnownValue, Redacted};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::target_error::TargetError;
+pub use self::error::{TargetError, Unreadable};
 
 /// A place that the settings name: the only ones that an agent can name.
 #[derive(Clone, Debug)]

@@ -4,7 +4,15 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
-use super::ssh::host_key::Unreadable;
+/// A file of known hosts that is there and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the known hosts in `{}`", .file.display())]
+pub struct Unreadable {
+    /// Which.
+    pub file: PathBuf,
+    /// The system's answer.
+    pub source: std::io::Error,
+}
 
 /// Why a target cannot be reached or used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
