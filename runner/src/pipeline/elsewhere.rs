@@ -18,6 +18,7 @@ use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, Wi
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
+use crate::facts::remote_view::View;
 use crate::guard::Ledger;
 use crate::job::Job;
 use crate::limits::MAX_PATH;
@@ -29,7 +30,7 @@ use crate::session::registry::Lease;
 use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
 use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
+use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, Was};
 use crate::transport::{docker, ssh};
 
 /// A target that was looked at, before anything there is used.

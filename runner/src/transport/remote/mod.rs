@@ -14,7 +14,6 @@ mod scout;
 mod started;
 mod task;
 mod terminal;
-mod view;
 mod waits;
 mod wire;
 
@@ -33,13 +32,13 @@ pub use self::language::Language;
 pub(crate) use self::language::Purpose;
 use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
-pub(crate) use self::view::View;
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::TERMINAL_KIND;
 use super::docker::Container;
 use super::local::{MAX_STATE, State};
 use super::ssh::Connection;
 use super::turn::{Step, Turn};
+use crate::facts::remote_view::View;
 use crate::guard::Ledger;
 use crate::outpost::{self, Outpost};
 use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
@@ -50,6 +49,9 @@ const READY: Duration = Duration::from_secs(10);
 
 /// Bytes that a login shell's own set-up may say before ours begins.
 const MAX_GREETING: usize = 1 << 20;
+
+/// Rounds of questions about the names of one script: a `cd` has to be answered before what lies behind it can be asked.
+const MAX_ROUNDS: usize = 16;
 
 /// The variable by which all that a session starts is known at the other end.
 pub(crate) const MARK: &str = "PALISADE_SESSION";
@@ -449,9 +451,17 @@ async fn stands(scout: &Scout, held: Option<&outpost::Shell>, pid: &str) -> Opti
 pub(crate) struct Eyes(Scout);
 
 impl Eyes {
-    /// Asks about all names that `gather` raises in `view`.
+    /// Asks about the names that `gather` notes down in `view`, and again, until it finds nothing new to ask.
     pub(crate) async fn fill(&self, view: &View, gather: impl Fn()) {
-        view.fill(&self.0, gather).await;
+        for _ in 0..MAX_ROUNDS {
+            gather();
+            let wanted = view.wanted();
+            if wanted.is_empty() {
+                return;
+            }
+            let places = self.0.look(&wanted).await.unwrap_or_else(|| vec![None; wanted.len()]);
+            view.learn(wanted, places);
+        }
     }
 
     /// The directory that a path names, if it can be entered.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Language;
 use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
+use crate::facts::remote_view::Place;
 use crate::session::frame::Streams;
 use crate::session::{Nonce, SessionError};
 use crate::target::TargetError;
@@ -82,17 +83,6 @@ impl Moment {
 struct Question {
     line: String,
     answer: oneshot::Sender<Vec<u8>>,
-}
-
-/// What a name means at the other end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Without symbolic links.
-    pub(crate) path: AbsolutePath,
-    /// Something is there.
-    pub(crate) exists: bool,
-    /// It is a directory that the session's user can enter.
-    pub(crate) enters: bool,
 }
 
 impl Scout {

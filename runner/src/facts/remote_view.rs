@@ -1,4 +1,4 @@
-//! What names mean at the other end, for whoever gathers facts: asked for in one round, answered in the next.
+//! What names mean at a target, for whoever gathers facts: noted down in one round, known in the next. Asks nobody itself.
 //!
 //! Gathering is done without waiting. A name that nobody has asked about yet is noted down and means nothing for the moment; once
 //! all that were noted down have been asked about, the facts are gathered again.
@@ -6,13 +6,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use super::scout::{Place, Scout};
+use palisade_engine::AbsolutePath;
 
 /// Names that one script may raise; of what is beyond nothing is known.
 const MAX_NAMES: usize = 256;
 
-/// Rounds for one script: a `cd` has to be answered before what lies behind it can be asked.
-const MAX_ROUNDS: usize = 16;
+/// What a name means at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Without symbolic links.
+    pub(crate) path: AbsolutePath,
+    /// Something is there.
+    pub(crate) exists: bool,
+    /// It is a directory that the session's user can enter.
+    pub(crate) enters: bool,
+}
 
 /// The names of one script.
 #[derive(Debug, Default)]
@@ -39,20 +47,15 @@ impl View {
         }
     }
 
-    /// Asks about what was noted down, and again, until `gather` finds nothing new to ask.
-    pub(crate) async fn fill(&self, scout: &Scout, gather: impl Fn()) {
-        for _ in 0..MAX_ROUNDS {
-            gather();
-            let wanted: Vec<String> = {
-                let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                std::mem::take(&mut names.wanted).into_iter().collect()
-            };
-            if wanted.is_empty() {
-                return;
-            }
-            let places = scout.look(&wanted).await.unwrap_or_else(|| vec![None; wanted.len()]);
-            let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            names.known.extend(wanted.into_iter().zip(places));
-        }
+    /// What was noted down since it was asked for last.
+    pub(crate) fn wanted(&self) -> Vec<String> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut names.wanted).into_iter().collect()
+    }
+
+    /// Takes what these names mean.
+    pub(crate) fn learn(&self, wanted: Vec<String>, places: Vec<Option<Place>>) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.known.extend(wanted.into_iter().zip(places));
     }
 }
