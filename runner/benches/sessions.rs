@@ -21,9 +21,10 @@ use palisade_engine::Verdict;
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
 use palisade_runner::policies::real_roots;
-use palisade_runner::session::progress::Progress;
-use palisade_runner::session::{Beginning, Session, SessionId, Terms};
-use palisade_runner::transport::local::{End, Place, SessionDirectory};
+use palisade_runner::session::{Beginning, Session};
+use palisade_runner::shell::progress::Progress;
+use palisade_runner::shell::{End, SessionId, Terms};
+use palisade_runner::transport::local::{Place, SessionDirectory};
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 use palisade_sandbox::plan;
 

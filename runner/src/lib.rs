@@ -42,6 +42,7 @@ mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;
+pub mod shell;
 pub mod target;
 pub mod transport;
 
@@ -62,5 +63,5 @@ pub use crate::result::{
     Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
     Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
-pub use crate::session::{Chunk, Follower, Stop, StreamName, TerminalSize};
+pub use crate::shell::{Chunk, Follower, Stop, StreamName, TerminalSize};
 pub use crate::target::TargetNote;

@@ -18,7 +18,8 @@ use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
 use crate::pipeline::{Call, CheckpointNote, Settings};
 use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Late, Status};
-use crate::session::{Elsewhere, SessionId};
+use crate::session::Elsewhere;
+use crate::shell::SessionId;
 use crate::transport::remote::End;
 
 /// Reasons on record for one decision: a script can be denied for each of its thousand words, and all policies are in

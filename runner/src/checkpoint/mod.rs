@@ -11,7 +11,6 @@
 
 pub mod ledger;
 mod manifest;
-pub mod pace;
 pub mod plan;
 pub(crate) mod remote;
 pub(crate) mod restore;
@@ -27,6 +26,7 @@ use rustix::io::Errno;
 
 pub use self::remote::keep;
 pub use self::restore::{Failed, Restored};
+use crate::shell::pace::Stopped;
 
 /// A checkpoint's name: forty hexadecimal digits, of which the first few will do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,6 +218,12 @@ pub enum CheckpointError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<Stopped> for CheckpointError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// Paths that a message names.

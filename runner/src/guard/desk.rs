@@ -23,7 +23,7 @@ use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
 use crate::pipeline::Settings;
 use crate::policies::Policies;
-use crate::session::progress::Progress;
+use crate::shell::progress::Progress;
 use crate::transport::local::SessionDirectory;
 
 /// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.

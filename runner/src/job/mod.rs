@@ -22,8 +22,8 @@ pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
 use crate::facts::{Occasion, Surroundings};
 use crate::result::{Cause, DecisionNote, Finish};
-use crate::session::progress::Progress;
-use crate::session::{Nonce, Order, SessionError, SessionId, Typed};
+use crate::shell::progress::Progress;
+use crate::shell::{Nonce, Order, SessionError, SessionId, Typed};
 
 /// Names a job. Random, so that it cannot be guessed, but a name all the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

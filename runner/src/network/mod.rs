@@ -42,7 +42,7 @@ pub use self::proxy::Proxy;
 use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;
-use crate::session::progress::Progress;
+use crate::shell::progress::Progress;
 
 /// How long a name may take to be looked up.
 const LOOKING_UP: Duration = Duration::from_secs(10);

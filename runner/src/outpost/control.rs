@@ -14,8 +14,8 @@ use super::heard::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
 use super::place;
 use crate::guard::{Ledger, Script, occasion};
-use crate::session::progress::Progress;
-use crate::session::{Nonce, SessionError, Typed};
+use crate::shell::progress::Progress;
+use crate::shell::{Nonce, SessionError, Typed};
 use crate::target::{RemoteGuard, TargetError};
 use crate::transport::remote::{Base, Ending, Errands, Piece, Purpose, Wire};
 

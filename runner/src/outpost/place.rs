@@ -15,7 +15,7 @@ use palisade_engine::AbsolutePath;
 use sha2::{Digest as _, Sha256};
 
 use super::DIRECTORY;
-use crate::session::posix;
+use crate::shell::posix;
 use crate::target::TargetError;
 use crate::transport::remote::{Base, Records, Task};
 

@@ -27,7 +27,7 @@ use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::policies::{Policies, real_roots};
 use crate::sandbox::earlier;
-use crate::session::SessionError;
+use crate::shell::SessionError;
 use crate::transport::local::{SessionDirectory, standing};
 
 /// How long somebody who brings streams may take to say which shell they are for.

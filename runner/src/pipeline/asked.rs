@@ -14,7 +14,7 @@ use super::{Client, Failure, Pipeline, Reading};
 use crate::job::{Job, JobSignal};
 use crate::record;
 use crate::result::{DecisionNote, Explained, Reached};
-use crate::session::{Order, SessionError};
+use crate::shell::{Order, SessionError};
 
 /// What is to be done to a job.
 pub(super) enum Intent {

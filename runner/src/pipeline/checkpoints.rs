@@ -23,7 +23,7 @@ use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
 use crate::record;
 use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
-use crate::session::deadline::Deadline;
+use crate::shell::deadline::Deadline;
 
 /// Paths of one kind that a result names; it counts the others.
 const SHOWN: usize = 100;

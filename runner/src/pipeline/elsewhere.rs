@@ -25,12 +25,12 @@ use crate::limits::MAX_PATH;
 use crate::outpost;
 use crate::record;
 use crate::result::{Cause, Explained, Unanswered};
-use crate::session::deadline::Deadline;
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
+use crate::session::{Beginning, Elsewhere, Session};
+use crate::shell::deadline::Deadline;
+use crate::shell::{Language, Lost, SessionError, SessionId, TerminalSize};
 use crate::target::{Place, Target, TargetNote};
-use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, Was};
+use crate::transport::remote::{Base, End, Eyes, Link, RemoteShell, Was};
 use crate::transport::{docker, ssh};
 
 /// A target that was looked at, before anything there is used.

@@ -24,7 +24,7 @@ use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::record;
 use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
-use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
+use crate::shell::{Follower, Order, SessionError, TerminalSize, Typed};
 
 /// What is said where git has set something that sessions alone see.
 const OWN_SETTINGS: &str = "git has set this in the repository for commands under Palisade alone: it could mislead a person's git, which does not see it";

@@ -25,7 +25,8 @@ use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
 use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
-use crate::session::{Elsewhere, Stop};
+use crate::session::Elsewhere;
+use crate::shell::Stop;
 use crate::transport::remote::End;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.

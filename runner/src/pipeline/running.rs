@@ -31,9 +31,10 @@ use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Gate};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Outcome, Status};
-use crate::session::progress::Progress;
-use crate::session::{Beginning, Due, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
-use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
+use crate::session::{Beginning, Session};
+use crate::shell::progress::Progress;
+use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
+use crate::transport::local::{Place, SessionDirectory};
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;

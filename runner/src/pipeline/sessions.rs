@@ -13,7 +13,8 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{Beginning, Remains, Session, SessionError, SessionId};
+use crate::session::{Beginning, Remains, Session};
+use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";

@@ -5,7 +5,8 @@ use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
 use crate::outpost::Outpost;
-use crate::transport::remote::{self, Language};
+use crate::shell::Language;
+use crate::transport::remote;
 
 /// Where a session is that is not on this machine.
 #[derive(Clone, Debug)]

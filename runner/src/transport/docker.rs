@@ -26,8 +26,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::left::Instance;
-use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use crate::session::Typed;
+use super::remote::{Ending, Far, Mouth, Piece, Purpose, Wire};
+use crate::shell::{Language, Typed};
 use crate::target::{ContainerSource, DockerTarget, TargetError};
 
 /// How long the engine may take to answer one request.
@@ -297,8 +297,8 @@ impl Container {
             attach_stderr: Some(true),
             tty: Some(terminal.is_some()),
             detach_keys: terminal.map(|_| terminal::no_keys()).transpose()?,
-            env: Some(language.variables(purpose)),
-            cmd: Some(language.words(purpose).into_iter().map(Cow::into_owned).collect()),
+            env: Some(purpose.variables(language)),
+            cmd: Some(purpose.words(language).into_iter().map(Cow::into_owned).collect()),
             privileged: Some(false),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
             ..CreateExecOptions::default()

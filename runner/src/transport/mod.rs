@@ -12,9 +12,9 @@ pub mod remote;
 pub mod ssh;
 mod turn;
 
-use self::local::{Ended, LocalShell, SessionDirectory, State};
+use self::local::{LocalShell, SessionDirectory};
 use self::remote::RemoteShell;
-use crate::session::{SessionError, Terms};
+use crate::shell::{Ended, SessionError, State, Terms};
 use palisade_redact::Redactor;
 
 /// What a terminal is to programs: one that knows colours, whose escape sequences are taken out again.

@@ -14,7 +14,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 
 use super::{ANSWER, ending, give};
-use crate::session::{Nonce, TerminalSize};
+use crate::shell::{Nonce, TerminalSize};
 use crate::target::TargetError;
 use crate::transport::remote::{Far, Mouth, Piece};
 

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::facts::real_directory;
 use crate::removal::{self, Left, opened};
-use crate::session::SessionError;
+use crate::shell::SessionError;
 
 /// How the name of a session's own directory begins, in the system's temporary one.
 pub(crate) const OWN_DIRECTORY: &str = "palisade-";

@@ -4,7 +4,7 @@ use super::MAX_GREETING;
 use super::READY;
 use super::scan::{Found, Scan};
 use super::wire::{Ending, Piece, Wire};
-use crate::session::{Nonce, SessionError, posix};
+use crate::shell::{Nonce, SessionError, posix};
 use crate::target::TargetError;
 
 /// Makes a fresh bash a shell of ours; its number and its home.

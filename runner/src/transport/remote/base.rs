@@ -8,10 +8,10 @@ use std::sync::Arc;
 use palisade_engine::AbsolutePath;
 
 use super::wire::Wire;
-use super::{Eyes, Language, Link, Purpose, Scout, terminal};
+use super::{Eyes, Link, Purpose, Scout, terminal};
 use crate::guard::Ledger;
 use crate::outpost::{Outpost, Shell};
-use crate::session::SessionError;
+use crate::shell::{Language, SessionError};
 use crate::target::TargetError;
 
 /// A session's connection. Cheap to copy.
@@ -89,8 +89,8 @@ impl Base {
 
     /// What a guard starts for this.
     pub(crate) fn errands(&self, purpose: Purpose<'_>) -> Errands {
-        let words = self.language.words(purpose).into_iter().map(Into::into).collect();
-        let variables = self.language.variables(purpose);
+        let words = purpose.words(self.language).into_iter().map(Into::into).collect();
+        let variables = purpose.variables(self.language);
         let variables = variables.iter().filter_map(|entry| entry.split_once('='));
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let errands = purpose.terminal().map(terminal::errands).unwrap_or_default();

@@ -7,7 +7,7 @@
 
 mod answers;
 mod base;
-mod language;
+mod purpose;
 mod run;
 mod scan;
 mod scout;
@@ -28,20 +28,19 @@ use serde::Serialize;
 
 use self::answers::{answer, boot, kept};
 pub(crate) use self::base::{Base, Errands};
-pub use self::language::Language;
-pub(crate) use self::language::Purpose;
+pub(crate) use self::purpose::Purpose;
 use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
 pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
 use super::TERMINAL_KIND;
 use super::docker::Container;
-use super::local::{MAX_STATE, State};
+
 use super::ssh::Connection;
 use super::turn::{Step, Turn};
 use crate::facts::remote_view::View;
 use crate::guard::Ledger;
 use crate::outpost::{self, Outpost};
-use crate::session::{Nonce, SessionError, TerminalSize, frame, posix};
+use crate::shell::{Language, MAX_STATE, Nonce, SessionError, State, TerminalSize, frame, posix};
 use crate::target::{Target, TargetError};
 
 /// How long a shell may take to answer where nothing of the agent's runs.

@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use crate::session::Nonce;
+use crate::shell::Nonce;
 
 /// Bytes that the rest of a report may have behind its nonce; more is not a report.
 const MAX_REST: usize = 8;

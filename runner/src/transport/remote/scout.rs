@@ -11,12 +11,11 @@ use palisade_engine::AbsolutePath;
 use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Language;
 use super::scan::{Found, Scan};
 use super::wire::{Piece, Wire};
 use crate::facts::remote_view::Place;
-use crate::session::frame::Streams;
-use crate::session::{Nonce, SessionError};
+use crate::shell::frame::Streams;
+use crate::shell::{Language, Nonce, SessionError};
 use crate::target::TargetError;
 
 /// How long it may take to answer.

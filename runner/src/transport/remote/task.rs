@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::wire::{Ending, Piece, Wire};
 use super::{Base, Purpose};
-use crate::session::{Nonce, Typed, posix};
+use crate::shell::{Nonce, Typed, posix};
 use crate::target::TargetError;
 
 /// How long it may say nothing: it may have a large file to read.

@@ -11,10 +11,10 @@ use palisade_engine::AbsolutePath;
 
 use super::scan::{Found, Scan};
 use super::wire::{Ending, Piece, Wire};
-use super::{Base, Language, MAX_GREETING, Purpose, READY};
+use super::{Base, MAX_GREETING, Purpose, READY};
 use crate::guard::Ledger;
 use crate::outpost::Shell;
-use crate::session::{Nonce, SessionError, TerminalSize, Typed, frame};
+use crate::shell::{Language, Nonce, SessionError, TerminalSize, Typed, frame};
 use crate::target::TargetError;
 
 /// What Ctrl-D types. A program that makes another key of it is one that no end is typed to.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::session::{TerminalSize, Typed};
+use crate::shell::{TerminalSize, Typed};
 
 /// Pieces that wait at most to be taken: what waits stands before the report, and over SSH before what the other shell says.
 const PIECES: usize = 16;

@@ -12,10 +12,10 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, 
 use tokio::sync::{mpsc, watch};
 
 use super::{Hop, Met, Watch};
-use crate::session::{TerminalSize, Typed};
+use crate::shell::{Language, TerminalSize, Typed};
 use crate::target::{SshTarget, TargetError};
 use crate::transport::TERMINAL_KIND;
-use crate::transport::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
+use crate::transport::remote::{Ending, Far, Mouth, Piece, Purpose, Wire};
 
 /// Logins of one session at most: with sshd's own limit of 10 programs for each they take its two shells and all the jobs that it may have.
 const LINES: usize = 3;
@@ -187,11 +187,11 @@ impl Refused {
 
 /// What the user's login shell reads, whichever it is.
 fn command_line(language: Language, purpose: Purpose<'_>) -> String {
-    let words = language.words(purpose).into_iter().map(|word| {
+    let words = purpose.words(language).into_iter().map(|word| {
         let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if is_plain { word.into_owned() } else { format!("'{word}'") }
     });
-    let variables = language.variables(purpose);
+    let variables = purpose.variables(language);
     let env = if variables.is_empty() { None } else { Some("env".to_owned()) };
     let line: Vec<String> = ["exec".to_owned()].into_iter().chain(env).chain(variables).chain(words).collect();
     line.join(" ")

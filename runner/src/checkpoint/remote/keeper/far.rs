@@ -24,7 +24,7 @@ use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
 use crate::outpost::{Frames, MAX_ORDER, Numbered, encode};
 use crate::removal;
-use crate::session::Nonce;
+use crate::shell::Nonce;
 
 /// How often it says that it goes on, while it does what takes long.
 const ALIVE: Duration = Duration::from_secs(5);

@@ -14,10 +14,10 @@ use palisade_redact::Redactor;
 use palisade_sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use tempfile::TempDir;
 
-use super::{End, LocalShell, Lost, Place, SessionDirectory};
+use super::{LocalShell, Place, SessionDirectory};
 use crate::facts::real_directory;
-use crate::session::progress::Progress;
-use crate::session::{Stop, Terms};
+use crate::shell::progress::Progress;
+use crate::shell::{End, Lost, Stop, Terms};
 
 struct Bare {
     shell: Option<LocalShell>,

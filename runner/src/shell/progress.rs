@@ -10,9 +10,9 @@ use palisade_redact::output::{Capture, Grep};
 use palisade_redact::{Redacted, RedactedBytes};
 use tokio::sync::watch;
 
-use crate::checkpoint::pace::Pace;
 use crate::result::DeniedProgram;
-use crate::session::StreamName;
+use crate::shell::StreamName;
+use crate::shell::pace::Pace;
 
 /// A command's output so far. Cheap to share, bounded in memory whatever the command prints.
 #[derive(Debug)]

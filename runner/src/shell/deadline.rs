@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::transport::local::End;
+use crate::shell::End;
 
 /// How long behind its deadline a command is waited for that is being ended. The answer has to be on record and on its way within a second.
 const ENDING: Duration = Duration::from_millis(850);

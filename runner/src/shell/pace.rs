@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use super::CheckpointError;
+/// Nobody waits for it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
 
 /// One reading.
 #[derive(Debug, Default)]
@@ -34,20 +36,20 @@ impl Pace {
     }
 
     /// So many are to be looked at.
-    pub(super) fn begin(&self, of: usize) {
+    pub(crate) fn begin(&self, of: usize) {
         self.of.store(of as u64, Relaxed);
     }
 
     /// The next one.
-    pub(super) fn step(&self) -> Result<(), CheckpointError> {
+    pub(crate) fn step(&self) -> Result<(), Stopped> {
         self.goes_on()?;
         self.read.fetch_add(1, Relaxed);
         Ok(())
     }
 
     /// Whether somebody waits for it still.
-    pub(super) fn goes_on(&self) -> Result<(), CheckpointError> {
+    pub(crate) fn goes_on(&self) -> Result<(), Stopped> {
         let over = self.stopped.load(Relaxed) || self.ending.load(Relaxed);
-        if over { Err(CheckpointError::Stopped) } else { Ok(()) }
+        if over { Err(Stopped) } else { Ok(()) }
     }
 }

@@ -12,12 +12,12 @@ const PROMPTS: [&str; 6] = ["PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS3", "PS4"]
 const AT_THE_END: [&str; 3] = ["EXIT", "SIGEXIT", "0"];
 
 /// Whether one of its commands does so.
-pub(super) fn sets_one(inventory: &Inventory) -> bool {
+pub(crate) fn sets_one(inventory: &Inventory) -> bool {
     inventory.commands().iter().any(|command| sets_trap(command) || sets_prompt(command))
 }
 
 /// Whether one of its commands may leave code that runs when the shell ends. What a file sets that it reads (`source`) is not seen.
-pub(super) fn sets_farewell(inventory: &Inventory) -> bool {
+pub(crate) fn sets_farewell(inventory: &Inventory) -> bool {
     inventory.commands().iter().any(|command| trapped(command).any(|signal| signal.is_none_or(is_end)))
 }
 

@@ -14,7 +14,7 @@
 
 use std::fmt::Write as _;
 
-use crate::session::Nonce;
+use crate::shell::Nonce;
 
 /// The descriptor on which the shell reports the end of a command; above what programs use of their own accord.
 pub const CONTROL_FD: i32 = 198;

@@ -19,8 +19,8 @@ mod kept;
 use std::fmt::Write as _;
 
 pub(crate) use self::kept::{Kept, MAX_KEPT};
-use crate::session::Nonce;
-use crate::session::frame::Streams;
+use crate::shell::Nonce;
+use crate::shell::frame::Streams;
 
 /// The descriptors at which the shell keeps what its commands write to.
 const OUT: u8 = 8;
@@ -35,7 +35,7 @@ const INTERRUPTED: &str = "\\command \\trap - INT; \\command \\kill -INT \"$$\""
 /// Variables by which other shells are known: what is judged is what dash and ash do.
 const OTHERS: &str = "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}${YASH_VERSION-}${POSH_VERSION-}";
 
-/// What the shell is told first; as [`crate::session::frame::boot_remote`] it tells its number and its home.
+/// What the shell is told first; as [`crate::shell::frame::boot_remote`] it tells its number and its home.
 pub(crate) fn boot(nonce: &Nonce) -> Vec<u8> {
     let mut text = begun();
     text.push('\n');
