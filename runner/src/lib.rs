@@ -19,6 +19,7 @@
 //! ```
 
 pub mod caches;
+pub mod call;
 pub mod checkpoint;
 mod clock;
 pub mod control;
@@ -50,18 +51,19 @@ pub use palisade_engine::Decision;
 pub use palisade_redact::Redacted;
 pub use palisade_redact::output::{Cursor, CursorError, Grep, GrepError, Keep, KeepError, View};
 
+pub use crate::call::{Call, Client};
 pub use crate::clock::{UnknownZone, Zone, shown_in};
 pub use crate::failure::Failure;
 pub use crate::limits::{MAX_PATH, MAX_REASON, MAX_SCRIPT};
 pub use crate::pipeline::{
-    Applied, Attendance, Budget, Call, Checked, CheckpointNote, Client, MAX_JOBS, OpenError, Opened, Outsider, Paths,
-    Pending, PendingAct, Pipeline, Pruned, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote, Settings,
-    Taken, Transcript, TranscriptEntry,
+    Applied, Attendance, Budget, Checked, MAX_JOBS, OpenError, Opened, Outcome, Outsider, Paths, Pending, PendingAct,
+    Pipeline, Pruned, Reached, Reading, RestoreNote, RestoreTerms, Rule, Rules, SessionNote, Settings, Taken,
+    Transcript, TranscriptEntry,
 };
 pub use crate::policies::Policies;
 pub use crate::result::{
-    Cause, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut, Omitted, Outcome,
-    Reached, ReadingAhead, Refusal, Standing, Status, Unanswered,
+    Cause, CheckpointNote, DecisionNote, DeniedProgram, ExecResult, Explained, ExplainedReason, JobNote, LeftOut,
+    Omitted, ReadingAhead, Refusal, Standing, Status, Unanswered,
 };
 pub use crate::shell::{Chunk, Follower, Stop, StreamName, TerminalSize};
 pub use crate::target::TargetNote;

@@ -12,12 +12,13 @@ use palisade_sandbox::meter::Exceeded;
 use palisade_sandbox::plan::Level;
 use palisade_sandbox::{Enforced, probe};
 
+use crate::call::Call;
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
 use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
-use crate::pipeline::{Call, CheckpointNote, Settings};
-use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Late, Status};
+use crate::pipeline::Settings;
+use crate::result::{Cause, CheckpointNote, DeniedProgram, ExecResult, Explained, Late, Status};
 use crate::session::Elsewhere;
 use crate::shell::SessionId;
 use crate::transport::remote::End;

@@ -10,10 +10,10 @@ use palisade_audit::{Anchor, Entry, RequestId, SealError, Yes};
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::jobs::lacks_checkpoint;
-use super::{Client, Failure, Pipeline, Reading};
+use super::{Client, Failure, Pipeline, Reached, Reading};
 use crate::job::{Job, JobSignal};
 use crate::record;
-use crate::result::{DecisionNote, Explained, Reached};
+use crate::result::{DecisionNote, Explained};
 use crate::shell::{Order, SessionError};
 
 /// What is to be done to a job.

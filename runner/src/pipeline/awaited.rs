@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use palisade_redact::output::View;
 
-use super::{Failure, Pipeline};
-use crate::result::Outcome;
+use super::{Failure, Outcome, Pipeline};
 use crate::shell::Stop;
 
 impl Pipeline {

@@ -18,12 +18,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
-use super::{Client, Failure, Pipeline, WithClient};
+use super::{Client, Failure, Pipeline, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::record;
-use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
+use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Refusal, Status};
 use crate::shell::{Follower, Order, SessionError, TerminalSize, Typed};
 
 /// What is said where git has set something that sessions alone see.

@@ -18,6 +18,7 @@ mod learned;
 mod listed;
 mod logins;
 mod openings;
+mod outcome;
 mod overseer;
 mod plans;
 mod presence;
@@ -35,7 +36,6 @@ mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -43,15 +43,16 @@ use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
-use palisade_redact::output::View;
 use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use palisade_sandbox::Enforced;
 use palisade_sandbox::plan::{self, Level, Limits, Rights};
 use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
 
 use self::openings::Openings;
+use self::outcome::Lifted;
 use crate::caches::Caches;
+use crate::call::{Call, Client};
 use crate::control::People;
 use crate::control::approvals::Approvals;
 use crate::control::stops::Stops;
@@ -61,21 +62,22 @@ use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
 use crate::record;
-use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
+use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Elsewhere};
 use crate::shell::deadline::{Deadline, NEVER};
-use crate::shell::{Chunk, Follower, SessionError, SessionId, Stop, TerminalSize};
+use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
 use crate::transport::local::OWN_DIRECTORY;
 use crate::transport::local::SessionDirectory;
 use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
-pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
 pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
+pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
 pub use self::reading::{Rule, Rules};
@@ -151,81 +153,6 @@ pub struct Budget {
     pub max_chars: usize,
     /// Bytes of each stream that are kept, head and tail.
     pub keep_bytes: usize,
-}
-
-/// Who calls, beyond the principal: what an MCP client says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Client(String);
-
-impl Client {
-    /// A name that is nobody's proof.
-    pub fn self_declared(name: String) -> Self {
-        Self(name)
-    }
-}
-
-/// A script to be judged and run.
-#[derive(Debug, Default)]
-pub struct Call {
-    /// The script, as bytes: what is wrong with it is the grammar's to say.
-    pub script: Vec<u8>,
-    /// The session to run it in; none: a fresh one that ends with it.
-    pub session: Option<String>,
-    /// Where to run it.
-    pub cwd: Option<String>,
-    /// How long it may take; none: as the settings say.
-    pub timeout: Option<Duration>,
-    /// What to show of each stream; none: as the settings say.
-    pub view: Option<View>,
-    /// The agent's own words, for the record.
-    pub reason: String,
-    /// Who calls.
-    pub client: Client,
-    /// Where output goes as it comes.
-    pub live: Option<mpsc::Sender<Chunk>>,
-    /// Who follows it while the call waits.
-    pub follower: Follower,
-    /// What ends it early, as long as the call waits for it.
-    pub stop: Stop,
-    /// How long the call waits for its end before it becomes a job; zero: a job from the beginning, with a shell of its
-    /// own and an input that can be written to. None: the call waits.
-    pub yields: Option<Duration>,
-    /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
-    /// it reads can be typed.
-    pub terminal: Option<TerminalSize>,
-    /// Colours and other renditions of its output are kept; else only text is.
-    pub colours: bool,
-}
-
-impl Call {
-    /// Whether it runs in a shell of its own that begins as its session's, and has an input that can be written to.
-    fn is_apart(&self) -> bool {
-        self.yields == Some(Duration::ZERO) || self.terminal.is_some()
-    }
-}
-
-/// A script that waits for a person's yes.
-pub struct Pending {
-    question: Question,
-    call: Call,
-    /// Scripts that its session had run.
-    scripts: u64,
-    /// What its shell begins with, or its session's shell is.
-    state: Option<palisade_audit::Digest>,
-    /// What a yes opens to it beyond the kernel's rules: what is shown, what the yes binds and what it runs with.
-    opens: Openings,
-    req: RequestId,
-    explained: Explained,
-    decision: DecisionNote,
-    anchor: Anchor,
-}
-
-/// What comes of a yes.
-enum Lifted {
-    /// The call has been judged again, and what came of that.
-    Ended(Box<Outcome>),
-    /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.
-    Outdated(Box<Call>),
 }
 
 /// A session that was opened.
@@ -1033,29 +960,6 @@ struct Decided {
     begins: OwnedRwLockReadGuard<bool>,
 }
 
-impl Pending {
-    /// What was asked and answered.
-    pub fn explained(&self) -> &Explained {
-        &self.explained
-    }
-
-    /// The decision in short.
-    pub fn decision(&self) -> &DecisionNote {
-        &self.decision
-    }
-
-    /// The record's head behind it.
-    pub fn anchor(&self) -> &Anchor {
-        &self.anchor
-    }
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Pending").field("decision", &self.decision).finish_non_exhaustive()
-    }
-}
-
 /// Why the flow could not be set up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OpenError {
@@ -1082,7 +986,7 @@ trait WithClient {
 
 impl WithClient for Facts {
     fn with(mut self, client: &Client) -> Self {
-        self.principal.client.clone_from(&client.0);
+        client.as_str().clone_into(&mut self.principal.client);
         self
     }
 }

@@ -15,7 +15,7 @@ use palisade_redact::Redacted;
 
 use super::asked::Intent;
 use super::bound::{self, BoundFile};
-use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
+use super::{Failure, Lifted, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
@@ -24,7 +24,7 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
+use crate::result::{Explained, Standing, Unanswered};
 use crate::session::Elsewhere;
 use crate::shell::Stop;
 use crate::transport::remote::End;
