@@ -43,6 +43,7 @@ mod removal;
 pub mod result;
 pub mod sandbox;
 pub mod session;
+pub mod session_directory;
 pub mod shell;
 pub mod target;
 pub mod transport;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use palisade_audit::{Audit, RequestId};
 use palisade_engine::{Decision, Facts, Grant};
 use palisade_grammar::Shell;
+use palisade_redact::Redactor;
 use palisade_sandbox::{Execution, Kept, ProcessStat};
 
 use super::asking::Clerk;
@@ -21,10 +22,9 @@ use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
 use crate::facts::{Occasion, Surroundings};
 use crate::network::Programs;
-use crate::pipeline::Settings;
 use crate::policies::Policies;
+use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
-use crate::transport::local::SessionDirectory;
 
 /// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.
 #[derive(Debug)]
@@ -43,6 +43,17 @@ pub struct Desk {
     /// Who puts to a person what one has to say yes to; none at a target.
     pub(super) clerk: Option<Arc<dyn Clerk>>,
     state: Mutex<State>,
+}
+
+/// What of the operator's settings a session's guard decides with.
+#[derive(Clone, Copy, Debug)]
+pub struct DeskSettings<'a> {
+    /// The policies.
+    pub policies: &'a Policies,
+    /// Who asks, and where things are.
+    pub surroundings: &'a Surroundings,
+    /// What counts as a secret.
+    pub redactor: &'a Redactor,
 }
 
 /// Who hears of refusals.
@@ -91,7 +102,7 @@ pub(crate) struct Post {
 impl Desk {
     /// For a session that is opened on these facts, with these variables and this directory. Nobody is asked about its programs.
     pub fn new(
-        settings: &Settings,
+        settings: DeskSettings<'_>,
         audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
@@ -103,7 +114,7 @@ impl Desk {
 
     /// The same with somebody who puts executions to people.
     pub(crate) fn with_clerk(
-        settings: &Settings,
+        settings: DeskSettings<'_>,
         audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
@@ -118,7 +129,7 @@ impl Desk {
         let channels = directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned());
         let redactor = settings.redactor.keyed(&facts.session.id);
         Arc::new(Self {
-            policies: settings.engine.clone(),
+            policies: settings.policies.clone(),
             surroundings: settings.surroundings.clone(),
             environment: entries(environment).chain([variable]).collect(),
             own: Own { directory: Some(channels), ..Own::default() },

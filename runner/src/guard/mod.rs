@@ -43,7 +43,7 @@ use palisade_sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, l
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
-pub use self::desk::Desk;
+pub use self::desk::{Desk, DeskSettings};
 pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;

@@ -27,8 +27,9 @@ use crate::facts::{Occasion, Surroundings, real_directory, search_path};
 use crate::guard::{Desk, Guard, Own, Post, Refusal, Teller, entries};
 use crate::policies::{Policies, real_roots};
 use crate::sandbox::earlier;
+use crate::session_directory::SessionDirectory;
 use crate::shell::SessionError;
-use crate::transport::local::{SessionDirectory, standing};
+use crate::transport::local::standing;
 
 /// How long somebody who brings streams may take to say which shell they are for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

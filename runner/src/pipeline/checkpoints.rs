@@ -294,7 +294,11 @@ impl Pipeline {
         let quorum = report.quorum();
         let answered =
             record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+        self.audit
+            .append(answered.entry(self.settings.for_record()))
+            .await
+            .map(drop)
+            .map_err(|error| self.failure(&error))
     }
 
     /// What is told of a restore that may not be.

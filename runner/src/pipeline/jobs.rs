@@ -185,7 +185,7 @@ impl Pipeline {
         let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
         let ask = self.audit.request();
         let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
-        let entry = record::signalled(&job, &explained, yes, signal.name());
+        let entry = record::signalled((job.req, &job.session), &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.story.decided(ask, &explained);
         if explained.decision == Decision::Allow {
@@ -339,7 +339,7 @@ impl Pipeline {
         };
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
-        let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
+        let own = std::env::temp_dir().join(crate::session_directory::OWN_DIRECTORY);
         let writable = [Path::new(surroundings.workspace.as_str())].into_iter();
         let writable: Vec<&Path> =
             writable.chain(surroundings.writable.iter().map(|path| Path::new(path.as_str()))).collect();

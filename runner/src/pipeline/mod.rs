@@ -58,6 +58,7 @@ use crate::control::approvals::Approvals;
 use crate::control::stops::Stops;
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::failure::Failure;
+use crate::guard::DeskSettings;
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
@@ -65,11 +66,10 @@ use crate::record;
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Elsewhere};
+use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
-use crate::transport::local::OWN_DIRECTORY;
-use crate::transport::local::SessionDirectory;
 use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
@@ -144,6 +144,25 @@ pub struct Settings {
     pub checkpoints: crate::checkpoint::Settings,
     /// What counts as a secret.
     pub redactor: Redactor,
+}
+
+impl Settings {
+    /// What the record tells of them.
+    pub(crate) fn for_record(&self) -> record::Context<'_> {
+        record::Context {
+            policies: &self.engine,
+            redactor: &self.redactor,
+            principal: &self.surroundings.principal,
+            level: self.level,
+            sealed_to: self.audit.sealed_to.as_ref(),
+        }
+    }
+
+    /// What the guard of a session decides with.
+    #[must_use]
+    pub fn for_guard(&self) -> DeskSettings<'_> {
+        DeskSettings { policies: &self.engine, surroundings: &self.surroundings, redactor: &self.redactor }
+    }
 }
 
 /// How much output is kept and shown.
@@ -254,7 +273,11 @@ impl Pipeline {
     pub fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
         let settings = Settings { redactor: settings.redactor.session(), ..settings };
         // Made while the machine may still be looked at, which takes processes and little of a processor.
-        let start = record::start(&settings);
+        let start = record::start(
+            settings.for_record(),
+            settings.verb,
+            settings.view.as_ref().map(|view| view.overlay().id()).as_deref(),
+        );
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
         let sessions = Sessions::new(settings.max_sessions);
@@ -350,7 +373,7 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
+        self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
             Lifted::Ended(outcome) => Ok(*outcome),
             Lifted::Outdated(_) => {
@@ -425,7 +448,11 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+        self.audit
+            .append(answered.entry(self.settings.for_record()))
+            .await
+            .map(drop)
+            .map_err(|error| self.failure(&error))
     }
 
     /// Judges a script without running or recording it.
@@ -626,9 +653,18 @@ impl Pipeline {
         let req = self.audit.request();
         let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
         let explained = Explained::of(verdict.report(), &redactor);
-        let entry =
-            record::decided(&self.settings, &redactor, call, &seat.occasion, req, verdict, &explained, under, elapsed)
-                .map_err(|SealError| Failure::of(SEALED))?;
+        let entry = record::decided(
+            self.settings.for_record(),
+            &redactor,
+            call,
+            &seat.occasion,
+            req,
+            verdict,
+            &explained,
+            under,
+            elapsed,
+        )
+        .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
         self.story.decided(req, &explained);

@@ -564,7 +564,7 @@ impl Pipeline {
         if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
-        if let Err(error) = self.audit.append(answered.entry(&self.settings)).await {
+        if let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await {
             return self.failed(&self.failure(&error));
         }
         let by = self.redact(&person.user);
@@ -603,7 +603,7 @@ impl Pipeline {
         let answered =
             record::Answered { of: id, granted: false, person, peer, reason, quorum, permit: None, explained };
         if denied.is_ok()
-            && let Err(error) = self.audit.append(answered.entry(&self.settings)).await
+            && let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await
         {
             return self.failed(&self.failure(&error));
         }

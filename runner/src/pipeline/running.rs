@@ -32,9 +32,10 @@ use crate::network::{self, Gate};
 use crate::record;
 use crate::result::{ExecResult, Finish, Late, Status};
 use crate::session::{Beginning, Session};
+use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
 use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
-use crate::transport::local::{Place, SessionDirectory};
+use crate::transport::local::Place;
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
@@ -449,7 +450,7 @@ impl Pipeline {
         directory: &SessionDirectory,
         gate: Option<&Gate>,
     ) -> Option<Arc<Desk>> {
-        let settings = &self.settings;
+        let settings = self.settings.for_guard();
         facts.session.guarded.then(|| {
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
             let clerk = Arc::new(Clerk(Weak::clone(&self.own)));

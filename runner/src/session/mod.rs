@@ -15,9 +15,10 @@ use palisade_sandbox::{Enforced, Names};
 pub use self::elsewhere::Elsewhere;
 use crate::guard::Desk;
 use crate::network::Gate;
+use crate::session_directory::SessionDirectory;
 use crate::shell::{Due, End, Ended, Language, Lost, SessionError, SessionId, State, Terms, hooks};
 use crate::transport::Shell;
-use crate::transport::local::{LocalShell, Place, SessionDirectory};
+use crate::transport::local::{LocalShell, Place};
 use crate::transport::remote::{Base, RemoteShell};
 
 /// One live shell under its sandbox.

@@ -12,8 +12,9 @@ pub mod remote;
 pub mod ssh;
 mod turn;
 
-use self::local::{LocalShell, SessionDirectory};
+use self::local::LocalShell;
 use self::remote::RemoteShell;
+use crate::session_directory::SessionDirectory;
 use crate::shell::{Ended, SessionError, State, Terms};
 use palisade_redact::Redactor;
 

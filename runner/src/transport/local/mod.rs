@@ -5,7 +5,6 @@
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
-mod directory;
 mod input;
 mod kept;
 pub(crate) mod ladder;
@@ -32,13 +31,12 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-pub(crate) use self::directory::OWN_DIRECTORY;
-pub use self::directory::SessionDirectory;
 use self::kept::{Keeping, Kept};
 use self::pty::Terminal;
 use self::reports::Reports;
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
+use crate::session_directory::SessionDirectory;
 use crate::shell::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
 use crate::shell::{MAX_STATE, Nonce, SessionError, State, TerminalSize};
 use crate::transport::TERMINAL_KIND;

@@ -14,8 +14,9 @@ use palisade_redact::Redactor;
 use palisade_sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use tempfile::TempDir;
 
-use super::{LocalShell, Place, SessionDirectory};
+use super::{LocalShell, Place};
 use crate::facts::real_directory;
+use crate::session_directory::SessionDirectory;
 use crate::shell::progress::Progress;
 use crate::shell::{End, Lost, Stop, Terms};
 

@@ -113,11 +113,11 @@ impl SessionDirectory {
         self.channels.path()
     }
 
-    pub(super) fn pipes(&self) -> PathBuf {
+    pub(crate) fn pipes(&self) -> PathBuf {
         self.channels.path().join("io")
     }
 
-    pub(super) fn input(&self) -> PathBuf {
+    pub(crate) fn input(&self) -> PathBuf {
         self.channels.path().join("in")
     }
 }
