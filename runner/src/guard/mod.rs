@@ -22,6 +22,7 @@ mod desk;
 mod granted;
 mod images;
 mod pipes;
+mod programs;
 mod refusals;
 
 use std::collections::hash_map::RandomState;
@@ -49,9 +50,10 @@ use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
 use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 use self::pipes::Pipes;
+pub use self::programs::Programs;
+use self::programs::{Became, has_parts, whole};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
-use crate::network::{Became, has_parts, whole};
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;

@@ -16,7 +16,6 @@
 
 mod address;
 mod http;
-mod programs;
 mod proxy;
 mod relay;
 mod socks;
@@ -36,9 +35,8 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
-pub use self::programs::Programs;
-pub(crate) use self::programs::{Became, has_parts, whole};
 pub use self::proxy::Proxy;
+use crate::guard::Programs;
 use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;

@@ -10,6 +10,7 @@ mod awaited;
 mod bound;
 mod canonical;
 mod checkpoints;
+mod control_server;
 mod elsewhere;
 mod executions;
 mod ground;
@@ -74,6 +75,7 @@ use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::control_server::Door;
 pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;

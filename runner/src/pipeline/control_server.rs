@@ -1,7 +1,7 @@
 //! The server's end of the control socket: makes it, takes one question a connection, and gives one answer.
 //!
 //! Nobody who connects can hold up anybody else: each user has few connections at a time, those that may be the agent's are counted apart,
-//! a line is short, and everything has its time. Not decided here: who somebody is (`peer.rs`), and what they may do.
+//! a line is short, and everything has its time. Not decided here: who somebody is (`control/peer.rs`), and what they may do.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -17,10 +17,10 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::peer::{Descent, Peer};
-use super::wire::{self, Answer, Ask, MAX_ASK};
-use super::{ControlError, SUFFIX, Settings};
-use crate::pipeline::Pipeline;
+use super::Pipeline;
+use crate::control::peer::{Descent, Peer};
+use crate::control::wire::{self, Answer, Ask, MAX_ASK};
+use crate::control::{ControlError, SUFFIX, Settings, connect};
 
 /// What a socket is called that is not ready yet.
 const UNREADY: &str = ".new";
@@ -214,7 +214,7 @@ fn sweep(directory: &OwnedFd) {
 }
 
 fn is_dead(path: &Path) -> bool {
-    super::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn inside(directory: &OwnedFd, name: &str) -> PathBuf {

@@ -87,7 +87,7 @@ impl Programs {
 
     /// The program at the other end of a connection to the proxy, which comes from `from` in the network of the process
     /// `first`; empty if that cannot be said for sure. A session may have any number of addresses at the same port.
-    pub(super) fn at(&self, first: i32, from: SocketAddr) -> String {
+    pub(crate) fn at(&self, first: i32, from: SocketAddr) -> String {
         let IpAddr::V4(address) = from.ip().to_canonical() else { return String::new() };
         let holders = holders(first, (address, from.port())).unwrap_or_default();
         let mut names = holders.iter().map(|process| self.name_of(*process).unwrap_or_default());
