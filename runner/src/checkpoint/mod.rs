@@ -9,6 +9,7 @@
 //! Decided here and below: what a checkpoint covers, what a restore touches and what it leaves alone. Not decided here: who may do
 //! either (`palisade_engine`), and when a checkpoint is taken (`pipeline/checkpoints.rs`).
 
+pub mod changes;
 pub mod ledger;
 mod manifest;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! What a session and its guard know of each other: which script runs, what of it was allowed, and what was refused.
 //!
 //! On this machine the session and the guard are one process. At a target the guard is there and the session here
-//! (`outpost/`): then scripts and refusals pass over a connection of their own, and the desk there is told of both.
+//! (`remote/guard/`): then scripts and refusals pass over a connection of their own, and the desk there is told of both.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -14,11 +14,11 @@ use crate::checkpoint::restore::Prospect;
 use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
+use crate::remote::Base;
 use crate::session::Elsewhere;
 use crate::shell::SessionError;
 use crate::shell::pace::Pace;
 use crate::target::Target;
-use crate::transport::remote::Base;
 
 /// The workspace of a session.
 #[derive(Clone, Debug)]

@@ -64,6 +64,7 @@ use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
 use crate::policies::{Policies, real_roots};
 use crate::record;
+use crate::remote::{Base, End};
 use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
 use crate::session::{Beginning, Elsewhere};
@@ -71,7 +72,6 @@ use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
 use crate::shell::deadline::{Deadline, NEVER};
 use crate::shell::{SessionError, SessionId};
 use crate::target::Target;
-use crate::transport::remote::{Base, End};
 
 pub use self::asked::PendingAct;
 pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};

@@ -24,10 +24,10 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
+use crate::remote::End;
 use crate::result::{Explained, Standing, Unanswered};
 use crate::session::Elsewhere;
 use crate::shell::Stop;
-use crate::transport::remote::End;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
 #[derive(Debug)]

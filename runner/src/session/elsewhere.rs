@@ -5,9 +5,9 @@ use palisade_engine::{AbsolutePath, Machine, Transport};
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use crate::outpost::Outpost;
+use crate::remote;
+use crate::remote::guard::Outpost;
 use crate::shell::Language;
-use crate::transport::remote;
 
 /// Where a session is that is not on this machine.
 #[derive(Clone, Debug)]

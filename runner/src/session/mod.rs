@@ -2,6 +2,7 @@
 
 mod elsewhere;
 pub mod registry;
+mod shell;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use palisade_sandbox::{Enforced, Names};
 pub use self::elsewhere::Elsewhere;
 use crate::guard::Desk;
 use crate::network::Gate;
+use crate::remote::{Base, RemoteShell};
+use crate::session::shell::Shell;
 use crate::session_directory::SessionDirectory;
 use crate::shell::{Due, End, Ended, Language, Lost, SessionError, SessionId, State, Terms, hooks};
-use crate::transport::Shell;
 use crate::transport::local::{LocalShell, Place};
-use crate::transport::remote::{Base, RemoteShell};
 
 /// One live shell under its sandbox.
 #[derive(Debug)]

@@ -22,10 +22,10 @@ use self::keeper::{Keeper, Why};
 use self::listing::{Listed, Listing};
 use super::CheckpointError;
 use super::tree::{Name, Scope, Tree};
+use crate::remote::{Base, Records, Task, broken};
 use crate::shell::pace::Pace;
 use crate::shell::posix::octal;
 use crate::target::TargetError;
-use crate::transport::remote::{Base, Records, Task, broken};
 
 /// What a target is asked with.
 const WORDS: &str = include_str!("there.sh");

@@ -18,8 +18,8 @@ use crate::checkpoint::restore::{Failed, Prospect, Restored, Step, before, steps
 use crate::checkpoint::store::{Journal, Lock, Snapshot, Store};
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::remote::{Records, Task, broken};
 use crate::shell::pace::Pace;
-use crate::transport::remote::{Records, Task, broken};
 
 const STEPS: &str = include_str!("steps.sh");
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{ANSWER, ending, give};
 use crate::shell::{Nonce, TerminalSize};
 use crate::target::TargetError;
-use crate::transport::remote::{Far, Mouth, Piece};
+use crate::transport::wire::{Far, Mouth, Piece};
 
 /// Bytes that the engine's answer may have before the stream begins.
 const MAX_HEAD: usize = 16 << 10;

@@ -22,7 +22,7 @@ use crate::checkpoint::restore::{Step, Way};
 use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
-use crate::outpost::{Frames, MAX_ORDER, Numbered, encode};
+use crate::remote::guard::{Frames, MAX_ORDER, Numbered, encode};
 use crate::removal;
 use crate::shell::Nonce;
 

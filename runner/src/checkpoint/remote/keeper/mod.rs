@@ -22,11 +22,12 @@ use super::{MAX_LIST, There};
 use crate::checkpoint::restore::{Failed, Step};
 use crate::checkpoint::tree::{Entry, Name, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
-use crate::outpost::{Frames, MAX_ANSWER, Numbered, Outpost, encode, greeted};
+use crate::remote::guard::{Frames, MAX_ANSWER, Numbered, Outpost, encode, greeted};
+use crate::remote::{Purpose, broken};
 use crate::shell::pace::Pace;
 use crate::shell::{Nonce, Typed};
 use crate::target::TargetError;
-use crate::transport::remote::{Piece, Purpose, Wire, broken};
+use crate::transport::wire::{Piece, Wire};
 
 /// How long it may take to start.
 const READY: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! A shell at the other end of a connection: a bash, or where there is none a `sh` (`language.rs`).
+//! A shell at the other end of a connection: a bash, or where there is none a `sh` (`shell/language.rs`).
 //!
 //! It has three streams and no channel besides, so that the end of a command is told in the streams that the command wrote to,
 //! by a nonce that only the shell's input has held (`scan.rs`). Nothing holds it there: what it may do, its user may do. A second
@@ -7,6 +7,7 @@
 
 mod answers;
 mod base;
+pub mod guard;
 mod purpose;
 mod run;
 mod scan;
@@ -15,7 +16,6 @@ mod started;
 mod task;
 mod terminal;
 mod waits;
-mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,20 +28,19 @@ use serde::Serialize;
 
 use self::answers::{answer, boot, kept};
 pub(crate) use self::base::{Base, Errands};
+use self::guard::Outpost;
 pub(crate) use self::purpose::Purpose;
 use self::scout::{Scout, Since};
 pub(crate) use self::task::{Records, Task, broken};
-pub(crate) use self::wire::{Ending, Far, Mouth, Piece, Wire};
-use super::TERMINAL_KIND;
-use super::docker::Container;
-
-use super::ssh::Connection;
-use super::turn::{Step, Turn};
 use crate::facts::remote_view::View;
 use crate::guard::Ledger;
-use crate::outpost::{self, Outpost};
 use crate::shell::{Language, MAX_STATE, Nonce, SessionError, State, TerminalSize, frame, posix};
 use crate::target::{Target, TargetError};
+use crate::transport::TERMINAL_KIND;
+use crate::transport::docker::Container;
+use crate::transport::ssh::Connection;
+use crate::transport::turn::{Step, Turn};
+use crate::transport::wire::Wire;
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
@@ -67,8 +66,8 @@ pub(crate) enum Link {
 impl Link {
     async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
         match self {
-            Self::Ssh(connection) => connection.shell(language, purpose).await,
-            Self::Docker(container) => container.shell(language, purpose).await,
+            Self::Ssh(connection) => connection.shell(purpose.start(language)).await,
+            Self::Docker(container) => container.shell(purpose.start(language)).await,
         }
     }
 
@@ -150,7 +149,7 @@ pub(crate) struct RemoteShell {
     /// Of a `sh`: the variables that it was started with.
     begun: BTreeSet<String>,
     /// The guard that holds it; none where nothing does.
-    held: Option<Arc<outpost::Shell>>,
+    held: Option<Arc<guard::Shell>>,
 }
 
 /// What a session's shell was in whose place another one is started.
@@ -171,7 +170,7 @@ impl RemoteShell {
         link: Link,
         target: &Target,
         was: Option<Was<'_>>,
-        guard: Option<(outpost::Terms, Ledger)>,
+        guard: Option<(guard::Terms, Ledger)>,
     ) -> Result<Self, SessionError> {
         let link = Arc::new(link);
         let turn = match Turn::take(Step::Start, target.host()).await {
@@ -196,7 +195,7 @@ impl RemoteShell {
         link: &Arc<Link>,
         target: &Target,
         was: Option<Was<'_>>,
-        guard: Option<(outpost::Terms, Ledger)>,
+        guard: Option<(guard::Terms, Ledger)>,
     ) -> Result<Self, SessionError> {
         let mark = Nonce::new()?.as_str().to_owned();
         let (scout, language) = link.scout().await?;
@@ -335,7 +334,7 @@ impl RemoteShell {
     }
 
     /// The guard that holds it.
-    pub(crate) fn held(&self) -> Option<&outpost::Shell> {
+    pub(crate) fn held(&self) -> Option<&guard::Shell> {
         self.held.as_deref()
     }
 
@@ -420,7 +419,7 @@ async fn hang_up(base: &Base) {
 }
 
 /// Whether nothing is left; it is told of if something may be.
-async fn end(base: &Base, held: Option<&outpost::Shell>, pid: &str, mark: &str, gone: bool) -> bool {
+async fn end(base: &Base, held: Option<&guard::Shell>, pid: &str, mark: &str, gone: bool) -> bool {
     let scout = base.scout();
     if let (Some(held), false) = (held, gone) {
         // The guard that does not answer any more is gone, and all that it held with it.
@@ -438,7 +437,7 @@ async fn end(base: &Base, held: Option<&outpost::Shell>, pid: &str, mark: &str, 
 }
 
 /// Where a shell stands: its guard knows that of one with a view of its own.
-async fn stands(scout: &Scout, held: Option<&outpost::Shell>, pid: &str) -> Option<AbsolutePath> {
+async fn stands(scout: &Scout, held: Option<&guard::Shell>, pid: &str) -> Option<AbsolutePath> {
     match held {
         Some(held) => held.cwd().await,
         None => scout.cwd(pid).await,

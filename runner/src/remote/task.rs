@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wire::{Ending, Piece, Wire};
 use super::{Base, Purpose};
 use crate::shell::{Nonce, Typed, posix};
 use crate::target::TargetError;
+use crate::transport::wire::{Ending, Piece, Wire};
 
 /// How long it may say nothing: it may have a large file to read.
 const SILENCE: Duration = Duration::from_secs(120);

@@ -15,9 +15,9 @@ use palisade_engine::AbsolutePath;
 use sha2::{Digest as _, Sha256};
 
 use super::DIRECTORY;
+use crate::remote::{Base, Records, Task};
 use crate::shell::posix;
 use crate::target::TargetError;
-use crate::transport::remote::{Base, Records, Task};
 
 /// What the far end of the upload is told; functions for any `sh`.
 const WORDS: &str = include_str!("place.sh");

@@ -12,11 +12,11 @@ use palisade_sandbox::ProcessStat;
 use tokio::sync::{mpsc, oneshot};
 
 use super::scan::{Found, Scan};
-use super::wire::{Piece, Wire};
 use crate::facts::remote_view::Place;
 use crate::shell::frame::Streams;
 use crate::shell::{Language, Nonce, SessionError};
 use crate::target::TargetError;
+use crate::transport::wire::{Piece, Wire};
 
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);

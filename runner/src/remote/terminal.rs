@@ -10,12 +10,12 @@ use std::sync::Arc;
 use palisade_engine::AbsolutePath;
 
 use super::scan::{Found, Scan};
-use super::wire::{Ending, Piece, Wire};
 use super::{Base, MAX_GREETING, Purpose, READY};
 use crate::guard::Ledger;
-use crate::outpost::Shell;
+use crate::remote::guard::Shell;
 use crate::shell::{Language, Nonce, SessionError, TerminalSize, Typed, frame};
 use crate::target::TargetError;
+use crate::transport::wire::{Ending, Piece, Wire};
 
 /// What Ctrl-D types. A program that makes another key of it is one that no end is typed to.
 const END: u8 = 4;

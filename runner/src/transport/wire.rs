@@ -1,5 +1,7 @@
-//! The three streams of one program at the other end, as a pair of channels. What fills and empties them is the transport's.
+//! A program at the other end: what it is started with, and its three streams as a pair of channels. What fills and empties them is the
+//! transport's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +11,17 @@ use crate::shell::{TerminalSize, Typed};
 
 /// Pieces that wait at most to be taken: what waits stands before the report, and over SSH before what the other shell says.
 const PIECES: usize = 16;
+
+/// What a program at the other end is started with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The program and its words. None holds a `'` or a backslash.
+    pub(crate) words: Vec<Cow<'static, str>>,
+    /// The variables that are set for it, as entries.
+    pub(crate) variables: Vec<String>,
+    /// The size of the terminal that its streams are to be; none: they are no terminal.
+    pub(crate) terminal: Option<TerminalSize>,
+}
 
 /// What comes from the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -463,7 +463,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::outpost::message::MAX_ANSWER;
+    use crate::remote::guard::message::MAX_ANSWER;
 
     #[test]
     fn whatever_the_words_of_a_refused_program_are_they_can_be_told() {

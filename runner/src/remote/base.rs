@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use palisade_engine::AbsolutePath;
 
-use super::wire::Wire;
 use super::{Eyes, Link, Purpose, Scout, terminal};
 use crate::guard::Ledger;
-use crate::outpost::{Outpost, Shell};
+use crate::remote::guard::{Outpost, Shell};
 use crate::shell::{Language, SessionError};
 use crate::target::TargetError;
+use crate::transport::wire::Wire;
 
 /// A session's connection. Cheap to copy.
 #[derive(Clone, Debug)]

@@ -17,11 +17,11 @@ use super::scout::Moment;
 use super::started::Started;
 use super::terminal::Keyboard;
 use super::waits::Quiet;
-use super::wire::{Ending, Piece};
 use crate::shell::frame::{self, Streams};
 use crate::shell::{Chunk, End, Ended, Lost, Nonce, Order, SessionError, StreamName, Terms, Typed};
 use crate::transport::line_ends::LineEnds;
 use crate::transport::local::ladder::{Ladder, Rung};
+use crate::transport::wire::{Ending, Piece};
 
 /// The status of a command that an interrupt has ended, as shells tell it.
 const INTERRUPTED: i32 = 130;

@@ -3,9 +3,9 @@
 use super::MAX_GREETING;
 use super::READY;
 use super::scan::{Found, Scan};
-use super::wire::{Ending, Piece, Wire};
 use crate::shell::{Nonce, SessionError, posix};
 use crate::target::TargetError;
+use crate::transport::wire::{Ending, Piece, Wire};
 
 /// Makes a fresh bash a shell of ours; its number and its home.
 pub(super) async fn boot(wire: &mut Wire, lines: Vec<u8>, nonce: &Nonce) -> Result<(String, String), SessionError> {

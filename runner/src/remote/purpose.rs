@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::terminal;
-use crate::outpost;
+use crate::remote::guard;
 use crate::shell::frame;
 use crate::shell::{Language, Nonce, TerminalSize, posix};
 use crate::transport::TERMINAL_KIND;
+use crate::transport::wire::Start;
 
 /// What starts a bash. Nothing of the user's set-up, for that is nothing that a policy has seen.
 const BASH: [&str; 5] = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
@@ -73,21 +74,26 @@ impl Purpose<'_> {
         }
     }
 
+    /// What the transport starts for it.
+    pub(super) fn start(self, language: Language) -> Start {
+        Start { words: self.words(language), variables: self.variables(language), terminal: self.terminal() }
+    }
+
     /// The program and its words. None holds a `'` or a backslash.
     pub(crate) fn words(self, language: Language) -> Vec<Cow<'static, str>> {
         let once = |text: Cow<'static, str>| BASH_ONCE.into_iter().map(Cow::from).chain([text]).collect();
         let words: &[&'static str] = match (language, self) {
             (_, Self::Guard { program, nonce }) => {
-                let words = [program, outpost::VERB, outpost::SERVE, nonce.as_str()];
+                let words = [program, guard::VERB, guard::SERVE, nonce.as_str()];
                 return words.map(|word| Cow::from(word.to_owned())).into();
             }
             (_, Self::Keeper { program, nonce }) => {
-                let words = [program, outpost::VERB, outpost::KEEP, nonce.as_str()];
+                let words = [program, guard::VERB, guard::KEEP, nonce.as_str()];
                 return words.map(|word| Cow::from(word.to_owned())).into();
             }
             (_, Self::Attach { program, directory, told, .. }) => {
-                let told = if told { outpost::TOLD } else { outpost::READ };
-                let words = [program, outpost::VERB, outpost::ATTACH, directory, told];
+                let told = if told { guard::TOLD } else { guard::READ };
+                let words = [program, guard::VERB, guard::ATTACH, directory, told];
                 return words.map(|word| Cow::from(word.to_owned())).into();
             }
             (_, Self::Task) => return TASK.into_iter().chain([posix::ONCE]).map(Cow::from).collect(),

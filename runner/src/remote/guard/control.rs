@@ -14,10 +14,11 @@ use super::heard::{Conversation, Greeting, Heard};
 use super::message::{Answer, Init, Launch, Launched, NoMessage, Order, Ready};
 use super::place;
 use crate::guard::{Ledger, Script, occasion};
+use crate::remote::{Base, Errands, Purpose};
 use crate::shell::progress::Progress;
 use crate::shell::{Nonce, SessionError, Typed};
 use crate::target::{RemoteGuard, TargetError};
-use crate::transport::remote::{Base, Ending, Errands, Piece, Purpose, Wire};
+use crate::transport::wire::{Ending, Piece, Wire};
 
 /// How long the guard may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
