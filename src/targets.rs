@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use palisade_engine::AbsolutePath;
-use palisade_runner::transport::ssh::config::{Alias, Asked, Jump, Reader};
-use palisade_runner::transport::{
+use palisade_runner::target::{
     ContainerSource, DockerTarget, Identity, Place, RemoteGuard, SecretSource, SshTarget, Target,
 };
+use palisade_runner::transport::ssh::config::{Alias, Asked, Jump, Reader};
 use serde::Deserialize;
 
 use crate::config;

@@ -14,8 +14,8 @@ use libfuzzer_sys::fuzz_target;
 use palisade_runner::View;
 use palisade_redact::output::{Capture, Stripper};
 use palisade_redact::{Redactor, Stream};
-use palisade_runner::session::Nonce;
-use palisade_runner::session::hearing::{Forged, Hearing, Reader};
+use palisade_runner::shell::Nonce;
+use palisade_runner::shell::hearing::{Forged, Hearing, Reader};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::builtin().expect("the shipped rules load"));
 

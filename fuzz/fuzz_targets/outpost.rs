@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_runner::outpost::heard::{Conversation, Greeting, Heard};
-use palisade_runner::outpost::message::{Answer, Frames, MAX_ANSWER, MAX_ORDER, Numbered, Order, encode};
+use palisade_runner::remote::guard::heard::{Conversation, Greeting, Heard};
+use palisade_runner::remote::guard::message::{Answer, Frames, MAX_ANSWER, MAX_ORDER, Numbered, Order, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

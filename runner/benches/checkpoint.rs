@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use palisade_runner::checkpoint::Checkpoint;
 use palisade_runner::checkpoint::ledger::Ledger;
-use palisade_runner::checkpoint::pace::Pace;
 use palisade_runner::checkpoint::store::{About, Snapshot, Store};
 use palisade_runner::checkpoint::tree::{self, Scope};
+use palisade_runner::shell::pace::Pace;
 use tempfile::TempDir;
 
 use crate::memory::{memory, reset_peak};

@@ -25,7 +25,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use palisade_audit::Sync;
 use palisade_engine::{AbsolutePath, Bundle, Source};
-use palisade_runner::transport::{ContainerSource, DockerTarget, Identity, Place, SshTarget, Target};
+use palisade_runner::target::{ContainerSource, DockerTarget, Identity, Place, SshTarget, Target};
 use palisade_runner::{Call, Checked, Client, Outcome, Pipeline, Reading, Settings, Status};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

@@ -20,10 +20,12 @@ use palisade_audit::{Audit, Digest, Start, Sync, Term};
 use palisade_engine::Verdict;
 use palisade_runner::facts::Occasion;
 use palisade_runner::guard::Desk;
-use palisade_runner::pipeline::real_roots;
-use palisade_runner::session::progress::Progress;
-use palisade_runner::session::{Beginning, Session, SessionId, Terms};
-use palisade_runner::transport::local::{End, Place, SessionDirectory};
+use palisade_runner::policies::real_roots;
+use palisade_runner::session::{Beginning, Session};
+use palisade_runner::session_directory::SessionDirectory;
+use palisade_runner::shell::progress::Progress;
+use palisade_runner::shell::{End, SessionId, Terms};
+use palisade_runner::transport::local::Place;
 use palisade_runner::{Call, Outcome, Settings, Status, Stop};
 use palisade_sandbox::plan;
 
@@ -335,7 +337,7 @@ async fn by_itself(settings: &Settings) -> (Session, Occasion) {
     let environment = settings.environment.clone();
     let start = Start::new("bench", Term::new("bench"), Digest::ZERO, Digest::ZERO);
     let audit = Audit::open(&settings.audit, start).expect("a record");
-    let guard = Desk::new(settings, audit, &facts, &environment, &directory, None);
+    let guard = Desk::new(settings.for_guard(), audit, &facts, &environment, &directory, None);
     let place = Place {
         plan,
         environment,

@@ -10,8 +10,8 @@ use palisade_sandbox::plan::{self, Promise, Scratches};
 use crate::facts::{Occasion, Surroundings, real_directory};
 use crate::pipeline::Settings;
 use crate::result::Explained;
-use crate::transport::Target;
-use crate::transport::local::SessionDirectory;
+use crate::session_directory::SessionDirectory;
+use crate::target::Target;
 
 /// One script and the circumstances to judge it in.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 mod option;
 mod pattern;
+pub(crate) mod remote_view;
 mod repository;
 mod settings;
 mod sight;
@@ -29,11 +30,11 @@ use palisade_sandbox::{NPM_SETTINGS, is_own, public_content};
 
 use serde::{Deserialize, Serialize};
 
+use self::remote_view::View;
 use self::sight::{Sight, Steps, is_no_directory};
 use crate::clock::Zone;
 use crate::git;
 use crate::sandbox::earlier;
-use crate::transport::remote::View;
 
 /// Symbolic links that one path may pass through, as many as the kernel follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;

@@ -3,39 +3,44 @@
 use palisade_audit::{
     Approved, Asked, Asker, Checkpointed, CheckpointsPruned, Closed, Command, Connected, Decided, Decision as Judged,
     Denied, Digest, Effect, Entry, Executing, Exit, Finished, Forgotten, Groups, Id, Killed, Opened, Reason,
-    Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, Signalled, Start, Stopped, Stream,
-    Term, Transport as Reach, Unlearned, Who, Written, Yes,
+    Redactions, Refused, Reloaded, RequestId, Restoring, Ruling, Sandbox, SealError, SealTo, Signalled, Start, Stopped,
+    Stream, Term, Transport as Reach, Unlearned, Who, Written, Yes,
 };
-use palisade_engine::{Approval, Decision, Engine, Transport, Verdict, What};
+use palisade_engine::{Approval, Decision, Engine, Principal, Transport, Verdict, What};
 use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::meter::Exceeded;
 use palisade_sandbox::plan::Level;
 use palisade_sandbox::{Enforced, probe};
 
+use crate::call::Call;
 use crate::control::peer::Peer;
 use crate::facts::Occasion;
-use crate::job::Job;
 use crate::limits::{self, MAX_REASON};
-use crate::pipeline::{Call, CheckpointNote, Settings};
-use crate::result::{Cause, DeniedProgram, ExecResult, Explained, Late, Status};
-use crate::session::{Elsewhere, SessionId};
-use crate::transport::remote::End;
+use crate::policies::Policies;
+use crate::result::{Cause, CheckpointNote, DeniedProgram, ExecResult, Explained, Late, Status};
+use crate::shell::SessionId;
 
 /// Reasons on record for one decision: a script can be denied for each of its thousand words, and all policies are in
 /// `determining`.
 const MAX_REASONS: usize = 20;
 
-/// The beginning of a chain.
-pub(crate) fn start(settings: &Settings) -> Start {
-    let engine = settings.engine.now();
-    Start::new(
-        env!("CARGO_PKG_VERSION"),
-        Term::new(settings.verb),
-        digest(engine.policy_set()),
-        digest(engine.schema()),
-    )
-    .with_groups(groups(&settings.redactor, &engine))
-    .with_view(settings.view.as_ref().map(|view| session(&view.overlay().id())))
+/// What entries tell of the operator's settings.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) policies: &'a Policies,
+    pub(crate) redactor: &'a Redactor,
+    pub(crate) principal: &'a Principal,
+    pub(crate) level: Level,
+    /// Whom copies of what was asked are sealed to; none: there are none.
+    pub(crate) sealed_to: Option<&'a SealTo>,
+}
+
+/// The beginning of a chain: the verb that Palisade was started with, and the view that it lives in, if it lives in one.
+pub(crate) fn start(context: Context<'_>, verb: &'static str, view: Option<&str>) -> Start {
+    let engine = context.policies.now();
+    Start::new(env!("CARGO_PKG_VERSION"), Term::new(verb), digest(engine.policy_set()), digest(engine.schema()))
+        .with_groups(groups(context.redactor, &engine))
+        .with_view(view.map(session))
 }
 
 /// What tells this engine's path groups from others.
@@ -49,22 +54,22 @@ fn groups(redactor: &Redactor, engine: &Engine) -> Groups {
     engine.path_groups().iter().map(|(name, fingerprint)| (safe(name), short(fingerprint))).collect()
 }
 
-/// A session that was opened, and the request whose yes it took.
+/// A session that was opened, how it is reached if it is not on this machine, and the request whose yes it took.
 pub(crate) fn opened(
-    settings: &Settings,
+    context: Context<'_>,
     id: &SessionId,
     cwd: &Redacted,
     enforced: Option<&Enforced>,
-    place: Option<&Elsewhere>,
+    reached: Option<Reach>,
     under: Option<RequestId>,
 ) -> Entry {
     Opened {
         session: session(id.as_str()),
-        who: who(settings),
+        who: who(context),
         under,
-        transport: place.map_or_else(|| reach(Transport::Local), at),
+        transport: reached.unwrap_or_else(|| reach(Transport::Local)),
         cwd: cwd.clone(),
-        sandbox: enforced.map_or_else(|| nothing(settings.level), held),
+        sandbox: enforced.map_or_else(|| nothing(context.level), held),
     }
     .into()
 }
@@ -75,7 +80,7 @@ pub(crate) fn opened(
 /// If a sealed copy has to go with it and there can be none.
 #[expect(clippy::too_many_arguments, reason = "an entry has as many parts")]
 pub(crate) fn decided(
-    settings: &Settings,
+    context: Context<'_>,
     redactor: &Redactor,
     call: &Call,
     occasion: &Occasion,
@@ -93,12 +98,12 @@ pub(crate) fn decided(
     let errors = explained.requests.iter().flat_map(|request| request.errors.iter().cloned());
     let programs = explained.requests.iter().filter(|request| request.action == "exec");
     let own = occasion.session.id.as_str();
-    let sealed = settings.audit.sealed_to.as_ref().map(|to| to.seal(req, report)).transpose()?;
+    let sealed = context.sealed_to.map(|to| to.seal(req, report)).transpose()?;
     Ok(Decided {
         req,
         session: call.session.as_deref().map(session),
         shell: (call.session.as_deref() != Some(own)).then(|| session(own)),
-        who: who(settings),
+        who: who(context),
         transport: reach(occasion.transport),
         cwd: redactor.text(occasion.cwd.as_str()),
         reason: (!call.reason.is_empty()).then(|| limits::shown(&call.reason, MAX_REASON, redactor)),
@@ -114,11 +119,11 @@ pub(crate) fn decided(
         },
         under,
         policy_set: digest(&report.policy_set),
-        schema: digest(settings.engine.now().schema()),
+        schema: digest(context.policies.now().schema()),
         sandbox: match occasion.transport {
-            Transport::Local => offered(settings.level),
-            Transport::Ssh | Transport::Docker if occasion.session.sandboxed => promised(settings.level),
-            Transport::Ssh | Transport::Docker => nothing(settings.level),
+            Transport::Local => offered(context.level),
+            Transport::Ssh | Transport::Docker if occasion.session.sandboxed => promised(context.level),
+            Transport::Ssh | Transport::Docker => nothing(context.level),
         },
         asked: asked(redactor, verdict, &explained.command),
         sealed,
@@ -191,7 +196,7 @@ pub(crate) struct Answered<'a> {
 
 impl Answered<'_> {
     /// As it goes on record.
-    pub(crate) fn entry(&self, settings: &Settings) -> Entry {
+    pub(crate) fn entry(&self, context: Context<'_>) -> Entry {
         let policies = self.explained.reasons.iter().map(|reason| reason.policy.clone());
         let mut lifted: Vec<Redacted> = policies.filter(|policy| !policy.is_empty()).collect();
         lifted.sort();
@@ -199,10 +204,10 @@ impl Answered<'_> {
         Approved {
             of: self.of,
             granted: self.granted,
-            by: settings.redactor.text(&self.person.user),
+            by: context.redactor.text(&self.person.user),
             from: Term::new(self.person.via.as_str()),
             peer: self.peer.map(asker),
-            reason: words(settings, self.reason),
+            reason: words(context, self.reason),
             quorum: self.quorum,
             lifted,
             lasts: self.permit.as_ref().map(|_| Term::new(self.person.lasts.as_str())),
@@ -213,26 +218,26 @@ impl Answered<'_> {
 }
 
 /// A standing yes that a person took back.
-pub(crate) fn forgotten(settings: &Settings, of: RequestId, peer: &Peer) -> Entry {
-    Forgotten { of, by: settings.redactor.text(&peer.user), peer: asker(peer) }.into()
+pub(crate) fn forgotten(context: Context<'_>, of: RequestId, peer: &Peer) -> Entry {
+    Forgotten { of, by: context.redactor.text(&peer.user), peer: asker(peer) }.into()
 }
 
 /// Values that the redactor had learned and that a person dropped.
-pub(crate) fn unlearned(settings: &Settings, ids: &[String], peer: &Peer) -> Entry {
+pub(crate) fn unlearned(context: Context<'_>, ids: &[String], peer: &Peer) -> Entry {
     let values = ids.iter().filter_map(|id| Id::new(id)).collect();
-    Unlearned { values, by: settings.redactor.text(&peer.user), peer: asker(peer) }.into()
+    Unlearned { values, by: context.redactor.text(&peer.user), peer: asker(peer) }.into()
 }
 
 /// Something that a person stopped, or let in again.
 pub(crate) fn killed(
-    settings: &Settings,
+    context: Context<'_>,
     (what, name): (&'static str, Option<&str>),
     lifted: bool,
     peer: &Peer,
     reason: &str,
 ) -> Entry {
-    let name = name.map(|name| settings.redactor.text(name));
-    let (by, reason) = (settings.redactor.text(&peer.user), words(settings, reason));
+    let name = name.map(|name| context.redactor.text(name));
+    let (by, reason) = (context.redactor.text(&peer.user), words(context, reason));
     Killed { what: Term::new(what), name, lifted, by, peer: asker(peer), reason }.into()
 }
 
@@ -241,8 +246,8 @@ fn asker(peer: &Peer) -> Asker {
 }
 
 /// What somebody says of their own accord; none if they say nothing.
-fn words(settings: &Settings, reason: &str) -> Option<Redacted> {
-    (!reason.is_empty()).then(|| limits::shown(reason, MAX_REASON, &settings.redactor))
+fn words(context: Context<'_>, reason: &str) -> Option<Redacted> {
+    (!reason.is_empty()).then(|| limits::shown(reason, MAX_REASON, context.redactor))
 }
 
 /// What a script came to.
@@ -325,27 +330,27 @@ pub(crate) fn execution(
     Executing { of, yes, session: session(id), ruling: answer(judged), program, argv }.into()
 }
 
-/// Something that was to be written to a job's input; without an answer it could not be judged.
+/// Something that was to be written to the input of a job, which is known by its decision and its session; without an answer it could not be judged.
 ///
 /// # Errors
 /// If a sealed copy has to go with it and there can be none.
 pub(crate) fn input(
-    settings: &Settings,
-    job: &Job,
+    context: Context<'_>,
+    (of, id): (RequestId, &SessionId),
     judged: Option<&Explained>,
     yes: Yes,
     input: &[u8],
     eof: bool,
 ) -> Result<Entry, SealError> {
     let text = String::from_utf8_lossy(input);
-    let sealed = settings.audit.sealed_to.as_ref().map(|to| to.seal_input(job.req, &text)).transpose()?;
+    let sealed = context.sealed_to.map(|to| to.seal_input(of, &text)).transpose()?;
     let unclear = || Ruling { effect: Effect::Deny, determining: Vec::new() };
     Ok(Written {
-        of: job.req,
+        of,
         yes,
-        session: session(job.session.as_str()),
+        session: session(id.as_str()),
         ruling: judged.map_or_else(unclear, answer),
-        text: Command::shown(settings.redactor.keyed(job.session.as_str()).text(&text)),
+        text: Command::shown(context.redactor.keyed(id.as_str()).text(&text)),
         bytes: u64::try_from(input.len()).unwrap_or(u64::MAX),
         eof,
         sealed,
@@ -353,10 +358,15 @@ pub(crate) fn input(
     .into())
 }
 
-/// A signal that was to be sent to a job.
-pub(crate) fn signalled(job: &Job, judged: &Explained, yes: Yes, signal: &'static str) -> Entry {
-    let (session, signal) = (session(job.session.as_str()), Term::new(signal));
-    Signalled { of: job.req, yes, session, ruling: answer(judged), signal }.into()
+/// A signal that was to be sent to a job, which is known by its decision and its session.
+pub(crate) fn signalled(
+    (of, id): (RequestId, &SessionId),
+    judged: &Explained,
+    yes: Yes,
+    signal: &'static str,
+) -> Entry {
+    let (session, signal) = (session(id.as_str()), Term::new(signal));
+    Signalled { of, yes, session, ruling: answer(judged), signal }.into()
 }
 
 /// A connection that was to be made.
@@ -486,9 +496,9 @@ pub(crate) fn stop() -> Entry {
     Stopped { reason: Term::new("shutdown") }.into()
 }
 
-fn who(settings: &Settings) -> Who {
-    let principal = &settings.surroundings.principal;
-    let redactor = &settings.redactor;
+fn who(context: Context<'_>) -> Who {
+    let principal = context.principal;
+    let redactor = context.redactor;
     Who {
         agent: redactor.text(&principal.agent),
         user: redactor.text(&principal.user),
@@ -498,25 +508,9 @@ fn who(settings: &Settings) -> Who {
     }
 }
 
+/// How a session is reached of whose place nothing else is told.
 fn reach(transport: Transport) -> Reach {
     Reach::of(Term::new(transport.as_str()))
-}
-
-/// Another machine, by what was seen of it.
-fn at(place: &Elsewhere) -> Reach {
-    let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
-    let End { target, shell, user, host_key, by, container, image, guard } = &place.end;
-    Reach {
-        kind: Term::new(place.transport.as_str()),
-        target: some(target),
-        user: some(user),
-        host_key: some(host_key),
-        by: by.clone(),
-        container: some(container),
-        image: some(image),
-        shell: shell.map(|shell| Term::new(shell.told().as_str())),
-        guard: some(guard),
-    }
 }
 
 /// Nothing holds a session at a target.

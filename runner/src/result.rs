@@ -21,21 +21,6 @@ const SHORT_REQUESTS: usize = 40;
 /// Causes of a report in short, and passages that could not be read.
 const SHORT_REASONS: usize = 20;
 
-/// How a submitted script ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It ran.
-    Ran(ExecResult),
-    /// It runs on as a job.
-    Running(ExecResult),
-    /// It was denied; nothing has run.
-    Denied(Refusal),
-    /// A person has to say yes first; nothing has run.
-    Ask(Box<crate::pipeline::Pending>),
-    /// The same, and where its request stands; nothing has run.
-    Unanswered(Box<Unanswered>),
-}
-
 /// Something that a person has not said yes to.
 #[derive(Debug)]
 pub struct Unanswered {
@@ -79,19 +64,6 @@ pub enum Standing {
         /// How many may.
         max: usize,
     },
-}
-
-/// What became of something that was to reach a job.
-#[derive(Debug)]
-pub enum Reached {
-    /// It did; what the job said to it.
-    Shown(Box<ExecResult>),
-    /// Policy does not let it. Nothing was done.
-    Refused(Box<Refusal>),
-    /// A person has to say yes first; nothing was done.
-    Ask(Box<crate::pipeline::PendingAct>),
-    /// The same, and where its request stands; nothing was done.
-    Unanswered(Box<Unanswered>),
 }
 
 /// The result of a script that ran. Text in it has passed the redactor, by type.
@@ -712,6 +684,33 @@ impl Explained {
             suggest: first.map_or_else(|| Redacted::from_static(""), |reason| reason.suggest.clone()),
         }
     }
+}
+
+/// What there is to say of a checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckpointNote {
+    /// Its name.
+    pub checkpoint: Redacted,
+    /// The caller's name for it.
+    #[serde(skip_serializing_if = "Redacted::is_empty")]
+    pub label: Redacted,
+    /// The session that it was taken for.
+    pub session: Redacted,
+    /// When it was taken.
+    pub taken: Redacted,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files and directories that it does not hold.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub uncovered: u64,
+    /// Nobody asked for it: it was taken before a command, which is its label.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
+    /// The checkpoint that was gone back to when this was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_restore: Option<Redacted>,
 }
 
 /// So many of them, in their order: those of the lowest rank, then those of the next.

@@ -1,6 +1,7 @@
 //! `remote-guard`: what a server starts at a target, for `remote_guard` in that target's settings. It reads no settings of its own.
 
-use palisade_runner::{checkpoint, outpost};
+use palisade_runner::checkpoint;
+use palisade_runner::remote::guard;
 
 use crate::args::{RemoteGuard, RemoteGuardInput, RemoteGuardPart};
 use crate::exit::Exit;
@@ -8,9 +9,9 @@ use crate::report::Trouble;
 
 pub(crate) fn run(args: &RemoteGuard) -> Result<Exit, Trouble> {
     let done = match &args.part {
-        RemoteGuardPart::Serve { nonce } => outpost::serve(nonce),
+        RemoteGuardPart::Serve { nonce } => guard::serve(nonce),
         RemoteGuardPart::Keep { nonce } => checkpoint::keep(nonce),
-        RemoteGuardPart::Attach { directory, input } => outpost::attach(directory, *input == RemoteGuardInput::Told),
+        RemoteGuardPart::Attach { directory, input } => guard::attach(directory, *input == RemoteGuardInput::Told),
     };
     done.map(|()| Exit::Fine).map_err(|error| {
         Trouble::new(format!("the remote guard cannot go on: {error}"), "it is started by a server, at its targets")

@@ -28,7 +28,7 @@ use palisade_runner::control::{self, People};
 use palisade_runner::facts::{self, Surroundings};
 use palisade_runner::remembered::Remembered;
 use palisade_runner::sandbox::earlier;
-use palisade_runner::transport::Target;
+use palisade_runner::target::Target;
 use palisade_runner::{Policies, Settings, Zone};
 
 use self::authored::Set;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use palisade_engine::{AbsolutePath, Vocabulary};
 use palisade_runner::caches::Caches;
 use palisade_runner::facts;
-use palisade_runner::transport::Target;
+use palisade_runner::target::Target;
 
 use super::authored::Set;
 use super::unreadable::unreadable;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use palisade_engine::NamePattern;
 use palisade_redact::{KnownValue, Redactor, Rules};
-use palisade_runner::transport::Target;
+use palisade_runner::target::Target;
 
 use super::values::{home, own};
 use super::{ConfigError, Layers};

@@ -3,7 +3,8 @@
 
 use palisade_engine::Grant;
 use palisade_redact::Redactor;
-use palisade_runner::session::{Session, Terms};
+use palisade_runner::session::Session;
+use palisade_runner::shell::Terms;
 use palisade_runner::{Failure, Redacted};
 
 async fn run(session: &mut Session, grant: Grant, redactor: &Redactor, terms: Terms, output: &str) -> Failure {

@@ -3,7 +3,8 @@
 
 use palisade_engine::Grant;
 use palisade_redact::Redactor;
-use palisade_runner::session::{Session, Terms};
+use palisade_runner::session::Session;
+use palisade_runner::shell::Terms;
 
 async fn run(session: &mut Session, grant: Grant, redactor: &Redactor, once: Terms, again: Terms) {
     let _ = session.run(grant, redactor, once).await;

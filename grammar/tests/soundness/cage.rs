@@ -52,7 +52,7 @@ pub(crate) const BASH: &[&str] = &["/usr/bin/bash", "-c", "--", "SCRIPT"];
 pub(crate) const DASH: &[&str] = &["/real/bin/dash", "-c", IN_SH, "sh", "SCRIPT"];
 pub(crate) const ASH: &[&str] = &["/real/bin/busybox", "sh", "-c", IN_SH, "sh", "SCRIPT"];
 
-/// As a session at a target does it (`runner/src/session/posix.rs`).
+/// As a session at a target does it (`runner/src/shell/posix.rs`).
 const IN_SH: &str = r#"cd() { command cd -P "$@"; }; palisade_text=$1; set --; \command \eval "$palisade_text""#;
 
 impl Cage {

@@ -9,9 +9,9 @@
 //! Decided here and below: what a checkpoint covers, what a restore touches and what it leaves alone. Not decided here: who may do
 //! either (`palisade_engine`), and when a checkpoint is taken (`pipeline/checkpoints.rs`).
 
+pub mod changes;
 pub mod ledger;
 mod manifest;
-pub mod pace;
 pub mod plan;
 pub(crate) mod remote;
 pub(crate) mod restore;
@@ -27,6 +27,7 @@ use rustix::io::Errno;
 
 pub use self::remote::keep;
 pub use self::restore::{Failed, Restored};
+use crate::shell::pace::Stopped;
 
 /// A checkpoint's name: forty hexadecimal digits, of which the first few will do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,7 +211,7 @@ pub enum CheckpointError {
     /// The target cannot be asked, or what it tells cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Target(#[from] crate::transport::TargetError),
+    Target(#[from] crate::target::TargetError),
     /// A file could not be written in the workspace.
     #[error("a file cannot be written")]
     Write {
@@ -218,6 +219,12 @@ pub enum CheckpointError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<Stopped> for CheckpointError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// Paths that a message names.

@@ -19,11 +19,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::ledger::Ledger;
-use super::pace::Pace;
 use super::plan::{self, Plan};
 use super::store::{About, Cache, Journal, Lock, Objects, Snapshot, Store, digest_at};
 use super::tree::{self, Entry, Found, Kind, Name, Stamp, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId};
+use crate::shell::pace::Pace;
 
 /// What became of a restore.
 #[derive(Debug)]

@@ -37,9 +37,9 @@ pub(super) use self::objects::{Objects, digest_at};
 pub use self::taking::Snapshot;
 pub use self::viewed::Viewed;
 use super::ledger::Ledger;
-use super::pace::Pace;
 use super::tree::{self, Also, Entry, Name, Scope, Tree};
 use super::{Checkpoint, CheckpointError, CheckpointId, manifest};
+use crate::shell::pace::Pace;
 
 /// How often somebody who waits for the store looks whether it is free.
 const LOOKS: Duration = Duration::from_millis(10);

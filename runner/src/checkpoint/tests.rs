@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::ledger::Ledger;
-use super::pace::Pace;
 use super::store::{About, Journal, Snapshot, Store, digest};
 use super::tree::{Scope, Tree};
 use super::{Checkpoint, CheckpointError, Restored};
+use crate::shell::pace::Pace;
 
 /// A workspace, its store, and one session that works there.
 struct World {

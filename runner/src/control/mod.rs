@@ -1,8 +1,8 @@
 //! The control socket: how a person reaches a running server from another terminal.
 //!
 //! ```text
-//! palisade approvals … ─▶ client.rs ─ one line ─▶ server.rs ─ who is it? peer.rs ─▶ Pipeline ─▶ one line
-//!                                     wire.rs                                        └ approvals.rs, stops.rs
+//! palisade approvals … ─▶ client.rs ─ one line ─▶ pipeline/control_server.rs ─ who is it? peer.rs ─▶ Pipeline ─▶ one line
+//!                                     wire.rs                                                         └ approvals.rs, stops.rs
 //! ```
 //!
 //! Who may do what is the engine's to say (`observe`, `approve`, `stop`). Decided here: who is at the other end, and whether that
@@ -11,7 +11,6 @@
 pub(crate) mod approvals;
 pub mod client;
 pub mod peer;
-mod server;
 pub(crate) mod stops;
 pub mod wire;
 
@@ -27,10 +26,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::clock::Zone;
 
-pub use self::server::Door;
-
 /// What every name of a server's socket ends in; before it stands the chain of its record.
-const SUFFIX: &str = ".sock";
+pub(crate) const SUFFIX: &str = ".sock";
 
 /// What the operator set about the control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +67,7 @@ pub fn may_read_record(engine: &Engine, people: &People, zone: &Zone, user: &str
 }
 
 /// Connects without waiting: a server that takes nobody for the moment is an error of its own, not a hold-up.
-fn connect(path: &Path) -> io::Result<UnixStream> {
+pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;

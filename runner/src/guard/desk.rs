@@ -1,7 +1,7 @@
 //! What a session and its guard know of each other: which script runs, what of it was allowed, and what was refused.
 //!
 //! On this machine the session and the guard are one process. At a target the guard is there and the session here
-//! (`outpost/`): then scripts and refusals pass over a connection of their own, and the desk there is told of both.
+//! (`remote/guard/`): then scripts and refusals pass over a connection of their own, and the desk there is told of both.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,18 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use palisade_audit::{Audit, RequestId};
 use palisade_engine::{Decision, Facts, Grant};
 use palisade_grammar::Shell;
+use palisade_redact::Redactor;
 use palisade_sandbox::{Execution, Kept, ProcessStat};
 
 use super::asking::Clerk;
 use super::granted::{self, Granted};
 use super::images::{Own, Parent, Source};
+use super::programs::Programs;
 use super::refusals::{Ledger, Refusal, Script, Teller};
 use super::{MAX_BEGUN, Refused};
 use crate::facts::{Occasion, Surroundings};
-use crate::network::Programs;
-use crate::pipeline::{Policies, Settings};
-use crate::session::progress::Progress;
-use crate::transport::local::SessionDirectory;
+use crate::policies::Policies;
+use crate::session_directory::SessionDirectory;
+use crate::shell::progress::Progress;
 
 /// What a session and its guard know of each other. The session says which script runs; the guard says what it refused.
 #[derive(Debug)]
@@ -42,6 +43,17 @@ pub struct Desk {
     /// Who puts to a person what one has to say yes to; none at a target.
     pub(super) clerk: Option<Arc<dyn Clerk>>,
     state: Mutex<State>,
+}
+
+/// What of the operator's settings a session's guard decides with.
+#[derive(Clone, Copy, Debug)]
+pub struct DeskSettings<'a> {
+    /// The policies.
+    pub policies: &'a Policies,
+    /// Who asks, and where things are.
+    pub surroundings: &'a Surroundings,
+    /// What counts as a secret.
+    pub redactor: &'a Redactor,
 }
 
 /// Who hears of refusals.
@@ -90,7 +102,7 @@ pub(crate) struct Post {
 impl Desk {
     /// For a session that is opened on these facts, with these variables and this directory. Nobody is asked about its programs.
     pub fn new(
-        settings: &Settings,
+        settings: DeskSettings<'_>,
         audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
@@ -102,7 +114,7 @@ impl Desk {
 
     /// The same with somebody who puts executions to people.
     pub(crate) fn with_clerk(
-        settings: &Settings,
+        settings: DeskSettings<'_>,
         audit: Audit,
         facts: &Facts,
         environment: &[(OsString, OsString)],
@@ -117,7 +129,7 @@ impl Desk {
         let channels = directory.channels().canonicalize().unwrap_or_else(|_| directory.channels().to_owned());
         let redactor = settings.redactor.keyed(&facts.session.id);
         Arc::new(Self {
-            policies: settings.engine.clone(),
+            policies: settings.policies.clone(),
             surroundings: settings.surroundings.clone(),
             environment: entries(environment).chain([variable]).collect(),
             own: Own { directory: Some(channels), ..Own::default() },

@@ -22,6 +22,7 @@ mod desk;
 mod granted;
 mod images;
 mod pipes;
+mod programs;
 mod refusals;
 
 use std::collections::hash_map::RandomState;
@@ -43,15 +44,16 @@ use palisade_sandbox::{Execution, Judge, Look, Patience, ProcessStat, Settled, l
 
 pub(crate) use self::asking::root_of;
 pub use self::asking::{Answered, Asking, Clerk, Open};
-pub use self::desk::Desk;
+pub use self::desk::{Desk, DeskSettings};
 pub(crate) use self::desk::{Post, entries, occasion};
 use self::granted::{Match, Yes};
 pub(crate) use self::images::Own;
 use self::images::{Ancestry, Change, Guise, Image, Images, Lineage, Parent, Reader};
 use self::pipes::Pipes;
+pub use self::programs::Programs;
+use self::programs::{Became, has_parts, whole};
 pub(crate) use self::refusals::{Ledger, Refusal, Script, Teller};
 use crate::facts::Occasion;
-use crate::network::{Became, has_parts, whole};
 
 /// Answers that are kept.
 const MAX_KEPT: usize = 4096;

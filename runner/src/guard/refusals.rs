@@ -19,7 +19,7 @@ use super::MAX_BEGUN;
 use crate::facts::Occasion;
 use crate::record;
 use crate::result::DeniedProgram;
-use crate::session::progress::{MAX_DENIED, Progress};
+use crate::shell::progress::{MAX_DENIED, Progress};
 
 /// A program that was refused, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,8 +22,8 @@ pub(crate) use self::keys::Keys;
 pub use self::signal::JobSignal;
 use crate::facts::{Occasion, Surroundings};
 use crate::result::{Cause, DecisionNote, Finish};
-use crate::session::progress::Progress;
-use crate::session::{Nonce, Order, SessionError, SessionId, Typed};
+use crate::shell::progress::Progress;
+use crate::shell::{Nonce, Order, SessionError, SessionId, Typed};
 
 /// Names a job. Random, so that it cannot be guessed, but a name all the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ pub struct Runs {
 }
 
 /// How a job ended; an error if that could not be recorded.
-pub type Settled = Result<Finish, Arc<crate::pipeline::Failure>>;
+pub type Settled = Result<Finish, Arc<crate::failure::Failure>>;
 
 /// What the caller that waits for a job has been told.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Job {
         let mut settled = self.settled.clone();
         let ended = settled.wait_for(Option::is_some).await.ok().and_then(|settled| settled.clone());
         // The task that runs it is gone without a word, which it never is while the runtime lives.
-        ended.unwrap_or_else(|| Err(Arc::new(crate::pipeline::Failure::of("the job ended in a way that nobody knows"))))
+        ended.unwrap_or_else(|| Err(Arc::new(crate::failure::Failure::of("the job ended in a way that nobody knows"))))
     }
 
     /// Says that something reaches it now; false if something else has since it had been told `since` things.

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Job;
 use crate::result::Cause;
-use crate::session::Order;
+use crate::shell::Order;
 
 /// All jobs.
 #[derive(Debug)]

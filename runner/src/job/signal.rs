@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::session::Order;
+use crate::shell::Order;
 
 /// How long a job's processes are given once they are told to end.
 const GRACE: Duration = Duration::from_secs(5);

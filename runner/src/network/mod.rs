@@ -16,7 +16,6 @@
 
 mod address;
 mod http;
-mod programs;
 mod proxy;
 mod relay;
 mod socks;
@@ -36,13 +35,12 @@ use palisade_redact::{Redacted, Redactor};
 use palisade_sandbox::PROXY_PORT;
 use tokio::net::TcpStream;
 
-pub use self::programs::Programs;
-pub(crate) use self::programs::{Became, has_parts, whole};
 pub use self::proxy::Proxy;
-use crate::pipeline::Policies;
+use crate::guard::Programs;
+use crate::policies::Policies;
 use crate::record;
 use crate::result::DeniedProgram;
-use crate::session::progress::Progress;
+use crate::shell::progress::Progress;
 
 /// How long a name may take to be looked up.
 const LOOKING_UP: Duration = Duration::from_secs(10);

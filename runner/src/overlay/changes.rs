@@ -5,7 +5,6 @@
 //! when a view is mounted (no redirects, no metadata without contents), so that any other mark is one that is not understood, and the
 //! whole is refused. An agent cannot make these marks: overlayfs keeps both from whoever writes through it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +13,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, flistxat
 use rustix::io::Errno;
 
 use super::OverlayError;
-use crate::checkpoint::ledger::Ledger;
-use crate::checkpoint::plan::above;
-use crate::checkpoint::tree::{Found, MAX_ENTRIES, Name, Reason, Stamp, Uncovered, open_below};
+use crate::checkpoint::changes::Changes;
+use crate::checkpoint::tree::{Found, MAX_ENTRIES, Reason, Stamp, Uncovered, open_below};
 
 /// Directories below each other that are looked at.
 const MAX_DEPTH: usize = 200;
@@ -31,19 +29,6 @@ const MARKS: &[u8] = b"user.overlay.";
 /// many names a file has, attributes that forbid writing, and an agent's own, whose names the kernel escapes.
 const HARMLESS: [&[u8]; 6] = [b"origin", b"impure", b"uuid", b"nlink", b"upper", b"overlay."];
 
-/// What there is in the upper layer.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    /// Written: what stands at these paths now.
-    pub found: BTreeMap<Name, Found>,
-    /// Deleted, with all that was below.
-    pub deleted: BTreeSet<Name>,
-    /// Directories of which nothing of the workspace's shows.
-    pub opaque: BTreeSet<Name>,
-    /// Made, and nothing that could be put into the workspace: sockets, pipes, what cannot be read.
-    pub left_out: Vec<Uncovered>,
-}
-
 impl Changes {
     /// Reads an upper layer.
     ///
@@ -54,29 +39,6 @@ impl Changes {
         let top = open_directory(upper, OsStr::new(".")).map_err(unread)?;
         changes.directory(&top, &mut Vec::new(), MAX_DEPTH)?;
         Ok(changes)
-    }
-
-    /// Whether the view has been left as it was.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.deleted.is_empty() && self.left_out.is_empty()
-    }
-
-    /// Whether what the workspace has at this path does not show through.
-    #[must_use]
-    pub fn covers(&self, name: &[u8]) -> bool {
-        let is_file = |found: &Found| found.file_type() != FileType::Directory;
-        let hides = |above: &[u8]| {
-            self.deleted.contains(above) || self.opaque.contains(above) || self.found.get(above).is_some_and(is_file)
-        };
-        self.found.contains_key(name) || self.deleted.contains(name) || above(name).any(hides)
-    }
-
-    /// Every path that is written, or that `base` knows and is gone.
-    #[must_use]
-    pub fn touched(&self, base: &Ledger) -> BTreeSet<Name> {
-        let covered = base.names().filter(|name| self.covers(name)).cloned();
-        covered.chain(self.found.keys().cloned()).chain(self.deleted.iter().cloned()).collect()
     }
 
     fn directory(&mut self, directory: &OwnedFd, path: &mut Vec<u8>, depth: usize) -> Result<(), OverlayError> {
@@ -193,6 +155,7 @@ mod tests {
     use rustix::fs::{XattrFlags, mkfifoat, setxattr};
 
     use super::*;
+    use crate::checkpoint::ledger::Ledger;
     use crate::checkpoint::tree::open_root;
 
     fn read(root: &Path) -> Result<Changes, OverlayError> {

@@ -37,10 +37,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use self::changes::Changes;
 pub use self::diff::{Change, Difference, differences};
 pub use self::enter::{Entered, enter, look};
 use crate::checkpoint::CheckpointError;
+use crate::checkpoint::changes::Changes;
 use crate::checkpoint::ledger::Ledger;
 use crate::checkpoint::tree::{self, Also, Reason, Scope, Tree};
 use crate::removal;

@@ -10,11 +10,11 @@ use palisade_audit::{Anchor, Entry, RequestId, SealError, Yes};
 use palisade_engine::{Act, Approval, Decision, Facts, Report, Verdict};
 
 use super::jobs::lacks_checkpoint;
-use super::{Client, Failure, Pipeline, Reading};
+use super::{Client, Failure, Pipeline, Reached, Reading};
 use crate::job::{Job, JobSignal};
 use crate::record;
-use crate::result::{DecisionNote, Explained, Reached};
-use crate::session::{Order, SessionError};
+use crate::result::{DecisionNote, Explained};
+use crate::shell::{Order, SessionError};
 
 /// What is to be done to a job.
 pub(super) enum Intent {
@@ -106,7 +106,7 @@ impl Pipeline {
         input: &[u8],
         eof: bool,
     ) -> Result<Entry, Failure> {
-        let entry = record::input(&self.settings, job, judged, yes, input, eof);
+        let entry = record::input(self.settings.for_record(), (job.req, &job.session), judged, yes, input, eof);
         entry.map_err(|SealError| Failure::of(super::SEALED))
     }
 
@@ -143,7 +143,11 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.ask, &pending.explained, pending.judged.strictest().quorum());
         let answered =
             record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+        self.audit
+            .append(answered.entry(self.settings.for_record()))
+            .await
+            .map(drop)
+            .map_err(|error| self.failure(&error))
     }
 
     /// Judges something for a job again after the yes of these people, which is on record, and, if policy lets them approve it,
@@ -187,7 +191,7 @@ impl Pipeline {
         let yes = Yes { ask: None, under: Some(under) };
         let entry = match &intent {
             Intent::Input { bytes, eof, .. } => self.input_entry(&job, Some(&explained), yes, bytes, *eof)?,
-            Intent::Signal { signal, .. } => record::signalled(&job, &explained, yes, signal.name()),
+            Intent::Signal { signal, .. } => record::signalled((job.req, &job.session), &explained, yes, signal.name()),
         };
         let allowed = explained.decision == Decision::Allow;
         let typist = job.input.as_ref();

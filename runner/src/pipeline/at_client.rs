@@ -13,7 +13,7 @@ use palisade_redact::Redacted;
 
 use super::{Attendance, Failure, Pipeline};
 use crate::control::wire::{Answer, Request};
-use crate::session::Stop;
+use crate::shell::Stop;
 
 impl Pipeline {
     /// The person who is taken to sit at the agent's client.

@@ -11,13 +11,13 @@ use palisade_engine::Grant;
 use super::ground::Ground;
 use super::{Failure, Pipeline, Seat};
 use crate::checkpoint::Automatic;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::store::{About, Snapshot};
 use crate::checkpoint::tree::Tree;
 use crate::job::Job;
 use crate::record::{self, Pruner};
 use crate::result::ReadingAhead;
-use crate::session::Stop;
+use crate::shell::Stop;
+use crate::shell::pace::Pace;
 
 /// In whose name what commands without a session make is kept: all of them together are one that never closes.
 pub(super) const NO_SESSION: &str = "no-session";

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use palisade_redact::output::View;
 
-use super::{Failure, Pipeline};
-use crate::result::Outcome;
-use crate::session::Stop;
+use super::{Failure, Outcome, Pipeline};
+use crate::shell::Stop;
 
 impl Pipeline {
     /// What a job has become, once it has ended: the very result that its call would have had, had it waited. `stop` ends the job and

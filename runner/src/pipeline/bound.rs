@@ -27,8 +27,9 @@ use super::openings::Openings;
 use super::{Call, Pending, PendingAct};
 use crate::checkpoint::plan::Plan;
 use crate::guard::{Asking, Open};
-use crate::session::{Elsewhere, Order, TerminalSize};
-use crate::transport::remote::End;
+use crate::remote::End;
+use crate::session::Elsewhere;
+use crate::shell::{Order, TerminalSize};
 
 /// Bytes of all files of one call that are read for what they hold. Of a file for which there is no room left it counts which one it
 /// is, and when it was last changed: no user can set that time.

@@ -22,38 +22,11 @@ use crate::checkpoint::tree::Name;
 use crate::control::approvals::Asked;
 use crate::limits::MAX_LABEL;
 use crate::record;
-use crate::result::{DecisionNote, Explained, Refusal, Standing, Unanswered};
-use crate::session::deadline::Deadline;
+use crate::result::{CheckpointNote, DecisionNote, Explained, Refusal, Standing, Unanswered};
+use crate::shell::deadline::Deadline;
 
 /// Paths of one kind that a result names; it counts the others.
 const SHOWN: usize = 100;
-
-/// What there is to say of a checkpoint.
-#[derive(Clone, Debug, Serialize)]
-pub struct CheckpointNote {
-    /// Its name.
-    pub checkpoint: Redacted,
-    /// The caller's name for it.
-    #[serde(skip_serializing_if = "Redacted::is_empty")]
-    pub label: Redacted,
-    /// The session that it was taken for.
-    pub session: Redacted,
-    /// When it was taken.
-    pub taken: Redacted,
-    /// Files in it.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Files and directories that it does not hold.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub uncovered: u64,
-    /// Nobody asked for it: it was taken before a command, which is its label.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub automatic: bool,
-    /// The checkpoint that was gone back to when this was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before_restore: Option<Redacted>,
-}
 
 /// A checkpoint that was taken.
 #[derive(Clone, Debug, Serialize)]
@@ -321,7 +294,11 @@ impl Pipeline {
         let quorum = report.quorum();
         let answered =
             record::Answered { of, granted, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+        self.audit
+            .append(answered.entry(self.settings.for_record()))
+            .await
+            .map(drop)
+            .map_err(|error| self.failure(&error))
     }
 
     /// What is told of a restore that may not be.
@@ -442,8 +419,4 @@ fn short(report: &Report, redactor: &palisade_redact::Redactor) -> Explained {
     report.requests.truncate(SHOWN);
     report.reasons.truncate(SHOWN);
     Explained::of(&report, redactor)
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }

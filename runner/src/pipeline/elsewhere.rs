@@ -18,18 +18,19 @@ use super::{Call, Checked, Client, Failure, Occasion, Opened, Pipeline, Seat, Wi
 use crate::control::approvals::Asked;
 use crate::environment::passed_names;
 use crate::facts::Surroundings;
+use crate::facts::remote_view::View;
 use crate::guard::Ledger;
 use crate::job::Job;
 use crate::limits::MAX_PATH;
-use crate::outpost;
 use crate::record;
+use crate::remote::{Base, End, Eyes, Link, RemoteShell, Was, guard};
 use crate::result::{Cause, Explained, Unanswered};
-use crate::session::deadline::Deadline;
 use crate::session::registry::Lease;
-use crate::session::{Beginning, Elsewhere, Session, SessionError, SessionId, TerminalSize};
-use crate::transport::local::Lost;
-use crate::transport::remote::{Base, End, Eyes, Language, Link, RemoteShell, View, Was};
-use crate::transport::{Place, Target, TargetNote, docker, ssh};
+use crate::session::{Beginning, Elsewhere, Session};
+use crate::shell::deadline::Deadline;
+use crate::shell::{Language, Lost, SessionError, SessionId, TerminalSize};
+use crate::target::{Place, Target, TargetNote};
+use crate::transport::{docker, ssh};
 
 /// A target that was looked at, before anything there is used.
 enum Met {
@@ -498,12 +499,12 @@ impl Pipeline {
     }
 
     /// What the guard of a session at a target is told to hold; none if it is to have none.
-    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut Elsewhere) -> Option<(outpost::Terms, Ledger)> {
+    fn guard_at(&self, id: &SessionId, target: &Target, place: &mut Elsewhere) -> Option<(guard::Terms, Ledger)> {
         let guard = target.guard.clone()?;
         let settings = &self.settings;
         let engine = settings.engine.now();
         place.held_to = Some(engine.policy_set().to_owned());
-        let init = outpost::Init {
+        let init = guard::Init {
             policies: engine.recipe(),
             principal: settings.surroundings.principal.clone(),
             transport: place.transport,
@@ -518,7 +519,7 @@ impl Pipeline {
             passed: passed_names(&settings.environment),
             zone: settings.surroundings.zone.name().map(str::to_owned),
         };
-        Some((outpost::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
+        Some((guard::Terms { init, state: target.state.clone(), settings: guard }, self.ledger(id)))
     }
 
     /// Who hears of what is refused in a shell.

@@ -22,7 +22,7 @@ use crate::guard::{self, Answered, Asking, root_of};
 use crate::limits::{MAX_REASON, MAX_SCRIPT};
 use crate::record;
 use crate::result::{DeniedProgram, Explained};
-use crate::session::frame::quoted;
+use crate::shell::frame::quoted;
 
 /// The longest that a process waits in its `execve`.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -9,15 +9,16 @@ use palisade_redact::Redacted;
 
 use super::{CheckpointNote, Client, Failure, Pipeline, Seat};
 use crate::checkpoint::ledger::Ledger;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::remote::There;
 use crate::checkpoint::restore::Prospect;
 use crate::checkpoint::store::{About, Lock, Snapshot, Store, hashed};
 use crate::checkpoint::tree::Tree;
 use crate::checkpoint::{CheckpointError, CheckpointId, Restored, Settings};
-use crate::session::{Elsewhere, SessionError};
-use crate::transport::Target;
-use crate::transport::remote::Base;
+use crate::remote::Base;
+use crate::session::Elsewhere;
+use crate::shell::SessionError;
+use crate::shell::pace::Pace;
+use crate::target::Target;
 
 /// The workspace of a session.
 #[derive(Clone, Debug)]

@@ -18,13 +18,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::asked::{Intent, Judged, Question};
-use super::{Client, Failure, Pipeline, WithClient};
+use super::{Client, Failure, Pipeline, Reached, WithClient};
 use crate::facts::Occasion;
 use crate::hint::{self, Bounds};
 use crate::job::{Job, JobSignal, Keys, Runs};
 use crate::record;
-use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Reached, Refusal, Status};
-use crate::session::{Follower, Order, SessionError, TerminalSize, Typed};
+use crate::result::{DeniedProgram, ExecResult, Explained, Finish, JobNote, Omitted, Refusal, Status};
+use crate::shell::{Follower, Order, SessionError, TerminalSize, Typed};
 
 /// What is said where git has set something that sessions alone see.
 const OWN_SETTINGS: &str = "git has set this in the repository for commands under Palisade alone: it could mislead a person's git, which does not see it";
@@ -185,7 +185,7 @@ impl Pipeline {
         let explained = Explained::of(&judged.strictest(), &self.settings.redactor.keyed(job.session.as_str()));
         let ask = self.audit.request();
         let yes = Yes { ask: (explained.decision == Decision::Ask).then_some(ask), under: None };
-        let entry = record::signalled(&job, &explained, yes, signal.name());
+        let entry = record::signalled((job.req, &job.session), &explained, yes, signal.name());
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         self.story.decided(ask, &explained);
         if explained.decision == Decision::Allow {
@@ -339,7 +339,7 @@ impl Pipeline {
         };
         let surroundings = &self.settings.surroundings;
         let cwd = finish.map(|finish| finish.cwd.as_str()).filter(|cwd| !cwd.is_empty());
-        let own = std::env::temp_dir().join(crate::transport::local::OWN_DIRECTORY);
+        let own = std::env::temp_dir().join(crate::session_directory::OWN_DIRECTORY);
         let writable = [Path::new(surroundings.workspace.as_str())].into_iter();
         let writable: Vec<&Path> =
             writable.chain(surroundings.writable.iter().map(|path| Path::new(path.as_str()))).collect();

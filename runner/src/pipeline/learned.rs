@@ -55,7 +55,7 @@ impl Pipeline {
         }
         let ids: Vec<String> = meant.iter().map(|number| self.value_id(*number)).collect();
         for ids in ids.chunks(MAX_RECORDED) {
-            if let Err(error) = self.audit.append(record::unlearned(&self.settings, ids, peer)).await {
+            if let Err(error) = self.audit.append(record::unlearned(self.settings.for_record(), ids, peer)).await {
                 return self.failed(&self.failure(&error));
             }
         }

@@ -10,6 +10,7 @@ mod awaited;
 mod bound;
 mod canonical;
 mod checkpoints;
+mod control_server;
 mod elsewhere;
 mod executions;
 mod ground;
@@ -18,6 +19,7 @@ mod learned;
 mod listed;
 mod logins;
 mod openings;
+mod outcome;
 mod overseer;
 mod plans;
 mod presence;
@@ -35,44 +37,49 @@ mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use palisade_audit::{Anchor, Audit, AuditError, RequestId, SealError};
 use palisade_engine::{AbsolutePath, Approval, Engine, Facts, Question, Verdict};
-use palisade_redact::output::View;
 use palisade_redact::{KnownValue, Redacted, Redactor, RefusedValue};
 use palisade_sandbox::Enforced;
 use palisade_sandbox::plan::{self, Level, Limits, Rights};
 use serde::Serialize;
-use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedRwLockReadGuard, Semaphore, SemaphorePermit, watch};
 
 use self::openings::Openings;
+use self::outcome::Lifted;
 use crate::caches::Caches;
+use crate::call::{Call, Client};
 use crate::control::People;
 use crate::control::approvals::Approvals;
 use crate::control::stops::Stops;
-use crate::facts::{Occasion, Surroundings, real_directory, real_path};
+use crate::facts::{Occasion, Surroundings, real_directory};
+use crate::failure::Failure;
+use crate::guard::DeskSettings;
 use crate::job::registry::Jobs;
 use crate::limits::MAX_PATH;
+use crate::policies::{Policies, real_roots};
 use crate::record;
-use crate::result::{Cause, DecisionNote, Explained, Outcome, Refusal};
-use crate::session::deadline::{Deadline, NEVER};
+use crate::remote::{Base, End};
+use crate::result::{Cause, CheckpointNote, DecisionNote, Explained, Refusal};
 use crate::session::registry::{Lease, Sessions};
-use crate::session::{Beginning, Chunk, Elsewhere, Follower, SessionError, SessionId, Stop, TerminalSize};
-use crate::transport::Target;
-use crate::transport::local::OWN_DIRECTORY;
-use crate::transport::local::SessionDirectory;
-use crate::transport::remote::{Base, End};
+use crate::session::{Beginning, Elsewhere};
+use crate::session_directory::{OWN_DIRECTORY, SessionDirectory};
+use crate::shell::deadline::{Deadline, NEVER};
+use crate::shell::{SessionError, SessionId};
+use crate::target::Target;
 
 pub use self::asked::PendingAct;
-pub use self::checkpoints::{Checked, CheckpointNote, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::checkpoints::{Checked, Paths, Person, RestoreNote, Taken, Terms as RestoreTerms};
+pub use self::control_server::Door;
 pub use self::elsewhere::AtTerminal;
 pub use self::jobs::Reading;
 pub use self::logins::Outsider;
+pub use self::outcome::{Outcome, Pending, Reached};
 pub use self::presence::Attendance;
 pub use self::pruned::Pruned;
 pub use self::reading::{Rule, Rules};
@@ -141,29 +148,22 @@ pub struct Settings {
     pub redactor: Redactor,
 }
 
-/// The engine that decides: one at a time, exchanged as a whole.
-#[derive(Clone, Debug)]
-pub struct Policies(Arc<RwLock<Arc<Engine>>>);
-
-impl Policies {
-    /// These, until others take their place.
-    pub fn new(engine: Engine) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(engine))))
+impl Settings {
+    /// What the record tells of them.
+    pub(crate) fn for_record(&self) -> record::Context<'_> {
+        record::Context {
+            policies: &self.engine,
+            redactor: &self.redactor,
+            principal: &self.surroundings.principal,
+            level: self.level,
+            sealed_to: self.audit.sealed_to.as_ref(),
+        }
     }
 
-    /// This one, which somebody else has, too.
-    pub(crate) fn shared(engine: Arc<Engine>) -> Self {
-        Self(Arc::new(RwLock::new(engine)))
-    }
-
-    /// The engine that decides now; whoever asks several questions asks this one all of them.
-    pub fn now(&self) -> Arc<Engine> {
-        // Nothing that holds the lock can fail half-way.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn replace(&self, engine: Engine) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    /// What the guard of a session decides with.
+    #[must_use]
+    pub fn for_guard(&self) -> DeskSettings<'_> {
+        DeskSettings { policies: &self.engine, surroundings: &self.surroundings, redactor: &self.redactor }
     }
 }
 
@@ -174,92 +174,6 @@ pub struct Budget {
     pub max_chars: usize,
     /// Bytes of each stream that are kept, head and tail.
     pub keep_bytes: usize,
-}
-
-/// Who calls, beyond the principal: what an MCP client says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Client(String);
-
-impl Client {
-    /// A name that is nobody's proof.
-    pub fn self_declared(name: String) -> Self {
-        Self(name)
-    }
-}
-
-/// A script to be judged and run.
-#[derive(Debug, Default)]
-pub struct Call {
-    /// The script, as bytes: what is wrong with it is the grammar's to say.
-    pub script: Vec<u8>,
-    /// The session to run it in; none: a fresh one that ends with it.
-    pub session: Option<String>,
-    /// Where to run it.
-    pub cwd: Option<String>,
-    /// How long it may take; none: as the settings say.
-    pub timeout: Option<Duration>,
-    /// What to show of each stream; none: as the settings say.
-    pub view: Option<View>,
-    /// The agent's own words, for the record.
-    pub reason: String,
-    /// Who calls.
-    pub client: Client,
-    /// Where output goes as it comes.
-    pub live: Option<mpsc::Sender<Chunk>>,
-    /// Who follows it while the call waits.
-    pub follower: Follower,
-    /// What ends it early, as long as the call waits for it.
-    pub stop: Stop,
-    /// How long the call waits for its end before it becomes a job; zero: a job from the beginning, with a shell of its
-    /// own and an input that can be written to. None: the call waits.
-    pub yields: Option<Duration>,
-    /// The terminal that it has for its standard streams; none: it has none. It runs in a shell of its own then, and what
-    /// it reads can be typed.
-    pub terminal: Option<TerminalSize>,
-    /// Colours and other renditions of its output are kept; else only text is.
-    pub colours: bool,
-}
-
-impl Call {
-    /// Whether it runs in a shell of its own that begins as its session's, and has an input that can be written to.
-    fn is_apart(&self) -> bool {
-        self.yields == Some(Duration::ZERO) || self.terminal.is_some()
-    }
-}
-
-/// A script that waits for a person's yes.
-pub struct Pending {
-    question: Question,
-    call: Call,
-    /// Scripts that its session had run.
-    scripts: u64,
-    /// What its shell begins with, or its session's shell is.
-    state: Option<palisade_audit::Digest>,
-    /// What a yes opens to it beyond the kernel's rules: what is shown, what the yes binds and what it runs with.
-    opens: Openings,
-    req: RequestId,
-    explained: Explained,
-    decision: DecisionNote,
-    anchor: Anchor,
-}
-
-/// What comes of a yes.
-enum Lifted {
-    /// The call has been judged again, and what came of that.
-    Ended(Box<Outcome>),
-    /// Other policies have taken the place of those that it was a yes under: the call is as good as one that nobody has judged.
-    Outdated(Box<Call>),
-}
-
-/// Something that could not be done, told so that an agent may read it.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What, in one line.
-    pub what: Redacted,
-    /// What to do about it; may be empty.
-    pub help: Redacted,
-    /// It is that the session has ended.
-    pub session_lost: bool,
 }
 
 /// A session that was opened.
@@ -361,7 +275,11 @@ impl Pipeline {
     pub fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
         let settings = Settings { redactor: settings.redactor.session(), ..settings };
         // Made while the machine may still be looked at, which takes processes and little of a processor.
-        let start = record::start(&settings);
+        let start = record::start(
+            settings.for_record(),
+            settings.verb,
+            settings.view.as_ref().map(|view| view.overlay().id()).as_deref(),
+        );
         palisade_sandbox::probe().meets(settings.level)?;
         let audit = Audit::open(&settings.audit, start)?;
         let sessions = Sessions::new(settings.max_sessions);
@@ -457,7 +375,7 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: true, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map_err(|error| self.failure(&error))?;
+        self.audit.append(answered.entry(self.settings.for_record())).await.map_err(|error| self.failure(&error))?;
         match self.lift(pending, std::slice::from_ref(person), of).await? {
             Lifted::Ended(outcome) => Ok(*outcome),
             Lifted::Outdated(_) => {
@@ -532,7 +450,11 @@ impl Pipeline {
         let (of, explained, quorum) = (pending.req, &pending.explained, pending.question.report().quorum());
         let answered =
             record::Answered { of, granted: false, person, peer: None, reason: "", quorum, permit: None, explained };
-        self.audit.append(answered.entry(&self.settings)).await.map(drop).map_err(|error| self.failure(&error))
+        self.audit
+            .append(answered.entry(self.settings.for_record()))
+            .await
+            .map(drop)
+            .map_err(|error| self.failure(&error))
     }
 
     /// Judges a script without running or recording it.
@@ -733,9 +655,18 @@ impl Pipeline {
         let req = self.audit.request();
         let redactor = self.settings.redactor.keyed(call.session.as_deref().unwrap_or(NO_SESSION));
         let explained = Explained::of(verdict.report(), &redactor);
-        let entry =
-            record::decided(&self.settings, &redactor, call, &seat.occasion, req, verdict, &explained, under, elapsed)
-                .map_err(|SealError| Failure::of(SEALED))?;
+        let entry = record::decided(
+            self.settings.for_record(),
+            &redactor,
+            call,
+            &seat.occasion,
+            req,
+            verdict,
+            &explained,
+            under,
+            elapsed,
+        )
+        .map_err(|SealError| Failure::of(SEALED))?;
         let anchor = self.audit.append(entry).await.map_err(|error| self.failure(&error))?;
         let note = explained.note(self.settings.redactor.text(&req.to_string()));
         self.story.decided(req, &explained);
@@ -1067,55 +998,6 @@ struct Decided {
     begins: OwnedRwLockReadGuard<bool>,
 }
 
-impl Pending {
-    /// What was asked and answered.
-    pub fn explained(&self) -> &Explained {
-        &self.explained
-    }
-
-    /// The decision in short.
-    pub fn decision(&self) -> &DecisionNote {
-        &self.decision
-    }
-
-    /// The record's head behind it.
-    pub fn anchor(&self) -> &Anchor {
-        &self.anchor
-    }
-}
-
-impl fmt::Debug for Pending {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Pending").field("decision", &self.decision).finish_non_exhaustive()
-    }
-}
-
-impl Failure {
-    /// A failure in our own words.
-    pub fn of(what: &'static str) -> Self {
-        Self { what: Redacted::from_static(what), help: Redacted::from_static(""), session_lost: false }
-    }
-
-    /// The same, with what to do about it.
-    #[must_use]
-    pub fn helped(self, help: &'static str) -> Self {
-        Self { help: Redacted::from_static(help), ..self }
-    }
-
-    /// An error with its causes and its help, redacted.
-    pub fn explain(error: &(impl miette::Diagnostic + ?Sized), redactor: &Redactor) -> Self {
-        let mut what = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            what.push_str(": ");
-            what.push_str(&next.to_string());
-            cause = next.source();
-        }
-        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-        Self { what: redactor.text(&what), help: redactor.text(&help), session_lost: false }
-    }
-}
-
 /// Why the flow could not be set up.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OpenError {
@@ -1127,15 +1009,6 @@ pub enum OpenError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sandbox(#[from] palisade_sandbox::SandboxError),
-}
-
-/// The roots that path groups and policies name, as the kernel knows them. One that does not exist gets no rule, but a forbid on it
-/// counts: it may be made later. What lies behind a link below /proc (`/dev/stdin`) is another file for every process.
-pub fn real_roots(engine: &Engine) -> BTreeSet<AbsolutePath> {
-    let roots = engine.roots();
-    let real = roots.iter().filter_map(|root| real_path(Path::new(root.as_str())));
-    let is_link = |root: &AbsolutePath| std::fs::symlink_metadata(root.as_str()).is_ok_and(|file| file.is_symlink());
-    real.filter(|root| !is_link(root)).collect()
 }
 
 /// What it touches is a tree, or has to be found.
@@ -1151,7 +1024,7 @@ trait WithClient {
 
 impl WithClient for Facts {
     fn with(mut self, client: &Client) -> Self {
-        self.principal.client.clone_from(&client.0);
+        client.as_str().clone_into(&mut self.principal.client);
         self
     }
 }

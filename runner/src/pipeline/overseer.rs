@@ -15,7 +15,7 @@ use palisade_redact::Redacted;
 
 use super::asked::Intent;
 use super::bound::{self, BoundFile};
-use super::{Failure, Lifted, Pending, PendingAct, Pipeline};
+use super::{Failure, Lifted, Outcome, Pending, PendingAct, Pipeline, Reached};
 use crate::control::approvals::{Anywhere, Approvals, Asked, Entry, MAX_WAITING, No};
 use crate::control::peer::Peer;
 use crate::control::wire::{
@@ -24,9 +24,10 @@ use crate::control::wire::{
 use crate::guard::Open;
 use crate::limits::{self, MAX_REASON};
 use crate::record;
-use crate::result::{Explained, Outcome, Reached, Standing, Unanswered};
-use crate::session::{Elsewhere, Stop};
-use crate::transport::remote::End;
+use crate::remote::End;
+use crate::result::{Explained, Standing, Unanswered};
+use crate::session::Elsewhere;
+use crate::shell::Stop;
 
 /// What a request is about: what a person is shown, and what an answer to it is judged on.
 #[derive(Debug)]
@@ -563,7 +564,7 @@ impl Pipeline {
         if let Err(void) = self.approvals().may_grant(id, &person.user, Instant::now()) {
             return self.void(void);
         }
-        if let Err(error) = self.audit.append(answered.entry(&self.settings)).await {
+        if let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await {
             return self.failed(&self.failure(&error));
         }
         let by = self.redact(&person.user);
@@ -602,7 +603,7 @@ impl Pipeline {
         let answered =
             record::Answered { of: id, granted: false, person, peer, reason, quorum, permit: None, explained };
         if denied.is_ok()
-            && let Err(error) = self.audit.append(answered.entry(&self.settings)).await
+            && let Err(error) = self.audit.append(answered.entry(self.settings.for_record())).await
         {
             return self.failed(&self.failure(&error));
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use palisade_engine::{AbsolutePath, Engine, Facts};
 use palisade_sandbox::plan::{self, Hole, Rights, SandboxPlan};
 
-use super::{Settings, real_roots};
+use super::Settings;
+use crate::policies::real_roots;
 
 /// How long the rules of one session are those of the next.
 const FRESH: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::story::Transcript;
 use super::{Client, Failure, Pipeline, Reading};
 use crate::result::{ExecResult, Explained};
-use crate::session::SessionError;
+use crate::shell::SessionError;
 
 /// Policies that are told of, of those that there are.
 const MAX_RULES: usize = 1000;

@@ -224,7 +224,7 @@ impl Pipeline {
             Ok(false) => return Answer::Unknown,
             Err(error) => return self.failed(&self.failure(&error)),
         }
-        match self.audit.append(record::forgotten(&self.settings, of, peer)).await {
+        match self.audit.append(record::forgotten(self.settings.for_record(), of, peer)).await {
             Ok(_) => Answer::Forgotten { id: self.redact(id) },
             Err(error) => self.failed(&self.failure(&error)),
         }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::automatic::NO_SESSION;
 use super::executions::Clerk;
 use super::openings::Openings;
-use super::{Call, Decided, Failure, Pipeline, Seat};
+use super::{Call, Decided, Failure, Outcome, Pipeline, Seat};
 use crate::caches::Caches;
 use crate::facts::real_directory;
 use crate::guard::Desk;
@@ -30,10 +30,12 @@ use crate::job::registry::Place as JobPlace;
 use crate::job::{Job, JobId, Runs, Settled, Told};
 use crate::network::{self, Gate};
 use crate::record;
-use crate::result::{ExecResult, Finish, Late, Outcome, Status};
-use crate::session::progress::Progress;
-use crate::session::{Beginning, Due, Session, SessionError, SessionId, Stop, TerminalSize, Terms};
-use crate::transport::local::{End, Ended, Lost, Place, SessionDirectory};
+use crate::result::{ExecResult, Finish, Late, Status};
+use crate::session::{Beginning, Session};
+use crate::session_directory::SessionDirectory;
+use crate::shell::progress::Progress;
+use crate::shell::{Due, End, Ended, Lost, SessionError, SessionId, Stop, TerminalSize, Terms};
+use crate::transport::local::Place;
 
 /// Orders that wait at most for a command.
 const ORDERS: usize = 16;
@@ -448,7 +450,7 @@ impl Pipeline {
         directory: &SessionDirectory,
         gate: Option<&Gate>,
     ) -> Option<Arc<Desk>> {
-        let settings = &self.settings;
+        let settings = self.settings.for_guard();
         facts.session.guarded.then(|| {
             let programs = gate.map(|gate| Arc::clone(gate.programs()));
             let clerk = Arc::new(Clerk(Weak::clone(&self.own)));

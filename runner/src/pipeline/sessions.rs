@@ -13,7 +13,8 @@ use super::{Client, Failure, Opened, Pipeline, SessionNote, WithClient};
 use crate::facts::real_directory;
 use crate::record;
 use crate::session::registry::{Lease, Note, Place};
-use crate::session::{Beginning, Remains, Session, SessionError, SessionId};
+use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::shell::{SessionError, SessionId};
 
 /// Why a shell ended that other kernel rules held, on record.
 pub(super) const POLICY_RELOAD: &str = "policy-reload";
@@ -100,7 +101,7 @@ impl Pipeline {
             }
         };
         let shown = self.redact(session.cwd().as_str());
-        let entry = record::opened(&self.settings, session.id(), &shown, session.enforced(), None, None);
+        let entry = record::opened(self.settings.for_record(), session.id(), &shown, session.enforced(), None, None);
         if let Err(error) = self.audit.append(entry).await {
             // No record, no session; what it was is not lost.
             lease.renew(session);
@@ -152,7 +153,8 @@ impl Pipeline {
         let place = session.place().cloned();
         let cwd = self.settings.redactor.text(session.cwd().as_str());
         let Beginning { forgotten, unlisted, .. } = session.beginning();
-        let entry = record::opened(&self.settings, &id, &cwd, enforced.as_ref(), place.as_deref(), under);
+        let reached = place.as_deref().map(Elsewhere::on_record);
+        let entry = record::opened(self.settings.for_record(), &id, &cwd, enforced.as_ref(), reached, under);
         let anchor = match self.audit.append(entry).await {
             Ok(anchor) => anchor,
             Err(error) => {

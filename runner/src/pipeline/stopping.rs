@@ -56,7 +56,8 @@ impl Pipeline {
             reason: limits::shown(reason, MAX_REASON, &self.settings.redactor),
         };
         self.stops().stop(what, stopped);
-        let entry = record::killed(&self.settings, (meant.what, meant.name.as_deref()), false, peer, reason);
+        let entry =
+            record::killed(self.settings.for_record(), (meant.what, meant.name.as_deref()), false, peer, reason);
         let session = meant.session.as_deref();
         let ended = async {
             let is_meant = |job: &crate::job::Job| {
@@ -106,7 +107,7 @@ impl Pipeline {
         if !authority.allowed {
             return self.refused("let this in again", person, &authority);
         }
-        let entry = record::killed(&self.settings, (meant.what, meant.name.as_deref()), true, peer, reason);
+        let entry = record::killed(self.settings.for_record(), (meant.what, meant.name.as_deref()), true, peer, reason);
         if let Err(error) = self.audit.append(entry).await {
             return self.failed(&self.failure(&error));
         }

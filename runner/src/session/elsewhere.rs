@@ -1,11 +1,13 @@
 //! Where a session is that is not on this machine, and what is known of that.
 
+use palisade_audit::Term;
 use palisade_engine::{AbsolutePath, Machine, Transport};
 use palisade_redact::Redacted;
 use palisade_sandbox::plan::Promise;
 
-use crate::outpost::Outpost;
-use crate::transport::remote::{self, Language};
+use crate::remote;
+use crate::remote::guard::Outpost;
+use crate::shell::Language;
 
 /// Where a session is that is not on this machine.
 #[derive(Clone, Debug)]
@@ -51,5 +53,22 @@ impl Elsewhere {
     /// The shell there, as scripts are read for it before any has run.
     pub(crate) fn fresh(&self) -> palisade_grammar::Shell {
         self.language.unwrap_or_default().fresh()
+    }
+
+    /// How it is reached and what was seen of it, for the record.
+    pub(crate) fn on_record(&self) -> palisade_audit::Transport {
+        let some = |text: &Redacted| Some(text.clone()).filter(|text| !text.is_empty());
+        let remote::End { target, shell, user, host_key, by, container, image, guard } = &self.end;
+        palisade_audit::Transport {
+            kind: Term::new(self.transport.as_str()),
+            target: some(target),
+            user: some(user),
+            host_key: some(host_key),
+            by: by.clone(),
+            container: some(container),
+            image: some(image),
+            shell: shell.map(|shell| Term::new(shell.told().as_str())),
+            guard: some(guard),
+        }
     }
 }

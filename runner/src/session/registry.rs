@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use palisade_engine::AbsolutePath;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::session::deadline::Deadline;
-use crate::session::{Beginning, Elsewhere, Remains, Session, SessionError};
-use crate::transport::local::Lost;
-use crate::transport::remote::Base;
+use crate::remote::Base;
+use crate::session::{Beginning, Elsewhere, Remains, Session};
+use crate::shell::deadline::Deadline;
+use crate::shell::{Lost, SessionError};
 
 /// All sessions of one server process.
 #[derive(Debug)]

@@ -26,10 +26,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::left::Instance;
-use super::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use super::target::{ContainerSource, DockerTarget};
-use super::target_error::TargetError;
-use crate::session::Typed;
+use super::wire::{Ending, Far, Mouth, Piece, Start, Wire};
+use crate::shell::Typed;
+use crate::target::{ContainerSource, DockerTarget, TargetError};
 
 /// How long the engine may take to answer one request.
 const ANSWER: u64 = 60;
@@ -290,16 +289,16 @@ impl Container {
     ///
     /// # Errors
     /// If the engine starts no program.
-    pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
-        let terminal = purpose.terminal();
+    pub(crate) async fn shell(&self, start: Start) -> Result<Wire, TargetError> {
+        let Start { words, variables, terminal } = start;
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(terminal.is_some()),
             detach_keys: terminal.map(|_| terminal::no_keys()).transpose()?,
-            env: Some(language.variables(purpose)),
-            cmd: Some(language.words(purpose).into_iter().map(Cow::into_owned).collect()),
+            env: Some(variables),
+            cmd: Some(words.into_iter().map(Cow::into_owned).collect()),
             privileged: Some(false),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
             ..CreateExecOptions::default()

@@ -2,13 +2,13 @@
 
 /// Takes off the carriage return that a terminal puts in front of each line feed, wherever reads have cut.
 #[derive(Debug, Default)]
-pub(super) struct LineEnds {
+pub(crate) struct LineEnds {
     held: bool,
 }
 
 impl LineEnds {
     /// The next bytes without them.
-    pub(super) fn push(&mut self, raw: &[u8]) -> Vec<u8> {
+    pub(crate) fn push(&mut self, raw: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(raw.len() + 1);
         for &byte in raw {
             if std::mem::take(&mut self.held) && byte != b'\n' {
@@ -23,7 +23,7 @@ impl LineEnds {
     }
 
     /// What is held back, because no more comes.
-    pub(super) fn finish(&mut self) -> &'static [u8] {
+    pub(crate) fn finish(&mut self) -> &'static [u8] {
         if std::mem::take(&mut self.held) { b"\r" } else { b"" }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::transport::target_error::TargetError;
+use crate::target::TargetError;
 
 /// At one place: less than half of what sshd takes, for there are others.
 const AT_ONCE: usize = 4;
@@ -19,11 +19,11 @@ const AT_ONCE: usize = 4;
 const WAIT: Duration = Duration::from_secs(120);
 
 /// One that may be under way.
-pub(super) struct Turn(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+pub(crate) struct Turn(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
 /// What takes turns. Nobody who has one waits for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// From before the connection until the host knows who we are.
     Login,
     /// Until the shells of a session are there.
@@ -35,7 +35,7 @@ impl Turn {
     ///
     /// # Errors
     /// If it does not come in time.
-    pub(super) async fn take(step: Step, place: String) -> Result<Self, TargetError> {
+    pub(crate) async fn take(step: Step, place: String) -> Result<Self, TargetError> {
         let turn = tokio::time::timeout(WAIT, at(step, place.clone()).acquire_owned()).await;
         turn.ok().and_then(Result::ok).map(Self).ok_or(TargetError::Crowded { place })
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use palisade_engine::FileAction;
 use palisade_runner::Settings;
 use palisade_runner::dry_run;
-use palisade_runner::pipeline::real_roots;
+use palisade_runner::policies::real_roots;
 use palisade_runner::sandbox::plan::{self, Cover, Hole, LimitTold, Mask, Origin, Rights, SandboxPlan};
 use palisade_runner::sandbox::{self, Network};
 use serde_json::{Value, json};

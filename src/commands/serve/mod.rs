@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use futures_util::future::select_all;
 use palisade_audit::export::Exporters;
-use palisade_runner::control::{self, Door};
+use palisade_runner::control;
+use palisade_runner::pipeline::Door;
 use palisade_runner::{Pipeline, Settings};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -11,8 +11,8 @@ use rustix::fs::FileType;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::manifest::is_inside;
 use crate::checkpoint::tree::{Found, MAX_ENTRIES, Name, Reason, Scope, Stamp, Tree, Uncovered};
-use crate::transport::TargetError;
-use crate::transport::remote::broken;
+use crate::remote::broken;
+use crate::target::TargetError;
 
 /// Bytes of a path (`PATH_MAX`).
 const MAX_NAME: usize = 4096;

@@ -21,11 +21,11 @@ pub use self::keeper::keep;
 use self::keeper::{Keeper, Why};
 use self::listing::{Listed, Listing};
 use super::CheckpointError;
-use super::pace::Pace;
 use super::tree::{Name, Scope, Tree};
-use crate::session::posix::octal;
-use crate::transport::TargetError;
-use crate::transport::remote::{Base, Records, Task, broken};
+use crate::remote::{Base, Records, Task, broken};
+use crate::shell::pace::Pace;
+use crate::shell::posix::octal;
+use crate::target::TargetError;
 
 /// What a target is asked with.
 const WORDS: &str = include_str!("there.sh");
@@ -219,7 +219,7 @@ impl There {
         };
         self.base.perform(task, || pace.goes_on().is_ok(), take).await?;
         read?;
-        pace.goes_on()
+        Ok(pace.goes_on()?)
     }
 
     /// Why a target does not answer, in the words of its shell.
@@ -261,7 +261,7 @@ fn object(word: &str) -> Result<Oid, CheckpointError> {
 /// stand in octal numbers. A substitution loses the line ends at its end: those stand behind it.
 fn word(bytes: &[u8]) -> String {
     if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return crate::session::posix::quoted(bytes);
+        return crate::shell::posix::quoted(bytes);
     }
     let ends = bytes.iter().rev().take_while(|byte| **byte == b'\n').count();
     let body = bytes.get(..bytes.len() - ends).unwrap_or_default();

@@ -13,13 +13,13 @@ use super::batches::{Batches, Stage, put_times};
 use super::keeper::Keeper;
 use super::{There, WORDS, object, quoted, word};
 use crate::checkpoint::ledger::Ledger;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan::{self, Plan};
 use crate::checkpoint::restore::{Failed, Prospect, Restored, Step, before, steps, timed};
 use crate::checkpoint::store::{Journal, Lock, Snapshot, Store};
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree};
 use crate::checkpoint::{CheckpointError, CheckpointId};
-use crate::transport::remote::{Records, Task, broken};
+use crate::remote::{Records, Task, broken};
+use crate::shell::pace::Pace;
 
 const STEPS: &str = include_str!("steps.sh");
 

@@ -9,10 +9,10 @@ use rustix::fs::FileType;
 use super::There;
 use super::listing::Listed;
 use crate::checkpoint::CheckpointError;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan;
 use crate::checkpoint::store::{About, Lock, Snapshot, Store};
 use crate::checkpoint::tree::{Name, Reason, Stamp, Tree, Uncovered};
+use crate::shell::pace::Pace;
 
 /// How often a file is read that changes meanwhile.
 const TRIES: usize = 3;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::Store;
 use crate::checkpoint::CheckpointError;
-use crate::session::Nonce;
+use crate::shell::Nonce;
 
 /// The file that holds the name, beside the stores.
 const ORIGIN: &str = "origin";

@@ -9,8 +9,8 @@ use git2::Repository;
 
 use super::{Objects, Store};
 use crate::checkpoint::CheckpointError;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::tree::{Found, Name, Reason};
+use crate::shell::pace::Pace;
 
 /// Fewer files are read by one thread.
 const FEW: usize = 64;

@@ -9,9 +9,9 @@ use git2::{ObjectType, Oid, Repository, Signature};
 
 use super::kept::Cache;
 use super::{About, CHECKPOINTS, Holds, Lock, Message, Store, shown};
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::tree::{Entry, Kind, Name, Tree, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError, manifest};
+use crate::shell::pace::Pace;
 
 /// The longest step of a file system's clock that is reckoned with.
 pub(super) const STEP: Duration = Duration::from_millis(20);

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use super::{About, Lock, Store};
+use crate::checkpoint::changes::Changes;
 use crate::checkpoint::ledger::Ledger;
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::plan;
 use crate::checkpoint::tree::{Name, Uncovered};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::overlay::Changes;
+use crate::shell::pace::Pace;
 
 /// A view, kept as a checkpoint.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 
 use super::{ANSWER, ending, give};
-use crate::session::{Nonce, TerminalSize};
-use crate::transport::remote::{Far, Mouth, Piece};
-use crate::transport::target_error::TargetError;
+use crate::shell::{Nonce, TerminalSize};
+use crate::target::TargetError;
+use crate::transport::wire::{Far, Mouth, Piece};
 
 /// Bytes that the engine's answer may have before the stream begins.
 const MAX_HEAD: usize = 16 << 10;

@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::pty::Terminal;
-use crate::session::progress::Progress;
-use crate::session::{Chunk, Nonce, SessionError, StreamName};
+use crate::shell::progress::Progress;
+use crate::shell::{Chunk, Nonce, SessionError, StreamName};
 use crate::transport::line_ends::LineEnds;
 
 /// The most that a pipe is asked for when its command is over: fcntl(2) lets a pipe have 1 MiB.

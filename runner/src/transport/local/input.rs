@@ -11,7 +11,7 @@ use tokio::net::unix::pipe;
 
 use super::pty::Terminal;
 use super::waits::waits_for;
-use crate::session::{Nonce, SessionError};
+use crate::shell::{Nonce, SessionError};
 
 /// How often the shell is looked for at the other end: it blocks there until we have come.
 const KNOCK: Duration = Duration::from_millis(1);

@@ -16,8 +16,8 @@ use tokio::net::unix::pipe;
 
 use super::channel::{BUFFER, Loan};
 use super::{LocalShell, channel_error};
-use crate::session::frame::{self, KEPT_FDS, Streams};
-use crate::session::{Nonce, SessionError};
+use crate::shell::frame::{self, KEPT_FDS, Streams};
+use crate::shell::{Nonce, SessionError};
 
 /// Our ends of a pair that a shell keeps.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@
 //! shell, carries its state over to another, and ends it; `run.rs` has what happens in between.
 
 mod channel;
-mod directory;
 mod input;
 mod kept;
 pub(crate) mod ladder;
@@ -32,27 +31,21 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-pub(crate) use self::directory::OWN_DIRECTORY;
-pub use self::directory::SessionDirectory;
 use self::kept::{Keeping, Kept};
 use self::pty::Terminal;
 use self::reports::Reports;
-pub use self::run::{End, Ended, Lost};
 use crate::guard::{Desk, Guard};
 use crate::network::{Gate, Proxy};
-use crate::session::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
-use crate::session::{Nonce, SessionError, TerminalSize};
+use crate::session_directory::SessionDirectory;
+use crate::shell::frame::{self, CONTROL_FD, STATE_FD, TERMINAL_FD};
+use crate::shell::{MAX_STATE, Nonce, SessionError, State, TerminalSize};
 use crate::transport::TERMINAL_KIND;
-use crate::transport::remote::Language;
 
 /// The shell that commands run in.
 const BASH: &str = "/bin/bash";
 
 /// How long a shell may take to answer where nothing of the agent's runs.
 const READY: Duration = Duration::from_secs(10);
-
-/// Bytes that a shell's state may have; a shell with more keeps none.
-pub(crate) const MAX_STATE: usize = 4 << 20;
 
 /// Everything that a shell needs before it starts.
 #[derive(Debug)]
@@ -74,44 +67,6 @@ pub struct Place {
     /// The size of the terminal that its commands have for their standard streams; none: they have pipes. Such a shell
     /// is for one command.
     pub terminal: Option<TerminalSize>,
-}
-
-/// What a shell was at one moment: its variables, functions, options, aliases, traps and arguments, as text that makes
-/// another shell the same. It may hold secrets, and leaves this process only for a shell of the same session.
-#[derive(Clone)]
-pub struct State(Arc<[u8]>, Language);
-
-impl State {
-    /// What a bash has told of itself.
-    pub(crate) fn of(told: Vec<u8>) -> Self {
-        Self(told.into(), Language::Bash)
-    }
-
-    /// What was read of what a `sh` has told of itself.
-    pub(crate) fn of_sh(script: Vec<u8>) -> Self {
-        Self(script.into(), Language::Sh)
-    }
-
-    /// The shell that can read it.
-    pub(crate) fn language(&self) -> Language {
-        self.1
-    }
-
-    /// The text.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The SHA-256 of it: two with the same one make the same shell.
-    pub(crate) fn digest(&self) -> palisade_audit::Digest {
-        palisade_audit::Digest::of(&self.0)
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "State({} bytes)", self.0.len())
-    }
 }
 
 /// A running shell.
@@ -247,9 +202,9 @@ impl LocalShell {
         self.told(&frame::boot(&nonce), &nonce).await?;
         self.pid = self.process.program_pid().ok_or(SessionError::NoDirectory)?;
         self.glance = self.process.glance(self.pid);
-        if let Some(State(state, _)) = state {
+        if let Some(state) = state {
             let nonce = Nonce::new()?;
-            self.told(&frame::restore(state, names, &nonce), &nonce).await?;
+            self.told(&frame::restore(state.bytes(), names, &nonce), &nonce).await?;
             // Its own directory, and where it stood, are this shell's: the state may be of another place.
             let kind = self.terminal.as_ref().map(|_| TERMINAL_KIND);
             let own = frame::settle(self.directory.temp().as_str(), cwd.as_str(), kind);

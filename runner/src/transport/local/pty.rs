@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::waits::CONTROLLING;
-use crate::session::{SessionError, TerminalSize};
+use crate::shell::{SessionError, TerminalSize};
 
 /// What Ctrl-D types, where the terminal's own modes do not tell.
 const END: u8 = 4;

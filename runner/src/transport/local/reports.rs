@@ -2,8 +2,8 @@
 
 use tokio::net::UnixStream;
 
-use crate::session::frame::Report;
-use crate::session::hearing::{Forged, Reader};
+use crate::shell::frame::Report;
+use crate::shell::hearing::{Forged, Reader};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256;

@@ -16,8 +16,7 @@ use russh::keys::{
 use russh::{MethodKind, MethodSet};
 
 use super::Watch;
-use crate::transport::target::{Identity, SshTarget};
-use crate::transport::target_error::TargetError;
+use crate::target::{Identity, SshTarget, TargetError};
 
 /// Keys of an agent that are tried; a host that is asked more often hangs up (sshd_config(5), MaxAuthTries).
 const AGENT_KEYS: usize = 4;

@@ -12,11 +12,10 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, 
 use tokio::sync::{mpsc, watch};
 
 use super::{Hop, Met, Watch};
-use crate::session::{TerminalSize, Typed};
+use crate::shell::{TerminalSize, Typed};
+use crate::target::{SshTarget, TargetError};
 use crate::transport::TERMINAL_KIND;
-use crate::transport::remote::{Ending, Far, Language, Mouth, Piece, Purpose, Wire};
-use crate::transport::target::SshTarget;
-use crate::transport::target_error::TargetError;
+use crate::transport::wire::{Ending, Far, Mouth, Piece, Start, Wire};
 
 /// Logins of one session at most: with sshd's own limit of 10 programs for each they take its two shells and all the jobs that it may have.
 const LINES: usize = 3;
@@ -62,9 +61,9 @@ impl Connection {
     ///
     /// # Errors
     /// If the host starts no program, or as many of the session's run as it may have.
-    pub(crate) async fn shell(&self, language: Language, purpose: Purpose<'_>) -> Result<Wire, TargetError> {
-        let line = command_line(language, purpose);
-        let terminal = purpose.terminal();
+    pub(crate) async fn shell(&self, start: Start) -> Result<Wire, TargetError> {
+        let terminal = start.terminal;
+        let line = command_line(start);
         let channel = self.channel(&line, terminal).await?;
         let (wire, Far { input, output, sizes }) = Wire::new(terminal);
         let (read, write) = channel.split();
@@ -187,12 +186,11 @@ impl Refused {
 }
 
 /// What the user's login shell reads, whichever it is.
-fn command_line(language: Language, purpose: Purpose<'_>) -> String {
-    let words = language.words(purpose).into_iter().map(|word| {
+fn command_line(Start { words, variables, .. }: Start) -> String {
+    let words = words.into_iter().map(|word| {
         let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if is_plain { word.into_owned() } else { format!("'{word}'") }
     });
-    let variables = language.variables(purpose);
     let env = if variables.is_empty() { None } else { Some("env".to_owned()) };
     let line: Vec<String> = ["exec".to_owned()].into_iter().chain(env).chain(variables).chain(words).collect();
     line.join(" ")

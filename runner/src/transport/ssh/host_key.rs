@@ -18,6 +18,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use sha1::Sha1;
 
+use crate::target::Unreadable;
+
 /// The port that a line without one is about.
 const SSH_PORT: u16 = 22;
 
@@ -64,16 +66,6 @@ pub struct Recorded {
     pub line: usize,
     /// The fingerprint of its key; empty where the key is of a kind that cannot be read here.
     pub fingerprint: String,
-}
-
-/// A file that is there and cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the known hosts in `{}`", .file.display())]
-pub struct Unreadable {
-    /// Which.
-    pub file: PathBuf,
-    /// The system's answer.
-    pub source: std::io::Error,
 }
 
 /// One line that holds a key.

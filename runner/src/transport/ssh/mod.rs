@@ -24,9 +24,8 @@ use tokio::net::TcpStream;
 pub(crate) use self::connection::Connection;
 use self::connection::Line;
 use self::host_key::{Answer, KnownHosts, Shown};
-use super::target::SshTarget;
-use super::target_error::TargetError;
 use super::turn::{Step, Turn};
+use crate::target::{SshTarget, TargetError};
 
 /// What one channel may have under way; more is only sent once it has been taken. All of it has to come before a report can.
 const WINDOW: u32 = 2 << 20;

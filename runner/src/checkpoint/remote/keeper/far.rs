@@ -22,9 +22,9 @@ use crate::checkpoint::restore::{Step, Way};
 use crate::checkpoint::store::{Objects, digest_at, open_bare};
 use crate::checkpoint::tree::{self, Also, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
-use crate::outpost::{Frames, MAX_ORDER, Numbered, encode};
+use crate::remote::guard::{Frames, MAX_ORDER, Numbered, encode};
 use crate::removal;
-use crate::session::Nonce;
+use crate::shell::Nonce;
 
 /// How often it says that it goes on, while it does what takes long.
 const ALIVE: Duration = Duration::from_secs(5);

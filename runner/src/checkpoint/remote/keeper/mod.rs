@@ -19,14 +19,15 @@ pub(super) use self::message::Why;
 use self::message::{Answer, Begin, Bytes, Deed, MANY, Object, Order, Steps, record};
 use super::listing::{Listed, Listing};
 use super::{MAX_LIST, There};
-use crate::checkpoint::pace::Pace;
 use crate::checkpoint::restore::{Failed, Step};
 use crate::checkpoint::tree::{Entry, Name, Scope, Tree};
 use crate::checkpoint::{CheckpointError, manifest};
-use crate::outpost::{Frames, MAX_ANSWER, Numbered, Outpost, encode, greeted};
-use crate::session::{Nonce, Typed};
-use crate::transport::TargetError;
-use crate::transport::remote::{Piece, Purpose, Wire, broken};
+use crate::remote::guard::{Frames, MAX_ANSWER, Numbered, Outpost, encode, greeted};
+use crate::remote::{Purpose, broken};
+use crate::shell::pace::Pace;
+use crate::shell::{Nonce, Typed};
+use crate::target::TargetError;
+use crate::transport::wire::{Piece, Wire};
 
 /// How long it may take to start.
 const READY: Duration = Duration::from_secs(60);
@@ -294,7 +295,7 @@ impl<'a> Keeper<'a> {
             Some(Some(Piece::Ended(Some(_)))) => Err(broken("it is cut short").into()),
             Some(Some(Piece::Ended(None)) | None) => Err(TargetError::Closed.into()),
             None if self.heard.elapsed() > SILENCE => Err(TargetError::Silent.into()),
-            None => self.pace.goes_on(),
+            None => Ok(self.pace.goes_on()?),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Bare;
-use crate::transport::local::{End, Lost};
+use crate::shell::{End, Lost};
 
 /// What a command leaves behind, and whether the session outlives it.
 const HABITS: &[(&str, bool)] = &[

@@ -1,8 +1,8 @@
 //! The pipes that a shell keeps are another command's only when nobody else can write to them.
 
 use super::Bare;
+use crate::shell::{End, Lost};
 use crate::transport::local::kept::Keeping;
-use crate::transport::local::{End, Lost};
 
 impl Bare {
     fn keeps_its_pair(&self) -> bool {

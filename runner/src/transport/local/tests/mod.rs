@@ -14,10 +14,11 @@ use palisade_redact::Redactor;
 use palisade_sandbox::plan::{Level, Limits, PathRule, Rights, SandboxPlan};
 use tempfile::TempDir;
 
-use super::{End, LocalShell, Lost, Place, SessionDirectory};
+use super::{LocalShell, Place};
 use crate::facts::real_directory;
-use crate::session::progress::Progress;
-use crate::session::{Stop, Terms};
+use crate::session_directory::SessionDirectory;
+use crate::shell::progress::Progress;
+use crate::shell::{End, Lost, Stop, Terms};
 
 struct Bare {
     shell: Option<LocalShell>,

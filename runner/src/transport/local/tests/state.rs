@@ -1,7 +1,7 @@
 //! A shell's state, taken from one shell and given to another.
 
 use super::Bare;
-use crate::transport::local::End;
+use crate::shell::End;
 
 /// Changes, each with a question whose answer tells that it is there.
 const CHANGES: &[(&str, &str)] = &[
